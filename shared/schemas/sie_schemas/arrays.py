@@ -1,0 +1,82 @@
+"""Numpy arrays on the wire.
+
+*pure.* An array is a msgpack map whose keys are bytes: `nd`, `type`, `kind`, `shape`, `data`, the
+form that the `msgpack-numpy` package and the published SIE clients read. Promises that a decoded
+array is read-only and has exactly the bytes that were sent. Object and structured types are
+refused.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ArrayMalformed", "from_wire", "lists_from_wire", "to_wire"]
+
+_DTYPES: Final = frozenset(
+    {
+        order + kind
+        for order in "<>"
+        for kind in ("f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8")
+    }
+    | {"|b1", "|i1", "|u1"}
+)
+_DIMENSIONS_MAX: Final = 8
+
+
+class ArrayMalformed(ValueError):
+    """A map claims to be an array and is not one."""
+
+
+def to_wire(array: NDArray[Any]) -> dict[bytes, Any]:
+    """The map of an array, C order."""
+    contiguous = np.ascontiguousarray(array)
+    return {
+        b"nd": True,
+        b"type": contiguous.dtype.str,
+        b"kind": b"",
+        b"shape": list(contiguous.shape),
+        b"data": contiguous.tobytes(),
+    }
+
+
+def from_wire(value: Any) -> Any:
+    """Replace every array map inside a decoded msgpack value. Raises `ArrayMalformed`."""
+    if isinstance(value, dict):
+        if b"nd" in value:
+            return _array(value)
+        return {key: from_wire(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [from_wire(item) for item in value]
+    return value
+
+
+def lists_from_wire(value: Any) -> Any:
+    """Like `from_wire`, with nested lists instead of arrays: what a JSON answer holds."""
+    if isinstance(value, dict):
+        if b"nd" in value:
+            return _array(value).tolist()
+        return {key: lists_from_wire(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [lists_from_wire(item) for item in value]
+    return value
+
+
+def _array(value: dict[Any, Any]) -> NDArray[Any]:
+    dtype, shape, data = value.get(b"type"), value.get(b"shape", []), value.get(b"data")
+    if isinstance(dtype, bytes):
+        dtype = dtype.decode("ascii", "replace")
+    if dtype not in _DTYPES or value.get(b"kind", b"") not in (b"", ""):
+        raise ArrayMalformed(f"arrays of type {dtype!r} are not sent")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ArrayMalformed("an array's data is bytes")
+    if not value[b"nd"]:
+        shape = []
+    if not isinstance(shape, list) or len(shape) > _DIMENSIONS_MAX:
+        raise ArrayMalformed(f"an array has at most {_DIMENSIONS_MAX} dimensions")
+    try:
+        array = np.frombuffer(data, dtype=dtype).reshape(shape)
+    except (TypeError, ValueError) as error:
+        raise ArrayMalformed(f"the data do not fill an array of shape {shape}: {error}") from error
+    array.flags.writeable = False
+    return array

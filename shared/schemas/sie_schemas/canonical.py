@@ -1,0 +1,115 @@
+"""Canonical JSON: the one byte form of a value that is hashed or compared.
+
+*pure.* Promises that equal values have equal bytes (RFC 8785, JCS) and that `loads` refuses every
+JSON text whose meaning depends on the reader: NaN and infinities, integers beyond 2^53, duplicate
+keys, lone surrogates. Does not know what the values mean.
+"""
+
+import json
+import math
+from typing import Any, NoReturn
+
+import rfc8785
+
+__all__ = ["INTEGER_MAX", "NotCanonical", "dumps", "loads"]
+
+INTEGER_MAX = 2**53 - 1
+"""The largest integer that every JSON reader holds exactly (RFC 8785, I-JSON)."""
+
+
+class NotCanonical(ValueError):
+    """A value or a text has no canonical form; the message says what and where."""
+
+
+def dumps(value: Any) -> bytes:
+    """Canonical bytes of a JSON value.
+
+    Raises `NotCanonical` for NaN, infinities, integers beyond 2^53-1 and lone surrogates. Costs
+    about 80 µs for an entry: the writer calls it once, a reader never.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise NotCanonical(f"this value has no canonical JSON form: {error}") from error
+
+
+def loads(text: bytes | str) -> Any:
+    """Parse JSON strictly: what this returns, `dumps` accepts.
+
+    Raises `NotCanonical`, whose message names the offending key, number or position.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_int=_bounded_integer,
+            parse_float=_finite_float,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise NotCanonical(f"the text is not UTF-8: byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise NotCanonical(
+            f"malformed JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from error
+    except RecursionError as error:
+        raise NotCanonical("the JSON is nested too deeply") from error
+    _refuse_surrogates(text)
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise NotCanonical(f"the key {key!r} appears twice in one object")
+            seen.add(key)
+    return mapping
+
+
+def _bounded_integer(digits: str) -> int:
+    # The length is checked first: converting a megabyte of digits is quadratic.
+    if len(digits) > 17 or abs(int(digits)) > INTEGER_MAX:
+        raise NotCanonical(f"the integer {digits[:24]} is beyond 2^53-1")
+    return int(digits)
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise NotCanonical(f"the number {digits[:24]} is not finite")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotCanonical(f"{name} is not JSON")
+
+
+def _refuse_surrogates(text: str) -> None:
+    # A surrogate can only come from a \\u escape (UTF-8 itself has none), so most texts skip this.
+    if "\\u" not in text and "\\U" not in text:
+        return
+    for value in _strings(json.loads(text)):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise NotCanonical(f"a string holds a lone surrogate: {value[:40]!r}") from error
+
+
+def _strings(value: Any) -> list[str]:
+    found: list[str] = []
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, dict):
+            found.extend(item)
+            pending.extend(item.values())
+    return found

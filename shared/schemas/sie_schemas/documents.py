@@ -1,0 +1,245 @@
+"""Documents: what an entry changes. A config is data, and can never run code.
+
+*types.* Frozen, strict pydantic models; unknown keys are refused and every error of a document is
+listed at once with its path. `admitted()` gives the mapping with defaults materialised, which is
+what the log stores: a default changed in a later release never changes an older entry's meaning.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from sie_schemas import canonical
+from sie_schemas.errors import FixRequest
+
+__all__ = [
+    "DOCUMENT_TYPES",
+    "AdapterDocument",
+    "BundleDocument",
+    "Document",
+    "EncodeTask",
+    "ExtractTask",
+    "HubSource",
+    "ModelDocument",
+    "PackageSource",
+    "PathSource",
+    "PoolDocument",
+    "ProfileDocument",
+    "ScoreTask",
+    "Source",
+    "Tasks",
+    "admit_document",
+]
+
+_NAME: Final = r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
+_MODEL_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_PATH_SEGMENT: Final = re.compile(r"[A-Za-z0-9._@+-]+")
+
+
+def _model_id(value: str) -> str:
+    if not _MODEL_ID.fullmatch(value) or ".." in value:
+        raise ValueError(
+            "a model id is `name` or `org/name` of ASCII letters, digits, dot, dash and underscore"
+        )
+    return value
+
+
+def _inside_path(value: str) -> str:
+    segments = value.split("/")
+    if not all(_PATH_SEGMENT.fullmatch(part) and part not in {".", ".."} for part in segments):
+        raise ValueError("a relative path of plain segments is wanted, without `.` or `..`")
+    return value
+
+
+def _absolute_path(value: str) -> str:
+    if not value.startswith("/") or ".." in value.split("/") or "\0" in value:
+        raise ValueError("an absolute path without `..` is wanted")
+    return value
+
+
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
+ModelId: TypeAlias = Annotated[str, AfterValidator(_model_id)]
+InsidePath: TypeAlias = Annotated[str, AfterValidator(_inside_path)]
+AbsolutePath: TypeAlias = Annotated[str, AfterValidator(_absolute_path)]
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Manifest: TypeAlias = Annotated[dict[InsidePath, Sha256], Field(min_length=1, max_length=1000)]
+OptionValue: TypeAlias = bool | int | float | Annotated[str, StringConstraints(max_length=4096)]
+
+
+class Document(BaseModel):
+    """The root of every document: frozen, strict, closed."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class HubSource(Document):
+    """Weights on a hub, pinned to a commit."""
+
+    type: Literal["hub"]
+    id: ModelId
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+class PathSource(Document):
+    """Weights in a folder of the workers, pinned by the hash of each file that is used."""
+
+    type: Literal["path"]
+    path: AbsolutePath
+    manifest: Manifest
+
+
+class PackageSource(Document):
+    """Weights inside an installed Python package, pinned by its version (and file hashes)."""
+
+    type: Literal["package"]
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    distribution: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+!-]*$")]
+    path: InsidePath | None = None
+    manifest: Manifest | None = None
+
+
+Source: TypeAlias = Annotated[HubSource | PathSource | PackageSource, Field(discriminator="type")]
+
+
+class EncodeTask(Document):
+    """What `encode` gives."""
+
+    outputs: tuple[Literal["dense", "sparse", "multivector"], ...] = ("dense",)
+
+
+class ScoreTask(Document):
+    """`score` gives one number for each pair of query and item."""
+
+
+class ExtractTask(Document):
+    """What `extract` gives; `labels` empty means the backend's own."""
+
+    labels: tuple[Annotated[str, StringConstraints(min_length=1, max_length=128)], ...] = ()
+
+
+class Tasks(Document):
+    """The operations that a model can do."""
+
+    encode: EncodeTask | None = None
+    score: ScoreTask | None = None
+    extract: ExtractTask | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> "Tasks":
+        if self.encode is None and self.score is None and self.extract is None:
+            raise ValueError("at least one of encode, score and extract is wanted")
+        return self
+
+
+class ProfileDocument(Document):
+    """A named way to run a model."""
+
+    backend: Name
+    """The registered name of the code that runs it; never an import path."""
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    batch_cost_max: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    """Budget of one batch, in the backend's cost unit: tokens where it takes token ids."""
+    batch_items_max: Annotated[int, Field(ge=1, le=4096)] = 256
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    """How long a batch may wait to fill while the device is busy; an idle device never waits."""
+    batch_invariant: bool = True
+    """False where batch-mates change an answer (dynamically quantised graphs): one item a call."""
+    max_sequence_length: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Tokens after which a text is cut; the model's own limit if absent."""
+    options: dict[Name, OptionValue] = Field(default_factory=dict, max_length=64)
+    """Settings of the backend, checked by it when the model loads."""
+
+
+class ModelDocument(Document):
+    """A model: where its weights come from, what it can do, and the ways to run it."""
+
+    model_id: ModelId
+    source: Source
+    tasks: Tasks
+    profiles: Annotated[dict[Name, ProfileDocument], Field(min_length=1, max_length=64)]
+    aliases: tuple[ModelId, ...] = ()
+    pool: Name = "default"
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+    @model_validator(mode="after")
+    def _has_default_profile(self) -> "ModelDocument":
+        if "default" not in self.profiles:
+            raise ValueError("a profile named `default` is wanted: it serves the bare model id")
+        return self
+
+
+class AdapterDocument(Document):
+    """A LoRA adapter of one model, applied by name with `options={"lora": name}`."""
+
+    model_id: ModelId
+    name: Name
+    source: Source
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+class BundleDocument(Document):
+    """The set of backends that one worker image can run. The lowest priority wins."""
+
+    name: Name
+    backends: Annotated[tuple[Name, ...], Field(min_length=1)]
+    priority: Annotated[int, Field(ge=0, le=1000)] = 10
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+class PoolDocument(Document):
+    """Capacity that is isolated: a request for one pool never runs in another."""
+
+    name: Name
+    machine_profiles: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cpu",)
+    """Kinds of hardware, the preferred first."""
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+DOCUMENT_TYPES: Final[dict[str, type[Document]]] = {
+    "model": ModelDocument,
+    "adapter": AdapterDocument,
+    "bundle": BundleDocument,
+    "pool": PoolDocument,
+}
+
+
+def admit_document(kind: str, value: object) -> dict[str, Any]:
+    """Check a document (plain JSON) and give it back with its defaults materialised.
+
+    Absent optional fields stay absent (absent is not null). Raises `FixRequest` with code
+    `VALIDATION_ERROR`, whose `details` list every error as `{path, message}`.
+    """
+    if not isinstance(value, Mapping):
+        raise FixRequest(
+            f"a {kind} document is a JSON object, not {type(value).__name__}",
+            code="VALIDATION_ERROR",
+            details=[{"path": "", "message": "an object is wanted"}],
+        )
+    try:
+        # Through JSON: strict mode takes a JSON array, and no Python list, for a tuple.
+        document = DOCUMENT_TYPES[kind].model_validate_json(canonical.dumps(dict(value)))
+    except ValidationError as error:
+        problems = [
+            {"path": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        first = problems[0]
+        raise FixRequest(
+            f"the {kind} document is not valid: {first['path'] or 'document'}: {first['message']}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            code="VALIDATION_ERROR",
+            field=first["path"] or None,
+            details=problems,
+        ) from error
+    return document.model_dump(mode="json", exclude_none=True)

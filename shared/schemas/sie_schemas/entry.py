@@ -1,0 +1,289 @@
+"""An entry of the epoch log, as bytes.
+
+*types.* An entry's body is canonical JSON, made once by the writer, stored and sent verbatim beside
+its hash. Whoever verifies hashes these bytes and never writes them again, so the layout below is
+frozen for `v` 1: fields may be added, never renamed, retyped or dropped.
+
+Domain tags keep a hash of one thing from ever being a hash of another.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from sie_schemas import canonical
+
+__all__ = [
+    "ENTITY_KINDS",
+    "ENTRY_VERSION",
+    "GENESIS_HASH",
+    "STUB_BYTES_MIN",
+    "Change",
+    "ChangeKind",
+    "Entry",
+    "EntryCorrupt",
+    "Idempotency",
+    "Stub",
+    "Supersedes",
+    "build_entry",
+    "entry_hash",
+    "log_id8",
+    "parse_entry",
+    "parse_envelope",
+    "to_envelope",
+    "to_stub",
+]
+
+ENTRY_VERSION: Final = 1
+GENESIS_HASH: Final = "0" * 64
+"""`prev_hash` of epoch 1 of a log that supersedes nothing."""
+STUB_BYTES_MIN: Final = 512 * 1024
+"""A body of at least this many bytes travels as a stub; the body is then fetched over HTTP."""
+
+_ENTRY_DOMAIN: Final = b"sie/entry/v1\0"
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class ChangeKind(StrEnum):
+    """The kinds of change that this release speaks. A follower halts at any other."""
+
+    LOG_BEGIN = "log.begin"
+    TERM_BEGIN = "term.begin"
+    MODEL_PUT = "model.put"
+    MODEL_DELETE = "model.delete"
+    ADAPTER_PUT = "adapter.put"
+    ADAPTER_DELETE = "adapter.delete"
+    BUNDLE_PUT = "bundle.put"
+    BUNDLE_DELETE = "bundle.delete"
+    POOL_PUT = "pool.put"
+    POOL_DELETE = "pool.delete"
+
+
+ENTITY_KINDS: Final = ("adapter", "bundle", "model", "pool")
+"""The kinds of entity, in the order in which a snapshot lists them."""
+
+
+class EntryCorrupt(ValueError):
+    """Bytes that claim to be an entry are not one; nothing of them may be used."""
+
+
+class Supersedes(Struct, frozen=True, forbid_unknown_fields=False):
+    """What a `log.begin` puts an end to: the last entry of the older log that stays valid.
+
+    `lost` names the range of epochs of the older log that the operator gave up.
+    """
+
+    log_id: str
+    epoch: int
+    hash: str
+    lost: tuple[int, int] | None = None
+
+
+class Idempotency(Struct, frozen=True):
+    """A client's key for a write, and the fingerprint of the request that it stands for."""
+
+    key: str
+    fingerprint: str
+
+
+class Change(Struct, frozen=True, omit_defaults=True):
+    """What an entry does to one entity. `document` is the exact bytes as admitted.
+
+    Entity changes have `kind` and `key`; a put has a `document`; `log.begin` may have `supersedes`.
+    """
+
+    kind: str
+    key: str = ""
+    document: Raw | UnsetType = UNSET
+    supersedes: Supersedes | None = None
+
+    @property
+    def entity_kind(self) -> str:
+        """`model` of `model.put`."""
+        return self.kind.partition(".")[0]
+
+    @property
+    def verb(self) -> str:
+        """`put` of `model.put`."""
+        return self.kind.partition(".")[2]
+
+
+class _Body(Struct, frozen=True):
+    v: int
+    log_id: str
+    epoch: int
+    term: int
+    writer: str
+    ts: str
+    actor: str
+    reason: str
+    request_id: str
+    changes: tuple[Change, ...]
+    prev_hash: str
+    state_digest: str
+    idempotency: Idempotency | None = None
+
+
+class _Envelope(Struct, frozen=True):
+    hash: str
+    body: Raw
+
+
+_BODY_DECODER = msgspec.json.Decoder(_Body)
+_ENVELOPE_DECODER = msgspec.json.Decoder(_Envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the log. `body` and `hash` are the record; the other fields are read from it.
+
+    Invariant: `hash == entry_hash(body)`; every way to make an `Entry` checks it or computes it.
+    """
+
+    body: bytes
+    hash: str
+    v: int
+    log_id: str
+    epoch: int
+    term: int
+    writer: str
+    ts: str
+    actor: str
+    reason: str
+    request_id: str
+    changes: tuple[Change, ...]
+    prev_hash: str
+    state_digest: str
+    idempotency: Idempotency | None = None
+
+
+def entry_hash(body: bytes) -> str:
+    """SHA-256 over the entry domain and the body, in hex."""
+    return hashlib.sha256(_ENTRY_DOMAIN + body).hexdigest()
+
+
+def log_id8(log_id: str) -> str:
+    """The short form of a log id in positions and ETags."""
+    return log_id[:8]
+
+
+def build_entry(
+    *,
+    log_id: str,
+    epoch: int,
+    term: int,
+    writer: str,
+    ts: str,
+    actor: str,
+    reason: str,
+    request_id: str,
+    changes: Sequence[dict[str, Any]],
+    prev_hash: str,
+    state_digest: str,
+    idempotency: Idempotency | None = None,
+) -> Entry:
+    """Make an entry: the writer's one canonicalisation.
+
+    `changes` are plain mappings with the fields of `Change`. Raises `canonical.NotCanonical`.
+    """
+    mapping: dict[str, Any] = {
+        "v": ENTRY_VERSION,
+        "log_id": log_id,
+        "epoch": epoch,
+        "term": term,
+        "writer": writer,
+        "ts": ts,
+        "actor": actor,
+        "reason": reason,
+        "request_id": request_id,
+        "changes": list(changes),
+        "prev_hash": prev_hash,
+        "state_digest": state_digest,
+    }
+    if idempotency is not None:
+        mapping["idempotency"] = {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
+    body = canonical.dumps(mapping)
+    return parse_entry(body, entry_hash(body))
+
+
+def parse_entry(body: bytes, claimed_hash: str) -> Entry:
+    """Read and verify an entry. Raises `EntryCorrupt` when the hash or the form is wrong."""
+    actual = entry_hash(body)
+    if actual != claimed_hash:
+        raise EntryCorrupt(f"the body hashes to {actual[:16]}…, not to {claimed_hash[:16]}…")
+    try:
+        parsed = _BODY_DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EntryCorrupt(f"the body is not an entry: {error}") from error
+    if parsed.epoch < 1 or not _HASH.fullmatch(parsed.prev_hash):
+        raise EntryCorrupt(f"epoch {parsed.epoch}: the position fields are malformed")
+    return Entry(
+        body=body,
+        hash=actual,
+        v=parsed.v,
+        log_id=parsed.log_id,
+        epoch=parsed.epoch,
+        term=parsed.term,
+        writer=parsed.writer,
+        ts=parsed.ts,
+        actor=parsed.actor,
+        reason=parsed.reason,
+        request_id=parsed.request_id,
+        changes=parsed.changes,
+        prev_hash=parsed.prev_hash,
+        state_digest=parsed.state_digest,
+        idempotency=parsed.idempotency,
+    )
+
+
+def to_envelope(entry: Entry) -> bytes:
+    """The entry as it travels and as `/log` lists it: `{"hash":…,"body":{…}}`, body verbatim."""
+    return b'{"hash":"' + entry.hash.encode() + b'","body":' + entry.body + b"}"
+
+
+def to_stub(entry: Entry) -> bytes:
+    """What the stream carries for a large entry: its hashes, and where the body is."""
+    return msgspec.json.encode(
+        {
+            "hash": entry.hash,
+            "body": "http",
+            "log_id": entry.log_id,
+            "epoch": entry.epoch,
+            "term": entry.term,
+            "prev_hash": entry.prev_hash,
+            "state_digest": entry.state_digest,
+            "bytes": len(entry.body),
+        }
+    )
+
+
+class Stub(Struct, frozen=True):
+    """A stub as read back: enough to know the position, and never enough to apply."""
+
+    hash: str
+    log_id: str
+    epoch: int
+    term: int
+    prev_hash: str
+    state_digest: str
+
+
+_STUB_DECODER = msgspec.json.Decoder(Stub)
+
+
+def parse_envelope(data: bytes | Raw) -> Entry | Stub:
+    """Read an envelope or a stub. Raises `EntryCorrupt`."""
+    try:
+        envelope = _ENVELOPE_DECODER.decode(data)
+        body = bytes(envelope.body)
+        if body.startswith(b'"'):
+            return _STUB_DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EntryCorrupt(f"the message is not an envelope: {error}") from error
+    return parse_entry(body, envelope.hash)

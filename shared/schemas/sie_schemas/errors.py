@@ -1,0 +1,157 @@
+"""Errors: one root, five branches named for what the catcher does, one table of codes.
+
+*types.* The gateway answers by this table, the worker reports by it, the SDK retries by it. A code
+is stable; a message says what failed, on what, and what to do.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = [
+    "CODES",
+    "CodeRule",
+    "FixRequest",
+    "Later",
+    "OurFault",
+    "SIEError",
+    "TimeRanOut",
+    "Untrusted",
+    "error_for",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRule:
+    """How a code is answered. `retry_after_s` is None where a retry cannot help by itself."""
+
+    status: int
+    retry_after_s: float | None
+    branch: "type[SIEError]"
+
+
+class SIEError(Exception):
+    """The root. `code` is stable, `field` names the offending part of the request if any.
+
+    `retry_after_s` overrides the code's own; `details` is JSON that a program may act on.
+    """
+
+    code: str = "INTERNAL_SERVER_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        details: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.field = field
+        self.details = details
+        rule = CODES.get(self.code)
+        default = rule.retry_after_s if rule is not None else None
+        self.retry_after_s = retry_after_s if retry_after_s is not None else default
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the code; 500 for a code that the table does not have."""
+        rule = CODES.get(self.code)
+        return rule.status if rule is not None else 500
+
+    def to_wire(self) -> dict[str, Any]:
+        """The one body of an error: `{"detail": {code, message, field?, details?}}`."""
+        detail: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.field is not None:
+            detail["field"] = self.field
+        if self.details is not None:
+            detail["details"] = self.details
+        return {"detail": detail}
+
+
+class FixRequest(SIEError):
+    """The request is at fault: sending it again changes nothing."""
+
+    code = "INVALID_REQUEST"
+
+
+class Later(SIEError):
+    """Nothing is wrong with the request: send it again after `retry_after_s`."""
+
+    code = "QUEUE_UNAVAILABLE"
+
+
+class TimeRanOut(SIEError):
+    """The deadline passed; the work may or may not have been done."""
+
+    code = "GATEWAY_TIMEOUT"
+
+
+class Untrusted(SIEError):
+    """The log, or a copy of it, cannot be trusted: an operator has to look."""
+
+    code = "LOG_RECOVERY"
+
+
+class OurFault(SIEError):
+    """A defect or a failing part on our side."""
+
+    code = "INTERNAL_SERVER_ERROR"
+
+
+CODES: Final[dict[str, CodeRule]] = {
+    "INVALID_REQUEST": CodeRule(400, None, FixRequest),
+    "INPUT_TOO_LONG": CodeRule(400, None, FixRequest),
+    "UNSUPPORTED_OPERATION": CodeRule(400, None, FixRequest),
+    "UNAUTHORIZED": CodeRule(401, None, FixRequest),
+    "FORBIDDEN": CodeRule(403, None, FixRequest),
+    "NOT_FOUND": CodeRule(404, None, FixRequest),
+    "MODEL_NOT_FOUND": CodeRule(404, None, FixRequest),
+    "PROFILE_NOT_FOUND": CodeRule(404, None, FixRequest),
+    "ADAPTER_NOT_FOUND": CodeRule(404, None, FixRequest),
+    "BUNDLE_NOT_FOUND": CodeRule(404, None, FixRequest),
+    "POOL_NOT_FOUND": CodeRule(404, None, FixRequest),
+    "METHOD_NOT_ALLOWED": CodeRule(405, None, FixRequest),
+    "AHEAD": CodeRule(409, None, FixRequest),
+    "BUNDLE_ROUTING_CONFLICT": CodeRule(409, None, FixRequest),
+    "ENTITY_CONFLICT": CodeRule(409, None, FixRequest),
+    "GONE": CodeRule(410, None, FixRequest),
+    "PRECONDITION_FAILED": CodeRule(412, None, FixRequest),
+    "PAYLOAD_TOO_LARGE": CodeRule(413, None, FixRequest),
+    "VALIDATION_ERROR": CodeRule(422, None, FixRequest),
+    "IDEMPOTENCY_MISMATCH": CodeRule(422, None, FixRequest),
+    "RATE_LIMIT": CodeRule(429, 1.0, Later),
+    "PROVISIONING": CodeRule(503, 5.0, Later),
+    "MODEL_LOADING": CodeRule(503, 2.0, Later),
+    "LORA_LOADING": CodeRule(503, 1.0, Later),
+    "QUEUE_FULL": CodeRule(503, 1.0, Later),
+    "QUEUE_UNAVAILABLE": CodeRule(503, 2.0, Later),
+    "RESOURCE_EXHAUSTED": CodeRule(503, 5.0, Later),
+    "REVISION_CHANGED": CodeRule(503, 0.5, Later),
+    "NOT_READY": CodeRule(503, 1.0, Later),
+    "STORAGE_FULL": CodeRule(507, 10.0, Later),
+    "STORAGE_FAILED": CodeRule(503, 5.0, Later),
+    "LOG_RECOVERY": CodeRule(503, 10.0, Untrusted),
+    "LOG_READ_ONLY": CodeRule(503, 5.0, Later),
+    "MODEL_LOAD_FAILED": CodeRule(502, None, OurFault),
+    "ADAPTER_LOAD_FAILED": CodeRule(502, None, OurFault),
+    "INFERENCE_ERROR": CodeRule(500, None, OurFault),
+    "INTERNAL_SERVER_ERROR": CodeRule(500, None, OurFault),
+    "GATEWAY_TIMEOUT": CodeRule(504, 5.0, TimeRanOut),
+}
+
+
+def error_for(
+    code: str,
+    message: str,
+    *,
+    field: str | None = None,
+    retry_after_s: float | None = None,
+    details: Any = None,
+) -> SIEError:
+    """The error of a code that came over a wire; an unknown code is our fault."""
+    rule = CODES.get(code)
+    branch = rule.branch if rule is not None else OurFault
+    return branch(message, code=code, field=field, retry_after_s=retry_after_s, details=details)

@@ -1,0 +1,94 @@
+"""What processes say of themselves: heartbeats of workers, reports of replicas, heads of the log.
+
+*types.* Heartbeats are msgpack on `sie.health.<worker_id>`; reports and heads are JSON on
+`sie.config.report.<role>.<id>` and `sie.config.head.<log_id>`, so that an operator can read them.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+__all__ = [
+    "HEAD_DECODER",
+    "HEARTBEAT_DECODER",
+    "REPORT_DECODER",
+    "Head",
+    "Heartbeat",
+    "ModelReport",
+    "ModelState",
+    "ReplicaReport",
+    "ReplicaState",
+]
+
+ModelState: TypeAlias = Literal["available", "loading", "loaded", "failed"]
+ReplicaState: TypeAlias = Literal["empty", "fresh", "stale", "quarantined", "forked", "halted"]
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """A position of the log as its writer announces it. Equal epochs alone prove nothing."""
+
+    log_id: str
+    epoch: int
+    hash: str
+    digest: str
+    term: int
+    low_water: int = 1
+    """The first epoch that is served as a delta."""
+
+
+class ModelReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one process makes of one model: `effective` is the revision that it serves now."""
+
+    state: ModelState
+    revision: str = ""
+    reason: str = ""
+
+
+class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A replica's position, what it can read, and what it made of each model.
+
+    `received` is the newest epoch it has heard of, `epoch` the newest applied. `leaving` is the
+    last report of a process that stops on purpose.
+    """
+
+    role: Literal["gateway", "worker"]
+    id: str
+    log_id: str
+    epoch: int
+    hash: str
+    digest: str
+    received: int
+    state: ReplicaState
+    reason: str = ""
+    speaks: tuple[str, ...] = ()
+    models: dict[str, ModelReport] = {}
+    leaving: bool = False
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A worker's word to every gateway.
+
+    `ready` means that jobs published now are run. `models` maps a model id to its state and the
+    revision in use; a model that is not listed is available on demand.
+    """
+
+    v: int = 1
+    worker_id: str
+    pool: str
+    machine_profile: str
+    bundle: str
+    ready: bool
+    log_id: str
+    epoch: int
+    queue_depth: int = 0
+    """Items that were pulled and have no result yet."""
+    models: dict[str, ModelReport] = {}
+    leaving: bool = False
+    memory_used_bytes: int = 0
+    memory_total_bytes: int = 0
+
+
+HEARTBEAT_DECODER: Final = msgspec.msgpack.Decoder(Heartbeat)
+REPORT_DECODER: Final = msgspec.json.Decoder(ReplicaReport)
+HEAD_DECODER: Final = msgspec.json.Decoder(Head)

@@ -1,0 +1,254 @@
+"""Frames between the worker sidecar and the model-execution process, over a Unix socket.
+
+*types.* A frame is a 4-byte big-endian length and a msgpack message. The sidecar sends requests
+with an `id`; the execution process answers each with one reply of the same `id`, in any order. Arrays
+travel as raw little-endian bytes. The execution process knows no registry: `Load` carries the
+profile-resolved config, and a batch names revisions that were loaded before.
+"""
+
+import struct
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from sie_schemas.items import Operation
+from sie_schemas.jobs import AdapterPin
+
+__all__ = [
+    "FRAME_BYTES_MAX",
+    "FRAME_HEADER",
+    "IPC_VERSION",
+    "AdapterLoaded",
+    "BatchDone",
+    "DenseAnswers",
+    "DocumentInput",
+    "EntityAnswers",
+    "Failed",
+    "Hello",
+    "ImageInput",
+    "Load",
+    "LoadAdapter",
+    "Loaded",
+    "PairInput",
+    "Ping",
+    "Pong",
+    "Reply",
+    "Request",
+    "RunBatch",
+    "ScoreAnswers",
+    "TextInput",
+    "TokensInput",
+    "Unload",
+    "decode_reply",
+    "decode_request",
+    "encode",
+]
+
+IPC_VERSION: Final = 1
+FRAME_HEADER: Final = struct.Struct(">I")
+FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+
+
+# ---- inputs -------------------------------------------------------------------------------------
+
+
+class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
+    """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs."""
+
+    ids: bytes
+    type_ids: bytes = b""
+
+
+class TextInput(Struct, frozen=True, tag="text"):
+    """A text, for a backend that tokenizes by itself."""
+
+    text: str
+
+
+class PairInput(Struct, frozen=True, tag="pair"):
+    """A query and a text, for a backend that tokenizes by itself."""
+
+    query: str
+    text: str
+
+
+class ImageInput(Struct, frozen=True, tag="image"):
+    """An encoded image."""
+
+    data: bytes
+    format: str
+
+
+class DocumentInput(Struct, frozen=True, tag="document"):
+    """A document's bytes."""
+
+    data: bytes
+    format: str
+
+
+Input: TypeAlias = TokensInput | TextInput | PairInput | ImageInput | DocumentInput
+
+
+# ---- requests -----------------------------------------------------------------------------------
+
+
+class Ping(Struct, frozen=True, tag="ping"):
+    """Is the process alive? Answered from the socket's loop, not by the device."""
+
+    id: int
+
+
+class Load(Struct, frozen=True, tag="load", kw_only=True):
+    """Make a model revision ready. `config` is `sie_schemas.revisions.profile_config`."""
+
+    id: int
+    revision: str
+    config: dict[str, Any]
+
+
+class LoadAdapter(Struct, frozen=True, tag="load_adapter", kw_only=True):
+    """Make an adapter ready beside a loaded model. `config` is the adapter's document."""
+
+    id: int
+    model_revision: str
+    adapter: AdapterPin
+    config: dict[str, Any]
+
+
+class Unload(Struct, frozen=True, tag="unload"):
+    """Free a model revision and its adapters, once nothing of it is queued."""
+
+    id: int
+    revision: str
+
+
+class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True):
+    """Run one batch of one lane. `outputs` and `labels` are those of the jobs in it."""
+
+    id: int
+    model_revision: str
+    operation: Operation
+    adapter: AdapterPin | None = None
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    options: dict[str, Any] = {}
+
+
+Request: TypeAlias = Ping | Load | LoadAdapter | Unload | RunBatch
+
+
+# ---- replies ------------------------------------------------------------------------------------
+
+
+class Hello(Struct, frozen=True, tag="hello", kw_only=True):
+    """First frame on a connection, from the execution process; it has `id` 0."""
+
+    id: int = 0
+    v: int = IPC_VERSION
+    pid: int
+    device: str
+    backends: tuple[str, ...]
+
+
+class Pong(Struct, frozen=True, tag="pong"):
+    """Answer to `Ping`."""
+
+    id: int
+
+
+class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True):
+    """What the sidecar needs to know of a loaded model.
+
+    `accepts` says which input the backend takes; with `tokens`, `tokenizer_path` is a
+    `tokenizer.json` (its SHA-256 beside it) and the sidecar tokenizes, cutting at
+    `max_sequence_length`. `cost_unit` is `tokens`, `bytes4` (a quarter of the text's bytes) or
+    `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
+    `reason` says why it is padded.
+    """
+
+    id: int
+    revision: str
+    accepts: str
+    tokenizer_path: str = ""
+    tokenizer_sha256: str = ""
+    max_sequence_length: int = 0
+    prompts: dict[str, str] = {}
+    cost_unit: str = "tokens"
+    item_cost: int = 1
+    execution: str = ""
+    reason: str = ""
+    dims: dict[str, int] = {}
+    batch_invariant: bool = True
+    memory_bytes: int = 0
+    load_ms: float = 0.0
+
+
+class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
+    """Answer to `LoadAdapter`."""
+
+    id: int
+    adapter: AdapterPin
+
+
+class DenseAnswers(Struct, frozen=True, tag="dense"):
+    """One vector for each input: `values` is a C-order little-endian float32 [inputs, dim]."""
+
+    dim: int
+    values: bytes
+
+
+class ScoreAnswers(Struct, frozen=True, tag="scores"):
+    """One score for each input, little-endian float32."""
+
+    values: bytes
+
+
+class EntityAnswers(Struct, frozen=True, tag="entities"):
+    """For each input a list of `{text, label, score, start, end}` (offsets in characters)."""
+
+    entities: tuple[tuple[dict[str, Any], ...], ...]
+
+
+Answers: TypeAlias = DenseAnswers | ScoreAnswers | EntityAnswers
+
+
+class BatchDone(Struct, frozen=True, tag="done", kw_only=True):
+    """Answer to `RunBatch`, one answer for each input in order."""
+
+    id: int
+    answers: Answers
+    inference_ms: float
+
+
+class Failed(Struct, frozen=True, tag="failed", kw_only=True, omit_defaults=True):
+    """A request that could not be done. `code` is of `sie_schemas.errors.CODES`."""
+
+    id: int
+    code: str
+    message: str
+    retry_after_s: float | None = None
+
+
+Reply: TypeAlias = Hello | Pong | Loaded | AdapterLoaded | BatchDone | Failed
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+_REPLIES: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A whole frame, header included."""
+    body = _ENCODER.encode(message)
+    return FRAME_HEADER.pack(len(body)) + body
+
+
+def decode_request(body: bytes) -> Request:
+    """Read a request's body. Raises `msgspec.DecodeError`."""
+    return _REQUESTS.decode(body)
+
+
+def decode_reply(body: bytes) -> Reply:
+    """Read a reply's body. Raises `msgspec.DecodeError`."""
+    return _REPLIES.decode(body)

@@ -1,0 +1,85 @@
+"""Items and answers: the nouns of the public API.
+
+*types.* An `Item` is one input; `encode`, `score` and `extract` answer with plain mappings whose
+vectors are numpy arrays (see `arrays` for their wire form). Shared by SDK, gateway and worker.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+__all__ = [
+    "EncodeParams",
+    "EncodeRequest",
+    "ExtractParams",
+    "ExtractRequest",
+    "Item",
+    "Media",
+    "Operation",
+    "OutputType",
+    "ScoreRequest",
+]
+
+Operation: TypeAlias = Literal["encode", "score", "extract"]
+OutputType: TypeAlias = Literal["dense", "sparse", "multivector"]
+
+
+class Media(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Bytes and their format. In JSON `data` is base64."""
+
+    data: bytes
+    format: str = ""
+    sample_rate: int | None = None
+
+
+class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One input. At least one of its contents is present; `id` comes back with the answer."""
+
+    text: str | None = None
+    id: str | None = None
+    images: tuple[Media, ...] = ()
+    audio: Media | None = None
+    video: Media | None = None
+    document: Media | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class EncodeParams(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Parameters of `encode`. `options` may hold `lora`, `is_query` and the backend's own."""
+
+    output_types: tuple[OutputType, ...] = ()
+    instruction: str | None = None
+    output_dtype: Literal["float32", "float16"] = "float32"
+    options: dict[str, Any] = {}
+
+
+class EncodeRequest(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/encode/{model}`."""
+
+    items: tuple[Item, ...]
+    params: EncodeParams = EncodeParams()
+
+
+class ScoreRequest(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/score/{model}`: each item is scored against the query."""
+
+    query: Item
+    items: tuple[Item, ...]
+    instruction: str | None = None
+    options: dict[str, Any] = {}
+
+
+class ExtractParams(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Parameters of `extract`. Empty `labels` mean the model's own."""
+
+    labels: tuple[str, ...] = ()
+    output_schema: dict[str, Any] | None = None
+    instruction: str | None = None
+    options: dict[str, Any] = {}
+
+
+class ExtractRequest(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/extract/{model}`."""
+
+    items: tuple[Item, ...]
+    params: ExtractParams = ExtractParams()

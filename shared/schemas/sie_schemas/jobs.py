@@ -1,0 +1,175 @@
+"""Jobs and results: what travels between gateway and worker through the queue.
+
+*types.* Frozen msgspec structs, msgpack on the wire. `v` is the feature level that a reader must
+know; fields are only ever added, with defaults.
+
+A job is published to `subject(...)` in the work-queue stream `stream_name(pool)`. Its results go
+as one `ResultBatch` per gateway to the job's `reply_to` subject, a core NATS request; the gateway
+answers with `ResultReceipt`, and only then is the job acknowledged.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from sie_schemas.items import Item, Operation
+
+__all__ = [
+    "JOB_VERSION",
+    "AdapterPin",
+    "ItemFailure",
+    "Job",
+    "JobFailure",
+    "JobResult",
+    "ResultBatch",
+    "ResultReceipt",
+    "Timing",
+    "consumer_name",
+    "stream_name",
+    "stream_subjects",
+    "subject",
+    "token",
+]
+
+JOB_VERSION: Final = 1
+
+
+class AdapterPin(Struct, frozen=True):
+    """An adapter at a revision: part of a lane."""
+
+    name: str
+    revision: str
+
+
+class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One unit on the queue: some items of one request, all for one lane.
+
+    `job_id` is `<request_id>.<first_item>`. `deadline` is Unix time in seconds; after it nobody
+    waits, and the job is dropped. (`log_id`, `epoch`) is the position whose registry named the
+    revisions: a worker that is behind catches up first.
+    """
+
+    v: int = JOB_VERSION
+    job_id: str
+    request_id: str
+    first_item: int
+    operation: Operation
+    log_id: str
+    epoch: int
+    model_id: str
+    profile: str
+    model_revision: str
+    adapter: AdapterPin | None = None
+    items: tuple[Item, ...]
+    query: Item | None = None
+    output_types: tuple[str, ...] = ()
+    output_dtype: str = "float32"
+    labels: tuple[str, ...] = ()
+    instruction: str | None = None
+    options: dict[str, Any] = {}
+    reply_to: str
+    deadline: float
+    published_at: float
+    tenant: str = ""
+
+
+class Timing(Struct, frozen=True, omit_defaults=True):
+    """Milliseconds that a job waited (queue and sidecar), was tokenized, and ran."""
+
+    queue_ms: float = 0.0
+    tokenization_ms: float = 0.0
+    inference_ms: float = 0.0
+
+
+class ItemFailure(Struct, frozen=True, omit_defaults=True):
+    """Why one item has no answer. `index` counts within the job."""
+
+    index: int
+    code: str
+    message: str
+
+
+class JobFailure(Struct, frozen=True, omit_defaults=True):
+    """Why a whole job has no answer."""
+
+    code: str
+    message: str
+    retry_after_s: float | None = None
+
+
+class JobResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The outcome of a job.
+
+    `answers` has one msgpack-encoded answer for each item, in the job's order; an item named in
+    `item_failures` has empty bytes. `failure` means that there are no answers at all. The revisions
+    are those that really ran.
+    """
+
+    v: int = JOB_VERSION
+    job_id: str
+    request_id: str
+    first_item: int
+    answers: tuple[bytes, ...] = ()
+    item_failures: tuple[ItemFailure, ...] = ()
+    failure: JobFailure | None = None
+    model_revision: str
+    adapter: AdapterPin | None = None
+    timing: Timing = Timing()
+    input_tokens: int = 0
+    worker_id: str = ""
+
+
+class ResultBatch(Struct, frozen=True, kw_only=True):
+    """The results of one batch that go to one gateway, as one message."""
+
+    v: int = JOB_VERSION
+    worker_id: str
+    results: tuple[JobResult, ...]
+
+
+class ResultReceipt(Struct, frozen=True, kw_only=True):
+    """The gateway's confirmation. A job nobody waits for any more is confirmed too, and dropped."""
+
+    v: int = JOB_VERSION
+    job_ids: tuple[str, ...]
+
+
+def token(value: str) -> str:
+    """A name as one token of a NATS subject: dots, slashes, wildcards and spaces replaced.
+
+    Injective on model ids, names of pools, bundles and machine profiles: none may hold `~`.
+    """
+    return (
+        value.replace("/", "~s")
+        .replace(".", "~d")
+        .replace("*", "~a")
+        .replace(">", "~g")
+        .replace(" ", "~_")
+    )
+
+
+def stream_name(pool: str) -> str:
+    """The work-queue stream of a pool."""
+    return f"WORK_POOL_{token(pool)}"
+
+
+def stream_subjects(pool: str) -> str:
+    """The subjects that the stream of a pool holds."""
+    return f"sie.work.{token(pool)}.*.*.*"
+
+
+def subject(pool: str, machine_profile: str, bundle: str, model_id: str) -> str:
+    """Where jobs for a model on one kind of worker are published."""
+    return f"sie.work.{token(pool)}.{token(machine_profile)}.{token(bundle)}.{token(model_id)}"
+
+
+def consumer_name(machine_profile: str, bundle: str, model_id: str) -> str:
+    """The durable consumer of (machine profile, bundle, model): one each, shared by the workers."""
+    return f"{token(machine_profile)}_{token(bundle)}_{token(model_id)}"
+
+
+JOB_ENCODER: Final = msgspec.msgpack.Encoder()
+JOB_DECODER: Final = msgspec.msgpack.Decoder(Job)
+RESULT_DECODER: Final = msgspec.msgpack.Decoder(ResultBatch)
+RECEIPT_DECODER: Final = msgspec.msgpack.Decoder(ResultReceipt)
