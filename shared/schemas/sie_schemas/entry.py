@@ -9,7 +9,7 @@ Domain tags keep a hash of one thing from ever being a hash of another.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -32,10 +32,12 @@ __all__ = [
     "Stub",
     "Supersedes",
     "build_entry",
+    "delete",
     "entry_hash",
     "log_id8",
     "parse_entry",
     "parse_envelope",
+    "put",
     "to_envelope",
     "to_stub",
 ]
@@ -183,33 +185,59 @@ def build_entry(
     actor: str,
     reason: str,
     request_id: str,
-    changes: Sequence[dict[str, Any]],
+    changes: Sequence[Change],
     prev_hash: str,
     state_digest: str,
     idempotency: Idempotency | None = None,
 ) -> Entry:
-    """Make an entry: the writer's one canonicalisation.
+    """Make an entry. Raises `canonical.NotCanonical`.
 
-    `changes` are plain mappings with the fields of `Change`. Raises `canonical.NotCanonical`.
+    The documents of `changes` are canonical bytes already (`put` makes them), and canonical JSON is
+    compositional: so the body is joined, and nothing is canonicalised twice.
     """
-    mapping: dict[str, Any] = {
-        "v": ENTRY_VERSION,
-        "log_id": log_id,
-        "epoch": epoch,
-        "term": term,
-        "writer": writer,
-        "ts": ts,
-        "actor": actor,
-        "reason": reason,
-        "request_id": request_id,
-        "changes": list(changes),
-        "prev_hash": prev_hash,
-        "state_digest": state_digest,
-    }
+    text = canonical.dumps
+    fields = [
+        (b"actor", text(actor)),
+        (b"changes", b"[" + b",".join(_change_bytes(change) for change in changes) + b"]"),
+        (b"epoch", b"%d" % epoch),
+        (b"log_id", text(log_id)),
+        (b"prev_hash", text(prev_hash)),
+        (b"reason", text(reason)),
+        (b"request_id", text(request_id)),
+        (b"state_digest", text(state_digest)),
+        (b"term", b"%d" % term),
+        (b"ts", text(ts)),
+        (b"v", b"%d" % ENTRY_VERSION),
+        (b"writer", text(writer)),
+    ]
     if idempotency is not None:
-        mapping["idempotency"] = {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
-    body = canonical.dumps(mapping)
+        mapping = {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
+        fields.insert(3, (b"idempotency", text(mapping)))
+    body = b"{" + b",".join(b'"%s":%s' % field for field in fields) + b"}"
     return parse_entry(body, entry_hash(body))
+
+
+def put(entity_kind: str, key: str, document: Mapping[str, Any]) -> Change:
+    """The change that gives an entity a document. Raises `canonical.NotCanonical`."""
+    return Change(kind=f"{entity_kind}.put", key=key, document=Raw(canonical.dumps(dict(document))))
+
+
+def delete(entity_kind: str, key: str) -> Change:
+    """The change that takes an entity away."""
+    return Change(kind=f"{entity_kind}.delete", key=key)
+
+
+def _change_bytes(change: Change) -> bytes:
+    fields = []
+    if change.document is not UNSET:
+        fields.append(b'"document":' + bytes(change.document))
+    if change.key:
+        fields.append(b'"key":' + canonical.dumps(change.key))
+    fields.append(b'"kind":' + canonical.dumps(change.kind))
+    if change.kind == ChangeKind.LOG_BEGIN:
+        older = change.supersedes
+        fields.append(b'"supersedes":' + canonical.dumps(older and msgspec.to_builtins(older)))
+    return b"{" + b",".join(fields) + b"}"
 
 
 def parse_entry(body: bytes, claimed_hash: str) -> Entry:

@@ -1,7 +1,7 @@
 """Frames between the worker sidecar and the model-execution process, over a Unix socket.
 
 *types.* A frame is a 4-byte big-endian length and a msgpack message. The sidecar sends requests
-with an `id`; the execution process answers each with one reply of the same `id`, in any order. Arrays
+with an `id`; the execution process answers each with one reply of that `id`, in any order. Arrays
 travel as raw little-endian bytes. The execution process knows no registry: `Load` carries the
 profile-resolved config, and a batch names revisions that were loaded before.
 """

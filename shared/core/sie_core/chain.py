@@ -1,0 +1,82 @@
+"""The chain: which entry may follow which.
+
+*pure.* A position is (log id, epoch, hash, digest): equal epochs alone prove nothing. Promises that
+only the one entry that the writer linked to a position is its successor. The hash of an entry over
+its bytes is checked where an `Entry` is made; here is checked how entries hang together.
+"""
+
+from dataclasses import dataclass
+
+from sie_schemas.entry import GENESIS_HASH, Change, ChangeKind, Entry, Supersedes, log_id8
+
+__all__ = ["ChainBroken", "Position", "begins_log", "check_successor", "position_of"]
+
+
+class ChainBroken(ValueError):
+    """An entry does not follow the position that it was offered to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a log, and the proof of the state there."""
+
+    log_id: str
+    epoch: int
+    hash: str
+    digest: str
+    term: int
+
+    def __str__(self) -> str:
+        return f"{log_id8(self.log_id)}.{self.epoch}"
+
+
+def position_of(entry: Entry) -> Position:
+    """The position after an entry."""
+    return Position(entry.log_id, entry.epoch, entry.hash, entry.state_digest, entry.term)
+
+
+def begins_log(entry: Entry) -> Change | None:
+    """The `log.begin` change of an entry that opens a log, else None."""
+    for change in entry.changes:
+        if change.kind == ChangeKind.LOG_BEGIN:
+            return change
+    return None
+
+
+def check_successor(last: Position | None, entry: Entry) -> None:
+    """Check that `entry` follows `last` (None: it is the first of all). Raises `ChainBroken`.
+
+    Dense epochs, linked hashes, one log id, terms that never fall; a new log id only through a
+    `log.begin` that supersedes exactly `last`.
+    """
+    if last is None:
+        _check_first(entry)
+        return
+    if entry.epoch != last.epoch + 1:
+        raise ChainBroken(f"epoch {entry.epoch} does not follow epoch {last.epoch}")
+    if entry.prev_hash != last.hash:
+        raise ChainBroken(f"epoch {entry.epoch} is linked to another epoch {last.epoch}")
+    if entry.term < last.term:
+        raise ChainBroken(f"epoch {entry.epoch} is of term {entry.term}, after term {last.term}")
+    begin = begins_log(entry)
+    if (entry.log_id != last.log_id) != (begin is not None):
+        raise ChainBroken(f"epoch {entry.epoch} changes the log id without beginning a log")
+    if begin is not None:
+        _check_supersedes(begin.supersedes, last, entry.epoch)
+
+
+def _check_first(entry: Entry) -> None:
+    begin = begins_log(entry)
+    if entry.epoch != 1 or entry.prev_hash != GENESIS_HASH:
+        raise ChainBroken(f"epoch {entry.epoch} is not the first of a log")
+    if begin is None or begin.supersedes is not None:
+        raise ChainBroken("epoch 1 does not begin a log")
+
+
+def _check_supersedes(older: Supersedes | None, last: Position, epoch: int) -> None:
+    if older is None or (older.log_id, older.epoch, older.hash) != (
+        last.log_id,
+        last.epoch,
+        last.hash,
+    ):
+        raise ChainBroken(f"epoch {epoch} begins a log that does not supersede this one")

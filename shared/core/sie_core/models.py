@@ -1,0 +1,220 @@
+"""The catalog: a registry as a router reads it.
+
+*pure.* One immutable view for each position; a request reads it once and so never sees half an
+entry. Resolves what a client names (id, alias, `id:profile`, `bundle:/id`) to a model, a profile, a
+revision, a bundle and a pool, or to the error that says what is wrong. Says nothing about who is
+alive: that is the fleet's matter.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sie_core.chain import Position
+from sie_core.registry import Entity, Registry
+from sie_schemas.errors import FixRequest
+from sie_schemas.revisions import adapter_revision, model_revision
+
+__all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel"]
+
+_DEFAULT_PROFILE: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """One model in one profile: what a job names and a worker runs."""
+
+    model_id: str
+    profile: str
+    revision: str
+    document: Mapping[str, Any]
+    profile_document: Mapping[str, Any]
+    pool: str
+    bundle: str
+    machine_profiles: tuple[str, ...]
+    operations: frozenset[str]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedAdapter:
+    """One adapter of a model at its revision."""
+
+    name: str
+    revision: str
+    document: Mapping[str, Any]
+
+
+class Catalog:
+    """The read view of one registry. Immutable to its users; it memoises what it resolved."""
+
+    __slots__ = (
+        "_aliases",
+        "_memo",
+        "_parsed",
+        "bundles",
+        "models",
+        "pools",
+        "position",
+        "registry",
+    )
+
+    def __init__(
+        self, registry: Registry, position: Position | None, parsed: dict[Entity, Mapping[str, Any]]
+    ) -> None:
+        self.registry: Final = registry
+        self.position: Final = position
+        self._parsed = parsed
+        by_kind: dict[str, dict[str, Mapping[str, Any]]] = {"model": {}, "bundle": {}, "pool": {}}
+        for entity in registry:
+            if entity.kind in by_kind:
+                by_kind[entity.kind][entity.key] = parsed[entity]
+        self.models: Final[Mapping[str, Mapping[str, Any]]] = by_kind["model"]
+        self.bundles: Final[Mapping[str, Mapping[str, Any]]] = by_kind["bundle"]
+        self.pools: Final[Mapping[str, Mapping[str, Any]]] = by_kind["pool"]
+        self._aliases: Final = {
+            alias: model_id
+            for model_id, document in self.models.items()
+            for alias in document.get("aliases", ())
+        }
+        self._memo: dict[tuple[str, str, str], ResolvedModel] = {}
+
+    @classmethod
+    def of(
+        cls, registry: Registry, position: Position | None, previous: "Catalog | None" = None
+    ) -> "Catalog":
+        """The view of a registry; documents that `previous` had parsed are not parsed again."""
+        known = previous._parsed if previous is not None else {}
+        parsed = {
+            entity: known[entity] if entity in known else json.loads(entity.document)
+            for entity in registry
+        }
+        return cls(registry, position, parsed)
+
+    def resolve(
+        self, spec: str, *, bundle: str | None = None, pool: str | None = None
+    ) -> ResolvedModel:
+        """Resolve what a client named.
+
+        `spec` is `id`, an alias, either with `:profile`, all with an optional `bundle:/` before.
+        Raises `FixRequest` with MODEL_NOT_FOUND, PROFILE_NOT_FOUND, POOL_NOT_FOUND,
+        BUNDLE_NOT_FOUND or BUNDLE_ROUTING_CONFLICT.
+        """
+        memo_key = (spec, bundle or "", pool or "")
+        found = self._memo.get(memo_key)
+        if found is None:
+            found = self._resolve(spec, bundle, pool)
+            self._memo[memo_key] = found
+        return found
+
+    def adapter(self, model_id: str, name: str) -> ResolvedAdapter:
+        """An adapter of a model. Raises `FixRequest` ADAPTER_NOT_FOUND: never the base instead."""
+        entity = self.registry.get("adapter", f"{model_id}/{name}")
+        if entity is None:
+            known = self.adapter_names(model_id)
+            raise FixRequest(
+                f"model {model_id!r} has no adapter {name!r}; it has: {', '.join(known) or 'none'}",
+                code="ADAPTER_NOT_FOUND",
+                field="options.lora",
+            )
+        document = self._parsed[entity]
+        return ResolvedAdapter(name, adapter_revision(document), document)
+
+    def adapter_names(self, model_id: str) -> list[str]:
+        """The names of a model's adapters, sorted."""
+        return [
+            entity.key.rpartition("/")[2]
+            for entity in self.registry.of_kind("adapter")
+            if entity.key.rpartition("/")[0] == model_id
+        ]
+
+    def lanes_for(self, pool: str, bundle: str) -> list[ResolvedModel]:
+        """Every (model, profile) that a worker of this pool and bundle may be asked to run.
+
+        A client may name any pool for any model, so a model's own pool does not matter here.
+        """
+        lanes = []
+        for model_id, document in self.models.items():
+            for profile, profile_document in document["profiles"].items():
+                if self._bundle_of(model_id, profile_document, None) == bundle:
+                    lanes.append(self._resolved(model_id, profile, bundle, pool))
+        return lanes
+
+    def _resolve(self, spec: str, bundle: str | None, pool: str | None) -> ResolvedModel:
+        override, separator, rest = spec.partition(":/")
+        if separator:
+            bundle, spec = override, rest
+        name, _, profile = spec.partition(":")
+        model_id = name if name in self.models else self._aliases.get(name, name)
+        document = self.models.get(model_id)
+        if document is None:
+            raise FixRequest(
+                f"there is no model {name!r}; GET /v1/models lists them",
+                code="MODEL_NOT_FOUND",
+                field="model",
+            )
+        profile = profile or _DEFAULT_PROFILE
+        if profile not in document["profiles"]:
+            raise FixRequest(
+                f"model {model_id!r} has no profile {profile!r}; it has: "
+                + ", ".join(sorted(document["profiles"])),
+                code="PROFILE_NOT_FOUND",
+                field="model",
+            )
+        chosen_bundle = self._bundle_of(model_id, document["profiles"][profile], bundle)
+        if chosen_bundle is None:
+            raise FixRequest(
+                f"no bundle runs backend {document['profiles'][profile]['backend']!r} "
+                f"of {model_id!r}:{profile}",
+                code="BUNDLE_NOT_FOUND",
+            )
+        return self._resolved(model_id, profile, chosen_bundle, pool or document["pool"])
+
+    def _resolved(self, model_id: str, profile: str, bundle: str, pool: str) -> ResolvedModel:
+        document = self.models[model_id]
+        if pool not in self.pools:
+            raise FixRequest(
+                f"there is no pool {pool!r}; there are: {', '.join(sorted(self.pools)) or 'none'}",
+                code="POOL_NOT_FOUND",
+                field="pool",
+            )
+        tasks = document["tasks"]
+        return ResolvedModel(
+            model_id=model_id,
+            profile=profile,
+            revision=model_revision(document, profile),
+            document=document,
+            profile_document=document["profiles"][profile],
+            pool=pool,
+            bundle=bundle,
+            machine_profiles=tuple(self.pools[pool]["machine_profiles"]),
+            operations=frozenset(tasks),
+            outputs=tuple(tasks.get("encode", {}).get("outputs", ())),
+        )
+
+    def _bundle_of(
+        self, model_id: str, profile_document: Mapping[str, Any], wanted: str | None
+    ) -> str | None:
+        backend = profile_document["backend"]
+        compatible = sorted(
+            (document["priority"], name)
+            for name, document in self.bundles.items()
+            if backend in document["backends"]
+        )
+        if wanted is None:
+            return compatible[0][1] if compatible else None
+        if wanted not in self.bundles:
+            raise FixRequest(
+                f"there is no bundle {wanted!r}; there are: "
+                + (", ".join(sorted(self.bundles)) or "none"),
+                code="BUNDLE_NOT_FOUND",
+                field="model",
+            )
+        if wanted not in {name for _, name in compatible}:
+            raise FixRequest(
+                f"bundle {wanted!r} does not run backend {backend!r} of {model_id!r}",
+                code="BUNDLE_ROUTING_CONFLICT",
+                details={"compatible_bundles": [name for _, name in compatible]},
+            )
+        return wanted

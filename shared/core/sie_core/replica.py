@@ -1,0 +1,539 @@
+"""The replica: a follower of the log as a pure state machine.
+
+*pure.* `receive(event) -> [command]`; no I/O, no clock, one owner. The driver carries out commands
+and brings what comes of them back as events; it may lose, repeat, delay and reorder anything.
+
+Promises, whatever the world does: the registry is always that of a prefix of one log; it advances
+one verified entry at a time or by one verified snapshot, never back; a second hash for an applied
+epoch stops it (FORK); a change of a kind it cannot read halts it; another log is followed only if
+that log supersedes this one. While it is stopped it goes on serving what it last verified. At most
+one fetch is in flight and the buffer of early entries is bounded.
+
+The driver's duties: carry out each command once; answer each `Fetch` and `FetchSnapshot` with
+`RangeArrived`, `SnapshotArrived`, `Gone` or `FetchFailed` of the same id; tick now and then; never
+call from two tasks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from sie_core.apply import ChangeRefused, apply
+from sie_core.chain import ChainBroken, Position, check_successor, position_of
+from sie_core.registry import Entity, Registry
+from sie_schemas.entry import ENTITY_KINDS, ENTRY_VERSION, Entry
+from sie_schemas.fleet import Head, ReplicaState
+from sie_schemas.snapshot import Snapshot
+
+__all__ = [
+    "Advance",
+    "Command",
+    "EntryArrived",
+    "Event",
+    "Fetch",
+    "FetchFailed",
+    "FetchSnapshot",
+    "Gone",
+    "Halt",
+    "HeadAnnounced",
+    "Quarantine",
+    "RangeArrived",
+    "Replica",
+    "ReplicaLimits",
+    "SnapshotArrived",
+    "Ticked",
+]
+
+
+# ---- events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntryArrived:
+    """One entry came by itself, from the stream."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAnnounced:
+    """Somebody who should know says where the log ends."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class RangeArrived:
+    """The answer to a `Fetch`: entries in order, perhaps fewer than were asked for."""
+
+    fetch_id: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotArrived:
+    """The answer to a `FetchSnapshot`, or a local file at boot (`fetch_id` 0)."""
+
+    fetch_id: int
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The range that a `Fetch` asked for is below the low water, or of a log that is no more."""
+
+    fetch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """A fetch came to nothing; a later tick tries again."""
+
+    fetch_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed: `now` is in seconds of any steady clock."""
+
+    now: float
+
+
+Event = EntryArrived | HeadAnnounced | RangeArrived | SnapshotArrived | Gone | FetchFailed | Ticked
+
+
+# ---- commands -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Serve this registry from now on, and persist how it came: entries, or a snapshot."""
+
+    registry: Registry
+    position: Position
+    entries: tuple[Entry, ...] = ()
+    snapshot: Snapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get the entries after `after`, up to `until`."""
+
+    id: int
+    log_id: str
+    after: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSnapshot:
+    """Get a snapshot of the writer's log. `reason` says why for the metric."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Another log, or a snapshot that does not verify: do not follow, serve what was verified."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The position cannot advance any more: a fork, or a change that this release cannot read."""
+
+    reason: str
+
+
+Command = Advance | Fetch | FetchSnapshot | Quarantine | Halt
+
+
+# ---- the machine --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaLimits:
+    """Bounds and time constants of a replica."""
+
+    buffer_entries_max: int = 1000
+    """Entries kept that came too early; the rest is fetched again."""
+    delta_entries_max: int = 1000
+    """Further behind than this, a snapshot is asked for instead of the entries."""
+    digest_every: int = 1000
+    """In a long range, the digest is compared at each such epoch, and always at its end."""
+    retry_s: float = 0.2
+    """Pause after a failed fetch; doubles at each failure."""
+    retry_max_s: float = 5.0
+    stale_after_s: float = 10.0
+    """Without a word of the head for so long, the state is `stale`."""
+
+
+class Replica:
+    """See the module. Owner: the task that drives it; attributes may be read by anyone."""
+
+    def __init__(self, limits: ReplicaLimits | None = None) -> None:
+        self._limits: Final = limits or ReplicaLimits()
+        self.registry: Registry = Registry.EMPTY
+        self.position: Position | None = None
+        self.received: int = 0
+        """The newest epoch heard of, on this log."""
+        self.stopped: ReplicaState | None = None
+        """`quarantined`, `forked` or `halted`, or None while it follows."""
+        self.reason: str = ""
+        self._head: Head | None = None
+        self._early: dict[int, Entry] = {}
+        self._fetch_id = 0
+        self._in_flight: int | None = None
+        self._wants_snapshot = ""
+        self._refused_log: str | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+        self._now = 0.0
+        self._head_at: float | None = None
+
+    # -- what a reader may ask --
+
+    @property
+    def state(self) -> ReplicaState:
+        """One word for how far this replica can be believed to be current."""
+        if self.stopped is not None:
+            return self.stopped
+        if self.position is None:
+            return "empty"
+        if self._head_at is None or self._now - self._head_at > self._limits.stale_after_s:
+            return "stale"
+        return "fresh"
+
+    @property
+    def behind(self) -> int:
+        """How many epochs are known to be missing."""
+        applied = self.position.epoch if self.position is not None else 0
+        return max(0, self.received - applied)
+
+    # -- what the driver does --
+
+    def receive(self, event: Event) -> list[Command]:
+        """Take one event in; the commands are to be carried out in order."""
+        match event:
+            case EntryArrived(entry):
+                return self._entries((entry,))
+            case HeadAnnounced(head):
+                return self._announced(head)
+            case RangeArrived(fetch_id, entries):
+                return self._answered(fetch_id, lambda: self._range(entries))
+            case SnapshotArrived(fetch_id, snapshot):
+                return self._answered(fetch_id, lambda: self._snapshot(snapshot))
+            case Gone(fetch_id):
+                return self._answered(fetch_id, lambda: self._ask_snapshot("gone"))
+            case FetchFailed(fetch_id, reason):
+                return self._failed(fetch_id, reason)
+            case Ticked(now):
+                self._now = now
+                return self._catch_up()
+            case _:
+                assert_never(event)
+
+    def resync(self) -> list[Command]:
+        """An operator's word: forget what was verified and take the writer's snapshot.
+
+        The one way out of a fork besides a log that supersedes. The old registry is served until
+        the snapshot has been verified.
+        """
+        self.position = None
+        self.stopped, self.reason, self._refused_log = None, "", None
+        self._early.clear()
+        return self._ask_snapshot("resync")
+
+    # -- entries --
+
+    def _entries(self, entries: tuple[Entry, ...]) -> list[Command]:
+        commands: list[Command] = []
+        for entry in entries:
+            commands += self._offer(entry)
+        return commands + self._drain() + self._catch_up()
+
+    def _range(self, entries: tuple[Entry, ...]) -> list[Command]:
+        if not entries:
+            # An answer without an entry is no progress: pause, or this would spin.
+            self._pause()
+            return []
+        self._failures = 0
+        return self._entries(entries)
+
+    def _offer(self, entry: Entry) -> list[Command]:
+        """Look at one entry: remember it, recognise it, or raise what it proves."""
+        if self.stopped in ("forked", "halted"):
+            return []
+        here = self.position
+        if here is None:
+            self._note_other_log_or_gap(entry)
+            return []
+        begins_next = entry.epoch == here.epoch + 1 and entry.prev_hash == here.hash
+        if entry.log_id != here.log_id and not begins_next:
+            return self._other_log(entry.log_id)
+        if entry.epoch == here.epoch and entry.hash != here.hash:
+            return self._stop(
+                "forked", f"a second entry for epoch {entry.epoch}: {entry.hash[:16]}"
+            )
+        if entry.epoch > here.epoch:
+            self._note_head_epoch(entry.epoch)
+            if entry.epoch <= here.epoch + self._limits.buffer_entries_max:
+                self._early[entry.epoch] = entry
+        return []
+
+    def _note_other_log_or_gap(self, entry: Entry) -> None:
+        if entry.epoch == 1:
+            self._early[1] = entry
+        self._note_head_epoch(entry.epoch)
+
+    def _drain(self) -> list[Command]:
+        """Apply whatever now follows without a gap, as one advance."""
+        if self.stopped is not None and self._refused_log is None:
+            return []
+        applied: list[Entry] = []
+        registry, stop = self._fold_early(applied)
+        if applied and registry.digest != applied[-1].state_digest:
+            return self._digest_wrong(f"epoch {applied[-1].epoch}")
+        if not applied:
+            return stop
+        advance = self._advance(registry, position_of(applied[-1]), entries=tuple(applied))
+        # What stopped it stopped it after these; the state must not be cleared by the advance.
+        return [advance, *stop]
+
+    def _fold_early(self, applied: list[Entry]) -> tuple[Registry, list[Command]]:
+        """Fold early entries on top of the registry; those that went in are put into `applied`."""
+        position = self.position
+        registry = self.registry if position is not None else Registry.EMPTY
+        while True:
+            entry = self._early.pop(position.epoch + 1 if position is not None else 1, None)
+            if entry is None:
+                return registry, []
+            try:
+                check_successor(position, entry)
+                after = apply(registry, entry)
+                self._check_digest(after, entry)
+            except ChainBroken as error:
+                return registry, self._broken_link(entry, position, str(error))
+            except ChangeRefused as error:
+                return registry, self._stop("halted", str(error))
+            except _DigestWrong as error:
+                return registry, self._digest_wrong(str(error))
+            registry, position = after, position_of(entry)
+            applied.append(entry)
+
+    def _check_digest(self, registry: Registry, entry: Entry) -> None:
+        every = self._limits.digest_every
+        if entry.epoch % every == 0 and registry.digest != entry.state_digest:
+            raise _DigestWrong(f"epoch {entry.epoch}")
+
+    def _broken_link(self, entry: Entry, position: Position | None, reason: str) -> list[Command]:
+        if position is not None and entry.prev_hash != position.hash:
+            # It was linked to another history of the epoch that stands here.
+            return self._stop("forked", reason)
+        return [*self._stop("quarantined", reason), *self._ask_snapshot("chain")]
+
+    def _digest_wrong(self, where: str) -> list[Command]:
+        """Same bytes, another state: this memory or this code is at fault, not the log."""
+        reason = f"the registry at {where} has not the digest that the writer had"
+        return [*self._stop("quarantined", reason), *self._ask_snapshot("digest")]
+
+    # -- heads and other logs --
+
+    def _announced(self, head: Head) -> list[Command]:
+        self._head_at = self._now
+        here = self.position
+        if here is not None and head.log_id != here.log_id:
+            self._head = head
+            return self._other_log(head.log_id)
+        if self._refused_log is not None and self.stopped == "quarantined":
+            # Our own log speaks again: the stranger was the reason to stop, and it is gone.
+            self.stopped, self.reason, self._refused_log = None, "", None
+        self._head = head
+        self._note_head_epoch(head.epoch)
+        if here is None or self.stopped is not None:
+            return self._catch_up()
+        if head.epoch == here.epoch and head.hash != here.hash:
+            return self._stop("forked", f"the writer has another entry at epoch {here.epoch}")
+        if head.epoch == here.epoch and head.digest != here.digest:
+            return self._digest_wrong(f"epoch {here.epoch}")
+        return self._catch_up()
+
+    def _other_log(self, log_id: str) -> list[Command]:
+        """A log that is not ours speaks. Its snapshot tells whether it supersedes ours."""
+        if self._in_flight is not None or self._wants_snapshot or log_id == self._refused_log:
+            return []
+        return self._ask_snapshot(f"log {log_id[:8]}")
+
+    def _note_head_epoch(self, epoch: int) -> None:
+        self.received = max(self.received, epoch)
+
+    # -- snapshots --
+
+    def _snapshot(self, snapshot: Snapshot) -> list[Command]:
+        self._wants_snapshot = ""
+        entry, here = snapshot.entry, self.position
+        same_log = here is not None and entry.log_id == here.log_id
+        if self.stopped == "halted" or (self.stopped == "forked" and same_log):
+            return []
+        if here is not None and not same_log:
+            refusal = _refusal(snapshot, here)
+            if refusal:
+                self._refused_log = entry.log_id
+                return self._stop("quarantined", refusal)
+        if here is not None and same_log and entry.epoch <= here.epoch:
+            return self._not_newer(entry, here, snapshot)
+        return self._replace(snapshot)
+
+    def _not_newer(self, entry: Entry, here: Position, snapshot: Snapshot) -> list[Command]:
+        """A snapshot of our own log that is no further than we are."""
+        self._settle_received()
+        if entry.epoch < here.epoch:
+            # A cache, or a writer that lost its tail. Never back.
+            self._pause()
+            return []
+        if entry.hash != here.hash:
+            return self._stop("forked", f"the snapshot has another entry at epoch {here.epoch}")
+        if self.stopped == "quarantined" or self.registry.digest != entry.state_digest:
+            return self._replace(snapshot)
+        return self._catch_up()
+
+    def _replace(self, snapshot: Snapshot) -> list[Command]:
+        """Verify a snapshot and take it whole."""
+        entry = snapshot.entry
+        unread = {row.kind for row in snapshot.entities} - set(ENTITY_KINDS)
+        if unread or entry.v != ENTRY_VERSION:
+            what = ", ".join(sorted(unread)) or f"entries of version {entry.v}"
+            return self._stop(
+                "halted", f"the snapshot holds {what}, which this release cannot read"
+            )
+        registry = _registry_of(snapshot)
+        if registry.digest != entry.state_digest:
+            self._pause()
+            return self._stop(
+                "quarantined", f"the snapshot at epoch {entry.epoch} is not its digest's"
+            )
+        self.stopped, self.reason, self._refused_log = None, "", None
+        self._failures = 0
+        advance = self._advance(registry, position_of(entry), snapshot=snapshot)
+        self._settle_received()
+        return [advance, *self._drain(), *self._catch_up()]
+
+    # -- asking --
+
+    def _catch_up(self) -> list[Command]:
+        """Ask for what is missing, unless a fetch is in flight or the pause is not over."""
+        if self._in_flight is not None or self._now < self._retry_at:
+            return []
+        if self.stopped in ("forked", "halted"):
+            return []
+        reason = self._wants_snapshot or self._why_snapshot()
+        if reason:
+            return self._ask_snapshot(reason)
+        here = self.position
+        if here is None or self.stopped is not None or self.behind == 0:
+            return []
+        self._fetch_id += 1
+        self._in_flight = self._fetch_id
+        return [Fetch(self._fetch_id, here.log_id, here.epoch, self.received)]
+
+    def _why_snapshot(self) -> str:
+        here, head = self.position, self._head
+        if here is None:
+            return "boot" if self.received or head is not None else ""
+        if self.behind > self._limits.delta_entries_max:
+            return "far behind"
+        if self.behind and head is not None and head.low_water > here.epoch + 1:
+            return "below low water"
+        return ""
+
+    def _settle_received(self) -> None:
+        """A snapshot told where the log ends: forget announcements that nothing has borne out."""
+        here = self.position.epoch if self.position is not None else 0
+        self.received = max(here, *self._early) if self._early else here
+
+    def _ask_snapshot(self, reason: str) -> list[Command]:
+        self._wants_snapshot = reason
+        if self._in_flight is not None or self._now < self._retry_at:
+            return []
+        self._fetch_id += 1
+        self._in_flight = self._fetch_id
+        return [FetchSnapshot(self._fetch_id, reason)]
+
+    def _answered(self, fetch_id: int, then: "Callable[[], list[Command]]") -> list[Command]:
+        if fetch_id == 0:
+            return then()
+        if fetch_id != self._in_flight:
+            return []
+        self._in_flight = None
+        return then()
+
+    def _failed(self, fetch_id: int, reason: str) -> list[Command]:
+        if fetch_id != self._in_flight:
+            return []
+        self._in_flight = None
+        if self.stopped is None:
+            self.reason = reason
+        self._pause()
+        return []
+
+    def _pause(self) -> None:
+        limits = self._limits
+        self._retry_at = self._now + min(limits.retry_s * 2**self._failures, limits.retry_max_s)
+        self._failures = min(self._failures + 1, 16)
+
+    # -- moving --
+
+    def _advance(
+        self,
+        registry: Registry,
+        position: Position,
+        *,
+        entries: tuple[Entry, ...] = (),
+        snapshot: Snapshot | None = None,
+    ) -> Advance:
+        if self.position is not None and position.log_id != self.position.log_id:
+            self.received = position.epoch
+        self.registry, self.position = registry, position
+        self.reason = self.reason if self.stopped else ""
+        self._note_head_epoch(position.epoch)
+        self._early = {
+            epoch: entry for epoch, entry in self._early.items() if epoch > position.epoch
+        }
+        return Advance(registry, position, entries, snapshot)
+
+    def _stop(self, state: ReplicaState, reason: str) -> list[Command]:
+        if self.stopped == state and self.reason == reason:
+            return []
+        self.stopped, self.reason = state, reason
+        self._early.clear()
+        return [Quarantine(reason) if state == "quarantined" else Halt(reason)]
+
+
+class _DigestWrong(Exception):
+    """The registry after an entry has not the digest that the entry names."""
+
+
+def _refusal(snapshot: Snapshot, here: Position) -> str:
+    """Why a snapshot of another log may not be followed from here; empty if it may."""
+    for begin in snapshot.lineage:
+        for change in begin.changes:
+            older = change.supersedes
+            if older is None or older.log_id != here.log_id:
+                continue
+            if here.epoch == older.epoch and here.hash != older.hash:
+                return f"log {snapshot.entry.log_id[:8]} supersedes another history of this log"
+            return ""
+    return (
+        f"log {snapshot.entry.log_id[:8]} does not supersede log {here.log_id[:8]}, "
+        "which is followed here"
+    )
+
+
+def _registry_of(snapshot: Snapshot) -> Registry:
+    return Registry.of(
+        Entity(row.kind, row.key, row.modified_epoch, bytes(row.document))
+        for row in snapshot.entities
+    )

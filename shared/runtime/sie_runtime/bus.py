@@ -1,0 +1,224 @@
+"""The bus: core NATS as the cluster uses it.
+
+*shell.* Owns one connection. Connecting never fails: it goes on in the background, for ever, and
+`connected` tells. Promises that a publish while disconnected is an error at once and not a message
+that surfaces later, and that subscriptions survive reconnects. Keeps nothing: what was published
+while a subscriber was away is lost, by design; durable things are in `work_queue` and `log_stream`.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from sie_runtime.settings import setting
+from sie_schemas.errors import Later, SIEError, TimeRanOut
+
+__all__ = ["Bus", "BusSettings", "BusUnavailable", "Message", "NoResponders", "Subscription"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class BusUnavailable(Later):
+    """The broker cannot be reached now; nothing was sent."""
+
+    code = "QUEUE_UNAVAILABLE"
+
+
+class NoResponders(SIEError):
+    """Nobody listens on the subject of a request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BusSettings:
+    """How to reach the broker."""
+
+    nats_url: str = setting("nats://127.0.0.1:4222", help="URL of the broker, or several, by comma")
+    nats_user: str | None = setting(None, help="user of this role; absent without authentication")
+    nats_password: str | None = setting(None, help="its password; give it by environment")
+    nats_reconnect_wait_s: float = setting(0.2, help="seconds between attempts to connect")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it came. `reply` is empty when no answer is wanted."""
+
+    subject: str
+    data: bytes
+    reply: str
+    headers: Mapping[str, str]
+    _client: Client = field(repr=False)
+
+    async def respond(self, data: bytes) -> None:
+        """Answer the sender of a request."""
+        await self._client.publish(self.reply, data)
+
+
+Callback = Callable[[Message], Awaitable[None] | None]
+
+
+class Subscription:
+    """Interest in a subject, until `unsubscribe`. Made by `Bus.subscribe`."""
+
+    def __init__(self, subject: str, callback: Callback) -> None:
+        self.subject: Final = subject
+        self.callback: Final = callback
+        self.active: Any = None
+
+    async def unsubscribe(self) -> None:
+        """End the interest. Does nothing the second time."""
+        active, self.active = self.active, None
+        if active is not None:
+            try:
+                await active.unsubscribe()
+            except NatsError:
+                # The connection is gone, and the interest with it.
+                _LOG.debug("unsubscribed after the connection was closed")
+
+
+class Bus:
+    """One connection to the broker. Owner: the process's main task."""
+
+    def __init__(self, settings: BusSettings, *, role: str, process_id: str) -> None:
+        self._settings = settings
+        self._name = f"{role}/{process_id}"
+        self._inbox_prefix = f"_INBOX.{role}"
+        self.client: Final = Client()
+        self._subscriptions: list[Subscription] = []
+        self._on_reconnect: list[Callable[[], None]] = []
+        self._first_connected = asyncio.Event()
+        self._connecting: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def connect(cls, settings: BusSettings, *, role: str, process_id: str) -> "Bus":
+        """A bus that is connecting. Never raises for an absent broker."""
+        bus = cls(settings, role=role, process_id=process_id)
+        bus._connecting = asyncio.create_task(bus._connect(), name="bus-connect")
+        return bus
+
+    @property
+    def connected(self) -> bool:
+        """Whether a publish would be sent now."""
+        return self._first_connected.is_set() and bool(self.client.is_connected)
+
+    async def wait_connected(self, timeout_s: float) -> bool:
+        """Wait for the first connection."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._first_connected.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call back after the first connection and after every reconnection."""
+        self._on_reconnect.append(callback)
+        if self._first_connected.is_set():
+            callback()
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Publish. Raises `BusUnavailable` when disconnected."""
+        self.require_connected()
+        try:
+            await self.client.publish(subject, data)
+        except NatsError as error:
+            raise BusUnavailable(f"the broker does not take messages: {error}") from error
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """Publish and await one answer. Raises `NoResponders`, `TimeRanOut`, `BusUnavailable`."""
+        self.require_connected()
+        try:
+            answer = await self.client.request(subject, data, timeout=timeout_s)
+        except NoRespondersError as error:
+            raise NoResponders(f"nobody listens on {subject}") from error
+        except (NatsTimeoutError, TimeoutError) as error:
+            raise TimeRanOut(f"no answer on {subject} within {timeout_s:g} s") from error
+        except NatsError as error:
+            raise BusUnavailable(f"the broker does not take requests: {error}") from error
+        return bytes(answer.data)
+
+    async def subscribe(self, subject: str, callback: Callback) -> Subscription:
+        """Call back for each message, one after the other. Survives reconnects."""
+        subscription = Subscription(subject, callback)
+        self._subscriptions.append(subscription)
+        if self._first_connected.is_set():
+            await self._activate(subscription)
+        return subscription
+
+    def require_connected(self) -> None:
+        """Raise `BusUnavailable` unless connected: nats-py would keep and send it later."""
+        if not self.connected:
+            raise BusUnavailable("the message broker is not connected")
+
+    async def close(self) -> None:
+        """Flush what was published and close."""
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        try:
+            if self.connected:
+                await self.client.flush(timeout=1)
+            await self.client.close()
+        except (NatsError, TimeoutError, OSError):
+            _LOG.info("the connection to the broker was gone at its close")
+
+    # -- connecting --
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        await self.client.connect(
+            servers=[url.strip() for url in settings.nats_url.split(",")],
+            name=self._name,
+            user=settings.nats_user,
+            password=settings.nats_password,
+            inbox_prefix=self._inbox_prefix.encode(),
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=settings.nats_reconnect_wait_s,  # type: ignore[arg-type]
+            connect_timeout=2,
+            ping_interval=5,
+            error_cb=self._failed,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+        )
+        self._first_connected.set()
+        for subscription in list(self._subscriptions):
+            if subscription.active is None:
+                await self._activate(subscription)
+        await self._reconnected()
+
+    async def _activate(self, subscription: Subscription) -> None:
+        async def deliver(message: Msg) -> None:
+            result = subscription.callback(
+                Message(
+                    subject=message.subject,
+                    data=bytes(message.data),
+                    reply=message.reply,
+                    headers=message.headers or {},
+                    _client=self.client,
+                )
+            )
+            if inspect.isawaitable(result):
+                await result
+
+        subscription.active = await self.client.subscribe(subscription.subject, cb=deliver)
+
+    async def _failed(self, error: Exception) -> None:
+        _LOG.warning("the broker reports: %s", error or type(error).__name__)
+
+    async def _disconnected(self) -> None:
+        if not self.client.is_closed:
+            _LOG.warning("the connection to the broker is lost; reconnecting")
+
+    async def _reconnected(self) -> None:
+        _LOG.info("connected to the broker")
+        for callback in self._on_reconnect:
+            callback()

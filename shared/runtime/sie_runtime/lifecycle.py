@@ -1,0 +1,125 @@
+"""The life of a process: start, serve, drain, end.
+
+*shell.* `run` gives a main a stop event that SIGTERM and SIGINT set once; the main returns when it
+has drained. An error that nobody handled ends the process with one log line and exit status 1: a
+supervisor restarts it, which is safer than going on in an unknown state.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from sie_runtime.telemetry import configure_logs
+
+__all__ = ["run", "serve_http", "stop_when"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def run(
+    main: Callable[[asyncio.Event], Awaitable[None]],
+    *,
+    role: str,
+    process_id: str,
+    log_level: str = "info",
+) -> None:
+    """Run `main(stop)` to its end; see the module. Does not return before everything is closed."""
+    configure_logs(role=role, process_id=process_id, level=log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_supervised(main))
+    except BaseExceptionGroup as group:
+        _LOG.exception("the process ends after an error that nobody handled", exc_info=group)
+        sys.exit(1)
+    except Exception:
+        _LOG.exception("the process ends after an error that nobody handled")
+        sys.exit(1)
+
+
+async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+async def stop_when(stop: asyncio.Event, task: Awaitable[Any]) -> None:
+    """Set `stop` when `task` is over, however it ended: the others then drain."""
+    try:
+        await task
+    finally:
+        stop.set()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals alone: `run` owns them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_http(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    drain_s: float = 10.0,
+    on_listening: Callable[[int], None] | None = None,
+) -> None:
+    """Serve an ASGI application until `stop`, then finish what is in flight (at most `drain_s`).
+
+    `port` 0 takes a free one; `on_listening` is told which. Raises `OSError` for a taken port.
+    """
+    listener = _listen(host, port)
+    if on_listening is not None:
+        on_listening(listener.getsockname()[1])
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        timeout_graceful_shutdown=max(1, round(drain_s)),
+        server_header=False,
+        date_header=False,
+    )
+    server = _Server(config)
+
+    async def watch() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    async with asyncio.TaskGroup() as tasks:
+        watcher = tasks.create_task(watch())
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            watcher.cancel()
+            listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener

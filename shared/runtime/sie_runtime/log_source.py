@@ -1,0 +1,162 @@
+"""Where a follower fetches from: the writer's HTTP surface, else the stream.
+
+*shell.* Gives back verified entries and snapshots, or raises. A snapshot can only come from the
+writer; entries from either, so that an untrimmed stream is enough to follow without the writer.
+"""
+
+import logging
+from typing import Final
+
+import httpx
+
+from sie_core.chain import Position
+from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.log_stream import LogStream, log_streams
+from sie_schemas import snapshot as snapshots
+from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
+from sie_schemas.errors import SIEError
+from sie_schemas.fleet import HEAD_DECODER, Head
+from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
+
+__all__ = ["LogSource", "RangeGone", "SourceFailed"]
+
+_LOG: Final = logging.getLogger(__name__)
+_NDJSON: Final = {"accept": "application/x-ndjson"}
+
+
+class SourceFailed(Exception):
+    """Nothing could be fetched now; the message says from where and why."""
+
+
+class RangeGone(Exception):
+    """The writer does not serve these entries any more: a snapshot is the way."""
+
+
+class LogSource:
+    """One HTTP client and one bus. Owner: a follower."""
+
+    def __init__(
+        self,
+        config_url: str,
+        bus: Bus,
+        *,
+        timeout_s: float,
+        page_entries: int,
+        token: str | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.AsyncClient(base_url=config_url, timeout=timeout_s, headers=headers)
+        self._bus = bus
+        self._timeout_s = timeout_s
+        self._page_entries = page_entries
+
+    async def snapshot(self) -> tuple[Snapshot, bytes]:
+        """The writer's snapshot and its bytes. Raises `SourceFailed`."""
+        response = await self._get("/v1/configs/export", {}, None)
+        try:
+            return snapshots.decode(response.content), response.content
+        except SnapshotCorrupt as error:
+            raise SourceFailed(f"the writer's snapshot cannot be read: {error}") from error
+
+    async def entries(self, log_id: str, after: int, until: int) -> tuple[Entry, ...]:
+        """Entries after `after`, in order, perhaps not up to `until`.
+
+        Raises `SourceFailed` or `RangeGone`.
+        """
+        try:
+            return await self._entries_from_writer(log_id, after, until)
+        except SourceFailed as error:
+            try:
+                found = await self.entries_from_stream(log_id, after, until)
+            except SIEError:
+                raise error from None
+            if not found:
+                raise
+            return found
+
+    async def entries_from_stream(self, log_id: str, after: int, until: int) -> tuple[Entry, ...]:
+        """Entries by stream sequence; ends early at a stub. Raises `BusUnavailable`."""
+        until = min(until, after + self._page_entries)
+        found: list[Entry] = []
+        for data in await LogStream(self._bus, log_id).read_range(after, until):
+            try:
+                entry = parse_envelope(data)
+            except EntryCorrupt as error:
+                raise BusUnavailable(f"the stream holds what is not an entry: {error}") from error
+            if isinstance(entry, Stub):
+                break
+            found.append(entry)
+        return tuple(found)
+
+    async def whole_log_from_stream(self) -> tuple[Entry, ...]:
+        """A log from epoch 1, where a stream holds it untrimmed: to begin without the writer.
+
+        Raises `SourceFailed`.
+        """
+        try:
+            streams = await log_streams(self._bus)
+            whole = {log_id: tip for log_id, tip in streams.items() if tip.first == 1 and tip.last}
+            if len(whole) != 1:
+                raise SourceFailed(f"{len(whole)} streams hold a log from its first epoch")
+            ((log_id, tip),) = whole.items()
+            return await self.entries_from_stream(log_id, 0, tip.last)
+        except SIEError as error:
+            raise SourceFailed(error.message) from error
+
+    async def head(self, position: Position | None, wait_s: float) -> Head:
+        """The writer's head, at once when it differs from `position`. Raises `SourceFailed`."""
+        query = {"wait": f"{wait_s:g}"}
+        if position is not None:
+            query |= {
+                "log_id": position.log_id,
+                "after": str(position.epoch),
+                "digest": position.digest,
+            }
+        timeout = httpx.Timeout(self._timeout_s, read=wait_s + self._timeout_s)
+        response = await self._get("/v1/configs/epoch", query, timeout)
+        try:
+            return HEAD_DECODER.decode(response.content)
+        except ValueError as error:
+            raise SourceFailed(f"the writer's head cannot be read: {error}") from error
+
+    async def close(self) -> None:
+        """Close the HTTP client."""
+        await self._http.aclose()
+
+    async def _entries_from_writer(self, log_id: str, after: int, until: int) -> tuple[Entry, ...]:
+        query = {
+            "log_id": log_id,
+            "after": str(after),
+            "limit": str(min(self._page_entries, until - after)),
+        }
+        response = await self._get("/v1/configs/log", query, None, headers=_NDJSON)
+        found: list[Entry] = []
+        for line in response.content.splitlines():
+            try:
+                entry = parse_envelope(line)
+            except EntryCorrupt as error:
+                raise SourceFailed(f"the writer sent what is not an entry: {error}") from error
+            if isinstance(entry, Stub):
+                raise SourceFailed("the writer sent a stub")
+            found.append(entry)
+        return tuple(found)
+
+    async def _get(
+        self,
+        path: str,
+        query: dict[str, str],
+        timeout: httpx.Timeout | None,  # noqa: ASYNC109
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        try:
+            if timeout is None:
+                response = await self._http.get(path, params=query, headers=headers)
+            else:
+                response = await self._http.get(path, params=query, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise SourceFailed(f"{path}: {type(error).__name__}: {error}") from error
+        if response.status_code == httpx.codes.GONE:
+            raise RangeGone(path)
+        if response.status_code != httpx.codes.OK:
+            raise SourceFailed(f"{path}: status {response.status_code}")
+        return response

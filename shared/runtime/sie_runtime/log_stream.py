@@ -1,0 +1,294 @@
+"""The config stream: the epoch log as JetStream delivers it.
+
+*shell.* One stream for each incarnation of the log, `CFG_<log_id>`, in which the stream's sequence
+is the epoch; the broker refuses anything else. The stream is delivery, never truth: what is read
+from it is checked like anything else. `LogStream` is the writer's side, `follow` a replica's.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+from sie_runtime.bus import Bus, BusUnavailable
+from sie_schemas.errors import SIEError
+
+__all__ = ["LogStream", "StreamTip", "WrongLastSequence", "follow", "log_streams", "stream_name"]
+
+_LOG: Final = logging.getLogger(__name__)
+_WRONG_LAST_SEQUENCE: Final = 10071
+_STREAM_NOT_FOUND: Final = 10059
+_NO_MESSAGE: Final = 10037
+
+
+class WrongLastSequence(SIEError):
+    """The broker refused an append: its stream does not end where the writer thought.
+
+    `last_sequence` is where it does end.
+    """
+
+    def __init__(self, last_sequence: int) -> None:
+        super().__init__(f"the stream ends at sequence {last_sequence}")
+        self.last_sequence = last_sequence
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTip:
+    """Where a stream begins and ends. `last` of an empty stream is `first - 1`."""
+
+    first: int
+    last: int
+    metadata: dict[str, str]
+
+
+def stream_name(log_id: str) -> str:
+    """The stream of a log."""
+    return f"CFG_{log_id}"
+
+
+def entry_subject(log_id: str) -> str:
+    """The one subject of that stream."""
+    return f"sie.config.log.{log_id}.e"
+
+
+async def log_streams(bus: Bus) -> dict[str, StreamTip]:
+    """Every config stream of the broker, by log id. Raises `BusUnavailable`."""
+    found: dict[str, StreamTip] = {}
+    offset = 0
+    while True:
+        page = await _api(
+            bus, "$JS.API.STREAM.LIST", {"offset": offset, "subject": "sie.config.log.>"}
+        )
+        streams = page.get("streams") or []
+        for stream in streams:
+            name = stream["config"]["name"]
+            if name.startswith("CFG_"):
+                found[name.removeprefix("CFG_")] = _tip(stream)
+        offset += len(streams)
+        if not streams or offset >= page.get("total", 0):
+            return found
+
+
+class LogStream:
+    """The stream of one log. Owner: the writer's publisher; readers may share it."""
+
+    def __init__(self, bus: Bus, log_id: str, *, timeout_s: float = 5.0, replicas: int = 1) -> None:
+        self._bus = bus
+        self._log_id = log_id
+        self._timeout_s = timeout_s
+        self._replicas = replicas
+
+    async def ensure(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
+        """Make the stream if it is not there, from `first_epoch` on. Raises `BusUnavailable`."""
+        tip = await self.tip()
+        if tip is not None:
+            return tip
+        config = StreamConfig(
+            name=stream_name(self._log_id),
+            subjects=[entry_subject(self._log_id)],
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            num_replicas=self._replicas,
+            allow_direct=True,
+            deny_delete=True,
+            deny_purge=True,
+            first_seq=first_epoch,
+            metadata=metadata,
+        )
+        jetstream = self._bus.client.jetstream(timeout=self._timeout_s)
+        try:
+            await jetstream.add_stream(config)
+        except (APIError, NatsError, TimeoutError) as error:
+            raise BusUnavailable(f"the config stream cannot be made: {error}") from error
+        made = await self.tip()
+        if made is None:
+            raise BusUnavailable("the config stream vanished while it was made")
+        return made
+
+    async def tip(self) -> StreamTip | None:
+        """Where the stream begins and ends; None if there is none. Raises `BusUnavailable`."""
+        answer = await _api(self._bus, f"$JS.API.STREAM.INFO.{stream_name(self._log_id)}", None)
+        if answer.get("error", {}).get("err_code") == _STREAM_NOT_FOUND:
+            return None
+        _refuse(answer)
+        return _tip(answer)
+
+    async def append(self, epoch: int, data: bytes) -> None:
+        """Store an entry at sequence `epoch`. Raises `WrongLastSequence` or `BusUnavailable`.
+
+        After a timeout the entry may be stored or not: the next append finds out. No message id is
+        sent: after a purge, de-duplication would answer for a message that is not there.
+        """
+        self._bus.require_connected()
+        headers = {
+            "Nats-Expected-Stream": stream_name(self._log_id),
+            "Nats-Expected-Last-Sequence": str(epoch - 1),
+        }
+        try:
+            reply = await self._bus.client.request(
+                entry_subject(self._log_id), data, timeout=self._timeout_s, headers=headers
+            )
+        except NoRespondersError as error:
+            raise BusUnavailable("the config stream is not there, or has no leader") from error
+        except (NatsError, NatsTimeoutError, TimeoutError) as error:
+            raise BusUnavailable(f"the broker did not store epoch {epoch}: {error}") from error
+        answer = json.loads(reply.data)
+        problem = answer.get("error")
+        if problem is not None and problem.get("err_code") == _WRONG_LAST_SEQUENCE:
+            raise WrongLastSequence(int(problem["description"].rpartition(":")[2]))
+        _refuse(answer)
+        if answer.get("duplicate") or answer["seq"] != epoch:
+            raise WrongLastSequence(int(answer["seq"]))
+
+    async def read(self, epoch: int) -> bytes | None:
+        """The message at a sequence; None if there is none. Raises `BusUnavailable`."""
+        jetstream = self._bus.client.jetstream(timeout=self._timeout_s)
+        self._bus.require_connected()
+        try:
+            message = await jetstream.get_msg(stream_name(self._log_id), seq=epoch, direct=True)
+        except NotFoundError:
+            return None
+        except APIError as error:
+            if error.err_code == _NO_MESSAGE:
+                return None
+            raise BusUnavailable(f"epoch {epoch} cannot be read: {error}") from error
+        except (NatsError, TimeoutError) as error:
+            raise BusUnavailable(f"epoch {epoch} cannot be read: {error}") from error
+        return bytes(message.data or b"")
+
+    async def read_range(self, after: int, until: int) -> list[bytes]:
+        """Messages after `after` up to `until`, as far as they are there without a gap."""
+        found: list[bytes] = []
+        for epoch in range(after + 1, until + 1):
+            data = await self.read(epoch)
+            if data is None:
+                break
+            found.append(data)
+        return found
+
+    async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
+        """Delete the stream and make it anew: it held something that is not this log."""
+        answer = await _api(self._bus, f"$JS.API.STREAM.DELETE.{stream_name(self._log_id)}", None)
+        if answer.get("error", {}).get("err_code") not in (None, _STREAM_NOT_FOUND):
+            _refuse(answer)
+        return await self.ensure(first_epoch=first_epoch, metadata=metadata)
+
+
+async def follow(
+    bus: Bus,
+    log_id: str,
+    *,
+    start_epoch: int,
+    on_message: Callable[[int, bytes], None],
+    heartbeat_s: float,
+    stop: asyncio.Event,
+) -> str:
+    """Deliver the messages of a log from `start_epoch` on, until something is amiss.
+
+    Returns why it ended: the caller starts again from what it has applied. A lost message shows as
+    a gap in the sequence and does not end it; a silent broker does, after two missed heartbeats.
+    Raises `BusUnavailable` when it cannot begin.
+    """
+    bus.require_connected()
+    feed = _Feed(bus, on_message)
+    client = bus.client
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox, cb=feed.deliver)
+    consumer = ConsumerConfig(
+        deliver_subject=inbox,
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=max(1, start_epoch),
+        ack_policy=AckPolicy.NONE,
+        idle_heartbeat=heartbeat_s,
+        flow_control=True,
+        inactive_threshold=max(5.0, heartbeat_s * 5),
+        mem_storage=True,
+        num_replicas=1,
+        max_deliver=1,
+    )
+    try:
+        await client.jetstream(timeout=2).add_consumer(stream_name(log_id), consumer)
+        return await feed.watch(stop, heartbeat_s)
+    except NotFoundError as error:
+        raise BusUnavailable(f"there is no stream of log {log_id[:8]}") from error
+    except (APIError, NatsError, TimeoutError) as error:
+        raise BusUnavailable(f"the stream of {log_id[:8]} cannot be followed: {error}") from error
+    finally:
+        try:
+            await subscription.unsubscribe()
+        except NatsError:
+            _LOG.debug("the connection was gone before the feed's inbox")
+
+
+class _Feed:
+    """One ephemeral push consumer: its messages, its heartbeats, its end."""
+
+    def __init__(self, bus: Bus, on_message: Callable[[int, bytes], None]) -> None:
+        self._bus = bus
+        self._on_message = on_message
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._troubled = asyncio.Event()
+
+    async def deliver(self, message: Msg) -> None:
+        self._heard = self._loop.time()
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            self._on_message(int(message.metadata.sequence.stream), bytes(message.data))
+        elif status != "100":
+            self._troubled.set()
+        elif message.reply:
+            # Flow control: say that everything up to here was taken.
+            await self._bus.client.publish(message.reply, b"")
+
+    async def watch(self, stop: asyncio.Event, heartbeat_s: float) -> str:
+        while not stop.is_set():
+            await _either(stop, self._troubled, timeout_s=heartbeat_s)
+            if self._troubled.is_set():
+                return "consumer gone"
+            if not self._bus.connected or self._loop.time() - self._heard > 2.5 * heartbeat_s:
+                return "silent"
+        return "stopped"
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event, *, timeout_s: float) -> None:
+    waits = [asyncio.ensure_future(first.wait()), asyncio.ensure_future(second.wait())]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _api(bus: Bus, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    data = await bus.request(
+        subject, b"" if body is None else json.dumps(body).encode(), timeout_s=5
+    )
+    answer: dict[str, Any] = json.loads(data)
+    return answer
+
+
+def _refuse(answer: dict[str, Any]) -> None:
+    if "error" in answer:
+        raise BusUnavailable(f"the broker refuses: {answer['error'].get('description', 'unknown')}")
+
+
+def _tip(info: dict[str, Any]) -> StreamTip:
+    state, config = info["state"], info["config"]
+    return StreamTip(int(state["first_seq"]), int(state["last_seq"]), config.get("metadata") or {})

@@ -1,0 +1,145 @@
+"""What a replica keeps on disk: its last verified snapshot and the entries since.
+
+*shell.* Two generations in one folder: `snapshot-<epoch>.json` with `tail-<epoch>.ndjson` (the
+entries after it), and the generation before, so that at least `tail_entries_min` raw entries can be
+given back to a writer that lost them. Promises that what is read at boot is only ever a prefix: a
+torn last line is dropped, a file that does not parse ends the reading. It is verified again by the
+replica; nothing here is trusted. Writes are not synced: losing them costs a fetch.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from sie_core.chain import begins_log
+from sie_core.registry import Registry
+from sie_schemas import snapshot as snapshots
+from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
+from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
+
+__all__ = ["ReplicaFiles"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class ReplicaFiles:
+    """The files of one replica. Owner: its follower."""
+
+    def __init__(self, folder: Path, *, tail_entries_min: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._tail_entries_min = tail_entries_min
+        self._lineage: tuple[Entry, ...] = ()
+        self._last: Entry | None = None
+        self._tail: BinaryIO | None = None
+        self._tail_count = 0
+
+    def load(self) -> tuple[Snapshot | None, tuple[Entry, ...]]:
+        """The newest generation that can be read: a snapshot, and the entries that follow it."""
+        for epoch in sorted(self._generations(), reverse=True):
+            snapshot: Snapshot | None = None
+            if epoch > 0:
+                try:
+                    snapshot = snapshots.decode(self._snapshot_path(epoch).read_bytes())
+                except (OSError, SnapshotCorrupt) as error:
+                    _LOG.warning("a local snapshot is of no use: %s", error)
+                    continue
+            return snapshot, tuple(_entries(self._tail_path(epoch)))
+        return None, ()
+
+    def took_snapshot(self, snapshot: Snapshot, registry: Registry) -> None:
+        """Begin a new generation with a snapshot that was verified."""
+        self._lineage = snapshot.lineage
+        self._last = snapshot.entry
+        self._begin(registry)
+
+    def took_entries(self, entries: tuple[Entry, ...], registry: Registry) -> None:
+        """Add entries that were applied; `registry` is the state after them."""
+        for entry in entries:
+            if begins_log(entry) is not None:
+                self._lineage = (*self._lineage, entry)
+        tail = self._begin_tail(entries[0].epoch - 1) if self._tail is None else self._tail
+        tail.write(b"".join(to_envelope(entry) + b"\n" for entry in entries))
+        tail.flush()
+        self._tail_count += len(entries)
+        self._last = entries[-1]
+        if self._tail_count >= self._tail_entries_min:
+            self._begin(registry)
+
+    def entries(self, after: int, until: int) -> list[Entry]:
+        """What is kept of the entries after `after` up to `until`, in order, without a gap."""
+        kept: dict[int, Entry] = {}
+        for epoch in sorted(self._generations()):
+            for entry in _entries(self._tail_path(epoch)):
+                if after < entry.epoch <= until:
+                    kept[entry.epoch] = entry
+        found = []
+        for epoch in range(after + 1, until + 1):
+            if epoch not in kept:
+                break
+            found.append(kept[epoch])
+        return found
+
+    def close(self) -> None:
+        """Close the tail."""
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
+
+    # -- generations --
+
+    def _begin(self, registry: Registry) -> None:
+        entry = self._last
+        if entry is None:
+            return
+        rows = (
+            snapshots.encode_row(one.kind, one.key, one.modified_epoch, one.document)
+            for one in registry
+        )
+        path = self._snapshot_path(entry.epoch)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(snapshots.encode(self._lineage, entry, rows))
+        # A crash before this line leaves the older generation; after it, the newer one.
+        os.replace(partial, path)
+        self._begin_tail(entry.epoch)
+        for old in sorted(self._generations(), reverse=True)[2:]:
+            self._snapshot_path(old).unlink(missing_ok=True)
+            self._tail_path(old).unlink(missing_ok=True)
+
+    def _begin_tail(self, epoch: int) -> BinaryIO:
+        # Always anew: after a restart the replica takes in, and gives back, what it read from here.
+        self.close()
+        self._tail = self._tail_path(epoch).open("wb")
+        self._tail_count = 0
+        return self._tail
+
+    def _generations(self) -> set[int]:
+        found = set()
+        for path in [*self._folder.glob("snapshot-*.json"), *self._folder.glob("tail-*.ndjson")]:
+            number = path.stem.partition("-")[2]
+            if number.isdigit():
+                found.add(int(number))
+        return found
+
+    def _snapshot_path(self, epoch: int) -> Path:
+        return self._folder / f"snapshot-{epoch}.json"
+
+    def _tail_path(self, epoch: int) -> Path:
+        return self._folder / f"tail-{epoch}.ndjson"
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            entry = parse_envelope(line)
+        except EntryCorrupt:
+            return
+        if isinstance(entry, Stub):
+            return
+        yield entry

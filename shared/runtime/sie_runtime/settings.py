@@ -1,0 +1,143 @@
+"""Settings: one frozen dataclass for each process, read once in `main`.
+
+*shell.* A field comes from its flag, else from its environment variable, else from its default:
+`port` of prefix `SIE_GATEWAY` is `--port` and `SIE_GATEWAY_PORT`. An unknown flag, an unknown
+variable with the prefix and a value of the wrong type each stop the process at start, with one line
+that names them: a mistyped setting is never ignored. Relations between fields are checked by the
+class itself, in `__post_init__` (raise `ValueError`).
+"""
+
+import dataclasses
+import difflib
+import os
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+__all__ = ["SettingsError", "load", "parse", "setting"]
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message is one line for the operator."""
+
+
+def setting(default: Any = dataclasses.MISSING, *, help: str) -> Any:
+    """A field with its documentation: unit, reason for the default, how to turn it off."""
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata={"help": help})
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def load(
+    cls: type[T],
+    *,
+    prefix: str,
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> T:
+    """`parse`, for a `main`: an error is printed as one line and the process exits with 2."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(_usage(cls, prefix))
+        raise SystemExit(0)
+    try:
+        return parse(cls, prefix=prefix, argv=arguments, environ=environ or os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from error
+
+
+def parse(cls: type[T], *, prefix: str, argv: Sequence[str], environ: Mapping[str, str]) -> T:
+    """Build the settings. Raises `SettingsError`."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = get_type_hints(cls)
+    texts = _from_environment(prefix, fields, environ) | _from_flags(fields, hints, argv)
+    values: dict[str, Any] = {}
+    for name, (origin, text) in texts.items():
+        values[name] = _convert(hints[name], text, origin)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        flag = missing[0].replace("_", "-")
+        raise SettingsError(f"--{flag} (or {prefix}_{missing[0].upper()}) is wanted")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _from_environment(
+    prefix: str, fields: Mapping[str, Any], environ: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    found = {}
+    for variable, text in environ.items():
+        if not variable.startswith(f"{prefix}_"):
+            continue
+        name = variable.removeprefix(f"{prefix}_").lower()
+        if name not in fields:
+            known = [f"{prefix}_{field.upper()}" for field in fields]
+            raise SettingsError(f"{variable} is not a setting{_closest(variable, known)}")
+        found[name] = (variable, text)
+    return found
+
+
+def _from_flags(
+    fields: Mapping[str, Any], hints: Mapping[str, Any], argv: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    found = {}
+    pending = list(argv)
+    while pending:
+        argument = pending.pop(0)
+        flag, separator, text = argument.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if not flag.startswith("--") or name not in fields:
+            known = ["--" + field.replace("_", "-") for field in fields]
+            raise SettingsError(f"{argument} is not a setting{_closest(flag, known)}")
+        if not separator:
+            if hints[name] is bool and (not pending or pending[0].startswith("--")):
+                text = "true"
+            elif pending:
+                text = pending.pop(0)
+            else:
+                raise SettingsError(f"{flag} wants a value")
+        found[name] = (flag, text)
+    return found
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _convert(hint: Any, text: str, origin: str) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return None if text == "" else _convert(options[0], text, origin)
+    if get_origin(hint) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if hint is bool:
+        if text.lower() not in {"true", "false", "1", "0", "yes", "no"}:
+            raise SettingsError(f"{origin}: {text!r} is not true or false")
+        return text.lower() in {"true", "1", "yes"}
+    try:
+        return hint(text) if hint is not Path else Path(text)
+    except ValueError as error:
+        raise SettingsError(f"{origin}: {text!r} is not of type {hint.__name__}") from error
+
+
+def _usage(cls: type[Any], prefix: str) -> str:
+    lines = [(cls.__doc__ or "").strip(), ""]
+    for field in dataclasses.fields(cls):
+        default = "" if field.default is dataclasses.MISSING else f" (default: {field.default})"
+        lines.append(f"  --{field.name.replace('_', '-')}{default}")
+        lines.append(f"      {field.metadata.get('help', '')} [{prefix}_{field.name.upper()}]")
+    return "\n".join(lines) + "\n"
