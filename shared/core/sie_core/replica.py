@@ -253,6 +253,9 @@ class Replica:
         commands: list[Command] = []
         for entry in entries:
             commands += self._offer(entry)
+            if len(self._early) >= self._limits.buffer_entries_max:
+                # A range longer than the buffer goes in by slices.
+                commands += self._drain()
         return commands + self._drain() + self._catch_up()
 
     def _range(self, entries: tuple[Entry, ...]) -> list[Command]:
@@ -269,7 +272,7 @@ class Replica:
             return []
         here = self.position
         if here is None:
-            self._note_other_log_or_gap(entry)
+            self._offer_first(entry)
             return []
         begins_next = entry.epoch == here.epoch + 1 and entry.prev_hash == here.hash
         if entry.log_id != here.log_id and not begins_next:
@@ -284,9 +287,12 @@ class Replica:
                 self._early[entry.epoch] = entry
         return []
 
-    def _note_other_log_or_gap(self, entry: Entry) -> None:
-        if entry.epoch == 1:
-            self._early[1] = entry
+    def _offer_first(self, entry: Entry) -> None:
+        """Before anything was verified, only an unbroken chain from epoch 1 is of use."""
+        before = self._early.get(entry.epoch - 1)
+        linked = before is not None and before.hash == entry.prev_hash
+        if entry.epoch == 1 or (linked and entry.epoch <= self._limits.buffer_entries_max):
+            self._early[entry.epoch] = entry
         self._note_head_epoch(entry.epoch)
 
     def _drain(self) -> list[Command]:

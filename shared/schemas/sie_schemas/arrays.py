@@ -30,7 +30,7 @@ class ArrayMalformed(ValueError):
 
 def to_wire(array: NDArray[Any]) -> dict[bytes, Any]:
     """The map of an array, C order."""
-    contiguous = np.ascontiguousarray(array)
+    contiguous = np.asarray(array, order="C")
     return {
         b"nd": True,
         b"type": contiguous.dtype.str,

@@ -17,6 +17,10 @@ INTEGER_MAX = 2**53 - 1
 """The largest integer that every JSON reader holds exactly (RFC 8785, I-JSON)."""
 
 
+_EXPONENT_FORM_MIN = 1e21
+"""From here on the canonical form of a number has an exponent (ECMAScript, RFC 8785 §3.2.2.3)."""
+
+
 class NotCanonical(ValueError):
     """A value or a text has no canonical form; the message says what and where."""
 
@@ -82,6 +86,9 @@ def _finite_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
         raise NotCanonical(f"the number {digits[:24]} is not finite")
+    if INTEGER_MAX < abs(number) < _EXPONENT_FORM_MIN:
+        # Its canonical form would be an integer that no reader may take.
+        raise NotCanonical(f"the number {digits[:24]} is an integer beyond 2^53-1")
     return number
 
 

@@ -1,0 +1,209 @@
+"""Laws of the scheduler: whatever comes, in whatever order, nothing is lost and nothing starves."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from math import inf
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from sie_schemas.ipc import TextInput
+from sie_worker.batching import Batch, Lane, Limits, QueuedInput, Scheduler
+
+LANES = [
+    Lane("rev-a", "default", "encode"),
+    Lane("rev-a", "default", "encode", labels=("x",)),
+    Lane("rev-b", "default", "score"),
+]
+LIMITS = {
+    LANES[0]: Limits(cost_max=10, items_max=4, wait_s=5.0),
+    LANES[1]: Limits(cost_max=12, items_max=6, wait_s=1.0, padded=True),
+    LANES[2]: Limits(cost_max=20, items_max=8, wait_s=3.0, batch_invariant=False),
+}
+COSTS = st.lists(st.integers(1, 15), min_size=1, max_size=6)
+
+
+def inputs_of(claim: int, request: str, costs: list[int], deadline: float) -> list[QueuedInput]:
+    return [
+        QueuedInput(claim, request, index, cost, deadline, TextInput(""))
+        for index, cost in enumerate(costs)
+    ]
+
+
+def cost_of(batch: Batch, limits: Limits) -> int:
+    costs = [item.cost for item in batch.inputs]
+    return max(costs) * len(costs) if limits.padded else sum(costs)
+
+
+@dataclass
+class Waiting:
+    item: QueuedInput
+    lane: Lane
+    since: float
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """A device loop, and a world that adds, cancels and lets time pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.scheduler = Scheduler(ahead_max=2)
+        self.now = 0.0
+        self.claims = 0
+        self.waiting: list[Waiting] = []
+        """All that waits, in the order of its arrival."""
+        self.out = 0
+
+    @rule(
+        lane=st.sampled_from(LANES),
+        costs=COSTS,
+        request=st.integers(0, 3),
+        patience=st.integers(1, 30),
+    )
+    def job_comes(self, lane, costs, request, patience):
+        self.claims += 1
+        items = inputs_of(self.claims, f"request-{request}", costs, self.now + patience)
+        self.scheduler.add(lane, LIMITS[lane], items, now=self.now)
+        self.waiting += [Waiting(item, lane, self.now) for item in items]
+
+    @rule(seconds=st.floats(0.1, 6.0))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def device_asks(self):
+        idle = self.out == 0
+        due = self.scheduler.wait_until(self.now)
+        batch = self.scheduler.next_batch(self.now)
+        if batch is None:
+            assert not (idle and self.waiting), "an idle device gets work at once"
+            assert due is None or due > self.now, "wait_until says when to ask"
+            return
+        assert due == self.now
+        assert self.out < 2
+        self.out += 1
+        self.check(batch, idle=idle)
+
+    def check(self, batch: Batch, *, idle: bool) -> None:
+        limits = LIMITS[batch.lane]
+        in_lane = [entry for entry in self.waiting if entry.lane == batch.lane]
+        taken = in_lane[: len(batch.inputs)]
+        assert [entry.item for entry in taken] == list(batch.inputs), "in order, from the front"
+        assert batch.cost == cost_of(batch, limits)
+        assert batch.cost <= limits.cost_max or len(batch.inputs) == 1
+        assert 1 <= len(batch.inputs) <= limits.count_max
+        self.check_filled(batch, in_lane, limits)
+        self.check_turn(batch, in_lane, limits, idle=idle)
+        self.waiting = [entry for entry in self.waiting if entry not in taken]
+
+    def check_filled(self, batch: Batch, in_lane: list[Waiting], limits: Limits) -> None:
+        if len(in_lane) > len(batch.inputs) < limits.count_max:
+            following = in_lane[len(batch.inputs)].item
+            more = Batch(batch.lane, (*batch.inputs, following), 0)
+            assert cost_of(more, limits) > limits.cost_max, "a batch takes all that fits"
+
+    def check_turn(
+        self, batch: Batch, in_lane: list[Waiting], limits: Limits, *, idle: bool
+    ) -> None:
+        if idle:
+            assert self.waiting[0].lane == batch.lane, "the oldest lane goes first"
+            return
+        full = (
+            len(in_lane) >= limits.count_max
+            or sum(entry.item.cost for entry in in_lane) >= limits.cost_max
+        )
+        assert full or self.now - in_lane[0].since >= limits.wait_s, "a busy device lets it fill"
+        for entry in self.waiting:
+            if entry.since + LIMITS[entry.lane].wait_s <= self.now:
+                assert entry.lane == batch.lane or entry.since >= in_lane[0].since, (
+                    "nothing younger overtakes what has waited"
+                )
+                break
+
+    @precondition(lambda self: self.out)
+    @rule()
+    def batch_ends(self):
+        self.scheduler.finished()
+        self.out -= 1
+
+    @rule(request=st.integers(0, 3))
+    def client_leaves(self, request):
+        dropped = self.scheduler.cancel(f"request-{request}")
+        self.forget(dropped, lambda item: item.request_id == f"request-{request}")
+
+    @rule()
+    def deadlines_are_looked_at(self):
+        dropped = self.scheduler.expire(self.now)
+        self.forget(dropped, lambda item: item.deadline <= self.now)
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def a_claim_is_dropped(self):
+        claim = self.waiting[0].item.claim
+        self.forget(self.scheduler.drop_claims({claim}), lambda item: item.claim == claim)
+
+    def forget(self, dropped, unwanted):
+        expected = [entry.item for entry in self.waiting if unwanted(entry.item)]
+        assert Counter(dropped) == Counter(expected)
+        self.waiting = [entry for entry in self.waiting if not unwanted(entry.item)]
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self):
+        assert self.scheduler.waiting == len(self.waiting)
+        assert self.scheduler.batches_out == self.out
+
+    def teardown(self):
+        while self.out:
+            self.batch_ends()
+        while self.waiting:
+            self.device_asks()
+            self.batch_ends()
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@given(
+    jobs=st.lists(st.tuples(st.sampled_from(LANES), COSTS), min_size=1, max_size=12),
+    chosen=st.integers(0, 11),
+)
+@settings(deadline=None)
+def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_than_it(
+    jobs, chosen
+):
+    assume(chosen < len(jobs))
+    scheduler = Scheduler(ahead_max=1)
+    for claim, (lane, costs) in enumerate(jobs):
+        scheduler.add(lane, LIMITS[lane], inputs_of(claim, "r", costs, inf), now=float(claim))
+    older = sum(len(costs) for _, costs in jobs[:chosen])
+    for batches in range(older + 1):
+        # A flood of younger work, in every lane, after each batch.
+        for lane in LANES:
+            flood = inputs_of(1000, "flood", [1, 1], inf)
+            scheduler.add(lane, LIMITS[lane], flood, now=100.0 + batches)
+        batch = scheduler.next_batch(200.0)
+        assert batch is not None
+        scheduler.finished()
+        if any(item.claim == chosen for item in batch.inputs):
+            return
+    raise AssertionError("it starved")
+
+
+@given(st.lists(st.tuples(st.sampled_from(LANES), st.integers(0, 2), COSTS), max_size=15))
+@settings(deadline=None)
+def test_inputs_of_a_request_leave_each_lane_in_the_order_in_which_they_came(jobs):
+    scheduler = Scheduler(ahead_max=1)
+    came: dict[tuple[Lane, str], list[tuple[int, int]]] = defaultdict(list)
+    left: dict[tuple[Lane, str], list[tuple[int, int]]] = defaultdict(list)
+    for claim, (lane, request, costs) in enumerate(jobs):
+        items = inputs_of(claim, str(request), costs, inf)
+        came[lane, str(request)] += [(item.claim, item.index) for item in items]
+        scheduler.add(lane, LIMITS[lane], items, now=0.0)
+    while (batch := scheduler.next_batch(0.0)) is not None:
+        scheduler.finished()
+        for item in batch.inputs:
+            left[batch.lane, item.request_id].append((item.claim, item.index))
+
+    assert left == came

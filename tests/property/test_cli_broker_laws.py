@@ -1,0 +1,88 @@
+"""Laws of the broker's file and of the plans of a local cluster."""
+
+import re
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_cli import broker
+from sie_cli.broker import BrokerPlan
+from sie_cli.plans import Layout, plan_cluster
+from sie_cli.settings import ClusterOptions, ClusterSettings
+
+PORTS = st.integers(1024, 65000)
+SECRETS = st.fixed_dictionaries({role: st.text(min_size=1, max_size=30) for role in broker.ROLES})
+FOLDERS = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20)
+
+
+def plan_of(port: int, secrets: dict[str, str], folder: str, workers: int):
+    data = Path("/data") / folder
+    return plan_cluster(
+        ClusterOptions(data=data, port=port, workers=workers),
+        ClusterSettings(),
+        layout=Layout(data=data, sockets=data / "run"),
+        scripts=Path("/venv/bin"),
+        environment={"PATH": "/bin"},
+        broker=BrokerPlan(port=20000, monitor_port=20001, store=data / "nats", passwords=secrets),
+        worker_ports=tuple(range(21000, 21000 + workers)),
+    )
+
+
+@given(PORTS, SECRETS, FOLDERS)
+def test_only_config_may_publish_the_log_and_its_head(port, secrets, folder):
+    text = broker.render(
+        BrokerPlan(port=port, monitor_port=port + 1, store=Path("/") / folder, passwords=secrets)
+    )
+    users = [line for line in text.splitlines() if "user:" in line]
+    assert len(users) == 3
+    for role, line in zip(broker.ROLES, users, strict=True):
+        assert f'user: "{role}"' in line
+        denied = "sie.config.log.>" in line and "sie.config.head.>" in line
+        assert denied == (role != "config")
+
+
+@given(PORTS, SECRETS, FOLDERS)
+def test_no_password_and_no_folder_can_add_a_line_to_the_brokers_file(port, secrets, folder):
+    def lines(secrets_given: dict[str, str], folder_given: str) -> list[str]:
+        plan = BrokerPlan(
+            port=port,
+            monitor_port=port + 1,
+            store=Path("/") / folder_given,
+            passwords=secrets_given,
+        )
+        return broker.render(plan).split("\n")
+
+    plain = lines(dict.fromkeys(broker.ROLES, "x"), "y")
+    assert len(lines(secrets, folder)) == len(plain)
+
+
+@given(PORTS, SECRETS, FOLDERS, st.integers(1, 8))
+def test_no_command_line_shows_a_password(port, secrets, folder, workers):
+    plan = plan_of(
+        port, {role: f"secret:{value}" for role, value in secrets.items()}, folder, workers
+    )
+    for child in (plan.broker, plan.config, plan.gateway, *plan.servers, *plan.workers):
+        assert not any("secret:" in argument for argument in child.argv)
+
+
+@given(PORTS, SECRETS, FOLDERS, st.integers(1, 8))
+def test_each_process_gets_its_own_log_file_and_only_its_own_password(
+    port, secrets, folder, workers
+):
+    plan = plan_of(port, secrets, folder, workers)
+    children = (plan.broker, plan.config, plan.gateway, *plan.servers, *plan.workers)
+    assert len({child.log for child in children}) == len(children) == 3 + 2 * workers
+    for child in children:
+        given_secrets = {name for name in child.environment if "PASSWORD" in name}
+        role = re.sub(r"-\d+$", "", child.role)
+        wanted = {f"SIE_{role.upper()}_NATS_PASSWORD"} if role in broker.ROLES else set()
+        assert given_secrets == wanted
+
+
+@given(PORTS, SECRETS, FOLDERS, st.integers(1, 8))
+def test_each_worker_speaks_to_a_server_of_its_own(port, secrets, folder, workers):
+    plan = plan_of(port, secrets, folder, workers)
+    sockets = [child.argv[child.argv.index("--socket") + 1] for child in plan.servers]
+    assert [child.argv[child.argv.index("--socket-path") + 1] for child in plan.workers] == sockets
+    assert len(set(sockets)) == workers

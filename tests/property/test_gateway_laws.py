@@ -1,0 +1,351 @@
+"""Laws of the gateway's pure parts: fleet, routing, admission, reading and assembling."""
+
+import string
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
+
+from sie_gateway.admission import Caps, InFlight, cut
+from sie_gateway.fleet import Fleet
+from sie_gateway.jobs import JobCaps, jobs_for
+from sie_gateway.requests import Asked, Limits, read_request
+from sie_gateway.responses import assemble, of_one_revision, render
+from sie_gateway.routing import Cold, Route, Wanted, find_route
+from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.fleet import Heartbeat
+from sie_schemas.items import Item, Operation
+from sie_schemas.jobs import ItemFailure, JobFailure
+
+CATALOG = standard_catalog()
+LIMITS = Limits(items_max=50, chars_max=10_000, payload_bytes_max=20_000)
+WORKERS = st.sampled_from(["w1", "w2", "w3"])
+
+
+# ---- fleet --------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(WORKERS, st.booleans(), st.booleans(), st.floats(0, 5)), max_size=20),
+    st.floats(0, 12),
+)
+def test_a_worker_counts_while_its_last_word_is_fresh_and_no_farewell(
+    words: list[tuple[str, bool, bool, float]], wait_s: float
+) -> None:
+    fleet, now = Fleet(ttl_s=6.0), 100.0
+    last: dict[str, tuple[float, bool, bool]] = {}
+    for worker_id, ready, leaving, pause in words:
+        now += pause
+        beat = heartbeat(worker_id, ready=ready, leaving=leaving)
+        fleet = fleet.heard(beat, now=now)
+        last[worker_id] = (now, ready, leaving)
+    now += wait_s
+    alive = {name for name, (at, _, leaving) in last.items() if not leaving and now - at <= 6.0}
+    able = {name for name in alive if last[name][1]}
+    ready_now = fleet.ready(pool="default", machine_profile="cpu", bundle="default", now=now)
+    assert [beat.worker_id for beat in fleet.live(now=now)] == sorted(alive)
+    assert {beat.worker_id for beat in ready_now} == able
+
+
+def test_a_fleet_forgets_the_silent_so_that_it_cannot_grow_for_ever() -> None:
+    fleet = Fleet(ttl_s=1.0)
+    for number in range(100):
+        fleet = fleet.heard(heartbeat(f"w{number}"), now=float(2 * number))
+    assert len(fleet.seen) == 1
+
+
+# ---- routing ------------------------------------------------------------------------------------
+
+
+@st.composite
+def _beats(draw: st.DrawFn) -> list[Heartbeat]:
+    revision = CATALOG.resolve("org/dense").revision
+    reports: list[dict[str, Any]] = [
+        {},
+        {"org/dense": {"state": "failed", "revision": revision}},
+        {"org/dense": {"state": "failed", "revision": "old"}},
+    ]
+    return [
+        heartbeat(
+            f"w{number}",
+            pool=draw(st.sampled_from(["default", "night"])),
+            machine_profile=draw(st.sampled_from(["cpu", "l4", "h100"])),
+            bundle=draw(st.sampled_from(["default", "other"])),
+            ready=draw(st.booleans()),
+            models=draw(st.sampled_from(reports)),
+        )
+        for number in range(draw(st.integers(0, 5)))
+    ]
+
+
+def _fleet(beats: list[Heartbeat]) -> Fleet:
+    fleet = Fleet(ttl_s=10.0)
+    for beat in beats:
+        fleet = fleet.heard(beat, now=0.0)
+    return fleet
+
+
+def _able(beats: list[Heartbeat], route: Route) -> list[Heartbeat]:
+    return [
+        beat
+        for beat in beats
+        if beat.ready
+        and (beat.pool, beat.machine_profile, beat.bundle)
+        == (route.pool, route.machine_profile, route.bundle)
+    ]
+
+
+@given(_beats(), st.sampled_from([None, "cpu", "l4"]), st.sampled_from([None, "night", "default"]))
+def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
+    beats: list[Heartbeat], machine_profile: str | None, pool: str | None
+) -> None:
+    wanted = Wanted("org/dense", "encode", pool, machine_profile)
+    if pool == "night" and machine_profile == "l4":
+        with pytest.raises(FixRequest) as refusal:
+            find_route(CATALOG, _fleet(beats), wanted, now=1.0)
+        assert refusal.value.field == "X-SIE-MACHINE-PROFILE"
+        return
+    found = find_route(CATALOG, _fleet(beats), wanted, now=1.0)
+    route = found.route if isinstance(found, Cold) else found
+    assert route.pool == (pool or "default")
+    assert machine_profile in (None, route.machine_profile)
+    if isinstance(found, Cold):
+        allowed = (machine_profile,) if machine_profile else route.model.machine_profiles
+        warm = [
+            beat
+            for beat in beats
+            if beat.ready
+            and beat.pool == route.pool
+            and beat.bundle == "default"
+            and beat.machine_profile in allowed
+        ]
+        assert warm == []
+    else:
+        assert _able(beats, route)
+
+
+@given(_beats())
+def test_a_worker_that_failed_to_load_the_revision_is_not_chosen_over_one_that_can(
+    beats: list[Heartbeat],
+) -> None:
+    found = find_route(CATALOG, _fleet(beats), Wanted("org/dense", "encode"), now=1.0)
+    if isinstance(found, Cold):
+        return
+
+    def can(beat: Heartbeat) -> bool:
+        report = beat.models.get("org/dense")
+        return report is None or report.revision != found.model.revision
+
+    places = [
+        beat
+        for beat in beats
+        if beat.ready
+        and beat.pool == "default"
+        and beat.bundle == "default"
+        and beat.machine_profile in ("cpu", "l4")
+    ]
+    if any(can(beat) for beat in places):
+        assert any(can(beat) for beat in _able(beats, found))
+
+
+def test_silence_beyond_the_time_to_live_makes_a_route_cold() -> None:
+    wanted = Wanted("dense", "encode")
+    fleet = _fleet([heartbeat()])
+    assert isinstance(find_route(CATALOG, fleet, wanted, now=10.0), Route)
+    assert isinstance(find_route(CATALOG, fleet, wanted, now=10.1), Cold)
+
+
+# ---- admission ----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 1000), max_size=200), st.integers(1, 20), st.integers(1, 3000))
+def test_a_cut_covers_every_item_once_in_order_within_the_caps(
+    sizes: list[int], items_max: int, bytes_max: int
+) -> None:
+    ranges = cut(sizes, items_max=items_max, bytes_max=bytes_max)
+    assert [index for indices in ranges for index in indices] == list(range(len(sizes)))
+    for indices in ranges:
+        assert 1 <= len(indices) <= items_max
+        assert len(indices) == 1 or sum(sizes[index] for index in indices) <= bytes_max
+
+
+@given(st.integers(1, 500), st.integers(1, 64))
+def test_jobs_of_small_items_are_as_few_and_as_equal_as_they_can_be(
+    count: int, items_max: int
+) -> None:
+    lengths = [len(indices) for indices in cut([1] * count, items_max=items_max, bytes_max=10**9)]
+    assert len(lengths) == -(-count // items_max)
+    assert max(lengths) - min(lengths) < max(lengths) or len(lengths) == 1
+    assert all(length == max(lengths) for length in lengths[:-1])
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 5000), st.booleans()), max_size=40))
+def test_what_is_in_flight_stays_within_the_caps_and_is_given_back(
+    requests: list[tuple[int, int, bool]],
+) -> None:
+    caps, load = Caps(items_max=100, bytes_max=8000), InFlight()
+    held: list[tuple[int, int]] = []
+    for items, size, gives_back in requests:
+        before = load
+        try:
+            load = load.plus(items=items, size=size, caps=caps)
+        except Later as refusal:
+            assert refusal.code == "QUEUE_FULL"
+            assert load is before
+            assert held, "an idle gateway takes any request"
+        else:
+            held.append((items, size))
+            assert len(held) == 1 or (load.items <= 100 and load.bytes <= 8000)
+        if gives_back and held:
+            gone_items, gone_size = held.pop(0)
+            load = load.minus(items=gone_items, size=gone_size)
+    for items, size in held:
+        load = load.minus(items=items, size=size)
+    assert load == InFlight()
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+SHAPED = st.fixed_dictionaries(
+    {},
+    optional={
+        "items": st.lists(
+            st.fixed_dictionaries({}, optional={"text": st.text(), "metadata": JSON_VALUES}),
+            max_size=4,
+        )
+        | JSON_VALUES,
+        "query": st.fixed_dictionaries({}, optional={"text": st.text(), "id": st.text()}),
+        "params": st.fixed_dictionaries(
+            {}, optional={"options": JSON_VALUES, "labels": JSON_VALUES}
+        ),
+        "options": JSON_VALUES,
+    },
+)
+OPERATIONS = st.sampled_from(get_args(Operation))
+
+
+@given(OPERATIONS, st.binary(max_size=60), st.booleans())
+def test_any_bytes_are_a_request_or_an_error_that_names_a_place(
+    operation: Operation, body: bytes, is_msgpack: bool
+) -> None:
+    with pytest.raises(FixRequest) as refusal:
+        read_request(operation, body, is_msgpack=is_msgpack, limits=LIMITS)
+    assert str(refusal.value.field).startswith("$")
+
+
+@given(OPERATIONS, SHAPED)
+def test_a_body_of_any_shape_is_read_alike_from_json_and_refused_without_a_crash(
+    operation: Operation, value: dict[str, Any]
+) -> None:
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return
+    try:
+        asked = read_request(operation, body, is_msgpack=False, limits=LIMITS)
+    except FixRequest as refusal:
+        assert refusal.field is not None
+        return
+    assert len(asked.items) == len(asked.item_sizes) >= 1
+    assert asked.fixed_size + max(asked.item_sizes) <= LIMITS.payload_bytes_max
+
+
+# ---- assembling ---------------------------------------------------------------------------------
+
+TEXTS = st.lists(st.text(string.ascii_letters, max_size=8), min_size=1, max_size=30)
+
+
+def _asked(operation: Operation, texts: list[str]) -> Asked:
+    items = tuple(Item(text=text, id=f"id{number}") for number, text in enumerate(texts))
+    query = Item(text="q", id="q1") if operation == "score" else None
+    return Asked(operation, items, tuple(len(text) for text in texts), 0, query=query)
+
+
+def _route(spec: str, operation: Operation) -> Route:
+    found = find_route(CATALOG, _fleet([heartbeat()]), Wanted(spec, operation), now=1.0)
+    assert isinstance(found, Route)
+    return found
+
+
+def _jobs(asked: Asked, route: Route, items_max: int) -> Any:
+    return jobs_for(
+        asked,
+        route,
+        run_id="r1",
+        reply_to="sie.result.g1",
+        published_at=1.0,
+        deadline=2.0,
+        caps=JobCaps(items_max, 10**6),
+    )
+
+
+@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans())
+def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_error(
+    texts: list[str], items_max: int, bad: set[int], as_msgpack: bool
+) -> None:
+    asked, route = _asked("encode", texts), _route("org/dense", "encode")
+    jobs = _jobs(asked, route, items_max)
+    bad &= set(range(len(texts)))
+    results = []
+    for job in jobs:
+        inside = [index for index in range(len(job.items)) if job.first_item + index in bad]
+        failures = tuple(ItemFailure(index, "INPUT_TOO_LONG", "long") for index in inside)
+        answers = echo_result(job).answers
+        kept = tuple(b"" if index in inside else answers[index] for index in range(len(answers)))
+        results.append(echo_result(job, answers=kept, item_failures=failures))
+    assert of_one_revision(route, results)
+    if len(bad) == len(texts):
+        with pytest.raises(SIEError) as failed:
+            assemble(asked, route, jobs, results)
+        assert failed.value.code == "INPUT_TOO_LONG"
+        assert len(failed.value.details) == len(texts)
+        return
+    body = render(assemble(asked, route, jobs, results), total_ms=1.0, as_msgpack=as_msgpack)
+    decoded = (msgspec.msgpack if as_msgpack else msgspec.json).decode(body)
+    assert [entry["id"] for entry in decoded["items"]] == [item.id for item in asked.items]
+    for index, entry in enumerate(decoded["items"]):
+        if index in bad:
+            assert entry["error"]["code"] == "INPUT_TOO_LONG"
+        elif not as_msgpack:
+            assert entry["dense"]["values"] == [len(texts[index]), index, 0]
+
+
+@given(TEXTS, st.integers(1, 7))
+def test_a_ranking_is_sorted_and_equal_scores_keep_the_order_of_the_request(
+    texts: list[str], items_max: int
+) -> None:
+    asked, route = _asked("score", texts), _route("ranker", "score")
+    jobs = _jobs(asked, route, items_max)
+    answer = assemble(asked, route, jobs, [echo_result(job) for job in jobs])
+    ranking = [(entry["item_id"], entry["score"]) for entry in answer.fields["scores"]]
+    expected = sorted(enumerate(texts), key=lambda pair: -len(pair[1]))
+    assert ranking == [(f"id{number}", float(len(text))) for number, text in expected]
+    assert [entry["rank"] for entry in answer.fields["scores"]] == list(range(len(texts)))
+
+
+@given(TEXTS, st.integers(1, 7), st.data())
+def test_one_job_at_another_revision_spoils_the_whole_answer(
+    texts: list[str], items_max: int, data: st.DataObject
+) -> None:
+    asked, route = _asked("encode", texts), _route("org/dense", "encode")
+    jobs = _jobs(asked, route, items_max)
+    odd = data.draw(st.integers(0, len(jobs) - 1))
+    other = data.draw(
+        st.sampled_from(
+            [
+                {"model_revision": "other"},
+                {"adapter": {"name": "legal", "revision": "x"}},
+                {"failure": JobFailure("REVISION_CHANGED", "gone"), "answers": ()},
+            ]
+        )
+    )
+    results = [echo_result(job, **(other if n == odd else {})) for n, job in enumerate(jobs)]
+    assert not of_one_revision(route, results)

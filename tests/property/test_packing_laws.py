@@ -1,0 +1,107 @@
+"""Laws of packing: nothing is lost in a layout, and a batch answers as each text alone."""
+
+from itertools import pairwise
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sie_server.backends.encoder import Encoder, Sequences
+from sie_server.lora import Adapter
+from sie_server.packing import lay_out, padded_chunks
+from tests.support.encoder_models import assert_same, dense, minilm, random_tokens
+
+_LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
+_OWNERS = st.sampled_from([None, 0, 1, 2])
+_BATCHES = st.lists(st.tuples(st.integers(1, 300), _OWNERS), min_size=1, max_size=40)
+
+
+@given(_BATCHES)
+def test_every_sequence_and_token_is_in_exactly_one_group_and_segment(batch):
+    lengths = [length for length, _ in batch]
+    owners = [owner for _, owner in batch]
+    layout = lay_out(lengths, owners)
+    assert sorted(layout.order) == list(range(len(batch)))
+    assert layout.lengths == tuple(lengths[index] for index in layout.order)
+    for spans in (layout.groups, layout.segments):
+        assert spans[0].start == 0
+        assert spans[-1].stop == sum(lengths)
+        assert all(left.stop == right.start for left, right in pairwise(spans))
+
+
+@given(_BATCHES)
+def test_a_segment_holds_the_tokens_of_one_adapter_and_no_adapter_has_two(batch):
+    layout = lay_out([length for length, _ in batch], [owner for _, owner in batch])
+    places = [
+        batch[index][1]
+        for index, length in zip(layout.order, layout.lengths, strict=True)
+        for _ in range(length)
+    ]
+    for segment in layout.segments:
+        assert set(places[segment.start : segment.stop]) == {segment.adapter}
+    owners = [segment.adapter for segment in layout.segments]
+    assert len(owners) == len(set(owners))
+
+
+@given(_BATCHES, st.integers(1, 2000))
+def test_padded_chunks_hold_every_sequence_once_within_the_budget(batch, budget):
+    lengths = [length for length, _ in batch]
+    owners = [owner for _, owner in batch]
+    chunks = list(padded_chunks(lengths, owners, budget))
+    assert sorted(index for chunk in chunks for index in chunk) == list(range(len(batch)))
+    for chunk in chunks:
+        assert len({owners[index] for index in chunk}) == 1
+        width = max(lengths[index] for index in chunk)
+        assert len(chunk) == 1 or len(chunk) * width <= budget
+
+
+@settings(max_examples=12)
+@given(
+    st.lists(st.integers(1, 70), min_size=1, max_size=7),
+    st.integers(0, 2**16),
+    st.sampled_from([None, "legal", "medical"]),
+)
+def test_a_batch_of_minilm_answers_as_each_text_alone(lengths, seed, adapter):
+    texts = random_tokens(lengths, seed=seed)
+    together = dense(minilm(), texts, adapter)
+    for text, vector in zip(texts, together, strict=True):
+        assert_same(vector[None], dense(minilm(), [text], adapter))
+
+
+@settings(max_examples=8)
+@given(st.lists(st.sampled_from([None, "legal", "medical"]), min_size=2, max_size=6))
+def test_a_batch_does_not_see_the_adapter_of_the_batch_before_it(adapters):
+    texts = random_tokens([9, 4], seed=5)
+    alone = {adapter: dense(minilm(), texts, adapter) for adapter in set(adapters)}
+    for adapter in adapters:
+        assert dense(minilm(), texts, adapter).tobytes() == alone[adapter].tobytes()
+
+
+@settings(max_examples=8)
+@given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from([None, 0, 1])), min_size=1, max_size=6))
+def test_texts_of_several_adapters_in_one_packed_batch_answer_as_in_their_own(batch):
+    encoder, adapters = _minilm_parts()
+    ids = [torch.randint(5, 30_000, (length,)) for length, _ in batch]
+    states = encoder.packed(_sequences(ids, [owner for _, owner in batch]), adapters)
+    parts = dict(
+        zip(
+            states.order,
+            states.hidden.split([batch[index][0] for index in states.order]),
+            strict=True,
+        )
+    )
+    for index, (_, owner) in enumerate(batch):
+        own = [] if owner is None else [adapters[owner]]
+        alone = encoder.packed(_sequences([ids[index]], [None if owner is None else 0]), own)
+        assert_same(parts[index].numpy(), alone.hidden.numpy())
+
+
+def _sequences(ids: list[torch.Tensor], owners: list[int | None]) -> Sequences:
+    return Sequences(ids=ids, type_ids=[None] * len(ids), owners=owners)
+
+
+def _minilm_parts() -> tuple[Encoder, list[Adapter]]:
+    """The loaded model's own parts: lanes do not share a batch yet, the parts can."""
+    backend = minilm()
+    encoder, adapters = getattr(backend, "_encoder"), getattr(backend, "_adapters")  # noqa: B009
+    return encoder, list(adapters.values())
