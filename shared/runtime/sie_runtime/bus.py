@@ -163,6 +163,8 @@ class Bus:
         if self._connecting is not None and not self._connecting.done():
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
+        if not self._first_connected.is_set():
+            return
         try:
             if self.connected:
                 await self.client.flush(timeout=1)

@@ -1,0 +1,42 @@
+"""What every test has: Hypothesis profiles, and tools that a test may need.
+
+Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples. A test marked
+`@pytest.mark.tool("name")` is skipped where that program is missing, and fails under CI=true.
+"""
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.support.live_cluster"]
+
+_SLOW_MACHINES = [HealthCheck.too_slow]
+
+settings.register_profile(
+    "dev", max_examples=50, deadline=None, suppress_health_check=_SLOW_MACHINES
+)
+settings.register_profile(
+    "ci",
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=_SLOW_MACHINES,
+)
+settings.register_profile(
+    "long", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=_SLOW_MACHINES
+)
+_IN_CI = os.environ.get("CI") == "true"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if _IN_CI else "dev"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or under CI fail, a test whose tool is missing."""
+    for marker in item.iter_markers("tool"):
+        tool = marker.args[0]
+        if shutil.which(tool) is None:
+            if _IN_CI:
+                pytest.fail(f"missing tool: {tool}", pytrace=False)
+            pytest.skip(f"missing tool: {tool}")

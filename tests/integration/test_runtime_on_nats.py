@@ -1,0 +1,217 @@
+"""The runtime's shells on a real broker: the bus, the work queue, the config stream."""
+
+import asyncio
+
+import pytest
+from tests.support.nats import nats_server
+from tests.support.polling import until
+
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable, NoResponders
+from sie_runtime.log_stream import LogStream, WrongLastSequence, follow, log_streams
+from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
+from sie_schemas.entry import to_envelope
+from sie_schemas.jobs import subject
+from sie_testing.written_log import WrittenLog
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def url(tmp_path):
+    async with nats_server(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+async def bus(url):
+    bus = await Bus.connect(BusSettings(nats_url=url), role="test", process_id="1")
+    assert await bus.wait_connected(5)
+    yield bus
+    await bus.close()
+
+
+async def test_without_a_broker_a_bus_says_so_at_once_and_never_keeps_a_message(tmp_path):
+    settings = BusSettings(nats_url="nats://127.0.0.1:1", nats_reconnect_wait_s=0.05)
+    bus = await Bus.connect(settings, role="test", process_id="1")
+
+    assert not bus.connected
+    with pytest.raises(BusUnavailable):
+        await bus.publish("a", b"")
+    with pytest.raises(BusUnavailable):
+        await bus.request("a", b"", timeout_s=1)
+    await bus.close()
+
+
+async def test_a_request_to_nobody_is_known_at_once(bus):
+    with pytest.raises(NoResponders):
+        await bus.request("nobody.home", b"", timeout_s=30)
+
+
+async def test_a_subscription_made_before_the_connection_hears(url):
+    bus = await Bus.connect(BusSettings(nats_url=url), role="test", process_id="1")
+    heard: list[bytes] = []
+    await bus.subscribe("news", lambda message: heard.append(message.data))
+    assert await bus.wait_connected(5)
+
+    await until(lambda: bus.connected)
+    await bus.publish("news", b"x")
+
+    await until(lambda: heard == [b"x"])
+    await bus.close()
+
+
+LANE = {"pool": "p", "machine_profile": "cpu", "bundle": "b", "model_id": "org/m"}
+
+
+def job_subject() -> str:
+    return subject("p", "cpu", "b", "org/m")
+
+
+async def test_jobs_are_pulled_as_demand_allows_and_are_gone_after_their_ack(bus):
+    queue = WorkQueue(bus)
+    for number in range(10):
+        await queue.publish_job(
+            pool="p", subject=job_subject(), data=b"%d" % number, job_id=f"j{number}"
+        )
+    await queue.publish_job(pool="p", subject=job_subject(), data=b"again", job_id="j3")
+    got: list[Delivery] = []
+    room = 4
+    puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: room - len(got))
+    await until(lambda: len(got) == 4)
+
+    room = 20
+    puller.wake()
+    await until(lambda: len(got) == 10)
+    for delivery in got:
+        await delivery.ack()
+
+    assert [delivery.data for delivery in got] == [b"%d" % number for number in range(10)]
+    state = (await bus.client.jetstream().stream_info("WORK_POOL_p")).state
+    assert state.messages == 0
+    await puller.close()
+
+
+async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_known(bus):
+    queue = WorkQueue(bus, WorkQueueSettings(queue_deliveries_max=2))
+    await queue.publish_job(pool="p", subject=job_subject(), data=b"x", job_id="j")
+    got: list[Delivery] = []
+    puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5)
+    await until(lambda: len(got) == 1)
+    assert not got[0].last_delivery
+
+    await got[0].retry(0.01)
+    await until(lambda: len(got) == 2)
+
+    assert (got[1].delivery_count, got[1].last_delivery) == (2, True)
+    await got[1].terminate()
+    await puller.close()
+
+
+async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
+    async with nats_server(tmp_path) as url:
+        port = int(url.rpartition(":")[2])
+        settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.05)
+        bus = await Bus.connect(settings, role="test", process_id="1")
+        assert await bus.wait_connected(5)
+        queue = WorkQueue(bus)
+        got: list[Delivery] = []
+        puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+    await until(lambda: not bus.connected)
+    async with nats_server(tmp_path, port=port):
+        await until(lambda: bus.connected)
+
+        await queue.publish_job(pool="p", subject=job_subject(), data=b"x", job_id="j")
+
+        await until(lambda: [delivery.data for delivery in got] == [b"x"])
+        await got[0].ack()
+        await puller.close()
+        await bus.close()
+
+
+def log_of(entries: int) -> WrittenLog:
+    log = WrittenLog()
+    for number in range(entries - 1):
+        log.put("model", f"m{number}", {"n": number})
+    return log
+
+
+async def filled(bus: Bus, log: WrittenLog) -> LogStream:
+    stream = LogStream(bus, log.log_id)
+    await stream.ensure(first_epoch=1, metadata={"log_id": log.log_id})
+    for entry in log.entries:
+        await stream.append(entry.epoch, to_envelope(entry))
+    return stream
+
+
+async def test_the_stream_takes_each_epoch_once_and_in_order(bus):
+    log = log_of(3)
+    stream = await filled(bus, log)
+
+    for epoch in (1, 3, 5):
+        with pytest.raises(WrongLastSequence) as caught:
+            await stream.append(epoch, b"x")
+        assert caught.value.last_sequence == 3
+
+    tip = await stream.tip()
+    assert (tip.first, tip.last, tip.metadata["log_id"]) == (1, 3, log.log_id)
+    assert await stream.read(2) == to_envelope(log.entries[1])
+    assert await stream.read(9) is None
+    assert await stream.read_range(0, 9) == [to_envelope(entry) for entry in log.entries]
+    assert list(await log_streams(bus)) == [log.log_id]
+
+
+async def test_a_stream_that_continues_a_log_begins_at_its_epoch(bus):
+    stream = LogStream(bus, "f" * 32)
+    await stream.ensure(first_epoch=41, metadata={})
+
+    await stream.append(41, b"x")
+
+    tip = await stream.tip()
+    assert (tip.first, tip.last) == (41, 41)
+
+
+async def test_a_recreated_stream_is_empty_and_takes_the_first_epoch_again(bus):
+    log = log_of(3)
+    stream = await filled(bus, log)
+
+    await stream.recreate(first_epoch=1, metadata={})
+
+    await stream.append(1, to_envelope(log.entries[0]))
+    assert (await stream.tip()).last == 1
+
+
+async def test_a_follower_of_the_stream_hears_old_and_new_and_learns_of_its_end(bus):
+    log = log_of(4)
+    stream = await filled(bus, log)
+    heard: list[int] = []
+    stop = asyncio.Event()
+
+    async def run() -> str:
+        return await follow(
+            bus,
+            log.log_id,
+            start_epoch=3,
+            on_message=lambda sequence, data: heard.append(sequence),
+            heartbeat_s=0.2,
+            stop=stop,
+        )
+
+    running = asyncio.create_task(run())
+    await until(lambda: heard == [3, 4])
+    await stream.append(5, to_envelope(log.put("model", "new", {})))
+    await until(lambda: heard == [3, 4, 5])
+    await stream.recreate(first_epoch=1, metadata={})
+
+    assert await asyncio.wait_for(running, 5) in {"silent", "consumer gone"}
+
+
+async def test_without_a_stream_there_is_nothing_to_follow(bus):
+    with pytest.raises(BusUnavailable):
+        await follow(
+            bus,
+            "0" * 32,
+            start_epoch=1,
+            on_message=lambda sequence, data: None,
+            heartbeat_s=0.2,
+            stop=asyncio.Event(),
+        )

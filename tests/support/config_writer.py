@@ -1,0 +1,129 @@
+"""A writer without a process: a control plane on a folder, with a stream in memory.
+
+*shell.* For tests of sie-config. Time constants are milliseconds; the clock is given.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sie_config.api import build_app
+from sie_config.control_plane import ControlPlane
+from sie_config.draft import Draft, Outcome, Tenure, Write
+from sie_config.log_file import LogFile
+from sie_config.rules import Index, Put
+from sie_config.seed import SEED
+from sie_config.settings import ConfigSettings
+from sie_core.registry import Registry
+from sie_schemas import canonical
+from sie_schemas.documents import admit_document
+from sie_schemas.entry import Change, ChangeKind, Entry
+from sie_testing.memory_stream import MemoryStream
+
+LOG_ID = "0123456789abcdef0123456789abcdef"
+TENURE = Tenure(LOG_ID, term=1, writer="00112233aabbccdd")
+NOW_US = 1_700_000_000_000_000
+
+
+def model(model_id: str, **changes: Any) -> dict[str, Any]:
+    """A model document as a client sends it."""
+    return {
+        "model_id": model_id,
+        "source": {"type": "hub", "id": "org/weights", "revision": "0" * 40},
+        "tasks": {"encode": {}},
+        "profiles": {"default": {"backend": "transformer"}},
+        **changes,
+    }
+
+
+def put_model(model_id: str, **changes: Any) -> Put:
+    """The command that puts a model."""
+    document = admit_document("model", model(model_id, **changes))
+    return Put("model", model_id, document, canonical.dumps(document))
+
+
+def write(*commands: Put, actor: str = "tester", reason: str = "") -> Write:
+    """A write of commands."""
+    return Write(actor, reason, request_id="r", commands=commands)
+
+
+def begun_log(tenure: Tenure = TENURE) -> Draft:
+    """A draft that holds the first three entries of a new log."""
+    index = Index()
+    draft = Draft(Registry.EMPTY, index, None, tenure, NOW_US)
+    draft.begin([Change(kind=ChangeKind.LOG_BEGIN)], actor="sie-config", reason="a new log")
+    draft.begin([Change(kind=ChangeKind.TERM_BEGIN)], actor="sie-config", reason="a writer started")
+    draft.begin(SEED, actor="sie-config", reason="seed")
+    for entity in draft.registry:
+        index.update(entity.kind, entity.key, json.loads(entity.document))
+    return draft
+
+
+def grown_log(models: int) -> list[Entry]:
+    """The entries of a log with so many models, one entry each."""
+    draft = begun_log()
+    for number in range(models):
+        draft.write(write(put_model(f"org/model-{number}")))
+    return draft.entries
+
+
+def new_file(path: Path, entries: Sequence[Entry] = ()) -> LogFile:
+    """An open log file that holds these entries."""
+    file = LogFile.open(path)
+    if entries:
+        file.append(entries)
+    return file
+
+
+def settings_for(folder: Path, **changes: Any) -> ConfigSettings:
+    """Settings with milliseconds where the default has seconds."""
+    quick: dict[str, Any] = {
+        "data_dir": folder,
+        "roll_call_s": 0.05,
+        "publish_retry_s": 0.01,
+        "publish_verify_s": 0.05,
+        "head_file_s": 0.01,
+        "ack_wait_s": 2.0,
+    }
+    return ConfigSettings(**(quick | changes))
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: Path, stream: MemoryStream | None = None, **changes: Any
+) -> AsyncIterator[ControlPlane]:
+    """A control plane with its loops running; drained and closed at the end."""
+    plane = await ControlPlane.open(
+        settings_for(folder, **changes),
+        stream_of=(lambda _log_id: stream) if stream is not None else None,
+    )
+    stop = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(plane.run(stop))
+            try:
+                yield plane
+            finally:
+                stop.set()
+    finally:
+        await plane.close()
+
+
+@contextlib.asynccontextmanager
+async def client_of(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of a control plane, without a socket."""
+    transport = httpx.ASGITransport(build_app(plane))
+    async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
+        yield client
+
+
+async def put(plane: ControlPlane, model_id: str, **changes: Any) -> Outcome:
+    """Write one model."""
+    outcome, _ = await plane.write(write(put_model(model_id, **changes)))
+    return outcome
+

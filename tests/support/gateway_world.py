@@ -1,0 +1,268 @@
+"""A gateway's surroundings in memory: a registry, a bus, and a worker that answers as told."""
+
+import asyncio
+import fnmatch
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sie_core.chain import Position
+from sie_core.models import Catalog
+from sie_core.registry import Entity, Registry
+from sie_gateway.dispatch import Dispatcher, Incoming
+from sie_gateway.main import build_app
+from sie_gateway.settings import GatewaySettings
+from sie_gateway.watch import FleetWatch
+from sie_runtime.bus import BusUnavailable
+from sie_schemas import arrays, canonical
+from sie_schemas.documents import admit_document
+from sie_schemas.fleet import Heartbeat
+from sie_schemas.jobs import (
+    JOB_DECODER,
+    JOB_ENCODER,
+    RECEIPT_DECODER,
+    Job,
+    JobResult,
+    ResultBatch,
+    Timing,
+)
+
+__all__ = [
+    "LOG_ID",
+    "Echo",
+    "MemoryBus",
+    "World",
+    "catalog_of",
+    "echo_result",
+    "gateway_world",
+    "heartbeat",
+    "standard_catalog",
+]
+
+LOG_ID = "ab" * 16
+_SOURCE = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
+
+
+def catalog_of(documents: Sequence[tuple[str, str, dict[str, Any]]], *, epoch: int = 7) -> Catalog:
+    """A catalog of (kind, key, document), admitted as the writer would."""
+    entities = [
+        Entity(kind, key, epoch, canonical.dumps(admit_document(kind, document)))
+        for kind, key, document in documents
+    ]
+    registry = Registry.of(entities)
+    return Catalog.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
+
+
+def model(model_id: str, tasks: dict[str, Any], **rest: Any) -> tuple[str, str, dict[str, Any]]:
+    """A model entity with backend `echo`."""
+    document = {
+        "model_id": model_id,
+        "source": _SOURCE,
+        "tasks": tasks,
+        "profiles": {"default": {"backend": "echo"}, "fast": {"backend": "echo", "dtype": "bf16"}},
+        **rest,
+    }
+    return "model", model_id, document
+
+
+def standard_catalog(*, epoch: int = 7, generation: int = 1) -> Catalog:
+    """Three models, an adapter, two pools. Another generation has other revisions."""
+    legal = {"model_id": "org/dense", "name": "legal", "source": _SOURCE}
+    source = _SOURCE | {"version": str(generation)}
+    documents = [
+        model("org/dense", {"encode": {}}, aliases=["dense"], source=source),
+        model("ranker", {"score": {}}),
+        model("finder", {"extract": {}}),
+        ("adapter", "org/dense/legal", legal),
+        ("bundle", "default", {"name": "default", "backends": ["echo"]}),
+        ("pool", "default", {"name": "default", "machine_profiles": ["cpu", "l4"]}),
+        ("pool", "night", {"name": "night", "machine_profiles": ["cpu"]}),
+    ]
+    return catalog_of(documents, epoch=epoch)
+
+
+def heartbeat(worker_id: str = "w1", **changed: Any) -> Heartbeat:
+    """A ready worker of the default pool, with changes."""
+    fields = {
+        "worker_id": worker_id,
+        "pool": "default",
+        "machine_profile": "cpu",
+        "bundle": "default",
+        "ready": True,
+        "log_id": LOG_ID,
+        "epoch": 7,
+        **changed,
+    }
+    return msgspec.convert(fields, Heartbeat)
+
+
+def echo_result(job: Job, *, worker_id: str = "w1", **changed: Any) -> JobResult:
+    """A right answer: a text's vector is (its length, its place in the request, adapter or not)."""
+    fields: dict[str, Any] = {
+        "job_id": job.job_id,
+        "request_id": job.request_id,
+        "first_item": job.first_item,
+        "answers": tuple(_answer(job, index) for index in range(len(job.items))),
+        "model_revision": job.model_revision,
+        "adapter": job.adapter,
+        "timing": Timing(queue_ms=1.0, tokenization_ms=0.5, inference_ms=2.0),
+        "input_tokens": 3 * len(job.items),
+        "worker_id": worker_id,
+        **changed,
+    }
+    return JobResult(**fields)
+
+
+def _answer(job: Job, index: int) -> bytes:
+    item = job.items[index]
+    text = item.text or ""
+    answer: dict[str, Any] = {} if item.id is None else {"id": item.id}
+    if job.operation == "encode":
+        with_adapter = 1 if job.adapter is not None else 0
+        vector = np.array([len(text), job.first_item + index, with_adapter], dtype=np.float32)
+        wire = arrays.to_wire(vector)
+        answer["dense"] = {"dims": 3, "dtype": "float32", "values": wire}
+    elif job.operation == "score":
+        answer["score"] = float(len(text))
+    else:
+        span = {"text": text, "label": "ALL", "score": 1.0, "start": 0, "end": len(text)}
+        answer["entities"] = [span]
+    return msgspec.msgpack.encode(answer)
+
+
+@dataclass(frozen=True)
+class _Incoming:
+    data: bytes
+    answers: list[bytes] = field(default_factory=list)
+
+    async def respond(self, data: bytes) -> None:
+        self.answers.append(data)
+
+
+@dataclass
+class _Subscribed:
+    pattern: str
+    callback: Callable[[Incoming], Awaitable[None] | None]
+    subscriptions: "list[_Subscribed]"
+
+    async def unsubscribe(self) -> None:
+        self.subscriptions.remove(self)
+
+
+class MemoryBus:
+    """Bus and work queue of one loop. `connected = False` refuses as a lost broker does."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.published: list[tuple[str, bytes]] = []
+        self.jobs: asyncio.Queue[tuple[str, Job]] = asyncio.Queue()
+        self._subscriptions: list[_Subscribed] = []
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Incoming], Awaitable[None] | None], /
+    ) -> _Subscribed:
+        """Listen."""
+        subscribed = _Subscribed(subject, callback, self._subscriptions)
+        self._subscriptions.append(subscribed)
+        return subscribed
+
+    async def publish(self, subject: str, data: bytes, /) -> None:
+        """Deliver to every listener before it returns."""
+        await self.request(subject, data)
+
+    async def request(self, subject: str, data: bytes) -> list[bytes]:
+        """Deliver, and give what was answered."""
+        if not self.connected:
+            raise BusUnavailable("the bus is away")
+        self.published.append((subject, data))
+        incoming = _Incoming(data)
+        for subscribed in list(self._subscriptions):
+            if fnmatch.fnmatchcase(subject, subscribed.pattern):
+                waiting = subscribed.callback(incoming)
+                if waiting is not None:
+                    await waiting
+        return incoming.answers
+
+    async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
+        """Queue."""
+        if not self.connected:
+            raise BusUnavailable("the bus is away")
+        job = JOB_DECODER.decode(data)
+        assert job.job_id == job_id
+        assert subject.startswith(f"sie.work.{pool}.")
+        await self.jobs.put((subject, job))
+
+    async def deliver(self, *results: JobResult) -> tuple[str, ...]:
+        """Send results of one gateway as a worker does; the job ids that were confirmed."""
+        batch = ResultBatch(worker_id="w1", results=results)
+        subject = f"sie.result.{_gateway_of(self._subscriptions)}"
+        answers = await self.request(subject, JOB_ENCODER.encode(batch))
+        return RECEIPT_DECODER.decode(answers[0]).job_ids if answers else ()
+
+
+def _gateway_of(subscriptions: Sequence[_Subscribed]) -> str:
+    [inbox] = [one.pattern for one in subscriptions if one.pattern.startswith("sie.result.")]
+    return inbox.removeprefix("sie.result.")
+
+
+class Echo:
+    """A worker. `answer` may be replaced; what it was given is kept in `seen`."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+        self.seen: list[Job] = []
+        self.answer: Callable[[Job], JobResult | None] = echo_result
+
+    async def run(self) -> None:
+        """Answer jobs until cancelled. An answer of None is a worker that says nothing."""
+        while True:
+            _, job = await self._bus.jobs.get()
+            self.seen.append(job)
+            result = self.answer(job)
+            if result is not None:
+                await self._bus.deliver(result)
+
+
+@dataclass
+class World:
+    """A gateway's application and what is around it. `catalog` may be swapped."""
+
+    app: Any
+    bus: MemoryBus
+    echo: Echo
+    watch: FleetWatch
+    stop: asyncio.Event
+    catalog: Catalog
+
+    async def hear(self, beat: Heartbeat) -> None:
+        """Let the gateway hear a worker."""
+        await self.bus.publish(f"sie.health.{beat.worker_id}", JOB_ENCODER.encode(beat))
+
+
+@asynccontextmanager
+async def gateway_world(*, warm: bool = True, **settings: Any) -> AsyncIterator[World]:
+    """A gateway on a memory bus with one echo worker; `warm` says whether it was heard."""
+    config = GatewaySettings(gateway_id="g1", **({"fleet_ttl_s": 600.0} | settings))
+    bus = MemoryBus()
+    dispatcher = Dispatcher(bus, bus, gateway_id="g1")
+    watch = FleetWatch(bus, ttl_s=config.fleet_ttl_s, settle_s=config.fleet_settle_s)
+    await dispatcher.open()
+    await watch.open()
+    watch.begin()
+    echo, stop = Echo(bus), asyncio.Event()
+    world = World(None, bus, echo, watch, stop, standard_catalog())
+    world.app = build_app(config, dispatcher, watch, lambda: world.catalog, stop)
+    if warm:
+        await world.hear(heartbeat())
+    working = asyncio.create_task(echo.run())
+    try:
+        yield world
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
+        await watch.close()
+        await dispatcher.close()

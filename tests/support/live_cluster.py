@@ -1,0 +1,102 @@
+"""A running cluster for tests, started by the command that a user gives.
+
+`live_cluster` is one cluster for a whole test session: it is started when the first test asks for
+it. A test that kills processes waits until the cluster answers again before it ends.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sie_cli.ports import free_ports
+
+SIE = str(Path(sys.executable).parent / "sie")
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class LiveCluster:
+    """Where a running cluster is reached, and where its files are."""
+
+    data: Path
+    port: int
+    curl_line: str = ""
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def config_url(self) -> str:
+        """sie-config."""
+        return f"http://127.0.0.1:{self.port + 1}"
+
+    def status(self) -> dict[str, Any]:
+        """What `sie status --json` prints."""
+        answer = sie("status", "--data", str(self.data), "--json")
+        status: dict[str, Any] = json.loads(answer.stdout)
+        return status
+
+    def pids(self) -> dict[str, int]:
+        """Process id by role."""
+        return {each["role"]: each["pid"] for each in self.status()["processes"]}
+
+    def encode(self, text: str = "hello", **request: Any) -> httpx.Response:
+        """One encode request, as curl would send it."""
+        return httpx.post(
+            f"{self.gateway_url}/v1/encode/{MODEL}",
+            json={"items": [{"text": text}], **request},
+            timeout=30,
+        )
+
+
+def sie(
+    *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the `sie` command to its end."""
+    return subprocess.run(
+        [SIE, *arguments],
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def eventually(look: Callable[[], Any], *, within_s: float = 30.0, every_s: float = 0.05) -> Any:
+    """What `look` gives once it gives something true; fails the test when that takes too long."""
+    deadline = time.monotonic() + within_s
+    seen = look()
+    while not seen:
+        if time.monotonic() > deadline:
+            pytest.fail(f"not seen within {within_s:g} s; last: {seen!r}")
+        time.sleep(every_s)
+        seen = look()
+    return seen
+
+
+@pytest.fixture(scope="session")
+def live_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveCluster]:
+    """A cluster with the demo models, ready to answer."""
+    data = tmp_path_factory.mktemp("cluster")
+    port = free_ports(1, adjacent=2)[0]
+    started = sie("up", "--data", str(data), "--port", str(port), "--detach")
+    assert started.returncode == 0, started.stderr + started.stdout
+    [curl_line] = [line.strip() for line in started.stdout.splitlines() if "curl" in line]
+    try:
+        yield LiveCluster(data=data, port=port, curl_line=curl_line)
+    finally:
+        stopped = sie("down", "--data", str(data))
+    assert stopped.returncode == 0, stopped.stderr

@@ -1,0 +1,24 @@
+"""Waiting for what cannot be awaited: a condition, with a deadline."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["until"]
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+    """Return as soon as the condition holds; fail the test when it does not in time."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + within_s
+    while not condition():
+        if loop.time() > ends_at:
+            raise AssertionError(f"not within {within_s:g} s: {_where(condition)}")
+        await asyncio.sleep(0.005)
+
+
+def _where(condition: Callable[[], object]) -> str:
+    code = getattr(condition, "__code__", None)
+    if code is None:
+        return repr(condition)
+    return f"the condition at {Path(code.co_filename).name}:{code.co_firstlineno}"
