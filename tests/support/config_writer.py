@@ -16,7 +16,7 @@ from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Draft, Outcome, Tenure, Write
 from sie_config.log_file import LogFile
-from sie_config.rules import Index, Put
+from sie_config.rules import Command, Index, Put
 from sie_config.seed import SEED
 from sie_config.settings import ConfigSettings
 from sie_core.registry import Registry
@@ -47,7 +47,7 @@ def put_model(model_id: str, **changes: Any) -> Put:
     return Put("model", model_id, document, canonical.dumps(document))
 
 
-def write(*commands: Put, actor: str = "tester", reason: str = "") -> Write:
+def write(*commands: Command, actor: str = "tester", reason: str = "") -> Write:
     """A write of commands."""
     return Write(actor, reason, request_id="r", commands=commands)
 
@@ -126,4 +126,3 @@ async def put(plane: ControlPlane, model_id: str, **changes: Any) -> Outcome:
     """Write one model."""
     outcome, _ = await plane.write(write(put_model(model_id, **changes)))
     return outcome
-

@@ -1,0 +1,250 @@
+"""The executor: this sidecar's connection to the model-execution process.
+
+*shell*: owns one Unix socket and the loop that reads it. Requests are multiplexed by id; each has a
+deadline. Promises that a request ends in exactly one way: its reply, the error in its reply, or
+`ExecutorLost` as soon as the connection is gone, whether the process died, hung (it answers no
+ping), ran a batch past its time, or sent what cannot be read. Then it connects again, for ever, and
+says so through `on_change`. Nothing is sent twice: who wants a lost request done asks again.
+
+Does not start the process, and does not know what is loaded in it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from sie_schemas import ipc
+from sie_schemas.errors import Later, OurFault, SIEError, error_for
+from sie_schemas.items import Operation
+from sie_schemas.jobs import AdapterPin
+
+__all__ = ["Executor", "ExecutorLost"]
+
+
+class ExecutorLost(Later):
+    """The model-execution process is not there; what it had in hand is lost and may be redone."""
+
+    code = "NOT_READY"
+
+
+class _Unreadable(Exception):
+    """The other side does not speak this protocol."""
+
+
+class Executor:
+    """Client of one execution process. Owned by the main task group; `run` is its loop."""
+
+    def __init__(
+        self,
+        socket_path: str,
+        *,
+        reconnect_s: float,
+        ping_interval_s: float,
+        ping_timeout_s: float,
+        load_timeout_s: float,
+        batch_timeout_s: float,
+    ) -> None:
+        self._socket_path: Final = socket_path
+        self._reconnect_s: Final = reconnect_s
+        self._ping_interval_s: Final = ping_interval_s
+        self._ping_timeout_s: Final = ping_timeout_s
+        self._load_timeout_s: Final = load_timeout_s
+        self._batch_timeout_s: Final = batch_timeout_s
+        self._ids = count(1)
+        self._waiting: dict[int, asyncio.Future[ipc.Reply]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._hello: ipc.Hello | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._connected = asyncio.Event()
+        self.connections = 0
+        """How many connections there have been: what was loaded in an earlier one is gone."""
+        self.last_loss = ""
+        """Why the last connection ended, or could not be made."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether requests can be sent: the process said hello and is still there."""
+        return self._connected.is_set()
+
+    @property
+    def hello(self) -> ipc.Hello | None:
+        """What the process said of itself on this connection."""
+        return self._hello
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back after each connection made or lost."""
+        self._listeners.append(callback)
+
+    async def wait_connected(self) -> None:
+        """Return once requests can be sent. No deadline: the caller has one."""
+        await self._connected.wait()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stay connected until `stop` is set."""
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(self._stay_connected()),
+                group.create_task(self._keep_pinging()),
+            ]
+            await stop.wait()
+            for loop in loops:
+                loop.cancel()
+
+    async def load(self, revision: str, config: dict[str, Any]) -> ipc.Loaded:
+        """Make a model revision ready."""
+        request = ipc.Load(id=next(self._ids), revision=revision, config=config)
+        reply = await self._ask(request, self._load_timeout_s)
+        if not isinstance(reply, ipc.Loaded):
+            self._odd(reply)
+        return reply
+
+    async def load_adapter(
+        self, model_revision: str, adapter: AdapterPin, config: dict[str, Any]
+    ) -> None:
+        """Make an adapter ready beside a loaded model."""
+        request = ipc.LoadAdapter(
+            id=next(self._ids), model_revision=model_revision, adapter=adapter, config=config
+        )
+        reply = await self._ask(request, self._load_timeout_s)
+        if not isinstance(reply, ipc.AdapterLoaded):
+            self._odd(reply)
+
+    async def unload(self, revision: str) -> None:
+        """Free a model revision."""
+        await self._ask(ipc.Unload(next(self._ids), revision), self._load_timeout_s)
+
+    async def run_batch(
+        self,
+        *,
+        model_revision: str,
+        operation: Operation,
+        adapter: AdapterPin | None,
+        inputs: tuple[ipc.Input, ...],
+        outputs: tuple[str, ...],
+        labels: tuple[str, ...],
+        options: dict[str, Any],
+    ) -> ipc.BatchDone:
+        """Run one batch. Raises the error of the reply, or `ExecutorLost`."""
+        request = ipc.RunBatch(
+            id=next(self._ids),
+            model_revision=model_revision,
+            operation=operation,
+            adapter=adapter,
+            inputs=inputs,
+            outputs=outputs,
+            labels=labels,
+            options=options,
+        )
+        reply = await self._ask(request, self._batch_timeout_s)
+        if not isinstance(reply, ipc.BatchDone):
+            self._odd(reply)
+        return reply
+
+    async def _ask(self, request: ipc.Request, timeout_s: float) -> ipc.Reply:
+        writer = self._writer
+        if writer is None or not self.connected:
+            raise self._lost()
+        reply: asyncio.Future[ipc.Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = reply
+        try:
+            async with asyncio.timeout(timeout_s):
+                writer.write(ipc.encode(request))
+                await self._drained(writer)
+                answer = await reply
+        except TimeoutError:
+            # A device that does not come back cannot be told to stop: only a new process helps.
+            self.last_loss = f"a {type(request).__name__} took longer than {timeout_s:g} s"
+            writer.transport.abort()
+            raise self._lost() from None
+        finally:
+            self._waiting.pop(request.id, None)
+        if isinstance(answer, ipc.Failed):
+            if answer.code == ExecutorLost.code:
+                # It is stopping: what it has not begun is as lost as if it were gone already.
+                raise ExecutorLost(answer.message)
+            raise error_for(answer.code, answer.message, retry_after_s=answer.retry_after_s)
+        return answer
+
+    async def _drained(self, writer: asyncio.StreamWriter) -> None:
+        # A connection that breaks here is noticed by the reader, which fails every request.
+        with suppress(ConnectionError):
+            await writer.drain()
+
+    def _odd(self, reply: ipc.Reply) -> NoReturn:
+        raise OurFault(f"model execution answered with an unexpected {type(reply).__name__}")
+
+    def _lost(self) -> ExecutorLost:
+        return ExecutorLost(f"model execution is not there: {self.last_loss or 'not connected'}")
+
+    async def _stay_connected(self) -> None:
+        while True:
+            try:
+                await self._converse()
+            except (OSError, EOFError) as error:
+                self.last_loss = self.last_loss or str(error) or type(error).__name__
+            except (_Unreadable, msgspec.DecodeError, msgspec.ValidationError) as error:
+                self.last_loss = f"unreadable reply: {error}"
+            finally:
+                self._fail_waiting()
+            await asyncio.sleep(self._reconnect_s)
+
+    async def _converse(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._socket_path)
+        try:
+            async with asyncio.timeout(self._ping_timeout_s):
+                self._hello = _hello(ipc.decode_reply(await _frame(reader)))
+            self._writer = writer
+            self.connections += 1
+            self.last_loss = ""
+            self._connected.set()
+            self._tell()
+            while True:
+                self._settle(ipc.decode_reply(await _frame(reader)))
+        finally:
+            writer.transport.abort()
+
+    def _settle(self, reply: ipc.Reply) -> None:
+        waiting = self._waiting.get(reply.id)
+        # A reply that nobody waits for belongs to a request that was cancelled here.
+        if waiting is not None and not waiting.done():
+            waiting.set_result(reply)
+
+    async def _keep_pinging(self) -> None:
+        while True:
+            await asyncio.sleep(self._ping_interval_s)
+            # A ping without an answer drops the connection, and so does its work by failing.
+            with suppress(SIEError):
+                await self._ask(ipc.Ping(next(self._ids)), self._ping_timeout_s)
+
+    def _fail_waiting(self) -> None:
+        was_connected = self.connected
+        self._connected.clear()
+        self._writer = self._hello = None
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(self._lost())
+        if was_connected:
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    (size,) = ipc.FRAME_HEADER.unpack(await reader.readexactly(ipc.FRAME_HEADER.size))
+    if size > ipc.FRAME_BYTES_MAX:
+        raise _Unreadable(f"a frame of {size} bytes")
+    return await reader.readexactly(size)
+
+
+def _hello(reply: ipc.Reply) -> ipc.Hello:
+    if not isinstance(reply, ipc.Hello):
+        raise _Unreadable(f"the first frame is a {type(reply).__name__}, not a Hello")
+    if reply.v > ipc.IPC_VERSION:
+        raise _Unreadable(f"it speaks version {reply.v}; this sidecar knows {ipc.IPC_VERSION}")
+    return reply

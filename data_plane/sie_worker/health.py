@@ -1,0 +1,51 @@
+"""The status routes of this process: `/healthz`, `/readyz`, `/metrics`.
+
+*shell*: a plain ASGI application without a framework. `/healthz` answers while the loop turns;
+`/readyz` answers 200 when jobs published now are run, else 503 with what is missing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+
+__all__ = ["status_application"]
+
+_JSON: Final = "application/json"
+
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+def status_application(state: Callable[[], Mapping[str, Any]]) -> Application:
+    """The application. `state` gives `ready` and whatever else explains it."""
+
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        status, content_type, body = _answer(scope["path"], state)
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+def _answer(path: str, state: Callable[[], Mapping[str, Any]]) -> tuple[int, str, bytes]:
+    match path:
+        case "/healthz" | "/health":
+            return 200, _JSON, b'{"status":"ok"}'
+        case "/readyz":
+            found = state()
+            return (200 if found["ready"] else 503), _JSON, msgspec.json.encode(found)
+        case "/metrics":
+            return 200, METRICS_CONTENT_TYPE, metrics_text()
+        case _:
+            body = {"detail": {"code": "NOT_FOUND", "message": f"there is no {path} here"}}
+            return 404, _JSON, msgspec.json.encode(body)

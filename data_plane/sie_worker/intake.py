@@ -1,0 +1,223 @@
+"""The intake: from a delivery of the queue to inputs that wait in their lane.
+
+*shell*: one task for each job that comes, in the group it is given. Drops what nobody waits for
+before it costs anything; catches up with the job's epoch, for a bounded time; has the model and the
+adapter loaded; tokenizes in native threads while the device runs. A job that cannot run ends here
+with a failure or goes back to the queue, never in silence. Does not pull and does not run batches.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from sie_core.chain import Position
+from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job
+from sie_worker import metrics
+from sie_worker.batching import Lane, QueuedInput, Scheduler
+from sie_worker.claims import Claim, Claims, JobDelivery
+from sie_worker.executor import ExecutorLost
+from sie_worker.models import LoadedModel, Models
+from sie_worker.results import Results
+from sie_worker.revisions import KnownRevisions
+from sie_worker.tokenizing import Prepared, prepare
+
+__all__ = ["Intake", "IntakeLimits", "Replica"]
+
+_Found = TypeVar("_Found")
+_LOG: Final = logging.getLogger(__name__)
+_SIDECAR_OPTIONS: Final = frozenset({"lora", "is_query"})
+"""Options that were spent before the batch: in the lane's adapter, and in the tokens."""
+
+
+class Replica(Protocol):
+    """The part of the log follower that the intake needs."""
+
+    @property
+    def position(self) -> Position | None:
+        """The newest applied position."""
+
+    async def wait_for_epoch(self, log_id: str, epoch: int, *, timeout_s: float) -> bool:
+        """Whether the position was reached in time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeLimits:
+    """Bounds of the intake; see the settings of the same names."""
+
+    catch_up_s: float
+    retry_delay_s: float
+    alone_after_deliveries: int
+    inline_characters_max: int
+
+
+class Intake:
+    """Takes jobs in; `group` owns its tasks.
+
+    `taken` is told how many items each job holds, `woken` is called when inputs were added.
+    """
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        known: KnownRevisions,
+        models: Models,
+        scheduler: Scheduler,
+        claims: Claims,
+        results: Results,
+        limits: IntakeLimits,
+        clock: Callable[[], float],
+        group: asyncio.TaskGroup,
+        taken: Callable[[int], None],
+        woken: Callable[[], None],
+    ) -> None:
+        self._replica = replica
+        self._known = known
+        self._models = models
+        self._scheduler = scheduler
+        self._claims = claims
+        self._results = results
+        self._limits = limits
+        self._clock = clock
+        self._group = group
+        self._taken = taken
+        self._woken = woken
+
+    def take(self, delivery: JobDelivery) -> None:
+        """Take one delivery in. Called inline by the puller; returns at once."""
+        try:
+            job = JOB_DECODER.decode(delivery.data)
+        except msgspec.DecodeError as error:
+            # Nobody can be told: what cannot be read names no inbox.
+            _LOG.warning("a job on the queue cannot be read and is dropped: %s", error)
+            metrics.JOBS.labels(outcome="unreadable").inc()
+            self._group.create_task(delivery.terminate())
+            return
+        if self._claims.was_settled(job.job_id):
+            self._group.create_task(delivery.ack())
+            return
+        claim = self._claims.open(job, delivery, self._clock())
+        if claim is not None:
+            self._taken(len(job.items))
+            self._group.create_task(self._admit(claim))
+
+    async def _admit(self, claim: Claim) -> None:
+        try:
+            if claim.deadline <= self._clock():
+                await self._results.drop(claim)
+                return
+            model = await self._ready(claim)
+            prepared = await self._prepare(claim.job, model)
+        except (_Behind, ExecutorLost) as error:
+            await self._results.give_back([claim], error, delay_s=self._limits.retry_delay_s)
+        except SIEError as error:
+            await self._results.fail([claim], error)
+        else:
+            await self._enqueue(claim, model, prepared)
+
+    async def _ready(self, claim: Claim) -> LoadedModel:
+        """The loaded model of a job, its adapter loaded beside it."""
+        job = claim.job
+        if job.v > JOB_VERSION:
+            raise Later(
+                f"this worker reads jobs up to version {JOB_VERSION}, not {job.v}", code="NOT_READY"
+            )
+        resolved = await self._found(
+            job, lambda: self._known.model(job.model_id, job.profile, job.model_revision)
+        )
+        if resolved is None:
+            raise _changed(f"model {job.model_id}:{job.profile}", job.model_revision)
+        if job.operation not in resolved.operations:
+            raise FixRequest(
+                f"model {job.model_id} does not {job.operation}", code="UNSUPPORTED_OPERATION"
+            )
+        model = await self._models.ensure(resolved)
+        if job.adapter is not None:
+            await self._ready_adapter(claim, model, job.adapter)
+        return model
+
+    async def _ready_adapter(self, claim: Claim, model: LoadedModel, pin: AdapterPin) -> None:
+        job = claim.job
+        adapter = await self._found(job, lambda: self._known.adapter(job.model_id, pin))
+        if adapter is None:
+            raise _changed(f"adapter {pin.name}", pin.revision)
+        await self._models.ensure_adapter(model, pin, adapter)
+        claim.adapter = adapter
+
+    async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:
+        """What a job names. A revision that is known is right at any epoch: no catching up then."""
+        found = find()
+        if found is None:
+            await self._catch_up(job)
+            found = find()
+        return found
+
+    async def _catch_up(self, job: Job) -> None:
+        position = self._replica.position
+        if position is not None and position.log_id == job.log_id and position.epoch >= job.epoch:
+            return
+        reached = await self._replica.wait_for_epoch(
+            job.log_id, job.epoch, timeout_s=self._limits.catch_up_s
+        )
+        if not reached:
+            raise _Behind(
+                f"this worker has not reached epoch {job.log_id[:8]}.{job.epoch} yet",
+                code="NOT_READY",
+            )
+
+    async def _prepare(self, job: Job, model: LoadedModel) -> Prepared:
+        characters = sum(len(item.text or "") for item in job.items)
+        # A short text tokenizes in less time than a thread takes to be handed it.
+        if characters <= self._limits.inline_characters_max:
+            return prepare(job, model.loaded, model.tokenizer)
+        return await asyncio.to_thread(prepare, job, model.loaded, model.tokenizer)
+
+    async def _enqueue(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
+        claim.model = model
+        claim.input_tokens = prepared.tokens
+        claim.tokenization_ms = prepared.took_ms
+        for failure in prepared.failures:
+            claim.settle_item(failure.index, FixRequest(failure.message, code=failure.code))
+        if claim.is_complete:
+            await self._results.deliver([claim])
+            return
+        job = claim.job
+        inputs = [
+            QueuedInput(claim.number, job.request_id, index, cost, claim.deadline, payload)
+            for index, payload, cost in prepared.inputs
+        ]
+        self._scheduler.add(self._lane(claim), model.limits, inputs, now=self._clock())
+        self._woken()
+
+    def _lane(self, claim: Claim) -> Lane:
+        job = claim.job
+        # A job that was delivered before may be what took its batch down: no batch-mates then.
+        suspect = claim.delivery.delivery_count > self._limits.alone_after_deliveries
+        return Lane(
+            model_revision=job.model_revision,
+            profile=job.profile,
+            operation=job.operation,
+            adapter=job.adapter,
+            outputs=job.output_types,
+            labels=job.labels,
+            options=_options_key(job.options),
+            alone=job.job_id if suspect else "",
+        )
+
+
+class _Behind(Later):
+    """The replica has not caught up with a job; another worker may have."""
+
+
+def _options_key(options: dict[str, Any]) -> bytes:
+    passed = {name: value for name, value in options.items() if name not in _SIDECAR_OPTIONS}
+    return msgspec.json.encode(passed, order="sorted") if passed else b""
+
+
+def _changed(what: str, revision: str) -> Later:
+    return Later(f"{what} is not at revision {revision[:12]} here", code="REVISION_CHANGED")

@@ -1,0 +1,52 @@
+"""Isolation: a poisonous input fails alone, and its batch-mates succeed.
+
+*shell* around one way to run inputs. A part that fails by an error that one input may have caused
+is halved, until the input that cannot run is alone; at most `passes_max` runs beyond the first,
+after which whatever is still in a failing part fails with it. Any other error is not an input's
+fault and is raised.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from sie_schemas.errors import SIEError
+from sie_worker import metrics
+
+__all__ = ["run_isolated"]
+
+_OF_AN_INPUT: Final = frozenset({"INFERENCE_ERROR", "INPUT_TOO_LONG", "INVALID_REQUEST"})
+_Input = TypeVar("_Input")
+_Answer = TypeVar("_Answer")
+
+
+async def run_isolated(
+    run: Callable[[Sequence[_Input]], Awaitable[Sequence[_Answer]]],
+    inputs: Sequence[_Input],
+    *,
+    passes_max: int,
+) -> list[_Answer | SIEError]:
+    """The outcome of each input, in order. `run` gives one answer for each of its inputs."""
+    outcomes: list[_Answer | SIEError] = []
+    # A stack of parts, the leftmost on top: outcomes come out in the order of the inputs.
+    parts, passes_left = [inputs], passes_max + 1
+    error: SIEError | None = None
+    while parts:
+        part = parts.pop()
+        if passes_left == 0:
+            assert error is not None, "the first pass is always run"
+            outcomes += [error] * len(part)
+            continue
+        passes_left -= 1
+        try:
+            outcomes += await run(part)
+        except SIEError as failure:
+            if failure.code not in _OF_AN_INPUT:
+                raise
+            error = failure
+            if len(part) == 1:
+                outcomes.append(failure)
+            else:
+                metrics.SPLITS.inc()
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+    return outcomes

@@ -1,0 +1,78 @@
+"""The process `sie-worker`: the sidecar of one model-execution process.
+
+*main*: reads the settings, joins bus, log follower, worker and status routes, and ends them in
+order. Holds no rule of its own.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from functools import partial
+from typing import Final
+
+from sie_runtime.bus import Bus
+from sie_runtime.follower import Follower
+from sie_runtime.lifecycle import run, serve_http
+from sie_runtime.settings import load
+from sie_worker.health import status_application
+from sie_worker.settings import WorkerSettings
+from sie_worker.worker import Worker
+
+__all__ = ["main", "serve"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -> None:
+    """Run the sidecar until `stop`, then drain and leave."""
+    bus = await Bus.connect(settings, role="worker", process_id=worker_id)
+    worker: Worker | None = None
+
+    follower = Follower(
+        settings,
+        role="worker",
+        process_id=worker_id,
+        bus=bus,
+        models_report=lambda: worker.reports() if worker is not None else {},
+    )
+    worker = Worker(
+        settings, worker_id=worker_id, bus=bus, replica=follower, report_soon=follower.report_soon
+    )
+    follower.on_change(worker.advance)
+    application = status_application(worker.state)
+    over = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follower.run(over))
+            group.create_task(
+                serve_http(
+                    application,
+                    host=settings.host,
+                    port=settings.port,
+                    stop=over,
+                    on_listening=partial(_LOG.info, "status routes listen on port %d"),
+                )
+            )
+            try:
+                await worker.run(stop)
+            finally:
+                over.set()
+    finally:
+        await bus.close()
+
+
+def main() -> None:
+    """Entry point of `sie-worker`."""
+    settings = load(WorkerSettings, prefix="SIE_WORKER")
+    worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+    run(
+        partial(serve, settings, worker_id),
+        role="worker",
+        process_id=worker_id,
+        log_level=settings.log_level,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What this process counts.
+
+*types.* Prometheus instruments, one each, named `sie_worker_<what>_<unit>`.
+"""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "BATCHES",
+    "BATCH_COST",
+    "BATCH_ITEMS",
+    "BATCH_SECONDS",
+    "EXECUTOR_UP",
+    "ITEMS_IN_HAND",
+    "JOBS",
+    "PULLED_MODELS",
+    "SPLITS",
+    "UNCONFIRMED",
+]
+
+JOBS: Final = Counter(
+    "sie_worker_jobs_total",
+    "Jobs settled: answered, failed, dropped (nobody waits), given_back, unreadable.",
+    ["outcome"],
+)
+BATCHES: Final = Counter("sie_worker_batches_total", "Batches handed to the device.")
+BATCH_ITEMS: Final = Histogram(
+    "sie_worker_batch_items",
+    "Inputs in a batch.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+BATCH_COST: Final = Histogram(
+    "sie_worker_batch_cost",
+    "Cost of a batch, in its model's unit.",
+    buckets=(16, 64, 256, 1024, 2048, 4096, 8192, 16384, 65536),
+)
+BATCH_SECONDS: Final = Histogram(
+    "sie_worker_batch_seconds", "From handing a batch over to having its answers."
+)
+SPLITS: Final = Counter(
+    "sie_worker_batch_splits_total", "Batches that failed and were split to isolate an item."
+)
+UNCONFIRMED: Final = Counter(
+    "sie_worker_results_unconfirmed_total", "Result messages that no gateway confirmed in time."
+)
+ITEMS_IN_HAND: Final = Gauge("sie_worker_items_in_hand", "Items pulled that have no outcome yet.")
+PULLED_MODELS: Final = Gauge("sie_worker_models_pulled", "Models that this worker pulls for.")
+EXECUTOR_UP: Final = Gauge("sie_worker_executor_up", "Whether model execution is connected.")

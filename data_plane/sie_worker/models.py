@@ -1,0 +1,224 @@
+"""Models: what is loaded in the execution process, made so on demand, once.
+
+*shell*: owns what this sidecar knows to be loaded on the executor's present connection. Promises
+that concurrent demands for one revision make one load, that a load that failed is not tried again
+before its cooldown has passed (its error is given instead), and that everything is loaded anew
+after the execution process was lost. Several revisions of a model may be loaded side by side.
+
+Does not evict: memory is model execution's own matter. `forget` takes its word that a revision is
+gone; `unload_unless` frees what no job can name any more.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from sie_core.models import ResolvedAdapter, ResolvedModel
+from sie_schemas.errors import Later, SIEError, error_for
+from sie_schemas.fleet import ModelReport, ModelState
+from sie_schemas.ipc import Loaded
+from sie_schemas.jobs import AdapterPin
+from sie_schemas.revisions import profile_config
+from sie_worker.batching import Limits
+from sie_worker.executor import Executor, ExecutorLost
+from sie_worker.tokenizing import Tokenizer
+
+__all__ = ["LoadedModel", "Models"]
+
+_DEFAULT_PROFILE: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model revision that is ready, and how its batches are made."""
+
+    resolved: ResolvedModel
+    loaded: Loaded
+    tokenizer: Tokenizer | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    until: float
+    error: SIEError
+
+
+class Models:
+    """What is loaded. One owner: the event loop of this process."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        cooldown_s: float,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._executor = executor
+        self._cooldown_s = cooldown_s
+        self._clock = clock
+        self._on_change = on_change
+        self._connection = executor.connections
+        self._loaded: dict[str, LoadedModel] = {}
+        """By revision."""
+        self._adapters: set[tuple[str, AdapterPin]] = set()
+        """(model revision, adapter)."""
+        self._failures: dict[Hashable, _Failure] = {}
+        """By revision, or (model revision, adapter)."""
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+        """One for each load that runs: who holds it loads, who waits finds it done."""
+        self._reports: dict[str, ModelReport] = {}
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The ids of the models that are loaded, in whatever revision."""
+        self._notice_new_connection()
+        return frozenset(model.resolved.model_id for model in self._loaded.values())
+
+    def reports(self) -> dict[str, ModelReport]:
+        """By model id what became of each model that was asked for.
+
+        A profile other than the default one is told as `<model id>:<profile>`.
+        """
+        self._notice_new_connection()
+        return dict(self._reports)
+
+    async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
+        """Have a model revision loaded. Raises its load's error, or `ExecutorLost`."""
+        self._notice_new_connection()
+        revision = resolved.revision
+        found = self._loaded.get(revision)
+        if found is not None:
+            return found
+        async with self._single(revision):
+            self._notice_new_connection()
+            if revision not in self._loaded:
+                self._refuse_while_cooling(revision)
+                self._loaded[revision] = await self._load(resolved)
+            return self._loaded[revision]
+
+    async def ensure_adapter(
+        self, model: LoadedModel, pin: AdapterPin, adapter: ResolvedAdapter
+    ) -> None:
+        """Have an adapter loaded beside its model. Raises its load's error, or `ExecutorLost`."""
+        self._notice_new_connection()
+        key = (model.resolved.revision, pin)
+        if key in self._adapters:
+            return
+        async with self._single(key):
+            self._notice_new_connection()
+            if key in self._adapters:
+                return
+            self._refuse_while_cooling(key)
+            try:
+                await self._executor.load_adapter(key[0], pin, dict(adapter.document))
+            except SIEError as error:
+                self._cool_down(key, error)
+                raise
+            self._adapters.add(key)
+
+    def forget(self, revision: str) -> None:
+        """Model execution says that it does not have a revision, or an adapter of it, any more."""
+        gone = self._loaded.pop(revision, None)
+        self._adapters = {key for key in self._adapters if key[0] != revision}
+        if gone is not None:
+            self._report(gone.resolved, ModelReport(state="available"))
+
+    async def unload_unless(self, wanted: Callable[[ResolvedModel], bool]) -> None:
+        """Free the revisions that are not wanted any more."""
+        for revision, model in list(self._loaded.items()):
+            if wanted(model.resolved):
+                continue
+            self._loaded.pop(revision, None)
+            self._adapters = {key for key in self._adapters if key[0] != revision}
+            name = _report_name(model.resolved)
+            if self._reports.get(name, _NO_REPORT).revision == revision:
+                del self._reports[name]
+                self._on_change()
+            # Where it cannot be freed it is not ours to mend: eviction frees it under pressure.
+            with suppress(SIEError):
+                await self._executor.unload(revision)
+
+    async def _load(self, resolved: ResolvedModel) -> LoadedModel:
+        self._report(resolved, ModelReport(state="loading", revision=resolved.revision))
+        connection = self._connection
+        try:
+            config = profile_config(resolved.document, resolved.profile)
+            loaded = await self._executor.load(resolved.revision, config)
+            tokenizer = (
+                await asyncio.to_thread(Tokenizer.read, loaded)
+                if loaded.accepts == "tokens"
+                else None
+            )
+            if connection != self._executor.connections:
+                raise ExecutorLost("model execution was lost after the load")
+        except SIEError as error:
+            self._cool_down(resolved.revision, error)
+            state: ModelState = "available" if isinstance(error, Later) else "failed"
+            self._report(
+                resolved,
+                ModelReport(state=state, revision=resolved.revision, reason=error.message),
+            )
+            raise
+        self._report(resolved, ModelReport(state="loaded", revision=resolved.revision))
+        return LoadedModel(resolved, loaded, tokenizer, _limits(resolved, loaded))
+
+    @asynccontextmanager
+    async def _single(self, key: Hashable) -> AsyncIterator[None]:
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            try:
+                yield
+            finally:
+                # Who still waits holds the lock itself and then finds the outcome.
+                self._locks.pop(key, None)
+
+    def _refuse_while_cooling(self, key: Hashable) -> None:
+        failure = self._failures.get(key)
+        if failure is None:
+            return
+        if self._clock() >= failure.until:
+            del self._failures[key]
+            return
+        error = failure.error
+        raise error_for(error.code, error.message, retry_after_s=error.retry_after_s)
+
+    def _cool_down(self, key: Hashable, error: SIEError) -> None:
+        # What only has to wait (the process is gone, memory is short) is not a failed load.
+        if not isinstance(error, Later):
+            self._failures[key] = _Failure(self._clock() + self._cooldown_s, error)
+
+    def _notice_new_connection(self) -> None:
+        if self._connection == self._executor.connections and self._executor.connected:
+            return
+        self._connection = self._executor.connections
+        self._loaded.clear()
+        self._adapters.clear()
+        self._failures.clear()
+        self._reports.clear()
+
+    def _report(self, resolved: ResolvedModel, report: ModelReport) -> None:
+        self._reports[_report_name(resolved)] = report
+        self._on_change()
+
+
+_NO_REPORT: Final = ModelReport(state="available")
+
+
+def _report_name(resolved: ResolvedModel) -> str:
+    if resolved.profile == _DEFAULT_PROFILE:
+        return resolved.model_id
+    return f"{resolved.model_id}:{resolved.profile}"
+
+
+def _limits(resolved: ResolvedModel, loaded: Loaded) -> Limits:
+    profile = resolved.profile_document
+    return Limits(
+        cost_max=profile["batch_cost_max"],
+        items_max=profile["batch_items_max"],
+        wait_s=profile["batch_wait_ms"] / 1000,
+        batch_invariant=profile["batch_invariant"] and loaded.batch_invariant,
+        padded=loaded.execution == "padded",
+    )

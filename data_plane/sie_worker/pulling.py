@@ -1,0 +1,105 @@
+"""Pulling: one puller for each model that placement gives this worker.
+
+*shell*: owns the pullers. Opens and closes them as the placement moves; a puller that could not be
+opened (the bus is away) is tried again at the next look. Demand is what the window leaves, so that
+this worker never takes more than it can run soon. Does not look into jobs.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sie_runtime.bus import BusUnavailable
+from sie_runtime.work_queue import Delivery, Puller, WorkQueue
+from sie_worker import metrics
+
+__all__ = ["Pulling"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Pulling:
+    """The pullers of one worker. `placed` says for which models, `demand` for how many jobs."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        *,
+        pool: str,
+        machine_profile: str,
+        bundle: str,
+        placed: Callable[[], frozenset[str]],
+        demand: Callable[[], int],
+        on_job: Callable[[Delivery], None],
+        look_s: float,
+    ) -> None:
+        self._queue = queue
+        self._pool = pool
+        self._machine_profile = machine_profile
+        self._bundle = bundle
+        self._placed = placed
+        self._demand = demand
+        self._on_job = on_job
+        self._look_s = look_s
+        self._pullers: dict[str, Puller] = {}
+        """By model id."""
+        self._changed = asyncio.Event()
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that are pulled for now."""
+        return frozenset(self._pullers)
+
+    def changed(self) -> None:
+        """The placement may have moved."""
+        self._changed.set()
+
+    def wake(self) -> None:
+        """There may be room for more."""
+        for puller in self._pullers.values():
+            puller.wake()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Pull until `stop`; every puller is closed when it returns."""
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._keep_looking())
+            await stop.wait()
+            looking.cancel()
+        for model_id in list(self._pullers):
+            await self._close(model_id)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._follow_placement()
+            try:
+                async with asyncio.timeout(self._look_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _follow_placement(self) -> None:
+        placed = self._placed()
+        for model_id in self._pullers.keys() - placed:
+            await self._close(model_id)
+        for model_id in sorted(placed - self._pullers.keys()):
+            try:
+                await self._open(model_id)
+            except BusUnavailable as error:
+                _LOG.info("nothing is pulled for %s yet: %s", model_id, error.message)
+                return
+        metrics.PULLED_MODELS.set(len(self._pullers))
+
+    async def _open(self, model_id: str) -> None:
+        self._pullers[model_id] = await self._queue.open_puller(
+            pool=self._pool,
+            machine_profile=self._machine_profile,
+            bundle=self._bundle,
+            model_id=model_id,
+            on_job=self._on_job,
+            demand=self._demand,
+        )
+
+    async def _close(self, model_id: str) -> None:
+        await self._pullers.pop(model_id).close()

@@ -1,0 +1,182 @@
+"""Results: how a claim ends.
+
+*shell*: speaks to the gateways' inboxes and to the queue. A batch's results for one gateway go as
+one message; a job is acknowledged only after its gateway has confirmed it. Promises that a result
+is kept and offered again, at a bounded pace, until the job's deadline: a gateway that is gone or
+reconnecting never makes a job run again. A job that is past its deadline, or whose client left, is
+acknowledged without a result.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from sie_schemas.errors import FixRequest, OurFault, SIEError
+from sie_schemas.jobs import RECEIPT_DECODER, JobResult, ResultBatch
+from sie_worker import metrics
+from sie_worker.claims import Claim, Claims, JobDelivery
+
+__all__ = ["Requests", "Results"]
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class Requests(Protocol):
+    """The part of the bus that results need."""
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """Send and await the one answer. Raises `SIEError`."""
+
+
+class Results:
+    """Settles claims. One owner: the event loop of this process."""
+
+    def __init__(
+        self,
+        bus: Requests,
+        claims: Claims,
+        *,
+        worker_id: str,
+        confirm_timeout_s: float,
+        retry_s: float,
+        message_bytes_max: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._bus = bus
+        self._claims = claims
+        self._worker_id = worker_id
+        self._confirm_timeout_s = confirm_timeout_s
+        self._retry_s = retry_s
+        self._message_bytes_max = message_bytes_max
+        self._clock = clock
+
+    async def deliver(self, claims: Sequence[Claim]) -> None:
+        """Deliver the answers of complete claims, and acknowledge what is confirmed."""
+        ending = _begin(claims)
+        await self._deliver([(claim, claim.result(self._worker_id)) for claim in ending])
+
+    async def fail(self, claims: Sequence[Claim], error: SIEError) -> None:
+        """Deliver the failure of whole jobs, and acknowledge what is confirmed."""
+        ending = _begin(claims)
+        await self._deliver([(claim, claim.result(self._worker_id, error)) for claim in ending])
+
+    async def drop(self, claim: Claim) -> None:
+        """Nobody waits for it: acknowledge without a result."""
+        for ending in _begin([claim]):
+            await self._drop(ending)
+
+    async def give_back(
+        self, claims: Sequence[Claim], error: SIEError, *, delay_s: float, blamed: bool = False
+    ) -> None:
+        """Let the queue deliver them again; a last delivery is answered with the failure instead.
+
+        `blamed`: they were in the batch that was lost, and may be why.
+        """
+        if blamed:
+            last_error: SIEError = OurFault(
+                f"given up after the last try: {error.message}", code="INFERENCE_ERROR"
+            )
+        else:
+            last_error = error
+        ending = _begin(claims)
+        last = [claim for claim in ending if claim.delivery.last_delivery]
+        for claim in ending:
+            if claim not in last:
+                metrics.JOBS.labels(outcome="given_back").inc()
+                await self._settle(claim, lambda queue: queue.retry(delay_s), settled=False)
+        await self._deliver(
+            [(claim, claim.result(self._worker_id, last_error)) for claim in last], for_good=True
+        )
+
+    async def _drop(self, claim: Claim) -> None:
+        metrics.JOBS.labels(outcome="dropped").inc()
+        await self._settle(claim, lambda queue: queue.ack())
+
+    async def _deliver(
+        self, results: Sequence[tuple[Claim, JobResult]], *, for_good: bool = False
+    ) -> None:
+        by_inbox: dict[str, list[tuple[Claim, JobResult]]] = {}
+        for claim, result in results:
+            by_inbox.setdefault(claim.job.reply_to, []).append((claim, result))
+        async with asyncio.TaskGroup() as group:
+            for inbox, pairs in by_inbox.items():
+                for part in self._messages(pairs):
+                    group.create_task(self._confirm(inbox, part, for_good=for_good))
+
+    def _messages(
+        self, pairs: Iterable[tuple[Claim, JobResult]]
+    ) -> list[list[tuple[Claim, JobResult]]]:
+        """Cut the results for one inbox so that each message is under the broker's limit."""
+        parts: list[list[tuple[Claim, JobResult]]] = [[]]
+        size = 0
+        for claim, made in pairs:
+            result = made
+            length = len(_ENCODER.encode(result))
+            if length > self._message_bytes_max:
+                result = claim.result(self._worker_id, _too_large(length, self._message_bytes_max))
+                length = len(_ENCODER.encode(result))
+            if parts[-1] and size + length > self._message_bytes_max:
+                parts.append([])
+                size = 0
+            parts[-1].append((claim, result))
+            size += length
+        return parts
+
+    async def _confirm(
+        self, inbox: str, pairs: Sequence[tuple[Claim, JobResult]], *, for_good: bool
+    ) -> None:
+        unconfirmed = {result.job_id: (claim, result) for claim, result in pairs}
+        while unconfirmed:
+            confirmed = await self._offer(inbox, [result for _, result in unconfirmed.values()])
+            settled = [unconfirmed.pop(job_id) for job_id in confirmed if job_id in unconfirmed]
+            for claim, result in settled:
+                metrics.JOBS.labels(outcome="failed" if result.failure else "answered").inc()
+                await self._settle(
+                    claim, lambda queue: queue.terminate() if for_good else queue.ack()
+                )
+            now = self._clock()
+            late = [job for job, (claim, _) in unconfirmed.items() if claim.deadline <= now]
+            for job_id in late:
+                await self._drop(unconfirmed.pop(job_id)[0])
+            if unconfirmed:
+                await asyncio.sleep(self._retry_s)
+
+    async def _offer(self, inbox: str, results: Sequence[JobResult]) -> Sequence[str]:
+        """The ids of the jobs that the gateway confirms; none where it cannot be reached."""
+        message = _ENCODER.encode(ResultBatch(worker_id=self._worker_id, results=tuple(results)))
+        try:
+            reply = await self._bus.request(inbox, message, timeout_s=self._confirm_timeout_s)
+            return RECEIPT_DECODER.decode(reply).job_ids
+        except (SIEError, msgspec.DecodeError):
+            metrics.UNCONFIRMED.inc()
+            return ()
+
+    async def _settle(
+        self,
+        claim: Claim,
+        word: Callable[[JobDelivery], Awaitable[None]],
+        *,
+        settled: bool = True,
+    ) -> None:
+        """Tell the queue. A crash before it has heard leaves the job to be run again."""
+        # Closed first: a redelivery from here on is a job of its own, or known to be settled.
+        self._claims.close(claim, settled=settled)
+        await word(claim.delivery)
+
+
+def _begin(claims: Iterable[Claim]) -> list[Claim]:
+    """Those that nothing else is settling already; they are now being settled."""
+    ending = [claim for claim in claims if not claim.is_ending]
+    for claim in ending:
+        claim.is_ending = True
+    return ending
+
+
+def _too_large(length: int, limit: int) -> FixRequest:
+    return FixRequest(
+        f"the answers of this job are {length} bytes and the broker takes {limit}: "
+        "send fewer items",
+        code="PAYLOAD_TOO_LARGE",
+    )

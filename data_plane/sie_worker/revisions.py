@@ -1,0 +1,84 @@
+"""The revisions that a worker may still be asked for, beside those of the catalog.
+
+*pure.* Time is an argument. A job names the revision that was current when it was published; the
+catalog that knew it is kept until the last deadline that can name it has passed, so that jobs in
+flight finish on the revision they started with. Owned by the pulling loop. Nothing here loads.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from sie_core.models import Catalog, ResolvedAdapter, ResolvedModel
+from sie_schemas.errors import SIEError
+from sie_schemas.jobs import AdapterPin
+
+__all__ = ["KnownRevisions", "runnable_models"]
+
+
+class KnownRevisions:
+    """The current catalog and those before it that a job may still name."""
+
+    def __init__(self, *, keep_s: float, catalogs_max: int) -> None:
+        self._keep_s = keep_s
+        self._current: Catalog | None = None
+        self._previous: deque[tuple[float, Catalog]] = deque(maxlen=catalogs_max)
+        """(when it was replaced, catalog), oldest first."""
+
+    @property
+    def current(self) -> Catalog | None:
+        """The newest catalog, None before the first."""
+        return self._current
+
+    def advance(self, catalog: Catalog, now: float) -> None:
+        """Take a new catalog; the one before it is kept for a while."""
+        if self._current is not None:
+            self._previous.append((now, self._current))
+        self._current = catalog
+        self.forget(now)
+
+    def forget(self, now: float) -> None:
+        """Let go of the catalogs that no live job can name."""
+        while self._previous and now - self._previous[0][0] >= self._keep_s:
+            self._previous.popleft()
+
+    def model(self, model_id: str, profile: str, revision: str) -> ResolvedModel | None:
+        """The model at exactly that revision, if it is known."""
+        for catalog in self._newest_first():
+            try:
+                found = catalog.resolve(f"{model_id}:{profile}")
+            except SIEError:
+                continue
+            if found.revision == revision and found.model_id == model_id:
+                return found
+        return None
+
+    def adapter(self, model_id: str, pin: AdapterPin) -> ResolvedAdapter | None:
+        """The adapter at exactly that revision, if it is known."""
+        for catalog in self._newest_first():
+            try:
+                found = catalog.adapter(model_id, pin.name)
+            except SIEError:
+                continue
+            if found.revision == pin.revision:
+                return found
+        return None
+
+    def _newest_first(self) -> Iterator[Catalog]:
+        if self._current is not None:
+            yield self._current
+        for _, catalog in reversed(self._previous):
+            yield catalog
+
+
+def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
+    """The ids of the models of which some profile can run in a bundle.
+
+    Every compatible one, not only those that route here by default: a client may name the bundle.
+    """
+    document = catalog.bundles.get(bundle)
+    backends = frozenset(document["backends"]) if document is not None else frozenset()
+    return [
+        model_id
+        for model_id, model in catalog.models.items()
+        if any(profile["backend"] in backends for profile in model["profiles"].values())
+    ]

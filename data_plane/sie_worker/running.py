@@ -1,0 +1,260 @@
+"""The device loop: takes the next batch, has it run, and gives each job its answers.
+
+*shell*: owns the scheduler and decides nothing itself: `batching` says what runs and when. Hands a
+batch over while the one before it still runs, so that the device never waits for the next. A batch
+that fails is split until the bad input fails alone (`isolation`); a batch that is lost with the
+execution process goes back to the queue. Jobs that no batch has yet wait for the process to come
+back, for `grace_s`, and go back to the queue then.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from sie_schemas.errors import Later, SIEError
+from sie_schemas.items import Item
+from sie_worker import metrics
+from sie_worker.answers import public_answers
+from sie_worker.batching import Batch, QueuedInput, Scheduler
+from sie_worker.claims import Claim, Claims
+from sie_worker.executor import Executor, ExecutorLost
+from sie_worker.isolation import run_isolated
+from sie_worker.models import Models
+from sie_worker.results import Results
+
+__all__ = ["Device", "DeviceLimits"]
+
+_NOT_LOADED: Final = frozenset(
+    {"MODEL_LOADING", "LORA_LOADING", "MODEL_NOT_FOUND", "ADAPTER_NOT_FOUND"}
+)
+"""Codes by which model execution says that it evicted what it is asked to run."""
+_NOBODY: Final = Item()
+"""Stands for the item of a job that was settled while its batch ran."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceLimits:
+    """Bounds of the device loop; see the settings of the same names."""
+
+    grace_s: float
+    tick_s: float
+    retry_delay_s: float
+    isolation_passes_max: int
+
+
+class Device:
+    """One execution process, seen as a place where batches run."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        models: Models,
+        scheduler: Scheduler,
+        claims: Claims,
+        results: Results,
+        limits: DeviceLimits,
+        clock: Callable[[], float],
+        settled: Callable[[], None],
+    ) -> None:
+        self._executor = executor
+        self._models = models
+        self._scheduler = scheduler
+        self._claims = claims
+        self._results = results
+        self._limits = limits
+        self._clock = clock
+        self._settled = settled
+        """Called after claims were settled: there is room for more."""
+        self._woken = asyncio.Event()
+        self._lost_at: float | None = None
+
+    def wake(self) -> None:
+        """Something changed: inputs came, a batch ended, the process came or went."""
+        self._woken.set()
+
+    async def cancel(self, request_id: str) -> None:
+        """Drop what waits of a request whose client left."""
+        await self._drop(self._scheduler.cancel(request_id))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run batches until `stop`; those that run then are finished first."""
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                self._woken.clear()
+                expired = self._scheduler.expire(self._clock())
+                if expired:
+                    group.create_task(self._drop(expired))
+                batch = self._next_batch(group)
+                if batch is None:
+                    await self._sleep()
+                else:
+                    group.create_task(self._run(batch, group))
+
+    def _next_batch(self, group: asyncio.TaskGroup) -> Batch | None:
+        now = self._clock()
+        if self._executor.connected:
+            self._lost_at = None
+            return self._scheduler.next_batch(now)
+        if self._lost_at is None:
+            self._lost_at = now
+        elif now - self._lost_at >= self._limits.grace_s:
+            waiting = [claim for claim in self._claims if _waits(claim)]
+            error = Later("model execution does not come back", code="NOT_READY")
+            group.create_task(self._give_back(waiting, error, blamed=False))
+            self._lost_at = now
+        return None
+
+    async def _sleep(self) -> None:
+        now = self._clock()
+        due = self._scheduler.wait_until(now) if self._executor.connected else None
+        wait_s = self._limits.tick_s if due is None else min(self._limits.tick_s, due - now)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def _run(self, batch: Batch, group: asyncio.TaskGroup) -> None:
+        inputs = [item for item in batch.inputs if self._claims.get(item.claim) is not None]
+        started = time.perf_counter()
+        error: SIEError | None = None
+        outcomes: list[bytes | SIEError] = []
+        try:
+            if inputs:
+                self._count(batch)
+                outcomes = await self._run_loaded(batch, inputs)
+        except SIEError as failure:
+            error = failure
+        finally:
+            self._scheduler.finished()
+            self._woken.set()
+        if error is not None:
+            await self._settle_lost(inputs, error)
+        else:
+            took_s = time.perf_counter() - started
+            metrics.BATCH_SECONDS.observe(took_s)
+            self._distribute(inputs, outcomes, took_s * 1000, group)
+
+    async def _run_loaded(
+        self, batch: Batch, inputs: Sequence[QueuedInput]
+    ) -> list[bytes | SIEError]:
+        """Run, with what was evicted meanwhile loaded once more."""
+        await self._ensure(inputs)
+        try:
+            return await self._run_isolated(batch, inputs)
+        except SIEError as error:
+            if error.code not in _NOT_LOADED:
+                raise
+            self._models.forget(batch.lane.model_revision)
+            await self._ensure(inputs)
+            return await self._run_isolated(batch, inputs)
+
+    async def _ensure(self, inputs: Sequence[QueuedInput]) -> None:
+        claim = self._claims.get(inputs[0].claim)
+        if claim is None or claim.model is None:
+            raise ExecutorLost("the batch's jobs were given back")
+        model = await self._models.ensure(claim.model.resolved)
+        if claim.job.adapter is not None and claim.adapter is not None:
+            await self._models.ensure_adapter(model, claim.job.adapter, claim.adapter)
+
+    async def _run_isolated(
+        self, batch: Batch, inputs: Sequence[QueuedInput]
+    ) -> list[bytes | SIEError]:
+        async def run(part: Sequence[QueuedInput]) -> list[bytes | SIEError]:
+            return await self._run_part(batch, part)
+
+        return await run_isolated(run, inputs, passes_max=self._limits.isolation_passes_max)
+
+    async def _run_part(self, batch: Batch, part: Sequence[QueuedInput]) -> list[bytes | SIEError]:
+        lane = batch.lane
+        claims = [self._claims.get(item.claim) for item in part]
+        for claim in claims:
+            if claim is not None:
+                claim.started()
+        done = await self._executor.run_batch(
+            model_revision=lane.model_revision,
+            operation=lane.operation,
+            adapter=lane.adapter,
+            inputs=tuple(item.payload for item in part),
+            outputs=lane.outputs,
+            labels=lane.labels,
+            options=msgspec.json.decode(lane.options) if lane.options else {},
+        )
+        jobs = [claim.job if claim is not None else None for claim in claims]
+        return public_answers(
+            done.answers,
+            [
+                job.items[item.index] if job else _NOBODY
+                for job, item in zip(jobs, part, strict=True)
+            ],
+            [job.output_dtype if job else "float32" for job in jobs],
+        )
+
+    def _distribute(
+        self,
+        inputs: Sequence[QueuedInput],
+        outcomes: Sequence[bytes | SIEError],
+        took_ms: float,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        touched: dict[int, Claim] = {}
+        for item, outcome in zip(inputs, outcomes, strict=True):
+            claim = self._claims.get(item.claim)
+            if claim is not None:
+                touched[item.claim] = claim
+                claim.settle_item(item.index, outcome)
+        for claim in touched.values():
+            claim.inference_ms += took_ms
+        complete = [claim for claim in touched.values() if claim.is_complete]
+        if complete:
+            group.create_task(self._deliver(complete))
+
+    async def _deliver(self, claims: Sequence[Claim]) -> None:
+        # Room is there as soon as the device is done, not only once a gateway has confirmed.
+        self._settled()
+        await self._results.deliver(claims)
+        self._settled()
+
+    async def _settle_lost(self, inputs: Iterable[QueuedInput], error: SIEError) -> None:
+        """A whole batch has no outcome: give its jobs back, or fail them."""
+        claims = self._claims_of(inputs)
+        if isinstance(error, ExecutorLost):
+            await self._give_back(claims, error, blamed=True)
+            return
+        self._scheduler.drop_claims({claim.number for claim in claims})
+        await self._results.fail(claims, error)
+        self._settled()
+
+    async def _give_back(self, claims: Sequence[Claim], error: SIEError, *, blamed: bool) -> None:
+        self._scheduler.drop_claims({claim.number for claim in claims})
+        await self._results.give_back(
+            claims, error, delay_s=self._limits.retry_delay_s, blamed=blamed
+        )
+        self._settled()
+
+    async def _drop(self, inputs: Iterable[QueuedInput]) -> None:
+        """Nobody waits for these: forget the rest of their jobs too."""
+        claims = self._claims_of(inputs)
+        self._scheduler.drop_claims({claim.number for claim in claims})
+        for claim in claims:
+            await self._results.drop(claim)
+        self._settled()
+
+    def _claims_of(self, inputs: Iterable[QueuedInput]) -> list[Claim]:
+        numbers = dict.fromkeys(item.claim for item in inputs)
+        return [claim for number in numbers if (claim := self._claims.get(number)) is not None]
+
+    def _count(self, batch: Batch) -> None:
+        metrics.BATCHES.inc()
+        metrics.BATCH_ITEMS.observe(len(batch.inputs))
+        metrics.BATCH_COST.observe(batch.cost)
+
+
+def _waits(claim: Claim) -> bool:
+    """Whether its inputs were made and have no outcome yet."""
+    return claim.model is not None and not claim.is_complete

@@ -1,0 +1,102 @@
+"""The settings of `sie-worker`.
+
+*types.* One frozen dataclass, read once in `main`. Each field's help gives unit and reason.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sie_runtime.bus import BusSettings
+from sie_runtime.follower import FollowerSettings
+from sie_runtime.settings import setting
+from sie_runtime.work_queue import WorkQueueSettings
+
+__all__ = ["WorkerSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(BusSettings, WorkQueueSettings, FollowerSettings):
+    """Worker sidecar: pulls jobs, tokenizes, forms batches, delivers results."""
+
+    # -- who it is --
+    socket_path: Path = setting(help="Unix socket of the model-execution process")
+    worker_id: str | None = setting(None, help="name of this worker; host name and pid if absent")
+    pool: str = setting("default", help="pool that this worker serves")
+    machine_profile: str = setting("cpu", help="kind of hardware that it runs on")
+    bundle: str = setting("default", help="set of backends that its image can run")
+    host: str = setting("127.0.0.1", help="address of the status routes")
+    port: int = setting(0, help="port of the status routes; 0 takes a free one")
+    log_level: str = setting("info", help="least level that is logged")
+
+    # -- heartbeats and placement --
+    heartbeat_interval_s: float = setting(
+        1.0, help="seconds between heartbeats; a change is told at once"
+    )
+    peer_silence_s: float = setting(
+        4.0, help="silence after which a peer is gone, and its models have a new home"
+    )
+    placement_look_s: float = setting(
+        1.0, help="seconds between looks at the placement, beside those that a change causes"
+    )
+
+    # -- pulling --
+    window_items_max: int = setting(
+        512, help="items in hand at most; about two full batches keep a device busy"
+    )
+    claim_extend_s: float = setting(
+        10.0, help="seconds after which a claim is extended, and again; under queue_ack_wait_s"
+    )
+    catch_up_s: float = setting(
+        5.0, help="seconds that a job waits here for the epoch that it names"
+    )
+    retry_delay_s: float = setting(0.2, help="pause before a job that was given back comes again")
+    alone_after_deliveries: int = setting(
+        2, help="deliveries after which a job shares no batch: it may be what crashes the device"
+    )
+    inline_characters_max: int = setting(
+        2000, help="characters up to which a job is tokenized without a thread; 0 always uses one"
+    )
+
+    # -- running --
+    batches_ahead_max: int = setting(
+        2, help="batches handed over at once: the one that runs and those ready behind it"
+    )
+    expiry_tick_s: float = setting(0.5, help="seconds between looks for jobs past their deadline")
+    isolation_passes_max: int = setting(
+        32, help="runs spent on finding the bad input of a batch; 0 fails the whole batch"
+    )
+    load_cooldown_s: float = setting(
+        30.0, help="seconds before a load that failed is tried again; 0 tries for each job"
+    )
+    previous_revision_s: float = setting(
+        300.0,
+        help="seconds that a replaced revision may still be run; at least the longest deadline",
+    )
+    previous_catalogs_max: int = setting(64, help="replaced catalogs kept for that")
+
+    # -- model execution --
+    reconnect_s: float = setting(0.1, help="seconds between attempts to reach model execution")
+    ping_interval_s: float = setting(5.0, help="seconds between pings to model execution")
+    ping_timeout_s: float = setting(20.0, help="seconds without an answer after which it is lost")
+    load_timeout_s: float = setting(600.0, help="seconds for loading a model, weights included")
+    batch_timeout_s: float = setting(120.0, help="seconds for a batch after which it is lost")
+    executor_grace_s: float = setting(
+        10.0, help="seconds that jobs in hand wait for model execution to come back"
+    )
+
+    # -- results --
+    confirm_timeout_s: float = setting(2.0, help="seconds for a gateway to confirm results")
+    confirm_retry_s: float = setting(0.25, help="pause before results are offered again")
+    result_bytes_max: int = setting(
+        1_000_000, help="bytes of one result message; under the broker's limit (1 MiB by default)"
+    )
+    drain_s: float = setting(10.0, help="seconds to finish what is in hand at shutdown")
+
+    def __post_init__(self) -> None:
+        """Check how the fields relate."""
+        if self.claim_extend_s >= self.queue_ack_wait_s / 2:
+            raise ValueError("claim_extend_s is under half of queue_ack_wait_s, or claims lapse")
+        if self.peer_silence_s <= 2 * self.heartbeat_interval_s:
+            raise ValueError("peer_silence_s is over two heartbeat_interval_s, or peers flicker")
+        if self.batches_ahead_max < 1 or self.window_items_max < 1:
+            raise ValueError("batches_ahead_max and window_items_max are at least 1")

@@ -1,0 +1,199 @@
+"""Tokenizing: from a job's items to the inputs that a loaded model accepts, with their cost.
+
+*shell* over the `tokenizers` library, whose native code runs without the interpreter's lock: call
+`prepare` in a thread. A tokenizer file is used only if its hash is the one that model execution
+stated. Texts are cut at the model's length, never refused for it. An item that lacks what the model
+needs fails alone. Does not know transformers.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import tokenizers
+
+from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.ipc import (
+    DocumentInput,
+    ImageInput,
+    Input,
+    Loaded,
+    PairInput,
+    TextInput,
+    TokensInput,
+)
+from sie_schemas.items import Item
+from sie_schemas.jobs import ItemFailure, Job
+
+__all__ = ["Prepared", "Tokenizer", "prepare"]
+
+_BYTES_PER_TOKEN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job's inputs as (index in the job, input, cost), and the items that cannot be one."""
+
+    inputs: tuple[tuple[int, Input, int], ...]
+    failures: tuple[ItemFailure, ...]
+    tokens: int
+    """Token ids in all inputs; 0 where the backend tokenizes."""
+    took_ms: float
+
+
+class Tokenizer:
+    """A `tokenizer.json` of one loaded model. Immutable once made; safe to use from threads."""
+
+    def __init__(self, native: tokenizers.Tokenizer) -> None:
+        self._native = native
+
+    @classmethod
+    def read(cls, loaded: Loaded) -> "Tokenizer":
+        """Read and check the file that `loaded` names. Blocking. Raises `OurFault`."""
+        path = Path(loaded.tokenizer_path)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _unusable(path, f"it cannot be read: {error}") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != loaded.tokenizer_sha256:
+            raise _unusable(path, f"its SHA-256 is {found}, not {loaded.tokenizer_sha256}")
+        try:
+            native = tokenizers.Tokenizer.from_buffer(content)
+        except Exception as error:  # the native library raises no narrower class
+            raise _unusable(path, f"it is not a tokenizer.json: {error}") from error
+        native.no_padding()
+        native.no_truncation()
+        if loaded.max_sequence_length > 0:
+            native.enable_truncation(max_length=loaded.max_sequence_length)
+        return cls(native)
+
+    def texts(self, texts: Sequence[str]) -> list[TokensInput]:
+        """Token ids of single texts, special tokens included."""
+        return [TokensInput(_int32(found.ids)) for found in self._encoded(list(texts))]
+
+    def pairs(self, query: str, texts: Sequence[str]) -> list[TokensInput]:
+        """Token ids and segment ids of a query with each text; the longer of a pair is cut."""
+        found = self._encoded([(query, text) for text in texts])
+        return [TokensInput(_int32(pair.ids), _int32(pair.type_ids)) for pair in found]
+
+    def _encoded(self, inputs: list[str] | list[tuple[str, str]]) -> list[tokenizers.Encoding]:
+        try:
+            return self._native.encode_batch(inputs)
+        except Exception as error:  # the native library raises no narrower class
+            raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
+
+
+def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
+    """Make the inputs of a job. Blocking. Raises `FixRequest` where no item could ever run."""
+    started = time.perf_counter()
+    if tokenizer is not None:
+        indexes, inputs, failures = _tokenized(job, loaded, tokenizer)
+    else:
+        indexes, inputs, failures = _passed_through(job, loaded)
+    costed = tuple(
+        (index, item, _cost(item, loaded)) for index, item in zip(indexes, inputs, strict=True)
+    )
+    return Prepared(
+        inputs=costed,
+        failures=tuple(failures),
+        tokens=sum(_token_count(item) for item in inputs),
+        took_ms=(time.perf_counter() - started) * 1000,
+    )
+
+
+def _tokenized(
+    job: Job, loaded: Loaded, tokenizer: Tokenizer
+) -> tuple[list[int], list[Input], list[ItemFailure]]:
+    indexes = [index for index, item in enumerate(job.items) if item.text is not None]
+    failures = [_lacks(index, "text") for index, item in enumerate(job.items) if item.text is None]
+    texts = [text for item in job.items if (text := item.text) is not None]
+    if job.operation == "score":
+        return indexes, [*tokenizer.pairs(_query(job), texts)], failures
+    prefix = _prompt(job, loaded)
+    return indexes, [*tokenizer.texts([prefix + text for text in texts])], failures
+
+
+def _passed_through(job: Job, loaded: Loaded) -> tuple[list[int], list[Input], list[ItemFailure]]:
+    query = _query(job) if job.operation == "score" else None
+    prefix = _prompt(job, loaded)
+    indexes: list[int] = []
+    inputs: list[Input] = []
+    failures: list[ItemFailure] = []
+    for index, item in enumerate(job.items):
+        made = _input(item, loaded.accepts, query, prefix)
+        if made is None:
+            wanted = loaded.accepts if loaded.accepts in {"image", "document"} else "text"
+            failures.append(_lacks(index, wanted))
+        else:
+            indexes.append(index)
+            inputs.append(made)
+    return indexes, inputs, failures
+
+
+def _input(item: Item, accepts: str, query: str | None, prefix: str) -> Input | None:
+    if accepts == "image":
+        return ImageInput(item.images[0].data, item.images[0].format) if item.images else None
+    if accepts == "document":
+        document = item.document
+        return DocumentInput(document.data, document.format) if document is not None else None
+    if item.text is None:
+        return None
+    return TextInput(prefix + item.text) if query is None else PairInput(query, item.text)
+
+
+def _query(job: Job) -> str:
+    if job.query is None or job.query.text is None:
+        raise FixRequest("score needs a query with a text", field="query.text")
+    return job.query.text
+
+
+def _prompt(job: Job, loaded: Loaded) -> str:
+    """The text put before each text of `encode`: the request's instruction, or the model's own."""
+    if job.operation != "encode":
+        return ""
+    if job.instruction is not None:
+        return job.instruction
+    return loaded.prompts.get("query" if job.options.get("is_query") else "document", "")
+
+
+def _cost(item: Input, loaded: Loaded) -> int:
+    match loaded.cost_unit:
+        case "tokens":
+            return max(1, _token_count(item) or _byte_count(item) // _BYTES_PER_TOKEN)
+        case "bytes4":
+            return max(1, _byte_count(item) // _BYTES_PER_TOKEN)
+        case _:
+            return max(1, loaded.item_cost)
+
+
+def _token_count(item: Input) -> int:
+    return len(item.ids) // 4 if isinstance(item, TokensInput) else 0
+
+
+def _byte_count(item: Input) -> int:
+    match item:
+        case TextInput(text=text):
+            return len(text.encode("utf-8", "surrogatepass"))
+        case PairInput(query=query, text=text):
+            return len((query + text).encode("utf-8", "surrogatepass"))
+        case TokensInput(ids=data) | ImageInput(data=data) | DocumentInput(data=data):
+            return len(data)
+
+
+def _int32(values: Sequence[int]) -> bytes:
+    return np.asarray(values, dtype="<i4").tobytes()
+
+
+def _lacks(index: int, content: str) -> ItemFailure:
+    return ItemFailure(
+        index, "INVALID_REQUEST", f"the item has no {content}, which this model reads"
+    )
+
+
+def _unusable(path: Path, why: str) -> OurFault:
+    return OurFault(f"the tokenizer {path} is not used: {why}", code="MODEL_LOAD_FAILED")

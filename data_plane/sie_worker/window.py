@@ -1,0 +1,30 @@
+"""The window: how many jobs more could run soon.
+
+*pure.* The bound is in items, since that is what costs; a pull asks for jobs, so the window keeps a
+moving average of the items in one. What is not pulled stays on the queue, where another worker can
+take it.
+"""
+
+from typing import Final
+
+__all__ = ["Window"]
+
+_WEIGHT: Final = 0.1
+"""Of the newest job in the average: about the last ten jobs count."""
+
+
+class Window:
+    """The bound of what one worker has in hand. Owned by the pulling loop."""
+
+    def __init__(self, *, items_max: int) -> None:
+        self._items_max = items_max
+        self._items_per_job = 1.0
+
+    def took(self, items: int) -> None:
+        """A job of so many items was pulled."""
+        self._items_per_job += _WEIGHT * (items - self._items_per_job)
+
+    def demand(self, items_in_hand: int) -> int:
+        """Jobs that could be taken now; at least one while there is any room at all."""
+        room = self._items_max - items_in_hand
+        return max(1, int(room / max(1.0, self._items_per_job))) if room > 0 else 0

@@ -1,0 +1,334 @@
+"""The worker: the parts of the sidecar, wired, and their order of start and end.
+
+*main*: holds no rule of its own. `run` ends in this order: nothing more is pulled; what is in hand
+runs and is delivered, for at most `drain_s`; what is left goes back to the queue; the last
+heartbeat says goodbye.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sie_core.models import Catalog, ResolvedModel
+from sie_runtime.bus import Bus, Message
+from sie_runtime.work_queue import Delivery, WorkQueue
+from sie_schemas.errors import Later
+from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, ModelReport
+from sie_worker import metrics
+from sie_worker.batching import Scheduler
+from sie_worker.claims import Claims
+from sie_worker.executor import Executor
+from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
+from sie_worker.intake import Intake, IntakeLimits, Replica
+from sie_worker.models import Models
+from sie_worker.peers import Peers
+from sie_worker.placement import placed
+from sie_worker.pulling import Pulling
+from sie_worker.results import Results
+from sie_worker.revisions import KnownRevisions, runnable_models
+from sie_worker.running import Device, DeviceLimits
+from sie_worker.settings import WorkerSettings
+from sie_worker.window import Window
+
+__all__ = ["Worker"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class _Drained(Exception):
+    """Ends the group in which jobs are worked on."""
+
+
+class Worker:
+    """One sidecar beside one execution process. `replica` is fed by its owner."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        worker_id: str,
+        bus: Bus,
+        replica: Replica,
+        report_soon: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._worker_id = worker_id
+        self._bus = bus
+        self._replica = replica
+        self._report_soon = report_soon
+        self._clock = asyncio.get_running_loop().time
+        self._window = Window(items_max=settings.window_items_max)
+        self._claims = Claims()
+        self._scheduler = Scheduler(ahead_max=settings.batches_ahead_max)
+        self._known = KnownRevisions(
+            keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
+        )
+        self._peers = Peers(
+            pool=settings.pool,
+            machine_profile=settings.machine_profile,
+            bundle=settings.bundle,
+            silence_s=settings.peer_silence_s,
+        )
+        self._executor = self._make_executor()
+        self._heartbeats = Heartbeats(
+            bus, state=self._heartbeat, interval_s=settings.heartbeat_interval_s
+        )
+        self._models = Models(
+            self._executor,
+            cooldown_s=settings.load_cooldown_s,
+            clock=self._clock,
+            on_change=self._models_changed,
+        )
+        self._results = Results(
+            bus,
+            self._claims,
+            worker_id=worker_id,
+            confirm_timeout_s=settings.confirm_timeout_s,
+            retry_s=settings.confirm_retry_s,
+            message_bytes_max=settings.result_bytes_max,
+            clock=self._clock,
+        )
+        self._device = self._make_device()
+        self._executor.on_change(self._executor_changed)
+        self._placement: frozenset[str] = frozenset()
+        self._placement_basis: object = None
+        """What `_placement` was computed from: catalog, rooms, held models."""
+        self._intake: Intake | None = None
+        self._pulling: Pulling | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether jobs published now are run."""
+        return self._known.current is not None and self._executor.connected
+
+    def reports(self) -> dict[str, ModelReport]:
+        """What became of each model here."""
+        return self._models.reports()
+
+    def state(self) -> Mapping[str, Any]:
+        """What `/readyz` tells."""
+        return {
+            "ready": self.ready and self._bus.connected,
+            "worker_id": self._worker_id,
+            "registry": self._known.current is not None,
+            "executor": self._executor.connected,
+            "executor_loss": self._executor.last_loss,
+            "bus": self._bus.connected,
+            "position": str(self._replica.position or ""),
+            "items_in_hand": self._claims.open_items,
+            "pulls_for": sorted(self._pulling.models) if self._pulling is not None else [],
+            "models": self._models.reports(),
+        }
+
+    def advance(self, catalog: Catalog) -> None:
+        """The replica has a new catalog."""
+        was_ready = self.ready
+        self._known.advance(catalog, self._clock())
+        self._placement_changed()
+        if not was_ready:
+            self._heartbeats.changed()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then end as the module says."""
+        over = asyncio.Event()
+        listening = await self._bus.subscribe(HEALTH_SUBJECTS, self._heard)
+        cancels = await self._bus.subscribe("sie.cancel.*", self._cancelled)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._executor.run(over))
+            group.create_task(self._heartbeats.run(over))
+            try:
+                await self._work(stop)
+                await self._give_back_rest()
+            finally:
+                over.set()
+        await listening.unsubscribe()
+        await cancels.unsubscribe()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.TaskGroup() as jobs:
+                self._intake = self._make_intake(jobs)
+                self._pulling = self._make_pulling()
+                jobs.create_task(self._device.run(asyncio.Event()))
+                jobs.create_task(self._keep_tending())
+                await self._pulling.run(stop)
+                await self._drained()
+                # An error in the body ends the group and the loops in it.
+                raise _Drained
+        except* _Drained:
+            self._intake = self._pulling = None
+
+    async def _drained(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                await self._claims.emptied.wait()
+        except TimeoutError:
+            _LOG.warning("%d jobs in hand go back to the queue", len(self._claims))
+
+    async def _give_back_rest(self) -> None:
+        error = Later("this worker leaves", code="NOT_READY")
+        for claim in self._claims:
+            # A result that no gateway took by now: another worker runs the job again.
+            claim.is_ending = False
+        try:
+            async with asyncio.timeout(self._settings.confirm_timeout_s):
+                await self._results.give_back(list(self._claims), error, delay_s=0.0)
+        except TimeoutError:
+            _LOG.warning("%d jobs are left to the queue's own time-out", len(self._claims))
+
+    async def _keep_tending(self) -> None:
+        """At each interval: extend what is in hand, free what no job can name any more."""
+        while True:
+            await asyncio.sleep(self._settings.claim_extend_s)
+            now = self._clock()
+            await self._claims.extend(older_than=now - self._settings.claim_extend_s)
+            self._known.forget(now)
+            await self._models.unload_unless(self._is_wanted)
+
+    def _is_wanted(self, model: ResolvedModel) -> bool:
+        if self._known.model(model.model_id, model.profile, model.revision) is not None:
+            return True
+        return any(claim.job.model_revision == model.revision for claim in self._claims)
+
+    # -- what the parts tell each other --
+
+    def _take(self, delivery: Delivery) -> None:
+        assert self._intake is not None, "pullers live inside the group of the intake"
+        self._intake.take(delivery)
+
+    def _demand(self) -> int:
+        return self._window.demand(self._claims.open_items) if self.ready else 0
+
+    def _settled(self) -> None:
+        metrics.ITEMS_IN_HAND.set(self._claims.open_items)
+        if self._pulling is not None:
+            self._pulling.wake()
+
+    def _executor_changed(self) -> None:
+        metrics.EXECUTOR_UP.set(self._executor.connected)
+        self._device.wake()
+        self._heartbeats.changed()
+        self._settled()
+
+    def _models_changed(self) -> None:
+        self._heartbeats.changed()
+        self._report_soon()
+
+    def _placement_changed(self) -> None:
+        if self._pulling is not None:
+            self._pulling.changed()
+
+    def _placed(self) -> frozenset[str]:
+        catalog = self._known.current
+        if catalog is None:
+            return frozenset()
+        # This worker counts although its own heartbeat may not have come back yet.
+        rooms = {self._worker_id: 0.0} | self._peers.rooms(self._clock())
+        basis = (catalog, rooms, self._models.held)
+        # Hashing thousands of models at each look would cost more than the look is worth.
+        if basis != self._placement_basis:
+            self._placement_basis = basis
+            models = runnable_models(catalog, self._settings.bundle)
+            self._placement = placed(
+                self._worker_id, rooms=rooms, models=models, held=self._models.held
+            )
+        return self._placement
+
+    def _heard(self, message: Message) -> None:
+        try:
+            heartbeat = HEARTBEAT_DECODER.decode(message.data)
+        except msgspec.DecodeError as error:
+            _LOG.warning("a heartbeat on %s cannot be read: %s", message.subject, error)
+            return
+        if heartbeat.worker_id == self._worker_id:
+            return
+        before = self._peers.rooms(self._clock())
+        self._peers.heard(heartbeat, self._clock())
+        if self._peers.rooms(self._clock()) != before:
+            self._placement_changed()
+
+    async def _cancelled(self, message: Message) -> None:
+        """A client hung up: what of its request is queued here costs nothing any more."""
+        await self._device.cancel(message.subject.rpartition(".")[2])
+
+    def _heartbeat(self) -> Heartbeat:
+        position = self._replica.position
+        return Heartbeat(
+            worker_id=self._worker_id,
+            pool=self._settings.pool,
+            machine_profile=self._settings.machine_profile,
+            bundle=self._settings.bundle,
+            ready=self.ready,
+            log_id=position.log_id if position is not None else "",
+            epoch=position.epoch if position is not None else 0,
+            queue_depth=self._claims.open_items,
+            models=self._models.reports(),
+        )
+
+    # -- wiring --
+
+    def _make_executor(self) -> Executor:
+        settings = self._settings
+        return Executor(
+            str(settings.socket_path),
+            reconnect_s=settings.reconnect_s,
+            ping_interval_s=settings.ping_interval_s,
+            ping_timeout_s=settings.ping_timeout_s,
+            load_timeout_s=settings.load_timeout_s,
+            batch_timeout_s=settings.batch_timeout_s,
+        )
+
+    def _make_device(self) -> Device:
+        settings = self._settings
+        return Device(
+            executor=self._executor,
+            models=self._models,
+            scheduler=self._scheduler,
+            claims=self._claims,
+            results=self._results,
+            limits=DeviceLimits(
+                grace_s=settings.executor_grace_s,
+                tick_s=settings.expiry_tick_s,
+                retry_delay_s=settings.retry_delay_s,
+                isolation_passes_max=settings.isolation_passes_max,
+            ),
+            clock=self._clock,
+            settled=self._settled,
+        )
+
+    def _make_intake(self, jobs: asyncio.TaskGroup) -> Intake:
+        settings = self._settings
+        return Intake(
+            replica=self._replica,
+            known=self._known,
+            models=self._models,
+            scheduler=self._scheduler,
+            claims=self._claims,
+            results=self._results,
+            limits=IntakeLimits(
+                catch_up_s=settings.catch_up_s,
+                retry_delay_s=settings.retry_delay_s,
+                alone_after_deliveries=settings.alone_after_deliveries,
+                inline_characters_max=settings.inline_characters_max,
+            ),
+            clock=self._clock,
+            group=jobs,
+            taken=self._window.took,
+            woken=self._device.wake,
+        )
+
+    def _make_pulling(self) -> Pulling:
+        settings = self._settings
+        return Pulling(
+            WorkQueue(self._bus, settings),
+            pool=settings.pool,
+            machine_profile=settings.machine_profile,
+            bundle=settings.bundle,
+            placed=self._placed,
+            demand=self._demand,
+            on_job=self._take,
+            look_s=settings.placement_look_s,
+        )

@@ -1,0 +1,167 @@
+"""The executor against a scripted execution process, on a real Unix socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.polling import until
+from tests.support.scripted_execution import ScriptedExecution, scripted_execution
+
+from sie_schemas import ipc
+from sie_schemas.errors import SIEError
+from sie_worker.executor import Executor, ExecutorLost
+
+
+@asynccontextmanager
+async def running_executor(
+    execution: ScriptedExecution, **changed: float
+) -> AsyncIterator[Executor]:
+    times = {
+        "reconnect_s": 0.01,
+        "ping_interval_s": 30.0,
+        "ping_timeout_s": 2.0,
+        "load_timeout_s": 5.0,
+        "batch_timeout_s": 5.0,
+    } | changed
+    executor = Executor(str(execution.path), **times)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(executor.run(stop))
+        async with asyncio.timeout(5):
+            await executor.wait_connected()
+        try:
+            yield executor
+        finally:
+            stop.set()
+
+
+def batch(executor: Executor, *texts: str):
+    return executor.run_batch(
+        model_revision="rev",
+        operation="encode",
+        adapter=None,
+        inputs=tuple(ipc.TextInput(text) for text in texts),
+        outputs=(),
+        labels=(),
+        options={},
+    )
+
+
+async def test_replies_in_any_order_reach_the_requests_they_belong_to(tmp_path: Path):
+    async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
+        execution.hold()
+        async with asyncio.TaskGroup() as group:
+            slow = group.create_task(batch(executor, "a", "bb"))
+            loaded = await executor.load("rev", {})
+            assert not slow.done()
+            execution.let_go()
+
+    assert loaded.revision == "rev"
+    assert isinstance(slow.result().answers, ipc.DenseAnswers)
+
+
+async def test_the_error_of_a_reply_is_raised_with_its_code(tmp_path: Path):
+    async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
+        with pytest.raises(SIEError, match="poisoned") as caught:
+            await batch(executor, "poison")
+
+    assert caught.value.code == "INFERENCE_ERROR"
+
+
+async def test_a_death_in_mid_batch_fails_what_was_out_and_a_new_process_is_found(tmp_path: Path):
+    async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
+        seen: list[bool] = []
+        executor.on_change(lambda: seen.append(executor.connected))
+        execution.hold()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(_error(batch(executor, "a")))
+            await until(lambda: execution.batches)
+            await execution.die()
+        assert isinstance(running.result(), ExecutorLost)
+        assert running.result().retry_after_s is not None
+        assert not executor.connected
+        assert isinstance(await _error(batch(executor, "b")), ExecutorLost)
+
+        await execution.start()
+        execution.let_go()
+        await until(lambda: executor.connected)
+        await batch(executor, "c")
+
+    assert seen[:2] == [False, True]
+    assert executor.connections == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ipc.FRAME_HEADER.pack(3) + b"\xc1\xc1\xc1",
+        ipc.FRAME_HEADER.pack(ipc.FRAME_BYTES_MAX + 1),
+        ipc.FRAME_HEADER.pack(1) + b"\x01",
+    ],
+    ids=["not msgpack", "a frame above the limit", "not a reply"],
+)
+async def test_a_malformed_reply_drops_the_connection_and_the_next_one_works(
+    tmp_path: Path, reply: bytes
+):
+    async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
+        execution.answer = lambda request: reply
+        lost = await _error(batch(executor, "a"))
+        assert isinstance(lost, ExecutorLost)
+        assert "unreadable" in lost.message
+
+        execution.answer = execution.usual_answer
+        await until(lambda: executor.connected)
+        await batch(executor, "b")
+
+
+async def test_a_process_that_hangs_is_given_up_by_its_pings(tmp_path: Path):
+    async with (
+        scripted_execution(tmp_path) as execution,
+        running_executor(execution, ping_interval_s=0.02, ping_timeout_s=0.1) as executor,
+    ):
+        execution.answer = lambda request: None
+        lost = await _error(batch(executor, "a"))
+
+    assert isinstance(lost, ExecutorLost)
+    assert "Ping" in lost.message
+
+
+async def test_a_batch_that_takes_too_long_is_lost(tmp_path: Path):
+    async with (
+        scripted_execution(tmp_path) as execution,
+        running_executor(execution, batch_timeout_s=0.1) as executor,
+    ):
+        execution.hold()
+        lost = await _error(batch(executor, "a"))
+
+    assert isinstance(lost, ExecutorLost)
+    assert "RunBatch" in lost.message
+
+
+async def test_a_process_of_a_newer_protocol_is_refused_with_the_reason(tmp_path: Path):
+    async with scripted_execution(tmp_path) as execution:
+        execution.hello = ipc.Hello(v=ipc.IPC_VERSION + 1, pid=1, device="d", backends=())
+        executor = Executor(
+            str(execution.path),
+            reconnect_s=0.01,
+            ping_interval_s=30,
+            ping_timeout_s=1,
+            load_timeout_s=1,
+            batch_timeout_s=1,
+        )
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(executor.run(stop))
+            await until(lambda: "version" in executor.last_loss)
+            assert not executor.connected
+            stop.set()
+
+
+async def _error(call) -> SIEError:
+    try:
+        await call
+    except SIEError as error:
+        return error
+    raise AssertionError("it did not fail")

@@ -1,0 +1,103 @@
+"""From the device's arrays to the public answers."""
+
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from sie_schemas import arrays
+from sie_schemas.errors import SIEError
+from sie_schemas.ipc import DenseAnswers, EntityAnswers, ScoreAnswers
+from sie_schemas.items import Item
+from sie_worker.answers import public_answers
+
+ITEMS = [Item(text="a", id="first"), Item(text="b")]
+
+
+def decoded(outcome: bytes | SIEError) -> Any:
+    assert isinstance(outcome, bytes)
+    return arrays.from_wire(msgspec.msgpack.decode(outcome))
+
+
+def test_a_vector_keeps_its_bytes_and_the_id_of_its_item():
+    vectors = np.array([[1.5, -2.0], [3.0, 4.0]], dtype="<f4")
+
+    first, second = map(
+        decoded,
+        public_answers(DenseAnswers(2, vectors.tobytes()), ITEMS, ["float32", "float32"]),
+    )
+
+    assert first["id"] == "first"
+    assert "id" not in second
+    assert (first["dense"]["dims"], first["dense"]["dtype"]) == (2, "float32")
+    assert first["dense"]["values"].tobytes() == vectors[0].tobytes()
+    assert second["dense"]["values"].tolist() == [3.0, 4.0]
+
+
+def test_a_vector_is_halved_where_the_request_asks_for_it_and_its_batch_mate_is_not():
+    vectors = np.array([[0.1, 0.2], [0.1, 0.2]], dtype="<f4")
+
+    half, full = map(
+        decoded,
+        public_answers(DenseAnswers(2, vectors.tobytes()), ITEMS, ["float16", "float32"]),
+    )
+
+    assert half["dense"]["dtype"] == "float16"
+    assert half["dense"]["values"].dtype == np.float16
+    assert full["dense"]["values"].dtype == np.float32
+
+
+def test_a_dtype_that_is_not_offered_fails_its_item_alone():
+    answers = DenseAnswers(1, struct.pack("<2f", 1, 2))
+
+    good, bad = public_answers(answers, ITEMS, ["float32", "int8"])
+
+    assert isinstance(good, bytes)
+    assert isinstance(bad, SIEError)
+    assert bad.code == "UNSUPPORTED_OPERATION"
+
+
+def test_each_score_names_its_item_and_one_that_is_no_number_fails_alone():
+    good, bad = public_answers(
+        ScoreAnswers(struct.pack("<2f", 0.5, float("nan"))), ITEMS, ["float32"] * 2
+    )
+
+    assert decoded(good) == {"item_id": "first", "score": 0.5}
+    assert isinstance(bad, SIEError)
+    assert bad.code == "INFERENCE_ERROR"
+
+
+def test_entities_come_in_the_public_shape():
+    entity = {"text": "Ada", "label": "PERSON", "score": 1.0, "start": 0, "end": 3}
+
+    first, second = map(
+        decoded, public_answers(EntityAnswers(((entity,), ())), ITEMS, ["float32"] * 2)
+    )
+
+    assert first == {
+        "id": "first",
+        "entities": [entity],
+        "relations": [],
+        "classifications": [],
+        "objects": [],
+        "data": {},
+    }
+    assert second["entities"] == []
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        DenseAnswers(2, b"\0" * 12),
+        DenseAnswers(0, b""),
+        ScoreAnswers(b"\0" * 4),
+        EntityAnswers(((),)),
+    ],
+)
+def test_arrays_that_do_not_fit_the_batch_are_an_inference_error(answers):
+    with pytest.raises(SIEError) as caught:
+        public_answers(answers, ITEMS, ["float32"] * 2)
+
+    assert caught.value.code == "INFERENCE_ERROR"

