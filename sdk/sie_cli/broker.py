@@ -1,0 +1,78 @@
+"""The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
+
+*pure.* Promises that only `config` may write the log and its head, that a gateway cannot speak as a
+worker nor a worker send work, and that neither can delete, purge or rewrite a stream. It chooses no
+port and no password.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["ROLES", "BrokerPlan", "render"]
+
+ROLES: Final = ("config", "gateway", "worker")
+_LOG_SUBJECTS: Final = ("sie.config.log.>", "sie.config.head.>")
+_DESTRUCTIVE: Final = tuple(
+    f"$JS.API.STREAM.{verb}"
+    for verb in (
+        "DELETE.*",
+        "MSG.DELETE.*",
+        "PEER.REMOVE.*",
+        "PURGE.*",
+        "RESTORE.*",
+        "SNAPSHOT.*",
+        "UPDATE.*",
+    )
+)
+_DENIED: Final[Mapping[str, tuple[str, ...]]] = {
+    "config": (),
+    "gateway": (*_LOG_SUBJECTS, "sie.health.>", *_DESTRUCTIVE),
+    "worker": (*_LOG_SUBJECTS, "sie.work.>", *_DESTRUCTIVE),
+}
+"""What each role may not publish. All else is open, so that a new subject needs no change here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPlan:
+    """Where the broker listens, where it stores, and the password of each role."""
+
+    port: int
+    monitor_port: int
+    store: Path
+    passwords: Mapping[str, str]
+    payload_bytes_max: int = 8 * 1024 * 1024
+    """The broker's own recommended ceiling; larger requests are cut or go through a store."""
+
+
+def render(plan: BrokerPlan) -> str:
+    """The file's text. Values are JSON strings, which the broker reads as its own."""
+    users = "\n".join(_user(role, plan.passwords[role]) for role in ROLES)
+    return f"""\
+# Written by `sie up` at every start; edits are lost.
+server_name: sie-local
+host: "127.0.0.1"
+port: {plan.port}
+http: "127.0.0.1:{plan.monitor_port}"
+max_payload: {plan.payload_bytes_max}
+jetstream {{
+  store_dir: {json.dumps(str(plan.store))}
+  # An acknowledged entry is on the disk, not in a cache.
+  sync_interval: always
+}}
+authorization {{
+  users: [
+{users}
+  ]
+}}
+"""
+
+
+def _user(role: str, password: str) -> str:
+    denied = json.dumps(list(_DENIED[role]))
+    return (
+        f"    {{ user: {json.dumps(role)}, password: {json.dumps(password)}, "
+        f"permissions: {{ publish: {{ deny: {denied} }} }} }}"
+    )

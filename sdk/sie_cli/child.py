@@ -1,0 +1,170 @@
+"""One process of the local cluster: started in a session of its own, watched, stopped.
+
+*shell.* Owns the process and its log file. A session of its own keeps Ctrl-C in a terminal from
+reaching it, so that the supervisor alone decides the order of the end. Promises that after `stop`
+the process is gone. It decides nothing about starting again.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Final, assert_never
+
+import httpx
+
+from sie_cli.plans import ChildPlan, HttpReady, Readiness, SocketReady
+from sie_cli.state import ProcessRecord, record_process
+from sie_schemas.errors import OurFault
+
+__all__ = ["Child", "StartFailed", "set_aside", "tail"]
+
+_PROBE_TIMEOUT_S: Final = 2.0
+_LOG_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A log larger than this is set aside (`.1`) at the next start of the cluster."""
+_TAIL_BYTES: Final = 64 * 1024
+
+
+class StartFailed(OurFault):
+    """A process did not become ready; the message shows its role, its log's end and its path."""
+
+
+class Child:
+    """A process made from a plan, again and again. One task owns it."""
+
+    def __init__(self, plan: ChildPlan, *, poll_s: float, log_tail_lines: int) -> None:
+        self.plan = plan
+        self.restarts = 0
+        self._poll_s = poll_s
+        self._log_tail_lines = log_tail_lines
+        self.record = ProcessRecord(role=plan.role, pid=0, started="", log=str(plan.log))
+        """Its entry in the cluster's record, made when it is started: pids are used again."""
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_start = 0
+
+    async def start(self) -> None:
+        """Start the process; its output goes to the log file."""
+        plan = self.plan
+        if isinstance(plan.readiness, SocketReady):
+            _remove(plan.readiness.path)
+        log = _open_log(plan.log)
+        self._log_start = os.lseek(log, 0, os.SEEK_END)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *plan.argv,
+                env=dict(plan.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartFailed(f"{plan.role} could not be started: {error}") from error
+        finally:
+            os.close(log)
+        self.record = record_process(
+            plan.role, self._process.pid, plan.log, port=plan.port, restarts=self.restarts
+        )
+
+    async def wait_ready(self) -> None:
+        """Wait until it is ready. Raises `StartFailed` when it ends or takes too long."""
+        try:
+            async with asyncio.timeout(self.plan.ready_s), httpx.AsyncClient() as http:
+                while not await _answers(self.plan.readiness, http):
+                    if self._process is None or self._process.returncode is not None:
+                        raise self._failure(f"ended with status {self.returncode} while starting")
+                    await asyncio.sleep(self._poll_s)
+        except TimeoutError as error:
+            raise self._failure(f"was not ready within {self.plan.ready_s:g} s") from error
+
+    async def wait_gone(self) -> None:
+        """Wait until the process has ended, for whatever reason."""
+        if self._process is not None:
+            await self._process.wait()
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs or before it was started."""
+        return self._process.returncode if self._process is not None else None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def stop(self, *, drain_s: float) -> bool:
+        """End the process; True when it ended by itself in time, False when it was killed."""
+        if self._process is None or not self.running:
+            return True
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End the process and what it started, at once."""
+        if self._process is not None and self.running:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        try:
+            self._process.send_signal(number)
+        except ProcessLookupError:
+            return
+
+    def _failure(self, what: str) -> StartFailed:
+        lines = tail(self.plan.log, self._log_tail_lines, since=self._log_start)
+        shown = "\n".join(f"    {line}" for line in lines) or "    (nothing was written)"
+        return StartFailed(f"{self.plan.role} {what}. The end of {self.plan.log}:\n{shown}")
+
+
+async def _answers(readiness: Readiness, http: httpx.AsyncClient) -> bool:
+    match readiness:
+        case HttpReady(url):
+            try:
+                response = await http.get(url, timeout=_PROBE_TIMEOUT_S)
+            except httpx.TransportError:
+                return False
+            return response.status_code == httpx.codes.OK
+        case SocketReady(path):
+            try:
+                _, writer = await asyncio.open_unix_connection(path)
+            except OSError:
+                return False
+            writer.close()
+            return True
+    assert_never(readiness)
+
+
+def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
+    """The last lines that a log file got after its byte `since`; none where there is no file."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(since, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return log.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
+
+
+def _open_log(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def set_aside(path: Path) -> None:
+    """Move a log that has grown large out of the way, keeping one older file."""
+    if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
+        os.replace(path, path.with_name(path.name + ".1"))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

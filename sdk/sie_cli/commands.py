@@ -1,0 +1,73 @@
+"""The sub-commands that this package brings: up, down, status, demo, test, check.
+
+*main.* Each reads its options and calls the module that does the work, which is imported inside: a
+command line must start fast, and `sie --help` needs none of it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["check", "demo", "down", "status", "test", "up"]
+
+Data = Annotated[Path, typer.Option(help="The folder that holds everything of one cluster.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def up(
+    data: Data = Path(".sie"),
+    port: Annotated[
+        int, typer.Option(help="The gateway's port; sie-config takes the next one.")
+    ] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many workers.")] = 1,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when it is ready; it runs on.")
+    ] = False,
+) -> None:
+    """Start the whole cluster on this machine; Ctrl-C drains and stops it."""
+    from sie_cli import supervising  # noqa: PLC0415 - see the module's docstring
+    from sie_cli.settings import ClusterOptions, read_settings  # noqa: PLC0415
+
+    options = ClusterOptions(data=data.absolute(), port=port, workers=workers)
+    run = supervising.run_detached if detach else supervising.run_foreground
+    run(options, read_settings())
+
+
+def down(data: Data = Path(".sie")) -> None:
+    """Stop the cluster of a data folder, whether or not its supervisor still lives."""
+    from sie_cli.settings import read_settings  # noqa: PLC0415
+    from sie_cli.stopping import stop_cluster  # noqa: PLC0415
+
+    stopped = stop_cluster(data.absolute(), read_settings())
+    typer.echo("stopped" if stopped else f"no cluster runs in {data.absolute()}")
+
+
+def status(data: Data = Path(".sie"), as_json: Json = False) -> None:
+    """Show every process, and where each replica stands in the log."""
+    from sie_cli.report import show_status  # noqa: PLC0415
+
+    sys.exit(show_status(data.absolute(), as_json=as_json))
+
+
+def demo(as_json: Json = False) -> None:
+    """Tell the whole story on a private cluster, in about a minute."""
+    from sie_cli.demo import show_demo  # noqa: PLC0415
+    from sie_cli.settings import read_settings  # noqa: PLC0415
+
+    sys.exit(show_demo(read_settings(), as_json=as_json))
+
+
+def test(context: typer.Context) -> None:
+    """Run every test, folder by folder; with arguments, run pytest with these."""
+    from sie_cli.checking import run_tests  # noqa: PLC0415
+
+    sys.exit(run_tests(tuple(context.args)))
+
+
+def check() -> None:
+    """Run every check and every test: the bar that a change must pass."""
+    from sie_cli.checking import run_checks  # noqa: PLC0415
+
+    sys.exit(run_checks())

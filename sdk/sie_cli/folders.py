@@ -1,0 +1,53 @@
+"""The data folder of a local cluster: made, and its broker's file written.
+
+*shell.* Owns the folder's layout on disk. Sockets live in it too, unless its path is too long for a
+socket's address; then they live in a private folder of the system's temporary one.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from sie_cli import broker
+from sie_cli.plans import Layout
+from sie_schemas.errors import FixRequest
+
+__all__ = ["prepare", "write_broker_config"]
+
+_SOCKET_PATH_MAX: Final = 100
+"""Bytes that every system takes for a Unix socket's path (Linux: 107, macOS: 103)."""
+_LONGEST_NAME: Final = "/server-999.sock"
+
+
+def prepare(data: Path) -> Layout:
+    """Make the folder and what it holds. Raises `FixRequest` when it cannot be made."""
+    layout = Layout(data=data, sockets=_sockets_folder(data))
+    try:
+        for folder in (data, layout.logs, data / "nats", data / "config"):
+            folder.mkdir(parents=True, exist_ok=True)
+        layout.sockets.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise FixRequest(
+            f"the data folder {data} cannot be made ({error.strerror}): give another with --data"
+        ) from error
+    if layout.sockets.stat().st_uid != os.getuid():
+        raise FixRequest(f"{layout.sockets} belongs to someone else: give a shorter --data")
+    return layout
+
+
+def write_broker_config(layout: Layout, plan: broker.BrokerPlan) -> None:
+    """Write the broker's file, which nobody else may read: it holds the passwords."""
+    layout.broker_config.unlink(missing_ok=True)
+    descriptor = os.open(layout.broker_config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(broker.render(plan))
+
+
+def _sockets_folder(data: Path) -> Path:
+    inside = data / "run"
+    if len(os.fsencode(str(inside) + _LONGEST_NAME)) <= _SOCKET_PATH_MAX:
+        return inside
+    name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"sie-{os.getuid()}-{name}"

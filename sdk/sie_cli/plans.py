@@ -1,0 +1,212 @@
+"""What the local cluster is made of: every process's command line, environment and readiness.
+
+*pure.* From options, ports and passwords to plans, in the order of the start. Passwords go through
+the environment, since command lines can be read by everyone. It starts nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from sie_cli.broker import BrokerPlan
+from sie_cli.settings import ClusterOptions, ClusterSettings
+
+__all__ = [
+    "ChildPlan",
+    "ClusterPlan",
+    "HttpReady",
+    "Layout",
+    "Readiness",
+    "SocketReady",
+    "plan_cluster",
+]
+
+_HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReady:
+    """Ready when this address answers 200."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketReady:
+    """Ready when this Unix socket takes a connection."""
+
+    path: Path
+
+
+Readiness: TypeAlias = HttpReady | SocketReady
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildPlan:
+    """How one process is started and when it counts as ready."""
+
+    role: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    readiness: Readiness
+    ready_s: float
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the files of a cluster are, below its data folder (`sockets` may be elsewhere)."""
+
+    data: Path
+    sockets: Path
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each process."""
+        return self.data / "logs"
+
+    @property
+    def broker_config(self) -> Path:
+        """The broker's configuration, with the passwords: readable by its owner only."""
+        return self.data / "nats.conf"
+
+    @property
+    def seeded(self) -> Path:
+        """Says that the demo models were registered once, so that a deleted one stays deleted."""
+        return self.data / "seeded"
+
+    def log(self, role: str) -> Path:
+        """The log file of a role."""
+        return self.logs / f"{role}.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan:
+    """The plans of all processes. Workers follow the control plane; order is that of the start."""
+
+    broker: ChildPlan
+    config: ChildPlan
+    gateway: ChildPlan
+    servers: tuple[ChildPlan, ...]
+    workers: tuple[ChildPlan, ...]
+    gateway_url: str
+    config_url: str
+    nats_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker:
+    """What every process's plan has in common."""
+
+    scripts: Path
+    environment: Mapping[str, str]
+    layout: Layout
+    nats_url: str
+    passwords: Mapping[str, str]
+    settings: ClusterSettings
+
+    def on_bus(self, role: str, name: str, arguments: tuple[str, ...], port: int) -> ChildPlan:
+        """A process that serves HTTP on `port` and speaks on the bus as `role`."""
+        return ChildPlan(
+            role=name,
+            argv=(
+                str(self.scripts / f"sie-{role}"),
+                *("--host", _HOST, "--port", str(port)),
+                *("--nats-url", self.nats_url, "--nats-user", role),
+                *arguments,
+            ),
+            environment={
+                **self.environment,
+                f"SIE_{role.upper()}_NATS_PASSWORD": self.passwords[role],
+            },
+            log=self.layout.log(name),
+            readiness=HttpReady(f"http://{_HOST}:{port}/readyz"),
+            ready_s=self.settings.ready_s,
+            port=port,
+        )
+
+    def server(self, index: int, socket: Path) -> ChildPlan:
+        """Model execution behind one worker."""
+        name = f"server-{index}"
+        return ChildPlan(
+            role=name,
+            argv=(str(self.scripts / "sie-server"), "--socket", str(socket)),
+            environment=self.environment,
+            log=self.layout.log(name),
+            readiness=SocketReady(socket),
+            ready_s=self.settings.server_ready_s,
+        )
+
+    def broker(self, plan: BrokerPlan) -> ChildPlan:
+        """The broker; its monitoring port says when JetStream is ready."""
+        return ChildPlan(
+            role="nats",
+            argv=(str(self.scripts / "nats-server"), "-c", str(self.layout.broker_config)),
+            environment=self.environment,
+            log=self.layout.log("nats"),
+            readiness=HttpReady(f"http://{_HOST}:{plan.monitor_port}/healthz?js-enabled-only=true"),
+            ready_s=self.settings.ready_s,
+            port=plan.port,
+        )
+
+
+def plan_cluster(
+    options: ClusterOptions,
+    settings: ClusterSettings,
+    *,
+    layout: Layout,
+    scripts: Path,
+    environment: Mapping[str, str],
+    broker: BrokerPlan,
+    worker_ports: tuple[int, ...],
+) -> ClusterPlan:
+    """Plan every process. `scripts` holds the programs, `worker_ports` one port a worker."""
+    nats_url = f"nats://{_HOST}:{broker.port}"
+    gateway_url = f"http://{_HOST}:{options.port}"
+    config_url = f"http://{_HOST}:{options.config_port}"
+    maker = _Maker(
+        scripts=scripts,
+        environment=environment,
+        layout=layout,
+        nats_url=nats_url,
+        passwords=broker.passwords,
+        settings=settings,
+    )
+    sockets = [layout.sockets / f"server-{index}.sock" for index in range(options.workers)]
+    return ClusterPlan(
+        broker=maker.broker(broker),
+        config=maker.on_bus(
+            "config",
+            "config",
+            ("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
+            options.config_port,
+        ),
+        gateway=maker.on_bus(
+            "gateway",
+            "gateway",
+            (
+                *("--gateway-id", "local", "--config-url", config_url),
+                *("--replica-dir", str(options.data / "gateway")),
+            ),
+            options.port,
+        ),
+        servers=tuple(maker.server(index, socket) for index, socket in enumerate(sockets)),
+        workers=tuple(
+            maker.on_bus(
+                "worker",
+                f"worker-{index}",
+                (
+                    *("--socket-path", str(socket), "--worker-id", f"local-{index}"),
+                    *("--replica-dir", str(options.data / f"worker-{index}")),
+                    *("--config-url", config_url),
+                ),
+                port,
+            )
+            for index, (socket, port) in enumerate(zip(sockets, worker_ports, strict=True))
+        ),
+        gateway_url=gateway_url,
+        config_url=config_url,
+        nats_url=nats_url,
+    )

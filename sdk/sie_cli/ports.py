@@ -1,0 +1,60 @@
+"""Ports on this machine: which are free, and whether one that was asked for is.
+
+*shell.* Asks the system by binding. A free port is taken from below the range that outgoing
+connections use, so that it is still free when a process that died on it is started again. It holds
+no port: a stranger may take one between the answer and its use.
+"""
+
+import random
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+from sie_schemas.errors import FixRequest
+
+__all__ = ["check_free", "free_ports", "is_free"]
+
+_RANGE: Final = (20_000, 32_000)
+_PORT_MAX: Final = 65_535
+
+
+def is_free(port: int) -> bool:
+    """Whether a process could listen on this loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def check_free(port: int, role: str) -> None:
+    """Raise `FixRequest`, with the cure, for a port that cannot be listened on."""
+    if not 0 < port <= _PORT_MAX:
+        raise FixRequest(f"port {port} for {role} does not exist: give another with --port")
+    if not is_free(port):
+        raise FixRequest(
+            f"port {port}, where {role} would listen, is taken: stop what holds it or give "
+            "another with --port",
+            code="ENTITY_CONFLICT",
+        )
+
+
+def free_ports(count: int, *, adjacent: int = 1) -> list[int]:
+    """`count` distinct free ports, each with `adjacent - 1` free ones right after it."""
+    found: list[int] = []
+    for port in _candidates():
+        block = range(port, port + adjacent)
+        if all(is_free(candidate) and candidate not in found for candidate in block):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise FixRequest("no free port was found on this machine: close some programs")
+
+
+def _candidates() -> Iterator[int]:
+    # Spread over the range, so that two clusters that start together seldom choose the same.
+    ports = list(range(*_RANGE, 4))
+    random.SystemRandom().shuffle(ports)
+    yield from ports

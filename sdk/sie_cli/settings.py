@@ -1,0 +1,66 @@
+"""Settings of the local cluster's supervisor.
+
+*types.* One frozen dataclass, read once by the command from `SIE_CLUSTER_*` variables and passed
+down. What an operator gives with each `sie up` (folder, port, workers) is in `ClusterOptions`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sie_runtime.settings import load, setting
+
+__all__ = ["ClusterOptions", "ClusterSettings", "read_settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """What one `sie up` was asked for: the gateway listens on `port`, sie-config on the next."""
+
+    data: Path
+    port: int
+    workers: int
+
+    @property
+    def config_port(self) -> int:
+        """The port of sie-config."""
+        return self.port + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """Time limits of the supervisor, in seconds. All are limits of patience, none is a pace."""
+
+    ready_s: float = setting(30.0, help="How long a process may take from its start until ready.")
+    server_ready_s: float = setting(
+        120.0, help="The same for model execution, which loads torch (slow from a cold disk)."
+    )
+    first_answer_s: float = setting(
+        60.0, help="How long the demo model may take to answer for the first time; 0 does not ask."
+    )
+    poll_s: float = setting(0.05, help="Pause between two looks at a condition.")
+    drain_s: float = setting(
+        35.0,
+        help="How long a process may take to finish its work before it is killed; longer than "
+        "its own limit for that.",
+    )
+    restart_min_s: float = setting(0.2, help="Pause before a dead process is started again.")
+    restart_max_s: float = setting(
+        10.0, help="The pause doubles up to this while a process keeps dying."
+    )
+    healthy_s: float = setting(
+        30.0, help="A process that lived this long starts again from the shortest pause."
+    )
+    detach_s: float = setting(300.0, help="How long `up --detach` waits for the cluster.")
+    log_tail_lines: int = setting(15, help="Lines of a failed process's log that are shown.")
+
+    def __post_init__(self) -> None:
+        """Check the relations between fields."""
+        if not 0 < self.restart_min_s <= self.restart_max_s:
+            raise ValueError("restart_min_s is above zero and at most restart_max_s")
+        if self.poll_s <= 0:
+            raise ValueError("poll_s is above zero")
+
+
+def read_settings() -> ClusterSettings:
+    """The settings of this process; an unknown `SIE_CLUSTER_*` variable ends it with one line."""
+    return load(ClusterSettings, prefix="SIE_CLUSTER", argv=())

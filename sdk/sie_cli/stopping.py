@@ -1,0 +1,67 @@
+"""Stops a cluster from outside, by its record.
+
+*shell.* Signals only processes whose start time is the recorded one. The supervisor is asked first,
+since it knows the order; when it is gone, what it left is stopped in the order of a drain.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sie_cli import state
+from sie_cli.settings import ClusterSettings
+from sie_cli.state import ClusterState, ProcessRecord
+
+__all__ = ["stop_cluster", "stop_leftovers"]
+
+_PROCESSES_IN_ORDER = ("gateway", "worker", "server", "config", "nats")
+
+
+def stop_cluster(data: Path, settings: ClusterSettings) -> bool:
+    """Stop the cluster of a folder; False when none ran there."""
+    record = state.load(data)
+    if record is None:
+        return False
+    found = record.supervisor.alive or any(process.alive for process in record.processes)
+    if record.supervisor.alive:
+        # The supervisor drains its processes one group after another.
+        patience_s = settings.drain_s * (len(record.processes) + 1)
+        _stop(record.supervisor, drain_s=patience_s, poll_s=settings.poll_s)
+    stop_leftovers(data, settings)
+    return found
+
+
+def stop_leftovers(data: Path, settings: ClusterSettings) -> list[str]:
+    """Stop what a dead supervisor left and clear its record; gives the roles that still ran."""
+    record = state.load(data)
+    if record is None:
+        return []
+    roles = []
+    for process in _in_drain_order(record):
+        if process.alive:
+            roles.append(process.role)
+            _stop(process, drain_s=settings.drain_s, poll_s=settings.poll_s)
+    state.clear(data)
+    return roles
+
+
+def _in_drain_order(record: ClusterState) -> Iterable[ProcessRecord]:
+    return sorted(
+        record.processes,
+        key=lambda process: _PROCESSES_IN_ORDER.index(process.role.partition("-")[0]),
+    )
+
+
+def _stop(process: ProcessRecord, *, drain_s: float, poll_s: float) -> None:
+    for number, patience_s in ((signal.SIGTERM, drain_s), (signal.SIGKILL, drain_s)):
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + patience_s
+        while process.alive and time.monotonic() < deadline:
+            time.sleep(poll_s)
+        if not process.alive:
+            return

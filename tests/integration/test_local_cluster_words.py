@@ -1,0 +1,54 @@
+"""What the documents promise, run: the README's code, and the demo."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.live_cluster import sie
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_readmes_code_runs_against_a_cluster(live_cluster, tmp_path):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        env={"SIE_BASE_URL": live_cluster.gateway_url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shape, moved, code_of_unknown, order, entities = done.stdout.splitlines()
+    assert shape.startswith("(384,) ")
+    assert float(moved.removeprefix("moved by ")) > 0
+    assert code_of_unknown == "ADAPTER_NOT_FOUND"
+    assert order == "['reset', 'rain']"
+    assert "('Berlin', 'GPE')" in entities
+
+
+def test_the_demo_tells_the_whole_story_and_leaves_nothing(tmp_path):
+    told = sie("demo", "--json", environment={"TMPDIR": str(tmp_path)})
+    assert told.returncode == 0, told.stderr + told.stdout
+    story = json.loads(told.stdout)
+    assert story["ok"]
+    assert [step["step"] for step in story["steps"]] == [
+        "cluster started",
+        "encode",
+        "score",
+        "extract",
+        "lora",
+        "unknown adapter",
+        "model added live",
+        "history",
+        "worker killed",
+    ]
+    assert all(step["ok"] for step in story["steps"])
+    assert not list(tmp_path.glob("sie-demo-*"))
