@@ -153,6 +153,7 @@ async def test_the_stream_takes_each_epoch_once_and_in_order(bus):
         assert caught.value.last_sequence == 3
 
     tip = await stream.tip()
+    assert tip is not None
     assert (tip.first, tip.last, tip.metadata["log_id"]) == (1, 3, log.log_id)
     assert await stream.read(2) == to_envelope(log.entries[1])
     assert await stream.read(9) is None
@@ -167,6 +168,7 @@ async def test_a_stream_that_continues_a_log_begins_at_its_epoch(bus):
     await stream.append(41, b"x")
 
     tip = await stream.tip()
+    assert tip is not None
     assert (tip.first, tip.last) == (41, 41)
 
 
@@ -177,7 +179,9 @@ async def test_a_recreated_stream_is_empty_and_takes_the_first_epoch_again(bus):
     await stream.recreate(first_epoch=1, metadata={})
 
     await stream.append(1, to_envelope(log.entries[0]))
-    assert (await stream.tip()).last == 1
+    tip = await stream.tip()
+    assert tip is not None
+    assert tip.last == 1
 
 
 async def test_a_follower_of_the_stream_hears_old_and_new_and_learns_of_its_end(bus):

@@ -338,7 +338,7 @@ def test_one_job_at_another_revision_spoils_the_whole_answer(
     asked, route = _asked("encode", texts), _route("org/dense", "encode")
     jobs = _jobs(asked, route, items_max)
     odd = data.draw(st.integers(0, len(jobs) - 1))
-    other = data.draw(
+    other: dict[str, Any] = data.draw(
         st.sampled_from(
             [
                 {"model_revision": "other"},

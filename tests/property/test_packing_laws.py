@@ -1,15 +1,16 @@
 """Laws of packing: nothing is lost in a layout, and a batch answers as each text alone."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.encoder_models import assert_same, dense, minilm, random_tokens
 
 from sie_server.backends.encoder import Encoder, Sequences
 from sie_server.lora import Adapter
-from sie_server.packing import lay_out, padded_chunks
-from tests.support.encoder_models import assert_same, dense, minilm, random_tokens
+from sie_server.packing import Group, Segment, lay_out, padded_chunks
 
 _LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 _OWNERS = st.sampled_from([None, 0, 1, 2])
@@ -23,7 +24,8 @@ def test_every_sequence_and_token_is_in_exactly_one_group_and_segment(batch):
     layout = lay_out(lengths, owners)
     assert sorted(layout.order) == list(range(len(batch)))
     assert layout.lengths == tuple(lengths[index] for index in layout.order)
-    for spans in (layout.groups, layout.segments):
+    both: list[Sequence[Group | Segment]] = [layout.groups, layout.segments]
+    for spans in both:
         assert spans[0].start == 0
         assert spans[-1].stop == sum(lengths)
         assert all(left.stop == right.start for left, right in pairwise(spans))
@@ -78,7 +80,9 @@ def test_a_batch_does_not_see_the_adapter_of_the_batch_before_it(adapters):
 
 
 @settings(max_examples=8)
-@given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from([None, 0, 1])), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from([None, 0, 1])), min_size=1, max_size=6)
+)
 def test_texts_of_several_adapters_in_one_packed_batch_answer_as_in_their_own(batch):
     encoder, adapters = _minilm_parts()
     ids = [torch.randint(5, 30_000, (length,)) for length, _ in batch]
@@ -86,7 +90,7 @@ def test_texts_of_several_adapters_in_one_packed_batch_answer_as_in_their_own(ba
     parts = dict(
         zip(
             states.order,
-            states.hidden.split([batch[index][0] for index in states.order]),
+            torch.split(states.hidden, [batch[index][0] for index in states.order]),
             strict=True,
         )
     )

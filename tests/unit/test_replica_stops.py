@@ -8,6 +8,7 @@ import pytest
 from sie_core.registry import Registry
 from sie_core.replica import (
     Advance,
+    Command,
     EntryArrived,
     Fetch,
     FetchFailed,
@@ -44,6 +45,13 @@ def following(log: WrittenLog, epoch: int | None = None) -> Replica:
     replica.receive(SnapshotArrived(0, log.snapshot(last.epoch)))
     replica.receive(HeadAnnounced(head))
     return replica
+
+
+def only_fetch(commands: list[Command]) -> Fetch | FetchSnapshot:
+    """The last command, which must ask for something."""
+    command = commands[-1]
+    assert isinstance(command, Fetch | FetchSnapshot), commands
+    return command
 
 
 def variant(log: WrittenLog, at: int, **changed):
@@ -111,7 +119,7 @@ def test_an_operators_resync_ends_a_fork():
     replica = following(log)
     replica.receive(EntryArrived(variant(log, log.epoch, reason="another")))
 
-    (asked,) = replica.resync()
+    asked = only_fetch(replica.resync())
     replica.receive(SnapshotArrived(asked.id, log.snapshot(log.epoch)))
 
     assert replica.position == log.position_at(log.epoch)
@@ -150,7 +158,7 @@ def test_a_wrong_digest_quarantines_and_a_verified_snapshot_ends_it():
     assert [type(command) for command in commands] == [Quarantine, FetchSnapshot]
     assert replica.position == log.position_at(2)
     assert replica.registry.digest == log.entries[1].state_digest
-    replica.receive(SnapshotArrived(commands[1].id, log.snapshot(3)))
+    replica.receive(SnapshotArrived(only_fetch(commands).id, log.snapshot(3)))
     assert replica.stopped is None
     assert replica.position == log.position_at(3)
 
@@ -159,10 +167,11 @@ def test_a_damaged_registry_in_memory_is_noticed_at_the_next_head_and_replaced()
     log = log_with(2)
     replica = following(log)
     replica.registry = Registry.EMPTY
+    assert replica.position is not None
     replica.position = dataclasses.replace(replica.position, digest=Registry.EMPTY.digest)
 
     commands = replica.receive(HeadAnnounced(log.head))
-    replica.receive(SnapshotArrived(commands[-1].id, log.snapshot(log.epoch)))
+    replica.receive(SnapshotArrived(only_fetch(commands).id, log.snapshot(log.epoch)))
 
     assert replica.registry.digest == log.entries[-1].state_digest
 
@@ -184,7 +193,7 @@ def test_a_log_that_does_not_supersede_is_refused_and_ours_is_followed_on():
     log, stranger = log_with(3), log_with(5, "stranger")
     replica = following(log)
 
-    (asked,) = replica.receive(HeadAnnounced(stranger.head))
+    asked = only_fetch(replica.receive(HeadAnnounced(stranger.head)))
     replica.receive(SnapshotArrived(asked.id, stranger.snapshot(stranger.epoch)))
 
     assert replica.state == "quarantined"
@@ -203,7 +212,7 @@ def test_a_log_that_supersedes_ours_through_a_chain_is_followed():
     heirs_heir = log_with(2, "heirs heir", base=heir)
     replica = following(log, epoch=2)
 
-    (asked,) = replica.receive(HeadAnnounced(heirs_heir.head))
+    asked = only_fetch(replica.receive(HeadAnnounced(heirs_heir.head)))
     replica.receive(SnapshotArrived(asked.id, heirs_heir.snapshot(heirs_heir.epoch)))
 
     assert replica.position == heirs_heir.position_at(heirs_heir.epoch)
@@ -228,7 +237,7 @@ def test_a_log_that_supersedes_another_history_of_ours_is_refused():
     heir = log_with(1, "heir", base=twin)
     replica = following(log)
 
-    (asked,) = replica.receive(HeadAnnounced(heir.head))
+    asked = only_fetch(replica.receive(HeadAnnounced(heir.head)))
     replica.receive(SnapshotArrived(asked.id, heir.snapshot(heir.epoch)))
 
     assert replica.state == "quarantined"
@@ -253,7 +262,7 @@ def test_an_announcement_that_nothing_bears_out_costs_one_fetch_and_no_storm():
     replica = following(log)
     lying = msgspec.structs.replace(log.head, epoch=10**9, hash="f" * 64)
 
-    (asked,) = replica.receive(HeadAnnounced(lying))
+    asked = only_fetch(replica.receive(HeadAnnounced(lying)))
     assert isinstance(asked, FetchSnapshot)
 
     assert replica.receive(SnapshotArrived(asked.id, log.snapshot(log.epoch))) == []
@@ -264,17 +273,17 @@ def test_failed_fetches_are_paced_with_growing_pauses():
     log = log_with(1)
     replica = Replica(ReplicaLimits(retry_s=1.0, retry_max_s=4.0))
     replica.receive(Ticked(0.0))
-    (asked,) = replica.receive(HeadAnnounced(log.head))
+    asked = only_fetch(replica.receive(HeadAnnounced(log.head)))
     waits = []
     now = 0.0
     for _ in range(5):
         replica.receive(FetchFailed(asked.id, "no route"))
         failed_at = now
-        commands = []
+        commands: list[Command] = []
         while not commands:
             now += 0.5
             commands = replica.receive(Ticked(now))
-        (asked,) = commands
+        asked = only_fetch(commands)
         waits.append(now - failed_at)
 
     assert waits == [1.0, 2.0, 4.0, 4.0, 4.0]
@@ -284,10 +293,10 @@ def test_failed_fetches_are_paced_with_growing_pauses():
 def test_gone_leads_to_a_snapshot():
     log = log_with(4)
     replica = following(log, epoch=2)
-    (asked,) = replica.receive(HeadAnnounced(log.head))
+    asked = only_fetch(replica.receive(HeadAnnounced(log.head)))
     assert isinstance(asked, Fetch)
 
-    (again,) = replica.receive(Gone(asked.id))
+    again = only_fetch(replica.receive(Gone(asked.id)))
 
     assert isinstance(again, FetchSnapshot)
     (advance,) = replica.receive(SnapshotArrived(again.id, log.snapshot(log.epoch)))
@@ -297,7 +306,7 @@ def test_gone_leads_to_a_snapshot():
 def test_a_whole_log_is_an_answer_to_the_first_snapshot_request():
     log = log_with(3)
     replica = Replica()
-    (asked,) = replica.receive(HeadAnnounced(log.head))
+    asked = only_fetch(replica.receive(HeadAnnounced(log.head)))
 
     replica.receive(RangeArrived(asked.id, tuple(log.entries)))
 

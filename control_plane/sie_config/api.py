@@ -1,0 +1,122 @@
+"""The HTTP surface of `sie-config`: routes, health, metrics, and one shape for every error.
+
+*shell.* Promises that whatever goes wrong, in our code or in the framework's, is answered from the
+one table of codes, and that an error nobody foresaw is logged and told without its inside.
+"""
+
+import logging
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sie_config.control_plane import ControlPlane
+from sie_config.follow_routes import add_follow_routes
+from sie_config.read_routes import add_read_routes
+from sie_config.write_routes import add_write_routes
+from sie_config.writer_state import Recovery, describe
+from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_schemas.errors import FixRequest, OurFault, SIEError
+
+__all__ = ["build_app"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def build_app(plane: ControlPlane) -> FastAPI:
+    """The application around one control plane."""
+    app = FastAPI(
+        title="sie-config",
+        description="The one writer of the configuration log.",
+        exception_handlers={
+            SIEError: _on_error,
+            RequestValidationError: _on_invalid,
+            HTTPException: _on_refusal,
+            Exception: _on_defect,
+        },
+    )
+    add_write_routes(app, plane)
+    add_follow_routes(app, plane)
+    add_read_routes(app, plane)
+    _add_health(app, plane)
+    return app
+
+
+def _add_health(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """503 while the log cannot be trusted. A full disk is ready: it passes."""
+        state = plane.sequencer.state
+        ready = not isinstance(state, Recovery) and not plane.stopping
+        body = {
+            "status": "ready" if ready else "not_ready",
+            "writer": describe(state),
+            "head": str(plane.sequencer.position),
+            "published_epoch": plane.publisher.published if plane.publisher else 0,
+            "url": plane.settings.advertised_url,
+        }
+        return _json(body, 200 if ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return Response(metrics_text(), headers={"content-type": METRICS_CONTENT_TYPE})
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, SIEError)
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = f"{max(1, round(error.retry_after_s))}"
+    return _json(error.to_wire(), error.status, headers)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        {"path": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
+        for item in error.errors()
+    ]
+    first = problems[0]
+    return await _on_error(
+        request,
+        FixRequest(
+            f"{first['path']}: {first['message']}",
+            code="VALIDATION_ERROR",
+            field=first["path"],
+            details=problems,
+        ),
+    )
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    match error.status_code:
+        case 404:
+            refused = FixRequest(f"there is no {path} here", code="NOT_FOUND")
+        case 405:
+            refused = FixRequest(f"{path} takes no {method}", code="METHOD_NOT_ALLOWED")
+        case _:
+            refused = FixRequest(str(error.detail))
+    answer = await _on_error(request, refused)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return await _on_error(request, OurFault("an error that nobody foresaw; the log has it"))
+
+
+def _json(value: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")

@@ -1,0 +1,170 @@
+"""The routes that followers live by: the head, the deltas, the snapshot.
+
+*shell.* Promises that a follower learns of any difference at once, that a range is served whole or
+refused (410 below the low water, 409 ahead of the head), and that only what was announced is shown.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import FastAPI, Header, Query
+from msgspec import Raw
+from prometheus_client import Gauge
+from starlette.responses import Response, StreamingResponse
+
+from sie_config.control_plane import ControlPlane
+from sie_config.writer_state import describe
+from sie_schemas.entry import to_envelope
+from sie_schemas.errors import FixRequest
+
+__all__ = ["add_follow_routes"]
+
+_JSON: Final = "application/json"
+_NDJSON: Final = "application/x-ndjson"
+_POLLS = Gauge("sie_config_polls_waiting", "long polls that wait for a difference")
+
+Epoch = Annotated[int, Query(ge=0, le=2**53)]
+Limit = Annotated[int | None, Query(ge=1, le=1_000_000)]
+IfNoneMatch = Annotated[str | None, Header()]
+
+
+def add_follow_routes(app: FastAPI, plane: ControlPlane) -> None:
+    """Mount the routes."""
+    _add_head(app, plane)
+    _add_entries(app, plane)
+    _add_snapshot(app, plane)
+
+
+def _add_head(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/v1/configs/epoch")
+    async def epoch(
+        log_id: str = "",
+        after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+        digest: str = "",
+        wait: Annotated[float, Query(ge=0, le=86_400)] = 0.0,
+    ) -> Response:
+        """The head; with `after`, waits until it differs from the caller's position."""
+        if after is not None:
+            await _wait_for_difference(plane, (log_id, after, digest), wait)
+        return _json({**_builtins(plane.head), "writer": describe(plane.sequencer.state)})
+
+
+def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/v1/configs/log")
+    async def log(
+        after: Epoch = 0,
+        limit: Limit = None,
+        log_id: str = "",
+        accept: Annotated[str, Header()] = "",
+    ) -> Response:
+        """Entries after an epoch. NDJSON streams all of them, or `limit`; JSON gives one page."""
+        _check_range(plane, log_id, after)
+        head = plane.sequencer.position.epoch
+        if _NDJSON in accept:
+            until = head if limit is None else min(head, after + limit)
+            return StreamingResponse(_lines(plane, after, until), media_type=_NDJSON)
+        page_max = plane.settings.page_entries_max
+        found = await plane.journal.page(after, head, min(limit or page_max, page_max))
+        return _json(
+            {
+                "head": _builtins(plane.head),
+                "entries": [Raw(to_envelope(entry)) for entry in found],
+                "next_after": found[-1].epoch if found else after,
+            }
+        )
+
+    @app.get("/v1/configs/entries/{epoch}")
+    async def entry(epoch: int) -> Response:
+        """One entry as an envelope; the whole history is kept, below the low water too."""
+        head = plane.sequencer.position.epoch
+        found = await plane.journal.entry(epoch) if 1 <= epoch <= head else None
+        if found is None:
+            raise FixRequest(f"there is no epoch {epoch}; the head is {head}", code="NOT_FOUND")
+        return Response(to_envelope(found), media_type=_JSON)
+
+
+def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/v1/configs/export")
+    async def export(if_none_match: IfNoneMatch = None) -> Response:
+        """The snapshot of the head."""
+        sequencer = plane.sequencer
+        registry, lineage, last = sequencer.registry, sequencer.lineage, sequencer.last
+        assert last is not None
+        tag = f'"{last.hash}"'
+        if if_none_match == tag:
+            return Response(status_code=304, headers={"etag": tag})
+        data = await plane.exports.at(registry, lineage, last)
+        return Response(data, headers={"etag": tag}, media_type=_JSON)
+
+
+async def _wait_for_difference(
+    plane: ControlPlane, known: tuple[str, int, str], wait_s: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + min(wait_s, plane.settings.poll_wait_max_s)
+    plane.polls_waiting += 1
+    _POLLS.set(plane.polls_waiting)
+    try:
+        async with asyncio.timeout_at(deadline):
+            while _same(plane, known) and not plane.stopping:
+                await plane.sequencer.moved()
+    except TimeoutError:
+        return
+    finally:
+        plane.polls_waiting -= 1
+        _POLLS.set(plane.polls_waiting)
+
+
+def _same(plane: ControlPlane, known: tuple[str, int, str]) -> bool:
+    position = plane.sequencer.position
+    log_id, epoch, digest = known
+    return (log_id or position.log_id, epoch, digest or position.digest) == (
+        position.log_id,
+        position.epoch,
+        position.digest,
+    )
+
+
+def _check_range(plane: ControlPlane, log_id: str, after: int) -> None:
+    head = plane.head
+    details = _builtins(head)
+    if log_id and log_id not in {begin.log_id for begin in plane.sequencer.lineage}:
+        raise FixRequest(
+            f"log {log_id[:8]} is not this log ({head.log_id[:8]}) nor one that it continues; "
+            "GET /v1/configs/export",
+            code="GONE",
+            details=details,
+        )
+    if after > head.epoch:
+        raise FixRequest(
+            f"epoch {after} is ahead of the head {head.epoch} of this log",
+            code="AHEAD",
+            details=details,
+        )
+    if after < head.low_water - 1:
+        raise FixRequest(
+            f"entries below {head.low_water} are not served as a delta any more; "
+            "GET /v1/configs/export",
+            code="GONE",
+            details=details,
+        )
+
+
+async def _lines(plane: ControlPlane, after: int, until: int) -> AsyncIterator[bytes]:
+    while after < until:
+        page = await plane.journal.page(after, until, plane.settings.page_entries_max)
+        if not page:
+            return
+        yield b"".join(to_envelope(entry) + b"\n" for entry in page)
+        after = page[-1].epoch
+
+
+def _builtins(value: msgspec.Struct) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found
+
+
+def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), headers=headers, media_type=_JSON)

@@ -1,0 +1,331 @@
+"""The log file: every entry ever written, in one SQLite file that refuses to forget.
+
+*shell.* Owns the lock and the one writing connection; belongs to one thread. Promises that what
+`append` returned from is on disk whole, that a second writer is refused, and that what is read back
+is checked row by row: damage is an error that names the first bad epoch. Nothing here opens the
+database except through SQLite: one stray `open().close()` would drop SQLite's own locks.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from sie_config.schema import connect_writer, guard, migrate
+from sie_core.chain import ChainBroken, Position, check_successor, position_of
+from sie_schemas.entry import ENTITY_KINDS, Entry, EntryCorrupt, parse_entry
+from sie_schemas.errors import Later, SIEError, Untrusted
+
+__all__ = [
+    "SELECT_ROWS",
+    "KeyRow",
+    "LogDamaged",
+    "LogFile",
+    "StorageFailed",
+    "StorageFull",
+    "StoreLocked",
+    "entry_of",
+]
+
+SELECT_ROWS: Final = (
+    "SELECT epoch, hash, prev_hash, log_id, body FROM log"
+    " WHERE epoch > ? AND epoch <= ? ORDER BY epoch LIMIT ?"
+)
+"""Rows for `entry_of`: after, until, limit."""
+
+_PAGE: Final = 1000
+_EPOCH_MAX: Final = 2**62
+_PAGES_MAX: Final = 0xFFFFFFFE
+
+
+class LogDamaged(Untrusted):
+    """The file cannot be trusted from `first_bad_epoch` on (None: nothing of it can be read)."""
+
+    def __init__(self, message: str, *, first_bad_epoch: int | None) -> None:
+        super().__init__(message, code="LOG_RECOVERY", details={"first_bad_epoch": first_bad_epoch})
+        self.first_bad_epoch = first_bad_epoch
+
+
+class StorageFull(Later):
+    """Nothing was written: there is no room."""
+
+    code = "STORAGE_FULL"
+
+
+class StorageFailed(Later):
+    """The disk failed. After a commit, whether it is written is unknown until the file reopens."""
+
+    code = "STORAGE_FAILED"
+
+
+class StoreLocked(Later):
+    """Another process is the writer of this file."""
+
+    code = "LOG_READ_ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """What an idempotency key stands for: enough to give the first answer again."""
+
+    actor: str
+    key: str
+    fingerprint: str
+    epoch: int
+    changed: bool
+    created: bool
+    modified_epoch: int
+
+
+class LogFile:
+    """One open log. Not thread-safe: its owner is the thread that opened it.
+
+    Invariant: after `failed` is set nothing is written any more; only a fresh process may.
+    """
+
+    def __init__(self, path: Path, lock: int, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._lock = lock
+        self._connection = connection
+        self._inodes: dict[Path, tuple[int, int]] = {}
+        self.failed: SIEError | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, bytes_max: int = 0) -> "LogFile":
+        """Take the lock, open or create the file, and fold the write-ahead log into it.
+
+        The checkpoint comes before anything is read: the tail that a killed writer left readable
+        may not be on disk yet, and whoever applied it would be ahead after a power cut.
+        Raises `StoreLocked`, `LogDamaged`, `StorageFull`, `StorageFailed`.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _take_lock(_sibling(path, ".lock"))
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = connect_writer(path)
+            migrate(connection)
+            guard(connection)
+            file = cls(path, lock, connection)
+            file.bound(bytes_max)
+            file._checkpoint()
+            file._remember_inodes()
+        except (sqlite3.Error, SIEError, OSError) as error:
+            if connection is not None:
+                connection.close()
+            os.close(lock)
+            if isinstance(error, sqlite3.Error):
+                raise _translated(error, path, "open") from error
+            raise
+        return file
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    def verified(self) -> Iterator[Entry]:
+        """Every entry, oldest first, each checked: row, hash and chain. Raises `LogDamaged`."""
+        last: Position | None = None
+        try:
+            for row in _rows(self._connection):
+                entry = entry_of(row)
+                check_successor(last, entry)
+                last = position_of(entry)
+                yield entry
+        except (ChainBroken, EntryCorrupt, sqlite3.DatabaseError) as error:
+            _raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)
+
+    def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
+        """Write entries and idempotency rows in one transaction that is on disk at return.
+
+        Raises `StorageFull` (nothing was written, try later), `StorageFailed` (the outcome may be
+        unknown; `failed` is set), `Untrusted` when the file under us is no longer ours.
+        """
+        if self.failed is not None:
+            raise self.failed
+        self._check_ours()
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (e.epoch, e.hash, e.prev_hash, e.log_id, e.term, e.ts, e.actor, e.body)
+                    for e in entries
+                ],
+            )
+            connection.executemany("INSERT INTO change VALUES (?, ?, ?, ?, ?)", _changes(entries))
+            if keys:
+                connection.executemany(
+                    "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [
+                        (
+                            k.actor,
+                            k.key,
+                            k.fingerprint,
+                            k.epoch,
+                            k.changed,
+                            k.created,
+                            k.modified_epoch,
+                        )
+                        for k in keys
+                    ],
+                )
+            # A crash before the next line leaves nothing of the group, one after it leaves all.
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def key_row(self, actor: str, key: str) -> KeyRow | None:
+        """What was stored for an idempotency key."""
+        row = self._connection.execute(
+            "SELECT fingerprint, epoch, changed, created, modified_epoch"
+            " FROM idempotency WHERE actor = ? AND key = ?",
+            (actor, key),
+        ).fetchone()
+        if row is None:
+            return None
+        fingerprint, epoch, changed, created, modified_epoch = row
+        return KeyRow(actor, key, fingerprint, epoch, bool(changed), bool(created), modified_epoch)
+
+    def low_water(self) -> int:
+        """The first epoch that is served as a delta; 1 until it was moved."""
+        row = self._connection.execute("SELECT value FROM meta WHERE name = 'low_water'").fetchone()
+        return int(row[0]) if row is not None else 1
+
+    def move_low_water(self, epoch: int) -> None:
+        """Move the mark up. Never down: a delta once refused stays refused."""
+        self._check_ours()
+        try:
+            self._connection.execute(
+                "INSERT INTO meta VALUES ('low_water', ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                (epoch,),
+            )
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def bound(self, bytes_max: int) -> None:
+        """Set the largest size of the file; 0 is no bound. What is over it stays."""
+        page_bytes = self._connection.execute("PRAGMA page_size").fetchone()[0]
+        pages_max = max(1, bytes_max // page_bytes) if bytes_max > 0 else _PAGES_MAX
+        self._connection.execute(f"PRAGMA max_page_count = {pages_max}")
+
+    def close(self) -> None:
+        """Fold the write-ahead log in, close the connection, then give the lock up."""
+        self._connection.close()
+        os.close(self._lock)
+
+    def _checkpoint(self) -> None:
+        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StorageFailed(
+                f"{self._path}: a reader keeps the write-ahead log from being folded in; stop it"
+            )
+
+    def _remember_inodes(self) -> None:
+        # An empty transaction makes SQLite create the -wal file if it is not there yet.
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("COMMIT")
+        for file in (self._path, _sibling(self._path, "-wal"), _sibling(self._path, ".lock")):
+            self._inodes[file] = _inode(file)
+
+    def _check_ours(self) -> None:
+        for file, expected in self._inodes.items():
+            try:
+                ours = _inode(file) == expected
+            except FileNotFoundError:
+                ours = False
+            if not ours:
+                self.failed = Untrusted(
+                    f"{file} was replaced or removed while sie-config had it open: a commit could "
+                    "be lost. Nothing is written any more; find out who did it, then restart",
+                    code="LOG_RECOVERY",
+                )
+                raise self.failed
+
+    def _fail(self, error: sqlite3.Error) -> NoReturn:
+        translated = _translated(error, self._path, "write")
+        if not isinstance(translated, StorageFull):
+            self.failed = translated
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error as second:
+                self.failed = _translated(second, self._path, "roll back")
+        raise translated from error
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """The entry of a row of `SELECT_ROWS`, checked against it. Raises `EntryCorrupt`."""
+    epoch, claimed, prev_hash, log_id, body = row
+    entry = parse_entry(body, claimed)
+    if (entry.epoch, entry.prev_hash, entry.log_id) != (epoch, prev_hash, log_id):
+        raise EntryCorrupt(f"the row of epoch {epoch} holds another entry")
+    return entry
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    position = 0
+    while True:
+        rows = connection.execute(SELECT_ROWS, (position, _EPOCH_MAX, _PAGE)).fetchall()
+        yield from rows
+        if len(rows) < _PAGE:
+            return
+        position = rows[-1][0]
+
+
+def _changes(entries: Sequence[Entry]) -> list[tuple[str, str, int, int, str]]:
+    return [
+        (change.entity_kind, change.key, entry.epoch, ordinal, change.kind)
+        for entry in entries
+        for ordinal, change in enumerate(entry.changes)
+        if change.entity_kind in ENTITY_KINDS
+    ]
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise StoreLocked(
+            f"{path} is held by another sie-config (process {holder or 'unknown'}): one log has "
+            "one writer. Stop that process, or use another data folder"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def _raise_damaged(path: Path, epoch: int, error: Exception) -> NoReturn:
+    raise LogDamaged(
+        f"{path} is damaged at epoch {epoch}: {error}. Epochs before it were verified",
+        first_bad_epoch=epoch,
+    ) from error
+
+
+def _translated(error: sqlite3.Error, path: Path, doing: str) -> SIEError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"{path}: no room to {doing}; free space, then send the write again")
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None)
+    return StorageFailed(
+        f"{path}: could not {doing}: {error}. If this was a commit, its outcome is unknown until "
+        "the file is opened again"
+    )

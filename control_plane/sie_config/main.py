@@ -1,0 +1,90 @@
+"""`sie-config`: the one writer of the configuration log.
+
+*main.* Reads the settings, connects the bus, opens the log, serves HTTP, and closes in the opposite
+order. A log that cannot be served at all ends the process with one line that says what to do.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Final
+
+from sie_config.api import build_app
+from sie_config.control_plane import ControlPlane
+from sie_config.settings import ConfigSettings
+from sie_runtime.bus import Bus
+from sie_runtime.lifecycle import run, serve_http, stop_when
+from sie_runtime.settings import load
+from sie_schemas.errors import SIEError
+
+__all__ = ["main"]
+
+_LOG: Final = logging.getLogger(__name__)
+_CANNOT_START: Final = 3
+_ROLE: Final = "config"
+
+
+def main() -> None:
+    """The entry point of the process."""
+    settings = load(ConfigSettings, prefix="SIE_CONFIG")
+
+    async def serve(stop: asyncio.Event) -> None:
+        await _serve(settings, stop)
+
+    run(serve, role=_ROLE, process_id=str(os.getpid()), log_level=settings.log_level)
+
+
+async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
+    bus = await Bus.connect(settings, role=_ROLE, process_id=str(os.getpid()))
+    try:
+        try:
+            plane = await ControlPlane.open(settings, bus=bus)
+        except SIEError as error:
+            sys.stderr.write(f"error: {error.message}\n")
+            raise SystemExit(_CANNOT_START) from error
+        try:
+            await _run(settings, plane, stop)
+        except* OSError as group:
+            problem = group.exceptions[0]
+            sys.stderr.write(f"error: {settings.host}:{settings.port}: {problem}\n")
+            raise SystemExit(_CANNOT_START) from group
+        finally:
+            await plane.close()
+    finally:
+        await bus.close()
+
+
+async def _run(settings: ConfigSettings, plane: ControlPlane, stop: asyncio.Event) -> None:
+    def listening(port: int) -> None:
+        _LOG.info(
+            "listening",
+            extra={
+                "port": port,
+                "head": str(plane.sequencer.position),
+                "url": settings.advertised_url,
+            },
+        )
+
+    loops_stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(plane.drain_on(stop))
+        tasks.create_task(plane.run(loops_stop))
+        # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
+        tasks.create_task(
+            stop_when(
+                loops_stop,
+                serve_http(
+                    build_app(plane),
+                    host=settings.host,
+                    port=settings.port,
+                    stop=stop,
+                    drain_s=settings.drain_s,
+                    on_listening=listening,
+                ),
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The publisher: puts entries on the stream, where sequence and epoch are one number.
+
+*shell.* Follows the head on its own and starts from what the stream has, so a restart, a reconnect
+and an ordinary write take the same path. Promises that the stream holds a contiguous range of this
+log or is made anew, and that another writer's valid entry stops this writer instead of being
+overwritten. `published` is never taken from memory of an earlier process: it is the stream's last
+sequence after its hash was verified. The log does not wait for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypedDict
+
+from prometheus_client import Counter, Gauge
+
+from sie_config.journal import Journal
+from sie_config.sequencer import Sequencer
+from sie_config.waiting import first_of
+from sie_config.writer_state import Recovery
+from sie_core.chain import begins_log
+from sie_runtime.log_stream import StreamTip, WrongLastSequence
+from sie_schemas.entry import (
+    GENESIS_HASH,
+    STUB_BYTES_MIN,
+    Entry,
+    EntryCorrupt,
+    Stub,
+    parse_envelope,
+    to_envelope,
+    to_stub,
+)
+from sie_schemas.errors import SIEError, Untrusted
+
+__all__ = ["Publisher", "Stream"]
+
+_LOG: Final = logging.getLogger(__name__)
+_PAGE: Final = 200
+_PUBLISHED = Gauge("sie_config_published_epoch", "the newest epoch verified on the stream")
+_RECREATED = Counter("sie_config_stream_recreated_total", "times the stream held another log")
+_FAILURES = Counter("sie_config_publish_failures_total", "passes that the bus did not let end")
+
+
+class _Origin(TypedDict):
+    first_epoch: int
+    metadata: dict[str, str]
+
+
+class Stream(Protocol):
+    """One log's stream: `sie_runtime.log_stream.LogStream`, or one in memory."""
+
+    async def ensure(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
+        """Make it if it is not there."""
+
+    async def tip(self) -> StreamTip | None:
+        """Where it begins and ends."""
+
+    async def append(self, epoch: int, data: bytes) -> None:
+        """Store at this sequence. Raises `WrongLastSequence` or `BusUnavailable`."""
+
+    async def read(self, epoch: int) -> bytes | None:
+        """The message at a sequence."""
+
+    async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
+        """Delete it and make it anew."""
+
+
+class Publisher:
+    """The one who appends to the stream. Owns `published`.
+
+    Invariant: every epoch up to `published` that the stream holds is this log's.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        sequencer: Sequencer,
+        journal: Journal,
+        *,
+        low_water: Callable[[], int],
+        retry_s: float,
+        verify_s: float,
+    ) -> None:
+        self._stream = stream
+        self._sequencer = sequencer
+        self._journal = journal
+        self._low_water = low_water
+        self._retry_s = retry_s
+        self._verify_s = verify_s
+        self._verified = False
+        self._waiting = False
+        self._advanced = asyncio.Event()
+        self.published = 0
+
+    @property
+    def low_water(self) -> int:
+        """The first epoch that is served as a delta."""
+        return self._low_water()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish until `stop`, and verify the stream again every `verify_s`."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._verify_s
+        while not stop.is_set() and not isinstance(self._sequencer.state, Recovery):
+            if loop.time() >= due:
+                due = loop.time() + self._verify_s
+                self.distrust()
+            caught_up = await self.catch_up()
+            wait_s = due - loop.time() if caught_up else self._retry_s
+            if caught_up and self.published < self._sequencer.position.epoch:
+                continue
+            await first_of(self._sequencer.moved(), stop.wait(), timeout_s=wait_s)
+
+    async def catch_up(self) -> bool:
+        """Publish up to the head; False when something was in the way.
+
+        Never raises `SIEError`: a bus that is away is tried again, and another writer on the stream
+        puts this one into recovery.
+        """
+        try:
+            await self._advance()
+        except Untrusted as error:
+            _LOG.error("the writer stops writing", extra={"reason": error.message})
+            self._sequencer.enter(Recovery(error.message))
+            return False
+        except SIEError as error:
+            _FAILURES.inc()
+            self._verified = False
+            if not self._waiting:
+                self._waiting = True
+                _LOG.warning("entries wait for the stream", extra={"reason": error.message})
+            return False
+        if self._waiting:
+            self._waiting = False
+            _LOG.info("the stream is reached again", extra={"published": self.published})
+        return True
+
+    def distrust(self) -> None:
+        """Verify the stream before the next append: after a reconnect, and every few seconds."""
+        self._verified = False
+
+    async def wait_published(self, epoch: int, *, timeout_s: float) -> bool:
+        """Wait until an epoch is on the stream."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.published < epoch:
+                    await self._advanced.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _advance(self) -> None:
+        if not self._verified:
+            await self._verify()
+        while self.published < (head := self._sequencer.position.epoch):
+            for entry in await self._journal.page(self.published, head, _PAGE):
+                await self._publish(entry)
+                if self.published != entry.epoch:
+                    # The stream went back or was made anew: read the page again from there.
+                    break
+
+    async def _verify(self) -> None:
+        tip = await self._stream.tip()
+        if tip is None:
+            tip = await self._stream.ensure(**await self._origin())
+        head = self._sequencer.position.epoch
+        if tip.first > head + 1:
+            self._refuse_newer(await self._found(tip.last), head)
+            await self._recreate(f"it begins at {tip.first}, past the head {head}")
+        elif tip.last < tip.first or await self._is_ours(min(tip.last, head)):
+            if tip.last > head:
+                await self._judge(head + 1)
+            else:
+                self._set_published(tip.last)
+        else:
+            await self._resolve_fork(tip.first, min(tip.last, head))
+        self._verified = True
+
+    async def _publish(self, entry: Entry) -> None:
+        data = to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)
+        try:
+            await self._stream.append(entry.epoch, data)
+        except WrongLastSequence as error:
+            if error.last_sequence < entry.epoch - 1:
+                # The stream lost its tail: go on from where it ends now.
+                await self._verify()
+            elif await self._is_ours(entry.epoch):
+                # An append whose acknowledgement was lost had been stored after all.
+                self._set_published(entry.epoch)
+            else:
+                await self._judge(entry.epoch)
+        else:
+            self._set_published(entry.epoch)
+
+    async def _resolve_fork(self, low: int, high: int) -> None:
+        # The entry at `high` is not ours; hashes are chained, so the first such one is bisected.
+        while low < high:
+            middle = (low + high) // 2
+            if await self._is_ours(middle):
+                low = middle + 1
+            else:
+                high = middle
+        await self._judge(low)
+
+    async def _judge(self, epoch: int) -> None:
+        """Everything before `epoch` on the stream is ours, and this is not: whose is it?"""
+        found = await self._found(epoch)
+        before = await self._journal.entry(epoch - 1)
+        prev_hash = before.hash if before is not None else GENESIS_HASH
+        # Only an entry that hangs on our own chain is evidence of another writer of this log.
+        if found is not None and (found.epoch, found.prev_hash) == (epoch, prev_hash):
+            self._refuse_newer(found, epoch - 1)
+        await self._recreate(f"epoch {epoch} on it is not of this log")
+
+    def _refuse_newer(self, found: Entry | Stub | None, known: int) -> None:
+        ours = self._sequencer.position
+        if found is not None and found.log_id == ours.log_id and found.term >= ours.term:
+            raise Untrusted(
+                f"another writer (term {found.term}) has put epoch {found.epoch} on the stream; "
+                f"this one (term {ours.term}) shares its log up to epoch {known}",
+                code="LOG_RECOVERY",
+            )
+
+    async def _recreate(self, reason: str) -> None:
+        _RECREATED.inc()
+        _LOG.error("the stream is made anew from the log", extra={"reason": reason})
+        tip = await self._stream.recreate(**await self._origin())
+        self._set_published(tip.last)
+
+    async def _origin(self) -> _Origin:
+        low_water = self._low_water()
+        base = await self._journal.entry(low_water - 1) if low_water > 1 else None
+        position = self._sequencer.position
+        return _Origin(
+            first_epoch=low_water,
+            metadata={
+                "log_id": position.log_id,
+                "base_epoch": str(low_water - 1),
+                "base_hash": base.hash if base is not None else GENESIS_HASH,
+                "supersedes": _supersedes(self._sequencer.lineage),
+            },
+        )
+
+    async def _found(self, epoch: int) -> Entry | Stub | None:
+        data = await self._stream.read(epoch)
+        try:
+            return parse_envelope(data) if data is not None else None
+        except EntryCorrupt:
+            return None
+
+    async def _is_ours(self, epoch: int) -> bool:
+        found, ours = await self._found(epoch), await self._journal.entry(epoch)
+        return found is not None and ours is not None and found.hash == ours.hash
+
+    def _set_published(self, epoch: int) -> None:
+        self.published = epoch
+        _PUBLISHED.set(epoch)
+        advanced, self._advanced = self._advanced, asyncio.Event()
+        advanced.set()
+
+
+def _supersedes(lineage: Sequence[Entry]) -> str:
+    begin = begins_log(lineage[-1]) if lineage else None
+    if begin is None or begin.supersedes is None:
+        return ""
+    return f"{begin.supersedes.log_id}.{begin.supersedes.epoch}"

@@ -1,0 +1,107 @@
+"""Recovery: taking back entries that this file lost and somebody still has.
+
+*shell.* Asks the stream and the tails of replicas. Promises that only entries which hang on the
+file's own chain, hash for hash and digest for digest, are written to it; a source that offers
+anything else is left aside. Does not decide whether the file may be written afterwards.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from sie_config.publisher import Stream
+from sie_config.sequencer import Sequencer
+from sie_core.apply import ChangeRefused, apply
+from sie_core.chain import ChainBroken, check_successor, position_of
+from sie_core.registry import Registry
+from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
+from sie_schemas.errors import SIEError
+
+__all__ = ["Requests", "reclaim"]
+
+_LOG: Final = logging.getLogger(__name__)
+_PAGE: Final = 500
+
+
+class Requests(Protocol):
+    """The part of a bus that asks and waits for one answer."""
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """The answer to a message."""
+
+
+async def reclaim(
+    sequencer: Sequencer,
+    *,
+    until: int,
+    stream: Stream | None,
+    bus: Requests | None,
+    replicas: Callable[[], Sequence[tuple[str, str]]],
+    timeout_s: float,
+) -> None:
+    """Bring the log up to `until`, as far as what is found allows."""
+    while sequencer.position.epoch < until:
+        before = sequencer.position.epoch
+        if stream is not None:
+            await _adopt(sequencer, await _from_stream(stream, before, until))
+        if bus is not None and sequencer.position.epoch == before:
+            for role, replica in replicas():
+                offered = await _from_replica(bus, role, replica, before, until, timeout_s)
+                if await _adopt(sequencer, offered):
+                    break
+        if sequencer.position.epoch == before:
+            return
+
+
+async def _from_stream(stream: Stream, after: int, until: int) -> list[Entry]:
+    found: list[Entry] = []
+    try:
+        for epoch in range(after + 1, min(until, after + _PAGE) + 1):
+            data = await stream.read(epoch)
+            entry = parse_envelope(data) if data is not None else None
+            if entry is None or isinstance(entry, Stub):
+                break
+            found.append(entry)
+    except (SIEError, EntryCorrupt) as error:
+        _LOG.warning("the stream gave back no entry", extra={"reason": str(error)})
+    return found
+
+
+async def _from_replica(
+    bus: Requests, role: str, replica: str, after: int, until: int, timeout_s: float
+) -> list[Entry]:
+    wanted = msgspec.json.encode({"after": after, "until": min(until, after + _PAGE)})
+    try:
+        answer = await bus.request(f"sie.config.tail.{role}.{replica}", wanted, timeout_s=timeout_s)
+        lines = [parse_envelope(line) for line in answer.splitlines()]
+    except (SIEError, EntryCorrupt) as error:
+        _LOG.warning("%s %s gave back no entry", role, replica, extra={"reason": str(error)})
+        return []
+    return [entry for entry in lines if isinstance(entry, Entry)]
+
+
+async def _adopt(sequencer: Sequencer, offered: Sequence[Entry]) -> bool:
+    position, registry = sequencer.position, sequencer.registry
+    taken: list[Entry] = []
+    for entry in offered:
+        try:
+            check_successor(position, entry)
+            registry = _folded(registry, entry)
+        except (ChainBroken, ChangeRefused) as error:
+            _LOG.warning("an offered entry is refused", extra={"reason": str(error)})
+            break
+        position = position_of(entry)
+        taken.append(entry)
+    if taken:
+        await sequencer.adopt(taken, registry)
+        _LOG.warning("took back lost entries", extra={"epochs": len(taken), "head": str(position)})
+    return bool(taken)
+
+
+def _folded(registry: Registry, entry: Entry) -> Registry:
+    after = apply(registry, entry)
+    if after.digest != entry.state_digest:
+        raise ChangeRefused(f"epoch {entry.epoch} folds to another digest than its writer had")
+    return after

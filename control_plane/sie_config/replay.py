@@ -1,0 +1,58 @@
+"""Replay: what a log file amounts to, each digest compared on the way.
+
+*pure.* Promises that the registry it yields is the one that the writer of every entry had. Where
+that fails it stops before the first bad epoch and says so; it never skips and never repairs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sie_config.log_file import LogDamaged
+from sie_core.apply import ChangeRefused, apply
+from sie_core.chain import begins_log
+from sie_core.registry import Registry
+from sie_schemas.entry import Entry
+
+__all__ = ["Replayed", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A log up to its end, or up to the first bad epoch if there is `damage`."""
+
+    registry: Registry
+    last: Entry | None
+    lineage: tuple[Entry, ...]
+    """Every `log.begin` entry, oldest first."""
+    damage: LogDamaged | None
+
+
+def replay(entries: Iterator[Entry]) -> Replayed:
+    """Fold verified entries. Damage that the iterator raises ends the replay; it is not raised."""
+    registry, last, lineage = Registry.EMPTY, None, []
+    damage: LogDamaged | None = None
+    try:
+        for entry in entries:
+            registry = _step(registry, entry)
+            last = entry
+            if begins_log(entry) is not None:
+                lineage.append(entry)
+    except LogDamaged as error:
+        damage = error
+    return Replayed(registry, last, tuple(lineage), damage)
+
+
+def _step(registry: Registry, entry: Entry) -> Registry:
+    try:
+        after = apply(registry, entry)
+    except ChangeRefused as error:
+        raise LogDamaged(
+            f"epoch {entry.epoch} cannot be folded: {error}", first_bad_epoch=entry.epoch
+        ) from error
+    if after.digest != entry.state_digest:
+        raise LogDamaged(
+            f"epoch {entry.epoch} folds to digest {after.digest[:16]}…, but its writer had "
+            f"{entry.state_digest[:16]}…",
+            first_bad_epoch=entry.epoch,
+        )
+    return after

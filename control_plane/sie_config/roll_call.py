@@ -1,0 +1,164 @@
+"""The roll call: at start, everybody who may have seen the log is asked before it is written.
+
+*shell.* Hears replicas and the broker for a bounded time, has the file judged by what they say, and
+opens the tenure or puts the writer into recovery. Promises that a file which is behind takes no
+write before what it lost was taken back. Hears nothing once the writer serves: claims that come
+later are the control plane's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final, assert_never
+
+from sie_config.head_file import HeadFile
+from sie_config.journal import Journal
+from sie_config.log_file import StorageFull
+from sie_config.publisher import Stream
+from sie_config.recovery import reclaim
+from sie_config.reports import Reports
+from sie_config.seed import SEED
+from sie_config.sequencer import Sequencer
+from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, judge
+from sie_config.writer_state import ReadOnly, Recovery, Serving
+from sie_runtime.bus import Bus
+from sie_runtime.log_stream import StreamTip, log_streams
+from sie_schemas.entry import EntryCorrupt, parse_envelope
+from sie_schemas.errors import SIEError, Untrusted
+
+__all__ = ["RollCall"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class RollCall:
+    """One start of one writer. Its owner subscribes `reports` to the bus before `listen`."""
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        journal: Journal,
+        reports: Reports,
+        head_file: HeadFile,
+        *,
+        bus: Bus | None,
+        stream_of: Callable[[str], Stream] | None,
+        listen_s: float,
+    ) -> None:
+        self._sequencer = sequencer
+        self._journal = journal
+        self._reports = reports
+        self._head_file = head_file
+        self._bus = bus
+        self._stream_of = stream_of
+        self._listen_s = listen_s
+
+    async def listen(self) -> dict[str, StreamTip]:
+        """Wait for reports, for a bounded time; gives the broker's config streams."""
+        bus = self._bus
+        if bus is None:
+            return {}
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._listen_s
+        if not await bus.wait_connected(self._listen_s):
+            return {}
+        try:
+            await bus.publish("sie.config.rollcall", b"{}")
+            streams = await log_streams(bus)
+        except SIEError as error:
+            _LOG.warning("the roll call found no broker", extra={"reason": error.message})
+            streams = {}
+        # A fixed time, because nobody knows how many replicas there are to wait for.
+        await asyncio.sleep(max(0.0, until - loop.time()))
+        return streams
+
+    async def begin_log(self, streams: Mapping[str, StreamTip], *, new_log: bool) -> None:
+        """Begin a log in an empty file. Raises `Untrusted` when somebody knows an older one."""
+        own = self._head_file.read()
+        known = [str(claim) for claim in self._reports.claims()]
+        known += [f"the broker has stream CFG_{log_id}" for log_id in sorted(streams)]
+        known += [str(own)] if own is not None else []
+        if known and not new_log:
+            raise Untrusted(
+                f"the log file is empty, but {'; '.join(known[:3])}. Restore the log file; or "
+                "start with --new-log to begin a new log, and lose that configuration",
+                code="LOG_RECOVERY",
+            )
+        await self._sequencer.begin(term=1, seed=SEED, reason="a new log")
+        self._sequencer.enter(Serving(witnessed=False))
+
+    async def resume(self) -> None:
+        """Go on with the log of the file, or enter the state that says why not."""
+        verdict = await self._judged()
+        if isinstance(verdict, Behind):
+            await self._reclaim(verdict.claim.epoch)
+            verdict = await self._judged()
+        try:
+            await self._act_on(verdict)
+        except StorageFull as error:
+            # Reads are served meanwhile; the control plane tries again.
+            self._sequencer.enter(ReadOnly(error.message, code=error.code))
+
+    async def _act_on(self, verdict: Verdict) -> None:
+        match verdict:
+            case Confirmed(witnessed):
+                term = self._sequencer.term + 1
+                await self._sequencer.begin(term=term, seed=(), reason="a writer started")
+                self._sequencer.enter(Serving(witnessed))
+            case Behind(claim):
+                self._recover(
+                    f"{claim}, but the file ends at {self._sequencer.position}: it was restored or "
+                    "has lost its tail, and nobody gave the missing entries back"
+                )
+            case Forked(claim):
+                self._recover(f"{claim} with another hash than this file has at that epoch")
+            case _:
+                assert_never(verdict)
+
+    def _recover(self, reason: str) -> None:
+        _LOG.error("the writer is in recovery", extra={"reason": reason})
+        self._sequencer.enter(Recovery(reason))
+
+    async def _judged(self) -> Verdict:
+        claims = self._reports.claims()
+        head = self._sequencer.position
+        claim = await self._claim_of_stream(head.log_id)
+        if claim is not None:
+            claims.append(claim)
+        own = self._head_file.read()
+        everybody = claims if own is None else [*claims, own]
+        hashes: dict[int, str] = {}
+        for epoch in {claim.epoch for claim in everybody if claim.epoch <= head.epoch}:
+            entry = await self._journal.entry(epoch)
+            if entry is not None:
+                hashes[epoch] = entry.hash
+        return judge(head, hashes.get, claims, own)
+
+    async def _reclaim(self, until: int) -> None:
+        stream = self._stream_of(self._sequencer.position.log_id) if self._stream_of else None
+        await reclaim(
+            self._sequencer,
+            until=until,
+            stream=stream,
+            bus=self._bus,
+            replicas=self._reports.names,
+            timeout_s=self._listen_s,
+        )
+
+    async def _claim_of_stream(self, log_id: str) -> Claim | None:
+        """What the last message of the stream bears witness to; it comes with the entry."""
+        if self._stream_of is None:
+            return None
+        stream = self._stream_of(log_id)
+        try:
+            tip = await stream.tip()
+            data = (
+                await stream.read(tip.last) if tip is not None and tip.last >= tip.first else None
+            )
+            entry = parse_envelope(data) if data is not None else None
+        except (SIEError, EntryCorrupt) as error:
+            _LOG.warning("the stream bears no witness", extra={"reason": str(error)})
+            return None
+        if entry is None or tip is None or entry.epoch != tip.last:
+            return None
+        return Claim("the stream", entry.log_id, entry.epoch, entry.hash)

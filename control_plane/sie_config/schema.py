@@ -1,0 +1,177 @@
+"""The schema of the log file, and the guard that every connection to it wears.
+
+*shell.* Promises that rows of the log are never changed, removed, skipped or linked wrongly,
+whoever writes the SQL: triggers refuse the row, the guard refuses the statement. A new file gets
+its tables only through the migrations here. Does not read or write entries.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+import sqlite_utils.utils
+from sqlite_utils import Database, Migrations
+
+from sie_schemas.errors import OurFault
+
+__all__ = ["connect_reader", "connect_writer", "guard", "migrate"]
+
+_LOG: Final = """
+CREATE TABLE log (
+  epoch INTEGER PRIMARY KEY CHECK (epoch >= 1),
+  hash TEXT NOT NULL CHECK (length(hash) = 64),
+  prev_hash TEXT NOT NULL CHECK (length(prev_hash) = 64),
+  log_id TEXT NOT NULL CHECK (length(log_id) = 32),
+  term INTEGER NOT NULL CHECK (term >= 1),
+  ts TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  body BLOB NOT NULL
+) STRICT
+"""
+
+# One row for each change, so that the history of one entity needs no scan of all entries.
+_CHANGE: Final = """
+CREATE TABLE change (
+  entity_kind TEXT NOT NULL,
+  entity_key TEXT NOT NULL,
+  epoch INTEGER NOT NULL REFERENCES log (epoch),
+  ordinal INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  PRIMARY KEY (entity_kind, entity_key, epoch, ordinal)
+) STRICT, WITHOUT ROWID
+"""
+
+# `epoch` is the entry that answered the key, or the head at which the write changed nothing.
+_IDEMPOTENCY: Final = """
+CREATE TABLE idempotency (
+  actor TEXT NOT NULL,
+  key TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  changed INTEGER NOT NULL,
+  created INTEGER NOT NULL,
+  modified_epoch INTEGER NOT NULL,
+  PRIMARY KEY (actor, key)
+) STRICT, WITHOUT ROWID
+"""
+
+_META: Final = "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT"
+
+# `INSERT OR REPLACE` deletes without firing delete triggers; the gap trigger runs before it.
+_TRIGGERS: Final = (
+    """
+    CREATE TRIGGER log_is_dense BEFORE INSERT ON log
+    WHEN NEW.epoch != (SELECT coalesce(max(epoch), 0) + 1 FROM log)
+    BEGIN SELECT RAISE(ABORT, 'the epoch does not follow the head of the log'); END
+    """,
+    """
+    CREATE TRIGGER log_is_linked BEFORE INSERT ON log
+    WHEN NEW.prev_hash != coalesce(
+      (SELECT hash FROM log WHERE epoch = NEW.epoch - 1), printf('%064d', 0))
+    BEGIN SELECT RAISE(ABORT, 'prev_hash is not the hash of the head of the log'); END
+    """,
+    *(
+        f"""
+        CREATE TRIGGER {table}_refuses_{verb.lower()} BEFORE {verb} ON {table}
+        BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END
+        """
+        for table in ("log", "change", "idempotency")
+        for verb in ("UPDATE", "DELETE")
+    ),
+)
+
+_MIGRATIONS: Final = Migrations("sie-config-log")
+
+
+@_MIGRATIONS(name="0001-log")
+def _create_log(database: Database) -> None:
+    for statement in (_LOG, _CHANGE, _IDEMPOTENCY, _META, *_TRIGGERS):
+        database.execute(statement)
+
+
+_APPEND_ONLY: Final = frozenset({"log", "change", "idempotency"})
+_SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_schema", "_sqlite_migrations"})
+_FORBIDDEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_ALTER_TABLE,
+        sqlite3.SQLITE_ATTACH,
+        sqlite3.SQLITE_CREATE_INDEX,
+        sqlite3.SQLITE_CREATE_TABLE,
+        sqlite3.SQLITE_CREATE_TRIGGER,
+        sqlite3.SQLITE_CREATE_VIEW,
+        sqlite3.SQLITE_DROP_INDEX,
+        sqlite3.SQLITE_DROP_TABLE,
+        sqlite3.SQLITE_DROP_TRIGGER,
+        sqlite3.SQLITE_DROP_VIEW,
+    }
+)
+_FORBIDDEN_PRAGMAS: Final = frozenset(
+    {"writable_schema", "ignore_check_constraints", "schema_version", "journal_mode", "synchronous"}
+)
+_WRITES: Final = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, _database: str | None, _by: str | None
+) -> int:
+    if action in _FORBIDDEN:
+        return sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_PRAGMA and first in _FORBIDDEN_PRAGMAS and second is not None:
+        return sqlite3.SQLITE_DENY
+    if action in _WRITES and first in _SCHEMA_TABLES:
+        return sqlite3.SQLITE_DENY
+    if action in _WRITES and action != sqlite3.SQLITE_INSERT and first in _APPEND_ONLY:
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
+
+
+def guard(connection: sqlite3.Connection) -> None:
+    """Refuse, on this connection, every statement that could change what was written."""
+    connection.set_authorizer(_authorize)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date; a new file gets its tables here, each step in a transaction.
+
+    Raises `OurFault` when two SQLite libraries would meet in this process: their POSIX locks do not
+    see each other, and closing one file handle drops the other's.
+    """
+    if vars(sqlite_utils.utils)["sqlite3"] is not sqlite3:
+        raise OurFault(
+            "sqlite-utils chose another SQLite than the standard library's: uninstall pysqlite3"
+        )
+    _MIGRATIONS.apply(Database(connection, execute_plugins=False))
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints. WAL, and a commit is on disk (FULL)."""
+    # Opened by one thread and used by that thread alone; closing may happen at exit from another.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection that never checkpoints, with the guard on."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=5.0,
+    )
+    try:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    guard(connection)
+    return connection

@@ -1,0 +1,52 @@
+"""The settings of `sie-config`, read once by `main`.
+
+*types.* Every time constant and every bound of the process is here, with its unit and its reason.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sie_runtime.bus import BusSettings
+from sie_runtime.settings import setting
+
+__all__ = ["ConfigSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigSettings(BusSettings):
+    """sie-config: the one writer of the configuration log."""
+
+    data_dir: Path = setting(help="folder of the log file, its lock and its head file")
+    host: str = setting("127.0.0.1", help="address to listen on; loopback until access is guarded")
+    port: int = setting(8081, help="port to listen on; 0 takes a free one")
+    advertised_url: str = setting("", help="URL that others reach this process by, for messages")
+    log_level: str = setting("info", help="debug, info, warning or error")
+    new_log: bool = setting(
+        False, help="begin a new log although replicas or the broker know one; their state is lost"
+    )
+    store_bytes_max: int = setting(0, help="largest size of the log file in bytes; 0 is no bound")
+    group_writes_max: int = setting(256, help="writes that may share one commit")
+    waiting_writes_max: int = setting(
+        4096, help="writes that may wait; more are told to come later"
+    )
+    body_bytes_max: int = setting(1024 * 1024, help="largest body of a write, in bytes")
+    page_entries_max: int = setting(1000, help="most entries in one answer of /log")
+    tail_entries: int = setting(2000, help="newest entries kept in memory for followers")
+    poll_wait_max_s: float = setting(60.0, help="longest wait of a poll of /epoch, in seconds")
+    ack_wait_s: float = setting(5.0, help="how long ?ack=stream waits for the broker, in seconds")
+    roll_call_s: float = setting(1.0, help="how long a start listens for witnesses, in seconds")
+    publish_retry_s: float = setting(0.5, help="pause after the bus refused an entry, in seconds")
+    publish_verify_s: float = setting(5.0, help="seconds between checks of the stream's last entry")
+    bookmark_s: float = setting(1.0, help="seconds between announcements of the head; 0 is none")
+    head_file_s: float = setting(0.2, help="least seconds between writes of the head file")
+    report_ttl_s: float = setting(10.0, help="seconds after which a silent replica is lost")
+    report_forget_s: float = setting(3600.0, help="seconds after which a lost replica is forgotten")
+    replicas_max: int = setting(10_000, help="most replicas that are kept; more are not shown")
+    stream_replicas: int = setting(1, help="copies of the config stream among the brokers")
+    drain_s: float = setting(5.0, help="seconds that requests in flight get at the end")
+
+    def __post_init__(self) -> None:
+        if self.group_writes_max < 1 or self.waiting_writes_max < self.group_writes_max:
+            raise ValueError("--waiting-writes-max must be at least --group-writes-max, and both 1")
+        if self.report_forget_s < self.report_ttl_s:
+            raise ValueError("--report-forget-s must be at least --report-ttl-s")

@@ -1,0 +1,74 @@
+"""Witnesses: whether the log in this file is the newest that anybody has seen.
+
+*pure.* A hash chain cannot see a tail that is missing; only somebody who saw the tail can. Judges
+what the stream, the replicas and the sibling head file claim against the file, and says whether it
+may be written. A claim about another log says nothing about this one.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sie_core.chain import Position
+from sie_schemas.entry import log_id8
+
+__all__ = ["Behind", "Claim", "Confirmed", "Forked", "Verdict", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody has seen this entry. `source` says who, for the operator."""
+
+    source: str
+    log_id: str
+    epoch: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.source} has seen {log_id8(self.log_id)}.{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Nobody has seen more. `witnessed` if somebody beside this file's own folder said so."""
+
+    witnessed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The file lacks entries that existed; `claim` names the farthest."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """At an epoch that the file has, somebody has seen another entry."""
+
+    claim: Claim
+
+
+Verdict: TypeAlias = Confirmed | Behind | Forked
+
+
+def judge(
+    head: Position,
+    hash_at: Callable[[int], str | None],
+    claims: Iterable[Claim],
+    own: Claim | None = None,
+) -> Verdict:
+    """Judge a file. `own` is its sibling head file's word: it can accuse, but confirms nothing."""
+    farthest: Claim | None = None
+    witnessed = False
+    for claim in [*claims, *([own] if own is not None else [])]:
+        if claim.log_id != head.log_id:
+            continue
+        if claim.epoch > head.epoch:
+            if farthest is None or claim.epoch > farthest.epoch:
+                farthest = claim
+        elif hash_at(claim.epoch) != claim.hash:
+            return Forked(claim)
+        elif claim is not own:
+            witnessed = True
+    return Behind(farthest) if farthest is not None else Confirmed(witnessed)

@@ -1,0 +1,157 @@
+"""Every route that is not inference: health, metrics, models, and the registry to read.
+
+*shell.* A FastAPI application over views. Promises the one shape of errors, also for paths and
+methods that do not exist, and that nothing here changes a configuration: a write is answered with
+the address of the one writer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from sie_core.models import Catalog
+from sie_gateway import asgi
+from sie_gateway.views import cluster_view, config_view, model_view, models_view
+from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.fleet import Heartbeat
+
+__all__ = ["Cluster", "admin_app"]
+
+_WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the routes read, each afresh for a request. `not_ready` says why, empty when ready."""
+
+    catalog: Callable[[], Catalog]
+    workers: Callable[[], list[Heartbeat]]
+    not_ready: Callable[[], str]
+    config_url: str
+
+
+def admin_app(cluster: Cluster) -> FastAPI:
+    """The application."""
+    app = FastAPI(
+        title="SIE gateway",
+        version=asgi.version_headers()["X-SIE-Version"],
+        # These pages load scripts from elsewhere; the document itself stays at /openapi.json.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_exception_handler(SIEError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    _add_operations(app, cluster)
+    _add_models(app, cluster)
+    _add_configs(app, cluster)
+    return app
+
+
+def _add_operations(app: FastAPI, cluster: Cluster) -> None:
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """The process is alive."""
+        return "ok"
+
+    @app.get("/readyz", response_class=PlainTextResponse)
+    async def readyz() -> str:
+        """A verified registry is loaded and the fleet was heard."""
+        reason = cluster.not_ready()
+        if reason:
+            raise Later(reason, code="NOT_READY")
+        return "ready"
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """The cluster as this gateway sees it."""
+        return cluster_view(cluster.catalog(), cluster.workers(), ready=not cluster.not_ready())
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return Response(metrics_text(), media_type=METRICS_CONTENT_TYPE)
+
+
+def _add_models(app: FastAPI, cluster: Cluster) -> None:
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """Every model of the registry, with the state that the workers report."""
+        return models_view(cluster.catalog(), cluster.workers())
+
+    @app.get("/v1/models/{spec:path}")
+    async def model(spec: str) -> dict[str, Any]:
+        """One model."""
+        return model_view(cluster.catalog(), cluster.workers(), spec)
+
+
+def _add_configs(app: FastAPI, cluster: Cluster) -> None:
+    @app.get("/v1/configs/models")
+    async def config_models() -> dict[str, Any]:
+        """The documents of this gateway's registry."""
+        catalog = cluster.catalog()
+        return {"models": [config_view(catalog, model_id) for model_id in sorted(catalog.models)]}
+
+    @app.get("/v1/configs/models/{model_id:path}")
+    async def config_model(model_id: str) -> dict[str, Any]:
+        """One document."""
+        return config_view(cluster.catalog(), model_id)
+
+    @app.get("/v1/configs/epoch")
+    async def config_epoch() -> dict[str, Any]:
+        """The position of this gateway's registry."""
+        position = cluster.catalog().position
+        if position is None:
+            raise Later("this gateway has no verified registry yet", code="NOT_READY")
+        return {
+            "log_id": position.log_id,
+            "epoch": position.epoch,
+            "hash": position.hash,
+            "digest": position.digest,
+            "term": position.term,
+            "source": "gateway-registry",
+        }
+
+    @app.api_route("/v1/configs/{rest:path}", methods=_WRITES, include_in_schema=False)
+    async def config_write(rest: str, request: Request) -> None:
+        """Writes belong to sie-config."""
+        location = f"{cluster.config_url.rstrip('/')}/v1/configs/{rest}"
+        raise FixRequest(
+            f"a gateway changes no configuration: send this {request.method} to {location}",
+            code="METHOD_NOT_ALLOWED",
+            details={"allow": "GET", "location": location},
+        )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SIEError)
+    return _respond(error)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """The framework's own refusals, in our shape."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405:
+        refusal = FixRequest(
+            f"{path} does not take {request.method}",
+            code="METHOD_NOT_ALLOWED",
+            details={"allow": (error.headers or {}).get("Allow", "GET")},
+        )
+    else:
+        refusal = FixRequest(f"there is nothing at {path}", code="NOT_FOUND")
+    return _respond(refusal)
+
+
+def _respond(error: SIEError) -> Response:
+    answer = asgi.error_response(error)
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        media_type=answer.content_type,
+        headers={**answer.headers, **asgi.version_headers()},
+    )

@@ -1,0 +1,65 @@
+"""Admission: how much a gateway takes on, and how a request is cut into jobs.
+
+*pure.* Promises that what is in flight stays within the caps (an idle gateway takes any request
+that passed the limits of a body), that what was taken is given back exactly, and that a cut covers
+every item once, in order, within the caps of a job; only an item that is alone may be above the
+bytes. Counts; does not queue: what does not fit is refused at the door.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sie_schemas.errors import Later
+
+__all__ = ["Caps", "InFlight", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that may be in flight at one gateway."""
+
+    items_max: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """Items and bytes of the requests that have no answer yet."""
+
+    items: int = 0
+    bytes: int = 0
+
+    def plus(self, *, items: int, size: int, caps: Caps) -> "InFlight":
+        """Take a request on. Raises `Later` with code `QUEUE_FULL`."""
+        after = InFlight(self.items + items, self.bytes + size)
+        if self.items and (after.items > caps.items_max or after.bytes > caps.bytes_max):
+            raise Later(
+                f"this gateway holds {self.items} items ({self.bytes} bytes) that wait for an "
+                f"answer; {items} more would pass its cap: send the request again",
+                code="QUEUE_FULL",
+            )
+        return after
+
+    def minus(self, *, items: int, size: int) -> "InFlight":
+        """Give back what `plus` took."""
+        return InFlight(self.items - items, self.bytes - size)
+
+
+def cut(sizes: Sequence[int], *, items_max: int, bytes_max: int) -> list[range]:
+    """Cut items of these sizes (bytes) into jobs, as ranges of their indices.
+
+    The jobs of a request are about equal in items, so that workers finish together.
+    """
+    if not sizes:
+        return []
+    jobs_wanted = -(-len(sizes) // items_max)
+    items_each = -(-len(sizes) // jobs_wanted)
+    ranges: list[range] = []
+    start, held = 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and (index - start == items_each or held + size > bytes_max):
+            ranges.append(range(start, index))
+            start, held = index, 0
+        held += size
+    ranges.append(range(start, len(sizes)))
+    return ranges

@@ -1,0 +1,172 @@
+"""Dispatch: jobs out to the queue, results in from one inbox, for every request in flight.
+
+*shell.* Owns the inbox subject of this gateway and the table of jobs that are waited for. Promises
+that every result that can be read is confirmed, also one that nobody waits for; that a request ends
+by its deadline; and that a request which ends without its answer is told to the workers as
+cancelled. Does not look into answers.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from sie_gateway import metrics
+from sie_gateway.routing import Route
+from sie_runtime.bus import BusUnavailable
+from sie_schemas.errors import TimeRanOut
+from sie_schemas.jobs import (
+    JOB_ENCODER,
+    RESULT_DECODER,
+    Job,
+    JobResult,
+    ResultReceipt,
+    subject,
+)
+
+__all__ = ["Dispatcher", "Incoming", "JobQueue", "ResultBus", "Subscribed"]
+
+
+class Incoming(Protocol):
+    """A message from the bus, with the way to answer it."""
+
+    @property
+    def data(self) -> bytes:
+        """The payload."""
+        ...
+
+    async def respond(self, data: bytes) -> None:
+        """Answer the sender."""
+        ...
+
+
+class Subscribed(Protocol):
+    """A subscription that can be ended."""
+
+    async def unsubscribe(self) -> None:
+        """Take no more messages."""
+        ...
+
+
+class ResultBus(Protocol):
+    """The part of the bus that a gateway needs: NATS in a process, memory in a test."""
+
+    async def subscribe(
+        self, subject: str, callback: Callable[[Incoming], Awaitable[None] | None], /
+    ) -> Subscribed:
+        """Call back for each message of a subject, in order."""
+        ...
+
+    async def publish(self, subject: str, data: bytes, /) -> None:
+        """Send to whoever listens. Raises `BusUnavailable`."""
+        ...
+
+
+class JobQueue(Protocol):
+    """The part of the work queue that a gateway needs."""
+
+    async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
+        """Queue a job; returns when it is stored. Raises `Later`: `BusUnavailable`, QUEUE_FULL."""
+        ...
+
+
+class _Pending:
+    """One run of a request: the results that came, and the future that holds them all."""
+
+    __slots__ = ("_results", "_wanted", "complete")
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._wanted = [job.job_id for job in jobs]
+        self._results: dict[str, JobResult] = {}
+        self.complete: asyncio.Future[list[JobResult]] = asyncio.get_running_loop().create_future()
+
+    def take(self, result: JobResult) -> None:
+        """The first result of a job counts; a redelivered job may bring another."""
+        self._results.setdefault(result.job_id, result)
+        if len(self._results) == len(self._wanted) and not self.complete.done():
+            self.complete.set_result([self._results[job_id] for job_id in self._wanted])
+
+
+class Dispatcher:
+    """Runs the jobs of requests. One for each gateway process."""
+
+    def __init__(self, bus: ResultBus, queue: JobQueue, *, gateway_id: str) -> None:
+        self._bus = bus
+        self._queue = queue
+        self._waiting: dict[str, _Pending] = {}
+        self._subscription: Subscribed | None = None
+        self.inbox = f"sie.result.{gateway_id}"
+
+    async def open(self) -> None:
+        """Listen to the inbox. Called before the first request."""
+        self._subscription = await self._bus.subscribe(self.inbox, self._receive)
+
+    async def close(self) -> None:
+        """Stop listening. Called when nothing is in flight."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+            self._subscription = None
+
+    async def run(self, route: Route, jobs: Sequence[Job], *, timeout_s: float) -> list[JobResult]:
+        """Publish jobs of one request and wait for all results, in the order of the jobs.
+
+        Raises `TimeRanOut` after `timeout_s`, `BusUnavailable` when a job cannot be queued. When it
+        ends without the results, also by cancellation, the workers are told.
+        """
+        pending = _Pending(jobs)
+        self._waiting.update((job.job_id, pending) for job in jobs)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._publish(route, jobs)
+                return await pending.complete
+        except TimeoutError as error:
+            raise TimeRanOut(
+                f"no answer from {route.model_name} within {timeout_s:g} s "
+                f"(pool {route.pool}, machine profile {route.machine_profile})"
+            ) from error
+        finally:
+            for job in jobs:
+                del self._waiting[job.job_id]
+            if not pending.complete.done() or pending.complete.cancelled():
+                await self._cancel(jobs[0].request_id)
+
+    async def _publish(self, route: Route, jobs: Sequence[Job]) -> None:
+        where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
+        if len(jobs) == 1:
+            await self._publish_one(route.pool, where, jobs[0])
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in jobs:
+                    group.create_task(self._publish_one(route.pool, where, job))
+        except ExceptionGroup as group_error:
+            # One reason is enough: the queue is the same for all of them.
+            raise group_error.exceptions[0] from group_error
+
+    async def _publish_one(self, pool: str, where: str, job: Job) -> None:
+        await self._queue.publish_job(
+            pool=pool, subject=where, data=JOB_ENCODER.encode(job), job_id=job.job_id
+        )
+
+    async def _cancel(self, request_id: str) -> None:
+        try:
+            await self._bus.publish(f"sie.cancel.{request_id}", b"")
+        except BusUnavailable:
+            # The deadline in the jobs ends them without this.
+            return
+
+    async def _receive(self, message: Incoming) -> None:
+        try:
+            batch = RESULT_DECODER.decode(message.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            metrics.MALFORMED_MESSAGES.labels("result").inc()
+            return
+        for result in batch.results:
+            pending = self._waiting.get(result.job_id)
+            if pending is None:
+                metrics.RESULTS_DROPPED.inc()
+            else:
+                pending.take(result)
+        receipt = ResultReceipt(job_ids=tuple(result.job_id for result in batch.results))
+        await message.respond(JOB_ENCODER.encode(receipt))

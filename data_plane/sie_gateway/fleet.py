@@ -1,0 +1,58 @@
+"""The fleet: a gateway's view of the workers, folded from their heartbeats.
+
+*pure.* Promises that a worker counts only while it was heard within the time to live, and not after
+it said that it leaves. Reads no clock: `now` is an argument, in seconds of one clock. Knows nothing
+of models beyond what heartbeats report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sie_schemas.fleet import Heartbeat
+
+__all__ = ["Fleet", "Seen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last heartbeat of a worker and when it was heard."""
+
+    heartbeat: Heartbeat
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Every worker by its id. `ttl_s` is how long a heartbeat is believed."""
+
+    ttl_s: float
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+    def heard(self, heartbeat: Heartbeat, *, now: float) -> "Fleet":
+        """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""
+        seen = {
+            worker_id: seen
+            for worker_id, seen in self.seen.items()
+            if now - seen.at <= self.ttl_s and worker_id != heartbeat.worker_id
+        }
+        if not heartbeat.leaving:
+            seen[heartbeat.worker_id] = Seen(heartbeat, now)
+        return replace(self, seen=seen)
+
+    def live(self, *, now: float) -> list[Heartbeat]:
+        """The workers that are alive, ready or not, by id."""
+        return [
+            seen.heartbeat for _, seen in sorted(self.seen.items()) if now - seen.at <= self.ttl_s
+        ]
+
+    def ready(self, *, pool: str, machine_profile: str, bundle: str, now: float) -> list[Heartbeat]:
+        """The workers of one kind that run jobs published now."""
+        return [
+            seen.heartbeat
+            for seen in self.seen.values()
+            if seen.heartbeat.ready
+            and seen.heartbeat.pool == pool
+            and seen.heartbeat.machine_profile == machine_profile
+            and seen.heartbeat.bundle == bundle
+            and now - seen.at <= self.ttl_s
+        ]

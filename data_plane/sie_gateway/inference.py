@@ -1,0 +1,120 @@
+"""One request's way through the gateway: admit, route, queue, wait, assemble.
+
+*shell.* Owns what is in flight. Promises that a request ends in an answer of one revision, in
+`Cold` with nothing queued, or in a `SIEError` that says what to do; and that its place is given
+back however it ends. Knows nothing of HTTP.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sie_core.models import Catalog
+from sie_gateway import metrics
+from sie_gateway.admission import Caps, InFlight
+from sie_gateway.dispatch import Dispatcher
+from sie_gateway.jobs import JobCaps, check_outputs, jobs_for
+from sie_gateway.requests import Asked
+from sie_gateway.responses import Answer, assemble, of_one_revision
+from sie_gateway.routing import Cold, Route, Wanted, find_route
+from sie_gateway.watch import FleetWatch
+from sie_schemas.errors import Later
+
+__all__ = ["Inference", "new_request_id"]
+
+
+def new_request_id() -> str:
+    """An id that no other request has: the queue tells jobs apart by it."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What both runs of a request share. `ends_at` is on the clock of the loop."""
+
+    asked: Asked
+    wanted: Wanted
+    request_id: str
+    ends_at: float
+
+
+class Inference:
+    """Answers requests. One for each gateway process."""
+
+    def __init__(
+        self,
+        *,
+        dispatcher: Dispatcher,
+        watch: FleetWatch,
+        catalog: Callable[[], Catalog],
+        caps: Caps,
+        job_caps: JobCaps,
+        timeout_s: float,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._watch = watch
+        self._catalog = catalog
+        self._caps = caps
+        self._job_caps = job_caps
+        self._timeout_s = timeout_s
+        self._in_flight = InFlight()
+
+    async def answer(self, asked: Asked, wanted: Wanted, *, request_id: str) -> Answer | Cold:
+        """Answer a request. Raises `SIEError` with a code of the table.
+
+        A revision that changed under the request costs one more run of all of it, never a mixture.
+        """
+        ends_at = asyncio.get_running_loop().time() + self._timeout_s
+        with self._admitted(asked):
+            for attempt in ("", "-again"):
+                # The queue must not take the second run's jobs for repetitions of the first's.
+                run = _Run(asked, wanted, request_id + attempt, ends_at)
+                outcome = await self._run_once(run)
+                if outcome is not None:
+                    return outcome
+                metrics.RERUNS.inc()
+        raise Later(
+            f"the configuration of {wanted.spec!r} changed twice while the request ran",
+            code="REVISION_CHANGED",
+        )
+
+    async def _run_once(self, run: _Run) -> Answer | Cold | None:
+        """None where the jobs did not all run at the revisions of the route."""
+        route = find_route(self._catalog(), self._watch.fleet, run.wanted, now=self._watch.now())
+        if isinstance(route, Cold):
+            place = route.route
+            metrics.COLD_REQUESTS.labels(place.pool, place.machine_profile, place.bundle).inc()
+            return route
+        return await self._run_on(route, run)
+
+    async def _run_on(self, route: Route, run: _Run) -> Answer | None:
+        check_outputs(run.asked, route)
+        left_s = max(0.0, run.ends_at - asyncio.get_running_loop().time())
+        published_at = time.time()
+        jobs = jobs_for(
+            run.asked,
+            route,
+            run_id=run.request_id,
+            reply_to=self._dispatcher.inbox,
+            published_at=published_at,
+            deadline=published_at + left_s,
+            caps=self._job_caps,
+        )
+        results = await self._dispatcher.run(route, jobs, timeout_s=left_s)
+        if not of_one_revision(route, results):
+            return None
+        return assemble(run.asked, route, jobs, results)
+
+    @contextmanager
+    def _admitted(self, asked: Asked) -> Iterator[None]:
+        items, size = len(asked.items), sum(asked.item_sizes) + asked.fixed_size
+        self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
+        metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
+        try:
+            yield
+        finally:
+            self._in_flight = self._in_flight.minus(items=items, size=size)
+            metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)

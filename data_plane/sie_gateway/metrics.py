@@ -1,0 +1,45 @@
+"""What the gateway counts, for Prometheus.
+
+*types.* Names are `sie_gateway_<what>_<unit>`. No label takes a value that a client can invent.
+"""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "COLD_REQUESTS",
+    "IN_FLIGHT_ITEMS",
+    "MALFORMED_MESSAGES",
+    "REQUESTS",
+    "REQUEST_SECONDS",
+    "RERUNS",
+    "RESULTS_DROPPED",
+    "WORKERS_LIVE",
+]
+
+REQUESTS: Final = Counter(
+    "sie_gateway_requests", "Requests by outcome.", ["operation", "status", "code"]
+)
+REQUEST_SECONDS: Final = Histogram(
+    "sie_gateway_request_seconds",
+    "Time from the first byte read to the last byte sent.",
+    ["operation"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
+)
+COLD_REQUESTS: Final = Counter(
+    "sie_gateway_cold_requests",
+    "Requests that found no ready worker: the demand that an autoscaler acts on.",
+    ["pool", "machine_profile", "bundle"],
+)
+IN_FLIGHT_ITEMS: Final = Gauge("sie_gateway_in_flight_items", "Items that wait for their answer.")
+RESULTS_DROPPED: Final = Counter(
+    "sie_gateway_results_dropped", "Results confirmed for requests that nobody waits for."
+)
+RERUNS: Final = Counter(
+    "sie_gateway_reruns", "Requests run a second time because a revision changed under them."
+)
+MALFORMED_MESSAGES: Final = Counter(
+    "sie_gateway_malformed_messages", "Messages from the bus that could not be read.", ["kind"]
+)
+WORKERS_LIVE: Final = Gauge("sie_gateway_workers_live", "Workers heard within the time to live.")

@@ -1,0 +1,200 @@
+"""Reading a request's body: bytes in, a checked `Asked` out, or an error that names the field.
+
+*pure.* Promises that what it returns has at least one item, each with content that the backends
+take, within the limits, and can be encoded again for the queue. Does not know the model: outputs
+and adapters are checked against the registry by the caller.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias, assert_never
+
+import msgspec
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.items import EncodeRequest, ExtractRequest, Item, Operation, ScoreRequest
+from sie_schemas.jobs import JOB_ENCODER
+
+__all__ = ["Asked", "Limits", "read_request"]
+
+_Request: TypeAlias = EncodeRequest | ScoreRequest | ExtractRequest
+_Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
+
+_JSON: Final[dict[Operation, _Decoder]] = {
+    "encode": msgspec.json.Decoder(EncodeRequest),
+    "score": msgspec.json.Decoder(ScoreRequest),
+    "extract": msgspec.json.Decoder(ExtractRequest),
+}
+_MSGPACK: Final[dict[Operation, _Decoder]] = {
+    "encode": msgspec.msgpack.Decoder(EncodeRequest),
+    "score": msgspec.msgpack.Decoder(ScoreRequest),
+    "extract": msgspec.msgpack.Decoder(ExtractRequest),
+}
+_PATH: Final = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`$")
+_NAMED_FIELD: Final = re.compile(r"(?:required|unknown) field `([^`]+)`")
+_MEDIA: Final = ("images", "audio", "video", "document")
+_ENVELOPE_BYTES: Final = 1024
+"""Room for a job's ids, revisions and times."""
+_LORA_KEYS: Final = ("lora", "lora_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a single request may hold. Characters are counted over all its texts."""
+
+    items_max: int
+    chars_max: int
+    payload_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was read.
+
+    `item_sizes` are bytes on the queue; `fixed_size` is what each job carries beside its items.
+    """
+
+    operation: Operation
+    items: tuple[Item, ...]
+    item_sizes: tuple[int, ...] = ()
+    fixed_size: int = 0
+    query: Item | None = None
+    output_types: tuple[str, ...] = ()
+    output_dtype: str = "float32"
+    labels: tuple[str, ...] = ()
+    instruction: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    lora: str | None = None
+
+
+def read_request(operation: Operation, body: bytes, *, is_msgpack: bool, limits: Limits) -> Asked:
+    """Decode and check a body. Raises `FixRequest`, whose `field` is a path such as
+    `$.items[0].text`."""
+    asked, where = _asked(operation, _decoded(operation, body, is_msgpack))
+    lora, options = _lora(asked.options, where)
+    _check_contents(asked.items, asked.query, limits)
+    sizes = tuple(
+        _size(item, f"$.items[{index}]", limits) for index, item in enumerate(asked.items)
+    )
+    shared = (options, asked.query, asked.labels, asked.instruction)
+    fixed = _ENVELOPE_BYTES + _size(shared, where, limits)
+    if fixed + max(sizes) > limits.payload_bytes_max:
+        raise _too_large(f"$.items[{sizes.index(max(sizes))}]", fixed + max(sizes), limits)
+    return replace(asked, item_sizes=sizes, fixed_size=fixed, options=options, lora=lora)
+
+
+def _asked(operation: Operation, request: _Request) -> tuple[Asked, str]:
+    """The request in one form, and the path of its options."""
+    match request:
+        case EncodeRequest(items=items, params=encode):
+            asked = Asked(
+                operation,
+                items,
+                output_types=encode.output_types,
+                output_dtype=encode.output_dtype,
+                instruction=encode.instruction,
+                options=encode.options,
+            )
+            return asked, "$.params.options"
+        case ScoreRequest(items=items, query=query, instruction=instruction, options=options):
+            asked = Asked(operation, items, query=query, instruction=instruction, options=options)
+            return asked, "$.options"
+        case ExtractRequest(items=items, params=extract):
+            _refuse_schema(extract.output_schema)
+            asked = Asked(
+                operation,
+                items,
+                labels=extract.labels,
+                instruction=extract.instruction,
+                options=extract.options,
+            )
+            return asked, "$.params.options"
+        case _:
+            assert_never(request)
+
+
+def _decoded(operation: Operation, body: bytes, is_msgpack: bool) -> _Request:
+    try:
+        request: _Request = (_MSGPACK if is_msgpack else _JSON)[operation].decode(body)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        path = _PATH.search(text)
+        named = _NAMED_FIELD.search(text)
+        where = (path.group(1) if path else "$") + (f".{named.group(1)}" if named else "")
+        message = _PATH.sub("", text)
+        raise FixRequest(f"{where}: {message}", field=where) from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        form = "MessagePack" if is_msgpack else "JSON"
+        raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
+    return request
+
+
+def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits) -> None:
+    if not items:
+        raise FixRequest("$.items is empty: at least one item is wanted", field="$.items")
+    if len(items) > limits.items_max:
+        raise FixRequest(
+            f"$.items has {len(items)} items; a request takes at most {limits.items_max}",
+            field="$.items",
+        )
+    if query is not None:
+        _check_item(query, "$.query")
+    chars = len(query.text or "") if query is not None else 0
+    for index, item in enumerate(items):
+        _check_item(item, f"$.items[{index}]")
+        chars += len(item.text or "")
+    if chars > limits.chars_max:
+        raise FixRequest(
+            f"the texts have {chars} characters; a request takes at most {limits.chars_max}",
+            code="INPUT_TOO_LONG",
+            field="$.items",
+        )
+
+
+def _check_item(item: Item, where: str) -> None:
+    for medium in _MEDIA:
+        if getattr(item, medium):
+            raise FixRequest(
+                f"{where}.{medium}: this model takes text only", field=f"{where}.{medium}"
+            )
+    if item.text is None:
+        raise FixRequest(f"{where} has no content: give it a `text`", field=f"{where}.text")
+
+
+def _lora(options: dict[str, Any], where: str) -> tuple[str | None, dict[str, Any]]:
+    """The adapter's name, and the options without it: from here on the lane carries it."""
+    names = [(key, options[key]) for key in _LORA_KEYS if options.get(key) is not None]
+    rest = {key: value for key, value in options.items() if key not in _LORA_KEYS}
+    if not names:
+        return None, rest
+    key, name = names[0]
+    if not isinstance(name, str) or not name:
+        raise FixRequest(f"{where}.{key}: the name of an adapter is wanted", field=f"{where}.{key}")
+    if len(names) > 1 and names[1][1] != name:
+        raise FixRequest(f"{where} names two adapters: give `lora` alone", field=f"{where}.lora_id")
+    return name, rest
+
+
+def _refuse_schema(schema: dict[str, Any] | None) -> None:
+    if schema is not None:
+        where = "$.params.output_schema"
+        raise FixRequest(f"{where}: no backend of this cluster takes a schema", field=where)
+
+
+def _size(value: object, where: str, limits: Limits) -> int:
+    """Bytes on the queue: what was decoded may still be beyond what can be encoded."""
+    try:
+        size = len(JOB_ENCODER.encode(value))
+    except (OverflowError, TypeError, ValueError, RecursionError) as error:
+        raise FixRequest(f"{where} cannot be queued: {error}", field=where) from error
+    if size > limits.payload_bytes_max:
+        raise _too_large(where, size, limits)
+    return size
+
+
+def _too_large(where: str, size: int, limits: Limits) -> FixRequest:
+    return FixRequest(
+        f"{where} needs {size} bytes on the queue; at most {limits.payload_bytes_max} can be sent",
+        code="PAYLOAD_TOO_LARGE",
+        field=where,
+    )

@@ -1,0 +1,195 @@
+"""From the results of a request's jobs to the body of its answer.
+
+*pure.* Promises one entry for each item in the order of the request, never a gap: an item without
+an answer has an `error` with a code and a message. Answers of two revisions never meet: see
+`of_one_revision`. A ranking with an item missing would mislead, so `score` answers whole or not.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from sie_gateway.requests import Asked
+from sie_gateway.routing import Route
+from sie_schemas.arrays import lists_from_wire
+from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
+from sie_schemas.jobs import Job, JobFailure, JobResult
+
+__all__ = ["Answer", "assemble", "of_one_revision", "render"]
+
+_REVISION_CHANGED: Final = "REVISION_CHANGED"
+_DECODER: Final = msgspec.msgpack.Decoder()
+_MSGPACK: Final = msgspec.msgpack.Encoder()
+_JSON: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A request's answer before it has a form: encoded entries, and what the headers tell.
+
+    `entries` are msgpack for encode and extract, plain mappings for score. Times are milliseconds,
+    the slowest job's.
+    """
+
+    route: Route
+    fields: dict[str, Any]
+    queue_ms: float
+    tokenization_ms: float
+    inference_ms: float
+    input_tokens: int
+    workers: tuple[str, ...]
+
+
+def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
+    """Did every job run at the revisions that the route names?"""
+    return all(
+        (result.model_revision == route.model.revision and result.adapter == route.adapter)
+        if result.failure is None
+        else result.failure.code != _REVISION_CHANGED
+        for result in results
+    )
+
+
+def assemble(
+    asked: Asked, route: Route, jobs: Sequence[Job], results: Sequence[JobResult]
+) -> Answer:
+    """Put results, in the order of the jobs, together. Raises `SIEError` where there is no answer.
+
+    There is none when a job says that it should be sent again, when every item failed, and
+    when any item of a `score` failed.
+    """
+    _raise_retryable(results)
+    outcomes = [
+        outcome
+        for job, result in zip(jobs, results, strict=True)
+        for outcome in _outcomes(job, result)
+    ]
+    _raise_failed(asked, outcomes)
+    if asked.operation == "score":
+        fields = _ranked(asked, outcomes)
+    else:
+        fields = {"items": _entries(asked, outcomes)}
+    return Answer(
+        route=route,
+        fields=fields,
+        queue_ms=max(result.timing.queue_ms for result in results),
+        tokenization_ms=max(result.timing.tokenization_ms for result in results),
+        inference_ms=max(result.timing.inference_ms for result in results),
+        input_tokens=sum(result.input_tokens for result in results),
+        workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
+    )
+
+
+def render(answer: Answer, *, total_ms: float, as_msgpack: bool) -> bytes:
+    """The body's bytes. In JSON an array is a list of numbers."""
+    body = {
+        "model": answer.route.model_name,
+        **answer.fields,
+        "timing": {
+            "total_ms": round(total_ms, 3),
+            "queue_ms": answer.queue_ms,
+            "tokenization_ms": answer.tokenization_ms,
+            "inference_ms": answer.inference_ms,
+        },
+        "usage": {"input_tokens": answer.input_tokens},
+    }
+    if as_msgpack:
+        return _MSGPACK.encode(body)
+    if "items" in body:
+        body["items"] = [lists_from_wire(_DECODER.decode(entry)) for entry in body["items"]]
+    return _JSON.encode(body)
+
+
+def _outcomes(job: Job, result: JobResult) -> list[bytes | SIEError]:
+    """One answer or error for each item of a job."""
+    count = len(job.items)
+    if result.failure is not None:
+        return [_error(result.failure)] * count
+    failures = {failure.index: failure for failure in result.item_failures}
+    if len(result.answers) != count:
+        wrong = OurFault(
+            f"worker {result.worker_id!r} answered {len(result.answers)} of {count} items"
+        )
+        return [wrong] * count
+    return [
+        error_for(failures[index].code, failures[index].message)
+        if index in failures
+        else answer or OurFault(f"worker {result.worker_id!r} gave no answer for this item")
+        for index, answer in enumerate(result.answers)
+    ]
+
+
+def _error(failure: JobFailure) -> SIEError:
+    return error_for(failure.code, failure.message, retry_after_s=failure.retry_after_s)
+
+
+def _raise_retryable(results: Sequence[JobResult]) -> None:
+    for result in results:
+        if result.failure is not None:
+            error = _error(result.failure)
+            if error.retry_after_s is not None:
+                raise error
+
+
+def _raise_failed(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> None:
+    errors = [
+        (index, outcome) for index, outcome in enumerate(outcomes) if isinstance(outcome, SIEError)
+    ]
+    if not errors or (len(errors) < len(outcomes) and asked.operation != "score"):
+        return
+    first = errors[0][1]
+    details = [
+        {"item_index": index, "code": error.code, "message": error.message}
+        for index, error in errors[:100]
+    ]
+    raise error_for(
+        first.code,
+        first.message,
+        field=f"$.items[{errors[0][0]}]" if isinstance(first, FixRequest) else None,
+        details=details,
+    )
+
+
+def _entries(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> list[Raw]:
+    return [
+        Raw(outcome) if isinstance(outcome, bytes) else Raw(_error_entry(item.id, outcome))
+        for item, outcome in zip(asked.items, outcomes, strict=True)
+    ]
+
+
+def _error_entry(item_id: str | None, error: SIEError) -> bytes:
+    entry: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
+    if item_id is not None:
+        entry["id"] = item_id
+    return _MSGPACK.encode(entry)
+
+
+def _ranked(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> dict[str, Any]:
+    scored = [
+        (index, _score(outcome))
+        for index, outcome in enumerate(outcomes)
+        if isinstance(outcome, bytes)
+    ]
+    # Equal scores keep the order of the request.
+    scored.sort(key=lambda pair: -pair[1])
+    fields: dict[str, Any] = {
+        "scores": [
+            {"item_id": asked.items[index].id or f"item-{index}", "score": score, "rank": rank}
+            for rank, (index, score) in enumerate(scored)
+        ]
+    }
+    if asked.query is not None and asked.query.id is not None:
+        fields["query_id"] = asked.query.id
+    return fields
+
+
+def _score(answer: bytes) -> float:
+    value = _DECODER.decode(answer)
+    score = value.get("score") if isinstance(value, dict) else None
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        raise OurFault(f"a worker gave the score {score!r}", code="INFERENCE_ERROR")
+    return float(score)

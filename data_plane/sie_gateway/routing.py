@@ -1,0 +1,124 @@
+"""Routing: from what a request asks for to the place where its jobs are published.
+
+*pure.* Promises that a route lies in the pool and on a machine profile that the request allows,
+that a model without the wanted operation or adapter is an error and never a substitute, and that
+`Cold` is answered exactly when no ready worker is alive there. Chooses no single worker: placement
+among the workers of a route is their own.
+"""
+
+from dataclasses import dataclass
+
+from sie_core.chain import Position
+from sie_core.models import Catalog, ResolvedModel
+from sie_gateway.fleet import Fleet
+from sie_schemas.errors import FixRequest, Later
+from sie_schemas.items import Operation
+from sie_schemas.jobs import AdapterPin
+
+__all__ = ["Cold", "Route", "Wanted", "find_route"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request asks for. None leaves the choice to the registry."""
+
+    spec: str
+    operation: Operation
+    pool: str | None = None
+    machine_profile: str | None = None
+    lora: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the jobs go, and at which revisions. `position` is of the registry that said so."""
+
+    position: Position
+    model: ResolvedModel
+    adapter: AdapterPin | None
+    pool: str
+    machine_profile: str
+    bundle: str
+
+    @property
+    def model_name(self) -> str:
+        """The model as an answer names it."""
+        if self.model.profile == "default":
+            return self.model.model_id
+        return f"{self.model.model_id}:{self.model.profile}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """The route exists and no ready worker is on it: capacity has to come first."""
+
+    route: Route
+
+
+def find_route(catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
+    """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
+    if catalog.position is None:
+        raise Later("this gateway has no verified registry yet", code="NOT_READY")
+    model = catalog.resolve(wanted.spec, pool=wanted.pool)
+    if wanted.operation not in model.operations:
+        raise FixRequest(
+            f"{model.model_id} does not {wanted.operation}; "
+            f"it can {', '.join(sorted(model.operations))}",
+            code="UNSUPPORTED_OPERATION",
+        )
+    candidates = _machine_profiles(model, wanted.machine_profile)
+    choices = [
+        Route(
+            position=catalog.position,
+            model=model,
+            adapter=_adapter(catalog, model, wanted.lora),
+            pool=model.pool,
+            machine_profile=machine_profile,
+            bundle=model.bundle,
+        )
+        for machine_profile in candidates
+    ]
+    return _warmest(choices, fleet, now)
+
+
+def _machine_profiles(model: ResolvedModel, wanted: str | None) -> tuple[str, ...]:
+    if wanted is None:
+        return model.machine_profiles
+    if wanted not in model.machine_profiles:
+        raise FixRequest(
+            f"pool {model.pool!r} has no machine profile {wanted!r}; "
+            f"it has {', '.join(model.machine_profiles)}",
+            field="X-SIE-MACHINE-PROFILE",
+        )
+    return (wanted,)
+
+
+def _adapter(catalog: Catalog, model: ResolvedModel, name: str | None) -> AdapterPin | None:
+    if name is None:
+        return None
+    adapter = catalog.adapter(model.model_id, name)
+    return AdapterPin(name=adapter.name, revision=adapter.revision)
+
+
+def _warmest(choices: list[Route], fleet: Fleet, now: float) -> Route | Cold:
+    """The first route with a worker that can load the revision; else with any ready worker.
+
+    Where every worker failed to load it, the job is sent all the same: a worker answers with the
+    reason, and tries again once its cool-down is over.
+    """
+    fallback: Route | None = None
+    for route in choices:
+        workers = fleet.ready(
+            pool=route.pool, machine_profile=route.machine_profile, bundle=route.bundle, now=now
+        )
+        for worker in workers:
+            report = worker.models.get(route.model.model_id)
+            if (
+                report is None
+                or report.state != "failed"
+                or report.revision != route.model.revision
+            ):
+                return route
+        if workers and fallback is None:
+            fallback = route
+    return fallback if fallback is not None else Cold(choices[0])

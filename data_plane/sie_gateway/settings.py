@@ -1,0 +1,90 @@
+"""Settings of the gateway: read once at start, from `SIE_GATEWAY_*` and flags.
+
+*types.* Every time is in seconds. What is out of range, or contradicts another field, stops the
+process at start.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from sie_runtime.bus import BusSettings
+from sie_runtime.follower import FollowerSettings
+from sie_runtime.settings import setting
+from sie_runtime.work_queue import WorkQueueSettings
+
+__all__ = ["PREFIX", "GatewaySettings"]
+
+PREFIX: Final = "SIE_GATEWAY"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings(BusSettings, FollowerSettings, WorkQueueSettings):
+    """sie-gateway: the edge of the cluster."""
+
+    host: str = setting("127.0.0.1", help="address to listen on; 0.0.0.0 for every interface")
+    port: int = setting(8080, help="port to listen on; 0 takes a free one")
+    gateway_id: str = setting(
+        "", help="name of this gateway's inbox on the bus, unique; absent makes a random one"
+    )
+    config_public_url: str = setting(
+        "",
+        help="sie-config's address as clients reach it, named when they write here; "
+        "absent names config_url",
+    )
+    request_timeout_s: float = setting(
+        60.0, help="longest wait for an answer; a worker that loads a model needs tens of seconds"
+    )
+    drain_s: float = setting(30.0, help="how long a stopping gateway lets requests finish")
+    fleet_ttl_s: float = setting(
+        6.0, help="silence after which a worker is gone; several of its heartbeats"
+    )
+    fleet_settle_s: float = setting(
+        3.0, help="after start, silence that is believed to mean that there is no worker"
+    )
+    provisioning_retry_after_s: float = setting(
+        5.0, help="what a client is told to wait for when no worker is ready"
+    )
+    body_bytes_max: int = setting(16 * 1024 * 1024, help="largest body of a request")
+    request_items_max: int = setting(4096, help="most items in one request")
+    request_chars_max: int = setting(1_000_000, help="most characters in the texts of one request")
+    job_items_max: int = setting(
+        64, help="most items in one job; fewer let more workers share a large request"
+    )
+    job_bytes_max: int = setting(
+        256 * 1024, help="most bytes in one job, unless it has a single item"
+    )
+    payload_bytes_max: int = setting(
+        1_000_000, help="largest single item; below the broker's limit for a message (1 MiB)"
+    )
+    in_flight_items_max: int = setting(50_000, help="items that may wait before QUEUE_FULL")
+    in_flight_bytes_max: int = setting(
+        256 * 1024 * 1024, help="bytes that may wait before QUEUE_FULL"
+    )
+    log_level: str = setting("info", help="debug, info, warning or error")
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` in one line."""
+        if self.gateway_id and not _ID.fullmatch(self.gateway_id):
+            raise ValueError("gateway_id is 1 to 64 letters, digits, `-` or `_`")
+        if min(self.request_timeout_s, self.fleet_ttl_s, self.drain_s) <= 0:
+            raise ValueError("request_timeout_s, fleet_ttl_s and drain_s are above 0")
+        if self.provisioning_retry_after_s < 0 or self.fleet_settle_s < 0:
+            raise ValueError("provisioning_retry_after_s and fleet_settle_s are not negative")
+        bounds = (
+            self.body_bytes_max,
+            self.request_items_max,
+            self.request_chars_max,
+            self.job_items_max,
+            self.job_bytes_max,
+            self.in_flight_items_max,
+            self.in_flight_bytes_max,
+        )
+        if min(bounds) < 1 or self.payload_bytes_max < 4096:
+            raise ValueError("every *_max is at least 1, and payload_bytes_max at least 4096")
+
+    def process_id(self) -> str:
+        """The name of this process on the bus; a fresh one at each call where none is set."""
+        return self.gateway_id or f"gateway-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,158 @@
+"""What the gateway tells of models and of the cluster: plain JSON from the catalog and the fleet.
+
+*pure.* Promises that a view is of one registry and one fleet. Says of a model only what the log and
+the heartbeats said: dimensions and limits that only a loaded model knows are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sie_core.models import Catalog
+from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import Heartbeat, ModelReport
+from sie_schemas.revisions import model_revision
+
+__all__ = ["cluster_view", "config_view", "model_view", "models_view"]
+
+_LOADED: Final = "loaded"
+_STATES_BEST_FIRST: Final = (_LOADED, "loading", "available", "failed")
+
+
+def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> dict[str, Any]:
+    """Every model and every variant `id:profile`, in the native form and in OpenAI's."""
+    names = [
+        model_id if profile == "default" else f"{model_id}:{profile}"
+        for model_id, document in catalog.models.items()
+        for profile in sorted(document["profiles"], key=lambda name: (name != "default", name))
+    ]
+    return {
+        "models": [_model(catalog, workers, name) for name in names],
+        "object": "list",
+        "data": [_openai(name) for name in names],
+    }
+
+
+def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dict[str, Any]:
+    """One model. Raises `FixRequest` MODEL_NOT_FOUND or PROFILE_NOT_FOUND."""
+    return {**_model(catalog, workers, spec), **_openai(spec)}
+
+
+def config_view(catalog: Catalog, model_id: str) -> dict[str, Any]:
+    """A model's document as the log has it. Raises `FixRequest` MODEL_NOT_FOUND."""
+    entity = catalog.registry.get("model", model_id)
+    if entity is None:
+        raise FixRequest(
+            f"there is no model {model_id!r}; GET /v1/configs/models lists them",
+            code="MODEL_NOT_FOUND",
+            field="model",
+        )
+    return {
+        "model_id": model_id,
+        "modified_epoch": entity.modified_epoch,
+        "document": dict(catalog.models[model_id]),
+        "source": "gateway-registry",
+    }
+
+
+def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool) -> dict[str, Any]:
+    """The cluster as this gateway sees it."""
+    position = catalog.position
+    return {
+        "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",
+        "type": "gateway",
+        "config_epoch": str(position) if position is not None else None,
+        "config_digest": position.digest if position is not None else None,
+        "configured_gpu_types": sorted(
+            {name for pool in catalog.pools.values() for name in pool["machine_profiles"]}
+        ),
+        "live_gpu_types": sorted({worker.machine_profile for worker in workers if worker.ready}),
+        "cluster": {
+            "worker_count": len(workers),
+            "gpu_count": sum(worker.machine_profile != "cpu" for worker in workers),
+            "models_loaded": len({name for worker in workers for name in _loaded(worker)}),
+        },
+        "workers": [_worker(worker) for worker in workers],
+        "models": [_model_health(model_id, workers) for model_id in sorted(catalog.models)],
+    }
+
+
+def _model(catalog: Catalog, workers: Sequence[Heartbeat], name: str) -> dict[str, Any]:
+    model_id, _, profile = name.partition(":")
+    document = catalog.models.get(model_id)
+    if document is None or (profile or "default") not in document["profiles"]:
+        # The catalog knows aliases, and says what is wrong with the rest.
+        resolved = catalog.resolve(name)
+        model_id, profile, document = resolved.model_id, resolved.profile, resolved.document
+    profile = profile or "default"
+    reports = _reports(model_id, workers)
+    state = _state(reports)
+    return {
+        "name": name,
+        "loaded": state == _LOADED,
+        "state": state,
+        "last_error": _last_error(reports) if state == "failed" else None,
+        "inputs": ["text"],
+        "outputs": _outputs(document["tasks"]),
+        "operations": sorted(document["tasks"]),
+        "revision": model_revision(document, profile),
+        "profiles": {
+            other: {"is_default": other == "default"} for other in sorted(document["profiles"])
+        },
+        "capabilities": {"streaming": False, "lora_adapters": catalog.adapter_names(model_id)},
+        "aliases": list(document.get("aliases", ())),
+        "pool": document["pool"],
+        "description": document.get("description", ""),
+    }
+
+
+def _outputs(tasks: Mapping[str, Any]) -> list[str]:
+    outputs = list(tasks.get("encode", {}).get("outputs", ()))
+    return outputs + [name for name in ("score", "extract") if name in tasks]
+
+
+def _openai(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "sie"}
+
+
+def _reports(model_id: str, workers: Sequence[Heartbeat]) -> list[ModelReport]:
+    return [worker.models[model_id] for worker in workers if model_id in worker.models]
+
+
+def _state(reports: Sequence[ModelReport]) -> str:
+    """The best that any worker reports: one that serves is enough."""
+    states = {report.state for report in reports}
+    return next((state for state in _STATES_BEST_FIRST if state in states), "available")
+
+
+def _last_error(reports: Sequence[ModelReport]) -> dict[str, Any]:
+    reason = next((report.reason for report in reports if report.state == "failed"), "")
+    return {"code": "MODEL_LOAD_FAILED", "message": reason}
+
+
+def _loaded(worker: Heartbeat) -> list[str]:
+    return sorted(name for name, report in worker.models.items() if report.state == _LOADED)
+
+
+def _worker(worker: Heartbeat) -> dict[str, Any]:
+    return {
+        "name": worker.worker_id,
+        "pool": worker.pool,
+        "gpu": worker.machine_profile,
+        "bundle": worker.bundle,
+        "healthy": worker.ready,
+        "queue_depth": worker.queue_depth,
+        "loaded_models": _loaded(worker),
+        "memory_used_bytes": worker.memory_used_bytes,
+        "memory_total_bytes": worker.memory_total_bytes,
+        "config_epoch": worker.epoch,
+    }
+
+
+def _model_health(model_id: str, workers: Sequence[Heartbeat]) -> dict[str, Any]:
+    holders = [worker for worker in workers if model_id in _loaded(worker)]
+    return {
+        "name": model_id,
+        "state": _state(_reports(model_id, workers)),
+        "worker_count": len(holders),
+        "gpu_types": sorted({worker.machine_profile for worker in holders}),
+    }

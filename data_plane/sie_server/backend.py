@@ -1,0 +1,95 @@
+"""What a backend is: the code that runs one family of models.
+
+*types.* A backend is found by its registered name (`registry`); its `Loader` gets a `ModelSpec`
+and the `DeviceSpec` and gives a `Backend`, or raises MODEL_LOAD_FAILED with reason and cure. All
+of its methods run on the device's thread.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sie_schemas.documents import ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.ipc import Answers, Loaded, RunBatch
+from sie_schemas.jobs import AdapterPin
+from sie_server.sources import Weights
+
+__all__ = ["Backend", "DeviceSpec", "Loader", "ModelSpec", "load_failed", "no_adapters", "take"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """The device of this process, its threads, and a folder for derived files."""
+
+    name: str
+    threads: int
+    cache_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model revision to load: verified weights and the resolved profile."""
+
+    model_id: str
+    revision: str
+    weights: Weights
+    tasks: Tasks
+    profile: ProfileDocument
+
+
+class Backend(Protocol):
+    """One loaded model. A batch either is answered whole or raises; it leaves nothing behind."""
+
+    def describe(self) -> Loaded:
+        """What the sidecar needs to know; `id` and `load_ms` are filled in by the caller."""
+        ...
+
+    def run(self, batch: RunBatch) -> Answers:
+        """Answer a batch, one answer for each input in order.
+
+        Raises `FixRequest` for inputs that the model does not take, before it touches the device,
+        and ADAPTER_NOT_FOUND for an adapter that is not loaded.
+        """
+        ...
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED with the reason."""
+        ...
+
+    def memory_bytes(self) -> int:
+        """Bytes that the model and its adapters hold."""
+        ...
+
+
+class Loader(Protocol):
+    """What a backend's name stands for."""
+
+    def __call__(self, spec: ModelSpec, device: DeviceSpec) -> Backend:
+        """Load a model. Slow; raises MODEL_LOAD_FAILED."""
+        ...
+
+
+def load_failed(message: str) -> OurFault:
+    """A model cannot be loaded: the message says why and what to do."""
+    return OurFault(message, code="MODEL_LOAD_FAILED")
+
+
+def no_adapters(backend: str) -> OurFault:
+    """The answer of a backend that takes no adapters."""
+    return OurFault(f"the backend {backend} takes no adapters", code="ADAPTER_LOAD_FAILED")
+
+
+def take(batch: RunBatch, kind: type[T]) -> list[T]:
+    """The inputs of a batch, all of one kind. Raises INVALID_REQUEST when empty or of another."""
+    if not batch.inputs:
+        raise FixRequest("the batch has no inputs", field="inputs")
+    for index, given in enumerate(batch.inputs):
+        if not isinstance(given, kind):
+            raise FixRequest(
+                f"input {index} is a {type(given).__name__}; this model takes {kind.__name__}",
+                field=f"inputs.{index}",
+            )
+    return [given for given in batch.inputs if isinstance(given, kind)]

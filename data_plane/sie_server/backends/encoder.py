@@ -1,0 +1,159 @@
+"""A transformer's forward over a batch of token ids: packed, or padded.
+
+*shell* over one torch model. `packed` runs one flat row without a padding token; `padded` runs
+length-sorted chunks through the model's own attention. Both give the hidden states of all tokens,
+laid end to end in the order that they say. Owned by the device's thread.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sie_server.lora import Adapter, applied
+from sie_server.packed_attention import LAYOUT_KEYWORD, PACKED, NotPackable
+from sie_server.packing import Layout, Segment, lay_out, padded_chunks
+
+__all__ = ["Encoder", "Execution", "Sequences", "States"]
+
+Execution: TypeAlias = Literal["packed", "padded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Token ids of a batch; `owners[i]` is the place of sequence i's adapter, or None."""
+
+    ids: Sequence[Tensor]
+    type_ids: Sequence[Tensor | None]
+    owners: Sequence[int | None]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each sequence."""
+        return [len(ids) for ids in self.ids]
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Hidden states [tokens, width] of sequences laid end to end as `order` says."""
+
+    hidden: Tensor
+    order: tuple[int, ...]
+
+
+class Encoder:
+    """One model. `position_start` is the first position of a sequence (RoBERTa's is not 0)."""
+
+    def __init__(self, model: PreTrainedModel, *, device: torch.device) -> None:
+        self._model = model
+        self._device = device
+        self._own_attention: str = model.config._attn_implementation
+        parameters = inspect.signature(model.forward).parameters
+        self._takes_types = "token_type_ids" in parameters
+        self._takes_positions = "position_ids" in parameters
+        self.position_start = _position_start(model)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The torch model, for binding adapters."""
+        return self._model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the model computes in."""
+        return self._model.dtype
+
+    @property
+    def window(self) -> int:
+        """Tokens of the model's sliding window, 0 if it has none."""
+        config = self._model.config
+        return max(
+            int(getattr(config, name, None) or 0) for name in ("sliding_window", "local_attention")
+        )
+
+    def choose(self, execution: Execution) -> None:
+        """From now on this forward is called, and only this one: it selects the attention."""
+        chosen = PACKED if execution == "packed" else self._own_attention
+        try:
+            self._model.set_attn_implementation(chosen)
+        except ValueError as error:
+            raise NotPackable(f"the model refuses another attention: {error}") from error
+
+    @torch.inference_mode()
+    def packed(self, batch: Sequences, adapters: Sequence[Adapter] = ()) -> States:
+        """One flat row. Raises `NotPackable` where the model's attention cannot be given it."""
+        if not self._takes_positions:
+            raise NotPackable("the model's forward takes no positions")
+        layout = lay_out(batch.lengths, batch.owners)
+        inputs: dict[str, Any] = {
+            "input_ids": self._row([batch.ids[index] for index in layout.order]),
+            "position_ids": self._positions(layout),
+            LAYOUT_KEYWORD: layout,
+        }
+        if self._takes_types:
+            inputs["token_type_ids"] = self._row(
+                [_types(batch, index) for index in layout.order],
+            )
+        with applied(self._model, adapters, layout.segments):
+            hidden: Tensor = self._model(**inputs).last_hidden_state
+        return States(hidden[0], layout.order)
+
+    @torch.inference_mode()
+    def padded(
+        self, batch: Sequences, adapters: Sequence[Adapter] = (), *, tokens_max: int
+    ) -> States:
+        """Length-sorted chunks of at most `tokens_max` padded tokens."""
+        parts: list[Tensor] = []
+        order: list[int] = []
+        for chunk in padded_chunks(batch.lengths, batch.owners, tokens_max):
+            parts.append(self._padded_chunk(batch, chunk, adapters))
+            order.extend(chunk)
+        return States(torch.cat(parts), tuple(order))
+
+    def _padded_chunk(
+        self, batch: Sequences, chunk: Sequence[int], adapters: Sequence[Adapter]
+    ) -> Tensor:
+        mask = self._pad([torch.ones_like(batch.ids[index]) for index in chunk], 0)
+        inputs = {
+            "input_ids": self._pad([batch.ids[index] for index in chunk], self._padding_id),
+            "attention_mask": mask,
+        }
+        if self._takes_types:
+            inputs["token_type_ids"] = self._pad([_types(batch, index) for index in chunk], 0)
+        segments = [Segment(0, mask.numel(), batch.owners[chunk[0]])]
+        with applied(self._model, adapters, segments):
+            hidden: Tensor = self._model(**inputs).last_hidden_state
+        return hidden[mask.bool()]
+
+    @property
+    def _padding_id(self) -> int:
+        return self._model.config.pad_token_id or 0
+
+    def _positions(self, layout: Layout) -> Tensor:
+        steps = [torch.arange(length) + self.position_start for length in layout.lengths]
+        return self._row(steps)
+
+    def _row(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts)).to(self._device)[None]
+
+    def _pad(self, parts: Sequence[Tensor], value: int) -> Tensor:
+        return torch.nn.utils.rnn.pad_sequence(
+            list(parts), batch_first=True, padding_value=value
+        ).to(self._device)
+
+
+def _types(batch: Sequences, index: int) -> Tensor:
+    given = batch.type_ids[index]
+    return torch.zeros_like(batch.ids[index]) if given is None else given
+
+
+def _position_start(model: PreTrainedModel) -> int:
+    """Position embeddings with a padding index count from behind it (RoBERTa and its kin)."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0

@@ -1,0 +1,93 @@
+"""The probe: may this model run packed?
+
+*pure* over an encoder. Three texts of random tokens run together, packed, and each alone through
+the model's own attention. Promises that a model is called packed only if the vectors agree within
+the tolerance of its type; whatever else happens, it runs padded and the reason says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from sie_server.backends.encoder import Encoder, Execution, Sequences, States
+from sie_server.packed_attention import NotPackable
+
+__all__ = ["COSINE_MAX", "COSINE_MAX_HALF", "DELTA_MAX", "Verdict", "disagreement", "probe"]
+
+COSINE_MAX: Final = 1e-6
+DELTA_MAX: Final = 1e-5
+"""Largest difference of one number, in parts of the vector's root mean square (float32)."""
+COSINE_MAX_HALF: Final = 1e-3
+
+_LENGTHS: Final = (33, 5, 12)
+_SEED: Final = 20_240_229
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the model runs; `reason` is empty where it runs packed."""
+
+    execution: Execution
+    reason: str
+
+
+def probe(
+    encoder: Encoder,
+    pooled: Callable[[States, Sequences], Tensor],
+    *,
+    vocabulary: int,
+    tokens_max: int,
+) -> Verdict:
+    """Decide, and leave the encoder in the execution that was decided."""
+    texts = _random_texts(vocabulary, tokens_max, encoder.window)
+    encoder.choose("padded")
+    alone = torch.cat([_alone(encoder, pooled, text) for text in texts])
+    try:
+        encoder.choose("packed")
+        together = _batch(texts)
+        reason = disagreement(pooled(encoder.packed(together), together), alone, encoder.dtype)
+    except (NotPackable, RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = f"the packed forward fails: {str(error)[:300]}"
+    if reason:
+        encoder.choose("padded")
+        return Verdict("padded", reason)
+    return Verdict("packed", "")
+
+
+def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
+    """Why two sets of vectors do not count as equal; empty if they do."""
+    cosine = 1 - torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)
+    worst = cosine.max().item()
+    if dtype != torch.float32:
+        # Written so that a NaN disagrees.
+        return "" if worst <= COSINE_MAX_HALF else f"cosine distance {worst:.1e} to running alone"
+    rms = expected.double().square().mean(dim=1).sqrt()
+    delta = ((found - expected).abs().amax(dim=1) / rms).max().item()
+    if worst <= COSINE_MAX and delta <= DELTA_MAX:
+        return ""
+    return f"cosine distance {worst:.1e} and difference {delta:.1e} rms to running alone"
+
+
+def _alone(encoder: Encoder, pooled: Callable[[States, Sequences], Tensor], text: Tensor) -> Tensor:
+    single = _batch([text])
+    return pooled(encoder.padded(single, tokens_max=len(text)), single)
+
+
+def _batch(texts: list[Tensor]) -> Sequences:
+    nothing = [None] * len(texts)
+    return Sequences(ids=texts, type_ids=nothing, owners=nothing)
+
+
+def _random_texts(vocabulary: int, tokens_max: int, window: int) -> list[Tensor]:
+    # One text reaches beyond a sliding window, or the window would not be probed at all.
+    lengths = (max(_LENGTHS[0], window + 17 if window else 0), *_LENGTHS[1:])
+    generator = torch.Generator().manual_seed(_SEED)
+    # The lowest ids are special in most vocabularies; a padding id would be masked when alone.
+    first = min(10, vocabulary - 1)
+    return [
+        torch.randint(first, vocabulary, (min(length, tokens_max),), generator=generator)
+        for length in lengths
+    ]

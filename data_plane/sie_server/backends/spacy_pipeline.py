@@ -1,0 +1,129 @@
+"""The backend `spacy`: named entities from a spaCy pipeline.
+
+*shell* over one pipeline. Takes texts; answers entities with offsets in characters. Only the steps
+that entities need are run. The labels are the pipeline's own; asking for one that it does not have
+is an error, not an empty answer. A pipeline gives no probabilities: each score is 1.0.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import spacy
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
+from sie_schemas.jobs import AdapterPin
+from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, no_adapters, take
+from sie_server.sources import Weights
+
+__all__ = ["SpacyPipeline", "load"]
+
+_RECOGNISER: Final = "ner"
+_UNUSED: Final = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter", "morphologizer")
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a pipeline's data folder. Raises MODEL_LOAD_FAILED."""
+    if spec.profile.options or spec.tasks.extract is None:
+        raise load_failed("the backend spacy has no options and does `extract` only")
+    folder = spec.weights.folder
+    spec.weights.file(f"{_RECOGNISER}/model", cure="the pipeline needs an entity recogniser")
+    try:
+        with warnings.catch_warnings():
+            # A pipeline of a neighbouring spaCy version loads with a warning, which is not ours.
+            warnings.simplefilter("ignore")
+            pipeline = spacy.load(folder, exclude=list(_UNUSED))
+    except (OSError, ValueError, KeyError) as error:
+        raise load_failed(f"spaCy cannot load {folder}: {error}; restore the folder") from error
+    return SpacyPipeline(spec, pipeline, _folder_bytes(folder))
+
+
+class SpacyPipeline:
+    """One pipeline, owned by the device's thread."""
+
+    def __init__(self, spec: ModelSpec, pipeline: Any, folder_bytes: int) -> None:
+        self._spec = spec
+        self._pipeline = pipeline
+        self._folder_bytes = folder_bytes
+        self._labels = frozenset(pipeline.get_pipe(_RECOGNISER).labels)
+        assert spec.tasks.extract is not None
+        self._default_labels = self._wanted(spec.tasks.extract.labels) or self._labels
+
+    def describe(self) -> Loaded:
+        """Texts in, entities out; a text's cost is a quarter of its bytes."""
+        return Loaded(
+            id=0,
+            revision=self._spec.revision,
+            accepts="text",
+            cost_unit="bytes4",
+            execution="padded",
+            reason="spaCy batches by itself",
+            batch_invariant=self._spec.profile.batch_invariant,
+            memory_bytes=self.memory_bytes(),
+        )
+
+    def memory_bytes(self) -> int:
+        """Bytes of the pipeline's files."""
+        return self._folder_bytes
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """A pipeline takes no adapters."""
+        raise no_adapters("spacy")
+
+    def run(self, batch: RunBatch) -> Answers:
+        """The entities of each text, in the order of the text."""
+        if batch.operation != "extract":
+            raise FixRequest(
+                f"{self._spec.model_id} does extract, not {batch.operation}",
+                code="UNSUPPORTED_OPERATION",
+            )
+        if batch.adapter is not None:
+            raise FixRequest(
+                f"{self._spec.model_id} has no adapter {batch.adapter.name}",
+                code="ADAPTER_NOT_FOUND",
+            )
+        texts = [given.text for given in take(batch, TextInput)]
+        self._check_lengths(texts)
+        labels = self._wanted(batch.labels) or self._default_labels
+        documents = self._pipeline.pipe(texts)
+        return EntityAnswers(tuple(_entities(document, labels) for document in documents))
+
+    def _wanted(self, labels: Sequence[str]) -> frozenset[str]:
+        unknown = sorted(set(labels) - self._labels)
+        if unknown:
+            raise FixRequest(
+                f"{self._spec.model_id} knows no label {unknown[0]!r}; "
+                f"its labels are {', '.join(sorted(self._labels))}",
+                field="labels",
+            )
+        return frozenset(labels)
+
+    def _check_lengths(self, texts: Sequence[str]) -> None:
+        for index, text in enumerate(texts):
+            if len(text) > self._pipeline.max_length:
+                raise FixRequest(
+                    f"input {index} has {len(text)} characters; the model reads "
+                    f"{self._pipeline.max_length}",
+                    code="INPUT_TOO_LONG",
+                    field=f"inputs.{index}.text",
+                )
+
+
+def _entities(document: Any, labels: frozenset[str]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "text": span.text,
+            "label": span.label_,
+            "score": 1.0,
+            "start": span.start_char,
+            "end": span.end_char,
+        }
+        for span in document.ents
+        if span.label_ in labels
+    )
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,75 @@
+"""Token ids as they come over the socket, checked before the device sees them.
+
+*pure.* Promises that every id it lets through is one that the model's tables have, and that every
+text has at least one token and no more than the model reads: an id out of range would be an
+invalid read on the device, and kill its context on a GPU.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import TokensInput
+
+__all__ = ["TokenLimits", "read_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimits:
+    """What a model takes: ids below `vocabulary`, types below `types`, texts to `tokens_max`."""
+
+    vocabulary: int
+    types: int
+    tokens_max: int
+
+
+def read_tokens(
+    inputs: Sequence[TokensInput], limits: TokenLimits
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Ids and type ids of each text. Raises INVALID_REQUEST or INPUT_TOO_LONG."""
+    ids: list[Tensor] = []
+    types: list[Tensor | None] = []
+    for index, given in enumerate(inputs):
+        values = _numbers(given.ids, limits.vocabulary, index, "ids")
+        if not len(values):
+            raise FixRequest(f"input {index} has no tokens", field=f"inputs.{index}.ids")
+        if len(values) > limits.tokens_max:
+            raise FixRequest(
+                f"input {index} has {len(values)} tokens; the model reads {limits.tokens_max}",
+                code="INPUT_TOO_LONG",
+                field=f"inputs.{index}.ids",
+            )
+        ids.append(torch.from_numpy(values))
+        types.append(_types(given.type_ids, len(values), limits, index))
+    return ids, types
+
+
+def _types(raw: bytes, length: int, limits: TokenLimits, index: int) -> Tensor | None:
+    if not raw:
+        return None
+    values = _numbers(raw, limits.types, index, "type_ids")
+    if len(values) != length:
+        raise FixRequest(
+            f"input {index} has {length} ids and {len(values)} type ids",
+            field=f"inputs.{index}.type_ids",
+        )
+    return torch.from_numpy(values)
+
+
+def _numbers(raw: bytes, bound: int, index: int, name: str) -> NDArray[np.int64]:
+    field = f"inputs.{index}.{name}"
+    if len(raw) % 4:
+        raise FixRequest(f"the {name} of input {index} are not whole int32 numbers", field=field)
+    values = np.frombuffer(raw, dtype="<i4").astype(np.int64)
+    if len(values) and not 0 <= values.min() <= values.max() < bound:
+        raise FixRequest(
+            f"the {name} of input {index} are not all in 0..{bound - 1}: "
+            "was the text tokenized for another model?",
+            field=field,
+        )
+    return values

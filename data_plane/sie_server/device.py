@@ -1,0 +1,43 @@
+"""The device's thread: requests in order, one at a time, and a bound on how many wait.
+
+*shell*: owns one thread. Promises that everything given to `submit` runs on that one thread in the
+order given, and that a request which is cancelled before its turn does not run at all.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from sie_schemas.errors import Later
+
+__all__ = ["Device"]
+
+T = TypeVar("T")
+
+
+class Device:
+    """One thread. Made and closed on the loop's thread."""
+
+    def __init__(self, *, queue_max: int) -> None:
+        self._queue_max = queue_max
+        self._pending: set[object] = set()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+
+    async def submit(self, work: Callable[[], T]) -> T:
+        """Run `work` on the device's thread. Raises QUEUE_FULL when too much waits already.
+
+        Cancelling the caller takes the work out of the queue, if it has not begun.
+        """
+        if len(self._pending) >= self._queue_max:
+            raise Later(
+                f"{self._queue_max} requests wait for the device already", code="QUEUE_FULL"
+            )
+        future: Future[T] = self._thread.submit(work)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Take no more; what waits is dropped, what runs is left to end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,154 @@
+"""LoRA adapters on disk: `adapter_config.json` and `adapter_model.safetensors`.
+
+*pure but for reading its two files.* Promises that what it returns is a plain sum of low-rank
+products, each with its scale as peft computes it (rank and alpha patterns, rank-stabilised scale);
+everything else that an adapter can be is refused with the reason, a config key that is not known
+among them. Does not know the model that the adapter is for.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sie_schemas.errors import OurFault
+
+__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "LowRank", "read_adapter", "refused"]
+
+CONFIG_FILE: Final = "adapter_config.json"
+WEIGHTS_FILE: Final = "adapter_model.safetensors"
+
+_KEY: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
+
+# What the key says, when it is set, of an adapter that is not a plain low-rank sum.
+_NOT_PLAIN: Final[Mapping[str, str]] = {
+    "alora_invocation_tokens": "it is an activated LoRA (aLoRA)",
+    "arrow_config": "it routes between adapters (Arrow)",
+    "bdlora_config": "its factors are block-diagonal",
+    "fan_in_fan_out": "its target layers store their weights transposed",
+    "layer_replication": "it replicates layers of the base",
+    "lora_bias": "it trains biases (lora_bias)",
+    "megatron_config": "it is for Megatron's parallel layers",
+    "modules_to_save": "it replaces whole modules (modules_to_save)",
+    "target_parameters": "it targets bare parameters, not linear layers",
+    "trainable_token_indices": "it trains token embeddings",
+    "use_bdlora": "its factors are block-diagonal",
+    "use_dora": "it is a DoRA: magnitudes beside the low-rank product",
+    "use_qalora": "it pools its inputs (QALoRA)",
+}
+
+# Keys that describe training or provenance, or that are read below.
+_KNOWN: Final = frozenset(
+    {
+        "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
+        "ensure_weight_tying", "eva_config", "exclude_modules", "inference_mode",
+        "init_lora_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha",
+        "lora_dropout", "lora_ga_config", "megatron_core", "peft_type", "peft_version",
+        "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules",
+        "task_type", "use_rslora",
+    }
+)  # fmt: skip
+
+# Initialisations that leave the base's own weights as they are.
+_KEEPS_BASE: Final = (None, True, False, "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """`scale * (x @ down.T) @ up.T` is added to a layer's output: down [r, in], up [out, r]."""
+
+    module: str
+    down: Tensor
+    up: Tensor
+    scale: float
+
+
+def read_adapter(folder: Path) -> tuple[LowRank, ...]:
+    """The low-rank products of an adapter, sorted by module. Raises ADAPTER_LOAD_FAILED."""
+    config = _read_config(folder / CONFIG_FILE)
+    try:
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        raise refused(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise refused(f"the tensor {key} is not a factor of a linear layer's low-rank product")
+        parts.setdefault(match["module"], {})[match["part"]] = tensor
+    if not parts:
+        raise refused(f"{folder / WEIGHTS_FILE} holds no tensors")
+    return tuple(_low_rank(module, parts[module], config) for module in sorted(parts))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise refused(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise refused(f"{path} does not hold a JSON object")
+    reason = _not_plain(config)
+    if reason is not None:
+        raise refused(f"the adapter in {path.parent} cannot be applied as it is: {reason}")
+    return config
+
+
+def _not_plain(config: Mapping[str, Any]) -> str | None:
+    """Why an adapter is more than low-rank products over an unchanged base; None if it is not."""
+    if config.get("peft_type") != "LORA":
+        return f"its peft_type is {config.get('peft_type')!r}, not 'LORA'"
+    for key, reason in _NOT_PLAIN.items():
+        if config.get(key):
+            return reason
+    if config.get("bias", "none") != "none":
+        return f"it trains biases (bias={config['bias']!r})"
+    if config.get("init_lora_weights") not in _KEEPS_BASE:
+        return (
+            f"its initialisation {config['init_lora_weights']!r} alters the base's weights; "
+            "convert it to a plain LoRA with peft first"
+        )
+    unknown = sorted(key for key, value in config.items() if value and key not in _KNOWN)
+    return f"its config has a key that is not known here: {unknown[0]}" if unknown else None
+
+
+def _low_rank(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> LowRank:
+    down, up = parts.get("A"), parts.get("B")
+    if down is None or up is None:
+        raise refused(f"{module} has only one of its two factors")
+    rank = _patterned(config, "rank_pattern", "r", module)
+    alpha = _patterned(config, "alpha_pattern", "lora_alpha", module)
+    if down.ndim != 2 or up.ndim != 2 or not down.shape[0] == up.shape[1] == rank:
+        raise refused(
+            f"the factors of {module} have shapes {tuple(down.shape)} and {tuple(up.shape)}, "
+            f"which do not fit rank {rank:g} of the config"
+        )
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return LowRank(module, down, up, scale)
+
+
+def _patterned(config: Mapping[str, Any], patterns: str, default: str, module: str) -> float:
+    """A number of the config for one module: the first pattern that ends the module's path."""
+    value = config.get(default)
+    try:
+        for pattern, number in (config.get(patterns) or {}).items():
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+                value = number
+                break
+    except re.error as error:
+        raise refused(f"{patterns} of the config holds no valid expression: {error}") from error
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise refused(f"{default} of the config is {value!r} for {module}; a number is wanted")
+    return value
+
+
+def refused(message: str) -> OurFault:
+    """The error of an adapter that is not applied."""
+    return OurFault(message, code="ADAPTER_LOAD_FAILED")

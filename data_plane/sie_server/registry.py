@@ -1,0 +1,76 @@
+"""Backends by name: the built-in ones, and those that installed packages register.
+
+*shell* over the installed packages. A config names a backend and can never name code. Another
+package adds one in the entry-point group `sie.backends`; it cannot replace a built-in name. A
+built-in whose library is not installed is not offered, and says which extra gives it.
+"""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Final
+
+from sie_server.backend import Loader, load_failed
+
+__all__ = ["ENTRY_POINT_GROUP", "backend_names", "find_backend"]
+
+ENTRY_POINT_GROUP: Final = "sie.backends"
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltIn:
+    """A module with a `load`, the library that it stands on, and the extra that installs it."""
+
+    module: str
+    library: str
+    extra: str
+
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.library) is not None
+
+
+_BUILT_IN: Final = {
+    "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
+    "spacy": _BuiltIn("sie_server.backends.spacy_pipeline", "spacy", "spacy"),
+    "transformer": _BuiltIn("sie_server.backends.transformer", "transformers", "server"),
+}
+
+
+def backend_names() -> tuple[str, ...]:
+    """Every backend that this process can run, sorted."""
+    registered = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
+    built_in = {name for name, known in _BUILT_IN.items() if known.installed}
+    return tuple(sorted((registered - _BUILT_IN.keys()) | built_in))
+
+
+def find_backend(name: str) -> Loader:
+    """The loader of a backend. Raises MODEL_LOAD_FAILED for a name that nobody registered."""
+    built_in = _BUILT_IN.get(name)
+    if built_in is not None:
+        return _built_in_loader(name, built_in)
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        try:
+            registered: Loader = point.load()
+        except (ImportError, AttributeError) as error:
+            raise load_failed(
+                f"the backend {name} is registered as {point.value} and cannot be imported: "
+                f"{error}; install what it needs"
+            ) from error
+        return registered
+    raise load_failed(
+        f"there is no backend named {name}; known are {', '.join(backend_names())}. "
+        "Install the package that registers it, or route the model to another bundle"
+    )
+
+
+def _built_in_loader(name: str, built_in: _BuiltIn) -> Loader:
+    try:
+        loader: Loader = importlib.import_module(built_in.module).load
+    except ImportError as error:
+        raise load_failed(
+            f"the backend {name} needs a library that is not installed: {error}; "
+            f"install sie-cluster[{built_in.extra}]"
+        ) from error
+    return loader

@@ -1,0 +1,112 @@
+"""The Unix socket of one device: accepts connections, and drains them when asked to stop.
+
+*shell*: owns the socket's file and the connections. Promises that a live process's socket is never
+taken over and a dead one's always is, and that accepted requests are finished, within a bound,
+before the process ends. Pings are answered from the loop (see `connection`), so that they tell of
+this process's life while the device is busy.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sie_schemas import ipc
+from sie_schemas.errors import Later, OurFault, SIEError
+from sie_server.connection import Connection
+from sie_server.device import Device
+from sie_server.execution import DeviceRequest
+
+__all__ = ["Server"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves one device; `answer` does a request on the device's thread."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        hello: ipc.Hello,
+        device: Device,
+        answer: Callable[[DeviceRequest], ipc.Reply],
+        frame_bytes_max: int,
+        drain_timeout_s: float,
+    ) -> None:
+        self._path = path
+        self._hello = hello
+        self._device = device
+        self._do = answer
+        self._frame_bytes_max = min(frame_bytes_max, ipc.FRAME_BYTES_MAX)
+        self._drain_timeout_s = drain_timeout_s
+        self._connections: set[Connection] = set()
+        self._stopping = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until `stop`, then drain. Raises `OurFault` when a live process has the socket."""
+        _free(self._path)
+        # Who can write to this socket can have files read: the owner alone may.
+        before = os.umask(0o177)
+        try:
+            listener = await asyncio.start_unix_server(self._serve, path=self._path)
+        finally:
+            os.umask(before)
+        _LOG.info("listening on %s", self._path)
+        try:
+            await stop.wait()
+            listener.close()
+            await self._drain()
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(
+            reader, writer, answer=self._answer, frame_bytes_max=self._frame_bytes_max
+        )
+        self._connections.add(connection)
+        try:
+            await connection.run(self._hello)
+        finally:
+            self._connections.discard(connection)
+
+    async def _answer(self, request: DeviceRequest) -> ipc.Reply:
+        try:
+            if self._stopping:
+                raise Later("model execution is stopping", code="NOT_READY")
+            return await self._device.submit(lambda: self._do(request))
+        except SIEError as error:
+            return ipc.Failed(
+                id=request.id,
+                code=error.code,
+                message=error.message,
+                retry_after_s=error.retry_after_s,
+            )
+
+    async def _drain(self) -> None:
+        self._stopping = True
+        try:
+            async with asyncio.timeout(self._drain_timeout_s), asyncio.TaskGroup() as group:
+                for connection in self._connections:
+                    group.create_task(connection.finish())
+        except TimeoutError:
+            _LOG.warning("stopped before everything that was accepted had ended")
+
+
+def _free(path: Path) -> None:
+    """Remove what a dead process left; refuse to take a living one's socket."""
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
+        try:
+            attempt.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError as error:
+            raise OurFault(f"{path} is not a socket that can be used: {error}") from error
+    raise OurFault(f"{path} is served by another process; stop it, or choose another --socket")

@@ -1,0 +1,51 @@
+"""The settings of the model-execution process.
+
+*types.* One frozen dataclass, read once in `main` (`SIE_SERVER_<FIELD>` or `--<field>`); relations
+between fields are checked at construction.
+"""
+
+from dataclasses import dataclass
+
+from sie_runtime.settings import setting
+
+__all__ = ["ServerSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """How one model-execution process runs."""
+
+    socket: str = setting(
+        help="Unix socket to listen on; a stale one is replaced, a live one refuses the start.",
+    )
+    device: str = setting("cpu", help="Device that this process owns: cpu, cuda, cuda:1.")
+    threads: int = setting(
+        1,
+        help="Intra-operation threads of the device. One, because two collapse beside a busy "
+        "neighbour; 0 takes every core this process may use.",
+    )
+    queue_max: int = setting(64, help="Requests that may wait for the device; more are refused.")
+    frame_bytes_max: int = setting(
+        256 * 1024 * 1024, help="Longest frame that is read; a longer one closes its connection."
+    )
+    memory_bytes_max: int = setting(
+        0,
+        help="Bytes that loaded models may hold together; above it the least recently used leave. "
+        "0 sets no limit.",
+    )
+    drain_timeout_s: float = setting(
+        20.0, help="Seconds that accepted work may take to finish after SIGTERM; then it is left."
+    )
+    cache_folder: str = setting(
+        "~/.cache/sie", help="Where tokenizers converted from slow ones are kept."
+    )
+    log_level: str = setting("info", help="Least severe log line written: debug, info, warning.")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.threads < 0:
+            raise ValueError("threads is 0 (every core) or more")
+        if self.queue_max < 1 or self.frame_bytes_max < 1:
+            raise ValueError("queue_max and frame_bytes_max are at least 1")
+        if self.memory_bytes_max < 0 or self.drain_timeout_s < 0:
+            raise ValueError("memory_bytes_max and drain_timeout_s are 0 or more")

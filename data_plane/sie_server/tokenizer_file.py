@@ -1,0 +1,70 @@
+"""A model's tokenizer as one `tokenizer.json` that the sidecar can read.
+
+*shell* over the model's folder and a cache. Promises a path and the SHA-256 of its bytes. A folder
+that has only a slow tokenizer's files is converted once, into the cache; truncation and padding
+that the file may carry are the reader's to switch off.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from sie_server.backend import load_failed
+
+__all__ = ["TokenizerFile", "require_lowercase", "tokenizer_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFile:
+    """Where the tokenizer is, and the hash of its bytes."""
+
+    path: Path
+    sha256: str
+
+
+def tokenizer_file(folder: Path, cache_folder: Path) -> TokenizerFile:
+    """The tokenizer of a model folder, converted if need be. Raises MODEL_LOAD_FAILED."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        path = _converted(folder, cache_folder)
+    return TokenizerFile(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _converted(folder: Path, cache_folder: Path) -> Path:
+    # Keyed by what it is made from: another revision in the same folder is another tokenizer.
+    key = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in {".txt", ".model", ".json"}:
+            key.update(path.name.encode() + b"\0" + path.read_bytes())
+    made = cache_folder.expanduser() / "tokenizers" / key.hexdigest() / "tokenizer.json"
+    if made.is_file():
+        return made
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
+        text = tokenizer.backend_tokenizer.to_str()
+    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+        raise load_failed(
+            f"{folder} has no tokenizer.json, and its tokenizer cannot be converted: {error}; "
+            "add a tokenizer.json to the source"
+        ) from error
+    made.parent.mkdir(parents=True, exist_ok=True)
+    fresh = made.with_suffix(".new")
+    fresh.write_text(text, encoding="utf-8")
+    # A crash before the rename leaves only a file that the next conversion overwrites.
+    fresh.replace(made)
+    return made
+
+
+def require_lowercase(path: Path) -> None:
+    """The model wants lower-cased text: refuse a tokenizer that keeps capitals."""
+    normalizer = Tokenizer.from_file(str(path)).normalizer
+    if normalizer is None or normalizer.normalize_str("A") != "a":
+        raise load_failed(
+            f"the model wants lower-cased text (do_lower_case) and {path} keeps capitals; "
+            "add a lower-casing normalizer to its tokenizer.json"
+        )

@@ -1,0 +1,395 @@
+"""The exchange: what a request says, what a response means, and whether to send it again.
+
+*pure.* Both clients stand on this and add only transport. Promises that an answer has one result
+for each item, in order, or is an error; and that what is sent again, and when, follows the table of
+error codes and the caller's patience. The clock and chance are arguments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Any, Final, cast, get_type_hints
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from sie_schemas.arrays import ArrayMalformed, from_wire
+from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, TimeRanOut, error_for
+from sie_schemas.items import Item, Operation
+from sie_sdk.errors import ProvisioningError
+from sie_sdk.types import (
+    CallOptions,
+    EncodeOptions,
+    EncodeResult,
+    ExtractOptions,
+    ExtractResult,
+    ItemLike,
+    Items,
+    RequestInfo,
+    ScoreResult,
+    Usage,
+)
+
+__all__ = [
+    "Call",
+    "Defaults",
+    "Patience",
+    "base_url_of",
+    "client_headers",
+    "encode_call",
+    "extract_call",
+    "get_call",
+    "model_path",
+    "read_answer",
+    "read_encode",
+    "read_extract",
+    "read_json",
+    "read_score",
+    "retry_delay_s",
+    "score_call",
+]
+
+_MSGPACK: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder()
+_CAPACITY: Final = frozenset({"PROVISIONING", "MODEL_LOADING", "LORA_LOADING", "GATEWAY_TIMEOUT"})
+"""Codes that end when capacity has come: the caller decides how long that may take."""
+_JITTER: Final = 0.25
+_DELAY_MAX_S: Final = 30.0
+_RETRY_AFTER_MAX_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long to try. `retries_max` is for errors that are no lack of capacity."""
+
+    wait_for_capacity: bool = True
+    provision_timeout_s: float = 900.0
+    retries_max: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a client adds to every call that does not say otherwise."""
+
+    gpu: str | None = None
+    pool: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request before it is sent. `is_single` tells that the caller gave one item and no list."""
+
+    method: str
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    count: int = 0
+    is_single: bool = False
+    patience: Patience = Patience()
+
+
+# ---- requests -----------------------------------------------------------------------------------
+
+
+def base_url_of(given: str | None, environ: Mapping[str, str]) -> str:
+    """The gateway's address. Raises `ValueError` where there is none or it is not http(s)."""
+    url = (given or environ.get("SIE_BASE_URL") or "").rstrip("/")
+    if not url:
+        raise ValueError("give the gateway's address as base_url or in SIE_BASE_URL")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http(s) address with a host")
+    return url
+
+
+def client_headers(api_key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every request carries."""
+    headers = {"X-SIE-SDK-Version": f"sie-cluster/{version('sie-cluster')}"}
+    key = api_key or environ.get("SIE_API_KEY")
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+def encode_call(
+    model: str, items: ItemLike | Items, told: EncodeOptions, defaults: Defaults
+) -> Call:
+    """A request for vectors."""
+    _refuse_unknown(told, EncodeOptions)
+    options = _options(told, defaults)
+    if told.get("is_query") is not None:
+        options["is_query"] = told["is_query"]
+    output_types = told.get("output_types")
+    params = {
+        "output_types": list(output_types) if output_types else None,
+        "output_dtype": told.get("output_dtype"),
+        "instruction": told.get("instruction"),
+        "options": options or None,
+    }
+    return _items_call("encode", model, items, params, told, defaults)
+
+
+def extract_call(
+    model: str, items: ItemLike | Items, told: ExtractOptions, defaults: Defaults
+) -> Call:
+    """A request for entities."""
+    _refuse_unknown(told, ExtractOptions)
+    labels = told.get("labels")
+    params = {
+        "labels": list(labels) if labels else None,
+        "output_schema": told.get("output_schema"),
+        "instruction": told.get("instruction"),
+        "options": _options(told, defaults) or None,
+    }
+    return _items_call("extract", model, items, params, told, defaults)
+
+
+def score_call(
+    model: str, query: ItemLike, items: Items, told: CallOptions, defaults: Defaults
+) -> Call:
+    """A request for a ranking of items against a query."""
+    _refuse_unknown(told, CallOptions)
+    listed, _ = _listed(items)
+    body = {"query": _item(query), "items": listed} | _present(
+        {"instruction": told.get("instruction"), "options": _options(told, defaults) or None}
+    )
+    call = _call("score", model, body, told, defaults)
+    return replace(call, count=len(listed))
+
+
+def get_call(path: str) -> Call:
+    """A request that reads JSON."""
+    return Call("GET", path, {"Accept": "application/json"})
+
+
+def model_path(model: str) -> str:
+    """Where a model is described."""
+    return f"/v1/models/{quote(model, safe='/:')}"
+
+
+def _items_call(
+    operation: Operation,
+    model: str,
+    items: ItemLike | Items,
+    params: Mapping[str, Any],
+    told: CallOptions,
+    defaults: Defaults,
+) -> Call:
+    listed, is_single = _listed(items)
+    present = _present(params)
+    body = {"items": listed, **({"params": present} if present else {})}
+    call = _call(operation, model, body, told, defaults)
+    return replace(call, count=len(listed), is_single=is_single)
+
+
+def _call(
+    operation: Operation,
+    model: str,
+    body: Mapping[str, Any],
+    told: CallOptions,
+    defaults: Defaults,
+) -> Call:
+    headers = {
+        "Content-Type": "application/msgpack",
+        "Accept": "application/msgpack",
+        **_place_headers(told.get("gpu") or defaults.gpu, told.get("pool") or defaults.pool),
+    }
+    usual = Patience()
+    patience = Patience(
+        told.get("wait_for_capacity", usual.wait_for_capacity),
+        told.get("provision_timeout_s", usual.provision_timeout_s),
+    )
+    path = f"/v1/{operation}/{quote(model, safe='/:')}"
+    return Call("POST", path, headers, _MSGPACK.encode(body), patience=patience)
+
+
+def _place_headers(gpu: str | None, pool: str | None) -> dict[str, str]:
+    """`gpu` may hold both, as `pool/gpu`."""
+    if gpu is not None and "/" in gpu:
+        pool, _, gpu = gpu.partition("/")
+    found = {"X-SIE-MACHINE-PROFILE": gpu, "X-SIE-Pool": pool}
+    return {name: value for name, value in found.items() if value}
+
+
+def _options(told: CallOptions, defaults: Defaults) -> dict[str, Any]:
+    return {**defaults.options, **(told.get("options") or {})}
+
+
+def _refuse_unknown(told: Mapping[str, Any], kind: Any) -> None:
+    """A mistyped keyword is an error, as with a plain signature."""
+    unknown = told.keys() - get_type_hints(kind).keys()
+    if unknown:
+        raise TypeError(f"{min(unknown)!r} is not a parameter of this call")
+
+
+def _listed(items: ItemLike | Items) -> tuple[list[Item], bool]:
+    if isinstance(items, Item | str):
+        return [_item(items)], True
+    return [_item(item) for item in items], False
+
+
+def _item(item: ItemLike) -> Item:
+    return Item(text=item) if isinstance(item, str) else item
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+# ---- responses ----------------------------------------------------------------------------------
+
+
+def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
+    """The decoded answer to an inference request. Raises the error that the response tells."""
+    _raise_for(status, headers, content)
+    try:
+        answer = from_wire(_DECODER.decode(content))
+    except (msgspec.DecodeError, UnicodeDecodeError, ArrayMalformed) as error:
+        raise OurFault(f"the answer is not MessagePack that can be read: {error}") from error
+    if not isinstance(answer, dict):
+        raise OurFault("the answer is not a map")
+    answer["request"] = _request_info(headers, answer)
+    return answer
+
+
+def read_json(status: int, headers: Mapping[str, str], content: bytes) -> Any:
+    """The decoded answer to a GET. Raises the error that the response tells."""
+    _raise_for(status, headers, content)
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OurFault(f"the answer is not JSON: {error}") from error
+
+
+def read_encode(call: Call, answer: Mapping[str, Any]) -> EncodeResult | list[EncodeResult]:
+    """Vectors out of the wire's shape. Raises `SIEError` where a single item has an error."""
+    entries = _entries(call, answer)
+    for entry in entries:
+        try:
+            for kind in ("dense", "multivector"):
+                if kind in entry:
+                    entry[kind] = entry[kind]["values"]
+            if "sparse" in entry:
+                entry["sparse"] = {name: entry["sparse"][name] for name in ("indices", "values")}
+        except (KeyError, TypeError) as error:
+            raise OurFault("the answer holds something else than vectors") from error
+    results = cast(list[EncodeResult], entries)
+    return results[0] if call.is_single else results
+
+
+def read_extract(call: Call, answer: Mapping[str, Any]) -> ExtractResult | list[ExtractResult]:
+    """Entities. Raises `SIEError` where a single item has an error."""
+    results = cast(list[ExtractResult], _entries(call, answer))
+    return results[0] if call.is_single else results
+
+
+def read_score(call: Call, answer: Mapping[str, Any]) -> ScoreResult:
+    """A ranking."""
+    scores = answer.get("scores")
+    if not isinstance(scores, list) or len(scores) != call.count:
+        raise OurFault(f"the answer ranks another number of items than the {call.count} sent")
+    return ScoreResult(
+        model=answer.get("model", ""),
+        query_id=answer.get("query_id"),
+        scores=scores,
+        usage=answer.get("usage", {}),
+        request=answer["request"],
+    )
+
+
+def _entries(call: Call, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    entries = answer.get("items")
+    if not isinstance(entries, list) or len(entries) != call.count:
+        raise OurFault(f"the answer has another number of items than the {call.count} sent")
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise OurFault("the answer's items are not maps")
+    shared = {name: answer[name] for name in ("model", "timing", "request") if name in answer}
+    if call.is_single and "error" in entries[0]:
+        problem = entries[0]["error"]
+        raise error_for(problem.get("code", ""), problem.get("message", "the item failed"))
+    return [{**entry, **shared} for entry in entries]
+
+
+def _request_info(headers: Mapping[str, str], answer: Mapping[str, Any]) -> RequestInfo:
+    usage: Usage = answer.get("usage", {})
+    return RequestInfo(
+        id=headers.get("x-sie-request-id", ""),
+        epoch=headers.get("x-sie-config-epoch", ""),
+        model_revision=headers.get("x-sie-model-revision", ""),
+        adapter_revision=headers.get("x-sie-adapter-revision", ""),
+        worker=headers.get("x-sie-worker", ""),
+        timing=answer.get("timing", {}),
+        usage=usage,
+    )
+
+
+def _raise_for(status: int, headers: Mapping[str, str], content: bytes) -> None:
+    """202 is an error to a caller: nothing was queued."""
+    if status in {200, 201}:
+        return
+    detail = _detail(content)
+    retry_after_s = _retry_after_s(headers)
+    message = str(detail.get("message") or f"the gateway answered {status}")
+    if status == 202:
+        raise ProvisioningError(message, retry_after_s=retry_after_s, details=detail)
+    code = headers.get("x-sie-error-code") or detail.get("code")
+    if not code:
+        branch = FixRequest if 400 <= status < 500 else OurFault
+        raise branch(message)
+    if code == "PROVISIONING":
+        raise ProvisioningError(message, retry_after_s=retry_after_s, details=detail.get("details"))
+    raise error_for(
+        str(code),
+        message,
+        field=detail.get("field"),
+        retry_after_s=retry_after_s,
+        details=detail.get("details"),
+    )
+
+
+def _detail(content: bytes) -> dict[str, Any]:
+    """The part of a body that tells of an error; empty where it cannot be read."""
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    if not isinstance(body, dict):
+        return {}
+    detail = body.get("detail", body.get("error", body))
+    return detail if isinstance(detail, dict) else {"message": str(detail)}
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds; None where absent or not a number that can be waited for."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * scale
+        except ValueError:
+            continue
+        if 0 <= seconds <= _RETRY_AFTER_MAX_S:
+            return seconds
+    return None
+
+
+# ---- patience -----------------------------------------------------------------------------------
+
+
+def retry_delay_s(
+    error: SIEError, *, attempt: int, elapsed_s: float, patience: Patience, chance: float
+) -> float | None:
+    """How long to wait before sending again, or None: give up.
+
+    `attempt` counts from 0, `chance` is uniform in [0, 1). Every operation is safe to repeat. The
+    delay is never shorter than the server asked for; a little is added so that clients spread.
+    """
+    if not isinstance(error, Later | TimeRanOut) or error.retry_after_s is None:
+        return None
+    delay = error.retry_after_s * (1 + _JITTER * chance)
+    if error.code in _CAPACITY:
+        if not patience.wait_for_capacity or elapsed_s + delay > patience.provision_timeout_s:
+            return None
+        return delay
+    if attempt >= patience.retries_max:
+        return None
+    return max(delay, min(_DELAY_MAX_S, delay * float(2**attempt)))

@@ -1,0 +1,32 @@
+"""httpx as both clients use it: timeouts, limits, and its errors in our words.
+
+*pure.* Promises that a response which did not come in time is never taken for one to ask again:
+the work may be running, and asking again doubles it.
+"""
+
+import httpx
+
+from sie_schemas.errors import SIEError, TimeRanOut
+from sie_sdk.errors import SIEConnectionError
+
+__all__ = ["connection_error", "limits_of", "timeout_of"]
+
+
+def timeout_of(timeout_s: float, connect_timeout_s: float) -> httpx.Timeout:
+    """`timeout_s` for a response, `connect_timeout_s` for a connection."""
+    return httpx.Timeout(timeout_s, connect=connect_timeout_s, pool=timeout_s)
+
+
+def limits_of(max_connections: int) -> httpx.Limits:
+    """All connections are kept: a client talks to one address."""
+    return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+
+
+def connection_error(error: httpx.HTTPError, base_url: str) -> SIEError:
+    """What a failed exchange means to the caller."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
+        late = TimeRanOut(f"{base_url} did not answer in time: {reason}")
+        late.retry_after_s = None
+        return late
+    return SIEConnectionError(f"{base_url} cannot be reached: {reason}", retry_after_s=0.2)

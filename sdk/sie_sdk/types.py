@@ -1,0 +1,166 @@
+"""What goes in and what comes out: items, and results as typed mappings with numpy arrays.
+
+*types.* Every result carries `request`: which configuration, which revisions and which worker made
+it. A list of results may hold one with an `error` in place of its content; it never has a gap.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sie_schemas.items import Item, Media, OutputType
+
+__all__ = [
+    "CallOptions",
+    "EncodeOptions",
+    "EncodeResult",
+    "Entity",
+    "ExtractOptions",
+    "ExtractResult",
+    "Item",
+    "ItemError",
+    "ItemLike",
+    "Items",
+    "Media",
+    "OutputType",
+    "RequestInfo",
+    "ScoreEntry",
+    "ScoreResult",
+    "SparseVector",
+    "Timing",
+    "Usage",
+]
+
+ItemLike: TypeAlias = Item | str
+"""A plain string is an item with that text."""
+Items: TypeAlias = Sequence[Item] | list[str] | list[ItemLike] | tuple[ItemLike, ...]
+"""Several items. (Not `Sequence[str]`: a string is one, and would be a list of its letters.)"""
+
+
+class CallOptions(TypedDict, total=False):
+    """What every call takes: where to run, and how long to wait for capacity.
+
+    `gpu` is a machine profile, or `pool/machine profile`. `wait_for_capacity` (the default) sends
+    the request again while no worker is ready, for at most `provision_timeout_s` (900). `options`
+    go to the backend; `{"lora": name}` applies an adapter.
+    """
+
+    gpu: str | None
+    pool: str | None
+    wait_for_capacity: bool
+    provision_timeout_s: float
+    options: Mapping[str, Any] | None
+    instruction: str | None
+
+
+class EncodeOptions(CallOptions, total=False):
+    """What `encode` takes besides."""
+
+    output_types: Sequence[OutputType] | None
+    output_dtype: Literal["float32", "float16"] | None
+    is_query: bool | None
+
+
+class ExtractOptions(CallOptions, total=False):
+    """What `extract` takes besides. Empty `labels` mean the model's own."""
+
+    labels: Sequence[str] | None
+    output_schema: Mapping[str, Any] | None
+
+
+class Timing(TypedDict, total=False):
+    """Milliseconds: the whole request, the wait, the tokenization, the run on the device."""
+
+    total_ms: float
+    queue_ms: float
+    tokenization_ms: float
+    inference_ms: float
+
+
+class Usage(TypedDict, total=False):
+    """What the request cost."""
+
+    input_tokens: int
+
+
+class RequestInfo(TypedDict):
+    """How an answer was made. `epoch` is `<log>.<epoch>`; empty strings where nothing was said."""
+
+    id: str
+    epoch: str
+    model_revision: str
+    adapter_revision: str
+    worker: str
+    timing: Timing
+    usage: Usage
+
+
+class ItemError(TypedDict):
+    """Why one item of a list has no content."""
+
+    code: str
+    message: str
+
+
+class SparseVector(TypedDict):
+    """The non-zero places of a vector."""
+
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+
+class EncodeResult(TypedDict, total=False):
+    """One item's vectors. `dense` is 1-D float32, `multivector` 2-D."""
+
+    id: str
+    dense: NDArray[np.float32]
+    sparse: SparseVector
+    multivector: NDArray[np.float32]
+    error: ItemError
+    model: str
+    timing: Timing
+    request: RequestInfo
+
+
+class ScoreEntry(TypedDict):
+    """One item's score; rank 0 is the best."""
+
+    item_id: str
+    score: float
+    rank: int
+
+
+class ScoreResult(TypedDict, total=False):
+    """A ranking, best first."""
+
+    model: str
+    query_id: str | None
+    scores: list[ScoreEntry]
+    usage: Usage
+    request: RequestInfo
+
+
+class Entity(TypedDict, total=False):
+    """A span of a text. `start` and `end` count characters."""
+
+    text: str
+    label: str
+    score: float
+    start: int
+    end: int
+
+
+class ExtractResult(TypedDict, total=False):
+    """What was found in one item."""
+
+    id: str
+    entities: list[Entity]
+    relations: list[dict[str, Any]]
+    classifications: list[dict[str, Any]]
+    objects: list[dict[str, Any]]
+    data: dict[str, Any]
+    error: ItemError
+    model: str
+    request: RequestInfo

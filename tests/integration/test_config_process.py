@@ -1,0 +1,162 @@
+"""sie-config as a process, with a real broker: killed, restarted, refused, drained."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.config_writer import model
+from tests.support.nats import nats_server
+
+PROGRAM = Path(sys.executable).parent / "sie-config"
+MODELS = "/v1/configs/models"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def start(folder: Path, port: int, nats_url: str, *flags: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        str(PROGRAM),
+        *("--data-dir", str(folder), "--port", str(port), "--nats-url", nats_url),
+        *("--roll-call-s", "0.3", "--publish-retry-s", "0.05", *flags),
+        stderr=asyncio.subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SIE_")},
+    )
+
+
+@contextlib.asynccontextmanager
+async def writer(
+    folder: Path, nats_url: str, *flags: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    port = free_port()
+    process = await start(folder, port, nats_url, *flags)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            await ready(client, process)
+            yield process, client
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ready(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(40):
+        while process.returncode is None:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.02)
+    raise AssertionError("sie-config ended before it was ready")
+
+
+async def published(client: httpx.AsyncClient, epoch: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if (await client.get("/readyz")).json()["published_epoch"] >= epoch:
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.integration
+async def test_a_killed_process_comes_back_with_every_acknowledged_write(
+    tmp_path,
+):
+    async with nats_server(tmp_path / "nats") as nats_url:
+        async with writer(tmp_path / "data", nats_url) as (process, client):
+            key = {"Idempotency-Key": "k"}
+            first = await client.post(f"{MODELS}?ack=stream", json=model("keyed"), headers=key)
+            assert (first.status_code, first.json()["published"]) == (201, True)
+            answers = [(await client.post(MODELS, json=model(f"m{n}"))).json() for n in range(20)]
+            process.kill()
+            await process.wait()
+        async with writer(tmp_path / "data", nats_url) as (process, client):
+            for answer in answers:
+                entry = (await client.get(f"/v1/configs/entries/{answer['epoch']}")).json()
+                assert entry["hash"] == answer["hash"]
+            head = (await client.get("/v1/configs/epoch")).json()
+            assert (head["epoch"], head["term"]) == (answers[-1]["epoch"] + 1, 2)
+            assert head["writer"] == {"state": "serving", "witnessed": True}
+            await published(client, head["epoch"])
+            again = await client.post(f"{MODELS}?ack=stream", json=model("keyed"), headers=key)
+            assert again.json()["epoch"] == first.json()["epoch"]
+            process.terminate()
+            assert await process.wait() == 0
+
+
+@pytest.mark.integration
+async def test_an_empty_folder_beside_a_broker_that_knows_a_log_needs_new_log(tmp_path):
+    async with nats_server(tmp_path / "nats") as nats_url:
+        async with writer(tmp_path / "first", nats_url) as (_, client):
+            await published(client, 3)
+        refused = await start(tmp_path / "second", free_port(), nats_url)
+        _, words = await asyncio.wait_for(refused.communicate(), 40)
+        assert refused.returncode == 3
+        assert b"--new-log" in words
+        async with writer(tmp_path / "second", nats_url, "--new-log", "true") as (_, client):
+            assert (await client.post(MODELS, json=model("m"))).status_code == 201
+
+
+@pytest.mark.integration
+async def test_without_a_broker_it_serves_and_a_second_process_is_told_who_writes(tmp_path):
+    nowhere = f"nats://127.0.0.1:{free_port()}"
+    async with writer(tmp_path, nowhere) as (process, client):
+        answer = await client.post(MODELS, json=model("m"))
+        assert (answer.status_code, answer.json()["published"]) == (201, False)
+        second = await start(tmp_path, free_port(), nowhere)
+        _, words = await asyncio.wait_for(second.communicate(), 40)
+        assert second.returncode == 3
+        assert f"process {process.pid}".encode() in words
+        head = (await client.get("/v1/configs/epoch")).json()
+        query = {"after": head["epoch"], "digest": head["digest"], "wait": 60}
+        poll = asyncio.create_task(client.get("/v1/configs/epoch", params=query))
+        async with asyncio.timeout(40):
+            # Answered on other connections, so the poll has reached the process when this ends.
+            waiting = False
+            while not waiting:
+                waiting = b"polls_waiting 1.0" in (await client.get("/metrics")).content
+        process.terminate()
+        assert (await asyncio.wait_for(poll, 30)).status_code == 200, "a poll was cut off"
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+@pytest.mark.integration
+async def test_a_disk_that_fails_ends_the_process_and_a_fresh_one_writes_again(tmp_path):
+    nowhere = f"nats://127.0.0.1:{free_port()}"
+    async with writer(tmp_path, nowhere) as (process, client):
+        wal = (tmp_path / "log.sqlite-wal").stat().st_size
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (wal + 40_000, wal + 40_000))
+        codes = []
+        with contextlib.suppress(httpx.TransportError):
+            for number in range(100):
+                answer = await client.post(MODELS, json=model(f"m{number}"))
+                codes.append(answer.status_code)
+        assert codes[0] == 201
+        assert set(codes) <= {201, 503}
+        assert await asyncio.wait_for(process.wait(), 30) == 1
+    async with writer(tmp_path, nowhere) as (_, client):
+        assert (await client.get("/v1/configs/epoch")).json()["epoch"] >= 3 + codes.count(201)
+        assert (await client.post(MODELS, json=model("again"))).status_code == 201
+
+
+@pytest.mark.integration
+async def test_a_taken_port_is_one_clear_line(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        process = await start(tmp_path, port, f"nats://127.0.0.1:{free_port()}")
+        _, words = await asyncio.wait_for(process.communicate(), 40)
+    assert process.returncode == 3
+    assert f"error: 127.0.0.1:{port}: ".encode() in words
+    assert b"Traceback" not in words

@@ -1,0 +1,177 @@
+"""Laws of the SDK's exchange: what is sent again, and that a response is an answer or an error."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_schemas.arrays import to_wire
+from sie_schemas.errors import CODES, Later, SIEError, TimeRanOut, error_for
+from sie_sdk import exchange
+from sie_sdk.errors import ProvisioningError
+from sie_sdk.exchange import Defaults, Patience
+
+CODE = st.sampled_from(sorted(CODES))
+PATIENCE = st.builds(Patience, st.booleans(), st.floats(0, 100), st.integers(0, 5))
+CAPACITY = {"PROVISIONING", "MODEL_LOADING", "LORA_LOADING", "GATEWAY_TIMEOUT"}
+
+
+@given(
+    CODE,
+    PATIENCE,
+    st.integers(0, 8),
+    st.floats(0, 200),
+    st.floats(0, 1, exclude_max=True),
+    st.none() | st.floats(0, 60),
+)
+def test_only_what_can_pass_is_sent_again_never_earlier_than_asked_and_within_patience(
+    code: str,
+    patience: Patience,
+    attempt: int,
+    elapsed_s: float,
+    chance: float,
+    retry_after_s: float | None,
+) -> None:
+    error = error_for(code, "x", retry_after_s=retry_after_s)
+    delay = exchange.retry_delay_s(
+        error, attempt=attempt, elapsed_s=elapsed_s, patience=patience, chance=chance
+    )
+    if not isinstance(error, Later | TimeRanOut):
+        assert delay is None
+        return
+    if delay is None:
+        if code in CAPACITY:
+            tight = elapsed_s + (error.retry_after_s or 0) * 1.25 > patience.provision_timeout_s
+            assert tight or not patience.wait_for_capacity
+        else:
+            assert attempt >= patience.retries_max
+    else:
+        assert error.retry_after_s is not None
+        assert delay >= error.retry_after_s
+        assert attempt < patience.retries_max or code in CAPACITY
+        assert code not in CAPACITY or elapsed_s + delay <= patience.provision_timeout_s
+
+
+@given(
+    st.integers(200, 599),
+    st.dictionaries(
+        st.sampled_from(["retry-after", "retry-after-ms", "x-sie-error-code"]),
+        st.text(max_size=8) | CODE | st.floats().map(str),
+    ),
+    st.binary(max_size=60)
+    | st.recursive(
+        st.none() | st.text() | st.integers(-9, 9),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ).map(msgspec.msgpack.encode)
+    | st.dictionaries(
+        st.sampled_from(["detail", "error", "items"]),
+        st.text() | st.dictionaries(st.sampled_from(["code", "message"]), st.text()) | st.none(),
+    ).map(msgspec.json.encode),
+)
+def test_any_response_is_an_answer_of_the_right_size_or_an_error_of_the_tree(
+    status: int, headers: dict[str, str], content: bytes
+) -> None:
+    call = exchange.encode_call("m", ["a", "b"], {}, Defaults())
+    _is_answer_or_error(call, status, headers, content)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "items": st.lists(
+                st.text()
+                | st.dictionaries(
+                    st.sampled_from(["dense", "sparse", "id"]),
+                    st.text() | st.dictionaries(st.sampled_from(["values", "x"]), st.integers()),
+                ),
+                min_size=2,
+                max_size=2,
+            )
+        }
+    )
+)
+def test_an_answer_of_another_shape_is_our_fault_and_not_a_crash(value: dict[str, object]) -> None:
+    call = exchange.encode_call("m", ["a", "b"], {}, Defaults())
+    _is_answer_or_error(call, 200, {}, msgspec.msgpack.encode(value))
+
+
+def _is_answer_or_error(
+    call: exchange.Call, status: int, headers: dict[str, str], content: bytes
+) -> None:
+    try:
+        results = exchange.read_encode(call, exchange.read_answer(status, headers, content))
+    except SIEError as error:
+        if error.retry_after_s is not None:
+            assert 0 <= error.retry_after_s <= 3600
+    else:
+        assert len(results) == 2
+
+
+@given(st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=3, max_size=3), min_size=1))
+def test_vectors_arrive_as_they_were_sent(rows: list[list[float]]) -> None:
+    sent = [np.array(row, dtype=np.float32) for row in rows]
+    items = [{"dense": {"dims": 3, "dtype": "float32", "values": to_wire(row)}} for row in sent]
+    call = exchange.encode_call("m", ["a"] * len(rows), {}, Defaults())
+    content = msgspec.msgpack.encode({"model": "m", "items": items})
+    results = exchange.read_encode(call, exchange.read_answer(200, {}, content))
+    assert isinstance(results, list)
+    for result, row in zip(results, sent, strict=True):
+        assert result["dense"].dtype == np.float32
+        assert np.array_equal(result["dense"], row)
+
+
+@pytest.mark.parametrize("gpu", ["l4", "night/l4"])
+def test_where_to_run_travels_in_headers(gpu: str) -> None:
+    call = exchange.encode_call("org/m:fast", "a", {"gpu": gpu}, Defaults(pool="day"))
+    assert call.path == "/v1/encode/org/m:fast"
+    assert call.headers["X-SIE-MACHINE-PROFILE"] == "l4"
+    assert call.headers["X-SIE-Pool"] == ("night" if "/" in gpu else "day")
+
+
+def test_a_mistyped_keyword_is_a_type_error() -> None:
+    told = {"wait_for_capcity": True}
+    with pytest.raises(TypeError, match="wait_for_capcity"):
+        exchange.encode_call("m", "a", told, Defaults())  # type: ignore[arg-type]
+
+
+def test_a_string_in_a_list_is_an_item_and_options_of_the_client_are_added() -> None:
+    defaults = Defaults(options={"lora": "base", "x": 1})
+    call = exchange.encode_call("m", ["a"], {"options": {"lora": "legal"}}, defaults)
+    assert msgspec.msgpack.decode(call.body) == {
+        "items": [{"text": "a"}],
+        "params": {"options": {"lora": "legal", "x": 1}},
+    }
+    assert not call.is_single
+
+
+def test_a_202_is_provisioning_with_the_servers_own_pause() -> None:
+    body = msgspec.json.encode({"status": "provisioning", "message": "soon"})
+    with pytest.raises(ProvisioningError) as raised:
+        exchange.read_answer(202, {"retry-after": "1", "retry-after-ms": "250"}, body)
+    assert (raised.value.message, raised.value.retry_after_s) == ("soon", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("given_url", "environ", "expected"),
+    [
+        ("http://a/", {}, "http://a"),
+        (None, {"SIE_BASE_URL": "https://b:1"}, "https://b:1"),
+        (None, {}, None),
+        ("gateway:8080", {}, None),
+        ("http://", {}, None),
+    ],
+)
+def test_the_address_is_the_argument_else_the_variable_else_an_error(
+    given_url: str | None, environ: dict[str, str], expected: str | None
+) -> None:
+    if expected is None:
+        with pytest.raises(ValueError, match="address"):
+            exchange.base_url_of(given_url, environ)
+    else:
+        assert exchange.base_url_of(given_url, environ) == expected
+
+
+def test_the_key_is_sent_as_a_bearer_token() -> None:
+    assert exchange.client_headers(None, {"SIE_API_KEY": "k"})["Authorization"] == "Bearer k"
+    assert "Authorization" not in exchange.client_headers(None, {})

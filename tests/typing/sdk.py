@@ -1,0 +1,31 @@
+"""What a user's type checker sees of the SDK. Compiled, never run."""
+
+from typing import assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sie_sdk import Item, SIEAsyncClient, SIEClient
+from sie_sdk.types import EncodeResult, ExtractResult, ScoreResult
+
+
+def synchronous(client: SIEClient) -> NDArray[np.float32]:
+    """One in gives one out; a list gives a list."""
+    assert_type(client.encode("m", Item(text="a")), EncodeResult)
+    assert_type(client.encode("m", "a", options={"lora": "legal"}), EncodeResult)
+    assert_type(client.encode("m", [Item(text="a")]), list[EncodeResult])
+    assert_type(client.encode("m", ["a", "b"], gpu="pool/l4"), list[EncodeResult])
+    assert_type(client.encode("m", (Item(text="a"), "b")), list[EncodeResult])
+    assert_type(client.score("m", "q", ["a"], wait_for_capacity=False), ScoreResult)
+    assert_type(client.extract("m", "a", labels=["PERSON"]), ExtractResult)
+    assert_type(client.extract("m", ["a"]), list[ExtractResult])
+    return client.encode("m", "a")["dense"]
+
+
+async def asynchronous(client: SIEAsyncClient) -> str:
+    """The same, awaited."""
+    assert_type(await client.encode("m", "a", output_types=["dense"]), EncodeResult)
+    assert_type(await client.encode("m", ["a"]), list[EncodeResult])
+    assert_type(await client.extract("m", Item(text="a")), ExtractResult)
+    ranking = await client.score("m", Item(text="q"), [Item(text="a", id="1")])
+    return ranking["scores"][0]["item_id"] + ranking["request"]["epoch"]

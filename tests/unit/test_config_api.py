@@ -1,0 +1,341 @@
+"""The HTTP surface of sie-config: answers, refusals, and the shape of both."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from tests.support.config_writer import client_of, model, put, running
+from tests.support.polling import until
+
+from sie_schemas import snapshot
+from sie_schemas.entry import Entry, parse_envelope
+
+MODELS = "/v1/configs/models"
+
+
+@pytest.fixture
+async def plane(tmp_path):
+    async with running(tmp_path) as plane:
+        yield plane
+
+
+@pytest.fixture
+async def client(plane):
+    async with client_of(plane) as client:
+        yield client
+
+
+async def epoch_of(client: httpx.AsyncClient) -> int:
+    return int((await client.get("/v1/configs/epoch")).json()["epoch"])
+
+
+async def test_a_write_answers_with_its_place_in_the_log(client):
+    answer = await client.post(
+        MODELS,
+        json=model("org/m"),
+        headers={"X-SIE-Actor": "ci", "X-SIE-Reason": "größer".encode(), "X-Request-Id": "r-1"},
+    )
+    assert answer.status_code == 201
+    body = answer.json()
+    assert (body["epoch"], body["changed"], body["published"]) == (4, True, False)
+    entry = parse_envelope((await client.get("/v1/configs/entries/4")).content)
+    assert isinstance(entry, Entry)
+    assert (entry.hash, entry.state_digest) == (body["hash"], body["state_digest"])
+    assert (entry.actor, entry.reason, entry.request_id) == ("ci", "größer", "r-1")
+    again = await client.post(MODELS, json=model("org/m"))
+    assert (again.status_code, again.json()["changed"], again.json()["epoch"]) == (200, False, 4)
+    replaced = await client.post(MODELS, json=model("org/m", description="other"))
+    assert (replaced.status_code, replaced.json()["epoch"]) == (200, 5)
+    assert await epoch_of(client) == 5
+
+
+async def test_the_history_of_a_model_outlives_it(client):
+    await client.post(MODELS, json=model("org/m"), headers={"X-SIE-Actor": "a"})
+    await client.post(MODELS, json=model("org/m", description="x"), headers={"X-SIE-Actor": "b"})
+    gone = await client.delete(f"{MODELS}/org/m", headers={"X-SIE-Actor": "c"})
+    assert gone.status_code == 200
+    assert (await client.get(f"{MODELS}/org/m")).status_code == 404
+    history = (await client.get(f"{MODELS}/org/m/history")).json()["history"]
+    assert [(row["kind"], row["actor"]) for row in history] == [
+        ("model.put", "a"),
+        ("model.put", "b"),
+        ("model.delete", "c"),
+    ]
+    missing = await client.get(f"{MODELS}/org/never/history")
+    assert missing.json()["detail"]["code"] == "MODEL_NOT_FOUND"
+
+
+async def test_an_adapter_is_put_by_its_path_read_and_removed(client):
+    source = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
+    path = "/v1/configs/adapters/org/m/legal"
+    early = await client.put(path, json={"source": source})
+    assert (early.status_code, early.json()["detail"]["field"]) == (404, "model_id")
+    await client.post(MODELS, json=model("org/m"))
+    assert (await client.put(path, json={"source": source})).status_code == 201
+    found = (await client.get(path)).json()
+    assert (found["model_id"], found["name"]) == ("org/m", "legal")
+    assert found["document"]["source"]["id"] == "org/lora"
+    other = await client.put(path, json={"name": "medical", "source": source})
+    assert (other.status_code, other.json()["detail"]["field"]) == (422, "name")
+    in_use = await client.delete(f"{MODELS}/org/m")
+    assert (in_use.status_code, in_use.json()["detail"]["code"]) == (409, "ENTITY_CONFLICT")
+    assert (await client.delete(path)).status_code == 200
+    assert (await client.delete(path)).json()["detail"]["code"] == "ADAPTER_NOT_FOUND"
+    assert (await client.delete(f"{MODELS}/org/m")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b"{", 400, "body"),
+        (b"", 400, "body"),
+        (b"\xff", 400, "body"),
+        (b'{"model_id": NaN}', 400, "body"),
+        (b'{"model_id": 1e999}', 400, "body"),
+        (b'{"model_id": 9007199254740993}', 400, "body"),
+        (b'{"model_id": "a", "model_id": "b"}', 400, "body"),
+        (b'{"model_id": "\\ud800"}', 400, "body"),
+        (b"[" * 100_000, 400, "body"),
+        (b"[]", 422, None),
+        (b"null", 422, None),
+        (b"{}", 422, "model_id"),
+        (json.dumps(model("../etc")).encode(), 422, "model_id"),
+        (json.dumps(model("m", pool="nowhere")).encode(), 422, "pool"),
+        (json.dumps(model("m", extra=1)).encode(), 422, "extra"),
+        (json.dumps(model("m", aliases=["m"])).encode(), 422, "aliases.0"),
+        (json.dumps(model("m", profiles={})).encode(), 422, "profiles"),
+        (
+            json.dumps(model("m", profiles={"default": {"backend": "os-system"}})).encode(),
+            422,
+            "profiles.default.backend",
+        ),
+        (
+            json.dumps(model("m", source={"type": "hub", "id": "a/b"})).encode(),
+            422,
+            "source.hub.revision",
+        ),
+        (
+            json.dumps(model("m", source={"type": "path", "path": "/not/there"})).encode(),
+            422,
+            "source.manifest",
+        ),
+        (json.dumps(model("org/history")).encode(), 422, "model_id"),
+        (b" " * (1024 * 1024 + 1), 413, "body"),
+    ],
+)
+async def test_a_bad_document_is_refused_by_field_and_changes_nothing(client, body, status, field):
+    before = (await client.get("/v1/configs/epoch")).json()
+    answer = await client.post(MODELS, content=body)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["detail"].get("field") == field, answer.text
+    assert (await client.get("/v1/configs/epoch")).json() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "NOT_FOUND"),
+        ("PATCH", MODELS, 405, "METHOD_NOT_ALLOWED"),
+        ("GET", MODELS + "/none", 404, "MODEL_NOT_FOUND"),
+        ("GET", "/v1/configs/pools/none", 404, "POOL_NOT_FOUND"),
+        ("GET", "/v1/configs/entries/99", 404, "NOT_FOUND"),
+        ("GET", "/v1/configs/entries/x", 422, "VALIDATION_ERROR"),
+        ("GET", "/v1/configs/log?after=-1", 422, "VALIDATION_ERROR"),
+        ("GET", "/v1/configs/log?after=4", 409, "AHEAD"),
+        ("GET", "/v1/configs/log?log_id=other", 410, "GONE"),
+        ("GET", "/v1/configs/epoch?after=1&wait=nan", 422, "VALIDATION_ERROR"),
+        ("DELETE", MODELS + "/none", 404, "MODEL_NOT_FOUND"),
+    ],
+)
+async def test_every_refusal_has_the_one_shape(client, method, path, status, code):
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (status, code), answer.text
+
+
+async def test_aliases_cannot_name_two_models(client):
+    await client.post(MODELS, json=model("a", aliases=["short"]))
+    taken = await client.post(MODELS, json=model("b", aliases=["short"]))
+    assert (taken.status_code, taken.json()["detail"]["field"]) == (409, "aliases.0")
+    assert (await client.post(MODELS, json=model("short"))).status_code == 409
+    assert (await client.post(MODELS, json=model("b", aliases=["a"]))).status_code == 409
+    await client.post(MODELS, json=model("a"))
+    assert (await client.post(MODELS, json=model("b", aliases=["short"]))).status_code == 201
+
+
+async def test_if_match_and_if_none_match_guard_a_write(client):
+    created = await client.post(MODELS, json=model("m"), headers={"If-None-Match": "*"})
+    etag = created.headers["etag"]
+    assert created.status_code == 201
+    again = await client.post(MODELS, json=model("m"), headers={"If-None-Match": "*"})
+    assert (again.status_code, again.json()["detail"]["details"]["etag"]) == (412, etag)
+    changed = model("m", description="1")
+    right = await client.post(MODELS, json=changed, headers={"If-Match": etag})
+    stale = await client.post(MODELS, json=model("m"), headers={"If-Match": etag})
+    assert (right.status_code, stale.status_code) == (200, 412)
+    same = await client.get(f"{MODELS}/m", headers={"If-None-Match": right.headers["etag"]})
+    assert same.status_code == 304
+    assert (await client.post(MODELS, json=changed, headers={"If-Match": "x"})).status_code == 400
+
+
+async def test_an_idempotency_key_gives_the_first_answer_and_refuses_another_request(client):
+    key = {"Idempotency-Key": "k1"}
+    first = await client.post(MODELS, json=model("m"), headers=key)
+    await client.post(MODELS, json=model("m", description="later"))
+    repeated = await client.post(MODELS, json=model("m"), headers=key)
+    assert (repeated.status_code, repeated.json()) == (201, first.json())
+    assert repeated.headers["idempotency-replayed"] == "true"
+    other = await client.post(MODELS, json=model("other"), headers=key)
+    assert (other.status_code, other.json()["detail"]["code"]) == (422, "IDEMPOTENCY_MISMATCH")
+    somebody = await client.post(MODELS, json=model("n"), headers=key | {"X-SIE-Actor": "b"})
+    assert somebody.status_code == 201
+    assert await epoch_of(client) == 6
+
+
+async def test_a_key_survives_a_restart_and_a_refusal_stores_none(tmp_path):
+    key = {"Idempotency-Key": "k1"}
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        refused = await client.post(MODELS, json=model("m", pool="none"), headers=key)
+        assert refused.status_code == 422
+        first = await client.post(MODELS, json=model("m"), headers=key)
+        unchanged = await client.post(MODELS, json=model("m"), headers={"Idempotency-Key": "k2"})
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        repeated = await client.post(MODELS, json=model("m"), headers=key)
+        assert (repeated.status_code, repeated.json()) == (201, first.json())
+        noop = await client.post(MODELS, json=model("m"), headers={"Idempotency-Key": "k2"})
+        assert noop.json() == unchanged.json()
+        assert await epoch_of(client) == 5, "only the new tenure was written"
+
+
+async def test_the_same_key_many_times_at_once_makes_one_entry(client):
+    key = {"Idempotency-Key": "k"}
+    answers = await asyncio.gather(
+        *(client.post(MODELS, json=model("m"), headers=key) for _ in range(20))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert await epoch_of(client) == 4
+
+
+async def test_concurrent_writes_share_commits_and_each_has_its_own_epoch(plane):
+    outcomes = await asyncio.gather(*(put(plane, f"m{n}") for n in range(200)))
+    assert sorted(o.entry.epoch for o in outcomes) == list(range(4, 204))
+    assert plane.store.commits < 100
+
+
+async def test_a_long_poll_ends_with_the_write_that_it_waits_for(plane, client):
+    head = (await client.get("/v1/configs/epoch")).json()
+    query = {"log_id": head["log_id"], "after": head["epoch"], "digest": head["digest"], "wait": 30}
+    poll = asyncio.create_task(client.get("/v1/configs/epoch", params=query))
+    await until(lambda: plane.polls_waiting == 1)
+    assert not poll.done()
+    outcome = await put(plane, "m")
+    async with asyncio.timeout(2):
+        assert (await poll).json()["epoch"] == outcome.entry.epoch
+
+
+@pytest.mark.parametrize(
+    "change", [{"after": 2}, {"after": 99}, {"digest": "0" * 64}, {"log_id": "f" * 32}]
+)
+async def test_a_long_poll_answers_any_difference_at_once(client, change):
+    head = (await client.get("/v1/configs/epoch")).json()
+    query = {"log_id": head["log_id"], "after": head["epoch"], "digest": head["digest"], "wait": 30}
+    async with asyncio.timeout(2):
+        assert (await client.get("/v1/configs/epoch", params=query | change)).status_code == 200
+
+
+async def test_a_long_poll_of_the_same_position_ends_after_its_wait(client):
+    head = (await client.get("/v1/configs/epoch")).json()
+    query = {"log_id": head["log_id"], "after": head["epoch"], "digest": head["digest"]}
+    answer = await client.get("/v1/configs/epoch", params=query | {"wait": 0.02})
+    assert answer.json()["epoch"] == head["epoch"]
+
+
+async def test_entries_come_as_pages_and_as_lines(plane, client):
+    for number in range(7):
+        await put(plane, f"m{number}")
+    page = (await client.get("/v1/configs/log?after=2&limit=3")).json()
+    assert [entry["body"]["epoch"] for entry in page["entries"]] == [3, 4, 5]
+    assert page["next_after"] == 5
+    lines = await client.get("/v1/configs/log", headers={"accept": "application/x-ndjson"})
+    entries = [parse_envelope(line) for line in lines.content.splitlines()]
+    assert [entry.epoch for entry in entries] == list(range(1, 11))
+    plane.journal.forget()
+    again = await client.get("/v1/configs/log", headers={"accept": "application/x-ndjson"})
+    assert again.content == lines.content
+
+
+async def test_below_the_low_water_a_delta_is_gone_and_history_is_not(plane, client):
+    for number in range(5):
+        await put(plane, f"m{number}")
+    await plane.store.move_low_water(6)
+    plane.low_water = await plane.store.low_water()
+    gone = await client.get("/v1/configs/log?after=4")
+    assert gone.status_code == 410
+    assert gone.json()["detail"]["details"]["low_water"] == 6
+    assert (await client.get("/v1/configs/log?after=5")).status_code == 200
+    assert (await client.get("/v1/configs/entries/2")).status_code == 200
+    assert (await client.get(f"{MODELS}/m0/history")).status_code == 200
+
+
+async def test_the_export_is_a_true_snapshot_and_a_pure_function_of_the_position(plane, client):
+    for number in range(4):
+        await put(plane, f"m{number}")
+    first = await client.get("/v1/configs/export")
+    found = snapshot.decode(first.content)
+    assert found.entry.state_digest == plane.sequencer.registry.digest
+    assert len(found.entities) == len(plane.sequencer.registry)
+    assert [entry.epoch for entry in found.lineage] == [1]
+    assert (await client.get("/v1/configs/export")).content == first.content
+    unchanged = await client.get(
+        "/v1/configs/export", headers={"If-None-Match": first.headers["etag"]}
+    )
+    assert unchanged.status_code == 304
+    await put(plane, "m0", description="x")
+    after = snapshot.decode((await client.get("/v1/configs/export")).content)
+    assert after.entry.epoch == found.entry.epoch + 1
+    assert {row.key: row.modified_epoch for row in after.entities}["m0"] == after.entry.epoch
+
+
+async def test_a_path_source_is_pinned_by_the_files_that_are_there(client, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "model.bin").write_bytes(b"weights")
+    (weights / ".cache").write_bytes(b"not part of it")
+    source = {"type": "path", "path": str(weights)}
+    assert (await client.post(MODELS, json=model("m", source=source))).status_code == 201
+    manifest = (await client.get(f"{MODELS}/m")).json()["document"]["source"]["manifest"]
+    assert list(manifest) == ["model.bin"]
+    assert len(manifest["model.bin"]) == 64
+
+
+async def test_a_full_disk_refuses_writes_keeps_reads_and_ends_by_itself(tmp_path):
+    async with running(tmp_path, store_bytes_max=150_000) as plane, client_of(plane) as client:
+        big = {"default": {"backend": "transformer", "options": {"x": "y" * 4000}}}
+        refused = None
+        for number in range(200):
+            answer = await client.post(MODELS, json=model(f"m{number}", profiles=big))
+            if answer.is_error:
+                refused = answer
+                break
+        assert refused is not None
+        assert (refused.status_code, refused.json()["detail"]["code"]) == (507, "STORAGE_FULL")
+        assert "retry-after" in refused.headers
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["writer"]["code"]) == (200, "STORAGE_FULL")
+        await plane.store.bound(0)
+        assert (await client.delete(f"{MODELS}/m0")).status_code == 200, "there is room again"
+        assert (await client.get("/readyz")).json()["writer"]["state"] == "serving"
+        head = plane.sequencer.position
+        assert (await client.get("/v1/configs/export")).status_code == 200
+        assert (await client.get("/v1/configs/epoch")).json()["epoch"] == head.epoch
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        assert plane.sequencer.position.epoch == head.epoch + 1
+        assert (await client.post(MODELS, json=model("fits"))).status_code == 201
+
+
+async def test_metrics_and_health_answer(client):
+    assert (await client.get("/healthz")).json() == {"status": "ok"}
+    ready = (await client.get("/readyz")).json()
+    assert ready["writer"] == {"state": "serving", "witnessed": False}
+    assert "sie_config_published_epoch" in (await client.get("/metrics")).text

