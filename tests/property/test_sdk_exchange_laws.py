@@ -83,7 +83,10 @@ def test_any_response_is_an_answer_of_the_right_size_or_an_error_of_the_tree(
                 st.text()
                 | st.dictionaries(
                     st.sampled_from(["dense", "sparse", "id"]),
-                    st.text() | st.dictionaries(st.sampled_from(["values", "x"]), st.integers()),
+                    st.text()
+                    | st.dictionaries(
+                        st.sampled_from(["values", "x"]), st.integers(-(2**63), 2**64 - 1)
+                    ),
                 ),
                 min_size=2,
                 max_size=2,
