@@ -9,12 +9,12 @@ database except through SQLite: one stray `open().close()` would drop SQLite's o
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from sie_config.schema import connect_writer, guard, migrate
+from sie_config.schema import connect, connect_writer, guard, migrate
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_schemas.entry import ENTITY_KINDS, Entry, EntryCorrupt, parse_entry
 from sie_schemas.errors import Later, SIEError, Untrusted
@@ -94,7 +94,13 @@ class LogFile:
         self.failed: SIEError | None = None
 
     @classmethod
-    def open(cls, path: Path, *, bytes_max: int = 0) -> "LogFile":
+    def open(
+        cls,
+        path: Path,
+        *,
+        bytes_max: int = 0,
+        connect: Callable[[Path], sqlite3.Connection] = connect,
+    ) -> "LogFile":
         """Take the lock, open or create the file, and fold the write-ahead log into it.
 
         The checkpoint comes before anything is read: the tail that a killed writer left readable
@@ -105,7 +111,7 @@ class LogFile:
         lock = _take_lock(_sibling(path, ".lock"))
         connection: sqlite3.Connection | None = None
         try:
-            connection = connect_writer(path)
+            connection = connect_writer(path, connect)
             migrate(connection)
             guard(connection)
             file = cls(path, lock, connection)

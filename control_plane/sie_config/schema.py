@@ -6,6 +6,7 @@ its tables only through the migrations here. Does not read or write entries.
 """
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from sqlite_utils import Database, Migrations
 
 from sie_schemas.errors import OurFault
 
-__all__ = ["connect_reader", "connect_writer", "guard", "migrate"]
+__all__ = ["connect", "connect_reader", "connect_writer", "guard", "migrate"]
 
 _LOG: Final = """
 CREATE TABLE log (
@@ -143,10 +144,20 @@ def migrate(connection: sqlite3.Connection) -> None:
     _MIGRATIONS.apply(Database(connection, execute_plugins=False))
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes and checkpoints. WAL, and a commit is on disk (FULL)."""
+def connect(path: Path) -> sqlite3.Connection:
+    """A bare connection of the standard library's SQLite; no transaction begins by itself."""
     # Opened by one thread and used by that thread alone; closing may happen at exit from another.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def connect_writer(
+    path: Path, connect: Callable[[Path], sqlite3.Connection] = connect
+) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints. WAL, and a commit is on disk (FULL).
+
+    `connect` makes the bare connection: a test puts a disk under it that fails.
+    """
+    connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

@@ -117,8 +117,12 @@ class Dispatcher:
         pending = _Pending(jobs)
         self._waiting.update((job.job_id, pending) for job in jobs)
         try:
-            async with asyncio.timeout(timeout_s):
+            ends_at = asyncio.get_running_loop().time() + timeout_s
+            async with asyncio.timeout_at(ends_at):
                 await self._publish(route, jobs)
+            # Not under the same timeout: Python 3.11 can lose the one cancellation of a timeout
+            # inside `asyncio.wait_for`, which the client library uses to publish.
+            async with asyncio.timeout_at(ends_at):
                 return await pending.complete
         except TimeoutError as error:
             raise TimeRanOut(

@@ -38,6 +38,7 @@ class Device:
         future.add_done_callback(self._pending.discard)
         return await asyncio.wrap_future(future)
 
-    def close(self) -> None:
-        """Take no more; what waits is dropped, what runs is left to end."""
+    def close(self) -> bool:
+        """Take no more and drop what waits. True if nothing runs any more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        return not self._pending

@@ -5,7 +5,9 @@ until SIGTERM. It is ready when its socket accepts and says `Hello`.
 """
 
 import asyncio
+import logging
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from sie_schemas import ipc
 from sie_server.backend import DeviceSpec
 from sie_server.device import Device
 from sie_server.execution import Execution
-from sie_server.registry import backend_names
+from sie_server.registry import backend_names, import_backends
 from sie_server.server import Server
 from sie_server.settings import ServerSettings
 
@@ -31,16 +33,26 @@ def main() -> None:
     # A progress bar in a log file is a line for each step.
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
+    device = Device(queue_max=chosen.queue_max)
+
     async def serve(stop: asyncio.Event) -> None:
-        await _serve(chosen, threads, stop)
+        await _serve(chosen, threads, device, stop)
 
-    lifecycle.run(serve, role="server", process_id=str(os.getpid()), log_level=chosen.log_level)
+    status = 0
+    try:
+        lifecycle.run(serve, role="server", process_id=str(os.getpid()), log_level=chosen.log_level)
+    except SystemExit:
+        status = 1
+    if not device.close():
+        # The interpreter would wait for the device's thread, which may hang or be importing.
+        logging.shutdown()
+        os._exit(status)
+    sys.exit(status)
 
 
-async def _serve(chosen: ServerSettings, threads: int, stop: asyncio.Event) -> None:
+async def _serve(chosen: ServerSettings, threads: int, device: Device, stop: asyncio.Event) -> None:
     spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder))
     execution = Execution(spec, memory_bytes_max=chosen.memory_bytes_max)
-    device = Device(queue_max=chosen.queue_max)
     server = Server(
         path=Path(chosen.socket),
         hello=ipc.Hello(pid=os.getpid(), device=chosen.device, backends=backend_names()),
@@ -49,7 +61,8 @@ async def _serve(chosen: ServerSettings, threads: int, stop: asyncio.Event) -> N
         frame_bytes_max=chosen.frame_bytes_max,
         drain_timeout_s=chosen.drain_timeout_s,
     )
-    try:
+    async with asyncio.TaskGroup() as group:
+        # The first work of the device's thread: a load that comes early waits behind it.
+        imports = group.create_task(device.submit(import_backends))
         await server.run(stop)
-    finally:
-        device.close()
+        imports.cancel()

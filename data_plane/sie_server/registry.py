@@ -7,13 +7,17 @@ built-in whose library is not installed is not offered, and says which extra giv
 
 import importlib
 import importlib.util
+import logging
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Final
 
+from sie_schemas.errors import SIEError
 from sie_server.backend import Loader, load_failed
 
-__all__ = ["ENTRY_POINT_GROUP", "backend_names", "find_backend"]
+__all__ = ["ENTRY_POINT_GROUP", "backend_names", "find_backend", "import_backends"]
+
+_LOG: Final = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP: Final = "sie.backends"
 
@@ -63,6 +67,16 @@ def find_backend(name: str) -> Loader:
         f"there is no backend named {name}; known are {', '.join(backend_names())}. "
         "Install the package that registers it, or route the model to another bundle"
     )
+
+
+def import_backends() -> None:
+    """Import every backend now: their libraries take seconds, which the first load would pay."""
+    for name in backend_names():
+        try:
+            find_backend(name)
+        except SIEError as error:
+            # Told again, with its code, to whoever asks for a model of it.
+            _LOG.warning("%s", error.message)
 
 
 def _built_in_loader(name: str, built_in: _BuiltIn) -> Loader:

@@ -103,7 +103,7 @@ def held(data: Path) -> Iterator[None]:
             owner = f" (supervisor pid {state.supervisor.pid})" if state is not None else ""
             raise FixRequest(
                 f"a cluster already runs in {data}{owner}: look with `sie status --data {data}`, "
-                f"stop it with `sie down --data {data}`, or give another folder with --data",
+                f"stop it with `./sie down --data {data}`, or give another folder with --data",
                 code="ENTITY_CONFLICT",
             ) from error
         yield

@@ -55,7 +55,7 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
     if record is None:
         raise StartFailed(_last_words(tail(log, sys.maxsize, since=before)))
     _show(options.data, record)
-    typer.echo(f"stop it with: sie down --data {options.data}")
+    typer.echo(f"stop it with: ./sie down --data {options.data}")
 
 
 def _wait_ready(

@@ -17,6 +17,7 @@ import httpx
 from sie_schemas.errors import SIEError
 from sie_sdk import exchange
 from sie_sdk.exchange import Call, Defaults
+from sie_sdk.patience import retry_delay_s
 from sie_sdk.transport import connection_error, limits_of, timeout_of
 from sie_sdk.types import (
     CallOptions,
@@ -144,7 +145,7 @@ class SIEAsyncClient:
                     response.status_code, response.headers, response.content
                 )
             except SIEError as error:
-                delay = exchange.retry_delay_s(
+                delay = retry_delay_s(
                     error,
                     attempt=attempt,
                     elapsed_s=time.monotonic() - started_at,

@@ -1,8 +1,7 @@
-"""The exchange: what a request says, what a response means, and whether to send it again.
+"""The exchange: what a request says and what a response means.
 
 *pure.* Both clients stand on this and add only transport. Promises that an answer has one result
-for each item, in order, or is an error; and that what is sent again, and when, follows the table of
-error codes and the caller's patience. The clock and chance are arguments.
+for each item, in order, or is an error. Whether to send again is for `patience`.
 """
 
 from collections.abc import Mapping
@@ -14,9 +13,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from sie_schemas.arrays import ArrayMalformed, from_wire
-from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, TimeRanOut, error_for
+from sie_schemas.errors import FixRequest, OurFault, error_for
 from sie_schemas.items import Item, Operation
 from sie_sdk.errors import ProvisioningError
+from sie_sdk.patience import Patience
 from sie_sdk.types import (
     CallOptions,
     EncodeOptions,
@@ -33,7 +33,6 @@ from sie_sdk.types import (
 __all__ = [
     "Call",
     "Defaults",
-    "Patience",
     "base_url_of",
     "client_headers",
     "encode_call",
@@ -45,26 +44,12 @@ __all__ = [
     "read_extract",
     "read_json",
     "read_score",
-    "retry_delay_s",
     "score_call",
 ]
 
 _MSGPACK: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder()
-_CAPACITY: Final = frozenset({"PROVISIONING", "MODEL_LOADING", "LORA_LOADING", "GATEWAY_TIMEOUT"})
-"""Codes that end when capacity has come: the caller decides how long that may take."""
-_JITTER: Final = 0.25
-_DELAY_MAX_S: Final = 30.0
 _RETRY_AFTER_MAX_S: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often and how long to try. `retries_max` is for errors that are no lack of capacity."""
-
-    wait_for_capacity: bool = True
-    provision_timeout_s: float = 900.0
-    retries_max: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +71,7 @@ class Call:
     body: bytes = b""
     count: int = 0
     is_single: bool = False
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -370,26 +355,3 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if 0 <= seconds <= _RETRY_AFTER_MAX_S:
             return seconds
     return None
-
-
-# ---- patience -----------------------------------------------------------------------------------
-
-
-def retry_delay_s(
-    error: SIEError, *, attempt: int, elapsed_s: float, patience: Patience, chance: float
-) -> float | None:
-    """How long to wait before sending again, or None: give up.
-
-    `attempt` counts from 0, `chance` is uniform in [0, 1). Every operation is safe to repeat. The
-    delay is never shorter than the server asked for; a little is added so that clients spread.
-    """
-    if not isinstance(error, Later | TimeRanOut) or error.retry_after_s is None:
-        return None
-    delay = error.retry_after_s * (1 + _JITTER * chance)
-    if error.code in _CAPACITY:
-        if not patience.wait_for_capacity or elapsed_s + delay > patience.provision_timeout_s:
-            return None
-        return delay
-    if attempt >= patience.retries_max:
-        return None
-    return max(delay, min(_DELAY_MAX_S, delay * float(2**attempt)))

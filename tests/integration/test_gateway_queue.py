@@ -40,21 +40,25 @@ class QueueWorker:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._queue = WorkQueue(bus, WorkQueueSettings())
-        self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
+        # A job handed to a worker that has just stopped comes again soon.
+        self._queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=0.5))
+        self._deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self.seen: list[Job] = []
         self.confirmed: list[str] = []
         self.undeliverable: list[str] = []
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until `stop`."""
         puller = await self._open()
         try:
-            while True:
-                delivery = await self._deliveries.get()
+            while (delivery := await self._deliveries.get()) is not None:
                 await self._answer(delivery)
         finally:
             await puller.close()
+
+    def stop(self) -> None:
+        """End after what was taken. A cancellation could be lost inside the client library."""
+        self._deliveries.put_nowait(None)
 
     async def _open(self) -> Puller:
         """A broker that has just started may not have its store ready yet."""
@@ -133,8 +137,8 @@ async def _worker(bus: Bus) -> AsyncIterator[QueueWorker]:
     try:
         yield worker
     finally:
-        working.cancel()
-        await asyncio.wait([working])
+        worker.stop()
+        await working
 
 
 def _texts(count: int) -> dict[str, Any]:
@@ -177,7 +181,7 @@ async def test_a_result_for_a_request_that_ended_is_confirmed_and_for_a_dead_gat
         _bus(url, "gateway") as gateway_bus,
         _bus(url, "worker") as worker_bus,
     ):
-        async with _edge(gateway_bus, request_timeout_s=0.1) as edge:
+        async with _edge(gateway_bus, request_timeout_s=0.5) as edge:
             await _beat_until_heard(worker_bus, edge)
             # The first request makes the stream; nobody pulls, so both end by their deadline.
             late = await edge.post(_texts(1))

@@ -151,6 +151,19 @@ def test_a_worker_that_failed_to_load_the_revision_is_not_chosen_over_one_that_c
         assert any(can(beat) for beat in _able(beats, found))
 
 
+def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
+    revision = CATALOG.resolve("org/dense").revision
+
+    def failed(worker_id: str, machine_profile: str, what: str) -> Heartbeat:
+        models = {"org/dense": {"state": "failed", "revision": what}}
+        return heartbeat(worker_id, machine_profile=machine_profile, models=models)
+
+    fleet = _fleet([failed("w1", "cpu", revision), failed("w2", "l4", "old")])
+    found = find_route(CATALOG, fleet, Wanted("org/dense", "encode"), now=1.0)
+    assert isinstance(found, Route)
+    assert found.machine_profile == "l4"
+
+
 def test_silence_beyond_the_time_to_live_makes_a_route_cold() -> None:
     wanted = Wanted("dense", "encode")
     fleet = _fleet([heartbeat()])

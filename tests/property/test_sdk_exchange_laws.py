@@ -10,7 +10,8 @@ from sie_schemas.arrays import to_wire
 from sie_schemas.errors import CODES, Later, SIEError, TimeRanOut, error_for
 from sie_sdk import exchange
 from sie_sdk.errors import ProvisioningError
-from sie_sdk.exchange import Defaults, Patience
+from sie_sdk.exchange import Defaults
+from sie_sdk.patience import Patience, retry_delay_s
 
 CODE = st.sampled_from(sorted(CODES))
 PATIENCE = st.builds(Patience, st.booleans(), st.floats(0, 100), st.integers(0, 5))
@@ -34,7 +35,7 @@ def test_only_what_can_pass_is_sent_again_never_earlier_than_asked_and_within_pa
     retry_after_s: float | None,
 ) -> None:
     error = error_for(code, "x", retry_after_s=retry_after_s)
-    delay = exchange.retry_delay_s(
+    delay = retry_delay_s(
         error, attempt=attempt, elapsed_s=elapsed_s, patience=patience, chance=chance
     )
     if not isinstance(error, Later | TimeRanOut):
