@@ -107,6 +107,28 @@ async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_kno
     await puller.close()
 
 
+async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):
+    queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=60.0))
+    first: list[bytes] = []
+    second: list[bytes] = []
+    leaving = await queue.open_puller(
+        **LANE, on_job=lambda job: first.append(job.data), demand=lambda: 50
+    )
+    jobs = [
+        queue.publish_job(pool="p", subject=job_subject(), data=b"%d" % number, job_id=f"j{number}")
+        for number in range(40)
+    ]
+    await asyncio.gather(leaving.close(), *jobs)
+
+    staying = await queue.open_puller(
+        **LANE, on_job=lambda job: second.append(job.data), demand=lambda: 50
+    )
+
+    await until(lambda: len(first) + len(second) == 40)
+    assert len(set(first + second)) == 40
+    await staying.close()
+
+
 async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
     async with nats_server(tmp_path) as url:
         port = int(url.rpartition(":")[2])

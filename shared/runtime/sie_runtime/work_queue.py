@@ -243,12 +243,13 @@ class Puller:
         self._subscription: Any = None
         self._inbox = ""
         self._task: asyncio.Task[None] | None = None
+        self._forget_bus: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
         """Make the consumer and begin. Raises `BusUnavailable`."""
         await self._queue.ensure_consumer(self._pool, self._config)
         await self._listen()
-        self._bus.on_reconnect(self._reset)
+        self._forget_bus = self._bus.on_reconnect(self._reset)
         self._task = asyncio.create_task(
             self._keep_asking(), name=f"pull-{self._config.durable_name}"
         )
@@ -261,6 +262,7 @@ class Puller:
         """Stop pulling. What was handed over stays with its owner."""
         self._closing = True
         self._woken.set()
+        self._forget_bus()
         if self._task is not None:
             await asyncio.wait([self._task])
         await self._unlisten()
@@ -308,7 +310,12 @@ class Puller:
         status = (message.headers or {}).get("Status")
         if status is None:
             self._asked = max(0, self._asked - 1)
-            self._on_job(Delivery(message, self._settings.queue_deliveries_max))
+            delivery = Delivery(message, self._settings.queue_deliveries_max)
+            if self._closing:
+                # It was on its way when the pull ended: at once to somebody else.
+                await delivery.retry(0)
+            else:
+                self._on_job(delivery)
         else:
             # 404 and 408: the pull is over; 409: the consumer is gone or limits were reached.
             pending = int((message.headers or {}).get("Nats-Pending-Messages", self._asked) or 0)
@@ -341,6 +348,8 @@ class Puller:
 
     async def _unlisten(self) -> None:
         try:
-            await self._subscription.unsubscribe()
-        except NatsError:
+            # Drained, not dropped: the broker takes the open pull back, and what it had sent
+            # until then is given back by `_received`.
+            await self._subscription.drain()
+        except (NatsError, TimeoutError):
             _LOG.debug("the connection was gone before the pull's inbox")
