@@ -16,8 +16,9 @@ from typing import Any, Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
+from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
+from prometheus_client import Counter
 
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError, TimeRanOut
@@ -25,6 +26,9 @@ from sie_schemas.errors import Later, SIEError, TimeRanOut
 __all__ = ["Bus", "BusSettings", "BusUnavailable", "Message", "NoResponders", "Subscription"]
 
 _LOG: Final = logging.getLogger(__name__)
+_ERRORS = Counter(
+    "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
+)
 
 
 class BusUnavailable(Later):
@@ -68,13 +72,19 @@ Callback = Callable[[Message], Awaitable[None] | None]
 class Subscription:
     """Interest in a subject, until `unsubscribe`. Made by `Bus.subscribe`."""
 
-    def __init__(self, subject: str, callback: Callback) -> None:
+    def __init__(
+        self, subject: str, callback: Callback, forget: Callable[["Subscription"], None]
+    ) -> None:
         self.subject: Final = subject
         self.callback: Final = callback
         self.active: Any = None
+        self._forget: Callable[[Subscription], None] | None = forget
 
     async def unsubscribe(self) -> None:
         """End the interest. Does nothing the second time."""
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget(self)
         active, self.active = self.active, None
         if active is not None:
             try:
@@ -87,20 +97,27 @@ class Subscription:
 class Bus:
     """One connection to the broker. Owner: the process's main task."""
 
-    def __init__(self, settings: BusSettings, *, role: str, process_id: str) -> None:
+    def __init__(
+        self, settings: BusSettings, *, role: str, process_id: str, client: Client | None = None
+    ) -> None:
         self._settings = settings
         self._name = f"{role}/{process_id}"
         self._inbox_prefix = f"_INBOX.{role}"
-        self.client: Final = Client()
+        self.client: Final = client or Client()
         self._subscriptions: list[Subscription] = []
         self._on_reconnect: list[Callable[[], None]] = []
         self._first_connected = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, settings: BusSettings, *, role: str, process_id: str) -> "Bus":
-        """A bus that is connecting. Never raises for an absent broker."""
-        bus = cls(settings, role=role, process_id=process_id)
+    async def connect(
+        cls, settings: BusSettings, *, role: str, process_id: str, client: Client | None = None
+    ) -> "Bus":
+        """A bus that is connecting. Never raises for an absent broker.
+
+        `client` stands in for the library's own, in a simulation.
+        """
+        bus = cls(settings, role=role, process_id=process_id, client=client)
         bus._connecting = asyncio.create_task(bus._connect(), name="bus-connect")
         return bus
 
@@ -118,11 +135,15 @@ class Bus:
             return False
         return True
 
-    def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call back after the first connection and after every reconnection."""
+    def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after the first connection and after every reconnection.
+
+        Returns what ends it.
+        """
         self._on_reconnect.append(callback)
         if self._first_connected.is_set():
             callback()
+        return lambda: self._on_reconnect.remove(callback)
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Publish. Raises `BusUnavailable` when disconnected."""
@@ -147,7 +168,7 @@ class Bus:
 
     async def subscribe(self, subject: str, callback: Callback) -> Subscription:
         """Call back for each message, one after the other. Survives reconnects."""
-        subscription = Subscription(subject, callback)
+        subscription = Subscription(subject, callback, self._subscriptions.remove)
         self._subscriptions.append(subscription)
         if self._first_connected.is_set():
             await self._activate(subscription)
@@ -191,10 +212,11 @@ class Bus:
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
         )
-        self._first_connected.set()
-        for subscription in list(self._subscriptions):
-            if subscription.active is None:
+        # Whoever waits for the connection may rely on being heard: interest comes first.
+        while waiting := [one for one in self._subscriptions if one.active is None]:
+            for subscription in waiting:
                 await self._activate(subscription)
+        self._first_connected.set()
         await self._reconnected()
 
     async def _activate(self, subscription: Subscription) -> None:
@@ -212,9 +234,18 @@ class Bus:
                 await result
 
         subscription.active = await self.client.subscribe(subscription.subject, cb=deliver)
+        if subscription not in self._subscriptions:
+            # It was given up while the broker was told of it.
+            await subscription.unsubscribe()
 
     async def _failed(self, error: Exception) -> None:
-        _LOG.warning("the broker reports: %s", error or type(error).__name__)
+        kind = _kind(error)
+        _ERRORS.labels(kind).inc()
+        if kind == "permission":
+            # The broker tells it to nobody else: the publish itself seemed to succeed.
+            _LOG.error("the broker does not let this role do that: %s", error)
+        else:
+            _LOG.warning("the broker reports: %s", error or type(error).__name__)
 
     async def _disconnected(self) -> None:
         if not self.client.is_closed:
@@ -222,5 +253,11 @@ class Bus:
 
     async def _reconnected(self) -> None:
         _LOG.info("connected to the broker")
-        for callback in self._on_reconnect:
+        for callback in list(self._on_reconnect):
             callback()
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, SlowConsumerError):
+        return "slow_consumer"
+    return "permission" if "permissions violation" in str(error).lower() else "other"
