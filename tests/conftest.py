@@ -1,14 +1,15 @@
 """What every test has: Hypothesis profiles, and tools that a test may need.
 
-Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples. A test marked
-`@pytest.mark.tool("name")` is skipped where that program is missing, and fails under CI=true.
+Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples; `mutants`, which
+shrinks nothing, under the mutant zoo. A test marked `@pytest.mark.tool("name")` is skipped where
+that program is missing, and fails under CI=true.
 """
 
 import os
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 pytest_plugins = ["tests.support.live_cluster"]
 
@@ -27,6 +28,14 @@ settings.register_profile(
 )
 settings.register_profile(
     "long", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=_SLOW_MACHINES
+)
+settings.register_profile(
+    "mutants",
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=_SLOW_MACHINES,
 )
 _IN_CI = os.environ.get("CI") == "true"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if _IN_CI else "dev"))

@@ -13,10 +13,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
+from sie_config.compact_route import add_compact_route
 from sie_config.control_plane import ControlPlane
+from sie_config.direct import DirectApp
 from sie_config.follow_routes import add_follow_routes
+from sie_config.group_routes import add_group_routes
+from sie_config.history_routes import add_time_routes
+from sie_config.openapi import openapi_document
 from sie_config.read_routes import add_read_routes
+from sie_config.refusal_notes import noting
 from sie_config.write_routes import add_write_routes
 from sie_config.writer_state import Recovery, describe
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
@@ -29,20 +36,34 @@ _LOG: Final = logging.getLogger(__name__)
 
 def build_app(plane: ControlPlane) -> FastAPI:
     """The application around one control plane."""
-    app = FastAPI(
+    app = DirectApp(
         title="sie-config",
         description="The one writer of the configuration log.",
+        # The pages of the framework load scripts from elsewhere; the document is served below.
+        openapi_url=None,
+        on_error=noting(plane, _on_error),
+        on_defect=_on_defect,
         exception_handlers={
-            SIEError: _on_error,
-            RequestValidationError: _on_invalid,
-            HTTPException: _on_refusal,
-            Exception: _on_defect,
+            RequestValidationError: noting(plane, _on_invalid),
+            HTTPException: noting(plane, _on_refusal),
         },
     )
     add_write_routes(app, plane)
     add_follow_routes(app, plane)
+    add_group_routes(app, plane)
+    add_time_routes(app, plane)
     add_read_routes(app, plane)
+    add_compact_route(app, plane)
     _add_health(app, plane)
+    described: list[dict[str, Any]] = []
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        """What this document says."""
+        if not described:
+            described.append(openapi_document(app))
+        return _json(described[0], 200)
+
     return app
 
 
@@ -110,7 +131,18 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
             refused = FixRequest(str(error.detail))
     answer = await _on_error(request, refused)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["allow"] = ", ".join(_methods_at(request))
     return answer
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method that some route takes at this path; the router names the first route's only."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:

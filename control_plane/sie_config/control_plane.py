@@ -15,30 +15,39 @@ from typing import Any, Final
 from prometheus_client import Counter
 
 from sie_config.announcer import announce, head_at
+from sie_config.checkpoint import CheckpointFile
+from sie_config.checkpoint_keeper import CheckpointKeeper
+from sie_config.convergence_watch import ConvergenceWatch
 from sie_config.draft import Outcome, Write
 from sie_config.exports import Exports
+from sie_config.full_fold import full_fold
+from sie_config.gates import check_in_use
 from sie_config.head_file import HeadFile
 from sie_config.journal import Journal
 from sie_config.log_file import LogDamaged, StorageFailed
 from sie_config.publisher import Publisher, Stream
+from sie_config.refusals import Refusals
 from sie_config.reports import Reports
 from sie_config.roll_call import RollCall
-from sie_config.rules import Put
+from sie_config.rules import Delete, Put
 from sie_config.sequencer import Sequencer
 from sie_config.settings import ConfigSettings
 from sie_config.store import Store
-from sie_config.waiting import first_of
-from sie_config.writer_state import Recovery
+from sie_config.timeline import Timeline
+from sie_config.waiting import Turnstile, first_of
+from sie_config.witnesses import Claim
+from sie_config.writer_state import Recovery, refusal
 from sie_runtime.bus import Bus, Message
 from sie_runtime.log_stream import LogStream
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Head
 
-__all__ = ["LOG_FILE", "ControlPlane"]
+__all__ = ["LOG_FILE", "ControlPlane", "streams_of"]
 
 _LOG: Final = logging.getLogger(__name__)
 _FORKS = Counter("sie_config_forks_total", "reports of another entry than the log has")
 LOG_FILE: Final = "log.sqlite"
+REFUSED_FILE: Final = "refused.sqlite"
 
 
 def _unix_us() -> int:
@@ -55,9 +64,15 @@ class ControlPlane:
         journal: Journal,
         sequencer: Sequencer,
         *,
+        head_file: HeadFile,
         bus: Bus | None,
         stream_of: Callable[[str], Stream] | None,
+        clock: Callable[[], float] = time.monotonic,
+        checkpoint: CheckpointFile | None = None,
+        taken_over: int = 0,
     ) -> None:
+        self._clock = clock
+        self._taken_over = taken_over
         self.settings = settings
         self.store = store
         self.journal = journal
@@ -67,12 +82,34 @@ class ControlPlane:
             ttl_s=settings.report_ttl_s,
             forget_s=settings.report_forget_s,
             replicas_max=settings.replicas_max,
+            report_bytes_max=settings.report_bytes_max,
+        )
+        self.turnstile = Turnstile(settings.answers_at_once_max)
+        self._keeper: CheckpointKeeper | None = None
+        if checkpoint is not None:
+            checkpoint.epoch = taken_over
+            self._keeper = CheckpointKeeper(
+                checkpoint, sequencer, self.exports, every_entries=settings.checkpoint_entries
+            )
+        self.timeline = Timeline(store.path, sequencer, registries_max=settings.past_registries)
+        self.refusals = Refusals(
+            store.path.with_name(REFUSED_FILE),
+            now_us=_unix_us,
+            rows_max=settings.audit_rows_max,
+            rows_per_minute=settings.audit_rows_per_minute,
+        )
+        self.convergence = ConvergenceWatch(
+            self.reports,
+            journal,
+            clock=clock,
+            ttl_s=settings.report_ttl_s,
+            commits_max=settings.commits_remembered,
         )
         self.publisher: Publisher | None = None
         self.low_water = 1
         self._bus = bus
         self._stream_of = stream_of
-        self._head_file = HeadFile(store.path)
+        self._head_file = head_file
         self._roll_call = RollCall(
             sequencer,
             journal,
@@ -82,7 +119,6 @@ class ControlPlane:
             stream_of=stream_of,
             listen_s=settings.roll_call_s,
         )
-        self._started = False
         self.stopping = False
         self.polls_waiting = 0
 
@@ -102,7 +138,9 @@ class ControlPlane:
         store = await Store.open(settings.data_dir / LOG_FILE, bytes_max=settings.store_bytes_max)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(store.close)
-            replayed = await store.replay()
+            checkpoint = CheckpointFile(store.path) if settings.checkpoint_entries else None
+            known = await asyncio.to_thread(checkpoint.read) if checkpoint is not None else None
+            replayed = await store.replay(known)
             journal = await Journal.open(store.path, tail_entries=settings.tail_entries)
             undo.push_async_callback(journal.close)
             sequencer = Sequencer(
@@ -114,9 +152,19 @@ class ControlPlane:
                 waiting_writes_max=settings.waiting_writes_max,
             )
             if stream_of is None and bus is not None:
-                stream_of = _streams_of(bus, settings)
-            plane = cls(settings, store, journal, sequencer, bus=bus, stream_of=stream_of)
-            await plane._start(replayed.damage)
+                stream_of = streams_of(bus, settings)
+            plane = cls(
+                settings,
+                store,
+                journal,
+                sequencer,
+                head_file=HeadFile(store.path),
+                bus=bus,
+                stream_of=stream_of,
+                checkpoint=checkpoint,
+                taken_over=replayed.taken_over,
+            )
+            await plane.start(replayed.damage)
             undo.pop_all()
         return plane
 
@@ -128,14 +176,36 @@ class ControlPlane:
     async def write(self, write: Write) -> tuple[Outcome, bool]:
         """Write, unless a live replica could not read it. Raises `SIEError`."""
         kinds = [f"{c.kind}.{'put' if isinstance(c, Put) else 'delete'}" for c in write.commands]
-        lacking = self.reports.lacking(kinds, time.monotonic())
+        lacking = self.reports.lacking(kinds, self._clock())
         if lacking:
             raise FixRequest(
                 f"{', '.join(lacking[:5])} cannot read {', '.join(sorted(set(kinds)))} and would "
                 "halt: upgrade them first",
                 code="ENTITY_CONFLICT",
             )
-        return await self.sequencer.submit(write)
+        self._check_gates(write)
+        outcome, repeated = await self.sequencer.submit(write)
+        if outcome.changed and not repeated and not write.dry_run:
+            self.convergence.committed(outcome.entry.epoch)
+        return outcome, repeated
+
+    def now(self) -> float:
+        """The clock by which reports are dated."""
+        return self._clock()
+
+    def _check_gates(self, write: Write) -> None:
+        registry = self.sequencer.registry
+        gone = [c.key for c in write.commands if c.kind == "model" and isinstance(c, Delete)]
+        check_in_use(self.reports.users_of(gone, self._clock()), forced=write.forced)
+        added = sum(
+            isinstance(c, Put) and registry.get(c.kind, c.key) is None for c in write.commands
+        )
+        if added and len(registry) + added > self.settings.entities_max:
+            raise FixRequest(
+                f"the registry holds {len(registry)} entities and takes up to "
+                f"{self.settings.entities_max}",
+                code="PAYLOAD_TOO_LARGE",
+            )
 
     def is_published(self, epoch: int) -> bool:
         """Whether an epoch is on the stream, as far as is verified."""
@@ -146,19 +216,18 @@ class ControlPlane:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.sequencer.run(stop))
             tasks.create_task(self._watch_disk(stop))
-            if self.publisher is not None:
-                tasks.create_task(self.publisher.run(stop))
-                if self._bus is not None and self.settings.bookmark_s > 0:
-                    tasks.create_task(
-                        announce(
-                            self._bus,
-                            self.publisher,
-                            self.sequencer,
-                            self.journal,
-                            every_s=self.settings.bookmark_s,
-                            stop=stop,
-                        )
-                    )
+            tasks.create_task(self.refusals.run(stop, every_s=self.settings.audit_flush_s))
+            if self._taken_over > 0:
+                tasks.create_task(self._fold_behind(stop))
+            tasks.create_task(self._publish(stop))
+
+    async def compact(self, low_water: int) -> None:
+        """Serve deltas from this epoch on only. Raises as a write does; the mark never falls."""
+        refused = refusal(self.sequencer.state)
+        if refused is not None:
+            raise refused
+        await self.store.move_low_water(low_water)
+        self.low_water = max(self.low_water, low_water)
 
     async def drain_on(self, stop: asyncio.Event) -> None:
         """When `stop` is set, let every waiting poll go, so that the server can drain."""
@@ -168,15 +237,20 @@ class ControlPlane:
 
     def replicas_view(self) -> dict[str, Any]:
         """Every replica that reports, against the head."""
-        return self.reports.view(self.sequencer.position, time.monotonic())
+        return self.reports.view(self.sequencer.position, self._clock())
 
     async def close(self) -> None:
         """Close readers first, so that the writer's last checkpoint leaves one whole file."""
         await self._write_head_file()
+        if self._keeper is not None:
+            await self._keeper.finish()
+        await self.refusals.close()
+        await self.timeline.close()
         await self.journal.close()
         await self.store.close()
 
-    async def _start(self, damage: LogDamaged | None) -> None:
+    async def start(self, damage: LogDamaged | None) -> None:
+        """Judge the log with witnesses and begin the tenure: once, before anything is served."""
         self.low_water = await self.store.low_water()
         if damage is not None and self.sequencer.last is None:
             raise damage
@@ -194,7 +268,6 @@ class ControlPlane:
             # With the bus up, the tenure is on the stream before the first answer.
             await self.publisher.catch_up()
         await self._write_head_file()
-        self._started = True
 
     def _publisher(self, stream_of: Callable[[str], Stream]) -> Publisher:
         publisher = Publisher(
@@ -209,12 +282,62 @@ class ControlPlane:
             self._bus.on_reconnect(publisher.distrust)
         return publisher
 
+    async def _publish(self, stop: asyncio.Event) -> None:
+        """Publish and announce until `stop`, once there is nothing lacking."""
+        await self._heal(stop)
+        if self._stream_of is None or isinstance(self.sequencer.state, Recovery):
+            return
+        if self.publisher is None:
+            self.publisher = self._publisher(self._stream_of)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.publisher.run(stop))
+            if self._bus is not None and self.settings.bookmark_s > 0:
+                tasks.create_task(
+                    announce(
+                        self._bus,
+                        self.publisher,
+                        self.sequencer,
+                        self.journal,
+                        every_s=self.settings.bookmark_s,
+                        stop=stop,
+                    )
+                )
+
+    async def _heal(self, stop: asyncio.Event) -> None:
+        """Go on asking for what the file lost: whoever has it may come later."""
+        while not stop.is_set() and self._lacks_entries():
+            await first_of(stop.wait(), timeout_s=self.settings.recovery_retry_s)
+            if not stop.is_set():
+                await self._roll_call.resume()
+
+    def _lacks_entries(self) -> bool:
+        state = self.sequencer.state
+        return isinstance(state, Recovery) and state.lacking is not None
+
     async def _report_heard(self, message: Message) -> None:
-        claim = self.reports.receive(message.data, time.monotonic())
+        await self.hear_report(message.data, subject=message.subject, vouched=True)
+
+    async def hear_report(self, data: bytes, *, subject: str = "", vouched: bool) -> bool:
+        """Take a replica's report and act on what it bears witness to. False for a malformed one.
+
+        The broker vouches for whoever reports on it; over HTTP nobody does, and only a report that
+        comes with its entry is a claim.
+        """
+        malformed = self.reports.malformed
+        claim = self.reports.receive(data, self._clock(), subject=subject, vouched=vouched)
+        self.convergence.heard(claim)
+        if claim is not None:
+            await self._weigh(claim)
+        return self.reports.malformed == malformed
+
+    async def _weigh(self, claim: Claim) -> None:
         last = self.sequencer.last
-        if claim is None or not self._started or last is None or claim.log_id != last.log_id:
+        # Before the tenure has begun, claims are weighed by the roll call.
+        if not self.sequencer.has_begun or last is None or claim.log_id != last.log_id:
             return
         if claim.epoch > last.epoch:
+            if isinstance(self.sequencer.state, Recovery):
+                return
             reason = f"{claim}, but this writer is at {self.sequencer.position}"
             _LOG.error("the writer stops writing", extra={"reason": reason})
             self.sequencer.enter(Recovery(reason))
@@ -224,6 +347,13 @@ class ControlPlane:
             _FORKS.inc()
             _LOG.error("a replica has another entry than the log", extra={"claim": str(claim)})
 
+    async def _fold_behind(self, stop: asyncio.Event) -> None:
+        share = self.settings.full_fold_share
+        damage = await full_fold(self.journal, self._taken_over, share=share, stop=stop)
+        if damage is not None:
+            _LOG.error("the writer stops writing", extra={"reason": damage.message})
+            self.sequencer.enter(Recovery(damage.message))
+
     async def _watch_disk(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             if isinstance(self.store.failed, StorageFailed):
@@ -232,6 +362,8 @@ class ControlPlane:
             if not self.sequencer.has_begun and not isinstance(self.sequencer.state, Recovery):
                 await self._roll_call.resume()
             await self._write_head_file()
+            if self._keeper is not None:
+                await self._keeper.look()
             await first_of(stop.wait(), timeout_s=self.settings.head_file_s)
 
     async def _write_head_file(self) -> None:
@@ -244,7 +376,9 @@ class ControlPlane:
             _LOG.warning("the head file was not written", extra={"reason": str(error)})
 
 
-def _streams_of(bus: Bus, settings: ConfigSettings) -> Callable[[str], Stream]:
+def streams_of(bus: Bus, settings: ConfigSettings) -> Callable[[str], Stream]:
+    """The broker's stream of each log."""
+
     def stream_of(log_id: str) -> Stream:
         return LogStream(bus, log_id, replicas=settings.stream_replicas)
 

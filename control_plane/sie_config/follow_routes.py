@@ -12,17 +12,21 @@ import msgspec
 from fastapi import FastAPI, Header, Query
 from msgspec import Raw
 from prometheus_client import Gauge
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sie_config.control_plane import ControlPlane
+from sie_config.history_routes import AtText, past_export
+from sie_config.write_requests import read_body
 from sie_config.writer_state import describe
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest
 
-__all__ = ["add_follow_routes"]
+__all__ = ["add_follow_routes", "check_range", "entry_lines", "head_body", "wait_for_difference"]
 
 _JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
+_LINES_AT_ONCE: Final = 100
 _POLLS = Gauge("sie_config_polls_waiting", "long polls that wait for a difference")
 
 Epoch = Annotated[int, Query(ge=0, le=2**53)]
@@ -47,8 +51,18 @@ def _add_head(app: FastAPI, plane: ControlPlane) -> None:
     ) -> Response:
         """The head; with `after`, waits until it differs from the caller's position."""
         if after is not None:
-            await _wait_for_difference(plane, (log_id, after, digest), wait)
-        return _json({**_builtins(plane.head), "writer": describe(plane.sequencer.state)})
+            await wait_for_difference(plane, (log_id, after, digest), wait)
+        async with plane.turnstile.turn():
+            return _json(head_body(plane))
+
+    @app.post("/v1/configs/replicas")
+    async def report(request: Request) -> Response:
+        """A replica's report, where the bus brings none; answered with the head."""
+        data = await read_body(request, plane.settings.report_bytes_max)
+        async with plane.turnstile.turn():
+            if not await plane.hear_report(data, vouched=False):
+                raise FixRequest("the body is not a replica's report", field="body")
+            return _json(head_body(plane))
 
 
 def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
@@ -60,11 +74,14 @@ def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
         accept: Annotated[str, Header()] = "",
     ) -> Response:
         """Entries after an epoch. NDJSON streams all of them, or `limit`; JSON gives one page."""
-        _check_range(plane, log_id, after)
+        check_range(plane, log_id, after)
         head = plane.sequencer.position.epoch
         if _NDJSON in accept:
-            until = head if limit is None else min(head, after + limit)
-            return StreamingResponse(_lines(plane, after, until), media_type=_NDJSON)
+            if limit is None:
+                return StreamingResponse(entry_lines(plane, after, head), media_type=_NDJSON)
+            async with plane.turnstile.turn():
+                data = await _page_of_lines(plane, after, min(head, after + limit))
+            return Response(data, media_type=_NDJSON)
         page_max = plane.settings.page_entries_max
         found = await plane.journal.page(after, head, min(limit or page_max, page_max))
         return _json(
@@ -87,21 +104,29 @@ def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
 
 def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/v1/configs/export")
-    async def export(if_none_match: IfNoneMatch = None) -> Response:
-        """The snapshot of the head."""
-        sequencer = plane.sequencer
-        registry, lineage, last = sequencer.registry, sequencer.lineage, sequencer.last
+    async def export(if_none_match: IfNoneMatch = None, at: AtText = "") -> Response:
+        """The snapshot of the head, or of a past epoch or time; that of an epoch never changes."""
+        if at:
+            return await past_export(plane, at, if_none_match)
+        last = plane.sequencer.last
         assert last is not None
         tag = f'"{last.hash}"'
         if if_none_match == tag:
             return Response(status_code=304, headers={"etag": tag})
-        data = await plane.exports.at(registry, lineage, last)
-        return Response(data, headers={"etag": tag}, media_type=_JSON)
+        made = await plane.exports.newest(plane.sequencer)
+        async with plane.turnstile.turn():
+            return Response(made.data, headers={"etag": f'"{made.hash}"'}, media_type=_JSON)
 
 
-async def _wait_for_difference(
+def head_body(plane: ControlPlane) -> dict[str, Any]:
+    """The head and the state of the writer, as `/epoch` tells them."""
+    return {**_builtins(plane.head), "writer": describe(plane.sequencer.state)}
+
+
+async def wait_for_difference(
     plane: ControlPlane, known: tuple[str, int, str], wait_s: float
 ) -> None:
+    """Return when the head is not at (log id, epoch, digest), or after `wait_s`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + min(wait_s, plane.settings.poll_wait_max_s)
     plane.polls_waiting += 1
@@ -127,7 +152,8 @@ def _same(plane: ControlPlane, known: tuple[str, int, str]) -> bool:
     )
 
 
-def _check_range(plane: ControlPlane, log_id: str, after: int) -> None:
+def check_range(plane: ControlPlane, log_id: str, after: int) -> None:
+    """Raise `FixRequest` GONE or AHEAD unless entries after `after` are served as a delta."""
     head = plane.head
     details = _builtins(head)
     if log_id and log_id not in {begin.log_id for begin in plane.sequencer.lineage}:
@@ -152,13 +178,27 @@ def _check_range(plane: ControlPlane, log_id: str, after: int) -> None:
         )
 
 
-async def _lines(plane: ControlPlane, after: int, until: int) -> AsyncIterator[bytes]:
+async def entry_lines(plane: ControlPlane, after: int, until: int) -> AsyncIterator[bytes]:
+    """The entries after `after` up to `until`, as lines, a page at a time."""
     while after < until:
-        page = await plane.journal.page(after, until, plane.settings.page_entries_max)
+        # Short pages: reading and checking one is done on the loop, between two writes.
+        page = await plane.journal.page(after, until, _LINES_AT_ONCE)
         if not page:
             return
         yield b"".join(to_envelope(entry) + b"\n" for entry in page)
         after = page[-1].epoch
+
+
+async def _page_of_lines(plane: ControlPlane, after: int, until: int) -> bytes:
+    """A range as lines, ended early where it gets too large for one answer."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in entry_lines(plane, after, until):
+        parts.append(part)
+        size += len(part)
+        if size >= plane.settings.page_bytes_max:
+            break
+    return b"".join(parts)
 
 
 def _builtins(value: msgspec.Struct) -> dict[str, Any]:

@@ -33,6 +33,9 @@ class HistoryRow:
 class Journal:
     """Reads of a log file that somebody else writes."""
 
+    reads = 0
+    """Pages that came from the file and not from memory."""
+
     def __init__(self, connection: aiosqlite.Connection, *, tail_entries: int) -> None:
         self._connection = connection
         self._tail: deque[Entry] = deque(maxlen=tail_entries)
@@ -59,6 +62,7 @@ class Journal:
         if self._tail and self._tail[0].epoch <= after + 1 and self._tail[-1].epoch >= until:
             first = self._tail[0].epoch
             return [self._tail[epoch - first] for epoch in range(after + 1, until + 1)]
+        self.reads += 1
         return await self._read(after, until)
 
     async def entry(self, epoch: int) -> Entry | None:

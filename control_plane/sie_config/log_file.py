@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from sie_config.schema import connect, connect_writer, guard, migrate
+from sie_config.schema import (
+    connect_bare,
+    connect_writer,
+    guard,
+    migrate,
+    migrations_damage,
+    schema_damage,
+)
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_schemas.entry import ENTITY_KINDS, Entry, EntryCorrupt, parse_entry
 from sie_schemas.errors import Later, SIEError, Untrusted
@@ -28,6 +35,7 @@ __all__ = [
     "StorageFull",
     "StoreLocked",
     "entry_of",
+    "take_lock",
 ]
 
 SELECT_ROWS: Final = (
@@ -90,7 +98,7 @@ class LogFile:
         self._path = path
         self._lock = lock
         self._connection = connection
-        self._inodes: dict[Path, tuple[int, int]] = {}
+        self._inodes: dict[str, tuple[int, int]] = {}
         self.failed: SIEError | None = None
 
     @classmethod
@@ -99,7 +107,7 @@ class LogFile:
         path: Path,
         *,
         bytes_max: int = 0,
-        connect: Callable[[Path], sqlite3.Connection] = connect,
+        connect: Callable[[Path], sqlite3.Connection] = connect_bare,
     ) -> "LogFile":
         """Take the lock, open or create the file, and fold the write-ahead log into it.
 
@@ -108,21 +116,23 @@ class LogFile:
         Raises `StoreLocked`, `LogDamaged`, `StorageFull`, `StorageFailed`.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _take_lock(_sibling(path, ".lock"))
+        lock = take_lock(_sibling(path, ".lock"))
         connection: sqlite3.Connection | None = None
         try:
             connection = connect_writer(path, connect)
+            _raise_schema_damaged(path, migrations_damage(connection))
             migrate(connection)
+            _raise_schema_damaged(path, schema_damage(connection))
             guard(connection)
             file = cls(path, lock, connection)
             file.bound(bytes_max)
             file._checkpoint()
             file._remember_inodes()
-        except (sqlite3.Error, SIEError, OSError) as error:
+        except (sqlite3.Error, SIEError, OSError, UnicodeDecodeError) as error:
             if connection is not None:
                 connection.close()
             os.close(lock)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | UnicodeDecodeError):
                 raise _translated(error, path, "open") from error
             raise
         return file
@@ -132,16 +142,24 @@ class LogFile:
         """The database file."""
         return self._path
 
-    def verified(self) -> Iterator[Entry]:
-        """Every entry, oldest first, each checked: row, hash and chain. Raises `LogDamaged`."""
-        last: Position | None = None
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The writing connection, for reads by the thread that owns this."""
+        return self._connection
+
+    def verified(self, after: Position | None = None) -> Iterator[Entry]:
+        """Every entry after a position, oldest first, each checked: row, hash and chain.
+
+        Raises `LogDamaged`.
+        """
+        last = after
         try:
-            for row in _rows(self._connection):
+            for row in _rows(self._connection, 0 if after is None else after.epoch):
                 entry = entry_of(row)
                 check_successor(last, entry)
                 last = position_of(entry)
                 yield entry
-        except (ChainBroken, EntryCorrupt, sqlite3.DatabaseError) as error:
+        except (ChainBroken, EntryCorrupt, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             _raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)
 
     def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
@@ -237,7 +255,7 @@ class LogFile:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute("COMMIT")
         for file in (self._path, _sibling(self._path, "-wal"), _sibling(self._path, ".lock")):
-            self._inodes[file] = _inode(file)
+            self._inodes[str(file)] = _inode(str(file))
 
     def _check_ours(self) -> None:
         for file, expected in self._inodes.items():
@@ -268,14 +286,16 @@ class LogFile:
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """The entry of a row of `SELECT_ROWS`, checked against it. Raises `EntryCorrupt`."""
     epoch, claimed, prev_hash, log_id, body = row
+    if not isinstance(claimed, str) or not isinstance(body, bytes):
+        # A damaged page can give a value of any type, whatever the schema says.
+        raise EntryCorrupt(f"the row of epoch {epoch} holds no entry")
     entry = parse_entry(body, claimed)
     if (entry.epoch, entry.prev_hash, entry.log_id) != (epoch, prev_hash, log_id):
         raise EntryCorrupt(f"the row of epoch {epoch} holds another entry")
     return entry
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    position = 0
+def _rows(connection: sqlite3.Connection, position: int) -> Iterator[tuple[Any, ...]]:
     while True:
         rows = connection.execute(SELECT_ROWS, (position, _EPOCH_MAX, _PAGE)).fetchall()
         yield from rows
@@ -297,12 +317,13 @@ def _sibling(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _inode(path: str) -> tuple[int, int]:
+    found = os.stat(path)
     return found.st_dev, found.st_ino
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
+    """Take the lock of a log's writer; closing it gives it up. Raises `StoreLocked`."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -318,6 +339,13 @@ def _take_lock(path: Path) -> int:
     return descriptor
 
 
+def _raise_schema_damaged(path: Path, what: str) -> None:
+    if what:
+        raise LogDamaged(
+            f"{path} is damaged: its schema is not as it was made ({what})", first_bad_epoch=None
+        )
+
+
 def _raise_damaged(path: Path, epoch: int, error: Exception) -> NoReturn:
     raise LogDamaged(
         f"{path} is damaged at epoch {epoch}: {error}. Epochs before it were verified",
@@ -325,11 +353,15 @@ def _raise_damaged(path: Path, epoch: int, error: Exception) -> NoReturn:
     ) from error
 
 
-def _translated(error: sqlite3.Error, path: Path, doing: str) -> SIEError:
+def _translated(error: sqlite3.Error | UnicodeDecodeError, path: Path, doing: str) -> SIEError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFull(f"{path}: no room to {doing}; free space, then send the write again")
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+    # No statement at open is wrong in itself: one that is refused found another schema than ours.
+    unreadable = code == sqlite3.SQLITE_ERROR and doing == "open"
+    # A message that quotes damaged bytes cannot even be decoded.
+    unreadable = unreadable or isinstance(error, UnicodeDecodeError)
+    if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None)
     return StorageFailed(
         f"{path}: could not {doing}: {error}. If this was a commit, its outcome is unknown until "

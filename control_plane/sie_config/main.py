@@ -5,15 +5,20 @@ order. A log that cannot be served at all ends the process with one line that sa
 """
 
 import asyncio
+import gc
 import logging
 import os
 import sys
 from typing import Final
 
+from sie_config.access_rules import role_of
 from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
+from sie_config.refusal_notes import noting_gate
 from sie_config.settings import ConfigSettings
+from sie_runtime.access import Access
 from sie_runtime.bus import Bus
+from sie_runtime.gate import Gate
 from sie_runtime.lifecycle import run, serve_http, stop_when
 from sie_runtime.settings import load
 from sie_schemas.errors import SIEError
@@ -23,6 +28,8 @@ __all__ = ["main"]
 _LOG: Final = logging.getLogger(__name__)
 _CANNOT_START: Final = 3
 _ROLE: Final = "config"
+_COLLECT_AFTER: Final = (20_000, 20, 20)
+"""A write makes hundreds of objects and no cycle: the default collects at almost every one."""
 
 
 def main() -> None:
@@ -36,15 +43,19 @@ def main() -> None:
 
 
 async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
+    access = Access.open(settings)
     bus = await Bus.connect(settings, role=_ROLE, process_id=str(os.getpid()))
     try:
         try:
             plane = await ControlPlane.open(settings, bus=bus)
+            # The replayed log lives as long as the process: no collection need walk it again.
+            gc.freeze()
+            gc.set_threshold(*_COLLECT_AFTER)
         except SIEError as error:
             sys.stderr.write(f"error: {error.message}\n")
             raise SystemExit(_CANNOT_START) from error
         try:
-            await _run(settings, plane, stop)
+            await _run(settings, plane, access, stop)
         except* OSError as group:
             problem = group.exceptions[0]
             sys.stderr.write(f"error: {settings.host}:{settings.port}: {problem}\n")
@@ -55,7 +66,9 @@ async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
         await bus.close()
 
 
-async def _run(settings: ConfigSettings, plane: ControlPlane, stop: asyncio.Event) -> None:
+async def _run(
+    settings: ConfigSettings, plane: ControlPlane, access: Access, stop: asyncio.Event
+) -> None:
     def listening(port: int) -> None:
         _LOG.info(
             "listening",
@@ -75,7 +88,7 @@ async def _run(settings: ConfigSettings, plane: ControlPlane, stop: asyncio.Even
             stop_when(
                 loops_stop,
                 serve_http(
-                    build_app(plane),
+                    Gate(build_app(plane), access, role_of, on_refused=noting_gate(plane)),
                     host=settings.host,
                     port=settings.port,
                     stop=stop,

@@ -61,6 +61,9 @@ class Stream(Protocol):
     async def read(self, epoch: int) -> bytes | None:
         """The message at a sequence."""
 
+    async def trim(self, first_epoch: int) -> StreamTip:
+        """Drop what is older; nobody appends meanwhile."""
+
     async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
         """Delete it and make it anew."""
 
@@ -91,6 +94,8 @@ class Publisher:
         self._waiting = False
         self._advanced = asyncio.Event()
         self.published = 0
+        self.first = 1
+        """The oldest epoch on the stream, as far as it was looked at."""
 
     @property
     def low_water(self) -> int:
@@ -106,10 +111,12 @@ class Publisher:
                 due = loop.time() + self._verify_s
                 self.distrust()
             caught_up = await self.catch_up()
-            wait_s = due - loop.time() if caught_up else self._retry_s
-            if caught_up and self.published < self._sequencer.position.epoch:
-                continue
-            await first_of(self._sequencer.moved(), stop.wait(), timeout_s=wait_s)
+            if not caught_up:
+                # Not woken by writes: each would try a broker that is away.
+                await first_of(stop.wait(), timeout_s=self._retry_s)
+            elif self.published >= self._sequencer.position.epoch:
+                wait_s = due - loop.time()
+                await first_of(self._sequencer.moved(), stop.wait(), timeout_s=wait_s)
 
     async def catch_up(self) -> bool:
         """Publish up to the head; False when something was in the way.
@@ -149,6 +156,18 @@ class Publisher:
             return False
         return True
 
+    async def wait_trimmed(self, *, timeout_s: float) -> bool:
+        """Verify the stream anew, and wait until it begins at the low water."""
+        self.distrust()
+        self._sequencer.wake_followers()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.first < min(self._low_water(), self.published):
+                    await self._advanced.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def _advance(self) -> None:
         if not self._verified:
             await self._verify()
@@ -174,6 +193,14 @@ class Publisher:
                 self._set_published(tip.last)
         else:
             await self._resolve_fork(tip.first, min(tip.last, head))
+        if not tip.sound:
+            await self._recreate("its settings let entries be taken away or added")
+        # After the mark, never before it: who asks below it is sent to the snapshot.
+        low_water = self._low_water()
+        self.first = max(self.first, tip.first)
+        if tip.bounded or tip.first < low_water:
+            self.first = (await self._stream.trim(low_water)).first
+            self._announce_progress()
         self._verified = True
 
     async def _publish(self, entry: Entry) -> None:
@@ -225,6 +252,7 @@ class Publisher:
         _RECREATED.inc()
         _LOG.error("the stream is made anew from the log", extra={"reason": reason})
         tip = await self._stream.recreate(**await self._origin())
+        self.first = tip.first
         self._set_published(tip.last)
 
     async def _origin(self) -> _Origin:
@@ -255,6 +283,9 @@ class Publisher:
     def _set_published(self, epoch: int) -> None:
         self.published = epoch
         _PUBLISHED.set(epoch)
+        self._announce_progress()
+
+    def _announce_progress(self) -> None:
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
 

@@ -23,6 +23,8 @@ __all__ = ["Requests", "reclaim"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 500
+_ASKED_MAX: Final = 16
+_FRAGMENTS_MAX: Final = 1024
 
 
 class Requests(Protocol):
@@ -38,16 +40,20 @@ async def reclaim(
     until: int,
     stream: Stream | None,
     bus: Requests | None,
-    replicas: Callable[[], Sequence[tuple[str, str]]],
+    replicas: Callable[[int], Sequence[tuple[str, str]]],
     timeout_s: float,
 ) -> None:
-    """Bring the log up to `until`, as far as what is found allows."""
+    """Bring the log up to `until`, as far as what is found allows.
+
+    `replicas` gives those who have seen more than an epoch, the farthest first; only the first few
+    are asked, because each that does not answer costs `timeout_s`.
+    """
     while sequencer.position.epoch < until:
         before = sequencer.position.epoch
         if stream is not None:
             await _adopt(sequencer, await _from_stream(stream, before, until))
         if bus is not None and sequencer.position.epoch == before:
-            for role, replica in replicas():
+            for role, replica in replicas(before)[:_ASKED_MAX]:
                 offered = await _from_replica(bus, role, replica, before, until, timeout_s)
                 if await _adopt(sequencer, offered):
                     break
@@ -72,14 +78,31 @@ async def _from_stream(stream: Stream, after: int, until: int) -> list[Entry]:
 async def _from_replica(
     bus: Requests, role: str, replica: str, after: int, until: int, timeout_s: float
 ) -> list[Entry]:
-    wanted = msgspec.json.encode({"after": after, "until": min(until, after + _PAGE)})
+    wanted = {"after": after, "until": min(until, after + _PAGE)}
+    subject = f"sie.config.tail.{role}.{replica}"
     try:
-        answer = await bus.request(f"sie.config.tail.{role}.{replica}", wanted, timeout_s=timeout_s)
-        lines = [parse_envelope(line) for line in answer.splitlines()]
+        lines = await _answer(bus, subject, wanted, timeout_s)
     except (SIEError, EntryCorrupt) as error:
         _LOG.warning("%s %s gave back no entry", role, replica, extra={"reason": str(error)})
         return []
     return [entry for entry in lines if isinstance(entry, Entry)]
+
+
+async def _answer(
+    bus: Requests, subject: str, wanted: dict[str, int], timeout_s: float
+) -> list[Entry | Stub]:
+    """Whole lines; or one line that is longer than a message, which comes in parts."""
+    answer = b""
+    for _ in range(_FRAGMENTS_MAX):
+        request = msgspec.json.encode(wanted | {"offset": len(answer)})
+        part = await bus.request(subject, request, timeout_s=timeout_s)
+        answer += part
+        try:
+            return [parse_envelope(line) for line in answer.splitlines()]
+        except EntryCorrupt:
+            if not part or b"\n" in answer:
+                raise
+    raise EntryCorrupt(f"{subject} gave no end to an entry")
 
 
 async def _adopt(sequencer: Sequencer, offered: Sequence[Entry]) -> bool:

@@ -13,7 +13,7 @@ from sie_core.chain import begins_log
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry
 
-__all__ = ["Replayed", "replay"]
+__all__ = ["Replayed", "replay", "step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +25,33 @@ class Replayed:
     lineage: tuple[Entry, ...]
     """Every `log.begin` entry, oldest first."""
     damage: LogDamaged | None
+    taken_over: int = 0
+    """Epochs up to this one came from a checkpoint and were not folded."""
 
 
-def replay(entries: Iterator[Entry]) -> Replayed:
-    """Fold verified entries. Damage that the iterator raises ends the replay; it is not raised."""
-    registry, last, lineage = Registry.EMPTY, None, []
+def replay(entries: Iterator[Entry], start: Replayed | None = None) -> Replayed:
+    """Fold verified entries, which follow `start`, else are the first ones.
+
+    Damage that the iterator raises ends the replay; it is not raised.
+    """
+    registry = start.registry if start is not None else Registry.EMPTY
+    last = start.last if start is not None else None
+    lineage = list(start.lineage) if start is not None else []
     damage: LogDamaged | None = None
     try:
         for entry in entries:
-            registry = _step(registry, entry)
+            registry = step(registry, entry)
             last = entry
             if begins_log(entry) is not None:
                 lineage.append(entry)
     except LogDamaged as error:
         damage = error
-    return Replayed(registry, last, tuple(lineage), damage)
+    taken_over = start.last.epoch if start is not None and start.last is not None else 0
+    return Replayed(registry, last, tuple(lineage), damage, taken_over)
 
 
-def _step(registry: Registry, entry: Entry) -> Registry:
+def step(registry: Registry, entry: Entry) -> Registry:
+    """The registry after one entry, its digest compared. Raises `LogDamaged`."""
     try:
         after = apply(registry, entry)
     except ChangeRefused as error:

@@ -1,8 +1,9 @@
 """Reports: where every replica is, and what it made of each model.
 
 *shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given.
-A report is a replica's word: it shows convergence and it bears witness, and it never changes what
-the log says.
+A report is a replica's word: it shows convergence, it never changes what the log says, and it bears
+witness only if somebody vouches for its sender (the broker, which knows its users) or it comes with
+the entry that it speaks of.
 """
 
 from collections.abc import Sequence
@@ -10,63 +11,139 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
+from prometheus_client import Counter, Gauge
 
 from sie_config.witnesses import Claim
 from sie_core.chain import Position
+from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
 
-__all__ = ["Reports"]
+__all__ = ["Reports", "Sighting"]
+
+_REFUSED = Counter(
+    "sie_config_reports_refused_total", "Reports that were not taken, by reason.", ["reason"]
+)
+_REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
 
 
-@dataclass(slots=True)
-class _Seen:
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The last report of a replica, and when it came."""
+
     report: ReplicaReport
     at: float
+    is_witness: bool
 
 
 class Reports:
     """The last report of each replica, by role and id."""
 
-    def __init__(self, *, ttl_s: float, forget_s: float, replicas_max: int) -> None:
+    def __init__(
+        self, *, ttl_s: float, forget_s: float, replicas_max: int, report_bytes_max: int = 262_144
+    ) -> None:
         self._ttl_s = ttl_s
         self._forget_s = forget_s
         self._replicas_max = replicas_max
-        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._report_bytes_max = report_bytes_max
+        self._forgot_at = float("-inf")
+        self._seen: dict[tuple[str, str], Sighting] = {}
         self.malformed = 0
 
-    def receive(self, data: bytes, now: float) -> Claim | None:
-        """Take a report; gives what it bears witness to. A malformed one is counted."""
+    def receive(
+        self, data: bytes, now: float, *, subject: str = "", vouched: bool = True
+    ) -> Claim | None:
+        """Take a report; gives what it bears witness to. A malformed one is counted.
+
+        `subject` is where it came from on the bus; empty over HTTP. `vouched` says that whoever
+        delivered it knows its sender.
+        """
+        report = self._read(data, subject)
+        if report is None:
+            return None
+        is_witness = vouched or _proves(report)
+        self._forget(now)
+        self._keep(msgspec.structs.replace(report, entry=UNSET), now, is_witness)
+        if report.epoch < 1 or not is_witness:
+            return None
+        return _claim(report)
+
+    def _read(self, data: bytes, subject: str) -> ReplicaReport | None:
+        if len(data) > self._report_bytes_max:
+            self._refuse("too large")
+            return None
         try:
             report = REPORT_DECODER.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            self.malformed += 1
+            self._refuse("malformed")
             return None
-        self._forget(now)
+        if subject and subject != f"sie.config.report.{report.role}.{report.id}":
+            self._refuse("another's name")
+            return None
+        return report
+
+    def _refuse(self, reason: str) -> None:
+        self.malformed += 1
+        _REFUSED.labels(reason).inc()
+
+    def _keep(self, report: ReplicaReport, now: float, is_witness: bool) -> None:
         name = (report.role, report.id)
         if report.leaving:
             self._seen.pop(name, None)
         elif name in self._seen or len(self._seen) < self._replicas_max:
-            self._seen[name] = _Seen(report, now)
-        if report.epoch < 1:
-            return None
-        return Claim(f"{report.role} {report.id}", report.log_id, report.epoch, report.hash)
+            self._seen[name] = Sighting(report, now, is_witness)
+        else:
+            _REFUSED.labels("too many replicas").inc()
+        _REPLICAS.set(len(self._seen))
 
     def claims(self) -> list[Claim]:
         """What all known replicas bear witness to."""
         return [
-            Claim(
-                f"{seen.report.role} {seen.report.id}",
-                seen.report.log_id,
-                seen.report.epoch,
-                seen.report.hash,
-            )
+            _claim(seen.report)
             for seen in self._seen.values()
-            if seen.report.epoch > 0
+            if seen.report.epoch > 0 and seen.is_witness
         ]
 
-    def names(self) -> list[tuple[str, str]]:
-        """Role and id of every known replica."""
-        return sorted(self._seen)
+    def holders(self, log_id: str, after: int) -> list[tuple[str, str]]:
+        """Role and id of every replica that is further than `after`, the farthest first."""
+        ahead = [
+            seen.report
+            for seen in self._seen.values()
+            if seen.report.log_id == log_id and seen.report.epoch > after
+        ]
+        ahead.sort(key=lambda report: (-report.epoch, report.role, report.id))
+        return [(report.role, report.id) for report in ahead]
+
+    def sightings(self) -> list[Sighting]:
+        """The last report of every known replica, by role and id."""
+        return [self._seen[name] for name in sorted(self._seen)]
+
+    def forget(self, role: str, replica_id: str) -> bool:
+        """Stop counting a replica that will not come back; whether it was known."""
+        return self._seen.pop((role, replica_id), None) is not None
+
+    def holders_of(self, model_ids: Sequence[str], now: float) -> list[dict[str, Any]]:
+        """Every live replica, and which of these models it tells of: whom a change meets."""
+        wanted = set(model_ids)
+        return [
+            {
+                "role": seen.report.role,
+                "id": seen.report.id,
+                "models": sorted(wanted & seen.report.models.keys()),
+            }
+            for seen in self.sightings()
+            if now - seen.at <= self._ttl_s
+        ]
+
+    def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
+        """Live replicas that have one of these models loaded, by model."""
+        users: dict[str, list[str]] = {}
+        for seen in self._seen.values():
+            for model_id in model_ids if now - seen.at <= self._ttl_s else ():
+                held = seen.report.models.get(model_id)
+                if held is not None and held.state == "loaded":
+                    users.setdefault(model_id, []).append(f"{seen.report.role} {seen.report.id}")
+        return users
 
     def lacking(self, kinds: Sequence[str], now: float) -> list[str]:
         """Live replicas that cannot read one of these kinds of change."""
@@ -94,7 +171,7 @@ class Reports:
             "replicas": rows,
         }
 
-    def _row(self, seen: _Seen, head: Position, now: float) -> dict[str, Any]:
+    def _row(self, seen: Sighting, head: Position, now: float) -> dict[str, Any]:
         report = seen.report
         at_head = (report.log_id, report.epoch, report.digest) == (
             head.log_id,
@@ -112,6 +189,32 @@ class Reports:
         }
 
     def _forget(self, now: float) -> None:
+        # Not at each report: with thousands of replicas that would be the most of the work.
+        if now - self._forgot_at < min(1.0, self._ttl_s):
+            return
+        self._forgot_at = now
         gone = [name for name, seen in self._seen.items() if now - seen.at > self._forget_s]
         for name in gone:
             del self._seen[name]
+        _REPLICAS.set(len(self._seen))
+
+
+def _claim(report: ReplicaReport) -> Claim:
+    return Claim(f"{report.role} {report.id}", report.log_id, report.epoch, report.hash)
+
+
+def _proves(report: ReplicaReport) -> bool:
+    """Whether the report comes with the very entry that it claims to have applied."""
+    if report.entry is UNSET:
+        return False
+    try:
+        entry = parse_envelope(report.entry)
+    except EntryCorrupt:
+        return False
+    found = (entry.log_id, entry.epoch, entry.hash, entry.state_digest)
+    return isinstance(entry, Entry) and found == (
+        report.log_id,
+        report.epoch,
+        report.hash,
+        report.digest,
+    )

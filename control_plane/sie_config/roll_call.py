@@ -9,6 +9,7 @@ later are the control plane's.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, assert_never
 
 from sie_config.head_file import HeadFile
@@ -23,12 +24,13 @@ from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, judg
 from sie_config.writer_state import ReadOnly, Recovery, Serving
 from sie_runtime.bus import Bus
 from sie_runtime.log_stream import StreamTip, log_streams
-from sie_schemas.entry import EntryCorrupt, parse_envelope
+from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
+_LOOK_BACK_MAX: Final = 16
 
 
 class RollCall:
@@ -108,16 +110,19 @@ class RollCall:
             case Behind(claim):
                 self._recover(
                     f"{claim}, but the file ends at {self._sequencer.position}: it was restored or "
-                    "has lost its tail, and nobody gave the missing entries back"
+                    "has lost its tail, and nobody gave the missing entries back",
+                    lacking=claim.epoch,
                 )
             case Forked(claim):
                 self._recover(f"{claim} with another hash than this file has at that epoch")
             case _:
                 assert_never(verdict)
 
-    def _recover(self, reason: str) -> None:
-        _LOG.error("the writer is in recovery", extra={"reason": reason})
-        self._sequencer.enter(Recovery(reason))
+    def _recover(self, reason: str, lacking: int | None = None) -> None:
+        state = Recovery(reason, lacking)
+        if state != self._sequencer.state:
+            _LOG.error("the writer is in recovery", extra={"reason": reason})
+        self._sequencer.enter(state)
 
     async def _judged(self) -> Verdict:
         claims = self._reports.claims()
@@ -141,24 +146,55 @@ class RollCall:
             until=until,
             stream=stream,
             bus=self._bus,
-            replicas=self._reports.names,
+            replicas=partial(self._reports.holders, self._sequencer.position.log_id),
             timeout_s=self._listen_s,
         )
 
     async def _claim_of_stream(self, log_id: str) -> Claim | None:
-        """What the last message of the stream bears witness to; it comes with the entry."""
+        """What the newest entry of the stream bears witness to; it comes with the entry."""
         if self._stream_of is None:
             return None
         stream = self._stream_of(log_id)
         try:
             tip = await stream.tip()
-            data = (
-                await stream.read(tip.last) if tip is not None and tip.last >= tip.first else None
-            )
-            entry = parse_envelope(data) if data is not None else None
-        except (SIEError, EntryCorrupt) as error:
-            _LOG.warning("the stream bears no witness", extra={"reason": str(error)})
-            return None
-        if entry is None or tip is None or entry.epoch != tip.last:
-            return None
-        return Claim("the stream", entry.log_id, entry.epoch, entry.hash)
+            if tip is None:
+                return None
+            # What somebody else wrote after it does not hide it.
+            for epoch in range(tip.last, max(tip.first, tip.last - _LOOK_BACK_MAX + 1) - 1, -1):
+                claim = _claim_in(await stream.read(epoch), log_id, epoch)
+                if claim is not None:
+                    return await self._linked(stream, claim)
+        except SIEError as error:
+            _LOG.warning("the stream bears no witness", extra={"reason": error.message})
+        return None
+
+    async def _linked(self, stream: Stream, claim: Claim) -> Claim:
+        """The claim, unless it rests on an entry that does not hang on our own chain.
+
+        Where the stream has our head and then another's entry, somebody wrote on it: the publisher
+        makes it anew. It is evidence of the head all the same.
+        """
+        head = self._sequencer.position
+        if claim.epoch <= head.epoch:
+            return claim
+        ours = _claim_in(await stream.read(head.epoch), head.log_id, head.epoch)
+        after = _entry_in(await stream.read(head.epoch + 1))
+        if ours is None or ours.hash != head.hash or after is None or after.prev_hash == head.hash:
+            return claim
+        _LOG.error("the stream goes on with an entry that is not linked to this log")
+        return ours
+
+
+def _entry_in(data: bytes | None) -> Entry | Stub | None:
+    try:
+        return parse_envelope(data) if data is not None else None
+    except EntryCorrupt as error:
+        _LOG.warning("the stream holds what is no entry", extra={"reason": str(error)})
+        return None
+
+
+def _claim_in(data: bytes | None, log_id: str, epoch: int) -> Claim | None:
+    entry = _entry_in(data)
+    if entry is None or (entry.log_id, entry.epoch) != (log_id, epoch):
+        return None
+    return Claim("the stream", entry.log_id, entry.epoch, entry.hash)

@@ -16,8 +16,21 @@ from sie_core.registry import Entity, Registry
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import FixRequest
 
-__all__ = ["Admitted", "Command", "Delete", "Expectation", "Index", "Put", "admit", "etag"]
+__all__ = [
+    "Admitted",
+    "Command",
+    "Delete",
+    "Expectation",
+    "Index",
+    "Put",
+    "admit",
+    "check",
+    "etag",
+    "judge",
+]
 
+_PATHS = frozenset({"blame", "history", "status"})
+"""Last parts of API paths, which no entity may have for a name."""
 _NOT_FOUND = {
     "model": "MODEL_NOT_FOUND",
     "adapter": "ADAPTER_NOT_FOUND",
@@ -124,21 +137,39 @@ def etag(log_id: str, modified_epoch: int) -> str:
     return f'"{log_id8(log_id)}-{modified_epoch}"'
 
 
-def admit(registry: Registry, index: Index, log_id: str, command: Command) -> Admitted:
+def admit(
+    registry: Registry, index: Index, log_id: str, command: Command, *, forced: bool = False
+) -> Admitted:
     """Judge one command against one state. Raises `FixRequest`; changes nothing."""
+    admitted = judge(registry, log_id, command)
+    if admitted.changed:
+        check(registry, index, command, forced=forced)
+    return admitted
+
+
+def judge(registry: Registry, log_id: str, command: Command) -> Admitted:
+    """Whether the client's expectation holds, and whether the command changes anything."""
     entity = registry.get(command.kind, command.key)
     _check_expectation(entity, log_id, command)
     match command:
         case Put():
-            if entity is not None and entity.document == command.body:
-                return Admitted(changed=False)
-            _check_references(registry, index, command)
-            return Admitted(changed=True, created=entity is None)
+            changed = entity is None or entity.document != command.body
+            return Admitted(changed, created=entity is None)
         case Delete():
             if entity is None:
                 raise _absent(command)
-            _check_unused(registry, index, command)
             return Admitted(changed=True)
+        case _:
+            assert_never(command)
+
+
+def check(registry: Registry, index: Index, command: Command, *, forced: bool) -> None:
+    """Check a command that changes something against what else is there. Raises `FixRequest`."""
+    match command:
+        case Put():
+            _check_references(registry, index, command)
+        case Delete():
+            _check_unused(registry, index, command, forced=forced)
         case _:
             assert_never(command)
 
@@ -146,21 +177,25 @@ def admit(registry: Registry, index: Index, log_id: str, command: Command) -> Ad
 def _check_expectation(entity: Entity | None, log_id: str, command: Command) -> None:
     expects = command.expects
     current = etag(log_id, entity.modified_epoch) if entity is not None else None
-    if expects.absent and current is not None:
-        raise FixRequest(
-            f"{command.kind} {command.key!r} exists already",
-            code="PRECONDITION_FAILED",
-            details={"etag": current},
-        )
+    if expects.absent and entity is not None:
+        raise _stale(f"{command.kind} {command.key!r} exists already", entity, current)
     if expects.etags is None:
         return
     if current is None or ("*" not in expects.etags and current not in expects.etags):
-        raise FixRequest(
+        raise _stale(
             f"{command.kind} {command.key!r} is not what If-Match expects: "
             + (f"it is at {current}" if current is not None else "it does not exist"),
-            code="PRECONDITION_FAILED",
-            details={"etag": current},
+            entity,
+            current,
         )
+
+
+def _stale(message: str, entity: Entity | None, current: str | None) -> FixRequest:
+    details: dict[str, Any] = {"etag": current}
+    if entity is not None:
+        details["modified_epoch"] = entity.modified_epoch
+        details["document"] = msgspec.json.decode(entity.document)
+    return FixRequest(message, code="PRECONDITION_FAILED", details=details)
 
 
 def _absent(command: Command) -> FixRequest:
@@ -168,10 +203,11 @@ def _absent(command: Command) -> FixRequest:
 
 
 def _check_references(registry: Registry, index: Index, command: Put) -> None:
-    if command.key.rpartition("/")[2] == "history":
+    last = command.key.rpartition("/")[2]
+    if last in _PATHS:
         raise _invalid(
             "name" if command.kind != "model" else "model_id",
-            "`history` cannot be a name: it is a path of the API",
+            f"`{last}` cannot be a name: it is a path of the API",
         )
     if command.kind == "model":
         _check_backends(index, command)
@@ -222,18 +258,22 @@ def _check_names(registry: Registry, index: Index, command: Put) -> None:
             raise _conflict(field, f"{alias!r} is an alias of model {owner!r}")
 
 
-def _check_unused(registry: Registry, index: Index, command: Delete) -> None:
+def _check_unused(registry: Registry, index: Index, command: Delete, *, forced: bool) -> None:
     if command.kind == "model":
         names = sorted(index.adapters.get(command.key, ()))
         if names:
             raise _conflict(
                 None, f"model {command.key!r} has adapters: {', '.join(names)}. Delete them first"
             )
-    elif command.kind in {"bundle", "pool"}:
+    elif command.kind in {"bundle", "pool"} and not forced:
         users = _models_that_need(registry, index, command)
         if users:
-            raise _conflict(
-                None, f"{command.kind} {command.key!r} is needed by: {', '.join(users[:5])}"
+            raise FixRequest(
+                f"{command.kind} {command.key!r} is needed by: {', '.join(users[:5])}. Move them, "
+                "or say in X-SIE-Force why it is to go all the same",
+                code="FORCE_REQUIRED",
+                field="X-SIE-Force",
+                details={"models": list(users[:100])},
             )
 
 

@@ -5,6 +5,8 @@ whoever writes the SQL: triggers refuse the row, the guard refuses the statement
 its tables only through the migrations here. Does not read or write entries.
 """
 
+import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,15 @@ from sqlite_utils import Database, Migrations
 
 from sie_schemas.errors import OurFault
 
-__all__ = ["connect", "connect_reader", "connect_writer", "guard", "migrate"]
+__all__ = [
+    "connect_bare",
+    "connect_reader",
+    "connect_writer",
+    "guard",
+    "migrate",
+    "migrations_damage",
+    "schema_damage",
+]
 
 _LOG: Final = """
 CREATE TABLE log (
@@ -90,6 +100,41 @@ def _create_log(database: Database) -> None:
         database.execute(statement)
 
 
+_RECORDED: Final = {"id", "migration_set", "name", "applied_at"}
+_OURS: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+
+
+def schema_damage(connection: sqlite3.Connection) -> str:
+    """What of the schema is not as the migrations made it; empty if all is.
+
+    A trigger whose text lost one letter may still parse, and guard nothing.
+    """
+    wrong = _schema_rows(connection) ^ _fresh_schema()
+    return ", ".join(sorted({str(name) for _, name, _ in wrong}))
+
+
+def migrations_damage(connection: sqlite3.Connection) -> str:
+    """What of the record of migrations cannot be read; empty if all can, or there is none yet."""
+    columns = connection.execute("PRAGMA table_info(_sqlite_migrations)").fetchall()
+    found = {column[1] for column in columns}
+    return ", ".join(sorted(_RECORDED - found)) if found else ""
+
+
+@functools.cache
+def _fresh_schema() -> frozenset[tuple[str, str, str]]:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh)
+        return _schema_rows(fresh)
+
+
+def _schema_rows(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:
+    # The record of migrations is another library's: its text may differ between releases.
+    rows = connection.execute(_OURS).fetchall()
+    return frozenset(
+        (kind, name, sql) for kind, name, sql in rows if "_sqlite_migrations" not in str(name)
+    )
+
+
 _APPEND_ONLY: Final = frozenset({"log", "change", "idempotency"})
 _SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_schema", "_sqlite_migrations"})
 _FORBIDDEN: Final = frozenset(
@@ -144,14 +189,14 @@ def migrate(connection: sqlite3.Connection) -> None:
     _MIGRATIONS.apply(Database(connection, execute_plugins=False))
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect_bare(path: Path) -> sqlite3.Connection:
     """A bare connection of the standard library's SQLite; no transaction begins by itself."""
     # Opened by one thread and used by that thread alone; closing may happen at exit from another.
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
 
 
 def connect_writer(
-    path: Path, connect: Callable[[Path], sqlite3.Connection] = connect
+    path: Path, connect: Callable[[Path], sqlite3.Connection] = connect_bare
 ) -> sqlite3.Connection:
     """The one connection that writes and checkpoints. WAL, and a commit is on disk (FULL).
 
@@ -163,7 +208,7 @@ def connect_writer(
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection

@@ -15,6 +15,7 @@ from typing import Any
 
 from sie_config.draft import Draft, Outcome, Tenure, Write
 from sie_config.journal import Journal
+from sie_config.key_rows import key_rows_of
 from sie_config.log_file import KeyRow, StorageFull
 from sie_config.replay import Replayed
 from sie_config.rules import Index
@@ -22,7 +23,7 @@ from sie_config.store import Store
 from sie_config.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
 from sie_core.chain import Position, begins_log, position_of
 from sie_core.registry import Registry
-from sie_schemas.entry import Change, ChangeKind, Entry
+from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, Untrusted
 
 __all__ = ["Sequencer"]
@@ -49,12 +50,14 @@ class Sequencer:
         replayed: Replayed,
         *,
         now_us: Callable[[], int],
+        new_id: Callable[[int], str] = secrets.token_hex,
         group_writes_max: int,
         waiting_writes_max: int,
     ) -> None:
         self._store = store
         self._journal = journal
         self._now_us = now_us
+        self._new_id = new_id
         self._group_writes_max = group_writes_max
         self._waiting_writes_max = waiting_writes_max
         self.registry: Registry = replayed.registry
@@ -93,8 +96,8 @@ class Sequencer:
         and the next start goes on from them.
         """
         fresh = self.last is None
-        log_id = secrets.token_hex(16) if self.last is None else self.last.log_id
-        tenure = Tenure(log_id, term, writer=secrets.token_hex(8))
+        log_id = self._new_id(16) if self.last is None else self.last.log_id
+        tenure = Tenure(log_id, term, writer=self._new_id(8))
         draft = self._draft(tenure)
         actor = "sie-config"
         if fresh:
@@ -108,18 +111,22 @@ class Sequencer:
         self._index = Index.of(self.registry)
 
     async def adopt(self, entries: Sequence[Entry], registry: Registry) -> None:
-        """Take back entries of this log that the file had lost; they were verified and folded."""
-        await self._store.append(entries)
+        """Take back entries of this log that the file had lost; they were verified and folded.
+
+        Their idempotency rows come back with them: a client that still retries gets its answer.
+        """
+        await self._store.append(entries, key_rows_of(entries, self.registry))
         self.registry, self.last = registry, entries[-1]
         self.lineage += tuple(entry for entry in entries if begins_log(entry) is not None)
         self._index = Index.of(registry)
         self._journal.remember(entries)
 
     def enter(self, state: WriterState) -> None:
-        """Change the state of the writer. Recovery is left by a restart alone."""
+        """Change the state of the writer. Recovery is left by a restart, or when what was lacking
+        was given back before this process's tenure began."""
         if isinstance(state, Serving):
             self._witnessed = state.witnessed
-        if not isinstance(self.state, Recovery):
+        if not isinstance(self.state, Recovery) or self.state.lacking is not None:
             self.state = state
             self.wake_followers()
 
@@ -129,7 +136,7 @@ class Sequencer:
         Raises `SIEError`. A caller that is cancelled leaves the write in the queue: it is decided
         all the same, and its idempotency key finds the answer.
         """
-        if write.idempotency is None:
+        if write.idempotency is None or write.dry_run:
             return await self._enqueue(write), False
         slot = (write.actor, write.idempotency.key)
         while (ahead := self._keys_in_flight.get(slot)) is not None:
@@ -161,18 +168,23 @@ class Sequencer:
             stopping.cancel()
             self.wake_followers()
 
-    async def _submit_keyed(self, write: Write) -> tuple[Outcome, bool]:
-        assert write.idempotency is not None
-        row = await self._store.key_row(write.actor, write.idempotency.key)
+    async def recall(self, actor: str, idempotency: Idempotency) -> Outcome | None:
+        """The first answer of a key that is known. Raises `FixRequest` for another request's."""
+        row = await self._store.key_row(actor, idempotency.key)
         if row is None:
-            return await self._enqueue(write), False
-        if row.fingerprint != write.idempotency.fingerprint:
+            return None
+        if row.fingerprint != idempotency.fingerprint:
             raise FixRequest(
                 f"the idempotency key {row.key!r} stands for another request; use a new key",
                 code="IDEMPOTENCY_MISMATCH",
                 field="Idempotency-Key",
             )
-        return await self._answer_again(row), True
+        return await self._answer_again(row)
+
+    async def _submit_keyed(self, write: Write) -> tuple[Outcome, bool]:
+        assert write.idempotency is not None
+        known = await self.recall(write.actor, write.idempotency)
+        return (known, True) if known is not None else (await self._enqueue(write), False)
 
     async def _answer_again(self, row: KeyRow) -> Outcome:
         entry = await self._journal.entry(row.epoch)
@@ -193,7 +205,7 @@ class Sequencer:
         pending = _Pending(write)
         self._queue.append(pending)
         self._arrived.set()
-        return await asyncio.shield(pending.answer)
+        return await pending.answer
 
     async def _write_group(self) -> None:
         size = min(len(self._queue), self._group_writes_max)
@@ -255,13 +267,16 @@ class Sequencer:
 
 def _judged(draft: Draft, write: Write) -> Outcome | SIEError:
     try:
-        return draft.write(write)
+        return draft.trial(write) if write.dry_run else draft.write(write)
     except SIEError as error:
         return error
 
 
 def _answer_all(group: Sequence[_Pending], answers: Sequence[Outcome | SIEError]) -> None:
     for pending, answer in zip(group, answers, strict=True):
+        if pending.answer.cancelled():
+            # Its caller is gone; the write is decided all the same.
+            continue
         if isinstance(answer, SIEError):
             pending.answer.set_exception(answer)
             # An abandoned caller reads no exception; that alone is no fault to report.

@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.settings import setting
 
@@ -13,7 +14,7 @@ __all__ = ["ConfigSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigSettings(BusSettings):
+class ConfigSettings(AccessSettings, BusSettings):
     """sie-config: the one writer of the configuration log."""
 
     data_dir: Path = setting(help="folder of the log file, its lock and its head file")
@@ -30,6 +31,28 @@ class ConfigSettings(BusSettings):
         4096, help="writes that may wait; more are told to come later"
     )
     body_bytes_max: int = setting(1024 * 1024, help="largest body of a write, in bytes")
+    batch_bytes_max: int = setting(
+        16 * 1024 * 1024, help="largest body of a batch, in bytes; one entry holds all of it"
+    )
+    batch_operations_max: int = setting(5000, help="most operations in one batch")
+    entities_max: int = setting(100_000, help="most entities in the registry")
+    rework_max: int = setting(
+        8, help="how often a patch or revert is worked out anew when its ground moved"
+    )
+    past_registries: int = setting(
+        8, help="registries of past epochs kept in memory, for ?at=, diffs and reverts"
+    )
+    convergence_wait_max_s: float = setting(600.0, help="longest wait for convergence, in seconds")
+    commits_remembered: int = setting(
+        4096, help="newest commits whose time is kept, to measure how fast replicas follow"
+    )
+    audit_rows_max: int = setting(
+        100_000, help="rows of refused attempts that are kept; the oldest go first"
+    )
+    audit_rows_per_minute: int = setting(
+        1000, help="rows of refused attempts in one minute; beyond, only a count is kept"
+    )
+    audit_flush_s: float = setting(1.0, help="seconds until a refused attempt is on disk")
     page_entries_max: int = setting(1000, help="most entries in one answer of /log")
     tail_entries: int = setting(2000, help="newest entries kept in memory for followers")
     poll_wait_max_s: float = setting(60.0, help="longest wait of a poll of /epoch, in seconds")
@@ -37,16 +60,35 @@ class ConfigSettings(BusSettings):
     roll_call_s: float = setting(1.0, help="how long a start listens for witnesses, in seconds")
     publish_retry_s: float = setting(0.5, help="pause after the bus refused an entry, in seconds")
     publish_verify_s: float = setting(5.0, help="seconds between checks of the stream's last entry")
-    bookmark_s: float = setting(1.0, help="seconds between announcements of the head; 0 is none")
+    bookmark_s: float = setting(0.5, help="seconds between announcements of the head; 0 is none")
     head_file_s: float = setting(0.2, help="least seconds between writes of the head file")
+    checkpoint_entries: int = setting(
+        5000,
+        help="entries after which the registry is stored beside the log for a quick start; 0 never",
+    )
+    full_fold_share: float = setting(
+        0.2, help="share of the loop that folds the log behind a quick start, more than 0 up to 1"
+    )
     report_ttl_s: float = setting(10.0, help="seconds after which a silent replica is lost")
     report_forget_s: float = setting(3600.0, help="seconds after which a lost replica is forgotten")
     replicas_max: int = setting(10_000, help="most replicas that are kept; more are not shown")
+    report_bytes_max: int = setting(256 * 1024, help="largest report of a replica, in bytes")
+    recovery_retry_s: float = setting(
+        2.0, help="seconds between attempts to get lost entries back, while the writer lacks some"
+    )
+    page_bytes_max: int = setting(
+        8 * 1024 * 1024, help="bytes after which a range of entries that has a limit ends early"
+    )
+    answers_at_once_max: int = setting(
+        16, help="followers that are answered before waiting writes have their turn"
+    )
     stream_replicas: int = setting(1, help="copies of the config stream among the brokers")
     drain_s: float = setting(5.0, help="seconds that requests in flight get at the end")
 
     def __post_init__(self) -> None:
         if self.group_writes_max < 1 or self.waiting_writes_max < self.group_writes_max:
             raise ValueError("--waiting-writes-max must be at least --group-writes-max, and both 1")
+        if self.checkpoint_entries < 0 or not 0 < self.full_fold_share <= 1:
+            raise ValueError("--checkpoint-entries is 0 or more, --full-fold-share in (0, 1]")
         if self.report_forget_s < self.report_ttl_s:
             raise ValueError("--report-forget-s must be at least --report-ttl-s")

@@ -13,17 +13,28 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from sie_config.draft import Write
-from sie_config.rules import Command, Expectation
+from sie_config.rules import Expectation
 from sie_schemas import canonical
-from sie_schemas.entry import Idempotency
+from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
 
-__all__ = ["expectation_of", "parse_json", "read_body", "write_of"]
+__all__ = [
+    "expectation",
+    "expectation_of",
+    "flag",
+    "header_text",
+    "idempotency_of",
+    "parse_json",
+    "read_body",
+    "write_of",
+]
 
 _ETAGS: Final = re.compile(r'\*|"[^"]*"(\s*,\s*"[^"]*")*')
+_EPOCH: Final = re.compile(r"(?:(?P<log>[0-9a-f]{8})\.)?(?P<epoch>[0-9]{1,15})")
 _HEADERS: Final = {
     "x-sie-actor": ("X-SIE-Actor", 128),
     "x-sie-reason": ("X-SIE-Reason", 1000),
+    "x-sie-force": ("X-SIE-Force", 1000),
     "x-request-id": ("X-Request-Id", 128),
     "idempotency-key": ("Idempotency-Key", 255),
 }
@@ -54,8 +65,12 @@ def parse_json(body: bytes) -> Any:
 
 def expectation_of(request: Request) -> Expectation:
     """What `If-Match` and `If-None-Match` expect. Raises `FixRequest`."""
-    if_match = request.headers.get("if-match")
-    if_none_match = request.headers.get("if-none-match")
+    headers = request.headers
+    return expectation(headers.get("if-match"), headers.get("if-none-match"))
+
+
+def expectation(if_match: str | None, if_none_match: str | None) -> Expectation:
+    """The same, from the texts."""
     if if_none_match is not None and if_none_match.strip() != "*":
         raise FixRequest("a write takes If-None-Match: * only", field="If-None-Match")
     if if_match is None:
@@ -66,20 +81,58 @@ def expectation_of(request: Request) -> Expectation:
     return Expectation(etags=etags, absent=if_none_match is not None)
 
 
-def write_of(request: Request, body: bytes, commands: tuple[Command, ...]) -> Write:
-    """The write that a request asks for. Raises `FixRequest` naming the header at fault."""
-    actor = _header(request, "x-sie-actor") or "anonymous"
-    key = _header(request, "idempotency-key")
+def write_of(request: Request, idempotency: Idempotency | None, log_id: str) -> Write:
+    """The write that a request asks for, still without its commands.
+
+    Raises `FixRequest` naming the header or parameter at fault.
+    """
     return Write(
-        actor=actor,
-        reason=_header(request, "x-sie-reason"),
-        request_id=_header(request, "x-request-id") or secrets.token_hex(8),
-        commands=commands,
-        idempotency=Idempotency(key, _fingerprint(request, body)) if key else None,
+        actor=header_text(request, "x-sie-actor") or "anonymous",
+        reason=header_text(request, "x-sie-reason"),
+        request_id=header_text(request, "x-request-id") or secrets.token_hex(8),
+        commands=(),
+        idempotency=idempotency,
+        if_epoch=_expected_epoch(request, log_id),
+        forced=header_text(request, "x-sie-force"),
+        dry_run=flag(request, "dry_run"),
     )
 
 
-def _header(request: Request, name: str) -> str:
+def idempotency_of(request: Request, body: bytes) -> Idempotency | None:
+    """The key of a request, with the fingerprint of what it asks for."""
+    key = header_text(request, "idempotency-key")
+    return Idempotency(key, _fingerprint(request, body)) if key else None
+
+
+def flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false. Raises `FixRequest`."""
+    text = request.query_params.get(name, "false")
+    if text not in {"true", "false"}:
+        raise FixRequest(f"{name} is `true` or `false`, not {text!r}", field=name)
+    return text == "true"
+
+
+def _expected_epoch(request: Request, log_id: str) -> int | None:
+    text = request.headers.get("if-match-epoch")
+    if text is None:
+        return None
+    found = _EPOCH.fullmatch(text.strip())
+    if found is None:
+        raise FixRequest(
+            "If-Match-Epoch takes an epoch, `17` or `1a2b3c4d.17`", field="If-Match-Epoch"
+        )
+    if found["log"] is not None and found["log"] != log_id8(log_id):
+        raise FixRequest(
+            f"this is log {log_id8(log_id)}, not {found['log']} as If-Match-Epoch expects",
+            code="PRECONDITION_FAILED",
+            field="If-Match-Epoch",
+            details={"log_id": log_id},
+        )
+    return int(found["epoch"])
+
+
+def header_text(request: Request, name: str) -> str:
+    """A bounded, printable header; empty when absent. Raises `FixRequest`."""
     text = request.headers.get(name, "").strip()
     if not text:
         return ""

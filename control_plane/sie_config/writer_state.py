@@ -29,9 +29,14 @@ class ReadOnly:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Writes are refused because the log on this disk cannot be trusted to be the newest."""
+    """Writes are refused because the log on this disk cannot be trusted to be the newest.
+
+    `lacking` is the epoch up to which somebody has seen the log, where entries are missing that may
+    still be given back; every other recovery is left by a restart alone.
+    """
 
     reason: str
+    lacking: int | None = None
 
 
 WriterState: TypeAlias = Serving | ReadOnly | Recovery

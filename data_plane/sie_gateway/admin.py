@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from sie_core.models import Catalog
 from sie_gateway import asgi
+from sie_gateway.model_status import model_status
 from sie_gateway.views import cluster_view, config_view, model_view, models_view
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, Later, SIEError
@@ -95,6 +96,11 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
         """The documents of this gateway's registry."""
         catalog = cluster.catalog()
         return {"models": [config_view(catalog, model_id) for model_id in sorted(catalog.models)]}
+
+    @app.get("/v1/configs/models/{model_id:path}/status")
+    async def config_model_status(model_id: str) -> dict[str, Any]:
+        """Which revision of a model each worker serves, against the one that the log wants."""
+        return model_status(cluster.catalog(), cluster.workers(), model_id)
 
     @app.get("/v1/configs/models/{model_id:path}")
     async def config_model(model_id: str) -> dict[str, Any]:

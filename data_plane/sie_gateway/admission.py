@@ -29,10 +29,17 @@ class InFlight:
     items: int = 0
     bytes: int = 0
 
-    def plus(self, *, items: int, size: int, caps: Caps) -> "InFlight":
-        """Take a request on. Raises `Later` with code `QUEUE_FULL`."""
+    def plus(self, *, items: int, size: int, caps: Caps, tenant: str | None = None) -> "InFlight":
+        """Take a request on. Raises `Later`: QUEUE_FULL, or RATE_LIMIT where the caps are those of
+        a tenant."""
         after = InFlight(self.items + items, self.bytes + size)
         if self.items and (after.items > caps.items_max or after.bytes > caps.bytes_max):
+            if tenant is not None:
+                raise Later(
+                    f"{self.items} items of tenant {tenant!r} wait for an answer; {items} more "
+                    "would pass its cap: send the request again",
+                    code="RATE_LIMIT",
+                )
             raise Later(
                 f"this gateway holds {self.items} items ({self.bytes} bytes) that wait for an "
                 f"answer; {items} more would pass its cap: send the request again",

@@ -67,8 +67,11 @@ def retry_headers(retry_after_s: float | None) -> dict[str, str]:
     }
 
 
-def error_response(error: SIEError) -> Response:
-    """An error in the one shape. Always JSON: it has to be readable where nothing else is."""
+def error_response(error: SIEError, body: bytes | None = None) -> Response:
+    """An error in the one shape. Always JSON: it has to be readable where nothing else is.
+
+    `body` is another API's shape of it; the status and the headers stay ours.
+    """
     headers = {"X-SIE-Error-Code": error.code, **retry_headers(error.retry_after_s)}
     if error.status == 405 and isinstance(error.details, dict):
         headers |= {
@@ -76,7 +79,9 @@ def error_response(error: SIEError) -> Response:
             for name, key in (("Allow", "allow"), ("Location", "location"))
             if key in error.details
         }
-    return Response(error.status, msgspec.json.encode(error.to_wire()), headers, code=error.code)
+    if body is None:
+        body = msgspec.json.encode(error.to_wire())
+    return Response(error.status, body, headers, code=error.code)
 
 
 async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max: int) -> bytes:

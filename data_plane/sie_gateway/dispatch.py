@@ -7,25 +7,39 @@ cancelled. Does not look into answers.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from sie_gateway import metrics
+from sie_gateway.chunks import Chunks, NoRoom
 from sie_gateway.routing import Route
 from sie_runtime.bus import BusUnavailable
-from sie_schemas.errors import TimeRanOut
+from sie_schemas.errors import Later, OurFault, TimeRanOut
 from sie_schemas.jobs import (
     JOB_ENCODER,
+    ONE_RESULT_DECODER,
     RESULT_DECODER,
     Job,
     JobResult,
+    PayloadRef,
+    ResultChunk,
     ResultReceipt,
     subject,
 )
 
-__all__ = ["Dispatcher", "Incoming", "JobQueue", "ResultBus", "Subscribed"]
+__all__ = [
+    "Dispatcher",
+    "Incoming",
+    "JobQueue",
+    "MessageCaps",
+    "ObjectStore",
+    "ResultBus",
+    "Subscribed",
+]
 
 
 class Incoming(Protocol):
@@ -71,6 +85,26 @@ class JobQueue(Protocol):
         ...
 
 
+class ObjectStore(Protocol):
+    """The part of the payload store that a gateway needs."""
+
+    async def put(self, object_id: str, data: bytes, *, ttl_s: float) -> PayloadRef:
+        """Store an object for a time. Raises `Later`: `BusUnavailable`, QUEUE_FULL."""
+        ...
+
+    async def drop(self, object_id: str) -> None:
+        """Forget an object. Raises `BusUnavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCaps:
+    """The largest job that goes as a message, and the bytes that chunked results may hold."""
+
+    job_bytes_max: int = 1_000_000
+    chunked_bytes_max: int = 256 * 1024 * 1024
+
+
 class _Pending:
     """One run of a request: the results that came, and the future that holds them all."""
 
@@ -91,9 +125,22 @@ class _Pending:
 class Dispatcher:
     """Runs the jobs of requests. One for each gateway process."""
 
-    def __init__(self, bus: ResultBus, queue: JobQueue, *, gateway_id: str) -> None:
+    def __init__(
+        self,
+        bus: ResultBus,
+        queue: JobQueue,
+        *,
+        gateway_id: str,
+        objects: ObjectStore | None = None,
+        caps: MessageCaps | None = None,
+    ) -> None:
         self._bus = bus
         self._queue = queue
+        self._objects = objects
+        self._caps = caps or MessageCaps()
+        self._chunks = Chunks(bytes_max=self._caps.chunked_bytes_max)
+        self._stored: set[str] = set()
+        """Objects of the requests in flight, by job id."""
         self._waiting: dict[str, _Pending] = {}
         self._subscription: Subscribed | None = None
         self.inbox = f"sie.result.{gateway_id}"
@@ -132,6 +179,8 @@ class Dispatcher:
         finally:
             for job in jobs:
                 del self._waiting[job.job_id]
+                self._chunks.forget(job.job_id)
+            await self._drop_objects(jobs)
             if not pending.complete.done() or pending.complete.cancelled():
                 await self._cancel(jobs[0].request_id)
 
@@ -149,9 +198,31 @@ class Dispatcher:
             raise group_error.exceptions[0] from group_error
 
     async def _publish_one(self, pool: str, where: str, job: Job) -> None:
-        await self._queue.publish_job(
-            pool=pool, subject=where, data=JOB_ENCODER.encode(job), job_id=job.job_id
-        )
+        data = JOB_ENCODER.encode(job)
+        if len(data) > self._caps.job_bytes_max:
+            data = JOB_ENCODER.encode(await self._stored_apart(job, data))
+        await self._queue.publish_job(pool=pool, subject=where, data=data, job_id=job.job_id)
+
+    async def _stored_apart(self, job: Job, data: bytes) -> Job:
+        """What stands on the queue for a job that is larger than a message.
+
+        A crash after this leaves an object that nobody reads: its time to live ends it.
+        """
+        if self._objects is None:
+            raise OurFault("a job is larger than a message and this gateway has no object store")
+        self._stored.add(job.job_id)
+        ref = await self._objects.put(job.job_id, data, ttl_s=job.deadline - time.time())
+        return msgspec.structs.replace(job, v=2, items=(), query=None, options={}, payload=ref)
+
+    async def _drop_objects(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if self._objects is None or job.job_id not in self._stored:
+                continue
+            self._stored.discard(job.job_id)
+            try:
+                await self._objects.drop(job.job_id)
+            except Later:
+                metrics.OBJECTS_LEFT.inc()
 
     async def _cancel(self, request_id: str) -> None:
         try:
@@ -166,11 +237,34 @@ class Dispatcher:
         except (msgspec.DecodeError, UnicodeDecodeError):
             metrics.MALFORMED_MESSAGES.labels("result").inc()
             return
-        for result in batch.results:
-            pending = self._waiting.get(result.job_id)
-            if pending is None:
-                metrics.RESULTS_DROPPED.inc()
-            else:
-                pending.take(result)
-        receipt = ResultReceipt(job_ids=tuple(result.job_id for result in batch.results))
+        if batch.chunk is not None:
+            receipt = self._take_chunk(batch.chunk)
+        else:
+            for result in batch.results:
+                self._take(result)
+            receipt = ResultReceipt(job_ids=tuple(result.job_id for result in batch.results))
         await message.respond(JOB_ENCODER.encode(receipt))
+
+    def _take(self, result: JobResult) -> None:
+        pending = self._waiting.get(result.job_id)
+        if pending is None:
+            metrics.RESULTS_DROPPED.inc()
+        else:
+            pending.take(result)
+
+    def _take_chunk(self, chunk: ResultChunk) -> ResultReceipt:
+        if chunk.job_id not in self._waiting:
+            metrics.RESULTS_DROPPED.inc()
+            return ResultReceipt(job_ids=(chunk.job_id,))
+        try:
+            whole = self._chunks.take(chunk)
+            if whole is None:
+                return ResultReceipt(job_ids=(), chunk=chunk.index)
+            self._take(ONE_RESULT_DECODER.decode(whole))
+        except NoRoom:
+            metrics.CHUNKS_REFUSED.inc()
+            return ResultReceipt(job_ids=())
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            metrics.MALFORMED_MESSAGES.labels("result").inc()
+            return ResultReceipt(job_ids=())
+        return ResultReceipt(job_ids=(chunk.job_id,))

@@ -38,6 +38,7 @@ class _Run:
     asked: Asked
     wanted: Wanted
     request_id: str
+    tenant: str
     ends_at: float
 
 
@@ -53,6 +54,7 @@ class Inference:
         caps: Caps,
         job_caps: JobCaps,
         timeout_s: float,
+        tenant_caps: Caps | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._watch = watch
@@ -60,18 +62,23 @@ class Inference:
         self._caps = caps
         self._job_caps = job_caps
         self._timeout_s = timeout_s
+        self._tenant_caps = tenant_caps
         self._in_flight = InFlight()
+        self._tenants: dict[str, InFlight] = {}
+        """What is in flight of each tenant that has anything."""
 
-    async def answer(self, asked: Asked, wanted: Wanted, *, request_id: str) -> Answer | Cold:
+    async def answer(
+        self, asked: Asked, wanted: Wanted, *, request_id: str, tenant: str = ""
+    ) -> Answer | Cold:
         """Answer a request. Raises `SIEError` with a code of the table.
 
         A revision that changed under the request costs one more run of all of it, never a mixture.
         """
         ends_at = asyncio.get_running_loop().time() + self._timeout_s
-        with self._admitted(asked):
+        with self._admitted(asked, tenant):
             for attempt in ("", "-again"):
                 # The queue must not take the second run's jobs for repetitions of the first's.
-                run = _Run(asked, wanted, request_id + attempt, ends_at)
+                run = _Run(asked, wanted, request_id + attempt, tenant, ends_at)
                 outcome = await self._run_once(run)
                 if outcome is not None:
                     return outcome
@@ -84,11 +91,18 @@ class Inference:
     async def _run_once(self, run: _Run) -> Answer | Cold | None:
         """None where the jobs did not all run at the revisions of the route."""
         route = find_route(self._catalog(), self._watch.fleet, run.wanted, now=self._watch.now())
+        place = route.route if isinstance(route, Cold) else route
+        lane = (place.pool, place.machine_profile, place.bundle)
+        metrics.LANE_REQUESTS.labels(*lane).inc()
         if isinstance(route, Cold):
-            place = route.route
-            metrics.COLD_REQUESTS.labels(place.pool, place.machine_profile, place.bundle).inc()
+            metrics.COLD_REQUESTS.labels(*lane).inc()
             return route
-        return await self._run_on(route, run)
+        in_flight = metrics.LANE_IN_FLIGHT_ITEMS.labels(*lane)
+        in_flight.inc(len(run.asked.items))
+        try:
+            return await self._run_on(route, run)
+        finally:
+            in_flight.dec(len(run.asked.items))
 
     async def _run_on(self, route: Route, run: _Run) -> Answer | None:
         check_outputs(run.asked, route)
@@ -102,6 +116,7 @@ class Inference:
             published_at=published_at,
             deadline=published_at + left_s,
             caps=self._job_caps,
+            tenant=run.tenant,
         )
         results = await self._dispatcher.run(route, jobs, timeout_s=left_s)
         if not of_one_revision(route, results):
@@ -109,12 +124,30 @@ class Inference:
         return assemble(run.asked, route, jobs, results)
 
     @contextmanager
-    def _admitted(self, asked: Asked) -> Iterator[None]:
+    def _admitted(self, asked: Asked, tenant: str) -> Iterator[None]:
         items, size = len(asked.items), sum(asked.item_sizes) + asked.fixed_size
+        # The tenant's own cap first: it is what the tenant can do something about.
+        of_tenant = self._tenants.get(tenant, InFlight())
+        if self._tenant_caps is not None:
+            of_tenant = of_tenant.plus(
+                items=items, size=size, caps=self._tenant_caps, tenant=tenant
+            )
         self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
+        if self._tenant_caps is not None:
+            self._tenants[tenant] = of_tenant
         metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
         try:
             yield
         finally:
             self._in_flight = self._in_flight.minus(items=items, size=size)
+            if self._tenant_caps is not None:
+                self._give_back(tenant, items, size)
             metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
+
+    def _give_back(self, tenant: str, items: int, size: int) -> None:
+        left = self._tenants[tenant].minus(items=items, size=size)
+        if left.items:
+            self._tenants[tenant] = left
+        else:
+            # The name of a tenant may come from a header: what is idle is not remembered.
+            del self._tenants[tenant]

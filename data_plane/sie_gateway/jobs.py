@@ -43,6 +43,7 @@ def jobs_for(
     published_at: float,
     deadline: float,
     caps: JobCaps,
+    tenant: str = "",
 ) -> list[Job]:
     """Cut a request. `run_id` is the request's id on the queue; times are Unix seconds."""
     ranges = cut(
@@ -72,6 +73,7 @@ def jobs_for(
             reply_to=reply_to,
             deadline=deadline,
             published_at=published_at,
+            tenant=tenant,
         )
         for indices in ranges
     ]

@@ -14,16 +14,25 @@ from sie_core.models import Catalog
 from sie_gateway.admin import Cluster, admin_app
 from sie_gateway.admission import Caps
 from sie_gateway.app import GatewayApp
-from sie_gateway.dispatch import Dispatcher
+from sie_gateway.dispatch import Dispatcher, MessageCaps
+from sie_gateway.faces import FaceModels
 from sie_gateway.inference import Inference
 from sie_gateway.jobs import JobCaps
+from sie_gateway.live_status import LiveStatus
 from sie_gateway.requests import Limits
+from sie_gateway.rules import refusal_body, role_of
 from sie_gateway.settings import PREFIX, GatewaySettings
+from sie_gateway.views import cluster_view
 from sie_gateway.watch import FleetWatch
 from sie_runtime import lifecycle
+from sie_runtime.access import Access
 from sie_runtime.bus import Bus
+from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.follower import Follower
+from sie_runtime.gate import Gate
+from sie_runtime.payload_store import PayloadStore
 from sie_runtime.settings import load
+from sie_runtime.sweeping import Sweeper
 from sie_runtime.work_queue import WorkQueue
 
 __all__ = ["build_app", "main", "serve"]
@@ -51,24 +60,47 @@ async def serve(
     on_listening: Callable[[int], None] | None = None,
 ) -> None:
     """Run a gateway until `stop`. `on_listening` is told the port."""
+    access = Access.open(settings)
     bus = await Bus.connect(settings, role=_ROLE, process_id=process_id)
     follower = Follower(settings, role=_ROLE, process_id=process_id, bus=bus)
-    dispatcher = Dispatcher(bus, WorkQueue(bus, settings), gateway_id=process_id)
+    dispatcher = Dispatcher(
+        bus,
+        WorkQueue(bus, settings),
+        gateway_id=process_id,
+        objects=PayloadStore(bus, settings),
+        caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
+    )
+    sweeper = Sweeper(bus, DeadLetters(bus, settings), settings)
     watch = FleetWatch(bus, ttl_s=settings.fleet_ttl_s, settle_s=settings.fleet_settle_s)
     await dispatcher.open()
     await watch.open()
     bus.on_reconnect(watch.begin)
-    app = build_app(settings, dispatcher, watch, lambda: follower.catalog, stop)
+    app = Gate(
+        build_app(
+            settings,
+            dispatcher,
+            watch,
+            lambda: follower.catalog,
+            stop,
+            replica_not_ready=lambda: follower.not_ready,
+        ),
+        access,
+        role_of,
+        shape=refusal_body,
+    )
     drained = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
+            tasks.create_task(sweeper.run(drained), name="sweeper")
             await lifecycle.serve_http(
                 app,
                 host=settings.host,
                 port=settings.port,
                 stop=stop,
                 drain_s=settings.drain_s,
+                share_port=settings.share_port,
+                websockets=True,
                 on_listening=on_listening or _log_port,
             )
             drained.set()
@@ -84,14 +116,18 @@ def build_app(
     watch: FleetWatch,
     catalog: Callable[[], Catalog],
     stop: asyncio.Event,
+    *,
+    replica_not_ready: Callable[[], str] = str,
 ) -> GatewayApp:
-    """The HTTP face over the parts that live."""
+    """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready."""
 
     def not_ready() -> str:
         if stop.is_set():
             return "this gateway is stopping"
         if catalog().position is None:
             return "no verified registry is loaded yet"
+        if replica_not_ready():
+            return replica_not_ready()
         return "" if watch.settled else "the workers were not heard yet"
 
     inference = Inference(
@@ -101,6 +137,9 @@ def build_app(
         caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
         job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
         timeout_s=settings.request_timeout_s,
+        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
+        if settings.tenant_items_max
+        else None,
     )
     cluster = Cluster(
         catalog=catalog,
@@ -114,10 +153,16 @@ def build_app(
         limits=Limits(
             items_max=settings.request_items_max,
             chars_max=settings.request_chars_max,
-            payload_bytes_max=settings.payload_bytes_max,
+            payload_bytes_max=settings.item_bytes_max,
         ),
         body_bytes_max=settings.body_bytes_max,
         provisioning_retry_after_s=settings.provisioning_retry_after_s,
+        live=LiveStatus(
+            lambda: cluster_view(cluster.catalog(), cluster.workers(), ready=not not_ready()),
+            interval_s=settings.live_status_s,
+            stop=stop,
+        ),
+        face_models=FaceModels(settings.tei_embed_model, settings.tei_rerank_model),
     )
 
 

@@ -8,9 +8,13 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
+    "CHUNKS_REFUSED",
     "COLD_REQUESTS",
     "IN_FLIGHT_ITEMS",
+    "LANE_IN_FLIGHT_ITEMS",
+    "LANE_REQUESTS",
     "MALFORMED_MESSAGES",
+    "OBJECTS_LEFT",
     "REQUESTS",
     "REQUEST_SECONDS",
     "RERUNS",
@@ -32,6 +36,16 @@ COLD_REQUESTS: Final = Counter(
     "Requests that found no ready worker: the demand that an autoscaler acts on.",
     ["pool", "machine_profile", "bundle"],
 )
+LANE_REQUESTS: Final = Counter(
+    "sie_gateway_lane_requests",
+    "Requests by the kind of worker that they need, those included that found none.",
+    ["pool", "machine_profile", "bundle"],
+)
+LANE_IN_FLIGHT_ITEMS: Final = Gauge(
+    "sie_gateway_lane_in_flight_items",
+    "Items that wait for their answer from one kind of worker.",
+    ["pool", "machine_profile", "bundle"],
+)
 IN_FLIGHT_ITEMS: Final = Gauge("sie_gateway_in_flight_items", "Items that wait for their answer.")
 RESULTS_DROPPED: Final = Counter(
     "sie_gateway_results_dropped", "Results confirmed for requests that nobody waits for."
@@ -43,3 +57,10 @@ MALFORMED_MESSAGES: Final = Counter(
     "sie_gateway_malformed_messages", "Messages from the bus that could not be read.", ["kind"]
 )
 WORKERS_LIVE: Final = Gauge("sie_gateway_workers_live", "Workers heard within the time to live.")
+CHUNKS_REFUSED: Final = Counter(
+    "sie_gateway_result_chunks_refused",
+    "Chunks of large results that came while there was no room.",
+)
+OBJECTS_LEFT: Final = Counter(
+    "sie_gateway_objects_left", "Objects that could not be dropped: their time to live ends them."
+)

@@ -15,17 +15,25 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.items import EncodeRequest, ExtractRequest, Item, Operation, ScoreRequest
 from sie_schemas.jobs import JOB_ENCODER
 
-__all__ = ["Asked", "Limits", "read_request"]
+__all__ = [
+    "Asked",
+    "Decoder",
+    "Limits",
+    "Request",
+    "check_request",
+    "decode_body",
+    "read_request",
+]
 
-_Request: TypeAlias = EncodeRequest | ScoreRequest | ExtractRequest
-_Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
+Request: TypeAlias = EncodeRequest | ScoreRequest | ExtractRequest
+Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
 
-_JSON: Final[dict[Operation, _Decoder]] = {
+_JSON: Final[dict[Operation, Decoder]] = {
     "encode": msgspec.json.Decoder(EncodeRequest),
     "score": msgspec.json.Decoder(ScoreRequest),
     "extract": msgspec.json.Decoder(ExtractRequest),
 }
-_MSGPACK: Final[dict[Operation, _Decoder]] = {
+_MSGPACK: Final[dict[Operation, Decoder]] = {
     "encode": msgspec.msgpack.Decoder(EncodeRequest),
     "score": msgspec.msgpack.Decoder(ScoreRequest),
     "extract": msgspec.msgpack.Decoder(ExtractRequest),
@@ -70,7 +78,14 @@ class Asked:
 def read_request(operation: Operation, body: bytes, *, is_msgpack: bool, limits: Limits) -> Asked:
     """Decode and check a body. Raises `FixRequest`, whose `field` is a path such as
     `$.items[0].text`."""
-    asked, where = _asked(operation, _decoded(operation, body, is_msgpack))
+    decoder = (_MSGPACK if is_msgpack else _JSON)[operation]
+    request: Request = decode_body(decoder, body, form="MessagePack" if is_msgpack else "JSON")
+    return check_request(operation, request, limits)
+
+
+def check_request(operation: Operation, request: Request, limits: Limits) -> Asked:
+    """Check a request that was decoded, or translated from another API. Raises `FixRequest`."""
+    asked, where = _asked(operation, request)
     lora, options = _lora(asked.options, where)
     _check_contents(asked.items, asked.query, limits)
     sizes = tuple(
@@ -83,7 +98,7 @@ def read_request(operation: Operation, body: bytes, *, is_msgpack: bool, limits:
     return replace(asked, item_sizes=sizes, fixed_size=fixed, options=options, lora=lora)
 
 
-def _asked(operation: Operation, request: _Request) -> tuple[Asked, str]:
+def _asked(operation: Operation, request: Request) -> tuple[Asked, str]:
     """The request in one form, and the path of its options."""
     match request:
         case EncodeRequest(items=items, params=encode):
@@ -113,9 +128,10 @@ def _asked(operation: Operation, request: _Request) -> tuple[Asked, str]:
             assert_never(request)
 
 
-def _decoded(operation: Operation, body: bytes, is_msgpack: bool) -> _Request:
+def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
+    """What a decoder makes of a body. Raises `FixRequest`, which names the field."""
     try:
-        request: _Request = (_MSGPACK if is_msgpack else _JSON)[operation].decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         text = str(error)
         path = _PATH.search(text)
@@ -124,9 +140,7 @@ def _decoded(operation: Operation, body: bytes, is_msgpack: bool) -> _Request:
         message = _PATH.sub("", text)
         raise FixRequest(f"{where}: {message}", field=where) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        form = "MessagePack" if is_msgpack else "JSON"
         raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
-    return request
 
 
 def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits) -> None:

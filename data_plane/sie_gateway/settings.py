@@ -9,9 +9,13 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
+from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
+from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import setting
+from sie_runtime.sweeping import SweepSettings
 from sie_runtime.work_queue import WorkQueueSettings
 
 __all__ = ["PREFIX", "GatewaySettings"]
@@ -21,11 +25,22 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewaySettings(BusSettings, FollowerSettings, WorkQueueSettings):
+class GatewaySettings(
+    BusSettings,
+    FollowerSettings,
+    WorkQueueSettings,
+    PayloadSettings,
+    DeadLetterSettings,
+    SweepSettings,
+    AccessSettings,
+):
     """sie-gateway: the edge of the cluster."""
 
     host: str = setting("127.0.0.1", help="address to listen on; 0.0.0.0 for every interface")
     port: int = setting(8080, help="port to listen on; 0 takes a free one")
+    share_port: bool = setting(
+        False, help="let several gateways listen on this port; the system deals connections out"
+    )
     gateway_id: str = setting(
         "", help="name of this gateway's inbox on the bus, unique; absent makes a random one"
     )
@@ -57,11 +72,30 @@ class GatewaySettings(BusSettings, FollowerSettings, WorkQueueSettings):
         256 * 1024, help="most bytes in one job, unless it has a single item"
     )
     payload_bytes_max: int = setting(
-        1_000_000, help="largest single item; below the broker's limit for a message (1 MiB)"
+        1_000_000, help="largest job that is one message; below the broker's limit (1 MiB)"
+    )
+    object_bytes_max: int = setting(
+        16 * 1024 * 1024,
+        help="largest single item; above payload_bytes_max it goes through the object store, "
+        "which 0 turns off",
+    )
+    chunked_bytes_max: int = setting(
+        256 * 1024 * 1024,
+        help="bytes held of results that are larger than a message; more of them have to wait",
     )
     in_flight_items_max: int = setting(50_000, help="items that may wait before QUEUE_FULL")
     in_flight_bytes_max: int = setting(
         256 * 1024 * 1024, help="bytes that may wait before QUEUE_FULL"
+    )
+    tei_embed_model: str = setting(
+        "", help="model of POST /embed where a request names none; absent, it has to name one"
+    )
+    tei_rerank_model: str = setting("", help="the same for POST /rerank")
+    tenant_items_max: int = setting(
+        0, help="items of one tenant that may wait before RATE_LIMIT; 0 has no cap of its own"
+    )
+    live_status_s: float = setting(
+        1.0, help="seconds between two messages of the WebSocket /ws/cluster-status"
     )
     log_level: str = setting("info", help="debug, info, warning or error")
 
@@ -69,8 +103,11 @@ class GatewaySettings(BusSettings, FollowerSettings, WorkQueueSettings):
         """Raises `ValueError` in one line."""
         if self.gateway_id and not _ID.fullmatch(self.gateway_id):
             raise ValueError("gateway_id is 1 to 64 letters, digits, `-` or `_`")
-        if min(self.request_timeout_s, self.fleet_ttl_s, self.drain_s) <= 0:
-            raise ValueError("request_timeout_s, fleet_ttl_s and drain_s are above 0")
+        times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)
+        if min(times) <= 0:
+            raise ValueError(
+                "request_timeout_s, fleet_ttl_s, drain_s and live_status_s are above 0"
+            )
         if self.provisioning_retry_after_s < 0 or self.fleet_settle_s < 0:
             raise ValueError("provisioning_retry_after_s and fleet_settle_s are not negative")
         bounds = (
@@ -81,9 +118,15 @@ class GatewaySettings(BusSettings, FollowerSettings, WorkQueueSettings):
             self.job_bytes_max,
             self.in_flight_items_max,
             self.in_flight_bytes_max,
+            self.chunked_bytes_max,
         )
         if min(bounds) < 1 or self.payload_bytes_max < 4096:
             raise ValueError("every *_max is at least 1, and payload_bytes_max at least 4096")
+
+    @property
+    def item_bytes_max(self) -> int:
+        """Bytes of the largest item that is taken."""
+        return max(self.payload_bytes_max, self.object_bytes_max)
 
     def process_id(self) -> str:
         """The name of this process on the bus; a fresh one at each call where none is set."""

@@ -2,20 +2,31 @@
 
 *types.* A backend is found by its registered name (`registry`); its `Loader` gets a `ModelSpec`
 and the `DeviceSpec` and gives a `Backend`, or raises MODEL_LOAD_FAILED with reason and cure. All
-of its methods run on the device's thread.
+of its methods run on the device's thread, but for `load_adapter` and `prepare`, which may run on
+any thread beside a batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from sie_schemas.documents import ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Answers, Loaded, RunBatch
 from sie_schemas.jobs import AdapterPin
+from sie_server.adapter_shelf import AdapterShelf
 from sie_server.sources import Weights
 
-__all__ = ["Backend", "DeviceSpec", "Loader", "ModelSpec", "load_failed", "no_adapters", "take"]
+__all__ = [
+    "Backend",
+    "DeviceSpec",
+    "Loader",
+    "ModelSpec",
+    "WithoutAdapters",
+    "load_failed",
+    "no_adapters",
+    "take",
+]
 
 T = TypeVar("T")
 
@@ -27,6 +38,8 @@ class DeviceSpec:
     name: str
     threads: int
     cache_folder: Path
+    adapters: AdapterShelf = field(default_factory=AdapterShelf)
+    """The adapters of every model on this device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +72,16 @@ class Backend(Protocol):
         """Make an adapter ready. Raises ADAPTER_LOAD_FAILED with the reason."""
         ...
 
+    def prepare(self, batch: RunBatch) -> None:
+        """Do beforehand, off the device's thread, what a batch would have to wait for."""
+        ...
+
     def memory_bytes(self) -> int:
-        """Bytes that the model and its adapters hold."""
+        """Bytes that the model holds, without its adapters."""
+        ...
+
+    def leave(self) -> None:
+        """The model was unloaded: let go of what is held outside it."""
         ...
 
 
@@ -80,6 +101,30 @@ def load_failed(message: str) -> OurFault:
 def no_adapters(backend: str) -> OurFault:
     """The answer of a backend that takes no adapters."""
     return OurFault(f"the backend {backend} takes no adapters", code="ADAPTER_LOAD_FAILED")
+
+
+class WithoutAdapters:
+    """The part of a backend that takes no adapters and needs nothing beforehand."""
+
+    name: ClassVar[str]
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Raises ADAPTER_LOAD_FAILED."""
+        raise no_adapters(self.name)
+
+    def prepare(self, batch: RunBatch) -> None:
+        """Nothing to do beforehand."""
+
+    def leave(self) -> None:
+        """Nothing is held outside the model."""
+
+    def require_base(self, batch: RunBatch) -> None:
+        """Refuse a batch that names an adapter. Raises ADAPTER_NOT_FOUND."""
+        for pin in (batch.adapter, *batch.adapters):
+            if pin is not None:
+                raise FixRequest(
+                    f"the backend {self.name} has no adapter {pin.name}", code="ADAPTER_NOT_FOUND"
+                )
 
 
 def take(batch: RunBatch, kind: type[T]) -> list[T]:

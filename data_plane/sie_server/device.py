@@ -1,7 +1,8 @@
 """The device's thread: requests in order, one at a time, and a bound on how many wait.
 
-*shell*: owns one thread. Promises that everything given to `submit` runs on that one thread in the
-order given, and that a request which is cancelled before its turn does not run at all.
+*shell*: owns one thread, or a few where the work is not the device's. Promises that everything
+given to `submit` begins in the order given, on one thread one after the other, and that a request
+which is cancelled before its turn does not run at all.
 """
 
 import asyncio
@@ -17,12 +18,12 @@ T = TypeVar("T")
 
 
 class Device:
-    """One thread. Made and closed on the loop's thread."""
+    """One thread, or `threads`. Made and closed on the loop's thread."""
 
-    def __init__(self, *, queue_max: int) -> None:
+    def __init__(self, *, queue_max: int, threads: int = 1, name: str = "device") -> None:
         self._queue_max = queue_max
         self._pending: set[object] = set()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
     async def submit(self, work: Callable[[], T]) -> T:
         """Run `work` on the device's thread. Raises QUEUE_FULL when too much waits already.

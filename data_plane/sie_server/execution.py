@@ -1,14 +1,18 @@
 """What each request does: models loaded, adapters bound, batches run.
 
-*shell*, owned by the device's thread: every method runs there, in the order of the requests.
-Promises one reply for each request and that no request ends the process: what a backend raises
-becomes `Failed` with the code of what was asked. Knows no socket.
+*shell*, owned by the device's thread, in the order of the requests; only `prepare`, and `answer`
+to a `LoadAdapter`, run on other threads, beside a batch, so that no disk and no hub holds the
+device up. Promises one reply for each request and that no request ends the process: what a backend
+raises becomes `Failed` with the code of what was asked. When memory is full it climbs
+`memory_ladder`. Knows no socket.
 """
 
+import gc
 import logging
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 import torch
@@ -28,10 +32,11 @@ from sie_schemas.ipc import (
     RunBatch,
     Unload,
 )
-from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed
-from sie_server.registry import find_backend
+from sie_server.backend import Backend, DeviceSpec, Loader, ModelSpec, load_failed
+from sie_server.memory_ladder import is_out_of_memory, run_batch, with_room
+from sie_server.registry import find_backend, require_backend
 from sie_server.residency import Residency
-from sie_server.sources import resolve
+from sie_server.sources import Weights, resolve
 
 __all__ = ["DeviceRequest", "Execution", "Resident"]
 
@@ -55,12 +60,34 @@ class Execution:
     def __init__(self, device: DeviceSpec, *, memory_bytes_max: int) -> None:
         self._device = device
         self._models: dict[str, Resident] = {}
-        self._residency = Residency(memory_bytes_max)
+        self._residency: Residency[str] = Residency(memory_bytes_max)
 
-    def answer(self, request: DeviceRequest) -> Reply:
-        """Do a request, whatever happens."""
+    def awaits_adapters(self, request: DeviceRequest) -> bool:
+        """Whether a batch names adapters that are not in memory."""
+        return isinstance(request, RunBatch) and not self._device.adapters.holds(
+            request.model_revision, (request.adapter, *request.adapters)
+        )
+
+    def prepare(self, request: DeviceRequest) -> Weights | Failed | None:
+        """What must be at hand before the device is taken: a model's files, a batch's adapters."""
         try:
-            return self._do(request)
+            if isinstance(request, Load) and request.revision not in self._models:
+                # The backend first: a name that nobody knows is told before gigabytes are hashed.
+                require_backend(_profile(request.config.get("profile")).backend)
+                return resolve(_source(request.config.get("source")))
+            if isinstance(request, RunBatch):
+                self._backend(request.model_revision).prepare(request)
+            return None
+        except SIEError as error:
+            # A batch hears of it from the device, where its model may have come meanwhile.
+            return _failed(request, error.code, error.message, error.retry_after_s)
+        except Exception as error:
+            return _unforeseen(request, error)
+
+    def answer(self, request: DeviceRequest, weights: Weights | None = None) -> Reply:
+        """Do a request, whatever happens. `weights` are those that `prepare` gave for a load."""
+        try:
+            return self._do(request, weights)
         except SIEError as error:
             # A code of loading says the same of an adapter, whose source failed.
             code = error.code
@@ -71,10 +98,10 @@ class Execution:
             # Backends are other people's code: what they raise fails the request, not the process.
             return _unforeseen(request, error)
 
-    def _do(self, request: DeviceRequest) -> Reply:
+    def _do(self, request: DeviceRequest, weights: Weights | None) -> Reply:
         match request:
             case Load():
-                return self._load(request)
+                return self._load(request, weights)
             case LoadAdapter():
                 return self._load_adapter(request)
             case Unload():
@@ -85,12 +112,12 @@ class Execution:
             case _:
                 assert_never(request)
 
-    def _load(self, request: Load) -> Loaded:
+    def _load(self, request: Load, weights: Weights | None) -> Loaded:
         resident = self._models.get(request.revision)
         if resident is None:
             started = time.perf_counter()
-            spec, loader = _spec(request)
-            backend = loader(spec, self._device)
+            spec, loader = _spec(request, weights)
+            backend = with_room(lambda: loader(spec, self._device), self._make_room(""))
             resident = self.adopt(
                 request.revision, backend, load_ms=(time.perf_counter() - started) * 1000
             )
@@ -108,20 +135,14 @@ class Execution:
 
     def _load_adapter(self, request: LoadAdapter) -> AdapterLoaded:
         backend = self._backend(request.model_revision)
-        source = request.config.get("source")
-        try:
-            weights = resolve(_SOURCE.validate_json(msgspec.json.encode(source)))
-        except ValidationError as error:
-            raise load_failed(f"the adapter's source is not valid: {_first(error)}") from error
-        backend.load_adapter(request.adapter, weights)
-        self._account(request.model_revision, backend)
+        backend.load_adapter(request.adapter, resolve(_source(request.config.get("source"))))
         return AdapterLoaded(request.id, request.adapter)
 
     def _run(self, request: RunBatch) -> BatchDone:
         backend = self._backend(request.model_revision)
         self._residency.touch(request.model_revision)
         started = time.perf_counter()
-        answers = backend.run(request)
+        answers = run_batch(backend.run, request, self._make_room(request.model_revision))
         return BatchDone(
             id=request.id,
             answers=answers,
@@ -144,25 +165,59 @@ class Execution:
             _LOG.info("the model at revision %s leaves to make room", leaving[:12])
             self._unload(leaving)
 
+    def _make_room(self, pinned: str) -> Callable[[], bool]:
+        """The rungs of one request: first what is cached, then model after model, oldest first."""
+        rungs = self._rungs(pinned)
+        return lambda: next(rungs, False)
+
+    def _rungs(self, pinned: str) -> Iterator[bool]:
+        _free_caches()
+        yield True
+        while (leaving := self._residency.oldest(pinned=[pinned])) is not None:
+            _LOG.warning("memory is full: the model at revision %s leaves", leaving[:12])
+            self._unload(leaving)
+            _free_caches()
+            yield True
+
     def _unload(self, revision: str) -> None:
-        self._models.pop(revision, None)
+        leaving = self._models.pop(revision, None)
         self._residency.remove(revision)
+        if leaving is not None:
+            leaving.backend.leave()
 
 
-def _spec(request: Load) -> tuple[ModelSpec, Any]:
-    config = request.config
+def _free_caches() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _source(value: object) -> Source:
     try:
-        source = _SOURCE.validate_json(msgspec.json.encode(config.get("source")))
-        tasks = Tasks.model_validate_json(msgspec.json.encode(config.get("tasks")))
-        profile = ProfileDocument.model_validate_json(msgspec.json.encode(config.get("profile")))
+        return _SOURCE.validate_json(msgspec.json.encode(value))
     except ValidationError as error:
-        raise load_failed(f"the model's config is not valid: {_first(error)}") from error
-    # The backend first: a name that nobody knows is told before gigabytes are hashed.
+        raise load_failed(f"the source in the config is not valid: {_first(error)}") from error
+
+
+def _profile(value: object) -> ProfileDocument:
+    try:
+        return ProfileDocument.model_validate_json(msgspec.json.encode(value))
+    except ValidationError as error:
+        raise load_failed(f"the model's profile is not valid: {_first(error)}") from error
+
+
+def _spec(request: Load, weights: Weights | None) -> tuple[ModelSpec, Loader]:
+    config = request.config
+    profile = _profile(config.get("profile"))
     loader = find_backend(profile.backend)
+    try:
+        tasks = Tasks.model_validate_json(msgspec.json.encode(config.get("tasks")))
+    except ValidationError as error:
+        raise load_failed(f"the model's tasks are not valid: {_first(error)}") from error
     spec = ModelSpec(
         model_id=str(config.get("model_id")),
         revision=request.revision,
-        weights=resolve(source),
+        weights=weights or resolve(_source(config.get("source"))),
         tasks=tasks,
         profile=profile,
     )
@@ -175,7 +230,7 @@ def _first(error: ValidationError) -> str:
 
 
 def _unforeseen(request: DeviceRequest, error: Exception) -> Failed:
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         return _failed(
             request,
             "RESOURCE_EXHAUSTED",
@@ -191,13 +246,6 @@ def _unforeseen(request: DeviceRequest, error: Exception) -> Failed:
             code = "INFERENCE_ERROR"
     _LOG.error("request %d failed unforeseen", request.id, exc_info=error)
     return _failed(request, code, _brief(error), None)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # The CPU allocator has no exception of its own.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
 
 
 def _failed(request: DeviceRequest, code: str, message: str, retry_after_s: float | None) -> Failed:

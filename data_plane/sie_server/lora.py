@@ -3,10 +3,11 @@
 *pure.* An `Adapter` is bound to the modules of one model when it loads. `applied()` hooks the
 layers for one batch only and unhooks them whatever happens, and what the hooks add is an argument
 of that batch; so no batch can see another's adapter, and a batch without one runs the bare base.
+`bind` only reads the model, so it may run beside a batch.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from sie_server.lora_format import LowRank, refused
 from sie_server.packing import Segment
+from sie_server.prepacked import PrepackedLinear
 
 __all__ = ["Adapter", "Delta", "applied", "bind"]
 
@@ -51,17 +53,22 @@ def bind(low_ranks: Sequence[LowRank], model: nn.Module, *, prefix: str) -> Adap
     for product in low_ranks:
         name = _module_name(product.module, modules, prefix)
         module = modules[name]
-        if type(module) is not nn.Linear:
+        if not (type(module) is nn.Linear or isinstance(module, PrepackedLinear)):
             raise refused(f"{name} is a {type(module).__name__}; only linear layers are adapted")
         wanted = (product.up.shape[0], product.down.shape[1])
-        if tuple(module.weight.shape) != wanted:
+        if (module.out_features, module.in_features) != wanted:
             raise refused(
-                f"{name} is {tuple(module.weight.shape)}, the adapter's product is {wanted}: "
-                "it was trained on another base model"
+                f"{name} is {(module.out_features, module.in_features)}, the adapter's product is "
+                f"{wanted}: it was trained on another base model"
             )
-        weight = module.weight
-        deltas[name] = Delta(product.down.to(weight), product.up.to(weight), product.scale)
+        place = _place(module)
+        deltas[name] = Delta(product.down.to(**place), product.up.to(**place), product.scale)
     return Adapter(deltas)
+
+
+def _place(module: nn.Linear | PrepackedLinear) -> dict[str, Any]:
+    holder = module if isinstance(module, PrepackedLinear) else module.weight
+    return {"device": holder.device, "dtype": holder.dtype}
 
 
 def _module_name(saved: str, modules: Mapping[str, nn.Module], prefix: str) -> str:
@@ -87,21 +94,31 @@ def applied(
                 parts[name].append((segment, delta))
     with ExitStack() as hooks:
         for name, additions in parts.items():
-            hooked = model.get_submodule(name).register_forward_hook(_Addition(additions))
-            hooks.callback(hooked.remove)
+            hooks.callback(_attach(model.get_submodule(name), _Addition(additions)))
         yield
+
+
+def _attach(module: nn.Module, addition: "_Addition") -> Callable[[], None]:
+    """Have a layer add to its output; gives what takes it off again."""
+    if not isinstance(module, PrepackedLinear):
+        return module.register_forward_hook(addition.as_hook).remove
+    module.addition = addition
+    return lambda: setattr(module, "addition", None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Addition:
-    """A forward hook: adds to a layer's fresh output in place."""
+    """Adds to a layer's fresh output in place."""
 
     parts: Sequence[tuple[Segment, Delta]]
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        inputs = args[0].reshape(-1, args[0].shape[-1])
-        flat = output.view(-1, output.shape[-1])
+    def __call__(self, inputs: Tensor, output: Tensor) -> None:
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        sums = output.view(-1, output.shape[-1])
         for segment, delta in self.parts:
-            rows = slice(segment.start, segment.stop)
-            flat[rows].addmm_(torch.mm(inputs[rows], delta.down.T), delta.up.T, alpha=delta.scale)
-        return output
+            span = slice(segment.start, segment.stop)
+            sums[span].addmm_(torch.mm(rows[span], delta.down.T), delta.up.T, alpha=delta.scale)
+
+    def as_hook(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        """The form in which torch calls a forward hook."""
+        self(args[0], output)

@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sie_runtime import lifecycle, settings
 from sie_schemas import ipc
+from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import DeviceSpec
 from sie_server.device import Device
 from sie_server.execution import Execution
@@ -34,30 +35,35 @@ def main() -> None:
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
     device = Device(queue_max=chosen.queue_max)
+    beside = Device(queue_max=chosen.queue_max, threads=chosen.reading_threads, name="reading")
 
     async def serve(stop: asyncio.Event) -> None:
-        await _serve(chosen, threads, device, stop)
+        await _serve(chosen, threads, device, beside, stop)
 
     status = 0
     try:
         lifecycle.run(serve, role="server", process_id=str(os.getpid()), log_level=chosen.log_level)
     except SystemExit:
         status = 1
-    if not device.close():
-        # The interpreter would wait for the device's thread, which may hang or be importing.
+    if not all([device.close(), beside.close()]):
+        # The interpreter would wait for these threads, which may hang or be importing.
         logging.shutdown()
         os._exit(status)
     sys.exit(status)
 
 
-async def _serve(chosen: ServerSettings, threads: int, device: Device, stop: asyncio.Event) -> None:
-    spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder))
+async def _serve(
+    chosen: ServerSettings, threads: int, device: Device, beside: Device, stop: asyncio.Event
+) -> None:
+    shelf = AdapterShelf(chosen.adapter_bytes_max)
+    spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder), shelf)
     execution = Execution(spec, memory_bytes_max=chosen.memory_bytes_max)
     server = Server(
         path=Path(chosen.socket),
         hello=ipc.Hello(pid=os.getpid(), device=chosen.device, backends=backend_names()),
         device=device,
-        answer=execution.answer,
+        beside=beside,
+        execution=execution,
         frame_bytes_max=chosen.frame_bytes_max,
         drain_timeout_s=chosen.drain_timeout_s,
     )

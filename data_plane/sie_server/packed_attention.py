@@ -1,12 +1,19 @@
 """Attention over sequences laid end to end, for every model that goes through the interface.
 
 *pure.* `register()` names the function and its mask with transformers; a model whose attention
-implementation is `PACKED` then runs one flat row of tokens, and the layout travels as a keyword of
+implementation is `PACKED` then runs one flat row of tokens, and a `Plan` travels as a keyword of
 its forward. Honours causal modules, sliding windows and grouped query heads. Raises `NotPackable`
 for anything it does not know (a position bias, a soft cap, a mask): the probe then runs the model
 padded, and no answer is ever silently wrong.
+
+On CUDA in half precision the whole row is one call of torch's variable-length flash attention where
+this torch has it; else each group of equal lengths is one dense block.
 """
 
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -16,16 +23,52 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from sie_server.packing import Group, Layout
 
-__all__ = ["LAYOUT_KEYWORD", "PACKED", "NotPackable", "register"]
+__all__ = ["PACKED", "PLAN_KEYWORD", "NotPackable", "Plan", "block", "plan_of", "register"]
 
 PACKED: Final = "sie_packed"
-LAYOUT_KEYWORD: Final = "packed_layout"
+PLAN_KEYWORD: Final = "packed_plan"
 
 _UNKNOWN_TERMS: Final = ("position_bias", "softcap", "s_aux", "cache")
+_EXPLICIT_TOKENS_MAX: Final = 112
+"""Below it, two products and a softmax beat the fused CPU kernel in float32."""
+_UPCAST_TOKENS_MAX: Final = 64
+"""To this length, bfloat16 attention on a CPU is faster through float32."""
+_VARLEN_HEAD_MAX: Final = 256
+
+_VarlenAttention = Callable[..., Tensor]
+
+
+def _find_varlen() -> _VarlenAttention | None:
+    """Torch's variable-length attention, if this release has it in the form that is used here."""
+    try:
+        found: _VarlenAttention = importlib.import_module("torch.nn.attention.varlen").varlen_attn
+    except (ImportError, AttributeError):
+        return None
+    known = inspect.signature(found).parameters.keys()
+    return found if {"scale", "window_size", "enable_gqa"} <= known else None
+
+
+_VARLEN: Final = _find_varlen()
 
 
 class NotPackable(Exception):
     """The model asks its attention for something that the packed function does not do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A layout, and where its sequences begin and end as the CUDA kernel wants it (int32)."""
+
+    layout: Layout
+    bounds: Tensor | None
+
+
+def plan_of(layout: Layout, device: torch.device, dtype: torch.dtype) -> Plan:
+    """The plan of a layout on a device."""
+    if device.type != "cuda" or dtype == torch.float32 or _VARLEN is None:
+        return Plan(layout, None)
+    ends = torch.tensor((0, *layout.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    return Plan(layout, ends.to(device, non_blocking=True))
 
 
 def register() -> None:
@@ -51,21 +94,48 @@ def _packed_attention(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Query [1, heads, tokens, width] and its keys and values; gives [1, tokens, heads, width]."""
-    layout = others.get(LAYOUT_KEYWORD)
-    if not isinstance(layout, Layout):
+    plan = others.get(PLAN_KEYWORD)
+    if not isinstance(plan, Plan):
         raise NotPackable("the model's forward does not hand its keywords to its attention")
-    if attention_mask is not None or {query.shape[2], key.shape[2]} != {layout.tokens}:
+    if attention_mask is not None or {query.shape[2], key.shape[2]} != {plan.layout.tokens}:
         raise NotPackable("the model masks or crosses its attention in a way of its own")
     unknown = [term for term in _UNKNOWN_TERMS if others.get(term) is not None]
     if unknown:
         raise NotPackable(f"the model's attention wants {', '.join(unknown)}")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    output = query.new_empty(1, layout.tokens, query.shape[1], value.shape[3])
-    for group in layout.groups:
+    if _VARLEN is not None and plan.bounds is not None and query.shape[3] <= _VARLEN_HEAD_MAX:
+        return _whole_row(_VARLEN, plan, query, key, value, scaling, causal, sliding_window), None
+    output = query.new_empty(1, plan.layout.tokens, query.shape[1], value.shape[3])
+    for group in plan.layout.groups:
         output[0, group.start : group.stop] = _attend(
             query, key, value, group, scaling, causal, sliding_window
         )
     return output, None
+
+
+def _whole_row(
+    attention: _VarlenAttention,
+    plan: Plan,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    causal: bool,
+    window: int | None,
+) -> Tensor:
+    reach = -1 if window is None else window - 1
+    longest = max(plan.layout.lengths)
+    row = attention(
+        *(states[0].transpose(0, 1) for states in (query, key, value)),
+        plan.bounds,
+        plan.bounds,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(reach, 0 if causal else reach),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return row[None]
 
 
 def _attend(
@@ -78,19 +148,44 @@ def _attend(
     window: int | None,
 ) -> Tensor:
     windowed = window is not None and group.length > window
-    result = scaled_dot_product_attention(
-        _block(query, group),
-        _block(key, group),
-        _block(value, group),
-        attn_mask=_window_mask(group.length, window, causal, query.device) if windowed else None,
-        is_causal=causal and not windowed,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    grouped = query.shape[1] != key.shape[1]
+    blocks = block(query, group), block(key, group), block(value, group)
+    if not (causal or windowed or grouped) and _is_faster_explicit(query, group.length):
+        result = _explicit(*blocks, scaling)
+    else:
+        result = scaled_dot_product_attention(
+            *blocks,
+            attn_mask=_window_mask(group.length, window, causal, query.device)
+            if windowed
+            else None,
+            is_causal=causal and not windowed,
+            scale=scaling,
+            enable_gqa=grouped,
+        )
     return result.transpose(1, 2).flatten(0, 1)
 
 
-def _block(states: Tensor, group: Group) -> Tensor:
+def _is_faster_explicit(query: Tensor, length: int) -> bool:
+    if query.device.type != "cpu":
+        return False
+    if query.dtype == torch.float32:
+        return length < _EXPLICIT_TOKENS_MAX
+    return query.dtype == torch.bfloat16
+
+
+def _explicit(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Attention as two batched products, [count, heads, length, width] in and out."""
+    shape, dtype = value.shape, value.dtype
+    through = torch.float32 if query.shape[2] <= _UPCAST_TOKENS_MAX else dtype
+    left, right, carried = (
+        states.reshape(-1, *states.shape[2:]).to(through) for states in (query, key, value)
+    )
+    scale = query.shape[3] ** -0.5 if scaling is None else scaling
+    scores = torch.baddbmm(left.new_empty(1), left, right.transpose(1, 2), beta=0, alpha=scale)
+    return torch.bmm(scores.softmax(-1), carried).to(dtype).view(shape)
+
+
+def block(states: Tensor, group: Group) -> Tensor:
     """[1, heads, tokens, width] to [count, heads, length, width] of one group, mostly a view."""
     flat = states[0].transpose(0, 1)[group.start : group.stop]
     return flat.reshape(group.count, group.length, *flat.shape[1:]).transpose(1, 2)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-__all__ = ["Group", "Layout", "Segment", "lay_out", "padded_chunks"]
+__all__ = ["Group", "Layout", "Segment", "lay_out", "packed_chunks", "padded_chunks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,24 @@ def lay_out(lengths: Sequence[int], adapters: Sequence[int | None]) -> Layout:
             start = group.stop
         segments.append(Segment(segment_start, start, owner))
     return Layout(order, tuple(lengths[index] for index in order), tuple(groups), tuple(segments))
+
+
+def packed_chunks(
+    lengths: Sequence[int], adapters: Sequence[int | None], tokens_max: int
+) -> Iterator[tuple[int, ...]]:
+    """Cut a batch, in its packed order, into chunks of at most `tokens_max` tokens.
+
+    A sequence above it runs alone. Chunks of neighbours keep few adapters and lengths in each.
+    """
+    chunk: list[int] = []
+    tokens = 0
+    for index in lay_out(lengths, adapters).order:
+        if chunk and tokens + lengths[index] > tokens_max:
+            yield tuple(chunk)
+            chunk, tokens = [], 0
+        chunk.append(index)
+        tokens += lengths[index]
+    yield tuple(chunk)
 
 
 def padded_chunks(

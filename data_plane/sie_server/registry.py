@@ -15,7 +15,13 @@ from typing import Final
 from sie_schemas.errors import SIEError
 from sie_server.backend import Loader, load_failed
 
-__all__ = ["ENTRY_POINT_GROUP", "backend_names", "find_backend", "import_backends"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "backend_names",
+    "find_backend",
+    "import_backends",
+    "require_backend",
+]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -36,8 +42,12 @@ class _BuiltIn:
 
 
 _BUILT_IN: Final = {
+    "cross-encoder": _BuiltIn("sie_server.backends.cross_encoder", "transformers", "server"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.spacy_pipeline", "spacy", "spacy"),
+    "token-classification": _BuiltIn(
+        "sie_server.backends.token_classification", "transformers", "server"
+    ),
     "transformer": _BuiltIn("sie_server.backends.transformer", "transformers", "server"),
 }
 
@@ -67,6 +77,12 @@ def find_backend(name: str) -> Loader:
         f"there is no backend named {name}; known are {', '.join(backend_names())}. "
         "Install the package that registers it, or route the model to another bundle"
     )
+
+
+def require_backend(name: str) -> None:
+    """Refuse a name that nobody registered; imports nothing. Raises as `find_backend` does."""
+    if name not in backend_names():
+        find_backend(name)
 
 
 def import_backends() -> None:

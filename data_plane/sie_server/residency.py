@@ -5,41 +5,52 @@ least recently used first, no more than needed, never pinned. Frees nothing itse
 the device's thread.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
 
 __all__ = ["Residency"]
 
+Name = TypeVar("Name", bound=Hashable)
 
-class Residency:
+
+class Residency(Generic[Name]):
     """Sizes of what is resident, least recently used first. `bytes_max` 0 sets no limit."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[Name, int] = {}
+
+    def __contains__(self, name: Name) -> bool:
+        return name in self._sizes
 
     @property
     def used_bytes(self) -> int:
         """Bytes of everything resident."""
         return sum(self._sizes.values())
 
-    def put(self, name: str, size_bytes: int) -> None:
+    def put(self, name: Name, size_bytes: int) -> None:
         """Something is resident now, or has grown; it becomes the most recently used."""
         self._sizes.pop(name, None)
         self._sizes[name] = size_bytes
 
-    def touch(self, name: str) -> None:
+    def touch(self, name: Name) -> None:
         """Something resident was used."""
         self._sizes[name] = self._sizes.pop(name)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: Name) -> None:
         """Something left. Unknown names are no error: leaving twice is leaving."""
         self._sizes.pop(name, None)
 
-    def excess(self, pinned: Iterable[str]) -> tuple[str, ...]:
+    def oldest(self, pinned: Iterable[Name]) -> Name | None:
+        """The least recently used that is not pinned: what leaves when the device is full."""
+        kept = frozenset(pinned)
+        return next((name for name in self._sizes if name not in kept), None)
+
+    def excess(self, pinned: Iterable[Name]) -> tuple[Name, ...]:
         """What must leave so that the rest fits, oldest first; what is pinned stays."""
         over = self.used_bytes - self._bytes_max if self._bytes_max else 0
         kept = frozenset(pinned)
-        leaving: list[str] = []
+        leaving: list[Name] = []
         for name, size in self._sizes.items():
             if over <= 0:
                 break

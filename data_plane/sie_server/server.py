@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,8 @@ from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError
 from sie_server.connection import Connection
 from sie_server.device import Device
-from sie_server.execution import DeviceRequest
+from sie_server.execution import DeviceRequest, Execution
+from sie_server.sources import Weights
 
 __all__ = ["Server"]
 
@@ -26,7 +26,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves one device; `answer` does a request on the device's thread."""
+    """Serves one device; `beside` are the threads for what must not hold the device up."""
 
     def __init__(
         self,
@@ -34,14 +34,16 @@ class Server:
         path: Path,
         hello: ipc.Hello,
         device: Device,
-        answer: Callable[[DeviceRequest], ipc.Reply],
+        beside: Device,
+        execution: Execution,
         frame_bytes_max: int,
         drain_timeout_s: float,
     ) -> None:
         self._path = path
         self._hello = hello
         self._device = device
-        self._do = answer
+        self._beside = beside
+        self._execution = execution
         self._frame_bytes_max = min(frame_bytes_max, ipc.FRAME_BYTES_MAX)
         self._drain_timeout_s = drain_timeout_s
         self._connections: set[Connection] = set()
@@ -78,7 +80,7 @@ class Server:
         try:
             if self._stopping:
                 raise Later("model execution is stopping", code="NOT_READY")
-            return await self._device.submit(lambda: self._do(request))
+            return await self._done(request)
         except SIEError as error:
             return ipc.Failed(
                 id=request.id,
@@ -86,6 +88,18 @@ class Server:
                 message=error.message,
                 retry_after_s=error.retry_after_s,
             )
+
+    async def _done(self, request: DeviceRequest) -> ipc.Reply:
+        execution = self._execution
+        if isinstance(request, ipc.LoadAdapter):
+            return await self._beside.submit(lambda: execution.answer(request))
+        prepared = None
+        if isinstance(request, ipc.Load) or execution.awaits_adapters(request):
+            prepared = await self._beside.submit(lambda: execution.prepare(request))
+        if isinstance(prepared, ipc.Failed) and isinstance(request, ipc.Load):
+            return prepared
+        weights = prepared if isinstance(prepared, Weights) else None
+        return await self._device.submit(lambda: execution.answer(request, weights))
 
     async def _drain(self) -> None:
         self._stopping = True

@@ -33,6 +33,14 @@ class ServerSettings:
         help="Bytes that loaded models may hold together; above it the least recently used leave. "
         "0 sets no limit.",
     )
+    adapter_bytes_max: int = setting(
+        1024 * 1024 * 1024,
+        help="Bytes that adapters in memory may hold together; above it the least recently used "
+        "leave, and are read again when asked for. 0 sets no limit.",
+    )
+    reading_threads: int = setting(
+        2, help="Threads that fetch and verify files and read adapters beside the device."
+    )
     drain_timeout_s: float = setting(
         20.0, help="Seconds that accepted work may take to finish after SIGTERM; then it is left."
     )
@@ -47,5 +55,9 @@ class ServerSettings:
             raise ValueError("threads is 0 (every core) or more")
         if self.queue_max < 1 or self.frame_bytes_max < 1:
             raise ValueError("queue_max and frame_bytes_max are at least 1")
-        if self.memory_bytes_max < 0 or self.drain_timeout_s < 0:
-            raise ValueError("memory_bytes_max and drain_timeout_s are 0 or more")
+        if self.reading_threads < 1:
+            raise ValueError("reading_threads is at least 1")
+        if min(self.memory_bytes_max, self.adapter_bytes_max, self.drain_timeout_s) < 0:
+            raise ValueError(
+                "memory_bytes_max, adapter_bytes_max and drain_timeout_s are 0 or more"
+            )

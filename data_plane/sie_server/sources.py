@@ -1,9 +1,9 @@
 """Where weights come from: a source becomes a folder whose pinned files were verified.
 
-*shell.* Promises that a folder it gives back is at the pinned version or commit, and that each
-file of a manifest has its hash. A file that holds weights and is not in the manifest is refused
-when a backend asks for it (`Weights.file`). Nothing here runs code of a source: a package is
-located, never imported.
+*shell.* Promises that a folder it gives back is at the pinned version or commit, that each file of
+a manifest has its hash, and each file of a hub the hash that the hub states. A file that holds
+weights and is not in the manifest is refused when a backend asks for it (`Weights.file`). Nothing
+here runs code of a source: a package is located, never imported.
 """
 
 import hashlib
@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import assert_never
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_schemas.errors import OurFault
@@ -92,21 +99,63 @@ def _package_folder(source: PackageSource) -> Path:
 
 
 def _hub_folder(source: HubSource) -> Path:
+    what = f"{source.id} at {source.revision[:12]}"
     try:
         folder = huggingface_hub.snapshot_download(
             source.id, revision=source.revision, allow_patterns=list(_HUB_PATTERNS)
         )
+    except GatedRepoError as error:
+        raise _refused(
+            f"{what} is gated: accept its terms on the hub with the account of this worker, and "
+            "set HF_TOKEN to a token of it"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise _refused(
+            f"there is no {source.id} on the hub, or it is private: correct the id, or set "
+            "HF_TOKEN to a token that may read it"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise _refused(
+            f"{source.id} has no commit {source.revision}: pin one that it has"
+        ) from error
     except LocalEntryNotFoundError as error:
         raise _refused(
-            f"{source.id} at {source.revision[:12]} is not in the hub cache and the hub cannot be "
-            "reached; allow it (HF_HUB_OFFLINE unset), fill the cache, or use a path source"
+            f"{what} is not in the hub cache and the hub cannot be reached; allow it "
+            "(HF_HUB_OFFLINE unset), fill the cache, or use a path source"
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise _refused(
-            f"{source.id} at {source.revision[:12]} cannot be fetched: {error}; "
-            "check the id, the commit and HF_TOKEN"
+            f"{what} cannot be fetched: {error}; check the network, the disk and HF_TOKEN"
         ) from error
+    _verify_blobs(Path(folder), what)
     return Path(folder)
+
+
+def _verify_blobs(folder: Path, what: str) -> None:
+    """The hub's cache names each file's bytes by their hash: hold them to it."""
+    for path in sorted(folder.rglob("*")):
+        blob = path.resolve()
+        # Where links cannot be made, the cache keeps plain copies without a hash.
+        if not path.is_symlink() or _is_blob(blob):
+            continue
+        blob.unlink()
+        raise _refused(
+            f"{path.name} of {what} does not have the hash that the hub states for it; the damaged "
+            "copy was removed: load again to fetch it anew"
+        )
+
+
+def _is_blob(blob: Path) -> bool:
+    match len(blob.name):
+        case 64:
+            return _sha256(blob) == blob.name
+        case 40:
+            digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size, usedforsecurity=False)
+            digest.update(blob.read_bytes())
+            return digest.hexdigest() == blob.name
+        case _:
+            # A mirror may state another kind of tag, which says nothing of the bytes.
+            return True
 
 
 def _require_folder(folder: Path, cure: str) -> None:

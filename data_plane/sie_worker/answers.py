@@ -7,6 +7,7 @@ device's arrays do not fit the batch; a score that is not finite fails its item 
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -14,7 +15,15 @@ import numpy as np
 
 from sie_schemas import arrays
 from sie_schemas.errors import OurFault, SIEError
-from sie_schemas.ipc import Answers, DenseAnswers, EntityAnswers, ScoreAnswers
+from sie_schemas.ipc import (
+    Answers,
+    DenseAnswers,
+    EncodeAnswers,
+    EntityAnswers,
+    MultivectorAnswers,
+    ScoreAnswers,
+    SparseAnswers,
+)
 from sie_schemas.items import Item
 
 __all__ = ["public_answers"]
@@ -29,7 +38,9 @@ def public_answers(
     """The answer of each item, or why it has none. `output_dtypes` has one dtype per item."""
     match answers:
         case DenseAnswers():
-            return _dense(answers, items, output_dtypes)
+            return _encoded_items(EncodeAnswers(dense=answers), items, output_dtypes)
+        case EncodeAnswers():
+            return _encoded_items(answers, items, output_dtypes)
         case ScoreAnswers():
             return _scores(answers, items)
         case EntityAnswers():
@@ -38,23 +49,82 @@ def public_answers(
             assert_never(answers)
 
 
-def _dense(
-    answers: DenseAnswers, items: Sequence[Item], output_dtypes: Sequence[str]
+def _encoded_items(
+    answers: EncodeAnswers, items: Sequence[Item], output_dtypes: Sequence[str]
 ) -> list[bytes | SIEError]:
-    if answers.dim < 1 or len(answers.values) != 4 * answers.dim * len(items):
-        raise _misfit("vectors", len(items))
-    vectors = np.frombuffer(answers.values, dtype="<f4").reshape(len(items), answers.dim)
+    """One map for each item, of the outputs that there are."""
+    count = len(items)
+    outputs: dict[str, list[tuple[Any, ...]]] = {}
+    if answers.dense is not None:
+        outputs["dense"] = [(vector,) for vector in _dense(answers.dense, count)]
+    if answers.sparse is not None:
+        outputs["sparse"] = _sparse(answers.sparse, count)
+    if answers.multivector is not None:
+        outputs["multivector"] = [(rows,) for rows in _multivectors(answers.multivector, count)]
     return [
-        _dense_answer(item, vector, dtype)
-        for item, vector, dtype in zip(items, vectors, output_dtypes, strict=True)
+        _encoded_item(item, {name: values[place] for name, values in outputs.items()}, dtype)
+        for place, (item, dtype) in enumerate(zip(items, output_dtypes, strict=True))
     ]
 
 
-def _dense_answer(item: Item, vector: Any, dtype: str) -> bytes | SIEError:
+def _encoded_item(item: Item, outputs: dict[str, tuple[Any, ...]], dtype: str) -> bytes | SIEError:
     if dtype not in _DTYPES:
         return SIEError(f"output_dtype {dtype!r} is not offered", code="UNSUPPORTED_OPERATION")
-    values = arrays.to_wire(vector.astype(_DTYPES[dtype], copy=False))
-    return _encoded(item, {"dense": {"dims": int(vector.size), "dtype": dtype, "values": values}})
+    answer: dict[str, Any] = {}
+    for name, arrays_ in outputs.items():
+        *indices, values = arrays_
+        wired = {
+            "dtype": dtype,
+            "values": arrays.to_wire(values.astype(_DTYPES[dtype], copy=False)),
+        }
+        match name:
+            case "dense":
+                answer[name] = {"dims": int(values.size), **wired}
+            case "sparse":
+                answer[name] = {"indices": arrays.to_wire(indices[0]), **wired}
+            case _:
+                answer[name] = {
+                    "token_dims": int(values.shape[1]),
+                    "num_tokens": int(values.shape[0]),
+                    **wired,
+                }
+    return _encoded(item, answer)
+
+
+def _dense(answers: DenseAnswers, count: int) -> Any:
+    if answers.dim < 1 or len(answers.values) != 4 * answers.dim * count:
+        raise _misfit("vectors", count)
+    return np.frombuffer(answers.values, dtype="<f4").reshape(count, answers.dim)
+
+
+def _sparse(answers: SparseAnswers, count: int) -> list[tuple[Any, ...]]:
+    bounds = _bounds(answers.counts, count, "sparse vectors")
+    indices = _array(answers.indices, "<i4", int(bounds[-1]), "sparse vectors")
+    values = _array(answers.values, "<f4", int(bounds[-1]), "sparse vectors")
+    return [(indices[start:stop], values[start:stop]) for start, stop in pairwise(bounds)]
+
+
+def _multivectors(answers: MultivectorAnswers, count: int) -> list[Any]:
+    bounds = _bounds(answers.counts, count, "multivectors")
+    if answers.dim < 1:
+        raise _misfit("multivectors", count)
+    flat = _array(answers.values, "<f4", int(bounds[-1]) * answers.dim, "multivectors")
+    rows = flat.reshape(-1, answers.dim)
+    return [rows[start:stop] for start, stop in pairwise(bounds)]
+
+
+def _bounds(counts: bytes, count: int, what: str) -> Any:
+    """Where each input's part begins, and the end of the last."""
+    sizes = _array(counts, "<i4", count, what)
+    if count and int(sizes.min()) < 0:
+        raise _misfit(what, count)
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _array(data: bytes, dtype: str, size: int, what: str) -> Any:
+    if len(data) != 4 * size:
+        raise _misfit(what, size)
+    return np.frombuffer(data, dtype=dtype)
 
 
 def _scores(answers: ScoreAnswers, items: Sequence[Item]) -> list[bytes | SIEError]:

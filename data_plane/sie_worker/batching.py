@@ -7,7 +7,8 @@ Promises: a batch keeps its lane's budget, and an input above the budget goes al
 lost or doubled; inputs of a lane leave in the order in which they came, so the order within a
 request is kept; an idle device gets work at once; while it is busy a batch may wait to fill, at
 most `wait_s` from the arrival of its oldest input; among the lanes that may go, the one whose head
-is oldest goes, so that an input that has waited is overtaken by nothing younger.
+is oldest goes, so that an input that has waited is overtaken by nothing younger. Tenants take turns
+by cost (`fairness`), between lanes and within one; all order is then that of one tenant's inputs.
 
 Does not know models, sockets or answers: a lane is a key, an input is a payload with a cost.
 """
@@ -20,13 +21,17 @@ from math import inf
 from sie_schemas.ipc import Input
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
+from sie_worker.fairness import Turns
 
 __all__ = ["Batch", "Lane", "Limits", "QueuedInput", "Scheduler"]
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What may share a batch. `alone` is a job's id where that job must have no batch-mates."""
+    """What may share a batch. `alone` is a job's id where that job must have no batch-mates.
+
+    `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
+    """
 
     model_revision: str
     profile: str
@@ -70,6 +75,7 @@ class QueuedInput:
     cost: int
     deadline: float
     payload: Input
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +90,70 @@ class Batch:
 @dataclass(slots=True)
 class _Queue:
     limits: Limits
-    waiting: deque[tuple[int, float, QueuedInput]] = field(default_factory=deque)
-    """(sequence, arrival, input), oldest first."""
+    waiting: dict[str, deque[tuple[int, float, QueuedInput]]] = field(default_factory=dict)
+    """(sequence, arrival, input) of each tenant that has any, oldest first."""
     cost: int = 0
+    count: int = 0
 
     @property
     def is_full(self) -> bool:
         limits = self.limits
-        return self.cost >= limits.cost_max or len(self.waiting) >= limits.count_max
+        return self.cost >= limits.cost_max or self.count >= limits.count_max
 
     @property
     def may_go_at(self) -> float:
-        return -inf if self.is_full else self.waiting[0][1] + self.limits.wait_s
+        if self.is_full:
+            return -inf
+        return min(each[0][1] for each in self.waiting.values()) + self.limits.wait_s
+
+    def heads(self) -> dict[str, int]:
+        """The cost of each tenant's oldest input."""
+        return {tenant: each[0][2].cost for tenant, each in self.waiting.items()}
+
+    def add(self, sequence: int, now: float, item: QueuedInput) -> None:
+        """Put an input behind those of its tenant."""
+        self.waiting.setdefault(item.tenant, deque()).append((sequence, now, item))
+        self.cost += item.cost
+        self.count += 1
+
+    def take(self, tenant: str) -> QueuedInput:
+        """The oldest input of a tenant."""
+        item = self.waiting[tenant].popleft()[2]
+        if not self.waiting[tenant]:
+            del self.waiting[tenant]
+        self.cost -= item.cost
+        self.count -= 1
+        return item
+
+    def drop(self, unwanted: Callable[[QueuedInput], bool]) -> list[QueuedInput]:
+        """Take out what is not wanted."""
+        gone: list[QueuedInput] = []
+        for tenant, entries in list(self.waiting.items()):
+            kept = deque(entry for entry in entries if not unwanted(entry[2]))
+            if len(kept) < len(entries):
+                gone += [entry[2] for entry in entries if unwanted(entry[2])]
+                self.waiting[tenant] = kept
+            if not kept:
+                del self.waiting[tenant]
+        self.cost -= sum(item.cost for item in gone)
+        self.count -= len(gone)
+        return gone
 
 
 class Scheduler:
     """Lanes, and how many batches the device has in hand.
 
     `ahead_max` is how many batches may be out at once: one that runs, and those that are ready
-    behind it so that the device never waits for the next.
+    behind it so that the device never waits for the next. `tenant_quantum` is the cost that a
+    tenant may take in a turn while others wait.
     """
 
-    def __init__(self, *, ahead_max: int = 2) -> None:
+    def __init__(self, *, ahead_max: int = 2, tenant_quantum: int = 512) -> None:
         if ahead_max < 1:
             raise ValueError("ahead_max is at least 1: the batch that runs")
         self._ahead_max = ahead_max
         self._queues: dict[Lane, _Queue] = {}
+        self._turns = Turns(quantum=tenant_quantum)
         self._sequence = 0
         self._out = 0
         self._earliest_deadline = inf
@@ -117,7 +161,7 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Inputs that are in no batch yet."""
-        return sum(len(queue.waiting) for queue in self._queues.values())
+        return sum(queue.count for queue in self._queues.values())
 
     @property
     def batches_out(self) -> int:
@@ -134,8 +178,8 @@ class Scheduler:
         queue.limits = limits
         for item in inputs:
             self._sequence += 1
-            queue.waiting.append((self._sequence, now, item))
-            queue.cost += item.cost
+            queue.add(self._sequence, now, item)
+            self._turns.joined(item.tenant, 1)
             self._earliest_deadline = min(self._earliest_deadline, item.deadline)
 
     def next_batch(self, now: float) -> Batch | None:
@@ -143,16 +187,19 @@ class Scheduler:
         if self._out >= self._ahead_max or not self._queues:
             return None
         idle = self._out == 0
-        ready = [
-            (queue.waiting[0][0], lane)
-            for lane, queue in self._queues.items()
-            if idle or queue.may_go_at <= now
-        ]
-        if not ready:
+        oldest: dict[str, tuple[int, int, Lane]] = {}
+        for lane, queue in self._queues.items():
+            if not idle and queue.may_go_at > now:
+                continue
+            for tenant, entries in queue.waiting.items():
+                sequence, _, item = entries[0]
+                if tenant not in oldest or sequence < oldest[tenant][0]:
+                    oldest[tenant] = (sequence, item.cost, lane)
+        if not oldest:
             return None
-        _, lane = min(ready, key=lambda pair: pair[0])
+        tenant = self._turns.pick({name: cost for name, (_, cost, _) in oldest.items()})
         self._out += 1
-        return self._take(lane)
+        return self._take(oldest[tenant][2])
 
     def wait_until(self, now: float) -> float | None:
         """When `next_batch` could first give one; None: not before an `add` or a `finished`."""
@@ -181,7 +228,12 @@ class Scheduler:
             return []
         dropped = self._drop(lambda item: item.deadline <= now)
         self._earliest_deadline = min(
-            (entry[2].deadline for queue in self._queues.values() for entry in queue.waiting),
+            (
+                entry[2].deadline
+                for queue in self._queues.values()
+                for entries in queue.waiting.values()
+                for entry in entries
+            ),
             default=inf,
         )
         return dropped
@@ -191,14 +243,15 @@ class Scheduler:
         limits, longest, total = queue.limits, 0, 0
         taken: list[QueuedInput] = []
         while queue.waiting and len(taken) < limits.count_max:
-            item = queue.waiting[0][2]
+            tenant = self._turns.pick(queue.heads())
+            item = queue.waiting[tenant][0][2]
             longest = max(longest, item.cost)
             cost = longest * (len(taken) + 1) if limits.padded else total + item.cost
             if taken and cost > limits.cost_max:
                 break
-            queue.waiting.popleft()
-            queue.cost -= item.cost
-            taken.append(item)
+            taken.append(queue.take(tenant))
+            self._turns.served(tenant, item.cost)
+            self._turns.left(tenant, 1)
             total = cost
         if not queue.waiting:
             del self._queues[lane]
@@ -207,11 +260,9 @@ class Scheduler:
     def _drop(self, unwanted: Callable[[QueuedInput], bool]) -> list[QueuedInput]:
         dropped: list[QueuedInput] = []
         for lane, queue in list(self._queues.items()):
-            gone = [entry[2] for entry in queue.waiting if unwanted(entry[2])]
-            if not gone:
-                continue
-            queue.waiting = deque(entry for entry in queue.waiting if not unwanted(entry[2]))
-            queue.cost -= sum(item.cost for item in gone)
+            gone = queue.drop(unwanted)
+            for item in gone:
+                self._turns.left(item.tenant, 1)
             dropped += gone
             if not queue.waiting:
                 del self._queues[lane]

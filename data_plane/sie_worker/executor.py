@@ -127,6 +127,7 @@ class Executor:
         outputs: tuple[str, ...],
         labels: tuple[str, ...],
         options: dict[str, Any],
+        adapters: tuple[AdapterPin | None, ...] = (),
     ) -> ipc.BatchDone:
         """Run one batch. Raises the error of the reply, or `ExecutorLost`."""
         request = ipc.RunBatch(
@@ -138,6 +139,7 @@ class Executor:
             outputs=outputs,
             labels=labels,
             options=options,
+            adapters=adapters,
         )
         reply = await self._ask(request, self._batch_timeout_s)
         if not isinstance(reply, ipc.BatchDone):

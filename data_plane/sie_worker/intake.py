@@ -3,7 +3,8 @@
 *shell*: one task for each job that comes, in the group it is given. Drops what nobody waits for
 before it costs anything; catches up with the job's epoch, for a bounded time; has the model and the
 adapter loaded; tokenizes in native threads while the device runs. A job that cannot run ends here
-with a failure or goes back to the queue, never in silence. Does not pull and does not run batches.
+with a failure or goes back to the queue, never in silence. A job that is larger than a message is
+fetched from the object store first. Does not pull and does not run batches.
 """
 
 import asyncio
@@ -15,10 +16,12 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from sie_core.chain import Position
+from sie_runtime.payload_store import PayloadGone
 from sie_schemas.errors import FixRequest, Later, SIEError
-from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job
+from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_worker import metrics
 from sie_worker.batching import Lane, QueuedInput, Scheduler
+from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claim, Claims, JobDelivery
 from sie_worker.executor import ExecutorLost
 from sie_worker.models import LoadedModel, Models
@@ -26,7 +29,7 @@ from sie_worker.results import Results
 from sie_worker.revisions import KnownRevisions
 from sie_worker.tokenizing import Prepared, prepare
 
-__all__ = ["Intake", "IntakeLimits", "Replica"]
+__all__ = ["Intake", "IntakeLimits", "ObjectStore", "Replica"]
 
 _Found = TypeVar("_Found")
 _LOG: Final = logging.getLogger(__name__)
@@ -43,6 +46,13 @@ class Replica(Protocol):
 
     async def wait_for_epoch(self, log_id: str, epoch: int, *, timeout_s: float) -> bool:
         """Whether the position was reached in time."""
+
+
+class ObjectStore(Protocol):
+    """The part of the payload store that the intake needs."""
+
+    async def get(self, ref: PayloadRef) -> bytes:
+        """The object. Raises `PayloadGone`, `BusUnavailable`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +80,8 @@ class Intake:
         scheduler: Scheduler,
         claims: Claims,
         results: Results,
+        objects: ObjectStore,
+        cancelled: CancelledRequests,
         limits: IntakeLimits,
         clock: Callable[[], float],
         group: asyncio.TaskGroup,
@@ -82,25 +94,60 @@ class Intake:
         self._scheduler = scheduler
         self._claims = claims
         self._results = results
+        self._objects = objects
+        self._cancelled = cancelled
         self._limits = limits
         self._clock = clock
         self._group = group
         self._taken = taken
         self._woken = woken
+        self.fetching = 0
+        """Large jobs that are on their way from the object store."""
 
     def take(self, delivery: JobDelivery) -> None:
         """Take one delivery in. Called inline by the puller; returns at once."""
+        job = self._decoded(delivery, delivery.data)
+        if job is None:
+            return
+        if self._claims.was_settled(job.job_id):
+            self._group.create_task(delivery.ack())
+        elif job.request_id in self._cancelled:
+            metrics.JOBS.labels(outcome="dropped").inc()
+            self._group.create_task(delivery.ack())
+        elif job.payload is not None:
+            self._group.create_task(self._fetch(delivery, job.payload))
+        else:
+            self._claim(delivery, job)
+
+    def _decoded(self, delivery: JobDelivery, data: bytes) -> Job | None:
         try:
-            job = JOB_DECODER.decode(delivery.data)
+            return JOB_DECODER.decode(data)
         except msgspec.DecodeError as error:
             # Nobody can be told: what cannot be read names no inbox.
             _LOG.warning("a job on the queue cannot be read and is dropped: %s", error)
             metrics.JOBS.labels(outcome="unreadable").inc()
             self._group.create_task(delivery.terminate())
-            return
-        if self._claims.was_settled(job.job_id):
-            self._group.create_task(delivery.ack())
-            return
+            return None
+
+    async def _fetch(self, delivery: JobDelivery, ref: PayloadRef) -> None:
+        """Get a job from the object store, whose reader waits for it while it is there."""
+        self.fetching += 1
+        try:
+            data = await self._objects.get(ref)
+        except PayloadGone:
+            metrics.JOBS.labels(outcome="dropped").inc()
+            await delivery.ack()
+        except SIEError as error:
+            _LOG.info("a large job goes back to the queue: %s", error.message)
+            await delivery.retry(self._limits.retry_delay_s)
+        else:
+            job = self._decoded(delivery, data)
+            if job is not None:
+                self._claim(delivery, job)
+        finally:
+            self.fetching -= 1
+
+    def _claim(self, delivery: JobDelivery, job: Job) -> None:
         claim = self._claims.open(job, delivery, self._clock())
         if claim is not None:
             self._taken(len(job.items))
@@ -108,7 +155,7 @@ class Intake:
 
     async def _admit(self, claim: Claim) -> None:
         try:
-            if claim.deadline <= self._clock():
+            if self._is_unwanted(claim):
                 await self._results.drop(claim)
                 return
             model = await self._ready(claim)
@@ -187,14 +234,23 @@ class Intake:
             await self._results.deliver([claim])
             return
         job = claim.job
+        if self._is_unwanted(claim):
+            await self._results.drop(claim)
+            return
         inputs = [
-            QueuedInput(claim.number, job.request_id, index, cost, claim.deadline, payload)
+            QueuedInput(
+                claim.number, job.request_id, index, cost, claim.deadline, payload, job.tenant
+            )
             for index, payload, cost in prepared.inputs
         ]
-        self._scheduler.add(self._lane(claim), model.limits, inputs, now=self._clock())
+        self._scheduler.add(self._lane(claim, model), model.limits, inputs, now=self._clock())
         self._woken()
 
-    def _lane(self, claim: Claim) -> Lane:
+    def _is_unwanted(self, claim: Claim) -> bool:
+        """Whether nobody waits for it: past its deadline, or its client left."""
+        return claim.deadline <= self._clock() or claim.job.request_id in self._cancelled
+
+    def _lane(self, claim: Claim, model: LoadedModel) -> Lane:
         job = claim.job
         # A job that was delivered before may be what took its batch down: no batch-mates then.
         suspect = claim.delivery.delivery_count > self._limits.alone_after_deliveries
@@ -202,7 +258,8 @@ class Intake:
             model_revision=job.model_revision,
             profile=job.profile,
             operation=job.operation,
-            adapter=job.adapter,
+            # Where adapters share a packed pass they share the lane: each input names its own.
+            adapter=None if model.loaded.fuses_adapters else job.adapter,
             outputs=job.output_types,
             labels=job.labels,
             options=_options_key(job.options),

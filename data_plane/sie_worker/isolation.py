@@ -14,7 +14,10 @@ from sie_worker import metrics
 
 __all__ = ["run_isolated"]
 
-_OF_AN_INPUT: Final = frozenset({"INFERENCE_ERROR", "INPUT_TOO_LONG", "INVALID_REQUEST"})
+_OF_AN_INPUT: Final = frozenset(
+    # An adapter is an input's own: its batch-mates may run under another.
+    {"ADAPTER_LOAD_FAILED", "INFERENCE_ERROR", "INPUT_TOO_LONG", "INVALID_REQUEST"}
+)
 _Input = TypeVar("_Input")
 _Answer = TypeVar("_Answer")
 

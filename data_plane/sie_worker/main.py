@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sie_runtime.bus import Bus
 from sie_runtime.follower import Follower
@@ -40,7 +40,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
         settings, worker_id=worker_id, bus=bus, replica=follower, report_soon=follower.report_soon
     )
     follower.on_change(worker.advance)
-    application = status_application(worker.state)
+    application = status_application(partial(_state, worker, follower))
     over = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
@@ -60,6 +60,13 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
                 over.set()
     finally:
         await bus.close()
+
+
+def _state(worker: Worker, follower: Follower) -> dict[str, Any]:
+    """What `/readyz` tells: the worker's own state, and whether its registry may be counted on."""
+    found = dict(worker.state())
+    found["ready"] = found["ready"] and follower.ready
+    return found | {"replica": follower.state, "replica_reason": follower.not_ready}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "BATCH_COST",
     "BATCH_ITEMS",
     "BATCH_SECONDS",
+    "DEAD_LETTERS",
     "EXECUTOR_UP",
     "ITEMS_IN_HAND",
     "JOBS",
@@ -44,6 +45,9 @@ SPLITS: Final = Counter(
 )
 UNCONFIRMED: Final = Counter(
     "sie_worker_results_unconfirmed_total", "Result messages that no gateway confirmed in time."
+)
+DEAD_LETTERS: Final = Counter(
+    "sie_worker_dead_letters_total", "Jobs that failed on their last delivery.", ["outcome"]
 )
 ITEMS_IN_HAND: Final = Gauge("sie_worker_items_in_hand", "Items pulled that have no outcome yet.")
 PULLED_MODELS: Final = Gauge("sie_worker_models_pulled", "Models that this worker pulls for.")

@@ -81,7 +81,8 @@ class Models:
     def reports(self) -> dict[str, ModelReport]:
         """By model id what became of each model that was asked for.
 
-        A profile other than the default one is told as `<model id>:<profile>`.
+        A profile other than the default one is told as `<model id>:<profile>`, an adapter that was
+        refused as `<model id>[:<profile>]+<adapter>`.
         """
         self._notice_new_connection()
         return dict(self._reports)
@@ -117,8 +118,11 @@ class Models:
                 await self._executor.load_adapter(key[0], pin, dict(adapter.document))
             except SIEError as error:
                 self._cool_down(key, error)
+                self._report_refused(model.resolved, pin, error)
                 raise
             self._adapters.add(key)
+            if self._reports.pop(_adapter_name(model.resolved, pin), None) is not None:
+                self._on_change()
 
     def forget(self, revision: str) -> None:
         """Model execution says that it does not have a revision, or an adapter of it, any more."""
@@ -136,7 +140,8 @@ class Models:
             self._adapters = {key for key in self._adapters if key[0] != revision}
             name = _report_name(model.resolved)
             if self._reports.get(name, _NO_REPORT).revision == revision:
-                del self._reports[name]
+                for told in [key for key in self._reports if key.split("+")[0] == name]:
+                    del self._reports[told]
                 self._on_change()
             # Where it cannot be freed it is not ours to mend: eviction frees it under pressure.
             with suppress(SIEError):
@@ -199,6 +204,14 @@ class Models:
         self._failures.clear()
         self._reports.clear()
 
+    def _report_refused(self, resolved: ResolvedModel, pin: AdapterPin, error: SIEError) -> None:
+        if isinstance(error, Later):
+            return
+        self._reports[_adapter_name(resolved, pin)] = ModelReport(
+            state="failed", revision=pin.revision, reason=error.message
+        )
+        self._on_change()
+
     def _report(self, resolved: ResolvedModel, report: ModelReport) -> None:
         self._reports[_report_name(resolved)] = report
         self._on_change()
@@ -211,6 +224,10 @@ def _report_name(resolved: ResolvedModel) -> str:
     if resolved.profile == _DEFAULT_PROFILE:
         return resolved.model_id
     return f"{resolved.model_id}:{resolved.profile}"
+
+
+def _adapter_name(resolved: ResolvedModel, pin: AdapterPin) -> str:
+    return f"{_report_name(resolved)}+{pin.name}"
 
 
 def _limits(resolved: ResolvedModel, loaded: Loaded) -> Limits:

@@ -3,23 +3,34 @@
 *shell*: speaks to the gateways' inboxes and to the queue. A batch's results for one gateway go as
 one message; a job is acknowledged only after its gateway has confirmed it. Promises that a result
 is kept and offered again, at a bounded pace, until the job's deadline: a gateway that is gone or
-reconnecting never makes a job run again. A job that is past its deadline, or whose client left, is
-acknowledged without a result.
+reconnecting never makes a job run again. A result above the limit of a message goes as chunks, each
+confirmed before the next. A job that fails on its last delivery has a dead letter written before it
+is terminated. A job that is past its deadline, or whose client left, is acknowledged
+without a result.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from sie_schemas.errors import FixRequest, OurFault, SIEError
-from sie_schemas.jobs import RECEIPT_DECODER, JobResult, ResultBatch
+from sie_schemas.jobs import (
+    RECEIPT_DECODER,
+    JobResult,
+    ResultBatch,
+    ResultChunk,
+    ResultReceipt,
+)
 from sie_worker import metrics
+from sie_worker.chunking import chunks_of
 from sie_worker.claims import Claim, Claims, JobDelivery
 
-__all__ = ["Requests", "Results"]
+__all__ = ["DeadLetterBox", "Requests", "Results"]
 
+_LOG: Final = logging.getLogger(__name__)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -28,6 +39,13 @@ class Requests(Protocol):
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """Send and await the one answer. Raises `SIEError`."""
+
+
+class DeadLetterBox(Protocol):
+    """Where the letters of jobs that failed for good are kept."""
+
+    async def write(self, claim: Claim, result: JobResult) -> None:
+        """Keep the letter of a job. Raises `SIEError`."""
 
 
 class Results:
@@ -42,6 +60,8 @@ class Results:
         confirm_timeout_s: float,
         retry_s: float,
         message_bytes_max: int,
+        chunked_bytes_max: int,
+        dead_letters: DeadLetterBox,
         clock: Callable[[], float],
     ) -> None:
         self._bus = bus
@@ -50,6 +70,8 @@ class Results:
         self._confirm_timeout_s = confirm_timeout_s
         self._retry_s = retry_s
         self._message_bytes_max = message_bytes_max
+        self._chunked_bytes_max = chunked_bytes_max
+        self._dead_letters = dead_letters
         self._clock = clock
 
     async def deliver(self, claims: Sequence[Claim]) -> None:
@@ -102,27 +124,74 @@ class Results:
             by_inbox.setdefault(claim.job.reply_to, []).append((claim, result))
         async with asyncio.TaskGroup() as group:
             for inbox, pairs in by_inbox.items():
-                for part in self._messages(pairs):
+                whole, large = self._messages(pairs)
+                for part in whole:
                     group.create_task(self._confirm(inbox, part, for_good=for_good))
+                for pair in large:
+                    group.create_task(self._confirm_chunked(inbox, *pair, for_good=for_good))
 
     def _messages(
         self, pairs: Iterable[tuple[Claim, JobResult]]
-    ) -> list[list[tuple[Claim, JobResult]]]:
-        """Cut the results for one inbox so that each message is under the broker's limit."""
-        parts: list[list[tuple[Claim, JobResult]]] = [[]]
+    ) -> tuple[list[list[tuple[Claim, JobResult]]], list[tuple[Claim, JobResult]]]:
+        """Cut the results for one inbox so that each message is under the broker's limit.
+
+        The second part has those that are above it by themselves.
+        """
+        parts: list[list[tuple[Claim, JobResult]]] = []
+        large: list[tuple[Claim, JobResult]] = []
         size = 0
         for claim, made in pairs:
             result = made
             length = len(_ENCODER.encode(result))
-            if length > self._message_bytes_max:
-                result = claim.result(self._worker_id, _too_large(length, self._message_bytes_max))
+            if length > self._chunked_bytes_max:
+                result = claim.result(self._worker_id, _too_large(length, self._chunked_bytes_max))
                 length = len(_ENCODER.encode(result))
-            if parts[-1] and size + length > self._message_bytes_max:
+            if length > self._message_bytes_max:
+                large.append((claim, result))
+                continue
+            if not parts or size + length > self._message_bytes_max:
                 parts.append([])
                 size = 0
             parts[-1].append((claim, result))
             size += length
-        return parts
+        return parts, large
+
+    async def _confirm_chunked(
+        self, inbox: str, claim: Claim, result: JobResult, *, for_good: bool
+    ) -> None:
+        """Send a large result, each chunk after the one before was confirmed."""
+        chunks = chunks_of(
+            _ENCODER.encode(result), job_id=result.job_id, bytes_max=self._message_bytes_max
+        )
+        index = 0
+        while True:
+            receipt = await self._ask(inbox, (), chunks[index])
+            if receipt is not None and result.job_id in receipt.job_ids:
+                await self._settle_confirmed(claim, result, for_good=for_good)
+                return
+            if receipt is not None and receipt.chunk == index:
+                # A gateway that holds the last one and not the whole has lost one: from the start.
+                index = (index + 1) % len(chunks)
+                continue
+            if claim.deadline <= self._clock():
+                await self._drop(claim)
+                return
+            await asyncio.sleep(self._retry_s)
+
+    async def _settle_confirmed(self, claim: Claim, result: JobResult, *, for_good: bool) -> None:
+        metrics.JOBS.labels(outcome="failed" if result.failure else "answered").inc()
+        if for_good:
+            # A crash between the two writes the letter again: the stream takes it once.
+            await self._bury(claim, result)
+        await self._settle(claim, lambda queue: queue.terminate() if for_good else queue.ack())
+
+    async def _bury(self, claim: Claim, result: JobResult) -> None:
+        try:
+            await self._dead_letters.write(claim, result)
+            metrics.DEAD_LETTERS.labels(outcome="written").inc()
+        except SIEError as error:
+            metrics.DEAD_LETTERS.labels(outcome="lost").inc()
+            _LOG.warning("the dead letter of job %s is lost: %s", result.job_id, error.message)
 
     async def _confirm(
         self, inbox: str, pairs: Sequence[tuple[Claim, JobResult]], *, for_good: bool
@@ -132,10 +201,7 @@ class Results:
             confirmed = await self._offer(inbox, [result for _, result in unconfirmed.values()])
             settled = [unconfirmed.pop(job_id) for job_id in confirmed if job_id in unconfirmed]
             for claim, result in settled:
-                metrics.JOBS.labels(outcome="failed" if result.failure else "answered").inc()
-                await self._settle(
-                    claim, lambda queue: queue.terminate() if for_good else queue.ack()
-                )
+                await self._settle_confirmed(claim, result, for_good=for_good)
             now = self._clock()
             late = [job for job, (claim, _) in unconfirmed.items() if claim.deadline <= now]
             for job_id in late:
@@ -145,13 +211,22 @@ class Results:
 
     async def _offer(self, inbox: str, results: Sequence[JobResult]) -> Sequence[str]:
         """The ids of the jobs that the gateway confirms; none where it cannot be reached."""
-        message = _ENCODER.encode(ResultBatch(worker_id=self._worker_id, results=tuple(results)))
+        receipt = await self._ask(inbox, results)
+        return receipt.job_ids if receipt is not None else ()
+
+    async def _ask(
+        self, inbox: str, results: Sequence[JobResult], chunk: ResultChunk | None = None
+    ) -> ResultReceipt | None:
+        """What the gateway confirms; None where it cannot be reached."""
+        batch = ResultBatch(worker_id=self._worker_id, results=tuple(results), chunk=chunk)
         try:
-            reply = await self._bus.request(inbox, message, timeout_s=self._confirm_timeout_s)
-            return RECEIPT_DECODER.decode(reply).job_ids
+            reply = await self._bus.request(
+                inbox, _ENCODER.encode(batch), timeout_s=self._confirm_timeout_s
+            )
+            return RECEIPT_DECODER.decode(reply)
         except (SIEError, msgspec.DecodeError):
             metrics.UNCONFIRMED.inc()
-            return ()
+            return None
 
     async def _settle(
         self,
@@ -176,7 +251,7 @@ def _begin(claims: Iterable[Claim]) -> list[Claim]:
 
 def _too_large(length: int, limit: int) -> FixRequest:
     return FixRequest(
-        f"the answers of this job are {length} bytes and the broker takes {limit}: "
+        f"the answers of this job are {length} bytes and this worker sends at most {limit}: "
         "send fewer items",
         code="PAYLOAD_TOO_LARGE",
     )

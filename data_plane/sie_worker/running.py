@@ -17,9 +17,10 @@ import msgspec
 
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.items import Item
+from sie_schemas.jobs import AdapterPin
 from sie_worker import metrics
 from sie_worker.answers import public_answers
-from sie_worker.batching import Batch, QueuedInput, Scheduler
+from sie_worker.batching import Batch, Lane, QueuedInput, Scheduler
 from sie_worker.claims import Claim, Claims
 from sie_worker.executor import Executor, ExecutorLost
 from sie_worker.isolation import run_isolated
@@ -144,23 +145,44 @@ class Device:
         self, batch: Batch, inputs: Sequence[QueuedInput]
     ) -> list[bytes | SIEError]:
         """Run, with what was evicted meanwhile loaded once more."""
-        await self._ensure(inputs)
         try:
-            return await self._run_isolated(batch, inputs)
+            return await self._run_once(batch, inputs)
         except SIEError as error:
             if error.code not in _NOT_LOADED:
                 raise
             self._models.forget(batch.lane.model_revision)
-            await self._ensure(inputs)
-            return await self._run_isolated(batch, inputs)
+            return await self._run_once(batch, inputs)
 
-    async def _ensure(self, inputs: Sequence[QueuedInput]) -> None:
-        claim = self._claims.get(inputs[0].claim)
-        if claim is None or claim.model is None:
+    async def _run_once(
+        self, batch: Batch, inputs: Sequence[QueuedInput]
+    ) -> list[bytes | SIEError]:
+        refused = await self._ensure(inputs)
+        runnable = [item for item in inputs if item.claim not in refused]
+        if not runnable:
+            raise refused[inputs[0].claim]
+        answers = iter(await self._run_isolated(batch, runnable))
+        return [refused.get(item.claim) or next(answers) for item in inputs]
+
+    async def _ensure(self, inputs: Sequence[QueuedInput]) -> dict[int, SIEError]:
+        """Have the model and every adapter loaded; gives the claims whose adapter is refused.
+
+        One adapter that cannot be loaded fails its own jobs, not those that share its batch.
+        """
+        claims = self._claims_of(inputs)
+        if not claims or claims[0].model is None:
             raise ExecutorLost("the batch's jobs were given back")
-        model = await self._models.ensure(claim.model.resolved)
-        if claim.job.adapter is not None and claim.adapter is not None:
-            await self._models.ensure_adapter(model, claim.job.adapter, claim.adapter)
+        model = await self._models.ensure(claims[0].model.resolved)
+        refused: dict[int, SIEError] = {}
+        for claim in claims:
+            if claim.job.adapter is None or claim.adapter is None:
+                continue
+            try:
+                await self._models.ensure_adapter(model, claim.job.adapter, claim.adapter)
+            except Later:
+                raise
+            except SIEError as error:
+                refused[claim.number] = error
+        return refused
 
     async def _run_isolated(
         self, batch: Batch, inputs: Sequence[QueuedInput]
@@ -180,6 +202,7 @@ class Device:
             model_revision=lane.model_revision,
             operation=lane.operation,
             adapter=lane.adapter,
+            adapters=_adapters(lane, claims),
             inputs=tuple(item.payload for item in part),
             outputs=lane.outputs,
             labels=lane.labels,
@@ -258,3 +281,9 @@ class Device:
 def _waits(claim: Claim) -> bool:
     """Whether its inputs were made and have no outcome yet."""
     return claim.model is not None and not claim.is_complete
+
+
+def _adapters(lane: Lane, claims: Sequence[Claim | None]) -> tuple[AdapterPin | None, ...]:
+    """The adapter of each input, where any has one that is not the lane's."""
+    found = tuple(claim.job.adapter if claim is not None else None for claim in claims)
+    return found if any(pin is not None and pin != lane.adapter for pin in found) else ()

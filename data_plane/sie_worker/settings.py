@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sie_runtime.bus import BusSettings
+from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
+from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import setting
 from sie_runtime.work_queue import WorkQueueSettings
 
@@ -15,7 +17,9 @@ __all__ = ["WorkerSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings(BusSettings, WorkQueueSettings, FollowerSettings):
+class WorkerSettings(
+    BusSettings, WorkQueueSettings, FollowerSettings, PayloadSettings, DeadLetterSettings
+):
     """Worker sidecar: pulls jobs, tokenizes, forms batches, delivers results."""
 
     # -- who it is --
@@ -43,6 +47,9 @@ class WorkerSettings(BusSettings, WorkQueueSettings, FollowerSettings):
     window_items_max: int = setting(
         512, help="items in hand at most; about two full batches keep a device busy"
     )
+    fetches_max: int = setting(
+        8, help="large jobs fetched from the object store at once; more are not pulled meanwhile"
+    )
     claim_extend_s: float = setting(
         10.0, help="seconds after which a claim is extended, and again; under queue_ack_wait_s"
     )
@@ -57,9 +64,17 @@ class WorkerSettings(BusSettings, WorkQueueSettings, FollowerSettings):
         2000, help="characters up to which a job is tokenized without a thread; 0 always uses one"
     )
 
+    cancelled_ids_max: int = setting(
+        10_000,
+        help="requests whose client left that are remembered, so that their jobs cost nothing",
+    )
+
     # -- running --
     batches_ahead_max: int = setting(
         2, help="batches handed over at once: the one that runs and those ready behind it"
+    )
+    tenant_quantum_cost: int = setting(
+        512, help="cost that one tenant takes in its turn while others wait (tokens, for texts)"
     )
     expiry_tick_s: float = setting(0.5, help="seconds between looks for jobs past their deadline")
     isolation_passes_max: int = setting(
@@ -89,6 +104,10 @@ class WorkerSettings(BusSettings, WorkQueueSettings, FollowerSettings):
     confirm_retry_s: float = setting(0.25, help="pause before results are offered again")
     result_bytes_max: int = setting(
         1_000_000, help="bytes of one result message; under the broker's limit (1 MiB by default)"
+    )
+    chunked_result_bytes_max: int = setting(
+        64 * 1024 * 1024,
+        help="bytes of the largest result of one job; above result_bytes_max it goes in chunks",
     )
     drain_s: float = setting(10.0, help="seconds to finish what is in hand at shutdown")
 

@@ -14,15 +14,19 @@ import msgspec
 
 from sie_core.models import Catalog, ResolvedModel
 from sie_runtime.bus import Bus, Message
+from sie_runtime.dead_letters import DeadLetters
+from sie_runtime.payload_store import PayloadStore
 from sie_runtime.work_queue import Delivery, WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, ModelReport
 from sie_worker import metrics
 from sie_worker.batching import Scheduler
+from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claims
 from sie_worker.executor import Executor
 from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
 from sie_worker.intake import Intake, IntakeLimits, Replica
+from sie_worker.letters import JobLetters
 from sie_worker.models import Models
 from sie_worker.peers import Peers
 from sie_worker.placement import placed
@@ -62,7 +66,9 @@ class Worker:
         self._clock = asyncio.get_running_loop().time
         self._window = Window(items_max=settings.window_items_max)
         self._claims = Claims()
-        self._scheduler = Scheduler(ahead_max=settings.batches_ahead_max)
+        self._scheduler = Scheduler(
+            ahead_max=settings.batches_ahead_max, tenant_quantum=settings.tenant_quantum_cost
+        )
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
         )
@@ -89,8 +95,17 @@ class Worker:
             confirm_timeout_s=settings.confirm_timeout_s,
             retry_s=settings.confirm_retry_s,
             message_bytes_max=settings.result_bytes_max,
+            chunked_bytes_max=settings.chunked_result_bytes_max,
+            dead_letters=JobLetters(
+                DeadLetters(bus, settings),
+                worker_id=worker_id,
+                pool=settings.pool,
+                machine_profile=settings.machine_profile,
+                bundle=settings.bundle,
+            ),
             clock=self._clock,
         )
+        self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
         self._device = self._make_device()
         self._executor.on_change(self._executor_changed)
         self._placement: frozenset[str] = frozenset()
@@ -200,7 +215,10 @@ class Worker:
         self._intake.take(delivery)
 
     def _demand(self) -> int:
-        return self._window.demand(self._claims.open_items) if self.ready else 0
+        fetching = self._intake.fetching if self._intake is not None else 0
+        if not self.ready or fetching >= self._settings.fetches_max:
+            return 0
+        return self._window.demand(self._claims.open_items)
 
     def _settled(self) -> None:
         metrics.ITEMS_IN_HAND.set(self._claims.open_items)
@@ -251,8 +269,10 @@ class Worker:
             self._placement_changed()
 
     async def _cancelled(self, message: Message) -> None:
-        """A client hung up: what of its request is queued here costs nothing any more."""
-        await self._device.cancel(message.subject.rpartition(".")[2])
+        """A client hung up: its request costs nothing any more, what comes later included."""
+        request_id = message.subject.rpartition(".")[2]
+        self._cancelled_requests.add(request_id)
+        await self._device.cancel(request_id)
 
     def _heartbeat(self) -> Heartbeat:
         position = self._replica.position
@@ -308,6 +328,8 @@ class Worker:
             scheduler=self._scheduler,
             claims=self._claims,
             results=self._results,
+            objects=PayloadStore(self._bus, settings),
+            cancelled=self._cancelled_requests,
             limits=IntakeLimits(
                 catch_up_s=settings.catch_up_s,
                 retry_delay_s=settings.retry_delay_s,

@@ -1,8 +1,8 @@
 """The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
 
 *pure.* Promises that only `config` may write the log and its head, that a gateway cannot speak as a
-worker nor a worker send work, and that neither can delete, purge or rewrite a stream. It chooses no
-port and no password.
+worker nor a worker send work or its payloads, and that neither can delete, purge or rewrite a
+stream. It chooses no port and no password.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["ROLES", "BrokerPlan", "render"]
 
-ROLES: Final = ("config", "gateway", "worker")
+ROLES: Final = ("config", "gateway", "worker", "operator")
 _LOG_SUBJECTS: Final = ("sie.config.log.>", "sie.config.head.>")
 _DESTRUCTIVE: Final = tuple(
     f"$JS.API.STREAM.{verb}"
@@ -30,7 +30,9 @@ _DESTRUCTIVE: Final = tuple(
 _DENIED: Final[Mapping[str, tuple[str, ...]]] = {
     "config": (),
     "gateway": (*_LOG_SUBJECTS, "sie.health.>", *_DESTRUCTIVE),
-    "worker": (*_LOG_SUBJECTS, "sie.work.>", *_DESTRUCTIVE),
+    "worker": (*_LOG_SUBJECTS, "sie.work.>", "$O.>", *_DESTRUCTIVE),
+    # A person: may drop dead letters and clear queues, and speaks for no process.
+    "operator": (*_LOG_SUBJECTS, "sie.health.>"),
 }
 """What each role may not publish. All else is open, so that a new subject needs no change here."""
 

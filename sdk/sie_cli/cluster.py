@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from sie_cli import broker, state
+from sie_cli.autoscaler import autoscale
 from sie_cli.child import Child, StartFailed, set_aside
 from sie_cli.first_answer import wait_for_first_answer
 from sie_cli.folders import prepare, write_broker_config
 from sie_cli.installation import check_installed, scripts_folder
+from sie_cli.operator_access import write_operator_access
 from sie_cli.plans import ChildPlan, ClusterPlan, Layout, plan_cluster
 from sie_cli.ports import check_free, free_ports
 from sie_cli.seeding import register
@@ -66,10 +68,13 @@ class Cluster:
         self, options: ClusterOptions, settings: ClusterSettings, *, layout: Layout, say: Say
     ) -> None:
         self._settings = settings
+        self._scale_to_zero = options.scale_to_zero
         self._layout = layout
         self._say = say
         self._plan = _plan(options, settings, layout)
         self._children: list[Child] = []
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        """The task that starts each child again, by role."""
         self._ready = False
 
     async def run(
@@ -85,10 +90,12 @@ class Cluster:
                 self._ready = True
                 on_ready(self._save())
                 async with asyncio.TaskGroup() as group:
-                    watchers = [group.create_task(self._keep(c)) for c in self._children]
+                    for child in self._children:
+                        self._watch(child, group)
+                    scaler = group.create_task(self._scale(group))
                     await stop.wait()
-                    for watcher in watchers:
-                        watcher.cancel()
+                    for task in (scaler, *self._watchers.values()):
+                        task.cancel()
         finally:
             await self._drain(kill)
 
@@ -110,14 +117,49 @@ class Cluster:
         plan, count = self._plan, len(self._plan.workers)
         self._say("starting the broker and sie-config")
         # Model execution needs no other process and is the slowest to start: it goes first.
-        servers = await self._launch(plan.servers)
+        servers = [] if self._scale_to_zero else await self._launch(plan.servers)
         await self._wait_ready(await self._launch([plan.broker]))
         await self._wait_ready(await self._launch([plan.config]))
         await self._seed()
+        if self._scale_to_zero:
+            self._say("starting the gateway; workers start with the first request")
+            await self._wait_ready(await self._launch([plan.gateway]))
+            return
         self._say(f"starting the gateway and {count} worker{'s' if count != 1 else ''}")
-        others = await self._launch([plan.gateway, *plan.workers])
+        others = await self._launch([plan.gateway, *plan.more_gateways, *plan.workers])
         await self._wait_ready([*servers, *others])
         await wait_for_first_answer(plan.gateway_url, self._settings, say=self._say)
+
+    async def _scale(self, group: asyncio.TaskGroup) -> None:
+        if self._scale_to_zero:
+            await autoscale(
+                self._plan.gateway_url,
+                self._settings,
+                start=lambda: self._start_workers(group),
+                stop=self._stop_workers,
+                say=self._say,
+            )
+
+    async def _start_workers(self, group: asyncio.TaskGroup) -> None:
+        """Raises `StartFailed`; what was started by then is watched all the same."""
+        started = await self._launch([*self._plan.servers, *self._plan.workers])
+        for child in started:
+            self._watch(child, group)
+        await self._wait_ready(started)
+        self._say("workers are ready")
+
+    async def _stop_workers(self) -> None:
+        """Sidecars first: they finish what is in hand on their execution process."""
+        for prefix in ("worker", "server"):
+            leaving = [c for c in self._children if _part(c) == prefix]
+            for child in leaving:
+                self._watchers.pop(child.plan.role).cancel()
+            await asyncio.gather(*(self._stop(child) for child in leaving))
+            self._children = [child for child in self._children if child not in leaving]
+        self._save()
+
+    def _watch(self, child: Child, group: asyncio.TaskGroup) -> None:
+        self._watchers[child.plan.role] = group.create_task(self._keep(child))
 
     async def _launch(self, plans: Sequence[ChildPlan]) -> list[Child]:
         settings = self._settings
@@ -181,7 +223,7 @@ class Cluster:
         killing = asyncio.create_task(self._kill_when(kill))
         try:
             for prefix in ("gateway", "worker", "server", "config", "nats"):
-                group = [c for c in self._children if c.plan.role.partition("-")[0] == prefix]
+                group = [c for c in self._children if _part(c) == prefix]
                 await asyncio.gather(*(self._stop(child) for child in group))
         finally:
             for child in self._children:
@@ -211,6 +253,11 @@ class Cluster:
         return record
 
 
+def _part(child: Child) -> str:
+    """What a child is: its role without the number."""
+    return child.plan.role.partition("-")[0]
+
+
 def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) -> ClusterPlan:
     """Choose ports and passwords, write the broker's file, and plan the processes."""
     broker_port, monitor_port, *worker_ports = free_ports(2 + options.workers)
@@ -221,6 +268,11 @@ def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) ->
         passwords={role: secrets.token_urlsafe(24) for role in broker.ROLES},
     )
     write_broker_config(layout, plan)
+    write_operator_access(
+        layout.data,
+        nats_url=f"nats://127.0.0.1:{plan.port}",
+        password=plan.passwords["operator"],
+    )
     return plan_cluster(
         options,
         settings,

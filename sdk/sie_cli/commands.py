@@ -5,12 +5,13 @@ command line must start fast, and `sie --help` needs none of it.
 """
 
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["check", "demo", "down", "status", "test", "up"]
+__all__ = ["check", "demo", "down", "logs", "status", "test", "up"]
 
 Data = Annotated[Path, typer.Option(help="The folder that holds everything of one cluster.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -22,6 +23,13 @@ def up(
         int, typer.Option(help="The gateway's port; sie-config takes the next one.")
     ] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many workers.")] = 1,
+    gateways: Annotated[
+        int, typer.Option(min=1, max=64, help="How many gateways share the port.")
+    ] = 1,
+    scale_to_zero: Annotated[
+        bool,
+        typer.Option("--scale-to-zero", help="Workers start with demand and stop when idle."),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is ready; it runs on.")
     ] = False,
@@ -30,7 +38,13 @@ def up(
     from sie_cli import supervising  # noqa: PLC0415 - see the module's docstring
     from sie_cli.settings import ClusterOptions, read_settings  # noqa: PLC0415
 
-    options = ClusterOptions(data=data.absolute(), port=port, workers=workers)
+    options = ClusterOptions(
+        data=data.absolute(),
+        port=port,
+        workers=workers,
+        gateways=gateways,
+        scale_to_zero=scale_to_zero,
+    )
     run = supervising.run_detached if detach else supervising.run_foreground
     run(options, read_settings())
 
@@ -49,6 +63,26 @@ def status(data: Data = Path(".sie"), as_json: Json = False) -> None:
     from sie_cli.report import show_status  # noqa: PLC0415
 
     sys.exit(show_status(data.absolute(), as_json=as_json))
+
+
+def logs(
+    roles: Annotated[
+        list[str] | None, typer.Argument(help="Whose lines: gateway, worker, worker-1 …; all.")
+    ] = None,
+    data: Data = Path(".sie"),
+    level: Annotated[str, typer.Option(help="The least level that is shown.")] = "debug",
+    text: Annotated[str, typer.Option("--grep", help="Only lines that hold this text.")] = "",
+    count: Annotated[int, typer.Option("-n", min=1, help="How many lines, the newest.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Show the log lines of all processes, in order of time."""
+    from sie_cli.logs import LEVELS, Wanted, read_lines, rendered  # noqa: PLC0415
+
+    if level not in LEVELS:
+        raise typer.BadParameter(f"{level} is none of {', '.join(LEVELS)}")
+    wanted = Wanted(tuple(roles or ()), level, text)
+    for line in deque(read_lines(data.absolute() / "logs", wanted), maxlen=count):
+        typer.echo(line.text if as_json else rendered(line))
 
 
 def demo(as_json: Json = False) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx
 
+from sie_cli.operator_access import bearer
 from sie_cli.seeding import ADAPTED_MODEL
 from sie_cli.settings import ClusterSettings
 
@@ -38,7 +39,7 @@ async def wait_for_first_answer(
     """Ask until there is an answer. Says so when there is none in time; never raises for it."""
     deadline = time.monotonic() + settings.first_answer_s
     last = "it was not asked"
-    async with httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S) as http:
+    async with httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, headers=bearer()) as http:
         while time.monotonic() < deadline:
             status, last = await _ask(http, gateway_url)
             if status in (httpx.codes.OK, httpx.codes.NOT_FOUND):

@@ -89,6 +89,8 @@ class ClusterPlan:
     broker: ChildPlan
     config: ChildPlan
     gateway: ChildPlan
+    more_gateways: tuple[ChildPlan, ...]
+    """Those that share the port of the first."""
     servers: tuple[ChildPlan, ...]
     workers: tuple[ChildPlan, ...]
     gateway_url: str
@@ -125,6 +127,21 @@ class _Maker:
             readiness=HttpReady(f"http://{_HOST}:{port}/readyz"),
             ready_s=self.settings.ready_s,
             port=port,
+        )
+
+    def gateway(
+        self, name: str, gateway_id: str, options: ClusterOptions, config_url: str
+    ) -> ChildPlan:
+        """A gateway; several share one port, and each has files and an inbox of its own."""
+        return self.on_bus(
+            "gateway",
+            name,
+            (
+                *("--gateway-id", gateway_id, "--config-url", config_url),
+                *("--replica-dir", str(options.data / name)),
+                *(("--share-port", "true") if options.gateways > 1 else ()),
+            ),
+            options.port,
         )
 
     def server(self, index: int, socket: Path) -> ChildPlan:
@@ -183,14 +200,10 @@ def plan_cluster(
             ("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
             options.config_port,
         ),
-        gateway=maker.on_bus(
-            "gateway",
-            "gateway",
-            (
-                *("--gateway-id", "local", "--config-url", config_url),
-                *("--replica-dir", str(options.data / "gateway")),
-            ),
-            options.port,
+        gateway=maker.gateway("gateway", "local", options, config_url),
+        more_gateways=tuple(
+            maker.gateway(f"gateway-{index}", f"local-{index}", options, config_url)
+            for index in range(1, options.gateways)
         ),
         servers=tuple(maker.server(index, socket) for index, socket in enumerate(sockets)),
         workers=tuple(

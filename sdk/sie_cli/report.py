@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sie_cli import state
+from sie_cli.operator_access import bearer
 from sie_cli.state import ClusterState
 
 __all__ = ["gather_status", "show_status"]
@@ -64,7 +65,7 @@ def gather_status(data: Path) -> dict[str, Any]:
 
 def _positions(record: ClusterState) -> dict[str, Any]:
     try:
-        with httpx.Client(base_url=record.config_url, timeout=_TIMEOUT_S) as http:
+        with httpx.Client(base_url=record.config_url, timeout=_TIMEOUT_S, headers=bearer()) as http:
             head = http.get("/v1/configs/epoch").raise_for_status().json()
             replicas = http.get("/v1/configs/replicas").raise_for_status().json()
     except (httpx.HTTPError, ValueError) as error:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from sie_cli.operator_access import bearer
 from sie_schemas.errors import OurFault
 
 __all__ = ["ADAPTED_MODEL", "adapter_documents", "installed_models", "manifest_of", "register"]
@@ -61,7 +62,8 @@ def manifest_of(folder: Path) -> dict[str, str]:
 async def register(config_url: str) -> list[str]:
     """Register what is installed; gives the registered model ids. Raises `OurFault`."""
     models = installed_models()
-    async with httpx.AsyncClient(base_url=config_url, headers=_HEADERS, timeout=_TIMEOUT_S) as http:
+    headers = _HEADERS | bearer()
+    async with httpx.AsyncClient(base_url=config_url, headers=headers, timeout=_TIMEOUT_S) as http:
         for document in models:
             await _write(http, "POST", "/v1/configs/models", document)
         if any(document["model_id"] == ADAPTED_MODEL for document in models):

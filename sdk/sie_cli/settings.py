@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sie_runtime.settings import load, setting
+from sie_schemas.errors import FixRequest
 
 __all__ = ["ClusterOptions", "ClusterSettings", "read_settings"]
 
@@ -19,6 +20,16 @@ class ClusterOptions:
     data: Path
     port: int
     workers: int
+    scale_to_zero: bool = False
+    """Start without workers; the autoscaler starts and stops them."""
+    gateways: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the relations between fields."""
+        if self.scale_to_zero and self.gateways > 1:
+            raise FixRequest(
+                "--scale-to-zero reads the demand of one gateway: leave --gateways out"
+            )
 
     @property
     def config_port(self) -> int:
@@ -51,14 +62,18 @@ class ClusterSettings:
         30.0, help="A process that lived this long starts again from the shortest pause."
     )
     detach_s: float = setting(300.0, help="How long `up --detach` waits for the cluster.")
+    scale_idle_s: float = setting(
+        300.0, help="With --scale-to-zero: how long nothing is asked until workers are stopped."
+    )
+    scale_look_s: float = setting(0.5, help="The same: pause between two looks at the demand.")
     log_tail_lines: int = setting(15, help="Lines of a failed process's log that are shown.")
 
     def __post_init__(self) -> None:
         """Check the relations between fields."""
         if not 0 < self.restart_min_s <= self.restart_max_s:
             raise ValueError("restart_min_s is above zero and at most restart_max_s")
-        if self.poll_s <= 0:
-            raise ValueError("poll_s is above zero")
+        if self.poll_s <= 0 or self.scale_look_s <= 0:
+            raise ValueError("poll_s and scale_look_s are above zero")
 
 
 def read_settings() -> ClusterSettings:

@@ -41,6 +41,8 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
                 *(sys.executable, "-m", "sie_cli.main", "up"),
                 *("--data", str(options.data), "--port", str(options.port)),
                 *("--workers", str(options.workers)),
+                *("--gateways", str(options.gateways)),
+                *(("--scale-to-zero",) if options.scale_to_zero else ()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

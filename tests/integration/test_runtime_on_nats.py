@@ -42,6 +42,17 @@ async def test_without_a_broker_a_bus_says_so_at_once_and_never_keeps_a_message(
     await bus.close()
 
 
+async def test_a_bus_that_never_connected_closes_whatever_it_was_about_to_do():
+    # A refused connection that meets the cancellation was taken for an answer: it went on for ever.
+    for ticks in range(40):
+        settings = BusSettings(nats_url="nats://127.0.0.1:1", nats_reconnect_wait_s=0.001)
+        bus = await Bus.connect(settings, role="test", process_id="1")
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await bus.close()
+
+
 async def test_a_request_to_nobody_is_known_at_once(bus):
     with pytest.raises(NoResponders):
         await bus.request("nobody.home", b"", timeout_s=30)

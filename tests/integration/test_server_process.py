@@ -207,7 +207,7 @@ async def test_a_backend_that_nobody_registered_is_told_with_those_that_are(serv
         config["profile"] = {"backend": "gliner"}
         failed = await client.load("x", config, ipc.Failed)
         assert "no backend named gliner" in failed.message
-        assert "onnx-cross-encoder, spacy, transformer" in failed.message
+        assert "cross-encoder, onnx-cross-encoder, spacy, token-classification" in failed.message
 
 
 async def test_an_unloaded_model_is_gone_and_can_be_loaded_again(server: ModelServer):
@@ -225,7 +225,8 @@ async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelSer
         path=server.socket,
         hello=ipc.Hello(pid=1, device="cpu", backends=()),
         device=Device(queue_max=1),
-        answer=Execution(DEVICE, memory_bytes_max=0).answer,
+        beside=Device(queue_max=1),
+        execution=Execution(DEVICE, memory_bytes_max=0),
         frame_bytes_max=1000,
         drain_timeout_s=1.0,
     )

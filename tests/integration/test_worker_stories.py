@@ -18,7 +18,7 @@ from tests.support.worker_world import (
 from sie_schemas import arrays, ipc
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.items import Item
-from sie_schemas.jobs import JOB_VERSION, JobResult
+from sie_schemas.jobs import JOB_VERSION, AdapterPin, JobResult
 
 pytestmark = pytest.mark.integration
 
@@ -252,10 +252,17 @@ async def test_a_revision_that_no_job_can_name_any_more_is_unloaded(tmp_path: Pa
     [
         ({"v": JOB_VERSION + 1}, "NOT_READY"),
         ({"model_revision": "f" * 64}, "REVISION_CHANGED"),
+        ({"adapter": AdapterPin("nobody", "f" * 64)}, "REVISION_CHANGED"),
         ({"operation": "extract"}, "UNSUPPORTED_OPERATION"),
         ({"operation": "score"}, "INVALID_REQUEST"),
     ],
-    ids=["newer job", "unknown revision", "operation it lacks", "score without a query"],
+    ids=[
+        "newer job",
+        "unknown revision",
+        "unknown adapter",
+        "operation it lacks",
+        "score without a query",
+    ],
 )
 async def test_a_job_that_cannot_run_is_answered_with_the_reason(tmp_path: Path, changed, code):
     async with worker_world(tmp_path) as world:

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.encoder_models import assert_same, dense, minilm, random_tokens
 
-from sie_server.backends.encoder import Encoder, Sequences
-from sie_server.lora import Adapter
-from sie_server.packing import Group, Segment, lay_out, padded_chunks
+from sie_server.packing import Group, Segment, lay_out, packed_chunks, padded_chunks
 
 _LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 _OWNERS = st.sampled_from([None, 0, 1, 2])
@@ -79,33 +76,35 @@ def test_a_batch_does_not_see_the_adapter_of_the_batch_before_it(adapters):
         assert dense(minilm(), texts, adapter).tobytes() == alone[adapter].tobytes()
 
 
-@settings(max_examples=8)
+@settings(max_examples=10)
 @given(
-    st.lists(st.tuples(st.integers(1, 40), st.sampled_from([None, 0, 1])), min_size=1, max_size=6)
-)
-def test_texts_of_several_adapters_in_one_packed_batch_answer_as_in_their_own(batch):
-    encoder, adapters = _minilm_parts()
-    ids = [torch.randint(5, 30_000, (length,)) for length, _ in batch]
-    states = encoder.packed(_sequences(ids, [owner for _, owner in batch]), adapters)
-    parts = dict(
-        zip(
-            states.order,
-            torch.split(states.hidden, [batch[index][0] for index in states.order]),
-            strict=True,
-        )
+    st.lists(
+        st.tuples(st.integers(1, 40), st.sampled_from([None, "legal", "medical"])),
+        min_size=1,
+        max_size=6,
     )
-    for index, (_, owner) in enumerate(batch):
-        own = [] if owner is None else [adapters[owner]]
-        alone = encoder.packed(_sequences([ids[index]], [None if owner is None else 0]), own)
-        assert_same(parts[index].numpy(), alone.hidden.numpy())
+)
+def test_texts_of_several_adapters_in_one_batch_answer_as_in_batches_of_their_own(batch):
+    texts = random_tokens([length for length, _ in batch], seed=8)
+    names = [name for _, name in batch]
+    together = dense(minilm(), texts, adapters=names)
+    for text, name, vector in zip(texts, names, together, strict=True):
+        assert_same(vector[None], dense(minilm(), [text], name))
 
 
-def _sequences(ids: list[torch.Tensor], owners: list[int | None]) -> Sequences:
-    return Sequences(ids=ids, type_ids=[None] * len(ids), owners=owners)
+@given(_BATCHES, st.integers(1, 2000))
+def test_packed_rows_hold_every_sequence_once_within_their_bound(batch, bound):
+    lengths = [length for length, _ in batch]
+    owners = [owner for _, owner in batch]
+    chunks = list(packed_chunks(lengths, owners, bound))
+    order = [index for chunk in chunks for index in chunk]
+    assert order == list(lay_out(lengths, owners).order)
+    assert all(len(chunk) == 1 or sum(lengths[i] for i in chunk) <= bound for chunk in chunks)
 
 
-def _minilm_parts() -> tuple[Encoder, list[Adapter]]:
-    """The loaded model's own parts: lanes do not share a batch yet, the parts can."""
-    backend = minilm()
-    encoder, adapters = getattr(backend, "_encoder"), getattr(backend, "_adapters")  # noqa: B009
-    return encoder, list(adapters.values())
+def test_a_batch_longer_than_one_packed_row_answers_in_the_order_of_its_inputs():
+    texts = random_tokens([200, 7] * 12, seed=9)
+    names = ["legal", None, None, "medical"] * 6
+    together = dense(minilm(), texts, adapters=names)
+    for place in (0, 1, 2, 3, 23):
+        assert_same(together[place][None], dense(minilm(), [texts[place]], names[place]))

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from transformers import AutoModel, PreTrainedConfig
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, PackageSource, ProfileDocument, Tasks
 from sie_schemas.jobs import AdapterPin
+from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends import transformer
 from sie_server.sources import Weights, resolve
@@ -64,13 +67,24 @@ def load_folder(folder: Path, **options: bool | str) -> Backend:
 
 def _load(weights: Weights, profile: ProfileDocument) -> Backend:
     spec = ModelSpec("test/model", "r1", weights, Tasks(encode=EncodeTask()), profile)
-    return transformer.load(spec, DEVICE)
+    # A shelf of its own: tests name the revisions and adapters of different models alike.
+    return transformer.load(spec, replace(DEVICE, adapters=AdapterShelf()))
 
 
-def write_tiny(folder: Path, config: PreTrainedConfig, *, seed: int = 3) -> Path:
-    """Save a random model of a config with a tokenizer of as many words."""
+def write_tiny(
+    folder: Path,
+    config: PreTrainedConfig,
+    *,
+    seed: int = 3,
+    kind: Any = AutoModel,
+    special: Sequence[int] = (),
+) -> Path:
+    """Save a random model of a config with a tokenizer of as many words.
+
+    `kind` is the Auto class that makes it; `special` are ids that the tokenizer calls special.
+    """
     torch.manual_seed(seed)
-    model = AutoModel.from_config(config)
+    model = kind.from_config(config)
     # As they are made, weights are so small that a wrong attention would hardly show.
     with torch.no_grad():
         for weight in model.parameters():
@@ -80,6 +94,7 @@ def write_tiny(folder: Path, config: PreTrainedConfig, *, seed: int = 3) -> Path
     words = {"[PAD]": 0, "[UNK]": 1} | {f"w{number}": number for number in range(2, VOCABULARY)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([f"w{number}" for number in special])
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
@@ -107,9 +122,13 @@ def text_tokens(*texts: str) -> list[ipc.TokensInput]:
 
 
 def dense(
-    backend: Backend, inputs: Sequence[ipc.Input], adapter: str | None = None
+    backend: Backend,
+    inputs: Sequence[ipc.Input],
+    adapter: str | None = None,
+    *,
+    adapters: Sequence[str | None] = (),
 ) -> NDArray[np.float32]:
-    """Run one batch and read its vectors."""
+    """Run one batch, of one adapter or of one for each input, and read its vectors."""
     answers = backend.run(
         ipc.RunBatch(
             id=1,
@@ -117,6 +136,7 @@ def dense(
             operation="encode",
             adapter=None if adapter is None else AdapterPin(adapter, "1"),
             inputs=tuple(inputs),
+            adapters=tuple(None if name is None else AdapterPin(name, "1") for name in adapters),
         )
     )
     assert isinstance(answers, ipc.DenseAnswers)

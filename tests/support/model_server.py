@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +87,22 @@ class Client:
 
 
 @asynccontextmanager
-async def model_server(folder: Path, *flags: str) -> AsyncIterator[ModelServer]:
-    """Start a process in a folder, wait until it says hello, and end it by its pid."""
+async def model_server(
+    folder: Path, *flags: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[ModelServer]:
+    """Start a process in a folder, wait until it says hello, and end it by its pid.
+
+    `environment` is added to the test's own.
+    """
     socket, log = folder / "server.sock", folder / "server.log"
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
-            str(_COMMAND), "--socket", str(socket), *flags, stderr=stream
+            str(_COMMAND),
+            "--socket",
+            str(socket),
+            *flags,
+            stderr=stream,
+            env={**os.environ, **(environment or {})},
         )
     server = ModelServer(process, socket, log)
     try:

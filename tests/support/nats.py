@@ -15,17 +15,21 @@ _BINARY = Path(sys.executable).parent / "nats-server"
 
 
 @asynccontextmanager
-async def nats_server(folder: Path, *, port: int = -1) -> AsyncIterator[str]:
+async def nats_server(
+    folder: Path, *, port: int = -1, config: Path | None = None
+) -> AsyncIterator[str]:
     """Start a server with its store in `folder` and give its URL.
 
     `port` -1 takes a free one. The same folder and port again is a restart: the store is kept.
+    `config` is a file of settings: users, and where the store is.
     """
+    stored = ("--jetstream", "--store_dir", str(folder / "store"))
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         str(_BINARY),
         *("--addr", "127.0.0.1", "--port", str(port)),
-        *("--jetstream", "--store_dir", str(folder / "store")),
         *("--ports_file_dir", str(folder), "--log", str(folder / "nats.log")),
+        *(("--config", str(config)) if config is not None else stored),
     )
     ports = folder / f"nats-server_{process.pid}.ports"
     try:

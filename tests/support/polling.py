@@ -1,10 +1,10 @@
 """Waiting for what cannot be awaited: a condition, with a deadline."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-__all__ = ["until"]
+__all__ = ["until", "until_told"]
 
 
 async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
@@ -15,6 +15,16 @@ async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> No
         if loop.time() > ends_at:
             raise AssertionError(f"not within {within_s:g} s: {_where(condition)}")
         await asyncio.sleep(0.005)
+
+
+async def until_told(ask: Callable[[], Awaitable[object]], *, within_s: float = 5.0) -> None:
+    """Like `until`, for a condition that has to be asked for."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + within_s
+    while not await ask():
+        if loop.time() > ends_at:
+            raise AssertionError(f"not within {within_s:g} s: {ask!r}")
+        await asyncio.sleep(0.02)
 
 
 def _where(condition: Callable[[], object]) -> str:

@@ -200,7 +200,7 @@ async def test_limits_hold_for_bodies_items_characters_and_the_queue() -> None:
     assert (body.status_code, body.headers["X-SIE-Error-Code"]) == (413, "PAYLOAD_TOO_LARGE")
     assert (chars.status_code, chars.headers["X-SIE-Error-Code"]) == (400, "INPUT_TOO_LONG")
     assert items.json()["detail"]["field"] == "$.items"
-    async with gateway_world(payload_bytes_max=5000) as world:
+    async with gateway_world(payload_bytes_max=5000, object_bytes_max=0) as world:
         item = await _post(world, "/v1/encode/org/dense", {"items": [{"text": "x" * 5000}]})
     assert (item.status_code, item.json()["detail"]["field"]) == (413, "$.items[0]")
 

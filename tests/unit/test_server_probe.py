@@ -54,9 +54,9 @@ _PACKED: dict[str, PreTrainedConfig] = {
         sep_token_id=3,
     ),
     "qwen3": Qwen3Config(**_SHAPE, num_key_value_heads=2, head_dim=8),
+    "mpnet": MPNetConfig(**{**_SHAPE, "pad_token_id": 1}),
 }
 _PADDED: dict[str, PreTrainedConfig] = {
-    "mpnet": MPNetConfig(**{**_SHAPE, "pad_token_id": 1}),
     "deberta-v2": DebertaV2Config(
         **_SHAPE, relative_attention=True, position_biased_input=False, pos_att_type=["p2c", "c2p"]
     ),

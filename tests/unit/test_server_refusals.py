@@ -219,9 +219,9 @@ def test_an_option_that_is_wrong_or_missing_is_named(tiny, options, words):
 
 def test_a_pipeline_with_a_step_that_is_not_done_is_refused(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "m")
-    steps = [{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]
+    steps = [{"type": "sentence_transformers.models.LSTM", "path": "2_LSTM"}]
     (folder / "modules.json").write_text(json.dumps(steps))
-    assert "'Dense'" in _encoder_refused(folder)
+    assert "'LSTM'" in _encoder_refused(folder)
 
 
 def test_the_length_is_the_shortest_of_the_limits(tiny, tmp_path):
@@ -364,8 +364,14 @@ class _Failing:
     def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
         raise self._error
 
+    def prepare(self, batch: ipc.RunBatch) -> None:
+        raise self._error
+
     def memory_bytes(self) -> int:
         return self._memory_bytes
+
+    def leave(self) -> None:
+        self.left = True
 
 
 @pytest.mark.parametrize(
@@ -405,7 +411,7 @@ def test_a_model_that_left_to_make_room_is_asked_for_again_not_answered_wrongly(
 
 
 def test_residency_lets_the_least_recently_used_leave_but_never_the_pinned():
-    residency = Residency(100)
+    residency: Residency[str] = Residency(100)
     for name in ("a", "b", "c"):
         residency.put(name, 40)
     residency.touch("a")

@@ -1,26 +1,32 @@
 """A transformer's forward over a batch of token ids: packed, or padded.
 
-*shell* over one torch model. `packed` runs one flat row without a padding token; `padded` runs
+*shell* over one torch model. `packed` runs flat rows without a padding token; `padded` runs
 length-sorted chunks through the model's own attention. Both give the hidden states of all tokens,
 laid end to end in the order that they say. Owned by the device's thread.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sie_server.backends import mpnet
 from sie_server.lora import Adapter, applied
-from sie_server.packed_attention import LAYOUT_KEYWORD, PACKED, NotPackable
-from sie_server.packing import Layout, Segment, lay_out, padded_chunks
+from sie_server.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, plan_of
+from sie_server.packing import Layout, Segment, lay_out, packed_chunks, padded_chunks
+from sie_server.prepacked import PrepackedLinear, Swap, prepack
 
 __all__ = ["Encoder", "Execution", "Sequences", "States"]
 
 Execution: TypeAlias = Literal["packed", "padded"]
+
+_ROW_TOKENS_MAX: Final = {"cpu": 2048, "cuda": 131_072}
+"""Tokens of one packed row: on a CPU more would fall out of its caches (docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Encoder:
         parameters = inspect.signature(model.forward).parameters
         self._takes_types = "token_type_ids" in parameters
         self._takes_positions = "position_ids" in parameters
+        self._mpnet = mpnet.install(model)
+        self._row_tokens_max = _ROW_TOKENS_MAX.get(device.type, _ROW_TOKENS_MAX["cuda"])
         self.position_start = _position_start(model)
 
     @property
@@ -66,6 +74,16 @@ class Encoder:
     def dtype(self) -> torch.dtype:
         """The type that the model computes in."""
         return self._model.dtype
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        repacked = sum(
+            module.memory_bytes
+            for module in self._model.modules()
+            if isinstance(module, PrepackedLinear)
+        )
+        return repacked + sum(parameter.nbytes for parameter in self._model.parameters())
 
     @property
     def window(self) -> int:
@@ -83,24 +101,50 @@ class Encoder:
         except ValueError as error:
             raise NotPackable(f"the model refuses another attention: {error}") from error
 
+    def prepack(self) -> Swap:
+        """Lay the weights out for this device's kernels, as far as it has a better order."""
+        return prepack(self._model)
+
     @torch.inference_mode()
     def packed(self, batch: Sequences, adapters: Sequence[Adapter] = ()) -> States:
-        """One flat row. Raises `NotPackable` where the model's attention cannot be given it."""
+        """Flat rows. Raises `NotPackable` where the model's attention cannot be given them."""
         if not self._takes_positions:
             raise NotPackable("the model's forward takes no positions")
-        layout = lay_out(batch.lengths, batch.owners)
+        parts: list[Tensor] = []
+        order: list[int] = []
+        for chunk in packed_chunks(batch.lengths, batch.owners, self._row_tokens_max):
+            part = _part(batch, chunk)
+            layout = lay_out(part.lengths, part.owners)
+            parts.append(self._packed_row(part, layout, adapters))
+            order.extend(chunk[place] for place in layout.order)
+        return States(parts[0] if len(parts) == 1 else torch.cat(parts), tuple(order))
+
+    def _packed_row(self, batch: Sequences, layout: Layout, adapters: Sequence[Adapter]) -> Tensor:
+        plan = plan_of(layout, self._device, self.dtype)
         inputs: dict[str, Any] = {
             "input_ids": self._row([batch.ids[index] for index in layout.order]),
             "position_ids": self._positions(layout),
-            LAYOUT_KEYWORD: layout,
+            PLAN_KEYWORD: plan,
         }
         if self._takes_types:
             inputs["token_type_ids"] = self._row(
                 [_types(batch, index) for index in layout.order],
             )
-        with applied(self._model, adapters, layout.segments):
+        with self._planned(plan), applied(self._model, adapters, layout.segments):
             hidden: Tensor = self._model(**inputs).last_hidden_state
-        return States(hidden[0], layout.order)
+        return hidden[0]
+
+    @contextmanager
+    def _planned(self, plan: Plan) -> Iterator[None]:
+        """MPNet drops its forward's keywords: its encoder holds the plan meanwhile."""
+        if self._mpnet is None:
+            yield
+            return
+        self._mpnet.plan = plan
+        try:
+            yield
+        finally:
+            self._mpnet.plan = None
 
     @torch.inference_mode()
     def padded(
@@ -144,6 +188,14 @@ class Encoder:
         return torch.nn.utils.rnn.pad_sequence(
             list(parts), batch_first=True, padding_value=value
         ).to(self._device)
+
+
+def _part(batch: Sequences, chunk: Sequence[int]) -> Sequences:
+    return Sequences(
+        ids=[batch.ids[index] for index in chunk],
+        type_ids=[batch.type_ids[index] for index in chunk],
+        owners=[batch.owners[index] for index in chunk],
+    )
 
 
 def _types(batch: Sequences, index: int) -> Tensor:

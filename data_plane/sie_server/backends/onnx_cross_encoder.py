@@ -23,8 +23,14 @@ from tokenizers import Encoding, Tokenizer
 
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, Loaded, PairInput, RunBatch, ScoreAnswers
-from sie_schemas.jobs import AdapterPin
-from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, no_adapters, take
+from sie_server.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    WithoutAdapters,
+    load_failed,
+    take,
+)
 from sie_server.sources import Weights
 
 __all__ = ["OnnxCrossEncoder", "load"]
@@ -66,8 +72,10 @@ def _session(path: Path, device: DeviceSpec) -> Any:
         raise load_failed(f"ONNX Runtime cannot open {path}: {error}; restore the file") from error
 
 
-class OnnxCrossEncoder:
+class OnnxCrossEncoder(WithoutAdapters):
     """One graph, owned by the device's thread."""
+
+    name = "onnx-cross-encoder"
 
     def __init__(self, spec: ModelSpec, session: Any, graph_bytes: int) -> None:
         self._spec = spec
@@ -97,10 +105,6 @@ class OnnxCrossEncoder:
         """Bytes of the graph's file, which its weights dominate."""
         return self._graph_bytes
 
-    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
-        """A fixed graph takes no adapters."""
-        raise no_adapters("onnx-cross-encoder")
-
     def run(self, batch: RunBatch) -> Answers:
         """One score for each pair, in order."""
         if batch.operation != "score":
@@ -108,11 +112,7 @@ class OnnxCrossEncoder:
                 f"{self._spec.model_id} does score, not {batch.operation}",
                 code="UNSUPPORTED_OPERATION",
             )
-        if batch.adapter is not None:
-            raise FixRequest(
-                f"{self._spec.model_id} has no adapter {batch.adapter.name}",
-                code="ADAPTER_NOT_FOUND",
-            )
+        self.require_base(batch)
         pairs = take(batch, PairInput)
         encodings = self._tokenizer.encode_batch([(pair.query, pair.text) for pair in pairs])
         scores = np.concatenate([self._scores(call) for call in self._calls(encodings)])

@@ -1,13 +1,15 @@
-"""The probe: may this model run packed?
+"""The probe: may this model run packed, and on weights laid out anew?
 
 *pure* over an encoder. Three texts of random tokens run together, packed, and each alone through
-the model's own attention. Promises that a model is called packed only if the vectors agree within
-the tolerance of its type; whatever else happens, it runs padded and the reason says why.
+the model's own forward and attention, on its weights as they were loaded. Promises that a model is
+called packed only if the outputs agree within the tolerance of its type; whatever else happens, it
+runs padded and the reason says why. What is done for speed after that is undone unless the outputs
+still agree.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,15 +17,27 @@ from torch import Tensor
 from sie_server.backends.encoder import Encoder, Execution, Sequences, States
 from sie_server.packed_attention import NotPackable
 
-__all__ = ["COSINE_MAX", "COSINE_MAX_HALF", "DELTA_MAX", "Verdict", "disagreement", "probe"]
+__all__ = [
+    "COSINE_MAX",
+    "COSINE_MAX_HALF",
+    "DELTA_MAX",
+    "Finish",
+    "Verdict",
+    "disagreement",
+    "probe",
+]
 
 COSINE_MAX: Final = 1e-6
 DELTA_MAX: Final = 1e-5
 """Largest difference of one number, in parts of the vector's root mean square (float32)."""
 COSINE_MAX_HALF: Final = 1e-3
 
-_LENGTHS: Final = (33, 5, 12)
+_LENGTHS: Final = (130, 33, 5)
+"""Attention takes another way for long texts, middling and short ones."""
 _SEED: Final = 20_240_229
+
+Finish: TypeAlias = Callable[[States, Sequences], Tensor]
+"""From hidden states to what is compared: one row of numbers for each text, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +50,42 @@ class Verdict:
 
 def probe(
     encoder: Encoder,
-    pooled: Callable[[States, Sequences], Tensor],
+    finish: Finish,
     *,
     vocabulary: int,
     tokens_max: int,
+    reference: Callable[[Tensor], Tensor] | None = None,
 ) -> Verdict:
-    """Decide, and leave the encoder in the execution that was decided."""
+    """Decide, and leave the encoder in the execution that was decided.
+
+    `reference` gives what the whole model itself, head included, answers to one text; without it
+    the encoder's own padded forward is the reference.
+    """
     texts = _random_texts(vocabulary, tokens_max, encoder.window)
     encoder.choose("padded")
-    alone = torch.cat([_alone(encoder, pooled, text) for text in texts])
+    own = reference or (lambda text: _alone(encoder, finish, text))
+    alone = torch.cat([own(text) for text in texts])
+    together = _batch(texts)
     try:
         encoder.choose("packed")
-        together = _batch(texts)
-        reason = disagreement(pooled(encoder.packed(together), together), alone, encoder.dtype)
+        reason = disagreement(finish(encoder.packed(together), together), alone, encoder.dtype)
     except (NotPackable, RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = f"the packed forward fails: {str(error)[:300]}"
     if reason:
         encoder.choose("padded")
         return Verdict("padded", reason)
+    _accelerate(encoder, finish, together, alone)
     return Verdict("packed", "")
+
+
+def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> None:
+    swap = encoder.prepack()
+    try:
+        reason = disagreement(finish(encoder.packed(together), together), alone, encoder.dtype)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = f"the layers laid out anew fail: {error}"
+    if reason:
+        swap.undo()
 
 
 def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
@@ -71,9 +102,9 @@ def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
     return f"cosine distance {worst:.1e} and difference {delta:.1e} rms to running alone"
 
 
-def _alone(encoder: Encoder, pooled: Callable[[States, Sequences], Tensor], text: Tensor) -> Tensor:
+def _alone(encoder: Encoder, finish: Finish, text: Tensor) -> Tensor:
     single = _batch([text])
-    return pooled(encoder.padded(single, tokens_max=len(text)), single)
+    return finish(encoder.padded(single, tokens_max=len(text)), single)
 
 
 def _batch(texts: list[Tensor]) -> Sequences:

@@ -7,14 +7,14 @@ profile's options. A step that is not done here refuses the load: a vector is ne
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from sie_schemas.documents import ProfileDocument
 from sie_server.backend import load_failed
 
-__all__ = ["PoolingMode", "SentenceLayout", "read_layout"]
+__all__ = ["DenseStep", "PoolingMode", "SentenceLayout", "read_layout"]
 
 PoolingMode: TypeAlias = Literal["mean", "cls", "last", "max", "mean_sqrt_len"]
 
@@ -36,6 +36,14 @@ _NAMES: Final[Mapping[str, PoolingMode]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class DenseStep:
+    """A linear layer after the pooling: its weights' file inside the folder, and what follows."""
+
+    file: str
+    activation: Literal["identity", "tanh"]
+
+
+@dataclass(frozen=True, slots=True)
 class SentenceLayout:
     """`tokens_max` None where the layout sets no limit."""
 
@@ -44,6 +52,14 @@ class SentenceLayout:
     tokens_max: int | None
     prompts: Mapping[str, str]
     lowercase: bool
+    dense: tuple[DenseStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    pooling: PoolingMode | None = None
+    dense: tuple[DenseStep, ...] = ()
+    normalize: bool = False
 
 
 def read_layout(folder: Path, profile: ProfileDocument) -> SentenceLayout:
@@ -53,39 +69,53 @@ def read_layout(folder: Path, profile: ProfileDocument) -> SentenceLayout:
         raise load_failed(
             f"the backend transformer has no option {unknown[0]!r}; it has {sorted(_OPTIONS)}"
         )
-    pooling, normalize = _steps(folder)
+    steps = _steps(folder)
     sentence = _object(folder / "sentence_bert_config.json")
     prompts = _object(folder / "config_sentence_transformers.json").get("prompts") or {}
     return SentenceLayout(
-        pooling=_pooling_option(profile, pooling),
-        normalize=_normalize_option(profile, normalize),
+        pooling=_pooling_option(profile, steps.pooling),
+        normalize=_normalize_option(profile, steps.normalize),
         tokens_max=sentence.get("max_seq_length"),
         prompts={name: text for name, text in prompts.items() if text},
         lowercase=bool(sentence.get("do_lower_case")),
+        dense=steps.dense,
     )
 
 
-def _steps(folder: Path) -> tuple[PoolingMode | None, bool]:
-    """Pooling and normalisation as `modules.json` orders them."""
-    pooling: PoolingMode | None = None
-    normalize = False
-    modules = _json(folder / "modules.json", [])
-    for module in modules:
+def _steps(folder: Path) -> _Steps:
+    """Pooling, linear layers and normalisation as `modules.json` orders them."""
+    steps = _Steps()
+    for module in _json(folder / "modules.json", []):
+        path = str(module.get("path", ""))
         # The type is an import path in every release; only its last word tells the step.
         match str(module.get("type", "")).rsplit(".", 1)[-1]:
             case "Transformer":
-                if module.get("path"):
+                if path:
                     raise load_failed(f"{folder} keeps its transformer in a folder of its own")
             case "Pooling":
-                pooling = _pooling(folder / str(module.get("path", "")) / "config.json")
+                steps = replace(steps, pooling=_pooling(folder / path / "config.json"))
+            case "Dense" if not steps.normalize:
+                steps = replace(steps, dense=(*steps.dense, _dense(folder, path)))
             case "Normalize":
-                normalize = True
+                steps = replace(steps, normalize=True)
             case other:
                 raise load_failed(
                     f"{folder} makes its vectors with a step {other!r} that the backend "
-                    "transformer does not do; use a model of Transformer, Pooling and Normalize"
+                    "transformer does not do there; it does Transformer, Pooling, Dense and "
+                    "Normalize, in this order"
                 )
-    return pooling, normalize
+    return steps
+
+
+def _dense(folder: Path, path: str) -> DenseStep:
+    named = str(_object(folder / path / "config.json").get("activation_function", "Identity"))
+    match named.rsplit(".", 1)[-1]:
+        case "Identity":
+            return DenseStep(f"{path}/model.safetensors", "identity")
+        case "Tanh":
+            return DenseStep(f"{path}/model.safetensors", "tanh")
+        case other:
+            raise load_failed(f"{folder / path} ends in {other!r}; Identity and Tanh are done here")
 
 
 def _pooling(path: Path) -> PoolingMode:

@@ -14,9 +14,14 @@ import spacy
 
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
-from sie_schemas.jobs import AdapterPin
-from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, no_adapters, take
-from sie_server.sources import Weights
+from sie_server.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    WithoutAdapters,
+    load_failed,
+    take,
+)
 
 __all__ = ["SpacyPipeline", "load"]
 
@@ -40,8 +45,10 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     return SpacyPipeline(spec, pipeline, _folder_bytes(folder))
 
 
-class SpacyPipeline:
+class SpacyPipeline(WithoutAdapters):
     """One pipeline, owned by the device's thread."""
+
+    name = "spacy"
 
     def __init__(self, spec: ModelSpec, pipeline: Any, folder_bytes: int) -> None:
         self._spec = spec
@@ -68,10 +75,6 @@ class SpacyPipeline:
         """Bytes of the pipeline's files."""
         return self._folder_bytes
 
-    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
-        """A pipeline takes no adapters."""
-        raise no_adapters("spacy")
-
     def run(self, batch: RunBatch) -> Answers:
         """The entities of each text, in the order of the text."""
         if batch.operation != "extract":
@@ -79,11 +82,7 @@ class SpacyPipeline:
                 f"{self._spec.model_id} does extract, not {batch.operation}",
                 code="UNSUPPORTED_OPERATION",
             )
-        if batch.adapter is not None:
-            raise FixRequest(
-                f"{self._spec.model_id} has no adapter {batch.adapter.name}",
-                code="ADAPTER_NOT_FOUND",
-            )
+        self.require_base(batch)
         texts = [given.text for given in take(batch, TextInput)]
         self._check_lengths(texts)
         labels = self._wanted(batch.labels) or self._default_labels

@@ -1,205 +1,184 @@
-"""The backend `transformer`: dense vectors from an encoder on torch, packed where it may be.
+"""The backend `transformer`: vectors from an encoder on torch, packed where it may be.
 
 *shell* over one torch model and its adapters. Reads how vectors are made from the model's folder;
-takes token ids only; answers float32. Sparse and multivector outputs, and heads that score or
-classify, are other backends beside it.
+takes token ids only; answers float32. Gives `dense`, or `sparse` from a masked-language model
+(SPLADE), or any of `dense`, `sparse` and `multivector` where the folder has the small heads of
+bge-m3 as `sparse_linear.safetensors` and `colbert_linear.safetensors`. Heads that score or
+classify are other backends beside it.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+import json
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from msgspec.structs import replace
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from sie_schemas.errors import FixRequest, OurFault
-from sie_schemas.ipc import Answers, DenseAnswers, Loaded, RunBatch, TokensInput
-from sie_schemas.jobs import AdapterPin
-from sie_server import lora, lora_format
+from sie_schemas.ipc import (
+    Answers,
+    DenseAnswers,
+    EncodeAnswers,
+    Loaded,
+    MultivectorAnswers,
+    RunBatch,
+    SparseAnswers,
+    TokensInput,
+)
 from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends import encode_heads
 from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.linear_files import dense_layer, read_head
+from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.masked_language import MaskedLanguageBackend
+from sie_server.backends.model_files import load_model
 from sie_server.backends.pooling import pool
-from sie_server.backends.probe import Verdict, probe
 from sie_server.backends.sentence_layout import SentenceLayout, read_layout
-from sie_server.backends.token_inputs import TokenLimits, read_tokens
+from sie_server.backends.vector_answers import (
+    as_given,
+    float_bytes,
+    lengths_of,
+    rows_as_given,
+    sparse_answers,
+)
 from sie_server.packed_attention import register
-from sie_server.sources import Weights
 from sie_server.tokenizer_file import TokenizerFile, require_lowercase, tokenizer_file
 
 __all__ = ["TransformerBackend", "load"]
 
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
+_SPARSE_FILE: Final = "sparse_linear.safetensors"
+_MULTIVECTOR_FILE: Final = "colbert_linear.safetensors"
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load an encoder and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.encode is None or set(spec.tasks.encode.outputs) != {"dense"}:
-        raise load_failed("the backend transformer does `encode` with the output `dense` only")
+    if spec.tasks.encode is None or spec.tasks.score or spec.tasks.extract:
+        raise load_failed("the backend transformer does `encode` only")
     register()
+    place = torch.device(device.name)
     layout = read_layout(spec.weights.folder, spec.profile)
     tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder)
     if layout.lowercase:
         require_lowercase(tokenizer.path)
-    model = _model(spec, torch.device(device.name))
-    return TransformerBackend(
-        spec, Encoder(model, device=torch.device(device.name)), layout, tokenizer
+    outputs = frozenset(spec.tasks.encode.outputs)
+    if outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file():
+        return MaskedLanguageBackend(spec, device, layout, tokenizer)
+    model = load_model(spec, place, AutoModel, may_lack=("pooler.",))
+    heads = _Heads(
+        dense=tuple(dense_layer(spec.weights, step, place) for step in layout.dense),
+        sparse=read_head(spec.weights, _SPARSE_FILE, model) if "sparse" in outputs else None,
+        multivector=read_head(spec.weights, _MULTIVECTOR_FILE, model)
+        if "multivector" in outputs
+        else None,
+        special=_special_ids(tokenizer),
     )
+    return TransformerBackend(spec, device, model, layout, tokenizer, heads)
 
 
-def _model(spec: ModelSpec, device: torch.device) -> PreTrainedModel:
-    folder = spec.weights.folder
-    for name in _weight_files(spec.weights):
-        spec.weights.file(name)
-    try:
-        model, info = AutoModel.from_pretrained(
-            folder,
-            dtype=_DTYPES[spec.profile.dtype],
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise load_failed(
-            f"transformers cannot load {folder}: {error}; the backend takes safetensors of the "
-            "architectures that transformers itself knows, and runs no code of a model"
-        ) from error
-    _require_complete(folder.name, info)
-    loaded: PreTrainedModel = model.to(device).eval().requires_grad_(False)
-    return loaded
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """What stands behind the encoder; None for an output that is not offered."""
+
+    dense: tuple[nn.Module, ...]
+    sparse: nn.Linear | None
+    multivector: nn.Linear | None
+    special: NDArray[np.int64]
 
 
-def _weight_files(weights: Weights) -> list[str]:
-    """The files with weights: one, or an index and its shards."""
-    if not any((weights.folder / name).is_file() for name in _WEIGHT_FILES):
-        weights.file(_WEIGHT_FILES[0], cure="weights are read as safetensors only: convert them")
-    return sorted(path.name for path in weights.folder.glob("model*.safetensors"))
-
-
-def _require_complete(name: str, info: dict[str, Any]) -> None:
-    """A weight that is missing would be random; only a pooler, which is not used, may be."""
-    missing = [key for key in info["missing_keys"] if not key.startswith("pooler.")]
-    if missing or info.get("mismatched_keys"):
-        raise load_failed(
-            f"the weights in {name} lack {len(missing)} tensors of the model, {missing[:1]} first; "
-            "they would be random: restore the file"
-        )
-
-
-class TransformerBackend:
+class TransformerBackend(EncoderBackend):
     """One encoder and its adapters, owned by the device's thread."""
 
     def __init__(
-        self, spec: ModelSpec, encoder: Encoder, layout: SentenceLayout, tokenizer: TokenizerFile
+        self,
+        spec: ModelSpec,
+        device: DeviceSpec,
+        model: PreTrainedModel,
+        layout: SentenceLayout,
+        tokenizer: TokenizerFile,
+        heads: _Heads,
     ) -> None:
-        self._spec = spec
-        self._encoder = encoder
+        assert spec.tasks.encode is not None
+        self._outputs = frozenset(spec.tasks.encode.outputs)
         self._layout = layout
-        self._tokenizer = tokenizer
-        self._adapters: dict[AdapterPin, lora.Adapter] = {}
-        config = encoder.model.config
-        self._limits = TokenLimits(
-            vocabulary=config.vocab_size,
-            types=max(1, getattr(config, "type_vocab_size", None) or 1),
-            tokens_max=_tokens_max(spec, encoder, layout),
-        )
-        self._verdict: Verdict = probe(
-            encoder,
-            self._pooled,
-            vocabulary=self._limits.vocabulary,
-            tokens_max=self._limits.tokens_max,
+        self._heads = heads
+        self._core = LoadedEncoder(
+            spec,
+            Encoder(model, device=torch.device(device.name)),
+            tokenizer,
+            device.adapters,
+            finish=self._dense,
+            tokens_max=layout.tokens_max,
         )
 
     def describe(self) -> Loaded:
-        """Token ids in, one dense vector out; how it runs is the probe's word."""
-        return Loaded(
-            id=0,
-            revision=self._spec.revision,
-            accepts="tokens",
-            tokenizer_path=str(self._tokenizer.path),
-            tokenizer_sha256=self._tokenizer.sha256,
-            max_sequence_length=self._limits.tokens_max,
-            prompts=dict(self._layout.prompts),
-            cost_unit="tokens",
-            execution=self._verdict.execution,
-            reason=self._verdict.reason,
-            dims={"dense": self._encoder.model.config.hidden_size},
-            batch_invariant=self._spec.profile.batch_invariant,
-            memory_bytes=self.memory_bytes(),
-        )
-
-    def memory_bytes(self) -> int:
-        """Bytes of parameters and adapters."""
-        model = sum(parameter.nbytes for parameter in self._encoder.model.parameters())
-        return model + sum(adapter.memory_bytes for adapter in self._adapters.values())
-
-    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
-        """Read an adapter and bind it to this model's layers."""
-        for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE):
-            weights.file(name)
-        products = lora_format.read_adapter(weights.folder)
-        model = self._encoder.model
-        self._adapters[pin] = lora.bind(products, model, prefix=model.base_model_prefix)
-
-    def run(self, batch: RunBatch) -> Answers:
-        """Vectors in the order of the inputs."""
-        if batch.operation != "encode" or set(batch.outputs) - {"dense"}:
-            raise FixRequest(
-                f"{self._spec.model_id} does encode with the output dense, not {batch.operation} "
-                f"with {', '.join(batch.outputs) or 'none'}",
-                code="UNSUPPORTED_OPERATION",
-            )
-        adapters = self._adapters_of(batch)
-        ids, type_ids = read_tokens(take(batch, TokensInput), self._limits)
-        owner = 0 if adapters else None
-        sequences = Sequences(ids=ids, type_ids=type_ids, owners=[owner] * len(ids))
-        vectors = self._pooled(self._states(sequences, adapters), sequences)
-        if not torch.isfinite(vectors).all():
-            raise OurFault(
-                f"{self._spec.model_id} gave numbers that are not finite in "
-                f"{self._spec.profile.dtype}; run it in fp32 or bf16",
-                code="INFERENCE_ERROR",
-            )
-        values = vectors.cpu().numpy().astype("<f4", copy=False)
-        return DenseAnswers(values.shape[1], np.ascontiguousarray(values).tobytes())
-
-    def _adapters_of(self, batch: RunBatch) -> Sequence[lora.Adapter]:
-        if batch.adapter is None:
-            return ()
-        adapter = self._adapters.get(batch.adapter)
-        if adapter is None:
-            raise FixRequest(
-                f"{self._spec.model_id} has no adapter {batch.adapter.name} at revision "
-                f"{batch.adapter.revision[:12]} loaded; load it first",
-                code="ADAPTER_NOT_FOUND",
-            )
-        return (adapter,)
-
-    def _states(self, sequences: Sequences, adapters: Sequence[lora.Adapter]) -> States:
-        if self._verdict.execution == "packed":
-            return self._encoder.packed(sequences, adapters)
-        budget = self._spec.profile.batch_cost_max
-        return self._encoder.padded(sequences, adapters, tokens_max=budget)
+        """Token ids in, vectors out."""
+        return replace(self._core.describe(), prompts=dict(self._layout.prompts), dims=self._dims())
 
     @torch.inference_mode()
-    def _pooled(self, states: States, sequences: Sequences) -> torch.Tensor:
-        lengths = [len(sequences.ids[index]) for index in states.order]
-        packed = pool(
-            states.hidden, lengths, self._layout.pooling, normalize=self._layout.normalize
+    def run(self, batch: RunBatch) -> Answers:
+        """Vectors in the order of the inputs."""
+        self._core.require(batch, "encode", self._outputs)
+        states, sequences = self._core.run(batch, take(batch, TokensInput))
+        wanted = frozenset(batch.outputs) or self._outputs
+        if wanted == {"dense"}:
+            return self._dense_answers(states, sequences)
+        return EncodeAnswers(
+            dense=self._dense_answers(states, sequences) if "dense" in wanted else None,
+            sparse=self._sparse_answers(states, sequences) if "sparse" in wanted else None,
+            multivector=self._multivector_answers(states, sequences)
+            if "multivector" in wanted
+            else None,
         )
-        vectors = torch.empty_like(packed)
-        vectors[torch.tensor(states.order, device=packed.device)] = packed
-        return vectors
+
+    def _dense_answers(self, states: States, sequences: Sequences) -> DenseAnswers:
+        vectors = self._dense(states, sequences)
+        self._core.require_finite(vectors)
+        return DenseAnswers(vectors.shape[1], float_bytes(vectors))
+
+    def _sparse_answers(self, states: States, sequences: Sequences) -> SparseAnswers:
+        assert self._heads.sparse is not None
+        weights = self._heads.sparse(states.hidden)[:, 0]
+        self._core.require_finite(weights)
+        ids = [sequences.ids[index] for index in states.order]
+        return sparse_answers(
+            as_given(encode_heads.lexical(weights, ids, self._heads.special), states.order)
+        )
+
+    def _multivector_answers(self, states: States, sequences: Sequences) -> MultivectorAnswers:
+        assert self._heads.multivector is not None
+        lengths = lengths_of(states, sequences)
+        rows = encode_heads.token_vectors(self._heads.multivector, states.hidden, lengths)
+        self._core.require_finite(*rows)
+        given = as_given(rows, states.order)
+        counts = np.array([len(text) for text in given], dtype="<i4")
+        return MultivectorAnswers(rows[0].shape[1], counts.tobytes(), float_bytes(torch.cat(given)))
+
+    @torch.inference_mode()
+    def _dense(self, states: States, sequences: Sequences) -> Tensor:
+        layout = self._layout
+        last = layout.normalize and not self._heads.dense
+        packed = pool(states.hidden, lengths_of(states, sequences), layout.pooling, normalize=last)
+        for layer in self._heads.dense:
+            packed = layer(packed)
+        if layout.normalize and not last:
+            packed = nn.functional.normalize(packed, dim=1)
+        return rows_as_given(packed, states.order)
+
+    def _dims(self) -> dict[str, int]:
+        config = self._core.encoder.model.config
+        wide = [layer.out_features for layer in self._heads.dense if isinstance(layer, nn.Linear)]
+        dims = {
+            "dense": wide[-1] if wide else config.hidden_size,
+            "sparse": config.vocab_size,
+            "multivector": self._heads.multivector.out_features if self._heads.multivector else 0,
+        }
+        return {name: dims[name] for name in sorted(self._outputs)}
 
 
-def _tokens_max(spec: ModelSpec, encoder: Encoder, layout: SentenceLayout) -> int:
-    """The shortest of the limits: the layout's, the profile's, the model's positions."""
-    positions = getattr(encoder.model.config, "max_position_embeddings", None)
-    own = None if positions is None else positions - encoder.position_start
-    limits = (layout.tokens_max, spec.profile.max_sequence_length, own)
-    known = [limit for limit in limits if limit is not None and limit > 0]
-    if not known:
-        raise load_failed("nothing limits the length; set the profile's max_sequence_length")
-    return min(known)
+def _special_ids(tokenizer: TokenizerFile) -> NDArray[np.int64]:
+    """Ids that stand for no text: they get no lexical weight."""
+    added = json.loads(tokenizer.path.read_bytes()).get("added_tokens") or []
+    return np.array([token["id"] for token in added if token.get("special")], dtype=np.int64)

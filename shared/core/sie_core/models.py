@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
+from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import adapter_revision, model_revision
 
@@ -61,36 +62,35 @@ class Catalog:
     )
 
     def __init__(
-        self, registry: Registry, position: Position | None, parsed: dict[Entity, Mapping[str, Any]]
+        self,
+        registry: Registry,
+        position: Position | None,
+        parsed: dict[str, dict[str, Mapping[str, Any]]],
+        aliases: Mapping[str, str],
     ) -> None:
         self.registry: Final = registry
         self.position: Final = position
         self._parsed = parsed
-        by_kind: dict[str, dict[str, Mapping[str, Any]]] = {"model": {}, "bundle": {}, "pool": {}}
-        for entity in registry:
-            if entity.kind in by_kind:
-                by_kind[entity.kind][entity.key] = parsed[entity]
-        self.models: Final[Mapping[str, Mapping[str, Any]]] = by_kind["model"]
-        self.bundles: Final[Mapping[str, Mapping[str, Any]]] = by_kind["bundle"]
-        self.pools: Final[Mapping[str, Mapping[str, Any]]] = by_kind["pool"]
-        self._aliases: Final = {
-            alias: model_id
-            for model_id, document in self.models.items()
-            for alias in document.get("aliases", ())
-        }
+        self.models: Final[Mapping[str, Mapping[str, Any]]] = parsed["model"]
+        self.bundles: Final[Mapping[str, Mapping[str, Any]]] = parsed["bundle"]
+        self.pools: Final[Mapping[str, Mapping[str, Any]]] = parsed["pool"]
+        self._aliases: Final = aliases
         self._memo: dict[tuple[str, str, str], ResolvedModel] = {}
 
     @classmethod
     def of(
         cls, registry: Registry, position: Position | None, previous: "Catalog | None" = None
     ) -> "Catalog":
-        """The view of a registry; documents that `previous` had parsed are not parsed again."""
-        known = previous._parsed if previous is not None else {}
-        parsed = {
-            entity: known[entity] if entity in known else json.loads(entity.document)
-            for entity in registry
-        }
-        return cls(registry, position, parsed)
+        """The view of a registry; with `previous`, made of it by what changed."""
+        older = previous if previous is not None else _NOTHING
+        changes = registry.difference(older.registry)
+        parsed = dict(older._parsed)
+        for kind in {kind for kind, _ in changes}:
+            here = {key: entity for (of_kind, key), entity in changes.items() if of_kind == kind}
+            parsed[kind] = _changed(parsed[kind], here)
+        named = parsed["model"] is not older.models
+        aliases = _aliases_of(parsed["model"]) if named else older._aliases
+        return cls(registry, position, parsed, aliases)
 
     def resolve(
         self, spec: str, *, bundle: str | None = None, pool: str | None = None
@@ -118,7 +118,7 @@ class Catalog:
                 code="ADAPTER_NOT_FOUND",
                 field="options.lora",
             )
-        document = self._parsed[entity]
+        document = self._parsed["adapter"][entity.key]
         return ResolvedAdapter(name, adapter_revision(document), document)
 
     def adapter_names(self, model_id: str) -> list[str]:
@@ -218,3 +218,28 @@ class Catalog:
                 details={"compatible_bundles": [name for _, name in compatible]},
             )
         return wanted
+
+
+def _changed(
+    documents: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Entity | None]
+) -> dict[str, Mapping[str, Any]]:
+    """The documents after changes, sorted by key as before."""
+    after = dict(documents)
+    for key, entity in changes.items():
+        if entity is None:
+            after.pop(key, None)
+        else:
+            after[key] = json.loads(entity.document)
+    # A key that was there keeps its place.
+    return after if after.keys() <= documents.keys() else dict(sorted(after.items()))
+
+
+def _aliases_of(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {
+        alias: model_id
+        for model_id, document in models.items()
+        for alias in document.get("aliases", ())
+    }
+
+
+_NOTHING: Final = Catalog(Registry.EMPTY, None, {kind: {} for kind in ENTITY_KINDS}, {})

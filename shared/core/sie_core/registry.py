@@ -81,7 +81,8 @@ class _Group:
     @property
     def digest(self) -> bytes:
         if self._digest is None:
-            joined = b"".join(bucket.digest for bucket in self.buckets)
+            # Past the property where the digest is known: this is most of what a write computes.
+            joined = b"".join([bucket._digest or bucket.digest for bucket in self.buckets])
             self._digest = hashlib.sha256(_GROUP + joined).digest()
         return self._digest
 
@@ -107,7 +108,7 @@ class Registry:
     def digest(self) -> str:
         """Hex SHA-256 root of the Merkle map."""
         if self._digest is None:
-            joined = b"".join(group.digest for group in self._groups)
+            joined = b"".join([group._digest or group.digest for group in self._groups])
             self._digest = hashlib.sha256(_ROOT + joined).hexdigest()
         return self._digest
 
@@ -148,6 +149,21 @@ class Registry:
             groups[group] = _Group(tuple(buckets))
         return Registry(tuple(groups), count)
 
+    def difference(self, older: "Registry") -> dict[EntityId, Entity | None]:
+        """What made this registry of an older one, None where an entity went.
+
+        Parts that both share are passed over, so between neighbours it costs what changed.
+        """
+        changes: dict[EntityId, Entity | None] = {}
+        for new, old in _unshared(self._groups, older._groups):
+            changes |= {
+                entity_id: entity
+                for entity_id, entity in new.entities.items()
+                if old.entities.get(entity_id) != entity
+            }
+            changes |= dict.fromkeys(old.entities.keys() - new.entities.keys())
+        return changes
+
     def __iter__(self) -> Iterator[Entity]:
         """Every entity, sorted by kind and key."""
         return iter(sorted(self._unordered(), key=lambda entity: (entity.kind, entity.key)))
@@ -163,8 +179,21 @@ class Registry:
 
     def _unordered(self) -> Iterator[Entity]:
         for group in self._groups:
-            for bucket in group.buckets:
-                yield from bucket.entities.values()
+            # Most of a small registry is empty, and readers walk it after every entry.
+            if group is not _EMPTY_GROUP:
+                for bucket in group.buckets:
+                    if bucket.entities:
+                        yield from bucket.entities.values()
+
+
+def _unshared(
+    groups: tuple[_Group, ...], others: tuple[_Group, ...]
+) -> Iterator[tuple[_Bucket, _Bucket]]:
+    for new_group, old_group in zip(groups, others, strict=True):
+        if new_group is not old_group:
+            for new, old in zip(new_group.buckets, old_group.buckets, strict=True):
+                if new is not old:
+                    yield new, old
 
 
 def _slot(kind: str, key: str) -> tuple[int, int]:

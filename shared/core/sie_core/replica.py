@@ -169,6 +169,8 @@ class ReplicaLimits:
     retry_max_s: float = 5.0
     stale_after_s: float = 10.0
     """Without a word of the head for so long, the state is `stale`."""
+    other_log_s: float = 30.0
+    """A log that turned out not to be the writer's is asked about again after so long."""
 
 
 class Replica:
@@ -189,6 +191,10 @@ class Replica:
         self._in_flight: int | None = None
         self._wants_snapshot = ""
         self._refused_log: str | None = None
+        self._asked_about = ""
+        """The other log that the snapshot under way is to tell about."""
+        self._stranger: tuple[str, float] = ("", 0.0)
+        """A log that the writer does not write, and until when it is not asked about again."""
         self._failures = 0
         self._retry_at = 0.0
         self._now = 0.0
@@ -349,11 +355,10 @@ class Replica:
     # -- heads and other logs --
 
     def _announced(self, head: Head) -> list[Command]:
-        self._head_at = self._now
         here = self.position
         if here is not None and head.log_id != here.log_id:
-            self._head = head
             return self._other_log(head.log_id)
+        self._head_at = self._now
         if self._refused_log is not None and self.stopped == "quarantined":
             # Our own log speaks again: the stranger was the reason to stop, and it is gone.
             self.stopped, self.reason, self._refused_log = None, "", None
@@ -371,6 +376,10 @@ class Replica:
         """A log that is not ours speaks. Its snapshot tells whether it supersedes ours."""
         if self._in_flight is not None or self._wants_snapshot or log_id == self._refused_log:
             return []
+        stranger, until = self._stranger
+        if log_id == stranger and self._now < until:
+            return []
+        self._asked_about = log_id
         return self._ask_snapshot(f"log {log_id[:8]}")
 
     def _note_head_epoch(self, epoch: int) -> None:
@@ -382,6 +391,10 @@ class Replica:
         self._wants_snapshot = ""
         entry, here = snapshot.entry, self.position
         same_log = here is not None and entry.log_id == here.log_id
+        asked_about, self._asked_about = self._asked_about, ""
+        if asked_about and entry.log_id != asked_about:
+            # Somebody speaks of a log that is not the writer's: one snapshot is enough to know.
+            self._stranger = (asked_about, self._now + self._limits.other_log_s)
         if self.stopped == "halted" or (self.stopped == "forked" and same_log):
             return []
         if here is not None and not same_log:
@@ -409,17 +422,18 @@ class Replica:
     def _replace(self, snapshot: Snapshot) -> list[Command]:
         """Verify a snapshot and take it whole."""
         entry = snapshot.entry
+        registry = _registry_of(snapshot)
         unread = {row.kind for row in snapshot.entities} - set(ENTITY_KINDS)
+        if registry.digest != entry.state_digest and entry.v == ENTRY_VERSION:
+            # Damaged, whatever its kinds seem to be: another copy may be whole.
+            self._pause()
+            return self._stop(
+                "quarantined", f"the snapshot at epoch {entry.epoch} is not its digest's"
+            )
         if unread or entry.v != ENTRY_VERSION:
             what = ", ".join(sorted(unread)) or f"entries of version {entry.v}"
             return self._stop(
                 "halted", f"the snapshot holds {what}, which this release cannot read"
-            )
-        registry = _registry_of(snapshot)
-        if registry.digest != entry.state_digest:
-            self._pause()
-            return self._stop(
-                "quarantined", f"the snapshot at epoch {entry.epoch} is not its digest's"
             )
         self.stopped, self.reason, self._refused_log = None, "", None
         self._failures = 0

@@ -30,6 +30,8 @@ _ERRORS = Counter(
     "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
 )
 
+_CANCEL_AGAIN_S: Final = 0.05
+
 
 class BusUnavailable(Later):
     """The broker cannot be reached now; nothing was sent."""
@@ -181,9 +183,12 @@ class Bus:
 
     async def close(self) -> None:
         """Flush what was published and close."""
-        if self._connecting is not None and not self._connecting.done():
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+        connecting = self._connecting
+        while connecting is not None and not connecting.done():
+            # Again and again: a cancellation that meets a refused connection is lost on 3.11, and
+            # the library would go on connecting for ever.
+            connecting.cancel()
+            await asyncio.wait([connecting], timeout=_CANCEL_AGAIN_S)
         if not self._first_connected.is_set():
             return
         try:
@@ -244,6 +249,9 @@ class Bus:
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)
+        elif isinstance(error, OSError) and not self.client.is_connected:
+            # One line said that the connection is lost; an attempt every 0.2 s needs none.
+            _LOG.debug("the broker is not reached: %s", error)
         else:
             _LOG.warning("the broker reports: %s", error or type(error).__name__)
 

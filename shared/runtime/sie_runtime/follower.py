@@ -1,24 +1,22 @@
 """The follower: the one shell around a replica.
 
-*shell.* Drives `sie_core.replica` from three directions at once: the config stream (deltas), head
-announcements on the bus or a long poll where the bus is silent, and fetches over HTTP or from the
-stream. Promises that readers see one catalog, swapped whole; that a restart begins with what was
-verified before, without the writer; that at most one fetch is in flight. One task owns the replica:
+*shell.* Drives `sie_core.replica` with what its feeds bring (`replica_feeds`) and with fetches over
+HTTP or from the stream, keeps its files (`replica_files`) and lets it speak (`replica_reports`).
+Promises that readers see one catalog, swapped whole; that a restart begins with what was verified
+before, without the writer; that at most one fetch is in flight. One task owns the replica:
 everything else only puts events into its bounded queue, and what does not fit is fetched again.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, assert_never
+from typing import Final, Literal, assert_never, get_args
 
-import msgspec
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Enum, Gauge
 
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
@@ -33,7 +31,6 @@ from sie_core.replica import (
     FetchSnapshot,
     Gone,
     Halt,
-    HeadAnnounced,
     Quarantine,
     RangeArrived,
     Replica,
@@ -41,28 +38,33 @@ from sie_core.replica import (
     SnapshotArrived,
     Ticked,
 )
-from sie_runtime.bus import Bus, BusUnavailable, Message
+from sie_runtime.bus import Bus
 from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
-from sie_runtime.log_stream import follow
+from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.replica_reports import ReplicaReports, ReportSettings
 from sie_runtime.settings import setting
-from sie_schemas.entry import EntryCorrupt, Stub, parse_envelope, to_envelope
-from sie_schemas.fleet import HEAD_DECODER, Head, ModelReport, ReplicaReport, ReplicaState
+from sie_schemas.entry import Entry
+from sie_schemas.fleet import ModelReport, ReplicaReport, ReplicaState
 
 __all__ = ["Follower", "FollowerSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
+_EVENTS_AT_ONCE: Final = 500
 
 _APPLIED = Gauge("sie_replica_applied_epoch", "Newest epoch that this process serves.")
 _BEHIND = Gauge("sie_replica_behind_epochs", "Epochs known to be missing.")
+_STATE = Enum(
+    "sie_replica_state", "How far the replica can be believed.", states=list(get_args(ReplicaState))
+)
 _RESYNCS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
-_FETCHES = Counter("sie_replica_fetches_total", "Ranges fetched, by outcome.", ["outcome"])
+_FETCHES = Counter("sie_replica_fetches_total", "Fetches that ended, by outcome.", ["outcome"])
 _STOPS = Counter("sie_replica_stops_total", "Quarantines and halts.", ["state"])
 _DROPPED = Counter("sie_replica_events_dropped_total", "Events that did not fit the queue.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FollowerSettings:
+class FollowerSettings(FeedSettings, ReportSettings):
     """How a process follows the log."""
 
     config_url: str = setting("http://127.0.0.1:8081", help="base URL of sie-config")
@@ -70,19 +72,16 @@ class FollowerSettings:
     replica_dir: Path | None = setting(
         None, help="folder for the replica's files; absent keeps none"
     )
-    replica_tick_s: float = setting(0.1, help="seconds between looks at the clock")
-    replica_retry_s: float = setting(0.2, help="pause after a failed fetch; doubles each time")
-    replica_retry_max_s: float = setting(5.0, help="longest pause after failed fetches")
     replica_stale_after_s: float = setting(15.0, help="silence after which the replica is stale")
-    replica_poll_s: float = setting(5.0, help="seconds between polls while the bus speaks")
-    replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
-    replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
-    replica_heartbeat_s: float = setting(1.0, help="idle heartbeat of the config stream's consumer")
+    replica_stopped_ready_s: float = setting(
+        300.0,
+        help="how long /readyz stays 200 while the replica is forked, quarantined or halted; what "
+        "it last verified is served all the same. 0 is not ready at once",
+    )
     replica_fetch_timeout_s: float = setting(5.0, help="seconds for one fetch")
     replica_page_entries: int = setting(1000, help="entries in one fetch")
     replica_tail_entries: int = setting(1000, help="raw entries kept at least, for a writer's loss")
     replica_queue_max: int = setting(20_000, help="events that may wait; the rest is fetched again")
-    replica_report_s: float = setting(2.0, help="seconds between reports to sie-config")
 
 
 class Follower:
@@ -96,8 +95,14 @@ class Follower:
         process_id: str,
         bus: Bus,
         models_report: Callable[[], dict[str, ModelReport]] = dict,
+        source: LogSource | None = None,
+        files: ReplicaFiles | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
+        """A simulation gives its own `source`, `files`, `clock` and `rng`."""
         self._settings = settings
+        self._clock = clock
         self._role: Literal["gateway", "worker"] = role
         self._id = process_id
         self._bus = bus
@@ -109,24 +114,48 @@ class Follower:
                 stale_after_s=settings.replica_stale_after_s,
             )
         )
-        self._source = LogSource(
-            settings.config_url,
-            bus,
-            timeout_s=settings.replica_fetch_timeout_s,
-            page_entries=settings.replica_page_entries,
-            token=settings.config_token,
-        )
-        self._files = (
-            ReplicaFiles(settings.replica_dir, tail_entries_min=settings.replica_tail_entries)
-            if settings.replica_dir is not None
-            else None
-        )
+        self._source = source or _source_of(settings, bus)
+        if files is None and settings.replica_dir is not None:
+            files = ReplicaFiles(
+                settings.replica_dir, tail_entries_min=settings.replica_tail_entries
+            )
+        self._files = files
         self._events: asyncio.Queue[Event] = asyncio.Queue(settings.replica_queue_max)
+        # The replica has at most one fetch in flight, so this never holds more than two.
+        self._wanted: asyncio.Queue[Fetch | FetchSnapshot] = asyncio.Queue()
+        # On Python 3.11 a cancellation can be lost inside `wait_for`, which nats-py uses: each loop
+        # therefore looks at this too.
+        self._stopping = asyncio.Event()
         self._advanced = asyncio.Event()
-        self._report_due = asyncio.Event()
         self._on_change: list[Callable[[Catalog], None]] = []
-        self._bus_heard_at: float | None = None
+        self._last: Entry | None = None
+        self._stopped_at: float | None = None
         self.catalog: Catalog = Catalog.of(self._replica.registry, None)
+        rng = rng or random.Random()
+        self._feeds = ReplicaFeeds(
+            settings,
+            bus=bus,
+            source=self._source,
+            put=self._put,
+            position=lambda: self.position,
+            following=lambda: self._replica.stopped is None and self._replica.behind == 0,
+            clock=clock,
+            rng=rng,
+        )
+        self._reports = ReplicaReports(
+            settings,
+            role=role,
+            process_id=process_id,
+            bus=bus,
+            source=self._source,
+            files=files,
+            report=self._report,
+            last=lambda: self._last,
+            bus_silent=lambda: self._feeds.bus_silent,
+            head_heard=self._feeds.head_heard,
+            clock=clock,
+            rng=rng,
+        )
 
     # -- what the process asks --
 
@@ -137,8 +166,20 @@ class Follower:
 
     @property
     def ready(self) -> bool:
-        """Whether a verified registry is loaded."""
-        return self.catalog.position is not None
+        """Whether what is served was verified and may still be counted on: see `not_ready`."""
+        return not self.not_ready
+
+    @property
+    def not_ready(self) -> str:
+        """Why requests should go elsewhere; empty when they may come."""
+        if self.catalog.position is None:
+            return "no verified registry is loaded yet"
+        stopped_at = self._stopped_at
+        if stopped_at is None:
+            return ""
+        if self._clock() - stopped_at < self._settings.replica_stopped_ready_s:
+            return ""
+        return f"the replica is {self.state} at {self.position}: {self.reason}"
 
     @property
     def state(self) -> ReplicaState:
@@ -151,12 +192,12 @@ class Follower:
         return self._replica.reason
 
     def on_change(self, callback: Callable[[Catalog], None]) -> None:
-        """Call back inline after each swap of the catalog."""
+        """Call back inline after each swap of the catalog. An error in it ends the process."""
         self._on_change.append(callback)
 
     def report_soon(self) -> None:
         """Something that the report tells has changed: send it now."""
-        self._report_due.set()
+        self._reports.soon()
 
     async def wait_for_epoch(self, log_id: str, epoch: int, *, timeout_s: float) -> bool:
         """Wait until this epoch of this log is served. False when time ran out."""
@@ -176,30 +217,36 @@ class Follower:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until `stop`; then say that this replica is leaving."""
-        await self._boot()
-        head = await self._bus.subscribe("sie.config.head.*", self._head_heard)
-        tail = await self._bus.subscribe(
-            f"sie.config.tail.{self._role}.{self._id}", self._give_tail
-        )
         try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(self._own(), name="replica"),
-                    tasks.create_task(self._tick(), name="replica-ticks"),
-                    tasks.create_task(self._feed(stop), name="replica-feed"),
-                    tasks.create_task(self._poll(), name="replica-poll"),
-                    tasks.create_task(self._report(), name="replica-reports"),
-                ]
-                await stop.wait()
-                for task in running:
-                    task.cancel()
+            await self._boot()
+            heads = await self._bus.subscribe("sie.config.head.*", self._feeds.hear_bookmarks)
+            try:
+                async with self._reports.listening():
+                    await self._run_loops(stop)
+            finally:
+                await heads.unsubscribe()
+                await self._reports.leave()
         finally:
-            await head.unsubscribe()
-            await tail.unsubscribe()
-            await self._say(leaving=True)
             await self._source.close()
             if self._files is not None:
-                self._files.close()
+                await asyncio.to_thread(self._files.close)
+
+    async def _run_loops(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._own(), name="replica")
+            running = [
+                tasks.create_task(self._fetch(), name="replica-fetch"),
+                tasks.create_task(self._feeds.tick(self._stopping), name="replica-ticks"),
+                tasks.create_task(self._feeds.follow_stream(self._stopping), name="replica-feed"),
+                tasks.create_task(self._feeds.poll(self._stopping), name="replica-poll"),
+                tasks.create_task(self._reports.run(self._stopping), name="replica-reports"),
+            ]
+            await stop.wait()
+            self._stopping.set()
+            for task in running:
+                task.cancel()
+            # Woken and not cancelled: what it has begun to serve it also persists.
+            self._put(Ticked(self._clock()))
 
     async def _boot(self) -> None:
         """Begin with what an earlier life verified; everything is verified again."""
@@ -215,59 +262,75 @@ class Follower:
 
     async def _own(self) -> None:
         """The one task that touches the replica."""
-        while True:
-            await self._take(await self._events.get())
+        while not self._stopping.is_set():
+            events = [await self._events.get()]
+            while not self._events.empty() and len(events) < _EVENTS_AT_ONCE:
+                events.append(self._events.get_nowait())
+            for event in _merged(events):
+                await self._take(event)
 
     async def _take(self, event: Event) -> None:
-        pending = [event]
-        while pending:
-            for command in self._replica.receive(pending.pop(0)):
-                answer = await self._carry_out(command)
-                if answer is not None:
-                    pending.append(answer)
+        for command in self._replica.receive(event):
+            await self._carry_out(command)
         _BEHIND.set(self._replica.behind)
+        _STATE.state(self._replica.state)
+        if self._replica.stopped is None:
+            self._stopped_at = None
+        elif self._stopped_at is None:
+            self._stopped_at = self._clock()
 
-    async def _carry_out(self, command: Command) -> Event | None:
+    async def _carry_out(self, command: Command) -> None:
         match command:
             case Advance():
-                self._advance(command)
-                return None
+                await self._advance(command)
             case Fetch() | FetchSnapshot():
-                # Not awaited here: entries go on arriving while a fetch is under way.
-                self._fetching = asyncio.create_task(self._fetch(command), name="replica-fetch")
-                return None
+                # Another task does it: entries go on arriving while a fetch is under way.
+                self._wanted.put_nowait(command)
             case Quarantine(reason) | Halt(reason):
                 _STOPS.labels(self._replica.state).inc()
                 _LOG.error("this replica stops following: %s", reason)
                 self.report_soon()
-                return None
             case _:
                 assert_never(command)
 
-    def _advance(self, advance: Advance) -> None:
-        if self._files is not None:
-            if advance.snapshot is not None:
-                self._files.took_snapshot(advance.snapshot, advance.registry)
-            else:
-                self._files.took_entries(advance.entries, advance.registry)
-        self.catalog = Catalog.of(advance.registry, advance.position, self.catalog)
-        _APPLIED.set(advance.position.epoch)
-        self._advanced.set()
-        self._advanced = asyncio.Event()
+    async def _advance(self, advance: Advance) -> None:
+        before, here = self.position, advance.position
+        self._last = advance.entries[-1] if advance.snapshot is None else advance.snapshot.entry
+        self.catalog = Catalog.of(advance.registry, here, self.catalog)
+        _APPLIED.set(here.epoch)
+        advanced, self._advanced = self._advanced, asyncio.Event()
+        advanced.set()
         for callback in self._on_change:
             callback(self.catalog)
+        if before is None or before.log_id != here.log_id:
+            self._feeds.log_changed()
         self.report_soon()
+        # A crash before this leaves files that are behind what was served: a fetch mends it.
+        await self._persist(advance)
 
-    async def _fetch(self, command: Fetch | FetchSnapshot) -> None:
-        try:
-            event = await self._fetched(command)
-        except SourceFailed as error:
-            event = FetchFailed(command.id, str(error))
-        except RangeGone:
-            event = Gone(command.id)
-        _FETCHES.labels(type(event).__name__).inc()
-        # Awaited: the answer to a fetch must not be lost, or nothing would be fetched again.
-        await self._events.put(event)
+    async def _persist(self, advance: Advance) -> None:
+        files = self._files
+        if files is None:
+            return
+        if advance.snapshot is not None:
+            await asyncio.to_thread(files.took_snapshot, advance.snapshot, advance.registry)
+        else:
+            await asyncio.to_thread(files.took_entries, advance.entries, advance.registry)
+
+    async def _fetch(self) -> None:
+        """Carry out fetches, one after the other."""
+        while not self._stopping.is_set():
+            command = await self._wanted.get()
+            event: Event
+            try:
+                event = await self._fetched(command)
+            except SourceFailed as error:
+                event = FetchFailed(command.id, str(error))
+            except RangeGone:
+                event = Gone(command.id)
+            _FETCHES.labels(type(event).__name__).inc()
+            # Awaited: the answer to a fetch must not be lost, or nothing would be fetched again.
+            await self._events.put(event)
 
     async def _fetched(self, command: Fetch | FetchSnapshot) -> Event:
         if isinstance(command, Fetch):
@@ -292,107 +355,9 @@ class Follower:
             # Loud, and harmless: the gap shows, and the range is fetched.
             _DROPPED.inc()
 
-    # -- the directions that events come from --
-
-    async def _tick(self) -> None:
-        while True:
-            self._put(Ticked(time.monotonic()))
-            await asyncio.sleep(self._settings.replica_tick_s)
-
-    def _head_heard(self, message: Message) -> None:
-        try:
-            head = HEAD_DECODER.decode(message.data)
-        except msgspec.MsgspecError:
-            _LOG.warning("what was announced on %s is no head", message.subject)
-            return
-        self._bus_heard_at = time.monotonic()
-        self._put(HeadAnnounced(head))
-
-    async def _feed(self, stop: asyncio.Event) -> None:
-        """Keep one consumer of the config stream open while its log is known."""
-        settings = self._settings
-        while True:
-            log_id = await self._known_log_id()
-            here = self.position
-            start = here.epoch + 1 if here is not None and here.log_id == log_id else 1
-            try:
-                why = await follow(
-                    self._bus,
-                    log_id,
-                    start_epoch=start,
-                    on_message=self._delta,
-                    heartbeat_s=settings.replica_heartbeat_s,
-                    stop=stop,
-                )
-                _LOG.info("the feed of log %s ended: %s", log_id[:8], why)
-            except BusUnavailable as error:
-                _LOG.info("no feed: %s", error.message)
-            await asyncio.sleep(settings.replica_retry_s)
-
-    async def _known_log_id(self) -> str:
-        while self.position is None:
-            await self._advanced.wait()
-        return self.position.log_id
-
-    def _delta(self, sequence: int, data: bytes) -> None:
-        try:
-            entry = parse_envelope(data)
-        except EntryCorrupt as error:
-            _LOG.error("sequence %d of the stream is not an entry: %s", sequence, error)
-            return
-        if isinstance(entry, Stub):
-            head = Head(
-                log_id=entry.log_id,
-                epoch=entry.epoch,
-                hash=entry.hash,
-                digest=entry.state_digest,
-                term=entry.term,
-            )
-            self._put(HeadAnnounced(head))
-        else:
-            self._put(EntryArrived(entry))
-
-    async def _poll(self) -> None:
-        """Ask the writer for its head: rarely while the bus speaks, in long polls while not."""
-        settings = self._settings
-        failures = 0
-        while True:
-            silent = self._bus_silent()
-            # A replica that does not follow would get every long poll answered at once.
-            wait_s = settings.replica_long_poll_s if silent and self._following() else 0.0
-            try:
-                head = await self._source.head(self.position, wait_s)
-                self._put(HeadAnnounced(head))
-                failures = 0
-            except (SourceFailed, RangeGone) as error:
-                failures += 1
-                _LOG.debug("the writer's head is not known: %s", error)
-            pause_s = settings.replica_retry_s if silent else settings.replica_poll_s
-            if failures:
-                pause_s = min(settings.replica_retry_max_s, pause_s * 2 ** min(failures, 10))
-            # Jitter, so that a thousand replicas do not ask in the same moment.
-            await asyncio.sleep(pause_s * random.uniform(0.75, 1.25))
-
-    def _bus_silent(self) -> bool:
-        heard = self._bus_heard_at
-        return heard is None or time.monotonic() - heard > self._settings.replica_bus_silent_s
-
-    def _following(self) -> bool:
-        return self._replica.stopped is None and self._replica.behind == 0
-
-    # -- what others ask of this replica --
-
-    async def _report(self) -> None:
-        while True:
-            self._report_due.clear()
-            await self._say(leaving=False)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.replica_report_s):
-                    await self._report_due.wait()
-
-    async def _say(self, *, leaving: bool) -> None:
+    def _report(self, leaving: bool) -> ReplicaReport:
         replica, here = self._replica, self.position
-        report = ReplicaReport(
+        return ReplicaReport(
             role=self._role,
             id=self._id,
             log_id=here.log_id if here is not None else "",
@@ -406,21 +371,30 @@ class Follower:
             models=self._models_report(),
             leaving=leaving,
         )
-        with contextlib.suppress(BusUnavailable):
-            await self._bus.publish(
-                f"sie.config.report.{self._role}.{self._id}", msgspec.json.encode(report)
-            )
-
-    async def _give_tail(self, message: Message) -> None:
-        """A writer that lost entries asks for them: `{"after":…, "until":…}`, answered as lines."""
-        try:
-            wanted = msgspec.json.decode(message.data, type=_TailRequest)
-        except msgspec.MsgspecError:
-            return
-        entries = self._files.entries(wanted.after, wanted.until) if self._files else []
-        await message.respond(b"\n".join(to_envelope(entry) for entry in entries))
 
 
-class _TailRequest(msgspec.Struct, frozen=True):
-    after: int
-    until: int
+def _source_of(settings: FollowerSettings, bus: Bus) -> LogSource:
+    return LogSource(
+        settings.config_url,
+        bus,
+        timeout_s=settings.replica_fetch_timeout_s,
+        page_entries=settings.replica_page_entries,
+        token=settings.config_token,
+    )
+
+
+def _merged(events: Sequence[Event]) -> list[Event]:
+    """The same events, each run of single entries as one range: a burst is one swap, not many."""
+    merged: list[Event] = []
+    run: list[Entry] = []
+    for event in events:
+        if isinstance(event, EntryArrived):
+            run.append(event.entry)
+            continue
+        if run:
+            merged.append(RangeArrived(0, tuple(run)))
+            run = []
+        merged.append(event)
+    if run:
+        merged.append(RangeArrived(0, tuple(run)))
+    return merged

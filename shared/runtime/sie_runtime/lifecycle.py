@@ -76,12 +76,15 @@ async def serve_http(
     stop: asyncio.Event,
     drain_s: float = 10.0,
     on_listening: Callable[[int], None] | None = None,
+    share_port: bool = False,
+    websockets: bool = False,
 ) -> None:
     """Serve an ASGI application until `stop`, then finish what is in flight (at most `drain_s`).
 
-    `port` 0 takes a free one; `on_listening` is told which. Raises `OSError` for a taken port.
+    `port` 0 takes a free one; `on_listening` is told which. `share_port` lets several processes
+    listen on one port; the system deals connections out. Raises `OSError` for a taken port.
     """
-    listener = _listen(host, port)
+    listener = _listen(host, port, share=share_port)
     if on_listening is not None:
         on_listening(listener.getsockname()[1])
     config = uvicorn.Config(
@@ -90,7 +93,7 @@ async def serve_http(
         access_log=False,
         loop="none",
         http="httptools",
-        ws="none",
+        ws="wsproto" if websockets else "none",
         lifespan="off",
         timeout_graceful_shutdown=max(1, round(drain_s)),
         server_header=False,
@@ -111,10 +114,12 @@ async def serve_http(
             listener.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, share: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError:

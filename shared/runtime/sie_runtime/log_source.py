@@ -4,6 +4,7 @@
 writer; entries from either, so that an untrimmed stream is enough to follow without the writer.
 """
 
+import asyncio
 import logging
 from typing import Final
 
@@ -43,9 +44,12 @@ class LogSource:
         timeout_s: float,
         page_entries: int,
         token: str | None = None,
+        client: httpx.AsyncClient | None = None,
     ) -> None:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(base_url=config_url, timeout=timeout_s, headers=headers)
+        self._http = client or httpx.AsyncClient(
+            base_url=config_url, timeout=timeout_s, headers=headers
+        )
         self._bus = bus
         self._timeout_s = timeout_s
         self._page_entries = page_entries
@@ -54,7 +58,9 @@ class LogSource:
         """The writer's snapshot and its bytes. Raises `SourceFailed`."""
         response = await self._get("/v1/configs/export", {}, None)
         try:
-            return snapshots.decode(response.content), response.content
+            # A large one takes a while to read, and the loop has requests to answer.
+            decoded = await asyncio.to_thread(snapshots.decode, response.content)
+            return decoded, response.content
         except SnapshotCorrupt as error:
             raise SourceFailed(f"the writer's snapshot cannot be read: {error}") from error
 
@@ -113,11 +119,17 @@ class LogSource:
                 "digest": position.digest,
             }
         timeout = httpx.Timeout(self._timeout_s, read=wait_s + self._timeout_s)
-        response = await self._get("/v1/configs/epoch", query, timeout)
+        return _head(await self._get("/v1/configs/epoch", query, timeout))
+
+    async def report(self, data: bytes) -> Head:
+        """Send a report to the writer; gives its head. Raises `SourceFailed`."""
         try:
-            return HEAD_DECODER.decode(response.content)
-        except ValueError as error:
-            raise SourceFailed(f"the writer's head cannot be read: {error}") from error
+            response = await self._http.post("/v1/configs/replicas", content=data)
+        except httpx.HTTPError as error:
+            raise SourceFailed(f"the report: {type(error).__name__}: {error}") from error
+        if response.status_code != httpx.codes.OK:
+            raise SourceFailed(f"the report: status {response.status_code}")
+        return _head(response)
 
     async def close(self) -> None:
         """Close the HTTP client."""
@@ -160,3 +172,10 @@ class LogSource:
         if response.status_code != httpx.codes.OK:
             raise SourceFailed(f"{path}: status {response.status_code}")
         return response
+
+
+def _head(response: httpx.Response) -> Head:
+    try:
+        return HEAD_DECODER.decode(response.content)
+    except ValueError as error:
+        raise SourceFailed(f"the writer's head cannot be read: {error}") from error

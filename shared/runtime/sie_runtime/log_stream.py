@@ -55,6 +55,10 @@ class StreamTip:
     first: int
     last: int
     metadata: dict[str, str]
+    sound: bool = True
+    """Whether its settings are those of a config stream: files, no expiry, no way to delete."""
+    bounded: bool = False
+    """Whether a trim was interrupted: each append would now drop the oldest message."""
 
 
 def stream_name(log_id: str) -> str:
@@ -151,7 +155,7 @@ class LogStream:
         answer = json.loads(reply.data)
         problem = answer.get("error")
         if problem is not None and problem.get("err_code") == _WRONG_LAST_SEQUENCE:
-            raise WrongLastSequence(int(problem["description"].rpartition(":")[2]))
+            raise WrongLastSequence(_last_sequence(problem["description"], epoch))
         _refuse(answer)
         if answer.get("duplicate") or answer["seq"] != epoch:
             raise WrongLastSequence(int(answer["seq"]))
@@ -161,7 +165,9 @@ class LogStream:
         jetstream = self._bus.client.jetstream(timeout=self._timeout_s)
         self._bus.require_connected()
         try:
-            message = await jetstream.get_msg(stream_name(self._log_id), seq=epoch, direct=True)
+            # Asked of the leader: a direct read may come from a copy that lags, and a stream that
+            # somebody else made may not allow it.
+            message = await jetstream.get_msg(stream_name(self._log_id), seq=epoch)
         except NotFoundError:
             return None
         except APIError as error:
@@ -182,6 +188,29 @@ class LogStream:
             found.append(data)
         return found
 
+    async def trim(self, first_epoch: int) -> StreamTip:
+        """Drop what is older than `first_epoch`; the newest message stays. Raises `BusUnavailable`.
+
+        Nobody may append meanwhile: purging is denied, so a bound on the number of messages does
+        it, and is lifted again. A crash in between leaves a `bounded` stream, to be trimmed again.
+        """
+        info = await _api(self._bus, f"$JS.API.STREAM.INFO.{stream_name(self._log_id)}", None)
+        _refuse(info)
+        tip = _tip(info)
+        if first_epoch > tip.first:
+            keep = max(1, tip.last - first_epoch + 1)
+            info = await self._bound(info["config"], keep)
+        elif not tip.bounded:
+            return tip
+        return _tip(await self._bound(info["config"], -1))
+
+    async def _bound(self, config: dict[str, Any], messages_max: int) -> dict[str, Any]:
+        wanted = config | {"max_msgs": messages_max}
+        subject = f"$JS.API.STREAM.UPDATE.{stream_name(self._log_id)}"
+        info = await _api(self._bus, subject, wanted)
+        _refuse(info)
+        return info
+
     async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
         """Delete the stream and make it anew: it held something that is not this log."""
         answer = await _api(self._bus, f"$JS.API.STREAM.DELETE.{stream_name(self._log_id)}", None)
@@ -198,18 +227,22 @@ async def follow(
     on_message: Callable[[int, bytes], None],
     heartbeat_s: float,
     stop: asyncio.Event,
+    pending_messages_max: int = 65_536,
 ) -> str:
     """Deliver the messages of a log from `start_epoch` on, until something is amiss.
 
-    Returns why it ended: the caller starts again from what it has applied. A lost message shows as
-    a gap in the sequence and does not end it; a silent broker does, after two missed heartbeats.
+    Returns why it ended: the caller starts again from what it has applied. `lost` says that
+    messages were dropped on the way, by a queue of `pending_messages_max` that was full or by a
+    connection; `silent`, after two missed heartbeats, that the broker or the consumer is gone.
     Raises `BusUnavailable` when it cannot begin.
     """
     bus.require_connected()
     feed = _Feed(bus, on_message)
     client = bus.client
     inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox, cb=feed.deliver)
+    subscription = await client.subscribe(
+        inbox, cb=feed.deliver, pending_msgs_limit=pending_messages_max
+    )
     consumer = ConsumerConfig(
         deliver_subject=inbox,
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -244,24 +277,49 @@ class _Feed:
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
+        self._delivered = 0
+        self._why = ""
         self._troubled = asyncio.Event()
 
     async def deliver(self, message: Msg) -> None:
         self._heard = self._loop.time()
-        status = (message.headers or {}).get("Status")
+        headers = message.headers or {}
+        status = headers.get("Status")
         if status is None:
-            self._on_message(int(message.metadata.sequence.stream), bytes(message.data))
+            sequence = message.metadata.sequence
+            self._count(int(sequence.consumer))
+            self._on_message(int(sequence.stream), bytes(message.data))
         elif status != "100":
-            self._troubled.set()
-        elif message.reply:
-            # Flow control: say that everything up to here was taken.
-            await self._bus.client.publish(message.reply, b"")
+            self._trouble("consumer gone")
+        else:
+            await self._control(message.reply, headers)
+
+    async def _control(self, reply: str, headers: dict[str, str]) -> None:
+        """Flow control wants a word, or the broker sends no more; a heartbeat tells what it sent.
+
+        The broker's request for a word may itself have been dropped: then the heartbeat names it.
+        """
+        wanted = reply or headers.get("Nats-Consumer-Stalled", "")
+        if wanted:
+            await self._bus.client.publish(wanted, b"")
+        sent = headers.get("Nats-Last-Consumer", "")
+        if sent.isdigit() and int(sent) > self._delivered:
+            self._trouble("lost")
+
+    def _count(self, number: int) -> None:
+        if number > self._delivered + 1:
+            self._trouble("lost")
+        self._delivered = max(self._delivered, number)
+
+    def _trouble(self, why: str) -> None:
+        self._why = self._why or why
+        self._troubled.set()
 
     async def watch(self, stop: asyncio.Event, heartbeat_s: float) -> str:
         while not stop.is_set():
             await _either(stop, self._troubled, timeout_s=heartbeat_s)
             if self._troubled.is_set():
-                return "consumer gone"
+                return self._why
             if not self._bus.connected or self._loop.time() - self._heard > 2.5 * heartbeat_s:
                 return "silent"
         return "stopped"
@@ -291,4 +349,34 @@ def _refuse(answer: dict[str, Any]) -> None:
 
 def _tip(info: dict[str, Any]) -> StreamTip:
     state, config = info["state"], info["config"]
-    return StreamTip(int(state["first_seq"]), int(state["last_seq"]), config.get("metadata") or {})
+    last = int(state["last_seq"])
+    # An empty stream says 0 and 0, or where it will begin.
+    first = int(state["first_seq"]) if state["messages"] else max(int(state["first_seq"]), last + 1)
+    return StreamTip(
+        first,
+        last,
+        config.get("metadata") or {},
+        sound=_is_sound(config),
+        bounded=config.get("max_msgs", -1) > 0,
+    )
+
+
+def _is_sound(config: dict[str, Any]) -> bool:
+    """Whether nobody but a trim can take an entry away, and nothing but a publish can add one."""
+    name = str(config.get("name", ""))
+    return (
+        config.get("subjects") == [entry_subject(name.removeprefix("CFG_"))]
+        and config.get("storage") == "file"
+        and config.get("retention") == "limits"
+        and not config.get("max_age")
+        and bool(config.get("deny_delete"))
+        and bool(config.get("deny_purge"))
+        and not (config.get("sources") or config.get("mirror") or config.get("sealed"))
+    )
+
+
+def _last_sequence(description: str, epoch: int) -> int:
+    """Where the stream ends, from the broker's words: `wrong last sequence: 7`."""
+    text = description.rpartition(":")[2].strip()
+    # Not in these words: the epoch itself is in doubt, and is read back.
+    return int(text) if text.isdigit() else epoch

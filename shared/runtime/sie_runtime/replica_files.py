@@ -4,14 +4,18 @@
 entries after it), and the generation before, so that at least `tail_entries_min` raw entries can be
 given back to a writer that lost them. Promises that what is read at boot is only ever a prefix: a
 torn last line is dropped, a file that does not parse ends the reading. It is verified again by the
-replica; nothing here is trusted. Writes are not synced: losing them costs a fetch.
+replica; nothing here is trusted. Writes are not synced: losing them costs a fetch. What was kept is
+not written anew at boot, so that a crash then costs nothing. A disk that fails is counted and costs
+the persistence only: the next write begins a generation of its own. Safe to call from threads.
 """
 
 import logging
-import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from prometheus_client import Counter
 
 from sie_core.chain import begins_log
 from sie_core.registry import Registry
@@ -22,6 +26,7 @@ from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 __all__ = ["ReplicaFiles"]
 
 _LOG: Final = logging.getLogger(__name__)
+_FAILURES = Counter("sie_replica_file_failures_total", "Writes that the replica's disk refused.")
 
 
 class ReplicaFiles:
@@ -35,6 +40,12 @@ class ReplicaFiles:
         self._last: Entry | None = None
         self._tail: BinaryIO | None = None
         self._tail_count = 0
+        self._broken = False
+        self._lock = threading.Lock()
+        self._found: tuple[Snapshot | None, tuple[Entry, ...]] | None = None
+        """What `load` gave and nothing was written over: the generation to go on with."""
+        self._confirmed = 0
+        """How many entries of `_found` the replica has verified."""
 
     def load(self) -> tuple[Snapshot | None, tuple[Entry, ...]]:
         """The newest generation that can be read: a snapshot, and the entries that follow it."""
@@ -46,27 +57,39 @@ class ReplicaFiles:
                 except (OSError, SnapshotCorrupt) as error:
                     _LOG.warning("a local snapshot is of no use: %s", error)
                     continue
-            return snapshot, tuple(_entries(self._tail_path(epoch)))
+            self._found = snapshot, tuple(_entries(self._tail_path(epoch)))
+            self._confirmed = 0
+            return self._found
         return None, ()
 
     def took_snapshot(self, snapshot: Snapshot, registry: Registry) -> None:
         """Begin a new generation with a snapshot that was verified."""
-        self._lineage = snapshot.lineage
-        self._last = snapshot.entry
-        self._begin(registry)
+        with self._lock:
+            self._lineage = snapshot.lineage
+            self._last = snapshot.entry
+            found = self._found[0] if self._found is not None else None
+            if found is not None and found.entry.hash == snapshot.entry.hash and not self._tail:
+                # It is the one that was read from here.
+                return
+            self._found = None
+            self._try_begin(registry)
 
     def took_entries(self, entries: tuple[Entry, ...], registry: Registry) -> None:
         """Add entries that were applied; `registry` is the state after them."""
-        for entry in entries:
-            if begins_log(entry) is not None:
-                self._lineage = (*self._lineage, entry)
-        tail = self._begin_tail(entries[0].epoch - 1) if self._tail is None else self._tail
-        tail.write(b"".join(to_envelope(entry) + b"\n" for entry in entries))
-        tail.flush()
-        self._tail_count += len(entries)
-        self._last = entries[-1]
-        if self._tail_count >= self._tail_entries_min:
-            self._begin(registry)
+        with self._lock:
+            for entry in entries:
+                if begins_log(entry) is not None:
+                    self._lineage = (*self._lineage, entry)
+            self._last = entries[-1]
+            if self._are_found(entries):
+                return
+            try:
+                if not self._broken:
+                    self._write(entries)
+            except OSError as error:
+                self._fail(error)
+            if self._broken or self._tail_count >= self._tail_entries_min:
+                self._try_begin(registry)
 
     def entries(self, after: int, until: int) -> list[Entry]:
         """What is kept of the entries after `after` up to `until`, in order, without a gap."""
@@ -84,11 +107,68 @@ class ReplicaFiles:
 
     def close(self) -> None:
         """Close the tail."""
+        with self._lock:
+            self._close_tail()
+
+    # -- generations --
+
+    def _are_found(self, entries: tuple[Entry, ...]) -> bool:
+        """Whether these are the next ones of what was read from here; then they are kept as is."""
+        if self._found is None or self._tail is not None:
+            return False
+        expected = self._found[1][self._confirmed : self._confirmed + len(entries)]
+        if [entry.hash for entry in expected] != [entry.hash for entry in entries]:
+            return False
+        self._confirmed += len(entries)
+        return True
+
+    def _write(self, entries: tuple[Entry, ...]) -> None:
+        tail = self._tail
+        if tail is None:
+            tail = self._go_on() if self._found is not None else None
+        if tail is None:
+            tail = self._begin_tail(entries[0].epoch - 1)
+        tail.write(_lines(entries))
+        tail.flush()
+        self._tail_count += len(entries)
+
+    def _go_on(self) -> BinaryIO:
+        """Open the tail that was found, without what follows the last verified entry."""
+        assert self._found is not None
+        snapshot, found = self._found
+        path = self._tail_path(snapshot.entry.epoch if snapshot is not None else 0)
+        kept = found[: self._confirmed]
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(_lines(kept))
+        # A crash before this line leaves the tail as it was found; after it, its verified part.
+        partial.replace(path)
+        self._found = None
+        self._tail = path.open("ab")
+        self._tail_count = len(kept)
+        return self._tail
+
+    def _try_begin(self, registry: Registry) -> None:
+        try:
+            self._begin(registry)
+            self._broken = False
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        _FAILURES.inc()
+        if not self._broken:
+            _LOG.error("the replica's files cannot be written: %s", error)
+        self._broken = True
+        try:
+            self._close_tail()
+        except OSError:
+            # Closing flushes; what does not fit then did not fit before.
+            self._tail = None
+
+    def _close_tail(self) -> None:
         if self._tail is not None:
             self._tail.close()
             self._tail = None
-
-    # -- generations --
 
     def _begin(self, registry: Registry) -> None:
         entry = self._last
@@ -102,15 +182,14 @@ class ReplicaFiles:
         partial = path.with_suffix(".partial")
         partial.write_bytes(snapshots.encode(self._lineage, entry, rows))
         # A crash before this line leaves the older generation; after it, the newer one.
-        os.replace(partial, path)
+        partial.replace(path)
         self._begin_tail(entry.epoch)
         for old in sorted(self._generations(), reverse=True)[2:]:
             self._snapshot_path(old).unlink(missing_ok=True)
             self._tail_path(old).unlink(missing_ok=True)
 
     def _begin_tail(self, epoch: int) -> BinaryIO:
-        # Always anew: after a restart the replica takes in, and gives back, what it read from here.
-        self.close()
+        self._close_tail()
         self._tail = self._tail_path(epoch).open("wb")
         self._tail_count = 0
         return self._tail
@@ -128,6 +207,10 @@ class ReplicaFiles:
 
     def _tail_path(self, epoch: int) -> Path:
         return self._folder / f"tail-{epoch}.ndjson"
+
+
+def _lines(entries: tuple[Entry, ...]) -> bytes:
+    return b"".join(to_envelope(entry) + b"\n" for entry in entries)
 
 
 def _entries(path: Path) -> Iterator[Entry]:

@@ -62,6 +62,9 @@ class WorkQueueSettings:
     queue_pull_expires_s: float = setting(
         20.0, help="seconds that one pull stays open at the broker"
     )
+    queue_renew_s: float = setting(
+        0.5, help="seconds before a consumer that could not be made is tried again"
+    )
 
 
 class Delivery:
@@ -240,6 +243,8 @@ class Puller:
         self._asked_at = 0.0
         self._woken = asyncio.Event()
         self._closing = False
+        self._renewal_due = False
+        """Whether stream and consumer may be gone, and are to be made sure of before asking."""
         self._subscription: Any = None
         self._inbox = ""
         self._task: asyncio.Task[None] | None = None
@@ -250,12 +255,16 @@ class Puller:
         await self._queue.ensure_consumer(self._pool, self._config)
         await self._listen()
         self._forget_bus = self._bus.on_reconnect(self._reset)
+        # It was called for the connection that the consumer was just made on.
+        self._renewal_due = False
         self._task = asyncio.create_task(
             self._keep_asking(), name=f"pull-{self._config.durable_name}"
         )
 
     def wake(self) -> None:
-        """Demand may have changed."""
+        """Demand may have changed. Raises what ended the pulling, if anything did."""
+        if self._task is not None and self._task.done() and not self._closing:
+            self._task.result()
         self._woken.set()
 
     async def close(self) -> None:
@@ -274,6 +283,9 @@ class Puller:
         loop = asyncio.get_running_loop()
         while not self._closing:
             self._woken.clear()
+            if self._renewal_due and not await self._renewed():
+                await self._sleep(self._settings.queue_renew_s)
+                continue
             if (
                 self._asked
                 and loop.time() - self._asked_at > self._settings.queue_pull_expires_s + 1
@@ -284,11 +296,11 @@ class Puller:
             # Ask again before the old pull is used up, but not for each single job.
             if wanted > 0 and (self._asked == 0 or wanted >= self._asked):
                 await self._ask(wanted)
-            await self._sleep()
+            await self._sleep(self._settings.queue_pull_expires_s / 2)
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, longest_s: float) -> None:
         try:
-            async with asyncio.timeout(self._settings.queue_pull_expires_s / 2):
+            async with asyncio.timeout(longest_s):
                 await self._woken.wait()
         except TimeoutError:
             return
@@ -322,25 +334,27 @@ class Puller:
             self._asked = max(0, self._asked - pending)
             if status in ("409", "503"):
                 self._asked = 0
-                await self._reopen()
+                self._renewal_due = True
         self._woken.set()
 
-    async def _reopen(self) -> None:
+    async def _renewed(self) -> bool:
+        # Before the attempt: whatever happens during it makes another one due.
+        self._renewal_due = False
         try:
             await self._queue.ensure_stream(self._pool)
             await self._queue.ensure_consumer(self._pool, self._config)
         except BusUnavailable as error:
             _LOG.warning("the consumer could not be made again: %s", error.message)
+            self._renewal_due = True
+            return False
+        return True
 
     def _reset(self) -> None:
         """After a reconnection nothing that was asked for can be relied on."""
         if not self._closing:
             self._asked = 0
-            self._renewal = asyncio.create_task(self._renew(), name="puller-renew")
-
-    async def _renew(self) -> None:
-        await self._reopen()
-        self._woken.set()
+            self._renewal_due = True
+            self._woken.set()
 
     async def _listen(self) -> None:
         self._inbox = self._bus.client.new_inbox()

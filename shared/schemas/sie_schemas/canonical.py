@@ -7,6 +7,7 @@ keys, lone surrogates. Does not know what the values mean.
 
 import json
 import math
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 import rfc8785
@@ -20,6 +21,9 @@ INTEGER_MAX = 2**53 - 1
 _EXPONENT_FORM_MIN = 1e21
 """From here on the canonical form of a number has an exponent (ECMAScript, RFC 8785 §3.2.2.3)."""
 
+_PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
+"""Between these, Python writes a fraction as ECMAScript does."""
+
 
 class NotCanonical(ValueError):
     """A value or a text has no canonical form; the message says what and where."""
@@ -28,13 +32,36 @@ class NotCanonical(ValueError):
 def dumps(value: Any) -> bytes:
     """Canonical bytes of a JSON value.
 
-    Raises `NotCanonical` for NaN, infinities, integers beyond 2^53-1 and lone surrogates. Costs
-    about 80 µs for an entry: the writer calls it once, a reader never.
+    Raises `NotCanonical` for NaN, infinities, integers beyond 2^53-1 and lone surrogates. Costs a
+    few microseconds; a law holds every byte to the reference, `rfc8785`.
     """
     try:
-        return rfc8785.dumps(value)
+        return _text(value).encode()
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise NotCanonical(f"this value has no canonical JSON form: {error}") from error
+
+
+def _text(value: Any) -> str:
+    # Canonical JSON is compositional: what is not plain is left to the reference, part by part.
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(value)
+    if kind is dict and all(type(key) is str and key.isascii() for key in value):
+        members = [f"{encode_basestring(key)}:{_text(value[key])}" for key in sorted(value)]
+        return "{" + ",".join(members) + "}"
+    if kind is list:
+        return "[" + ",".join(map(_text, value)) + "]"
+    if kind is int or kind is float:
+        return _number(value)
+    return rfc8785.dumps(value).decode()
+
+
+def _number(value: int | float) -> str:
+    if -INTEGER_MAX <= value <= INTEGER_MAX and value == int(value):
+        return str(int(value))
+    if type(value) is float and _PLAIN_MIN <= abs(value) <= _PLAIN_MAX:
+        return repr(value)
+    return rfc8785.dumps(value).decode()
 
 
 def loads(text: bytes | str) -> Any:

@@ -130,6 +130,7 @@ class _Body(Struct, frozen=True):
     prev_hash: str
     state_digest: str
     idempotency: Idempotency | None = None
+    forced: str = ""
 
 
 class _Envelope(Struct, frozen=True):
@@ -163,6 +164,8 @@ class Entry:
     prev_hash: str
     state_digest: str
     idempotency: Idempotency | None = None
+    forced: str = ""
+    """Why a gate was passed that would have refused the write; empty for most entries."""
 
 
 def entry_hash(body: bytes) -> str:
@@ -189,6 +192,7 @@ def build_entry(
     prev_hash: str,
     state_digest: str,
     idempotency: Idempotency | None = None,
+    forced: str = "",
 ) -> Entry:
     """Make an entry. Raises `canonical.NotCanonical`.
 
@@ -213,6 +217,8 @@ def build_entry(
     if idempotency is not None:
         mapping = {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
         fields.insert(3, (b"idempotency", text(mapping)))
+    if forced:
+        fields.insert(3, (b"forced", text(forced)))
     body = b"{" + b",".join(b'"%s":%s' % field for field in fields) + b"}"
     return parse_entry(body, entry_hash(body))
 
@@ -267,6 +273,7 @@ def parse_entry(body: bytes, claimed_hash: str) -> Entry:
         prev_hash=parsed.prev_hash,
         state_digest=parsed.state_digest,
         idempotency=parsed.idempotency,
+        forced=parsed.forced,
     )
 
 

@@ -7,7 +7,7 @@
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 __all__ = [
     "HEAD_DECODER",
@@ -64,6 +64,9 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     speaks: tuple[str, ...] = ()
     models: dict[str, ModelReport] = {}
     leaving: bool = False
+    entry: Raw | UnsetType = UNSET
+    """The entry at `epoch` as an envelope, where nobody vouches for who reports: it bears witness
+    by itself."""
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):

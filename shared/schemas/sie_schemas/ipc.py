@@ -23,6 +23,7 @@ __all__ = [
     "BatchDone",
     "DenseAnswers",
     "DocumentInput",
+    "EncodeAnswers",
     "EntityAnswers",
     "Failed",
     "Hello",
@@ -30,6 +31,7 @@ __all__ = [
     "Load",
     "LoadAdapter",
     "Loaded",
+    "MultivectorAnswers",
     "PairInput",
     "Ping",
     "Pong",
@@ -37,6 +39,7 @@ __all__ = [
     "Request",
     "RunBatch",
     "ScoreAnswers",
+    "SparseAnswers",
     "TextInput",
     "TokensInput",
     "Unload",
@@ -124,7 +127,11 @@ class Unload(Struct, frozen=True, tag="unload"):
 
 
 class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True):
-    """Run one batch of one lane. `outputs` and `labels` are those of the jobs in it."""
+    """Run one batch of one lane. `outputs` and `labels` are those of the jobs in it.
+
+    `adapters`, where given, names the adapter of each input (None: the base) and `adapter` is not
+    read: only for a model that said `fuses_adapters`.
+    """
 
     id: int
     model_revision: str
@@ -134,6 +141,7 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     outputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     options: dict[str, Any] = {}
+    adapters: tuple[AdapterPin | None, ...] = ()
 
 
 Request: TypeAlias = Ping | Load | LoadAdapter | Unload | RunBatch
@@ -165,7 +173,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `tokenizer.json` (its SHA-256 beside it) and the sidecar tokenizes, cutting at
     `max_sequence_length`. `cost_unit` is `tokens`, `bytes4` (a quarter of the text's bytes) or
     `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
-    `reason` says why it is padded.
+    `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
+    may share a batch (`RunBatch.adapters`).
     """
 
     id: int
@@ -183,6 +192,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     batch_invariant: bool = True
     memory_bytes: int = 0
     load_ms: float = 0.0
+    fuses_adapters: bool = False
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
@@ -199,6 +209,34 @@ class DenseAnswers(Struct, frozen=True, tag="dense"):
     values: bytes
 
 
+class SparseAnswers(Struct, frozen=True, tag="sparse"):
+    """Weights of vocabulary entries, the inputs' one behind the other.
+
+    `counts` (int32) says how many belong to each input; `indices` (int32) ascend within an input,
+    `values` are float32. All little-endian.
+    """
+
+    counts: bytes
+    indices: bytes
+    values: bytes
+
+
+class MultivectorAnswers(Struct, frozen=True, tag="multivector"):
+    """A vector for each token: `counts` (int32) tokens for each input, `values` float32 rows."""
+
+    dim: int
+    counts: bytes
+    values: bytes
+
+
+class EncodeAnswers(Struct, frozen=True, tag="encoded", omit_defaults=True):
+    """Several outputs of `encode` for the same inputs; those that were not asked for are None."""
+
+    dense: DenseAnswers | None = None
+    sparse: SparseAnswers | None = None
+    multivector: MultivectorAnswers | None = None
+
+
 class ScoreAnswers(Struct, frozen=True, tag="scores"):
     """One score for each input, little-endian float32."""
 
@@ -211,7 +249,7 @@ class EntityAnswers(Struct, frozen=True, tag="entities"):
     entities: tuple[tuple[dict[str, Any], ...], ...]
 
 
-Answers: TypeAlias = DenseAnswers | ScoreAnswers | EntityAnswers
+Answers: TypeAlias = DenseAnswers | EncodeAnswers | ScoreAnswers | EntityAnswers
 
 
 class BatchDone(Struct, frozen=True, tag="done", kw_only=True):

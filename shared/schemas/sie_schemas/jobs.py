@@ -22,7 +22,9 @@ __all__ = [
     "Job",
     "JobFailure",
     "JobResult",
+    "PayloadRef",
     "ResultBatch",
+    "ResultChunk",
     "ResultReceipt",
     "Timing",
     "consumer_name",
@@ -32,7 +34,9 @@ __all__ = [
     "token",
 ]
 
-JOB_VERSION: Final = 1
+JOB_VERSION: Final = 2
+"""The newest feature level that this release reads. 1: the message is the whole job. 2: `payload`
+may name the object that holds it."""
 
 
 class AdapterPin(Struct, frozen=True):
@@ -42,15 +46,25 @@ class AdapterPin(Struct, frozen=True):
     revision: str
 
 
+class PayloadRef(Struct, frozen=True, kw_only=True):
+    """Where a job is that is larger than a message: an object of the broker's object store."""
+
+    object_id: str
+    size: int
+    sha256: str
+
+
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One unit on the queue: some items of one request, all for one lane.
 
     `job_id` is `<request_id>.<first_item>`. `deadline` is Unix time in seconds; after it nobody
     waits, and the job is dropped. (`log_id`, `epoch`) is the position whose registry named the
     revisions: a worker that is behind catches up first.
+
+    Where `payload` is given, `v` is 2, the items are left out, and the object holds the whole job.
     """
 
-    v: int = JOB_VERSION
+    v: int = 1
     job_id: str
     request_id: str
     first_item: int
@@ -72,6 +86,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deadline: float
     published_at: float
     tenant: str = ""
+    payload: PayloadRef | None = None
 
 
 class Timing(Struct, frozen=True, omit_defaults=True):
@@ -106,7 +121,7 @@ class JobResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     are those that really ran.
     """
 
-    v: int = JOB_VERSION
+    v: int = 1
     job_id: str
     request_id: str
     first_item: int
@@ -120,19 +135,38 @@ class JobResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     worker_id: str = ""
 
 
-class ResultBatch(Struct, frozen=True, kw_only=True):
-    """The results of one batch that go to one gateway, as one message."""
+class ResultChunk(Struct, frozen=True, kw_only=True):
+    """A part of one encoded `JobResult` that is larger than a message.
 
-    v: int = JOB_VERSION
+    `transfer` tells two attempts at the same job apart; `size` is that of the whole.
+    """
+
+    job_id: str
+    transfer: str
+    index: int
+    count: int
+    size: int
+    data: bytes
+
+
+class ResultBatch(Struct, frozen=True, kw_only=True):
+    """The results of one batch that go to one gateway, as one message; or a chunk of one result."""
+
+    v: int = 1
     worker_id: str
     results: tuple[JobResult, ...]
+    chunk: ResultChunk | None = None
 
 
 class ResultReceipt(Struct, frozen=True, kw_only=True):
-    """The gateway's confirmation. A job nobody waits for any more is confirmed too, and dropped."""
+    """The gateway's confirmation. A job nobody waits for any more is confirmed too, and dropped.
 
-    v: int = JOB_VERSION
+    `chunk` is the index of a chunk that the gateway holds; none is named when it has no room now.
+    """
+
+    v: int = 1
     job_ids: tuple[str, ...]
+    chunk: int | None = None
 
 
 def token(value: str) -> str:
@@ -172,4 +206,5 @@ def consumer_name(machine_profile: str, bundle: str, model_id: str) -> str:
 JOB_ENCODER: Final = msgspec.msgpack.Encoder()
 JOB_DECODER: Final = msgspec.msgpack.Decoder(Job)
 RESULT_DECODER: Final = msgspec.msgpack.Decoder(ResultBatch)
+ONE_RESULT_DECODER: Final = msgspec.msgpack.Decoder(JobResult)
 RECEIPT_DECODER: Final = msgspec.msgpack.Decoder(ResultReceipt)

@@ -55,6 +55,14 @@ class MemoryStream:
         self._require_connected()
         return self.messages.get(epoch)
 
+    async def trim(self, first_epoch: int) -> StreamTip:
+        """Drop what is older than `first_epoch`; the newest message stays."""
+        self._require_connected()
+        first = min(first_epoch, self._last)
+        self.messages = {epoch: data for epoch, data in self.messages.items() if epoch >= first}
+        self._first = max(self._first, first)
+        return self._tip()
+
     async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
         """Delete the stream and make it anew."""
         self._require_connected()

@@ -1,0 +1,42 @@
+"""One restart, timed inside its process: from opening the file to the first write on disk.
+
+*main.* `python -m log_figures.restarting FOLDER`; prints one JSON object.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from log_figures.growth import command_of
+from sie_config.control_plane import ControlPlane
+from sie_config.draft import Write
+from sie_config.settings import ConfigSettings
+
+
+async def _restart(folder: Path) -> float:
+    command = command_of(0, time.time_ns())
+    began = time.perf_counter()
+    plane = await ControlPlane.open(ConfigSettings(data_dir=folder))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(plane.run(stop))
+        await plane.write(Write("bench", "", "r", (command,)))
+        took = time.perf_counter() - began
+        stop.set()
+        await running
+    await plane.close()
+    return took
+
+
+def main() -> None:
+    """Restart once."""
+    took = uvloop.run(_restart(Path(sys.argv[1])))
+    sys.stdout.write(json.dumps({"restart_s": took}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The audit: what was changed and what was refused, as one list, newest first.
+
+*shell.* Accepted changes come from the log itself, so none can be missing and none can be made up;
+refused attempts from their own file. Promises that a reader who follows `next_before` sees each row
+once.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sie_config.draft import format_ts, parse_ts
+from sie_config.refusals import Refusals
+from sie_config.sequencer import Sequencer
+from sie_config.timeline import Timeline
+from sie_schemas.entry import ENTITY_KINDS, Entry
+
+__all__ = ["ACCEPTED", "REFUSED", "AuditPage", "AuditQuery", "read_audit"]
+
+ACCEPTED: Final = "accepted"
+REFUSED: Final = "refused"
+"""Any outcome but accepted; a code names one of them."""
+_EPOCH_MAX: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """What is asked for; None is anything. Times are microseconds: since <= t < before."""
+
+    actor: str | None = None
+    kind: str | None = None
+    key: str | None = None
+    outcome: str | None = None
+    since_us: int = 0
+    before_us: int = 250_000_000_000_000_000
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Rows newest first; `next_before` is the `before` of the next page, None at the end."""
+
+    rows: tuple[dict[str, Any], ...]
+    next_before: str | None
+
+
+async def read_audit(
+    query: AuditQuery, timeline: Timeline, refusals: Refusals, sequencer: Sequencer
+) -> AuditPage:
+    """One page of the audit."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    if query.outcome in {None, ACCEPTED}:
+        entries = await _accepted(query, timeline, sequencer.position.epoch)
+        found += [(parse_ts(entry.ts), _row(entry)) for entry in entries]
+    if query.outcome != ACCEPTED:
+        where, parameters = _refused_where(query)
+        refused = await refusals.newest_first(
+            where, parameters, before_us=query.before_us, limit=query.limit + 1
+        )
+        found += [(row.first_us, row.row()) for row in refused]
+    found.sort(key=lambda pair: pair[0], reverse=True)
+    if len(found) <= query.limit:
+        return AuditPage(tuple(row for _, row in found), None)
+    last_us = found[query.limit - 1][0]
+    # An entry and a refusal may share a moment; the page then holds both.
+    page = tuple(row for at, row in found if at >= last_us)
+    return AuditPage(page, format_ts(last_us))
+
+
+async def _accepted(query: AuditQuery, timeline: Timeline, head: int) -> list[Entry]:
+    conditions = ["epoch <= ?", "ts >= ?", "ts < ?"]
+    values: list[Any] = [head, format_ts(query.since_us), format_ts(query.before_us)]
+    if query.actor is not None:
+        conditions.append("actor = ?")
+        values.append(query.actor)
+    if query.kind is not None or query.key is not None:
+        conditions.append(
+            "epoch IN (SELECT epoch FROM change WHERE entity_kind = coalesce(?, entity_kind)"
+            " AND entity_key = coalesce(?, entity_key))"
+        )
+        values += [query.kind, query.key]
+    return await timeline.newest_first(
+        " AND ".join(conditions), values, before=_EPOCH_MAX, limit=query.limit + 1
+    )
+
+
+def _refused_where(query: AuditQuery) -> tuple[str, list[Any]]:
+    conditions = ["first_us >= ?"]
+    parameters: list[Any] = [query.since_us]
+    for column, value in (
+        ("actor", query.actor),
+        ("kind", query.kind),
+        ("key", query.key),
+        ("outcome", query.outcome),
+    ):
+        if value is not None and value != REFUSED:
+            conditions.append(f"{column} = ?")
+            parameters.append(value)
+    return " AND ".join(conditions), parameters
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "ts": entry.ts,
+        "actor": entry.actor,
+        "outcome": ACCEPTED,
+        "epoch": entry.epoch,
+        "hash": entry.hash,
+        "reason": entry.reason,
+        "forced": entry.forced,
+        "request_id": entry.request_id,
+        "changes": [
+            {"kind": change.entity_kind, "key": change.key, "verb": change.verb}
+            if change.entity_kind in ENTITY_KINDS
+            else {"kind": change.kind, "key": "", "verb": change.verb}
+            for change in entry.changes
+        ],
+        "count": 1,
+    }

@@ -1,0 +1,152 @@
+"""Differences between documents and between registries, for programs and for people.
+
+*pure.* Promises that the patch (RFC 6902) of two values turns the first into the second: a law
+holds it to that. A list that differs is replaced whole, since its items have no identity.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from sie_core.registry import Entity, EntityId, Registry
+
+__all__ = [
+    "PLURALS",
+    "EntityChange",
+    "changes_between",
+    "escape",
+    "human_lines",
+    "json_patch",
+    "registry_patch",
+    "same",
+]
+
+PLURALS: Final = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
+"""The kinds of entity, and how a path or a list names many of them."""
+_SHOWN: Final = 80
+_ABSENT: Final = "(absent)"
+
+
+@dataclass(frozen=True, slots=True)
+class EntityChange:
+    """One entity that differs. None is absent."""
+
+    kind: str
+    key: str
+    before: Entity | None
+    after: Entity | None
+
+    @property
+    def verb(self) -> str:
+        """What happened to it."""
+        if self.before is None:
+            return "added"
+        return "removed" if self.after is None else "changed"
+
+
+def changes_between(
+    before: Registry, after: Registry, touched: Sequence[EntityId] | None = None
+) -> list[EntityChange]:
+    """The entities whose documents differ, by kind and key. `touched` bounds the search."""
+    if touched is None:
+        ids = {(e.kind, e.key) for e in before} | {(e.kind, e.key) for e in after}
+    else:
+        ids = set(touched)
+    found = []
+    for kind, key in sorted(ids):
+        old, new = before.get(kind, key), after.get(kind, key)
+        if old is not new and (old and old.document) != (new and new.document):
+            found.append(EntityChange(kind, key, old, new))
+    return found
+
+
+def registry_patch(changes: Sequence[EntityChange]) -> list[dict[str, Any]]:
+    """RFC 6902 over `{"models": {id: document}, "adapters": …}`."""
+    patch: list[dict[str, Any]] = []
+    for change in changes:
+        path = f"/{PLURALS[change.kind]}/{escape(change.key)}"
+        if change.after is None:
+            patch.append({"op": "remove", "path": path})
+        elif change.before is None:
+            patch.append({"op": "add", "path": path, "value": _document(change.after)})
+        else:
+            patch += json_patch(_document(change.before), _document(change.after), path)
+    return patch
+
+
+def json_patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
+    """RFC 6902 operations that turn one JSON value into the other."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return list(_object_patch(before, after, path))
+    if same(before, after):
+        return []
+    return [{"op": "replace", "path": path, "value": after}]
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equality of JSON values; true is not 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
+
+
+def human_lines(changes: Sequence[EntityChange]) -> list[str]:
+    """One line for each thing that differs: `+` added, `-` removed, `~` changed."""
+    lines = []
+    for change in changes:
+        name = f"{change.kind} {change.key}"
+        if change.before is None or change.after is None:
+            lines.append(f"{'+' if change.before is None else '-'} {name}")
+            continue
+        old, new = _document(change.before), _document(change.after)
+        lines += [f"~ {name}  {line}" for line in _field_lines(old, new)]
+    return lines
+
+
+def escape(name: str) -> str:
+    """A name as one token of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _object_patch(
+    before: Mapping[str, Any], after: Mapping[str, Any], path: str
+) -> Iterator[dict[str, Any]]:
+    for name in sorted(before.keys() | after.keys()):
+        inner = f"{path}/{escape(name)}"
+        if name not in after:
+            yield {"op": "remove", "path": inner}
+        elif name not in before:
+            yield {"op": "add", "path": inner, "value": after[name]}
+        else:
+            yield from json_patch(before[name], after[name], inner)
+
+
+def _field_lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for operation in json_patch(before, after):
+        names = operation["path"][1:].split("/")
+        field = ".".join(name.replace("~1", "/").replace("~0", "~") for name in names)
+        old = _shown(_at(before, names)) if operation["op"] != "add" else _ABSENT
+        new = _shown(operation["value"]) if operation["op"] != "remove" else _ABSENT
+        yield f"{field}: {old} → {new}"
+
+
+def _at(value: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        value = value[name.replace("~1", "/").replace("~0", "~")]
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _document(entity: Entity) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(entity.document)
+    return found

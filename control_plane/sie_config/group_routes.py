@@ -1,0 +1,253 @@
+"""The routes that look at or change the cluster as a whole: revert, audit, replicas, wait.
+
+*shell.* A revert is worked out against the head that it is judged on, so that what it promises
+("as it was") holds for the entry that it makes.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import FastAPI, Header, Query
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from sie_config.audit import AuditPage, AuditQuery, read_audit
+from sie_config.control_plane import ControlPlane
+from sie_config.convergence import Selector
+from sie_config.draft import Write
+from sie_config.operations import Kind
+from sie_config.reverting import revert_commands
+from sie_config.write_answers import group_answer
+from sie_config.write_requests import idempotency_of, parse_json, read_body, write_of
+from sie_config.writing import Writing, convergence_body
+from sie_core.registry import Registry
+from sie_schemas.entry import Entry, log_id8
+from sie_schemas.errors import FixRequest
+
+__all__ = ["BODIES", "ForgetBody", "RevertBody", "WaitBody", "add_group_routes"]
+
+_JSON: Final = "application/json"
+_NDJSON: Final = "application/x-ndjson"
+_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NDJSON_PAGE: Final = 1000
+
+Text = Annotated[str | None, Query(max_length=512)]
+
+
+class ChosenEntity(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entity of a revert."""
+
+    kind: Kind
+    key: str
+
+
+class RevertBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The moment to bring back, for some entities or for all."""
+
+    to: int | str
+    entities: tuple[ChosenEntity, ...] | None = None
+
+
+class ForgetBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A replica that will not come back."""
+
+    role: Literal["gateway", "worker"]
+    id: str
+
+
+class WaitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is waited for, and on whom; empty `roles` and `ids` are all."""
+
+    epoch: int | None = None
+    log_id: str | None = None
+    until: Literal["converged", "effective"] = "converged"
+    roles: tuple[Literal["gateway", "worker"], ...] = ()
+    ids: tuple[str, ...] = ()
+    quorum: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    min: Annotated[int, msgspec.Meta(ge=0)] = 1
+    timeout_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+
+
+BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
+    "/v1/configs/revert": (RevertBody, "Bring back an older state as a new entry.", True),
+    "/v1/configs/wait": (WaitBody, "Wait until replicas are at an epoch.", False),
+    "/v1/configs/replicas/forget": (ForgetBody, "Stop counting a replica.", False),
+}
+"""What these routes read, in words, and whether they write the log."""
+
+
+def add_group_routes(app: FastAPI, plane: ControlPlane) -> None:
+    """Mount the routes."""
+    groups = _Groups(plane)
+    app.router.add_route("/v1/configs/revert", groups.revert, methods=["POST"])
+    app.router.add_route("/v1/configs/wait", groups.wait, methods=["POST"])
+    app.router.add_route("/v1/configs/replicas/forget", groups.forget, methods=["POST"])
+    _add_replicas(app, plane)
+    _add_audit(app, plane)
+
+
+class _Groups:
+    """The endpoints that take a body, around one control plane."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    async def revert(self, request: Request) -> Response:
+        """Bring back the documents of an older moment, as a new entry."""
+        raw = await read_body(request, self._plane.settings.body_bytes_max)
+        body = _read(raw, RevertBody)
+        plane = self._plane
+        asked = write_of(request, idempotency_of(request, raw), plane.sequencer.position.log_id)
+        chosen = None if body.entities is None else [(e.kind, e.key) for e in body.entities]
+
+        async def work(_registry: Registry) -> Write:
+            epoch = await plane.timeline.epoch_at(str(body.to))
+            then = (await plane.timeline.past(epoch)).registry
+            now, head = plane.sequencer.registry, plane.sequencer.position.epoch
+            return replace(
+                asked,
+                reason=asked.reason or f"revert to epoch {epoch}",
+                commands=revert_commands(now, then, chosen),
+                basis_epoch=head,
+                simultaneous=True,
+            )
+
+        return await Writing(plane, request, asked, "revert").answer(work, group_answer)
+
+    async def wait(self, request: Request) -> Response:
+        """Wait until the chosen replicas are at an epoch, by their own word."""
+        plane = self._plane
+        body = _read(await read_body(request, plane.settings.body_bytes_max), WaitBody)
+        entry = await _entry_of(plane, body)
+        found = await plane.convergence.wait(
+            entry,
+            Selector(frozenset(body.roles), frozenset(body.ids)),
+            body.until,
+            quorum=body.quorum,
+            replicas_min=body.min,
+            timeout_s=min(body.timeout_s, plane.settings.convergence_wait_max_s),
+        )
+        place = {"log_id": entry.log_id, "epoch": entry.epoch}
+        return _json(place | convergence_body(found, body.until))
+
+    async def forget(self, request: Request) -> Response:
+        """Stop counting a replica that will not come back."""
+        plane = self._plane
+        body = _read(await read_body(request, plane.settings.body_bytes_max), ForgetBody)
+        known = plane.reports.forget(body.role, body.id)
+        plane.convergence.heard(None)
+        return _json({"forgotten": known})
+
+
+def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/v1/configs/replicas")
+    async def replicas() -> Response:
+        """Every replica that reports, against the head; how far behind, in epochs and seconds."""
+        view = plane.replicas_view()
+        for row in view["replicas"]:
+            row["lag_s"] = (
+                await _lag_s(plane, row) if row["lag"] else (0.0 if row["lag"] == 0 else None)
+            )
+        return _json(view)
+
+
+async def _lag_s(plane: ControlPlane, row: dict[str, Any]) -> float | None:
+    known = plane.convergence.lag_s(row["epoch"])
+    if known is not None:
+        return known
+    missed = await plane.journal.entry(row["epoch"] + 1)
+    if missed is None:
+        return None
+    return round((datetime.now(UTC) - datetime.fromisoformat(missed.ts)).total_seconds(), 3)
+
+
+def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/v1/configs/audit")
+    async def audit(
+        actor: Text = None,
+        kind: Literal["model", "adapter", "bundle", "pool"] | None = None,
+        key: Text = None,
+        outcome: Text = None,
+        since: Annotated[str, Query(max_length=64)] = "",
+        before: Annotated[str, Query(max_length=64)] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        accept: Annotated[str, Header()] = "",
+    ) -> Response:
+        """Accepted changes and refused attempts, newest first.
+
+        `outcome` is accepted, refused, or the code of a refusal. NDJSON gives every page.
+        """
+        query = AuditQuery(actor=actor, kind=kind, key=key, outcome=outcome, limit=limit)
+        if since:
+            query = replace(query, since_us=_microseconds(since, "since"))
+        if before:
+            query = replace(query, before_us=_microseconds(before, "before"))
+        if _NDJSON in accept:
+            return StreamingResponse(_audit_lines(plane, query), media_type=_NDJSON)
+        page = await _audit_page(plane, query)
+        return _json({"rows": page.rows, "next_before": page.next_before})
+
+
+async def _audit_page(plane: ControlPlane, query: AuditQuery) -> AuditPage:
+    return await read_audit(query, plane.timeline, plane.refusals, plane.sequencer)
+
+
+async def _audit_lines(plane: ControlPlane, query: AuditQuery) -> AsyncIterator[bytes]:
+    query = replace(query, limit=_NDJSON_PAGE)
+    while True:
+        page = await _audit_page(plane, query)
+        yield b"".join(msgspec.json.encode(row) + b"\n" for row in page.rows)
+        if page.next_before is None:
+            return
+        query = replace(query, before_us=_microseconds(page.next_before, "before"))
+
+
+async def _entry_of(plane: ControlPlane, body: WaitBody) -> Entry:
+    position = plane.sequencer.position
+    if body.log_id not in {None, position.log_id, log_id8(position.log_id)}:
+        raise FixRequest(
+            f"this is log {log_id8(position.log_id)}, not {body.log_id}",
+            code="GONE",
+            field="log_id",
+        )
+    epoch = position.epoch if body.epoch is None else body.epoch
+    if epoch > position.epoch:
+        raise FixRequest(
+            f"epoch {epoch} is ahead of the head {position.epoch}", code="AHEAD", field="epoch"
+        )
+    entry = await plane.journal.entry(epoch) if epoch >= 1 else None
+    if entry is None:
+        raise FixRequest(f"there is no epoch {epoch}", code="NOT_FOUND", field="epoch")
+    return entry
+
+
+def _read(raw: bytes, shape: type[Any]) -> Any:
+    try:
+        return msgspec.convert(parse_json(raw), shape)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        where = path.rstrip("`").lstrip(".")
+        raise FixRequest(
+            message,
+            code="VALIDATION_ERROR",
+            field=where or None,
+            details=[{"path": where, "message": message}],
+        ) from error
+
+
+def _microseconds(text: str, name: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("an offset is wanted, like Z")
+    except ValueError as error:
+        raise FixRequest(f"{name}: {text!r} is no RFC 3339 time: {error}", field=name) from error
+    return (moment - _UNIX) // timedelta(microseconds=1)
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type=_JSON)

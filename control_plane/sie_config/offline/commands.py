@@ -1,0 +1,232 @@
+"""`sie log`: the life of a log file, for operators and for CI.
+
+*main.* Each command reads its options, calls the module that does the work, prints one page or one
+JSON object, and ends with a status: 0 sound, 1 damaged or different, 2 a wrong request, 3 somebody
+or something could not be reached or is busy. Imports are inside: a command line must start fast.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from sie_schemas.errors import FixRequest, Later, SIEError
+
+if TYPE_CHECKING:
+    from sie_config.offline.findings import Report
+    from sie_runtime.bus import BusSettings
+
+__all__ = ["app"]
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="log",
+    help="Verify, back up, restore, compact, examine and replay the configuration log.",
+    no_args_is_help=True,
+)
+
+Log = Annotated[Path, typer.Argument(help="sie-config's data folder, or a log file.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+NatsUrl = Annotated[
+    str, typer.Option(help="The broker, with user:password@ where it asks; to look at the stream.")
+]
+Url = Annotated[str, typer.Option(help="A running sie-config.")]
+
+_HERE = Path(".sie/config")
+_URL = "http://127.0.0.1:8081"
+
+
+@app.command()
+def verify(
+    log: Log = _HERE,
+    export: Annotated[
+        Path | None, typer.Option(help="A snapshot file (of GET /v1/configs/export) to verify too.")
+    ] = None,
+    nats_url: NatsUrl = "",
+    as_json: Json = False,
+) -> None:
+    """Check every byte, link and digest, the keys and the head file; name the first bad epoch."""
+
+    def run() -> "Report":
+        import asyncio  # noqa: PLC0415
+
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+        from sie_config.offline.others import verify_export, verify_stream  # noqa: PLC0415
+        from sie_config.offline.verification import verify_log  # noqa: PLC0415
+
+        path = log_path(log)
+        report = verify_log(path).report
+        if export is not None:
+            verify_export(export, report, path)
+        if nats_url and report.position is not None:
+            asyncio.run(verify_stream(_bus(nats_url), path, report.position, report))
+        return report
+
+    _conclude(run, as_json)
+
+
+@app.command("verify-export")
+def verify_export_alone(
+    export: Annotated[Path, typer.Argument(help="A snapshot file.")], as_json: Json = False
+) -> None:
+    """Check a snapshot on its own: its entities have the digest that its entry names."""
+
+    def run() -> "Report":
+        from sie_config.offline.findings import Report  # noqa: PLC0415
+        from sie_config.offline.others import verify_export  # noqa: PLC0415
+
+        report = Report()
+        report.position = verify_export(export, report, None)
+        return report
+
+    _conclude(run, as_json)
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A file, or a folder for one named by position.")],
+    log: Log = _HERE,
+    as_json: Json = False,
+) -> None:
+    """Copy the log, also beside a running writer; verify the copy; write a manifest beside it."""
+
+    def run() -> "Report":
+        from sie_config.offline.backup import back_up  # noqa: PLC0415
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+
+        return back_up(log_path(log), target)[1]
+
+    _conclude(run, as_json)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A backup with its manifest beside it.")],
+    folder: Annotated[Path, typer.Argument(help="A data folder that has no log.")] = _HERE,
+    nats_url: NatsUrl = "",
+    discard_after: Annotated[
+        int | None, typer.Option(help="Give up every entry after this epoch; begins a new log.")
+    ] = None,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Let sie-config ask replicas for what is missing.")
+    ] = False,
+    actor: Annotated[str, typer.Option(help="Who discards, for the log.")] = "operator",
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "restored from a backup",
+    as_json: Json = False,
+) -> None:
+    """Make a backup the log of a folder; refuses to lose entries that somebody has seen."""
+
+    def run() -> "Report":
+        from sie_config.offline.restore import Discard  # noqa: PLC0415
+        from sie_config.offline.restore import restore as put_back  # noqa: PLC0415
+
+        discard = Discard(discard_after, actor, reason) if discard_after is not None else None
+        bus = _bus(nats_url) if nats_url else None
+        return put_back(backup, folder, bus=bus, discard=discard, incomplete=incomplete)
+
+    _conclude(run, as_json)
+
+
+@app.command()
+def compact(
+    log: Log = _HERE,
+    keep: Annotated[int | None, typer.Option(help="How many newest entries stay deltas.")] = None,
+    low_water: Annotated[int | None, typer.Option(help="Or: the oldest epoch served.")] = None,
+    url: Url = _URL,
+    as_json: Json = False,
+) -> None:
+    """Move the low water and trim the stream; the history stays, all of it."""
+
+    def run() -> dict[str, Any]:
+        from sie_config.offline.compaction import compact as move  # noqa: PLC0415
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+
+        return move(log_path(log), url, keep=keep, low_water=low_water)
+
+    found = _guarded(run)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        typer.echo(f"deltas from epoch {found['low_water']} on; the head is {found['head']}")
+        if not found["trimmed"]:
+            typer.echo("the stream is trimmed when sie-config next looks at it")
+
+
+@app.command()
+def doctor(
+    log: Log = _HERE, url: Url = _URL, nats_url: NatsUrl = "", as_json: Json = False
+) -> None:
+    """Examine the log and all that stands around it; each line with its cure."""
+
+    def run() -> "Report":
+        from sie_config.offline.doctor import examine  # noqa: PLC0415
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+
+        return examine(log_path(log), url=url, bus=_bus(nats_url) if nats_url else None)
+
+    _conclude(run, as_json)
+
+
+@app.command()
+def replay(
+    log: Log = _HERE,
+    to: Annotated[
+        int | None, typer.Option(help="The epoch to stop at; the head by default.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the digest after every entry.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the snapshot of that epoch here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Replay the log to an epoch and tell the digest of the registry there."""
+
+    def run() -> "Report":
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+        from sie_config.offline.replaying import replay_to  # noqa: PLC0415
+
+        return replay_to(log_path(log), to, verify=verify, out=out)
+
+    _conclude(run, as_json)
+
+
+def _bus(url: str) -> "BusSettings":
+    from sie_runtime.bus import BusSettings  # noqa: PLC0415
+
+    return BusSettings(nats_url=url)
+
+
+def _conclude(run: Callable[[], "Report"], as_json: bool) -> NoReturn:
+    report = _guarded(run)
+    if as_json:
+        typer.echo(json.dumps(report.to_builtins()))
+    else:
+        for finding in report.findings:
+            typer.echo(f"{finding.state:<5} {finding.what:<11} {finding.message}")
+            if finding.cure:
+                typer.echo(f"{'':<17} → {finding.cure}")
+        if report.first_bad_epoch is not None:
+            typer.echo(f"the first bad epoch is {report.first_bad_epoch}")
+    sys.exit(0 if report.sound else 1)
+
+
+def _guarded(run: Callable[[], T]) -> T:
+    try:
+        return run()
+    except SIEError as error:
+        typer.echo(f"sie log: {error.message}", err=True)
+        sys.exit(_status_of(error))
+
+
+def _status_of(error: SIEError) -> int:
+    match error:
+        case FixRequest():
+            return 2
+        case Later():
+            return 3
+        case _:
+            return 1

@@ -1,0 +1,66 @@
+"""Compaction from outside: through a running writer, or on a file that nobody has open.
+
+*shell.* Promises that history stays: it moves the low water, which only rises. A running writer is
+asked over HTTP and trims the stream itself; a file that is not open is marked here, and the next
+start trims the stream.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from sie_config.compact_route import low_water_for
+from sie_config.log_file import LogFile, StoreLocked
+from sie_config.offline.access import token_header
+from sie_config.offline.log_reader import LogReader, NotReadable
+from sie_schemas.errors import error_for
+
+__all__ = ["compact", "compact_file", "compact_through"]
+
+_TIMEOUT_S: Final = 30.0
+
+
+def compact_file(log: Path, *, keep: int | None, low_water: int | None) -> dict[str, Any]:
+    """Move the mark of a file. Raises `StoreLocked` when a writer has it open, `FixRequest`."""
+    with LogReader.open(log) as reader:
+        before = reader.low_water()
+        row = reader.connection.execute("SELECT coalesce(max(epoch), 0) FROM log").fetchone()
+    head = int(row[0])
+    wanted = low_water_for(head, keep=keep, low_water=low_water)
+    file = LogFile.open(log)
+    try:
+        file.move_low_water(wanted)
+        after = file.low_water()
+    finally:
+        file.close()
+    return {"low_water": after, "moved": after != before, "head": head, "trimmed": False}
+
+
+def compact_through(url: str, *, keep: int | None, low_water: int | None) -> dict[str, Any]:
+    """Ask a running sie-config. Raises `NotReadable` when none answers, else its error."""
+    wanted = {"keep": keep, "low_water": low_water}
+    body = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        answer = httpx.post(
+            f"{url}/v1/configs/compact", json=body, headers=token_header(), timeout=_TIMEOUT_S
+        )
+        found: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise NotReadable(f"no sie-config answers at {url}: {error}") from error
+    if answer.is_error:
+        detail = found.get("detail", {})
+        raise error_for(
+            str(detail.get("code", "")),
+            str(detail.get("message", answer.text)),
+            field=detail.get("field"),
+        )
+    return found
+
+
+def compact(log: Path, url: str, *, keep: int | None, low_water: int | None) -> dict[str, Any]:
+    """The file itself if nobody has it open, else through the one who has."""
+    try:
+        return compact_file(log, keep=keep, low_water=low_water)
+    except StoreLocked:
+        return compact_through(url, keep=keep, low_water=low_water)

@@ -1,0 +1,168 @@
+"""Other copies: an export and the stream, held against a log that was verified.
+
+*shell.* Reads a snapshot file, or the broker's stream of the log. Promises that what differs is
+named by its first epoch, and that nothing is changed: neither the stream nor the log.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from sie_config.checkpoint import registry_of
+from sie_config.offline.findings import Report
+from sie_config.offline.log_reader import LogReader, NotReadable
+from sie_config.witnesses import Claim
+from sie_core.chain import Position, position_of
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable
+from sie_runtime.log_stream import LogStream, StreamTip
+from sie_schemas import snapshot as snapshots
+from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
+from sie_schemas.snapshot import SnapshotCorrupt
+
+__all__ = ["connected_bus", "stream_after", "verify_export", "verify_stream"]
+
+_AT_ONCE: Final = 64
+_CONNECT_S: Final = 5.0
+
+
+def verify_export(path: Path, report: Report, log: Path | None) -> Position | None:
+    """Verify a snapshot file; with a log, its entry must be the log's. Raises `NotReadable`."""
+    try:
+        found = snapshots.decode(path.read_bytes())
+    except OSError as error:
+        raise NotReadable(f"{path} cannot be read: {error.strerror}") from error
+    except SnapshotCorrupt as error:
+        report.bad("export", str(error))
+        return None
+    entry = found.entry
+    digest = registry_of(found).digest
+    if digest != entry.state_digest:
+        report.bad(
+            "export",
+            f"its entities have digest {digest[:16]}…, its entry says {entry.state_digest[:16]}…",
+            epoch=entry.epoch,
+        )
+        return None
+    report.ok("export", f"{len(found.entities)} entities with the digest of {position_of(entry)}")
+    if log is not None:
+        _check_is_ours(log, report, position_of(entry))
+    return position_of(entry)
+
+
+def _check_is_ours(log: Path, report: Report, position: Position) -> None:
+    ours = _hashes(log, position.epoch, position.epoch).get(position.epoch)
+    if ours is None:
+        report.bad("export", f"the log has no epoch {position.epoch}", epoch=position.epoch)
+    elif ours != position.hash:
+        report.bad("export", f"the log has another epoch {position.epoch}", epoch=position.epoch)
+    else:
+        report.ok("export", f"its entry is the log's epoch {position.epoch}")
+
+
+async def connected_bus(settings: BusSettings) -> Bus:
+    """A bus that is connected. Raises `BusUnavailable`; its owner closes it."""
+    bus = await Bus.connect(settings, role="log", process_id="offline")
+    if not await bus.wait_connected(_CONNECT_S):
+        await bus.close()
+        raise BusUnavailable(f"no broker answers at {settings.nats_url}")
+    return bus
+
+
+async def verify_stream(
+    settings: BusSettings, log: Path, position: Position, report: Report
+) -> None:
+    """Hold every message of the log's stream against the log. Raises `BusUnavailable`."""
+    bus = await connected_bus(settings)
+    try:
+        stream = LogStream(bus, position.log_id)
+        tip = await stream.tip()
+        if tip is None:
+            report.bad("stream", f"the broker has no stream of log {position.log_id[:8]}")
+            return
+        first_bad = await _first_difference(stream, tip, _hashes(log, tip.first, tip.last))
+    finally:
+        await bus.close()
+    _judge(report, tip, position, first_bad)
+
+
+async def stream_after(
+    settings: BusSettings, position: Position
+) -> tuple[list[Claim], list[Entry]]:
+    """What the stream of a log has seen, and its whole entries after a position.
+
+    Raises `BusUnavailable`. Nothing of it is believed yet.
+    """
+    bus = await connected_bus(settings)
+    try:
+        stream = LogStream(bus, position.log_id)
+        tip = await stream.tip()
+        if tip is None or tip.last < tip.first:
+            return [], []
+        # With the entry at the position itself, which shows a fork.
+        first = min(max(position.epoch, tip.first), tip.last)
+        messages = [await stream.read(epoch) for epoch in range(first, tip.last + 1)]
+    finally:
+        await bus.close()
+    found = [message for data in messages if (message := _message(data)) is not None]
+    claims = [Claim("the stream", each.log_id, each.epoch, each.hash) for each in found]
+    return claims, _whole(found, position.epoch)
+
+
+def _whole(found: list[Entry | Stub], after: int) -> list[Entry]:
+    """The entries that follow one another from `after` on, up to one without its body."""
+    entries: list[Entry] = []
+    for each in found:
+        if each.epoch <= after:
+            continue
+        if isinstance(each, Stub):
+            break
+        entries.append(each)
+    return entries
+
+
+def _message(data: bytes | None) -> Entry | Stub | None:
+    try:
+        return parse_envelope(data) if data is not None else None
+    except EntryCorrupt:
+        return None
+
+
+def _judge(report: Report, tip: StreamTip, position: Position, first_bad: int | None) -> None:
+    if first_bad is not None and first_bad > position.epoch:
+        report.bad(
+            "stream",
+            f"it goes up to {tip.last}, the log only to {position.epoch}",
+            cure="start sie-config: it takes back what the stream has",
+            epoch=first_bad,
+        )
+    elif first_bad is not None:
+        report.bad(
+            "stream",
+            f"epoch {first_bad} on it is not the log's",
+            cure="sie-config makes it anew when it starts; find out who wrote to it",
+            epoch=first_bad,
+        )
+    elif tip.last < position.epoch:
+        report.warn("stream", f"it ends at {tip.last}, the log at {position.epoch}")
+    else:
+        report.ok("stream", f"epochs {tip.first} to {tip.last} are the log's")
+
+
+async def _first_difference(stream: LogStream, tip: StreamTip, ours: dict[int, str]) -> int | None:
+    for start in range(tip.first, tip.last + 1, _AT_ONCE):
+        epochs = range(start, min(start + _AT_ONCE, tip.last + 1))
+        for epoch, data in zip(
+            epochs, await asyncio.gather(*map(stream.read, epochs)), strict=True
+        ):
+            message = _message(data)
+            if message is None or message.hash != ours.get(epoch):
+                return epoch
+    return None
+
+
+def _hashes(log: Path, first: int, last: int) -> dict[int, str]:
+    with LogReader.open(log) as reader:
+        rows = reader.connection.execute(
+            "SELECT epoch, hash FROM log WHERE epoch BETWEEN ? AND ?", (first, last)
+        )
+        return dict(rows.fetchall())

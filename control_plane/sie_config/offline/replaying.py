@@ -1,0 +1,69 @@
+"""Replaying: the registry that a log had at an epoch.
+
+*shell.* Reads a log file; writes, if asked to, the snapshot of that epoch. Promises that the
+entries up to it were checked byte for byte and link by link, and the digest at the end; with every
+digest on the way where that is asked for.
+"""
+
+from pathlib import Path
+
+from sie_config.log_file import LogDamaged
+from sie_config.offline.backup import replace_file
+from sie_config.offline.findings import Report
+from sie_config.offline.log_reader import LogReader
+from sie_core.apply import ChangeRefused, apply
+from sie_core.chain import ChainBroken, Position, begins_log, check_successor, position_of
+from sie_core.registry import Registry
+from sie_schemas import snapshot as snapshots
+from sie_schemas.entry import Entry, EntryCorrupt
+from sie_schemas.errors import FixRequest
+
+__all__ = ["replay_to"]
+
+
+def replay_to(log: Path, epoch: int | None, *, verify: bool, out: Path | None) -> Report:
+    """Replay a log to an epoch, or to its end. Raises `NotReadable`, `FixRequest`."""
+    report, registry = Report(), Registry.EMPTY
+    lineage: list[Entry] = []
+    last: Position | None = None
+    final: Entry | None = None
+    try:
+        with LogReader.open(log) as reader:
+            for entry in reader.entries():
+                if epoch is not None and entry.epoch > epoch:
+                    break
+                check_successor(last, entry)
+                registry, last, final = _folded(registry, entry, verify), position_of(entry), entry
+                if begins_log(entry) is not None:
+                    lineage.append(entry)
+    except (ChainBroken, ChangeRefused, EntryCorrupt, LogDamaged) as error:
+        bad = last.epoch + 1 if last is not None else 1
+        report.bad("entries", f"epoch {bad}: {error}", epoch=bad)
+    report.position = last
+    if report.sound:
+        _conclude(report, registry, last, epoch)
+    if report.sound and out is not None and final is not None:
+        rows = (snapshots.encode_row(e.kind, e.key, e.modified_epoch, e.document) for e in registry)
+        replace_file(out, snapshots.encode(lineage, final, rows))
+        report.ok("snapshot", f"{out} holds it")
+    return report
+
+
+def _folded(registry: Registry, entry: Entry, verify: bool) -> Registry:
+    after = apply(registry, entry)
+    if verify and after.digest != entry.state_digest:
+        raise ChangeRefused(f"it folds to digest {after.digest[:16]}…, its writer had another")
+    return after
+
+
+def _conclude(report: Report, registry: Registry, last: Position | None, epoch: int | None) -> None:
+    if last is None or (epoch is not None and last.epoch < epoch):
+        raise FixRequest(f"the log ends at {last or 'nothing'}; there is no epoch {epoch}")
+    if registry.digest != last.digest:
+        report.bad(
+            "digest",
+            f"the registry at {last} has digest {registry.digest[:16]}…, its writer had "
+            f"{last.digest[:16]}…. --verify names the first epoch that differs",
+        )
+    else:
+        report.ok("registry", f"{len(registry)} entities at {last}, digest {last.digest}")

@@ -1,0 +1,242 @@
+"""Restoring: a backup becomes the log of a data folder that has none.
+
+*shell.* Holds the folder's lock meanwhile. Promises that nothing which the head file or the stream
+has seen is given up silently: missing entries are taken back from the stream if they hang on the
+backup's chain, else the restore is refused, unless the operator names the epoch after which entries
+are discarded. Then a new log begins there, which says what it supersedes and which range is lost.
+The log appears in one step; a crash before it leaves a partial file that the next restore removes.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sie_config.draft import Draft, Tenure
+from sie_config.head_file import HeadFile
+from sie_config.key_rows import key_rows_of
+from sie_config.log_file import LogFile, take_lock
+from sie_config.offline.backup import copy_log, read_manifest, replace_file
+from sie_config.offline.findings import Report
+from sie_config.offline.log_reader import LOG_NAME, LogReader
+from sie_config.offline.others import stream_after
+from sie_config.offline.verification import Verified, verify_log
+from sie_config.replay import step
+from sie_config.rules import Index
+from sie_config.witnesses import Behind, Claim, Confirmed, Forked, judge
+from sie_core.chain import ChainBroken, check_successor, position_of
+from sie_runtime.bus import BusSettings
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes
+from sie_schemas.errors import FixRequest, SIEError, Untrusted
+
+__all__ = ["Discard", "restore"]
+
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The operator gives up every entry after `after`; who and why goes into the log."""
+
+    after: int
+    actor: str
+    reason: str
+
+
+def restore(
+    backup: Path,
+    folder: Path,
+    *,
+    bus: BusSettings | None,
+    discard: Discard | None,
+    incomplete: bool = False,
+) -> Report:
+    """Restore a backup into a folder.
+
+    `incomplete` puts a log in place that lacks entries which somebody has seen: the writer then
+    starts in recovery, and takes them back from replicas that have them. Raises `FixRequest`,
+    `NotReadable`, `StoreLocked`, and `Untrusted` for a refusal.
+    """
+    manifest = read_manifest(backup)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOG_NAME
+    lock = take_lock(path.with_name(path.name + ".lock"))
+    partial = path.with_name(path.name + ".restoring")
+    try:
+        _remove(partial)
+        if path.exists():
+            raise FixRequest(f"{path} is there already; move that folder away, or name another")
+        copy_log(backup, partial)
+        verified = _verified(partial, manifest.hash)
+        claims = _complete(partial, verified, bus)
+        own = HeadFile(path).read()
+        claims += [own] if own is not None else []
+        if discard is None:
+            _check_complete(partial, verified, claims, incomplete=incomplete)
+        else:
+            _discard(partial, verified, claims, discard)
+        _put_in_place(partial, path, own, verified)
+        return verified.report
+    finally:
+        _remove(partial)
+        os.close(lock)
+
+
+def _verified(partial: Path, expected: str) -> Verified:
+    verified = verify_log(partial)
+    if not verified.report.sound:
+        bad = next(f for f in verified.report.findings if f.state == "bad")
+        raise Untrusted(f"the backup is damaged: {bad.what}: {bad.message}")
+    if verified.last is None or verified.last.hash != expected:
+        raise Untrusted("the backup ends with another entry than its manifest says")
+    return verified
+
+
+def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> list[Claim]:
+    """Take back what the stream has; gives what it has seen."""
+    if bus is None:
+        return []
+    assert verified.last is not None
+    claims, offered = asyncio.run(stream_after(bus, position_of(verified.last)))
+    taken = _successors(verified, offered)
+    if taken:
+        file = LogFile.open(partial)
+        try:
+            before = verified.registry
+            for start in range(0, len(taken), _PAGE):
+                page = taken[start : start + _PAGE]
+                file.append(page, key_rows_of(page, before))
+                for entry in page:
+                    before = step(before, entry)
+        finally:
+            file.close()
+        verified.registry, verified.last = before, taken[-1]
+        verified.report.position = position_of(taken[-1])
+        verified.report.ok("stream", f"{len(taken)} entries after the backup were taken back")
+    return claims
+
+
+def _successors(verified: Verified, offered: Sequence[Entry]) -> list[Entry]:
+    assert verified.last is not None
+    registry, position = verified.registry, position_of(verified.last)
+    taken: list[Entry] = []
+    for entry in offered:
+        try:
+            check_successor(position, entry)
+            registry = step(registry, entry)
+        except (ChainBroken, SIEError) as error:
+            verified.report.warn("stream", f"epoch {entry.epoch} on it is refused: {error}")
+            break
+        position = position_of(entry)
+        taken.append(entry)
+    return taken
+
+
+def _check_complete(
+    partial: Path, verified: Verified, claims: Sequence[Claim], *, incomplete: bool
+) -> None:
+    assert verified.last is not None
+    head = position_of(verified.last)
+    hashes = _hashes(partial, {claim.epoch for claim in claims})
+    match judge(head, hashes.get, claims):
+        case Confirmed():
+            verified.report.ok("restore", f"the log is whole up to {head}, as far as was seen")
+        case Behind(claim) if incomplete:
+            verified.report.warn(
+                "restore",
+                f"{claim}, but the log ends at {head}",
+                "start sie-config: it takes the missing entries back from replicas, or says that "
+                "nobody has them",
+            )
+        case Behind(claim):
+            raise Untrusted(
+                f"{claim}, but what can be restored ends at {head}: epochs {head.epoch + 1} to "
+                f"{claim.epoch} would be lost. Give --nats-url to take them back from the stream; "
+                "--incomplete to let sie-config ask the replicas; or --discard-after "
+                f"{head.epoch} to give them up"
+            )
+        case Forked(claim):
+            raise Untrusted(
+                f"{claim} with another hash than the backup has at that epoch. --discard-after "
+                f"{claim.epoch - 1} would give up everything from there on"
+            )
+
+
+def _discard(partial: Path, verified: Verified, claims: Sequence[Claim], discard: Discard) -> None:
+    """Replace the copy by a new log that goes on after `discard.after`."""
+    assert verified.last is not None
+    if not 1 <= discard.after <= verified.last.epoch:
+        raise FixRequest(
+            f"--discard-after takes an epoch of the log, 1 to {verified.last.epoch}, not "
+            f"{discard.after}"
+        )
+    known = max([verified.last.epoch, *(claim.epoch for claim in claims)])
+    prefix = verify_log(partial, until=discard.after)
+    assert prefix.last is not None
+    last = prefix.last
+    lost = (last.epoch + 1, known) if known > last.epoch else None
+    supersedes = Supersedes(last.log_id, last.epoch, last.hash, lost)
+    tenure = Tenure(secrets.token_hex(16), last.term + 1, secrets.token_hex(8))
+    draft = Draft(prefix.registry, Index(), last, tenure, time.time_ns() // 1000)
+    begin = Change(kind=ChangeKind.LOG_BEGIN, supersedes=supersedes)
+    entry = draft.begin([begin], actor=discard.actor, reason=discard.reason)
+    fresh = partial.with_name(partial.name + ".anew")
+    _remove(fresh)
+    try:
+        _copy_prefix(partial, fresh, last.epoch, entry)
+        _remove(partial)
+        fresh.replace(partial)
+    finally:
+        _remove(fresh)
+    verified.last, verified.registry = entry, draft.registry
+    verified.report.position = position_of(entry)
+    given_up = f"epochs {lost[0]} to {lost[1]} of {last.log_id[:8]} are given up" if lost else ""
+    verified.report.warn(
+        "restore", f"log {entry.log_id[:8]} begins at epoch {entry.epoch}; {given_up or 'no loss'}"
+    )
+
+
+def _copy_prefix(source: Path, target: Path, until: int, begin: Entry) -> None:
+    file = LogFile.open(target)
+    try:
+        with LogReader.open(source) as reader:
+            rows = islice(reader.entries(), until)
+            while page := list(islice(rows, _PAGE)):
+                file.append(page)
+            keys = [row for row in reader.key_rows() if row.epoch <= until]
+            low_water = min(reader.low_water(), begin.epoch)
+        file.append([begin], keys)
+        file.move_low_water(low_water)
+    finally:
+        file.close()
+
+
+def _put_in_place(partial: Path, path: Path, own: Claim | None, verified: Verified) -> None:
+    assert verified.last is not None
+    head = position_of(verified.last)
+    # In one file before it gets its name: a copy in WAL mode, nothing beside it.
+    LogFile.open(partial).close()
+    evidence = own is not None and own.log_id == head.log_id and own.epoch > head.epoch
+    # A crash before the next line leaves no log. After it: the log, and a head file that lags it.
+    partial.replace(path)
+    if not evidence:
+        told = {"log_id": head.log_id, "epoch": head.epoch, "hash": head.hash}
+        replace_file(path.with_name(path.name + ".head"), msgspec.json.encode(told))
+
+
+def _hashes(path: Path, epochs: set[int]) -> dict[int, str]:
+    with LogReader.open(path) as reader:
+        found = (reader.hash_at(epoch) for epoch in epochs)
+        return {epoch: hash_ for epoch, hash_ in zip(epochs, found, strict=True) if hash_}
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

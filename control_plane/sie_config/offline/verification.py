@@ -1,0 +1,205 @@
+"""Verification: whether a log file is what its writer wrote, all of it.
+
+*shell.* Reads one moment of a file and checks pages, schema, bytes, chain, density, the digest
+after every entry, the rows of changes and idempotency keys, the low water and the head file.
+Stops at the first bad epoch and names it; promises that a file without findings is the fold of one
+unbroken chain. A missing tail shows only against a witness: the head file, the stream, a backup.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sie_config.head_file import HeadFile
+from sie_config.log_file import LogDamaged, entry_of
+from sie_config.offline.findings import Report
+from sie_config.offline.log_reader import LogReader
+from sie_config.replay import step
+from sie_config.schema import schema_damage
+from sie_config.witnesses import Claim
+from sie_core.chain import ChainBroken, Position, begins_log, check_successor, position_of
+from sie_core.registry import Registry
+from sie_schemas.entry import ENTITY_KINDS, Entry, EntryCorrupt, Idempotency
+from sie_schemas.errors import Untrusted
+
+__all__ = ["Verified", "check_head_file", "read_claim", "verify_log"]
+
+
+@dataclass(slots=True)
+class Verified:
+    """A log as far as it is sound."""
+
+    report: Report = field(default_factory=Report)
+    registry: Registry = Registry.EMPTY
+    last: Entry | None = None
+    lineage: list[Entry] = field(default_factory=list)
+    keys: dict[tuple[str, str], tuple[int, Idempotency]] = field(default_factory=dict)
+    unlisted: int | None = None
+    """The first epoch whose changes are not listed as they are."""
+
+
+def verify_log(path: Path, *, until: int | None = None) -> Verified:
+    """Verify a log file, or its epochs up to `until`. Raises `NotReadable`."""
+    found = Verified()
+    claim = read_claim(path, found.report)
+    with LogReader.open(path) as reader:
+        try:
+            _check_pages(reader, found.report)
+            _check_entries(reader, found, until)
+            if until is None and found.report.sound:
+                _check_changes(reader, found)
+                _check_keys(reader, found)
+                _check_low_water(reader, found)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            epoch = found.last.epoch + 1 if found.last is not None else 1
+            found.report.bad("pages", f"unreadable: {error}", cure=_RESTORE, epoch=epoch)
+    if found.last is not None:
+        found.report.position = position_of(found.last)
+        if claim is not None and until is None:
+            check_head_file(found.report, path, claim)
+    return found
+
+
+_RESTORE = "stop sie-config, move the folder away, `sie log restore` the newest backup"
+
+
+def _check_pages(reader: LogReader, report: Report) -> None:
+    problems = reader.integrity()
+    if problems:
+        report.bad("pages", "; ".join(problems[:3]), cure=_RESTORE)
+    else:
+        report.ok("pages", "SQLite finds no damage")
+    if damage := schema_damage(reader.connection):
+        report.bad("schema", f"not as it was made: {damage}", cure=_RESTORE)
+    else:
+        report.ok("schema", "every table and trigger is as it was made")
+
+
+def _check_entries(reader: LogReader, found: Verified, until: int | None) -> None:
+    last: Position | None = None
+    listed = reader.changes()
+    try:
+        for row in reader.rows():
+            if until is not None and row[0] > until:
+                break
+            entry = _checked(row, last)
+            found.registry = step(found.registry, entry)
+            found.last, last = entry, position_of(entry)
+            _note(entry, found, listed)
+    except (ChainBroken, EntryCorrupt, LogDamaged) as error:
+        epoch = last.epoch + 1 if last is not None else 1
+        found.report.bad("entries", str(error), cure=_RESTORE, epoch=epoch)
+        return
+    if found.last is None:
+        found.report.bad("entries", "the log is empty", cure=_RESTORE, epoch=1)
+        return
+    if found.unlisted is None and next(listed, None) is not None and until is None:
+        found.unlisted = found.last.epoch
+    found.report.ok(
+        "entries", f"{found.last.epoch} entries: bytes, chain and every digest, up to {last}"
+    )
+
+
+def _note(entry: Entry, found: Verified, listed: Iterator[tuple[Any, ...]]) -> None:
+    if begins_log(entry) is not None:
+        found.lineage.append(entry)
+    if found.unlisted is None and not _is_listed(entry, listed):
+        found.unlisted = entry.epoch
+    if entry.idempotency is not None:
+        key = (entry.actor, entry.idempotency.key)
+        found.keys[key] = (entry.epoch, entry.idempotency)
+
+
+def _checked(row: tuple[Any, ...], last: Position | None) -> Entry:
+    entry = entry_of(row[:5])
+    if (entry.term, entry.ts, entry.actor) != row[5:]:
+        raise EntryCorrupt(f"the row of epoch {entry.epoch} has other columns than its entry")
+    check_successor(last, entry)
+    return entry
+
+
+def _check_changes(reader: LogReader, found: Verified) -> None:
+    if found.unlisted is not None:
+        found.report.bad("changes", "its changes are listed wrongly", epoch=found.unlisted)
+    else:
+        count = reader.connection.execute("SELECT count(*) FROM change").fetchone()[0]
+        found.report.ok("changes", f"{count} changes are listed under their entities")
+
+
+def _is_listed(entry: Entry, listed: Iterator[tuple[Any, ...]]) -> bool:
+    wanted = [
+        (entry.epoch, ordinal, change.entity_kind, change.key, change.kind)
+        for ordinal, change in enumerate(entry.changes)
+        if change.entity_kind in ENTITY_KINDS
+    ]
+    return list(islice(listed, len(wanted))) == wanted
+
+
+def _check_keys(reader: LogReader, found: Verified) -> None:
+    assert found.last is not None
+    rows = list(reader.key_rows())
+    pending = dict(found.keys)
+    for row in rows:
+        stated = pending.pop((row.actor, row.key), None)
+        right = (row.epoch, Idempotency(row.key, row.fingerprint))
+        # A write that changed nothing has a row and no entry.
+        if stated != right if row.changed else (stated is not None or row.epoch > found.last.epoch):
+            found.report.bad(
+                "keys", f"the row of key {row.key!r} is not its entry's", epoch=row.epoch
+            )
+            return
+    if pending:
+        (_, key), (epoch, _) = next(iter(pending.items()))
+        found.report.bad("keys", f"key {key!r} has no row: it could be used twice", epoch=epoch)
+        return
+    found.report.ok("keys", f"{len(rows)} idempotency keys stand for their entries")
+
+
+def _check_low_water(reader: LogReader, found: Verified) -> None:
+    assert found.last is not None
+    low_water = reader.low_water()
+    if 1 <= low_water <= found.last.epoch:
+        found.report.ok("low water", f"deltas from epoch {low_water} on")
+    else:
+        found.report.bad("low water", f"{low_water}, but the head is {found.last.epoch}")
+
+
+def read_claim(path: Path, report: Report) -> Claim | None:
+    """What the sibling head file says. Read before the log: it lags it."""
+    try:
+        return HeadFile(path).read()
+    except Untrusted as error:
+        report.bad("head file", error.message)
+        return None
+
+
+def check_head_file(report: Report, path: Path, claim: Claim) -> None:
+    """Hold a head file's word against a log that was verified up to its end."""
+    position = report.position
+    assert position is not None
+    if claim.log_id != position.log_id:
+        report.warn("head file", f"it is of log {claim.log_id[:8]}, which is not the newest here")
+    elif claim.epoch > position.epoch:
+        report.bad(
+            "head file",
+            f"it has seen epoch {claim.epoch}, but the log ends at {position.epoch}: its tail is "
+            "lost",
+            cure="start sie-config with the broker: it takes the tail back from replicas",
+            epoch=position.epoch + 1,
+        )
+    elif report.sound and (found := _hash_at(path, claim.epoch)) != claim.hash:
+        report.bad(
+            "head file",
+            f"it has seen another entry: {claim.hash[:16]}…, not {found[:16]}…",
+            epoch=claim.epoch,
+        )
+    else:
+        report.ok("head file", f"confirmed: {claim.epoch}")
+
+
+def _hash_at(path: Path, epoch: int) -> str:
+    with LogReader.open(path) as reader:
+        return reader.hash_at(epoch)

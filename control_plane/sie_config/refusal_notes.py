@@ -1,0 +1,79 @@
+"""Notes of refusals: what an error that is being answered tells the audit.
+
+*shell.* Promises that every refused attempt to change something, and every request that lacked the
+right to ask, is noted exactly as it was answered. A read that found nothing is no attempt.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sie_config.control_plane import ControlPlane
+from sie_config.differences import PLURALS
+from sie_schemas.errors import SIEError
+
+__all__ = ["noting", "noting_gate"]
+
+OnError = Callable[[Request, Exception], Awaitable[Response]]
+
+_KINDS: Final = {plural: kind for kind, plural in PLURALS.items()}
+_CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_QUESTIONS: Final = frozenset({"/v1/configs/replicas", "/v1/configs/wait"})
+"""Posted, but they change nothing."""
+
+
+def noting(plane: ControlPlane, on_error: OnError) -> OnError:
+    """The same answers, with a note of each refusal."""
+
+    async def on_error_noted(request: Request, error: Exception) -> Response:
+        response = await on_error(request, error)
+        is_change = request.method in _CHANGES and request.url.path not in _QUESTIONS
+        if is_change:
+            detail: dict[str, Any] = msgspec.json.decode(bytes(response.body))["detail"]
+            actor = request.headers.get("x-sie-actor", "").strip() or "anonymous"
+            status = response.status_code
+            _note(plane, request, detail["code"], detail["message"], status, actor)
+        return response
+
+    return on_error_noted
+
+
+def noting_gate(plane: ControlPlane) -> Callable[[Any, SIEError], None]:
+    """What the gate tells of requests that lacked the right to ask."""
+
+    def on_refused(scope: Any, error: SIEError) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope)
+        claimed = request.headers.get("x-sie-actor", "").strip()
+        # Nobody vouches for the name: the token is absent, unknown or not enough.
+        actor = f"unverified {claimed}".strip()
+        _note(plane, request, error.code, error.message, error.status, actor)
+
+    return on_refused
+
+
+def _note(
+    plane: ControlPlane, request: Request, code: str, message: str, status: int, actor: str
+) -> None:
+    kind, key = _entity_of(request.url.path)
+    plane.refusals.note(
+        actor=actor,
+        outcome=code,
+        status=status,
+        method=request.scope.get("method", "GET"),
+        path=request.url.path,
+        kind=kind,
+        key=key,
+        reason=request.headers.get("x-sie-reason", ""),
+        message=message,
+        request_id=request.headers.get("x-request-id", ""),
+    )
+
+
+def _entity_of(path: str) -> tuple[str, str]:
+    parts = path.removeprefix("/v1/configs/").partition("/")
+    return _KINDS.get(parts[0], ""), parts[2]

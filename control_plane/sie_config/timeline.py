@@ -1,0 +1,245 @@
+"""The timeline: the log read backwards from any moment of it.
+
+*shell.* Owns one read-only connection, opened when it is first needed, and a few registries of past
+epochs. Promises that what it tells of an epoch is what the log held there: an entity comes from the
+entry that made it, and a whole registry is compared with the digest that its entry names. Nothing
+here depends on the low water: all history is kept.
+
+A registry of the past is not folded from the beginning: the file knows every change of every
+entity, so the newest put of each at or before the epoch is the registry, and the digest proves it.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+from msgspec import UNSET
+
+from sie_config.draft import format_ts
+from sie_config.log_file import LogDamaged, StorageFailed, entry_of
+from sie_config.schema import connect_reader
+from sie_config.sequencer import Sequencer
+from sie_core.registry import Entity, Registry
+from sie_schemas.entry import ENTITY_KINDS, Change, Entry, EntryCorrupt
+from sie_schemas.errors import FixRequest
+
+__all__ = ["Past", "Step", "Timeline"]
+
+_CHUNK: Final = 400
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+# The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
+_NEWEST: Final = (
+    "SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"
+    " WHERE entity_kind = ? AND entity_key > ? AND epoch <= ?"
+    " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
+)
+_ENTRIES: Final = "SELECT epoch, hash, prev_hash, log_id, body FROM log WHERE epoch IN ({marks})"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A registry at an epoch, with the entry that it stands at."""
+
+    entry: Entry
+    registry: Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of one entity. `document` None: it was removed."""
+
+    entry: Entry
+    change: Change
+    document: bytes | None
+
+
+class Timeline:
+    """The past of one log. Made with its control plane, closed by it."""
+
+    def __init__(self, path: Path, sequencer: Sequencer, *, registries_max: int) -> None:
+        self._path = path
+        self._sequencer = sequencer
+        self._registries_max = registries_max
+        self._past: OrderedDict[str, Registry] = OrderedDict()
+        self._opening = asyncio.Lock()
+        self._connection: aiosqlite.Connection | None = None
+
+    async def epoch_at(self, at: str, *, now: datetime | None = None) -> int:
+        """The epoch that `at` names: digits, or an RFC 3339 time with its offset.
+
+        A time means the last entry at or before it. Raises `FixRequest`: 400 for what is no epoch
+        or time, or is in the future; 404 for a time before the log began.
+        """
+        head = self._sequencer.position.epoch
+        if at.isascii() and at.isdigit():
+            epoch = int(at[:16])
+            if not 1 <= epoch <= head:
+                raise FixRequest(f"epochs are 1 to {head}, not {at[:16]}", field="at")
+            return epoch
+        moment = _moment(at)
+        if moment > (now or datetime.now(UTC)):
+            raise FixRequest(f"{at} is in the future", field="at")
+        epoch = await self._last_before(format_ts(_microseconds(moment)), head)
+        if epoch == 0:
+            raise FixRequest(f"the log begins after {at}", code="NOT_FOUND", field="at")
+        return epoch
+
+    async def past(self, epoch: int) -> Past:
+        """The registry at an epoch. Raises `LogDamaged` when its digest is not the entry's."""
+        head, registry = self._sequencer.last, self._sequencer.registry
+        if head is not None and epoch == head.epoch:
+            return Past(head, registry)
+        entry = (await self.entries([epoch]))[epoch]
+        known = self._past.get(entry.hash)
+        if known is None:
+            known = Registry.of([e for kind in ENTITY_KINDS for e in await self.page(kind, epoch)])
+            # Hashing thousands of entities would hold up the loop on which writes are answered.
+            digest = await asyncio.to_thread(lambda: known.digest)
+            if digest != entry.state_digest:
+                raise LogDamaged(
+                    f"the changes up to epoch {epoch} do not add up to its digest",
+                    first_bad_epoch=None,
+                )
+            self._past[entry.hash] = known
+        self._past.move_to_end(entry.hash)
+        while len(self._past) > self._registries_max:
+            self._past.popitem(last=False)
+        return Past(entry, known)
+
+    async def page(
+        self, kind: str, epoch: int, *, after: str = "", limit: int = -1
+    ) -> list[Entity]:
+        """The entities of a kind as they were at an epoch, by key."""
+        rows = await self._rows(_NEWEST, (kind, after, epoch, limit))
+        places = {key: divmod(place, 1 << 20) for key, place, _ in rows}
+        entries = await self.entries({made for made, _ in places.values()})
+        return [_entity(entries[made].changes[ordinal], made) for made, ordinal in places.values()]
+
+    async def entity(self, kind: str, key: str, epoch: int) -> Entity | None:
+        """One entity as it was at an epoch; None where it was absent."""
+        rows = await self._rows(
+            "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+            " AND epoch <= ? ORDER BY epoch DESC, ordinal DESC LIMIT 1",
+            (kind, key, epoch),
+        )
+        if not rows:
+            return None
+        made, ordinal = rows[0]
+        change = (await self.entries([made]))[made].changes[ordinal]
+        return _entity(change, made) if change.verb == "put" else None
+
+    async def steps(
+        self, kind: str, key: str, *, after: int = 0, until: int, limit: int = -1
+    ) -> list[Step]:
+        """Every change of one entity in (after, until], oldest first."""
+        rows = await self._rows(
+            "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+            " AND epoch > ? AND epoch <= ? ORDER BY epoch, ordinal LIMIT ?",
+            (kind, key, after, until, limit),
+        )
+        entries = await self.entries({epoch for epoch, _ in rows})
+        return [_step(entries[epoch], ordinal) for epoch, ordinal in rows]
+
+    async def steps_before(self, before: int, *, limit: int) -> list[Step]:
+        """Every change of at most `limit` entries below an epoch, newest first."""
+        entries = await self.entries(range(max(1, before - limit), before))
+        return [
+            _step(entry, ordinal)
+            for _, entry in sorted(entries.items(), reverse=True)
+            for ordinal in reversed(range(len(entry.changes)))
+        ]
+
+    async def newest_first(
+        self, where: str, parameters: Sequence[Any], *, before: int, limit: int
+    ) -> list[Entry]:
+        """Entries below an epoch that a condition on the log's columns picks, newest first."""
+        rows = await self._rows(
+            f"SELECT epoch FROM log WHERE epoch < ? AND {where} ORDER BY epoch DESC LIMIT ?",
+            (before, *parameters, limit),
+        )
+        entries = await self.entries([epoch for (epoch,) in rows])
+        return [entries[epoch] for (epoch,) in rows]
+
+    async def entries(self, epochs: Iterable[int]) -> dict[int, Entry]:
+        """Entries by epoch, each verified. Raises `LogDamaged`."""
+        wanted = sorted(epochs)
+        found: dict[int, Entry] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            rows = await self._rows(_ENTRIES.format(marks=",".join("?" * len(part))), part)
+            try:
+                # Parsing and hashing many entries would hold up the loop that answers writes.
+                read = await asyncio.to_thread(_parsed, rows)
+                found.update((entry.epoch, entry) for entry in read)
+            except EntryCorrupt as error:
+                raise LogDamaged(
+                    f"an entry of the past cannot be read back: {error}", first_bad_epoch=None
+                ) from error
+        missing = [epoch for epoch in wanted if epoch not in found]
+        if missing:
+            raise LogDamaged(f"epoch {missing[0]} is not in the file", first_bad_epoch=missing[0])
+        return found
+
+    async def close(self) -> None:
+        """Close the connection, if it was ever wanted."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _last_before(self, ts: str, head: int) -> int:
+        # Times rise with epochs, so a search by halves needs no index on them.
+        low, high = 0, head
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = await self._rows("SELECT ts FROM log WHERE epoch = ?", (middle,))
+            low, high = (middle, high) if rows and rows[0][0] <= ts else (low, middle - 1)
+        return low
+
+    async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        try:
+            connection = await self._connected()
+            return [tuple(row) for row in await connection.execute_fetchall(sql, parameters)]
+        except aiosqlite.Error as error:
+            raise StorageFailed(f"the past could not be read: {error}") from error
+
+    async def _connected(self) -> aiosqlite.Connection:
+        async with self._opening:
+            if self._connection is None:
+                opened = aiosqlite.Connection(lambda: connect_reader(self._path), 64)
+                self._connection = await opened
+        return self._connection
+
+
+def _parsed(rows: Sequence[tuple[Any, ...]]) -> list[Entry]:
+    return [entry_of(row) for row in rows]
+
+
+def _entity(change: Change, epoch: int) -> Entity:
+    assert change.document is not UNSET
+    return Entity(change.entity_kind, change.key, epoch, bytes(change.document))
+
+
+def _step(entry: Entry, ordinal: int) -> Step:
+    change = entry.changes[ordinal]
+    document = None if change.document is UNSET else bytes(change.document)
+    return Step(entry, change, document)
+
+
+def _moment(text: str) -> datetime:
+    if not _TIME.fullmatch(text):
+        raise FixRequest(
+            f"{text[:40]!r} is neither an epoch nor a time like 2026-01-31T12:00:00Z", field="at"
+        )
+    try:
+        return datetime.fromisoformat(text.upper().replace(" ", "T"))
+    except ValueError as error:
+        raise FixRequest(f"{text[:40]!r} is no time: {error}", field="at") from error
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,68 @@
+"""Results that come in chunks, put together under a budget of bytes.
+
+*pure.* Promises that the room for a whole result is kept free from its first chunk on, so that two
+half results can never wait for each other's room, that what is held stays within the budget (a
+single result may be above it when nothing else is held), and that a result is given only when all
+its bytes are there. A chunk that comes twice counts once.
+"""
+
+from dataclasses import dataclass, field
+
+from sie_schemas.jobs import ResultChunk
+
+__all__ = ["Chunks", "NoRoom"]
+
+
+class NoRoom(Exception):
+    """The budget is used: the worker offers the chunk again."""
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """One attempt at one job: the chunks that came, by index."""
+
+    transfer: str
+    size: int
+    count: int
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class Chunks:
+    """Results on their way, one transfer for each job. Owner: the dispatcher's inbox."""
+
+    def __init__(self, *, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._transfers: dict[str, _Transfer] = {}
+        self.reserved = 0
+        """Bytes kept for the results on their way."""
+
+    def take(self, chunk: ResultChunk) -> bytes | None:
+        """Hold a chunk. The whole result when this was its last part, else None.
+
+        Raises `NoRoom` when the result has to wait for others to end.
+        """
+        transfer = self._transfer(chunk)
+        transfer.parts[chunk.index] = chunk.data
+        if len(transfer.parts) < transfer.count:
+            return None
+        self.forget(chunk.job_id)
+        return b"".join(transfer.parts[index] for index in sorted(transfer.parts))
+
+    def forget(self, job_id: str) -> None:
+        """Nobody waits for the job any more, or it is whole."""
+        transfer = self._transfers.pop(job_id, None)
+        if transfer is not None:
+            self.reserved -= transfer.size
+
+    def _transfer(self, chunk: ResultChunk) -> _Transfer:
+        found = self._transfers.get(chunk.job_id)
+        if found is not None and found.transfer == chunk.transfer:
+            return found
+        # A newer attempt: the worker of the old one is gone, or began anew.
+        self.forget(chunk.job_id)
+        if self.reserved and self.reserved + chunk.size > self._bytes_max:
+            raise NoRoom
+        self.reserved += chunk.size
+        made = _Transfer(chunk.transfer, chunk.size, chunk.count)
+        self._transfers[chunk.job_id] = made
+        return made

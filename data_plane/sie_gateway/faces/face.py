@@ -1,0 +1,137 @@
+"""What a face is, and what all faces share.
+
+*pure.* A face reads a body into a request of ours and renders our answer in its own form. Promises
+that an error names the field by the name that the client gave it, and that a ranking's relevance
+lies between 0 and 1. Knows no HTTP.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sie_gateway.requests import Asked, Limits, Request, check_request
+from sie_gateway.responses import Answer
+from sie_schemas.arrays import from_wire
+from sie_schemas.errors import FixRequest, SIEError, error_for
+from sie_schemas.items import EncodeParams, EncodeRequest, Item, Operation, ScoreRequest
+
+__all__ = [
+    "Face",
+    "FaceModels",
+    "Relevance",
+    "Translated",
+    "dense_vectors",
+    "encode_request",
+    "ranking",
+    "rerank_request",
+    "unsupported",
+]
+
+_DECODER: Final = msgspec.msgpack.Decoder()
+
+
+@dataclass(frozen=True, slots=True)
+class FaceModels:
+    """Models for requests that name none; empty where the request has to."""
+
+    embed: str = ""
+    rerank: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A request of another API in our words, and how its answer is told."""
+
+    spec: str
+    asked: Asked
+    render: Callable[[Answer], bytes]
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One route of another API. `error` is an error's body in that API's shape."""
+
+    operation: Operation
+    read: Callable[[bytes, Limits, FaceModels], Translated]
+    error: Callable[[SIEError], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """One text of a ranking, by its place in the request. `score` lies in [0, 1]."""
+
+    index: int
+    score: float
+
+
+def encode_request(
+    texts: str | list[str], options: dict[str, Any], limits: Limits, *, field: str
+) -> Asked:
+    """Dense vectors of texts that the request has under `field`. Raises `FixRequest`."""
+    listed = [texts] if isinstance(texts, str) else texts
+    request = EncodeRequest(
+        items=tuple(Item(text=text) for text in listed),
+        params=EncodeParams(output_types=("dense",), options=options),
+    )
+    return _checked("encode", request, limits, field)
+
+
+def rerank_request(
+    query: str, texts: list[str], options: dict[str, Any], limits: Limits, *, field: str
+) -> Asked:
+    """A ranking of texts that the request has under `field`. Raises `FixRequest`."""
+    request = ScoreRequest(
+        query=Item(text=query),
+        # The id is the place in the request: a ranking comes back in another order.
+        items=tuple(Item(text=text, id=str(index)) for index, text in enumerate(texts)),
+        options=options,
+    )
+    return _checked("score", request, limits, field)
+
+
+def dense_vectors(answer: Answer) -> list[NDArray[np.float32]]:
+    """The vectors in the order of the request. Raises the error of the first item without one."""
+    vectors = []
+    for entry in answer.fields["items"]:
+        value = from_wire(_DECODER.decode(entry))
+        if "error" in value:
+            raise error_for(value["error"]["code"], value["error"]["message"])
+        vectors.append(value["dense"]["values"])
+    return vectors
+
+
+def ranking(answer: Answer) -> list[Relevance]:
+    """The texts by falling relevance. Our scores are logits; these APIs speak of probabilities."""
+    return [
+        Relevance(int(entry["item_id"]), _sigmoid(entry["score"]))
+        for entry in answer.fields["scores"]
+    ]
+
+
+def unsupported(field: str, reason: str) -> FixRequest:
+    """The request asks for what this cluster does not give."""
+    return FixRequest(f"{field}: {reason}", code="UNSUPPORTED_FIELD", field=field)
+
+
+def _checked(operation: Operation, request: Request, limits: Limits, field: str) -> Asked:
+    try:
+        return check_request(operation, request, limits)
+    except FixRequest as error:
+        raise FixRequest(
+            error.message.replace("$.items", f"$.{field}"),
+            code=error.code,
+            field=(error.field or "$").replace("$.items", f"$.{field}").removesuffix(".text"),
+        ) from error
+
+
+def _sigmoid(logit: float) -> float:
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    grown = math.exp(logit)
+    return grown / (1.0 + grown)

@@ -1,0 +1,88 @@
+"""OpenAI's embeddings: `POST /v1/embeddings`.
+
+*pure.* `input` is a text or a list of texts, `encoding_format` is `float` or `base64` (the bytes of
+little-endian float32), `dimensions` may only be the model's own width, `user` is ignored. `options`
+is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope, their codes in small
+letters.
+"""
+
+import base64
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from sie_gateway.faces.face import (
+    Face,
+    FaceModels,
+    Translated,
+    dense_vectors,
+    encode_request,
+    unsupported,
+)
+from sie_gateway.requests import Limits, decode_body
+from sie_gateway.responses import Answer
+from sie_schemas.errors import SIEError
+
+__all__ = ["EMBEDDINGS"]
+
+
+class _Body(Struct, frozen=True, forbid_unknown_fields=True):
+    model: str
+    input: str | list[str]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+    options: dict[str, Any] = {}
+
+
+_BODY: Final = msgspec.json.Decoder(_Body)
+_JSON: Final = msgspec.json.Encoder()
+
+
+def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    request: _Body = decode_body(_BODY, body, form="JSON")
+    asked = encode_request(request.input, request.options, limits, field="input")
+    return Translated(request.model, asked, lambda answer: _render(answer, request))
+
+
+def _render(answer: Answer, request: _Body) -> bytes:
+    vectors = dense_vectors(answer)
+    if request.dimensions is not None and request.dimensions != len(vectors[0]):
+        raise unsupported(
+            "$.dimensions",
+            f"{request.model} gives vectors of {len(vectors[0])} numbers, which are not cut",
+        )
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _base64(vector)
+            if request.encoding_format == "base64"
+            else vector.tolist(),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": answer.input_tokens, "total_tokens": answer.input_tokens}
+    return _JSON.encode(
+        {"object": "list", "data": data, "model": answer.route.model_name, "usage": usage}
+    )
+
+
+def _base64(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
+
+
+def _error(error: SIEError) -> bytes:
+    if error.status == 429:
+        kind = "rate_limit_error"
+    else:
+        kind = "invalid_request_error" if error.status < 500 else "server_error"
+    param = error.field.removeprefix("$.") if error.field else None
+    told = {"message": error.message, "type": kind, "param": param, "code": error.code.lower()}
+    return _JSON.encode({"error": told})
+
+
+EMBEDDINGS: Final = Face("encode", _read, _error)

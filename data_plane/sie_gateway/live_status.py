@@ -1,0 +1,60 @@
+"""The cluster's status by WebSocket: `/ws/cluster-status`.
+
+*shell.* Sends the view of `/health` as JSON text, at once and then at an interval, until the client
+leaves or the gateway stops. A client that reads too slowly holds up only itself.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from sie_gateway.asgi import Receive, Scope, Send
+
+__all__ = ["CLUSTER_STATUS", "LiveStatus"]
+
+CLUSTER_STATUS: Final = "/ws/cluster-status"
+_GOING_AWAY: Final = 1001
+_NO_SUCH_PATH: Final = 1008
+
+
+class LiveStatus:
+    """An ASGI application for WebSockets. `view` gives the status afresh."""
+
+    def __init__(
+        self, view: Callable[[], dict[str, Any]], *, interval_s: float, stop: asyncio.Event
+    ) -> None:
+        self._view = view
+        self._interval_s = interval_s
+        self._stop = stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        await receive()
+        if scope.get("path") != CLUSTER_STATUS:
+            await send({"type": "websocket.close", "code": _NO_SUCH_PATH})
+            return
+        await send({"type": "websocket.accept"})
+        leaving = asyncio.create_task(_until_left(receive))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            while not leaving.done() and not stopping.done():
+                status = {"timestamp": time.time(), **self._view()}
+                await send({"type": "websocket.send", "text": msgspec.json.encode(status).decode()})
+                await asyncio.wait(
+                    {leaving, stopping},
+                    timeout=self._interval_s,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            if not leaving.done():
+                await send({"type": "websocket.close", "code": _GOING_AWAY})
+        finally:
+            leaving.cancel()
+            stopping.cancel()
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        continue

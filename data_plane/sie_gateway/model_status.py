@@ -1,0 +1,71 @@
+"""The status of one model: which revision each worker serves, against the one that the log wants.
+
+*pure.* Says "everywhere" only of workers that could be asked to run the model and said so
+themselves: at this position of the log or beyond, and not failing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sie_core.models import Catalog
+from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import Heartbeat
+from sie_schemas.revisions import model_revision
+
+__all__ = ["model_status"]
+
+
+def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) -> dict[str, Any]:
+    """The status as JSON. Raises `FixRequest` MODEL_NOT_FOUND."""
+    entity, position = catalog.registry.get("model", model_id), catalog.position
+    if entity is None or position is None:
+        raise FixRequest(
+            f"there is no model {model_id!r}; GET /v1/configs/models lists them",
+            code="MODEL_NOT_FOUND",
+            field="model",
+        )
+    document = catalog.models[model_id]
+    revisions = {name: model_revision(document, name) for name in sorted(document["profiles"])}
+    bundles = _bundles(catalog, document)
+    rows = [
+        _row(
+            worker, model_id, frozenset(revisions.values()), position.log_id, entity.modified_epoch
+        )
+        for worker in workers
+        if worker.bundle in bundles
+    ]
+    return {
+        "model_id": model_id,
+        "log_id": position.log_id,
+        "epoch": position.epoch,
+        "modified_epoch": entity.modified_epoch,
+        "revisions": revisions,
+        "workers": rows,
+        "effective": bool(rows) and all(row["effective"] for row in rows),
+    }
+
+
+def _bundles(catalog: Catalog, document: Mapping[str, Any]) -> frozenset[str]:
+    backends = {profile["backend"] for profile in document["profiles"].values()}
+    return frozenset(
+        name for name, bundle in catalog.bundles.items() if backends & set(bundle["backends"])
+    )
+
+
+def _row(
+    worker: Heartbeat, model_id: str, wanted: frozenset[str], log_id: str, modified_epoch: int
+) -> dict[str, Any]:
+    held = worker.models.get(model_id)
+    knows = worker.log_id == log_id and worker.epoch >= modified_epoch
+    state = held.state if held is not None else "available"
+    serves_other = bool(held and held.state == "loaded" and held.revision not in wanted)
+    return {
+        "worker": worker.worker_id,
+        "pool": worker.pool,
+        "bundle": worker.bundle,
+        "epoch": worker.epoch,
+        "state": state,
+        "revision": held.revision if held is not None and held.revision else None,
+        "reason": held.reason if held is not None else "",
+        "effective": knows and worker.ready and state != "failed" and not serves_other,
+    }

@@ -1,0 +1,110 @@
+"""The native form of a request: JSON or MessagePack in by `Content-Type`, out by `Accept`.
+
+*pure.* The form that our own SDK speaks, and the only one in which 202 is an answer:
+`cold_response` says that nothing was queued and what is awaited. The clock is an argument.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from sie_gateway.asgi import Response, retry_headers
+from sie_gateway.faces.face import Translated
+from sie_gateway.requests import Limits, read_request
+from sie_gateway.responses import Answer, render
+from sie_gateway.routing import Cold
+from sie_schemas.errors import Later
+from sie_schemas.items import Operation
+
+__all__ = ["cold_error", "cold_response", "read_native", "understands_202"]
+
+_MSGPACK_TYPES: Final = frozenset(
+    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
+)
+_OWN_SDK: Final = b"sie-cluster/"
+
+
+def read_native(
+    operation: Operation,
+    spec: str,
+    body: bytes,
+    headers: Mapping[bytes, bytes],
+    limits: Limits,
+    elapsed_ms: Callable[[], float],
+) -> Translated:
+    """Read a body. `elapsed_ms` tells, when the answer is rendered, what the request took."""
+    asked = read_request(
+        operation,
+        body,
+        is_msgpack=_media_type(headers.get(b"content-type")) in _MSGPACK_TYPES,
+        limits=limits,
+    )
+    as_msgpack = _wants_msgpack(headers.get(b"accept"))
+
+    def rendered(answer: Answer) -> bytes:
+        return render(answer, total_ms=elapsed_ms(), as_msgpack=as_msgpack)
+
+    content_type = "application/x-msgpack" if as_msgpack else "application/json"
+    return Translated(spec, asked, rendered, content_type)
+
+
+def understands_202(headers: Mapping[bytes, bytes]) -> bool:
+    """Our own SDK and plain clients do; other SDKs take a 202 for an answer."""
+    sdk = headers.get(b"x-sie-sdk-version")
+    return sdk is None or sdk.startswith(_OWN_SDK)
+
+
+def cold_response(cold: Cold, *, retry_after_s: float) -> Response:
+    """202: nothing was queued."""
+    body = {"status": "provisioning", **_place(cold), "retry_after_s": retry_after_s}
+    return Response(
+        202,
+        msgspec.json.encode(body | {"message": _message(cold, retry_after_s)}),
+        {"X-SIE-Config-Epoch": str(cold.route.position), **retry_headers(retry_after_s)},
+        code="PROVISIONING",
+    )
+
+
+def cold_error(cold: Cold, *, retry_after_s: float) -> Later:
+    """The same for those who would take a 202 for an answer."""
+    return Later(
+        _message(cold, retry_after_s),
+        code="PROVISIONING",
+        retry_after_s=retry_after_s,
+        details=_place(cold),
+    )
+
+
+def _message(cold: Cold, retry_after_s: float) -> str:
+    route = cold.route
+    return (
+        f"no worker is ready in pool {route.pool!r} on {route.machine_profile!r} with bundle "
+        f"{route.bundle!r}; the demand is recorded and nothing was queued: send the request "
+        f"again in {retry_after_s:g} s"
+    )
+
+
+def _place(cold: Cold) -> dict[str, str]:
+    route = cold.route
+    return {
+        "pool": route.pool,
+        "machine_profile": route.machine_profile,
+        "bundle": route.bundle,
+        "model": route.model_name,
+    }
+
+
+def _wants_msgpack(accept: bytes | None) -> bool:
+    """The first type of the list that we can give decides; JSON where there is none."""
+    for part in (accept or b"").split(b","):
+        media_type = _media_type(part)
+        if media_type in _MSGPACK_TYPES:
+            return True
+        if media_type in {"application/json", "*/*", "application/*"}:
+            return False
+    return False
+
+
+def _media_type(value: bytes | None) -> str:
+    return (value or b"").partition(b";")[0].strip().lower().decode("latin-1")

@@ -1,0 +1,80 @@
+"""One answer out of the answers to the parts of a batch.
+
+*pure.* Parts are in order and of one kind; their bytes are put one behind the other.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TypeVar, assert_never
+
+from sie_schemas.ipc import (
+    Answers,
+    DenseAnswers,
+    EncodeAnswers,
+    EntityAnswers,
+    MultivectorAnswers,
+    ScoreAnswers,
+    SparseAnswers,
+)
+
+__all__ = ["join"]
+
+T = TypeVar("T")
+
+
+def join(parts: Sequence[Answers]) -> Answers:
+    """The answer to the whole batch; `parts` has one at least."""
+    first = parts[0]
+    match first:
+        case DenseAnswers():
+            return _dense(_all(parts, DenseAnswers))
+        case ScoreAnswers():
+            return ScoreAnswers(b"".join(part.values for part in _all(parts, ScoreAnswers)))
+        case EntityAnswers():
+            found = (part.entities for part in _all(parts, EntityAnswers))
+            return EntityAnswers(tuple(chain.from_iterable(found)))
+        case EncodeAnswers():
+            return _encoded(_all(parts, EncodeAnswers))
+        case _:
+            assert_never(first)
+
+
+def _all(parts: Sequence[object | None], kind: type[T]) -> list[T]:
+    found = [part for part in parts if isinstance(part, kind)]
+    if len(found) != len(parts):
+        raise TypeError(f"not every part of the batch was answered with {kind.__name__}")
+    return found
+
+
+def _encoded(parts: Sequence[EncodeAnswers]) -> EncodeAnswers:
+    first = parts[0]
+    dense = [part.dense for part in parts]
+    sparse = [part.sparse for part in parts]
+    multivector = [part.multivector for part in parts]
+    return EncodeAnswers(
+        dense=_dense(_all(dense, DenseAnswers)) if first.dense else None,
+        sparse=_sparse(_all(sparse, SparseAnswers)) if first.sparse else None,
+        multivector=_multivector(_all(multivector, MultivectorAnswers))
+        if first.multivector
+        else None,
+    )
+
+
+def _dense(parts: Sequence[DenseAnswers]) -> DenseAnswers:
+    return DenseAnswers(parts[0].dim, b"".join(part.values for part in parts))
+
+
+def _sparse(parts: Sequence[SparseAnswers]) -> SparseAnswers:
+    return SparseAnswers(
+        counts=b"".join(part.counts for part in parts),
+        indices=b"".join(part.indices for part in parts),
+        values=b"".join(part.values for part in parts),
+    )
+
+
+def _multivector(parts: Sequence[MultivectorAnswers]) -> MultivectorAnswers:
+    return MultivectorAnswers(
+        parts[0].dim,
+        b"".join(part.counts for part in parts),
+        b"".join(part.values for part in parts),
+    )

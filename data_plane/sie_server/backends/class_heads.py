@@ -1,0 +1,104 @@
+"""Classification heads of transformers' models, on the hidden states of flat tokens.
+
+*pure* over a model's modules. A head that pools the first or the last token inside the model's
+forward would see only the first sequence of a packed row: here the tokens are gathered, then the
+model's own layers run on them. `require_same` compares with the model's own forward, so that a
+family whose head is built otherwise is refused and never answered wrongly.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sie_server.backend import load_failed
+from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.pooling import pool
+
+__all__ = ["Head", "first_states", "require_same", "sequence_head", "token_head"]
+
+Head: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
+"""Hidden states [tokens, width] and lengths to logits."""
+
+_LOGIT_DELTA_MAX: Final = {torch.float32: 1e-4}
+_LOGIT_DELTA_MAX_HALF: Final = 5e-2
+_LENGTHS: Final = (19, 7, 4)
+
+
+def sequence_head(model: PreTrainedModel) -> Head:
+    """Logits [sequences, labels]."""
+    parts: Any = model
+    if isinstance(getattr(model, "score", None), nn.Linear):
+        # Decoders judge by the last token, which has seen all others.
+        return lambda hidden, lengths: parts.score(hidden[_starts(hidden, lengths)[1] - 1])
+    if hasattr(model, "pre_classifier"):
+        return lambda hidden, lengths: parts.classifier(
+            parts.pre_classifier(_first(hidden, lengths)).relu()
+        )
+    if hasattr(model, "head") and getattr(model.config, "classifier_pooling", None) == "mean":
+        return lambda hidden, lengths: parts.classifier(
+            parts.head(pool(hidden, lengths, "mean", normalize=False).to(hidden.dtype))
+        )
+    if hasattr(model, "head"):
+        return lambda hidden, lengths: parts.classifier(parts.head(_first(hidden, lengths)))
+    pooler = getattr(model.base_model, "pooler", None)
+    if isinstance(pooler, nn.Module):
+        return lambda hidden, lengths: parts.classifier(pooler(_first(hidden, lengths)[:, None]))
+    return lambda hidden, lengths: parts.classifier(_first(hidden, lengths)[:, None])
+
+
+def token_head(model: PreTrainedModel) -> Head:
+    """Logits [tokens, labels]."""
+    parts: Any = model
+    if isinstance(getattr(model, "score", None), nn.Linear):
+        return lambda hidden, _: parts.score(hidden)
+    if hasattr(model, "head"):
+        return lambda hidden, _: parts.classifier(parts.head(hidden))
+    return lambda hidden, _: parts.classifier(hidden)
+
+
+def first_states(states: States, sequences: Sequences) -> Tensor:
+    """The states of each sequence's first and last token: what the probe compares."""
+    lengths = [len(sequences.ids[index]) for index in states.order]
+    starts, stops = _starts(states.hidden, lengths)
+    packed = torch.cat([states.hidden[starts], states.hidden[stops - 1]], dim=1).float()
+    given = torch.empty_like(packed)
+    given[torch.tensor(states.order, device=packed.device)] = packed
+    return given
+
+
+@torch.inference_mode()
+def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
+    """Refuse a head that does not answer as the model's own forward. Raises MODEL_LOAD_FAILED.
+
+    Leaves the encoder padded: the caller probes, or has probed and chooses again.
+    """
+    encoder.choose("padded")
+    generator = torch.Generator().manual_seed(7)
+    vocabulary = model.config.vocab_size
+    device = next(model.parameters()).device
+    for length in _LENGTHS:
+        ids = torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
+        own: Tensor = model(input_ids=ids[None].to(device)).logits
+        single = Sequences(ids=[ids], type_ids=[None], owners=[None])
+        states = encoder.padded(single, tokens_max=length)
+        found = head(states.hidden, [length])
+        expected = own.reshape(found.shape) if own.numel() == found.numel() else None
+        limit = _LOGIT_DELTA_MAX.get(encoder.dtype, _LOGIT_DELTA_MAX_HALF)
+        if expected is None or not ((found - expected).abs() <= limit * (1 + expected.abs())).all():
+            raise load_failed(
+                f"the head of {type(model).__name__} is built in a way that is not known here; "
+                "use a model of another family, or a backend that registers for it"
+            )
+
+
+def _starts(hidden: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    sizes = torch.tensor(lengths, device=hidden.device)
+    ends = sizes.cumsum(0)
+    return ends - sizes, ends
+
+
+def _first(hidden: Tensor, lengths: Sequence[int]) -> Tensor:
+    return hidden[_starts(hidden, lengths)[0]]

@@ -1,0 +1,61 @@
+"""From a label for each token to entities with offsets in characters.
+
+*pure.* A word has the label of its first token, so no entity begins or ends inside a word. Labels
+are read as BIO (`B-PER`, `I-PER`, `O`) where they have such prefixes; without them neighbouring
+words of one label are one entity. An entity's score is the mean of its words'.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Word", "entities"]
+
+_OUTSIDE = "O"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word's place in the text, with the label and the probability of its first token."""
+
+    start: int
+    stop: int
+    label: str
+    score: float
+
+
+def entities(
+    text: str, words: Sequence[Word], wanted: frozenset[str]
+) -> tuple[dict[str, Any], ...]:
+    """The entities of a text, in its order; an empty `wanted` lets every label through."""
+    runs: list[tuple[str, list[Word]]] = []
+    before = _OUTSIDE
+    for word in words:
+        begins, kind = _read(word.label)
+        if kind == _OUTSIDE:
+            before = _OUTSIDE
+            continue
+        if begins or kind != before:
+            runs.append((kind, []))
+        runs[-1][1].append(word)
+        before = kind
+    return tuple(_entity(text, kind, run) for kind, run in runs if not wanted or kind in wanted)
+
+
+def _read(label: str) -> tuple[bool, str]:
+    """Whether a label begins an entity, and its kind."""
+    prefix, dash, kind = label.partition("-")
+    if dash and prefix in {"B", "I"}:
+        return prefix == "B", kind
+    return False, label
+
+
+def _entity(text: str, kind: str, run: Sequence[Word]) -> dict[str, Any]:
+    start, stop = run[0].start, run[-1].stop
+    return {
+        "text": text[start:stop],
+        "label": kind,
+        "score": sum(word.score for word in run) / len(run),
+        "start": start,
+        "end": stop,
+    }

@@ -1,0 +1,208 @@
+"""What every backend on an encoder shares: its limits, its adapters, its forward, its words.
+
+*shell* over one encoder. The outputs are the backend's: it says how hidden states become numbers
+(`Finish`), and the probe judges those. `load_adapter` and `prepare` may run on any thread beside a
+batch; everything else belongs to the device's thread.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.ipc import Loaded, RunBatch, TokensInput
+from sie_schemas.jobs import AdapterPin
+from sie_server import lora, lora_format
+from sie_server.adapter_shelf import AdapterShelf
+from sie_server.backend import ModelSpec, load_failed
+from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.probe import Finish, Verdict, probe
+from sie_server.backends.token_inputs import TokenLimits, read_tokens
+from sie_server.sources import Weights
+from sie_server.tokenizer_file import TokenizerFile
+
+__all__ = ["EncoderBackend", "LoadedEncoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owners:
+    """The adapters of a batch, and for each input the place of its own."""
+
+    adapters: tuple[lora.Adapter, ...]
+    places: list[int | None]
+
+
+class LoadedEncoder:
+    """One encoder, probed, with its adapters."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        encoder: Encoder,
+        tokenizer: TokenizerFile,
+        shelf: AdapterShelf,
+        *,
+        finish: Finish,
+        tokens_max: int | None = None,
+        reference: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.encoder = encoder
+        self.tokenizer = tokenizer
+        self._shelf = shelf
+        config = encoder.model.config
+        self.limits = TokenLimits(
+            vocabulary=config.vocab_size,
+            types=max(1, getattr(config, "type_vocab_size", None) or 1),
+            tokens_max=_tokens_max(spec, encoder, tokens_max),
+        )
+        self._verdict: Verdict = probe(
+            encoder,
+            finish,
+            vocabulary=self.limits.vocabulary,
+            tokens_max=self.limits.tokens_max,
+            reference=reference,
+        )
+
+    def describe(self) -> Loaded:
+        """Token ids in; how it runs is the probe's word."""
+        return Loaded(
+            id=0,
+            revision=self.spec.revision,
+            accepts="tokens",
+            tokenizer_path=str(self.tokenizer.path),
+            tokenizer_sha256=self.tokenizer.sha256,
+            max_sequence_length=self.limits.tokens_max,
+            cost_unit="tokens",
+            execution=self._verdict.execution,
+            reason=self._verdict.reason,
+            batch_invariant=self.spec.profile.batch_invariant,
+            memory_bytes=self.encoder.memory_bytes,
+            fuses_adapters=True,
+        )
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Read an adapter and bind it to this model's layers."""
+        for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE):
+            weights.file(name)
+        model = self.encoder.model
+        as_verified = _stamp(weights.folder)
+
+        def read() -> lora.Adapter:
+            if _stamp(weights.folder) != as_verified:
+                raise lora_format.refused(
+                    f"the adapter in {weights.folder} was changed after it was verified; "
+                    "restore it, or register what is there now"
+                )
+            products = lora_format.read_adapter(weights.folder)
+            return lora.bind(products, model, prefix=model.base_model_prefix)
+
+        self._shelf.put(self.spec.revision, pin, read)
+
+    def prepare(self, batch: RunBatch) -> None:
+        """Read what the batch's adapters need, so that the device does not wait for a disk."""
+        for pin in {*batch.adapters, batch.adapter} - {None}:
+            if pin is not None:
+                self._shelf.get(self.spec.revision, pin)
+
+    def leave(self) -> None:
+        """Let go of the adapters."""
+        self._shelf.remove(self.spec.revision)
+
+    def require(self, batch: RunBatch, operation: str, outputs: frozenset[str]) -> None:
+        """Refuse an operation or an output that the model has not. Raises `FixRequest`."""
+        if batch.operation != operation or set(batch.outputs) - outputs:
+            raise FixRequest(
+                f"{self.spec.model_id} does {operation}"
+                f"{' with the outputs ' + ', '.join(sorted(outputs)) if outputs else ''}, not "
+                f"{batch.operation} with {', '.join(batch.outputs) or 'none'}",
+                code="UNSUPPORTED_OPERATION",
+            )
+
+    def run(self, batch: RunBatch, inputs: Sequence[TokensInput]) -> tuple[States, Sequences]:
+        """The hidden states of every token, and the sequences that they belong to."""
+        owners = self._owners(batch, len(inputs))
+        ids, type_ids = read_tokens(inputs, self.limits)
+        sequences = Sequences(ids=ids, type_ids=type_ids, owners=owners.places)
+        if self._verdict.execution == "packed":
+            return self.encoder.packed(sequences, owners.adapters), sequences
+        budget = self.spec.profile.batch_cost_max
+        return self.encoder.padded(sequences, owners.adapters, tokens_max=budget), sequences
+
+    def require_finite(self, *numbers: Tensor) -> None:
+        """Half precision may overflow: never answer with what is no number."""
+        if not all(part.isfinite().all() for part in numbers):
+            raise OurFault(
+                f"{self.spec.model_id} gave numbers that are not finite in "
+                f"{self.spec.profile.dtype}; run it in fp32 or bf16",
+                code="INFERENCE_ERROR",
+            )
+
+    def _owners(self, batch: RunBatch, count: int) -> _Owners:
+        pins = batch.adapters or (batch.adapter,) * count
+        if len(pins) != count:
+            raise FixRequest(
+                f"{count} inputs and {len(pins)} adapters: each input has one, or None",
+                field="adapters",
+            )
+        places = {pin: place for place, pin in enumerate(dict.fromkeys(p for p in pins if p))}
+        adapters = tuple(self._adapter(pin) for pin in places)
+        return _Owners(adapters, [None if pin is None else places[pin] for pin in pins])
+
+    def _adapter(self, pin: AdapterPin) -> lora.Adapter:
+        adapter = self._shelf.get(self.spec.revision, pin)
+        if adapter is None:
+            raise FixRequest(
+                f"{self.spec.model_id} has no adapter {pin.name} at revision "
+                f"{pin.revision[:12]} loaded; load it first",
+                code="ADAPTER_NOT_FOUND",
+            )
+        return adapter
+
+
+class EncoderBackend:
+    """The part of a backend that is its encoder's. A subclass sets `_core` when it is made."""
+
+    _core: LoadedEncoder
+
+    def memory_bytes(self) -> int:
+        """Bytes of the encoder's weights; heads are small, or tied to its embeddings."""
+        return self._core.encoder.memory_bytes
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Read an adapter and bind it to the encoder's layers."""
+        self._core.load_adapter(pin, weights)
+
+    def prepare(self, batch: RunBatch) -> None:
+        """Have the batch's adapters in memory."""
+        self._core.prepare(batch)
+
+    def leave(self) -> None:
+        """Let go of the adapters."""
+        self._core.leave()
+
+
+def _tokens_max(spec: ModelSpec, encoder: Encoder, layout_max: int | None) -> int:
+    """The shortest of the limits: the layout's, the profile's, the model's positions."""
+    positions = getattr(encoder.model.config, "max_position_embeddings", None)
+    own = None if positions is None else positions - encoder.position_start
+    limits = (layout_max, spec.profile.max_sequence_length, own)
+    known = [limit for limit in limits if limit is not None and limit > 0]
+    if not known:
+        raise load_failed("nothing limits the length; set the profile's max_sequence_length")
+    return min(known)
+
+
+def _stamp(folder: Path) -> tuple[tuple[int, int, int], ...]:
+    """What changes when one of an adapter's files does."""
+    try:
+        found = [
+            (folder / name).stat() for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE)
+        ]
+    except OSError as error:
+        raise lora_format.refused(
+            f"{folder} cannot be read any more: {error.strerror}; restore the adapter's files"
+        ) from error
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)

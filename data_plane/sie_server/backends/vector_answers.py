@@ -1,0 +1,51 @@
+"""From tensors in packed order to answers in the order of the inputs.
+
+*pure.* Promises little-endian float32 and int32 bytes, C order.
+"""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sie_schemas.ipc import SparseAnswers
+from sie_server.backends.encode_heads import Sparse
+from sie_server.backends.encoder import Sequences, States
+
+__all__ = ["as_given", "float_bytes", "lengths_of", "rows_as_given", "sparse_answers"]
+
+T = TypeVar("T")
+
+
+def lengths_of(states: States, sequences: Sequences) -> list[int]:
+    """Tokens of each sequence, in packed order."""
+    return [len(sequences.ids[index]) for index in states.order]
+
+
+def rows_as_given(rows: Tensor, order: Sequence[int]) -> Tensor:
+    """Rows of packed sequences in the order of the inputs."""
+    given = torch.empty_like(rows)
+    given[torch.tensor(order, device=rows.device)] = rows
+    return given
+
+
+def as_given(values: Sequence[T], order: Sequence[int]) -> list[T]:
+    """Values of packed sequences in the order of the inputs."""
+    return [value for _, value in sorted(zip(order, values, strict=True), key=itemgetter(0))]
+
+
+def float_bytes(values: Tensor) -> bytes:
+    """A tensor's numbers."""
+    return np.ascontiguousarray(values.float().cpu().numpy().astype("<f4", copy=False)).tobytes()
+
+
+def sparse_answers(vectors: Sequence[Sparse]) -> SparseAnswers:
+    """Sparse vectors one behind the other."""
+    return SparseAnswers(
+        counts=np.array([len(indices) for indices, _ in vectors], dtype="<i4").tobytes(),
+        indices=b"".join(indices.astype("<i4", copy=False).tobytes() for indices, _ in vectors),
+        values=b"".join(values.astype("<f4", copy=False).tobytes() for _, values in vectors),
+    )

@@ -1,0 +1,59 @@
+"""Turns: deficit round-robin among the tenants that have work waiting (Shreedhar and Varghese,
+1995).
+
+*pure.* Promises that of two tenants that both have work waiting all the time, neither is served
+more than two quanta and two inputs ahead of the other, whatever each has queued (between lanes: two
+batches, since a batch is of one lane); and that a tenant which had nothing waiting has saved up
+nothing. A tenant alone owes nothing and waits for nobody.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+__all__ = ["Turns"]
+
+
+class Turns:
+    """Whose input is next. Costs are in the unit of the batches. Owned by the scheduler."""
+
+    def __init__(self, *, quantum: int) -> None:
+        if quantum < 1:
+            raise ValueError("the quantum is at least 1")
+        self._quantum = quantum
+        self._ring: deque[str] = deque()
+        """Tenants with work waiting, whose turn is first in front."""
+        self._deficits: dict[str, int] = {}
+        self._inputs: dict[str, int] = {}
+
+    def joined(self, tenant: str, inputs: int) -> None:
+        """So many inputs of a tenant began to wait."""
+        if tenant not in self._inputs:
+            self._ring.append(tenant)
+            self._deficits[tenant] = self._inputs[tenant] = 0
+        self._inputs[tenant] += inputs
+
+    def left(self, tenant: str, inputs: int) -> None:
+        """So many inputs of a tenant wait no more."""
+        self._inputs[tenant] -= inputs
+        if not self._inputs[tenant]:
+            self._ring.remove(tenant)
+            del self._inputs[tenant], self._deficits[tenant]
+
+    def pick(self, heads: Mapping[str, int]) -> str:
+        """The tenant whose next input goes, of those that could: the cost of that input by tenant.
+
+        A tenant that could not keeps its place and its deficit.
+        """
+        if len(heads) == 1:
+            return next(iter(heads))
+        while True:
+            for tenant in [each for each in self._ring if each in heads]:
+                if self._deficits[tenant] >= heads[tenant]:
+                    return tenant
+                self._deficits[tenant] += self._quantum
+                self._ring.remove(tenant)
+                self._ring.append(tenant)
+
+    def served(self, tenant: str, cost: int) -> None:
+        """An input of a tenant went. Alone it may take what it wants, and owes nothing for it."""
+        self._deficits[tenant] = self._deficits[tenant] - cost if len(self._ring) > 1 else 0

@@ -1,0 +1,50 @@
+"""Letters: what this worker tells of a job that failed on its last delivery.
+
+*shell.* Writes to the cluster's dead letters and decides nothing: `results` says which jobs failed
+for good.
+"""
+
+import time
+
+from sie_runtime.dead_letters import DeadLetters
+from sie_schemas.dead_letters import dead_letter_of
+from sie_schemas.jobs import JobResult, subject
+from sie_worker.claims import Claim
+
+__all__ = ["JobLetters"]
+
+
+class JobLetters:
+    """The letters of one worker, which pulls for one place."""
+
+    def __init__(
+        self,
+        letters: DeadLetters,
+        *,
+        worker_id: str,
+        pool: str,
+        machine_profile: str,
+        bundle: str,
+    ) -> None:
+        self._letters = letters
+        self._worker_id = worker_id
+        self._pool = pool
+        self._machine_profile = machine_profile
+        self._bundle = bundle
+
+    async def write(self, claim: Claim, result: JobResult) -> None:
+        """Write the letter of a job. Raises `BusUnavailable`."""
+        job, failure = claim.job, result.failure
+        letter = dead_letter_of(
+            job,
+            claim.delivery.data,
+            pool=self._pool,
+            subject=subject(self._pool, self._machine_profile, self._bundle, job.model_id),
+            deliveries=claim.delivery.delivery_count,
+            code=failure.code if failure is not None else "",
+            reason=failure.message if failure is not None else "",
+            worker_id=self._worker_id,
+            at=time.time(),
+            keep_payload=self._letters.settings.dead_letter_payloads,
+        )
+        await self._letters.write(letter)

@@ -1,0 +1,76 @@
+"""Rows of the configuration sub-commands: what is shown of an entity, an entry, an audit row.
+
+*pure.* Only shortens and joins; `-o json` and `-o yaml` show what the service said instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import yaml
+
+from sie_sdk.config_calls import Kind
+
+__all__ = [
+    "COLUMNS",
+    "all_as_yaml",
+    "audit_row",
+    "change_line",
+    "entity_row",
+    "entry_row",
+    "name_of",
+]
+
+COLUMNS: Final[Mapping[Kind, Sequence[str]]] = {
+    "model": ["name", "profiles", "tasks", "pool", "epoch"],
+    "adapter": ["name", "description", "epoch"],
+    "bundle": ["name", "backends", "priority", "epoch"],
+    "pool": ["name", "machine_profiles", "epoch"],
+}
+
+
+def name_of(kind: Kind, row: Mapping[str, Any]) -> str:
+    """The key of an entity that was listed."""
+    if kind == "adapter":
+        return f"{row['model_id']}/{row['name']}"
+    return cast(str, row["model_id"] if kind == "model" else row["name"])
+
+
+def entity_row(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+    """An entity in a table."""
+    shown = dict(row["document"])
+    for field in ("profiles", "tasks"):
+        if field in shown:
+            shown[field] = sorted(shown[field])
+    return shown | {
+        "name": name_of(kind, row),
+        "epoch": row["modified_epoch"],
+        "etag": row["etag"],
+    }
+
+
+def entry_row(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry: what it says of itself, and what it changes."""
+    body = envelope["body"]
+    changes = [f"{each['kind']} {each.get('key', '')}".strip() for each in body["changes"]]
+    told = ("epoch", "ts", "actor", "reason", "request_id", "state_digest")
+    return {name: body[name] for name in told} | {"hash": envelope["hash"], "changes": changes}
+
+
+def change_line(row: Mapping[str, Any]) -> str:
+    """A change or an entry in one line."""
+    what = row["kind"] if "kind" in row else ", ".join(row["changes"])
+    reason = f"  ({row['reason']})" if row["reason"] else ""
+    return f"{row['epoch']}  {row['ts']}  {row['actor']}  {what}{reason}"
+
+
+def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the audit with what was tried."""
+    if row["outcome"] == "accepted":
+        what = [f"{each['kind']}.{each['verb']} {each['key']}".strip() for each in row["changes"]]
+        return dict(row) | {"what": what}
+    return dict(row) | {"what": f"{row['method']} {row['path']}"}
+
+
+def all_as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Documents as `sie apply` reads them."""
+    return cast(str, yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,308 @@
+"""The work of the configuration sub-commands, on the config client.
+
+*shell.* Owns the client of one command. Data goes to stdout, talk to stderr; what a command came to
+is its exit status, and an error is one line.
+"""
+
+import getpass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sie_cli import state
+from sie_cli.applying import operations_for, pruned_kinds
+from sie_cli.config_rows import (
+    COLUMNS,
+    all_as_yaml,
+    audit_row,
+    change_line,
+    entity_row,
+    entry_row,
+    name_of,
+)
+from sie_cli.documents import KINDS, kind_named, read_documents
+from sie_cli.printing import Form, print_lines, print_rows, print_value, talk
+from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
+from sie_sdk import SIEConfigClient, SIEConnectionError, Terms
+from sie_sdk.config_calls import Kind
+
+__all__ = ["CONFLICT", "DIFFERS", "LATE", "UNREACHABLE", "WRONG", "Ask", "Work", "exit_status"]
+
+DIFFERS: Final = 1
+WRONG: Final = 2
+UNREACHABLE: Final = 3
+CONFLICT: Final = 4
+LATE: Final = 5
+_CONFLICTS: Final = frozenset(
+    {"AHEAD", "ENTITY_CONFLICT", "FORCE_REQUIRED", "GONE", "PRECONDITION_FAILED"}
+)
+_DEFAULT_URL: Final = "http://127.0.0.1:8081"
+_POLL_S: Final = 20.0
+_SHOWN_DIGITS: Final = 12
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a write was asked for."""
+
+    reason: str = ""
+    force: str = ""
+    dry_run: bool = False
+    wait: bool = False
+    timeout_s: float = 60.0
+    if_epoch: int | None = None
+
+    def terms(self, *, if_epoch: int | None = None) -> Terms:
+        """The same for the client."""
+        return Terms(
+            reason=self.reason,
+            force=self.force,
+            dry_run=self.dry_run,
+            wait="converged" if self.wait and not self.dry_run else None,
+            wait_timeout_s=self.timeout_s,
+            if_epoch=self.if_epoch if self.if_epoch is not None else if_epoch,
+        )
+
+
+def exit_status(error: SIEError) -> int:
+    """What an error means to a script."""
+    if isinstance(error, SIEConnectionError):
+        return UNREACHABLE
+    if error.code in _CONFLICTS:
+        return CONFLICT
+    return LATE if isinstance(error, TimeRanOut) else WRONG
+
+
+class Work:
+    """One command: a client, and the form of its output."""
+
+    def __init__(self, url: str, output: str) -> None:
+        self.form = Form(output)
+        actor = os.environ.get("SIE_ACTOR") or getpass.getuser()
+        self.client = SIEConfigClient(_url_of(url), actor=actor)
+
+    def run(self, command: Callable[["Work"], int]) -> int:
+        """Do it; gives the exit status."""
+        try:
+            with self.client:
+                return command(self)
+        except SIEError as error:
+            talk(f"sie: {error.message}")
+            if isinstance(error.details, list):
+                for problem in error.details[:50]:
+                    talk(f"  {problem['path'] or 'document'}: {problem['message']}")
+            return exit_status(error)
+        except KeyboardInterrupt:
+            return 0
+
+    def apply(self, source: str, ask: Ask, *, prune: bool) -> int:
+        """One batch that makes the cluster hold what the files say."""
+        documents = read_documents(source)
+        if_epoch = self.client.head()["epoch"] if prune else None
+        present = self._present(pruned_kinds(documents)) if prune else {}
+        operations = operations_for(documents, present)
+        terms = ask.terms(if_epoch=if_epoch)
+        answer = self.client.batch(operations, terms, simultaneous=True)
+        return self._told(answer)
+
+    def diff_files(self, source: str, *, prune: bool) -> int:
+        """What `apply` would change."""
+        documents = read_documents(source)
+        present = self._present(pruned_kinds(documents)) if prune else {}
+        # A gate is for writing; a look at what differs is never refused by one.
+        terms = Terms(dry_run=True, force="diff")
+        operations = operations_for(documents, present)
+        return self._difference(self.client.batch(operations, terms, simultaneous=True))
+
+    def diff(self, start: str, end: str) -> int:
+        """What differs between two moments."""
+        return self._difference(self.client.diff(start, end or None))
+
+    def get(self, kind_name: str, name: str, at: str) -> int:
+        """Entities of a kind, or one."""
+        kind = kind_named(kind_name)
+        if name:
+            rows = [self.client.get(kind, name, at=at or None)]
+            if self.form is Form.YAML:
+                print_value({"kind": kind} | rows[0]["document"], self.form)
+                return 0
+        else:
+            rows = self.client.entities(kind, at=at or None)
+        shown = [entity_row(kind, row) for row in rows]
+        if self.form in {Form.JSON, Form.YAML}:
+            print_value(rows[0] if name else rows, self.form)
+        else:
+            names = [f"{kind}/{row['name']}" for row in shown]
+            print_rows(shown, COLUMNS[kind], self.form, more=["source", "etag"], names=names)
+        return 0
+
+    def describe(self, kind_name: str, name: str) -> int:
+        """One entity, where its fields came from, and its history."""
+        kind = kind_named(kind_name)
+        found = self.client.get(kind, name)
+        fields = {
+            row["path"]: f"{row['value']!r} (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
+            for row in self.client.blame(kind, name)
+        }
+        history = [change_line(row) for row in self.client.history(kind, name)]
+        about = {"kind": kind, "name": name, "modified_epoch": found["modified_epoch"]}
+        print_value(about | {"fields": fields, "history": history}, self.form)
+        return 0
+
+    def delete(self, kind_name: str, name: str, ask: Ask) -> int:
+        """Remove an entity."""
+        kind = kind_named(kind_name)
+        answer = self.client.delete(kind, name, ask.terms())
+        return self._told(answer | {"changes": [{"kind": kind, "key": name, "verb": "delete"}]})
+
+    def revert(self, to: str, entities: Sequence[str], ask: Ask) -> int:
+        """Bring back an older moment."""
+        chosen = [_entity_named(text) for text in entities] or None
+        return self._told(self.client.revert(to, ask.terms(), entities=chosen))
+
+    def history(self, kind_name: str, name: str, number: int) -> int:
+        """The newest changes, oldest of them first."""
+        if name:
+            rows = self.client.history(kind_named(kind_name), name)[-number:]
+        else:
+            head = self.client.head()["epoch"]
+            found = self.client.entries(after=max(0, head - number), limit=number)
+            rows = [entry_row(envelope) for envelope in found]
+        columns = ["epoch", "ts", "actor", "kind" if name else "changes", "reason"]
+        names = [str(row["epoch"]) for row in rows]
+        print_rows(rows, columns, self.form, more=["request_id", "hash"], names=names)
+        return 0
+
+    def blame(self, kind_name: str, name: str, at: str) -> int:
+        """Where each field came from."""
+        rows = self.client.blame(kind_named(kind_name), name, at=at or None)
+        columns = ["path", "value", "epoch", "ts", "actor", "reason"]
+        print_rows(rows, columns, self.form, more=["hash"], names=[row["path"] for row in rows])
+        return 0
+
+    def show(self, epoch: int) -> int:
+        """One entry and what it changed."""
+        found = self.client.entry(epoch)
+        changed = self.client.diff(epoch - 1, epoch)["human"] if epoch > 1 else []
+        print_value(entry_row(found) | {"changed": changed}, self.form)
+        return 0
+
+    def watch(self, start: int | None, count: int) -> int:
+        """Entries as they come."""
+        head = self.client.head()
+        after = head["epoch"] if start is None else start
+        shown = 0
+        while True:
+            for envelope in self.client.entries(after=after, limit=_PAGE):
+                row = entry_row(envelope)
+                after = row["epoch"]
+                if self.form in {Form.JSON, Form.YAML}:
+                    print_value(row, self.form)
+                else:
+                    print_lines([change_line(row)])
+                shown += 1
+                if shown == count:
+                    return 0
+            head = self.client.poll(after=after, wait_s=_POLL_S)
+
+    def replicas(self) -> int:
+        """Where each replica stands; status 1 unless all live ones are at the head."""
+        view = self.client.replicas()
+        if self.form in {Form.JSON, Form.YAML}:
+            print_value(view, self.form)
+        else:
+            talk(f"head: epoch {view['epoch']}, digest {view['digest'][:_SHOWN_DIGITS]}")
+            columns = ["role", "id", "epoch", "lag", "lag_s", "state", "live", "converged"]
+            names = [f"{row['role']}/{row['id']}" for row in view["replicas"]]
+            more = ["age_s", "digest", "reason"]
+            print_rows(view["replicas"], columns, self.form, more=more, names=names)
+        return 0 if view["converged"] else DIFFERS
+
+    def wait(self, told: Mapping[str, Any]) -> int:
+        """Wait for replicas."""
+        found = self.client.wait(**told)
+        if self.form in {Form.JSON, Form.YAML}:
+            print_value(found, self.form)
+        return self._convergence(found)
+
+    def export(self, target: str, at: str) -> int:
+        """Every document, in the form that `apply` reads."""
+        rows = self.client.export(at=at or None)["entities"]
+        documents = [{"kind": row["kind"]} | row["document"] for row in rows]
+        documents.sort(key=lambda each: KINDS.index(each["kind"]))
+        if target == "-":
+            if self.form is Form.JSON:
+                print_value(documents, self.form)
+            else:
+                print_lines([all_as_yaml(documents).rstrip()])
+            return 0
+        Path(target).write_text(all_as_yaml(documents), encoding="utf-8")
+        talk(f"{len(documents)} documents in {target}")
+        return 0
+
+    def audit(self, filters: Mapping[str, str], number: int) -> int:
+        """The newest rows of the audit, newest first."""
+        told: dict[str, Any] = {name: text for name, text in filters.items() if text}
+        if "kind" in told:
+            told["kind"] = kind_named(told["kind"])
+        rows: list[dict[str, Any]] = []
+        while len(rows) < number:
+            page = self.client.audit(**told, limit=min(_PAGE, number - len(rows)))
+            rows += page["rows"]
+            if page["next_before"] is None:
+                break
+            told["before"] = page["next_before"]
+        shown = [audit_row(row) for row in rows]
+        if self.form in {Form.JSON, Form.YAML}:
+            print_value(rows, self.form)
+        else:
+            columns = ["ts", "actor", "outcome", "what", "count", "reason"]
+            names = [row["ts"] for row in shown]
+            print_rows(shown, columns, self.form, more=["message", "request_id"], names=names)
+        return 0
+
+    def _present(self, kinds: Sequence[Kind]) -> dict[Kind, list[str]]:
+        return {kind: [name_of(kind, row) for row in self.client.entities(kind)] for kind in kinds}
+
+    def _difference(self, answer: Mapping[str, Any]) -> int:
+        if self.form in {Form.JSON, Form.YAML}:
+            print_value(answer, self.form)
+        else:
+            print_lines(answer["human"])
+        return DIFFERS if answer["patch"] else 0
+
+    def _told(self, answer: Mapping[str, Any]) -> int:
+        if self.form in {Form.JSON, Form.YAML}:
+            print_value(answer, self.form)
+        elif answer.get("dry_run"):
+            print_lines(answer["human"] or ["nothing would change"])
+        elif not answer["changed"]:
+            print_lines([f"nothing differs at epoch {answer['epoch']}"])
+        else:
+            lines = [f"{row['verb']} {row['kind']}/{row['key']}" for row in answer["changes"]]
+            print_lines([*lines, f"epoch {answer['epoch']}"])
+        return self._convergence(answer["convergence"]) if "convergence" in answer else 0
+
+    def _convergence(self, found: Mapping[str, Any]) -> int:
+        talk(f"{found['satisfied']} of {found['selected']} replicas are {found['until']}")
+        for each in found["waiting_for"]:
+            talk(f"  {each['role']} {each['id']}: {each['cause']}")
+        return 0 if found["reached"] else LATE
+
+
+def _url_of(given: str) -> str:
+    url = given or os.environ.get("SIE_CONFIG_URL", "")
+    if url:
+        return url
+    running = state.load(Path(".sie").absolute())
+    return running.config_url if running is not None else _DEFAULT_URL
+
+
+def _entity_named(text: str) -> tuple[Kind, str]:
+    kind, slash, key = text.partition("/")
+    if not slash or not key:
+        raise FixRequest(f"{text!r} is no KIND/NAME, like model/org/name")
+    return kind_named(kind), key

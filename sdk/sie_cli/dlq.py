@@ -1,0 +1,99 @@
+"""`sie dlq`: the dead letters of a cluster.
+
+*main.* Reads options and calls `dead_letters`, imported inside: a command line must start fast.
+"""
+
+import json
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from sie_runtime.bus import BusSettings
+
+__all__ = ["app"]
+
+_T = TypeVar("_T")
+
+app = typer.Typer(help="Jobs that failed for good: list, show, run again, drop.")
+
+Data = Annotated[Path, typer.Option(help="The folder of a local cluster.")]
+Url = Annotated[str, typer.Option("--nats-url", help="The broker of another cluster.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Number = Annotated[int, typer.Argument(min=1, help="The letter's number, as `ls` shows it.")]
+
+
+@app.command("ls")
+def list_(data: Data = Path(".sie"), nats_url: Url = "", as_json: Json = False) -> None:
+    """List every dead letter, oldest first."""
+    from sie_cli.dead_letters import list_letters  # noqa: PLC0415 - see the module's docstring
+
+    found = _run(list_letters(_access(data, nats_url)))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for letter in found:
+        typer.echo(
+            f"{letter['number']:>6}  {letter['at']}  {letter['code']:<20} "
+            f"{letter['model_id']}  {letter['message']}"
+        )
+    if not found:
+        typer.echo("no dead letters")
+
+
+@app.command()
+def show(
+    number: Number,
+    data: Data = Path(".sie"),
+    nats_url: Url = "",
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Show what the request held, where it was kept.")
+    ] = False,
+) -> None:
+    """Show one dead letter as JSON."""
+    from sie_cli.dead_letters import show_letter  # noqa: PLC0415
+
+    found = _run(show_letter(_access(data, nats_url), number, contents=contents))
+    typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def retry(
+    number: Number,
+    data: Data = Path(".sie"),
+    nats_url: Url = "",
+    within_s: Annotated[float, typer.Option(min=0.1, help="How long it may take.")] = 60.0,
+) -> None:
+    """Run the job again; the letter is dropped when it succeeds."""
+    from sie_cli.dead_letters import retry_letter  # noqa: PLC0415
+
+    done = _run(retry_letter(_access(data, nats_url), number, within_s=within_s))
+    typer.echo(f"run again by {done['worker_id']}; dead letter {number} is dropped")
+
+
+@app.command()
+def drop(
+    numbers: Annotated[list[int], typer.Argument(min=1, help="The letters' numbers.")],
+    data: Data = Path(".sie"),
+    nats_url: Url = "",
+) -> None:
+    """Forget dead letters."""
+    from sie_cli.dead_letters import drop_letters  # noqa: PLC0415
+
+    _run(drop_letters(_access(data, nats_url), numbers))
+    typer.echo(f"dropped {len(numbers)}")
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.run(work)
+
+
+def _access(data: Path, nats_url: str) -> "BusSettings":
+    from sie_cli.operator_access import broker_access  # noqa: PLC0415
+
+    return broker_access(data.absolute(), nats_url, os.environ)

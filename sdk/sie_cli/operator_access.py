@@ -1,0 +1,68 @@
+"""How an operator's command reaches the broker of a local cluster.
+
+*shell.* Owns `operator.json` in the data folder: the broker's address and the operator's password,
+for its owner only, written at every start. Elsewhere the address is given, with `SIE_NATS_USER` and
+`SIE_NATS_PASSWORD` in the environment.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable
+from sie_schemas.errors import FixRequest
+
+__all__ = ["bearer", "broker_access", "operator_bus", "write_operator_access"]
+
+_FILE: Final = "operator.json"
+_USER: Final = "operator"
+_CONNECT_S: Final = 5.0
+
+
+def write_operator_access(data: Path, *, nats_url: str, password: str) -> None:
+    """Write the file anew, which nobody else may read."""
+    path = data / _FILE
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"nats_url": nats_url, "user": _USER, "password": password}, file)
+
+
+def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusSettings:
+    """Where the broker is and who asks. Raises `FixRequest` where no cluster runs."""
+    if nats_url:
+        return BusSettings(
+            nats_url=nats_url,
+            nats_user=environ.get("SIE_NATS_USER"),
+            nats_password=environ.get("SIE_NATS_PASSWORD"),
+        )
+    try:
+        found = json.loads((data / _FILE).read_text())
+        return BusSettings(
+            nats_url=found["nats_url"], nats_user=found["user"], nats_password=found["password"]
+        )
+    except FileNotFoundError as error:
+        raise FixRequest(f"no cluster runs in {data}: give --data, or --nats-url") from error
+    except (ValueError, KeyError) as error:
+        raise FixRequest(f"{data / _FILE} cannot be read ({error}): start the cluster") from error
+
+
+def bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The headers of a command's requests: the token in `SIE_API_KEY`, where there is one."""
+    token = environ.get("SIE_API_KEY")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@asynccontextmanager
+async def operator_bus(settings: BusSettings) -> AsyncIterator[Bus]:
+    """A connection for one command. Raises `BusUnavailable`."""
+    bus = await Bus.connect(settings, role=_USER, process_id=str(os.getpid()))
+    try:
+        if not await bus.wait_connected(_CONNECT_S):
+            raise BusUnavailable(f"the broker at {settings.nats_url} does not answer")
+        yield bus
+    finally:
+        await bus.close()

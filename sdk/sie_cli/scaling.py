@@ -1,0 +1,61 @@
+"""When workers of a local cluster are started and stopped: the decision.
+
+*pure.* From two looks at a gateway's demand to start, stop or neither. Promises that a request that
+found no worker starts them, and that they are stopped only after a time in which nothing was asked
+and nothing was in flight. A counter that went back is that of a new gateway process: all that it
+counted is new. Time is an argument.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["Decision", "Demand", "Scaling", "demand_of"]
+
+Decision: TypeAlias = Literal["start", "stop"] | None
+
+_COLD: Final = "sie_gateway_cold_requests_total"
+_ASKED: Final = "sie_gateway_lane_requests_total"
+_IN_FLIGHT: Final = "sie_gateway_lane_in_flight_items"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One look at a gateway: requests that found no worker, all requests, items in flight."""
+
+    cold: float = 0.0
+    asked: float = 0.0
+    in_flight: float = 0.0
+
+
+def demand_of(samples: Mapping[str, float]) -> Demand:
+    """The demand in a gateway's metrics: the sum over lanes by the name of the metric."""
+    return Demand(samples.get(_COLD, 0.0), samples.get(_ASKED, 0.0), samples.get(_IN_FLIGHT, 0.0))
+
+
+class Scaling:
+    """What was seen so far. Owned by the autoscaler."""
+
+    def __init__(self, *, idle_s: float, now: float) -> None:
+        self._idle_s = idle_s
+        self._seen = Demand()
+        self._busy_at = now
+
+    def decide(self, demand: Demand, *, running: bool, now: float) -> Decision:
+        """What to do after a look. `running` tells whether workers are up or on their way."""
+        cold = _grown(self._seen.cold, demand.cold)
+        asked = _grown(self._seen.asked, demand.asked)
+        self._seen = demand
+        if cold or asked or demand.in_flight:
+            self._busy_at = now
+        if not running:
+            return "start" if cold else None
+        return "stop" if now - self._busy_at >= self._idle_s else None
+
+    def started(self, now: float) -> None:
+        """Workers are up: whoever waits for them needs time to ask again."""
+        self._busy_at = now
+
+
+def _grown(before: float, now: float) -> bool:
+    return now > before or (now < before and now > 0)

@@ -1,0 +1,269 @@
+"""The asynchronous client of sie-config.
+
+*shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
+of errors says that it helps, and gives back the JSON of the answer.
+Belongs to one event loop.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from sie_schemas.errors import SIEError
+from sie_sdk import config_calls as calls
+from sie_sdk.config_calls import PLAIN, Kind, Terms, Until
+from sie_sdk.exchange import Call, read_json
+from sie_sdk.patience import retry_delay_s
+from sie_sdk.transport import connection_error, limits_of, timeout_of
+
+__all__ = ["SIEAsyncConfigClient"]
+
+_PAGE = 1000
+_MARGIN_S = 10.0
+"""What an answer that waits may take beyond what it was told to wait."""
+
+
+class SIEAsyncConfigClient:
+    """Reads and changes the configuration of a cluster. Close it, or use `async with`.
+
+    Keywords of writes are those of `config_calls.Terms`. Methods raise `SIEError`.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        token: str | None = None,
+        actor: str | None = None,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+        max_connections: int = 20,
+    ) -> None:
+        """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
+        SIE_ACTOR (where tokens are in force it is the token's name)."""
+        self.base_url = calls.base_url_of(base_url, os.environ)
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url,
+            headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
+            timeout=timeout_of(timeout_s, connect_timeout_s),
+            limits=limits_of(max_connections),
+        )
+
+    async def head(self) -> dict[str, Any]:
+        """The head of the log, and the state of its writer."""
+        return dict(await self._json(calls.epoch_call()))
+
+    async def entities(self, kind: Kind, *, at: str | None = None) -> list[dict[str, Any]]:
+        """Every entity of a kind, now or at an epoch or time."""
+        found: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page = await self._json(calls.list_call(kind, at=at, after=after, limit=_PAGE))
+            found += page[f"{kind}s"]
+            if page["next_after"] is None:
+                return found
+            after = page["next_after"]
+
+    async def get(self, kind: Kind, key: str, *, at: str | None = None) -> dict[str, Any]:
+        """One entity: its document, ETag and the epoch that made it."""
+        return dict(await self._json(calls.entity_call(kind, key, at=at)))
+
+    async def put(
+        self, kind: Kind, key: str, document: Mapping[str, Any], terms: Terms = PLAIN
+    ) -> dict[str, Any]:
+        """Create or replace an entity."""
+        return dict(await self._write(calls.put_call(kind, key, document, terms, _fresh()), terms))
+
+    async def patch(self, kind: Kind, key: str, patch: Any, terms: Terms = PLAIN) -> dict[str, Any]:
+        """Merge a patch (RFC 7396) into an entity."""
+        return dict(await self._write(calls.patch_call(kind, key, patch, terms, _fresh()), terms))
+
+    async def delete(self, kind: Kind, key: str, terms: Terms = PLAIN) -> dict[str, Any]:
+        """Remove an entity."""
+        return dict(await self._write(calls.delete_call(kind, key, terms, _fresh()), terms))
+
+    async def batch(
+        self,
+        operations: Sequence[Mapping[str, Any]],
+        terms: Terms = PLAIN,
+        *,
+        simultaneous: bool = False,
+    ) -> dict[str, Any]:
+        """Several operations as one entry, or none of them."""
+        call = calls.batch_call(operations, simultaneous=simultaneous, terms=terms, fresh=_fresh())
+        return dict(await self._write(call, terms))
+
+    async def revert(
+        self,
+        to: int | str,
+        terms: Terms = PLAIN,
+        *,
+        entities: Sequence[tuple[Kind, str]] | None = None,
+    ) -> dict[str, Any]:
+        """Bring back the documents of an older moment, of some entities or of all."""
+        return dict(await self._write(calls.revert_call(to, entities, terms, _fresh()), terms))
+
+    async def history(self, kind: Kind, key: str, *, diff: bool = False) -> list[dict[str, Any]]:
+        """Every change of an entity, oldest first."""
+        found: list[dict[str, Any]] = []
+        after = 0
+        while True:
+            call = calls.history_call(kind, key, after=after, limit=_PAGE, diff=diff)
+            page = await self._json(call)
+            found += page["history"]
+            if page["next_after"] is None:
+                return found
+            after = page["next_after"]
+
+    async def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[dict[str, Any]]:
+        """For each field, the change that gave it its value."""
+        return list((await self._json(calls.blame_call(kind, key, at=at)))["fields"])
+
+    async def entries(self, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Entries of the log after an epoch, as envelopes: `hash` and `body`."""
+        return list((await self._json(calls.entries_call(after=after, limit=limit)))["entries"])
+
+    async def entry(self, epoch: int) -> dict[str, Any]:
+        """One entry of the log, as an envelope."""
+        return dict(await self._json(calls.entry_call(epoch)))
+
+    async def poll(
+        self, *, after: int, log_id: str = "", digest: str = "", wait_s: float = 0.0
+    ) -> dict[str, Any]:
+        """The head, as soon as it is not at this position; after `wait_s` in any case."""
+        call = calls.poll_call(after=after, log_id=log_id, digest=digest, wait_s=wait_s)
+        return dict(await self._json(call, wait_s=wait_s))
+
+    async def diff(self, start: int | str, end: int | str | None = None) -> dict[str, Any]:
+        """What differs between two moments."""
+        to = None if end is None else str(end)
+        return dict(await self._json(calls.diff_call(str(start), to)))
+
+    async def resolve(
+        self, revision: str, *, key: str | None = None, at: str | None = None
+    ) -> dict[str, Any]:
+        """From the revision that an answer carried to the config and the entry that made it."""
+        return dict(await self._json(calls.resolve_call(revision, key=key, at=at)))
+
+    async def export(self, *, at: str | None = None) -> dict[str, Any]:
+        """A snapshot: every entity, with its proof."""
+        return dict(await self._json(calls.export_call(at=at)))
+
+    async def replicas(self) -> dict[str, Any]:
+        """Where every replica stands."""
+        return dict(await self._json(calls.replicas_call()))
+
+    async def wait(
+        self,
+        epoch: int | None = None,
+        *,
+        until: Until = "converged",
+        roles: Sequence[str] = (),
+        ids: Sequence[str] = (),
+        quorum: int | None = None,
+        replicas_min: int = 1,
+        timeout_s: float = 30.0,
+    ) -> dict[str, Any]:
+        """Wait until the chosen replicas are at an epoch; `reached` says whether they are."""
+        body = {
+            "epoch": epoch,
+            "until": until,
+            "roles": [*roles],
+            "ids": [*ids],
+            "quorum": quorum,
+            "min": replicas_min,
+            "timeout_s": timeout_s,
+        }
+        return dict(await self._json(calls.wait_call(body), wait_s=timeout_s))
+
+    async def forget(self, role: str, replica_id: str) -> bool:
+        """Stop counting a replica that will not come back."""
+        return bool((await self._json(calls.forget_call(role, replica_id)))["forgotten"])
+
+    async def audit(
+        self,
+        *,
+        actor: str | None = None,
+        kind: Kind | None = None,
+        key: str | None = None,
+        outcome: str | None = None,
+        since: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> dict[str, Any]:
+        """Accepted changes and refused attempts, newest first; `next_before` is the next page."""
+        call = calls.audit_call(
+            actor=actor,
+            kind=kind,
+            key=key,
+            outcome=outcome,
+            since=since,
+            before=before,
+            limit=limit,
+        )
+        return dict(await self._json(call))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> "SIEAsyncConfigClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _write(self, call: Call, terms: Terms) -> Any:
+        wait_s = terms.wait_timeout_s if terms.wait is not None else 0.0
+        return await self._json(call, wait_s=wait_s)
+
+    async def _json(self, call: Call, *, wait_s: float = 0.0) -> Any:
+        started_at = time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                response = await self._send(call, wait_s)
+                return read_json(response.status_code, response.headers, response.content)
+            except SIEError as error:
+                delay = retry_delay_s(
+                    error,
+                    attempt=attempt,
+                    elapsed_s=time.monotonic() - started_at,
+                    patience=call.patience,
+                    chance=random.random(),
+                )
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+            attempt += 1
+
+    async def _send(self, call: Call, wait_s: float) -> httpx.Response:
+        timeout_s = max(self._timeout_s, wait_s + _MARGIN_S if wait_s else 0.0)
+        try:
+            return await self._http.request(
+                call.method,
+                call.path,
+                headers=httpx.Headers(call.headers, encoding="latin-1"),
+                content=call.body,
+                timeout=timeout_of(timeout_s, self._connect_timeout_s),
+            )
+        except httpx.HTTPError as error:
+            raise connection_error(error, self.base_url) from error
+
+
+def _fresh() -> str:
+    return secrets.token_hex(16)

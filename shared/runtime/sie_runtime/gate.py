@@ -1,0 +1,101 @@
+"""The gate: access control in front of an ASGI application.
+
+*shell.* Promises that no request reaches the application without the role that its route wants,
+and that a refusal has the one shape of errors. Where tokens are in force, the actor of a change is
+the token's name, whatever the request says of itself.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sie_runtime.access import Access, Principal, Role
+from sie_schemas.errors import FixRequest, SIEError
+
+__all__ = ["PRINCIPAL", "Gate", "Rule", "principal_of"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
+"""The role that a method, a path and a query string want; None lets everyone in."""
+
+PRINCIPAL: Final = "sie.principal"
+"""Where the scope has the `Principal`."""
+_ACTOR: Final = b"x-sie-actor"
+_POLICY_VIOLATION: Final = 1008
+
+
+class Gate:
+    """One for each process. `shape` makes the body of a refusal at a path, `on_refused`
+    hears of it."""
+
+    def __init__(
+        self,
+        app: Application,
+        access: Access,
+        rule: Rule,
+        *,
+        shape: Callable[[str, SIEError], bytes] | None = None,
+        on_refused: Callable[[Scope, SIEError], None] | None = None,
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._rule = rule
+        self._shape = shape or _own_shape
+        self._on_refused = on_refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        method, path = scope.get("method", "GET"), scope.get("path", "")
+        role = self._rule(method, path, scope.get("query_string", b""))
+        if role is not None:
+            try:
+                principal = self._access.check(dict(scope["headers"]), role)
+            except FixRequest as error:
+                if self._on_refused is not None:
+                    self._on_refused(scope, error)
+                await self._refuse(scope, send, error)
+                return
+            scope[PRINCIPAL] = principal
+            if not self._access.is_open:
+                scope["headers"] = _with_actor(scope["headers"], principal)
+        await self._app(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, send: Send, error: FixRequest) -> None:
+        if scope["type"] == "websocket":
+            closing = {"code": _POLICY_VIOLATION, "reason": error.message}
+            await send({"type": "websocket.close", **closing})
+            return
+        body = self._shape(scope.get("path", ""), error)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-sie-error-code", error.code.encode()),
+        ]
+        if error.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def principal_of(scope: Scope) -> Principal:
+    """Who asks; nobody where no gate stands before the application."""
+    found = scope.get(PRINCIPAL)
+    return found if isinstance(found, Principal) else Principal("", "", frozenset())
+
+
+def _with_actor(
+    headers: list[tuple[bytes, bytes]], principal: Principal
+) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if name.lower() != _ACTOR]
+    return [*kept, (_ACTOR, principal.name.encode())]
+
+
+def _own_shape(path: str, error: SIEError) -> bytes:
+    return msgspec.json.encode(error.to_wire())

@@ -1,0 +1,164 @@
+"""The payload store: jobs that are larger than a message, in the broker's object store.
+
+*shell.* Owns the bucket `sie_jobs` (stream `OBJ_sie_jobs`, one subject for the chunks of an object;
+the job on the queue stands in for the object store's own record of it). Promises that what `get`
+gives is what `put` was given, by its SHA-256, and that an object does not outlive its time, also
+when its owner crashed: every chunk carries a time to live. A dropped object is rolled up into one
+empty message that lives for a second, because no role may purge a stream.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError
+
+from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.settings import setting
+from sie_schemas.errors import Later
+from sie_schemas.jobs import PayloadRef
+
+__all__ = ["PayloadGone", "PayloadSettings", "PayloadStore"]
+
+_STREAM: Final = "OBJ_sie_jobs"
+_SUBJECTS: Final = "$O.sie_jobs"
+_EXISTS: Final = frozenset({10058, 10148})
+"""JetStream's codes for a stream that is there already, with another config."""
+
+
+class PayloadGone(Exception):
+    """The object is not there any more: its request has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayloadSettings:
+    """Bounds of the store. Gateways of one cluster use the same."""
+
+    payload_store_bytes_max: int = setting(
+        1024 * 1024 * 1024, help="bytes of all objects together before new ones are refused"
+    )
+    payload_chunk_bytes: int = setting(
+        256 * 1024, help="bytes in one message of an object; below the broker's limit (1 MiB)"
+    )
+    payload_timeout_s: float = setting(
+        5.0, help="seconds that the broker may take for one chunk of an object"
+    )
+    payload_age_max_s: float = setting(
+        1800.0, help="seconds after which an object is gone, whatever its chunks say"
+    )
+
+
+class PayloadStore:
+    """Objects by id. One for each process; the gateway puts and drops, workers get."""
+
+    def __init__(self, bus: Bus, settings: PayloadSettings | None = None) -> None:
+        self._bus = bus
+        self._settings: Final = settings or PayloadSettings()
+        self._jetstream = bus.client.jetstream(timeout=self._settings.payload_timeout_s)
+        self._is_made = False
+
+    async def put(self, object_id: str, data: bytes, *, ttl_s: float) -> PayloadRef:
+        """Store an object for `ttl_s` seconds. Raises `BusUnavailable`, or `Later` QUEUE_FULL."""
+        await self._ensure_bucket()
+        size = self._settings.payload_chunk_bytes
+        headers = {"Nats-TTL": _ttl(ttl_s)}
+        async with self._translated("store"):
+            for start in range(0, len(data), size):
+                await self._publish(object_id, data[start : start + size], headers)
+        return PayloadRef(
+            object_id=object_id, size=len(data), sha256=hashlib.sha256(data).hexdigest()
+        )
+
+    async def get(self, ref: PayloadRef) -> bytes:
+        """The object. Raises `PayloadGone`, `BusUnavailable`."""
+        parts: list[bytes] = []
+        held, sequence = 0, 0
+        async with self._translated("fetch"):
+            while held < ref.size:
+                part, sequence = await self._chunk(ref.object_id, sequence + 1)
+                parts.append(part)
+                held += len(part)
+        data = b"".join(parts)
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise PayloadGone(f"object {ref.object_id} is not what was stored")
+        return data
+
+    async def drop(self, object_id: str) -> None:
+        """Forget an object. Raises `BusUnavailable`; its time to live then ends it."""
+        async with self._translated("drop"):
+            headers = {"Nats-Rollup": "sub", "Nats-TTL": _ttl(1.0)}
+            await self._publish(object_id, b"", headers)
+
+    async def _publish(self, object_id: str, data: bytes, headers: Mapping[str, str]) -> None:
+        answer = await self._bus.client.request(
+            f"{_SUBJECTS}.C.{object_id}",
+            data,
+            timeout=self._settings.payload_timeout_s,
+            headers=dict(headers),
+        )
+        outcome = json.loads(answer.data)
+        if "error" in outcome:
+            problem = outcome["error"].get("description", "unknown")
+            raise Later(f"the object store refuses the request: {problem}", code="QUEUE_FULL")
+
+    async def _chunk(self, object_id: str, sequence: int) -> tuple[bytes, int]:
+        """The first chunk of an object at or after a sequence, and where it was."""
+        wanted = {"seq": sequence, "next_by_subj": f"{_SUBJECTS}.C.{object_id}"}
+        answer = await self._bus.client.request(
+            f"$JS.API.DIRECT.GET.{_STREAM}",
+            json.dumps(wanted).encode(),
+            timeout=self._settings.payload_timeout_s,
+        )
+        headers: Mapping[str, Any] = answer.headers or {}
+        if "Nats-Sequence" not in headers or not answer.data:
+            raise PayloadGone(f"object {object_id} is gone")
+        return bytes(answer.data), int(headers["Nats-Sequence"])
+
+    async def _ensure_bucket(self) -> None:
+        if self._is_made:
+            return
+        self._bus.require_connected()
+        settings = self._settings
+        config = StreamConfig(
+            name=_STREAM,
+            subjects=[f"{_SUBJECTS}.C.>", f"{_SUBJECTS}.M.>"],
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_age=settings.payload_age_max_s,
+            max_bytes=settings.payload_store_bytes_max,
+            allow_rollup_hdrs=True,
+            allow_direct=True,
+            allow_msg_ttl=True,
+        )
+        try:
+            await self._jetstream.add_stream(config)
+        except APIError as error:
+            if error.err_code not in _EXISTS:
+                raise BusUnavailable(f"the object store cannot be made: {error}") from error
+        except (NatsError, TimeoutError) as error:
+            raise BusUnavailable(f"the object store cannot be made: {error}") from error
+        self._is_made = True
+
+    @asynccontextmanager
+    async def _translated(self, what: str) -> AsyncIterator[None]:
+        """The library's errors as ours."""
+        self._bus.require_connected()
+        try:
+            yield
+        except NoRespondersError as error:
+            # The broker lost its store, or was never asked to make it: the next `put` does.
+            self._is_made = False
+            raise BusUnavailable("the object store is not there") from error
+        except (NatsError, TimeoutError) as error:
+            raise BusUnavailable(f"the broker did not {what} an object in time") from error
+
+
+def _ttl(seconds: float) -> str:
+    return f"{max(1, math.ceil(seconds))}s"

@@ -1,0 +1,218 @@
+"""Where a replica's events come from: the config stream, bookmarks on the bus, polls of the writer.
+
+*shell.* Three loops that put events into one place and decide nothing. Promises that a stream which
+stops speaking is left and followed anew from what is applied, that the writer is polled rarely
+while the bus speaks and by long polls while it does not, and that a thousand of these do not ask in
+the same moment. What cannot be read is counted and left aside: nothing here is trusted.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from prometheus_client import Counter
+
+from sie_core.chain import Position
+from sie_core.replica import EntryArrived, Event, HeadAnnounced, Ticked
+from sie_runtime.bus import Bus, BusUnavailable, Message
+from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.log_stream import follow
+from sie_runtime.settings import setting
+from sie_schemas.entry import EntryCorrupt, Stub, parse_envelope
+from sie_schemas.fleet import HEAD_DECODER, Head
+
+__all__ = ["FeedSettings", "ReplicaFeeds"]
+
+_LOG: Final = logging.getLogger(__name__)
+_FEEDS = Counter(
+    "sie_replica_feed_ends_total", "Feeds of the stream that ended, by cause.", ["why"]
+)
+_REFUSED = Counter(
+    "sie_replica_messages_refused_total", "What was heard and is of no use, by kind.", ["kind"]
+)
+_BACKOFF_DOUBLINGS_MAX: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedSettings:
+    """How a replica hears of the log."""
+
+    replica_tick_s: float = setting(0.1, help="seconds between looks at the clock")
+    replica_retry_s: float = setting(0.2, help="pause after a failed fetch; doubles each time")
+    replica_retry_max_s: float = setting(5.0, help="longest pause after failed fetches")
+    replica_poll_s: float = setting(5.0, help="seconds between polls while the bus speaks")
+    replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
+    replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
+    replica_heartbeat_s: float = setting(1.0, help="idle heartbeat of the config stream's consumer")
+    replica_pending_messages_max: int = setting(
+        65_536, help="messages of the stream that may wait unread; the rest is fetched again"
+    )
+
+
+class ReplicaFeeds:
+    """The directions that events come from. Owner: a follower, which runs each loop in a task."""
+
+    def __init__(
+        self,
+        settings: FeedSettings,
+        *,
+        bus: Bus,
+        source: LogSource,
+        put: Callable[[Event], None],
+        position: Callable[[], Position | None],
+        following: Callable[[], bool],
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._source = source
+        self._put = put
+        self._position = position
+        self._following = following
+        self._clock = clock
+        self._rng = rng
+        self._bus_heard_at: float | None = None
+        self._bus_back = asyncio.Event()
+        self._moved_log = asyncio.Event()
+
+    @property
+    def bus_silent(self) -> bool:
+        """Whether no bookmark came for so long that the bus counts as down."""
+        heard = self._bus_heard_at
+        return heard is None or self._clock() - heard > self._settings.replica_bus_silent_s
+
+    def log_changed(self) -> None:
+        """The replica follows another log now, or its first: its stream is another one too."""
+        moved, self._moved_log = self._moved_log, asyncio.Event()
+        moved.set()
+
+    def head_heard(self, head: Head) -> None:
+        """A head that came by another way than these."""
+        self._put(HeadAnnounced(head))
+
+    async def tick(self, stopping: asyncio.Event) -> None:
+        """Tell the time now and then."""
+        while not stopping.is_set():
+            self._put(Ticked(self._clock()))
+            await asyncio.sleep(self._settings.replica_tick_s)
+
+    async def hear_bookmarks(self, message: Message) -> None:
+        """Take a head that was announced on the bus."""
+        try:
+            head = HEAD_DECODER.decode(message.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            _REFUSED.labels("head").inc()
+            _LOG.warning("what was announced on %s is no head", message.subject)
+            return
+        self._bus_heard_at = self._clock()
+        self._put(HeadAnnounced(head))
+
+    # -- the stream --
+
+    async def follow_stream(self, stopping: asyncio.Event) -> None:
+        """Keep one consumer of the config stream open while its log is known."""
+        forget = self._bus.on_reconnect(self._bus_back.set)
+        failures = 0
+        try:
+            while not stopping.is_set():
+                self._bus_back.clear()
+                failures = 0 if await self._follow_once() else failures + 1
+                await self._pause(failures, self._bus_back)
+        finally:
+            forget()
+
+    async def _follow_once(self) -> bool:
+        moved = self._moved_log
+        here = self._position()
+        if here is None:
+            await moved.wait()
+            return True
+        try:
+            why = await follow(
+                self._bus,
+                here.log_id,
+                start_epoch=here.epoch + 1,
+                on_message=self._delta,
+                heartbeat_s=self._settings.replica_heartbeat_s,
+                stop=moved,
+                pending_messages_max=self._settings.replica_pending_messages_max,
+            )
+        except BusUnavailable as error:
+            _LOG.debug("no feed: %s", error.message)
+            return False
+        _FEEDS.labels(why).inc()
+        _LOG.info("the feed of log %s ended: %s", here.log_id[:8], why)
+        return True
+
+    def _delta(self, sequence: int, data: bytes) -> None:
+        try:
+            entry = parse_envelope(data)
+        except EntryCorrupt as error:
+            _REFUSED.labels("garbage").inc()
+            _LOG.error("sequence %d of the stream is not an entry: %s", sequence, error)
+            return
+        if entry.epoch != sequence:
+            # Where sequence is not epoch, the stream was written by somebody else.
+            _REFUSED.labels("misplaced").inc()
+            _LOG.error("sequence %d of the stream holds epoch %d", sequence, entry.epoch)
+        elif isinstance(entry, Stub):
+            self._put(HeadAnnounced(_head_of(entry)))
+        else:
+            self._put(EntryArrived(entry))
+
+    # -- the writer --
+
+    async def poll(self, stopping: asyncio.Event) -> None:
+        """Ask the writer for its head: rarely while the bus speaks, in long polls while not."""
+        settings = self._settings
+        fruitless = 0
+        seen: tuple[Head, Position | None] | None = None
+        while not stopping.is_set():
+            silent, here = self.bus_silent, self._position()
+            # A replica that does not follow would get every long poll answered at once.
+            wait_s = settings.replica_long_poll_s if silent and self._following() else 0.0
+            asked_at = self._clock()
+            try:
+                head = await self._source.head(here, wait_s)
+            except (SourceFailed, RangeGone) as error:
+                fruitless += 1
+                _LOG.debug("the writer's head is not known: %s", error)
+            else:
+                self._put(HeadAnnounced(head))
+                # The same answer at once, again: a replica ahead of its writer must not spin.
+                hasty = self._clock() - asked_at < wait_s / 2 or not wait_s
+                fruitless = fruitless + 1 if silent and hasty and seen == (head, here) else 0
+                seen = head, here
+            if silent or fruitless:
+                await self._pause(fruitless)
+            else:
+                await asyncio.sleep(settings.replica_poll_s * self._rng.uniform(0.75, 1.25))
+
+    async def _pause(self, failures: int, woken: asyncio.Event | None = None) -> None:
+        settings = self._settings
+        doublings = min(failures, _BACKOFF_DOUBLINGS_MAX)
+        pause_s = min(settings.replica_retry_max_s, settings.replica_retry_s * 2**doublings)
+        # Jitter, so that a thousand replicas do not ask in the same moment.
+        pause_s *= self._rng.uniform(0.75, 1.25)
+        if woken is None or failures == 0:
+            await asyncio.sleep(pause_s)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await woken.wait()
+
+
+def _head_of(stub: Stub) -> Head:
+    return Head(
+        log_id=stub.log_id,
+        epoch=stub.epoch,
+        hash=stub.hash,
+        digest=stub.state_digest,
+        term=stub.term,
+    )

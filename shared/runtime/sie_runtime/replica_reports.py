@@ -1,0 +1,200 @@
+"""What a replica says of itself, and what it gives back.
+
+*shell.* Reports the replica's position on the bus, answers a roll call at once, and hands kept
+entries to a writer that lost them. While the bus is silent the same report goes to the writer over
+HTTP, and a writer that turns out to be behind is sent the last entry with it, which bears witness.
+Promises that a report tells the newest position, however fast the replica advances, and that
+reports are paced. Knows nothing of how the replica follows.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+from prometheus_client import Counter
+
+from sie_runtime.bus import Bus, BusUnavailable, Message
+from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.settings import setting
+from sie_schemas.entry import Entry, to_envelope
+from sie_schemas.fleet import Head, ReplicaReport
+
+__all__ = ["ReplicaReports", "ReportSettings"]
+
+_LOG: Final = logging.getLogger(__name__)
+_TAILS = Counter("sie_replica_tails_given_total", "Answers to a writer that asked for entries.")
+_HTTP_REPORTS = Counter(
+    "sie_replica_http_reports_total", "Reports to the writer over HTTP, by outcome.", ["outcome"]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """How often a replica speaks, and how much it says at once."""
+
+    replica_report_s: float = setting(2.0, help="seconds between reports to sie-config")
+    replica_report_min_s: float = setting(
+        0.1, help="least seconds between two reports; what changes meanwhile is in the next one"
+    )
+    replica_report_http_s: float = setting(
+        4.0,
+        help="seconds between reports over HTTP while the bus is silent; a new position waits a "
+        "quarter of it",
+    )
+    replica_tail_bytes_max: int = setting(
+        512 * 1024, help="bytes in one answer to a writer that lost entries"
+    )
+
+
+class ReplicaReports:
+    """One replica's voice. `report` gives what it would say now, `last` the last entry applied."""
+
+    def __init__(
+        self,
+        settings: ReportSettings,
+        *,
+        role: Literal["gateway", "worker"],
+        process_id: str,
+        bus: Bus,
+        source: LogSource,
+        files: ReplicaFiles | None,
+        report: Callable[[bool], ReplicaReport],
+        last: Callable[[], Entry | None],
+        bus_silent: Callable[[], bool],
+        head_heard: Callable[[Head], None],
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._name = f"{role}.{process_id}"
+        self._bus = bus
+        self._source = source
+        self._files = files
+        self._report = report
+        self._last = last
+        self._bus_silent = bus_silent
+        self._head_heard = head_heard
+        self._clock = clock
+        self._rng = rng
+        self._due = asyncio.Event()
+        self._posted_at = float("-inf")
+        self._posted: tuple[str, int] = ("", 0)
+
+    def soon(self) -> None:
+        """Something that the report tells has changed."""
+        self._due.set()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """While it lasts, roll calls and requests for entries are answered."""
+        called = await self._bus.subscribe("sie.config.rollcall", self._called)
+        asked = await self._bus.subscribe(f"sie.config.tail.{self._name}", self._asked)
+        try:
+            yield
+        finally:
+            await called.unsubscribe()
+            await asked.unsubscribe()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Report until `stopping`: at once after a pause, then paced."""
+        settings = self._settings
+        while not stopping.is_set():
+            self._due.clear()
+            await self._say()
+            await asyncio.sleep(settings.replica_report_min_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.replica_report_s):
+                    await self._due.wait()
+
+    async def leave(self) -> None:
+        """Say that this replica stops on purpose: nobody need wait for it."""
+        report = self._report(True)
+        if not await self._publish(report):
+            with contextlib.suppress(SourceFailed, RangeGone):
+                await self._source.report(msgspec.json.encode(report))
+
+    async def _say(self) -> None:
+        report = self._report(False)
+        published = await self._publish(report)
+        if not published or self._bus_silent():
+            await self._post(report)
+
+    async def _publish(self, report: ReplicaReport) -> bool:
+        try:
+            await self._bus.publish(f"sie.config.report.{self._name}", msgspec.json.encode(report))
+        except BusUnavailable:
+            return False
+        return True
+
+    async def _post(self, report: ReplicaReport) -> None:
+        """The same over HTTP: a bus that brings no heads may bring no reports either."""
+        pause_s = self._settings.replica_report_http_s * self._rng.uniform(0.75, 1.25)
+        if (report.log_id, report.epoch) != self._posted:
+            pause_s /= 4
+        if self._clock() - self._posted_at < pause_s:
+            return
+        self._posted_at, self._posted = self._clock(), (report.log_id, report.epoch)
+        try:
+            head = await self._source.report(msgspec.json.encode(report))
+            accuses = head.epoch < report.epoch or report.state == "forked"
+            if head.log_id == report.log_id and accuses:
+                await self._bear_witness(report)
+        except (SourceFailed, RangeGone) as error:
+            _HTTP_REPORTS.labels("failed").inc()
+            _LOG.debug("the report did not reach the writer: %s", error)
+            return
+        _HTTP_REPORTS.labels("sent").inc()
+        self._head_heard(head)
+
+    async def _bear_witness(self, report: ReplicaReport) -> None:
+        last = self._last()
+        if last is not None and (last.epoch, last.hash) == (report.epoch, report.hash):
+            proven = msgspec.structs.replace(report, entry=msgspec.Raw(to_envelope(last)))
+            await self._source.report(msgspec.json.encode(proven))
+
+    async def _called(self, _message: Message) -> None:
+        # At once, whatever the pace: a writer that starts listens for a moment only.
+        await self._publish(self._report(False))
+
+    async def _asked(self, message: Message) -> None:
+        """A writer that lost entries asks: `{"after":…, "until":…}`, answered as lines."""
+        try:
+            wanted = msgspec.json.decode(message.data, type=_TailRequest)
+        except msgspec.MsgspecError:
+            _LOG.warning("what was asked on %s is no request for entries", message.subject)
+            return
+        entries: list[Entry] = []
+        if self._files is not None:
+            entries = await asyncio.to_thread(self._files.entries, wanted.after, wanted.until)
+        _TAILS.inc()
+        await message.respond(
+            _answer(entries, wanted.offset, self._settings.replica_tail_bytes_max)
+        )
+
+
+class _TailRequest(msgspec.Struct, frozen=True):
+    after: int
+    until: int
+    offset: int = 0
+    """Bytes of the first entry's line that were given already: it is longer than one answer."""
+
+
+def _answer(entries: Sequence[Entry], offset: int, bytes_max: int) -> bytes:
+    """As many whole lines as fit; of a first line that does not fit, the part from `offset` on."""
+    lines: list[bytes] = []
+    room = bytes_max
+    for entry in entries:
+        line = to_envelope(entry)
+        if len(line) + 1 > room:
+            break
+        lines.append(line)
+        room -= len(line) + 1
+    if entries and (offset or not lines):
+        return to_envelope(entries[0])[offset : offset + bytes_max]
+    return b"\n".join(lines)

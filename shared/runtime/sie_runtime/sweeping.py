@@ -1,0 +1,192 @@
+"""The sweeper: jobs that took down every worker that tried them, found by the broker's advisories.
+
+*shell.* A job whose last delivery was neither acknowledged nor terminated stays in its stream, and
+nobody gets it any more. The broker says so once; the stream `SWEEP_ADVISORIES` keeps that word
+until a sweeper has written the dead letter, told the gateway that waits, and ended the job. Any
+number of sweepers share the work. An abandoned job, past its deadline, is ended without a letter.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+from sie_runtime.bus import Bus
+from sie_runtime.dead_letters import DeadLetters
+from sie_runtime.settings import setting
+from sie_schemas.dead_letters import dead_letter_of
+from sie_schemas.errors import SIEError
+from sie_schemas.jobs import JOB_DECODER, JOB_ENCODER, Job, JobFailure, JobResult, ResultBatch
+
+__all__ = ["SweepSettings", "Sweeper"]
+
+_LOG: Final = logging.getLogger(__name__)
+_STREAM: Final = "SWEEP_ADVISORIES"
+_ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"
+_CONSUMER: Final = "sweeper"
+_QUEUES: Final = "WORK_POOL_"
+_EXISTS: Final = frozenset({10058, 10148})
+"""JetStream's codes for a stream that is there already, with another config."""
+_CODE: Final = "INFERENCE_ERROR"
+_REASON: Final = "given up: no worker that tried this job came to an end with it"
+_SWEEP_MAX: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """Pace of the sweeper."""
+
+    sweep_interval_s: float = setting(
+        1.0, help="seconds that one look for jobs that crash their workers stays open"
+    )
+    sweep_retry_s: float = setting(2.0, help="pause of the sweeper after the broker refused it")
+    sweep_age_max_s: float = setting(
+        86400.0, help="seconds that the broker's word on such a job waits for a sweeper"
+    )
+
+
+class Sweeper:
+    """One loop of a process."""
+
+    def __init__(
+        self, bus: Bus, letters: DeadLetters, settings: SweepSettings | None = None
+    ) -> None:
+        self._bus = bus
+        self._letters = letters
+        self._settings: Final = settings or SweepSettings()
+        self._timeout_s: Final = letters.settings.dead_letter_timeout_s
+        self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
+        self._advisories: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the broker keeps its word for this sweeper from now on."""
+        return self._advisories is not None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep until `stop`, through every loss of the broker."""
+        while not stop.is_set():
+            try:
+                self._bus.require_connected()
+                self._advisories = self._advisories or await self._open()
+                for advisory in await self._fetch():
+                    await self._sweep(advisory)
+            except (SIEError, NatsError, TimeoutError) as error:
+                _LOG.info("the sweeper waits for the broker: %s", error or type(error).__name__)
+                self._advisories = None
+                await self._pause(stop)
+
+    async def _open(self) -> Any:
+        config = StreamConfig(
+            name=_STREAM,
+            subjects=[_ADVISORIES],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            max_age=self._settings.sweep_age_max_s,
+        )
+        try:
+            await self._jetstream.add_stream(config)
+        except APIError as error:
+            if error.err_code not in _EXISTS:
+                raise
+        consumer = ConsumerConfig(durable_name=_CONSUMER, ack_policy=AckPolicy.EXPLICIT)
+        await self._jetstream.add_consumer(_STREAM, consumer)
+        return await self._jetstream.pull_subscribe_bind(_CONSUMER, _STREAM)
+
+    async def _fetch(self) -> list[Msg]:
+        try:
+            found: list[Msg] = await self._advisories.fetch(
+                _SWEEP_MAX, timeout=self._settings.sweep_interval_s
+            )
+        except NatsTimeoutError:
+            return []
+        return found
+
+    async def _sweep(self, message: Msg) -> None:
+        """A crash anywhere in here repeats it: each step may happen twice without harm."""
+        advisory = json.loads(message.data)
+        stream, sequence = str(advisory["stream"]), int(advisory["stream_seq"])
+        if stream.startswith(_QUEUES):
+            try:
+                found = await self._jetstream.get_msg(stream, sequence)
+            except NotFoundError:
+                # It was acknowledged after all.
+                found = None
+            if found is not None and found.data is not None:
+                await self._bury(str(found.subject), bytes(found.data), advisory)
+                await self._end(stream, str(advisory["consumer"]), sequence, advisory)
+        await message.ack_sync()
+
+    async def _bury(self, subject: str, data: bytes, advisory: dict[str, Any]) -> None:
+        try:
+            job = JOB_DECODER.decode(data)
+        except msgspec.DecodeError:
+            return
+        if job.deadline <= time.time():
+            return
+        letter = dead_letter_of(
+            job,
+            data,
+            pool=str(advisory["stream"]).removeprefix(_QUEUES),
+            subject=subject,
+            deliveries=int(advisory["deliveries"]),
+            code=_CODE,
+            reason=_REASON,
+            worker_id="",
+            at=time.time(),
+            keep_payload=self._letters.settings.dead_letter_payloads,
+        )
+        await self._letters.write(letter)
+        await self._tell(job)
+
+    async def _tell(self, job: Job) -> None:
+        """Answer whoever waits; a gateway that is gone needs no answer."""
+        result = JobResult(
+            job_id=job.job_id,
+            request_id=job.request_id,
+            first_item=job.first_item,
+            failure=JobFailure(_CODE, _REASON),
+            model_revision=job.model_revision,
+            adapter=job.adapter,
+        )
+        batch = ResultBatch(worker_id="", results=(result,))
+        try:
+            await self._bus.request(
+                job.reply_to, JOB_ENCODER.encode(batch), timeout_s=self._timeout_s
+            )
+        except SIEError as error:
+            _LOG.info("nobody took the failure of job %s: %s", job.job_id, error.message)
+
+    async def _end(
+        self, stream: str, consumer: str, sequence: int, advisory: dict[str, Any]
+    ) -> None:
+        """Take the job out of its stream.
+
+        No role may delete a message; the consumer that gave up on it may still terminate it.
+        """
+        word = f"$JS.ACK.{stream}.{consumer}.{advisory['deliveries']}.{sequence}.0.0.0"
+        await self._bus.client.request(word, b"+TERM", timeout=self._timeout_s)
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(self._settings.sweep_retry_s):
+                await stop.wait()
+        except TimeoutError:
+            return

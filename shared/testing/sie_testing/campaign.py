@@ -1,0 +1,92 @@
+"""A campaign: many runs, their coverage, and the first failures with their stories.
+
+*shell.* Runs seeds one after the other, in a row or fresh ones for a time. Promises that a fault
+which was asked for and never happened, and a property that was never put to the test, fail the
+campaign as soon as it is long enough for that to mean something. Prints nothing itself.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from sie_testing.simulation import Plan, Result, run_seed
+
+__all__ = ["CHECKS", "Campaign", "fresh_seeds", "run_campaign"]
+
+CHECKS: Final = (
+    "a replica serves the fold of a prefix",
+    "a write goes through after healing",
+    "every acknowledged write is there",
+    "every triple is equal",
+    "one entry and one answer for one key",
+    "the stream holds the log",
+)
+"""What every campaign puts to the test."""
+
+_ENOUGH_SEEDS: Final = 200
+"""From so many on, the rarest fault happens some ten times."""
+_FAILURES_MAX: Final = 5
+_SEED_BITS: Final = 48
+
+
+@dataclass(slots=True)
+class Campaign:
+    """What came of it so far."""
+
+    seeds: int = 0
+    failures: list[Result] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    virtual_s: float = 0.0
+    took_s: float = 0.0
+    uncovered: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every run held, and everything that had to happen did."""
+        return not self.failures and not self.uncovered
+
+    def to_json(self) -> dict[str, Any]:
+        """The campaign as a program reads it."""
+        return {
+            "passed": self.passed,
+            "seeds": self.seeds,
+            "seeds_per_minute": round(self.seeds * 60 / self.took_s) if self.took_s else 0,
+            "virtual_s": round(self.virtual_s, 1),
+            "took_s": round(self.took_s, 2),
+            "failures": [{"seed": r.seed, "failure": r.failure} for r in self.failures],
+            "uncovered": list(self.uncovered),
+            "counts": dict(sorted(self.counts.items())),
+        }
+
+
+def fresh_seeds(minutes: float) -> Iterator[int]:
+    """Seeds that nobody has tried, for so long."""
+    until = time.monotonic() + minutes * 60
+    while time.monotonic() < until:
+        yield secrets.randbits(_SEED_BITS)
+
+
+def run_campaign(
+    plan: Plan, seeds: Iterator[int], *, on_result: Callable[[Campaign, Result], None]
+) -> Campaign:
+    """Run `plan` with each seed; ends early after a few failures."""
+    campaign = Campaign()
+    began = time.monotonic()
+    for seed in seeds:
+        result = run_seed(replace(plan, seed=seed))
+        campaign.seeds += 1
+        campaign.virtual_s += result.virtual_s
+        campaign.took_s = time.monotonic() - began
+        for name, count in result.counts.items():
+            campaign.counts[name] = campaign.counts.get(name, 0) + count
+        if result.failure:
+            campaign.failures.append(result)
+        on_result(campaign, result)
+        if len(campaign.failures) >= _FAILURES_MAX:
+            break
+    if campaign.seeds >= _ENOUGH_SEEDS:
+        wanted = [f"fault: {kind}" for kind in plan.faults] + [f"check: {c}" for c in CHECKS]
+        campaign.uncovered = tuple(name for name in wanted if not campaign.counts.get(name))
+    return campaign

@@ -1,0 +1,54 @@
+"""The sub-commands that this package brings: simulate and soak.
+
+*main.* Each reads its options and calls the module that does the work, which is imported inside: a
+command line must start fast, and `sie --help` needs none of it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["simulate", "soak"]
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def simulate(
+    seed: Annotated[int | None, typer.Option(help="The first seed; alone, its story too.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many, counting up.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Faults in one run.")] = 10,
+    replicas: Annotated[int, typer.Option(min=1, max=64, help="Gateways and workers.")] = 3,
+    faults: Annotated[
+        str, typer.Option(help="Kinds of fault, by comma; `none` for none; all by default.")
+    ] = "all",
+    log: Annotated[
+        Path | None, typer.Option(help="A history: NDJSON of GET /v1/configs/log.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Fresh seeds for so long.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the cluster's real shells in a simulated world of faults, and judge it."""
+    from sie_testing.simulate import Options, run  # noqa: PLC0415 - see the module's docstring
+
+    options = Options(
+        seed=seed,
+        seeds=seeds,
+        steps=steps,
+        replicas=replicas,
+        faults=faults,
+        log=log,
+        minutes=minutes,
+        as_json=as_json,
+    )
+    sys.exit(run(options))
+
+
+def soak(
+    minutes: Annotated[float, typer.Option(help="How long in all.")] = 10.0,
+) -> None:
+    """Look for what no fixed seed finds: the machines and the simulation, with fresh seeds."""
+    from sie_testing.soak import run_soak  # noqa: PLC0415
+
+    sys.exit(run_soak(minutes))

@@ -1,0 +1,9 @@
+"""Whole processes in one thread: the real shells on a simulated loop, broker, HTTP and disk.
+
+Seeded and deterministic: the same seed gives the same trace, byte for byte.
+"""
+
+from sie_testing.simulation.faults import FAULTS
+from sie_testing.simulation.run import Plan, Result, run_seed
+
+__all__ = ["FAULTS", "Plan", "Result", "run_seed"]

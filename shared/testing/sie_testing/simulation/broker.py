@@ -1,0 +1,309 @@
+"""The broker in memory: subjects, requests, and streams with an expected last sequence.
+
+*shell.* Owns what the broker stores and who is connected. Keeps what JetStream keeps as far as the
+cluster relies on it: order for each connection, no answer where nobody listens, a stream's sequence
+refused unless it follows, consumers with heartbeats that die with their stream. Core messages are
+delivered at most once and forgotten. `sie_testing.contracts` holds it and a real server to the same
+promises.
+"""
+
+import asyncio
+import contextvars
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from sie_testing.simulation.loop import Host
+from sie_testing.simulation.network import Network
+
+__all__ = ["BROKER", "Arrival", "Broker", "Connection", "Consumer", "StoredStream"]
+
+BROKER: Final = "broker"
+"""The broker's name on the network."""
+_WRONG_LAST_SEQUENCE: Final = 10071
+_STREAM_NOT_FOUND: Final = 10059
+_NO_RESPONDERS: Final = {"Status": "503"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Where a message stands in its stream."""
+
+    stream: int
+    consumer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What JetStream tells of a delivered message."""
+
+    sequence: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message as a client gets it."""
+
+    subject: str
+    data: bytes
+    reply: str = ""
+    headers: dict[str, str] | None = None
+    metadata: Metadata | None = None
+
+
+class Connection(Protocol):
+    """A client as its broker sees it: `sie_testing.simulation.broker_client`."""
+
+    host: Host
+    linked: bool
+    session: int
+
+    def offer(self, arrival: Arrival) -> int:
+        """A message for it: 1 if somebody there wants it."""
+
+    def listens(self, subject: str) -> bool:
+        """Whether anything there hears this subject."""
+
+    def unlink(self) -> None:
+        """The link breaks."""
+
+
+@dataclass(eq=False, slots=True)
+class Consumer:
+    """One follower of a stream, tied to one connection."""
+
+    client: Connection
+    session: int
+    inbox: str
+    next_sequence: int
+    heartbeat_s: float
+    delivered: int = 0
+    alive: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class StoredStream:
+    """One stream. `last` of an empty one is `first - 1`."""
+
+    name: str
+    subject: str
+    first: int
+    metadata: dict[str, str]
+    last: int = 0
+    messages_max: int = -1
+    messages: dict[int, bytes] = field(default_factory=dict)
+    consumers: list[Consumer] = field(default_factory=list)
+
+    def info(self) -> dict[str, Any]:
+        """As the broker's API tells it."""
+        return {
+            "config": {
+                "name": self.name,
+                "subjects": [self.subject],
+                "metadata": self.metadata,
+                "storage": "file",
+                "max_msgs": self.messages_max,
+                "retention": "limits",
+                "deny_delete": True,
+                "deny_purge": True,
+            },
+            "state": {
+                "first_seq": self.first,
+                "last_seq": self.last,
+                "messages": len(self.messages),
+            },
+        }
+
+
+class Broker:
+    """See the module. `deliver_twice`, `corrupt` and `lose_acks` are faults that a world sets."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, network: Network) -> None:
+        self.loop: Final = loop
+        self.network: Final = network
+        self.up = True
+        self.streams: dict[str, StoredStream] = {}
+        self.clients: list[Connection] = []
+        self.connections = 0
+        """Clients that there ever were: each one's inboxes are its own."""
+        self.acks_to_lose = 0
+        self.spoil: Callable[[bytes], list[bytes]] = lambda data: [data]
+        """What becomes of a delivery of a stream's message: nothing, one, several, other bytes."""
+        self.context: Final = contextvars.copy_context()
+        network.on_change.append(self._links_changed)
+
+    # -- the world's hand --
+
+    def stop(self) -> None:
+        """The broker goes away; what it stored stays."""
+        self.up = False
+        self._links_changed()
+
+    def start(self) -> None:
+        """The broker is back."""
+        self.up = True
+
+    def wipe(self, name: str) -> None:
+        """Delete a stream and whoever follows it."""
+        stream = self.streams.pop(name, None)
+        for consumer in stream.consumers if stream is not None else []:
+            self._end(consumer)
+
+    def trim(self, name: str, first: int) -> None:
+        """Drop messages before `first`."""
+        stream = self.streams[name]
+        stream.first = max(stream.first, min(first, stream.last + 1))
+        for sequence in [each for each in stream.messages if each < stream.first]:
+            del stream.messages[sequence]
+
+    def lose_tail(self, name: str, last: int) -> None:
+        """Forget what came after `last`: an unsynced tail, after a power cut."""
+        stream = self.streams[name]
+        for sequence in [each for each in stream.messages if each > last]:
+            del stream.messages[sequence]
+        stream.last = max(last, stream.first - 1)
+        for consumer in stream.consumers:
+            consumer.next_sequence = min(consumer.next_sequence, stream.last + 1)
+
+    # -- connections --
+
+    def reaches(self, client: Connection) -> bool:
+        """Whether a connection of this client would hold now."""
+        return self.up and client.host.alive and self.network.joins(client.host.name, BROKER)
+
+    def drop(self, client: Connection) -> None:
+        """A process died, and its connection with it."""
+        client.linked = False
+        if client in self.clients:
+            self.clients.remove(client)
+
+    def _links_changed(self) -> None:
+        for client in self.clients:
+            if client.linked and not self.reaches(client):
+                client.unlink()
+
+    # -- messages --
+
+    def take(
+        self, sender: Connection, subject: str, data: bytes, reply: str, headers: dict[str, str]
+    ) -> None:
+        """A message came in over a connection."""
+        if subject.startswith("$JS.API."):
+            self._answer(reply, self._api(subject.removeprefix("$JS.API."), data))
+            return
+        for stream in self.streams.values():
+            if stream.subject == subject:
+                self._store(stream, data, reply, headers)
+                return
+        heard = 0
+        for client in self.clients:
+            if client.linked:
+                heard += client.offer(Arrival(subject, data, reply, headers or None))
+        if not heard and reply:
+            sender.offer(Arrival(reply, b"", "", dict(_NO_RESPONDERS)))
+
+    def _answer(self, reply: str, answer: dict[str, Any] | bytes) -> None:
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        for client in self.clients:
+            if reply and client.linked and client.offer(Arrival(reply, data)):
+                return
+
+    # -- streams --
+
+    def add_stream(self, name: str, subject: str, first: int, metadata: dict[str, str]) -> None:
+        """Make a stream, unless there is one of that name."""
+        if name not in self.streams:
+            self.streams[name] = StoredStream(name, subject, first, metadata, last=first - 1)
+
+    def add_consumer(self, name: str, consumer: Consumer) -> bool:
+        """Begin to deliver a stream; False when it is not there."""
+        stream = self.streams.get(name)
+        if stream is None:
+            return False
+        consumer.next_sequence = max(consumer.next_sequence, stream.first)
+        stream.consumers.append(consumer)
+        self._deliver(stream, consumer)
+        self._later(consumer.heartbeat_s, self._beat, stream, consumer)
+        return True
+
+    def _store(
+        self, stream: StoredStream, data: bytes, reply: str, headers: dict[str, str]
+    ) -> None:
+        expected = headers.get("Nats-Expected-Last-Sequence")
+        if expected is not None and int(expected) != stream.last:
+            description = f"wrong last sequence: {stream.last}"
+            problem = {"code": 400, "err_code": _WRONG_LAST_SEQUENCE, "description": description}
+            self._answer(reply, {"error": problem})
+            return
+        stream.last += 1
+        stream.messages[stream.last] = data
+        if self.acks_to_lose:
+            self.acks_to_lose -= 1
+        else:
+            self._answer(reply, {"stream": stream.name, "seq": stream.last})
+        for consumer in list(stream.consumers):
+            self._deliver(stream, consumer)
+
+    def _deliver(self, stream: StoredStream, consumer: Consumer) -> None:
+        if not self._serves(stream, consumer):
+            return
+        while consumer.next_sequence <= stream.last:
+            sequence = consumer.next_sequence
+            consumer.next_sequence += 1
+            stored = stream.messages.get(sequence)
+            if stored is None:
+                continue
+            consumer.delivered += 1
+            for data in self.spoil(stored):
+                place = Metadata(Sequence(sequence, consumer.delivered))
+                arrival = Arrival(consumer.inbox, data, "$JS.ACK", None, place)
+                consumer.client.offer(arrival)
+
+    def _beat(self, stream: StoredStream, consumer: Consumer) -> None:
+        if not self._serves(stream, consumer):
+            return
+        self._deliver(stream, consumer)
+        sent = {"Status": "100", "Nats-Last-Consumer": str(consumer.delivered)}
+        consumer.client.offer(Arrival(consumer.inbox, b"", "", sent))
+        self._later(consumer.heartbeat_s, self._beat, stream, consumer)
+
+    def _serves(self, stream: StoredStream, consumer: Consumer) -> bool:
+        client = consumer.client
+        held = client.linked and client.session == consumer.session
+        if held and consumer.alive and client.listens(consumer.inbox):
+            return True
+        if consumer in stream.consumers:
+            stream.consumers.remove(consumer)
+        return False
+
+    def _end(self, consumer: Consumer) -> None:
+        if consumer.alive:
+            consumer.alive = False
+            consumer.client.offer(Arrival(consumer.inbox, b"", "", {"Status": "409"}))
+
+    def _api(self, call: str, data: bytes) -> dict[str, Any] | bytes:
+        verb, _, name = call.partition(".")[2].partition(".")
+        if verb == "LIST":
+            infos = [stream.info() for stream in self.streams.values()]
+            return {"total": len(infos), "offset": 0, "streams": infos}
+        stream = self.streams.get(name)
+        if stream is None:
+            return {"error": {"code": 404, "err_code": _STREAM_NOT_FOUND, "description": "none"}}
+        match verb:
+            case "INFO":
+                return stream.info()
+            case "UPDATE":
+                bound = int(json.loads(data).get("max_msgs", -1))
+                stream.messages_max = bound
+                if bound > 0:
+                    self.trim(name, stream.last - bound + 1)
+                return stream.info()
+            case "DELETE":
+                self.wipe(name)
+                return {"success": True}
+            case _:
+                raise AssertionError(f"the broker in memory does not know {call}: {data!r}")
+
+    def _later(self, delay_s: float, callback: Callable[..., object], *args: object) -> None:
+        self.loop.call_later(delay_s, callback, *args, context=self.context)

@@ -1,0 +1,328 @@
+"""The faults of a simulated world: what each does, and how it ends.
+
+*shell.* A fault acts on the world at once and leaves behind a timer that takes it back where that
+is due; `heal` takes everything back. Which faults a run has, and when, is drawn from its seed: each
+run knows only some kinds, so that rare ones are not drowned by common ones.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sie_testing.simulation.broker import BROKER
+from sie_testing.simulation.http import CONFIG
+from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
+
+if TYPE_CHECKING:
+    from sie_testing.simulation.world import World
+
+__all__ = ["FAULTS", "heal", "inject"]
+
+_LONGEST_S: Final = 6.0
+_BETWEEN_S: Final = 0.9
+
+
+async def inject(world: "World", kinds: Sequence[str], count: int) -> None:
+    """Do `count` faults of these kinds, one after the other, some while others last."""
+    rng = world.fault_rng
+    for _ in range(count):
+        await asyncio.sleep(rng.expovariate(1 / _BETWEEN_S))
+        kind = rng.choice(list(kinds))
+        done = FAULTS[kind](world, rng)
+        if done:
+            world.count(f"fault: {kind}")
+            world.trace.say("fault", f"{kind}: {done}")
+
+
+def heal(world: "World") -> None:
+    """Take every fault back, and let every process live."""
+    world.trace.say("world", "heals")
+    world.network.mend_all()
+    world.broker.start()
+    world.broker.acks_to_lose = 0
+    world.broker.spoil = _as_it_is
+    world.writer.volume.full = False
+    world.writer.volume.fail_next = ""
+    for process in world.processes:
+        if process.client is not None:
+            process.client.waiting_max = 1000
+        process.resume()
+        if process not in (*world.zombies, *world.early):
+            process.held_down = False
+            process.start()
+
+
+def _as_it_is(data: bytes) -> list[bytes]:
+    return [data]
+
+
+# ---- processes ----------------------------------------------------------------------------------
+
+
+def _kill_writer(world: "World", rng: random.Random) -> str:
+    world.writer.kill()
+    return "the writer"
+
+
+def _stop_writer(world: "World", rng: random.Random) -> str:
+    world.writer.stop.set()
+    return "the writer, gently"
+
+
+def _pause_writer(world: "World", rng: random.Random) -> str:
+    world.writer.pause()
+    world.later(rng.random() * _LONGEST_S, world.writer.resume)
+    return "the writer"
+
+
+def _kill_replica(world: "World", rng: random.Random) -> str:
+    replica = rng.choice(world.replicas)
+    replica.kill()
+    return replica.name
+
+
+def _stop_replica(world: "World", rng: random.Random) -> str:
+    replica = rng.choice(world.replicas)
+    replica.stop.set()
+    return replica.name
+
+
+def _pause_replica(world: "World", rng: random.Random) -> str:
+    replica = rng.choice(world.replicas)
+    replica.pause()
+    world.later(rng.random() * _LONGEST_S, replica.resume)
+    return replica.name
+
+
+def _tear_replica_files(world: "World", rng: random.Random) -> str:
+    return _spoil_files(world, rng, lambda replica: replica.folder.tear(rng))
+
+
+def _flip_replica_bit(world: "World", rng: random.Random) -> str:
+    return _spoil_files(world, rng, lambda replica: replica.folder.flip_bit(rng))
+
+
+def _wipe_replica(world: "World", rng: random.Random) -> str:
+    return _spoil_files(world, rng, lambda replica: replica.folder.wipe())
+
+
+def _spoil_files(
+    world: "World", rng: random.Random, spoil: Callable[[ReplicaProcess], None]
+) -> str:
+    replica = rng.choice(world.replicas)
+    replica.kill()
+    spoil(replica)
+    return replica.name
+
+
+def _second_writer(world: "World", rng: random.Random) -> str:
+    """Somebody starts another writer on the same file, while the first one lives."""
+    if world.writer.volume.holder is None:
+        return ""
+    world.early.append(WriterProcess(world, "early", world.writer.volume))
+    world.early[-1].behind_url = False
+    world.early[-1].start()
+    world.early[-1].held_down = True
+    return "on the same file"
+
+
+def _take_down(world: "World") -> None:
+    """End whoever holds the writer's file, before a hand is laid on it."""
+    for process in (world.writer, *world.early):
+        process.kill()
+    world.early.clear()
+
+
+def _failover(world: "World", rng: random.Random) -> str:
+    """The writer hangs; its volume is cloned and another one takes its place; then it wakes."""
+    old = world.writer
+    if old.plane is None or world.zombies:
+        return ""
+    old.pause()
+    old.behind_url = False
+    world.calls.serving = None
+    world.zombies.append(old)
+    world.writer = WriterProcess(world, "config", old.volume.copy())
+    world.writer.start()
+    world.later(1.0 + rng.random() * _LONGEST_S, old.resume)
+    old.held_down = True
+    return "a second writer on a clone"
+
+
+# ---- disks --------------------------------------------------------------------------------------
+
+
+def _disk_full(world: "World", rng: random.Random) -> str:
+    volume = world.writer.volume
+    volume.full = True
+
+    def free() -> None:
+        volume.full = False
+
+    world.later(rng.random() * _LONGEST_S, free)
+    return "the writer's"
+
+
+def _commit_fails(world: "World", rng: random.Random) -> str:
+    world.writer.volume.fail_next = rng.choice(("before", "after"))
+    return f"{world.writer.volume.fail_next} its effect"
+
+
+def _backup_taken(world: "World", rng: random.Random) -> str:
+    if not world.writer.volume.entries:
+        return ""
+    world.backups.append(world.writer.volume.copy())
+    return f"up to epoch {len(world.backups[-1].entries)}"
+
+
+def _backup_restored(world: "World", rng: random.Random) -> str:
+    if not world.backups or world.writer.volume.holder is None:
+        return ""
+    backup = rng.choice(world.backups)
+    _take_down(world)
+    world.writer.volume.put_back(backup, head_too=rng.random() < 0.5)
+    return f"up to epoch {len(backup.entries)}"
+
+
+def _tail_lost(world: "World", rng: random.Random) -> str:
+    """The file loses its last entries: a truncated write-ahead log."""
+    volume = world.writer.volume
+    if len(volume.entries) < 3:
+        return ""
+    lost = rng.randint(1, min(5, len(volume.entries) - 2))
+    _take_down(world)
+    del volume.entries[-lost:]
+    last = volume.entries[-1].epoch
+    volume.keys = {name: row for name, row in volume.keys.items() if row.epoch <= last}
+    return f"{lost} entries"
+
+
+def _file_damaged(world: "World", rng: random.Random) -> str:
+    volume = world.writer.volume
+    if len(volume.entries) < 4 or not world.backups:
+        return ""
+    volume.damaged_from = volume.entries[rng.randrange(2, len(volume.entries))].epoch
+    _take_down(world)
+    return f"from epoch {volume.damaged_from}"
+
+
+def _low_water_moved(world: "World", rng: random.Random) -> str:
+    """Compaction: first the mark, then the publisher trims the stream."""
+    plane = world.writer.plane
+    if plane is None or plane.publisher is None or plane.publisher.published < 4:
+        return ""
+    mark = rng.randint(2, plane.publisher.published)
+    world.ask("operator", lambda plane: plane.compact(mark))
+    return f"to {mark}"
+
+
+# ---- network and broker -------------------------------------------------------------------------
+
+
+def _partition(world: "World", rng: random.Random) -> str:
+    names = [CONFIG, *(replica.name for replica in world.replicas)]
+    one, other = rng.choice(
+        [(name, BROKER) for name in names]
+        + [(name, CONFIG) for name in names if name != CONFIG]
+        + [("client", CONFIG)]
+    )
+    both = rng.random() < 0.7
+    world.network.cut(one, other, both=both)
+    world.later(rng.random() * _LONGEST_S, lambda: world.network.mend(one, other))
+    return f"{one} {'|' if both else '>|'} {other}"
+
+
+def _broker_down(world: "World", rng: random.Random) -> str:
+    world.broker.stop()
+    world.later(rng.random() * _LONGEST_S, world.broker.start)
+    return "the broker"
+
+
+def _stream_wiped(world: "World", rng: random.Random) -> str:
+    names = sorted(world.broker.streams)
+    for name in names:
+        world.broker.wipe(name)
+    return f"{len(names)} streams" if names else ""
+
+
+def _stream_loses_tail(world: "World", rng: random.Random) -> str:
+    for name, stream in world.broker.streams.items():
+        if stream.last > stream.first + 1:
+            world.broker.lose_tail(name, rng.randint(stream.first, stream.last - 1))
+            return f"to sequence {stream.last}"
+    return ""
+
+
+def _acks_lost(world: "World", rng: random.Random) -> str:
+    world.broker.acks_to_lose = rng.randint(1, 3)
+    return f"{world.broker.acks_to_lose} acknowledgements"
+
+
+def _deltas_spoiled(world: "World", rng: random.Random) -> str:
+    """Deliveries of the stream are lost, repeated or damaged on the way."""
+
+    def spoil(data: bytes) -> list[bytes]:
+        shape = rng.random()
+        if shape < 0.3:
+            return []
+        if shape < 0.5:
+            return [data, data]
+        if shape < 0.6:
+            place = rng.randrange(len(data))
+            return [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]]
+        return [data]
+
+    def restore() -> None:
+        world.broker.spoil = _as_it_is
+
+    world.broker.spoil = spoil
+    world.later(rng.random() * _LONGEST_S, restore)
+    return "lost, repeated or damaged"
+
+
+def _slow_consumer(world: "World", rng: random.Random) -> str:
+    replica = rng.choice(world.replicas)
+    if replica.client is None or replica.host is None:
+        return ""
+    for interest in replica.client.interests:
+        interest.waiting_max = 1
+    replica.pause()
+    world.later(rng.random() * _LONGEST_S, replica.resume)
+    return replica.name
+
+
+def _clock_jumps(world: "World", rng: random.Random) -> str:
+    world.skew_us += int(rng.uniform(-3600, 3600) * 1e6)
+    return f"to {world.skew_us / 1e6:+.0f} s"
+
+
+FAULTS: Final[dict[str, Callable[["World", random.Random], str]]] = {
+    "acks-lost": _acks_lost,
+    "backup-restored": _backup_restored,
+    "backup-taken": _backup_taken,
+    "broker-down": _broker_down,
+    "clock-jumps": _clock_jumps,
+    "commit-fails": _commit_fails,
+    "deltas-spoiled": _deltas_spoiled,
+    "disk-full": _disk_full,
+    "failover": _failover,
+    "file-damaged": _file_damaged,
+    "low-water-moved": _low_water_moved,
+    "partition": _partition,
+    "replica-bit-flipped": _flip_replica_bit,
+    "replica-files-torn": _tear_replica_files,
+    "replica-killed": _kill_replica,
+    "replica-paused": _pause_replica,
+    "replica-stopped": _stop_replica,
+    "replica-wiped": _wipe_replica,
+    "second-writer": _second_writer,
+    "slow-consumer": _slow_consumer,
+    "stream-loses-tail": _stream_loses_tail,
+    "stream-wiped": _stream_wiped,
+    "tail-lost": _tail_lost,
+    "writer-killed": _kill_writer,
+    "writer-paused": _pause_writer,
+    "writer-stopped": _stop_writer,
+}
+"""Kind of fault -> what it does; it gives words for the trace, none when it could not happen."""

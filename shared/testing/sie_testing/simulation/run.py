@@ -1,0 +1,254 @@
+"""One run: a world from a seed, faults, healing, and the judgement.
+
+*shell.* `run_seed` is the whole of it. Promises the same result, trace and all, for the same plan;
+a failure is a value with the story in it, never an exception. Judged while the run goes: what each
+replica serves is the fold of a prefix, nobody goes back, one answer for one key. Judged at the end,
+when the world is healed: every replica is at the writer's triple, the stream holds the log, a write
+still goes through, and every acknowledged write is in the log or was announced as lost.
+"""
+
+import asyncio
+import contextlib
+import gc
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sie_config.writer_state import Recovery
+from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_testing.simulation.faults import FAULTS, heal, inject
+from sie_testing.simulation.load import sure_command
+from sie_testing.simulation.loop import HOST, SimulationStuck
+from sie_testing.simulation.processes import ReplicaProcess, leaves_of
+from sie_testing.simulation.truth import Broken
+from sie_testing.simulation.world import World
+
+__all__ = ["Plan", "Result", "run_seed"]
+
+_HEAL_S: Final = 90.0
+_PATIENCE_S: Final = 12.0
+_LOOK_S: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is made of. Equal plans give equal results."""
+
+    seed: int
+    steps: int = 10
+    """Faults; there are twice as many writes."""
+    replicas: int = 3
+    faults: tuple[str, ...] = tuple(sorted(FAULTS))
+    history: tuple[Entry, ...] = field(default=(), repr=False)
+    """A recorded log: the run begins with a part of it, and clients write the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it. `failure` is empty when every property held."""
+
+    seed: int
+    failure: str
+    trace: str
+    counts: dict[str, int]
+    virtual_s: float
+    steps: int
+
+
+def run_seed(plan: Plan) -> Result:
+    """Run one plan to its end."""
+    known = max(0, len(plan.history) - 2 * plan.steps)
+    world = World(plan.seed, replicas=plan.replicas, history=plan.history[:known])
+    failure = ""
+    collecting = gc.isenabled()
+    # A collection in the middle would run finalizers at a moment that no seed decides.
+    gc.disable()
+    try:
+        with world.trace.listening():
+            try:
+                world.loop.run_until_complete(_run(world, plan, plan.history[known:]))
+            except Exception as error:
+                # The outermost frame of a run: whatever it was, it comes with its seed and trace.
+                failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
+            _end(world)
+    finally:
+        if collecting:
+            gc.enable()
+    if world.loop.troubles:
+        failure = "nobody handled: " + "; ".join(world.loop.troubles[:3])
+    if failure:
+        world.trace.say("judge", failure)
+    for check, count in world.truth.checks.items():
+        world.counts[f"check: {check}"] = count
+    return Result(
+        plan.seed, failure, world.trace.text(), world.counts, world.loop.time(), world.loop.steps
+    )
+
+
+async def _run(world: World, plan: Plan, history: Sequence[Entry]) -> None:
+    rng = world.fault_rng
+    kinds = [kind for kind in plan.faults if rng.random() < 0.5] or list(plan.faults)
+    world.writer.start()
+    await asyncio.sleep(rng.random() * 2)
+    for replica in world.replicas:
+        replica.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.write_some(plan.steps, history[::2]))
+        tasks.create_task(world.write_some(plan.steps, history[1::2]))
+        if kinds:
+            tasks.create_task(inject(world, kinds, plan.steps))
+    heal(world)
+    await _converge(world)
+    await _last_write(world)
+    await _converge(world)
+    _judge(world)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, Broken | SimulationStuck):
+        return str(error)
+    return "".join(traceback.format_exception(error))
+
+
+def _end(world: World) -> None:
+    """Let every task unwind, so that nothing is left for the collector to trip over."""
+    for process in world.processes:
+        process.held_down = True
+        if process.host is not None:
+            world.loop.kill(process.host)
+
+    async def unwind() -> None:
+        await asyncio.sleep(10)
+
+    HOST.set(None)
+    with contextlib.suppress(SimulationStuck):
+        world.loop.run_until_complete(unwind())
+    world.loop.close()
+
+
+async def _converge(world: World) -> None:
+    """Wait for one triple everywhere; the operator helps where the design asks for one."""
+    began = last_help = world.loop.time()
+    while not _converged(world):
+        await asyncio.sleep(_LOOK_S)
+        now = world.loop.time()
+        if now - began > _HEAL_S:
+            raise Broken(f"not converged {_HEAL_S:g} s after healing: {_positions(world)}")
+        if now - last_help > _PATIENCE_S:
+            last_help = now
+            _help(world)
+    world.count("check: every triple is equal")
+
+
+def _converged(world: World) -> bool:
+    plane = world.writer.plane
+    if plane is None or not plane.sequencer.has_begun:
+        return False
+    if isinstance(plane.sequencer.state, Recovery):
+        return False
+    if plane.publisher is None or plane.publisher.published != plane.sequencer.position.epoch:
+        return False
+    head = plane.sequencer.position
+    stream = world.broker.streams.get(f"CFG_{head.log_id}")
+    # A stream that was wiped a moment ago is noticed when the publisher looks again.
+    if stream is None or stream.last != head.epoch:
+        return False
+    return all(
+        replica.follower is not None
+        and replica.follower.position == head
+        and replica.follower.state == "fresh"
+        for replica in world.replicas
+    )
+
+
+def _help(world: World) -> None:
+    """What an operator does after minutes of alarms, in the order of the manual."""
+    writer = world.writer
+    for old in (*world.zombies, *world.early):
+        old.kill()
+    if writer.volume.damaged_from:
+        writer.kill()
+        writer.volume.put_back(world.backups[-1], head_too=True)
+        writer.volume.damaged_from = 0
+        world.count("operator: restores a backup")
+        world.trace.say("operator", "puts the newest backup back")
+    elif world.in_recovery():
+        if world.counts.get("operator: restarts the writer", 0) % 2 == 0:
+            world.count("operator: restarts the writer")
+            writer.kill()
+        else:
+            world.count("operator: restarts the writer")
+            writer.kill()
+            world.discard_after(writer.volume)
+    else:
+        for replica in world.replicas:
+            _resync(world, replica)
+
+
+def _resync(world: World, replica: ReplicaProcess) -> None:
+    follower, plane = replica.follower, world.writer.plane
+    if follower is None or follower.position is None or plane is None:
+        return
+    strange = follower.position.log_id != plane.sequencer.position.log_id
+    if follower.state != "forked" and not strange:
+        return
+    if world.has_one_writer():
+        raise Broken(f"{replica.name} is {follower.state} without a cause: {follower.reason}")
+    world.count("operator: resyncs a replica of another history")
+    world.trace.say("operator", f"resyncs {replica.name}: {follower.reason}")
+    replica.kill()
+    replica.folder.wipe()
+
+
+async def _last_write(world: World) -> None:
+    if not await world.write_once(sure_command(world.rng), attempts=30):
+        raise Broken("after healing no write goes through")
+    world.count("check: a write goes through after healing")
+
+
+def _judge(world: World) -> None:
+    log = world.writer.volume.entries
+    world.truth.check_keys(log)
+    _check_stream(world, log)
+    if world.truth.forks and world.has_one_writer():
+        raise Broken(f"two histories without a cause: {world.truth.forks[0]}")
+    lost = world.truth.lost(log)
+    if not lost:
+        world.count("check: every acknowledged write is there")
+        return
+    if not (world.truth.excused or _announced(world)):
+        one = lost[0]
+        raise Broken(f"{one.key}, acknowledged at epoch {one.epoch}, is lost and nobody said so")
+    world.count("check: a lost write was announced")
+
+
+def _announced(world: World) -> bool:
+    """Whether some writer was in recovery, or raised an alarm: somebody was told."""
+    return world.counts.get("writer: recovery", 0) > 0 or world.trace.alarms > 0
+
+
+def _check_stream(world: World, log: Sequence[Entry]) -> None:
+    """The stream, which ends at the head, holds a contiguous range of the log (9)."""
+    world.count("check: the stream holds the log")
+    stream = world.broker.streams[f"CFG_{log[-1].log_id}"]
+    held = {entry.epoch: entry for entry in log}
+    for sequence in range(stream.first, stream.last + 1):
+        try:
+            found = parse_envelope(stream.messages[sequence])
+        except (KeyError, EntryCorrupt) as error:
+            raise Broken(f"sequence {sequence} of the stream is no entry: {error}") from error
+        if found.hash != held[sequence].hash:
+            raise Broken(f"sequence {sequence} of the stream is not the log's entry")
+
+
+def _positions(world: World) -> str:
+    plane = world.writer.plane
+    parts = [f"writer {plane.sequencer.position if plane and plane.sequencer.last else None}"]
+    if plane is not None:
+        parts.append(f"({plane.sequencer.state})")
+    for replica in world.replicas:
+        follower = replica.follower
+        if follower is not None:
+            parts.append(f"{replica.name} {follower.position} {follower.state} {follower.reason}")
+    return ", ".join(parts)

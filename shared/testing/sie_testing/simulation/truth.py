@@ -1,0 +1,134 @@
+"""What is true in a simulated world: every entry that was ever committed, and what it amounts to.
+
+*pure.* The oracle. It sees each commit of each disk, folds it naively with plain dicts (sharing no
+code with the fold that it judges), and remembers what was promised to clients. `Broken` names the
+property that a run has violated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sie_core.chain import Position
+from sie_core.registry import Registry
+from sie_schemas.entry import Entry
+
+__all__ = ["Acknowledged", "Broken", "Truth"]
+
+State = dict[tuple[str, str], tuple[int, bytes]]
+"""(kind, key) -> (modified epoch, document)."""
+
+
+class Broken(AssertionError):
+    """A property does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A write that a client was told is stored."""
+
+    log_id: str
+    epoch: int
+    hash: str
+    key: str
+
+
+@dataclass(slots=True)
+class Truth:
+    """All that the oracle knows. `states` is keyed by the hash of the entry that led there."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    acknowledged: list[Acknowledged] = field(default_factory=list)
+    seen: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    """(log id, epoch) -> hash that a replica applied there, and that replica."""
+    vanished: dict[str, None] = field(default_factory=dict)
+    """Hashes of entries that a disk lost and nobody else had seen: there is no witness."""
+    forks: list[str] = field(default_factory=list)
+    """Two replicas of one log with two entries of one epoch: judged against the faults."""
+    excused: list[str] = field(default_factory=list)
+    """What the operator or a writer in recovery said is lost."""
+    checks: dict[str, int] = field(default_factory=dict)
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """A disk took these entries."""
+        for entry in entries:
+            if entry.hash not in self.states:
+                self.states[entry.hash] = _after(self.states.get(entry.prev_hash, {}), entry)
+                self.entries[entry.hash] = entry
+
+    def answered(self, acknowledged: Acknowledged) -> None:
+        """A client was answered."""
+        self.acknowledged.append(acknowledged)
+
+    def served(
+        self, replica: str, was: Position | None, here: Position, registry: Registry
+    ) -> None:
+        """A replica serves another registry (3, 4, 8)."""
+        self._count("a replica serves the fold of a prefix")
+        state = self.states.get(here.hash)
+        if state is None:
+            raise Broken(f"{replica} serves {here}, which no disk ever held")
+        held = {(e.kind, e.key): (e.modified_epoch, e.document) for e in registry}
+        if held != state:
+            raise Broken(f"{replica} at {here} serves what the log does not say")
+        if was is not None and was.log_id == here.log_id and was.epoch >= here.epoch:
+            raise Broken(f"{replica} went from {was} back to {here}")
+        known, other = self.seen.setdefault((here.log_id, here.epoch), (here.hash, replica))
+        if known != here.hash:
+            self.forks.append(f"{replica} and {other} have two entries at {here}")
+
+    def lost(self, log: Sequence[Entry]) -> list[Acknowledged]:
+        """The acknowledged writes that a log does not hold (1)."""
+        held = {entry.epoch: entry.hash for entry in log}
+        return [
+            each
+            for each in self.acknowledged
+            if held.get(each.epoch) != each.hash and each.hash not in self.vanished
+        ]
+
+    def check_keys(self, log: Sequence[Entry]) -> None:
+        """At most one entry for one idempotency key, and one answer that the log bears out (7)."""
+        held = {entry.epoch: entry.hash for entry in log}
+        answers: dict[str, Acknowledged] = {}
+        for one in self.acknowledged:
+            # An answer that changed nothing has no entry of its own, and is lost with its disk.
+            if held.get(one.epoch) != one.hash or not (one.key in answers or self._is_own(one)):
+                continue
+            first = answers.setdefault(one.key, one)
+            if first != one:
+                raise Broken(f"key {one.key}: answered with {first.epoch} and {one.epoch}")
+        self._count("one entry and one answer for one key")
+        seen: dict[tuple[str, str], int] = {}
+        for entry in log:
+            if entry.idempotency is None:
+                continue
+            slot = (entry.actor, entry.idempotency.key)
+            if slot in seen:
+                raise Broken(f"key {slot[1]} stands for epochs {seen[slot]} and {entry.epoch}")
+            seen[slot] = entry.epoch
+
+    def path(self, last: str) -> list[str]:
+        """The hashes of the entries that lead up to this one."""
+        found: list[str] = []
+        while last in self.entries:
+            found.append(last)
+            last = self.entries[last].prev_hash
+        return found
+
+    def _is_own(self, one: Acknowledged) -> bool:
+        idempotency = self.entries[one.hash].idempotency
+        return idempotency is not None and idempotency.key == one.key
+
+    def _count(self, check: str) -> None:
+        self.checks[check] = self.checks.get(check, 0) + 1
+
+
+def _after(state: State, entry: Entry) -> State:
+    after = dict(state)
+    for change in entry.changes:
+        slot = (change.entity_kind, change.key)
+        if change.verb == "put":
+            after[slot] = (entry.epoch, bytes(change.document))  # type: ignore[arg-type]
+        elif change.verb == "delete":
+            del after[slot]
+    return after

@@ -1,0 +1,199 @@
+"""A simulated world: hosts, network, broker and disks of one cluster, and the truth about them.
+
+*shell.* Owns everything that exists in one run. Chance is split into streams by name, so that one
+more draw in the load moves nothing in the network. What happens to the world is decided in
+`sie_testing.simulation.faults`, and judged in `sie_testing.simulation.run`.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from sie_config.control_plane import ControlPlane
+from sie_config.draft import Draft, Tenure, Write
+from sie_config.replay import replay
+from sie_config.rules import Command, Index
+from sie_config.writer_state import Recovery
+from sie_core.chain import position_of
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, parse_envelope
+from sie_schemas.errors import FixRequest, SIEError
+from sie_testing.simulation.broker import Broker
+from sie_testing.simulation.http import Calls, Lost
+from sie_testing.simulation.load import commands_of, drawn_commands, keyed
+from sie_testing.simulation.loop import SimulatedLoop
+from sie_testing.simulation.network import Network
+from sie_testing.simulation.processes import Process, ReplicaProcess, WriterProcess
+from sie_testing.simulation.trace import Trace
+from sie_testing.simulation.truth import Acknowledged, Truth
+from sie_testing.simulation.volume import Volume
+
+__all__ = ["FORKING", "World"]
+
+FORKING: Final = frozenset({"failover", "backup-restored", "tail-lost", "file-damaged"})
+"""Faults after which a writer that nobody could warn may write what another one wrote."""
+
+_EPOCH_US: Final = 1_700_000_000_000_000
+_CALL_S: Final = 3.0
+_AGAIN_SHARE: Final = 0.1
+
+
+class World:
+    """See the module. One per seed."""
+
+    def __init__(self, seed: int, *, replicas: int, history: Sequence[Entry] = ()) -> None:
+        def chance(name: str) -> random.Random:
+            return random.Random(f"{seed}/{name}")
+
+        self.rng: Final = chance("world")
+        self.fault_rng: Final = chance("faults")
+        self.network_rng: Final = chance("network")
+        self._load_rng = chance("load")
+        self._id_rng = chance("ids")
+        self.loop: Final = SimulatedLoop(chance("loop"))  # type: ignore[abstract]
+        self.context: Final = contextvars.copy_context()
+        self.trace: Final = Trace(self.loop.time)
+        self.truth: Final = Truth()
+        self.network: Final = Network(self.network_rng)
+        self.broker: Final = Broker(self.loop, self.network)
+        self.calls: Final = Calls(self.loop, self.network)
+        self.counts: dict[str, int] = {}
+        self.skew_us = 0
+        self.backups: list[Volume] = []
+        volume = Volume(list(history))
+        self.truth.committed(history)
+        self.writer = WriterProcess(self, "config", volume)
+        self.zombies: list[WriterProcess] = []
+        """Writers that hung, and whose place another one took on a clone of their file."""
+        self.early: list[WriterProcess] = []
+        """Writers that somebody started on the file of one that lives."""
+        self.replicas: Final = [
+            ReplicaProcess(self, f"gateway-{n}", "gateway")
+            if n % 2 == 0
+            else ReplicaProcess(self, f"worker-{n}", "worker")
+            for n in range(replicas)
+        ]
+        self._keys = 0
+        self._asked: list[asyncio.Task[None]] = []
+
+    @property
+    def processes(self) -> list[Process]:
+        """Every process that there is."""
+        return [self.writer, *self.zombies, *self.early, *self.replicas]
+
+    def count(self, what: str) -> None:
+        """Note that something happened, for the coverage of a run."""
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Do something in a while, by the world's hand."""
+        self.loop.call_later(delay_s, callback, context=self.context)
+
+    def now_us(self) -> int:
+        """The wall clock of every host: the loop's time, and what a fault added."""
+        return _EPOCH_US + int(self.loop.time() * 1e6) + self.skew_us
+
+    def new_id(self, size: int) -> str:
+        """A random id, from the seed."""
+        return self._id_rng.randbytes(size).hex()
+
+    def note_vanished(self, volume: Volume) -> None:
+        """A writer opens a file: remember which entries nobody could give back or tell it of."""
+        truth = self.truth
+        held = {entry.hash for entry in volume.entries}
+        if len(held) == len(truth.entries):
+            return
+        for stream in self.broker.streams.values():
+            held.update(parse_envelope(data).hash for data in stream.messages.values())
+        for replica in self.replicas:
+            here = replica.follower.position if replica.follower is not None else None
+            held.update(truth.path(here.hash) if here is not None else ())
+        files = b"".join(bytes(data) for r in self.replicas for data in r.folder.files.values())
+        for found in truth.entries:
+            if found not in held and found.encode() not in files:
+                truth.vanished[found] = None
+
+    # -- clients --
+
+    async def write_some(self, count: int, history: Sequence[Entry] = ()) -> None:
+        """A client: `count` writes, each sent until it is decided; or a recorded history's."""
+        rng = self._load_rng
+        for number in range(count):
+            await asyncio.sleep(rng.expovariate(2.0))
+            recorded = commands_of(history[number]) if number < len(history) else ()
+            await self.write_once(recorded or drawn_commands(rng), attempts=6)
+
+    async def write_once(self, commands: tuple[Command, ...], *, attempts: int) -> bool:
+        """Send one write until it is decided; whether a client was told that it is stored."""
+        self._keys += 1
+        write = keyed(commands, f"k{self._keys}")
+        stored = False
+        for _ in range(attempts):
+            answer = await self._sent(write)
+            self.count(f"answer: {answer}")
+            if answer == "refused":
+                return stored
+            stored = stored or answer == "stored"
+            if answer == "stored" and self._load_rng.random() > _AGAIN_SHARE:
+                return True
+            await asyncio.sleep(0.3 + self._load_rng.random())
+        return stored
+
+    async def _sent(self, write: Write) -> str:
+        try:
+            outcome, _ = await self.calls.call(
+                "client", lambda plane: plane.write(write), timeout_s=_CALL_S
+            )
+        except FixRequest as error:
+            self.trace.say("client", f"a write is refused: {error.message}")
+            return "refused"
+        except Lost:
+            return "lost"
+        except SIEError as error:
+            return error.code
+        entry = outcome.entry
+        assert write.idempotency is not None
+        acknowledged = Acknowledged(entry.log_id, entry.epoch, entry.hash, write.idempotency.key)
+        self.trace.say("client", f"{write.idempotency.key} is stored at {position_of(entry)}")
+        self.truth.answered(acknowledged)
+        return "stored"
+
+    # -- the operator --
+
+    def ask(self, sender: str, work: Callable[[ControlPlane], Awaitable[object]]) -> None:
+        """Have the writer do something; whether it does is nobody's concern."""
+
+        async def asked() -> None:
+            with contextlib.suppress(Lost, SIEError):
+                await self.calls.call(sender, work, timeout_s=_CALL_S)
+
+        self._asked.append(self.loop.create_task(asked(), name=sender, context=self.context))
+
+    def discard_after(self, volume: Volume) -> None:
+        """`restore --discard-after`: a new log on what this volume holds, superseding the old."""
+        replayed = replay(iter(volume.entries))
+        last = replayed.last
+        assert last is not None
+        tenure = Tenure(self.new_id(16), last.term + 1, self.new_id(8))
+        draft = Draft(replayed.registry, Index.of(replayed.registry), last, tenure, self.now_us())
+        begin = Change(
+            kind=ChangeKind.LOG_BEGIN, supersedes=Supersedes(last.log_id, last.epoch, last.hash)
+        )
+        entry = draft.begin([begin], actor="operator", reason="the lost entries are given up")
+        volume.entries.append(entry)
+        volume.head = None
+        self.truth.committed([entry])
+        self.truth.excused.append(f"the operator gave up what came after {position_of(last)}")
+        self.trace.say("operator", f"begins log {entry.log_id[:8]} after {position_of(last)}")
+        self.count("operator: discards")
+
+    def has_one_writer(self) -> bool:
+        """Whether nothing has happened that lets two histories of one log come about."""
+        return not any(self.counts.get(f"fault: {kind}", 0) for kind in FORKING)
+
+    def in_recovery(self) -> bool:
+        """Whether the writer says that its log is not to be trusted."""
+        plane = self.writer.plane
+        return plane is not None and isinstance(plane.sequencer.state, Recovery)

@@ -1,0 +1,544 @@
+"""The machine: a cluster without I/O in the hands of an adversary.
+
+*shell.* A Hypothesis `RuleBasedStateMachine` whose rules are named for what the world does. What is
+under way waits in a list; the adversary picks a message and a verb. The properties are checked
+after every step, and convergence, which only time proves, is made a step of its own: heal, drain,
+poll twice, compare. `fired` counts rules and verbs, so that a rule that never fires can fail a run.
+"""
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sie_core.replica import (
+    EntryArrived,
+    Event,
+    Fetch,
+    FetchFailed,
+    FetchSnapshot,
+    Gone,
+    HeadAnnounced,
+    RangeArrived,
+    SnapshotArrived,
+    Ticked,
+)
+from sie_schemas import snapshot as snapshots
+from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_schemas.errors import SIEError
+from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
+from sie_testing.simulation.load import drawn_commands, keyed
+from sie_testing.simulation.loop import SimulatedLoop
+from sie_testing.simulation.trace import Trace
+from sie_testing.simulation.truth import Acknowledged, Broken, Truth
+from sie_testing.simulation.volume import Volume
+from sie_testing.world.follower import FollowerNode
+from sie_testing.world.writer import Streams, WriterNode
+
+__all__ = ["ClusterMachine", "run_machine"]
+
+VERBS: Final = ("deliver", "drop", "duplicate", "corrupt")
+"""What the adversary may do to a message; to leave it where it is delays and reorders it."""
+ANSWERS: Final = ("whole", "lost", "twice", "stale")
+"""What may become of the answer to a fetch."""
+TROUBLES: Final = ("disk full", "broker away", "acknowledgement lost")
+"""What befalls the writer's surroundings, and passes."""
+MOSTLY: Final = st.sampled_from([True, True, True, False])
+_FETCHES_MAX: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes on their way to one follower, and how they are read on arrival."""
+
+    to: FollowerNode
+    data: bytes
+    read: Callable[[bytes], Event]
+
+
+class ClusterMachine(RuleBasedStateMachine):
+    """See the module. Two gateways and a worker follow one writer."""
+
+    fired: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The order of what is ready inside one step is not the adversary's: one order is enough.
+        self.loop: SimulatedLoop = SimulatedLoop(random.Random(0))  # type: ignore[abstract]
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(Trace(self.loop.time).listening())
+        self.truth = Truth()
+        self.volume = Volume()
+        self.streams = Streams()
+        self.now = 0.0
+        self.lives = 0
+        self.keys = 0
+        self.backups: list[Volume] = []
+        self.wire: list[Message] = []
+        self.cache: list[Snapshot] = []
+        """Snapshots that were given once."""
+        self.followers = [
+            FollowerNode("g1", "gateway", self.truth),
+            FollowerNode("g2", "gateway", self.truth),
+            FollowerNode("w1", "worker", self.truth),
+        ]
+        self.writer: WriterNode | None = None
+        self.one_writer = True
+        self._start()
+
+    # -- the writer --
+
+    @precondition(lambda self: self.writer is not None)
+    @rule(
+        seeds=st.lists(st.integers(0, 2**16), min_size=1, max_size=5),
+        known=st.sampled_from(["everywhere", "everywhere", "published", "announced", ""]),
+    )
+    def client_writes(self, seeds: list[int], known: str) -> None:
+        """One write after the other; perhaps they are known here and there at once."""
+        self.fired["client_writes"] += 1
+        for seed in seeds:
+            self._write(seed)
+        if known in ("published", "everywhere"):
+            self._publish()
+        if known == "everywhere":
+            self._deliver_all()
+        elif known == "announced":
+            self._announce(self.followers)
+
+    @precondition(lambda self: self.writer is not None and self.truth.acknowledged)
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def client_sends_writes_again(self, data: st.DataObject, count: int) -> None:
+        self.fired["client_sends_writes_again"] += 1
+        for known in self.truth.acknowledged[-count:]:
+            self._send_again(known)
+        self._send_again(data.draw(st.sampled_from(self.truth.acknowledged)))
+
+    @precondition(lambda self: self.writer is not None)
+    @rule()
+    def publisher_publishes(self) -> None:
+        self.fired["publisher_publishes"] += 1
+        self._publish()
+
+    @precondition(lambda self: self.writer is not None)
+    @rule()
+    def writer_announces_its_head(self) -> None:
+        self.fired["writer_announces_its_head"] += 1
+        self._announce(self.followers)
+
+    @precondition(lambda self: self.writer is not None)
+    @rule(data=st.data())
+    def compactor_moves_the_low_water(self, data: st.DataObject) -> None:
+        self.fired["compactor_moves_the_low_water"] += 1
+        assert self.writer is not None
+        try:
+            self.writer.compact(data.draw(st.integers(1, len(self.volume.entries))))
+        except SIEError:
+            self.fired["refused"] += 1
+
+    @precondition(lambda self: self.writer is not None)
+    @rule(when=st.sampled_from(["", "before", "after"]))
+    def writer_dies(self, when: str) -> None:
+        """Perhaps in the middle of a commit, whose outcome it never learns."""
+        self.fired["writer_dies"] += 1
+        assert self.writer is not None
+        self.volume.fail_next = when
+        if when:
+            self._write(len(self.volume.entries))
+        self.writer.kill()
+        self.volume.fail_next = ""
+        self.writer = None
+
+    @precondition(lambda self: self.writer is None)
+    @rule()
+    def writer_starts(self) -> None:
+        self.fired["writer_starts"] += 1
+        self._start()
+
+    @precondition(lambda self: self.writer is not None)
+    @rule()
+    def second_writer_starts_too_early(self) -> None:
+        self.fired["second_writer_starts_too_early"] += 1
+        try:
+            WriterNode.open(
+                self.loop, self.volume, self.truth, self.streams, life=10_000, reports=()
+            )
+        except SIEError:
+            return
+        raise Broken("two writers hold one file")
+
+    # -- operators and disks --
+
+    @rule()
+    def operator_backs_up(self) -> None:
+        self.fired["operator_backs_up"] += 1
+        self.backups.append(self.volume.copy())
+
+    @precondition(lambda self: self.backups)
+    @rule(data=st.data(), head_too=st.booleans(), started=st.booleans())
+    def operator_restores_a_backup(
+        self, data: st.DataObject, head_too: bool, started: bool
+    ) -> None:
+        self.fired["operator_restores_a_backup"] += 1
+        backup = data.draw(st.sampled_from(self.backups))
+        self._lose_medium()
+        self.volume.put_back(backup, head_too=head_too)
+        if started:
+            self._start()
+
+    @precondition(lambda self: len(self.volume.entries) > 4)
+    @rule(count=st.integers(1, 3), started=st.booleans())
+    def disk_loses_its_tail(self, count: int, started: bool) -> None:
+        self.fired["disk_loses_its_tail"] += 1
+        lost = min(count, len(self.volume.entries) - 3)
+        self._lose_medium()
+        del self.volume.entries[-lost:]
+        last = self.volume.entries[-1].epoch
+        self.volume.keys = {n: row for n, row in self.volume.keys.items() if row.epoch <= last}
+        if started:
+            self._start()
+
+    # -- the broker --
+
+    @rule(what=st.sampled_from(TROUBLES))
+    def trouble_comes_or_goes(self, what: str) -> None:
+        self.fired[f"trouble: {what}"] += 1
+        match what:
+            case "disk full":
+                self.volume.full = not self.volume.full
+            case "broker away":
+                self.streams.connect(not self.streams.connected)
+            case "acknowledgement lost":
+                for stream in self.streams.by_log.values():
+                    stream.lose_acknowledgements(1)
+            case _:
+                raise AssertionError(what)
+
+    @precondition(lambda self: self._stream())
+    @rule(data=st.data())
+    def stream_is_wiped_or_cut(self, data: st.DataObject) -> None:
+        self.fired["stream_is_wiped_or_cut"] += 1
+        for stream in self.streams.by_log.values():
+            if not stream.messages:
+                continue
+            last = data.draw(st.integers(min(stream.messages) - 1, max(stream.messages)))
+            if last < min(stream.messages):
+                stream.wipe()
+            else:
+                stream.lose_tail(last)
+
+    # -- the wire --
+
+    @precondition(lambda self: self.wire)
+    @rule(data=st.data(), verbs=st.lists(st.sampled_from(VERBS), min_size=1, max_size=6))
+    def adversary_acts_on_any_messages(self, data: st.DataObject, verbs: list[str]) -> None:
+        for verb in verbs:
+            if self.wire:
+                self._act(data, verb)
+
+    def _act(self, data: st.DataObject, verb: str) -> None:
+        self.fired[f"verb: {verb}"] += 1
+        index = data.draw(st.integers(0, len(self.wire) - 1))
+        message = self.wire[index] if verb == "duplicate" else self.wire.pop(index)
+        if verb == "drop":
+            return
+        if verb == "corrupt":
+            place = data.draw(st.integers(0, len(message.data) - 1))
+            spoilt = bytearray(message.data)
+            spoilt[place] ^= 1
+            message = Message(message.to, bytes(spoilt), message.read)
+        self._arrive(message)
+
+    @precondition(lambda self: any(each.asked for each in self.followers))
+    @rule(data=st.data(), answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=4))
+    def fetches_are_answered(self, data: st.DataObject, answers: list[str]) -> None:
+        for answered in answers:
+            if any(each.asked for each in self.followers):
+                self._let_answer(data, answered)
+
+    def _let_answer(self, data: st.DataObject, answered: str) -> None:
+        self.fired[f"fetch answered: {answered}"] += 1
+        asking = [each for each in self.followers if each.asked]
+        follower = data.draw(st.sampled_from(asking))
+        asked = follower.asked.pop(0)
+        answer = self._answer(follower, asked) if answered != "lost" else _failed(asked)
+        if answered == "stale" and isinstance(asked, FetchSnapshot) and self.cache:
+            # A cache in between knows only what was asked for before.
+            answer = SnapshotArrived(asked.id, data.draw(st.sampled_from(self.cache)))
+        if isinstance(answer, SnapshotArrived):
+            self.cache.append(answer.snapshot)
+        follower.receive(answer)
+        if answered == "twice":
+            follower.receive(answer)
+
+    @rule(data=st.data(), bus=MOSTLY, http=MOSTLY)
+    def follower_is_cut_off(self, data: st.DataObject, bus: bool, http: bool) -> None:
+        self.fired["follower_is_cut_off"] += 1
+        follower = data.draw(st.sampled_from(self.followers))
+        follower.bus_connected, follower.http_connected = bus, http
+
+    # -- followers --
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 60.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.fired["time_passes"] += 1
+        self.now += seconds
+        for follower in self.followers:
+            follower.receive(Ticked(self.now))
+
+    @rule(data=st.data(), with_files=st.booleans())
+    def follower_restarts(self, data: st.DataObject, with_files: bool) -> None:
+        self.fired["follower_restarts"] += 1
+        follower = data.draw(st.sampled_from(self.followers))
+        before = follower.position
+        follower.restart(with_files=with_files)
+        if with_files and follower.position != before:
+            raise Broken(f"{follower.name} was at {before}, its files are at {follower.position}")
+
+    @precondition(lambda self: self.writer is not None)
+    @rule(data=st.data())
+    def follower_reports(self, data: st.DataObject) -> None:
+        self.fired["follower_reports"] += 1
+        follower = data.draw(st.sampled_from(self.followers))
+        if follower.bus_connected and self.streams.connected and self.writer is not None:
+            self.writer.hear(follower.report())
+
+    # -- what must hold --
+
+    @invariant()
+    def the_log_is_dense_and_linked(self) -> None:
+        for before, entry in zip(self.volume.entries, self.volume.entries[1:], strict=False):
+            assert (entry.epoch, entry.prev_hash) == (before.epoch + 1, before.hash)
+
+    @invariant()
+    def a_key_stands_for_one_entry(self) -> None:
+        self.truth.check_keys(self.volume.entries)
+
+    @invariant()
+    def the_stream_holds_only_entries_in_their_places(self) -> None:
+        for epoch, data in self._stream().items():
+            entry = parse_envelope(data)
+            assert entry.epoch == epoch
+            assert entry.hash in self.truth.entries
+
+    @invariant()
+    def one_writer_makes_one_history(self) -> None:
+        assert not (self.truth.forks and self.one_writer), self.truth.forks[0]
+
+    @invariant()
+    def what_is_served_never_loses_its_proof(self) -> None:
+        for follower in self.followers:
+            if follower.position is not None:
+                assert follower.registry.digest == follower.position.digest
+
+    @precondition(lambda self: self.writer is not None and len(self.volume.entries) > 3)
+    @rule(data=st.data())
+    def snapshotter_and_deltas_agree(self, data: st.DataObject) -> None:
+        """A follower that took the snapshot and one that took the entries are equal (6)."""
+        self.fired["snapshotter_and_deltas_agree"] += 1
+        assert self.writer is not None
+        first, again = self.writer.snapshot(), self.writer.snapshot()
+        assert first == again
+        entry = snapshots.decode(first).entry
+        rows = {
+            (row.kind, row.key): (row.modified_epoch, bytes(row.document))
+            for row in snapshots.decode(first).entities
+        }
+        assert rows == self.truth.states[entry.hash]
+
+    @rule()
+    def world_heals(self) -> None:
+        """Heal, drain, poll twice, compare."""
+        self.fired["world_heals"] += 1
+        self._heal()
+        if self.writer is None or self.writer.in_recovery:
+            assert not self.one_writer, "no medium was lost, and the writer does not write"
+            self.fired["healed into recovery"] += 1
+            return
+        lost = self.truth.lost(self.volume.entries)
+        assert self.one_writer is False or not lost, f"{lost[0].key} is lost and nobody said so"
+        head = self.writer.plane.sequencer.position
+        for follower in self.followers:
+            if follower.replica.stopped == "forked" and not self.one_writer:
+                self.fired["resynced"] += 1
+                continue
+            assert follower.position == head, (
+                f"{follower.name} is at {follower.position} ({follower.replica.state}: "
+                f"{follower.replica.reason}), the writer at {head}"
+            )
+        self.fired["converged"] += 1
+
+    def teardown(self) -> None:
+        with self._quiet:
+            self.world_heals()
+            if self.writer is not None:
+                self.writer.kill()
+            self.loop.close()
+
+    # -- how it is wired --
+
+    def _start(self) -> None:
+        self.lives += 1
+        reports = [f.report() for f in self.followers if f.bus_connected and self.streams.connected]
+        try:
+            self.writer = WriterNode.open(
+                self.loop, self.volume, self.truth, self.streams, life=self.lives, reports=reports
+            )
+        except SIEError:
+            self.fired["start refused"] += 1
+            self.writer = None
+            return
+        if self.writer.in_recovery:
+            self.fired["recovery"] += 1
+
+    def _write(self, seed: int) -> None:
+        self.keys += 1
+        commands = drawn_commands(random.Random(seed))
+        assert self.writer is not None
+        try:
+            outcome = self.writer.write(keyed(commands, f"k{self.keys}/{seed}"))
+        except SIEError:
+            self.fired["refused"] += 1
+            return
+        self._acknowledge(outcome.entry, f"k{self.keys}/{seed}")
+
+    def _send_again(self, known: Acknowledged) -> None:
+        seed = int(known.key.partition("/")[2])
+        assert self.writer is not None
+        try:
+            outcome = self.writer.write(keyed(drawn_commands(random.Random(seed)), known.key))
+        except SIEError:
+            self.fired["refused"] += 1
+            return
+        self._acknowledge(outcome.entry, known.key)
+
+    def _acknowledge(self, entry: Entry, key: str) -> None:
+        self.fired["acknowledged"] += 1
+        self.truth.answered(Acknowledged(entry.log_id, entry.epoch, entry.hash, key))
+
+    def _publish(self) -> None:
+        assert self.writer is not None
+        before = set(self._stream())
+        self.writer.publish()
+        for epoch, data in self._stream().items():
+            if epoch not in before:
+                self._broadcast(data)
+
+    def _lose_medium(self) -> None:
+        """The disk is about to lose entries: from now on two histories are possible."""
+        if self.writer is not None:
+            self.writer.kill()
+            self.writer = None
+        self.one_writer = False
+
+    def _stream(self) -> dict[int, bytes]:
+        if not self.volume.entries:
+            return {}
+        stream = self.streams.by_log.get(self.volume.entries[-1].log_id)
+        return stream.messages if stream is not None else {}
+
+    def _broadcast(self, data: bytes) -> None:
+        for follower in self.followers:
+            if follower.bus_connected and self.streams.connected:
+                self.wire.append(Message(follower, data, _entry_of))
+
+    def _deliver_all(self) -> None:
+        while self.wire:
+            self._arrive(self.wire.pop(0))
+
+    def _announce(self, followers: list[FollowerNode]) -> None:
+        assert self.writer is not None
+        for follower in followers:
+            if follower.http_connected:
+                follower.receive(HeadAnnounced(self.writer.plane.head))
+
+    def _arrive(self, message: Message) -> None:
+        try:
+            message.to.receive(message.read(message.data))
+        except EntryCorrupt:
+            self.fired["corrupt refused"] += 1
+
+    def _answer(self, follower: FollowerNode, asked: Fetch | FetchSnapshot) -> Event:
+        if self.writer is None or not follower.http_connected:
+            return _failed(asked)
+        plane = self.writer.plane
+        if isinstance(asked, FetchSnapshot):
+            try:
+                return SnapshotArrived(asked.id, snapshots.decode(self.writer.snapshot()))
+            except SnapshotCorrupt as error:
+                raise Broken(f"the writer gave a damaged snapshot: {error}") from error
+        known = {begin.log_id for begin in plane.sequencer.lineage}
+        if asked.log_id not in known or asked.after < plane.low_water - 1:
+            self.fired["gone"] += 1
+            return Gone(asked.id)
+        head = plane.sequencer.position.epoch
+        return RangeArrived(asked.id, tuple(self.writer.page(asked.after, min(asked.until, head))))
+
+    def _heal(self) -> None:
+        self.streams.connect(True)
+        self.volume.full = False
+        for stream in self.streams.by_log.values():
+            stream.lose_acknowledgements(0)
+        for follower in self.followers:
+            follower.bus_connected = follower.http_connected = True
+        if self.writer is not None and self.writer.plane.store.failed is not None:
+            self.writer.kill()
+            self.writer = None
+        if self.writer is None:
+            self._start()
+        if self.writer is None:
+            return
+        self.writer.publish()
+        self.wire.clear()
+        for _ in range(2):
+            self.now += 60.0
+            for follower in self.followers:
+                follower.receive(Ticked(self.now))
+            self._announce(self.followers)
+            self._drain()
+
+    def _drain(self) -> None:
+        for follower in self.followers:
+            for _ in range(_FETCHES_MAX):
+                if not follower.asked:
+                    break
+                follower.receive(self._answer(follower, follower.asked.pop(0)))
+
+
+def _entry_of(data: bytes) -> Event:
+    entry = parse_envelope(data)
+    assert isinstance(entry, Entry), "no entry of this load is large"
+    return EntryArrived(entry)
+
+
+def _failed(asked: Fetch | FetchSnapshot) -> Event:
+    return FetchFailed(asked.id, "the network")
+
+
+def run_machine(*, examples: int, steps: int, derandomize: bool) -> Counter[str]:
+    """Run the machine; gives how often each rule fired. Raises what a property raises."""
+    ClusterMachine.fired.clear()
+    run_state_machine_as_test(
+        ClusterMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=derandomize,
+            database=None,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    return Counter(ClusterMachine.fired)

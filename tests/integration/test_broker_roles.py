@@ -1,0 +1,95 @@
+"""The users of the broker that `sie up` makes: who may publish the log, and how a refusal shows."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.support.log_world import connected, follower, free_port, metric, same, writer
+from tests.support.nats import nats_server
+from tests.support.polling import until
+
+from sie_cli import broker
+from sie_cli.broker import BrokerPlan
+from sie_runtime.bus import Bus
+from sie_runtime.log_stream import stream_name
+from sie_schemas.errors import SIEError
+
+pytestmark = pytest.mark.integration
+
+PASSWORDS = {role: f"secret-{role}" for role in broker.ROLES}
+
+
+def user(role: str) -> dict[str, str]:
+    return {"nats_user": role, "nats_password": PASSWORDS[role]}
+
+
+@contextlib.asynccontextmanager
+async def guarded(folder: Path) -> AsyncIterator[str]:
+    """A broker as `sie up` configures it."""
+    port = free_port()
+    plan = BrokerPlan(
+        port=port, monitor_port=free_port(), store=folder / "store", passwords=PASSWORDS
+    )
+    await asyncio.to_thread(folder.mkdir)
+    await asyncio.to_thread((folder / "nats.conf").write_text, broker.render(plan))
+    async with nats_server(folder, port=port, config=folder / "nats.conf") as url:
+        yield url
+
+
+def refusals() -> float:
+    return metric("sie_bus_errors_total", kind="permission")
+
+
+@pytest.mark.parametrize("role", ["gateway", "worker"])
+async def test_a_data_plane_role_can_follow_and_report_but_never_touch_the_log(
+    tmp_path, role, caplog
+):
+    caplog.set_level(logging.ERROR)
+    async with (
+        guarded(tmp_path / "nats") as url,
+        writer(tmp_path / "data", url, user=user("config")) as one,
+        follower(url, one.url, tmp_path / "r", role=role, user=user(role)) as replica,
+    ):
+        await one.put("a")
+        await same(one, replica)
+        await one.published()
+        await until(lambda: one.plane.replicas_view()["converged"])
+        log_id = one.plane.sequencer.position.log_id
+        before = one.plane.sequencer.position
+
+        for subject in (f"sie.config.log.{log_id}.e", f"sie.config.head.{log_id}"):
+            awaited = refusals() + 1
+            await replica.bus.publish(subject, b"forged")
+            await until(partial(counted, awaited))
+            assert "does not let this role do that" in caplog.text
+        for verb in ("DELETE", "PURGE", "UPDATE"):
+            await refused(replica.bus, f"$JS.API.STREAM.{verb}.{stream_name(log_id)}")
+        message = f"$JS.API.STREAM.MSG.DELETE.{stream_name(log_id)}"
+        await refused(replica.bus, message, {"seq": 1})
+
+        await one.put("b")
+        await same(one, replica)
+        assert one.plane.sequencer.position.epoch == before.epoch + 1
+
+
+def counted(refused: float) -> bool:
+    return refusals() >= refused
+
+
+async def refused(bus: Bus, subject: str, body: dict[str, int] | None = None) -> None:
+    awaited = refusals() + 1
+    with pytest.raises(SIEError):
+        await bus.request(subject, json.dumps(body or {}).encode(), timeout_s=0.2)
+    await until(partial(counted, awaited))
+
+
+async def test_without_a_password_nobody_is_connected(tmp_path):
+    async with guarded(tmp_path / "nats") as url, connected(url, "gateway") as bus:
+        counted = metric("sie_bus_errors_total", kind="other")
+        await until(lambda: metric("sie_bus_errors_total", kind="other") > counted)
+        assert not bus.connected

@@ -1,0 +1,183 @@
+"""The configuration sub-commands and the config clients against a real sie-config process."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from tests.support.config_writer import model
+from tests.support.served_config import served
+from typer.testing import CliRunner, Result
+
+from sie_cli import config_commands
+from sie_sdk import FixRequest, SIEAsyncConfigClient, SIEConfigClient, SIEConnectionError, Terms
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """A writer without a broker."""
+    with served(tmp_path / "config") as address:
+        yield address
+
+
+def app() -> typer.Typer:
+    commands = typer.Typer()
+    for name in config_commands.__all__:
+        commands.command(name.rstrip("_"))(getattr(config_commands, name))
+    return commands
+
+
+def sie(url: str, *arguments: str, status: int = 0, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(app(), [*arguments, "--url", url], input=stdin)
+    assert result.exit_code == status, (arguments, result.output, result.exception)
+    return result
+
+
+def write(folder: Path, name: str, *documents: dict[str, object]) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(yaml.safe_dump_all([{"kind": "model", **each} for each in documents]))
+    return path
+
+
+@pytest.mark.integration
+def test_a_folder_is_applied_compared_pruned_and_brought_back(url, tmp_path):
+    folder = tmp_path / "gitops"
+    write(folder, "models.yaml", model("org/a"), model("b", aliases=["short"]))
+    pool = {"kind": "pool", "name": "eu", "machine_profiles": ["cpu"]}
+    (folder / "pool.json").write_text(json.dumps(pool))
+    assert sie(url, "diff", "-f", str(folder), status=1).stdout.splitlines() == [
+        "+ model b",
+        "+ model org/a",
+        "+ pool eu",
+    ]
+    trial = sie(url, "apply", "-f", str(folder), "--dry-run")
+    assert "+ model b" in trial.stdout
+    done = sie(url, "apply", "-f", str(folder), "-m", "first", "-o", "json")
+    epoch = json.loads(done.stdout)["epoch"]
+    assert sie(url, "diff", "-f", str(folder)).stdout == ""
+    again = sie(url, "apply", "-f", str(folder))
+    assert again.stdout == f"nothing differs at epoch {epoch}\n", "nothing differs: no entry"
+    (folder / "pool.json").unlink()
+    write(folder, "models.yaml", model("org/a", aliases=["short"]))
+    pruned = sie(url, "apply", "-f", str(folder), "--prune", "-m", "less")
+    assert pruned.stdout.splitlines()[-1] == f"epoch {epoch + 1}", "one atomic entry"
+    assert sie(url, "get", "pools", "-o", "name").stdout.split() == ["pool/default", "pool/eu"]
+    assert sie(url, "get", "models", "-o", "name").stdout.split() == ["model/org/a"]
+    sie(url, "revert", str(epoch), "model/b", "model/org/a", "-m", "back")
+    assert sie(url, "diff", str(epoch)).stdout == ""
+    assert sie(url, "diff", str(epoch), str(epoch + 1), status=1).stdout.splitlines() == [
+        "- model b",
+        '~ model org/a  aliases: [] → ["short"]',
+    ]
+
+
+@pytest.mark.integration
+def test_what_was_exported_is_imported_elsewhere_exactly(url, tmp_path):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    target = tmp_path / "all.yaml"
+    sie(url, "export", "-f", str(target))
+    before = sie(url, "export", "-o", "json").stdout
+    sie(url, "delete", "model", "m", "-m", "oops")
+    sie(url, "import", str(target))
+    assert sie(url, "export", "-o", "json").stdout == before
+    assert sie(url, "import", str(target)).stdout.startswith("nothing differs")
+
+
+@pytest.mark.integration
+def test_the_past_is_shown_and_the_present_watched(url):
+    document = yaml.safe_dump({"kind": "model", **model("m", description="one")})
+    sie(url, "apply", "-f", "-", "-m", "why", stdin=document)
+    sie(url, "apply", "-f", "-", stdin=document.replace("one", "two"))
+    assert sie(url, "get", "model", "m", "--at", "4", "-o", "json").stdout.count("one") == 1
+    assert "two" in sie(url, "get", "model", "m", "-o", "yaml").stdout
+    assert "why" in sie(url, "history", "model", "m").stdout
+    assert len(json.loads(sie(url, "history", "-n", "2", "-o", "json").stdout)) == 2
+    fields = json.loads(sie(url, "blame", "model", "m", "-o", "json").stdout)
+    assert {row["path"]: row["epoch"] for row in fields}["/description"] == 5
+    shown = yaml.safe_load(sie(url, "show", "5").stdout)
+    assert shown["changed"] == ['~ model m  description: "one" → "two"']
+    assert "(epoch 5," in sie(url, "describe", "model", "m").stdout
+    seen = sie(url, "watch", "--from", "3", "--count", "2").stdout
+    assert [line.split()[0] for line in seen.splitlines()] == ["4", "5"]
+    assert "table" not in sie(url, "get", "models", "-o", "wide").stdout
+    sie(url, "delete", "model", "none", status=2)
+    rows = json.loads(sie(url, "audit", "-n", "3", "-o", "json").stdout)
+    assert [row["outcome"] for row in rows] == ["MODEL_NOT_FOUND", "accepted", "accepted"]
+
+
+@pytest.mark.integration
+def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert "cannot be reached" in sie(nowhere, "get", "models", status=3).stderr
+    document = yaml.safe_dump({"kind": "model", **model("m")})
+    sie(url, "apply", "-f", "-", "--if-epoch", "99", status=4, stdin=document)
+    sie(url, "wait", "--timeout", "0", status=5)
+    sie(url, "wait", "--timeout", "0", "--min", "0")
+    sie(url, "replicas", status=1)
+    sie(url, "apply", "-f", "-", "--wait", "--timeout", "0", status=5, stdin=document)
+    bad = document.replace("transformer", "none").replace("encode: {}", "fly: {}")
+    assert "tasks.fly" in sie(url, "apply", "-f", "-", status=2, stdin=bad).stderr
+    sie(url, "get", "planets", status=2)
+    sie(url, "show", "999", status=2)
+    sie(url, "diff", "999", status=2)
+    sie(url, "diff", status=2)
+    sie(url, "apply", "-f", str(tmp_path / "none.yaml"), status=2)
+    twice = yaml.safe_dump_all([{"kind": "model", **model("m")}] * 2)
+    assert "stands in" in sie(url, "apply", "-f", "-", status=2, stdin=twice).stderr
+    for text in ("- 1", "kind: [", "{kind: model}", "{kind: star, name: x}"):
+        sie(url, "apply", "-f", "-", status=2, stdin=text)
+
+
+@pytest.mark.integration
+def test_both_clients_do_the_same(url):
+    with SIEConfigClient(url, actor="größe") as client:
+        made = client.put("model", "m", model("m"), Terms(reason="ü", if_absent=True))
+        with pytest.raises(FixRequest) as caught:
+            client.put("model", "m", model("m"), Terms(if_absent=True))
+        assert caught.value.code == "PRECONDITION_FAILED"
+        etag = client.get("model", "m")["etag"]
+        assert etag == made["etag"]
+        client.patch("model", "m", {"description": "x"}, Terms(if_match=etag))
+        trial = client.delete("model", "m", Terms(dry_run=True))
+        assert trial["human"] == ["- model m"]
+        assert client.entries(after=made["epoch"] - 1)[0]["body"]["actor"] == "größe"
+        assert client.poll(after=1)["epoch"] == made["epoch"] + 1
+        assert client.forget("worker", "none") is False
+
+    async def the_same() -> None:
+        async with SIEAsyncConfigClient(url) as client:
+            assert [row["model_id"] for row in await client.entities("model")] == ["m"]
+            history = await client.history("model", "m", diff=True)
+            assert [row["epoch"] for row in history] == [4, 5]
+            await client.batch([{"op": "delete", "kind": "model", "key": "m"}])
+            await client.revert(4)
+            assert (await client.diff(4))["patch"] == []
+            found = await client.audit(kind="model", key="m")
+            assert len(found["rows"]) == 5
+            assert (await client.wait(replicas_min=0, timeout_s=0))["reached"] is True
+            assert (await client.replicas())["replicas"] == []
+            assert (await client.export(at="3"))["entry"]["body"]["epoch"] == 3
+
+    asyncio.run(the_same())
+
+
+def test_a_client_without_an_address_or_with_a_dead_one_says_so(monkeypatch):
+    monkeypatch.delenv("SIE_CONFIG_URL", raising=False)
+    with pytest.raises(ValueError, match="SIE_CONFIG_URL"):
+        SIEConfigClient()
+    with (
+        SIEConfigClient(f"http://127.0.0.1:{free_port()}") as client,
+        pytest.raises(SIEConnectionError),
+    ):
+        client.head()

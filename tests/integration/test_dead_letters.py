@@ -1,0 +1,166 @@
+"""Dead letters: from a job that fails for good to the operator who runs it again."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.nats import nats_server
+from tests.support.polling import until, until_told
+from tests.support.scripted_execution import LETHAL
+from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+
+from sie_cli.dead_letters import drop_letters, list_letters, retry_letter, show_letter
+from sie_runtime.bus import Bus, BusSettings, Message
+from sie_runtime.dead_letters import DeadLetters, DeadLetterSettings
+from sie_runtime.sweeping import Sweeper, SweepSettings
+from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
+from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.items import Item
+from sie_schemas.jobs import JOB_ENCODER, RESULT_DECODER, Job, JobResult, ResultReceipt, subject
+
+pytestmark = pytest.mark.integration
+
+MODEL = "org/one"
+CATALOG = catalog_of(1, model_document(MODEL))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_job_that_kills_the_device_each_time_has_a_letter_with_its_contents_only_when_told(
+    tmp_path: Path, kept: bool
+) -> None:
+    async with worker_world(tmp_path, queue_deliveries_max=2, dead_letter_payloads=kept) as world:
+        world.advance(CATALOG)
+        access = _access(world)
+        assert await list_letters(access) == []
+        job = await world.publish(CATALOG, MODEL, LETHAL)
+        result = await world.result_of(job)
+        assert result.failure is not None
+        await until(lambda: world.worker.state()["items_in_hand"] == 0)
+        [letter] = await list_letters(access)
+        assert letter["job_id"] == job.job_id
+        assert (letter["code"], letter["worker_id"]) == ("INFERENCE_ERROR", "worker-1")
+        assert (letter["deliveries"], letter["payload_kept"]) == (2, kept)
+        assert LETHAL not in str(letter)
+        if not kept:
+            with pytest.raises(FixRequest, match="no payload"):
+                await retry_letter(access, letter["number"], within_s=5)
+            await drop_letters(access, [letter["number"]])
+            assert await list_letters(access) == []
+            return
+        shown = await show_letter(access, letter["number"], contents=True)
+        assert shown["contents"]["items"][0]["text"] == LETHAL
+        with pytest.raises(OurFault, match="failed again"):
+            await retry_letter(access, letter["number"], within_s=8)
+        assert letter["number"] in [each["number"] for each in await list_letters(access)]
+
+
+async def test_a_letter_is_run_again_and_dropped_once_the_cause_is_mended(tmp_path: Path) -> None:
+    async with worker_world(
+        tmp_path, queue_deliveries_max=1, executor_grace_s=0.1, dead_letter_payloads=True
+    ) as world:
+        world.advance(CATALOG)
+        access = _access(world)
+        world.execution.hold()
+        job = await world.publish(CATALOG, MODEL, "abc")
+        await until(lambda: world.execution.batches)
+        await world.execution.die()
+        assert (await world.result_of(job)).failure is not None
+        [letter] = await list_letters(access)
+        world.execution.let_go()
+        await world.execution.start()
+        done = await retry_letter(access, letter["number"], within_s=8)
+        assert done["worker_id"] == "worker-1"
+        assert await list_letters(access) == []
+        with pytest.raises(FixRequest, match="no dead letter"):
+            await drop_letters(access, [letter["number"]])
+
+
+async def test_a_job_that_nobody_waits_for_any_more_has_no_letter(tmp_path: Path) -> None:
+    async with worker_world(tmp_path, queue_deliveries_max=1) as world:
+        world.advance(CATALOG)
+        world.execution.hold()
+        await world.publish(CATALOG, MODEL, "abc", deadline=time.time() + 0.2)
+        await until(lambda: world.execution.batches)
+        await world.inbox.close()
+        world.execution.let_go()
+        await until(lambda: world.worker.state()["items_in_hand"] == 0)
+        access = _access(world)
+        assert await list_letters(access) == []
+
+
+async def test_a_job_that_takes_its_workers_down_is_swept_answered_and_gone_from_the_queue(
+    tmp_path: Path,
+) -> None:
+    place = {"pool": "default", "machine_profile": "cpu", "bundle": "default", "model_id": MODEL}
+    async with nats_server(tmp_path) as url:
+        bus = await Bus.connect(BusSettings(nats_url=url), role="gateway", process_id="g")
+        assert await bus.wait_connected(5)
+        letters = DeadLetters(bus, DeadLetterSettings(dead_letter_payloads=True))
+        sweeper = Sweeper(bus, letters, SweepSettings(sweep_interval_s=0.2, sweep_retry_s=0.05))
+        queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=0.2, queue_deliveries_max=2))
+        results: list[JobResult] = []
+        deliveries: list[Delivery] = []
+
+        async def take(message: Message) -> None:
+            batch = RESULT_DECODER.decode(message.data)
+            results.extend(batch.results)
+            receipt = ResultReceipt(job_ids=tuple(each.job_id for each in batch.results))
+            await message.respond(JOB_ENCODER.encode(receipt))
+
+        await bus.subscribe("sie.result.g", take)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sweeper.run(stop))
+            await until(lambda: sweeper.is_open)
+            # A worker that pulls, and says nothing any more.
+            puller = await queue.open_puller(on_job=deliveries.append, demand=lambda: 1, **place)
+            for name, deadline in (("kept.0", 60.0), ("late.0", 0.0)):
+                await queue.publish_job(
+                    pool="default",
+                    subject=subject("default", "cpu", "default", MODEL),
+                    data=JOB_ENCODER.encode(_job(name, time.time() + deadline)),
+                    job_id=name,
+                )
+            await until(lambda: results, within_s=8)
+            assert [each.job_id for each in results] == ["kept.0"]
+            assert results[0].failure is not None
+            assert results[0].failure.code == "INFERENCE_ERROR"
+            await until_told(lambda: _is_empty(bus, "WORK_POOL_default"))
+            found = [each async for each in letters.read()]
+            assert [(each.letter.job_id, each.letter.worker_id) for each in found] == [
+                ("kept.0", "")
+            ]
+            await puller.close()
+            stop.set()
+        await bus.close()
+
+
+def _access(world: WorkerWorld) -> BusSettings:
+    connected = world.bus.client.connected_url
+    assert connected is not None
+    return BusSettings(nats_url=connected.geturl())
+
+
+def _job(name: str, deadline: float) -> Job:
+    return Job(
+        job_id=name,
+        request_id=name,
+        first_item=0,
+        operation="encode",
+        log_id="1" * 32,
+        epoch=1,
+        model_id=MODEL,
+        profile="default",
+        model_revision="r",
+        items=(Item(text="abc"),),
+        reply_to="sie.result.g",
+        deadline=deadline,
+        published_at=time.time(),
+    )
+
+
+async def _is_empty(bus: Bus, stream: str) -> bool:
+    answer = await bus.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout_s=2)
+    return bool(msgspec.json.decode(answer)["state"]["messages"] == 0)

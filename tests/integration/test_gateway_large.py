@@ -1,0 +1,192 @@
+"""Large requests and large answers, through a real broker, a real gateway and a real worker."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+from tests.support.nats import nats_server
+from tests.support.polling import until, until_told
+from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+
+from sie_cli.broker import ROLES, BrokerPlan, render
+from sie_cli.ports import free_ports
+from sie_gateway.dispatch import Dispatcher, MessageCaps
+from sie_gateway.main import build_app
+from sie_gateway.settings import GatewaySettings
+from sie_gateway.watch import FleetWatch
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable
+from sie_runtime.payload_store import PayloadGone, PayloadSettings, PayloadStore
+from sie_runtime.work_queue import WorkQueue
+from sie_schemas import ipc
+from sie_schemas.arrays import from_wire
+
+pytestmark = pytest.mark.integration
+
+MODEL = "org/one"
+CATALOG = catalog_of(1, model_document(MODEL, cost_max=200_000))
+
+
+@dataclass
+class Edge:
+    """A gateway on the bus of a worker's world."""
+
+    app: Any
+    dispatcher: Dispatcher
+
+    async def encode(self, body: Any) -> httpx.Response:
+        """One request, MessagePack both ways."""
+        transport = httpx.ASGITransport(app=self.app)
+        media = {"content-type": "application/msgpack", "accept": "application/msgpack"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            content = msgspec.msgpack.encode(body)
+            return await http.post(f"/v1/encode/{MODEL}", content=content, headers=media)
+
+
+@asynccontextmanager
+async def edge(world: WorkerWorld, **changed: Any) -> AsyncIterator[Edge]:
+    settings = GatewaySettings(**({"fleet_ttl_s": 600.0} | changed))
+    dispatcher = Dispatcher(
+        world.bus,
+        WorkQueue(world.bus, settings),
+        gateway_id="large",
+        objects=PayloadStore(world.bus, settings),
+        caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
+    )
+    watch = FleetWatch(world.bus, ttl_s=settings.fleet_ttl_s, settle_s=0.0)
+    await dispatcher.open()
+    await watch.open()
+    world.advance(CATALOG)
+    app = build_app(settings, dispatcher, watch, lambda: CATALOG, asyncio.Event())
+    await until(lambda: any(beat.ready for beat in watch.live()))
+    try:
+        yield Edge(app, dispatcher)
+    finally:
+        await watch.close()
+        await dispatcher.close()
+
+
+def wide(world: WorkerWorld, dim: int) -> None:
+    """Let the device answer a text with `dim` times its length."""
+
+    def answer(request: ipc.Request) -> ipc.Reply | bytes | None:
+        if not isinstance(request, ipc.RunBatch):
+            return world.execution.usual_answer(request)
+        lengths = [len(item.text) for item in request.inputs if isinstance(item, ipc.TextInput)]
+        values = np.repeat(np.array(lengths, dtype="<f4"), dim).tobytes()
+        return ipc.BatchDone(id=request.id, answers=ipc.DenseAnswers(dim, values), inference_ms=1.0)
+
+    world.execution.answer = answer
+
+
+async def objects_held(bus: Bus) -> int:
+    """Bytes that the object store holds."""
+    answer = await bus.request("$JS.API.STREAM.INFO.OBJ_sie_jobs", b"", timeout_s=2)
+    return int(json.loads(answer).get("state", {}).get("bytes", 0))
+
+
+@pytest.mark.parametrize("job_items_max", [64, 4096])
+async def test_four_thousand_vectors_of_a_thousand_floats_are_answered_whole_and_in_order(
+    tmp_path: Path, job_items_max: int
+) -> None:
+    async with (
+        worker_world(tmp_path, window_items_max=8192, confirm_timeout_s=5.0) as world,
+        edge(world, job_items_max=job_items_max) as gateway,
+    ):
+        wide(world, 1024)
+        items = [{"text": "x" * (1 + number % 60)} for number in range(4096)]
+        response = await gateway.encode({"items": items})
+        assert response.status_code == 200, response.text[:300]
+        answer = from_wire(msgspec.msgpack.decode(response.content))
+    vectors = np.stack([entry["dense"]["values"] for entry in answer["items"]])
+    expected = np.array([1 + number % 60 for number in range(4096)], dtype=np.float32)
+    assert vectors.shape == (4096, 1024)
+    assert np.array_equal(vectors, np.repeat(expected[:, None], 1024, axis=1))
+
+
+async def test_an_item_larger_than_a_message_goes_through_the_object_store_which_is_empty_after(
+    tmp_path: Path,
+) -> None:
+    async with worker_world(tmp_path) as world, edge(world) as gateway:
+        large = {"text": "four", "metadata": {"note": "n" * 3_000_000}}
+        response = await gateway.encode({"items": [{"text": "a"}, large]})
+        assert response.status_code == 200, response.text[:300]
+        answer = from_wire(msgspec.msgpack.decode(response.content))
+        assert [entry["dense"]["values"][0] for entry in answer["items"]] == [1.0, 4.0]
+        assert await objects_held(world.bus) < 1000
+
+
+async def test_a_large_request_that_is_given_up_leaves_no_object_and_costs_no_run(
+    tmp_path: Path,
+) -> None:
+    async with (
+        worker_world(tmp_path, batches_ahead_max=1) as world,
+        edge(world, request_timeout_s=1.0) as gateway,
+    ):
+        world.execution.hold()
+        large = {"text": "four", "metadata": {"note": "n" * 2_000_000}}
+        responses = await asyncio.gather(*(gateway.encode({"items": [large]}) for _ in range(3)))
+        assert {response.status_code for response in responses} == {504}
+        assert await objects_held(world.bus) < 1000
+        world.execution.let_go()
+        await until(lambda: not world.worker.state()["items_in_hand"])
+        assert len(world.execution.batches) == 1
+
+
+@asynccontextmanager
+async def _bus(url: str, role: str, password: str | None = None) -> AsyncIterator[Bus]:
+    user = role if password else None
+    settings = BusSettings(nats_url=url, nats_user=user, nats_password=password)
+    bus = await Bus.connect(settings, role=role, process_id="one")
+    try:
+        assert await bus.wait_connected(5)
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def test_an_object_whose_owner_crashed_is_gone_after_its_time(tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as url, _bus(url, "gateway") as bus:
+        store = PayloadStore(bus)
+        data = bytes(range(256)) * 4000
+        ref = await store.put("left", data, ttl_s=1.0)
+        assert await store.get(ref) == data
+
+        async def is_empty() -> bool:
+            return await objects_held(bus) == 0
+
+        await until_told(is_empty, within_s=8)
+        with pytest.raises(PayloadGone):
+            await store.get(ref)
+
+
+async def test_the_brokers_roles_let_a_gateway_store_payloads_and_a_worker_only_read_them(
+    tmp_path: Path,
+) -> None:
+    port, monitor = free_ports(2)
+    passwords = {role: f"secret-{role}" for role in ROLES}
+    plan = BrokerPlan(port=port, monitor_port=monitor, store=tmp_path / "js", passwords=passwords)
+    config = tmp_path / "nats.conf"
+    config.write_text(render(plan))
+    async with (
+        nats_server(tmp_path / "run", port=port, config=config) as url,
+        _bus(url, "gateway", passwords["gateway"]) as gateway_bus,
+        _bus(url, "worker", passwords["worker"]) as worker_bus,
+    ):
+        ref = await PayloadStore(gateway_bus).put("job", b"x" * 600_000, ttl_s=60)
+        reader = PayloadStore(worker_bus)
+        assert await reader.get(ref) == b"x" * 600_000
+        refused = PayloadStore(worker_bus, PayloadSettings(payload_timeout_s=0.3))
+        with pytest.raises(BusUnavailable):
+            await refused.drop("job")
+        assert await reader.get(ref) == b"x" * 600_000
+        await PayloadStore(gateway_bus).drop("job")
+        with pytest.raises(PayloadGone):
+            await reader.get(ref)

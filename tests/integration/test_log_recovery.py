@@ -1,0 +1,224 @@
+"""A writer that lost entries: who gives them back, and what it does until then."""
+
+import shutil
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+from tests.support.config_writer import model, put
+from tests.support.log_world import admin, connected, follower, nowhere, same, writer
+from tests.support.nats import nats_server
+from tests.support.polling import until
+
+from sie_config.writer_state import Recovery, Serving
+from sie_runtime.log_stream import log_streams
+from sie_schemas.entry import to_envelope
+from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def url(tmp_path):
+    async with nats_server(tmp_path / "nats") as url:
+        yield url
+
+
+async def old_and_lost(tmp_path: Path, url: str, **large) -> tuple[Path, Path, int]:
+    """A backup of a log, the folder of a replica that went on after it, and where that stands."""
+    data, old, files = tmp_path / "data", tmp_path / "old", tmp_path / "replica"
+    async with writer(data, url) as one, follower(url, one.url, files) as replica:
+        await one.put("before")
+        await same(one, replica)
+    shutil.copytree(data, old)
+    async with writer(data, url) as one, follower(url, one.url, files) as replica:
+        await one.put("a", "b")
+        await put(one.plane, "c", **large)
+        await same(one, replica)
+        return old, files, replica.epoch
+
+
+async def wipe(url: str) -> None:
+    async with connected(url, "config") as bus, admin(url) as jetstream:
+        assert await bus.wait_connected(5)
+        for log_id in await log_streams(bus):
+            await jetstream.delete_stream(f"CFG_{log_id}")
+
+
+async def test_a_roll_call_is_answered_at_once(tmp_path, url):
+    async with (
+        writer(tmp_path / "data", url) as one,
+        # It speaks by itself only every minute.
+        follower(url, one.url, replica_report_s=60) as replica,
+        connected(url, "config") as bus,
+    ):
+        await same(one, replica)
+        heard: list[ReplicaReport] = []
+        await bus.subscribe(
+            "sie.config.report.>",
+            lambda message: heard.append(REPORT_DECODER.decode(message.data)),
+        )
+        assert await bus.wait_connected(5)
+        await until(lambda: replica.follower.state == "fresh")
+
+        await bus.publish("sie.config.rollcall", b"{}")
+
+        await until(lambda: any(report.epoch == replica.epoch for report in heard), within_s=1)
+
+
+async def test_a_restored_file_gets_its_entries_back_from_the_stream(tmp_path, url):
+    old, _, head = await old_and_lost(tmp_path, url)
+    async with writer(tmp_path / "data", url) as one:
+        await one.published()
+        head = one.plane.sequencer.position.epoch
+
+    async with writer(old, url) as one:
+        assert one.plane.sequencer.state == Serving(witnessed=True)
+        assert one.plane.sequencer.position.epoch == head + 1
+        assert {"a", "b", "c"} <= {e.key for e in one.plane.sequencer.registry.of_kind("model")}
+
+
+async def test_with_the_stream_wiped_it_gets_them_back_from_a_replicas_tail(tmp_path, url):
+    old, files, head = await old_and_lost(tmp_path, url)
+    await wipe(url)
+
+    # The writer's address is not known yet: this replica lives by its files.
+    async with follower(url, "http://127.0.0.1:1", files) as replica, writer(old, url) as one:
+        assert one.plane.sequencer.state == Serving(witnessed=True)
+        assert one.plane.sequencer.position.epoch == head + 1
+        await one.put("after")
+        # And the replica, which never reached it over HTTP, follows on the new stream.
+        await same(one, replica)
+
+
+async def test_an_entry_that_is_longer_than_a_message_comes_back_in_parts(tmp_path, url):
+    profile = {"backend": "transformer", "options": {f"o{n}": "x" * 4096 for n in range(64)}}
+    old, files, head = await old_and_lost(tmp_path, url, profiles={"default": profile})
+    await wipe(url)
+
+    async with (
+        follower(url, "http://127.0.0.1:1", files, replica_tail_bytes_max=50_000),
+        writer(old, url) as one,
+    ):
+        assert one.plane.sequencer.position.epoch == head + 1
+        assert isinstance(one.plane.sequencer.state, Serving)
+
+
+async def test_while_nobody_has_them_it_writes_nothing_and_the_one_who_comes_later_heals_it(
+    tmp_path, url
+):
+    old, files, head = await old_and_lost(tmp_path, url)
+    await wipe(url)
+    # Somebody knows that they existed, and has none of them.
+    shutil.copy(tmp_path / "data" / "log.sqlite.head", old / "log.sqlite.head")
+
+    async with writer(old, url) as one:
+        assert isinstance(one.plane.sequencer.state, Recovery)
+        assert one.plane.sequencer.state.lacking == head
+        refused = await one.http.post("/v1/configs/models", json=model("m"))
+        assert refused.json()["detail"]["code"] == "LOG_RECOVERY"
+        assert (await one.http.get("/v1/configs/models/before")).status_code == 200
+        assert (await one.http.get("/readyz")).status_code == 503
+
+        async with follower(url, one.url, files) as replica:
+            await until(lambda: isinstance(one.plane.sequencer.state, Serving), within_s=15)
+            assert (await one.http.post("/v1/configs/models", json=model("m"))).status_code == 201
+            await same(one, replica)
+            await one.published()
+
+
+async def test_without_a_broker_a_replica_that_has_seen_more_stops_the_writer_over_http(tmp_path):
+    nats = nowhere()
+    old, files, head = await old_and_lost(tmp_path, nats)
+
+    # Nobody could be asked at the start, so it took the file for the newest.
+    async with writer(old, nats) as one:
+        assert one.plane.sequencer.state == Serving(witnessed=False)
+        async with follower(nats, one.url, files) as replica:
+            await until(lambda: isinstance(one.plane.sequencer.state, Recovery))
+            assert f".{head}" in one.reason
+            assert replica.epoch == head
+            refused = await one.http.post("/v1/configs/models", json=model("m"))
+            assert refused.json()["detail"]["code"] == "LOG_RECOVERY"
+
+
+async def post(http: httpx.AsyncClient, **report) -> httpx.Response:
+    fields = {
+        "role": "worker",
+        "id": "w1",
+        "digest": "d" * 64,
+        "received": 9,
+        "state": "fresh",
+    }
+    return await http.post("/v1/configs/replicas", content=msgspec.json.encode(fields | report))
+
+
+async def test_over_http_a_report_bears_witness_only_with_the_entry_that_it_speaks_of(tmp_path):
+    data, ahead = tmp_path / "data", tmp_path / "ahead"
+    async with writer(data, nowhere()) as one:
+        pass
+    shutil.copytree(data, ahead)
+    async with writer(ahead, nowhere()) as one:
+        await one.put("a", "b")
+        last = one.plane.sequencer.last
+        assert last is not None
+    told = {
+        "log_id": last.log_id,
+        "epoch": last.epoch,
+        "hash": last.hash,
+        "digest": last.state_digest,
+    }
+    another = msgspec.Raw(to_envelope(last))
+
+    async with writer(data, nowhere()) as one:
+        state = one.plane.sequencer.state
+        for claim in (
+            told,
+            told | {"entry": another, "epoch": last.epoch + 1},
+            told | {"entry": another, "digest": "e" * 64},
+            told | {"entry": {"hash": "x", "body": {}}},
+        ):
+            answer = await post(one.http, **claim)
+            assert answer.status_code == 200
+            assert answer.json()["epoch"] == one.plane.sequencer.position.epoch
+            assert one.plane.sequencer.state is state
+        # All the same it is shown.
+        shown = (await one.http.get("/v1/configs/replicas")).json()["replicas"]
+        assert [(row["id"], row["converged"]) for row in shown] == [("w1", False)]
+
+        await post(one.http, **told, entry=another)
+
+        assert isinstance(one.plane.sequencer.state, Recovery)
+
+
+async def test_what_is_no_report_is_refused_and_counted(tmp_path):
+    async with writer(tmp_path, nowhere(), report_bytes_max=4096) as one:
+        bad = await one.http.post("/v1/configs/replicas", content=b'{"role":"king"}')
+        assert (bad.status_code, bad.json()["detail"]["code"]) == (400, "INVALID_REQUEST")
+        long = await one.http.post("/v1/configs/replicas", content=b" " * 5000)
+        assert long.json()["detail"]["code"] == "PAYLOAD_TOO_LARGE"
+        assert one.plane.reports.malformed == 1
+
+
+async def test_a_report_under_anothers_name_is_not_taken(tmp_path, url):
+    async with writer(tmp_path, url) as one, connected(url, "worker") as bus:
+        assert await bus.wait_connected(5)
+        head = one.plane.head
+        report = ReplicaReport(
+            role="gateway",
+            id="g1",
+            log_id=head.log_id,
+            epoch=head.epoch,
+            hash=head.hash,
+            digest=head.digest,
+            received=head.epoch,
+            state="fresh",
+        )
+        data = msgspec.json.encode(report)
+
+        await bus.publish("sie.config.report.worker.w1", data)
+        await bus.publish("sie.config.report.gateway.g1", data)
+
+        await until(lambda: one.plane.replicas_view()["live"] == 1)
+        assert one.plane.reports.malformed == 1

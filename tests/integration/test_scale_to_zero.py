@@ -1,0 +1,43 @@
+"""A cluster without workers: the first request brings them, idleness takes them away."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.live_cluster import MODEL, LiveCluster, eventually, sie
+
+from sie_cli.ports import free_ports
+from sie_sdk import SIEClient
+
+pytestmark = pytest.mark.integration
+
+PATIENCE = {"SIE_CLUSTER_SCALE_IDLE_S": "2", "SIE_GATEWAY_PROVISIONING_RETRY_AFTER_S": "0.5"}
+
+
+def workers(cluster: LiveCluster) -> list[str]:
+    return [role for role in cluster.pids() if role.startswith(("worker", "server"))]
+
+
+def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_idle(
+    tmp_path: Path,
+) -> None:
+    cluster = LiveCluster(data=tmp_path, port=free_ports(1, adjacent=2)[0])
+    started = sie(
+        *("up", "--data", str(tmp_path), "--port", str(cluster.port)),
+        *("--scale-to-zero", "--detach"),
+        environment=PATIENCE,
+    )
+    assert started.returncode == 0, started.stderr + started.stdout
+    try:
+        assert workers(cluster) == []
+        first = cluster.encode("hello")
+        assert first.status_code == 202
+        assert first.json()["status"] == "provisioning"
+        with SIEClient(cluster.gateway_url) as client:
+            answer = client.encode(MODEL, "hello", provision_timeout_s=100)
+        assert answer["dense"].shape == (384,)
+        assert workers(cluster) == ["server-0", "worker-0"]
+        eventually(lambda: not workers(cluster), within_s=60)
+        assert cluster.encode("again").status_code == 202
+    finally:
+        stopped = sie("down", "--data", str(tmp_path))
+    assert stopped.returncode == 0, stopped.stderr

@@ -1,0 +1,132 @@
+"""Weights from a hub: a pinned revision is fetched once, and every refusal says reason and cure.
+
+A real `sie-server` process, a mirror on loopback that speaks the hub's protocol, and a small model
+made here. The cache is the test's own.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.support.encoder_models import VOCABULARY, random_tokens, write_tiny
+from tests.support.hub_mirror import HubMirror, hub_mirror
+from tests.support.model_server import Client, connected, model_server
+from transformers import BertConfig
+
+from sie_schemas import ipc
+
+pytestmark = pytest.mark.integration
+
+_COMMIT = "1" * 40
+_OTHER = "2" * 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
+    )
+    made = write_tiny(tmp_path_factory.mktemp("hub") / "tiny", config)
+    (made / "modeling_evil.py").write_text("raise SystemExit")
+    (made / "pytorch_model.bin").write_bytes(b"a pickle")
+    return made
+
+
+def _model(name: str = "org/tiny", commit: str = _COMMIT) -> dict[str, Any]:
+    return {
+        "model_id": name,
+        "source": {"type": "hub", "id": name, "revision": commit},
+        "tasks": {"encode": {}},
+        "profile": {"backend": "transformer", "options": {"pooling": "mean"}},
+    }
+
+
+@asynccontextmanager
+async def _served(folder: Path, mirror: HubMirror, **more: str) -> AsyncIterator[Client]:
+    environment = {
+        "HF_ENDPOINT": mirror.url,
+        "HF_HUB_CACHE": str(folder / "cache"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        **more,
+    }
+    async with (
+        model_server(folder, environment=environment) as server,
+        connected(server) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def mirror(folder: Path) -> Iterator[HubMirror]:
+    with hub_mirror() as found:
+        found.repositories["org/tiny", _COMMIT] = folder
+        found.repositories["org/gated", _COMMIT] = folder
+        found.gated.add("org/gated")
+        yield found
+
+
+# One process for all that is asked of a hub: its start costs seconds.
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def online(
+    mirror: HubMirror, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Client, Path]]:
+    home = tmp_path_factory.mktemp("online")
+    async with _served(home, mirror) as client:
+        yield client, home
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (_model("org/gated"), ["is gated", "HF_TOKEN"]),
+        (_model("org/nothing"), ["no org/nothing on the hub", "correct the id"]),
+        (_model(commit=_OTHER), [f"no commit {_OTHER}", "pin one"]),
+    ],
+    ids=["gated", "missing", "other-commit"],
+)
+async def test_what_cannot_be_fetched_is_told_with_its_reason_and_its_cure(online, config, words):
+    client, _ = online
+    failed = await client.load("bad", config, ipc.Failed)
+    assert failed.code == "MODEL_LOAD_FAILED"
+    assert [word for word in words if word not in failed.message] == [], failed.message
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_damaged_download_is_refused_and_removed_then_fetched_anew_and_kept(
+    online, mirror, tmp_path
+):
+    client, home = online
+    mirror.damaged.add("model.safetensors")
+    failed = await client.load("r1", _model(), ipc.Failed)
+    assert failed.code == "MODEL_LOAD_FAILED"
+    assert "does not have the hash" in failed.message
+    assert "load again" in failed.message
+    mirror.damaged.clear()
+    await client.load("r1", _model(), ipc.Loaded)
+    fetched = {line.rsplit("/", 1)[-1] for line in mirror.asked}
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= fetched
+    assert not {"modeling_evil.py", "pytorch_model.bin"} & fetched, "neither code nor pickles"
+    texts = random_tokens([5, 9], vocabulary=VOCABULARY)
+    first = await client.run("r1", "encode", texts, ipc.BatchDone)
+
+    (tmp_path / "cache").symlink_to(home / "cache")
+    asked = len(mirror.asked)
+    async with _served(tmp_path, mirror, HF_HUB_OFFLINE="1") as offline:
+        await offline.load("r1", _model(), ipc.Loaded)
+        again = await offline.run("r1", "encode", texts, ipc.BatchDone)
+        failed = await offline.load("r2", _model("org/other"), ipc.Failed)
+    assert again.answers == first.answers
+    assert failed.code == "MODEL_LOAD_FAILED"
+    assert "not in the hub cache" in failed.message
+    assert "HF_HUB_OFFLINE" in failed.message
+    assert len(mirror.asked) == asked, "offline asks nobody"

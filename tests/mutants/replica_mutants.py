@@ -1,0 +1,216 @@
+"""Mutants of the fold, the chain, the replica and what it keeps.
+
+*types.*
+"""
+
+from tests.mutants.mutant import Edit, Mutant, edit
+
+__all__ = ["REPLICA_MUTANTS"]
+
+REPLICA = "shared/core/sie_core/replica.py"
+CHAIN = "shared/core/sie_core/chain.py"
+APPLY = "shared/core/sie_core/apply.py"
+REGISTRY = "shared/core/sie_core/registry.py"
+ENTRY = "shared/schemas/sie_schemas/entry.py"
+CANONICAL = "shared/schemas/sie_schemas/canonical.py"
+FILES = "shared/runtime/sie_runtime/replica_files.py"
+
+MACHINE = "tests/property/test_replica_machine.py"
+STOPS = "tests/unit/test_replica_stops.py"
+FOLD = "tests/property/test_fold_laws.py"
+SCHEMA = "tests/property/test_schema_laws.py"
+CORNERS = "tests/unit/test_log_corners.py"
+DISK = "tests/unit/test_disk_faults.py"
+
+REPLICA_MUTANTS = (
+    Mutant(
+        "epoch-set-to-max",
+        "a lost delta is skipped: the epoch is the writer's, a model is missing for good",
+        (
+            Edit(
+                REPLICA,
+                "self._early.pop(position.epoch + 1 if position is not None else 1, None)",
+                "self._early.pop(min(self._early), None) if self._early else None",
+            ),
+            Edit(
+                REPLICA,
+                "                check_successor(position, entry)\n                after = apply",
+                "                after = apply",
+            ),
+            Edit(
+                REPLICA,
+                "if applied and registry.digest != applied[-1].state_digest:",
+                "if applied and not applied:",
+            ),
+            Edit(
+                REPLICA,
+                "if entry.epoch % every == 0 and registry.digest != entry.state_digest:",
+                "if every == 0:",
+            ),
+        ),
+        (MACHINE,),
+    ),
+    edit(
+        "head-compares-epoch-only",
+        "a replica with other contents at the writer's epoch counts itself as current",
+        REPLICA,
+        "if head.epoch == here.epoch and head.digest != here.digest:",
+        "if head.epoch < 0:",
+        (STOPS,),
+    ),
+    edit(
+        "gap-is-not-fetched",
+        "the delivery is trusted to be complete: what it lost is not asked for",
+        REPLICA,
+        "        if entry.epoch > here.epoch:\n            self._note_head_epoch(entry.epoch)\n",
+        "        if entry.epoch > here.epoch:\n",
+        (CORNERS,),
+    ),
+    edit(
+        "delete-changes-nothing",
+        "a deleted model is served for ever",
+        APPLY,
+        "            pending[entity_id] = None\n",
+        "            pending.pop(entity_id, None)\n",
+        (FOLD,),
+    ),
+    Mutant(
+        "snapshot-overlays",
+        "what was deleted while a replica was away comes back with its snapshot",
+        (
+            Edit(
+                REPLICA,
+                "registry = _registry_of(snapshot)\n",
+                "registry = self.registry.with_changes(\n"
+                "            {(e.kind, e.key): e for e in _registry_of(snapshot)}\n        )\n",
+            ),
+            Edit(
+                REPLICA,
+                "if registry.digest != entry.state_digest and entry.v == ENTRY_VERSION:",
+                "if entry.v < 0:",
+            ),
+        ),
+        (CORNERS, MACHINE),
+    ),
+    edit(
+        "digest-omits-a-field",
+        "two replicas differ in when a model changed, and prove to each other that they agree",
+        REGISTRY,
+        "% (_LEAF, kind.encode(), key.encode(), modified_epoch, document)",
+        "% (_LEAF, kind.encode(), key.encode(), 0, document)",
+        (FOLD,),
+    ),
+    edit(
+        "digest-is-not-checked",
+        "memory that went bad is served",
+        REPLICA,
+        "if applied and registry.digest != applied[-1].state_digest:",
+        "if applied and not applied:",
+        (STOPS,),
+    ),
+    edit(
+        "snapshot-is-not-checked",
+        "a snapshot that somebody changed on the way is served",
+        REPLICA,
+        "if registry.digest != entry.state_digest and entry.v == ENTRY_VERSION:",
+        "if entry.v < 0:",
+        (STOPS, DISK),
+    ),
+    edit(
+        "fork-goes-unnoticed",
+        "after a split writer, replicas serve two histories under one epoch",
+        REPLICA,
+        "if entry.epoch == here.epoch and entry.hash != here.hash:",
+        "if entry.epoch < 0:",
+        (STOPS,),
+    ),
+    edit(
+        "head-fork-goes-unnoticed",
+        "a replica that serves another history than the writer's calls itself fresh",
+        REPLICA,
+        "if head.epoch == here.epoch and head.hash != here.hash:",
+        "if head.epoch < 0:",
+        (STOPS,),
+    ),
+    edit(
+        "older-snapshot-is-taken",
+        "behind a cache, time runs backwards",
+        REPLICA,
+        "if here is not None and same_log and entry.epoch <= here.epoch:",
+        "if here is not None and same_log and entry.epoch == here.epoch:",
+        (STOPS, MACHINE),
+    ),
+    edit(
+        "any-log-is-followed",
+        "a second writer with a log of its own takes over replicas of ours",
+        REPLICA,
+        "            if refusal:\n",
+        "            if refusal is None:\n",
+        (STOPS,),
+    ),
+    edit(
+        "unknown-kind-is-skipped",
+        "an old replica passes over what it cannot read, and its position goes on",
+        APPLY,
+        "        entity_id = _entity_id(change, epoch)\n",
+        "        if change.entity_kind not in ENTITY_KINDS:\n            continue\n"
+        "        entity_id = _entity_id(change, epoch)\n",
+        (STOPS, FOLD),
+    ),
+    edit(
+        "upcast-inside-the-fold",
+        "a release that fills defaults in has another digest than the one before it",
+        APPLY,
+        "Entity(change.entity_kind, change.key, epoch, bytes(change.document))",
+        "Entity(change.entity_kind, change.key, epoch, b'{\"v\":2,' + bytes(change.document)[1:])",
+        (FOLD, "tests/unit/test_store_file.py"),
+    ),
+    edit(
+        "terms-may-fall",
+        "what an outvoted writer wrote is accepted after its successor's",
+        CHAIN,
+        "    if entry.term < last.term:\n",
+        "    if entry.term < 0:\n",
+        (FOLD,),
+    ),
+    edit(
+        "links-are-not-checked",
+        "an entry of another history is applied where its number fits",
+        CHAIN,
+        "    if entry.prev_hash != last.hash:\n",
+        "    if not entry.prev_hash:\n",
+        (FOLD,),
+    ),
+    edit(
+        "new-log-need-not-supersede",
+        "a log that begins at the next epoch is taken for the continuation of ours",
+        CHAIN,
+        "    if begin is not None:\n        _check_supersedes(",
+        "    if begin is None and last is None:\n        _check_supersedes(",
+        (CORNERS,),
+    ),
+    edit(
+        "hash-is-not-checked",
+        "bytes that changed on the way are an entry",
+        ENTRY,
+        "    if actual != claimed_hash:\n",
+        "    if not claimed_hash:\n",
+        (SCHEMA,),
+    ),
+    edit(
+        "duplicate-keys-are-read",
+        "two readers see two meanings in one document",
+        CANONICAL,
+        "    if len(mapping) != len(pairs):\n",
+        "    if len(mapping) > len(pairs):\n",
+        (SCHEMA,),
+    ),
+    edit(
+        "tail-with-a-hole-is-given-back",
+        "a replica that kept 7 and 9 offers them to a writer as 7 and 8",
+        FILES,
+        "            if epoch not in kept:\n                break\n",
+        "            if epoch not in kept:\n                continue\n",
+        (CORNERS,),
+    ),
+)

@@ -1,0 +1,287 @@
+"""Mutants of the writer: its order of steps, its witnesses, the stream, and what it serves.
+
+*types.*
+"""
+
+from tests.mutants.mutant import Edit, Mutant, edit
+
+__all__ = ["WRITER_MUTANTS"]
+
+SEQUENCER = "control_plane/sie_config/sequencer.py"
+DRAFT = "control_plane/sie_config/draft.py"
+PUBLISHER = "control_plane/sie_config/publisher.py"
+ROLL_CALL = "control_plane/sie_config/roll_call.py"
+WITNESSES = "control_plane/sie_config/witnesses.py"
+RECOVERY = "control_plane/sie_config/recovery.py"
+REPORTS = "control_plane/sie_config/reports.py"
+ANNOUNCER = "control_plane/sie_config/announcer.py"
+EXPORTS = "control_plane/sie_config/exports.py"
+FOLLOW = "control_plane/sie_config/follow_routes.py"
+STREAM = "shared/runtime/sie_runtime/log_stream.py"
+
+API = "tests/unit/test_config_api.py"
+PUBLISHING = "tests/unit/test_config_publisher.py"
+JUDGED = "tests/unit/test_config_witnesses.py"
+LAWS = "tests/property/test_store_laws.py"
+CORNERS = "tests/unit/test_log_corners.py"
+DISK = "tests/unit/test_disk_faults.py"
+
+WRITER_MUTANTS = (
+    edit(
+        "poll-compares-epoch-only",
+        "a replica with other contents at the same epoch is never told",
+        FOLLOW,
+        "    return (log_id or position.log_id, epoch, digest or position.digest) == (\n",
+        "    return (position.log_id, epoch, position.digest) == (\n",
+        (API,),
+    ),
+    edit(
+        "snapshot-names-a-later-epoch",
+        "a snapshot holds the models of one epoch under the number of another",
+        EXPORTS,
+        "        registry, lineage, last = log.registry, log.lineage, log.last\n",
+        "        registry, lineage = log.registry, log.lineage\n"
+        "        await asyncio.sleep(0.02)\n        last = log.last\n",
+        (CORNERS,),
+    ),
+    Mutant(
+        "if-match-outside-the-transaction",
+        "two writers that both saw version 4 both replace it",
+        (
+            Edit(
+                DRAFT,
+                "        self.registry = registry\n        self.last = last\n",
+                "        self.registry = self._committed = registry\n        self.last = last\n",
+            ),
+            Edit(
+                DRAFT,
+                "            admitted = admit(\n                view, self._index,",
+                "            judge(self._committed, self._tenure.log_id, command)\n"
+                "            command = replace(command, expects=type(command.expects)())\n"
+                "            admitted = admit(\n                view, self._index,",
+            ),
+        ),
+        (CORNERS,),
+    ),
+    Mutant(
+        "phantom-acknowledgement",
+        "a write is answered before it is on disk",
+        (
+            Edit(
+                SEQUENCER,
+                "        try:\n            # A crash before this returns",
+                "        _answer_all(group, answers)\n"
+                "        try:\n            # A crash before this returns",
+            ),
+            Edit(
+                SEQUENCER,
+                "            self._note_failure(error)\n"
+                "            _answer_all(group, [error] * size)\n",
+                "            self._note_failure(error)\n",
+            ),
+            Edit(
+                SEQUENCER,
+                "            self.enter(Serving(self._witnessed))\n"
+                "        _answer_all(group, answers)\n",
+                "            self.enter(Serving(self._witnessed))\n",
+            ),
+        ),
+        (API,),
+    ),
+    edit(
+        "dirty-412",
+        "a refusal rests on a write that never committed",
+        SEQUENCER,
+        "            self._note_failure(error)\n            _answer_all(group, [error] * size)\n",
+        "            self._note_failure(error)\n"
+        "            _answer_all(group, [a if isinstance(a, SIEError) else error for a in answers])"
+        "\n",
+        (CORNERS,),
+    ),
+    edit(
+        "registry-swapped-before-the-commit",
+        "after a failed commit the writer serves what nobody else will ever have",
+        SEQUENCER,
+        "            if draft.entries or draft.keys:\n",
+        "            self._swap(draft)\n            if draft.entries or draft.keys:\n",
+        (API, CORNERS),
+    ),
+    edit(
+        "rules-remember-what-was-refused",
+        "a refused write keeps a name taken",
+        DRAFT,
+        "            self._index.restore(touched, self.registry)\n            raise\n",
+        "            raise\n",
+        (LAWS,),
+    ),
+    edit(
+        "full-disk-is-for-ever",
+        "there is room again and writes are refused until somebody restarts the writer",
+        SEQUENCER,
+        "        may_try = self._is_full() and self._tenure is not None\n",
+        "        may_try = False\n",
+        (API,),
+    ),
+    edit(
+        "time-goes-back",
+        "after a clock step, `at=` a time finds an epoch that was written later",
+        DRAFT,
+        "max(self._now_us, parse_ts(last.ts) + 1)",
+        "self._now_us",
+        (LAWS,),
+    ),
+    edit(
+        "bookmark-before-its-entries",
+        "a replica that heard the bookmark believes that it missed nothing",
+        ANNOUNCER,
+        "    if publisher.published >= sequencer.position.epoch:\n",
+        "    if publisher.published >= 1:\n",
+        (CORNERS,),
+    ),
+    edit(
+        "wrong-sequence-is-fatal",
+        "one lost acknowledgement of the broker, and nothing is published any more",
+        PUBLISHER,
+        "            elif await self._is_ours(entry.epoch):\n",
+        "            elif entry.epoch < 0:\n",
+        (PUBLISHING,),
+    ),
+    edit(
+        "lost-tail-of-the-stream-is-judged",
+        "a broker that lost its last messages stops the log",
+        PUBLISHER,
+        "            if error.last_sequence < entry.epoch - 1:\n",
+        "            if error.last_sequence < 0:\n",
+        (PUBLISHING,),
+    ),
+    edit(
+        "fence-is-ignored",
+        "a zombie overwrites what its successor published",
+        PUBLISHER,
+        "found.log_id == ours.log_id and found.term >= ours.term:",
+        "found.log_id == ours.log_id and found.term < 0:",
+        (PUBLISHING,),
+    ),
+    edit(
+        "zombie-fences-its-successor",
+        "an old writer that wakes up stops the new one",
+        PUBLISHER,
+        "found.log_id == ours.log_id and found.term >= ours.term:",
+        "found.log_id == ours.log_id and found.term >= 0:",
+        (PUBLISHING,),
+    ),
+    edit(
+        "stream-is-never-verified-again",
+        "a stream that was wiped stays empty",
+        PUBLISHER,
+        '        """Verify the stream before the next append: after a reconnect,'
+        ' and every few seconds."""\n        self._verified = False\n',
+        '        """Nothing."""\n',
+        (PUBLISHING,),
+    ),
+    edit(
+        "oversized-entry-goes-whole",
+        "a batch above the broker's limit is never delivered, nor anything after it",
+        PUBLISHER,
+        "to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)",
+        "to_envelope(entry)",
+        (PUBLISHING,),
+    ),
+    edit(
+        "stream-takes-any-order",
+        "a second writer's entry is stored under our next epoch",
+        STREAM,
+        '            "Nats-Expected-Last-Sequence": str(epoch - 1),\n',
+        "",
+        ("tests/integration/test_runtime_on_nats.py",),
+    ),
+    edit(
+        "term-is-used-again",
+        "two tenures cannot be told apart: the fence has no edge",
+        ROLL_CALL,
+        "                term = self._sequencer.term + 1\n",
+        "                term = self._sequencer.term\n",
+        (JUDGED,),
+    ),
+    edit(
+        "empty-volume-mints-a-log",
+        "a lost disk is a new log, and every replica is told to forget",
+        ROLL_CALL,
+        "        if known and not new_log:\n",
+        "        if known is None:\n",
+        (DISK,),
+    ),
+    edit(
+        "head-file-is-not-heard",
+        "a log that lost its tail is written from an older epoch",
+        WITNESSES,
+        "    for claim in [*claims, *([own] if own is not None else [])]:\n",
+        "    for claim in claims:\n",
+        (JUDGED, DISK),
+    ),
+    edit(
+        "farther-claim-is-not-heard",
+        "a restored backup takes writes although others have seen more",
+        WITNESSES,
+        "            if farthest is None or claim.epoch > farthest.epoch:\n",
+        "            if farthest is not None and claim.epoch > farthest.epoch:\n",
+        (JUDGED,),
+    ),
+    edit(
+        "other-hash-is-not-heard",
+        "a file whose history differs from the cluster's takes writes",
+        WITNESSES,
+        "        elif hash_at(claim.epoch) != claim.hash:\n",
+        "        elif not claim.hash:\n",
+        (JUDGED,),
+    ),
+    edit(
+        "lost-entries-are-believed",
+        "what a replica gives back is written although it folds to another state",
+        RECOVERY,
+        "    if after.digest != entry.state_digest:\n",
+        "    if not after.digest:\n",
+        (CORNERS,),
+    ),
+    edit(
+        "vacuous-convergence",
+        "with no replica at all, the cluster is said to have converged",
+        REPORTS,
+        '"converged": bool(live) and all(',
+        '"converged": all(',
+        (CORNERS,),
+    ),
+    edit(
+        "convergence-compares-epochs",
+        "a replica with other contents counts as converged",
+        REPORTS,
+        "        at_head = (report.log_id, report.epoch, report.digest) == (\n"
+        "            head.log_id,\n            head.epoch,\n            head.digest,\n        )\n",
+        "        at_head = report.epoch == head.epoch\n",
+        (CORNERS,),
+    ),
+    edit(
+        "unreadable-kind-is-written",
+        "one write halts every replica of the older release",
+        REPORTS,
+        "            and not set(kinds) <= set(seen.report.speaks)\n",
+        "            and not kinds\n",
+        (JUDGED,),
+    ),
+    edit(
+        "trimmed-range-starts-late",
+        "a replica that is far behind gets the newer entries and no word of the older",
+        FOLLOW,
+        "    if after < head.low_water - 1:\n",
+        "    if after < 0:\n",
+        (API,),
+    ),
+    edit(
+        "writer-ahead-goes-unnoticed",
+        "a replica that knows more than its writer is answered with silence",
+        FOLLOW,
+        "    if after > head.epoch:\n",
+        "    if after < 0:\n",
+        (API,),
+    ),
+)

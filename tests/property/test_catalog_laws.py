@@ -1,0 +1,64 @@
+"""Laws of the catalog: made by what changed, it is the one that is made anew."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_core.apply import ChangeRefused, preview
+from sie_core.models import Catalog
+from sie_core.registry import Registry
+from sie_schemas.entry import delete, put
+
+KEYS = st.sampled_from(["a", "b", "c/d", "e", "f"])
+DOCUMENTS = st.fixed_dictionaries(
+    {}, optional={"aliases": st.lists(st.sampled_from(["x", "y", "z"]), max_size=2)}
+)
+KINDS = st.sampled_from(["model", "bundle", "pool", "adapter"])
+CHANGES = st.lists(
+    st.builds(put, KINDS, KEYS, DOCUMENTS) | st.builds(delete, KINDS, KEYS), min_size=1, max_size=4
+)
+
+
+def shown(catalog: Catalog) -> list[object]:
+    """All that a reader can see, the order of keys included."""
+    aliases = [
+        (alias, model_id)
+        for model_id, document in catalog.models.items()
+        for alias in document.get("aliases", ())
+    ]
+    return [
+        list(catalog.models.items()),
+        list(catalog.bundles.items()),
+        list(catalog.pools.items()),
+        sorted(catalog._parsed["adapter"].items()),
+        dict(catalog._aliases) == dict(aliases),
+    ]
+
+
+@given(st.lists(CHANGES, max_size=8))
+def test_a_catalog_made_by_what_changed_is_the_one_made_anew(history):
+    registry = Registry.EMPTY
+    catalog = Catalog.of(registry, None)
+    for epoch, changes in enumerate(history, start=1):
+        try:
+            registry = preview(registry, changes, epoch)
+        except ChangeRefused:
+            continue
+        catalog = Catalog.of(registry, None, catalog)
+        assert shown(catalog) == shown(Catalog.of(registry, None))
+
+
+@given(st.lists(CHANGES, max_size=6), st.lists(CHANGES, max_size=6))
+def test_the_difference_of_two_registries_makes_one_of_the_other(history, other):
+    found = []
+    for changes_list in (history, other):
+        registry = Registry.EMPTY
+        for epoch, changes in enumerate(changes_list, start=1):
+            try:
+                registry = preview(registry, changes, epoch)
+            except ChangeRefused:
+                continue
+        found.append(registry)
+    older, newer = found
+    difference = newer.difference(older)
+    assert older.with_changes(difference) == newer
+    assert all(older.get(*entity_id) != entity for entity_id, entity in difference.items())

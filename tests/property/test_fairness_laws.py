@@ -1,0 +1,121 @@
+"""Laws of the tenants' turns: one tenant's flood is nobody else's wait."""
+
+from collections import Counter, defaultdict
+from math import inf
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sie_schemas.ipc import TextInput
+from sie_worker.batching import Batch, Lane, Limits, QueuedInput, Scheduler
+
+QUANTUM = 20
+COST_MAX = 40
+ONE = Lane("rev-a", "default", "encode")
+TWO = Lane("rev-b", "default", "score")
+LIMITS = Limits(cost_max=COST_MAX, items_max=8, wait_s=0.0)
+COST = st.integers(1, 15)
+JOBS = st.lists(
+    st.tuples(st.sampled_from([ONE, TWO]), st.sampled_from(["a", "b", "c"]), st.lists(COST)),
+    max_size=25,
+)
+
+
+def item(tenant: str, cost: int, number: int) -> QueuedInput:
+    return QueuedInput(number, f"r{number}", 0, cost, inf, TextInput(""), tenant)
+
+
+def next_batch(scheduler: Scheduler) -> Batch:
+    batch = scheduler.next_batch(0.0)
+    assert batch is not None
+    scheduler.finished()
+    return batch
+
+
+@given(st.lists(COST, min_size=60, max_size=60), st.lists(COST, min_size=60, max_size=60))
+@settings(deadline=None)
+def test_two_tenants_of_one_lane_are_served_alike_however_late_the_second_came(first, second):
+    scheduler = Scheduler(ahead_max=1, tenant_quantum=QUANTUM)
+    flood = [item("a", cost, number) for number, cost in enumerate(first)]
+    late = [item("b", cost, 100 + number) for number, cost in enumerate(second)]
+    scheduler.add(ONE, LIMITS, flood, now=0.0)
+    scheduler.add(ONE, LIMITS, late, now=1.0)
+    served: Counter[str] = Counter()
+    left = {"a": len(first), "b": len(second)}
+    while True:
+        for taken in next_batch(scheduler).inputs:
+            served[taken.tenant] += taken.cost
+            left[taken.tenant] -= 1
+            assert abs(served["a"] - served["b"]) <= 2 * QUANTUM + 2 * 15
+            if not all(left.values()):
+                return
+
+
+@given(st.lists(COST, min_size=80, max_size=80), st.integers(1, 40))
+@settings(deadline=None)
+def test_a_flood_in_one_lane_holds_up_another_tenants_lane_by_two_quanta_and_a_batch_at_most(
+    costs, batches
+):
+    scheduler = Scheduler(ahead_max=1, tenant_quantum=QUANTUM)
+    flood = [item("a", cost, number) for number, cost in enumerate(costs)]
+    scheduler.add(ONE, LIMITS, flood, now=0.0)
+    for _ in range(min(batches, len(costs) // 20)):
+        next_batch(scheduler)
+    scheduler.add(TWO, LIMITS, [item("b", 5, 1000)], now=9.0)
+    before = 0
+    while (batch := next_batch(scheduler)).lane != TWO:
+        before += batch.cost
+    assert before <= 2 * QUANTUM + COST_MAX
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.lists(COST)), max_size=15), st.text())
+@settings(deadline=None)
+def test_a_tenant_that_is_alone_is_served_as_if_there_were_no_turns(jobs, tenant):
+    """The oldest head's lane goes first, in order, as it does for the nameless tenant."""
+    alone = Scheduler(ahead_max=1, tenant_quantum=1)
+    expected: list[int] = []
+    number = 0
+    queues: dict[Lane, list[QueuedInput]] = defaultdict(list)
+    for lane, costs in jobs:
+        items = [item(tenant, cost, number + index) for index, cost in enumerate(costs)]
+        number += len(items)
+        alone.add(lane, LIMITS, items, now=0.0)
+        queues[lane] += items
+    while any(queues.values()):
+        lane = min(
+            (each for each in queues if queues[each]), key=lambda each: queues[each][0].claim
+        )
+        batch = next_batch(alone)
+        assert batch.lane == lane
+        count = len(batch.inputs)
+        assert list(batch.inputs) == queues[lane][:count]
+        expected += [each.claim for each in batch.inputs]
+        del queues[lane][:count]
+    assert sorted(expected) == list(range(number))
+
+
+@given(JOBS, st.sampled_from(["a", "b", "c"]), st.data())
+@settings(deadline=None)
+def test_nothing_is_lost_and_each_tenants_inputs_leave_a_lane_in_order_also_after_a_cancel(
+    jobs, tenant, data
+):
+    scheduler = Scheduler(ahead_max=1, tenant_quantum=QUANTUM)
+    came: dict[tuple[Lane, str], list[int]] = defaultdict(list)
+    number = 0
+    for lane, owner, costs in jobs:
+        items = [item(owner, cost, number + index) for index, cost in enumerate(costs)]
+        number += len(items)
+        came[lane, owner] += [each.claim for each in items]
+        scheduler.add(lane, LIMITS, items, now=0.0)
+    if number:
+        gone = data.draw(st.integers(0, number - 1))
+        assert [each.claim for each in scheduler.cancel(f"r{gone}")] == [gone]
+        for claims in came.values():
+            if gone in claims:
+                claims.remove(gone)
+    left: dict[tuple[Lane, str], list[int]] = defaultdict(list)
+    while scheduler.waiting:
+        batch = next_batch(scheduler)
+        for each in batch.inputs:
+            left[batch.lane, each.tenant].append(each.claim)
+    assert dict(left) == {key: claims for key, claims in came.items() if claims}

@@ -1,0 +1,238 @@
+"""Laws of history: differences, merge patches, batches, trials, reverts and blame."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.config_writer import LOG_ID, NOW_US, TENURE, begun_log, put_model, write
+from tests.support.json_patching import patched
+
+from sie_config.blame import blame, leaves
+from sie_config.differences import changes_between, json_patch, registry_patch, same
+from sie_config.draft import Draft, Write
+from sie_config.merge_patch import merged
+from sie_config.reverting import revert_commands
+from sie_config.rules import Command, Delete, Expectation, Index, Put, etag
+from sie_core.registry import Registry
+from sie_schemas import canonical
+from sie_schemas.documents import admit_document
+from sie_schemas.errors import FixRequest
+from sie_testing.strategies import json_values
+
+PLURALS = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
+
+
+@given(json_values(), json_values())
+def test_the_patch_of_two_values_turns_the_first_into_the_second(before, after):
+    assert same(patched(before, json_patch(before, after)), after)
+    assert json_patch(after, after) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_merge_patches_do_what_rfc_7396_lists(target, patch, result):
+    assert merged(target, patch) == result
+
+
+def _pool(name: str, text: str) -> Put:
+    document = admit_document("pool", {"name": name, "description": text})
+    return Put("pool", name, document, canonical.dumps(document))
+
+
+def _adapter(model_id: str, text: str) -> Put:
+    source = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
+    given = {"model_id": model_id, "name": "legal", "source": source, "description": text}
+    document = admit_document("adapter", given)
+    return Put("adapter", f"{model_id}/legal", document, canonical.dumps(document))
+
+
+def commands() -> st.SearchStrategy[Command]:
+    ids, texts = st.sampled_from(["a", "b", "c"]), st.sampled_from(["", "x"])
+    models = st.builds(
+        lambda name, text, alias, pool: put_model(name, description=text, aliases=alias, pool=pool),
+        ids,
+        texts,
+        st.sampled_from([[], ["x"], ["y"], ["c"]]),
+        st.sampled_from(["default", "eu"]),
+    )
+    deletes = st.builds(
+        Delete, st.just("model"), ids, st.sampled_from([Expectation(), Expectation(etags=("*",))])
+    )
+    others = (
+        st.builds(_pool, st.just("eu"), texts)
+        | st.builds(_adapter, ids, texts)
+        | st.builds(lambda name: Delete("adapter", f"{name}/legal"), ids)
+        | st.just(Delete("pool", "eu"))
+    )
+    return models | models | deletes | others
+
+
+def continued(draft: Draft) -> Draft:
+    """Another draft on the same state, with an index of its own."""
+    return Draft(draft.registry, Index.of(draft.registry), draft.last, TENURE, NOW_US)
+
+
+def documents(registry: Registry) -> dict[tuple[str, str], bytes]:
+    return {(entity.kind, entity.key): entity.document for entity in registry}
+
+
+def index_state(index: Index) -> dict[str, Any]:
+    adapters = {model: names for model, names in index.adapters.items() if names}
+    return {"aliases": index.aliases, "backends": index.backends, "adapters": adapters}
+
+
+def grown(history: list[list[Command]]) -> tuple[Draft, list[Registry]]:
+    """A log of these writes, those that are refused left out; the registry at each epoch."""
+    draft = begun_log()
+    registries = [draft.registry]
+    for batch in history:
+        try:
+            draft.write(write(*batch))
+        except FixRequest:
+            continue
+        registries.append(draft.registry)
+    return draft, registries
+
+
+def forced(*batch: Command) -> Write:
+    """A write that the gate on many removals lets pass: one command alone never meets it."""
+    return Write("a", "", "r", batch, forced="because")
+
+
+histories = st.lists(st.lists(commands(), min_size=1, max_size=2), max_size=8)
+
+
+@given(histories, st.lists(commands(), min_size=1, max_size=5))
+def test_a_batch_is_taken_as_its_commands_one_after_another(history, batch):
+    base, _ = grown(history)
+    one_by_one, together = continued(base), continued(base)
+    refused: FixRequest | None = None
+    try:
+        for command in batch:
+            one_by_one.write(forced(command))
+    except FixRequest as error:
+        refused = error
+    if refused is not None:
+        with pytest.raises(FixRequest) as caught:
+            together.write(forced(*batch))
+        assert caught.value.code == refused.code
+        assert together.registry == base.registry
+    else:
+        together.write(forced(*batch))
+        assert documents(together.registry) == documents(one_by_one.registry)
+        differs = documents(together.registry) != documents(base.registry)
+        assert len(together.entries) == int(differs), "one entry, and none for nothing"
+    assert index_state(together._index) == index_state(Index.of(together.registry))
+
+
+@given(histories, st.lists(commands(), min_size=1, max_size=4), st.booleans())
+def test_a_trial_foretells_the_write_and_leaves_no_trace(history, batch, simultaneous):
+    draft, _ = grown(history)
+    asked = Write("a", "", "r", tuple(batch), simultaneous=simultaneous)
+    before = index_state(Index.of(draft.registry))
+    try:
+        foretold = draft.trial(asked)
+    except FixRequest as error:
+        assert index_state(draft._index) == before
+        with pytest.raises(FixRequest) as caught:
+            draft.write(asked)
+        assert caught.value.code == error.code
+        return
+    assert index_state(draft._index) == before
+    done = draft.write(asked)
+    assert foretold.after is not None
+    assert foretold.after.digest == draft.registry.digest
+    assert (foretold.changed, foretold.created) == (done.changed, done.created)
+    assert index_state(draft._index) == index_state(Index.of(draft.registry))
+
+
+@given(histories, st.data())
+def test_a_revert_brings_back_every_document_by_at_most_one_entry(history, data):
+    """Property 12."""
+    draft, registries = grown(history)
+    then = data.draw(st.sampled_from(registries))
+    differs = documents(then) != documents(draft.registry)
+    length = len(draft.entries)
+    commands_ = revert_commands(draft.registry, then, None)
+    asked = Write("a", "", "r", commands_, forced="because", simultaneous=True)
+    outcome = draft.write(asked)
+    assert documents(draft.registry) == documents(then)
+    assert (len(draft.entries) - length, outcome.changed) == (int(differs), differs)
+    assert index_state(draft._index) == index_state(Index.of(draft.registry))
+
+
+@given(histories, st.data())
+def test_a_difference_and_its_revert_are_inverse(history, data):
+    _, registries = grown(history)
+    old, new = data.draw(st.sampled_from(registries)), data.draw(st.sampled_from(registries))
+    there = registry_patch(changes_between(old, new))
+    back = registry_patch(changes_between(new, old))
+    assert patched(patched(as_json(old), there), back) == as_json(old)
+    assert patched(as_json(old), there) == as_json(new)
+    assert {(c.kind, c.key) for c in changes_between(old, new)} == {
+        (command.kind, command.key) for command in revert_commands(new, old, None)
+    }
+
+
+def as_json(registry: Registry) -> dict[str, dict[str, Any]]:
+    shown: dict[str, dict[str, Any]] = {plural: {} for plural in PLURALS.values()}
+    for entity in registry:
+        shown[PLURALS[entity.kind]][entity.key] = json.loads(entity.document)
+    return shown
+
+
+@given(st.lists(st.none() | st.dictionaries(st.sampled_from("ab"), json_values()), min_size=1))
+@settings(max_examples=50)
+def test_blame_names_the_first_version_since_which_a_field_has_its_value(versions):
+    found = blame(list(enumerate(versions)))
+    newest = dict(leaves(versions[-1])) if versions[-1] is not None else {}
+    assert found.keys() == newest.keys()
+    for path, (value, since) in found.items():
+        holds = [
+            document is not None
+            and path in (at := dict(leaves(document)))
+            and same(at[path], value)
+            for document in versions
+        ]
+        assert all(holds[since:])
+        assert since == 0 or not holds[since - 1]
+
+
+@given(histories, commands(), st.integers(0, 12))
+def test_a_condition_holds_exactly_when_the_entity_is_there_at_that_epoch(history, command, epoch):
+    """Property 7: a write with If-Match is taken only on the version that it names."""
+    draft, _ = grown(history)
+    entity = draft.registry.get(command.kind, command.key)
+    expects = Expectation(etags=(etag(LOG_ID, epoch),))
+    guarded: Command = (
+        Delete(command.kind, command.key, expects)
+        if isinstance(command, Delete)
+        else Put(command.kind, command.key, command.document, command.body, expects)
+    )
+    fits = entity is not None and entity.modified_epoch == epoch
+    try:
+        draft.write(write(guarded))
+    except FixRequest as error:
+        assert (error.code != "PRECONDITION_FAILED") is fits
+    else:
+        assert fits

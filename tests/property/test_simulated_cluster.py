@@ -1,0 +1,97 @@
+"""The cluster's real shells in a simulated world: a budget of fixed seeds, and the harness."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from sie_core.chain import position_of
+from sie_testing.campaign import run_campaign
+from sie_testing.simulation import FAULTS, Plan, run_seed
+from sie_testing.simulation.truth import Broken, Truth
+from sie_testing.written_log import WrittenLog
+
+SEEDS = 220
+"""Enough for every kind of fault to happen; about fifteen seconds."""
+TRACE = """
+import hashlib
+from sie_testing.simulation import Plan, run_seed
+text = "".join(run_seed(Plan(seed=seed)).trace for seed in range(500, 506))
+print(hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+@pytest.mark.timeout(300)
+def test_every_property_holds_in_every_seed_of_the_budget_and_every_fault_happens():
+    stories = []
+
+    campaign = run_campaign(
+        Plan(seed=0),
+        iter(range(SEEDS)),
+        on_result=lambda _campaign, result: (
+            stories.append(f"seed {result.seed}: {result.failure}\n{result.trace}")
+            if result.failure
+            else None
+        ),
+    )
+
+    assert not stories, stories[0]
+    assert campaign.uncovered == ()
+
+
+def test_one_seed_gives_one_trace_whatever_the_hash_seed_and_whatever_ran_before():
+    digests = set()
+    for hash_seed in ("1", "2"):
+        digests.add(
+            subprocess.run(
+                [sys.executable, "-c", TRACE],
+                env={**os.environ, "PYTHONHASHSEED": hash_seed},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            ).stdout
+        )
+    assert len(digests) == 1
+    alone = run_seed(Plan(seed=505)).trace
+    run_seed(Plan(seed=1))
+    assert run_seed(Plan(seed=505)).trace == alone
+
+
+def test_another_seed_is_another_story():
+    assert run_seed(Plan(seed=1)).trace != run_seed(Plan(seed=2)).trace
+
+
+def test_a_world_without_faults_loses_nothing_and_needs_no_operator():
+    for seed in range(3):
+        result = run_seed(Plan(seed=seed, faults=()))
+        assert not result.failure, result.trace
+        assert not any(name.startswith(("operator", "fault")) for name in result.counts)
+
+
+def test_many_replicas_converge_as_few_do():
+    result = run_seed(Plan(seed=7, replicas=9, faults=("partition", "broker-down")))
+    assert not result.failure, result.trace
+
+
+def test_a_replica_that_serves_what_the_log_does_not_say_is_found():
+    log = WrittenLog()
+    log.put("model", "a", {"n": 1})
+    truth = Truth()
+    truth.committed(log.entries)
+    head = position_of(log.entries[-1])
+
+    truth.served("replica", None, head, log.registries[-1])
+    with pytest.raises(Broken, match="what the log does not say"):
+        truth.served("replica", None, head, log.registries[-2])
+    with pytest.raises(Broken, match="back to"):
+        truth.served("replica", head, head, log.registries[-1])
+
+
+@pytest.mark.parametrize("kind", sorted(FAULTS))
+def test_each_fault_alone_is_survived(kind):
+    for seed in range(2):
+        result = run_seed(replace(Plan(seed=seed), faults=(kind, "backup-taken")))
+        assert not result.failure, result.trace

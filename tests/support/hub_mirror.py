@@ -1,0 +1,129 @@
+"""A hub on loopback: the part of its protocol by which a pinned revision is fetched.
+
+Serves folders as repositories: the list of a revision's files, and each file with the commit, the
+size and the hash that the hub states for it. A repository may be gated, and a file may be served
+damaged while its stated hash stays the true one.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["HubMirror", "hub_mirror"]
+
+
+@dataclass
+class HubMirror:
+    """What is served. `asked` are the paths of the requests so far."""
+
+    url: str
+    repositories: dict[tuple[str, str], Path] = field(default_factory=dict)
+    """By (id, commit)."""
+    gated: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
+    """Names of files whose bytes are not those that their hash says."""
+    asked: list[str] = field(default_factory=list)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    mirror: HubMirror
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests read `asked`."""
+
+    def _answer(self, *, body: bool) -> None:
+        path = unquote(urlsplit(self.path).path).strip("/")
+        self.mirror.asked.append(f"{self.command} {path}")
+        parts = path.split("/")
+        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+            self._repository("/".join(parts[2:4]), parts[4:], body)
+        elif len(parts) > 4 and parts[2] == "resolve":
+            self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]), body)
+        else:
+            self._refuse(404, "EntryNotFound")
+
+    def _folder(self, name: str, commit: str) -> Path | None:
+        if name in self.mirror.gated:
+            self._refuse(403, "GatedRepo")
+            return None
+        folder = self.mirror.repositories.get((name, commit))
+        if folder is None:
+            known = any(one == name for one, _ in self.mirror.repositories)
+            self._refuse(404, "RevisionNotFound" if known else "RepoNotFound")
+        return folder
+
+    def _repository(self, name: str, rest: list[str], body: bool) -> None:
+        commit = rest[1] if len(rest) > 1 else ""
+        folder = self._folder(name, commit)
+        if folder is None:
+            return
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in files]
+        if rest[0] == "tree":
+            answer: object = [
+                {"type": "file", "path": one, "size": path.stat().st_size, "oid": _sha1(path)}
+                for one, path in zip(names, files, strict=True)
+            ]
+        else:
+            siblings = [{"rfilename": one} for one in names]
+            answer = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
+        self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"}, body)
+
+    def _file(self, name: str, commit: str, file: str, body: bool) -> None:
+        folder = self._folder(name, commit)
+        if folder is None:
+            return
+        path = folder / file
+        if not path.is_file():
+            self._refuse(404, "EntryNotFound")
+            return
+        content = path.read_bytes()
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        if file in self.mirror.damaged:
+            content = bytes(len(content))
+        self._send(200, content, headers, body)
+
+    def _refuse(self, status: int, code: str) -> None:
+        self._send(status, b"", {"X-Error-Code": code, "X-Error-Message": code}, False)
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+
+def _sha1(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@contextmanager
+def hub_mirror() -> Iterator[HubMirror]:
+    """A mirror on a free port."""
+    mirror = HubMirror("")
+    served = type("Handler", (_Handler,), {"mirror": mirror})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), served)
+    mirror.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield mirror
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,260 @@
+"""Bearer tokens: who gets in, where, and what happens when the file of hashes changes."""
+
+import asyncio
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.gateway_world import World, gateway_world
+from tests.support.polling import until
+from typer.testing import CliRunner
+
+from sie_cli.token import app as token_command
+from sie_config.access_rules import role_of as config_role_of
+from sie_gateway.rules import refusal_body, role_of
+from sie_runtime.access import Access, AccessSettings, Role, hash_of
+from sie_runtime.gate import Gate
+from sie_schemas.errors import FixRequest
+
+ONE = {"items": [{"text": "four"}]}
+ENCODE = "/v1/encode/org/dense"
+
+
+def write(path: Path, **roles: tuple[Role, ...]) -> Path:
+    """A file in which each name is a token of its own with these roles and its name's tenant."""
+    grants = [
+        {"name": name, "sha256": hash_of(name.encode()), "roles": given, "tenant": f"of-{name}"}
+        for name, given in roles.items()
+    ]
+    path.write_text(json.dumps({"tokens": grants}))
+    return path
+
+
+def bearer(token: str) -> dict[bytes, bytes]:
+    return {b"authorization": f"Bearer {token}".encode()}
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def ask(
+    world: World, access: Access, method: str, path: str, **headers: str
+) -> httpx.Response:
+    gate = Gate(world.app, access, role_of, shape=refusal_body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    transport = httpx.ASGITransport(app=gate)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        return await http.request(method, path, json=ONE, headers=named)
+
+
+async def test_a_closed_gateway_lets_each_token_do_what_its_roles_say(tmp_path: Path) -> None:
+    file = write(tmp_path / "tokens", caller=("infer",), viewer=("read",), boss=("admin",))
+    access = Access(AccessSettings(auth_file=file))
+    async with gateway_world() as world:
+
+        async def status(token: str | None, method: str, path: str) -> int:
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            return (await ask(world, access, method, path, **headers)).status_code
+
+        assert await status(None, "GET", "/healthz") == 200
+        assert await status(None, "POST", ENCODE) == 401
+        assert await status("nobody", "POST", ENCODE) == 401
+        assert await status("caller", "POST", ENCODE) == 200
+        assert await status("viewer", "POST", ENCODE) == 403
+        assert await status("viewer", "GET", "/v1/models") == 200
+        assert await status("caller", "GET", "/metrics") == 403
+        assert await status("viewer", "POST", "/v1/pools") == 403
+        assert await status("boss", "POST", ENCODE) == 200
+        assert await status("boss", "GET", "/v1/models") == 200
+        assert len(world.echo.seen) == 2
+
+
+async def test_a_refusal_has_the_shape_of_the_api_that_was_called(tmp_path: Path) -> None:
+    access = Access(AccessSettings(auth_file=write(tmp_path / "tokens", viewer=("read",))))
+    async with gateway_world() as world:
+        native = await ask(world, access, "POST", ENCODE)
+        face = await ask(world, access, "POST", "/v1/embeddings", authorization="Bearer viewer")
+    assert native.headers["WWW-Authenticate"] == "Bearer"
+    assert native.json()["detail"]["code"] == native.headers["X-SIE-Error-Code"] == "UNAUTHORIZED"
+    assert (face.status_code, face.json()["error"]["code"]) == (403, "forbidden")
+
+
+async def test_the_tenant_is_the_tokens_and_a_header_counts_only_where_all_is_open(
+    tmp_path: Path,
+) -> None:
+    closed = Access(AccessSettings(auth_file=write(tmp_path / "tokens", caller=("infer",))))
+    async with gateway_world() as world:
+        told = {"x_sie_tenant": "other", "authorization": "Bearer caller"}
+        await ask(world, closed, "POST", ENCODE, **told)
+        await ask(world, Access(AccessSettings()), "POST", ENCODE, **told)
+        assert [job.tenant for job in world.echo.seen] == ["of-caller", "other"]
+
+
+async def test_a_tenant_above_its_cap_gets_429_and_another_does_not_notice() -> None:
+    access = Access(AccessSettings())
+    async with gateway_world(tenant_items_max=1, request_timeout_s=0.3) as world:
+        world.echo.answer = lambda job: None
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(ask(world, access, "POST", ENCODE, x_sie_tenant="a"))
+            await _until_seen(world, 1)
+            second = await ask(world, access, "POST", ENCODE, x_sie_tenant="a")
+            other = tasks.create_task(ask(world, access, "POST", ENCODE, x_sie_tenant="b"))
+            await _until_seen(world, 2)
+        again = await ask(world, access, "POST", ENCODE, x_sie_tenant="a")
+    assert (second.status_code, second.headers["X-SIE-Error-Code"]) == (429, "RATE_LIMIT")
+    assert second.headers["Retry-After"] == "1"
+    assert {first.result().status_code, other.result().status_code, again.status_code} == {504}
+
+
+async def _until_seen(world: World, count: int) -> None:
+    await until(lambda: len(world.echo.seen) >= count)
+
+
+def test_a_changed_file_is_in_force_after_the_interval_and_a_broken_one_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    file = write(tmp_path / "tokens", old=("infer",))
+    access = Access(AccessSettings(auth_file=file, auth_reload_s=1.0), clock=clock)
+    write(tmp_path / "fresh", new=("infer",))
+    os.replace(tmp_path / "fresh", file)
+    assert access.check(bearer("old"), "infer").name == "old"
+    clock.now = 2.0
+    assert access.check(bearer("new"), "infer").tenant == "of-new"
+    with pytest.raises(FixRequest):
+        access.check(bearer("old"), "infer")
+    file.write_text("{")
+    clock.now = 4.0
+    assert access.check(bearer("new"), "infer").name == "new"
+    file.unlink()
+    clock.now = 6.0
+    assert access.check(bearer("new"), "infer").name == "new"
+    assert sum("the tokens stay as they were" in line for line in caplog.messages) == 2
+    write(file, third=("infer",))
+    clock.now = 8.0
+    assert access.check(bearer("third"), "infer").name == "third"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "[]",
+        '{"tokens":[{"name":"a","sha256":"00","roles":["infer"]}]}',
+        '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":["root"]}]}',
+        '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":[],"role":"infer"}]}',
+        '{"tokens":['
+        + ",".join(['{"name":"a","sha256":"' + "0" * 64 + '","roles":[]}'] * 2)
+        + "]}",
+    ],
+)
+def test_a_file_that_cannot_be_used_stops_the_process_at_its_start(
+    tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        Access.open(AccessSettings(auth_file=file))
+    assert stopped.value.code == 2
+    assert str(file) in capsys.readouterr().err
+
+
+def test_no_file_lets_everyone_in_and_says_so_once_and_loudly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    access = Access(AccessSettings())
+    assert access.check({}, "admin").may("audit")
+    assert [line.levelno for line in caplog.records] == [logging.WARNING]
+    assert "NO ACCESS CONTROL" in caplog.messages[0]
+
+
+@given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]), st.text(max_size=30))
+def test_no_route_but_a_probe_is_open_and_no_change_is_less_than_admin(method, path):
+    for rule in (role_of, config_role_of):
+        role = rule(method, "/" + path, b"")
+        assert role is not None or "/" + path in {"/healthz", "/readyz", "/console"}
+        if method != "GET":
+            assert role in {"admin", None}
+
+
+def test_sie_config_tells_reading_trying_changing_and_auditing_apart() -> None:
+    models = "/v1/configs/models"
+    assert config_role_of("GET", models, b"") == "read"
+    assert config_role_of("POST", models, b"") == "admin"
+    assert config_role_of("POST", models, b"dry_run=true") == "propose"
+    assert config_role_of("POST", models, b"dry_run=true&dry_run=false") == "admin"
+    assert config_role_of("POST", "/v1/configs/replicas", b"") == "read"
+    assert config_role_of("GET", "/v1/configs/audit", b"") == "audit"
+
+
+async def test_the_actor_of_a_change_is_the_tokens_name_whatever_the_request_says(
+    tmp_path: Path,
+) -> None:
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    access = Access(AccessSettings(auth_file=write(tmp_path / "tokens", boss=("admin",))))
+    transport = httpx.ASGITransport(app=Gate(app, access, config_role_of))
+    async with httpx.AsyncClient(transport=transport, base_url="http://config") as http:
+        headers = {"authorization": "Bearer boss", "x-sie-actor": "somebody else"}
+        await http.post("/v1/configs/models", headers=headers)
+    assert [value for name, value in seen[0] if name == b"x-sie-actor"] == [b"boss"]
+
+
+async def test_a_websocket_without_a_token_is_closed(tmp_path: Path) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it got in")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    access = Access(AccessSettings(auth_file=write(tmp_path / "tokens", boss=("admin",))))
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    scope = {"type": "websocket", "path": "/ws/cluster-status", "headers": []}
+    await Gate(app, access, role_of)(scope, receive, send)
+    assert sent[0]["type"] == "websocket.close"
+
+
+def test_the_command_makes_lists_and_revokes_tokens_and_stores_only_hashes(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    run = CliRunner()
+    told = ["--file", str(file)]
+    made = run.invoke(token_command, ["new", "ci", *told, "--roles", "infer,read", "--tenant", "t"])
+    token = made.stdout.strip()
+    assert made.exit_code == 0
+    assert token not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    principal = Access(AccessSettings(auth_file=file)).check(bearer(token), "infer")
+    assert (principal.name, principal.tenant) == ("ci", "t")
+    assert "ci  infer,read  tenant t" in run.invoke(token_command, ["ls", *told]).stdout
+    twice = run.invoke(token_command, ["new", "ci", *told, "--roles", "infer"])
+    assert isinstance(twice.exception, FixRequest)
+    wrong = run.invoke(token_command, ["new", "x", *told, "--roles", "root"])
+    assert isinstance(wrong.exception, FixRequest)
+    assert run.invoke(token_command, ["revoke", "ci", *told]).exit_code == 0
+    with pytest.raises(FixRequest):
+        Access(AccessSettings(auth_file=file)).check(bearer(token), "infer")

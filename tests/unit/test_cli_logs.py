@@ -1,0 +1,67 @@
+"""`sie logs`: the lines of several processes, in order of time."""
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sie_cli.logs import Wanted, read_lines, rendered
+from sie_cli.main import build
+
+
+def line(ts: str, msg: str, level: str = "info", **more: str) -> str:
+    return json.dumps({"ts": ts, "level": level, "role": "r", "msg": msg, **more}) + "\n"
+
+
+def folder(tmp_path: Path) -> Path:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "gateway.log").write_text(
+        line("2026-01-01T00:00:01.000Z", "one") + line("2026-01-01T00:00:04.000Z", "four", "error")
+    )
+    (logs / "worker-0.log").write_text(
+        line("2026-01-01T00:00:02.000Z", "two", request="abc")
+        + "Traceback of two\n"
+        + line("2026-01-01T00:00:03.000Z", "three", "warning")
+    )
+    return logs
+
+
+def test_lines_of_all_processes_come_in_order_and_a_traceback_stays_in_its_place(tmp_path):
+    texts = [rendered(found) for found in read_lines(folder(tmp_path), Wanted())]
+    assert [text.split()[-1] for text in texts] == ["one", "request=abc", "two", "three", "four"]
+
+
+def test_roles_levels_and_texts_choose_lines(tmp_path):
+    logs = folder(tmp_path)
+
+    def messages(wanted: Wanted) -> list[str]:
+        return [found.fields.get("msg", "-") for found in read_lines(logs, wanted)]
+
+    assert messages(Wanted(roles=("worker",))) == ["two", "-", "three"]
+    assert messages(Wanted(roles=("gateway",))) == ["one", "four"]
+    assert messages(Wanted(level="warning")) == ["three", "four"]
+    assert messages(Wanted(text="abc")) == ["two"]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 50), st.booleans())), max_size=4))
+def test_no_line_is_lost_and_time_never_goes_back(tmp_path_factory, processes):
+    logs = tmp_path_factory.mktemp("logs")
+    for number, lines in enumerate(processes):
+        texts = [line(f"{ts:03d}", "m") if is_json else "plain [1]\n" for ts, is_json in lines]
+        (logs / f"worker-{number}.log").write_text("".join(texts))
+    found = list(read_lines(logs, Wanted()))
+    assert len(found) == sum(len(lines) for lines in processes)
+    assert [each.ts for each in found] == sorted(each.ts for each in found)
+
+
+def test_the_command_prints_the_last_lines_and_json_when_asked(tmp_path):
+    folder(tmp_path)
+    run = CliRunner()
+    shown = run.invoke(build(), ["logs", "--data", str(tmp_path), "-n", "1"])
+    assert shown.exit_code == 0
+    assert shown.stdout.split()[-1] == "four"
+    raw = run.invoke(build(), ["logs", "gateway", "--data", str(tmp_path), "--json"])
+    assert [json.loads(text)["msg"] for text in raw.stdout.splitlines()] == ["one", "four"]

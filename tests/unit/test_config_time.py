@@ -1,0 +1,417 @@
+"""Time travel, audit and convergence over the HTTP surface of sie-config."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from tests.support.config_writer import client_of, model, put, running
+from tests.support.polling import until
+
+from sie_config.access_rules import role_of
+from sie_config.api import build_app
+from sie_config.refusal_notes import noting_gate
+from sie_runtime.access import Access, AccessSettings, hash_of
+from sie_runtime.gate import Gate
+from sie_schemas import snapshot
+from sie_schemas.fleet import ModelReport, ReplicaReport
+from sie_schemas.revisions import adapter_revision, model_revision
+
+CONFIGS = "/v1/configs"
+MODELS = f"{CONFIGS}/models"
+
+
+@pytest.fixture
+async def plane(tmp_path):
+    async with running(tmp_path) as plane:
+        yield plane
+
+
+@pytest.fixture
+async def client(plane):
+    async with client_of(plane) as client:
+        yield client
+
+
+async def write(client: httpx.AsyncClient, name: str, **changes: Any) -> dict[str, Any]:
+    answer = await client.post(
+        MODELS, json=model(name, **changes), headers={"X-SIE-Actor": "ci", "X-SIE-Reason": "why"}
+    )
+    assert answer.is_success, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+async def test_every_read_can_be_of_an_epoch_or_of_a_time(client):
+    first = await write(client, "m", description="one")
+    second = await write(client, "m", description="two")
+    removed = (await client.delete(f"{MODELS}/m")).json()["epoch"]
+    path = f"{MODELS}/m"
+    for at in (str(first["epoch"]), str(first["ts"])):
+        found = await client.get(path, params={"at": at})
+        assert found.json()["document"]["description"] == "one"
+        assert found.json()["modified_epoch"] == first["epoch"]
+    listed = (await client.get(MODELS, params={"at": second["epoch"]})).json()
+    assert [row["document"]["description"] for row in listed["models"]] == ["two"]
+    assert listed["epoch"] == second["epoch"]
+    before = await client.get(path, params={"at": first["epoch"] - 1})
+    assert (before.status_code, before.json()["detail"]["code"]) == (404, "MODEL_NOT_FOUND")
+    assert (await client.get(MODELS)).json()["models"] == []
+    assert (await client.get(MODELS, params={"at": removed})).json()["models"] == []
+    assert (await client.get(path, params={"at": removed})).status_code == 404
+    seed = (await client.get(f"{CONFIGS}/pools", params={"at": 3})).json()["pools"]
+    assert [row["name"] for row in seed] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [
+        ("0", 400),
+        ("9999", 400),
+        ("now", 400),
+        ("2026-01-01", 400),
+        ("2026-01-01T00:00:00", 400),
+        ("2026-13-01T00:00:00Z", 400),
+        ("2999-01-01T00:00:00Z", 400),
+        ("1999-01-01T00:00:00Z", 404),
+        ("²", 400),
+    ],
+)
+async def test_a_moment_that_is_none_is_refused(client, at, status):
+    answer = await client.get(MODELS, params={"at": at})
+    assert (answer.status_code, answer.json()["detail"]["field"]) == (status, "at")
+
+
+async def test_pages_of_now_and_of_the_past_hold_every_entity_once(client):
+    for number in range(7):
+        await write(client, f"m{number}")
+    epoch = (await client.get(f"{CONFIGS}/epoch")).json()["epoch"]
+    for params in ({"limit": 3}, {"limit": 3, "at": epoch}):
+        names: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page = (await client.get(MODELS, params=params | {"after": after})).json()
+            names += [row["model_id"] for row in page["models"]]
+            after = page["next_after"]
+        assert names == [f"m{number}" for number in range(7)]
+
+
+async def test_a_past_export_is_the_one_that_was_given_out_then(client):
+    given = []
+    for number in range(4):
+        await write(client, f"m{number % 3}", description=str(number))
+        given.append((await client.get(f"{CONFIGS}/export")).content)
+    for data in given:
+        epoch = snapshot.decode(data).entry.epoch
+        again = await client.get(f"{CONFIGS}/export", params={"at": epoch})
+        assert again.content == data
+        assert "immutable" in again.headers["cache-control"]
+        same = await client.get(
+            f"{CONFIGS}/export",
+            params={"at": epoch},
+            headers={"If-None-Match": again.headers["etag"]},
+        )
+        assert same.status_code == 304
+
+
+async def test_the_history_and_the_blame_name_who_and_why(client):
+    one = await write(client, "m", description="a")
+    two = await write(client, "m", description="a", pool="default", aliases=["x"])
+    found = (await client.get(f"{MODELS}/m/blame")).json()
+    by_path = {row["path"]: row for row in found["fields"]}
+    assert by_path["/description"]["epoch"] == one["epoch"]
+    assert (by_path["/aliases"]["epoch"], by_path["/aliases"]["actor"]) == (two["epoch"], "ci")
+    page = (await client.get(f"{MODELS}/m/history", params={"limit": 1})).json()
+    assert page["next_after"] == one["epoch"]
+    rest = await client.get(
+        f"{MODELS}/m/history", params={"after": page["next_after"], "diff": "true"}
+    )
+    row = rest.json()["history"][0]
+    assert row["patch"] == [{"op": "replace", "path": "/aliases", "value": ["x"]}]
+    assert (await client.get(f"{MODELS}/none/blame")).status_code == 404
+
+
+async def test_a_difference_is_told_to_programs_and_to_people(client):
+    await write(client, "gone")
+    start = (await write(client, "m", description="a"))["epoch"]
+    await client.delete(f"{MODELS}/gone")
+    await write(client, "m", description="b")
+    end = (await write(client, "new/m"))["epoch"]
+    told = (await client.get(f"{CONFIGS}/diff", params={"from": start, "to": end})).json()
+    assert told["human"] == [
+        "- model gone",
+        '~ model m  description: "a" → "b"',
+        "+ model new/m",
+    ]
+    assert [(op["op"], op["path"]) for op in told["patch"]] == [
+        ("remove", "/models/gone"),
+        ("replace", "/models/m/description"),
+        ("add", "/models/new~1m"),
+    ]
+    none = (await client.get(f"{CONFIGS}/diff", params={"from": end})).json()
+    assert (none["patch"], none["human"]) == ([], [])
+    assert (await client.get(f"{CONFIGS}/diff")).status_code == 422
+
+
+async def test_a_revert_is_a_new_entry_that_brings_documents_back(client):
+    """Property 12."""
+    start = (await write(client, "m", description="a"))["epoch"]
+    await write(client, "m", description="b")
+    await write(client, "other")
+    await client.post(f"{CONFIGS}/pools", json={"name": "eu"})
+    head = (await client.get(f"{CONFIGS}/epoch")).json()["epoch"]
+    chosen = {"to": start, "entities": [{"kind": "model", "key": "m"}]}
+    trial = await client.post(f"{CONFIGS}/revert?dry_run=true", json=chosen)
+    assert trial.json()["human"] == ['~ model m  description: "b" → "a"']
+    done = await client.post(f"{CONFIGS}/revert", json=chosen)
+    assert (done.json()["epoch"], done.json()["changed"]) == (head + 1, True), done.text
+    assert (await client.get(f"{MODELS}/other")).status_code == 200
+    whole = await client.post(f"{CONFIGS}/revert", json={"to": start})
+    assert whole.json()["epoch"] == head + 2
+    assert (await client.get(f"{MODELS}/other")).status_code == 404
+    diff = await client.get(f"{CONFIGS}/diff", params={"from": start})
+    assert diff.json()["patch"] == []
+    again = await client.post(f"{CONFIGS}/revert", json={"to": start})
+    assert (again.json()["changed"], again.json()["epoch"]) == (False, head + 2)
+    row = (await client.get(f"{MODELS}/other/history")).json()["history"][-1]
+    assert (row["kind"], row["reason"]) == ("model.delete", f"revert to epoch {start}")
+
+
+async def test_a_revision_leads_back_to_the_config_and_to_the_entry_that_made_it(client):
+    first = await write(client, "m")
+    document = (await client.get(f"{MODELS}/m")).json()["document"]
+    revision = model_revision(document, "default")
+    await write(client, "m", tasks={"encode": {"outputs": ["sparse"]}})
+    source = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
+    await client.put(f"{CONFIGS}/adapters/m/legal", json={"source": source})
+    for params in ({"revision": revision}, {"revision": revision[:12], "key": "m"}):
+        found = (await client.get(f"{CONFIGS}/resolve", params=params)).json()
+        assert (found["key"], found["profile"]) == ("m", "default")
+        assert found["entry"]["epoch"] == first["epoch"]
+        assert (found["document"], found["entry"]["hash"]) == (document, first["hash"])
+        assert found["config"]["profile_name"] == "default"
+    adapter = (await client.get(f"{CONFIGS}/adapters/m/legal")).json()["document"]
+    lora = {"revision": adapter_revision(adapter), "key": "m/legal"}
+    found = (await client.get(f"{CONFIGS}/resolve", params=lora)).json()
+    assert (found["kind"], found["config"]) == ("adapter", adapter)
+    none = await client.get(f"{CONFIGS}/resolve", params={"revision": "f" * 64})
+    assert (none.status_code, none.json()["detail"]["code"]) == (404, "NOT_FOUND")
+
+
+async def test_the_audit_tells_what_was_changed_and_what_was_refused(client):
+    """W14."""
+    done = await write(client, "m")
+    bad = {"X-SIE-Actor": "eve", "X-SIE-Reason": "try"}
+    for _ in range(5):
+        assert (await client.delete(f"{MODELS}/none", headers=bad)).status_code == 404
+    await client.post(MODELS, json={"model_id": 1}, headers=bad)
+    rows = (await client.get(f"{CONFIGS}/audit")).json()["rows"]
+    assert [(row["actor"], row["outcome"], row["count"]) for row in rows[:3]] == [
+        ("eve", "VALIDATION_ERROR", 1),
+        ("eve", "MODEL_NOT_FOUND", 5),
+        ("ci", "accepted", 1),
+    ]
+    assert rows[2]["hash"] == done["hash"]
+    assert (rows[1]["kind"], rows[1]["key"], rows[1]["reason"]) == ("model", "none", "try")
+
+    async def ask(**params: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await client.get(f"{CONFIGS}/audit", params=params)).json()[
+            "rows"
+        ]
+        return found
+
+    assert {row["actor"] for row in await ask(actor="eve")} == {"eve"}
+    assert [row["outcome"] for row in await ask(kind="model", key="m")] == ["accepted"]
+    assert [row["count"] for row in await ask(outcome="MODEL_NOT_FOUND")] == [5]
+    assert len(await ask(outcome="refused")) == 2
+    assert await ask(since="2999-01-01T00:00:00Z") == []
+    lines = await client.get(f"{CONFIGS}/audit", headers={"accept": "application/x-ndjson"})
+    assert [json.loads(line) for line in lines.text.splitlines()] == rows
+    paged, before = [], None
+    while True:
+        params = {"limit": 2} | ({"before": before} if before else {})
+        page = (await client.get(f"{CONFIGS}/audit", params=params)).json()
+        paged += page["rows"]
+        before = page["next_before"]
+        if before is None:
+            break
+    assert paged == rows
+
+
+async def test_attempts_without_the_right_are_audited_too(plane, tmp_path):
+    grant = {"name": "ci", "sha256": hash_of(b"ci"), "roles": ["read", "audit"], "tenant": ""}
+    (tmp_path / "tokens.json").write_text(json.dumps({"tokens": [grant]}))
+    access = Access(AccessSettings(auth_file=tmp_path / "tokens.json"))
+    gate = Gate(build_app(plane), access, role_of, on_refused=noting_gate(plane))
+    transport = httpx.ASGITransport(gate)
+    async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
+        assert (await client.delete(f"{MODELS}/m")).status_code == 401
+        known = {"Authorization": "Bearer ci", "X-SIE-Actor": "boss"}
+        assert (await client.delete(f"{MODELS}/m", headers=known)).status_code == 403
+        answer = await client.get(f"{CONFIGS}/audit", headers=known, params={"outcome": "refused"})
+        assert [(row["outcome"], row["actor"]) for row in answer.json()["rows"]] == [
+            ("FORBIDDEN", "unverified boss"),
+            ("UNAUTHORIZED", "unverified"),
+        ]
+        waited = {"min": 0, "timeout_s": 0}
+        answer = await client.post(f"{CONFIGS}/wait", headers=known, json=waited)
+        assert answer.status_code == 200, "a reader may wait"
+
+
+async def test_the_accepted_rows_of_the_audit_are_the_log(client):
+    """Property 11: every change has one entry with its actor, and the audit shows each."""
+    for number in range(5):
+        await write(client, f"m{number}")
+    await client.delete(f"{MODELS}/m0")
+    await write(client, "m1")
+    rows = (await client.get(f"{CONFIGS}/audit", params={"outcome": "accepted"})).json()["rows"]
+    log = (await client.get(f"{CONFIGS}/log")).json()["entries"]
+    assert [row["hash"] for row in reversed(rows)] == [each["hash"] for each in log]
+    assert all(row["actor"] for row in rows)
+
+
+async def test_refusals_never_grow_beyond_their_bounds(tmp_path):
+    bounds: dict[str, Any] = {"audit_rows_max": 5, "audit_rows_per_minute": 3}
+    async with running(tmp_path, **bounds) as plane, client_of(plane) as client:
+        for number in range(10):
+            await client.delete(f"{MODELS}/m{number}", headers={"X-SIE-Actor": f"eve{number}"})
+        found = await client.get(f"{CONFIGS}/audit", params={"outcome": "refused"})
+        rows = found.json()["rows"]
+        assert sum(row["count"] for row in rows) == 10
+        assert len(rows) == 4
+        assert rows[0]["actor"] == "(others)"
+    async with running(tmp_path, **bounds) as plane, client_of(plane) as client:
+        for number in range(4):
+            await client.delete(f"{MODELS}/n{number}")
+        found = await client.get(f"{CONFIGS}/audit", params={"outcome": "refused"})
+        assert len(found.json()["rows"]) == 5, "the oldest left, a restart forgot none"
+
+
+def report(plane, **fields: Any) -> bytes:
+    position = plane.sequencer.position
+    told = {
+        "role": "gateway",
+        "id": "g1",
+        "log_id": position.log_id,
+        "epoch": position.epoch,
+        "hash": position.hash,
+        "digest": position.digest,
+        "received": position.epoch,
+        "state": "fresh",
+    }
+    return msgspec.json.encode(ReplicaReport(**(told | fields)))
+
+
+async def ask(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    answer = await client.post(f"{CONFIGS}/wait", json={"timeout_s": 0} | body)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+async def test_nobody_is_not_everybody(plane, client):
+    assert (await ask(client))["reached"] is False
+    assert (await ask(client, min=0))["reached"] is True
+
+
+async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
+    await plane.hear_report(report(plane), vouched=True)
+    outcome = await put(plane, "m")
+    waiting = asyncio.create_task(ask(client, epoch=outcome.entry.epoch, timeout_s=30))
+    writing = asyncio.create_task(
+        client.post(MODELS, params={"wait": "converged", "timeout": 30}, json=model("n"))
+    )
+    await until(lambda: plane.sequencer.position.epoch == outcome.entry.epoch + 1)
+    assert not waiting.done()
+    assert not writing.done()
+    await plane.hear_report(report(plane), vouched=True)
+    async with asyncio.timeout(2):
+        assert (await waiting)["reached"] is True
+        assert (await writing).json()["convergence"]["reached"] is True
+    metrics = (await client.get("/metrics")).text
+    assert 'sie_config_propagation_seconds_count{role="gateway"}' in metrics
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"epoch": 3}, "at epoch 3"),
+        ({"state": "stale"}, "is stale"),
+        ({"state": "quarantined", "reason": "why"}, "is quarantined: why"),
+        ({"digest": "0" * 64}, "holds another state at epoch 4"),
+        ({"hash": "0" * 64}, "holds another state at epoch 4"),
+        ({"log_id": "f" * 32}, "follows another log"),
+    ],
+)
+async def test_a_replica_that_is_behind_stale_or_lying_never_counts(plane, client, fields, cause):
+    await put(plane, "m")
+    await plane.hear_report(report(plane), vouched=True)
+    await plane.hear_report(report(plane, id="g2", **fields), vouched=True)
+    told = await ask(client)
+    assert (told["reached"], told["selected"], told["satisfied"]) == (False, 2, 1)
+    assert told["waiting_for"] == [{"role": "gateway", "id": "g2", "cause": cause}]
+    assert (await ask(client, quorum=1))["reached"] is True
+    assert (await ask(client, ids=["g1"]))["reached"] is True
+    assert (await ask(client, roles=["worker"]))["selected"] == 0
+    await client.post(f"{CONFIGS}/replicas/forget", json={"role": "gateway", "id": "g2"})
+    assert (await ask(client))["reached"] is True
+
+
+async def test_a_replica_that_fell_silent_blocks_until_it_is_forgotten(tmp_path):
+    async with running(tmp_path, report_ttl_s=0.05) as plane, client_of(plane) as client:
+        await plane.hear_report(report(plane), vouched=True)
+        await put(plane, "m")
+        await plane.hear_report(report(plane), vouched=True)
+        await until(lambda: not plane.replicas_view()["live"])
+        told = await ask(client)
+        assert told["reached"] is False
+        assert told["waiting_for"][0]["cause"].startswith("silent")
+        forgotten = {"role": "gateway", "id": "g1"}
+        assert (await client.post(f"{CONFIGS}/replicas/forget", json=forgotten)).json()["forgotten"]
+        assert (await ask(client, min=0))["reached"] is True
+
+
+async def test_effective_wants_the_new_revision_and_no_failure(plane, client):
+    """W17: the answer is per model and per revision."""
+    await put(plane, "m")
+    document = json.loads(plane.sequencer.registry.get("model", "m").document)
+    revision = model_revision(document, "default")
+    for held, reached in (
+        (ModelReport(state="failed", reason="no file"), False),
+        (ModelReport(state="loaded", revision="0" * 64), False),
+        (ModelReport(state="loaded", revision=revision), True),
+        (ModelReport(state="available"), True),
+    ):
+        told = report(plane, role="worker", id="w", models={"m": held})
+        await plane.hear_report(told, vouched=True)
+        assert (await ask(client, until="effective"))["reached"] is reached
+        assert (await ask(client))["reached"] is True
+
+
+async def test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds(plane, client):
+    await plane.hear_report(report(plane), vouched=True)
+    await put(plane, "m")
+    row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
+    assert row["lag"] == 1
+    assert 0 <= row["lag_s"] < 5
+    await plane.hear_report(report(plane), vouched=True)
+    row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
+    assert (row["lag"], row["lag_s"]) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"epoch": 99}, 409, "AHEAD"),
+        ({"epoch": 0}, 404, "NOT_FOUND"),
+        ({"log_id": "other"}, 410, "GONE"),
+        ({"quorum": 0}, 422, "VALIDATION_ERROR"),
+        ({"unknown": 1}, 422, "VALIDATION_ERROR"),
+        ([], 422, "VALIDATION_ERROR"),
+    ],
+)
+async def test_a_wait_for_what_cannot_come_is_refused(client, body, status, code):
+    answer = await client.post(f"{CONFIGS}/wait", json=body)
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (status, code)

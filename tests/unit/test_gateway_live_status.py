@@ -1,0 +1,102 @@
+"""`/ws/cluster-status` over a real socket, by the protocol library that the server uses too."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.support.gateway_world import World, gateway_world, heartbeat
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConnection, Request
+from wsproto.events import TextMessage as Text
+
+from sie_gateway.rules import role_of
+from sie_runtime.access import Access, AccessSettings
+from sie_runtime.gate import Gate
+from sie_runtime.lifecycle import serve_http
+
+
+class Client:
+    """One WebSocket, event by event."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._protocol = WSConnection(ConnectionType.CLIENT)
+        self._events: list[Event] = []
+
+    async def ask(self, path: str) -> None:
+        self._writer.write(self._protocol.send(Request(host="gateway", target=path)))
+        await self._writer.drain()
+
+    async def next(self) -> Event:
+        async with asyncio.timeout(5):
+            while not self._events:
+                data = await self._reader.read(65536)
+                self._protocol.receive_data(data or None)
+                self._events += list(self._protocol.events())
+        return self._events.pop(0)
+
+    async def status(self) -> dict[str, Any]:
+        event = await self.next()
+        assert isinstance(event, Text), event
+        told: dict[str, Any] = json.loads(event.data)
+        return told
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+@asynccontextmanager
+async def served(world: World, app: Any) -> AsyncIterator[Client]:
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve_http(
+            app,
+            host="127.0.0.1",
+            port=0,
+            stop=world.stop,
+            on_listening=listening.set_result,
+            websockets=True,
+        )
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", await listening)
+    client = Client(reader, writer)
+    try:
+        yield client
+    finally:
+        await client.close()
+        world.stop.set()
+        await serving
+
+
+async def test_the_status_comes_at_once_and_again_and_ends_when_the_gateway_stops() -> None:
+    async with gateway_world(live_status_s=0.02) as world, served(world, world.app) as client:
+        await client.ask("/ws/cluster-status")
+        assert isinstance(await client.next(), AcceptConnection)
+        first = await client.status()
+        assert (first["type"], len(first["workers"])) == ("gateway", 1)
+        await world.hear(heartbeat("w2"))
+        while len((await client.status())["workers"]) == 1:
+            continue
+        world.stop.set()
+        while isinstance(last := await client.next(), Text):
+            continue
+        assert isinstance(last, CloseConnection)
+        assert last.code == 1001
+
+
+async def test_another_path_and_a_missing_token_are_refused(tmp_path) -> None:
+    async with gateway_world() as world, served(world, world.app) as client:
+        await client.ask("/ws/nothing")
+        assert isinstance(await client.next(), RejectConnection)
+    file = tmp_path / "tokens"
+    file.write_text('{"tokens":[]}')
+    access = Access(AccessSettings(auth_file=file))
+    async with gateway_world() as world, served(world, Gate(world.app, access, role_of)) as client:
+        await client.ask("/ws/cluster-status")
+        refused = await client.next()
+        assert isinstance(refused, RejectConnection)
+        assert refused.status_code == 403

@@ -1,0 +1,56 @@
+"""The status of a model at the gateway: per worker and per revision."""
+
+from typing import Any
+
+import pytest
+from tests.support.gateway_world import heartbeat, standard_catalog
+
+from sie_gateway.model_status import model_status
+from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import Heartbeat, ModelReport
+
+
+def worker(worker_id: str, **fields: Any) -> Heartbeat:
+    told: dict[str, Any] = {"worker_id": worker_id, "epoch": 7} | fields
+    return heartbeat(**told)
+
+
+def test_a_model_is_effective_only_where_every_worker_that_may_run_it_says_so() -> None:
+    """W10 and W17: one model's revision on each worker, whatever else its bundle holds."""
+    catalog = standard_catalog()
+    revision = model_status(catalog, [], "org/dense")["revisions"]["default"]
+    assert model_status(catalog, [], "org/dense")["effective"] is False, "nobody is not everybody"
+    for held, effective in (
+        ({}, True),
+        ({"org/dense": ModelReport(state="loaded", revision=revision)}, True),
+        ({"org/dense": ModelReport(state="loaded", revision="0" * 64)}, False),
+        ({"org/dense": ModelReport(state="failed", reason="no file")}, False),
+        ({"ranker": ModelReport(state="failed", reason="no file")}, True),
+    ):
+        status = model_status(catalog, [worker("a"), worker("b", models=held)], "org/dense")
+        assert status["effective"] is effective, held
+        assert status["workers"][0]["effective"] is True
+
+
+def test_a_worker_that_is_behind_or_follows_another_log_is_not_effective() -> None:
+    catalog = standard_catalog()
+    for fields in ({"epoch": 6}, {"log_id": "f" * 32}, {"ready": False}):
+        assert not model_status(catalog, [worker("a", **fields)], "ranker")["effective"]
+    elsewhere = worker("a", bundle="other", epoch=1)
+    assert model_status(catalog, [elsewhere, worker("b")], "ranker")["effective"]
+
+
+def test_an_unknown_model_has_no_status() -> None:
+    with pytest.raises(FixRequest, match="no model"):
+        model_status(standard_catalog(), [], "none")
+
+
+def test_a_change_of_one_model_moves_no_revision_of_another() -> None:
+    """W10: revisions are per model, so an edit invalidates what it changes and nothing else."""
+    old, new = standard_catalog(generation=1), standard_catalog(generation=2)
+
+    def revisions(catalog, model_id: str) -> object:
+        return model_status(catalog, [], model_id)["revisions"]
+
+    assert revisions(old, "org/dense") != revisions(new, "org/dense")
+    assert revisions(old, "ranker") == revisions(new, "ranker")

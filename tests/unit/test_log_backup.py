@@ -1,0 +1,252 @@
+"""Backups and what becomes of them: whole or refused, and nothing is given up silently."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.config_writer import LOG_ID, put, put_model, running, settings_for
+from tests.support.log_tools import closed_log, run_log, tamper
+from tests.unit.test_log_verify import head_file, keyed_log
+
+from sie_config.control_plane import ControlPlane
+from sie_config.draft import Write
+from sie_config.log_file import LogFile, StoreLocked
+from sie_config.offline.backup import back_up, manifest_path, read_manifest
+from sie_config.offline.log_reader import LogReader, NotReadable
+from sie_config.offline.restore import Discard, restore
+from sie_config.offline.verification import verify_log
+from sie_core.chain import begins_log
+from sie_core.replica import (
+    FetchSnapshot,
+    HeadAnnounced,
+    Replica,
+    ReplicaLimits,
+    SnapshotArrived,
+)
+from sie_schemas import snapshot as snapshots
+from sie_schemas.entry import Idempotency
+from sie_schemas.errors import FixRequest, Untrusted
+
+DISCARD = Discard(5, "ann", "a wrong batch")
+
+
+def backed_up(folder: Path, models: int = 5) -> Path:
+    path, _ = closed_log(folder / "source", models)
+    name, report = back_up(path, folder)
+    assert report.sound
+    return name
+
+
+async def test_a_backup_beside_a_writer_holds_what_was_answered_before_it(tmp_path):
+    data = tmp_path / "data"
+    async with running(data) as plane:
+        await put(plane, "a")
+        position = plane.sequencer.position
+        name, report = back_up(data / "log.sqlite", tmp_path)
+        await put(plane, "b")
+    manifest = read_manifest(name)
+    assert (manifest.log_id, manifest.epoch, manifest.hash) == (
+        position.log_id,
+        position.epoch,
+        position.hash,
+    )
+    assert manifest.size == name.stat().st_size
+    assert report.position == position
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "data",
+        name.name,
+        manifest_path(name).name,
+    ]
+
+
+async def test_a_full_disk_of_the_writer_does_not_stop_a_backup(tmp_path):
+    data = tmp_path / "data"
+    async with running(data, store_bytes_max=160_000) as plane:
+        with pytest.raises(Exception, match="room"):
+            for number in range(200):
+                await put(plane, f"m{number}", description="x" * 1900)
+        position = plane.sequencer.position
+        _, report = back_up(data / "log.sqlite", tmp_path)
+        assert report.position == position
+    restore(tmp_path / f"log-{position}.sqlite", tmp_path / "new", bus=None, discard=None)
+    async with running(tmp_path / "new") as plane:
+        await put(plane, "room")
+
+
+def test_a_backup_replaces_nothing_and_a_damaged_log_gives_none(tmp_path):
+    path, _ = closed_log(tmp_path / "source", 3)
+    target = tmp_path / "kept.sqlite"
+    back_up(path, target)
+    with pytest.raises(FixRequest, match="there already"):
+        back_up(path, target)
+    tamper(path, "UPDATE log SET actor = 'mallory' WHERE epoch = 4")
+    _, report = back_up(path, tmp_path / "second.sqlite")
+    assert report.first_bad_epoch == 4
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "source",
+        "kept.sqlite",
+        "kept.sqlite.manifest.json",
+    }
+
+
+def test_a_restored_log_is_the_backup_entry_for_entry_and_key_for_key(tmp_path):
+    path = keyed_log(tmp_path)
+    name, _ = back_up(path, tmp_path / "b.sqlite")
+    report = restore(name, tmp_path / "new", bus=None, discard=None)
+    assert report.sound
+    again = verify_log(tmp_path / "new" / "log.sqlite")
+    assert again.report.position == verify_log(path).report.position
+    assert set(again.keys) == {("ci", "a"), ("ci", "b")}
+    with LogReader.open(path) as old, LogReader.open(tmp_path / "new" / "log.sqlite") as new:
+        assert list(old.key_rows()) == list(new.key_rows())
+
+
+@pytest.mark.parametrize("spoil", ["manifest gone", "byte", "shorter", "manifest of another"])
+def test_a_backup_that_is_not_what_its_manifest_says_is_refused(tmp_path, spoil):
+    name = backed_up(tmp_path)
+    data = name.read_bytes()
+    match spoil:
+        case "manifest gone":
+            manifest_path(name).unlink()
+        case "byte":
+            name.write_bytes(data[:9000] + bytes([data[9000] ^ 1]) + data[9001:])
+        case "shorter":
+            name.write_bytes(data[:-4096])
+        case _:
+            told = json.loads(manifest_path(name).read_bytes()) | {"hash": "0" * 64}
+            manifest_path(name).write_text(json.dumps(told))
+    with pytest.raises((Untrusted, NotReadable)):
+        restore(name, tmp_path / "new", bus=None, discard=None)
+    assert not (tmp_path / "new" / "log.sqlite").exists()
+
+
+def test_a_folder_with_a_log_and_a_folder_in_use_are_left_alone(tmp_path):
+    name = backed_up(tmp_path)
+    path, _ = closed_log(tmp_path / "other", 1)
+    before = path.read_bytes()
+    with pytest.raises(FixRequest, match="there already"):
+        restore(name, tmp_path / "other", bus=None, discard=None)
+    writer = LogFile.open(path)
+    with pytest.raises(StoreLocked):
+        restore(name, tmp_path / "other", bus=None, discard=None)
+    writer.close()
+    assert path.read_bytes() == before
+
+
+def test_entries_that_the_head_file_has_seen_are_not_given_up_silently(tmp_path):
+    name = backed_up(tmp_path)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    head_file(folder / "log.sqlite", 10, "a" * 64)
+    with pytest.raises(Untrusted, match="epochs 9 to 10 would be lost"):
+        restore(name, folder, bus=None, discard=None)
+    head_file(folder / "log.sqlite", 8, "b" * 64)
+    with pytest.raises(Untrusted, match="another hash"):
+        restore(name, folder, bus=None, discard=None)
+    assert {p.name for p in folder.iterdir()} == {"log.sqlite.head", "log.sqlite.lock"}
+
+
+async def test_an_incomplete_restore_starts_in_recovery_and_keeps_the_evidence(tmp_path):
+    name = backed_up(tmp_path)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    head_file(folder / "log.sqlite", 10, "a" * 64)
+    report = restore(name, folder, bus=None, discard=None, incomplete=True)
+    assert report.sound
+    plane = await ControlPlane.open(settings_for(folder))
+    assert "has seen" in str(plane.sequencer.state)
+    with pytest.raises(Untrusted):
+        await put(plane, "m")
+    await plane.close()
+
+
+def test_discarding_begins_a_new_log_that_names_what_is_lost(tmp_path):
+    path, entries = closed_log(tmp_path / "source", 5)
+    name, _ = back_up(path, tmp_path)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    head_file(folder / "log.sqlite", 10, "a" * 64)
+    restore(name, folder, bus=None, discard=DISCARD)
+    verified = verify_log(folder / "log.sqlite")
+    last = verified.last
+    assert verified.report.sound
+    assert last is not None
+    assert (last.epoch, last.term, last.actor, last.reason) == (6, 2, "ann", "a wrong batch")
+    assert last.log_id != LOG_ID
+    begin = begins_log(last)
+    assert begin is not None
+    assert begin.supersedes is not None
+    assert (begin.supersedes.log_id, begin.supersedes.epoch) == (LOG_ID, 5)
+    assert begin.supersedes.hash == entries[4].hash
+    assert begin.supersedes.lost == (6, 10)
+    assert [entry.hash for entry in verified.lineage] == [entries[0].hash, last.hash]
+
+
+def test_discarding_drops_the_keys_of_what_is_discarded_and_no_others(tmp_path):
+    name, _ = back_up(keyed_log(tmp_path), tmp_path / "b.sqlite")
+    restore(name, tmp_path / "new", bus=None, discard=Discard(4, "ann", ""))
+    path = tmp_path / "new" / "log.sqlite"
+    assert verify_log(path).report.sound
+    with LogReader.open(path) as reader:
+        assert [row.key for row in reader.key_rows()] == ["a"]
+
+
+@pytest.mark.parametrize("after", [0, 9, -1])
+def test_only_an_epoch_of_the_log_can_be_discarded_after(tmp_path, after):
+    name = backed_up(tmp_path)
+    with pytest.raises(FixRequest, match="1 to 8"):
+        restore(name, tmp_path / "new", bus=None, discard=Discard(after, "ann", ""))
+    assert not (tmp_path / "new" / "log.sqlite").exists()
+
+
+async def test_a_replica_of_the_old_log_follows_the_one_that_supersedes_it(tmp_path):
+    data = tmp_path / "data"
+    async with running(data) as plane:
+        for number in range(4):
+            await put(plane, f"m{number}")
+        name, _ = back_up(data / "log.sqlite", tmp_path)
+        old = (await plane.exports.newest(plane.sequencer)).data
+    replica = Replica(ReplicaLimits(retry_s=1, retry_max_s=1, stale_after_s=1))
+    replica.receive(SnapshotArrived(0, snapshots.decode(old)))
+    restore(name, tmp_path / "new", bus=None, discard=DISCARD)
+    async with running(tmp_path / "new") as plane:
+        await put(plane, "after")
+        new = (await plane.exports.newest(plane.sequencer)).data
+        head, registry = plane.head, plane.sequencer.registry
+    (asked,) = replica.receive(HeadAnnounced(head))
+    assert isinstance(asked, FetchSnapshot)
+    replica.receive(SnapshotArrived(asked.id, snapshots.decode(new)))
+    assert replica.registry == registry
+    assert head.epoch == 8
+    assert registry.get("model", "m0") is not None
+    assert registry.get("model", "m3") is None
+
+
+async def test_an_idempotency_key_of_the_kept_part_still_has_its_answer(tmp_path):
+    data = tmp_path / "data"
+    key = Idempotency("k", "print")
+    first = Write("ci", "", "r", (put_model("a"),), key)
+    async with running(data) as plane:
+        outcome, _ = await plane.write(first)
+        await put(plane, "b")
+        name, _ = back_up(data / "log.sqlite", tmp_path)
+    restore(name, tmp_path / "new", bus=None, discard=Discard(4, "ann", ""))
+    async with running(tmp_path / "new") as plane:
+        again, repeated = await plane.write(first)
+        assert (again.entry.hash, again.created, repeated) == (outcome.entry.hash, True, True)
+
+
+def test_the_commands_tell_by_their_status(tmp_path):
+    path, _ = closed_log(tmp_path / "source", 5)
+    status, report = run_log("backup", tmp_path / "b.sqlite", path)
+    assert (status, report["sound"]) == (0, True)
+    assert run_log("backup", tmp_path / "b.sqlite", path)[0] == 2
+    folder = tmp_path / "new"
+    folder.mkdir()
+    head_file(folder / "log.sqlite", 10, "a" * 64)
+    assert run_log("restore", tmp_path / "b.sqlite", folder)[0] == 1
+    assert run_log("restore", tmp_path / "nothing", folder)[0] == 3
+    status, report = run_log("restore", tmp_path / "b.sqlite", folder, "--discard-after", "8")
+    assert (status, report["position"]["epoch"]) == (0, 9)
+    assert msgspec.json.decode((folder / "log.sqlite.head").read_bytes())["epoch"] == 9

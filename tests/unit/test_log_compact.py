@@ -1,0 +1,140 @@
+"""Compaction: the mark rises, the stream is trimmed after it, and the history stays."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.config_writer import client_of, put, running
+from tests.support.log_tools import closed_log, run_log, states
+from tests.support.polling import until
+
+from sie_config.control_plane import LOG_FILE, ControlPlane
+from sie_config.log_file import LogFile
+from sie_config.offline.compaction import compact, compact_file, compact_through
+from sie_config.offline.doctor import examine
+from sie_config.offline.log_reader import NotReadable
+from sie_config.offline.verification import verify_log
+from sie_schemas.errors import FixRequest
+from sie_testing.memory_stream import MemoryStream
+
+COMPACT = "/v1/configs/compact"
+NOWHERE = "http://127.0.0.1:1"
+
+
+async def grown(plane: ControlPlane, models: int) -> int:
+    for number in range(models):
+        await put(plane, f"m{number}")
+    return plane.sequencer.position.epoch
+
+
+async def test_below_the_mark_deltas_are_gone_and_history_is_not(tmp_path):
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        head = await grown(plane, 9)
+        answer = (await client.post(COMPACT, json={"keep": 4})).json()
+        assert answer == {"low_water": 9, "moved": True, "head": head, "trimmed": False}
+        gone = await client.get("/v1/configs/log", params={"after": 7})
+        assert (gone.status_code, gone.json()["detail"]["code"]) == (410, "GONE")
+        served = await client.get("/v1/configs/log", params={"after": 8})
+        assert [e["body"]["epoch"] for e in served.json()["entries"]] == [9, 10, 11, 12]
+        assert (await client.get("/v1/configs/entries/2")).status_code == 200
+        history = (await client.get("/v1/configs/models/m0/history")).json()
+        assert history["history"][0]["epoch"] == 4
+        again = (await client.post(COMPACT, json={"low_water": 5})).json()
+        assert (again["low_water"], again["moved"]) == (9, False)
+    async with running(tmp_path) as plane:
+        assert plane.low_water == 9
+    assert verify_log(tmp_path / LOG_FILE).report.sound
+
+
+async def test_the_stream_is_trimmed_after_the_mark_and_goes_on(tmp_path):
+    stream = MemoryStream()
+    async with running(tmp_path, stream) as plane, client_of(plane) as client:
+        head = await grown(plane, 9)
+        await until(lambda: plane.is_published(head))
+        answer = (await client.post(COMPACT, json={"low_water": 6})).json()
+        assert answer["trimmed"] is True
+        assert min(stream.messages) == 6
+        await put(plane, "after")
+        await until(lambda: plane.is_published(head + 1))
+        assert sorted(stream.messages) == list(range(6, head + 2))
+
+
+async def test_a_crash_between_mark_and_trim_is_made_good_by_the_next_start(tmp_path):
+    stream = MemoryStream()
+    async with running(tmp_path, stream) as plane:
+        head = await grown(plane, 9)
+        await until(lambda: plane.is_published(head))
+    file = LogFile.open(tmp_path / LOG_FILE)
+    file.move_low_water(7)
+    file.close()
+    assert min(stream.messages) == 1
+    async with running(tmp_path, stream):
+        await until(lambda: min(stream.messages) == 7)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{}, {"keep": 1, "low_water": 1}, {"keep": 0}, {"low_water": 0}, {"low_water": 99}, {"a": 1}],
+)
+async def test_a_mark_that_makes_no_sense_moves_nothing(tmp_path, wanted):
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        refused = await client.post(COMPACT, json=wanted)
+        assert refused.status_code == 400
+        assert plane.low_water == 1
+
+
+async def test_a_writer_in_recovery_moves_no_mark(tmp_path):
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        (tmp_path / f"{LOG_FILE}.lock").unlink()
+        refused = await client.post(COMPACT, json={"keep": 1})
+        assert (refused.status_code, refused.json()["detail"]["code"]) == (503, "LOG_RECOVERY")
+
+
+def test_a_file_that_nobody_has_open_is_marked_directly(tmp_path):
+    path, entries = closed_log(tmp_path, 9)
+    found = compact(path, NOWHERE, keep=2, low_water=None)
+    assert (found["low_water"], found["head"]) == (len(entries) - 1, len(entries))
+    assert not compact_file(path, keep=None, low_water=3)["moved"]
+    with pytest.raises(FixRequest):
+        compact_file(path, keep=None, low_water=99)
+    with pytest.raises(NotReadable):
+        compact_through(NOWHERE, keep=1, low_water=None)
+    file = LogFile.open(path)
+    with pytest.raises(NotReadable, match="no sie-config answers"):
+        compact(path, NOWHERE, keep=1, low_water=None)
+    file.close()
+    status, told = run_log("compact", tmp_path, "--keep", "1")
+    assert (status, told["low_water"]) == (0, len(entries))
+    assert run_log("compact", tmp_path)[0] == 2
+
+
+def test_the_doctor_tells_what_is_well_and_what_it_could_not_see(tmp_path):
+    path, _ = closed_log(tmp_path, 3)
+    found = states(examine(path, url=NOWHERE, bus=None).to_builtins())
+    assert found | {"disk": "ok"} == {
+        "pages": "ok",
+        "schema": "ok",
+        "entries": "ok",
+        "changes": "ok",
+        "keys": "ok",
+        "low water": "ok",
+        "lock": "ok",
+        "wal": "ok",
+        "checkpoint": "ok",
+        "disk": "ok",
+        "writer": "warn",
+        "stream": "warn",
+    }
+
+
+def test_the_doctor_sees_a_writer_whose_write_ahead_log_was_removed(tmp_path):
+    path, _ = closed_log(tmp_path, 3)
+    file = LogFile.open(path)
+    report = examine(path, url=NOWHERE, bus=None)
+    lock = next(f for f in report.findings if f.what == "lock")
+    assert str(os.getpid()) in lock.message
+    Path(f"{path}-wal").unlink()
+    report = examine(path, url=NOWHERE, bus=None)
+    assert next(f for f in report.findings if f.what == "wal").state == "bad"
+    file.close()
+    assert run_log("doctor", tmp_path / "nowhere")[0] == 3

@@ -1,0 +1,118 @@
+"""What a replica keeps on disk: what is read back, also after a crash in the middle."""
+
+from pathlib import Path
+
+import pytest
+
+from sie_core.apply import apply
+from sie_core.registry import Registry
+from sie_runtime.replica_files import ReplicaFiles
+from sie_schemas.entry import to_envelope
+from sie_testing.written_log import WrittenLog
+
+
+def log_of(entries: int) -> WrittenLog:
+    log = WrittenLog()
+    for number in range(entries - 1):
+        log.put("model", f"m{number % 3}", {"n": number})
+    return log
+
+
+def kept(folder: Path, log: WrittenLog, *, snapshot: int, last: int, least: int = 1000) -> None:
+    """A life of a replica that began with a snapshot and applied entries up to `last`."""
+    files = ReplicaFiles(folder, tail_entries_min=least)
+    if snapshot:
+        files.took_snapshot(log.snapshot(snapshot), log.registries[snapshot])
+    for entry in log.entries[snapshot:last]:
+        files.took_entries((entry,), log.registries[entry.epoch])
+    files.close()
+
+
+def read(folder: Path) -> tuple[int, list[int]]:
+    snapshot, entries = ReplicaFiles(folder, tail_entries_min=1000).load()
+    return snapshot.entry.epoch if snapshot else 0, [entry.epoch for entry in entries]
+
+
+@pytest.mark.parametrize("snapshot", [0, 3])
+def test_what_was_taken_is_read_back(tmp_path, snapshot):
+    kept(tmp_path, log_of(8), snapshot=snapshot, last=8)
+
+    assert read(tmp_path) == (snapshot, list(range(snapshot + 1, 9)))
+
+
+def test_a_boot_that_crashes_at_any_step_loses_nothing_that_was_kept(tmp_path):
+    log = log_of(9)
+    kept(tmp_path, log, snapshot=3, last=8)
+    before = read(tmp_path)
+    for crash_after in range(6):
+        files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+        snapshot, entries = files.load()
+        assert snapshot is not None
+        if crash_after > 0:
+            files.took_snapshot(snapshot, log.registries[3])
+        for entry in entries[: crash_after - 1]:
+            files.took_entries((entry,), log.registries[entry.epoch])
+        # The process ends here, without a word.
+        assert read(tmp_path) == before, f"a crash after step {crash_after} lost entries"
+
+
+def test_after_a_boot_new_entries_follow_the_verified_ones_and_a_torn_end_is_dropped(tmp_path):
+    log = log_of(9)
+    kept(tmp_path, log, snapshot=3, last=7)
+    with (tmp_path / "tail-3.ndjson").open("ab") as tail:
+        tail.write(to_envelope(log.entries[7])[:40])
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    snapshot, entries = files.load()
+    assert snapshot is not None
+    files.took_snapshot(snapshot, log.registries[3])
+    files.took_entries(entries, log.registries[7])
+
+    files.took_entries(tuple(log.entries[7:9]), log.registries[9])
+    files.close()
+
+    assert read(tmp_path) == (3, [4, 5, 6, 7, 8, 9])
+
+
+def test_entries_that_did_not_verify_at_boot_are_left_behind(tmp_path):
+    log, other = log_of(9), log_of(5)
+    other.put("model", "other", {})
+    kept(tmp_path, other, snapshot=3, last=6)
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    snapshot, _ = files.load()
+    assert snapshot is not None
+    files.took_snapshot(snapshot, log.registries[3])
+    files.took_entries(tuple(log.entries[3:5]), log.registries[5])
+
+    # The file's sixth entry was refused; the writer's came instead.
+    files.took_entries(tuple(log.entries[5:9]), log.registries[9])
+
+    files.close()
+    _, found = ReplicaFiles(tmp_path, tail_entries_min=1000).load()
+    assert [entry.hash for entry in found] == [entry.hash for entry in log.entries[3:9]]
+
+
+def test_at_least_the_newest_entries_can_be_given_back_across_generations(tmp_path):
+    log = log_of(40)
+    kept(tmp_path, log, snapshot=0, last=40, least=10)
+    files = ReplicaFiles(tmp_path, tail_entries_min=10)
+
+    assert [entry.epoch for entry in files.entries(30, 40)] == list(range(31, 41))
+    assert files.entries(2, 40) == [], "a range with a hole was given out"
+    snapshot, entries = files.load()
+    assert snapshot is not None
+    registry = Registry.of(log.registries[snapshot.entry.epoch])
+    for entry in entries:
+        registry = apply(registry, entry)
+    assert registry == log.registries[40]
+
+
+def test_a_newest_snapshot_that_cannot_be_read_leaves_the_generation_before_it(tmp_path):
+    log = log_of(40)
+    kept(tmp_path, log, snapshot=0, last=40, least=10)
+    newest, older = sorted(int(path.stem[9:]) for path in tmp_path.glob("snapshot-*"))[::-1]
+    (tmp_path / f"snapshot-{newest}.json").write_bytes(b"{")
+
+    epoch, entries = read(tmp_path)
+
+    assert epoch == older
+    assert entries == list(range(older + 1, newest + 1))

@@ -1,0 +1,322 @@
+"""Heads: scores, entities, sparse vectors and multivectors as transformers' own forward gives them.
+
+Each family is a small random model; the expected answer is each text alone, padded by nothing,
+through the unchanged model.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.support.encoder_models import (
+    DEVICE,
+    VOCABULARY,
+    assert_same,
+    dense,
+    random_tokens,
+    write_tiny,
+)
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertConfig,
+    DistilBertConfig,
+    GteConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+    XLMRobertaConfig,
+)
+
+from sie_schemas import ipc
+from sie_schemas.documents import EncodeTask, ExtractTask, ProfileDocument, ScoreTask, Tasks
+from sie_schemas.errors import FixRequest, OurFault
+from sie_server.adapter_shelf import AdapterShelf
+from sie_server.backend import Backend, ModelSpec
+from sie_server.backends import cross_encoder, token_classification, transformer
+from sie_server.backends.entities import Word, entities
+from sie_server.sources import Weights
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "pad_token_id": 0,
+}
+_NUMBERED: dict[str, Any] = {**_SHAPE, "pad_token_id": 1, "max_position_embeddings": 130}
+_MODERN = ModernBertConfig(
+    **{**_SHAPE, "num_hidden_layers": 4},
+    local_attention=8,
+    bos_token_id=2,
+    eos_token_id=3,
+    cls_token_id=2,
+    sep_token_id=3,
+)
+_DISTIL = DistilBertConfig(vocab_size=VOCABULARY, dim=32, n_layers=2, n_heads=4, hidden_dim=48)
+_FAMILIES: dict[str, PreTrainedConfig] = {
+    "bert": BertConfig(**_SHAPE),
+    "xlm-roberta": XLMRobertaConfig(**_NUMBERED),
+    "distilbert": _DISTIL,
+    "modernbert": _MODERN,
+    "modernbert-mean": ModernBertConfig(**{**_MODERN.to_dict(), "classifier_pooling": "mean"}),
+    "mpnet": MPNetConfig(**_NUMBERED),
+    "gte": GteConfig(**_SHAPE),
+    "qwen3": Qwen3Config(**_SHAPE, num_key_value_heads=2, head_dim=8),
+}
+_LENGTHS = (40, 3, 3, 17)
+
+
+def _load(module: Any, folder: Path, tasks: Tasks, backend: str, **options: Any) -> Backend:
+    profile = ProfileDocument(backend=backend, options=options)
+    spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
+    loaded: Backend = module.load(spec, replace(DEVICE, adapters=AdapterShelf()))
+    return loaded
+
+
+def _batch(
+    operation: Any, inputs: Sequence[ipc.Input], outputs: tuple[str, ...] = ()
+) -> ipc.RunBatch:
+    return ipc.RunBatch(
+        id=1, model_revision="r1", operation=operation, inputs=tuple(inputs), outputs=outputs
+    )
+
+
+def _ids(text: ipc.TokensInput) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(text.ids, "<i4").astype(np.int64))[None]
+
+
+def _close(found: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", _FAMILIES)
+@torch.inference_mode()
+def test_pairs_score_packed_as_the_model_scores_each_alone(family, tmp_path):
+    config = _FAMILIES[family]
+    config.num_labels = 1
+    folder = write_tiny(tmp_path, config, kind=AutoModelForSequenceClassification)
+    backend = _load(cross_encoder, folder, Tasks(score=ScoreTask()), "cross-encoder")
+    assert backend.describe().execution == "packed", backend.describe().reason
+    pairs = random_tokens(_LENGTHS, vocabulary=VOCABULARY)
+    answers = backend.run(_batch("score", pairs))
+    assert isinstance(answers, ipc.ScoreAnswers)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    expected = [model(input_ids=_ids(pair)).logits[0, -1].item() for pair in pairs]
+    _close(np.frombuffer(answers.values, "<f4"), np.array(expected))
+
+
+def test_the_options_of_a_cross_encoder_choose_the_label_and_the_activation(tmp_path):
+    config = BertConfig(**_SHAPE, id2label={0: "a", 1: "b", 2: "c"})
+    folder = write_tiny(tmp_path, config, kind=AutoModelForSequenceClassification)
+    pairs = random_tokens(_LENGTHS, vocabulary=VOCABULARY)
+
+    def scores(**options: Any) -> np.ndarray:
+        loaded = _load(cross_encoder, folder, Tasks(score=ScoreTask()), "cross-encoder", **options)
+        answers = loaded.run(_batch("score", pairs))
+        assert isinstance(answers, ipc.ScoreAnswers)
+        return np.frombuffer(answers.values, "<f4")
+
+    _close(scores(activation="sigmoid"), 1 / (1 + np.exp(-scores())))
+    assert not np.allclose(scores(label=0), scores(label=2))
+    with pytest.raises(OurFault, match="labels 0 to 2"):
+        scores(label=3)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert", "qwen3"])
+@torch.inference_mode()
+def test_entities_are_those_of_the_labels_that_the_model_gives_each_word(family, tmp_path):
+    config = _FAMILIES[family]
+    config.id2label = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC"}
+    config.label2id = {name: place for place, name in config.id2label.items()}
+    folder = write_tiny(tmp_path, config, kind=AutoModelForTokenClassification)
+    backend = _load(
+        token_classification, folder, Tasks(extract=ExtractTask()), "token-classification"
+    )
+    assert backend.describe().execution == "packed", backend.describe().reason
+    texts = ["w9 w8  w7 w30 w31 w32 w50", "w11", "w12 w13 w14 w15 w16 w17 w18 w19 w20"]
+    answers = backend.run(_batch("extract", [ipc.TextInput(text) for text in texts]))
+    assert isinstance(answers, ipc.EntityAnswers)
+    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    for text, found in zip(texts, answers.entities, strict=True):
+        ids = torch.tensor([[int(word[1:]) for word in text.split()]])
+        chances = model(input_ids=ids).logits[0].softmax(dim=-1)
+        words, place = [], 0
+        for word, row in zip(text.split(), chances, strict=True):
+            start = text.index(word, place)
+            place = start + len(word)
+            words.append(Word(start, place, config.id2label[int(row.argmax())], float(row.max())))
+        expected = entities(text, words, frozenset())
+        for entity, other in zip(found, expected, strict=True):
+            assert entity == {**other, "score": pytest.approx(other["score"], rel=1e-4)}
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+    with pytest.raises(FixRequest, match="knows no label 'ORG'"):
+        backend.run(
+            ipc.RunBatch(
+                id=1,
+                model_revision="r1",
+                operation="extract",
+                inputs=(ipc.TextInput("w9"),),
+                labels=("ORG",),
+            )
+        )
+
+
+def test_words_of_one_kind_are_one_entity_until_another_begins():
+    text = "Ada Byron met Ada in Bonn"
+    words = [
+        Word(0, 3, "B-PER", 0.8),
+        Word(4, 9, "I-PER", 0.6),
+        Word(10, 13, "O", 0.9),
+        Word(14, 17, "I-PER", 0.5),
+        Word(18, 20, "O", 0.9),
+        Word(21, 25, "B-LOC", 1.0),
+    ]
+    found = entities(text, words, frozenset())
+    assert [(one["text"], one["label"]) for one in found] == [
+        ("Ada Byron", "PER"),
+        ("Ada", "PER"),
+        ("Bonn", "LOC"),
+    ]
+    assert found[0]["score"] == pytest.approx(0.7)
+    assert [one["label"] for one in entities(text, words, frozenset({"LOC"}))] == ["LOC"]
+    beside = [Word(0, 3, "B-PER", 1.0), Word(4, 9, "B-PER", 1.0)]
+    assert [one["text"] for one in entities(text, beside, frozenset())] == ["Ada", "Byron"]
+    plain = [Word(0, 3, "NAME", 1.0), Word(4, 9, "NAME", 1.0)]
+    assert [one["text"] for one in entities(text, plain, frozenset())] == ["Ada Byron"]
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert", "modernbert", "mpnet"])
+@torch.inference_mode()
+def test_sparse_vectors_of_a_masked_language_model_are_its_strongest_words(family, tmp_path):
+    folder = write_tiny(tmp_path, _FAMILIES[family], kind=AutoModelForMaskedLM)
+    backend = _load(
+        transformer,
+        folder,
+        Tasks(encode=EncodeTask(outputs=("sparse",))),
+        "transformer",
+        pooling="cls",
+    )
+    assert backend.describe().execution == "packed", backend.describe().reason
+    assert backend.describe().dims == {"sparse": VOCABULARY}
+    texts = random_tokens(_LENGTHS, vocabulary=VOCABULARY)
+    found = _sparse_rows(backend.run(_batch("encode", texts, ("sparse",))), VOCABULARY)
+    model = AutoModelForMaskedLM.from_pretrained(folder).eval()
+    for text, row in zip(texts, found, strict=True):
+        logits = model(input_ids=_ids(text)).logits[0]
+        _close(row, logits.relu().log1p().amax(dim=0).numpy())
+
+
+def _sparse_rows(answers: ipc.Answers, vocabulary: int) -> np.ndarray:
+    assert isinstance(answers, ipc.EncodeAnswers)
+    assert answers.sparse is not None
+    counts = np.frombuffer(answers.sparse.counts, "<i4")
+    indices = np.frombuffer(answers.sparse.indices, "<i4")
+    values = np.frombuffer(answers.sparse.values, "<f4")
+    rows = np.zeros((len(counts), vocabulary), dtype=np.float32)
+    rows[np.repeat(np.arange(len(counts)), counts), indices] = values
+    return rows
+
+
+@torch.inference_mode()
+def test_a_small_bge_m3_gives_dense_sparse_and_multivector_in_one_answer(tmp_path):
+    folder = write_tiny(tmp_path, XLMRobertaConfig(**_NUMBERED), special=(2, 3))
+    torch.manual_seed(4)
+    sparse = torch.nn.Linear(32, 1)
+    colbert = torch.nn.Linear(32, 32)
+    save_file(dict(sparse.state_dict()), folder / "sparse_linear.safetensors")
+    save_file(dict(colbert.state_dict()), folder / "colbert_linear.safetensors")
+    outputs = EncodeTask(outputs=("dense", "sparse", "multivector"))
+    backend = _load(
+        transformer, folder, Tasks(encode=outputs), "transformer", pooling="cls", normalize=True
+    )
+    assert backend.describe().dims == {"dense": 32, "sparse": VOCABULARY, "multivector": 32}
+    texts = [
+        ipc.TokensInput(np.array(ids, dtype="<i4").tobytes())
+        for ids in ([2, 20, 21, 20, 3], [2, 50, 3], [2, *range(5, 35), 3])
+    ]
+    answers = backend.run(_batch("encode", texts))
+    assert isinstance(answers, ipc.EncodeAnswers)
+    assert answers.dense is not None and answers.multivector is not None
+    vectors = np.frombuffer(answers.dense.values, "<f4").reshape(3, 32)
+    rows = np.frombuffer(answers.multivector.values, "<f4").reshape(-1, 32)
+    tokens = np.split(rows, np.cumsum(np.frombuffer(answers.multivector.counts, "<i4"))[:-1])
+    weights = _sparse_rows(answers, VOCABULARY)
+    model = AutoModel.from_pretrained(folder).eval()
+    for place, text in enumerate(texts):
+        hidden = model(input_ids=_ids(text)).last_hidden_state[0]
+        _close(vectors[place], torch.nn.functional.normalize(hidden[0], dim=0).numpy())
+        _close(tokens[place], torch.nn.functional.normalize(colbert(hidden[1:]), dim=1).numpy())
+        expected = np.zeros(VOCABULARY, dtype=np.float32)
+        for number, weight in zip(_ids(text)[0].tolist(), sparse(hidden)[:, 0], strict=True):
+            if number not in (2, 3):
+                expected[number] = max(expected[number], weight.item())
+        _close(weights[place], expected)
+    only = backend.run(_batch("encode", texts, ("dense",)))
+    assert isinstance(only, ipc.DenseAnswers)
+
+
+def test_a_head_that_is_kept_in_a_pickle_is_told_how_to_convert(tmp_path):
+    folder = write_tiny(tmp_path, XLMRobertaConfig(**_NUMBERED))
+    (folder / "colbert_linear.pt").write_bytes(b"pickled")
+    tasks = Tasks(encode=EncodeTask(outputs=("dense", "multivector")))
+    with pytest.raises(OurFault, match=r"convert colbert_linear\.pt to safetensors"):
+        _load(transformer, folder, tasks, "transformer", pooling="cls")
+
+
+@torch.inference_mode()
+def test_a_small_stella_projects_its_mean_with_a_linear_layer(tmp_path):
+    """Mean pooling, then a linear layer to another width: the layout of stella_en_400M_v5."""
+    folder = write_tiny(tmp_path, GteConfig(**_SHAPE))
+    torch.manual_seed(6)
+    linear = torch.nn.Linear(32, 24)
+    steps = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {
+            "idx": 1,
+            "name": "1",
+            "path": "1_Pooling",
+            "type": "sentence_transformers.models.Pooling",
+        },
+        {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(steps))
+    for name, config in (
+        ("1_Pooling", {"pooling_mode_mean_tokens": True}),
+        (
+            "2_Dense",
+            {
+                "in_features": 32,
+                "out_features": 24,
+                "bias": True,
+                "activation_function": "torch.nn.modules.linear.Identity",
+            },
+        ),
+    ):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(config))
+    tensors = {f"linear.{name}": value for name, value in linear.state_dict().items()}
+    save_file(tensors, folder / "2_Dense" / "model.safetensors")
+    prompts = {"prompts": {"query": "Find: ", "document": ""}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    backend = _load(transformer, folder, Tasks(encode=EncodeTask()), "transformer")
+    loaded = backend.describe()
+    assert (loaded.execution, loaded.dims) == ("packed", {"dense": 24}), loaded.reason
+    assert loaded.prompts == {"query": "Find: "}
+    texts = random_tokens(_LENGTHS, vocabulary=VOCABULARY)
+    model = AutoModel.from_pretrained(folder).eval()
+    expected = [
+        linear(model(input_ids=_ids(text)).last_hidden_state[0].mean(dim=0)).numpy()
+        for text in texts
+    ]
+    assert_same(dense(backend, texts), np.stack(expected))

@@ -1,0 +1,143 @@
+"""Memory that is full: what is freed, who leaves, how a batch shrinks, and what is said at last."""
+
+import struct
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.encoder_models import DEVICE
+
+from sie_schemas import ipc
+from sie_schemas.jobs import AdapterPin
+from sie_server.adapter_shelf import AdapterShelf
+from sie_server.answer_joining import join
+from sie_server.backend import WithoutAdapters
+from sie_server.execution import Execution
+from sie_server.memory_ladder import run_batch
+
+
+class _Narrow(WithoutAdapters):
+    """A backend that fits `fits` inputs at once, fewer while its neighbours are loaded."""
+
+    name = "narrow"
+
+    def __init__(self, fits: int, neighbours: "list[_Narrow] | None" = None) -> None:
+        self._fits = fits
+        self._neighbours = [] if neighbours is None else neighbours
+        self.sizes: list[int] = []
+        self.loaded = True
+
+    def describe(self) -> ipc.Loaded:
+        return ipc.Loaded(id=0, revision="", accepts="text")
+
+    def memory_bytes(self) -> int:
+        return 1
+
+    def leave(self) -> None:
+        self.loaded = False
+
+    def run(self, batch: ipc.RunBatch) -> ipc.Answers:
+        self.sizes.append(len(batch.inputs))
+        room = self._fits - sum(1 for other in self._neighbours if other.loaded)
+        if len(batch.inputs) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        values = [
+            float(len(given.text)) for given in batch.inputs if isinstance(given, ipc.TextInput)
+        ]
+        return ipc.ScoreAnswers(struct.pack(f"<{len(values)}f", *values))
+
+
+def _batch(count: int, revision: str = "r1") -> ipc.RunBatch:
+    return ipc.RunBatch(
+        id=3,
+        model_revision=revision,
+        operation="score",
+        inputs=tuple(ipc.TextInput("x" * size) for size in range(count)),
+    )
+
+
+def _execution() -> Execution:
+    return Execution(replace(DEVICE, adapters=AdapterShelf()), memory_bytes_max=0)
+
+
+def _scores(reply: ipc.Reply) -> list[float]:
+    assert isinstance(reply, ipc.BatchDone), reply
+    assert isinstance(reply.answers, ipc.ScoreAnswers)
+    values = reply.answers.values
+    return list(struct.unpack(f"<{len(values) // 4}f", values))
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_a_batch_that_does_not_fit_is_answered_in_parts_and_in_order(count, fits):
+    found = run_batch(_Narrow(fits).run, _batch(count), lambda: False)
+    assert isinstance(found, ipc.ScoreAnswers)
+    assert list(struct.unpack(f"<{count}f", found.values)) == [float(i) for i in range(count)]
+
+
+def test_models_leave_oldest_first_and_no_more_than_are_needed():
+    idle = [_Narrow(9) for _ in range(3)]
+    busy = _Narrow(4, idle)
+    execution = _execution()
+    for revision, backend in (("a", idle[0]), ("r1", busy), ("b", idle[1]), ("c", idle[2])):
+        execution.adopt(revision, backend)
+    assert _scores(execution.answer(_batch(3))) == [0.0, 1.0, 2.0]
+    assert [backend.loaded for backend in idle] == [False, False, True]
+    assert busy.sizes == [3, 3, 3, 3], "freed once, then one model after the other"
+
+
+def test_a_batch_is_cut_only_when_nothing_else_can_leave():
+    other = _Narrow(9)
+    busy = _Narrow(2, [other])
+    execution = _execution()
+    execution.adopt("r1", busy)
+    execution.adopt("r2", other)
+    assert _scores(execution.answer(_batch(4))) == [0.0, 1.0, 2.0, 3.0]
+    assert not other.loaded
+    assert busy.loaded, "what runs never leaves"
+
+
+def test_an_input_that_does_not_fit_alone_may_be_sent_again_later():
+    execution = _execution()
+    execution.adopt("r1", _Narrow(0))
+    failed = execution.answer(_batch(3))
+    assert isinstance(failed, ipc.Failed)
+    assert failed.code == "RESOURCE_EXHAUSTED"
+    assert failed.retry_after_s
+
+
+def test_the_halves_of_a_batch_keep_the_adapter_of_each_input():
+    pins = (AdapterPin("a", "1"), None, AdapterPin("b", "1"))
+    seen: list[tuple[AdapterPin | None, ...]] = []
+
+    def run(batch: ipc.RunBatch) -> ipc.Answers:
+        if len(batch.inputs) > 1:
+            raise MemoryError
+        seen.append(batch.adapters)
+        return ipc.ScoreAnswers(b"\0\0\0\0")
+
+    run_batch(
+        run,
+        ipc.RunBatch(
+            id=1, model_revision="r1", operation="score", inputs=_batch(3).inputs, adapters=pins
+        ),
+        lambda: False,
+    )
+    assert seen == [(pin,) for pin in pins]
+
+
+def test_every_kind_of_answer_is_joined_and_kinds_are_not_mixed():
+    dense = ipc.DenseAnswers(1, b"abcd")
+    sparse = ipc.SparseAnswers(b"1", b"2", b"3")
+    many = ipc.MultivectorAnswers(2, b"4", b"5")
+    whole = ipc.EncodeAnswers(dense=dense, sparse=sparse, multivector=many)
+    assert join([whole, whole]) == ipc.EncodeAnswers(
+        dense=ipc.DenseAnswers(1, b"abcdabcd"),
+        sparse=ipc.SparseAnswers(b"11", b"22", b"33"),
+        multivector=ipc.MultivectorAnswers(2, b"44", b"55"),
+    )
+    entities = ipc.EntityAnswers((({"label": "x"},),))
+    assert join([entities, entities]) == ipc.EntityAnswers((({"label": "x"},), ({"label": "x"},)))
+    with pytest.raises(TypeError):
+        join([dense, whole])
