@@ -241,7 +241,7 @@ class ClusterMachine(RuleBasedStateMachine):
     # -- the wire --
 
     @precondition(lambda self: self.wire)
-    @rule(data=st.data(), verbs=st.lists(st.sampled_from(VERBS), min_size=1, max_size=6))
+    @rule(data=st.data(), verbs=st.permutations(VERBS))
     def adversary_acts_on_any_messages(self, data: st.DataObject, verbs: list[str]) -> None:
         for verb in verbs:
             if self.wire:
