@@ -36,7 +36,7 @@ CHECKS: Final = (
     Step("types", ("mypy",), 300),
     Step("layers", ("lint-imports",), 60),
 )
-TEST_FOLDERS: Final = {"property": 360.0, "unit": 240.0, "integration": 600.0}
+TEST_FOLDERS: Final = {"property": 480.0, "unit": 300.0, "integration": 720.0}
 """Folder of tests -> seconds it may take on two shared cores."""
 OPTIONAL_TOOLS: Final = {"shellcheck": "apt-get install shellcheck"}
 """Tools that some tests need and the environment cannot bring -> how they are had."""
