@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.support.config_writer import model
 from tests.support.nats import nats_server
+from tests.support.polling import until_told
 
 PROGRAM = Path(sys.executable).parent / "sie-config"
 MODELS = "/v1/configs/models"
@@ -61,11 +62,10 @@ async def ready(client: httpx.AsyncClient, process: asyncio.subprocess.Process) 
 
 
 async def published(client: httpx.AsyncClient, epoch: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if (await client.get("/readyz")).json()["published_epoch"] >= epoch:
-                return
-            await asyncio.sleep(0.02)
+    async def is_published() -> bool:
+        return bool((await client.get("/readyz")).json()["published_epoch"] >= epoch)
+
+    await until_told(is_published, within_s=10)
 
 
 @pytest.mark.integration

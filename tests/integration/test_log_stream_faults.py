@@ -1,6 +1,5 @@
 """What a broker, or somebody at the broker, can do to the config stream, and what comes of it."""
 
-import asyncio
 import contextlib
 import shutil
 
@@ -19,7 +18,7 @@ from tests.support.log_world import (
     writer,
 )
 from tests.support.nats import nats_server
-from tests.support.polling import until
+from tests.support.polling import until, until_told
 
 from sie_config.writer_state import Recovery, Serving
 from sie_runtime.log_stream import entry_subject
@@ -162,12 +161,12 @@ async def test_a_stream_recreated_empty_by_somebody_is_made_again_as_it_must_be(
 
 async def until_sound(jetstream, one: Writer) -> None:
     """Wait until the stream has our settings again."""
-    async with asyncio.timeout(10):
-        while True:
-            config = (await jetstream.stream_info(one.stream)).config
-            if config.deny_purge and config.deny_delete and not config.max_age:
-                return
-            await asyncio.sleep(0.01)
+
+    async def is_sound() -> bool:
+        config = (await jetstream.stream_info(one.stream)).config
+        return bool(config.deny_purge and config.deny_delete and not config.max_age)
+
+    await until_told(is_sound, within_s=10)
 
 
 @pytest.mark.parametrize("what", ["another log", "garbage", "our own entries, shifted"])

@@ -7,6 +7,7 @@ chance. What a main adds beside this (signals, ports, metrics) is not here.
 
 import asyncio
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class LoopThread(OwnThread):
         self._ended = True
 
 
-class Process:
+class Process(ABC):
     """A process and its supervisor. Owner: the world."""
 
     def __init__(self, world: "World", name: str) -> None:
@@ -126,9 +127,9 @@ class Process:
         if self.host is not None and self.host.paused:
             self.world.loop.resume(self.host)
 
+    @abstractmethod
     async def main(self, host: Host) -> None:
         """One life. Raises `SIEError` when only a fresh life may go on."""
-        raise NotImplementedError
 
     def bury(self) -> None:
         """Take away what the dead life held."""
