@@ -131,6 +131,7 @@ class Process(ABC):
     async def main(self, host: Host) -> None:
         """One life. Raises `SIEError` when only a fresh life may go on."""
 
+    @abstractmethod
     def bury(self) -> None:
         """Take away what the dead life held."""
 
