@@ -380,6 +380,6 @@ def streams_of(bus: Bus, settings: ConfigSettings) -> Callable[[str], Stream]:
     """The broker's stream of each log."""
 
     def stream_of(log_id: str) -> Stream:
-        return LogStream(bus, log_id, replicas=settings.stream_replicas)
+        return LogStream(bus, log_id, replicas=settings.nats_replicas)
 
     return stream_of

@@ -82,7 +82,6 @@ class ConfigSettings(AccessSettings, BusSettings):
     answers_at_once_max: int = setting(
         16, help="followers that are answered before waiting writes have their turn"
     )
-    stream_replicas: int = setting(1, help="copies of the config stream among the brokers")
     drain_s: float = setting(5.0, help="seconds that requests in flight get at the end")
 
     def __post_init__(self) -> None:

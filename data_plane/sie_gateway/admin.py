@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 
 from sie_core.models import Catalog
 from sie_gateway import asgi
+from sie_gateway.lease_desk import LeaseDesk
 from sie_gateway.model_status import model_status
+from sie_gateway.pool_routes import add_pools
 from sie_gateway.views import cluster_view, config_view, model_view, models_view
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, Later, SIEError
@@ -34,6 +36,7 @@ class Cluster:
     workers: Callable[[], list[Heartbeat]]
     not_ready: Callable[[], str]
     config_url: str
+    desk: LeaseDesk
 
 
 def admin_app(cluster: Cluster) -> FastAPI:
@@ -50,6 +53,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     _add_operations(app, cluster)
     _add_models(app, cluster)
     _add_configs(app, cluster)
+    add_pools(app, cluster.desk)
     return app
 
 

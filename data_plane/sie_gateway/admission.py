@@ -29,15 +29,15 @@ class InFlight:
     items: int = 0
     bytes: int = 0
 
-    def plus(self, *, items: int, size: int, caps: Caps, tenant: str | None = None) -> "InFlight":
+    def plus(self, *, items: int, size: int, caps: Caps, whose: str | None = None) -> "InFlight":
         """Take a request on. Raises `Later`: QUEUE_FULL, or RATE_LIMIT where the caps are those of
-        a tenant."""
+        somebody, such as `tenant 'a'`."""
         after = InFlight(self.items + items, self.bytes + size)
         if self.items and (after.items > caps.items_max or after.bytes > caps.bytes_max):
-            if tenant is not None:
+            if whose is not None:
                 raise Later(
-                    f"{self.items} items of tenant {tenant!r} wait for an answer; {items} more "
-                    "would pass its cap: send the request again",
+                    f"{self.items} items of {whose} wait for an answer; {items} more would pass "
+                    "its cap: send the request again",
                     code="RATE_LIMIT",
                 )
             raise Later(

@@ -123,7 +123,7 @@ class GatewayApp:
         wanted = Wanted(
             spec=read.spec,
             operation=call.operation,
-            pool=_text(call.headers.get(b"x-sie-pool")),
+            pool=_lower(call.headers.get(b"x-sie-pool")),
             machine_profile=_text(call.headers.get(b"x-sie-machine-profile")),
             lora=read.asked.lora,
         )
@@ -191,6 +191,12 @@ def _answer_headers(answer: Answer) -> dict[str, str]:
 def _count(call: _Call, status: int, code: str) -> None:
     metrics.REQUESTS.labels(call.operation, str(status), code).inc()
     metrics.REQUEST_SECONDS.labels(call.operation).observe(time.perf_counter() - call.started_at)
+
+
+def _lower(value: bytes | None) -> str | None:
+    """Pools have names in lower case, whatever a client makes of them."""
+    text = _text(value)
+    return text.lower() if text is not None else None
 
 
 def _text(value: bytes | None) -> str | None:

@@ -8,8 +8,8 @@ back however it ends. Knows nothing of HTTP.
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from sie_core.models import Catalog
@@ -54,18 +54,23 @@ class Inference:
         caps: Caps,
         job_caps: JobCaps,
         timeout_s: float,
+        placed: Callable[[Wanted], Awaitable[Wanted]],
+        lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
     ) -> None:
+        """`placed` puts a request that names a lease into the pool of the lease."""
         self._dispatcher = dispatcher
         self._watch = watch
         self._catalog = catalog
         self._caps = caps
         self._job_caps = job_caps
         self._timeout_s = timeout_s
+        self._placed = placed
+        self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
         self._in_flight = InFlight()
-        self._tenants: dict[str, InFlight] = {}
-        """What is in flight of each tenant that has anything."""
+        self._shares: dict[str, InFlight] = {}
+        """What is in flight of each tenant and of each share of a lease that has anything."""
 
     async def answer(
         self, asked: Asked, wanted: Wanted, *, request_id: str, tenant: str = ""
@@ -76,6 +81,7 @@ class Inference:
         """
         ends_at = asyncio.get_running_loop().time() + self._timeout_s
         with self._admitted(asked, tenant):
+            wanted = await self._placed(wanted)
             for attempt in ("", "-again"):
                 # The queue must not take the second run's jobs for repetitions of the first's.
                 run = _Run(asked, wanted, request_id + attempt, tenant, ends_at)
@@ -98,11 +104,12 @@ class Inference:
             metrics.COLD_REQUESTS.labels(*lane).inc()
             return route
         in_flight = metrics.LANE_IN_FLIGHT_ITEMS.labels(*lane)
-        in_flight.inc(len(run.asked.items))
-        try:
-            return await self._run_on(route, run)
-        finally:
-            in_flight.dec(len(run.asked.items))
+        with self._within_lease(route, run):
+            in_flight.inc(len(run.asked.items))
+            try:
+                return await self._run_on(route, run)
+            finally:
+                in_flight.dec(len(run.asked.items))
 
     async def _run_on(self, route: Route, run: _Run) -> Answer | None:
         check_outputs(run.asked, route)
@@ -125,29 +132,41 @@ class Inference:
 
     @contextmanager
     def _admitted(self, asked: Asked, tenant: str) -> Iterator[None]:
-        items, size = len(asked.items), sum(asked.item_sizes) + asked.fixed_size
+        items, size = len(asked.items), asked.total_size
         # The tenant's own cap first: it is what the tenant can do something about.
-        of_tenant = self._tenants.get(tenant, InFlight())
-        if self._tenant_caps is not None:
-            of_tenant = of_tenant.plus(
-                items=items, size=size, caps=self._tenant_caps, tenant=tenant
-            )
-        self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
-        if self._tenant_caps is not None:
-            self._tenants[tenant] = of_tenant
-        metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
+        with self._within(f"tenant {tenant!r}", self._tenant_caps, asked):
+            self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
+            metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
+            try:
+                yield
+            finally:
+                self._in_flight = self._in_flight.minus(items=items, size=size)
+                metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
+
+    def _within_lease(self, route: Route, run: _Run) -> AbstractContextManager[None]:
+        """The lease's share of this kind of worker, as items that may wait for them."""
+        lease = run.wanted.lease
+        workers = lease.gpu_caps.get(route.machine_profile) if lease is not None else None
+        if lease is None or workers is None:
+            return nullcontext()
+        caps = Caps(workers * self._lease_items_per_worker, self._caps.bytes_max)
+        return self._within(f"lease {lease.name!r} on {route.machine_profile}", caps, run.asked)
+
+    @contextmanager
+    def _within(self, whose: str, caps: Caps | None, asked: Asked) -> Iterator[None]:
+        """Take a request on within somebody's caps, and give back what it took."""
+        if caps is None:
+            yield
+            return
+        items, size = len(asked.items), asked.total_size
+        held = self._shares.get(whose, InFlight())
+        self._shares[whose] = held.plus(items=items, size=size, caps=caps, whose=whose)
         try:
             yield
         finally:
-            self._in_flight = self._in_flight.minus(items=items, size=size)
-            if self._tenant_caps is not None:
-                self._give_back(tenant, items, size)
-            metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
-
-    def _give_back(self, tenant: str, items: int, size: int) -> None:
-        left = self._tenants[tenant].minus(items=items, size=size)
-        if left.items:
-            self._tenants[tenant] = left
-        else:
-            # The name of a tenant may come from a header: what is idle is not remembered.
-            del self._tenants[tenant]
+            left = self._shares[whose].minus(items=items, size=size)
+            if left.items:
+                self._shares[whose] = left
+            else:
+                # The name of a tenant may come from a header: what is idle is not remembered.
+                del self._shares[whose]

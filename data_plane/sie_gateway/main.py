@@ -18,6 +18,8 @@ from sie_gateway.dispatch import Dispatcher, MessageCaps
 from sie_gateway.faces import FaceModels
 from sie_gateway.inference import Inference
 from sie_gateway.jobs import JobCaps
+from sie_gateway.lease_desk import LeaseDesk, Leases
+from sie_gateway.leases import LeaseCaps
 from sie_gateway.live_status import LiveStatus
 from sie_gateway.requests import Limits
 from sie_gateway.rules import refusal_body, role_of
@@ -30,12 +32,13 @@ from sie_runtime.bus import Bus
 from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.follower import Follower
 from sie_runtime.gate import Gate
+from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
 from sie_runtime.settings import load
 from sie_runtime.sweeping import Sweeper
 from sie_runtime.work_queue import WorkQueue
 
-__all__ = ["build_app", "main", "serve"]
+__all__ = ["build_app", "lease_desk", "main", "serve"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ROLE: Final = "gateway"
@@ -75,6 +78,7 @@ async def serve(
     await dispatcher.open()
     await watch.open()
     bus.on_reconnect(watch.begin)
+    desk = lease_desk(settings, LeaseStore(bus, settings), watch, lambda: follower.catalog)
     app = Gate(
         build_app(
             settings,
@@ -82,6 +86,7 @@ async def serve(
             watch,
             lambda: follower.catalog,
             stop,
+            desk,
             replica_not_ready=lambda: follower.not_ready,
         ),
         access,
@@ -93,6 +98,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
             tasks.create_task(sweeper.run(drained), name="sweeper")
+            tasks.create_task(desk.run(drained), name="lease-desk")
             await lifecycle.serve_http(
                 app,
                 host=settings.host,
@@ -116,6 +122,7 @@ def build_app(
     watch: FleetWatch,
     catalog: Callable[[], Catalog],
     stop: asyncio.Event,
+    desk: LeaseDesk,
     *,
     replica_not_ready: Callable[[], str] = str,
 ) -> GatewayApp:
@@ -137,6 +144,8 @@ def build_app(
         caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
         job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
         timeout_s=settings.request_timeout_s,
+        placed=desk.placed,
+        lease_items_per_worker=settings.lease_items_per_worker,
         tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
         if settings.tenant_items_max
         else None,
@@ -146,6 +155,7 @@ def build_app(
         workers=watch.live,
         not_ready=not_ready,
         config_url=settings.config_public_url or settings.config_url,
+        desk=desk,
     )
     return GatewayApp(
         inference,
@@ -163,6 +173,22 @@ def build_app(
             stop=stop,
         ),
         face_models=FaceModels(settings.tei_embed_model, settings.tei_rerank_model),
+    )
+
+
+def lease_desk(
+    settings: GatewaySettings, store: Leases, watch: FleetWatch, catalog: Callable[[], Catalog]
+) -> LeaseDesk:
+    """The desk as the settings want it."""
+    return LeaseDesk(
+        store,
+        catalog=catalog,
+        workers=watch.live,
+        caps=LeaseCaps(
+            settings.leases_max, settings.lease_ttl_max_s, settings.lease_warm_workers_max
+        ),
+        ttl_s=settings.lease_ttl_s,
+        look_s=settings.lease_look_s,
     )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "LANE_REQUESTS",
     "MALFORMED_MESSAGES",
     "OBJECTS_LEFT",
+    "POOL_WARM_WORKERS",
     "REQUESTS",
     "REQUEST_SECONDS",
     "RERUNS",
@@ -45,6 +46,11 @@ LANE_IN_FLIGHT_ITEMS: Final = Gauge(
     "sie_gateway_lane_in_flight_items",
     "Items that wait for their answer from one kind of worker.",
     ["pool", "machine_profile", "bundle"],
+)
+POOL_WARM_WORKERS: Final = Gauge(
+    "sie_gateway_pool_warm_workers",
+    "Workers that a pool keeps although nothing is asked for: its own minimum, or its leases'.",
+    ["pool"],
 )
 IN_FLIGHT_ITEMS: Final = Gauge("sie_gateway_in_flight_items", "Items that wait for their answer.")
 RESULTS_DROPPED: Final = Counter(

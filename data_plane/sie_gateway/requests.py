@@ -74,6 +74,11 @@ class Asked:
     options: dict[str, Any] = field(default_factory=dict)
     lora: str | None = None
 
+    @property
+    def total_size(self) -> int:
+        """Bytes that the whole request takes on the queue."""
+        return sum(self.item_sizes) + self.fixed_size
+
 
 def read_request(operation: Operation, body: bytes, *, is_msgpack: bool, limits: Limits) -> Asked:
     """Decode and check a body. Raises `FixRequest`, whose `field` is a path such as

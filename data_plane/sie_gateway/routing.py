@@ -14,6 +14,7 @@ from sie_gateway.fleet import Fleet
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
+from sie_schemas.leases import LeaseSpec
 
 __all__ = ["Cold", "Route", "Wanted", "find_route"]
 
@@ -27,6 +28,9 @@ class Wanted:
     pool: str | None = None
     machine_profile: str | None = None
     lora: str | None = None
+    bundle: str | None = None
+    lease: LeaseSpec | None = None
+    """The lease whose share the request uses: it runs on the lease's machine profiles only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +63,19 @@ def find_route(catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) ->
     """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
     if catalog.position is None:
         raise Later("this gateway has no verified registry yet", code="NOT_READY")
-    model = catalog.resolve(wanted.spec, pool=wanted.pool)
+    model = catalog.resolve(wanted.spec, bundle=wanted.bundle, pool=wanted.pool)
     if wanted.operation not in model.operations:
         raise FixRequest(
             f"{model.model_id} does not {wanted.operation}; "
             f"it can {', '.join(sorted(model.operations))}",
             code="UNSUPPORTED_OPERATION",
         )
-    candidates = _machine_profiles(model, wanted.machine_profile)
+    if wanted.bundle is not None and model.bundle != wanted.bundle:
+        raise FixRequest(
+            f"the lease runs on bundle {wanted.bundle!r}, not {model.bundle!r}",
+            code="BUNDLE_ROUTING_CONFLICT",
+        )
+    candidates = _machine_profiles(model, wanted)
     choices = [
         Route(
             position=catalog.position,
@@ -81,16 +90,23 @@ def find_route(catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) ->
     return _warmest(choices, fleet, now)
 
 
-def _machine_profiles(model: ResolvedModel, wanted: str | None) -> tuple[str, ...]:
-    if wanted is None:
-        return model.machine_profiles
-    if wanted not in model.machine_profiles:
+def _machine_profiles(model: ResolvedModel, wanted: Wanted) -> tuple[str, ...]:
+    if wanted.machine_profile is None:
+        leased = wanted.lease.share if wanted.lease is not None else model.machine_profiles
+        found = tuple(name for name in model.machine_profiles if name in leased)
+        if found:
+            return found
         raise FixRequest(
-            f"pool {model.pool!r} has no machine profile {wanted!r}; "
+            f"pool {model.pool!r} has none of the lease's machine profiles any more",
+            field="X-SIE-Pool",
+        )
+    if wanted.machine_profile not in model.machine_profiles:
+        raise FixRequest(
+            f"pool {model.pool!r} has no machine profile {wanted.machine_profile!r}; "
             f"it has {', '.join(model.machine_profiles)}",
             field="X-SIE-MACHINE-PROFILE",
         )
-    return (wanted,)
+    return (wanted.machine_profile,)
 
 
 def _adapter(catalog: Catalog, model: ResolvedModel, name: str | None) -> AdapterPin | None:

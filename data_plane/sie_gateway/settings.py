@@ -13,6 +13,7 @@ from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
+from sie_runtime.lease_store import LeaseStoreSettings
 from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import setting
 from sie_runtime.sweeping import SweepSettings
@@ -30,6 +31,7 @@ class GatewaySettings(
     FollowerSettings,
     WorkQueueSettings,
     PayloadSettings,
+    LeaseStoreSettings,
     DeadLetterSettings,
     SweepSettings,
     AccessSettings,
@@ -94,6 +96,16 @@ class GatewaySettings(
     tenant_items_max: int = setting(
         0, help="items of one tenant that may wait before RATE_LIMIT; 0 has no cap of its own"
     )
+    lease_ttl_s: float = setting(
+        1200.0, help="seconds that a lease of /v1/pools lasts without being renewed"
+    )
+    lease_ttl_max_s: float = setting(3600.0, help="the most that a client may ask for")
+    leases_max: int = setting(64, help="most leases at one time, up to 1000; 0 gives none")
+    lease_warm_workers_max: int = setting(4, help="most workers that one lease may keep warm")
+    lease_items_per_worker: int = setting(
+        256, help="items of a lease that may wait for one worker of its share, at this gateway"
+    )
+    lease_look_s: float = setting(1.0, help="seconds between looks at the leases that are alive")
     live_status_s: float = setting(
         1.0, help="seconds between two messages of the WebSocket /ws/cluster-status"
     )
@@ -104,10 +116,15 @@ class GatewaySettings(
         if self.gateway_id and not _ID.fullmatch(self.gateway_id):
             raise ValueError("gateway_id is 1 to 64 letters, digits, `-` or `_`")
         times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)
-        if min(times) <= 0:
+        if min(*times, self.lease_look_s) <= 0:
             raise ValueError(
-                "request_timeout_s, fleet_ttl_s, drain_s and live_status_s are above 0"
+                "request_timeout_s, fleet_ttl_s, drain_s, live_status_s and lease_look_s are "
+                "above 0"
             )
+        if not 1 <= self.lease_ttl_s <= self.lease_ttl_max_s:
+            raise ValueError("lease_ttl_s is at least 1 and at most lease_ttl_max_s")
+        if not 0 <= self.leases_max <= 1000 or self.lease_items_per_worker < 1:
+            raise ValueError("leases_max is 0 to 1000, and lease_items_per_worker at least 1")
         if self.provisioning_retry_after_s < 0 or self.fleet_settle_s < 0:
             raise ValueError("provisioning_retry_after_s and fleet_settle_s are not negative")
         bounds = (

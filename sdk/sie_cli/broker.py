@@ -1,7 +1,7 @@
 """The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
 
 *pure.* Promises that only `config` may write the log and its head, that a gateway cannot speak as a
-worker nor a worker send work or its payloads, and that neither can delete, purge or rewrite a
+worker nor a worker send work, payloads or leases, and that neither can delete, purge or rewrite a
 stream. It chooses no port and no password.
 """
 
@@ -30,7 +30,7 @@ _DESTRUCTIVE: Final = tuple(
 _DENIED: Final[Mapping[str, tuple[str, ...]]] = {
     "config": (),
     "gateway": (*_LOG_SUBJECTS, "sie.health.>", *_DESTRUCTIVE),
-    "worker": (*_LOG_SUBJECTS, "sie.work.>", "$O.>", *_DESTRUCTIVE),
+    "worker": (*_LOG_SUBJECTS, "sie.work.>", "$O.>", "$KV.>", *_DESTRUCTIVE),
     # A person: may drop dead letters and clear queues, and speaks for no process.
     "operator": (*_LOG_SUBJECTS, "sie.health.>"),
 }

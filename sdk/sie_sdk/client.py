@@ -7,15 +7,16 @@ back what it reads. May be used from several threads.
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack, overload
 
 import httpx
 
-from sie_schemas.errors import SIEError
-from sie_sdk import exchange
+from sie_schemas.errors import FixRequest, SIEError
+from sie_sdk import exchange, leasing
 from sie_sdk.exchange import Call, Defaults
+from sie_sdk.lease_keeper import LeaseKeeper
 from sie_sdk.patience import retry_delay_s
 from sie_sdk.transport import connection_error, limits_of, timeout_of
 from sie_sdk.types import (
@@ -57,6 +58,7 @@ class SIEClient:
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
         )
+        self._leases = LeaseKeeper(self.renew_pool)
 
     @overload
     def encode(
@@ -105,18 +107,82 @@ class SIEClient:
 
     def list_models(self) -> list[dict[str, Any]]:
         """Every model that the gateway knows, with its state."""
-        return list((self._get("/v1/models"))["models"])
+        return list((self._json(exchange.get_call("/v1/models")))["models"])
 
     def get_model(self, model: str) -> dict[str, Any]:
         """One model. Raises `RequestError` MODEL_NOT_FOUND."""
-        return dict(self._get(exchange.model_path(model)))
+        return dict(self._json(exchange.get_call(exchange.model_path(model))))
 
     def health(self) -> dict[str, Any]:
         """The cluster as the gateway sees it."""
-        return dict(self._get("/health"))
+        return dict(self._json(exchange.get_call("/health")))
+
+    def create_pool(
+        self,
+        name: str,
+        gpus: Mapping[str, int] | None = None,
+        gpu_caps: Mapping[str, int] | None = None,
+        bundle: str | None = None,
+        minimum_worker_count: int | None = None,
+        pinned_models: Sequence[str] | None = None,
+        *,
+        queue_pool: str | None = None,
+        ttl_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Lease a share of a pool, or change a lease; it is renewed until it is deleted or this
+        client is closed.
+
+        `gpus` are the workers to count on by machine profile, `gpu_caps` the most to use; requests
+        name the lease as `pool`, or as `gpu="name/profile"`. `pinned_models` are loaded before they
+        are asked for, `minimum_worker_count` workers are kept. A lease isolates nothing: that is
+        what pools of the configuration are for. Raises `Later` POOL_CAPACITY_UNAVAILABLE while the
+        pool has no such share left.
+        """
+        call = leasing.create_call(
+            name,
+            gpus=gpus,
+            gpu_caps=gpu_caps,
+            bundle=bundle,
+            minimum_worker_count=minimum_worker_count,
+            pinned_models=pinned_models,
+            queue_pool=queue_pool,
+            ttl_s=ttl_s,
+        )
+        pool = dict(self._json(call))
+        self._leases.hold(name, ttl_s=leasing.ttl_of(pool))
+        return pool
+
+    def get_pool(self, name: str) -> dict[str, Any] | None:
+        """A lease, or a pool of the configuration; None where there is none."""
+        try:
+            return dict(self._json(leasing.pool_call("GET", name)))
+        except FixRequest as error:
+            if error.code == "POOL_NOT_FOUND":
+                return None
+            raise
+
+    def list_pools(self) -> list[dict[str, Any]]:
+        """Every pool of the configuration and every lease, in short."""
+        return list((self._json(leasing.pools_call()))["pools"])
+
+    def renew_pool(self, name: str) -> None:
+        """Let a lease last its whole time from now; what this client leased it renews itself."""
+        self._json(leasing.renew_call(name))
+
+    def delete_pool(self, name: str) -> bool:
+        """End a lease; False where there was none any more."""
+        self._leases.forget(name)
+        try:
+            self._json(leasing.pool_call("DELETE", name))
+        except FixRequest as error:
+            if error.code == "POOL_NOT_FOUND":
+                return False
+            raise
+        return True
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Leases are renewed no more, and end by themselves."""
+        self._leases.close()
         self._http.close()
 
     def __enter__(self) -> "SIEClient":
@@ -130,8 +196,8 @@ class SIEClient:
     ) -> None:
         self.close()
 
-    def _get(self, path: str) -> Any:
-        response = self._send(exchange.get_call(path))
+    def _json(self, call: Call) -> Any:
+        response = self._send(call)
         return exchange.read_json(response.status_code, response.headers, response.content)
 
     def _answer(self, call: Call) -> dict[str, Any]:

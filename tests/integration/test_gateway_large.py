@@ -19,10 +19,11 @@ from tests.support.worker_world import WorkerWorld, catalog_of, model_document, 
 from sie_cli.broker import ROLES, BrokerPlan, render
 from sie_cli.ports import free_ports
 from sie_gateway.dispatch import Dispatcher, MessageCaps
-from sie_gateway.main import build_app
+from sie_gateway.main import build_app, lease_desk
 from sie_gateway.settings import GatewaySettings
 from sie_gateway.watch import FleetWatch
 from sie_runtime.bus import Bus, BusSettings, BusUnavailable
+from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadGone, PayloadSettings, PayloadStore
 from sie_runtime.work_queue import WorkQueue
 from sie_schemas import ipc
@@ -64,7 +65,8 @@ async def edge(world: WorkerWorld, **changed: Any) -> AsyncIterator[Edge]:
     await dispatcher.open()
     await watch.open()
     world.advance(CATALOG)
-    app = build_app(settings, dispatcher, watch, lambda: CATALOG, asyncio.Event())
+    desk = lease_desk(settings, LeaseStore(world.bus, settings), watch, lambda: CATALOG)
+    app = build_app(settings, dispatcher, watch, lambda: CATALOG, asyncio.Event(), desk)
     await until(lambda: any(beat.ready for beat in watch.live()))
     try:
         yield Edge(app, dispatcher)

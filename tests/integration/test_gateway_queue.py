@@ -17,10 +17,11 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 
 from sie_gateway.dispatch import Dispatcher
-from sie_gateway.main import build_app
+from sie_gateway.main import build_app, lease_desk
 from sie_gateway.settings import GatewaySettings
 from sie_gateway.watch import FleetWatch
 from sie_runtime.bus import Bus, BusSettings, BusUnavailable, NoResponders
+from sie_runtime.lease_store import LeaseStore
 from sie_runtime.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
 from sie_schemas.jobs import (
     JOB_DECODER,
@@ -122,7 +123,8 @@ async def _edge(bus: Bus, **settings: Any) -> AsyncIterator[Edge]:
     await dispatcher.open()
     await watch.open()
     catalog = standard_catalog()
-    app = build_app(config, dispatcher, watch, lambda: catalog, asyncio.Event())
+    desk = lease_desk(config, LeaseStore(bus, config), watch, lambda: catalog)
+    app = build_app(config, dispatcher, watch, lambda: catalog, asyncio.Event(), desk)
     try:
         yield Edge(app, watch, dispatcher)
     finally:

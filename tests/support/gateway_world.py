@@ -14,10 +14,12 @@ from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
 from sie_gateway.dispatch import Dispatcher, Incoming
-from sie_gateway.main import build_app
+from sie_gateway.lease_desk import Leases
+from sie_gateway.main import build_app, lease_desk
 from sie_gateway.settings import GatewaySettings
 from sie_gateway.watch import FleetWatch
 from sie_runtime.bus import BusUnavailable
+from sie_runtime.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.fleet import Heartbeat
@@ -30,11 +32,13 @@ from sie_schemas.jobs import (
     ResultBatch,
     Timing,
 )
+from sie_schemas.leases import Lease
 
 __all__ = [
     "LOG_ID",
     "Echo",
     "MemoryBus",
+    "MemoryLeases",
     "World",
     "catalog_of",
     "echo_result",
@@ -209,6 +213,38 @@ def _gateway_of(subscriptions: Sequence[_Subscribed]) -> str:
     return inbox.removeprefix("sie.result.")
 
 
+class MemoryLeases:
+    """The lease store in memory. Nothing expires; `connected = False` is a lost broker."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self._table = LeaseTable({}, 0)
+
+    async def read(self) -> LeaseTable:
+        """Every lease."""
+        if not self.connected:
+            raise BusUnavailable("the bus is away")
+        return self._table
+
+    async def put(self, lease: Lease, /, *, version: int) -> None:
+        """Write against a version."""
+        if version != (await self.read()).version:
+            raise LeaseMoved
+        held = HeldLease(lease, version + 1)
+        self._table = LeaseTable({**self._table.held, lease.spec.name: held}, version + 1)
+
+    async def renew(self, lease: Lease, /, *, revision: int) -> None:
+        """Write against a revision."""
+        if revision != self._table.held[lease.spec.name].revision:
+            raise LeaseMoved
+        await self.put(lease, version=self._table.version)
+
+    async def drop(self, name: str, /) -> None:
+        """Forget."""
+        left = {other: each for other, each in (await self.read()).held.items() if other != name}
+        self._table = LeaseTable(left, self._table.version + 1)
+
+
 class Echo:
     """A worker. `answer` may be replaced; what it was given is kept in `seen`."""
 
@@ -237,6 +273,7 @@ class World:
     watch: FleetWatch
     stop: asyncio.Event
     catalog: Catalog
+    leases: Leases
 
     async def hear(self, beat: Heartbeat) -> None:
         """Let the gateway hear a worker."""
@@ -244,8 +281,13 @@ class World:
 
 
 @asynccontextmanager
-async def gateway_world(*, warm: bool = True, **settings: Any) -> AsyncIterator[World]:
-    """A gateway on a memory bus with one echo worker; `warm` says whether it was heard."""
+async def gateway_world(
+    *, warm: bool = True, leases: Leases | None = None, **settings: Any
+) -> AsyncIterator[World]:
+    """A gateway on a memory bus with one echo worker; `warm` says whether it was heard.
+
+    `leases` is where its leases are, else in memory.
+    """
     config = GatewaySettings(gateway_id="g1", **({"fleet_ttl_s": 600.0} | settings))
     bus = MemoryBus()
     dispatcher = Dispatcher(bus, bus, gateway_id="g1")
@@ -254,8 +296,9 @@ async def gateway_world(*, warm: bool = True, **settings: Any) -> AsyncIterator[
     await watch.open()
     watch.begin()
     echo, stop = Echo(bus), asyncio.Event()
-    world = World(None, bus, echo, watch, stop, standard_catalog())
-    world.app = build_app(config, dispatcher, watch, lambda: world.catalog, stop)
+    world = World(None, bus, echo, watch, stop, standard_catalog(), leases or MemoryLeases())
+    desk = lease_desk(config, world.leases, watch, lambda: world.catalog)
+    world.app = build_app(config, dispatcher, watch, lambda: world.catalog, stop, desk)
     if warm:
         await world.hear(heartbeat())
     working = asyncio.create_task(echo.run())

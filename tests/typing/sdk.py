@@ -1,6 +1,6 @@
 """What a user's type checker sees of the SDK. Compiled, never run."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ def synchronous(client: SIEClient) -> NDArray[np.float32]:
     assert_type(client.score("m", "q", ["a"], wait_for_capacity=False), ScoreResult)
     assert_type(client.extract("m", "a", labels=["PERSON"]), ExtractResult)
     assert_type(client.extract("m", ["a"]), list[ExtractResult])
+    assert_type(client.create_pool("p", {"l4": 1}, gpu_caps={"l4": 2}), dict[str, Any])
+    assert_type(client.get_pool("p"), dict[str, Any] | None)
+    assert_type(client.delete_pool("p"), bool)
     return client.encode("m", "a")["dense"]
 
 

@@ -51,6 +51,9 @@ class BusSettings:
     nats_user: str | None = setting(None, help="user of this role; absent without authentication")
     nats_password: str | None = setting(None, help="its password; give it by environment")
     nats_reconnect_wait_s: float = setting(0.2, help="seconds between attempts to connect")
+    nats_replicas: int = setting(
+        1, help="copies of each stream among the brokers: 3 on a cluster of three or more"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,11 @@ class Bus:
     def connected(self) -> bool:
         """Whether a publish would be sent now."""
         return self._first_connected.is_set() and bool(self.client.is_connected)
+
+    @property
+    def stream_replicas(self) -> int:
+        """Copies of a stream that is made over this connection."""
+        return self._settings.nats_replicas
 
     async def wait_connected(self, timeout_s: float) -> bool:
         """Wait for the first connection."""

@@ -129,6 +129,7 @@ class DeadLetters:
             max_age=self.settings.dead_letter_age_max_s,
             allow_direct=True,
             duplicate_window=120,
+            num_replicas=self._bus.stream_replicas,
         )
         async with self._translated():
             try:

@@ -136,6 +136,7 @@ class PayloadStore:
             allow_rollup_hdrs=True,
             allow_direct=True,
             allow_msg_ttl=True,
+            num_replicas=self._bus.stream_replicas,
         )
         try:
             await self._jetstream.add_stream(config)

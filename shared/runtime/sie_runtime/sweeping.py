@@ -100,6 +100,7 @@ class Sweeper:
             storage=StorageType.FILE,
             discard=DiscardPolicy.OLD,
             max_age=self._settings.sweep_age_max_s,
+            num_replicas=self._bus.stream_replicas,
         )
         try:
             await self._jetstream.add_stream(config)

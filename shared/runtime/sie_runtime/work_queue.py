@@ -126,6 +126,7 @@ class WorkQueue:
             max_msgs=settings.queue_messages_max,
             max_consumers=settings.queue_consumers_max,
             duplicate_window=60,
+            num_replicas=self._bus.stream_replicas,
         )
         try:
             await self._jetstream.add_stream(config)

@@ -54,6 +54,14 @@ def _model_id(value: str) -> str:
     return value
 
 
+def _model_spec(value: str) -> str:
+    model_id, separator, profile = value.partition(":")
+    if separator and not re.fullmatch(_NAME, profile):
+        raise ValueError("a model is named by `id` or `id:profile`")
+    _model_id(model_id)
+    return value
+
+
 def _inside_path(value: str) -> str:
     segments = value.split("/")
     if not all(_PATH_SEGMENT.fullmatch(part) and part not in {".", ".."} for part in segments):
@@ -68,6 +76,7 @@ def _absolute_path(value: str) -> str:
 
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
+ModelSpec: TypeAlias = Annotated[str, AfterValidator(_model_spec)]
 ModelId: TypeAlias = Annotated[str, AfterValidator(_model_id)]
 InsidePath: TypeAlias = Annotated[str, AfterValidator(_inside_path)]
 AbsolutePath: TypeAlias = Annotated[str, AfterValidator(_absolute_path)]
@@ -203,7 +212,19 @@ class PoolDocument(Document):
     name: Name
     machine_profiles: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cpu",)
     """Kinds of hardware, the preferred first."""
+    workers_min: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Workers that are kept although nothing is asked for."""
+    workers_max: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """The most workers there will be, over all machine profiles; absent sets no bound."""
+    pinned_models: tuple[ModelSpec, ...] = ()
+    """Models that its workers load before they are asked for: `id` or `id:profile`."""
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "PoolDocument":
+        if self.workers_max is not None and self.workers_max < self.workers_min:
+            raise ValueError("workers_max is at least workers_min")
+        return self
 
 
 DOCUMENT_TYPES: Final[dict[str, type[Document]]] = {

@@ -1,0 +1,222 @@
+"""The lease desk: gives, renews and ends leases, and knows those that are alive.
+
+*shell.* Owns this gateway's copy of the table of leases, read anew at an interval and whenever a
+request names a lease that is not in it. Promises that what is given was judged against every lease
+that is alive, whichever gateway gave it: a write that rests on an older table is refused by the
+store, and judged again. Keeps nothing that another gateway would need.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from sie_core.models import Catalog
+from sie_gateway import metrics
+from sie_gateway.leases import (
+    LeaseCaps,
+    check_grant,
+    check_name,
+    lease_view,
+    list_entry,
+    pool_view,
+    spec_of,
+    under_lease,
+    warm_workers,
+)
+from sie_gateway.routing import Wanted
+from sie_runtime.lease_store import LeaseMoved, LeaseTable
+from sie_schemas.errors import FixRequest, Later
+from sie_schemas.fleet import Heartbeat
+from sie_schemas.leases import Lease, LeaseRequest
+
+__all__ = ["LeaseDesk", "Leases"]
+
+_LOG: Final = logging.getLogger(__name__)
+_ATTEMPTS_MAX: Final = 20
+_PAUSE_S: Final = 0.05
+"""The longest pause before a write that somebody overtook is judged again."""
+
+
+class Leases(Protocol):
+    """The part of the lease store that a gateway needs: the broker's, or one in memory."""
+
+    async def read(self) -> LeaseTable:
+        """Every lease that is alive."""
+        ...
+
+    async def put(self, lease: Lease, /, *, version: int) -> None:
+        """Write what was judged against the table of that version. Raises `LeaseMoved`."""
+        ...
+
+    async def renew(self, lease: Lease, /, *, revision: int) -> None:
+        """Write a lease anew if it is there as it was read. Raises `LeaseMoved`."""
+        ...
+
+    async def drop(self, name: str, /) -> None:
+        """End a lease."""
+        ...
+
+
+class LeaseDesk:
+    """One for each gateway process. Every method raises `BusUnavailable` while the broker is
+    away."""
+
+    def __init__(
+        self,
+        store: Leases,
+        *,
+        catalog: Callable[[], Catalog],
+        workers: Callable[[], list[Heartbeat]],
+        caps: LeaseCaps,
+        ttl_s: float,
+        look_s: float,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._workers = workers
+        self._caps = caps
+        self._ttl_s = ttl_s
+        self._look_s = look_s
+        self._table = LeaseTable({}, 0)
+        self._looking: asyncio.Task[None] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the table fresh until `stop`."""
+        while not stop.is_set():
+            try:
+                await self._look()
+            except Later as error:
+                _LOG.debug("the leases are as they were: %s", error.message)
+            try:
+                async with asyncio.timeout(self._look_s):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def placed(self, wanted: Wanted) -> Wanted:
+        """Where the lease that a request names places it; the same where it names none.
+
+        A name that is neither a lease nor a pool is left to routing, which says so.
+        """
+        if wanted.pool is None or wanted.pool in self._catalog().pools:
+            return wanted
+        if wanted.pool not in self._table.held:
+            await self._look()
+        found = self._table.held.get(wanted.pool)
+        return under_lease(wanted, found.lease.spec) if found is not None else wanted
+
+    async def create(self, request: LeaseRequest) -> dict[str, Any]:
+        """Give a lease, or change and renew the one of that name.
+
+        Raises `FixRequest`, or `Later` POOL_CAPACITY_UNAVAILABLE.
+        """
+        for attempt in range(_ATTEMPTS_MAX):
+            table = await self._store.read()
+            before = table.held.get(request.name)
+            others = [each.lease for name, each in table.held.items() if name != request.name]
+            check_grant(self._catalog(), others, request, self._caps)
+            now = time.time()
+            lease = Lease(
+                spec=spec_of(request),
+                ttl_s=request.ttl_seconds or self._ttl_s,
+                created_at=before.lease.created_at if before is not None else now,
+                renewed_at=now,
+            )
+            try:
+                await self._store.put(lease, version=table.version)
+            except LeaseMoved:
+                await self._pause(attempt)
+                continue
+            await self._look()
+            return lease_view(lease, self._workers())
+        raise _crowded(request.name)
+
+    async def renew(self, name: str) -> dict[str, Any]:
+        """Let a lease last its time from now. Raises `FixRequest` POOL_NOT_FOUND."""
+        check_name(self._catalog(), name)
+        for attempt in range(_ATTEMPTS_MAX):
+            held = (await self._store.read()).held.get(name)
+            if held is None:
+                raise _absent(name)
+            lease = msgspec.structs.replace(held.lease, renewed_at=time.time())
+            try:
+                await self._store.renew(lease, revision=held.revision)
+            except LeaseMoved:
+                await self._pause(attempt)
+                continue
+            return {"message": "Pool renewed", "ttl_seconds": lease.ttl_s}
+        raise _crowded(name)
+
+    async def delete(self, name: str) -> dict[str, Any]:
+        """End a lease. Raises `FixRequest` POOL_NOT_FOUND."""
+        check_name(self._catalog(), name)
+        if name not in (await self._store.read()).held:
+            raise _absent(name)
+        await self._store.drop(name)
+        left = {other: each for other, each in self._table.held.items() if other != name}
+        self._table = LeaseTable(left, self._table.version)
+        return {"message": "Pool deleted"}
+
+    async def get(self, name: str) -> dict[str, Any]:
+        """A lease, or a pool of the log. Raises `FixRequest` POOL_NOT_FOUND."""
+        pool = self._catalog().pools.get(name)
+        if pool is not None:
+            return pool_view(pool, self._workers())
+        held = (await self._store.read()).held.get(name)
+        if held is None:
+            raise _absent(name)
+        return lease_view(held.lease, self._workers())
+
+    async def list(self) -> dict[str, Any]:
+        """Every pool of the log and every lease, by name."""
+        workers, pools = self._workers(), self._catalog().pools
+        views = {name: pool_view(pool, workers) for name, pool in pools.items()}
+        leases = (await self._store.read()).held
+        views = {name: lease_view(each.lease, workers) for name, each in leases.items()} | views
+        return {"pools": [list_entry(views[name]) for name in sorted(views)]}
+
+    async def _look(self) -> None:
+        """Read the table. Whoever asks while it is read shares the answer."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._read())
+            self._looking.add_done_callback(_noted)
+        # A request that is given up must not take the answer from the others.
+        await asyncio.shield(self._looking)
+
+    async def _read(self) -> None:
+        try:
+            self._table = await self._store.read()
+        finally:
+            self._looking = None
+        leases = [each.lease for each in self._table.held.values()]
+        for name, pool in self._catalog().pools.items():
+            metrics.POOL_WARM_WORKERS.labels(name).set(warm_workers(pool, leases))
+
+    async def _pause(self, attempt: int) -> None:
+        """Those who were overtaken together do not come back together."""
+        await asyncio.sleep(random.random() * min(_PAUSE_S, 0.002 * 2**attempt))
+
+
+def _noted(read: asyncio.Task[None]) -> None:
+    """Its error belongs to those who wait for it; they may all have left."""
+    if not read.cancelled():
+        read.exception()
+
+
+def _absent(name: str) -> FixRequest:
+    return FixRequest(
+        f"there is no lease {name!r}; one that is not renewed ends", code="POOL_NOT_FOUND"
+    )
+
+
+def _crowded(name: str) -> Later:
+    return Later(
+        f"the lease {name!r} was not written: too many were changed at the same time",
+        code="POOL_CAPACITY_UNAVAILABLE",
+        retry_after_s=0.5,
+    )

@@ -1,0 +1,59 @@
+"""`/v1/pools`: the pools of the log to see, and leases of them to make, renew and end.
+
+*shell.* The bodies that the published clients send and expect. Names are taken in lower case, as
+the clients write them. A pool of the log is changed at sie-config alone.
+"""
+
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+
+from sie_gateway.asgi import ClientGone, read_body
+from sie_gateway.lease_desk import LeaseDesk
+from sie_gateway.requests import decode_body
+from sie_schemas.errors import FixRequest
+from sie_schemas.leases import LEASE_REQUEST_DECODER, LeaseRequest
+
+__all__ = ["add_pools"]
+
+_BODY_BYTES_MAX: Final = 64 * 1024
+
+
+def add_pools(app: FastAPI, desk: LeaseDesk) -> None:
+    """Add the routes."""
+
+    @app.get("/v1/pools")
+    async def pools() -> dict[str, Any]:
+        """Every pool of the log and every lease."""
+        return await desk.list()
+
+    @app.post("/v1/pools", status_code=201)
+    async def create(request: Request) -> dict[str, Any]:
+        """Lease a share of a pool; a lease of that name is changed and renewed."""
+        return await desk.create(await _read(request))
+
+    @app.get("/v1/pools/{name}")
+    async def pool(name: str) -> dict[str, Any]:
+        """One lease, or one pool of the log."""
+        return await desk.get(name.lower())
+
+    @app.post("/v1/pools/{name}/renew")
+    async def renew(name: str) -> dict[str, Any]:
+        """Let a lease last its whole time from now."""
+        return await desk.renew(name.lower())
+
+    @app.delete("/v1/pools/{name}")
+    async def delete(name: str) -> dict[str, Any]:
+        """End a lease, which frees its share."""
+        return await desk.delete(name.lower())
+
+
+async def _read(request: Request) -> LeaseRequest:
+    headers = dict(request.scope["headers"])
+    try:
+        body = await read_body(headers, request.receive, bytes_max=_BODY_BYTES_MAX)
+    except ClientGone as gone:
+        # Nobody reads the answer any more.
+        raise FixRequest("the client left before its request was read") from gone
+    asked: LeaseRequest = decode_body(LEASE_REQUEST_DECODER, body, form="JSON")
+    return asked

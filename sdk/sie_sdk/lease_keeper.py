@@ -1,0 +1,132 @@
+"""Keepers of leases: renew what a client leased, in a thread or in a task, until it is closed.
+
+*shell.* Each owns the one `Renewals` of its client. Promises that a keeper which has nothing to
+renew does not run, that a close ends it at once, and that a lease which is lost is said in the log:
+nobody else would notice.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sie_schemas.errors import SIEError
+from sie_sdk.leasing import Renewals
+
+__all__ = ["AsyncLeaseKeeper", "LeaseKeeper"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Renews in a daemon thread. `renew` sends one renewal, and raises `SIEError`."""
+
+    def __init__(self, renew: Callable[[str], object]) -> None:
+        self._renew = renew
+        self._renewals = Renewals()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def hold(self, name: str, *, ttl_s: float) -> None:
+        """Renew this lease from now on."""
+        with self._changed:
+            self._renewals.hold(name, ttl_s=ttl_s, now=time.monotonic())
+            self._changed.notify()
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="sie-leases", daemon=True)
+                self._thread.start()
+
+    def forget(self, name: str) -> None:
+        """Renew it no more."""
+        with self._changed:
+            self._renewals.forget(name)
+
+    def close(self) -> None:
+        """Renew nothing any more; leases then end by themselves."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while (due := self._wait()) is not None:
+            for name in due:
+                self._renew_one(name)
+
+    def _wait(self) -> list[str] | None:
+        """The names that are due, perhaps none yet; None when there is nothing to do any more."""
+        with self._changed:
+            wait_s = self._renewals.wait_s(time.monotonic())
+            if self._closed or wait_s is None:
+                self._thread = None
+                return None
+            self._changed.wait(wait_s)
+            return [] if self._closed else self._renewals.due(time.monotonic())
+
+    def _renew_one(self, name: str) -> None:
+        try:
+            self._renew(name)
+        except SIEError as error:
+            with self._changed:
+                lost = self._renewals.failed(name, error, now=time.monotonic())
+            _say_failed(name, error, lost)
+        else:
+            with self._changed:
+                self._renewals.renewed(name, now=time.monotonic())
+
+
+class AsyncLeaseKeeper:
+    """The same in a task of the running loop."""
+
+    def __init__(self, renew: Callable[[str], Awaitable[object]]) -> None:
+        self._renew = renew
+        self._renewals = Renewals()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def hold(self, name: str, *, ttl_s: float) -> None:
+        """Renew this lease from now on."""
+        self._renewals.hold(name, ttl_s=ttl_s, now=time.monotonic())
+        self._changed.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="sie-leases")
+
+    def forget(self, name: str) -> None:
+        """Renew it no more."""
+        self._renewals.forget(name)
+
+    async def close(self) -> None:
+        """Renew nothing any more; leases then end by themselves."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while (wait_s := self._renewals.wait_s(time.monotonic())) is not None:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                for name in self._renewals.due(time.monotonic()):
+                    await self._renew_one(name)
+
+    async def _renew_one(self, name: str) -> None:
+        try:
+            await self._renew(name)
+        except SIEError as error:
+            _say_failed(name, error, self._renewals.failed(name, error, now=time.monotonic()))
+        else:
+            self._renewals.renewed(name, now=time.monotonic())
+
+
+def _say_failed(name: str, error: SIEError, lost: bool) -> None:
+    if lost:
+        _LOG.error("the lease %r is lost: %s", name, error.message)
+    else:
+        _LOG.warning("the lease %r was not renewed, and is tried again: %s", name, error.message)

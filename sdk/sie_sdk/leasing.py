@@ -1,0 +1,129 @@
+"""Leases of pools: what the calls say, and when a lease is renewed.
+
+*pure.* Both clients stand on this. `Renewals` promises that a lease is renewed well before it ends,
+soon again after a renewal that failed, and never again once the gateway says that it is gone. Time
+is an argument, in seconds of one clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from sie_schemas.errors import FixRequest, SIEError
+from sie_sdk.exchange import Call
+
+__all__ = ["Renewals", "create_call", "pool_call", "pools_call", "renew_call", "ttl_of"]
+
+_PATH: Final = "/v1/pools"
+_RENEW_S_MAX: Final = 60.0
+_SHARE_OF_TTL: Final = 1 / 3
+_AGAIN_SHARE_OF_TTL: Final = 1 / 20
+_TTL_S: Final = 1200.0
+
+
+def create_call(
+    name: str,
+    *,
+    gpus: Mapping[str, int] | None,
+    gpu_caps: Mapping[str, int] | None,
+    bundle: str | None,
+    minimum_worker_count: int | None,
+    pinned_models: Sequence[str] | None,
+    queue_pool: str | None,
+    ttl_s: float | None,
+) -> Call:
+    """A request for a lease."""
+    told = {
+        "gpus": gpus,
+        "gpu_caps": gpu_caps,
+        "bundle": bundle,
+        "minimum_worker_count": minimum_worker_count,
+        "pinned_models": pinned_models,
+        "queue_pool": queue_pool,
+        "ttl_seconds": ttl_s,
+    }
+    body = {"name": name.lower()} | {key: value for key, value in told.items() if value is not None}
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    return Call("POST", _PATH, headers, msgspec.json.encode(body))
+
+
+def pools_call() -> Call:
+    """A request for the list."""
+    return _plain("GET", _PATH)
+
+
+def pool_call(method: str, name: str) -> Call:
+    """A request for one lease, or for its end."""
+    return _plain(method, f"{_PATH}/{quote(name.lower(), safe='')}")
+
+
+def renew_call(name: str) -> Call:
+    """A request to let a lease last."""
+    return _plain("POST", f"{_PATH}/{quote(name.lower(), safe='')}/renew")
+
+
+def _plain(method: str, path: str) -> Call:
+    return Call(method, path, {"Accept": "application/json"})
+
+
+def ttl_of(pool: Mapping[str, Any]) -> float:
+    """How long a lease lasts, as the answer to its creation tells."""
+    return float(pool.get("spec", {}).get("ttl_seconds", _TTL_S))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    ttl_s: float
+    due_at: float
+
+
+class Renewals:
+    """The leases that one client renews. Owned by whoever renews them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, _Held] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The leases that are renewed."""
+        return list(self._held)
+
+    def hold(self, name: str, *, ttl_s: float, now: float) -> None:
+        """A lease was given, or changed."""
+        self._held[name.lower()] = _Held(ttl_s, now + min(_RENEW_S_MAX, ttl_s * _SHARE_OF_TTL))
+
+    def forget(self, name: str) -> None:
+        """It is renewed no more."""
+        self._held.pop(name.lower(), None)
+
+    def due(self, now: float) -> list[str]:
+        """Those to renew now, the most urgent first."""
+        due = [(held.due_at, name) for name, held in self._held.items() if held.due_at <= now]
+        return [name for _, name in sorted(due)]
+
+    def wait_s(self, now: float) -> float | None:
+        """How long nothing is due; None while nothing is held."""
+        if not self._held:
+            return None
+        return max(0.0, min(held.due_at for held in self._held.values()) - now)
+
+    def renewed(self, name: str, *, now: float) -> None:
+        """It lasts its whole time from now."""
+        held = self._held.get(name)
+        if held is not None:
+            self.hold(name, ttl_s=held.ttl_s, now=now)
+
+    def failed(self, name: str, error: SIEError, *, now: float) -> bool:
+        """A renewal did not succeed; whether the lease is lost for good."""
+        held = self._held.get(name)
+        if held is None:
+            return False
+        if isinstance(error, FixRequest):
+            self.forget(name)
+            return True
+        again_at = now + min(_RENEW_S_MAX, max(0.05, held.ttl_s * _AGAIN_SHARE_OF_TTL))
+        self._held[name] = replace(held, due_at=again_at)
+        return False

@@ -1,0 +1,199 @@
+"""The lease store: the leases of `/v1/pools` in a JetStream bucket, the same for every gateway.
+
+*shell.* Owns the bucket `sie_leases` (stream `KV_sie_leases`, one message for each lease, which
+carries its own time to live). Promises that a write which rests on a table goes through only if
+nobody wrote since that table was read: it names the stream's last sequence, and the broker
+compares. So what was judged over all leases together still holds when one of them is written. A
+lease that expires moves no sequence: it only makes room.
+"""
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError
+
+from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.settings import setting
+from sie_schemas.leases import LEASE_DECODER, Lease
+
+__all__ = ["HeldLease", "LeaseMoved", "LeaseStore", "LeaseStoreSettings", "LeaseTable"]
+
+_LOG: Final = logging.getLogger(__name__)
+_STREAM: Final = "KV_sie_leases"
+_SUBJECTS: Final = "$KV.sie_leases"
+_EXISTS: Final = frozenset({10058, 10148})
+"""JetStream's codes for a stream that is there already, with another config."""
+_MOVED: Final = frozenset({10071, 10164})
+"""And for a last sequence that is not the expected one."""
+_LEASES_AT_ONCE_MAX: Final = 1024
+"""The most that the broker gives in one answer."""
+
+
+class LeaseMoved(Exception):
+    """Somebody else wrote in between: read again, and judge again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseStoreSettings:
+    """Bounds of the store."""
+
+    lease_timeout_s: float = setting(5.0, help="seconds that the broker may take for a lease")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease and the sequence of its message."""
+
+    lease: Lease
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTable:
+    """Every lease by name, as of the stream's sequence `version`."""
+
+    held: Mapping[str, HeldLease]
+    version: int
+
+
+class LeaseStore:
+    """The leases of one cluster. One for each gateway process."""
+
+    def __init__(self, bus: Bus, settings: LeaseStoreSettings | None = None) -> None:
+        self._bus = bus
+        self._timeout_s: Final = (settings or LeaseStoreSettings()).lease_timeout_s
+        self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
+        self._is_made = False
+
+    async def read(self) -> LeaseTable:
+        """Every lease that is alive. Raises `BusUnavailable`."""
+        await self._ensure_bucket()
+        async with self._translated(), asyncio.timeout(self._timeout_s):
+            messages, version = await self._last_of_each()
+            while version is None:
+                # No message; or one came in between, or a copy that lags answered.
+                version = await self._empty_since()
+                if version is None:
+                    messages, version = await self._last_of_each()
+        held: dict[str, HeldLease] = {}
+        for message in messages:
+            headers: Mapping[str, Any] = message.headers or {}
+            if "KV-Operation" in headers:
+                continue
+            try:
+                lease = LEASE_DECODER.decode(message.data)
+            except msgspec.DecodeError as error:
+                _LOG.warning("%s is no lease: %s", headers["Nats-Subject"], error)
+                continue
+            held[lease.spec.name] = HeldLease(lease, int(headers["Nats-Sequence"]))
+        return LeaseTable(held, version)
+
+    async def put(self, lease: Lease, *, version: int) -> None:
+        """Write a lease that was judged against a table. Raises `LeaseMoved`, `BusUnavailable`."""
+        await self._write(lease, {"Nats-Expected-Last-Sequence": str(version)})
+
+    async def renew(self, lease: Lease, *, revision: int) -> None:
+        """Write a lease anew if it is still there as it was read. Raises as `put` does."""
+        await self._write(lease, {"Nats-Expected-Last-Subject-Sequence": str(revision)})
+
+    async def drop(self, name: str) -> None:
+        """End a lease. Raises `BusUnavailable`."""
+        gone = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": "1s"}
+        async with self._translated():
+            await self._publish(name, b"", gone)
+
+    async def _write(self, lease: Lease, expected: Mapping[str, str]) -> None:
+        ttl = {"Nats-TTL": f"{max(1, math.ceil(lease.ttl_s))}s"}
+        async with self._translated():
+            await self._publish(lease.spec.name, msgspec.json.encode(lease), {**expected, **ttl})
+
+    async def _publish(self, name: str, data: bytes, headers: Mapping[str, str]) -> None:
+        answer = await self._bus.client.request(
+            f"{_SUBJECTS}.{name}", data, timeout=self._timeout_s, headers=dict(headers)
+        )
+        error = json.loads(answer.data).get("error")
+        if error is not None and error.get("err_code") in _MOVED:
+            raise LeaseMoved
+        if error is not None:
+            raise BusUnavailable(f"the broker takes no lease: {error.get('description')}")
+
+    async def _last_of_each(self) -> tuple[list[Msg], int | None]:
+        """The last message of each lease, and the sequence that this is as of; None: no message.
+
+        A copy of the stream that lags may answer; its sequence then tells how far it is.
+        """
+        client = self._bus.client
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox)
+        try:
+            wanted = {"multi_last": [f"{_SUBJECTS}.>"], "batch": _LEASES_AT_ONCE_MAX}
+            name = f"$JS.API.DIRECT.GET.{_STREAM}"
+            await client.publish(name, json.dumps(wanted).encode(), reply=inbox)
+            messages: list[Msg] = []
+            while True:
+                message = await subscription.next_msg(timeout=self._timeout_s)
+                headers: Mapping[str, Any] = message.headers or {}
+                match headers.get("Status"):
+                    case None:
+                        messages.append(message)
+                    case "204":
+                        return messages, int(headers["Nats-UpTo-Sequence"])
+                    case "404":
+                        return [], None
+                    case "503":
+                        raise NoRespondersError
+                    case status:
+                        raise BusUnavailable(f"the broker gives no leases: status {status}")
+        finally:
+            await subscription.unsubscribe()
+
+    async def _empty_since(self) -> int | None:
+        """The last sequence of a stream without a message, by its leader; None: there is one."""
+        state = (await self._jetstream.stream_info(_STREAM)).state
+        return None if state.messages else state.last_seq
+
+    async def _ensure_bucket(self) -> None:
+        if self._is_made:
+            return
+        self._bus.require_connected()
+        config = StreamConfig(
+            name=_STREAM,
+            subjects=[f"{_SUBJECTS}.>"],
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_msgs_per_subject=1,
+            allow_rollup_hdrs=True,
+            allow_direct=True,
+            allow_msg_ttl=True,
+            num_replicas=self._bus.stream_replicas,
+        )
+        async with self._translated():
+            try:
+                await self._jetstream.add_stream(config)
+            except APIError as error:
+                if error.err_code not in _EXISTS:
+                    raise
+        self._is_made = True
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        """The library's errors as ours."""
+        self._bus.require_connected()
+        try:
+            yield
+        except NoRespondersError as error:
+            self._is_made = False
+            raise BusUnavailable("the bucket of leases is not there, or has no leader") from error
+        except (NatsError, TimeoutError) as error:
+            raise BusUnavailable(f"the broker did not answer on leases: {error}") from error
