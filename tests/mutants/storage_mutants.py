@@ -36,7 +36,7 @@ STORAGE_MUTANTS = (
         LOG_FILE,
         "            if keys:\n                connection.executemany(\n",
         "            if keys and not keys:\n                connection.executemany(\n",
-        (f"{API}::test_a_key_survives_a_restart_and_a_refusal_stores_none", FILE),
+        (f"{API}::test_property_07_a_key_survives_a_restart_and_a_refusal_stores_none", FILE),
     ),
     edit(
         "keys-are-forgotten-after-a-window",

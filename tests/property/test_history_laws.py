@@ -167,7 +167,7 @@ def test_a_trial_foretells_the_write_and_leaves_no_trace(history, batch, simulta
 
 
 @given(histories, st.data())
-def test_a_revert_brings_back_every_document_by_at_most_one_entry(history, data):
+def test_property_12_a_revert_brings_back_every_document_by_at_most_one_entry(history, data):
     """Property 12."""
     draft, registries = grown(history)
     then = data.draw(st.sampled_from(registries))
@@ -219,7 +219,9 @@ def test_blame_names_the_first_version_since_which_a_field_has_its_value(version
 
 
 @given(histories, commands(), st.integers(0, 12))
-def test_a_condition_holds_exactly_when_the_entity_is_there_at_that_epoch(history, command, epoch):
+def test_property_07_a_condition_holds_exactly_when_the_entity_is_there_at_that_epoch(
+    history, command, epoch
+):
     """Property 7: a write with If-Match is taken only on the version that it names."""
     draft, _ = grown(history)
     entity = draft.registry.get(command.kind, command.key)

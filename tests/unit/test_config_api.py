@@ -192,7 +192,7 @@ async def test_an_idempotency_key_gives_the_first_answer_and_refuses_another_req
     assert await epoch_of(client) == 6
 
 
-async def test_a_key_survives_a_restart_and_a_refusal_stores_none(tmp_path):
+async def test_property_07_a_key_survives_a_restart_and_a_refusal_stores_none(tmp_path):
     key = {"Idempotency-Key": "k1"}
     async with running(tmp_path) as plane, client_of(plane) as client:
         refused = await client.post(MODELS, json=model("m", pool="none"), headers=key)
@@ -207,7 +207,7 @@ async def test_a_key_survives_a_restart_and_a_refusal_stores_none(tmp_path):
         assert await epoch_of(client) == 5, "only the new tenure was written"
 
 
-async def test_the_same_key_many_times_at_once_makes_one_entry(client):
+async def test_property_07_the_same_key_many_times_at_once_makes_one_entry(client):
     key = {"Idempotency-Key": "k"}
     answers = await asyncio.gather(
         *(client.post(MODELS, json=model("m"), headers=key) for _ in range(20))

@@ -81,7 +81,7 @@ async def one_client(
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_reads_and_conditional_writes_at_once_are_linearizable(tmp_path, seed):
+async def test_property_07_reads_and_conditional_writes_at_once_are_linearizable(tmp_path, seed):
     async with running(tmp_path) as plane, client_of(plane) as client:
         first = (await client.put(MODEL, json=model("m"))).json()["epoch"]
         clock, rng = count(), random.Random(seed)

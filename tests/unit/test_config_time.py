@@ -155,7 +155,7 @@ async def test_a_difference_is_told_to_programs_and_to_people(client):
     assert (await client.get(f"{CONFIGS}/diff")).status_code == 422
 
 
-async def test_a_revert_is_a_new_entry_that_brings_documents_back(client):
+async def test_property_12_a_revert_is_a_new_entry_that_brings_documents_back(client):
     """Property 12."""
     start = (await write(client, "m", description="a"))["epoch"]
     await write(client, "m", description="b")
@@ -200,7 +200,7 @@ async def test_a_revision_leads_back_to_the_config_and_to_the_entry_that_made_it
     assert (none.status_code, none.json()["detail"]["code"]) == (404, "NOT_FOUND")
 
 
-async def test_the_audit_tells_what_was_changed_and_what_was_refused(client):
+async def test_w14_the_audit_tells_what_was_changed_and_what_was_refused(client):
     """W14."""
     done = await write(client, "m")
     bad = {"X-SIE-Actor": "eve", "X-SIE-Reason": "try"}
@@ -260,7 +260,7 @@ async def test_attempts_without_the_right_are_audited_too(plane, tmp_path):
         assert answer.status_code == 200, "a reader may wait"
 
 
-async def test_the_accepted_rows_of_the_audit_are_the_log(client):
+async def test_property_11_the_accepted_rows_of_the_audit_are_the_log(client):
     """Property 11: every change has one entry with its actor, and the audit shows each."""
     for number in range(5):
         await write(client, f"m{number}")

@@ -353,7 +353,7 @@ async def test_the_registry_takes_a_bounded_number_of_entities(tmp_path):
         assert (await client.post(MODELS, json=model("a", pool="default"))).status_code == 200
 
 
-async def test_ids_with_a_double_underscore_are_names_like_any_other(client):
+async def test_w18_ids_with_a_double_underscore_are_names_like_any_other(client):
     """W18: no lossy file naming stands between `a/b` and `a__b`."""
     for name in ("a/b", "a__b"):
         assert (await client.post(MODELS, json=model(name, description=name))).status_code == 201
@@ -361,7 +361,7 @@ async def test_ids_with_a_double_underscore_are_names_like_any_other(client):
     assert (await client.get(f"{MODELS}/a/b")).json()["document"]["description"] == "a/b"
 
 
-async def test_every_kind_of_write_has_a_metric_of_its_own(client):
+async def test_w16_every_kind_of_write_has_a_metric_of_its_own(client):
     """W16: a delete is counted as one, by kind and by outcome."""
     await client.post(MODELS, json=model("m"))
     await client.delete(f"{MODELS}/m")
@@ -375,7 +375,7 @@ async def test_every_kind_of_write_has_a_metric_of_its_own(client):
         assert f"sie_config_writes_total{{{labels}}}" in text
 
 
-async def test_a_keyed_batch_is_answered_again_after_a_restart(tmp_path):
+async def test_w13_a_keyed_batch_is_answered_again_after_a_restart(tmp_path):
     """W13: the answer of a key is as old as the log, and no restart forgets it."""
     key, body = {"Idempotency-Key": "k"}, {"operations": [put("a"), put("b")]}
     async with running(tmp_path) as plane, client_of(plane) as client:

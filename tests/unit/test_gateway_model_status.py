@@ -15,7 +15,7 @@ def worker(worker_id: str, **fields: Any) -> Heartbeat:
     return heartbeat(**told)
 
 
-def test_a_model_is_effective_only_where_every_worker_that_may_run_it_says_so() -> None:
+def test_w17_a_model_is_effective_only_where_every_worker_that_may_run_it_says_so() -> None:
     """W10 and W17: one model's revision on each worker, whatever else its bundle holds."""
     catalog = standard_catalog()
     revision = model_status(catalog, [], "org/dense")["revisions"]["default"]
@@ -45,7 +45,7 @@ def test_an_unknown_model_has_no_status() -> None:
         model_status(standard_catalog(), [], "none")
 
 
-def test_a_change_of_one_model_moves_no_revision_of_another() -> None:
+def test_w10_a_change_of_one_model_moves_no_revision_of_another() -> None:
     """W10: revisions are per model, so an edit invalidates what it changes and nothing else."""
     old, new = standard_catalog(generation=1), standard_catalog(generation=2)
 
