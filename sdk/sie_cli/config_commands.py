@@ -17,6 +17,7 @@ __all__ = [
     "delete",
     "describe",
     "diff",
+    "edit",
     "export",
     "get",
     "history",
@@ -106,6 +107,25 @@ def describe(kind: KindName, name: Name, url: Url = "") -> None:
     from sie_cli.config_work import Work  # noqa: PLC0415
 
     sys.exit(Work(url, "yaml").run(lambda work: work.describe(kind, name)))
+
+
+def edit(
+    kind: KindName,
+    name: Name,
+    dry_run: DryRun = False,
+    wait: Wait = False,
+    timeout: Timeout = 60.0,
+    if_epoch: IfEpoch = None,
+    reason: Reason = "",
+    force: Force = "",
+    output: Output = "table",
+    url: Url = "",
+) -> None:
+    """Change an entity in $VISUAL or $EDITOR; refused if somebody else changed it meanwhile."""
+    from sie_cli.config_work import Ask, Work  # noqa: PLC0415
+
+    ask = Ask(reason, force, dry_run, wait, timeout, if_epoch)
+    sys.exit(Work(url, output).run(lambda work: work.edit(kind, name, ask)))
 
 
 def delete(

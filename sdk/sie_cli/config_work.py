@@ -23,6 +23,7 @@ from sie_cli.config_rows import (
     name_of,
 )
 from sie_cli.documents import KINDS, kind_named, read_documents
+from sie_cli.editing import edit, editor_of
 from sie_cli.printing import Form, print_lines, print_rows, print_value, talk
 from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
 from sie_sdk import SIEConfigClient, SIEConnectionError, Terms
@@ -151,6 +152,14 @@ class Work:
         about = {"kind": kind, "name": name, "modified_epoch": found["modified_epoch"]}
         print_value(about | {"fields": fields, "history": history}, self.form)
         return 0
+
+    def edit(self, kind_name: str, name: str, ask: Ask) -> int:
+        """Change an entity in an editor; what was typed is never lost."""
+        answer = edit(self.client, kind_named(kind_name), name, ask.terms(), editor=editor_of())
+        if answer is None:
+            talk("nothing was changed")
+            return 0
+        return self._told(answer)
 
     def delete(self, kind_name: str, name: str, ask: Ask) -> int:
         """Remove an entity."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from sie_cli.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
 from sie_sdk.config_calls import Kind
 
@@ -76,10 +75,7 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _documents(text: str, place: str) -> Iterator[LocalDocument]:
-    try:
-        values = list(yaml.safe_load_all(text))
-    except yaml.YAMLError as error:
-        raise FixRequest(f"{place} is no YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(text, place)
     parts = [part for value in values for part in (value if isinstance(value, list) else [value])]
     for number, value in enumerate(parts, start=1):
         if value is None:

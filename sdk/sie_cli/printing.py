@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
+
+from sie_cli.plain_yaml import dump_yaml
 
 __all__ = ["Form", "print_lines", "print_rows", "print_value", "talk"]
 
@@ -43,8 +44,7 @@ def print_value(value: Any, form: Form) -> None:
     if form is Form.JSON:
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
     else:
-        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
-        typer.echo(text, nl=False)
+        typer.echo(dump_yaml(value), nl=False)
 
 
 def print_rows(

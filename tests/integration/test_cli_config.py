@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +38,11 @@ def app() -> typer.Typer:
     return commands
 
 
-def sie(url: str, *arguments: str, status: int = 0, stdin: str | None = None) -> Result:
-    result = CliRunner().invoke(app(), [*arguments, "--url", url], input=stdin)
+def sie(
+    url: str, *arguments: str, status: int = 0, stdin: str | None = None, editor: str = ""
+) -> Result:
+    environ = {"EDITOR": editor, "VISUAL": ""}
+    result = CliRunner().invoke(app(), [*arguments, "--url", url], input=stdin, env=environ)
     assert result.exit_code == status, (arguments, result.output, result.exception)
     return result
 
@@ -116,6 +120,77 @@ def test_the_past_is_shown_and_the_present_watched(url):
     assert [row["outcome"] for row in rows] == ["MODEL_NOT_FOUND", "accepted", "accepted"]
 
 
+def editor(folder: Path, body: str) -> str:
+    """A command that edits: Python over `path`, its `text` and `turn`, how often it was opened."""
+    program = folder / "editor.py"
+    program.write_text(
+        "import pathlib, sys\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "text = path.read_text()\n"
+        f"seen = pathlib.Path({str(folder)!r}, 'seen')\n"
+        "turn = len(list(seen.parent.glob('seen*')))\n"
+        "seen.with_name(f'seen{turn}').write_text(text)\n" + body
+    )
+    return f"{sys.executable} {program}"
+
+
+@pytest.mark.integration
+def test_an_edit_is_shown_written_once_and_nothing_where_nothing_differs(url, tmp_path):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    as_it_is = editor(tmp_path, "path.write_text(text + '# a thought\\n')")
+    assert "nothing was changed" in sie(url, "edit", "model", "m", editor=as_it_is).stderr
+    changes = editor(tmp_path, "path.write_text(text.replace(\"''\", 'new'))")
+    trial = sie(url, "edit", "model", "m", "--dry-run", editor=changes)
+    assert trial.stdout == '~ model m  description: "" → "new"\n'
+    done = sie(url, "edit", "model", "m", "-m", "why", editor=changes)
+    assert done.stderr == '~ model m  description: "" → "new"\n'
+    assert done.stdout == "put model/m\nepoch 5\n"
+    assert "why" in sie(url, "history", "model", "m").stdout
+    assert "nothing was changed" in sie(url, "edit", "model", "m", editor=changes).stderr
+    empty = editor(tmp_path, "path.write_text('')")
+    assert "nothing was changed" in sie(url, "edit", "model", "m", editor=empty).stderr
+
+
+@pytest.mark.integration
+def test_a_text_that_is_refused_is_opened_again_with_the_reasons(url, tmp_path):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    mended = editor(
+        tmp_path,
+        "turns = [text + 'planet: 1\\npool: none\\n', text.replace('planet: 1', 'pool: [') + '\\n',"
+        " text.replace('pool: [', '').replace('pool: none', '').replace(\"''\", 'new')]\n"
+        "path.write_text(turns[turn])",
+    )
+    assert "epoch 5" in sie(url, "edit", "model", "m", editor=mended).stdout
+    first, second, third = (tmp_path / f"seen{turn}" for turn in range(3))
+    assert first.read_text().startswith("# model m: save")
+    assert "the key 'pool' stands twice" in second.read_text()
+    assert "is no YAML" in third.read_text()
+    given_up = editor(tmp_path, "path.write_text(text if turn > 3 else text + 'planet: 1\\n')")
+    result = sie(url, "edit", "model", "m", status=2, editor=given_up)
+    assert "# planet: Extra inputs are not permitted" in (tmp_path / "seen4").read_text()
+    kept = Path(result.stderr.splitlines()[0].removeprefix("your text is kept in "))
+    assert "planet: 1" in kept.read_text()
+
+
+@pytest.mark.integration
+def test_an_edit_over_somebody_elses_change_is_a_conflict_and_keeps_the_text(url, tmp_path):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    meanwhile = editor(
+        tmp_path,
+        "from sie_sdk import SIEConfigClient\n"
+        f"SIEConfigClient({url!r}, actor='eve').patch('model', 'm', {{'description': 'hers'}})\n"
+        "path.write_text(text.replace(\"''\", 'mine'))",
+    )
+    result = sie(url, "edit", "model", "m", status=4, editor=meanwhile)
+    changed, kept, refused = result.stderr.splitlines()
+    assert changed.startswith("changed while you edited: 5") and "eve" in changed
+    assert "mine" in Path(kept.removeprefix("your text is kept in ")).read_text()
+    assert "is not what If-Match expects" in refused
+    assert "hers" in sie(url, "get", "model", "m", "-o", "yaml").stdout
+    for command, told in (("false", "ended with status 1"), ("/none", "set EDITOR")):
+        assert told in sie(url, "edit", "model", "m", status=2, editor=command).stderr
+
+
 @pytest.mark.integration
 def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
     nowhere = f"http://127.0.0.1:{free_port()}"
@@ -135,7 +210,8 @@ def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
     sie(url, "apply", "-f", str(tmp_path / "none.yaml"), status=2)
     twice = yaml.safe_dump_all([{"kind": "model", **model("m")}] * 2)
     assert "stands in" in sie(url, "apply", "-f", "-", status=2, stdin=twice).stderr
-    for text in ("- 1", "kind: [", "{kind: model}", "{kind: star, name: x}"):
+    doubled = "{kind: pool, name: a, name: b}"
+    for text in ("- 1", "kind: [", "{kind: model}", "{kind: star, name: x}", doubled):
         sie(url, "apply", "-f", "-", status=2, stdin=text)
 
 
