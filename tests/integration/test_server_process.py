@@ -207,7 +207,9 @@ async def test_a_backend_that_nobody_registered_is_told_with_those_that_are(serv
         config["profile"] = {"backend": "gliner"}
         failed = await client.load("x", config, ipc.Failed)
         assert "no backend named gliner" in failed.message
-        assert "cross-encoder, onnx-cross-encoder, spacy, token-classification" in failed.message
+        assert (
+            "cross-encoder, echo, onnx-cross-encoder, spacy, token-classification" in failed.message
+        )
 
 
 async def test_an_unloaded_model_is_gone_and_can_be_loaded_again(server: ModelServer):

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import struct
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from sie_schemas.documents import (
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
 from sie_server.backend import Backend, ModelSpec
-from sie_server.backends import onnx_cross_encoder, spacy_pipeline, transformer
+from sie_server.backends import echo, onnx_cross_encoder, spacy_pipeline, transformer
 from sie_server.execution import Execution
 from sie_server.residency import Residency
 from sie_server.sources import Weights, resolve
@@ -422,3 +424,40 @@ def test_residency_lets_the_least_recently_used_leave_but_never_the_pinned():
     assert residency.used_bytes == 80
     residency.put("huge", 500)
     assert residency.excess(pinned=["huge"]) == ("c", "a")
+
+
+_NOTHING = PackageSource(
+    type="package", package="sie_server", distribution="sie-cluster", version=version("sie-cluster")
+)
+
+
+def test_an_echo_is_the_bytes_of_its_text_as_numbers():
+    spec = _spec(_NOTHING, Tasks(encode=EncodeTask()), backend="echo", options={"dims": 4})
+    batch = ipc.RunBatch(
+        id=1,
+        model_revision="r1",
+        operation="encode",
+        inputs=(ipc.TextInput("ab"), ipc.TextInput("\u00e9\ud800cde")),
+    )
+    answers = echo.load(spec, DEVICE).run(batch)
+    assert isinstance(answers, ipc.DenseAnswers)
+    assert answers.dim == 4
+    # A lone surrogate has no bytes of its own and becomes a question mark.
+    assert struct.unpack("<8f", answers.values) == (97, 98, 0, 0, 0xC3, 0xA9, ord("?"), 99)
+
+
+@pytest.mark.parametrize("options", [{"dims": 0}, {"dims": True}, {"dims": 1e9}, {"size": 4}])
+def test_an_echo_refuses_what_is_no_number_of_dimensions(options: dict[str, Any]):
+    spec = _spec(_NOTHING, Tasks(encode=EncodeTask()), backend="echo", options=options)
+    with pytest.raises(SIEError, match="one option: `dims`, from 1 to 65536"):
+        echo.load(spec, DEVICE)
+
+
+def test_an_echo_only_encodes_to_dense_vectors():
+    with pytest.raises(SIEError, match="`encode` only, and gives `dense`"):
+        echo.load(_spec(_NOTHING, Tasks(score=ScoreTask()), backend="echo"), DEVICE)
+    backend = echo.load(_spec(_NOTHING, Tasks(encode=EncodeTask()), backend="echo"), DEVICE)
+    text = ipc.TextInput("x")
+    with pytest.raises(SIEError) as refused:
+        backend.run(ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=(text,)))
+    assert refused.value.code == "UNSUPPORTED_OPERATION"

@@ -1,0 +1,78 @@
+"""The backend `echo`: gives each text back as a vector, and computes nothing.
+
+*shell* over nothing. For load tests: with it the path to the device is all that a request costs,
+and every answer can be checked, because the vector is the text: its UTF-8 bytes as numbers, cut or
+filled with zeros to the option `dims`. Wants no weights; the source of its model may be any
+installed package.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import DenseAnswers, Loaded, RunBatch, TextInput
+from sie_server.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    WithoutAdapters,
+    load_failed,
+    take,
+)
+
+__all__ = ["Echo", "load"]
+
+_DIMS: Final = 64
+_DIMS_MAX: Final = 65_536
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Check the profile. Raises MODEL_LOAD_FAILED."""
+    options = dict(spec.profile.options)
+    dims = options.pop("dims", _DIMS)
+    if options or type(dims) is not int or not 1 <= dims <= _DIMS_MAX:
+        raise load_failed(f"the backend echo has one option: `dims`, from 1 to {_DIMS_MAX}")
+    if spec.tasks.encode is None or spec.tasks.encode.outputs != ("dense",):
+        raise load_failed("the backend echo does `encode` only, and gives `dense`")
+    return Echo(spec, dims)
+
+
+class Echo(WithoutAdapters):
+    """One model that answers with what it was asked."""
+
+    name = "echo"
+
+    def __init__(self, spec: ModelSpec, dims: int) -> None:
+        self._spec = spec
+        self._dims = dims
+
+    def describe(self) -> Loaded:
+        """Texts in, dense vectors out; a text's cost is a quarter of its bytes."""
+        return Loaded(
+            id=0,
+            revision=self._spec.revision,
+            accepts="text",
+            cost_unit="bytes4",
+            execution="packed",
+            dims={"dense": self._dims},
+            batch_invariant=self._spec.profile.batch_invariant,
+        )
+
+    def memory_bytes(self) -> int:
+        """None are held."""
+        return 0
+
+    def run(self, batch: RunBatch) -> DenseAnswers:
+        """Each text's bytes as float32, `dims` of them."""
+        if batch.operation != "encode":
+            raise FixRequest(
+                f"{self._spec.model_id} does encode, not {batch.operation}",
+                code="UNSUPPORTED_OPERATION",
+            )
+        self.require_base(batch)
+        texts = [given.text for given in take(batch, TextInput)]
+        rows = b"".join(
+            text.encode("utf-8", "replace")[: self._dims].ljust(self._dims, b"\0") for text in texts
+        )
+        return DenseAnswers(self._dims, np.frombuffer(rows, "u1").astype("<f4").tobytes())
