@@ -5,157 +5,72 @@ device loop). Inputs wait in lanes; a batch holds inputs of one lane only, and m
 
 Promises: a batch keeps its lane's budget, and an input above the budget goes alone; nothing is
 lost or doubled; inputs of a lane leave in the order in which they came, so the order within a
-request is kept; an idle device gets work at once; while it is busy a batch may wait to fill, at
-most `wait_s` from the arrival of its oldest input; among the lanes that may go, the one whose head
-is oldest goes, so that an input that has waited is overtaken by nothing younger. Tenants take turns
-by cost (`fairness`), between lanes and within one; all order is then that of one tenant's inputs.
+request is kept; an idle device gets work at once, and one that is busy gets its next batch just
+before it is free, as far as the batches seen tell when (`pacing`), or as soon as one is full.
+
+Which lane: one that is full or *ripe*, that is, whose oldest input has waited as long as the lane
+may wait to fill; of those the one whose head is oldest; and where there is none, the oldest. The
+wait adapts to the latency target of the profile, and is never above it. So an input that has waited
+for the target is overtaken by nothing younger: it leaves before more batches than there are inputs
+older than it. Tenants take turns by cost (`fairness`), between lanes and within one; all
+order is then that of one tenant's inputs.
 
 Does not know models, sockets or answers: a lane is a key, an input is a payload with a cost.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
+from typing import Final, TypeAlias
 
-from sie_schemas.ipc import Input
 from sie_schemas.items import Operation
-from sie_schemas.jobs import AdapterPin
 from sie_worker.fairness import Turns
+from sie_worker.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput
+from sie_worker.pacing import Pace
 
-__all__ = ["Batch", "Lane", "Limits", "QueuedInput", "Scheduler"]
+__all__ = ["Scheduler"]
 
+_PACES_MAX: Final = 1024
+"""Ways of running whose pace is remembered; revisions come and go for as long as a worker lives."""
+_MARGIN: Final = 0.1
+"""Share of the time that is expected until the device is free, by which the next batch is early."""
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """What may share a batch. `alone` is a job's id where that job must have no batch-mates.
-
-    `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
-    """
-
-    model_revision: str
-    profile: str
-    operation: Operation
-    adapter: AdapterPin | None = None
-    outputs: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    options: bytes = b""
-    alone: str = ""
+_Way: TypeAlias = tuple[str, str, Operation]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The budget of one batch of a lane.
+class _Out:
+    """A batch that was handed over, and how long it is expected to run (None: nobody knows)."""
 
-    `padded` is how the model runs: each input then costs as much as the longest of its batch.
-    """
-
-    cost_max: int
-    items_max: int
-    wait_s: float
-    batch_invariant: bool = True
-    padded: bool = False
-
-    @property
-    def count_max(self) -> int:
-        """How many inputs one batch may hold: one where batch-mates change an answer."""
-        return self.items_max if self.batch_invariant else 1
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedInput:
-    """One input of a job. `index` counts within the job; `deadline` is on the scheduler's clock.
-
-    `claim` numbers one delivery of the job: the same job may come again under another number.
-    """
-
-    claim: int
-    request_id: str
-    index: int
-    cost: int
-    deadline: float
-    payload: Input
-    tenant: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Inputs of one lane, in order, with their cost by the lane's way of running."""
-
-    lane: Lane
-    inputs: tuple[QueuedInput, ...]
-    cost: int
-
-
-@dataclass(slots=True)
-class _Queue:
-    limits: Limits
-    waiting: dict[str, deque[tuple[int, float, QueuedInput]]] = field(default_factory=dict)
-    """(sequence, arrival, input) of each tenant that has any, oldest first."""
-    cost: int = 0
-    count: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        limits = self.limits
-        return self.cost >= limits.cost_max or self.count >= limits.count_max
-
-    @property
-    def may_go_at(self) -> float:
-        if self.is_full:
-            return -inf
-        return min(each[0][1] for each in self.waiting.values()) + self.limits.wait_s
-
-    def heads(self) -> dict[str, int]:
-        """The cost of each tenant's oldest input."""
-        return {tenant: each[0][2].cost for tenant, each in self.waiting.items()}
-
-    def add(self, sequence: int, now: float, item: QueuedInput) -> None:
-        """Put an input behind those of its tenant."""
-        self.waiting.setdefault(item.tenant, deque()).append((sequence, now, item))
-        self.cost += item.cost
-        self.count += 1
-
-    def take(self, tenant: str) -> QueuedInput:
-        """The oldest input of a tenant."""
-        item = self.waiting[tenant].popleft()[2]
-        if not self.waiting[tenant]:
-            del self.waiting[tenant]
-        self.cost -= item.cost
-        self.count -= 1
-        return item
-
-    def drop(self, unwanted: Callable[[QueuedInput], bool]) -> list[QueuedInput]:
-        """Take out what is not wanted."""
-        gone: list[QueuedInput] = []
-        for tenant, entries in list(self.waiting.items()):
-            kept = deque(entry for entry in entries if not unwanted(entry[2]))
-            if len(kept) < len(entries):
-                gone += [entry[2] for entry in entries if unwanted(entry[2])]
-                self.waiting[tenant] = kept
-            if not kept:
-                del self.waiting[tenant]
-        self.cost -= sum(item.cost for item in gone)
-        self.count -= len(gone)
-        return gone
+    batch: Batch
+    pace: Pace
+    since: float
+    expected_s: float | None
 
 
 class Scheduler:
     """Lanes, and how many batches the device has in hand.
 
     `ahead_max` is how many batches may be out at once: one that runs, and those that are ready
-    behind it so that the device never waits for the next. `tenant_quantum` is the cost that a
-    tenant may take in a turn while others wait.
+    behind it so that the device never waits for the next. `handover_s` is what it takes to hand a
+    batch over. `tenant_quantum` is the cost that a tenant may take in a turn while others wait.
     """
 
-    def __init__(self, *, ahead_max: int = 2, tenant_quantum: int = 512) -> None:
+    def __init__(
+        self, *, ahead_max: int = 2, tenant_quantum: int = 512, handover_s: float = 0.0
+    ) -> None:
         if ahead_max < 1:
             raise ValueError("ahead_max is at least 1: the batch that runs")
         self._ahead_max = ahead_max
-        self._queues: dict[Lane, _Queue] = {}
+        self._handover_s = handover_s
+        self._queues: dict[Lane, LaneQueue] = {}
+        self._paces: dict[_Way, Pace] = {}
+        """The most recently used last."""
         self._turns = Turns(quantum=tenant_quantum)
         self._sequence = 0
-        self._out = 0
+        self._out: list[_Out] = []
+        """In the order in which they were handed over, which is that in which they run."""
+        self._last_end = -inf
         self._earliest_deadline = inf
 
     @property
@@ -166,7 +81,11 @@ class Scheduler:
     @property
     def batches_out(self) -> int:
         """Batches that were handed out and are not finished."""
-        return self._out
+        return len(self._out)
+
+    def oldest_age(self, now: float) -> float:
+        """How long the input that has waited longest has waited; 0 where nothing waits."""
+        return now - min((queue.oldest for queue in self._queues.values()), default=now)
 
     def add(
         self, lane: Lane, limits: Limits, inputs: Collection[QueuedInput], *, now: float
@@ -174,7 +93,9 @@ class Scheduler:
         """Put inputs of one job behind those of their lane. The newest limits of a lane count."""
         if not inputs:
             return
-        queue = self._queues.setdefault(lane, _Queue(limits))
+        queue = self._queues.get(lane)
+        if queue is None:
+            queue = self._queues[lane] = LaneQueue(limits, self._pace(lane, limits))
         queue.limits = limits
         for item in inputs:
             self._sequence += 1
@@ -184,35 +105,42 @@ class Scheduler:
 
     def next_batch(self, now: float) -> Batch | None:
         """The batch to run now, if any; it counts as out until `finished`."""
-        if self._out >= self._ahead_max or not self._queues:
+        if len(self._out) >= self._ahead_max:
             return None
-        idle = self._out == 0
-        oldest: dict[str, tuple[int, int, Lane]] = {}
+        free_at = self._free_at()
+        # A tenant's best lane: one that is full or ripe first, then by age.
+        best: dict[str, tuple[bool, int, int, Lane]] = {}
         for lane, queue in self._queues.items():
-            if not idle and queue.may_go_at > now:
+            if self._may_go_at(queue, free_at) > now:
                 continue
+            unripe = queue.ripe_at > now
             for tenant, entries in queue.waiting.items():
                 sequence, _, item = entries[0]
-                if tenant not in oldest or sequence < oldest[tenant][0]:
-                    oldest[tenant] = (sequence, item.cost, lane)
-        if not oldest:
+                if tenant not in best or (unripe, sequence) < best[tenant][:2]:
+                    best[tenant] = (unripe, sequence, item.cost, lane)
+        if not best:
             return None
-        tenant = self._turns.pick({name: cost for name, (_, cost, _) in oldest.items()})
-        self._out += 1
-        return self._take(oldest[tenant][2])
+        tenant = self._turns.pick({name: cost for name, (_, _, cost, _) in best.items()})
+        queue = self._queues[best[tenant][3]]
+        batch = self._take(best[tenant][3])
+        self._out.append(_Out(batch, queue.pace, now, queue.pace.expected_s(batch.cost)))
+        return batch
 
     def wait_until(self, now: float) -> float | None:
         """When `next_batch` could first give one; None: not before an `add` or a `finished`."""
-        if self._out >= self._ahead_max or not self._queues:
+        if len(self._out) >= self._ahead_max or not self._queues:
             return None
-        if self._out == 0:
-            return now
-        return max(now, min(queue.may_go_at for queue in self._queues.values()))
+        free_at = self._free_at()
+        return max(now, min(self._may_go_at(queue, free_at) for queue in self._queues.values()))
 
-    def finished(self) -> None:
-        """A batch that was handed out is done, whatever came of it."""
-        assert self._out > 0, "no batch is out"
-        self._out -= 1
+    def finished(self, batch: Batch, now: float, *, answered: bool = True) -> None:
+        """A batch that was handed out is done; only one that was answered tells of the pace."""
+        place = next(index for index, out in enumerate(self._out) if out.batch is batch)
+        out = self._out.pop(place)
+        if answered:
+            out.pace.ran(max(1, batch.cost), now - max(out.since, self._last_end))
+            out.pace.answered(now - batch.arrived)
+        self._last_end = now
 
     def cancel(self, request_id: str) -> list[QueuedInput]:
         """Drop what waits of a request, and give it back."""
@@ -238,9 +166,34 @@ class Scheduler:
         )
         return dropped
 
+    def _pace(self, lane: Lane, limits: Limits) -> Pace:
+        """What is remembered of a lane's way of running, which many lanes may share."""
+        pace = self._paces.pop(_way(lane), None) or Pace(limits.wait_s, limits.latency_s)
+        self._paces[_way(lane)] = pace
+        if len(self._paces) > _PACES_MAX:
+            del self._paces[next(iter(self._paces))]
+        return pace
+
+    def _free_at(self) -> float | None:
+        """When the device should have run what it has; None where nobody can tell."""
+        free_at = self._last_end
+        for out in self._out:
+            if out.expected_s is None:
+                return None
+            free_at = max(free_at, out.since) + out.expected_s
+        return free_at
+
+    def _may_go_at(self, queue: LaneQueue, free_at: float | None) -> float:
+        if not self._out or queue.is_full:
+            return -inf
+        if free_at is None:
+            return queue.ripe_at
+        began = self._out[0].since
+        return free_at - self._handover_s - _MARGIN * (free_at - began)
+
     def _take(self, lane: Lane) -> Batch:
         queue = self._queues[lane]
-        limits, longest, total = queue.limits, 0, 0
+        limits, longest, total, oldest = queue.limits, 0, 0, inf
         taken: list[QueuedInput] = []
         while queue.waiting and len(taken) < limits.count_max:
             tenant = self._turns.pick(queue.heads())
@@ -249,13 +202,16 @@ class Scheduler:
             cost = longest * (len(taken) + 1) if limits.padded else total + item.cost
             if taken and cost > limits.cost_max:
                 break
-            taken.append(queue.take(tenant))
+            arrived, item = queue.take(tenant)
+            taken.append(item)
+            oldest = min(oldest, arrived)
             self._turns.served(tenant, item.cost)
             self._turns.left(tenant, 1)
             total = cost
         if not queue.waiting:
             del self._queues[lane]
-        return Batch(lane, tuple(taken), total)
+        fill = max(total / limits.cost_max, len(taken) / limits.count_max)
+        return Batch(lane, tuple(taken), total, oldest, min(1.0, fill))
 
     def _drop(self, unwanted: Callable[[QueuedInput], bool]) -> list[QueuedInput]:
         dropped: list[QueuedInput] = []
@@ -267,3 +223,7 @@ class Scheduler:
             if not queue.waiting:
                 del self._queues[lane]
         return dropped
+
+
+def _way(lane: Lane) -> _Way:
+    return lane.model_revision, lane.profile, lane.operation

@@ -20,10 +20,11 @@ from sie_runtime.payload_store import PayloadGone
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_worker import metrics
-from sie_worker.batching import Lane, QueuedInput, Scheduler
+from sie_worker.batching import Scheduler
 from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claim, Claims, JobDelivery
 from sie_worker.executor import ExecutorLost
+from sie_worker.lanes import Lane, QueuedInput
 from sie_worker.models import LoadedModel, Models
 from sie_worker.results import Results
 from sie_worker.revisions import KnownRevisions

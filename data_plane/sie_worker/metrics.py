@@ -10,12 +10,16 @@ from prometheus_client import Counter, Gauge, Histogram
 __all__ = [
     "BATCHES",
     "BATCH_COST",
+    "BATCH_FILL",
     "BATCH_ITEMS",
     "BATCH_SECONDS",
+    "BATCH_WAIT",
     "DEAD_LETTERS",
     "EXECUTOR_UP",
     "ITEMS_IN_HAND",
+    "ITEMS_WAITING",
     "JOBS",
+    "OLDEST_AGE",
     "PULLED_MODELS",
     "SPLITS",
     "UNCONFIRMED",
@@ -37,6 +41,16 @@ BATCH_COST: Final = Histogram(
     "Cost of a batch, in its model's unit.",
     buckets=(16, 64, 256, 1024, 2048, 4096, 8192, 16384, 65536),
 )
+BATCH_FILL: Final = Histogram(
+    "sie_worker_batch_fill_ratio",
+    "Share of its budget that a batch uses: of cost or of inputs, whichever is larger.",
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+)
+BATCH_WAIT: Final = Histogram(
+    "sie_worker_batch_wait_seconds",
+    "From the arrival of a batch's oldest input to handing the batch over.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
 BATCH_SECONDS: Final = Histogram(
     "sie_worker_batch_seconds", "From handing a batch over to having its answers."
 )
@@ -50,5 +64,12 @@ DEAD_LETTERS: Final = Counter(
     "sie_worker_dead_letters_total", "Jobs that failed on their last delivery.", ["outcome"]
 )
 ITEMS_IN_HAND: Final = Gauge("sie_worker_items_in_hand", "Items pulled that have no outcome yet.")
+ITEMS_WAITING: Final = Gauge(
+    "sie_worker_items_waiting", "Inputs that are tokenized and in no batch yet."
+)
+OLDEST_AGE: Final = Gauge(
+    "sie_worker_oldest_wait_seconds",
+    "How long the input that waits longest has waited for a batch.",
+)
 PULLED_MODELS: Final = Gauge("sie_worker_models_pulled", "Models that this worker pulls for.")
 EXECUTOR_UP: Final = Gauge("sie_worker_executor_up", "Whether model execution is connected.")

@@ -21,8 +21,8 @@ from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.revisions import profile_config
-from sie_worker.batching import Limits
 from sie_worker.executor import Executor, ExecutorLost
+from sie_worker.lanes import Limits
 from sie_worker.tokenizing import Tokenizer
 
 __all__ = ["LoadedModel", "Models"]
@@ -54,11 +54,14 @@ class Models:
         executor: Executor,
         *,
         cooldown_s: float,
+        latency_s: float | None,
         clock: Callable[[], float],
         on_change: Callable[[], None],
     ) -> None:
         self._executor = executor
         self._cooldown_s = cooldown_s
+        self._latency_s = latency_s
+        """The latency target of profiles that state none."""
         self._clock = clock
         self._on_change = on_change
         self._connection = executor.connections
@@ -169,7 +172,7 @@ class Models:
             )
             raise
         self._report(resolved, ModelReport(state="loaded", revision=resolved.revision))
-        return LoadedModel(resolved, loaded, tokenizer, _limits(resolved, loaded))
+        return LoadedModel(resolved, loaded, tokenizer, _limits(resolved, loaded, self._latency_s))
 
     @asynccontextmanager
     async def _single(self, key: Hashable) -> AsyncIterator[None]:
@@ -230,12 +233,14 @@ def _adapter_name(resolved: ResolvedModel, pin: AdapterPin) -> str:
     return f"{_report_name(resolved)}+{pin.name}"
 
 
-def _limits(resolved: ResolvedModel, loaded: Loaded) -> Limits:
+def _limits(resolved: ResolvedModel, loaded: Loaded, latency_s: float | None) -> Limits:
     profile = resolved.profile_document
+    stated_ms = profile.get("batch_latency_ms")
     return Limits(
         cost_max=profile["batch_cost_max"],
         items_max=profile["batch_items_max"],
         wait_s=profile["batch_wait_ms"] / 1000,
+        latency_s=latency_s if stated_ms is None else stated_ms / 1000,
         batch_invariant=profile["batch_invariant"] and loaded.batch_invariant,
         padded=loaded.execution == "padded",
     )

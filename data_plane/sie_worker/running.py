@@ -20,10 +20,11 @@ from sie_schemas.items import Item
 from sie_schemas.jobs import AdapterPin
 from sie_worker import metrics
 from sie_worker.answers import public_answers
-from sie_worker.batching import Batch, Lane, QueuedInput, Scheduler
+from sie_worker.batching import Scheduler
 from sie_worker.claims import Claim, Claims
 from sie_worker.executor import Executor, ExecutorLost
 from sie_worker.isolation import run_isolated
+from sie_worker.lanes import Batch, Lane, QueuedInput
 from sie_worker.models import Models
 from sie_worker.results import Results
 
@@ -90,6 +91,8 @@ class Device:
                 expired = self._scheduler.expire(self._clock())
                 if expired:
                     group.create_task(self._drop(expired))
+                metrics.ITEMS_WAITING.set(self._scheduler.waiting)
+                metrics.OLDEST_AGE.set(self._scheduler.oldest_age(self._clock()))
                 batch = self._next_batch(group)
                 if batch is None:
                     await self._sleep()
@@ -127,12 +130,12 @@ class Device:
         outcomes: list[bytes | SIEError] = []
         try:
             if inputs:
-                self._count(batch)
+                self._count(batch, self._clock())
                 outcomes = await self._run_loaded(batch, inputs)
         except SIEError as failure:
             error = failure
         finally:
-            self._scheduler.finished()
+            self._scheduler.finished(batch, self._clock(), answered=bool(outcomes))
             self._woken.set()
         if error is not None:
             await self._settle_lost(inputs, error)
@@ -272,10 +275,12 @@ class Device:
         numbers = dict.fromkeys(item.claim for item in inputs)
         return [claim for number in numbers if (claim := self._claims.get(number)) is not None]
 
-    def _count(self, batch: Batch) -> None:
+    def _count(self, batch: Batch, now: float) -> None:
         metrics.BATCHES.inc()
         metrics.BATCH_ITEMS.observe(len(batch.inputs))
         metrics.BATCH_COST.observe(batch.cost)
+        metrics.BATCH_FILL.observe(batch.fill)
+        metrics.BATCH_WAIT.observe(now - batch.arrived)
 
 
 def _waits(claim: Claim) -> bool:

@@ -73,6 +73,14 @@ class WorkerSettings(
     batches_ahead_max: int = setting(
         2, help="batches handed over at once: the one that runs and those ready behind it"
     )
+    batch_latency_ms: float = setting(
+        100.0,
+        help="milliseconds from an input's arrival to its answer to aim at where a profile states "
+        "no batch_latency_ms; 0 keeps the profile's batch_wait_ms as it is",
+    )
+    batch_handover_ms: float = setting(
+        2.0, help="milliseconds by which the next batch is handed over before the device is free"
+    )
     tenant_quantum_cost: int = setting(
         512, help="cost that one tenant takes in its turn while others wait (tokens, for texts)"
     )
@@ -119,3 +127,5 @@ class WorkerSettings(
             raise ValueError("peer_silence_s is over two heartbeat_interval_s, or peers flicker")
         if self.batches_ahead_max < 1 or self.window_items_max < 1:
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
+        if min(self.batch_latency_ms, self.batch_handover_ms) < 0:
+            raise ValueError("batch_latency_ms and batch_handover_ms are 0 or more")

@@ -67,7 +67,9 @@ class Worker:
         self._window = Window(items_max=settings.window_items_max)
         self._claims = Claims()
         self._scheduler = Scheduler(
-            ahead_max=settings.batches_ahead_max, tenant_quantum=settings.tenant_quantum_cost
+            ahead_max=settings.batches_ahead_max,
+            tenant_quantum=settings.tenant_quantum_cost,
+            handover_s=settings.batch_handover_ms / 1000,
         )
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
@@ -85,6 +87,7 @@ class Worker:
         self._models = Models(
             self._executor,
             cooldown_s=settings.load_cooldown_s,
+            latency_s=settings.batch_latency_ms / 1000 or None,
             clock=self._clock,
             on_change=self._models_changed,
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from tests.support.polling import until
 from tests.support.scripted_execution import LETHAL, POISON
 from tests.support.worker_world import (
@@ -35,6 +36,13 @@ def numbers(result: JobResult) -> list[float]:
     return [float(answer["dense"]["values"][0]) if answer else -1.0 for answer in answers]
 
 
+def metric(name: str) -> float:
+    """What this process counts."""
+    found = REGISTRY.get_sample_value(name)
+    assert found is not None, name
+    return found
+
+
 async def test_a_job_is_loaded_run_confirmed_and_only_then_acknowledged(tmp_path: Path):
     async with worker_world(tmp_path) as world:
         world.advance(FIRST)
@@ -59,12 +67,18 @@ async def test_jobs_that_come_while_the_device_is_busy_share_a_batch(tmp_path: P
         await until(lambda: world.execution.batches)
         jobs += [await world.publish(FIRST, "org/one", "b" * n) for n in range(2, 8)]
         await until(lambda: world.worker.state()["ready"] and in_hand(world) == 7)
+        await until(lambda: metric("sie_worker_items_waiting") == 6)
+        await until(lambda: metric("sie_worker_oldest_wait_seconds") > 0)
+        fills = metric("sie_worker_batch_fill_ratio_count")
+        waits = metric("sie_worker_batch_wait_seconds_sum")
         world.execution.let_go()
 
         results = [await world.result_of(job) for job in jobs]
 
         assert [numbers(result) for result in results] == [[float(n)] for n in range(1, 8)]
         assert [len(batch.inputs) for batch in world.execution.batches] == [1, 6]
+        assert metric("sie_worker_batch_fill_ratio_count") == fills + 1
+        assert metric("sie_worker_batch_wait_seconds_sum") > waits
         assert world.inbox.messages == 2
 
 

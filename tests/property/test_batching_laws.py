@@ -1,7 +1,7 @@
 """Laws of the scheduler: whatever comes, in whatever order, nothing is lost and nothing starves."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import inf
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sie_schemas.ipc import TextInput
-from sie_worker.batching import Batch, Lane, Limits, QueuedInput, Scheduler
+from sie_worker.batching import Scheduler
+from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
 
 LANES = [
     Lane("rev-a", "default", "encode"),
@@ -19,7 +20,7 @@ LANES = [
 ]
 LIMITS = {
     LANES[0]: Limits(cost_max=10, items_max=4, wait_s=5.0),
-    LANES[1]: Limits(cost_max=12, items_max=6, wait_s=1.0, padded=True),
+    LANES[1]: Limits(cost_max=12, items_max=6, wait_s=1.0, latency_s=4.0, padded=True),
     LANES[2]: Limits(cost_max=20, items_max=8, wait_s=3.0, batch_invariant=False),
 }
 COSTS = st.lists(st.integers(1, 15), min_size=1, max_size=6)
@@ -32,9 +33,14 @@ def inputs_of(claim: int, request: str, costs: list[int], deadline: float) -> li
     ]
 
 
-def cost_of(batch: Batch, limits: Limits) -> int:
-    costs = [item.cost for item in batch.inputs]
+def cost_of(inputs: Collection[QueuedInput], limits: Limits) -> int:
+    costs = [item.cost for item in inputs]
     return max(costs) * len(costs) if limits.padded else sum(costs)
+
+
+def longest_wait(limits: Limits) -> float:
+    """The bound of the wait, wherever it has moved to."""
+    return limits.latency_s or limits.wait_s
 
 
 @dataclass
@@ -56,7 +62,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.claims = 0
         self.waiting: list[Waiting] = []
         """All that waits, in the order of its arrival."""
-        self.out = 0
+        self.out: list[Batch] = []
 
     @rule(
         lane=st.sampled_from(LANES),
@@ -76,7 +82,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule()
     def device_asks(self):
-        idle = self.out == 0
+        idle = not self.out
         due = self.scheduler.wait_until(self.now)
         batch = self.scheduler.next_batch(self.now)
         if batch is None:
@@ -84,51 +90,43 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert due is None or due > self.now, "wait_until says when to ask"
             return
         assert due == self.now
-        assert self.out < 2
-        self.out += 1
-        self.check(batch, idle=idle)
+        assert len(self.out) < 2
+        self.out.append(batch)
+        self.check(batch)
 
-    def check(self, batch: Batch, *, idle: bool) -> None:
+    def check(self, batch: Batch) -> None:
         limits = LIMITS[batch.lane]
         in_lane = [entry for entry in self.waiting if entry.lane == batch.lane]
         taken = in_lane[: len(batch.inputs)]
         assert [entry.item for entry in taken] == list(batch.inputs), "in order, from the front"
-        assert batch.cost == cost_of(batch, limits)
+        assert batch.cost == cost_of(batch.inputs, limits)
+        assert batch.arrived == taken[0].since
         assert batch.cost <= limits.cost_max or len(batch.inputs) == 1
         assert 1 <= len(batch.inputs) <= limits.count_max
         self.check_filled(batch, in_lane, limits)
-        self.check_turn(batch, in_lane, limits, idle=idle)
+        self.check_turn(batch, in_lane[0])
         self.waiting = [entry for entry in self.waiting if entry not in taken]
 
     def check_filled(self, batch: Batch, in_lane: list[Waiting], limits: Limits) -> None:
         if len(in_lane) > len(batch.inputs) < limits.count_max:
             following = in_lane[len(batch.inputs)].item
-            more = Batch(batch.lane, (*batch.inputs, following), 0)
-            assert cost_of(more, limits) > limits.cost_max, "a batch takes all that fits"
+            assert cost_of((*batch.inputs, following), limits) > limits.cost_max, (
+                "a batch takes all that fits"
+            )
 
-    def check_turn(
-        self, batch: Batch, in_lane: list[Waiting], limits: Limits, *, idle: bool
-    ) -> None:
-        if idle:
-            assert self.waiting[0].lane == batch.lane, "the oldest lane goes first"
-            return
-        full = (
-            len(in_lane) >= limits.count_max
-            or sum(entry.item.cost for entry in in_lane) >= limits.cost_max
-        )
-        assert full or self.now - in_lane[0].since >= limits.wait_s, "a busy device lets it fill"
+    def check_turn(self, batch: Batch, first: Waiting) -> None:
         for entry in self.waiting:
-            if entry.since + LIMITS[entry.lane].wait_s <= self.now:
-                assert entry.lane == batch.lane or entry.since >= in_lane[0].since, (
+            if entry.since + longest_wait(LIMITS[entry.lane]) <= self.now:
+                assert entry.lane == batch.lane or entry.since >= first.since, (
                     "nothing younger overtakes what has waited"
                 )
                 break
 
     @precondition(lambda self: self.out)
-    @rule()
-    def batch_ends(self):
-        self.scheduler.finished()
-        self.out -= 1
+    @rule(last=st.booleans(), answered=st.booleans())
+    def batch_ends(self, last, answered):
+        batch = self.out.pop(-1 if last else 0)
+        self.scheduler.finished(batch, self.now, answered=answered)
 
     @rule(request=st.integers(0, 3))
     def client_leaves(self, request):
@@ -154,14 +152,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_or_doubled(self):
         assert self.scheduler.waiting == len(self.waiting)
-        assert self.scheduler.batches_out == self.out
+        assert self.scheduler.batches_out == len(self.out)
+        oldest = min((entry.since for entry in self.waiting), default=self.now)
+        assert self.scheduler.oldest_age(self.now) == self.now - oldest
 
     def teardown(self):
         while self.out:
-            self.batch_ends()
+            self.batch_ends(last=False, answered=True)
         while self.waiting:
             self.device_asks()
-            self.batch_ends()
+            self.batch_ends(last=False, answered=True)
 
 
 TestScheduler = SchedulerMachine.TestCase
@@ -188,7 +188,7 @@ def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_t
             scheduler.add(lane, LIMITS[lane], flood, now=100.0 + batches)
         batch = scheduler.next_batch(200.0)
         assert batch is not None
-        scheduler.finished()
+        scheduler.finished(batch, 200.0)
         if any(item.claim == chosen for item in batch.inputs):
             return
     raise AssertionError("it starved")
@@ -205,7 +205,7 @@ def test_inputs_of_a_request_leave_each_lane_in_the_order_in_which_they_came(job
         came[lane, str(request)] += [(item.claim, item.index) for item in items]
         scheduler.add(lane, LIMITS[lane], items, now=0.0)
     while (batch := scheduler.next_batch(0.0)) is not None:
-        scheduler.finished()
+        scheduler.finished(batch, 0.0)
         for item in batch.inputs:
             left[batch.lane, item.request_id].append((item.claim, item.index))
 

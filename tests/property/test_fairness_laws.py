@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
-from sie_worker.batching import Batch, Lane, Limits, QueuedInput, Scheduler
+from sie_worker.batching import Scheduler
+from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
 
 QUANTUM = 20
 COST_MAX = 40
@@ -28,7 +29,7 @@ def item(tenant: str, cost: int, number: int) -> QueuedInput:
 def next_batch(scheduler: Scheduler) -> Batch:
     batch = scheduler.next_batch(0.0)
     assert batch is not None
-    scheduler.finished()
+    scheduler.finished(batch, 0.0)
     return batch
 
 

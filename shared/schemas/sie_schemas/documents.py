@@ -161,7 +161,11 @@ class ProfileDocument(Document):
     """Budget of one batch, in the backend's cost unit: tokens where it takes token ids."""
     batch_items_max: Annotated[int, Field(ge=1, le=4096)] = 256
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
-    """How long a batch may wait to fill while the device is busy; an idle device never waits."""
+    """How long a lane may wait to fill while other work runs, at first: `batch_latency_ms`, or the
+    worker's default for it, moves this wait. An idle device never waits."""
+    batch_latency_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
+    """The time from an input's arrival at the worker to its answer to aim at: while answers take
+    longer, lanes wait half as long to fill; while they are in time, a little longer."""
     batch_invariant: bool = True
     """False where batch-mates change an answer (dynamically quantised graphs): one item a call."""
     max_sequence_length: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -1,0 +1,147 @@
+"""Lanes: what may share a batch, what a batch may hold, and what waits for one.
+
+*pure.* Values, and the queue of one lane, which keeps each tenant's inputs in the order in which
+they came and knows their sum. Decides nothing: that is `batching`'s.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+
+from sie_schemas.ipc import Input
+from sie_schemas.items import Operation
+from sie_schemas.jobs import AdapterPin
+from sie_worker.pacing import Pace
+
+__all__ = ["Batch", "Lane", "LaneQueue", "Limits", "QueuedInput"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What may share a batch. `alone` is a job's id where that job must have no batch-mates.
+
+    `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
+    """
+
+    model_revision: str
+    profile: str
+    operation: Operation
+    adapter: AdapterPin | None = None
+    outputs: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    options: bytes = b""
+    alone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The budget of one batch of a lane.
+
+    `padded` is how the model runs: each input then costs as much as the longest of its batch.
+    `wait_s` is how long the lane may wait to fill at first, and always without a `latency_s`: the
+    time from an input's arrival to its answer that the wait adapts to.
+    """
+
+    cost_max: int
+    items_max: int
+    wait_s: float
+    latency_s: float | None = None
+    batch_invariant: bool = True
+    padded: bool = False
+
+    @property
+    def count_max(self) -> int:
+        """How many inputs one batch may hold: one where batch-mates change an answer."""
+        return self.items_max if self.batch_invariant else 1
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedInput:
+    """One input of a job. `index` counts within the job; `deadline` is on the scheduler's clock.
+
+    `claim` numbers one delivery of the job: the same job may come again under another number.
+    """
+
+    claim: int
+    request_id: str
+    index: int
+    cost: int
+    deadline: float
+    payload: Input
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs of one lane, in order, with their cost by the lane's way of running.
+
+    `arrived` is when the oldest of them came, `fill` the share of the budget that they use.
+    """
+
+    lane: Lane
+    inputs: tuple[QueuedInput, ...]
+    cost: int
+    arrived: float
+    fill: float
+
+
+@dataclass(slots=True)
+class LaneQueue:
+    """What waits in one lane, by tenant. Owned by the scheduler."""
+
+    limits: Limits
+    pace: Pace
+    waiting: dict[str, deque[tuple[int, float, QueuedInput]]] = field(default_factory=dict)
+    """(sequence, arrival, input) of each tenant that has any, oldest first."""
+    cost: int = 0
+    count: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what waits is enough for a batch."""
+        limits = self.limits
+        return self.cost >= limits.cost_max or self.count >= limits.count_max
+
+    @property
+    def oldest(self) -> float:
+        """When the input came that has waited longest."""
+        return min(each[0][1] for each in self.waiting.values())
+
+    @property
+    def ripe_at(self) -> float:
+        """From when on the lane has waited long enough for more."""
+        return -inf if self.is_full else self.oldest + self.pace.wait_s
+
+    def heads(self) -> dict[str, int]:
+        """The cost of each tenant's oldest input."""
+        return {tenant: each[0][2].cost for tenant, each in self.waiting.items()}
+
+    def add(self, sequence: int, now: float, item: QueuedInput) -> None:
+        """Put an input behind those of its tenant."""
+        self.waiting.setdefault(item.tenant, deque()).append((sequence, now, item))
+        self.cost += item.cost
+        self.count += 1
+
+    def take(self, tenant: str) -> tuple[float, QueuedInput]:
+        """The oldest input of a tenant, and when it came."""
+        _, arrived, item = self.waiting[tenant].popleft()
+        if not self.waiting[tenant]:
+            del self.waiting[tenant]
+        self.cost -= item.cost
+        self.count -= 1
+        return arrived, item
+
+    def drop(self, unwanted: Callable[[QueuedInput], bool]) -> list[QueuedInput]:
+        """Take out what is not wanted."""
+        gone: list[QueuedInput] = []
+        for tenant, entries in list(self.waiting.items()):
+            kept = deque(entry for entry in entries if not unwanted(entry[2]))
+            if len(kept) < len(entries):
+                gone += [entry[2] for entry in entries if unwanted(entry[2])]
+                self.waiting[tenant] = kept
+            if not kept:
+                del self.waiting[tenant]
+        self.cost -= sum(item.cost for item in gone)
+        self.count -= len(gone)
+        return gone

@@ -1,0 +1,188 @@
+"""Laws of the pace: lanes wait as long as the latency target allows, and the device never does."""
+
+from dataclasses import dataclass
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sie_schemas.ipc import TextInput
+from sie_worker.batching import Scheduler
+from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
+from sie_worker.pacing import Pace
+
+ONE = Lane("rev-a", "default", "encode")
+OTHER = Lane("rev-a", "default", "score")
+HANDOVER_S = 0.002
+SECONDS = st.floats(0.0, 10.0)
+COSTS = st.integers(1, 5000)
+
+
+@given(st.floats(0.0, 2.0), st.floats(0.001, 2.0), st.lists(st.floats(0.0, 5.0), max_size=60))
+def test_the_wait_shrinks_after_a_late_answer_and_grows_after_one_in_time_up_to_the_target(
+    wait_s, target_s, latencies
+):
+    pace = Pace(wait_s, target_s)
+    for latency_s in latencies:
+        before = pace.wait_s
+        pace.answered(latency_s)
+        if latency_s > target_s:
+            assert pace.wait_s < before or before == 0.0
+        else:
+            assert pace.wait_s > before or before == target_s
+        assert 0.0 <= pace.wait_s <= target_s
+
+
+@given(st.floats(0.0, 2.0), st.lists(SECONDS, max_size=10))
+def test_without_a_target_the_wait_stays_as_it_was_given(wait_s, latencies):
+    pace = Pace(wait_s, None)
+    for latency_s in latencies:
+        pace.answered(latency_s)
+    assert pace.wait_s == wait_s
+
+
+@given(st.lists(st.tuples(COSTS, SECONDS), min_size=1, max_size=40), COSTS, COSTS)
+def test_a_larger_batch_is_never_expected_to_end_sooner(seen, cost, more):
+    pace = Pace(0.0, None)
+    for of_cost, seconds in seen:
+        pace.ran(of_cost, seconds)
+    expected, larger = pace.expected_s(cost), pace.expected_s(cost + more)
+    assert expected is not None
+    assert larger is not None
+    assert 0.0 <= expected <= larger * (1 + 1e-9) + 1e-9
+
+
+@given(st.floats(0.001, 1.0), st.floats(1e-5, 1e-2), st.permutations([16, 64, 300, 2000]), COSTS)
+def test_a_device_with_a_price_for_a_batch_and_one_for_its_cost_is_known_after_four_batches(
+    price_s, unit_s, costs, cost
+):
+    pace = Pace(0.0, None)
+    for each in costs:
+        pace.ran(each, price_s + unit_s * each)
+    assert pace.expected_s(cost) == pytest.approx(price_s + unit_s * cost, rel=1e-6)
+
+
+def test_nothing_is_expected_before_the_first_batch_has_ended():
+    assert Pace(0.0, None).expected_s(10) is None
+
+
+@dataclass
+class Handover:
+    """A batch, and the state of the device when it was handed over."""
+
+    batch: Batch
+    at: float
+    free_at: float
+    full: bool
+
+
+class SimulatedDevice:
+    """A device whose batches cost what they cost, and a loop that does as `running` does."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.scheduler = Scheduler(ahead_max=2, handover_s=HANDOVER_S)
+        self.now = 0.0
+        self.running: list[tuple[float, Batch]] = []
+        """(end, batch), in order."""
+        self.handovers: list[Handover] = []
+        self.idle_with_work = 0.0
+        self.claims = 0
+
+    def serve(self, arrivals: list[tuple[float, int]]) -> None:
+        """Run what comes, given as (pause before it, cost), until all of it has ended."""
+        at = self.now
+        for pause, cost in arrivals:
+            at += pause
+            self.run_until(at)
+            self.claims += 1
+            item = QueuedInput(self.claims, "r", 0, cost, inf, TextInput(""))
+            self.scheduler.add(ONE, self.limits, [item], now=self.now)
+        self.run_until(inf)
+
+    def run_until(self, until: float) -> None:
+        while True:
+            self.hand_over()
+            due = self.scheduler.wait_until(self.now)
+            ends = self.running[0][0] if self.running else inf
+            soonest = min(ends, inf if due is None else due, until)
+            if soonest == inf:
+                return
+            if not self.running and self.scheduler.waiting:
+                self.idle_with_work += soonest - self.now
+            self.now = soonest
+            if soonest == until:
+                return
+            if soonest == ends:
+                self.scheduler.finished(self.running.pop(0)[1], self.now)
+
+    def hand_over(self) -> None:
+        while (batch := self.scheduler.next_batch(self.now)) is not None:
+            free_at = self.running[-1][0] if self.running else self.now
+            full = batch.fill == 1.0 or self.scheduler.waiting > 0
+            self.handovers.append(Handover(batch, self.now, free_at, full))
+            self.running.append((free_at + 0.01 + 0.001 * batch.cost, batch))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.001, 0.004, 0.02, 0.3]), st.integers(1, 30)),
+        min_size=20,
+        max_size=80,
+    ),
+    st.sampled_from([None, 0.02, 0.5]),
+)
+@settings(deadline=None)
+def test_the_next_batch_is_ready_before_the_device_is_free_and_no_sooner_than_it_must(
+    arrivals, target_s
+):
+    limits = Limits(cost_max=64, items_max=16, wait_s=0.005, latency_s=target_s)
+    device = SimulatedDevice(limits)
+    # A batch alone, and a full one: from then on it is known how fast the device is.
+    device.serve([(0.0, 1), (1.0, 64)])
+    device.handovers.clear()
+    device.serve([(1.0, 1), *arrivals])
+
+    assert device.idle_with_work == 0.0
+    assert sum(len(each.batch.inputs) for each in device.handovers) == len(arrivals) + 1
+    for before, each in zip(device.handovers, device.handovers[1:], strict=False):
+        early_s = each.free_at - each.at
+        if not each.full:
+            busy_s = each.free_at - before.at
+            assert early_s <= HANDOVER_S + 0.1 * busy_s + 1e-6, "it could have waited to fill"
+
+
+def handed_over(scheduler: Scheduler, now: float) -> Lane:
+    batch = scheduler.next_batch(now)
+    assert batch is not None
+    scheduler.finished(batch, now, answered=False)
+    return batch.lane
+
+
+def test_a_full_lane_goes_before_an_older_one_that_may_still_fill_and_not_before_one_that_waited():
+    limits = Limits(cost_max=4, items_max=4, wait_s=1.0)
+    for now, first in ((0.5, ONE), (1.5, OTHER)):
+        scheduler = Scheduler(ahead_max=1)
+        scheduler.add(OTHER, limits, [QueuedInput(1, "r", 0, 1, inf, TextInput(""))], now=0.0)
+        full = [QueuedInput(2, "s", index, 1, inf, TextInput("")) for index in range(4)]
+        scheduler.add(ONE, limits, full, now=0.25)
+
+        assert handed_over(scheduler, now) == first
+        assert handed_over(scheduler, now) in {ONE, OTHER} - {first}
+
+
+def test_lanes_of_one_profile_share_its_pace_also_when_they_were_empty_in_between():
+    limits = Limits(cost_max=4, items_max=4, wait_s=0.1, latency_s=1.0)
+    scheduler = Scheduler(ahead_max=2)
+    first, second = Lane("rev", "default", "encode", alone="1"), Lane("rev", "default", "encode")
+    scheduler.add(first, limits, [QueuedInput(1, "r", 0, 1, inf, TextInput(""))], now=0.0)
+    batch = scheduler.next_batch(0.0)
+    assert batch is not None
+    scheduler.finished(batch, 0.5)
+
+    scheduler.add(second, limits, [QueuedInput(2, "r", 0, 1, inf, TextInput(""))], now=1.0)
+    assert scheduler.next_batch(1.0) is not None
+    scheduler.add(second, limits, [QueuedInput(3, "r", 0, 1, inf, TextInput(""))], now=1.0)
+    # The batch that runs is expected to take 0.5 s, as the one of the other lane did.
+    assert scheduler.wait_until(1.0) == pytest.approx(1.45)
