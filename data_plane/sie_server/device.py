@@ -2,12 +2,15 @@
 
 *shell*: owns one thread, or a few where the work is not the device's. Promises that everything
 given to `submit` begins in the order given, on one thread one after the other, and that a request
-which is cancelled before its turn does not run at all.
+which is cancelled before its turn does not run at all. Knows what runs for longer than it may, and
+leaves it to the `watchdog` to act on that.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import inf
 from typing import TypeVar
 
 from sie_schemas.errors import Later
@@ -23,21 +26,36 @@ class Device:
     def __init__(self, *, queue_max: int, threads: int = 1, name: str = "device") -> None:
         self._queue_max = queue_max
         self._pending: set[object] = set()
+        self._due: dict[object, float] = {}
+        """When what runs now should be done, on the monotonic clock; written by the threads."""
         self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
-    async def submit(self, work: Callable[[], T]) -> T:
+    def overdue_s(self) -> float:
+        """By how much the work that runs is over its time; 0 where none is."""
+        now = time.monotonic()
+        return max([0.0, *(now - due for due in list(self._due.values()))])
+
+    async def submit(self, work: Callable[[], T], *, within_s: float = inf) -> T:
         """Run `work` on the device's thread. Raises QUEUE_FULL when too much waits already.
 
-        Cancelling the caller takes the work out of the queue, if it has not begun.
+        `within_s` is how long it may have the thread, of which `overdue_s` tells. Cancelling the caller takes the work out of the queue, if it has not begun.
         """
         if len(self._pending) >= self._queue_max:
             raise Later(
                 f"{self._queue_max} requests wait for the device already", code="QUEUE_FULL"
             )
-        future: Future[T] = self._thread.submit(work)
+        future: Future[T] = self._thread.submit(self._timed, work, within_s)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return await asyncio.wrap_future(future)
+
+    def _timed(self, work: Callable[[], T], within_s: float) -> T:
+        key = object()
+        self._due[key] = time.monotonic() + within_s
+        try:
+            return work()
+        finally:
+            del self._due[key]
 
     def close(self) -> bool:
         """Take no more and drop what waits. True if nothing runs any more."""

@@ -22,6 +22,7 @@ from sie_server.execution import Execution
 from sie_server.registry import backend_names, import_backends
 from sie_server.server import Server
 from sie_server.settings import ServerSettings
+from sie_server.watchdog import Watchdog
 
 __all__ = ["main"]
 
@@ -66,9 +67,13 @@ async def _serve(
         execution=execution,
         frame_bytes_max=chosen.frame_bytes_max,
         drain_timeout_s=chosen.drain_timeout_s,
+        batch_hang_s=chosen.batch_hang_s,
+        load_hang_s=chosen.load_hang_s,
     )
     async with asyncio.TaskGroup() as group:
         # The first work of the device's thread: a load that comes early waits behind it.
         imports = group.create_task(device.submit(import_backends))
+        watching = group.create_task(Watchdog(device, loop_hang_s=chosen.loop_hang_s).run())
         await server.run(stop)
         imports.cancel()
+        watching.cancel()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,8 @@ class Server:
         execution: Execution,
         frame_bytes_max: int,
         drain_timeout_s: float,
+        batch_hang_s: float,
+        load_hang_s: float,
     ) -> None:
         self._path = path
         self._hello = hello
@@ -46,6 +49,8 @@ class Server:
         self._execution = execution
         self._frame_bytes_max = min(frame_bytes_max, ipc.FRAME_BYTES_MAX)
         self._drain_timeout_s = drain_timeout_s
+        self._batch_hang_s = batch_hang_s
+        self._load_hang_s = load_hang_s
         self._connections: set[Connection] = set()
         self._stopping = False
 
@@ -99,7 +104,10 @@ class Server:
         if isinstance(prepared, ipc.Failed) and isinstance(request, ipc.Load):
             return prepared
         weights = prepared if isinstance(prepared, Weights) else None
-        return await self._device.submit(lambda: execution.answer(request, weights))
+        within_s = self._load_hang_s if isinstance(request, ipc.Load) else self._batch_hang_s
+        return await self._device.submit(
+            lambda: execution.answer(request, weights), within_s=within_s or inf
+        )
 
     async def _drain(self) -> None:
         self._stopping = True

@@ -44,6 +44,18 @@ class ServerSettings:
     drain_timeout_s: float = setting(
         20.0, help="Seconds that accepted work may take to finish after SIGTERM; then it is left."
     )
+    batch_hang_s: float = setting(
+        100.0,
+        help="Seconds that a batch may have the device; then it hangs, and the process ends with "
+        "the stack of each thread, to be started again. Under the sidecar's batch_timeout_s. "
+        "0 waits for ever.",
+    )
+    load_hang_s: float = setting(
+        600.0, help="Seconds that loading a model may have the device, likewise; 0 waits for ever."
+    )
+    loop_hang_s: float = setting(
+        60.0, help="Seconds without a turn of the socket's loop, likewise; 0 waits for ever."
+    )
     cache_folder: str = setting(
         "~/.cache/sie", help="Where tokenizers converted from slow ones are kept."
     )
@@ -57,6 +69,8 @@ class ServerSettings:
             raise ValueError("queue_max and frame_bytes_max are at least 1")
         if self.reading_threads < 1:
             raise ValueError("reading_threads is at least 1")
+        if min(self.batch_hang_s, self.load_hang_s, self.loop_hang_s) < 0:
+            raise ValueError("batch_hang_s, load_hang_s and loop_hang_s are 0 or more")
         if min(self.memory_bytes_max, self.adapter_bytes_max, self.drain_timeout_s) < 0:
             raise ValueError(
                 "memory_bytes_max, adapter_bytes_max and drain_timeout_s are 0 or more"

@@ -231,6 +231,8 @@ async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelSer
         execution=Execution(DEVICE, memory_bytes_max=0),
         frame_bytes_max=1000,
         drain_timeout_s=1.0,
+        batch_hang_s=0.0,
+        load_hang_s=0.0,
     )
     with pytest.raises(OurFault, match="served by another process"):
         await second.run(asyncio.Event())
@@ -271,3 +273,21 @@ async def test_a_killed_process_is_replaced_on_its_stale_socket_and_that_one_dra
         assert reply.id == 107
         assert await again.process.wait() == 0
         assert not again.socket.exists()
+
+
+async def test_a_batch_that_hangs_the_device_ends_the_process_which_says_where_it_was(
+    tmp_path: Path,
+):
+    async with (
+        model_server(tmp_path, "--batch-hang-s", "0.2") as server,
+        connected(server) as client,
+    ):
+        await client.load("m", MINILM, ipc.Loaded)
+        inputs = tuple(random_tokens([256] * 200))
+        client.send(ipc.RunBatch(id=7, model_revision="m", operation="encode", inputs=inputs))
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await client.next_reply()
+        assert await server.process.wait() == 70
+        said = server.log.read_text()
+        assert "the device hangs" in said
+        assert "memory_ladder.py" in said, "the stack of the device's thread"

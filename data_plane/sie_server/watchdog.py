@@ -1,0 +1,54 @@
+"""The watchdog: a process whose device or loop stands still ends itself, to be started again.
+
+*shell*: owns one task and the interpreter's own dead-man timer, a thread in C that needs no lock
+of Python's. Promises that work which has the device for longer than it may ends the process, and
+that a loop which does not turn for `loop_hang_s` does too, each with the stack of every thread on
+stderr. A thread that hangs in a driver cannot be stopped; only a new process helps. What was in
+hand is lost with the connection, and the sidecar gives it back to the queue.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+from typing import Final
+
+from sie_server.device import Device
+
+__all__ = ["Watchdog"]
+
+_LOG: Final = logging.getLogger(__name__)
+_LOOK_S: Final = 0.25
+_HUNG: Final = 70
+"""Exit status of a process that found itself hanging (EX_SOFTWARE)."""
+
+
+class Watchdog:
+    """Looks after one device. `loop_hang_s` 0 leaves the loop alone."""
+
+    def __init__(self, device: Device, *, loop_hang_s: float) -> None:
+        self._device = device
+        self._loop_hang_s = loop_hang_s
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        try:
+            while True:
+                if self._loop_hang_s:
+                    faulthandler.dump_traceback_later(self._loop_hang_s, exit=True)
+                late_s = self._device.overdue_s()
+                if late_s > 0:
+                    self._end(late_s)
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _end(self, late_s: float) -> None:
+        _LOG.critical(
+            "the device hangs: its work is %.1f s over its time; this process ends, to be started "
+            "again (see where each thread was below)",
+            late_s,
+        )
+        faulthandler.dump_traceback(all_threads=True)
+        logging.shutdown()
+        os._exit(_HUNG)

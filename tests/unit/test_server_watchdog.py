@@ -1,0 +1,48 @@
+"""The watchdog, in a process of its own: it ends the process that it looks after."""
+
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+_START: Final = """
+import asyncio, threading
+from sie_server.device import Device
+from sie_server.watchdog import Watchdog
+
+async def main():
+    device = Device(queue_max=4)
+    watching = asyncio.create_task(Watchdog(device, loop_hang_s=0.6).run())
+    for _ in range(4):
+        # Short work, and a loop that turns: nothing ends.
+        await device.submit(lambda: threading.Event().wait(0.2), within_s=5.0)
+        assert device.overdue_s() == 0
+    print("lives", flush=True)
+    {then}
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "words"),
+    [
+        (
+            "await device.submit(threading.Event().wait, within_s=0.3)",
+            70,
+            ["the device hangs", "in _timed"],
+        ),
+        ("threading.Event().wait()", 1, ["Timeout", "in main"]),
+        ("watching.cancel(); print(device.close())", 0, []),
+    ],
+    ids=["the device", "the loop", "neither"],
+)
+def test_a_process_whose_device_or_loop_stands_still_ends_with_every_stack(then, status, words):
+    code = _START.format(then=then)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == status, ended.stderr
+    assert ended.stdout.startswith("lives")
+    for word in words:
+        assert word in ended.stderr
