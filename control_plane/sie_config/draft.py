@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from msgspec import Raw
+import msgspec
+from msgspec import Raw, Struct
 
 from sie_config.gates import check_removals
 from sie_config.log_file import KeyRow
@@ -61,8 +62,7 @@ class Seen:
     modified_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """One request to change the log: all of its commands, or none.
 
     Commands take effect in order, each on what the ones before it left; if `simultaneous`, no two
@@ -139,7 +139,7 @@ class Draft:
     def trial(self, write: Write) -> Outcome:
         """What `write` would come to now. Raises as `write`; leaves the draft as it was."""
         trial = Draft(self.registry, self._index, self.last, self._tenure, self._now_us)
-        outcome = trial.write(replace(write, idempotency=None))
+        outcome = trial.write(msgspec.structs.replace(write, idempotency=None))
         self._index.restore([(c.kind, c.key) for c in write.commands], self.registry)
         return replace(outcome, before=self.registry, after=trial.registry)
 

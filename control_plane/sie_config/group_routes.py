@@ -108,7 +108,7 @@ class _Groups:
             epoch = await plane.timeline.epoch_at(str(body.to))
             then = (await plane.timeline.past(epoch)).registry
             now, head = plane.sequencer.registry, plane.sequencer.position.epoch
-            return replace(
+            return msgspec.structs.replace(
                 asked,
                 reason=asked.reason or f"revert to epoch {epoch}",
                 commands=revert_commands(now, then, chosen),

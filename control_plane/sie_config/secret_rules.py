@@ -7,7 +7,8 @@ The refusal names the path and never repeats the value.
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sie_schemas.errors import FixRequest
@@ -31,20 +32,42 @@ _SECRET_WORDS: Final = frozenset(
 _KEY_OWNERS: Final = frozenset({"access", "api", "auth", "private", "secret"})
 _TOKEN_OWNERS: Final = _KEY_OWNERS | {"bearer", "github", "gitlab", "hf", "hub", "session"}
 """`hub_token` is a secret, `pad_token` is a word of a tokenizer."""
-_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a hub token": re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
-    "an API key": re.compile(r"\b(sk|rk|pk|nvapi|pplx|gsk)-[A-Za-z0-9_-]{20,}"),
-    "a GitHub token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
-    "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{16,}"),
-    "a cloud access key": re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a cloud API key": re.compile(r"\bAIza[0-9A-Za-z_-]{30,}"),
-    "a chat token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    "a signed web token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\."),
-    "a password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@"),
-}
 
-_ANY_SHAPE: Final = re.compile("|".join(shape.pattern for shape in _SHAPES.values()))
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a text of some shape is. Each such text has one of `marks`, which are quickly found."""
+
+    what: str
+    marks: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+def _shape(what: str, marks: str, pattern: str) -> _Shape:
+    return _Shape(what, tuple(marks.split()), re.compile(pattern))
+
+
+_SHAPES: Final = (
+    _shape("a private key", "-----BEGIN", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    _shape("a hub token", "hf_", r"\bhf_[A-Za-z0-9]{20,}"),
+    _shape(
+        "an API key",
+        "sk- rk- pk- nvapi- pplx- gsk-",
+        r"\b(sk|rk|pk|nvapi|pplx|gsk)-[A-Za-z0-9_-]{20,}",
+    ),
+    _shape(
+        "a GitHub token",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+        r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})",
+    ),
+    _shape("a GitLab token", "glpat-", r"\bglpat-[A-Za-z0-9_-]{16,}"),
+    _shape("a cloud access key", "AKIA ASIA", r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
+    _shape("a cloud API key", "AIza", r"\bAIza[0-9A-Za-z_-]{30,}"),
+    _shape("a chat token", "xox", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
+    _shape("a signed web token", "eyJ", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\."),
+    _shape("a password in a URL", "://", r"\b[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@"),
+)
+_MARKS: Final = re.compile("|".join(re.escape(mark) for each in _SHAPES for mark in each.marks))
 
 
 def refuse_secrets(document: Any) -> None:
@@ -59,30 +82,38 @@ def refuse_secrets(document: Any) -> None:
         )
 
 
-def secrets_in(
-    value: Any, path: str = "", *, named_secret: bool = False
-) -> Iterator[tuple[str, str]]:
+def secrets_in(document: Any) -> list[tuple[str, str]]:
     """Path and reason of everything that looks like a secret."""
-    if isinstance(value, Mapping):
+    found: list[tuple[str, str]] = []
+    _look(document, "", False, found)
+    return found
+
+
+def _look(value: Any, path: str, named_secret: bool, found: list[tuple[str, str]]) -> None:
+    if isinstance(value, str):
+        reason = _reason(value, named_secret)
+        if reason:
+            found.append((path, reason))
+    elif isinstance(value, Mapping):
         for name, part in value.items():
             inner = f"{path}.{name}" if path else str(name)
-            yield from secrets_in(part, inner, named_secret=_speaks_of_secret(str(name)))
-    elif isinstance(value, str):
-        yield from _in_text(value, path, named_secret=named_secret)
+            _look(part, inner, _speaks_of_secret(str(name)), found)
     elif isinstance(value, Sequence):
         for index, part in enumerate(value):
-            yield from secrets_in(part, f"{path}.{index}", named_secret=named_secret)
+            _look(part, f"{path}.{index}", named_secret, found)
 
 
-def _in_text(text: str, path: str, *, named_secret: bool) -> Iterator[tuple[str, str]]:
+def _reason(text: str, named_secret: bool) -> str:
+    """Why this text looks like a secret; empty if it does not."""
     if _REFERENCE.fullmatch(text):
-        return
-    if _ANY_SHAPE.search(text):
-        what = next(what for what, shape in _SHAPES.items() if shape.search(text))
-        yield path, f"this holds {what}; the log keeps everything: refer to it by secret:NAME"
-        return
-    if named_secret and text:
-        yield path, "a secret is given by reference only: secret:NAME"
+        return ""
+    if _MARKS.search(text):
+        for shape in _SHAPES:
+            if shape.pattern.search(text):
+                return (
+                    f"this holds {shape.what}; the log keeps everything: refer to it by secret:NAME"
+                )
+    return "a secret is given by reference only: secret:NAME" if named_secret and text else ""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -5,9 +5,9 @@ checked and made canonical here, before the sequencer, which then only judges it
 Promises one answer to each write, after the commit, that names the entry.
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -81,7 +81,7 @@ class _Writes:
 
         async def work(registry: Registry) -> Write:
             found = await work_out(batch.operations, expects, registry)
-            return replace(
+            return msgspec.structs.replace(
                 self._asked(request, body),
                 commands=tuple(found.commands),
                 basis=tuple(found.basis),
@@ -101,7 +101,9 @@ class _Writes:
 
         async def work(registry: Registry) -> Write:
             found = await work_out((operation,), expects, registry)
-            return replace(asked, commands=tuple(found.commands), basis=tuple(found.basis))
+            return msgspec.structs.replace(
+                asked, commands=tuple(found.commands), basis=tuple(found.basis)
+            )
 
         def shown(outcome: Outcome) -> dict[str, Any]:
             key = operation.key or key_of(operation.kind, operation.document)
@@ -116,7 +118,7 @@ class _Writes:
 
 
 def _kind_of(request: Request) -> Any:
-    return _KINDS[request.url.path.split("/")[3]]
+    return _KINDS[request.scope["path"].split("/")[3]]
 
 
 def _named_by(request: Request) -> tuple[Any, str]:

@@ -146,6 +146,8 @@ def seconds(text: str, most: float, name: str) -> float:
 
 
 def _after_of(request: Request, wait_max_s: float) -> _After:
+    if not request.scope["query_string"]:
+        return _After(ack_stream=False, until=None, timeout_s=min(_WAIT_S, wait_max_s))
     query = request.query_params
     ack, until = query.get("ack", "local"), query.get("wait")
     if ack not in {"local", "stream"}:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import cast
 
+import msgspec
 import pytest
 from tests.support.config_writer import client_of, put, put_model, running, write
 from tests.support.written_disk import ENTRIES, LOG_NAME
@@ -141,7 +142,7 @@ async def test_a_refusal_that_rests_on_a_write_which_did_not_commit_is_not_given
 async def test_a_key_gives_its_first_answer_however_much_was_written_since(tmp_path):
     key = Idempotency("key-1", "fingerprint")
     async with running(tmp_path) as plane:
-        keyed = replace(write(put_model("m")), idempotency=key)
+        keyed = msgspec.structs.replace(write(put_model("m")), idempotency=key)
         first, repeated = await plane.write(keyed)
         assert not repeated
         for number in range(6):

@@ -10,6 +10,7 @@ one group and the root. Every level has its own domain. Digests are computed whe
 long replay pays only where it compares.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final
@@ -196,7 +197,9 @@ def _unshared(
                     yield new, old
 
 
+@functools.lru_cache(maxsize=4096)
 def _slot(kind: str, key: str) -> tuple[int, int]:
+    # Kept: a write looks for the same few entities several times.
     head = hashlib.sha256(f"{kind}\0{key}".encode()).digest()
     number = int.from_bytes(head[:2], "big") >> 4
     return divmod(number, _FAN_OUT)

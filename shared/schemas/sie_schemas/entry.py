@@ -10,7 +10,6 @@ Domain tags keep a hash of one thing from ever being a hash of another.
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -142,8 +141,7 @@ _BODY_DECODER = msgspec.json.Decoder(_Body)
 _ENVELOPE_DECODER = msgspec.json.Decoder(_Envelope)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One record of the log. `body` and `hash` are the record; the other fields are read from it.
 
     Invariant: `hash == entry_hash(body)`; every way to make an `Entry` checks it or computes it.
@@ -196,31 +194,30 @@ def build_entry(
 ) -> Entry:
     """Make an entry. Raises `canonical.NotCanonical`.
 
-    The documents of `changes` are canonical bytes already (`put` makes them), and canonical JSON is
-    compositional: so the body is joined, and nothing is canonicalised twice.
+    The documents of `changes` are canonical bytes already (`put` makes them) and go in verbatim:
+    nothing is canonicalised twice. A law holds what is made here to what `parse_entry` reads.
     """
-    text = canonical.dumps
-    fields = [
-        (b"actor", text(actor)),
-        (b"changes", b"[" + b",".join(_change_bytes(change) for change in changes) + b"]"),
-        (b"epoch", b"%d" % epoch),
-        (b"log_id", text(log_id)),
-        (b"prev_hash", text(prev_hash)),
-        (b"reason", text(reason)),
-        (b"request_id", text(request_id)),
-        (b"state_digest", text(state_digest)),
-        (b"term", b"%d" % term),
-        (b"ts", text(ts)),
-        (b"v", b"%d" % ENTRY_VERSION),
-        (b"writer", text(writer)),
-    ]
+    fields: dict[str, Any] = {
+        "v": ENTRY_VERSION,
+        "log_id": log_id,
+        "epoch": epoch,
+        "term": term,
+        "writer": writer,
+        "ts": ts,
+        "actor": actor,
+        "reason": reason,
+        "request_id": request_id,
+        "changes": [_change_fields(change) for change in changes],
+        "prev_hash": prev_hash,
+        "state_digest": state_digest,
+    }
     if idempotency is not None:
-        mapping = {"key": idempotency.key, "fingerprint": idempotency.fingerprint}
-        fields.insert(3, (b"idempotency", text(mapping)))
+        fields["idempotency"] = msgspec.to_builtins(idempotency)
     if forced:
-        fields.insert(3, (b"forced", text(forced)))
-    body = b"{" + b",".join(b'"%s":%s' % field for field in fields) + b"}"
-    return parse_entry(body, entry_hash(body))
+        fields["forced"] = forced
+    body = canonical.dumps(fields)
+    made = fields | {"changes": tuple(changes), "idempotency": idempotency}
+    return Entry(body=body, hash=entry_hash(body), **made)
 
 
 def put(entity_kind: str, key: str, document: Mapping[str, Any]) -> Change:
@@ -233,17 +230,15 @@ def delete(entity_kind: str, key: str) -> Change:
     return Change(kind=f"{entity_kind}.delete", key=key)
 
 
-def _change_bytes(change: Change) -> bytes:
-    fields = []
-    if change.document is not UNSET:
-        fields.append(b'"document":' + bytes(change.document))
+def _change_fields(change: Change) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": str(change.kind)}
     if change.key:
-        fields.append(b'"key":' + canonical.dumps(change.key))
-    fields.append(b'"kind":' + canonical.dumps(change.kind))
+        fields["key"] = change.key
+    if change.document is not UNSET:
+        fields["document"] = change.document
     if change.kind == ChangeKind.LOG_BEGIN:
-        older = change.supersedes
-        fields.append(b'"supersedes":' + canonical.dumps(older and msgspec.to_builtins(older)))
-    return b"{" + b",".join(fields) + b"}"
+        fields["supersedes"] = change.supersedes and msgspec.to_builtins(change.supersedes)
+    return fields
 
 
 def parse_entry(body: bytes, claimed_hash: str) -> Entry:
