@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sie_schemas.jobs import AdapterPin
+from sie_server import metrics
 from sie_server.lora import Adapter
 from sie_server.residency import Residency
 
@@ -74,6 +75,7 @@ class AdapterShelf:
         with self._lock:
             for pin in self._places.pop(revision, {}):
                 self._residency.remove((revision, pin))
+            metrics.ADAPTER_BYTES.set(self._residency.used_bytes)
 
     def _keep(
         self, revision: str, pin: AdapterPin, read: Callable[[], Adapter], adapter: Adapter
@@ -85,3 +87,4 @@ class AdapterShelf:
             for leaving in self._residency.excess(pinned=[key]):
                 self._places[leaving[0]][leaving[1]].adapter = None
                 self._residency.remove(leaving)
+            metrics.ADAPTER_BYTES.set(self._residency.used_bytes)

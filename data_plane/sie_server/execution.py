@@ -32,6 +32,7 @@ from sie_schemas.ipc import (
     RunBatch,
     Unload,
 )
+from sie_server import metrics
 from sie_server.backend import Backend, DeviceSpec, Loader, ModelSpec, load_failed
 from sie_server.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.registry import find_backend, require_backend
@@ -163,7 +164,9 @@ class Execution:
         self._residency.put(revision, backend.memory_bytes())
         for leaving in self._residency.excess(pinned=[revision]):
             _LOG.info("the model at revision %s leaves to make room", leaving[:12])
+            metrics.EVICTIONS.labels("budget").inc()
             self._unload(leaving)
+        self._gauge()
 
     def _make_room(self, pinned: str) -> Callable[[], bool]:
         """The rungs of one request: first what is cached, then model after model, oldest first."""
@@ -175,6 +178,7 @@ class Execution:
         yield True
         while (leaving := self._residency.oldest(pinned=[pinned])) is not None:
             _LOG.warning("memory is full: the model at revision %s leaves", leaving[:12])
+            metrics.EVICTIONS.labels("memory").inc()
             self._unload(leaving)
             _free_caches()
             yield True
@@ -182,8 +186,13 @@ class Execution:
     def _unload(self, revision: str) -> None:
         leaving = self._models.pop(revision, None)
         self._residency.remove(revision)
+        self._gauge()
         if leaving is not None:
             leaving.backend.leave()
+
+    def _gauge(self) -> None:
+        metrics.MODELS_LOADED.set(len(self._models))
+        metrics.MODEL_BYTES.set(self._residency.used_bytes)
 
 
 def _free_caches() -> None:

@@ -1,19 +1,22 @@
 """`sie-server`: the model-execution process.
 
 *main.* Reads the settings, prepares torch, and runs the socket's server beside the device's thread
-until SIGTERM. It is ready when its socket accepts and says `Hello`.
+until SIGTERM. It is ready when its socket accepts and says `Hello`; its status routes say the same.
 """
 
 import asyncio
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from sie_runtime import lifecycle, settings
+from sie_runtime.status_routes import status_application
 from sie_schemas import ipc
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import DeviceSpec
@@ -25,6 +28,8 @@ from sie_server.settings import ServerSettings
 from sie_server.watchdog import Watchdog
 
 __all__ = ["main"]
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -70,10 +75,23 @@ async def _serve(
         batch_hang_s=chosen.batch_hang_s,
         load_hang_s=chosen.load_hang_s,
     )
+    over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         # The first work of the device's thread: a load that comes early waits behind it.
         imports = group.create_task(device.submit(import_backends))
         watching = group.create_task(Watchdog(device, loop_hang_s=chosen.loop_hang_s).run())
-        await server.run(stop)
-        imports.cancel()
-        watching.cancel()
+        group.create_task(
+            lifecycle.serve_http(
+                status_application(server.state),
+                host=chosen.host,
+                port=chosen.port,
+                stop=over,
+                on_listening=partial(_LOG.info, "status routes listen on port %d"),
+            )
+        )
+        try:
+            await server.run(stop)
+        finally:
+            over.set()
+            imports.cancel()
+            watching.cancel()

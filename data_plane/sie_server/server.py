@@ -10,12 +10,16 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError
+from sie_server import metrics
 from sie_server.connection import Connection
 from sie_server.device import Device
 from sie_server.execution import DeviceRequest, Execution
@@ -52,7 +56,16 @@ class Server:
         self._batch_hang_s = batch_hang_s
         self._load_hang_s = load_hang_s
         self._connections: set[Connection] = set()
+        self._listening = False
         self._stopping = False
+
+    def state(self) -> dict[str, Any]:
+        """What `/readyz` tells."""
+        return {
+            "ready": self._listening and not self._stopping,
+            "socket": str(self._path),
+            **msgspec.structs.asdict(self._hello),
+        }
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until `stop`, then drain. Raises `OurFault` when a live process has the socket."""
@@ -64,6 +77,7 @@ class Server:
         finally:
             os.umask(before)
         _LOG.info("listening on %s", self._path)
+        self._listening = True
         try:
             await stop.wait()
             listener.close()
@@ -82,6 +96,15 @@ class Server:
             self._connections.discard(connection)
 
     async def _answer(self, request: DeviceRequest) -> ipc.Reply:
+        started = time.perf_counter()
+        reply = await self._replied(request)
+        kind = str(request.__struct_config__.tag)
+        code = reply.code if isinstance(reply, ipc.Failed) else "OK"
+        metrics.REQUESTS.labels(kind, code).inc()
+        metrics.REQUEST_SECONDS.labels(kind).observe(time.perf_counter() - started)
+        return reply
+
+    async def _replied(self, request: DeviceRequest) -> ipc.Reply:
         try:
             if self._stopping:
                 raise Later("model execution is stopping", code="NOT_READY")

@@ -18,6 +18,8 @@ class ServerSettings:
     socket: str = setting(
         help="Unix socket to listen on; a stale one is replaced, a live one refuses the start.",
     )
+    host: str = setting("127.0.0.1", help="Address of the status routes.")
+    port: int = setting(0, help="Port of the status routes; 0 takes a free one.")
     device: str = setting("cpu", help="Device that this process owns: cpu, cuda, cuda:1.")
     threads: int = setting(
         1,

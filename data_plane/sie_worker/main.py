@@ -15,7 +15,7 @@ from sie_runtime.bus import Bus
 from sie_runtime.follower import Follower
 from sie_runtime.lifecycle import run, serve_http
 from sie_runtime.settings import load
-from sie_worker.health import status_application
+from sie_runtime.status_routes import status_application
 from sie_worker.settings import WorkerSettings
 from sie_worker.worker import Worker
 

@@ -6,12 +6,12 @@ stream. It chooses no port and no password.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ROLES", "BrokerPlan", "render"]
+__all__ = ["ROLES", "BrokerPlan", "authorization", "render"]
 
 ROLES: Final = ("config", "gateway", "worker", "operator")
 _LOG_SUBJECTS: Final = ("sie.config.log.>", "sie.config.head.>")
@@ -51,7 +51,6 @@ class BrokerPlan:
 
 def render(plan: BrokerPlan) -> str:
     """The file's text. Values are JSON strings, which the broker reads as its own."""
-    users = "\n".join(_user(role, plan.passwords[role]) for role in ROLES)
     return f"""\
 # Written by `sie up` at every start; edits are lost.
 server_name: sie-local
@@ -64,17 +63,21 @@ jetstream {{
   # An acknowledged entry is on the disk, not in a cache.
   sync_interval: always
 }}
-authorization {{
-  users: [
-{users}
-  ]
-}}
-"""
+{authorization(lambda role: json.dumps(plan.passwords[role]))}"""
+
+
+def authorization(password_of: Callable[[str], str]) -> str:
+    """The block of users. `password_of` a role is a value of the broker's syntax.
+
+    `deploy/helm/sie-cluster/files/users.conf` is this block with `$SIE_NATS_PASSWORD_<ROLE>`.
+    """
+    users = "\n".join(_user(role, password_of(role)) for role in ROLES)
+    return f"authorization {{\n  users: [\n{users}\n  ]\n}}\n"
 
 
 def _user(role: str, password: str) -> str:
     denied = json.dumps(list(_DENIED[role]))
     return (
-        f"    {{ user: {json.dumps(role)}, password: {json.dumps(password)}, "
+        f"    {{ user: {json.dumps(role)}, password: {password}, "
         f"permissions: {{ publish: {{ deny: {denied} }} }} }}"
     )

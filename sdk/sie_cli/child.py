@@ -9,11 +9,11 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import httpx
 
-from sie_cli.plans import ChildPlan, HttpReady, Readiness, SocketReady
+from sie_cli.plans import ChildPlan
 from sie_cli.state import ProcessRecord, record_process
 from sie_schemas.errors import OurFault
 
@@ -45,8 +45,6 @@ class Child:
     async def start(self) -> None:
         """Start the process; its output goes to the log file."""
         plan = self.plan
-        if isinstance(plan.readiness, SocketReady):
-            _remove(plan.readiness.path)
         log = _open_log(plan.log)
         self._log_start = os.lseek(log, 0, os.SEEK_END)
         try:
@@ -70,7 +68,7 @@ class Child:
         """Wait until it is ready. Raises `StartFailed` when it ends or takes too long."""
         try:
             async with asyncio.timeout(self.plan.ready_s), httpx.AsyncClient() as http:
-                while not await _answers(self.plan.readiness, http):
+                while not await _answers(self.plan.ready_url, http):
                     if self._process is None or self._process.returncode is not None:
                         raise self._failure(f"ended with status {self.returncode} while starting")
                     await asyncio.sleep(self._poll_s)
@@ -128,22 +126,12 @@ class Child:
         return StartFailed(f"{self.plan.role} {what}. The end of {self.plan.log}:\n{shown}")
 
 
-async def _answers(readiness: Readiness, http: httpx.AsyncClient) -> bool:
-    match readiness:
-        case HttpReady(url):
-            try:
-                response = await http.get(url, timeout=_PROBE_TIMEOUT_S)
-            except httpx.TransportError:
-                return False
-            return response.status_code == httpx.codes.OK
-        case SocketReady(path):
-            try:
-                _, writer = await asyncio.open_unix_connection(path)
-            except OSError:
-                return False
-            writer.close()
-            return True
-    assert_never(readiness)
+async def _answers(url: str, http: httpx.AsyncClient) -> bool:
+    try:
+        response = await http.get(url, timeout=_PROBE_TIMEOUT_S)
+    except httpx.TransportError:
+        return False
+    return response.status_code == httpx.codes.OK
 
 
 def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
@@ -164,7 +152,3 @@ def set_aside(path: Path) -> None:
     """Move a log that has grown large out of the way, keeping one older file."""
     if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
         os.replace(path, path.with_name(path.name + ".1"))
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

@@ -260,7 +260,7 @@ def _part(child: Child) -> str:
 
 def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) -> ClusterPlan:
     """Choose ports and passwords, write the broker's file, and plan the processes."""
-    broker_port, monitor_port, *worker_ports = free_ports(2 + options.workers)
+    broker_port, monitor_port, *ports = free_ports(2 + 2 * options.workers)
     plan = broker.BrokerPlan(
         port=broker_port,
         monitor_port=monitor_port,
@@ -280,7 +280,8 @@ def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) ->
         scripts=scripts_folder(),
         environment=_environment(),
         broker=plan,
-        worker_ports=tuple(worker_ports),
+        worker_ports=tuple(ports[: options.workers]),
+        server_ports=tuple(ports[options.workers :]),
     )
 
 

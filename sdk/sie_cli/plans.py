@@ -7,7 +7,7 @@ the environment, since command lines can be read by everyone. It starts nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from sie_cli.broker import BrokerPlan
 from sie_cli.settings import ClusterOptions, ClusterSettings
@@ -15,31 +15,11 @@ from sie_cli.settings import ClusterOptions, ClusterSettings
 __all__ = [
     "ChildPlan",
     "ClusterPlan",
-    "HttpReady",
     "Layout",
-    "Readiness",
-    "SocketReady",
     "plan_cluster",
 ]
 
 _HOST: Final = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpReady:
-    """Ready when this address answers 200."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class SocketReady:
-    """Ready when this Unix socket takes a connection."""
-
-    path: Path
-
-
-Readiness: TypeAlias = HttpReady | SocketReady
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +30,8 @@ class ChildPlan:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     log: Path
-    readiness: Readiness
+    ready_url: str
+    """Ready when this address answers 200."""
     ready_s: float
     port: int = 0
 
@@ -124,7 +105,7 @@ class _Maker:
                 f"SIE_{role.upper()}_NATS_PASSWORD": self.passwords[role],
             },
             log=self.layout.log(name),
-            readiness=HttpReady(f"http://{_HOST}:{port}/readyz"),
+            ready_url=f"http://{_HOST}:{port}/readyz",
             ready_s=self.settings.ready_s,
             port=port,
         )
@@ -144,16 +125,20 @@ class _Maker:
             options.port,
         )
 
-    def server(self, index: int, socket: Path) -> ChildPlan:
-        """Model execution behind one worker."""
+    def server(self, index: int, socket: Path, port: int) -> ChildPlan:
+        """Model execution behind one worker; its status routes are on `port`."""
         name = f"server-{index}"
         return ChildPlan(
             role=name,
-            argv=(str(self.scripts / "sie-server"), "--socket", str(socket)),
+            argv=(
+                str(self.scripts / "sie-server"),
+                *("--socket", str(socket), "--host", _HOST, "--port", str(port)),
+            ),
             environment=self.environment,
             log=self.layout.log(name),
-            readiness=SocketReady(socket),
+            ready_url=f"http://{_HOST}:{port}/readyz",
             ready_s=self.settings.server_ready_s,
+            port=port,
         )
 
     def broker(self, plan: BrokerPlan) -> ChildPlan:
@@ -163,7 +148,7 @@ class _Maker:
             argv=(str(self.scripts / "nats-server"), "-c", str(self.layout.broker_config)),
             environment=self.environment,
             log=self.layout.log("nats"),
-            readiness=HttpReady(f"http://{_HOST}:{plan.monitor_port}/healthz?js-enabled-only=true"),
+            ready_url=f"http://{_HOST}:{plan.monitor_port}/healthz?js-enabled-only=true",
             ready_s=self.settings.ready_s,
             port=plan.port,
         )
@@ -178,8 +163,9 @@ def plan_cluster(
     environment: Mapping[str, str],
     broker: BrokerPlan,
     worker_ports: tuple[int, ...],
+    server_ports: tuple[int, ...],
 ) -> ClusterPlan:
-    """Plan every process. `scripts` holds the programs, `worker_ports` one port a worker."""
+    """Plan every process. `scripts` holds the programs; ports are one for each worker."""
     nats_url = f"nats://{_HOST}:{broker.port}"
     gateway_url = f"http://{_HOST}:{options.port}"
     config_url = f"http://{_HOST}:{options.config_port}"
@@ -205,7 +191,10 @@ def plan_cluster(
             maker.gateway(f"gateway-{index}", f"local-{index}", options, config_url)
             for index in range(1, options.gateways)
         ),
-        servers=tuple(maker.server(index, socket) for index, socket in enumerate(sockets)),
+        servers=tuple(
+            maker.server(index, socket, port)
+            for index, (socket, port) in enumerate(zip(sockets, server_ports, strict=True))
+        ),
         workers=tuple(
             maker.on_bus(
                 "worker",

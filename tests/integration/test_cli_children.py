@@ -11,36 +11,38 @@ from tests.support.live_cluster import sie
 from sie_cli.checking import Step, run_steps
 from sie_cli.child import Child, StartFailed
 from sie_cli.main import build
-from sie_cli.plans import ChildPlan, SocketReady
+from sie_cli.plans import ChildPlan
+from sie_cli.ports import free_ports
 from sie_schemas.errors import FixRequest
 
 pytestmark = pytest.mark.integration
 
 LISTEN = """
-import signal, socket, sys, time
+import http.server, signal, sys
 if "stubborn" in sys.argv:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
-listener.listen()
-time.sleep(600)
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 """
 
 
 def child_of(folder: Path, script: str, *arguments: str, ready_s: float = 20.0) -> Child:
-    address = folder / "socket"
+    (port,) = free_ports(1)
     plan = ChildPlan(
         role="toy",
-        argv=(sys.executable, "-c", script, str(address), *arguments),
+        argv=(sys.executable, "-c", script, str(port), *arguments),
         environment={},
         log=folder / "toy.log",
-        readiness=SocketReady(address),
+        ready_url=f"http://127.0.0.1:{port}/",
         ready_s=ready_s,
     )
     return Child(plan, poll_s=0.01, log_tail_lines=3)
 
 
-async def test_a_child_that_is_killed_leaves_a_socket_that_does_not_count_as_ready(tmp_path):
+async def test_a_child_that_is_killed_can_be_started_again(tmp_path):
     child = child_of(tmp_path, LISTEN)
     await child.start()
     await child.wait_ready()
@@ -48,7 +50,6 @@ async def test_a_child_that_is_killed_leaves_a_socket_that_does_not_count_as_rea
     child.kill()
     await child.wait_gone()
     assert not first.alive
-    assert (tmp_path / "socket").exists()
 
     await child.start()
     await child.wait_ready()
@@ -96,7 +97,7 @@ async def test_a_program_that_is_not_there_is_a_failure_that_names_the_role(tmp_
         argv=(str(tmp_path / "none"),),
         environment={},
         log=plan.log,
-        readiness=plan.readiness,
+        ready_url=plan.ready_url,
         ready_s=1,
     )
     with pytest.raises(StartFailed, match="toy could not be started"):

@@ -26,6 +26,7 @@ def plan_of(port: int, secrets: dict[str, str], folder: str, workers: int):
         environment={"PATH": "/bin"},
         broker=BrokerPlan(port=20000, monitor_port=20001, store=data / "nats", passwords=secrets),
         worker_ports=tuple(range(21000, 21000 + workers)),
+        server_ports=tuple(range(22000, 22000 + workers)),
     )
 
 

@@ -1,7 +1,7 @@
-"""The status routes of this process: `/healthz`, `/readyz`, `/metrics`.
+"""The status routes of a process that serves no other HTTP: `/healthz`, `/readyz`, `/metrics`.
 
 *shell*: a plain ASGI application without a framework. `/healthz` answers while the loop turns;
-`/readyz` answers 200 when jobs published now are run, else 503 with what is missing.
+`/readyz` answers 200 when the process would do work that came now, else 503 with what is missing.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,0 +1,38 @@
+"""What the model-execution process counts.
+
+*types.* Prometheus instruments, one each, named `sie_server_<what>_<unit>`. No label takes a value
+that a client can invent.
+"""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "ADAPTER_BYTES",
+    "EVICTIONS",
+    "MODELS_LOADED",
+    "MODEL_BYTES",
+    "REQUESTS",
+    "REQUEST_SECONDS",
+]
+
+REQUESTS: Final = Counter(
+    "sie_server_requests_total",
+    "Requests of the sidecar by kind (load, load_adapter, unload, run) and code; `OK` where done.",
+    ["kind", "code"],
+)
+REQUEST_SECONDS: Final = Histogram(
+    "sie_server_request_seconds",
+    "Time from a request's frame to its reply, the wait for the device included.",
+    ["kind"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
+)
+MODELS_LOADED: Final = Gauge("sie_server_models_loaded", "Models that are on the device.")
+MODEL_BYTES: Final = Gauge("sie_server_model_bytes", "Bytes that the loaded models hold.")
+ADAPTER_BYTES: Final = Gauge("sie_server_adapter_bytes", "Bytes of the adapters in memory.")
+EVICTIONS: Final = Counter(
+    "sie_server_evictions_total",
+    "Models that left for others: `budget` for the bound on memory, `memory` for a full device.",
+    ["reason"],
+)
