@@ -38,7 +38,8 @@ class Device:
     async def submit(self, work: Callable[[], T], *, within_s: float = inf) -> T:
         """Run `work` on the device's thread. Raises QUEUE_FULL when too much waits already.
 
-        `within_s` is how long it may have the thread, of which `overdue_s` tells. Cancelling the caller takes the work out of the queue, if it has not begun.
+        `within_s` is how long it may have the thread, of which `overdue_s` tells. Cancelling the
+        caller takes the work out of the queue, if it has not begun.
         """
         if len(self._pending) >= self._queue_max:
             raise Later(

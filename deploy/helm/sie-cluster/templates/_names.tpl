@@ -1,0 +1,127 @@
+{{- define "sie.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* What selects a role's pods: (dict "root" $ "role" "gateway"). Never changes in an upgrade. */}}
+{{- define "sie.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .role }}
+{{- end }}
+
+{{- define "sie.labels" -}}
+{{ include "sie.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end }}
+
+{{- define "sie.image" -}}
+{{- $image := .root.Values.image -}}
+{{- with $image.registry }}{{ . }}/{{ end -}}
+sie-{{ .role }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{- define "sie.configUrl" -}}
+http://{{ include "sie.fullname" . }}-config:8081
+{{- end }}
+
+{{- define "sie.natsUrl" -}}
+{{- if .Values.nats.enabled -}}
+nats://{{ include "sie.fullname" . }}-nats:4222
+{{- else -}}
+{{ required "nats.url is wanted where nats.enabled is false" .Values.nats.url }}
+{{- end -}}
+{{- end }}
+
+{{- define "sie.natsSecret" -}}
+{{- .Values.nats.existingSecret | default (printf "%s-nats-users" (include "sie.fullname" .)) -}}
+{{- end }}
+
+{{/* Copies of every stream: those of the brokers that this chart runs. */}}
+{{- define "sie.streamReplicas" -}}
+{{- if .Values.nats.enabled }}{{ .Values.nats.replicas }}{{ else }}1{{ end -}}
+{{- end }}
+
+{{- define "sie.hfSecret" -}}
+{{- if .Values.hfToken.existingSecret -}}
+{{ .Values.hfToken.existingSecret }}
+{{- else if .Values.hfToken.create -}}
+{{ include "sie.fullname" . }}-hf-token
+{{- end -}}
+{{- end }}
+
+{{/* How a role reaches the broker: (dict "root" $ "role" "gateway"). */}}
+{{- define "sie.busEnv" -}}
+{{- $prefix := printf "SIE_%s" (upper .role) -}}
+- name: {{ $prefix }}_NATS_URL
+  value: {{ include "sie.natsUrl" .root | quote }}
+- name: {{ $prefix }}_NATS_USER
+  value: {{ .role }}
+- name: {{ $prefix }}_NATS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "sie.natsSecret" .root }}
+      key: {{ .role }}
+{{- end }}
+
+{{/* How a follower finds sie-config. */}}
+{{- define "sie.followEnv" -}}
+{{- $prefix := printf "SIE_%s" (upper .role) -}}
+- name: {{ $prefix }}_CONFIG_URL
+  value: {{ include "sie.configUrl" .root | quote }}
+{{- with .root.Values.auth.followersSecret }}
+- name: {{ $prefix }}_CONFIG_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.role }}
+{{- end }}
+{{- end }}
+
+{{- define "sie.moreEnv" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "sie.probes" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 1
+  failureThreshold: {{ .startup | default 60 }}
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 2
+  timeoutSeconds: 2
+{{- end }}
+
+{{- define "sie.podSecurity" -}}
+automountServiceAccountToken: false
+# A Service named sie-gateway would put SIE_GATEWAY_PORT=tcp://… into every pod.
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "sie.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}

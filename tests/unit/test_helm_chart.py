@@ -1,0 +1,258 @@
+"""The Helm chart: rendered by Helm, and strictly valid for Kubernetes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor
+from prometheus_client import REGISTRY
+from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
+from tests.support.role_settings import ROLES, read_settings
+
+import sie_gateway.metrics  # noqa: F401
+from sie_cli.broker import authorization
+
+FILES = ("", "values-local.yaml", "values-gke.yaml")
+EVERYTHING = {
+    "hfToken": {"create": True, "value": "hf_1"},
+    "auth": {"existingSecret": "tokens", "followersSecret": "followers"},
+    "keda": {"enabled": True},
+    "serviceMonitor": {"enabled": True},
+    "networkPolicy": {"enabled": True},
+    "nats": {"replicas": 3},
+    "gateway": {"env": {"SIE_GATEWAY_REQUEST_TIMEOUT_S": 30}},
+}
+CASES = [*((file, {}) for file in FILES), ("values-gke.yaml", EVERYTHING)]
+CUSTOM: dict[str, Any] = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor}
+
+
+@pytest.fixture(
+    scope="module",
+    params=CASES,
+    ids=lambda case: f"{case[0] or 'defaults'}{'+' if case[1] else ''}",
+)
+def documents(request):
+    return rendered(values_of(*request.param))
+
+
+def unknown(given: object, taken: object, path: str = "") -> list[str]:
+    """Keys that a model dropped: it ignores what it does not know."""
+    if isinstance(given, dict) and isinstance(taken, dict):
+        missing = [f"{path}.{key}" for key in given if key not in taken]
+        return missing + [
+            found
+            for key, value in given.items()
+            if key in taken
+            for found in unknown(value, taken[key], f"{path}.{key}")
+        ]
+    if isinstance(given, list) and isinstance(taken, list):
+        pairs = zip(given, taken, strict=True)
+        return [found for one, other in pairs for found in unknown(one, other, path)]
+    return []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}{'+' if case[1] else ''}")
+def test_helm_finds_nothing_wrong(case):
+    found = helm_python.lint(str(CHART), values_of(*case), strict=True)
+    assert found["errors"] == []
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.37"])
+def test_every_document_is_strictly_valid(documents, version):
+    for document in documents:
+        if document["kind"] not in CUSTOM:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_custom_resources_are_what_their_operators_take(documents):
+    for document in documents:
+        model = CUSTOM.get(document["kind"])
+        if model is not None:
+            taken = model.model_validate(document)
+            assert unknown(document, taken.model_dump(by_alias=True, exclude_unset=True)) == []
+
+
+def test_there_is_one_writer_and_an_old_one_is_gone_before_a_new_one_starts(documents):
+    (config,) = [
+        d
+        for d in documents
+        if d["metadata"]["name"].endswith("-config") and "template" in d.get("spec", {})
+    ]
+    assert config["spec"]["replicas"] == 1
+    assert config["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_every_service_and_policy_selects_pods_that_there_are(documents):
+    labels = [template["metadata"]["labels"] for _, template in pod_specs(documents)]
+    for document in documents:
+        spec = document.get("spec", {})
+        selector = spec.get("selector") if document["kind"] == "Service" else None
+        if document["kind"] in ("PodDisruptionBudget", "Deployment", "StatefulSet"):
+            selector = spec["selector"]["matchLabels"]
+        if selector is not None:
+            assert any(selector.items() <= found.items() for found in labels), document["metadata"]
+
+
+def test_everything_that_a_pod_names_exists(documents):
+    outside = {"tokens", "followers"}
+    names = {(d["kind"], d["metadata"]["name"]) for d in documents}
+    for _, template in pod_specs(documents):
+        for kind, name in named(template):
+            assert (kind, name) in names or name in outside
+
+
+def named(template):
+    """(kind, name) of every document that a pod needs."""
+    for volume in template["spec"].get("volumes", []):
+        if "secret" in volume:
+            yield "Secret", volume["secret"]["secretName"]
+        if "configMap" in volume:
+            yield "ConfigMap", volume["configMap"]["name"]
+        if "persistentVolumeClaim" in volume:
+            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+    for container in containers(template):
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            if reference:
+                yield "Secret", reference["name"]
+
+
+def test_every_process_reads_the_settings_that_it_is_given(documents):
+    seen = set()
+    for _, template in pod_specs(documents):
+        for container in containers(template):
+            role = container["name"]
+            if role in ROLES:
+                given = {v["name"]: v.get("value", "given") for v in container["env"]}
+                settings = read_settings(role, given)
+                assert settings.host == "0.0.0.0"
+                assert container["ports"][0]["containerPort"] == settings.port
+                seen.add(role)
+    assert seen == set(ROLES)
+
+
+def test_a_pod_has_no_more_rights_than_it_needs_and_no_service_links(documents):
+    for role, template in pod_specs(documents):
+        spec = template["spec"]
+        assert spec["enableServiceLinks"] is False, role
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        for container in containers(template):
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+            assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(container)
+            assert container["resources"]["requests"]
+            ports = {port["name"] for port in container["ports"]}
+            assert container["livenessProbe"]["httpGet"]["port"] in ports
+
+
+def test_execution_outlives_its_worker_and_a_gateway_may_drain(documents):
+    for role, template in pod_specs(documents):
+        spec = template["spec"]
+        if role == "worker":
+            (server,) = spec["initContainers"]
+            assert server["restartPolicy"] == "Always"
+            shared = {m["mountPath"] for m in server["volumeMounts"]}
+            assert {"/run/sie", "/var/cache/sie"} <= shared
+        if role == "gateway":
+            drain = next(
+                v["value"] for v in spec["containers"][0]["env"] if v["name"].endswith("DRAIN_S")
+            )
+            pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+            assert spec["terminationGracePeriodSeconds"] > float(drain) + pause
+
+
+def test_the_brokers_file_is_one_that_the_broker_takes(documents, tmp_path):
+    (settings,) = [d for d in documents if d["kind"] == "ConfigMap"]
+    for name, text in settings["data"].items():
+        (tmp_path / name).write_text(text)
+    passwords = {
+        f"SIE_NATS_PASSWORD_{role}": "p1" for role in ("CONFIG", "GATEWAY", "WORKER", "OPERATOR")
+    }
+    done = subprocess.run(
+        [Path(sys.executable).parent / "nats-server", "-c", tmp_path / "nats.conf", "-t"],
+        env={**passwords, "POD_NAME": "demo-nats-0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_brokers_users_may_do_what_they_may_do_on_one_machine():
+    written = (CHART / "files/users.conf").read_text()
+    assert written.endswith(authorization(lambda role: f"$SIE_NATS_PASSWORD_{role.upper()}"))
+
+
+def test_streams_have_as_many_copies_as_there_are_brokers():
+    for replicas in (1, 3):
+        documents = rendered(values_of("", {"nats": {"replicas": replicas}}))
+        (config,) = [t for role, t in pod_specs(documents) if role == "config"]
+        variables = {v["name"]: v.get("value") for v in config["spec"]["containers"][0]["env"]}
+        assert variables["SIE_CONFIG_STREAM_REPLICAS"] == str(replicas)
+
+
+def test_demand_is_asked_for_by_metrics_that_the_gateway_has():
+    exported = {sample.name for family in REGISTRY.collect() for sample in family.samples}
+    exported |= {
+        f"{family.name}_total" for family in REGISTRY.collect() if family.type == "counter"
+    }
+    exported |= {family.name for family in REGISTRY.collect()}
+    documents = rendered(values_of("values-gke.yaml"))
+    queries = [
+        trigger["metadata"]["query"]
+        for document in documents
+        if document["kind"] == "ScaledObject"
+        for trigger in document["spec"]["triggers"]
+    ]
+    names = {name for query in queries for name in re.findall(r"sie_\w+", query)}
+    assert len(names) == 3
+    assert names <= exported
+    assert any('machine_profile="l4"' in query for query in queries)
+
+
+def test_a_token_of_the_hub_reaches_model_execution_alone():
+    documents = rendered(values_of("", {"hfToken": {"create": True, "value": "hf_1"}}))
+    (secret,) = [d for d in documents if d["metadata"]["name"].endswith("-hf-token")]
+    assert secret["stringData"] == {"token": "hf_1"}
+    users = [
+        container["name"]
+        for _, template in pod_specs(documents)
+        for container in containers(template)
+        if any(v["name"] == "HF_TOKEN" for v in container["env"])
+    ]
+    assert users == ["server"]
+    plain = rendered(values_of(""))
+    assert not [d for d in plain if d["metadata"]["name"].endswith("-hf-token")]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"gatway": {"replicas": 2}}, "gatway"),
+        ({"nats": {"replicas": 2}}, "replicas"),
+        ({"gateway": {"replicas": 0}}, "replicas"),
+        ({"workers": {"cpu": {"device": "tpu"}}}, "device"),
+        ({"hfToken": {"create": True}}, "hfToken.value is wanted"),
+        ({"nats": {"enabled": False}}, "nats.url is wanted"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_by_name(more, said):
+    with pytest.raises(helm_python.HelmError, match=said):
+        rendered(values_of("", more))
+
+
+def test_a_broker_of_ones_own_is_spoken_to_and_none_is_made():
+    documents = rendered(
+        values_of("", {"nats": {"enabled": False, "url": "nats://elsewhere:4222"}})
+    )
+    assert not [d for d in documents if d["kind"] in ("StatefulSet", "ConfigMap")]
+    for _, template in pod_specs(documents):
+        for container in containers(template):
+            urls = [v["value"] for v in container["env"] if v["name"].endswith("_NATS_URL")]
+            assert urls == ([] if container["name"] == "server" else ["nats://elsewhere:4222"])
