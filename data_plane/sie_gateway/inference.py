@@ -19,9 +19,10 @@ from sie_gateway.dispatch import Dispatcher
 from sie_gateway.jobs import JobCaps, check_outputs, jobs_for
 from sie_gateway.requests import Asked
 from sie_gateway.responses import Answer, assemble, of_one_revision
-from sie_gateway.routing import Cold, Route, Wanted, find_route
+from sie_gateway.routing import Cold, Lane, Route, Wanted, find_route
 from sie_gateway.watch import FleetWatch
 from sie_schemas.errors import Later
+from sie_schemas.fleet import WantedModel
 
 __all__ = ["Inference", "new_request_id"]
 
@@ -55,10 +56,12 @@ class Inference:
         job_caps: JobCaps,
         timeout_s: float,
         placed: Callable[[Wanted], Awaitable[Wanted]],
+        found_cold: Callable[[Lane, WantedModel], Awaitable[None]],
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
     ) -> None:
-        """`placed` puts a request that names a lease into the pool of the lease."""
+        """`placed` puts a request that names a lease into the pool of the lease, `found_cold` is
+        told of one that found no worker."""
         self._dispatcher = dispatcher
         self._watch = watch
         self._catalog = catalog
@@ -66,6 +69,7 @@ class Inference:
         self._job_caps = job_caps
         self._timeout_s = timeout_s
         self._placed = placed
+        self._found_cold = found_cold
         self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
         self._in_flight = InFlight()
@@ -98,10 +102,11 @@ class Inference:
         """None where the jobs did not all run at the revisions of the route."""
         route = find_route(self._catalog(), self._watch.fleet, run.wanted, now=self._watch.now())
         place = route.route if isinstance(route, Cold) else route
-        lane = (place.pool, place.machine_profile, place.bundle)
+        lane = place.lane
         metrics.LANE_REQUESTS.labels(*lane).inc()
         if isinstance(route, Cold):
             metrics.COLD_REQUESTS.labels(*lane).inc()
+            await self._found_cold(lane, _wanted_model(place))
             return route
         in_flight = metrics.LANE_IN_FLIGHT_ITEMS.labels(*lane)
         with self._within_lease(route, run):
@@ -170,3 +175,8 @@ class Inference:
             else:
                 # The name of a tenant may come from a header: what is idle is not remembered.
                 del self._shares[whose]
+
+
+def _wanted_model(route: Route) -> WantedModel:
+    adapter = route.adapter.name if route.adapter is not None else ""
+    return WantedModel(model_id=route.model.model_id, profile=route.model.profile, adapter=adapter)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -23,15 +23,16 @@ from sie_gateway.leases import (
     check_name,
     lease_view,
     list_entry,
+    pinned_models,
     pool_view,
     spec_of,
     under_lease,
     warm_workers,
 )
-from sie_gateway.routing import Wanted
+from sie_gateway.routing import Lane, Wanted
 from sie_runtime.lease_store import LeaseMoved, LeaseTable
 from sie_schemas.errors import FixRequest, Later
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WantedModel
 from sie_schemas.leases import Lease, LeaseRequest
 
 __all__ = ["LeaseDesk", "Leases"]
@@ -75,13 +76,16 @@ class LeaseDesk:
         caps: LeaseCaps,
         ttl_s: float,
         look_s: float,
+        tell: Callable[[Lane, Sequence[WantedModel]], Awaitable[None]],
     ) -> None:
+        """`tell` says to the workers of a lane which models to load."""
         self._store = store
         self._catalog = catalog
         self._workers = workers
         self._caps = caps
         self._ttl_s = ttl_s
         self._look_s = look_s
+        self._tell = tell
         self._table = LeaseTable({}, 0)
         self._looking: asyncio.Task[None] | None = None
 
@@ -133,6 +137,7 @@ class LeaseDesk:
                 await self._pause(attempt)
                 continue
             await self._look()
+            await self._tell_pinned(lease)
             return lease_view(lease, self._workers())
         raise _crowded(request.name)
 
@@ -149,6 +154,7 @@ class LeaseDesk:
             except LeaseMoved:
                 await self._pause(attempt)
                 continue
+            await self._tell_pinned(lease)
             return {"message": "Pool renewed", "ttl_seconds": lease.ttl_s}
         raise _crowded(name)
 
@@ -172,13 +178,26 @@ class LeaseDesk:
             raise _absent(name)
         return lease_view(held.lease, self._workers())
 
-    async def list(self) -> dict[str, Any]:
+    async def overview(self) -> dict[str, Any]:
         """Every pool of the log and every lease, by name."""
         workers, pools = self._workers(), self._catalog().pools
         views = {name: pool_view(pool, workers) for name, pool in pools.items()}
         leases = (await self._store.read()).held
         views = {name: lease_view(each.lease, workers) for name, each in leases.items()} | views
         return {"pools": [list_entry(views[name]) for name in sorted(views)]}
+
+    def pinned(self, lane: Lane) -> list[WantedModel]:
+        """What the leases that are known here keep loaded on a lane."""
+        catalog = self._catalog()
+        return [
+            wanted
+            for each in self._table.held.values()
+            for wanted in pinned_models(catalog, each.lease.spec).get(lane, ())
+        ]
+
+    async def _tell_pinned(self, lease: Lease) -> None:
+        for lane, models in pinned_models(self._catalog(), lease.spec).items():
+            await self._tell(lane, models)
 
     async def _look(self) -> None:
         """Read the table. Whoever asks while it is read shares the answer."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sie_core.models import Catalog
-from sie_gateway.routing import Wanted
+from sie_gateway.routing import Lane, Wanted
 from sie_schemas.errors import FixRequest, Later
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WantedModel
 from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "check_name",
     "lease_view",
     "list_entry",
+    "pinned_models",
     "pool_view",
     "spec_of",
     "under_lease",
@@ -135,6 +136,21 @@ def list_entry(view: Mapping[str, Any]) -> dict[str, Any]:
         "gpus": view["spec"].get("gpus", {}),
         "worker_count": len(view["status"]["assigned_workers"]),
     }
+
+
+def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[Lane, list[WantedModel]]:
+    """What a lease keeps loaded, by kind of worker. A model that has left the registry is not."""
+    pinned: dict[Lane, list[WantedModel]] = {}
+    for named in spec.pinned_models:
+        try:
+            model = catalog.resolve(named, bundle=spec.bundle, pool=spec.queue_pool)
+        except FixRequest:
+            continue
+        wanted = WantedModel(model_id=model.model_id, profile=model.profile)
+        for machine_profile in spec.share:
+            lane = (spec.queue_pool, machine_profile, model.bundle)
+            pinned.setdefault(lane, []).append(wanted)
+    return pinned
 
 
 def warm_workers(pool: Mapping[str, Any], leases: Iterable[Lease]) -> int:

@@ -6,7 +6,9 @@ closes the bus last, because the answers in flight come over it.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -14,7 +16,8 @@ from sie_core.models import Catalog
 from sie_gateway.admin import Cluster, admin_app
 from sie_gateway.admission import Caps
 from sie_gateway.app import GatewayApp
-from sie_gateway.dispatch import Dispatcher, MessageCaps
+from sie_gateway.demand import DemandBoard
+from sie_gateway.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore, ResultBus
 from sie_gateway.faces import FaceModels
 from sie_gateway.inference import Inference
 from sie_gateway.jobs import JobCaps
@@ -38,7 +41,7 @@ from sie_runtime.settings import load
 from sie_runtime.sweeping import Sweeper
 from sie_runtime.work_queue import WorkQueue
 
-__all__ = ["build_app", "lease_desk", "main", "serve"]
+__all__ = ["Parts", "build_app", "main", "opened_parts", "serve"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ROLE: Final = "gateway"
@@ -66,41 +69,35 @@ async def serve(
     access = Access.open(settings)
     bus = await Bus.connect(settings, role=_ROLE, process_id=process_id)
     follower = Follower(settings, role=_ROLE, process_id=process_id, bus=bus)
-    dispatcher = Dispatcher(
-        bus,
-        WorkQueue(bus, settings),
-        gateway_id=process_id,
-        objects=PayloadStore(bus, settings),
-        caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
-    )
     sweeper = Sweeper(bus, DeadLetters(bus, settings), settings)
-    watch = FleetWatch(bus, ttl_s=settings.fleet_ttl_s, settle_s=settings.fleet_settle_s)
-    await dispatcher.open()
-    await watch.open()
-    bus.on_reconnect(watch.begin)
-    desk = lease_desk(settings, LeaseStore(bus, settings), watch, lambda: follower.catalog)
-    app = Gate(
-        build_app(
-            settings,
-            dispatcher,
-            watch,
-            lambda: follower.catalog,
-            stop,
-            desk,
-            replica_not_ready=lambda: follower.not_ready,
-        ),
-        access,
-        role_of,
-        shape=refusal_body,
-    )
     drained = asyncio.Event()
-    try:
+
+    def catalog() -> Catalog:
+        return follower.catalog
+
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(bus.close)
+        parts = await closing.enter_async_context(
+            opened_parts(
+                settings,
+                bus,
+                WorkQueue(bus, settings),
+                gateway_id=process_id,
+                objects=PayloadStore(bus, settings),
+                leases=LeaseStore(bus, settings),
+                catalog=catalog,
+            )
+        )
+        bus.on_reconnect(parts.watch.begin)
+        inner = build_app(
+            settings, parts, catalog, stop, replica_not_ready=lambda: follower.not_ready
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
             tasks.create_task(sweeper.run(drained), name="sweeper")
-            tasks.create_task(desk.run(drained), name="lease-desk")
+            tasks.create_task(parts.desk.run(drained), name="lease-desk")
             await lifecycle.serve_http(
-                app,
+                Gate(inner, access, role_of, shape=refusal_body),
                 host=settings.host,
                 port=settings.port,
                 stop=stop,
@@ -110,19 +107,66 @@ async def serve(
                 on_listening=on_listening or _log_port,
             )
             drained.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lives beside the HTTP face: each owns its own state, and the bus is under all."""
+
+    dispatcher: Dispatcher
+    watch: FleetWatch
+    demand: DemandBoard
+    desk: LeaseDesk
+
+
+@asynccontextmanager
+async def opened_parts(
+    settings: GatewaySettings,
+    bus: ResultBus,
+    queue: JobQueue,
+    *,
+    gateway_id: str,
+    leases: Leases,
+    catalog: Callable[[], Catalog],
+    objects: ObjectStore | None = None,
+) -> AsyncIterator[Parts]:
+    """The parts, listening to the bus until the context ends."""
+    dispatcher = Dispatcher(
+        bus,
+        queue,
+        gateway_id=gateway_id,
+        objects=objects,
+        caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
+    )
+    watch = FleetWatch(bus, ttl_s=settings.fleet_ttl_s, settle_s=settings.fleet_settle_s)
+    demand = DemandBoard(bus, keep_s=settings.demand_keep_s)
+    desk = LeaseDesk(
+        leases,
+        catalog=catalog,
+        workers=watch.live,
+        caps=LeaseCaps(
+            settings.leases_max, settings.lease_ttl_max_s, settings.lease_warm_workers_max
+        ),
+        ttl_s=settings.lease_ttl_s,
+        look_s=settings.lease_look_s,
+        tell=demand.tell,
+    )
+    await dispatcher.open()
+    await watch.open()
+    await demand.open(desk.pinned)
+    try:
+        yield Parts(dispatcher, watch, demand, desk)
     finally:
+        await demand.close()
         await watch.close()
         await dispatcher.close()
-        await bus.close()
 
 
 def build_app(
     settings: GatewaySettings,
-    dispatcher: Dispatcher,
-    watch: FleetWatch,
+    parts: Parts,
     catalog: Callable[[], Catalog],
     stop: asyncio.Event,
-    desk: LeaseDesk,
     *,
     replica_not_ready: Callable[[], str] = str,
 ) -> GatewayApp:
@@ -135,16 +179,17 @@ def build_app(
             return "no verified registry is loaded yet"
         if replica_not_ready():
             return replica_not_ready()
-        return "" if watch.settled else "the workers were not heard yet"
+        return "" if parts.watch.settled else "the workers were not heard yet"
 
     inference = Inference(
-        dispatcher=dispatcher,
-        watch=watch,
+        dispatcher=parts.dispatcher,
+        watch=parts.watch,
         catalog=catalog,
         caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
         job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
         timeout_s=settings.request_timeout_s,
-        placed=desk.placed,
+        placed=parts.desk.placed,
+        found_cold=parts.demand.found_cold,
         lease_items_per_worker=settings.lease_items_per_worker,
         tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
         if settings.tenant_items_max
@@ -152,10 +197,10 @@ def build_app(
     )
     cluster = Cluster(
         catalog=catalog,
-        workers=watch.live,
+        workers=parts.watch.live,
         not_ready=not_ready,
         config_url=settings.config_public_url or settings.config_url,
-        desk=desk,
+        desk=parts.desk,
     )
     return GatewayApp(
         inference,
@@ -173,22 +218,6 @@ def build_app(
             stop=stop,
         ),
         face_models=FaceModels(settings.tei_embed_model, settings.tei_rerank_model),
-    )
-
-
-def lease_desk(
-    settings: GatewaySettings, store: Leases, watch: FleetWatch, catalog: Callable[[], Catalog]
-) -> LeaseDesk:
-    """The desk as the settings want it."""
-    return LeaseDesk(
-        store,
-        catalog=catalog,
-        workers=watch.live,
-        caps=LeaseCaps(
-            settings.leases_max, settings.lease_ttl_max_s, settings.lease_warm_workers_max
-        ),
-        ttl_s=settings.lease_ttl_s,
-        look_s=settings.lease_look_s,
     )
 
 

@@ -25,7 +25,7 @@ def add_pools(app: FastAPI, desk: LeaseDesk) -> None:
     @app.get("/v1/pools")
     async def pools() -> dict[str, Any]:
         """Every pool of the log and every lease."""
-        return await desk.list()
+        return await desk.overview()
 
     @app.post("/v1/pools", status_code=201)
     async def create(request: Request) -> dict[str, Any]:

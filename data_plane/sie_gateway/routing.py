@@ -7,6 +7,7 @@ among the workers of a route is their own.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sie_core.chain import Position
 from sie_core.models import Catalog, ResolvedModel
@@ -16,7 +17,10 @@ from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.leases import LeaseSpec
 
-__all__ = ["Cold", "Route", "Wanted", "find_route"]
+__all__ = ["Cold", "Lane", "Route", "Wanted", "find_route"]
+
+Lane: TypeAlias = tuple[str, str, str]
+"""(pool, machine profile, bundle): a kind of worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class Route:
     pool: str
     machine_profile: str
     bundle: str
+
+    @property
+    def lane(self) -> Lane:
+        """The kind of worker."""
+        return self.pool, self.machine_profile, self.bundle
 
     @property
     def model_name(self) -> str:

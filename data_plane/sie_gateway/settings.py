@@ -96,6 +96,9 @@ class GatewaySettings(
     tenant_items_max: int = setting(
         0, help="items of one tenant that may wait before RATE_LIMIT; 0 has no cap of its own"
     )
+    demand_keep_s: float = setting(
+        300.0, help="seconds that a worker which starts is told of a model that found none"
+    )
     lease_ttl_s: float = setting(
         1200.0, help="seconds that a lease of /v1/pools lasts without being renewed"
     )

@@ -30,6 +30,7 @@ from sie_worker.letters import JobLetters
 from sie_worker.models import Models
 from sie_worker.peers import Peers
 from sie_worker.placement import placed
+from sie_worker.prefetch import Kind, Prefetch
 from sie_worker.pulling import Pulling
 from sie_worker.results import Results
 from sie_worker.revisions import KnownRevisions, runnable_models
@@ -114,6 +115,7 @@ class Worker:
         self._placement: frozenset[str] = frozenset()
         self._placement_basis: object = None
         """What `_placement` was computed from: catalog, rooms, held models."""
+        self._prefetch = self._make_prefetch()
         self._intake: Intake | None = None
         self._pulling: Pulling | None = None
 
@@ -172,6 +174,7 @@ class Worker:
                 self._pulling = self._make_pulling()
                 jobs.create_task(self._device.run(asyncio.Event()))
                 jobs.create_task(self._keep_tending())
+                jobs.create_task(self._prefetch.run())
                 await self._pulling.run(stop)
                 await self._drained()
                 # An error in the body ends the group and the loops in it.
@@ -232,6 +235,7 @@ class Worker:
         metrics.EXECUTOR_UP.set(self._executor.connected)
         self._device.wake()
         self._heartbeats.changed()
+        self._prefetch.changed()
         self._settled()
 
     def _models_changed(self) -> None:
@@ -239,6 +243,7 @@ class Worker:
         self._report_soon()
 
     def _placement_changed(self) -> None:
+        self._prefetch.changed()
         if self._pulling is not None:
             self._pulling.changed()
 
@@ -302,6 +307,18 @@ class Worker:
             ping_timeout_s=settings.ping_timeout_s,
             load_timeout_s=settings.load_timeout_s,
             batch_timeout_s=settings.batch_timeout_s,
+        )
+
+    def _make_prefetch(self) -> Prefetch:
+        settings = self._settings
+        return Prefetch(
+            self._bus,
+            self._models,
+            kind=Kind(settings.pool, settings.machine_profile, settings.bundle),
+            catalog=lambda: self._known.current,
+            placed=self._placed,
+            ready=lambda: self.ready,
+            look_s=settings.placement_look_s,
         )
 
     def _make_device(self) -> Device:

@@ -39,7 +39,7 @@ async def autoscale(
                 scaling.decide(demand, running=running, now=clock()) if demand is not None else None
             )
             if decision == "start":
-                say("a request found no worker: starting")
+                say("workers are wanted: starting")
                 running = await _attempt(start, say)
                 scaling.started(clock())
             elif decision == "stop":

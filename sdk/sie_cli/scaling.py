@@ -2,8 +2,9 @@
 
 *pure.* From two looks at a gateway's demand to start, stop or neither. Promises that a request that
 found no worker starts them, and that they are stopped only after a time in which nothing was asked
-and nothing was in flight. A counter that went back is that of a new gateway process: all that it
-counted is new. Time is an argument.
+and nothing was in flight; workers that a pool or a lease keeps warm start at once, and stay. A
+counter that went back is that of a new gateway process: all that it counted is new. Time is an
+argument.
 """
 
 from collections.abc import Mapping
@@ -17,20 +18,23 @@ Decision: TypeAlias = Literal["start", "stop"] | None
 _COLD: Final = "sie_gateway_cold_requests_total"
 _ASKED: Final = "sie_gateway_lane_requests_total"
 _IN_FLIGHT: Final = "sie_gateway_lane_in_flight_items"
+_WARM: Final = "sie_gateway_pool_warm_workers"
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One look at a gateway: requests that found no worker, all requests, items in flight."""
+    """One look at a gateway: requests that found no worker, all requests, items in flight, and
+    workers that are kept although nothing is asked for."""
 
     cold: float = 0.0
     asked: float = 0.0
     in_flight: float = 0.0
+    warm: float = 0.0
 
 
 def demand_of(samples: Mapping[str, float]) -> Demand:
     """The demand in a gateway's metrics: the sum over lanes by the name of the metric."""
-    return Demand(samples.get(_COLD, 0.0), samples.get(_ASKED, 0.0), samples.get(_IN_FLIGHT, 0.0))
+    return Demand(*(samples.get(name, 0.0) for name in (_COLD, _ASKED, _IN_FLIGHT, _WARM)))
 
 
 class Scaling:
@@ -46,10 +50,10 @@ class Scaling:
         cold = _grown(self._seen.cold, demand.cold)
         asked = _grown(self._seen.asked, demand.asked)
         self._seen = demand
-        if cold or asked or demand.in_flight:
+        if cold or asked or demand.in_flight or demand.warm:
             self._busy_at = now
         if not running:
-            return "start" if cold else None
+            return "start" if cold or demand.warm else None
         return "stop" if now - self._busy_at >= self._idle_s else None
 
     def started(self, now: float) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,15 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
+from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 
 from sie_cli.broker import ROLES, BrokerPlan, render
 from sie_cli.ports import free_ports
-from sie_gateway.dispatch import Dispatcher, MessageCaps
-from sie_gateway.main import build_app, lease_desk
-from sie_gateway.settings import GatewaySettings
-from sie_gateway.watch import FleetWatch
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable
-from sie_runtime.lease_store import LeaseStore
+from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.payload_store import PayloadGone, PayloadSettings, PayloadStore
-from sie_runtime.work_queue import WorkQueue
 from sie_schemas import ipc
 from sie_schemas.arrays import from_wire
 
@@ -35,44 +29,19 @@ MODEL = "org/one"
 CATALOG = catalog_of(1, model_document(MODEL, cost_max=200_000))
 
 
-@dataclass
-class Edge:
-    """A gateway on the bus of a worker's world."""
-
-    app: Any
-    dispatcher: Dispatcher
-
-    async def encode(self, body: Any) -> httpx.Response:
-        """One request, MessagePack both ways."""
-        transport = httpx.ASGITransport(app=self.app)
-        media = {"content-type": "application/msgpack", "accept": "application/msgpack"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            content = msgspec.msgpack.encode(body)
-            return await http.post(f"/v1/encode/{MODEL}", content=content, headers=media)
+async def encode(gateway: Edge, body: Any) -> httpx.Response:
+    """One request, MessagePack both ways."""
+    media = {"content-type": "application/msgpack", "accept": "application/msgpack"}
+    content = msgspec.msgpack.encode(body)
+    return await gateway.ask("POST", f"/v1/encode/{MODEL}", content=content, headers=media)
 
 
 @asynccontextmanager
 async def edge(world: WorkerWorld, **changed: Any) -> AsyncIterator[Edge]:
-    settings = GatewaySettings(**({"fleet_ttl_s": 600.0} | changed))
-    dispatcher = Dispatcher(
-        world.bus,
-        WorkQueue(world.bus, settings),
-        gateway_id="large",
-        objects=PayloadStore(world.bus, settings),
-        caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
-    )
-    watch = FleetWatch(world.bus, ttl_s=settings.fleet_ttl_s, settle_s=0.0)
-    await dispatcher.open()
-    await watch.open()
-    world.advance(CATALOG)
-    desk = lease_desk(settings, LeaseStore(world.bus, settings), watch, lambda: CATALOG)
-    app = build_app(settings, dispatcher, watch, lambda: CATALOG, asyncio.Event(), desk)
-    await until(lambda: any(beat.ready for beat in watch.live()))
-    try:
-        yield Edge(app, dispatcher)
-    finally:
-        await watch.close()
-        await dispatcher.close()
+    async with edge_on(world.bus, CATALOG, gateway_id="large", **changed) as gateway:
+        world.advance(CATALOG)
+        await until(lambda: any(beat.ready for beat in gateway.parts.watch.live()))
+        yield gateway
 
 
 def wide(world: WorkerWorld, dim: int) -> None:
@@ -104,7 +73,7 @@ async def test_four_thousand_vectors_of_a_thousand_floats_are_answered_whole_and
     ):
         wide(world, 1024)
         items = [{"text": "x" * (1 + number % 60)} for number in range(4096)]
-        response = await gateway.encode({"items": items})
+        response = await encode(gateway, {"items": items})
         assert response.status_code == 200, response.text[:300]
         answer = from_wire(msgspec.msgpack.decode(response.content))
     vectors = np.stack([entry["dense"]["values"] for entry in answer["items"]])
@@ -118,7 +87,7 @@ async def test_an_item_larger_than_a_message_goes_through_the_object_store_which
 ) -> None:
     async with worker_world(tmp_path) as world, edge(world) as gateway:
         large = {"text": "four", "metadata": {"note": "n" * 3_000_000}}
-        response = await gateway.encode({"items": [{"text": "a"}, large]})
+        response = await encode(gateway, {"items": [{"text": "a"}, large]})
         assert response.status_code == 200, response.text[:300]
         answer = from_wire(msgspec.msgpack.decode(response.content))
         assert [entry["dense"]["values"][0] for entry in answer["items"]] == [1.0, 4.0]
@@ -134,7 +103,7 @@ async def test_a_large_request_that_is_given_up_leaves_no_object_and_costs_no_ru
     ):
         world.execution.hold()
         large = {"text": "four", "metadata": {"note": "n" * 2_000_000}}
-        responses = await asyncio.gather(*(gateway.encode({"items": [large]}) for _ in range(3)))
+        responses = await asyncio.gather(*(encode(gateway, {"items": [large]}) for _ in range(3)))
         assert {response.status_code for response in responses} == {504}
         assert await objects_held(world.bus) < 1000
         world.execution.let_go()
@@ -142,16 +111,9 @@ async def test_a_large_request_that_is_given_up_leaves_no_object_and_costs_no_ru
         assert len(world.execution.batches) == 1
 
 
-@asynccontextmanager
-async def _bus(url: str, role: str, password: str | None = None) -> AsyncIterator[Bus]:
+def _bus(url: str, role: str, password: str | None = None) -> AbstractAsyncContextManager[Bus]:
     user = role if password else None
-    settings = BusSettings(nats_url=url, nats_user=user, nats_password=password)
-    bus = await Bus.connect(settings, role=role, process_id="one")
-    try:
-        assert await bus.wait_connected(5)
-        yield bus
-    finally:
-        await bus.close()
+    return bus_of(url, "one", role=role, nats_user=user, nats_password=password)
 
 
 async def test_an_object_whose_owner_crashed_is_gone_after_its_time(tmp_path: Path) -> None:

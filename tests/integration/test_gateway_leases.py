@@ -10,15 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.gateway_world import MemoryBus, catalog_of, heartbeat, model
 from tests.support.nats import nats_server
 from tests.support.polling import until_told
 
-from sie_gateway.dispatch import Dispatcher
-from sie_gateway.main import build_app, lease_desk
-from sie_gateway.settings import GatewaySettings
-from sie_gateway.watch import FleetWatch
-from sie_runtime.bus import Bus, BusSettings
 from sie_runtime.lease_store import LeaseStore
 from sie_schemas.jobs import JOB_ENCODER
 
@@ -36,17 +32,15 @@ CATALOG = catalog_of(
 
 
 @dataclass
-class Edge:
-    """One gateway's application."""
+class Leasing:
+    """One gateway, and the memory that its jobs go to."""
 
-    app: Any
+    edge: Edge
     jobs: MemoryBus
 
     async def ask(self, method: str, path: str, **rest: Any) -> httpx.Response:
         """One request."""
-        transport = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            return await http.request(method, path, **rest)
+        return await self.edge.ask(method, path, **rest)
 
     async def lease(self, name: str, **spec: Any) -> httpx.Response:
         """Create a lease; of one l4 where nothing else is said."""
@@ -54,39 +48,19 @@ class Edge:
 
 
 @asynccontextmanager
-async def _bus(url: str, name: str) -> AsyncIterator[Bus]:
-    settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.02)
-    bus = await Bus.connect(settings, role="gateway", process_id=name)
-    try:
-        assert await bus.wait_connected(5)
-        yield bus
-    finally:
-        await bus.close()
-
-
-@asynccontextmanager
-async def _edge(url: str, name: str, **changed: Any) -> AsyncIterator[Edge]:
-    """A gateway whose leases are on the broker; jobs go nowhere."""
-    settings = GatewaySettings(**({"fleet_ttl_s": 600.0} | changed))
+async def _edge(url: str, name: str, **changed: Any) -> AsyncIterator[Leasing]:
+    """A gateway whose leases are on the broker; it hears of one l4."""
     jobs = MemoryBus()
-    async with _bus(url, name) as bus:
-        dispatcher = Dispatcher(jobs, jobs, gateway_id=name)
-        watch = FleetWatch(jobs, ttl_s=600, settle_s=0.0)
-        await dispatcher.open()
-        await watch.open()
+    async with (
+        bus_of(url, name) as bus,
+        edge_on(bus, CATALOG, gateway_id=name, jobs=jobs, **changed) as edge,
+    ):
         await jobs.publish("sie.health.w1", JOB_ENCODER.encode(heartbeat(machine_profile="l4")))
-        desk = lease_desk(settings, LeaseStore(bus, settings), watch, lambda: CATALOG)
-        stop = asyncio.Event()
-        looking = asyncio.create_task(desk.run(stop))
-        try:
-            yield Edge(build_app(settings, dispatcher, watch, lambda: CATALOG, stop, desk), jobs)
-        finally:
-            stop.set()
-            await looking
+        yield Leasing(edge, jobs)
 
 
 @asynccontextmanager
-async def _two(folder: Path, **changed: Any) -> AsyncIterator[tuple[Edge, Edge]]:
+async def _two(folder: Path, **changed: Any) -> AsyncIterator[tuple[Leasing, Leasing]]:
     async with (
         nats_server(folder) as url,
         _edge(url, "one", **changed) as one,
@@ -259,7 +233,7 @@ async def test_while_the_broker_is_away_every_call_says_so_and_leases_outlive_it
 
 
 async def test_a_store_that_was_lost_is_made_again(tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as url, _bus(url, "one") as bus, _edge(url, "two") as edge:
+    async with nats_server(tmp_path) as url, bus_of(url, "one") as bus, _edge(url, "two") as edge:
         assert (await edge.lease("eval")).status_code == 201
         await bus.request("$JS.API.STREAM.DELETE.KV_sie_leases", b"", timeout_s=2)
         store = LeaseStore(bus)

@@ -4,24 +4,19 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
-from sie_gateway.dispatch import Dispatcher
-from sie_gateway.main import build_app, lease_desk
-from sie_gateway.settings import GatewaySettings
-from sie_gateway.watch import FleetWatch
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable, NoResponders
-from sie_runtime.lease_store import LeaseStore
+from sie_runtime.bus import Bus, BusUnavailable, NoResponders
 from sie_runtime.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
 from sie_schemas.jobs import (
     JOB_DECODER,
@@ -89,47 +84,12 @@ class QueueWorker:
         await delivery.ack()
 
 
-@dataclass
-class Edge:
-    """A gateway's application on a real bus."""
-
-    app: Any
-    watch: FleetWatch
-    dispatcher: Dispatcher
-
-    async def post(self, body: Any) -> httpx.Response:
-        """One request."""
-        transport = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            return await http.post(PATH, json=body)
+def _edge(bus: Bus, **changed: Any) -> AbstractAsyncContextManager[Edge]:
+    return edge_on(bus, standard_catalog(), **({"job_items_max": 10} | changed))
 
 
-@asynccontextmanager
-async def _bus(url: str, name: str) -> AsyncIterator[Bus]:
-    settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.02)
-    bus = await Bus.connect(settings, role="test", process_id=name)
-    try:
-        assert await bus.wait_connected(5)
-        yield bus
-    finally:
-        await bus.close()
-
-
-@asynccontextmanager
-async def _edge(bus: Bus, **settings: Any) -> AsyncIterator[Edge]:
-    config = GatewaySettings(**({"fleet_ttl_s": 600.0, "job_items_max": 10} | settings))
-    dispatcher = Dispatcher(bus, WorkQueue(bus, config), gateway_id="g1")
-    watch = FleetWatch(bus, ttl_s=config.fleet_ttl_s, settle_s=0.0)
-    await dispatcher.open()
-    await watch.open()
-    catalog = standard_catalog()
-    desk = lease_desk(config, LeaseStore(bus, config), watch, lambda: catalog)
-    app = build_app(config, dispatcher, watch, lambda: catalog, asyncio.Event(), desk)
-    try:
-        yield Edge(app, watch, dispatcher)
-    finally:
-        await watch.close()
-        await dispatcher.close()
+async def _post(edge: Edge, body: Any) -> httpx.Response:
+    return await edge.ask("POST", PATH, json=body)
 
 
 @asynccontextmanager
@@ -149,7 +109,7 @@ def _texts(count: int) -> dict[str, Any]:
 
 async def _beat_until_heard(bus: Bus, edge: Edge) -> None:
     """A first word may come before the gateway's interest has reached the broker."""
-    while not edge.watch.live():
+    while not edge.parts.watch.live():
         await bus.publish("sie.health.w1", JOB_ENCODER.encode(heartbeat()))
         await asyncio.sleep(0.01)
 
@@ -159,14 +119,14 @@ async def test_a_large_request_goes_through_the_queue_in_jobs_and_comes_back_in_
 ) -> None:
     async with (
         nats_server(tmp_path) as url,
-        _bus(url, "gateway") as gateway_bus,
-        _bus(url, "worker") as worker_bus,
+        bus_of(url, "gateway") as gateway_bus,
+        bus_of(url, "worker") as worker_bus,
         _edge(gateway_bus) as edge,
         _worker(worker_bus) as worker,
     ):
-        cold = await edge.post(_texts(1))
+        cold = await _post(edge, _texts(1))
         await _beat_until_heard(worker_bus, edge)
-        response = await edge.post(_texts(95))
+        response = await _post(edge, _texts(95))
         await until(lambda: len(worker.confirmed) == 10)
         assert {job.job_id for job in worker.seen} == set(worker.confirmed)
     assert cold.status_code == 202
@@ -180,17 +140,17 @@ async def test_a_result_for_a_request_that_ended_is_confirmed_and_for_a_dead_gat
 ) -> None:
     async with (
         nats_server(tmp_path) as url,
-        _bus(url, "gateway") as gateway_bus,
-        _bus(url, "worker") as worker_bus,
+        bus_of(url, "gateway") as gateway_bus,
+        bus_of(url, "worker") as worker_bus,
     ):
         async with _edge(gateway_bus, request_timeout_s=0.5) as edge:
             await _beat_until_heard(worker_bus, edge)
             # The first request makes the stream; nobody pulls, so both end by their deadline.
-            late = await edge.post(_texts(1))
+            late = await _post(edge, _texts(1))
             assert late.status_code == 504
             async with _worker(worker_bus) as worker:
                 await until(lambda: len(worker.confirmed) == 1)
-            await edge.post(_texts(1))
+            await _post(edge, _texts(1))
         async with _worker(worker_bus) as worker:
             await until(lambda: len(worker.undeliverable) == 1)
 
@@ -199,17 +159,17 @@ async def test_a_lost_broker_is_503_and_its_return_is_service_again(tmp_path: Pa
     async with AsyncExitStack() as outer:
         broker = await outer.enter_async_context(AsyncExitStack())
         url = await broker.enter_async_context(nats_server(tmp_path))
-        bus = await outer.enter_async_context(_bus(url, "gateway"))
+        bus = await outer.enter_async_context(bus_of(url, "gateway"))
         edge = await outer.enter_async_context(_edge(bus, request_timeout_s=10.0))
         await _beat_until_heard(bus, edge)
         await broker.aclose()
         await until(lambda: not bus.connected)
-        lost = await edge.post(_texts(1))
+        lost = await _post(edge, _texts(1))
         assert (lost.status_code, lost.headers["X-SIE-Error-Code"]) == (503, "QUEUE_UNAVAILABLE")
         await broker.enter_async_context(nats_server(tmp_path, port=urlsplit(url).port or 0))
         await until(lambda: bus.connected)
         async with _worker(bus):
-            assert (await edge.post(_texts(25))).status_code == 200
+            assert (await _post(edge, _texts(25))).status_code == 200
 
 
 async def test_the_process_starts_without_registry_says_so_and_stops_when_told(

@@ -10,11 +10,16 @@ from sie_sdk import SIEClient
 
 pytestmark = pytest.mark.integration
 
-PATIENCE = {"SIE_CLUSTER_SCALE_IDLE_S": "2", "SIE_GATEWAY_PROVISIONING_RETRY_AFTER_S": "0.5"}
+PATIENCE = {"SIE_CLUSTER_SCALE_IDLE_S": "5", "SIE_GATEWAY_PROVISIONING_RETRY_AFTER_S": "0.5"}
 
 
 def workers(cluster: LiveCluster) -> list[str]:
     return [role for role in cluster.pids() if role.startswith(("worker", "server"))]
+
+
+def model_state(cluster: LiveCluster) -> str:
+    with SIEClient(cluster.gateway_url) as client:
+        return str(client.get_model(MODEL)["state"])
 
 
 def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_idle(
@@ -32,6 +37,8 @@ def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_id
         first = cluster.encode("hello")
         assert first.status_code == 202
         assert first.json()["status"] == "provisioning"
+        # Nobody asks again: what was asked for is loaded all the same.
+        eventually(lambda: model_state(cluster) == "loaded", within_s=90)
         with SIEClient(cluster.gateway_url) as client:
             answer = client.encode(MODEL, "hello", provision_timeout_s=100)
         assert answer["dense"].shape == (384,)

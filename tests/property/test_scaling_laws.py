@@ -51,3 +51,12 @@ def test_the_first_request_to_a_gateway_that_was_started_again_counts():
 @given(st.dictionaries(st.text(), st.floats(0, 1e9)))
 def test_metrics_of_other_names_are_no_demand(samples):
     assert demand_of(samples) == Demand()
+
+
+def test_workers_that_are_kept_warm_start_at_once_and_stay():
+    scaling = Scaling(idle_s=IDLE_S, now=0.0)
+    warm = demand_of({"sie_gateway_pool_warm_workers": 1.0})
+    assert scaling.decide(warm, running=False, now=1.0) == "start"
+    assert scaling.decide(warm, running=True, now=500.0) is None
+    assert scaling.decide(Demand(), running=True, now=501.0) is None
+    assert scaling.decide(Demand(), running=True, now=511.0) == "stop"

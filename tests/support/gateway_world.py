@@ -13,11 +13,10 @@ import numpy as np
 from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
-from sie_gateway.dispatch import Dispatcher, Incoming
+from sie_gateway.dispatch import Incoming
 from sie_gateway.lease_desk import Leases
-from sie_gateway.main import build_app, lease_desk
+from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
-from sie_gateway.watch import FleetWatch
 from sie_runtime.bus import BusUnavailable
 from sie_runtime.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
@@ -270,7 +269,6 @@ class World:
     app: Any
     bus: MemoryBus
     echo: Echo
-    watch: FleetWatch
     stop: asyncio.Event
     catalog: Catalog
     leases: Leases
@@ -290,22 +288,22 @@ async def gateway_world(
     """
     config = GatewaySettings(gateway_id="g1", **({"fleet_ttl_s": 600.0} | settings))
     bus = MemoryBus()
-    dispatcher = Dispatcher(bus, bus, gateway_id="g1")
-    watch = FleetWatch(bus, ttl_s=config.fleet_ttl_s, settle_s=config.fleet_settle_s)
-    await dispatcher.open()
-    await watch.open()
-    watch.begin()
-    echo, stop = Echo(bus), asyncio.Event()
-    world = World(None, bus, echo, watch, stop, standard_catalog(), leases or MemoryLeases())
-    desk = lease_desk(config, world.leases, watch, lambda: world.catalog)
-    world.app = build_app(config, dispatcher, watch, lambda: world.catalog, stop, desk)
-    if warm:
-        await world.hear(heartbeat())
-    working = asyncio.create_task(echo.run())
-    try:
-        yield world
-    finally:
-        working.cancel()
-        await asyncio.wait([working])
-        await watch.close()
-        await dispatcher.close()
+    stop, kept = asyncio.Event(), leases or MemoryLeases()
+    world = World(None, bus, Echo(bus), stop, standard_catalog(), kept)
+
+    def catalog() -> Catalog:
+        return world.catalog
+
+    async with opened_parts(
+        config, bus, bus, gateway_id="g1", leases=kept, catalog=catalog
+    ) as parts:
+        parts.watch.begin()
+        world.app = build_app(config, parts, catalog, stop)
+        if warm:
+            await world.hear(heartbeat())
+        working = asyncio.create_task(world.echo.run())
+        try:
+            yield world
+        finally:
+            working.cancel()
+            await asyncio.wait([working])

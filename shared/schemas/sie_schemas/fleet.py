@@ -2,6 +2,8 @@
 
 *types.* Heartbeats are msgpack on `sie.health.<worker_id>`; reports and heads are JSON on
 `sie.config.report.<role>.<id>` and `sie.config.head.<log_id>`, so that an operator can read them.
+What a kind of worker is wanted for is msgpack on `wanted_subject`; a worker that starts asks for it
+on `DEMAND_SUBJECT`.
 """
 
 from typing import Final, Literal, TypeAlias
@@ -9,16 +11,25 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from sie_schemas.jobs import token
+
 __all__ = [
+    "DEMAND_DECODER",
+    "DEMAND_SUBJECT",
     "HEAD_DECODER",
     "HEARTBEAT_DECODER",
     "REPORT_DECODER",
+    "WANTED_DECODER",
+    "DemandAsked",
     "Head",
     "Heartbeat",
     "ModelReport",
     "ModelState",
     "ReplicaReport",
     "ReplicaState",
+    "WantedModel",
+    "WantedModels",
+    "wanted_subject",
 ]
 
 ModelState: TypeAlias = Literal["available", "loading", "loaded", "failed"]
@@ -92,6 +103,38 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_total_bytes: int = 0
 
 
+class WantedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model that is asked for, or will be; `adapter` empty is the base."""
+
+    model_id: str
+    profile: str = "default"
+    adapter: str = ""
+
+
+class WantedModels(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A gateway's word to the workers of one kind: load these before their jobs come."""
+
+    v: int = 1
+    models: tuple[WantedModel, ...] = ()
+
+
+class DemandAsked(Struct, frozen=True, kw_only=True):
+    """A worker's question to every gateway: what is my kind wanted for?"""
+
+    v: int = 1
+    pool: str
+    machine_profile: str
+    bundle: str
+
+
+def wanted_subject(pool: str, machine_profile: str, bundle: str) -> str:
+    """Where gateways say what one kind of worker is wanted for."""
+    return f"sie.demand.models.{token(pool)}.{token(machine_profile)}.{token(bundle)}"
+
+
+DEMAND_SUBJECT: Final = "sie.demand.ask"
+DEMAND_DECODER: Final = msgspec.msgpack.Decoder(DemandAsked)
+WANTED_DECODER: Final = msgspec.msgpack.Decoder(WantedModels)
 HEARTBEAT_DECODER: Final = msgspec.msgpack.Decoder(Heartbeat)
 REPORT_DECODER: Final = msgspec.json.Decoder(ReplicaReport)
 HEAD_DECODER: Final = msgspec.json.Decoder(Head)

@@ -1,0 +1,109 @@
+"""Demand: which models were asked for where no worker was, so that the next one loads them first.
+
+*shell.* Owns what this gateway remembers of requests that found their lane cold, and tells the
+workers of that lane: at once, for one that is just starting, and again to each worker that asks.
+Promises to remember no more than a bound for each lane, the newest, and nothing longer than
+`keep_s`. A word that is lost costs a model that loads with its first job instead.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from sie_gateway import metrics
+from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
+from sie_gateway.routing import Lane
+from sie_runtime.bus import BusUnavailable
+from sie_schemas.fleet import (
+    DEMAND_DECODER,
+    DEMAND_SUBJECT,
+    WantedModel,
+    WantedModels,
+    wanted_subject,
+)
+
+__all__ = ["DemandBoard", "Remembered"]
+
+_MODELS_MAX: Final = 64
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class Remembered:
+    """What was asked for of each lane, and when. `keep_s` is how long that counts."""
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._asked: dict[Lane, dict[WantedModel, float]] = {}
+
+    def ask(self, lane: Lane, wanted: WantedModel, now: float) -> bool:
+        """Remember a request; whether it is news: a crowd that asks for one model is told once."""
+        models = self._asked.setdefault(lane, {})
+        before = models.pop(wanted, None)
+        models[wanted] = now
+        while len(models) > _MODELS_MAX:
+            del models[next(iter(models))]
+        return before is None or now - before > self._keep_s
+
+    def of(self, lane: Lane, now: float) -> list[WantedModel]:
+        """What is wanted of a lane, the newest first."""
+        kept = {
+            wanted: at
+            for wanted, at in self._asked.get(lane, {}).items()
+            if now - at <= self._keep_s
+        }
+        if kept:
+            self._asked[lane] = kept
+        else:
+            self._asked.pop(lane, None)
+        return list(reversed(kept))
+
+
+class DemandBoard:
+    """One for each gateway process."""
+
+    def __init__(self, bus: ResultBus, *, keep_s: float) -> None:
+        self._bus = bus
+        self._remembered = Remembered(keep_s)
+        self._subscription: Subscribed | None = None
+        self._pinned: Callable[[Lane], Sequence[WantedModel]] = lambda lane: ()
+
+    async def open(self, pinned: Callable[[Lane], Sequence[WantedModel]]) -> None:
+        """Answer workers that ask. `pinned` gives what leases keep loaded on a lane."""
+        self._pinned = pinned
+        self._subscription = await self._bus.subscribe(DEMAND_SUBJECT, self._answer)
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+            self._subscription = None
+
+    async def found_cold(self, lane: Lane, wanted: WantedModel) -> None:
+        """A request found no worker of this kind."""
+        if self._remembered.ask(lane, wanted, _now()):
+            await self.tell(lane, (wanted,))
+
+    async def tell(self, lane: Lane, models: Sequence[WantedModel]) -> None:
+        """Say to the workers of a lane what to load."""
+        with suppress(BusUnavailable):
+            await self._bus.publish(
+                wanted_subject(*lane), _ENCODER.encode(WantedModels(models=tuple(models)))
+            )
+
+    async def _answer(self, message: Incoming) -> None:
+        try:
+            asked = DEMAND_DECODER.decode(message.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            metrics.MALFORMED_MESSAGES.labels("demand").inc()
+            return
+        lane = (asked.pool, asked.machine_profile, asked.bundle)
+        wanted = [*self._remembered.of(lane, _now()), *self._pinned(lane)]
+        if wanted:
+            await self.tell(lane, tuple(dict.fromkeys(wanted)))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

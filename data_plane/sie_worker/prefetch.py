@@ -1,0 +1,154 @@
+"""Prefetch: loads models before their jobs come, what the pool pins and what found no worker.
+
+*shell*: owns the list of what is still to be loaded, and one loop that loads one model after the
+other, so that a job's own load waits for at most one of them. Asks the gateways whenever this
+worker begins to be of use; they also tell without being asked. Takes only models that placement
+gives this worker. Promises nothing: a load that fails is reported as every other, and a model that
+is not here when its job comes is loaded by the job.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from sie_core.models import Catalog, ResolvedModel
+from sie_runtime.bus import Bus, BusUnavailable, Message
+from sie_schemas.errors import SIEError
+from sie_schemas.fleet import (
+    DEMAND_SUBJECT,
+    WANTED_DECODER,
+    DemandAsked,
+    WantedModel,
+    wanted_subject,
+)
+from sie_schemas.jobs import AdapterPin
+from sie_worker.models import Models
+
+__all__ = ["Kind", "Prefetch"]
+
+_LOG: Final = logging.getLogger(__name__)
+_WANTED_MAX: Final = 256
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The kind of worker that this one is."""
+
+    pool: str
+    machine_profile: str
+    bundle: str
+
+
+class Prefetch:
+    """The prefetching of one worker. `ready` says whether a load could succeed now."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        models: Models,
+        *,
+        kind: Kind,
+        catalog: Callable[[], Catalog | None],
+        placed: Callable[[], frozenset[str]],
+        ready: Callable[[], bool],
+        look_s: float,
+    ) -> None:
+        self._bus = bus
+        self._models = models
+        self._kind = kind
+        self._catalog = catalog
+        self._placed = placed
+        self._ready = ready
+        self._look_s = look_s
+        self._wanted: dict[WantedModel, None] = {}
+        """What was told and not tried yet, the oldest first."""
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """This worker may be of use now, or for other models."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Load until cancelled."""
+        kind = self._kind
+        told = await self._bus.subscribe(
+            wanted_subject(kind.pool, kind.machine_profile, kind.bundle), self._told
+        )
+        was_ready = False
+        try:
+            while True:
+                self._changed.clear()
+                if self._ready() and not was_ready:
+                    await self._ask()
+                was_ready = self._ready()
+                if was_ready:
+                    await self._load_all()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._look_s):
+                        await self._changed.wait()
+        finally:
+            await told.unsubscribe()
+
+    def _told(self, message: Message) -> None:
+        try:
+            models = WANTED_DECODER.decode(message.data).models
+        except msgspec.DecodeError as error:
+            _LOG.warning("a word on %s cannot be read: %s", message.subject, error)
+            return
+        self._wanted.update(dict.fromkeys(models))
+        while len(self._wanted) > _WANTED_MAX:
+            del self._wanted[next(iter(self._wanted))]
+        self._changed.set()
+
+    async def _ask(self) -> None:
+        kind = self._kind
+        question = DemandAsked(
+            pool=kind.pool, machine_profile=kind.machine_profile, bundle=kind.bundle
+        )
+        with suppress(BusUnavailable):
+            await self._bus.publish(DEMAND_SUBJECT, _ENCODER.encode(question))
+
+    async def _load_all(self) -> None:
+        for wanted in self._pinned():
+            await self._load(wanted)
+        while self._wanted and self._ready():
+            wanted = next(iter(self._wanted))
+            del self._wanted[wanted]
+            await self._load(wanted)
+
+    def _pinned(self) -> Iterator[WantedModel]:
+        catalog = self._catalog()
+        pool = catalog.pools.get(self._kind.pool) if catalog is not None else None
+        for spec in (pool or {}).get("pinned_models", ()):
+            model_id, _, profile = spec.partition(":")
+            yield WantedModel(model_id=model_id, profile=profile or "default")
+
+    async def _load(self, wanted: WantedModel) -> None:
+        catalog = self._catalog()
+        if catalog is None:
+            return
+        try:
+            resolved = self._resolved(catalog, wanted)
+            if resolved is None:
+                return
+            model = await self._models.ensure(resolved)
+            if wanted.adapter:
+                adapter = catalog.adapter(resolved.model_id, wanted.adapter)
+                pin = AdapterPin(adapter.name, adapter.revision)
+                await self._models.ensure_adapter(model, pin, adapter)
+        except SIEError as error:
+            _LOG.info("%s was not loaded ahead: %s", wanted.model_id, error.message)
+
+    def _resolved(self, catalog: Catalog, wanted: WantedModel) -> ResolvedModel | None:
+        """The model, where it is this worker's to load."""
+        kind = self._kind
+        resolved = catalog.resolve(
+            f"{wanted.model_id}:{wanted.profile}", bundle=kind.bundle, pool=kind.pool
+        )
+        return resolved if resolved.model_id in self._placed() else None

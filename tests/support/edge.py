@@ -1,0 +1,75 @@
+"""A gateway's application on a real bus, asked in-process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from tests.support.gateway_world import MemoryBus
+
+from sie_core.models import Catalog
+from sie_gateway.main import Parts, build_app, opened_parts
+from sie_gateway.settings import GatewaySettings
+from sie_runtime.bus import Bus, BusSettings
+from sie_runtime.lease_store import LeaseStore
+from sie_runtime.payload_store import PayloadStore
+from sie_runtime.work_queue import WorkQueue
+
+__all__ = ["Edge", "bus_of", "edge_on"]
+
+
+@dataclass
+class Edge:
+    """One gateway's application and its parts."""
+
+    app: Any
+    parts: Parts
+
+    async def ask(self, method: str, path: str, **rest: Any) -> httpx.Response:
+        """One request."""
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            return await http.request(method, path, **rest)
+
+
+@asynccontextmanager
+async def bus_of(url: str, name: str, *, role: str = "test", **changed: Any) -> AsyncIterator[Bus]:
+    """A connected bus."""
+    settings = BusSettings(nats_url=url, **({"nats_reconnect_wait_s": 0.02} | changed))
+    bus = await Bus.connect(settings, role=role, process_id=name)
+    try:
+        assert await bus.wait_connected(5)
+        yield bus
+    finally:
+        await bus.close()
+
+
+@asynccontextmanager
+async def edge_on(
+    bus: Bus,
+    catalog: Catalog,
+    *,
+    gateway_id: str = "g1",
+    jobs: MemoryBus | None = None,
+    **changed: Any,
+) -> AsyncIterator[Edge]:
+    """A gateway; with `jobs`, its jobs and heartbeats are there, and only its leases on the bus."""
+    settings = GatewaySettings(**({"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0} | changed))
+    stop = asyncio.Event()
+    async with opened_parts(
+        settings,
+        jobs or bus,
+        jobs or WorkQueue(bus, settings),
+        gateway_id=gateway_id,
+        objects=PayloadStore(bus, settings),
+        leases=LeaseStore(bus, settings),
+        catalog=lambda: catalog,
+    ) as parts:
+        looking = asyncio.create_task(parts.desk.run(stop))
+        try:
+            yield Edge(build_app(settings, parts, lambda: catalog, asyncio.Event()), parts)
+        finally:
+            stop.set()
+            await looking
