@@ -3,8 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,76 +11,16 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.support.edge import Edge, bus_of, edge_on
-from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
+from tests.support.gateway_world import standard_catalog
 from tests.support.nats import nats_server
 from tests.support.polling import until
+from tests.support.queue_worker import beat_until_heard, working
 
-from sie_runtime.bus import Bus, BusUnavailable, NoResponders
-from sie_runtime.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
-from sie_schemas.jobs import (
-    JOB_DECODER,
-    JOB_ENCODER,
-    RECEIPT_DECODER,
-    Job,
-    ResultBatch,
-)
+from sie_runtime.bus import Bus
 
 pytestmark = pytest.mark.integration
 
 PATH = "/v1/encode/org/dense"
-
-
-class QueueWorker:
-    """A worker on the real queue: pulls, answers, has it confirmed, acknowledges."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        # A job handed to a worker that has just stopped comes again soon.
-        self._queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=0.5))
-        self._deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
-        self.seen: list[Job] = []
-        self.confirmed: list[str] = []
-        self.undeliverable: list[str] = []
-
-    async def run(self) -> None:
-        """Work until `stop`."""
-        puller = await self._open()
-        try:
-            while (delivery := await self._deliveries.get()) is not None:
-                await self._answer(delivery)
-        finally:
-            await puller.close()
-
-    def stop(self) -> None:
-        """End after what was taken. A cancellation could be lost inside the client library."""
-        self._deliveries.put_nowait(None)
-
-    async def _open(self) -> Puller:
-        """A broker that has just started may not have its store ready yet."""
-        while True:
-            try:
-                return await self._queue.open_puller(
-                    pool="default",
-                    machine_profile="cpu",
-                    bundle="default",
-                    model_id="org/dense",
-                    on_job=self._deliveries.put_nowait,
-                    demand=lambda: 64,
-                )
-            except BusUnavailable:
-                await asyncio.sleep(0.02)
-
-    async def _answer(self, delivery: Delivery) -> None:
-        job = JOB_DECODER.decode(delivery.data)
-        self.seen.append(job)
-        batch = ResultBatch(worker_id="w1", results=(echo_result(job),))
-        try:
-            answer = await self._bus.request(job.reply_to, JOB_ENCODER.encode(batch), timeout_s=2)
-        except NoResponders:
-            self.undeliverable.append(job.job_id)
-        else:
-            self.confirmed.extend(RECEIPT_DECODER.decode(answer).job_ids)
-        await delivery.ack()
 
 
 def _edge(bus: Bus, **changed: Any) -> AbstractAsyncContextManager[Edge]:
@@ -92,26 +31,8 @@ async def _post(edge: Edge, body: Any) -> httpx.Response:
     return await edge.ask("POST", PATH, json=body)
 
 
-@asynccontextmanager
-async def _worker(bus: Bus) -> AsyncIterator[QueueWorker]:
-    worker = QueueWorker(bus)
-    working = asyncio.create_task(worker.run())
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        await working
-
-
 def _texts(count: int) -> dict[str, Any]:
     return {"items": [{"text": "x" * number} for number in range(count)]}
-
-
-async def _beat_until_heard(bus: Bus, edge: Edge) -> None:
-    """A first word may come before the gateway's interest has reached the broker."""
-    while not edge.parts.watch.live():
-        await bus.publish("sie.health.w1", JOB_ENCODER.encode(heartbeat()))
-        await asyncio.sleep(0.01)
 
 
 async def test_a_large_request_goes_through_the_queue_in_jobs_and_comes_back_in_order(
@@ -122,10 +43,10 @@ async def test_a_large_request_goes_through_the_queue_in_jobs_and_comes_back_in_
         bus_of(url, "gateway") as gateway_bus,
         bus_of(url, "worker") as worker_bus,
         _edge(gateway_bus) as edge,
-        _worker(worker_bus) as worker,
+        working(worker_bus) as worker,
     ):
         cold = await _post(edge, _texts(1))
-        await _beat_until_heard(worker_bus, edge)
+        await beat_until_heard(worker_bus, edge)
         response = await _post(edge, _texts(95))
         await until(lambda: len(worker.confirmed) == 10)
         assert {job.job_id for job in worker.seen} == set(worker.confirmed)
@@ -144,14 +65,14 @@ async def test_a_result_for_a_request_that_ended_is_confirmed_and_for_a_dead_gat
         bus_of(url, "worker") as worker_bus,
     ):
         async with _edge(gateway_bus, request_timeout_s=0.5) as edge:
-            await _beat_until_heard(worker_bus, edge)
+            await beat_until_heard(worker_bus, edge)
             # The first request makes the stream; nobody pulls, so both end by their deadline.
             late = await _post(edge, _texts(1))
             assert late.status_code == 504
-            async with _worker(worker_bus) as worker:
+            async with working(worker_bus) as worker:
                 await until(lambda: len(worker.confirmed) == 1)
             await _post(edge, _texts(1))
-        async with _worker(worker_bus) as worker:
+        async with working(worker_bus) as worker:
             await until(lambda: len(worker.undeliverable) == 1)
 
 
@@ -161,14 +82,14 @@ async def test_a_lost_broker_is_503_and_its_return_is_service_again(tmp_path: Pa
         url = await broker.enter_async_context(nats_server(tmp_path))
         bus = await outer.enter_async_context(bus_of(url, "gateway"))
         edge = await outer.enter_async_context(_edge(bus, request_timeout_s=10.0))
-        await _beat_until_heard(bus, edge)
+        await beat_until_heard(bus, edge)
         await broker.aclose()
         await until(lambda: not bus.connected)
         lost = await _post(edge, _texts(1))
         assert (lost.status_code, lost.headers["X-SIE-Error-Code"]) == (503, "QUEUE_UNAVAILABLE")
         await broker.enter_async_context(nats_server(tmp_path, port=urlsplit(url).port or 0))
         await until(lambda: bus.connected)
-        async with _worker(bus):
+        async with working(bus):
             assert (await _post(edge, _texts(25))).status_code == 200
 
 

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +200,12 @@ class WorkerWorld:
 
 
 @asynccontextmanager
-async def worker_world(folder: Path, **changed: Any) -> AsyncIterator[WorkerWorld]:
-    """A worker that runs; `changed` are settings of it."""
-    async with nats_server(folder / "nats") as url, scripted_execution(folder) as execution:
+async def worker_world(
+    folder: Path, *, brokers: str | None = None, **changed: Any
+) -> AsyncIterator[WorkerWorld]:
+    """A worker that runs, on a broker of its own where none is given; `changed` are settings."""
+    broker = nullcontext(brokers) if brokers is not None else nats_server(folder / "nats")
+    async with broker as url, scripted_execution(folder) as execution:
         values: dict[str, Any] = {
             "nats_url": url,
             "socket_path": execution.path,
