@@ -16,30 +16,13 @@ from pydantic.json_schema import models_json_schema
 from sie_config.differences import PLURALS
 from sie_config.group_routes import BODIES
 from sie_config.operations import BatchBody
+from sie_runtime.openapi_words import ERROR, JSON, answer, error_answers, ref
 from sie_schemas.documents import DOCUMENT_TYPES
 
 __all__ = ["openapi_document"]
 
-_JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
-_REF: Final = "#/components/schemas/{name}"
 _OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
-_ERROR: Final[Mapping[str, Any]] = {
-    "type": "object",
-    "required": ["detail"],
-    "properties": {
-        "detail": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "field": {"type": "string"},
-                "details": {},
-            },
-        }
-    },
-}
 _TEXT_ANSWERS: Final = frozenset({"/metrics"})
 _LINES: Final = frozenset({"/v1/configs/audit", "/v1/configs/log"})
 _VERSION: Final = "1"
@@ -64,23 +47,23 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
     found: list[tuple[str, str, dict[str, Any]]] = []
     for kind, plural in PLURALS.items():
         path = f"/v1/configs/{plural}"
-        body = _REF.format(name=DOCUMENT_TYPES[kind].__name__)
+        body = ref(DOCUMENT_TYPES[kind].__name__)
         keyed = [_path_parameter("key"), *_WRITE_PARAMETERS]
         found += [
-            (path, "post", _write(f"Create or replace a {kind}.", {"$ref": body})),
+            (path, "post", _write(f"Create or replace a {kind}.", body)),
             (path + "/{key}", "put", _write(f"Create or replace a {kind}.", _OBJECT, keyed)),
             (path + "/{key}", "patch", _write(f"Merge a patch into a {kind}.", _OBJECT, keyed)),
             (path + "/{key}", "delete", _write(f"Remove a {kind}.", None, keyed)),
         ]
         patch = found[-2][2]["requestBody"]
-        patch["content"] = {"application/merge-patch+json": patch["content"][_JSON]}
+        patch["content"] = {"application/merge-patch+json": patch["content"][JSON]}
     found.append(
         (
             "/v1/configs/batch",
             "post",
             _write(
                 "All operations as one entry, or none of them.",
-                {"$ref": _REF.format(name="BatchBody")},
+                ref("BatchBody"),
             ),
         )
     )
@@ -88,8 +71,7 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
     found.append(("/v1/configs/compact", "post", compact))
     for path, (body_type, summary, is_write) in BODIES.items():
         parameters = _WRITE_PARAMETERS if is_write else []
-        ref = {"$ref": _REF.format(name=body_type.__name__)}
-        found.append((path, "post", _write(summary, ref, parameters)))
+        found.append((path, "post", _write(summary, ref(body_type.__name__), parameters)))
     return found
 
 
@@ -99,16 +81,15 @@ def _write(
     operation: dict[str, Any] = {
         "summary": summary,
         "parameters": _WRITE_PARAMETERS if parameters is None else parameters,
-        "responses": _responses("") | {"201": _answer("Created.")},
+        "responses": _responses("") | {"201": answer("Created.")},
     }
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": body}}}
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
     return operation
 
 
 def _responses(path: str) -> dict[str, Any]:
-    error = {"content": {_JSON: {"schema": {"$ref": _REF.format(name="Error")}}}}
-    success = _answer("Done.")
+    success = answer("Done.")
     if path in _TEXT_ANSWERS:
         success = {"description": "Text.", "content": {"text/plain": {}}}
     elif path in _LINES:
@@ -116,13 +97,8 @@ def _responses(path: str) -> dict[str, Any]:
     return {
         "200": success,
         "304": {"description": "It is what If-None-Match names."},
-        "4XX": {"description": "The request is at fault, or has to be sent later.", **error},
-        "5XX": {"description": "Not now, or our fault.", **error},
+        **error_answers(),
     }
-
-
-def _answer(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {_JSON: {"schema": dict(_OBJECT)}}}
 
 
 def _schemas() -> dict[str, Any]:
@@ -134,7 +110,7 @@ def _schemas() -> dict[str, Any]:
     _, msgspec_schemas = msgspec.json.schema_components(
         bodies, ref_template="#/components/schemas/{name}"
     )
-    return {**pydantic_schemas["$defs"], **msgspec_schemas, "Error": dict(_ERROR)}
+    return {**pydantic_schemas["$defs"], **msgspec_schemas, "Error": dict(ERROR)}
 
 
 def _path_parameter(name: str) -> dict[str, Any]:

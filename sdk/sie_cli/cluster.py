@@ -127,7 +127,9 @@ class Cluster:
             return
         self._say(f"starting the gateway and {count} worker{'s' if count != 1 else ''}")
         others = await self._launch([plan.gateway, *plan.more_gateways, *plan.workers])
-        await self._wait_ready([*servers, *others])
+        # A worker is ready when its model execution is, which may take longer than itself is given.
+        await self._wait_ready(servers)
+        await self._wait_ready(others)
         await wait_for_first_answer(plan.gateway_url, self._settings, say=self._say)
 
     async def _scale(self, group: asyncio.TaskGroup) -> None:
@@ -142,10 +144,12 @@ class Cluster:
 
     async def _start_workers(self, group: asyncio.TaskGroup) -> None:
         """Raises `StartFailed`; what was started by then is watched all the same."""
-        started = await self._launch([*self._plan.servers, *self._plan.workers])
-        for child in started:
+        servers = await self._launch(self._plan.servers)
+        workers = await self._launch(self._plan.workers)
+        for child in (*servers, *workers):
             self._watch(child, group)
-        await self._wait_ready(started)
+        await self._wait_ready(servers)
+        await self._wait_ready(workers)
         self._say("workers are ready")
 
     async def _stop_workers(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 from tests.support.config_writer import model
-from tests.support.served_config import served
+from tests.support.served import served_config
 from typer.testing import CliRunner, Result
 
 from sie_cli import config_commands
@@ -27,7 +27,7 @@ def free_port() -> int:
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """A writer without a broker."""
-    with served(tmp_path / "config") as address:
+    with served_config(tmp_path / "config") as address:
         yield address
 
 

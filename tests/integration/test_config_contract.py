@@ -14,12 +14,14 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
     unsupported_method,
 )
-from tests.support.openapi_file import OPENAPI_FILE
-from tests.support.served_config import served
+from tests.support.openapi_file import OPENAPI_FILES
+from tests.support.served import served_config
 
 # The exhaustive phase takes minutes on a small machine; random requests find the same in seconds.
 CONFIG = SchemathesisConfig.from_dict({"phases": {"coverage": {"enabled": False}}})
-SCHEMA = schemathesis.openapi.from_dict(json.loads(OPENAPI_FILE.read_text()), config=CONFIG)
+SCHEMA = schemathesis.openapi.from_dict(
+    json.loads(OPENAPI_FILES["sie-config"].read_text()), config=CONFIG
+)
 CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
 NOT_OURS = [
     positive_data_acceptance,
@@ -34,7 +36,7 @@ NOT_OURS = [
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("config")
     quick = {"convergence_wait_max_s": 0.05, "poll_wait_max_s": 0.05, "ack_wait_s": 0.05}
-    with served(folder, **quick) as address:
+    with served_config(folder, **quick) as address:
         yield address
 
 

@@ -1,4 +1,4 @@
-"""The committed OpenAPI document, and the way to write it anew.
+"""The committed OpenAPI documents, and the way to write them anew.
 
 python -m tests.support.openapi_file
 """
@@ -9,23 +9,36 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 from tests.support.config_writer import running
+from tests.support.gateway_world import gateway_world
 
 from sie_config.api import build_app
-from sie_config.openapi import openapi_document
 
-__all__ = ["OPENAPI_FILE", "current_document"]
+__all__ = ["OPENAPI_FILES", "current_documents"]
 
-OPENAPI_FILE = Path(__file__).parents[2] / "docs" / "openapi" / "sie-config.json"
+_FOLDER = Path(__file__).parents[2] / "docs" / "openapi"
+OPENAPI_FILES = {name: _FOLDER / f"{name}.json" for name in ("sie-config", "sie-gateway")}
 
 
-async def current_document(folder: Path) -> dict[str, Any]:
-    """The document of the application as it is."""
-    async with running(folder) as plane:
-        return openapi_document(build_app(plane))
+async def current_documents(folder: Path) -> dict[str, Any]:
+    """What each application tells at `/openapi.json`."""
+    async with running(folder) as plane, gateway_world() as world:
+        return {
+            "sie-config": await _told(build_app(plane)),
+            "sie-gateway": await _told(world.app),
+        }
+
+
+async def _told(app: Any) -> dict[str, Any]:
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+        document: dict[str, Any] = (await http.get("/openapi.json")).json()
+        return document
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        document = asyncio.run(current_document(Path(folder)))
-    OPENAPI_FILE.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        documents = asyncio.run(current_documents(Path(folder)))
+    for name, document in documents.items():
+        OPENAPI_FILES[name].write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")

@@ -18,7 +18,9 @@ from sie_schemas.errors import SIEError
 __all__ = ["RERANK_V1", "RERANK_V2"]
 
 
-class _BodyV2(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RerankV2Body(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Cohere's rerank, version 2."""
+
     model: str
     query: str
     documents: list[str]
@@ -26,12 +28,14 @@ class _BodyV2(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     options: dict[str, Any] = {}
 
 
-class _BodyV1(_BodyV2, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RerankV1Body(RerankV2Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Cohere's rerank, version 1."""
+
     return_documents: bool = False
 
 
-_V1: Final = msgspec.json.Decoder(_BodyV1)
-_V2: Final = msgspec.json.Decoder(_BodyV2)
+_V1: Final = msgspec.json.Decoder(RerankV1Body)
+_V2: Final = msgspec.json.Decoder(RerankV2Body)
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -44,15 +48,15 @@ def _read_v2(body: bytes, limits: Limits, models: FaceModels) -> Translated:
 
 
 def _read(decoder: Decoder, body: bytes, limits: Limits) -> Translated:
-    request: _BodyV2 = decode_body(decoder, body, form="JSON")
+    request: RerankV2Body = decode_body(decoder, body, form="JSON")
     asked = rerank_request(
         request.query, request.documents, request.options, limits, field="documents"
     )
     return Translated(request.model, asked, lambda answer: _render(answer, request))
 
 
-def _render(answer: Answer, request: _BodyV2) -> bytes:
-    with_documents = isinstance(request, _BodyV1) and request.return_documents
+def _render(answer: Answer, request: RerankV2Body) -> bytes:
+    with_documents = isinstance(request, RerankV1Body) and request.return_documents
     results: list[dict[str, Any]] = []
     for entry in ranking(answer)[: request.top_n]:
         result: dict[str, Any] = {"index": entry.index, "relevance_score": entry.score}
@@ -67,5 +71,5 @@ def _error(error: SIEError) -> bytes:
     return _JSON.encode({"message": error.message, **error.to_wire()})
 
 
-RERANK_V1: Final = Face("score", _read_v1, _error)
-RERANK_V2: Final = Face("score", _read_v2, _error)
+RERANK_V1: Final = Face("score", _read_v1, _error, RerankV1Body)
+RERANK_V2: Final = Face("score", _read_v2, _error, RerankV2Body)

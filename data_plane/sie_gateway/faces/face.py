@@ -55,11 +55,13 @@ class Translated:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One route of another API. `error` is an error's body in that API's shape."""
+    """One route of another API. `error` is an error's body in that API's shape, `body` the type
+    that reads a request's."""
 
     operation: Operation
     read: Callable[[bytes, Limits, FaceModels], Translated]
     error: Callable[[SIEError], bytes]
+    body: type[msgspec.Struct]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ from sie_schemas.errors import SIEError
 __all__ = ["EMBEDDINGS"]
 
 
-class _Body(Struct, frozen=True, forbid_unknown_fields=True):
+class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """OpenAI's embeddings."""
+
     model: str
     input: str | list[str]
     encoding_format: Literal["float", "base64"] = "float"
@@ -38,17 +40,17 @@ class _Body(Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
 
 
-_BODY: Final = msgspec.json.Decoder(_Body)
+_BODY: Final = msgspec.json.Decoder(EmbeddingsBody)
 _JSON: Final = msgspec.json.Encoder()
 
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    request: _Body = decode_body(_BODY, body, form="JSON")
+    request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     asked = encode_request(request.input, request.options, limits, field="input")
     return Translated(request.model, asked, lambda answer: _render(answer, request))
 
 
-def _render(answer: Answer, request: _Body) -> bytes:
+def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
     vectors = dense_vectors(answer)
     if request.dimensions is not None and request.dimensions != len(vectors[0]):
         raise unsupported(
@@ -85,4 +87,4 @@ def _error(error: SIEError) -> bytes:
     return _JSON.encode({"error": told})
 
 
-EMBEDDINGS: Final = Face("encode", _read, _error)
+EMBEDDINGS: Final = Face("encode", _read, _error, EmbeddingsBody)

@@ -27,7 +27,9 @@ from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut
 __all__ = ["EMBED", "RERANK"]
 
 
-class _EmbedBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TeiEmbedBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Embeddings as Text Embeddings Inference has them."""
+
     inputs: str | list[str]
     model: str = ""
     normalize: bool = True
@@ -35,7 +37,9 @@ class _EmbedBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     options: dict[str, Any] = {}
 
 
-class _RerankBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TeiRerankBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A ranking as Text Embeddings Inference has it."""
+
     query: str
     texts: list[str]
     model: str = ""
@@ -45,13 +49,13 @@ class _RerankBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     options: dict[str, Any] = {}
 
 
-_EMBED_BODY: Final = msgspec.json.Decoder(_EmbedBody)
-_RERANK_BODY: Final = msgspec.json.Decoder(_RerankBody)
+_EMBED_BODY: Final = msgspec.json.Decoder(TeiEmbedBody)
+_RERANK_BODY: Final = msgspec.json.Decoder(TeiRerankBody)
 _JSON: Final = msgspec.json.Encoder()
 
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    request: _EmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
+    request: TeiEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
     _check_truncate(request.truncate)
     if not request.normalize:
         raise unsupported("$.normalize", "vectors are as the model's profile gives them")
@@ -64,7 +68,7 @@ def _render_embed(answer: Answer) -> bytes:
 
 
 def _read_rerank(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    request: _RerankBody = decode_body(_RERANK_BODY, body, form="JSON")
+    request: TeiRerankBody = decode_body(_RERANK_BODY, body, form="JSON")
     _check_truncate(request.truncate)
     asked = rerank_request(request.query, request.texts, request.options, limits, field="texts")
 
@@ -74,7 +78,7 @@ def _read_rerank(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     return Translated(_model(request.model, models.rerank), asked, render)
 
 
-def _render_rerank(answer: Answer, request: _RerankBody, asked: Asked) -> bytes:
+def _render_rerank(answer: Answer, request: TeiRerankBody, asked: Asked) -> bytes:
     raw = {int(entry["item_id"]): entry["score"] for entry in answer.fields["scores"]}
     told: list[dict[str, Any]] = []
     for entry in ranking(answer):
@@ -109,5 +113,5 @@ def _error(error: SIEError) -> bytes:
     return _JSON.encode({"error": error.message, "error_type": kind, **error.to_wire()})
 
 
-EMBED: Final = Face("encode", _read_embed, _error)
-RERANK: Final = Face("score", _read_rerank, _error)
+EMBED: Final = Face("encode", _read_embed, _error, TeiEmbedBody)
+RERANK: Final = Face("score", _read_rerank, _error, TeiRerankBody)

@@ -1,0 +1,136 @@
+"""The OpenAPI document of the gateway: what FastAPI knows of its routes, and the inference routes.
+
+*pure.* Inference bypasses the framework, so it is described here. Promises that the shapes of
+bodies come from the very types that read them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from msgspec import Struct
+
+from sie_gateway.faces import FACES
+from sie_runtime.openapi_words import ERROR, JSON, answer, error_answers, ref
+from sie_schemas.items import EncodeRequest, ExtractRequest, ScoreRequest
+from sie_schemas.leases import LeaseRequest
+
+__all__ = ["openapi_document"]
+
+_MSGPACK: Final = "application/x-msgpack"
+_VERSION: Final = "1"
+_NATIVE: Final[Mapping[str, tuple[type[Struct], str]]] = {
+    "encode": (EncodeRequest, "Vectors of each item."),
+    "score": (ScoreRequest, "The items ranked against the query, best first."),
+    "extract": (ExtractRequest, "What is found in each item."),
+}
+_TEXT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_ANY: Final[Mapping[str, Any]] = {}
+_WORD: Final = {"type": "string", "pattern": "^[!-~]{1,64}$"}
+_PLACE: Final[list[Mapping[str, Any]]] = [
+    {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": _WORD,
+    }
+    for name, description in (
+        ("X-SIE-Pool", "The pool, or the lease, that the request is for."),
+        ("X-SIE-MACHINE-PROFILE", "The kind of hardware to run on."),
+    )
+]
+_TOLD: Final[Mapping[str, str]] = {
+    "X-SIE-Request-Id": "The request's name in logs.",
+    "X-SIE-Config-Epoch": "The position of the configuration that it was answered under.",
+    "X-SIE-Model-Revision": "The digest of the model's configuration.",
+    "X-SIE-Worker": "Who answered.",
+    "X-Queue-Time": "Milliseconds on the queue.",
+    "X-Tokenization-Time": "Milliseconds of tokenization.",
+    "X-Inference-Time": "Milliseconds on the device.",
+    "X-SIE-Units-Input-Tokens": "Tokens of the texts.",
+}
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The document, as JSON."""
+    document = get_openapi(
+        title=app.title, version=_VERSION, description=app.description, routes=app.routes
+    )
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            created = path == "/v1/pools" and method == "post"
+            operation["responses"] = _responses(path, "201" if created else "200")
+    document["paths"]["/v1/pools"]["post"]["requestBody"] = _body(LeaseRequest, msgpack=False)
+    for operation_name, (body, summary) in _NATIVE.items():
+        document["paths"][f"/v1/{operation_name}/{{model}}"] = {"post": _native(body, summary)}
+    for path, face in FACES.items():
+        document["paths"][path] = {"post": _face(face.body)}
+    document["components"] = {"schemas": dict(sorted(_schemas().items()))}
+    document["paths"] = dict(sorted(document["paths"].items()))
+    return document
+
+
+def _native(body: type[Struct], summary: str) -> dict[str, Any]:
+    answered = answer("The answers, in the order of the items.")
+    answered["content"][_MSGPACK] = {}
+    answered["headers"] = {
+        name: {"description": description, "schema": {"type": "string"}}
+        for name, description in _TOLD.items()
+    }
+    model = {
+        "name": "model",
+        "in": "path",
+        "required": True,
+        "description": "`id`, an alias, `id:profile`, each with `bundle:/` before it or without; "
+        "its slash may stand as it is.",
+        "schema": {"type": "string", "minLength": 1},
+    }
+    return {
+        "summary": summary,
+        "parameters": [model, *_PLACE],
+        "requestBody": _body(body, msgpack=True),
+        "responses": {
+            "200": answered,
+            "202": answer("No worker is ready; nothing was queued. Send it again."),
+            **error_answers(),
+        },
+    }
+
+
+def _face(body: type[Struct]) -> dict[str, Any]:
+    return {
+        "summary": (body.__doc__ or "").partition("\n")[0],
+        "parameters": _PLACE,
+        "requestBody": _body(body, msgpack=False),
+        "responses": {"200": answer("As that API tells it.", _ANY), **error_answers(_FACE_ERROR)},
+    }
+
+
+_FACE_ERROR: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "description": "An error as that API tells it.",
+}
+
+
+def _body(body: type[Struct], *, msgpack: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {JSON: {"schema": ref(body.__name__)}}
+    if msgpack:
+        content[_MSGPACK] = {}
+    return {"required": True, "content": content}
+
+
+def _responses(path: str, success: str) -> dict[str, Any]:
+    done = answer("Done.")
+    if path in _TEXT:
+        done = {"description": "Text.", "content": {"text/plain": {}}}
+    return {success: done, **error_answers()}
+
+
+def _schemas() -> dict[str, Any]:
+    bodies = [LeaseRequest, *(body for body, _ in _NATIVE.values())]
+    bodies += [face.body for face in FACES.values()]
+    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    return {**schemas, "Error": dict(ERROR)}
