@@ -28,6 +28,7 @@ from sie_gateway.asgi import (
 from sie_gateway.faces import FACES, Face, FaceModels, Translated
 from sie_gateway.inference import Inference, new_request_id
 from sie_gateway.native import cold_error, cold_response, read_native, understands_202
+from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.responses import Answer
 from sie_gateway.routing import Cold, Wanted
@@ -72,6 +73,7 @@ class GatewayApp:
         provisioning_retry_after_s: float,
         live: ASGIApplication,
         face_models: FaceModels,
+        request_log: RequestLog,
     ) -> None:
         self._inference = inference
         self._rest = rest
@@ -80,6 +82,7 @@ class GatewayApp:
         self._provisioning_retry_after_s = provisioning_retry_after_s
         self._live = live
         self._face_models = face_models
+        self._request_log = request_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -98,6 +101,16 @@ class GatewayApp:
             _count(call, 499, "CLIENT_GONE")
         else:
             _count(call, response.status, response.code)
+            self._request_log.note(
+                request_id=call.request_id,
+                operation=call.operation,
+                model=call.spec,
+                tenant=call.tenant,
+                status=response.status,
+                code=response.code,
+                headers=response.headers,
+                elapsed_ms=call.elapsed_ms(),
+            )
 
     async def _respond(
         self, method: str, call: _Call, receive: Receive, group: asyncio.TaskGroup

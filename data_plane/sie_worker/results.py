@@ -16,9 +16,10 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sie_schemas.errors import FixRequest, OurFault, SIEError
+from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
 from sie_schemas.jobs import (
     RECEIPT_DECODER,
+    JobFailure,
     JobResult,
     ResultBatch,
     ResultChunk,
@@ -180,6 +181,8 @@ class Results:
 
     async def _settle_confirmed(self, claim: Claim, result: JobResult, *, for_good: bool) -> None:
         metrics.JOBS.labels(outcome="failed" if result.failure else "answered").inc()
+        if result.failure is not None:
+            _log_failure(claim, result.failure)
         if for_good:
             # A crash between the two writes the letter again: the stream takes it once.
             await self._bury(claim, result)
@@ -247,6 +250,25 @@ def _begin(claims: Iterable[Claim]) -> list[Claim]:
     for claim in ending:
         claim.is_ending = True
     return ending
+
+
+def _log_failure(claim: Claim, failure: JobFailure) -> None:
+    job = claim.job
+    _LOG.log(
+        # What a client did wrong is the client's to read.
+        logging.WARNING if error_for(failure.code, "").status >= 500 else logging.DEBUG,
+        "a job failed: %s",
+        failure.message,
+        extra={
+            "request_id": job.request_id,
+            "job_id": job.job_id,
+            "model": job.model_id,
+            "code": failure.code,
+            "epoch": f"{job.log_id[:8]}.{job.epoch}",
+            "model_revision": job.model_revision,
+            "adapter_revision": job.adapter.revision if job.adapter else "",
+        },
+    )
 
 
 def _too_large(length: int, limit: int) -> FixRequest:

@@ -466,3 +466,25 @@ async def test_a_message_that_cannot_be_read_is_counted_and_harms_nothing() -> N
         assert await world.bus.request("sie.result.g1", b"\xc1") == []
         assert count() == before + 1
         assert (await _post(world, "/v1/encode/org/dense", ONE)).status_code == 200
+
+
+@pytest.mark.parametrize(("log_requests", "lines"), [("failed", 1), ("all", 2), ("none", 0)])
+async def test_a_request_that_failed_has_a_line_that_finds_it_again(
+    caplog: pytest.LogCaptureFixture, log_requests: str, lines: int
+) -> None:
+    def failing(job: Job) -> JobResult:
+        failure = JobFailure("INFERENCE_ERROR", "the device said no")
+        return echo_result(job, answers=(), failure=failure)
+
+    caplog.set_level("INFO", logger="sie_gateway.request_log")
+    async with gateway_world(log_requests=log_requests) as world:
+        await _post(world, "/v1/encode/org/unknown", ONE)
+        world.echo.answer = failing
+        response = await _post(world, "/v1/encode/org/dense", ONE)
+    assert response.status_code == 500
+    assert len(caplog.records) == lines
+    for line in caplog.records[-1:]:
+        said = vars(line)
+        assert said["request_id"] == response.headers["x-sie-request-id"]
+        assert (said["model"], said["code"]) == ("org/dense", "INFERENCE_ERROR")
+        assert said["epoch"] == str(world.catalog.position)
