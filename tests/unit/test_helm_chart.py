@@ -192,9 +192,15 @@ def test_the_brokers_users_may_do_what_they_may_do_on_one_machine():
 def test_streams_have_as_many_copies_as_there_are_brokers():
     for replicas in (1, 3):
         documents = rendered(values_of("", {"nats": {"replicas": replicas}}))
-        (config,) = [t for role, t in pod_specs(documents) if role == "config"]
-        variables = {v["name"]: v.get("value") for v in config["spec"]["containers"][0]["env"]}
-        assert variables["SIE_CONFIG_STREAM_REPLICAS"] == str(replicas)
+        copies = {
+            variable["name"]: variable["value"]
+            for _, template in pod_specs(documents)
+            for container in template["spec"]["containers"]
+            for variable in container.get("env", ())
+            if variable["name"].endswith("_NATS_REPLICAS")
+        }
+        roles = ("CONFIG", "GATEWAY", "WORKER")
+        assert copies == {f"SIE_{role}_NATS_REPLICAS": str(replicas) for role in roles}
 
 
 def test_demand_is_asked_for_by_metrics_that_the_gateway_has():

@@ -62,6 +62,8 @@ nats://{{ include "sie.fullname" . }}-nats:4222
   value: {{ include "sie.natsUrl" .root | quote }}
 - name: {{ $prefix }}_NATS_USER
   value: {{ .role }}
+- name: {{ $prefix }}_NATS_REPLICAS
+  value: {{ include "sie.streamReplicas" .root | quote }}
 - name: {{ $prefix }}_NATS_PASSWORD
   valueFrom:
     secretKeyRef:
