@@ -36,7 +36,7 @@ def command_of(number: int, change: int = 0) -> Put:
         "model_id": f"org/seed-{number}",
         "source": {"type": "hub", "id": f"org/seed-{number}", "revision": "0" * 40},
         "tasks": {"encode": {}},
-        "profiles": {"default": {"backend": "transformer"}},
+        "profiles": {"default": {"backend": "transformer", "batch_cost_max": change + 1}},
         "description": f"change {change}",
     }
     admitted = admit_document("model", document)
@@ -51,15 +51,21 @@ def make_entries(count: int) -> list[Entry]:
     return draft.entries
 
 
-def make_log(folder: Path, entries: int, models: int) -> Path:
-    """A closed log with so many entries over so many models; made once."""
+def make_log(folder: Path, entries: int, models: int, *, often: int = 0) -> Path:
+    """A closed log with so many entries over so many models; made once.
+
+    `often` is how many of the entries change the first model.
+    """
     path = folder / LOG_NAME
     if path.exists():
         return path
     draft = _begun()
     file = LogFile.open(path)
+    every = entries // often if often else entries
     for number in range(entries - len(draft.entries)):
-        draft.write(Write("bench", "", "r", (command_of(number % models, number),)))
+        turn, left = divmod(number, every)
+        model = (number - turn) % models if left else 0
+        draft.write(Write("bench", "", "r", (command_of(model, number),)))
         if len(draft.entries) >= _PAGE:
             file.append(draft.entries)
             draft.entries.clear()

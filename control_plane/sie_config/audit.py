@@ -19,7 +19,6 @@ __all__ = ["ACCEPTED", "REFUSED", "AuditPage", "AuditQuery", "read_audit"]
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
 """Any outcome but accepted; a code names one of them."""
-_EPOCH_MAX: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +66,21 @@ async def read_audit(
 
 
 async def _accepted(query: AuditQuery, timeline: Timeline, head: int) -> list[Entry]:
-    conditions = ["epoch <= ?", "ts >= ?", "ts < ?"]
-    values: list[Any] = [head, format_ts(query.since_us), format_ts(query.before_us)]
+    # A moment is a place in the log, which is found faster than times are compared.
+    first = await timeline.last_at(format_ts(query.since_us - 1)) + 1 if query.since_us else 1
+    last = min(head, await timeline.last_at(format_ts(query.before_us - 1)))
+    conditions: list[str] = ["epoch >= ?"]
+    values: list[Any] = [first]
     if query.actor is not None:
         conditions.append("actor = ?")
         values.append(query.actor)
-    if query.kind is not None or query.key is not None:
-        conditions.append(
-            "epoch IN (SELECT epoch FROM change WHERE entity_kind = coalesce(?, entity_kind)"
-            " AND entity_key = coalesce(?, entity_key))"
-        )
-        values += [query.kind, query.key]
+    named = {"entity_kind": query.kind, "entity_key": query.key}
+    columns = [f"{column} = ?" for column, value in named.items() if value is not None]
+    if columns:
+        conditions.append(f"epoch IN (SELECT epoch FROM change WHERE {' AND '.join(columns)})")
+        values += [value for value in named.values() if value is not None]
     return await timeline.newest_first(
-        " AND ".join(conditions), values, before=_EPOCH_MAX, limit=query.limit + 1
+        " AND ".join(conditions), values, before=last + 1, limit=query.limit + 1
     )
 
 

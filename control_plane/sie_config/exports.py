@@ -13,6 +13,7 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
+from sie_config.listing import Listing
 from sie_core.registry import EntityId, Registry
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry
@@ -51,7 +52,8 @@ class Exports:
     """The snapshots of one log, the newest kept."""
 
     def __init__(self) -> None:
-        self._rows: dict[EntityId, tuple[int, bytes]] = {}
+        self._listing = Listing()
+        self._rows: dict[EntityId, bytes] = {}
         self._made: Export | None = None
         self._making: asyncio.Task[None] | None = None
         self.rendered = 0
@@ -83,18 +85,14 @@ class Exports:
         _RENDERED.inc()
 
     def _join(self, registry: Registry, lineage: Sequence[Entry], last: Entry) -> bytes:
-        rows: dict[EntityId, tuple[int, bytes]] = {}
-        for entity in registry:
-            entity_id = (entity.kind, entity.key)
-            known = self._rows.get(entity_id)
-            if known is None or known[0] != entity.modified_epoch:
-                row = snapshot.encode_row(
+        for entity_id, entity in self._listing.follow(registry).items():
+            if entity is None:
+                del self._rows[entity_id]
+            else:
+                self._rows[entity_id] = snapshot.encode_row(
                     entity.kind, entity.key, entity.modified_epoch, entity.document
                 )
-                known = (entity.modified_epoch, row)
-            rows[entity_id] = known
-        self._rows = rows
-        return snapshot.encode(lineage, last, (row for _, row in rows.values()))
+        return snapshot.encode(lineage, last, map(self._rows.__getitem__, self._listing.ids()))
 
 
 def _heard(task: asyncio.Task[None]) -> None:

@@ -4,21 +4,21 @@
 verified when they were read.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import FastAPI, Query
 from msgspec import Raw
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from sie_config.blame import blame
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import changes_between, human_lines, json_patch, registry_patch
 from sie_config.revisions import Made, find_revision
-from sie_config.timeline import Past, Step
+from sie_config.timeline import Step, Timeline
+from sie_core.registry import Entity, EntityId
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
@@ -28,6 +28,7 @@ __all__ = ["AtText", "add_entity_history", "add_time_routes", "past_export"]
 
 _JSON: Final = "application/json"
 _PAGE: Final = 1000
+_PART: Final = 400
 
 After = Annotated[int, Query(ge=0, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=_PAGE)]
@@ -60,7 +61,7 @@ def add_entity_history(app: FastAPI, plane: ControlPlane, *, kind: str, plural: 
         steps = await plane.timeline.steps(kind, key, until=epoch)
         if not steps or steps[-1].document is None:
             raise _missing(kind, key)
-        found = blame([(step, _decoded(step.document)) for step in steps])
+        found = blame([(step, step.document) for step in steps])
         fields = [
             {"path": path, "value": value, **_who(step.entry)}
             for path, (value, step) in sorted(found.items())
@@ -80,10 +81,14 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
         from_: Annotated[str, Query(alias="from", max_length=64)], to: AtText = ""
     ) -> Response:
         """What differs between two moments: RFC 6902, and lines for people."""
-        old = await plane.timeline.past(await plane.timeline.epoch_at(from_))
-        head = str(plane.sequencer.position.epoch)
-        new = await plane.timeline.past(await plane.timeline.epoch_at(to or head))
-        return _json({"from": _place(old), "to": _place(new), **_difference(old, new)})
+        old = await plane.timeline.epoch_at(from_)
+        new = await plane.timeline.epoch_at(to) if to else plane.sequencer.position.epoch
+        ids = await plane.timeline.touched(min(old, new), max(old, new))
+        places = [_place(await plane.timeline.entry(epoch)) for epoch in (old, new)]
+        lines = _difference(plane.timeline, ids, places)
+        if len(ids) > _PAGE:
+            return StreamingResponse(lines, media_type=_JSON)
+        return Response(b"".join([part async for part in lines]), media_type=_JSON)
 
     @app.get("/v1/configs/resolve")
     async def resolve(
@@ -105,24 +110,30 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
 async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -> Response:
     """The snapshot at an epoch or time: the bytes that were given out when it was the head."""
     epoch = await plane.timeline.epoch_at(at)
-    entry = (await plane.timeline.entries([epoch]))[epoch]
+    entry = await plane.timeline.entry(epoch)
     headers = {"etag": f'"{entry.hash}"'}
     if at.isdigit():
         headers["cache-control"] = "public, max-age=31536000, immutable"
     if if_none_match == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    past = await plane.timeline.past(epoch)
     lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]
-    data = await asyncio.to_thread(_snapshot, lineage, past)
-    return Response(data, headers=headers, media_type=_JSON)
+    lines = _snapshot(lineage, entry, plane.timeline.parts(entry))
+    return StreamingResponse(lines, headers=headers, media_type=_JSON)
 
 
-def _snapshot(lineage: Sequence[Entry], past: Past) -> bytes:
-    rows = (
-        snapshot.encode_row(each.kind, each.key, each.modified_epoch, each.document)
-        for each in past.registry
-    )
-    return snapshot.encode(lineage, past.entry, rows)
+async def _snapshot(
+    lineage: Sequence[Entry], entry: Entry, parts: AsyncIterator[Sequence[Entity]]
+) -> AsyncIterator[bytes]:
+    """The snapshot in parts. It breaks off where its digest is not the entry's."""
+    yield snapshot.opening(lineage, entry)
+    between = b""
+    async for part in parts:
+        yield between + b",".join(
+            snapshot.encode_row(each.kind, each.key, each.modified_epoch, each.document)
+            for each in part
+        )
+        between = b","
+    yield snapshot.CLOSING
 
 
 def _resolved(made: Made) -> dict[str, Any]:
@@ -139,13 +150,27 @@ def _resolved(made: Made) -> dict[str, Any]:
     }
 
 
-def _difference(old: Past, new: Past) -> dict[str, Any]:
-    changes = changes_between(old.registry, new.registry)
-    return {
-        "changes": [{"kind": c.kind, "key": c.key, "verb": c.verb} for c in changes],
-        "patch": registry_patch(changes),
-        "human": human_lines(changes),
-    }
+async def _difference(
+    timeline: Timeline, ids: Sequence[EntityId], places: Sequence[Mapping[str, Any]]
+) -> AsyncIterator[bytes]:
+    """The answer in parts: what changed goes out while the patches are still worked out."""
+    old, new = places
+    yield msgspec.json.encode({"from": old, "to": new})[:-1] + b',"changes":['
+    patches: list[bytes] = []
+    lines: list[bytes] = []
+    between = b""
+    for start in range(0, len(ids), _PART):
+        part = ids[start : start + _PART]
+        before = await timeline.states(part, old["epoch"])
+        after = await timeline.states(part, new["epoch"])
+        changes = changes_between(before, after, part)
+        if changes:
+            rows = [{"kind": c.kind, "key": c.key, "verb": c.verb} for c in changes]
+            patches.append(msgspec.json.encode(registry_patch(changes))[1:-1])
+            lines.append(msgspec.json.encode(human_lines(changes))[1:-1])
+            yield between + msgspec.json.encode(rows)[1:-1]
+            between = b","
+    yield b'],"patch":[' + b",".join(patches) + b'],"human":[' + b",".join(lines) + b"]}"
 
 
 def _add_patches(rows: list[dict[str, Any]], steps: list[Step], before: bytes | None) -> None:
@@ -170,8 +195,7 @@ def _who(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _place(past: Past) -> dict[str, Any]:
-    entry = past.entry
+def _place(entry: Entry) -> dict[str, Any]:
     return {"log_id": entry.log_id, "epoch": entry.epoch, "ts": entry.ts, "hash": entry.hash}
 
 

@@ -4,23 +4,29 @@
 byte for byte as admitted. A read never waits for a write, and goes on in every state of the writer.
 """
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import FastAPI, Header, Query
 from msgspec import Raw
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
 from sie_config.history_routes import add_entity_history
+from sie_config.listing import Listing
 from sie_config.rules import etag
-from sie_core.registry import Entity
+from sie_core.registry import Entity, Registry
 from sie_schemas.errors import FixRequest
 
 __all__ = ["add_read_routes"]
 
 _JSON: Final = "application/json"
+_PAGE: Final = 1000
+"""A longer list is sent in parts."""
+_PART: Final = 400
 
 At = Annotated[
     str, Query(max_length=64, description="An epoch, or an RFC 3339 time with its offset.")
@@ -31,28 +37,31 @@ PageLimit = Annotated[int | None, Query(ge=1, le=100_000)]
 
 def add_read_routes(app: FastAPI, plane: ControlPlane) -> None:
     """Mount the routes; `…/history` before the greedy paths that would take it for a name."""
+    listing = Listing()
     for kind, plural in PLURALS.items():
         add_entity_history(app, plane, kind=kind, plural=plural)
-        _add_kind(app, plane, kind=kind, plural=plural)
+        _add_kind(app, plane, listing, kind=kind, plural=plural)
 
 
-def _add_kind(app: FastAPI, plane: ControlPlane, *, kind: str, plural: str) -> None:
+def _add_kind(
+    app: FastAPI, plane: ControlPlane, listing: Listing, *, kind: str, plural: str
+) -> None:
     async def entities(at: At = "", after: str = "", limit: PageLimit = None) -> Response:
-        log_id, head = plane.sequencer.position.log_id, plane.sequencer.position.epoch
+        epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
+        # One more than is shown tells whether there is a next page.
+        wanted = None if limit is None else limit + 1
         if at:
-            epoch = await plane.timeline.epoch_at(at)
-            page = await plane.timeline.page(kind, epoch, after=after, limit=(limit or -2) + 1)
+            parts = plane.timeline.pages(kind, epoch, after=after, limit=wanted)
         else:
-            epoch = head
-            page = [e for e in plane.sequencer.registry.of_kind(kind) if e.key > after]
-        shown = page if limit is None else page[:limit]
-        body = {
-            plural: [_entity(entity, log_id) for entity in shown],
-            "log_id": log_id,
-            "epoch": epoch,
-            "next_after": shown[-1].key if len(page) > len(shown) else None,
-        }
-        return _json(body)
+            registry = plane.sequencer.registry
+            listing.follow(registry)
+            keys = listing.keys_after(kind, after, limit=wanted)
+            parts = _in_parts(registry, kind, keys)
+        place = {"log_id": plane.sequencer.position.log_id, "epoch": epoch}
+        lines = _listed(plural, parts, place, limit)
+        if limit is None or limit > _PAGE:
+            return StreamingResponse(lines, media_type=_JSON)
+        return Response(b"".join([part async for part in lines]), media_type=_JSON)
 
     async def entity(key: str, at: At = "", if_none_match: IfNoneMatch = None) -> Response:
         log_id = plane.sequencer.position.log_id
@@ -73,6 +82,36 @@ def _add_kind(app: FastAPI, plane: ControlPlane, *, kind: str, plural: str) -> N
     path = f"/v1/configs/{plural}"
     app.add_api_route(path, entities, name=plural, summary=f"All {plural}.")
     app.add_api_route(path + "/{key:path}", entity, name=kind, summary=f"One {kind}.")
+
+
+async def _in_parts(
+    registry: Registry, kind: str, keys: Sequence[str]
+) -> AsyncIterator[list[Entity]]:
+    for start in range(0, len(keys), _PART):
+        found = [registry.get(kind, key) for key in keys[start : start + _PART]]
+        yield [entity for entity in found if entity is not None]
+        # Between two parts others have their turn.
+        await asyncio.sleep(0)
+
+
+async def _listed(
+    plural: str,
+    parts: AsyncIterator[list[Entity]],
+    place: Mapping[str, Any],
+    limit: int | None,
+) -> AsyncIterator[bytes]:
+    """The answer in parts; the first goes out before the last is read."""
+    yield b'{"%s":[' % plural.encode()
+    shown, last, more = 0, "", False
+    async for part in parts:
+        rows = part if limit is None else part[: limit - shown]
+        more = len(rows) < len(part)
+        if rows:
+            data = msgspec.json.encode([_entity(row, place["log_id"]) for row in rows])
+            yield (b"," if shown else b"") + data[1:-1]
+            shown, last = shown + len(rows), rows[-1].key
+    tail = {**place, "next_after": last if more else None}
+    yield b"]," + msgspec.json.encode(tail)[1:]
 
 
 def _entity(entity: Entity, log_id: str) -> dict[str, Any]:

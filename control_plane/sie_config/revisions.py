@@ -36,8 +36,7 @@ async def find_revision(timeline: Timeline, revision: str, *, key: str, until: i
     """The newest change at or before `until` that made this revision (or this beginning of one)."""
     if key:
         for kind in ("model", "adapter"):
-            steps = await timeline.steps(kind, key, until=until)
-            found = next(_matches(reversed(steps), revision), None)
+            found = await _find_in_history(timeline, revision, kind, key, until)
             if found is not None:
                 return found
         return None
@@ -48,6 +47,17 @@ async def find_revision(timeline: Timeline, revision: str, *, key: str, until: i
         if found is not None or not steps:
             return found
         before = steps[-1].entry.epoch
+    return None
+
+
+async def _find_in_history(
+    timeline: Timeline, revision: str, kind: str, key: str, until: int
+) -> Made | None:
+    while steps := await timeline.newest_steps(kind, key, until=until, limit=_PAGE):
+        found = next(_matches(iter(steps), revision), None)
+        if found is not None:
+            return found
+        until = steps[-1].entry.epoch - 1
     return None
 
 

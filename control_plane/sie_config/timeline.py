@@ -12,7 +12,7 @@ entity, so the newest put of each at or before the epoch is the registry, and th
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,19 +25,30 @@ from sie_config.draft import format_ts
 from sie_config.log_file import LogDamaged, StorageFailed, entry_of
 from sie_config.schema import connect_reader
 from sie_config.sequencer import Sequencer
-from sie_core.registry import Entity, Registry
+from sie_core.registry import Entity, EntityId, Registry
 from sie_schemas.entry import ENTITY_KINDS, Change, Entry, EntryCorrupt
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Past", "Step", "Timeline"]
 
 _CHUNK: Final = 400
+_PART: Final = 400
+"""Entities in one part of a bulk read."""
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
 _NEWEST: Final = (
     "SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"
     " WHERE entity_kind = ? AND entity_key > ? AND epoch <= ?"
     " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
+)
+_TOUCHED: Final = (
+    "SELECT DISTINCT entity_kind, entity_key FROM change WHERE epoch > ? AND epoch <= ?"
+    " ORDER BY entity_kind, entity_key"
+)
+_STATES: Final = (
+    "WITH wanted (kind, key) AS (VALUES {wanted}) SELECT (SELECT epoch * 1048576 + ordinal"
+    " FROM change WHERE entity_kind = wanted.kind AND entity_key = wanted.key AND epoch <= ?"
+    " ORDER BY epoch DESC, ordinal DESC LIMIT 1) FROM wanted"
 )
 _ENTRIES: Final = "SELECT epoch, hash, prev_hash, log_id, body FROM log WHERE epoch IN ({marks})"
 
@@ -85,37 +96,99 @@ class Timeline:
         moment = _moment(at)
         if moment > (now or datetime.now(UTC)):
             raise FixRequest(f"{at} is in the future", field="at")
-        epoch = await self._last_before(format_ts(_microseconds(moment)), head)
+        epoch = await self.last_at(format_ts(_microseconds(moment)))
         if epoch == 0:
             raise FixRequest(f"the log begins after {at}", code="NOT_FOUND", field="at")
         return epoch
+
+    async def last_at(self, ts: str) -> int:
+        """The newest epoch whose time is at or before this one; 0 where the log begins later."""
+        newest = self._sequencer.last
+        if newest is not None and newest.ts <= ts:
+            return newest.epoch
+        # Times rise with epochs, so a search by halves needs no index on them.
+        low, high = 0, self._sequencer.position.epoch
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = await self._rows("SELECT ts FROM log WHERE epoch = ?", (middle,))
+            low, high = (middle, high) if rows and rows[0][0] <= ts else (low, middle - 1)
+        return low
+
+    async def entry(self, epoch: int) -> Entry:
+        """One entry. Raises `LogDamaged`."""
+        return (await self.entries([epoch]))[epoch]
 
     async def past(self, epoch: int) -> Past:
         """The registry at an epoch. Raises `LogDamaged` when its digest is not the entry's."""
         head, registry = self._sequencer.last, self._sequencer.registry
         if head is not None and epoch == head.epoch:
             return Past(head, registry)
-        entry = (await self.entries([epoch]))[epoch]
-        known = self._past.get(entry.hash)
-        if known is None:
-            known = Registry.of([e for kind in ENTITY_KINDS for e in await self.page(kind, epoch)])
-            # Hashing thousands of entities would hold up the loop on which writes are answered.
-            digest = await asyncio.to_thread(lambda: known.digest)
-            if digest != entry.state_digest:
-                raise LogDamaged(
-                    f"the changes up to epoch {epoch} do not add up to its digest",
-                    first_bad_epoch=None,
-                )
-            self._past[entry.hash] = known
+        entry = await self.entry(epoch)
+        if entry.hash not in self._past:
+            async for _ in self.parts(entry):
+                pass
         self._past.move_to_end(entry.hash)
-        while len(self._past) > self._registries_max:
-            self._past.popitem(last=False)
-        return Past(entry, known)
+        return Past(entry, self._past[entry.hash])
 
-    async def page(
-        self, kind: str, epoch: int, *, after: str = "", limit: int = -1
-    ) -> list[Entity]:
-        """The entities of a kind as they were at an epoch, by key."""
+    async def parts(self, entry: Entry) -> AsyncIterator[Sequence[Entity]]:
+        """The registry at an entry, by kind and key, in parts.
+
+        Raises `LogDamaged` after the last part when its digest is not the entry's.
+        """
+        known = self._past.get(entry.hash)
+        if known is not None:
+            everything = list(known)
+            for start in range(0, len(everything), _PART):
+                yield everything[start : start + _PART]
+            return
+        found: list[Entity] = []
+        for kind in sorted(ENTITY_KINDS):
+            async for part in self.pages(kind, entry.epoch):
+                found += part
+                yield part
+        # Hashing thousands of entities would hold up the loop on which writes are answered.
+        registry, digest = await asyncio.to_thread(_gathered, found)
+        if digest != entry.state_digest:
+            raise LogDamaged(
+                f"the changes up to epoch {entry.epoch} do not add up to its digest",
+                first_bad_epoch=None,
+            )
+        self._past[entry.hash] = registry
+        while len(self._past) > max(1, self._registries_max):
+            self._past.popitem(last=False)
+
+    async def pages(
+        self, kind: str, epoch: int, *, after: str = "", limit: int | None = None
+    ) -> AsyncIterator[list[Entity]]:
+        """The entities of a kind as they were at an epoch, by key, in parts; at most `limit`."""
+        left = limit
+        while left is None or left > 0:
+            wanted = _PART if left is None else min(_PART, left)
+            part = await self.page(kind, epoch, after=after, limit=wanted)
+            if part:
+                yield part
+            if len(part) < wanted:
+                return
+            after = part[-1].key
+            left = None if left is None else left - len(part)
+
+    async def touched(self, first: int, last: int) -> list[EntityId]:
+        """The entities that entries in (first, last] changed, by kind and key."""
+        rows = await self._rows(_TOUCHED, (first, last))
+        return [(kind, key) for kind, key in rows]
+
+    async def states(self, ids: Sequence[EntityId], epoch: int) -> Registry:
+        """These entities as they were at an epoch, those that were there."""
+        wanted = ",".join(["(?,?)"] * len(ids))
+        named = [text for entity_id in ids for text in entity_id]
+        rows = await self._rows(_STATES.format(wanted=wanted), (*named, epoch))
+        places = [divmod(place, 1 << 20) for (place,) in rows if place is not None]
+        entries = await self.entries({made for made, _ in places})
+        changes = [(entries[made].changes[ordinal], made) for made, ordinal in places]
+        return Registry.of([_entity(each, made) for each, made in changes if each.verb == "put"])
+
+    async def page(self, kind: str, epoch: int, *, after: str, limit: int) -> list[Entity]:
+        """The first entities of a kind after a key, as they were at an epoch."""
         rows = await self._rows(_NEWEST, (kind, after, epoch, limit))
         places = {key: divmod(place, 1 << 20) for key, place, _ in rows}
         entries = await self.entries({made for made, _ in places.values()})
@@ -131,17 +204,33 @@ class Timeline:
         if not rows:
             return None
         made, ordinal = rows[0]
-        change = (await self.entries([made]))[made].changes[ordinal]
+        change = (await self.entry(made)).changes[ordinal]
         return _entity(change, made) if change.verb == "put" else None
 
     async def steps(
         self, kind: str, key: str, *, after: int = 0, until: int, limit: int = -1
     ) -> list[Step]:
         """Every change of one entity in (after, until], oldest first."""
+        return await self._steps("epoch, ordinal", (kind, key, after, until, limit))
+
+    async def newest_steps(self, kind: str, key: str, *, until: int, limit: int) -> list[Step]:
+        """The newest changes of one entity at or before an epoch, newest first.
+
+        All that one entry changed of it: a batch may name an entity more than once.
+        """
+        found = await self._steps("epoch DESC, ordinal DESC", (kind, key, 0, until, limit))
+        if len(found) < limit:
+            return found
+        # The last entry may have more of it below the limit; the next page begins before it.
+        last = found[-1].entry.epoch
+        whole = [step for step in found if step.entry.epoch > last]
+        return whole + (await self.steps(kind, key, after=last - 1, until=last))[::-1]
+
+    async def _steps(self, order: str, parameters: Sequence[Any]) -> list[Step]:
         rows = await self._rows(
             "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
-            " AND epoch > ? AND epoch <= ? ORDER BY epoch, ordinal LIMIT ?",
-            (kind, key, after, until, limit),
+            f" AND epoch > ? AND epoch <= ? ORDER BY {order} LIMIT ?",
+            parameters,
         )
         entries = await self.entries({epoch for epoch, _ in rows})
         return [_step(entries[epoch], ordinal) for epoch, ordinal in rows]
@@ -191,15 +280,6 @@ class Timeline:
         if self._connection is not None:
             await self._connection.close()
 
-    async def _last_before(self, ts: str, head: int) -> int:
-        # Times rise with epochs, so a search by halves needs no index on them.
-        low, high = 0, head
-        while low < high:
-            middle = (low + high + 1) // 2
-            rows = await self._rows("SELECT ts FROM log WHERE epoch = ?", (middle,))
-            low, high = (middle, high) if rows and rows[0][0] <= ts else (low, middle - 1)
-        return low
-
     async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         try:
             connection = await self._connected()
@@ -213,6 +293,11 @@ class Timeline:
                 opened = aiosqlite.Connection(lambda: connect_reader(self._path), 64)
                 self._connection = await opened
         return self._connection
+
+
+def _gathered(entities: Sequence[Entity]) -> tuple[Registry, str]:
+    registry = Registry.of(entities)
+    return registry, registry.digest
 
 
 def _parsed(rows: Sequence[tuple[Any, ...]]) -> list[Entry]:

@@ -12,10 +12,11 @@ from tests.support.json_patching import patched
 from sie_config.blame import blame, leaves
 from sie_config.differences import changes_between, json_patch, registry_patch, same
 from sie_config.draft import Draft, Write
+from sie_config.listing import Listing
 from sie_config.merge_patch import merged
 from sie_config.reverting import revert_commands
 from sie_config.rules import Command, Delete, Expectation, Index, Put, etag
-from sie_core.registry import Registry
+from sie_core.registry import Entity, Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
@@ -201,10 +202,30 @@ def as_json(registry: Registry) -> dict[str, dict[str, Any]]:
     return shown
 
 
-@given(st.lists(st.none() | st.dictionaries(st.sampled_from("ab"), json_values()), min_size=1))
+SLOTS = st.tuples(st.sampled_from(["model", "pool"]), st.text("abc", min_size=1, max_size=2))
+
+
+@given(st.lists(st.dictionaries(SLOTS, st.none() | st.integers(1, 2), max_size=4), max_size=8))
+def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds):
+    listing, registry = Listing(), Registry.EMPTY
+    for changes in rounds:
+        registry = registry.with_changes(
+            {(k, name): e and Entity(k, name, e, b"{}") for (k, name), e in changes.items()}
+        )
+        assert set(listing.follow(registry)) <= set(changes)
+        assert list(listing.ids()) == [(each.kind, each.key) for each in registry]
+        keys = [each.key for each in registry.of_kind("model")]
+        assert [*listing.keys_after("model", "b", limit=2)] == [k for k in keys if k > "b"][:2]
+
+
+DOCUMENTS = st.dictionaries(st.sampled_from("ab"), json_values(), min_size=1)
+
+
+@given(st.lists(st.none() | DOCUMENTS, min_size=1))
 @settings(max_examples=50)
 def test_blame_names_the_first_version_since_which_a_field_has_its_value(versions):
-    found = blame(list(enumerate(versions)))
+    told = [None if version is None else canonical.dumps(version) for version in versions]
+    found = blame(list(enumerate(told)))
     newest = dict(leaves(versions[-1])) if versions[-1] is not None else {}
     assert found.keys() == newest.keys()
     for path, (value, since) in found.items():

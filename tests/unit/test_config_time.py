@@ -1,17 +1,21 @@
 """Time travel, audit and convergence over the HTTP surface of sie-config."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from tests.support.config_writer import client_of, model, put, running
+from tests.support.config_writer import client_of, grown_log, model, new_file, put, running
 from tests.support.polling import until
 
 from sie_config.access_rules import role_of
 from sie_config.api import build_app
+from sie_config.control_plane import LOG_FILE
+from sie_config.log_file import LogDamaged
 from sie_config.refusal_notes import noting_gate
 from sie_runtime.access import Access, AccessSettings, hash_of
 from sie_runtime.gate import Gate
@@ -114,6 +118,54 @@ async def test_a_past_export_is_the_one_that_was_given_out_then(client):
             headers={"If-None-Match": again.headers["etag"]},
         )
         assert same.status_code == 304
+
+
+async def test_bulk_reads_come_in_parts_and_are_whole(tmp_path):
+    """More entities than one part holds, now and at an epoch, in a log that began long before."""
+    new_file(tmp_path / LOG_FILE, grown_log(1300)).close()
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        then = plane.sequencer.position.epoch
+        given = (await client.get(f"{CONFIGS}/export")).content
+        await client.delete(f"{MODELS}/org/model-7")
+        await write(client, "org/model-8", description="new")
+        names = sorted(f"org/model-{number}" for number in range(1300))
+        for query in ("", "limit=1200&"):
+            page = (await client.get(f"{MODELS}?{query}at={then}")).json()
+            shown = len(page["models"])
+            assert [row["model_id"] for row in page["models"]] == names[:shown]
+            assert page["next_after"] == (names[shown - 1] if shown < 1300 else None)
+        now = (await client.get(MODELS)).json()
+        assert [row["model_id"] for row in now["models"]] == [
+            n for n in names if n[4:] != "model-7"
+        ]
+        assert now["next_after"] is None
+        for _ in range(2):
+            again = await client.get(f"{CONFIGS}/export?at={then}")
+            assert again.content == given
+        difference = (await client.get(f"{CONFIGS}/diff?from=3&to={then}")).json()
+        assert [row["key"] for row in difference["changes"]] == names
+        assert len(difference["patch"]) == len(difference["human"]) == 1300
+        back = (await client.get(f"{CONFIGS}/diff?from={then + 2}&to={then}")).json()
+        assert back["human"] == [
+            "+ model org/model-7",
+            '~ model org/model-8  description: "new" → ""',
+        ]
+
+
+async def test_a_past_export_that_does_not_add_up_breaks_off(tmp_path):
+    """A change that is not listed under its entity: the digest shows it, and no answer is whole."""
+    new_file(tmp_path / LOG_FILE, grown_log(3)).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / LOG_FILE)) as file, file:
+        file.execute("DROP TRIGGER change_refuses_delete")
+        file.execute("DELETE FROM change WHERE entity_key = 'org/model-1'")
+        file.execute(
+            "CREATE TRIGGER change_refuses_delete BEFORE DELETE ON change\n"
+            "        BEGIN SELECT RAISE(ABORT, 'change is append-only'); END"
+        )
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        with pytest.raises(RuntimeError, match="response already started") as caught:
+            await client.get(f"{CONFIGS}/export?at=6")
+        assert isinstance(caught.value.__cause__, LogDamaged)
 
 
 async def test_the_history_and_the_blame_name_who_and_why(client):

@@ -8,17 +8,31 @@ is for `sie_core.replica` to check.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
 
-__all__ = ["EntityRow", "Snapshot", "SnapshotCorrupt", "decode", "encode", "encode_row"]
+__all__ = [
+    "CLOSING",
+    "EntityRow",
+    "Snapshot",
+    "SnapshotCorrupt",
+    "decode",
+    "encode",
+    "encode_row",
+    "opening",
+]
 
 
 class SnapshotCorrupt(ValueError):
     """Bytes that claim to be a snapshot are not one."""
+
+
+CLOSING: Final = b"]}"
+"""What stands after the last row."""
 
 
 class EntityRow(Struct, frozen=True):
@@ -64,14 +78,17 @@ def encode_row(kind: str, key: str, modified_epoch: int, document: bytes) -> byt
 
 def encode(lineage: Iterable[Entry], entry: Entry, rows: Iterable[bytes]) -> bytes:
     """Join a snapshot from parts that are bytes already."""
+    return opening(lineage, entry) + b",".join(rows) + CLOSING
+
+
+def opening(lineage: Iterable[Entry], entry: Entry) -> bytes:
+    """A snapshot up to its first row. Rows are parted by commas; then comes `CLOSING`."""
     return (
         b'{"v":1,"lineage":['
         + b",".join(to_envelope(begin) for begin in lineage)
         + b'],"entry":'
         + to_envelope(entry)
         + b',"entities":['
-        + b",".join(rows)
-        + b"]}"
     )
 
 
