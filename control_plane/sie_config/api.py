@@ -24,6 +24,7 @@ from sie_config.history_routes import add_time_routes
 from sie_config.openapi import openapi_document
 from sie_config.read_routes import add_read_routes
 from sie_config.refusal_notes import noting
+from sie_config.verify_route import add_verify_route
 from sie_config.write_routes import add_write_routes
 from sie_config.writer_state import Recovery, describe
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
@@ -54,6 +55,7 @@ def build_app(plane: ControlPlane) -> FastAPI:
     add_time_routes(app, plane)
     add_read_routes(app, plane)
     add_compact_route(app, plane)
+    add_verify_route(app, plane)
     _add_health(app, plane)
     described: list[dict[str, Any]] = []
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from prometheus_client import Counter
 
 from sie_config.announcer import announce, head_at
@@ -20,7 +21,6 @@ from sie_config.checkpoint_keeper import CheckpointKeeper
 from sie_config.convergence_watch import ConvergenceWatch
 from sie_config.draft import Outcome, Write
 from sie_config.exports import Exports
-from sie_config.full_fold import full_fold
 from sie_config.gates import check_in_use
 from sie_config.head_file import HeadFile
 from sie_config.journal import Journal
@@ -30,6 +30,7 @@ from sie_config.refusals import Refusals
 from sie_config.reports import Reports
 from sie_config.roll_call import RollCall
 from sie_config.rules import Delete, Put
+from sie_config.self_check import Checked, SelfCheck
 from sie_config.sequencer import Sequencer
 from sie_config.settings import ConfigSettings
 from sie_config.store import Store
@@ -37,10 +38,11 @@ from sie_config.timeline import Timeline
 from sie_config.waiting import Turnstile, first_of
 from sie_config.witnesses import Claim
 from sie_config.writer_state import Recovery, refusal
-from sie_runtime.bus import Bus, Message
+from sie_core.chain import position_of
+from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_stream import LogStream
-from sie_schemas.errors import FixRequest
-from sie_schemas.fleet import Head
+from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.fleet import RECOUNT_DECODER, Head, Recount
 
 __all__ = ["LOG_FILE", "ControlPlane", "streams_of"]
 
@@ -118,6 +120,17 @@ class ControlPlane:
             bus=bus,
             stream_of=stream_of,
             listen_s=settings.roll_call_s,
+        )
+        last = sequencer.last
+        self.self_check = SelfCheck(
+            journal,
+            self.exports,
+            sequencer,
+            # A start from a checkpoint did not fold what is before it; the first round does.
+            known=(sequencer.registry, position_of(last)) if last and not taken_over else None,
+            replicas=lambda: self.reports.living(self._clock()),
+            ask=self._recounted,
+            share=settings.full_fold_share,
         )
         self.stopping = False
         self.polls_waiting = 0
@@ -217,8 +230,9 @@ class ControlPlane:
             tasks.create_task(self.sequencer.run(stop))
             tasks.create_task(self._watch_disk(stop))
             tasks.create_task(self.refusals.run(stop, every_s=self.settings.audit_flush_s))
-            if self._taken_over > 0:
-                tasks.create_task(self._fold_behind(stop))
+            if self._taken_over > 0 or self.settings.self_check_s > 0:
+                every_s = self.settings.self_check_s
+                tasks.create_task(self.self_check.run(stop, every_s=every_s, found=self.act_on))
             tasks.create_task(self._publish(stop))
 
     async def compact(self, low_water: int) -> None:
@@ -347,12 +361,26 @@ class ControlPlane:
             _FORKS.inc()
             _LOG.error("a replica has another entry than the log", extra={"claim": str(claim)})
 
-    async def _fold_behind(self, stop: asyncio.Event) -> None:
-        share = self.settings.full_fold_share
-        damage = await full_fold(self.journal, self._taken_over, share=share, stop=stop)
-        if damage is not None:
-            _LOG.error("the writer stops writing", extra={"reason": damage.message})
-            self.sequencer.enter(Recovery(damage.message))
+    async def _recounted(self, role: str, replica: str) -> Recount:
+        if self._bus is None:
+            raise BusUnavailable("without a broker no replica can be asked")
+        subject = f"sie.config.recount.{role}.{replica}"
+        answer = await self._bus.request(subject, b"", timeout_s=self.settings.self_check_ask_s)
+        try:
+            return RECOUNT_DECODER.decode(answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise OurFault(f"what {role} {replica} answered is no count: {error}") from error
+
+    def act_on(self, checked: Checked) -> None:
+        """What a round of the self-check found: a log that does not add up is not written to."""
+        if checked.damage is not None:
+            _LOG.error("the writer stops writing", extra={"reason": checked.damage.message})
+            self.sequencer.enter(Recovery(checked.damage.message))
+        if checked.replica is not None and checked.replica.sound is False:
+            _LOG.error(
+                "a replica serves what the log does not say: restart it",
+                extra={"replica": f"{checked.replica.role} {checked.replica.id}"},
+            )
 
     async def _watch_disk(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

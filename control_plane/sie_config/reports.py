@@ -118,6 +118,14 @@ class Reports:
         """The last report of every known replica, by role and id."""
         return [self._seen[name] for name in sorted(self._seen)]
 
+    def living(self, now: float) -> list[tuple[str, str]]:
+        """Role and id of every replica that was heard of lately."""
+        return [
+            (seen.report.role, seen.report.id)
+            for seen in self.sightings()
+            if now - seen.at <= self._ttl_s
+        ]
+
     def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back; whether it was known."""
         return self._seen.pop((role, replica_id), None) is not None

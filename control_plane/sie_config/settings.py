@@ -69,6 +69,12 @@ class ConfigSettings(AccessSettings, BusSettings):
     full_fold_share: float = setting(
         0.2, help="share of the loop that folds the log behind a quick start, more than 0 up to 1"
     )
+    self_check_s: float = setting(
+        60.0,
+        help="seconds between two looks whether the snapshot is the fold of the entries, here and "
+        "at a replica; 0 looks only behind a quick start",
+    )
+    self_check_ask_s: float = setting(5.0, help="seconds that a replica may take to count anew")
     report_ttl_s: float = setting(10.0, help="seconds after which a silent replica is lost")
     report_forget_s: float = setting(3600.0, help="seconds after which a lost replica is forgotten")
     replicas_max: int = setting(10_000, help="most replicas that are kept; more are not shown")

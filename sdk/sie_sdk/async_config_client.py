@@ -158,6 +158,10 @@ class SIEAsyncConfigClient:
         """A snapshot: every entity, with its proof."""
         return dict(await self._json(calls.export_call(at=at)))
 
+    async def verify(self) -> dict[str, Any]:
+        """Whether the snapshot is the fold of the log, here and at a replica: `sound`."""
+        return dict(await self._json(calls.verify_call()))
+
     async def replicas(self) -> dict[str, Any]:
         """Where every replica stands."""
         return dict(await self._json(calls.replicas_call()))

@@ -40,6 +40,7 @@ __all__ = [
     "replicas_call",
     "resolve_call",
     "revert_call",
+    "verify_call",
     "wait_call",
 ]
 
@@ -151,6 +152,11 @@ def resolve_call(revision: str, *, key: str | None, at: str | None) -> Call:
 def export_call(*, at: str | None) -> Call:
     """A snapshot."""
     return _get("/export", at=at)
+
+
+def verify_call() -> Call:
+    """A round of the self-check."""
+    return _get("/verify")
 
 
 def replicas_call() -> Call:

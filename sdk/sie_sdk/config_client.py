@@ -157,6 +157,10 @@ class SIEConfigClient:
         """A snapshot: every entity, with its proof."""
         return dict(self._json(calls.export_call(at=at)))
 
+    def verify(self) -> dict[str, Any]:
+        """Whether the snapshot is the fold of the log, here and at a replica: `sound`."""
+        return dict(self._json(calls.verify_call()))
+
     def replicas(self) -> dict[str, Any]:
         """Where every replica stands."""
         return dict(self._json(calls.replicas_call()))

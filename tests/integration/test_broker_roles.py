@@ -58,6 +58,10 @@ async def test_a_data_plane_role_can_follow_and_report_but_never_touch_the_log(
         await one.put("a")
         await same(one, replica)
         await one.published()
+        await until(lambda: one.plane.replicas_view()["live"] == 1)
+        checked = await one.plane.self_check.check()
+        assert checked is not None and checked.replica is not None
+        assert checked.replica.sound is True, "the writer may ask, the replica may answer"
         await until(lambda: one.plane.replicas_view()["converged"])
         log_id = one.plane.sequencer.position.log_id
         before = one.plane.sequencer.position

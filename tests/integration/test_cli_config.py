@@ -230,6 +230,7 @@ def test_both_clients_do_the_same(url):
         assert client.entries(after=made["epoch"] - 1)[0]["body"]["actor"] == "größe"
         assert client.poll(after=1)["epoch"] == made["epoch"] + 1
         assert client.forget("worker", "none") is False
+        assert client.verify()["sound"] is True
 
     async def the_same() -> None:
         async with SIEAsyncConfigClient(url) as client:
@@ -243,6 +244,7 @@ def test_both_clients_do_the_same(url):
             assert len(found["rows"]) == 5
             assert (await client.wait(replicas_min=0, timeout_s=0))["reached"] is True
             assert (await client.replicas())["replicas"] == []
+            assert (await client.verify())["replica"] is None
             assert (await client.export(at="3"))["entry"]["body"]["epoch"] == 3
 
     asyncio.run(the_same())

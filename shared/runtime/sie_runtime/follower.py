@@ -150,6 +150,7 @@ class Follower:
             source=self._source,
             files=files,
             report=self._report,
+            registry=lambda: (self.position, self.catalog.registry),
             last=lambda: self._last,
             bus_silent=lambda: self._feeds.bus_silent,
             head_heard=self._feeds.head_heard,

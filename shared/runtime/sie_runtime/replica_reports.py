@@ -18,12 +18,14 @@ from typing import Final, Literal
 import msgspec
 from prometheus_client import Counter
 
+from sie_core.chain import Position
+from sie_core.registry import Registry
 from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.replica_files import ReplicaFiles
 from sie_runtime.settings import setting
 from sie_schemas.entry import Entry, to_envelope
-from sie_schemas.fleet import Head, ReplicaReport
+from sie_schemas.fleet import Head, Recount, ReplicaReport
 
 __all__ = ["ReplicaReports", "ReportSettings"]
 
@@ -53,7 +55,8 @@ class ReportSettings:
 
 
 class ReplicaReports:
-    """One replica's voice. `report` gives what it would say now, `last` the last entry applied."""
+    """One replica's voice. `report` gives what it would say now, `registry` what it serves
+    and where that is, `last` the last entry applied."""
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class ReplicaReports:
         source: LogSource,
         files: ReplicaFiles | None,
         report: Callable[[bool], ReplicaReport],
+        registry: Callable[[], tuple[Position | None, Registry]],
         last: Callable[[], Entry | None],
         bus_silent: Callable[[], bool],
         head_heard: Callable[[Head], None],
@@ -77,6 +81,7 @@ class ReplicaReports:
         self._source = source
         self._files = files
         self._report = report
+        self._registry = registry
         self._last = last
         self._bus_silent = bus_silent
         self._head_heard = head_heard
@@ -95,11 +100,12 @@ class ReplicaReports:
         """While it lasts, roll calls and requests for entries are answered."""
         called = await self._bus.subscribe("sie.config.rollcall", self._called)
         asked = await self._bus.subscribe(f"sie.config.tail.{self._name}", self._asked)
+        counted = await self._bus.subscribe(f"sie.config.recount.{self._name}", self._recount)
         try:
             yield
         finally:
-            await called.unsubscribe()
-            await asked.unsubscribe()
+            for subscription in (called, asked, counted):
+                await subscription.unsubscribe()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Report until `stopping`: at once after a pause, then paced."""
@@ -161,6 +167,16 @@ class ReplicaReports:
     async def _called(self, _message: Message) -> None:
         # At once, whatever the pace: a writer that starts listens for a moment only.
         await self._publish(self._report(False))
+
+    async def _recount(self, message: Message) -> None:
+        """The writer's self-check asks what is served, counted anew."""
+        here, registry = self._registry()
+        if here is None:
+            return
+        # Hashing every document would hold up the loop on which requests are answered.
+        digest = await asyncio.to_thread(registry.recounted)
+        count = Recount(log_id=here.log_id, epoch=here.epoch, hash=here.hash, digest=digest)
+        await message.respond(msgspec.json.encode(count))
 
     async def _asked(self, message: Message) -> None:
         """A writer that lost entries asks: `{"after":…, "until":…}`, answered as lines."""

@@ -18,6 +18,7 @@ __all__ = [
     "DEMAND_SUBJECT",
     "HEAD_DECODER",
     "HEARTBEAT_DECODER",
+    "RECOUNT_DECODER",
     "REPORT_DECODER",
     "WANTED_DECODER",
     "DemandAsked",
@@ -25,6 +26,7 @@ __all__ = [
     "Heartbeat",
     "ModelReport",
     "ModelState",
+    "Recount",
     "ReplicaReport",
     "ReplicaState",
     "WantedModel",
@@ -78,6 +80,16 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     entry: Raw | UnsetType = UNSET
     """The entry at `epoch` as an envelope, where nobody vouches for who reports: it bears witness
     by itself."""
+
+
+class Recount(Struct, frozen=True, kw_only=True):
+    """A replica's answer on `sie.config.recount.<role>.<id>`: where it is, and the digest of what
+    it serves, counted anew from every document."""
+
+    log_id: str
+    epoch: int
+    hash: str
+    digest: str
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,4 +149,5 @@ DEMAND_DECODER: Final = msgspec.msgpack.Decoder(DemandAsked)
 WANTED_DECODER: Final = msgspec.msgpack.Decoder(WantedModels)
 HEARTBEAT_DECODER: Final = msgspec.msgpack.Decoder(Heartbeat)
 REPORT_DECODER: Final = msgspec.json.Decoder(ReplicaReport)
+RECOUNT_DECODER: Final = msgspec.json.Decoder(Recount)
 HEAD_DECODER: Final = msgspec.json.Decoder(Head)

@@ -1,0 +1,145 @@
+"""The self-check: the snapshot is the fold of the entries, on the writer and on a replica."""
+
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.config_writer import client_of, grown_log, new_file, put, running
+from tests.support.polling import until_told
+
+from sie_config.control_plane import LOG_FILE
+from sie_config.exports import Exports
+from sie_config.journal import Journal
+from sie_config.self_check import AskReplica, SelfCheck
+from sie_core.apply import apply
+from sie_core.registry import Registry
+from sie_schemas.entry import Entry
+from sie_schemas.errors import TimeRanOut
+from sie_schemas.fleet import Recount
+
+ENTRIES = grown_log(70)
+
+
+@dataclass
+class Served:
+    """What a writer serves; here it may differ from its log."""
+
+    registry: Registry
+    lineage: tuple[Entry, ...]
+    last: Entry
+
+
+def folded(entries: Sequence[Entry]) -> Registry:
+    registry = Registry.EMPTY
+    for entry in entries:
+        registry = apply(registry, entry)
+    return registry
+
+
+async def nobody(role: str, replica: str) -> Recount:
+    raise TimeRanOut(f"{role} {replica} is silent")
+
+
+@contextlib.asynccontextmanager
+async def check_of(
+    folder: Path, served: Served, *, replicas: int = 0, ask: AskReplica = nobody
+) -> AsyncIterator[SelfCheck]:
+    new_file(folder / LOG_FILE, ENTRIES).close()
+    journal = await Journal.open(folder / LOG_FILE, tail_entries=10)
+    try:
+        yield SelfCheck(
+            journal,
+            Exports(),
+            served,
+            known=None,
+            replicas=lambda: [("gateway", f"g{number}") for number in range(replicas)],
+            ask=ask,
+            share=1.0,
+            rng=random.Random(1),
+        )
+    finally:
+        await journal.close()
+
+
+async def test_a_snapshot_that_is_not_the_fold_of_its_entries_is_found(tmp_path):
+    served = Served(folded(ENTRIES), (ENTRIES[0],), ENTRIES[-1])
+    async with check_of(tmp_path, served) as check:
+        checked = await check.check()
+        assert checked is not None and checked.sound
+        assert (checked.epoch, checked.digest) == (73, ENTRIES[-1].state_digest)
+    (tmp_path / "b").mkdir()
+    served.registry = served.registry.with_changes({("model", "org/model-3"): None})
+    async with check_of(tmp_path / "b", served) as check:
+        checked = await check.check()
+        assert checked is not None and not checked.sound
+        assert "the snapshot at" in str(checked.damage)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sound"),
+    [
+        ({}, True),
+        ({"digest": "0" * 64}, False),
+        ({"hash": "0" * 64}, None),
+        ({"log_id": "0" * 32}, None),
+        ({"epoch": 74}, None),
+        ({"epoch": -1}, None),
+        (None, None),
+    ],
+)
+async def test_a_replica_is_sound_only_where_its_own_count_is_that_of_its_entry(
+    tmp_path, changes, sound
+):
+    entry = ENTRIES[40]
+    asked: list[str] = []
+
+    async def ask(role: str, replica: str) -> Recount:
+        asked.append(replica)
+        if changes is None:
+            return await nobody(role, replica)
+        told = {"log_id": entry.log_id, "epoch": entry.epoch, "hash": entry.hash}
+        return Recount(**(told | {"digest": entry.state_digest} | changes))
+
+    served = Served(folded(ENTRIES), (ENTRIES[0],), ENTRIES[-1])
+    async with check_of(tmp_path, served, replicas=3, ask=ask) as check:
+        rounds = [await check.check() for _ in range(20)]
+    assert {each.replica.sound for each in rounds if each and each.replica} == {sound}
+    assert all(each is not None and each.sound is (sound is not False) for each in rounds)
+    assert set(asked) == {"g0", "g1", "g2"}, "drawn by chance"
+
+
+def test_a_count_anew_sees_what_a_remembered_digest_hides():
+    registry = folded(ENTRIES)
+    assert registry.recounted() == registry.digest
+    entity = registry.get("model", "org/model-3")
+    assert entity is not None
+    document = json.loads(entity.document) | {"description": "a flipped bit"}
+    object.__setattr__(entity, "document", json.dumps(document).encode())
+    assert registry.recounted() != registry.digest == ENTRIES[-1].state_digest
+
+
+async def test_verify_is_a_round_of_now_and_the_background_goes_on_by_itself(tmp_path):
+    async with running(tmp_path, self_check_s=0.02) as plane, client_of(plane) as client:
+        await put(plane, "m")
+        answer = await client.get("/v1/configs/verify")
+        told = answer.json()
+        assert (told["sound"], told["problem"], told["replica"]) == (True, None, None)
+        assert told["epoch"] == plane.sequencer.position.epoch
+        assert told["digest"] == plane.sequencer.position.digest
+        await put(plane, "n")
+        text = "sie_config_self_checks_total"
+
+        async def rounds() -> float:
+            lines = (await client.get("/metrics")).text.splitlines()
+            return sum(float(line.split()[1]) for line in lines if line.startswith(text + "{"))
+
+        before = await rounds()
+
+        async def more() -> bool:
+            return await rounds() > before + 1
+
+        await until_told(more)
