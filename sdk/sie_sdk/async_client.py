@@ -19,7 +19,7 @@ from sie_sdk import exchange, leasing
 from sie_sdk.exchange import Call, Defaults
 from sie_sdk.lease_keeper import AsyncLeaseKeeper
 from sie_sdk.patience import retry_delay_s
-from sie_sdk.transport import connection_error, limits_of, timeout_of
+from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
 from sie_sdk.types import (
     CallOptions,
     EncodeOptions,
@@ -228,5 +228,5 @@ class SIEAsyncClient:
             return await self._http.request(
                 call.method, call.path, headers=call.headers, content=call.body
             )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error

@@ -21,7 +21,7 @@ from sie_sdk import config_calls as calls
 from sie_sdk.config_calls import PLAIN, Kind, Terms, Until
 from sie_sdk.exchange import Call, read_json
 from sie_sdk.patience import retry_delay_s
-from sie_sdk.transport import connection_error, limits_of, timeout_of
+from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
 
 __all__ = ["SIEAsyncConfigClient"]
 
@@ -265,7 +265,7 @@ class SIEAsyncConfigClient:
                 content=call.body,
                 timeout=timeout_of(timeout_s, self._connect_timeout_s),
             )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
 

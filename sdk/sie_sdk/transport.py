@@ -4,12 +4,18 @@
 the work may be running, and asking again doubles it.
 """
 
+from typing import Final
+
 import httpx
 
 from sie_schemas.errors import SIEError, TimeRanOut
 from sie_sdk.errors import SIEConnectionError
 
-__all__ = ["connection_error", "limits_of", "timeout_of"]
+__all__ = ["EXCHANGE_FAILURES", "connection_error", "limits_of", "timeout_of"]
+
+EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
+"""What an exchange raises that failed. A connection that is reset while it is made shows as an
+AttributeError: below httpx, anyio asks the socket for its peer, and it has none any more."""
 
 
 def timeout_of(timeout_s: float, connect_timeout_s: float) -> httpx.Timeout:
@@ -22,7 +28,7 @@ def limits_of(max_connections: int) -> httpx.Limits:
     return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
 
 
-def connection_error(error: httpx.HTTPError, base_url: str) -> SIEError:
+def connection_error(error: Exception, base_url: str) -> SIEError:
     """What a failed exchange means to the caller."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):

@@ -6,6 +6,7 @@ writer; entries from either, so that an untrimmed stream is enough to follow wit
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Final
 
 import httpx
@@ -123,10 +124,9 @@ class LogSource:
 
     async def report(self, data: bytes) -> Head:
         """Send a report to the writer; gives its head. Raises `SourceFailed`."""
-        try:
-            response = await self._http.post("/v1/configs/replicas", content=data)
-        except httpx.HTTPError as error:
-            raise SourceFailed(f"the report: {type(error).__name__}: {error}") from error
+        response = await _answer(
+            "the report", self._http.post("/v1/configs/replicas", content=data)
+        )
         if response.status_code != httpx.codes.OK:
             raise SourceFailed(f"the report: status {response.status_code}")
         return _head(response)
@@ -160,18 +160,26 @@ class LogSource:
         timeout: httpx.Timeout | None,  # noqa: ASYNC109
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        try:
-            if timeout is None:
-                response = await self._http.get(path, params=query, headers=headers)
-            else:
-                response = await self._http.get(path, params=query, timeout=timeout)
-        except httpx.HTTPError as error:
-            raise SourceFailed(f"{path}: {type(error).__name__}: {error}") from error
+        if timeout is None:
+            asked = self._http.get(path, params=query, headers=headers)
+        else:
+            asked = self._http.get(path, params=query, timeout=timeout)
+        response = await _answer(path, asked)
         if response.status_code == httpx.codes.GONE:
             raise RangeGone(path)
         if response.status_code != httpx.codes.OK:
             raise SourceFailed(f"{path}: status {response.status_code}")
         return response
+
+
+async def _answer(what: str, asked: Awaitable[httpx.Response]) -> httpx.Response:
+    """The answer to a call, whatever its status. Raises `SourceFailed`."""
+    try:
+        return await asked
+    except (httpx.HTTPError, OSError, AttributeError) as error:
+        # A connection that is reset while it is made shows as an AttributeError: below httpx, anyio
+        # asks the socket for its peer, and it has none any more.
+        raise SourceFailed(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _head(response: httpx.Response) -> Head:

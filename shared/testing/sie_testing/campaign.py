@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sie_testing.simulation import Plan, Result, run_seed
+from sie_testing.simulation import FAULTS, Plan, Result, run_seed
 
-__all__ = ["CHECKS", "Campaign", "fresh_seeds", "run_campaign"]
+__all__ = ["CHECKS", "SIMULATION", "Campaign", "Harness", "fresh_seeds", "run_campaign"]
 
 CHECKS: Final = (
     "a replica serves the fold of a prefix",
@@ -25,10 +25,24 @@ CHECKS: Final = (
 )
 """What every campaign puts to the test."""
 
-_ENOUGH_SEEDS: Final = 200
-"""From so many on, the rarest fault happens some ten times."""
 _FAILURES_MAX: Final = 5
 _SEED_BITS: Final = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harness:
+    """What runs a plan, and what such runs have to have shown once there are enough of them."""
+
+    run: Callable[[Plan], Result]
+    faults: tuple[str, ...]
+    checks: tuple[str, ...]
+    enough_seeds: int
+    """From so many on, the rarest fault should have happened several times."""
+
+
+SIMULATION: Final = Harness(
+    run=run_seed, faults=tuple(sorted(FAULTS)), checks=CHECKS, enough_seeds=200
+)
 
 
 @dataclass(slots=True)
@@ -69,13 +83,17 @@ def fresh_seeds(minutes: float) -> Iterator[int]:
 
 
 def run_campaign(
-    plan: Plan, seeds: Iterator[int], *, on_result: Callable[[Campaign, Result], None]
+    plan: Plan,
+    seeds: Iterator[int],
+    *,
+    on_result: Callable[[Campaign, Result], None],
+    harness: Harness = SIMULATION,
 ) -> Campaign:
     """Run `plan` with each seed; ends early after a few failures."""
     campaign = Campaign()
     began = time.monotonic()
     for seed in seeds:
-        result = run_seed(replace(plan, seed=seed))
+        result = harness.run(replace(plan, seed=seed))
         campaign.seeds += 1
         campaign.virtual_s += result.virtual_s
         campaign.took_s = time.monotonic() - began
@@ -86,7 +104,8 @@ def run_campaign(
         on_result(campaign, result)
         if len(campaign.failures) >= _FAILURES_MAX:
             break
-    if campaign.seeds >= _ENOUGH_SEEDS:
-        wanted = [f"fault: {kind}" for kind in plan.faults] + [f"check: {c}" for c in CHECKS]
+    if campaign.seeds >= harness.enough_seeds:
+        wanted = [f"fault: {kind}" for kind in plan.faults]
+        wanted += [f"check: {check}" for check in harness.checks]
         campaign.uncovered = tuple(name for name in wanted if not campaign.counts.get(name))
     return campaign

@@ -19,7 +19,10 @@ def simulate(
     seed: Annotated[int | None, typer.Option(help="The first seed; alone, its story too.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many, counting up.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Faults in one run.")] = 10,
-    replicas: Annotated[int, typer.Option(min=1, max=64, help="Gateways and workers.")] = 3,
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Gateways and workers; by default 3, or 4 processes."),
+    ] = None,
     faults: Annotated[
         str, typer.Option(help="Kinds of fault, by comma; `none` for none; all by default.")
     ] = "all",
@@ -27,9 +30,12 @@ def simulate(
         Path | None, typer.Option(help="A history: NDJSON of GET /v1/configs/log.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Fresh seeds for so long.")] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Real processes, on this machine, not a simulation.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the cluster's real shells in a simulated world of faults, and judge it."""
+    """Put the cluster through faults, in a simulated world or as real processes, and judge it."""
     from sie_testing.simulate import Options, run  # noqa: PLC0415 - see the module's docstring
 
     options = Options(
@@ -41,6 +47,7 @@ def simulate(
         log=log,
         minutes=minutes,
         as_json=as_json,
+        processes=processes,
     )
     sys.exit(run(options))
 
@@ -48,7 +55,7 @@ def simulate(
 def soak(
     minutes: Annotated[float, typer.Option(help="How long in all.")] = 10.0,
 ) -> None:
-    """Look for what no fixed seed finds: the machines and the simulation, with fresh seeds."""
+    """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
     from sie_testing.soak import run_soak  # noqa: PLC0415
 
     sys.exit(run_soak(minutes))

@@ -1,8 +1,8 @@
 """What `sie simulate` does: options to a campaign, and the campaign to words.
 
-*shell.* Prints progress, coverage and, for a failure, the story and the command that tells it
-again. Exit status: 0 when every property held, 1 when one did not, 3 when something that had to
-happen never did.
+*shell.* One campaign in a simulated world, or with real processes. Prints progress, coverage and,
+for a failure, the story and the command that tells it again. Exit status: 0 when every property
+held, 1 when one did not, 3 when something that had to happen never did.
 """
 
 import json
@@ -14,14 +14,19 @@ from typing import Final
 import typer
 
 from sie_schemas.errors import FixRequest
-from sie_testing.campaign import Campaign, fresh_seeds, run_campaign
+from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
 from sie_testing.history import read_history
-from sie_testing.simulation import FAULTS, Plan, Result
+from sie_testing.processes import PROCESSES
+from sie_testing.simulation import Plan, Result
 
 __all__ = ["Options", "run"]
 
 _SEEDS: Final = 200
-_EVERY: Final = 100
+_PROCESS_SEEDS: Final = 5
+_REPLICAS: Final = 3
+_PROCESS_REPLICAS: Final = 4
+_EVERY_S: Final = 3.0
+"""Between two lines that tell how far it is."""
 _UNCOVERED: Final = 3
 
 
@@ -32,36 +37,39 @@ class Options:
     seed: int | None
     seeds: int | None
     steps: int
-    replicas: int
+    replicas: int | None
     faults: str
     log: Path | None
     minutes: float | None
     as_json: bool
+    processes: bool = False
+
+    @property
+    def harness(self) -> Harness:
+        """What runs the seeds."""
+        return PROCESSES if self.processes else SIMULATION
 
 
 def run(options: Options) -> int:
     """Run a campaign and tell of it; the exit status."""
-    history = read_history(options.log) if options.log is not None else ()
-    plan = Plan(
-        seed=0,
-        steps=options.steps,
-        replicas=options.replicas,
-        faults=_kinds(options.faults),
-        history=history,
-    )
+    plan = _plan(options)
     told = options.seed is not None and options.seeds is None and options.minutes is None
 
+    said_at = 0.0
+
     def on_result(campaign: Campaign, result: Result) -> None:
+        nonlocal said_at
         if options.as_json:
             return
         if told:
             typer.echo(result.trace, nl=False)
         elif result.failure:
             _tell_failure(options, result)
-        elif campaign.seeds % _EVERY == 0:
+        elif campaign.took_s - said_at > _EVERY_S:
+            said_at = campaign.took_s
             typer.echo(f"{campaign.seeds} seeds in {campaign.took_s:.0f} s, all well so far")
 
-    campaign = run_campaign(plan, _seeds(options), on_result=on_result)
+    campaign = run_campaign(plan, _seeds(options), on_result=on_result, harness=options.harness)
     if options.as_json:
         typer.echo(json.dumps(campaign.to_json()))
     else:
@@ -69,28 +77,46 @@ def run(options: Options) -> int:
     return 1 if campaign.failures else _UNCOVERED if campaign.uncovered else 0
 
 
+def _plan(options: Options) -> Plan:
+    if options.processes and options.log is not None:
+        raise FixRequest("--log is for the simulated world: real processes write their own log")
+    usual = _PROCESS_REPLICAS if options.processes else _REPLICAS
+    return Plan(
+        seed=0,
+        steps=options.steps,
+        replicas=usual if options.replicas is None else options.replicas,
+        faults=_kinds(options),
+        history=read_history(options.log) if options.log is not None else (),
+    )
+
+
 def _seeds(options: Options) -> Iterator[int]:
     if options.minutes is not None:
         return fresh_seeds(options.minutes)
     first = options.seed or 0
-    count = options.seeds or (1 if options.seed is not None else _SEEDS)
+    usual = _PROCESS_SEEDS if options.processes else _SEEDS
+    count = options.seeds or (1 if options.seed is not None else usual)
     return iter(range(first, first + count))
 
 
-def _kinds(text: str) -> tuple[str, ...]:
-    if text == "all":
-        return tuple(sorted(FAULTS))
-    kinds = tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
-    unknown = sorted(set(kinds) - set(FAULTS))
+def _kinds(options: Options) -> tuple[str, ...]:
+    known = options.harness.faults
+    if options.faults == "all":
+        return known
+    parts = (part.strip() for part in options.faults.split(","))
+    kinds = tuple(part for part in parts if part not in ("", "none"))
+    unknown = sorted(set(kinds) - set(known))
     if unknown:
-        raise FixRequest(f"{', '.join(unknown)}: no such fault; there are {', '.join(FAULTS)}")
+        raise FixRequest(f"{', '.join(unknown)}: no such fault; there are {', '.join(known)}")
     return kinds
 
 
 def _tell_failure(options: Options, result: Result) -> None:
     typer.echo(result.trace, nl=False)
     command = f"sie simulate --seed {result.seed} --steps {options.steps}"
-    command += f" --replicas {options.replicas} --faults {options.faults}"
+    command += f" --replicas {options.replicas}" if options.replicas is not None else ""
+    command += f" --faults {options.faults}"
+    command += " --processes" if options.processes else ""
     if options.log is not None:
         command += f" --log {options.log}"
     typer.secho(f"seed {result.seed} failed: {result.failure}\nagain: {command}", fg="red")
@@ -101,7 +127,7 @@ def _tell_coverage(campaign: Campaign) -> None:
         typer.echo(f"{count:8d}  {name}")
     rate = campaign.seeds * 60 / campaign.took_s if campaign.took_s else 0
     typer.echo(
-        f"{campaign.seeds} seeds, {campaign.virtual_s:.0f} virtual seconds in "
+        f"{campaign.seeds} seeds, {campaign.virtual_s:.0f} seconds of their own time in "
         f"{campaign.took_s:.1f} s ({rate:.0f} seeds a minute), {len(campaign.failures)} failures"
     )
     for name in campaign.uncovered:

@@ -1,16 +1,21 @@
-"""What `sie soak` does: machines and simulation with fresh seeds, turn by turn, for a time.
+"""What `sie soak` does: machines, simulation and real processes with fresh seeds, turn by turn.
 
-*shell.* Half of the time for each. Promises that whatever is found is printed with what finds it
-again: a seed of the simulation, a blob of the machine. Exit status as `sie simulate`.
+*shell.* About a third of the time for each. Promises that whatever is found is printed with what
+finds it again: a seed of the simulation or of the processes, a blob of the machine. Exit status as
+`sie simulate`.
 """
 
 import time
 from collections import Counter
+from functools import partial
 from typing import Final
 
 import typer
 
-from sie_testing.campaign import Campaign, fresh_seeds, run_campaign
+from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
+from sie_testing.processes import PROCESSES
+from sie_testing.processes.cluster import PROGRAMS
+from sie_testing.processes.programs import missing_programs
 from sie_testing.simulation import Plan, Result
 from sie_testing.world import run_machine
 
@@ -19,24 +24,38 @@ __all__ = ["run_soak"]
 _EXAMPLES: Final = 200
 _STEPS: Final = 60
 _TURN_MINUTES: Final = 0.5
+_PROCESS_MINUTES: Final = 1.0
+"""What a run of real processes takes: none is begun when less is left."""
 
 
 def run_soak(minutes: float) -> int:
     """Soak for so long; the exit status."""
     until = time.monotonic() + minutes * 60
-    fired: Counter[str] = Counter()
-    seeds = 0
-    while time.monotonic() < until:
+    counts: Counter[str] = Counter()
+    missing = missing_programs(PROGRAMS)
+    if missing:
+        typer.echo(f"no real processes: {', '.join(missing)} are not installed")
+    while (left := (until - time.monotonic()) / 60) > 0:
         turn = min(_TURN_MINUTES, minutes / 2)
-        campaign = run_campaign(Plan(seed=0), fresh_seeds(turn), on_result=_tell)
-        seeds += campaign.seeds
-        if not campaign.passed:
-            return 1
-        fired += _machines(turn)
-        typer.echo(f"{seeds} seeds and {fired['world_heals']} healed worlds, all well so far")
-    for name, count in sorted(fired.items()):
+        campaigns = [_campaign(SIMULATION, "sie simulate", turn)]
+        counts += _machines(turn)
+        if not missing and left > 2 * turn + _PROCESS_MINUTES:
+            campaigns.append(_campaign(PROCESSES, "sie simulate --processes", 0.01))
+        for campaign in campaigns:
+            counts += campaign.counts
+            if not campaign.passed:
+                return 1
+        counts["seeds"] += sum(campaign.seeds for campaign in campaigns)
+        typer.echo(f"{counts['seeds']} seeds and {counts['world_heals']} healed worlds, all well")
+    for name, count in sorted(counts.items()):
         typer.echo(f"{count:8d}  {name}")
     return 0
+
+
+def _campaign(harness: Harness, command: str, minutes: float) -> Campaign:
+    plan = Plan(seed=0, replicas=4, faults=harness.faults)
+    seeds = fresh_seeds(minutes)
+    return run_campaign(plan, seeds, on_result=partial(_tell, command), harness=harness)
 
 
 def _machines(minutes: float) -> Counter[str]:
@@ -47,8 +66,8 @@ def _machines(minutes: float) -> Counter[str]:
     return fired
 
 
-def _tell(_campaign: Campaign, result: Result) -> None:
+def _tell(command: str, _campaign: Campaign, result: Result) -> None:
     if result.failure:
         typer.echo(result.trace, nl=False)
         typer.secho(f"seed {result.seed} failed: {result.failure}", fg="red")
-        typer.echo(f"again: sie simulate --seed {result.seed}")
+        typer.echo(f"again: {command} --seed {result.seed} --replicas 4")

@@ -1,0 +1,369 @@
+"""A real cluster for the adversary: every program, and a link between any two that speak.
+
+*shell.* Owns a folder, the programs and the links. Everybody reaches the broker and sie-config by a
+link of his own; the operator, who wipes, backs up and restores as the manual says, goes straight
+to them. Time constants are fractions of the usual ones, so that a run is short.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from sie_config.head_file import HeadFile
+from sie_config.offline.backup import back_up
+from sie_config.offline.findings import Report
+from sie_config.offline.others import verify_stream
+from sie_config.offline.restore import Discard, restore
+from sie_config.offline.verification import verify_log
+from sie_runtime.bus import Bus, BusSettings
+from sie_runtime.log_stream import log_streams, stream_name
+from sie_runtime.replica_files import ReplicaFiles
+from sie_schemas.entry import Entry
+from sie_schemas.errors import SIEError
+from sie_testing.processes.actions import link_names, process_names
+from sie_testing.processes.programs import Program, program_path
+from sie_testing.processes.proxy import Link
+
+__all__ = ["PROGRAMS", "REQUEST_TIMEOUT_S", "Cluster", "Loss"]
+
+PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
+"""What has to be installed, beside this interpreter or on PATH."""
+
+REQUEST_TIMEOUT_S: Final = 10.0
+"""After which a gateway gives a request up."""
+_ADMIN_S: Final = 5.0
+_LOG_FILES: Final = ("log.sqlite", "log.sqlite-wal", "log.sqlite-shm", "log.sqlite.checkpoint")
+_HEAD_FILE: Final = "log.sqlite.head"
+_BROKER: Final = """\
+server_name: sie-adversary
+host: "127.0.0.1"
+port: {port}
+ping_interval: "5s"
+jetstream {{
+  store_dir: {store}
+  sync_interval: always
+}}
+"""
+_CONFIG: Final = {
+    "roll-call-s": "0.3",
+    "publish-retry-s": "0.1",
+    "publish-verify-s": "1",
+    "recovery-retry-s": "0.5",
+    "report-ttl-s": "4",
+}
+_FOLLOWER: Final = {
+    "nats-reconnect-wait-s": "0.1",
+    "replica-retry-max-s": "1",
+    "replica-poll-s": "2",
+    "replica-long-poll-s": "5",
+    "replica-bus-silent-s": "1.5",
+    "replica-heartbeat-s": "0.5",
+    "replica-report-s": "0.5",
+    "replica-report-http-s": "1",
+    "replica-stale-after-s": "4",
+    "replica-fetch-timeout-s": "3",
+    "queue-ack-wait-s": "4",
+}
+_GATEWAY: Final = {
+    "request-timeout-s": f"{REQUEST_TIMEOUT_S:g}",
+    "fleet-ttl-s": "2",
+    "fleet-settle-s": "1",
+}
+_WORKER: Final = {
+    "heartbeat-interval-s": "0.3",
+    "peer-silence-s": "1.5",
+    "claim-extend-s": "1",
+    "ping-interval-s": "0.5",
+    "ping-timeout-s": "2",
+    "executor-grace-s": "3",
+    "load-cooldown-s": "0.5",
+    "load-timeout-s": "5",
+    "batch-timeout-s": "5",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A log's disk was replaced by an older one at this moment.
+
+    `epoch` is the newest that anybody else had seen: the head file, the stream as far as it was
+    reached, a replica's files. What was acknowledged beyond it nobody can miss.
+    """
+
+    at: float
+    log_id: str
+    epoch: int
+
+
+class Cluster:
+    """See the module. Owner: one run."""
+
+    def __init__(self, folder: Path, *, replicas: int, say: Callable[[str, str], None]) -> None:
+        self.folder = folder
+        self.backups: list[Path] = []
+        self.losses: list[Loss] = []
+        self.said_lost: list[str] = []
+        """What an operator was told is lost, or gave up."""
+        self.gave_up = False
+        """Whether a log was restored without any word of what it lacks: two histories may be."""
+        self._say = say
+        self._replicas = replicas
+        self._ports: dict[str, int] = {}
+        self.links: dict[str, Link] = {}
+        self.programs: dict[str, Program] = {}
+
+    # -- its life --
+
+    async def open(self) -> None:
+        """Open the links and make the programs; starts none."""
+        names = process_names(self._replicas)
+        serving = [name for name in names if not name.startswith("execution")]
+        self._ports = dict(zip(serving, _free_ports(len(serving)), strict=True))
+        for name in link_names(self._replicas):
+            self.links[name] = Link(name, self._ports[name.partition(">")[2]])
+            await self.links[name].open()
+        (self.folder / "nats.conf").write_text(
+            _BROKER.format(
+                port=self._ports["broker"], store=json.dumps(str(self.folder / "broker"))
+            )
+        )
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("SIE_")
+        }
+        for name in names:
+            log = self.folder / f"{name}.log"
+            self.programs[name] = Program(name, self._argv(name), log, environment=environment)
+
+    async def close(self) -> None:
+        """End every program and every link."""
+        for program in self.programs.values():
+            await program.kill()
+        for link in self.links.values():
+            await link.close()
+
+    async def start(self) -> None:
+        """Start every program that does not run."""
+        for program in self.programs.values():
+            await program.start()
+
+    def heal(self) -> None:
+        """Mend every link and let every program go on."""
+        for link in self.links.values():
+            link.mend()
+        for program in self.programs.values():
+            program.resume()
+
+    def url(self, name: str) -> str:
+        """The HTTP address of a program, past every link."""
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    @property
+    def clients_config_url(self) -> str:
+        """How clients reach sie-config: by a link."""
+        return f"http://{self.links['client>config'].url}"
+
+    @property
+    def gateways(self) -> list[Program]:
+        """Those that answer requests."""
+        return [each for name, each in self.programs.items() if name.startswith("gateway")]
+
+    @property
+    def replicas(self) -> list[str]:
+        """Everybody who follows the log."""
+        return [name for name in self.programs if name.startswith(("gateway", "worker"))]
+
+    # -- the operator --
+
+    async def wipe_stream(self) -> str:
+        """Delete every config stream."""
+        bus = await self.connected_bus()
+        try:
+            streams = await log_streams(bus)
+            for log_id in streams:
+                subject = f"$JS.API.STREAM.DELETE.{stream_name(log_id)}"
+                await bus.request(subject, b"", timeout_s=_ADMIN_S)
+        finally:
+            await bus.close()
+        return ", ".join(f"{log_id[:8]} up to {tip.last}" for log_id, tip in streams.items())
+
+    async def wipe_broker(self) -> None:
+        """Kill the broker, lose its disk, start it."""
+        broker = self.programs["broker"]
+        await broker.kill()
+        shutil.rmtree(self.folder / "broker", ignore_errors=True)
+        await broker.start()
+
+    async def wipe_replica(self, name: str) -> None:
+        """Kill a replica, lose its disk, start it."""
+        program = self.programs[name]
+        await program.kill()
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        await program.start()
+
+    async def back_up(self) -> str:
+        """Back the log up beside the writer; gives where it was."""
+        target = self.folder / f"backup-{len(self.backups)}.sqlite"
+        _, report = await asyncio.to_thread(back_up, self.log_file, target)
+        self.backups.append(target)
+        return f"{target.name} at {report.position}"
+
+    async def compact(self, keep: int) -> str:
+        """Move the low water, where sie-config answers; gives what it says."""
+        url = f"{self.url('config')}/v1/configs/compact"
+        try:
+            async with httpx.AsyncClient(timeout=_ADMIN_S) as http:
+                return (await http.post(url, json={"keep": keep})).text
+        except httpx.TransportError as error:
+            return f"nobody answers: {error!r}"
+
+    async def restore(self, backup: Path, *, with_head: bool) -> str:
+        """Put a backup in the place of the log, as the manual says; without its head file too."""
+        config = self.programs["config"]
+        await config.kill()
+        self.losses += await self._losses()
+        self._lose_log()
+        if not with_head:
+            (self._data / _HEAD_FILE).unlink(missing_ok=True)
+            self.gave_up = True
+        try:
+            report = await self._restored(backup, bus=self._broker)
+        except SIEError as error:
+            self._say("operator", f"is refused a restore: {error.message}")
+            self.said_lost.append(error.message)
+            report = await self._restored(backup, incomplete=True)
+        await config.start()
+        return f"{backup.name}, whole up to {report.position}"
+
+    async def give_up_the_rest(self) -> None:
+        """Begin a superseding log at what the file has, as the manual says."""
+        config = self.programs["config"]
+        await config.kill()
+        last = self.folder / f"last-{config.deaths}.sqlite"
+        _, report = await asyncio.to_thread(back_up, self.log_file, last)
+        assert report.position is not None, "a backup has a position"
+        self._lose_log()
+        discard = Discard(report.position.epoch, "operator", "nobody has the rest")
+        report = await self._restored(last, discard=discard)
+        told = f"gives up what follows epoch {discard.after}: the log is now {report.position}"
+        self._say("operator", told)
+        self.said_lost.append(told)
+        await config.start()
+
+    async def verify(self) -> list[str]:
+        """What is wrong with the file and with the stream."""
+        report = (await asyncio.to_thread(verify_log, self.log_file)).report
+        assert report.position is not None, "a log has a position"
+        await verify_stream(self._broker, self.log_file, report.position, report)
+        return [f"{each.what}: {each.message}" for each in report.findings if each.state == "bad"]
+
+    async def _losses(self) -> list[Loss]:
+        """What is about to be lost with the writer's disk, for each log that anybody knows."""
+        seen: dict[str, int] = {}
+        head = HeadFile(self.log_file).read()
+        if head is not None:
+            seen[head.log_id] = head.epoch
+        for name in self.replicas:
+            last = await asyncio.to_thread(_last_of, self.folder / name)
+            if last is not None:
+                seen[last.log_id] = max(seen.get(last.log_id, 0), last.epoch)
+        with contextlib.suppress(SIEError):
+            bus = await self.connected_bus()
+            try:
+                for log_id, tip in (await log_streams(bus)).items():
+                    seen[log_id] = max(seen.get(log_id, 0), tip.last)
+            finally:
+                await bus.close()
+        return [Loss(time.monotonic(), log_id, epoch) for log_id, epoch in seen.items()]
+
+    def _lose_log(self) -> None:
+        for name in _LOG_FILES:
+            (self._data / name).unlink(missing_ok=True)
+
+    async def _restored(
+        self,
+        backup: Path,
+        *,
+        bus: BusSettings | None = None,
+        discard: Discard | None = None,
+        incomplete: bool = False,
+    ) -> Report:
+        return await asyncio.to_thread(
+            restore, backup, self._data, bus=bus, discard=discard, incomplete=incomplete
+        )
+
+    async def connected_bus(self) -> Bus:
+        """The operator's own connection to the broker; its taker closes it."""
+        bus = await Bus.connect(self._broker, role="config", process_id="operator")
+        if not await bus.wait_connected(_ADMIN_S):
+            await bus.close()
+            raise SIEError("the operator does not reach the broker")
+        return bus
+
+    @property
+    def log_file(self) -> Path:
+        """The writer's file."""
+        return self._data / _LOG_FILES[0]
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "config"
+
+    @property
+    def _broker(self) -> BusSettings:
+        return BusSettings(nats_url=f"nats://127.0.0.1:{self._ports['broker']}")
+
+    # -- command lines --
+
+    def _argv(self, name: str) -> list[str]:
+        role, _, number = name.partition("-")
+        match role:
+            case "broker":
+                return [program_path("nats-server"), "-c", str(self.folder / "nats.conf")]
+            case "execution":
+                return [sys.executable, "-m", "sie_testing.echo_execution", self._socket(number)]
+            case "config":
+                own = {"data-dir": str(self._data)} | _CONFIG
+            case "gateway":
+                own = {"gateway-id": name} | self._follows(name) | _GATEWAY
+            case _:
+                own = {"worker-id": name, "socket-path": self._socket(number)}
+                own |= self._follows(name) | _WORKER
+        own |= {"port": str(self._ports[name])}
+        own |= {"nats-url": f"nats://{self.links[f'{name}>broker'].url}"}
+        flags = [part for flag, value in own.items() for part in (f"--{flag}", value)]
+        return [program_path(f"sie-{role}"), *flags]
+
+    def _follows(self, name: str) -> dict[str, Any]:
+        config = f"http://{self.links[f'{name}>config'].url}"
+        return {"config-url": config, "replica-dir": str(self.folder / name)} | _FOLLOWER
+
+    def _socket(self, number: str) -> str:
+        return str(self.folder / f"execution-{number}.sock")
+
+
+def _last_of(folder: Path) -> Entry | None:
+    """The last entry of a replica's files; what its process has not yet written is not there."""
+    snapshot, entries = ReplicaFiles(folder, tail_entries_min=1).load()
+    return entries[-1] if entries else snapshot.entry if snapshot is not None else None
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

@@ -1,0 +1,37 @@
+"""What a follower fetches, when the connection fails in ways that its library has no word for."""
+
+import httpx
+import pytest
+
+from sie_runtime.bus import Bus, BusSettings
+from sie_runtime.log_source import LogSource, SourceFailed
+from sie_sdk.errors import SIEConnectionError
+from sie_sdk.transport import EXCHANGE_FAILURES, connection_error
+
+
+class Tripping(httpx.AsyncBaseTransport):
+    """Fails as anyio does below httpx, where a connection is reset while it is made."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise AttributeError("'NoneType' object has no attribute 'getpeername'")
+
+
+async def test_a_connection_that_is_reset_while_it_is_made_fails_a_fetch_and_ends_no_process():
+    bus = Bus(BusSettings(), role="gateway", process_id="g1")
+    client = httpx.AsyncClient(base_url="http://127.0.0.1:1", transport=Tripping())
+    source = LogSource("", bus, timeout_s=1, page_entries=10, client=client)
+    try:
+        for asked in (source.report(b"{}"), source.snapshot(), source.head(None, 0)):
+            with pytest.raises(SourceFailed, match="getpeername"):
+                await asked
+    finally:
+        await source.close()
+
+
+def test_to_the_sdk_it_is_a_connection_error_that_is_tried_again():
+    error = AttributeError("'NoneType' object has no attribute 'getpeername'")
+
+    assert isinstance(error, EXCHANGE_FAILURES)
+    told = connection_error(error, "http://127.0.0.1:1")
+    assert isinstance(told, SIEConnectionError)
+    assert told.retry_after_s == 0.2
