@@ -36,8 +36,13 @@ class Contender:
     pids: Mapping[str, int]
 
     def window(self, clients: int, seconds: float) -> dict[str, Any]:
-        """One window of load; `cpu_us` is processor time for each request, by process."""
+        """One window of load; `cpu_us` is processor time for each request, by process.
+
+        `others_cores` is how many cores did something else meanwhile: a figure taken while
+        neighbours were busy says less.
+        """
         before = {role: _processor_s(pid) for role, pid in self.pids.items()}
+        began, busy_before = time.perf_counter(), _busy_s()
         assert self.load.stdin is not None and self.load.stdout is not None
         self.load.stdin.write(f"{clients} {seconds}\n")
         self.load.stdin.flush()
@@ -45,10 +50,10 @@ class Contender:
         if not line:
             raise RuntimeError("the load ended; its last words are above")
         told: dict[str, Any] = json.loads(line)
-        told["cpu_us"] = {
-            role: (_processor_s(pid) - before[role]) / told["requests"] * 1e6
-            for role, pid in self.pids.items()
-        }
+        used = {role: _processor_s(pid) - before[role] for role, pid in self.pids.items()}
+        others_s = _busy_s() - busy_before - sum(used.values())
+        told["others_cores"] = max(0.0, others_s / (time.perf_counter() - began))
+        told["cpu_us"] = {role: each / told["requests"] * 1e6 for role, each in used.items()}
         return told
 
 
@@ -191,6 +196,17 @@ def _process(name: str, command: list[str]) -> Iterator[int]:
 
 def _home() -> Path:
     return Path(__file__).parents[1]
+
+
+def _busy_s() -> float:
+    """Seconds that the cores of this machine were busy, all together (Linux; elsewhere 0)."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, *_ = map(
+        int, stat.read_text().split("\n")[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _processor_s(pid: int) -> float:

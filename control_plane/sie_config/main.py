@@ -5,7 +5,6 @@ order. A log that cannot be served at all ends the process with one line that sa
 """
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -19,7 +18,7 @@ from sie_config.settings import ConfigSettings
 from sie_runtime.access import Access
 from sie_runtime.bus import Bus
 from sie_runtime.gate import Gate
-from sie_runtime.lifecycle import run, serve_http, stop_when
+from sie_runtime.lifecycle import run, serve_http, spare_collections, stop_when
 from sie_runtime.settings import load
 from sie_schemas.errors import SIEError
 
@@ -28,8 +27,6 @@ __all__ = ["main"]
 _LOG: Final = logging.getLogger(__name__)
 _CANNOT_START: Final = 3
 _ROLE: Final = "config"
-_COLLECT_AFTER: Final = (20_000, 20, 20)
-"""A write makes hundreds of objects and no cycle: the default collects at almost every one."""
 
 
 def main() -> None:
@@ -48,9 +45,8 @@ async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
     try:
         try:
             plane = await ControlPlane.open(settings, bus=bus)
-            # The replayed log lives as long as the process: no collection need walk it again.
-            gc.freeze()
-            gc.set_threshold(*_COLLECT_AFTER)
+            # The replayed log too lives as long as the process.
+            spare_collections()
         except SIEError as error:
             sys.stderr.write(f"error: {error.message}\n")
             raise SystemExit(_CANNOT_START) from error

@@ -9,6 +9,8 @@ bytes. Counts; does not queue: what does not fit is refused at the door.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from sie_schemas.errors import Later
 
 __all__ = ["Caps", "InFlight", "cut"]
@@ -22,8 +24,7 @@ class Caps:
     bytes_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(Struct, frozen=True):
     """Items and bytes of the requests that have no answer yet."""
 
     items: int = 0

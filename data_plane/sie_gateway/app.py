@@ -6,14 +6,15 @@ where it is not an answer, and that a client which hangs up stops what was done 
 path belongs to the application that it is given.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias, get_args
+
+from msgspec import Struct
 
 from sie_gateway import metrics
 from sie_gateway.asgi import (
+    Attended,
     ClientGone,
     Receive,
     Response,
@@ -22,7 +23,6 @@ from sie_gateway.asgi import (
     error_response,
     read_body,
     send_response,
-    until_gone,
     version_headers,
 )
 from sie_gateway.faces import FACES, Face, FaceModels, Translated
@@ -43,8 +43,7 @@ ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Operation)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """One request as HTTP brought it. `face` is None for the native form, `spec` empty with one."""
 
     operation: Operation
@@ -94,10 +93,9 @@ class GatewayApp:
             await self._rest(scope, receive, send)
             return
         try:
-            async with asyncio.TaskGroup() as group:
-                response = await self._respond(scope["method"], call, receive, group)
-                await send_response(send, response)
-        except* ClientGone:
+            response = await self._respond(scope["method"], call, receive)
+            await send_response(send, response)
+        except ClientGone:
             _count(call, 499, "CLIENT_GONE")
         else:
             _count(call, response.status, response.code)
@@ -112,9 +110,7 @@ class GatewayApp:
                 elapsed_ms=call.elapsed_ms(),
             )
 
-    async def _respond(
-        self, method: str, call: _Call, receive: Receive, group: asyncio.TaskGroup
-    ) -> Response:
+    async def _respond(self, method: str, call: _Call, receive: Receive) -> Response:
         try:
             if method != "POST":
                 raise FixRequest(
@@ -123,15 +119,13 @@ class GatewayApp:
                     details={"allow": "POST"},
                 )
             body = await read_body(call.headers, receive, bytes_max=self._body_bytes_max)
-            response = await self._infer(call, body, receive, group)
+            response = await self._infer(call, body, receive)
         except SIEError as error:
             response = error_response(error, call.face.error(error) if call.face else None)
         response.headers.update({"X-SIE-Request-Id": call.request_id, **version_headers()})
         return response
 
-    async def _infer(
-        self, call: _Call, body: bytes, receive: Receive, group: asyncio.TaskGroup
-    ) -> Response:
+    async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)
         wanted = Wanted(
             spec=read.spec,
@@ -140,14 +134,10 @@ class GatewayApp:
             machine_profile=_text(call.headers.get(b"x-sie-machine-profile")),
             lora=read.asked.lora,
         )
-        # A client that leaves raises in this task, and the group then cancels the request.
-        watcher = group.create_task(until_gone(receive))
-        try:
+        async with Attended(receive):
             outcome = await self._inference.answer(
                 read.asked, wanted, request_id=call.request_id, tenant=call.tenant
             )
-        finally:
-            watcher.cancel()
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)
         headers = _answer_headers(outcome)
@@ -202,8 +192,10 @@ def _answer_headers(answer: Answer) -> dict[str, str]:
 
 
 def _count(call: _Call, status: int, code: str) -> None:
-    metrics.REQUESTS.labels(call.operation, str(status), code).inc()
-    metrics.REQUEST_SECONDS.labels(call.operation).observe(time.perf_counter() - call.started_at)
+    metrics.child(metrics.REQUESTS, call.operation, str(status), code).inc()
+    metrics.child(metrics.REQUEST_SECONDS, call.operation).observe(
+        time.perf_counter() - call.started_at
+    )
 
 
 def _lower(value: bytes | None) -> str | None:

@@ -4,17 +4,20 @@
 error leaves in the one shape, with its code and its time to retry in headers.
 """
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from sie_schemas.errors import FixRequest, SIEError
 
 __all__ = [
+    "Attended",
     "ClientGone",
     "Receive",
     "Response",
@@ -24,7 +27,6 @@ __all__ = [
     "read_body",
     "retry_headers",
     "send_response",
-    "until_gone",
     "version_headers",
 ]
 
@@ -35,14 +37,14 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _VERSION: Final = version("sie-cluster")
 _JSON: Final = "application/json"
+_PATIENCE_S: Final = 0.25
 
 
 class ClientGone(Exception):
     """The client closed the connection: nobody reads an answer any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """An answer as it leaves. `code` is the error's, for the metrics; empty where there is none."""
 
     status: int
@@ -104,12 +106,44 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max:
             return b"".join(parts)
 
 
-async def until_gone(receive: Receive) -> None:
-    """Wait for the client to leave. Raises `ClientGone`; returns never."""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
+class Attended:
+    """`async with Attended(receive)`: cancels the block when the client leaves, and then raises
+    `ClientGone`.
+
+    It looks only at a block that has run for `_PATIENCE_S`: most are over by then, and a task
+    beside each of them would cost more than to answer the few whose client has left.
+    """
+
+    __slots__ = ("_cancelling", "_gone", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "an ASGI application runs in a task"
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._begin)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        # A cancellation that is not this one's goes on its way.
+        if self._gone and self._task.uncancel() <= self._cancelling:
+            raise ClientGone from None
+
+    def _begin(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()
 
 
 async def send_response(send: Send, response: Response) -> None:
@@ -119,9 +153,14 @@ async def send_response(send: Send, response: Response) -> None:
         ("content-length", str(len(response.body))),
         *response.headers.items(),
     )
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    raw = [(_raw_name(name), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": response.status, "headers": raw})
     await send({"type": "http.response.body", "body": response.body})
+
+
+@lru_cache(maxsize=256)
+def _raw_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 def _too_large(bytes_max: int) -> FixRequest:

@@ -17,8 +17,8 @@ import msgspec
 from sie_gateway import metrics
 from sie_gateway.chunks import Chunks, NoRoom
 from sie_gateway.routing import Route
-from sie_runtime.bus import BusUnavailable
-from sie_schemas.errors import Later, OurFault, TimeRanOut
+from sie_runtime.bus import BusUnavailable, NoResponders
+from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
 from sie_schemas.jobs import (
     JOB_ENCODER,
     ONE_RESULT_DECODER,
@@ -50,7 +50,7 @@ class Incoming(Protocol):
         """The payload."""
         ...
 
-    async def respond(self, data: bytes) -> None:
+    def answer(self, data: bytes) -> None:
         """Answer the sender."""
         ...
 
@@ -80,8 +80,22 @@ class ResultBus(Protocol):
 class JobQueue(Protocol):
     """The part of the work queue that a gateway needs."""
 
-    async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
-        """Queue a job; returns when it is stored. Raises `Later`: `BusUnavailable`, QUEUE_FULL."""
+    async def ensure_stream(self, pool: str) -> None:
+        """Make sure that a pool has its stream. Raises `BusUnavailable`."""
+        ...
+
+    def forget_stream(self, pool: str) -> None:
+        """A pool may have no stream any more."""
+        ...
+
+    def send_job(
+        self, *, subject: str, data: bytes, job_id: str, heard: Callable[[SIEError | None], None]
+    ) -> None:
+        """Queue a job. Raises `BusUnavailable`.
+
+        `heard` is told what became of it: None when it is stored, else `NoResponders` where there
+        is no stream, or `Later`.
+        """
         ...
 
 
@@ -106,7 +120,11 @@ class MessageCaps:
 
 
 class _Pending:
-    """One run of a request: the results that came, and the future that holds them all."""
+    """One run of a request: the results that came, and the future that holds them all.
+
+    What the broker says of a job only counts where it says no: a result says more than that the
+    job was stored.
+    """
 
     __slots__ = ("_results", "_wanted", "complete")
 
@@ -120,6 +138,21 @@ class _Pending:
         self._results.setdefault(result.job_id, result)
         if len(self._results) == len(self._wanted) and not self.complete.done():
             self.complete.set_result([self._results[job_id] for job_id in self._wanted])
+
+    def heard(self, error: SIEError | None) -> None:
+        """The broker's word on one of the jobs."""
+        if error is not None and not self.complete.done():
+            self.complete.set_exception(error)
+
+    def expire(self) -> None:
+        """The time is over."""
+        if not self.complete.done():
+            self.complete.set_exception(TimeoutError())
+
+    def leave(self) -> None:
+        """Nobody waits any more: an error that came meanwhile is nobody's."""
+        if not self.complete.cancel() and not self.complete.cancelled():
+            self.complete.exception()
 
 
 class Dispatcher:
@@ -158,50 +191,67 @@ class Dispatcher:
     async def run(self, route: Route, jobs: Sequence[Job], *, timeout_s: float) -> list[JobResult]:
         """Publish jobs of one request and wait for all results, in the order of the jobs.
 
-        Raises `TimeRanOut` after `timeout_s`, `BusUnavailable` when a job cannot be queued. When it
-        ends without the results, also by cancellation, the workers are told.
+        Raises `TimeRanOut` after `timeout_s`, `Later` when a job cannot be queued. When it ends
+        without the results, also by cancellation, the workers are told.
         """
-        pending = _Pending(jobs)
-        self._waiting.update((job.job_id, pending) for job in jobs)
+        done = False
+        ends_at = asyncio.get_running_loop().time() + timeout_s
         try:
-            ends_at = asyncio.get_running_loop().time() + timeout_s
-            async with asyncio.timeout_at(ends_at):
-                await self._publish(route, jobs)
-            # Not under the same timeout: Python 3.11 can lose the one cancellation of a timeout
-            # inside `asyncio.wait_for`, which the client library uses to publish.
-            async with asyncio.timeout_at(ends_at):
-                return await pending.complete
+            try:
+                results = await self._run_once(route, jobs, ends_at)
+            except NoResponders:
+                # The broker lost its store, or the stream has no leader just now. What was stored
+                # of these jobs is stored once.
+                self._queue.forget_stream(route.pool)
+                results = await self._run_once(route, jobs, ends_at)
+            done = True
+        except NoResponders as error:
+            raise BusUnavailable(error.message) from error
         except TimeoutError as error:
             raise TimeRanOut(
                 f"no answer from {route.model_name} within {timeout_s:g} s "
                 f"(pool {route.pool}, machine profile {route.machine_profile})"
             ) from error
         finally:
+            if self._stored:
+                await self._drop_objects(jobs)
+            if not done:
+                await self._cancel(jobs[0].request_id)
+        return results
+
+    async def _run_once(self, route: Route, jobs: Sequence[Job], ends_at: float) -> list[JobResult]:
+        """Raises `TimeoutError` at `ends_at`, and what the broker says against a job."""
+        pending = _Pending(jobs)
+        for job in jobs:
+            self._waiting[job.job_id] = pending
+        # One timer, and neither a task nor a timeout that cancels: this is the hot path.
+        timer = asyncio.get_running_loop().call_at(ends_at, pending.expire)
+        try:
+            messages = [JOB_ENCODER.encode(job) for job in jobs]
+            await self._make_ready(route.pool, jobs, messages, ends_at)
+            where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
+            for job, data in zip(jobs, messages, strict=True):
+                self._queue.send_job(
+                    subject=where, data=data, job_id=job.job_id, heard=pending.heard
+                )
+            return await pending.complete
+        finally:
+            timer.cancel()
+            pending.leave()
             for job in jobs:
                 del self._waiting[job.job_id]
                 self._chunks.forget(job.job_id)
-            await self._drop_objects(jobs)
-            if not pending.complete.done() or pending.complete.cancelled():
-                await self._cancel(jobs[0].request_id)
 
-    async def _publish(self, route: Route, jobs: Sequence[Job]) -> None:
-        where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
-        if len(jobs) == 1:
-            await self._publish_one(route.pool, where, jobs[0])
-            return
-        try:
-            async with asyncio.TaskGroup() as group:
-                for job in jobs:
-                    group.create_task(self._publish_one(route.pool, where, job))
-        except ExceptionGroup as group_error:
-            # One reason is enough: the queue is the same for all of them.
-            raise group_error.exceptions[0] from group_error
-
-    async def _publish_one(self, pool: str, where: str, job: Job) -> None:
-        data = JOB_ENCODER.encode(job)
-        if len(data) > self._caps.job_bytes_max:
-            data = JOB_ENCODER.encode(await self._stored_apart(job, data))
-        await self._queue.publish_job(pool=pool, subject=where, data=data, job_id=job.job_id)
+    async def _make_ready(
+        self, pool: str, jobs: Sequence[Job], messages: list[bytes], ends_at: float
+    ) -> None:
+        """What has to be waited for before jobs are sent: seldom anything."""
+        await self._queue.ensure_stream(pool)
+        for index, data in enumerate(messages):
+            if len(data) > self._caps.job_bytes_max:
+                async with asyncio.timeout_at(ends_at):
+                    short = await self._stored_apart(jobs[index], data)
+                messages[index] = JOB_ENCODER.encode(short)
 
     async def _stored_apart(self, job: Job, data: bytes) -> Job:
         """What stands on the queue for a job that is larger than a message.
@@ -231,7 +281,7 @@ class Dispatcher:
             # The deadline in the jobs ends them without this.
             return
 
-    async def _receive(self, message: Incoming) -> None:
+    def _receive(self, message: Incoming) -> None:
         try:
             batch = RESULT_DECODER.decode(message.data)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -243,7 +293,7 @@ class Dispatcher:
             for result in batch.results:
                 self._take(result)
             receipt = ResultReceipt(job_ids=tuple(result.job_id for result in batch.results))
-        await message.respond(JOB_ENCODER.encode(receipt))
+        message.answer(JOB_ENCODER.encode(receipt))
 
     def _take(self, result: JobResult) -> None:
         pending = self._waiting.get(result.job_id)

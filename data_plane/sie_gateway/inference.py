@@ -6,11 +6,12 @@ back however it ends. Knows nothing of HTTP.
 """
 
 import asyncio
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sie_core.models import Catalog
 from sie_gateway import metrics
@@ -29,11 +30,10 @@ __all__ = ["Inference", "new_request_id"]
 
 def new_request_id() -> str:
     """An id that no other request has: the queue tells jobs apart by it."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(Struct, frozen=True):
     """What both runs of a request share. `ends_at` is on the clock of the loop."""
 
     asked: Asked
@@ -75,6 +75,8 @@ class Inference:
         self._in_flight = InFlight()
         self._shares: dict[str, InFlight] = {}
         """What is in flight of each tenant and of each share of a lease that has anything."""
+        # Read when it is asked for, and not set twice for each request.
+        metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
 
     async def answer(
         self, asked: Asked, wanted: Wanted, *, request_id: str, tenant: str = ""
@@ -103,12 +105,12 @@ class Inference:
         route = find_route(self._catalog(), self._watch.fleet, run.wanted, now=self._watch.now())
         place = route.route if isinstance(route, Cold) else route
         lane = place.lane
-        metrics.LANE_REQUESTS.labels(*lane).inc()
+        metrics.child(metrics.LANE_REQUESTS, *lane).inc()
         if isinstance(route, Cold):
-            metrics.COLD_REQUESTS.labels(*lane).inc()
+            metrics.child(metrics.COLD_REQUESTS, *lane).inc()
             await self._found_cold(lane, _wanted_model(place))
             return route
-        in_flight = metrics.LANE_IN_FLIGHT_ITEMS.labels(*lane)
+        in_flight = metrics.child(metrics.LANE_IN_FLIGHT_ITEMS, *lane)
         with self._within_lease(route, run):
             in_flight.inc(len(run.asked.items))
             try:
@@ -141,12 +143,10 @@ class Inference:
         # The tenant's own cap first: it is what the tenant can do something about.
         with self._within(f"tenant {tenant!r}", self._tenant_caps, asked):
             self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
-            metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
             try:
                 yield
             finally:
                 self._in_flight = self._in_flight.minus(items=items, size=size)
-                metrics.IN_FLIGHT_ITEMS.set(self._in_flight.items)
 
     def _within_lease(self, route: Route, run: _Run) -> AbstractContextManager[None]:
         """The lease's share of this kind of worker, as items that may wait for them."""

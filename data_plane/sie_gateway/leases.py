@@ -7,8 +7,10 @@ and that a name of the log is never a lease's. Time is an argument.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from sie_core.models import Catalog
 from sie_gateway.routing import Lane, Wanted
@@ -92,7 +94,7 @@ def under_lease(wanted: Wanted, lease: LeaseSpec) -> Wanted:
             f"it has {', '.join(profiles)}",
             field="X-SIE-MACHINE-PROFILE",
         )
-    return replace(wanted, pool=lease.queue_pool, bundle=lease.bundle, lease=lease)
+    return msgspec.structs.replace(wanted, pool=lease.queue_pool, bundle=lease.bundle, lease=lease)
 
 
 def lease_view(lease: Lease, workers: Iterable[Heartbeat]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ async def serve(
         inner = build_app(
             settings, parts, catalog, stop, replica_not_ready=lambda: follower.not_ready
         )
+        lifecycle.spare_collections()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
             tasks.create_task(sweeper.run(drained), name="sweeper")

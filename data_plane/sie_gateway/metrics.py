@@ -3,7 +3,8 @@
 *types.* Names are `sie_gateway_<what>_<unit>`. No label takes a value that a client can invent.
 """
 
-from typing import Final
+from functools import cache
+from typing import Final, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -21,7 +22,10 @@ __all__ = [
     "RERUNS",
     "RESULTS_DROPPED",
     "WORKERS_LIVE",
+    "child",
 ]
+
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 REQUESTS: Final = Counter(
     "sie_gateway_requests", "Requests by outcome.", ["operation", "status", "code"]
@@ -70,3 +74,9 @@ CHUNKS_REFUSED: Final = Counter(
 OBJECTS_LEFT: Final = Counter(
     "sie_gateway_objects_left", "Objects that could not be dropped: their time to live ends them."
 )
+
+
+@cache
+def child(metric: Metric, *labels: str) -> Metric:
+    """The child of a metric, remembered: to look it up takes a lock and more time than to count."""
+    return metric.labels(*labels)

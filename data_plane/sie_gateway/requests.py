@@ -6,10 +6,11 @@ and adapters are checked against the registry by the caller.
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
+from msgspec import Struct
 
 from sie_schemas.errors import FixRequest
 from sie_schemas.items import EncodeRequest, ExtractRequest, Item, Operation, ScoreRequest
@@ -55,8 +56,7 @@ class Limits:
     payload_bytes_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A request that was read.
 
     `item_sizes` are bytes on the queue; `fixed_size` is what each job carries beside its items.
@@ -71,7 +71,7 @@ class Asked:
     output_dtype: str = "float32"
     labels: tuple[str, ...] = ()
     instruction: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = {}
     lora: str | None = None
 
     @property
@@ -100,7 +100,9 @@ def check_request(operation: Operation, request: Request, limits: Limits) -> Ask
     fixed = _ENVELOPE_BYTES + _size(shared, where, limits)
     if fixed + max(sizes) > limits.payload_bytes_max:
         raise _too_large(f"$.items[{sizes.index(max(sizes))}]", fixed + max(sizes), limits)
-    return replace(asked, item_sizes=sizes, fixed_size=fixed, options=options, lora=lora)
+    return msgspec.structs.replace(
+        asked, item_sizes=sizes, fixed_size=fixed, options=options, lora=lora
+    )
 
 
 def _asked(operation: Operation, request: Request) -> tuple[Asked, str]:

@@ -7,11 +7,10 @@ an answer has an `error` with a code and a message. Answers of two revisions nev
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from sie_gateway.requests import Asked
 from sie_gateway.routing import Route
@@ -27,8 +26,7 @@ _MSGPACK: Final = msgspec.msgpack.Encoder()
 _JSON: Final = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A request's answer before it has a form: encoded entries, and what the headers tell.
 
     `entries` are msgpack for encode and extract, plain mappings for score. Times are milliseconds,

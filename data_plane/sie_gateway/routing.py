@@ -6,8 +6,9 @@ that a model without the wanted operation or adapter is an error and never a sub
 among the workers of a route is their own.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from sie_core.chain import Position
 from sie_core.models import Catalog, ResolvedModel
@@ -23,8 +24,7 @@ Lane: TypeAlias = tuple[str, str, str]
 """(pool, machine profile, bundle): a kind of worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a request asks for. None leaves the choice to the registry."""
 
     spec: str
@@ -37,8 +37,7 @@ class Wanted:
     """The lease whose share the request uses: it runs on the lease's machine profiles only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where the jobs go, and at which revisions. `position` is of the registry that said so."""
 
     position: Position
@@ -61,8 +60,7 @@ class Route:
         return f"{self.model.model_id}:{self.model.profile}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cold:
+class Cold(Struct, frozen=True):
     """The route exists and no ready worker is on it: capacity has to come first."""
 
     route: Route

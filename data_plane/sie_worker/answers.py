@@ -37,6 +37,8 @@ def public_answers(
 ) -> list[bytes | SIEError]:
     """The answer of each item, or why it has none. `output_dtypes` has one dtype per item."""
     match answers:
+        case DenseAnswers() if all(dtype == "float32" for dtype in output_dtypes):
+            return _vectors(answers, items)
         case DenseAnswers():
             return _encoded_items(EncodeAnswers(dense=answers), items, output_dtypes)
         case EncodeAnswers():
@@ -47,6 +49,27 @@ def public_answers(
             return _entities(answers, items)
         case _:
             assert_never(answers)
+
+
+def _vectors(answers: DenseAnswers, items: Sequence[Item]) -> list[bytes | SIEError]:
+    """What is asked for nearly always, without an array for each item: slices of the bytes."""
+    _check_dense(answers, len(items))
+    size = 4 * answers.dim
+    return [
+        _encoded(
+            item,
+            {
+                "dense": {
+                    "dims": answers.dim,
+                    "dtype": "float32",
+                    "values": arrays.wire_of(
+                        "<f4", [answers.dim], answers.values[place * size : (place + 1) * size]
+                    ),
+                }
+            },
+        )
+        for place, item in enumerate(items)
+    ]
 
 
 def _encoded_items(
@@ -92,9 +115,13 @@ def _encoded_item(item: Item, outputs: dict[str, tuple[Any, ...]], dtype: str) -
 
 
 def _dense(answers: DenseAnswers, count: int) -> Any:
+    _check_dense(answers, count)
+    return np.frombuffer(answers.values, dtype="<f4").reshape(count, answers.dim)
+
+
+def _check_dense(answers: DenseAnswers, count: int) -> None:
     if answers.dim < 1 or len(answers.values) != 4 * answers.dim * count:
         raise _misfit("vectors", count)
-    return np.frombuffer(answers.values, dtype="<f4").reshape(count, answers.dim)
 
 
 def _sparse(answers: SparseAnswers, count: int) -> list[tuple[Any, ...]]:

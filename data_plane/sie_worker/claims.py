@@ -8,6 +8,7 @@ work are extended until they are settled.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
@@ -122,11 +123,13 @@ class Claims:
 
     def __init__(self, *, settled_max: int = 4096) -> None:
         self._next = 0
-        self._settled: dict[str, None] = {}
+        self._settled: OrderedDict[str, None] = OrderedDict()
         """Jobs whose result was confirmed lately, oldest first."""
         self._settled_max = settled_max
         self._by_number: dict[int, Claim] = {}
         self._by_job: dict[str, Claim] = {}
+        self.open_items = 0
+        """Items in hand that have no outcome yet: counted, because every job asks for it."""
         self.emptied = asyncio.Event()
         """Set while nothing is in hand."""
         self.emptied.set()
@@ -137,10 +140,12 @@ class Claims:
     def __iter__(self) -> Iterator[Claim]:
         return iter(list(self._by_number.values()))
 
-    @property
-    def open_items(self) -> int:
-        """Items in hand that have no outcome yet."""
-        return sum(claim.open_items for claim in self._by_number.values())
+    def settle_item(self, claim: Claim, index: int, outcome: bytes | SIEError) -> None:
+        """Take an item's answer, or why it has none."""
+        before = claim.open_items
+        claim.settle_item(index, outcome)
+        if claim.number in self._by_number:
+            self.open_items -= before - claim.open_items
 
     def was_settled(self, job_id: str) -> bool:
         """Whether a job that comes again was answered lately: only its acknowledgement was lost."""
@@ -155,6 +160,7 @@ class Claims:
         self._next += 1
         claim = Claim(self._next, job, delivery, now=now)
         self._by_number[claim.number] = self._by_job[job.job_id] = claim
+        self.open_items += claim.open_items
         self.emptied.clear()
         return claim
 
@@ -167,8 +173,9 @@ class Claims:
         if settled:
             self._settled[claim.job.job_id] = None
             if len(self._settled) > self._settled_max:
-                del self._settled[next(iter(self._settled))]
-        self._by_number.pop(claim.number, None)
+                self._settled.popitem(last=False)
+        if self._by_number.pop(claim.number, None) is not None:
+            self.open_items -= claim.open_items
         self._by_job.pop(claim.job.job_id, None)
         if not self._by_number:
             self.emptied.set()

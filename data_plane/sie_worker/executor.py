@@ -152,17 +152,15 @@ class Executor:
             raise self._lost()
         reply: asyncio.Future[ipc.Reply] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = reply
+        overdue = asyncio.get_running_loop().call_later(
+            timeout_s, self._overdue, writer, f"a {type(request).__name__}", timeout_s
+        )
         try:
-            async with asyncio.timeout(timeout_s):
-                writer.write(ipc.encode(request))
-                await self._drained(writer)
-                answer = await reply
-        except TimeoutError:
-            # A device that does not come back cannot be told to stop: only a new process helps.
-            self.last_loss = f"a {type(request).__name__} took longer than {timeout_s:g} s"
-            writer.transport.abort()
-            raise self._lost() from None
+            writer.write(ipc.encode(request))
+            await self._drained(writer)
+            answer = await reply
         finally:
+            overdue.cancel()
             self._waiting.pop(request.id, None)
         if isinstance(answer, ipc.Failed):
             if answer.code == ExecutorLost.code:
@@ -170,6 +168,12 @@ class Executor:
                 raise ExecutorLost(answer.message)
             raise error_for(answer.code, answer.message, retry_after_s=answer.retry_after_s)
         return answer
+
+    def _overdue(self, writer: asyncio.StreamWriter, what: str, timeout_s: float) -> None:
+        # A device that does not come back cannot be told to stop: only a new process helps. The end
+        # of the connection fails this request with all others on it.
+        self.last_loss = f"{what} took longer than {timeout_s:g} s"
+        writer.transport.abort()
 
     async def _drained(self, writer: asyncio.StreamWriter) -> None:
         # A connection that breaks here is noticed by the reader, which fails every request.

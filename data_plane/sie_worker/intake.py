@@ -1,6 +1,7 @@
 """The intake: from a delivery of the queue to inputs that wait in their lane.
 
-*shell*: one task for each job that comes, in the group it is given. Drops what nobody waits for
+*shell*: takes a job in at once where all that it needs is at hand, else in a task of its own, in
+the group it is given. Drops what nobody waits for
 before it costs anything; catches up with the job's epoch, for a bounded time; has the model and the
 adapter loaded; tokenizes in native threads while the device runs. A job that cannot run ends here
 with a failure or goes back to the queue, never in silence. A job that is larger than a message is
@@ -150,9 +151,28 @@ class Intake:
 
     def _claim(self, delivery: JobDelivery, job: Job) -> None:
         claim = self._claims.open(job, delivery, self._clock())
-        if claim is not None:
-            self._taken(len(job.items))
+        if claim is None:
+            return
+        self._taken(len(job.items))
+        model = self._at_hand(job)
+        prepared = _prepared(job, model) if model is not None else None
+        if model is None or prepared is None or not self._enqueued(claim, model, prepared):
             self._group.create_task(self._admit(claim))
+
+    def _at_hand(self, job: Job) -> LoadedModel | None:
+        """The model of a job that wants nothing else to be waited for. A short text tokenizes in
+        less time than a thread takes to be handed it."""
+        model = self._models.at_hand(job.model_revision)
+        if (
+            model is None
+            or job.v > JOB_VERSION
+            or job.adapter is not None
+            or job.operation not in model.resolved.operations
+            or (job.model_id, job.profile) != (model.resolved.model_id, model.resolved.profile)
+            or _characters(job) > self._limits.inline_characters_max
+        ):
+            return None
+        return model
 
     async def _admit(self, claim: Claim) -> None:
         try:
@@ -219,25 +239,34 @@ class Intake:
             )
 
     async def _prepare(self, job: Job, model: LoadedModel) -> Prepared:
-        characters = sum(len(item.text or "") for item in job.items)
-        # A short text tokenizes in less time than a thread takes to be handed it.
-        if characters <= self._limits.inline_characters_max:
+        if _characters(job) <= self._limits.inline_characters_max:
             return prepare(job, model.loaded, model.tokenizer)
         return await asyncio.to_thread(prepare, job, model.loaded, model.tokenizer)
 
     async def _enqueue(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
+        if self._is_unwanted(claim):
+            await self._results.drop(claim)
+        elif not self._enqueued(claim, model, prepared):
+            for failure in prepared.failures:
+                error = FixRequest(failure.message, code=failure.code)
+                self._claims.settle_item(claim, failure.index, error)
+            if claim.is_complete:
+                await self._results.deliver([claim])
+            else:
+                self._add(claim, model, prepared)
+
+    def _enqueued(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> bool:
+        """Put the inputs of a job into their lane, if nothing else is to be done with it."""
+        if prepared.failures or self._is_unwanted(claim):
+            return False
+        self._add(claim, model, prepared)
+        return True
+
+    def _add(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
         claim.model = model
         claim.input_tokens = prepared.tokens
         claim.tokenization_ms = prepared.took_ms
-        for failure in prepared.failures:
-            claim.settle_item(failure.index, FixRequest(failure.message, code=failure.code))
-        if claim.is_complete:
-            await self._results.deliver([claim])
-            return
         job = claim.job
-        if self._is_unwanted(claim):
-            await self._results.drop(claim)
-            return
         inputs = [
             QueuedInput(
                 claim.number, job.request_id, index, cost, claim.deadline, payload, job.tenant
@@ -266,6 +295,18 @@ class Intake:
             options=_options_key(job.options),
             alone=job.job_id if suspect else "",
         )
+
+
+def _prepared(job: Job, model: LoadedModel) -> Prepared | None:
+    """The inputs of a job; None where making them fails, which its own task then tells."""
+    try:
+        return prepare(job, model.loaded, model.tokenizer)
+    except SIEError:
+        return None
+
+
+def _characters(job: Job) -> int:
+    return sum(len(item.text or "") for item in job.items)
 
 
 class _Behind(Later):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
+from msgspec import Struct
+
 from sie_schemas.ipc import Input
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
@@ -17,8 +19,7 @@ from sie_worker.pacing import Pace
 __all__ = ["Batch", "Lane", "LaneQueue", "Limits", "QueuedInput"]
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Struct, frozen=True):
     """What may share a batch. `alone` is a job's id where that job must have no batch-mates.
 
     `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
@@ -56,8 +57,7 @@ class Limits:
         return self.items_max if self.batch_invariant else 1
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedInput:
+class QueuedInput(Struct, frozen=True):
     """One input of a job. `index` counts within the job; `deadline` is on the scheduler's clock.
 
     `claim` numbers one delivery of the job: the same job may come again under another number.
@@ -72,8 +72,7 @@ class QueuedInput:
     tenant: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Inputs of one lane, in order, with their cost by the lane's way of running.
 
     `arrived` is when the oldest of them came, `fill` the share of the budget that they use.

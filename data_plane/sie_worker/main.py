@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sie_runtime.bus import Bus
 from sie_runtime.follower import Follower
-from sie_runtime.lifecycle import run, serve_http
+from sie_runtime.lifecycle import run, serve_http, spare_collections
 from sie_runtime.settings import load
 from sie_runtime.status_routes import status_application
 from sie_worker.settings import WorkerSettings
@@ -43,6 +43,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
     application = status_application(partial(_state, worker, follower))
     over = asyncio.Event()
     try:
+        spare_collections()
         async with asyncio.TaskGroup() as group:
             group.create_task(follower.run(over))
             group.create_task(

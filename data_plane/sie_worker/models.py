@@ -90,6 +90,11 @@ class Models:
         self._notice_new_connection()
         return dict(self._reports)
 
+    def at_hand(self, revision: str) -> LoadedModel | None:
+        """A model revision that is loaded, without waiting for it."""
+        self._notice_new_connection()
+        return self._loaded.get(revision)
+
     async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
         """Have a model revision loaded. Raises its load's error, or `ExecutorLost`."""
         self._notice_new_connection()

@@ -11,8 +11,8 @@ without a result.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -33,6 +33,8 @@ __all__ = ["DeadLetterBox", "Requests", "Results"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ENCODER: Final = msgspec.msgpack.Encoder()
+_ANSWERED: Final = metrics.JOBS.labels(outcome="answered")
+_FAILED: Final = metrics.JOBS.labels(outcome="failed")
 
 
 class Requests(Protocol):
@@ -123,13 +125,18 @@ class Results:
         by_inbox: dict[str, list[tuple[Claim, JobResult]]] = {}
         for claim, result in results:
             by_inbox.setdefault(claim.job.reply_to, []).append((claim, result))
+        sending: list[Coroutine[Any, Any, None]] = []
+        for inbox, pairs in by_inbox.items():
+            whole, large = self._messages(pairs)
+            sending += [self._confirm(inbox, part, for_good=for_good) for part in whole]
+            sending += [self._confirm_chunked(inbox, *pair, for_good=for_good) for pair in large]
+        if len(sending) == 1:
+            # As nearly always: a batch of small results for one gateway needs no other task.
+            await sending[0]
+            return
         async with asyncio.TaskGroup() as group:
-            for inbox, pairs in by_inbox.items():
-                whole, large = self._messages(pairs)
-                for part in whole:
-                    group.create_task(self._confirm(inbox, part, for_good=for_good))
-                for pair in large:
-                    group.create_task(self._confirm_chunked(inbox, *pair, for_good=for_good))
+            for each in sending:
+                group.create_task(each)
 
     def _messages(
         self, pairs: Iterable[tuple[Claim, JobResult]]
@@ -180,7 +187,7 @@ class Results:
             await asyncio.sleep(self._retry_s)
 
     async def _settle_confirmed(self, claim: Claim, result: JobResult, *, for_good: bool) -> None:
-        metrics.JOBS.labels(outcome="failed" if result.failure else "answered").inc()
+        (_FAILED if result.failure else _ANSWERED).inc()
         if result.failure is not None:
             _log_failure(claim, result.failure)
         if for_good:

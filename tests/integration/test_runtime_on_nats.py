@@ -6,10 +6,11 @@ import pytest
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable, NoResponders
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable, Message, NoResponders
 from sie_runtime.log_stream import LogStream, WrongLastSequence, follow, log_streams
 from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
 from sie_schemas.entry import to_envelope
+from sie_schemas.errors import Later, SIEError, TimeRanOut
 from sie_schemas.jobs import subject
 from sie_testing.written_log import WrittenLog
 
@@ -71,6 +72,32 @@ async def test_a_subscription_made_before_the_connection_hears(url):
     await bus.close()
 
 
+async def test_a_callback_that_fails_does_not_keep_the_next_message_from_being_read(bus):
+    heard: list[bytes] = []
+
+    def take(message: Message) -> None:
+        assert message.data != b"bad"
+        heard.append(message.data)
+
+    await bus.subscribe("news", take)
+    await bus.publish("news", b"bad")
+    await bus.publish("news", b"good")
+
+    await until(lambda: heard == [b"good"])
+
+
+async def test_a_request_that_nobody_answers_ends_in_time_and_leaves_nothing_behind(bus):
+    await bus.subscribe("silence", lambda message: None)
+    with pytest.raises(TimeRanOut):
+        await bus.request("silence", b"", timeout_s=0.05)
+    asking = asyncio.create_task(bus.request("silence", b"", timeout_s=30))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert not bus.client._answers
+
+
 LANE = {"pool": "p", "machine_profile": "cpu", "bundle": "b", "model_id": "org/m"}
 
 
@@ -97,8 +124,10 @@ async def test_jobs_are_pulled_as_demand_allows_and_are_gone_after_their_ack(bus
         await delivery.ack()
 
     assert [delivery.data for delivery in got] == [b"%d" % number for number in range(10)]
-    state = (await bus.client.jetstream().stream_info("WORK_POOL_p")).state
-    assert state.messages == 0
+    # An acknowledgement is sent, not waited for.
+    async with asyncio.timeout(5):
+        while (await bus.client.jetstream().stream_info("WORK_POOL_p")).state.messages:
+            await bus.client.flush()
     await puller.close()
 
 
@@ -116,6 +145,40 @@ async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_kno
     assert (got[1].delivery_count, got[1].last_delivery) == (2, True)
     await got[1].terminate()
     await puller.close()
+
+
+async def test_whoever_sends_a_job_hears_what_became_of_it(bus):
+    queue = WorkQueue(bus, WorkQueueSettings(queue_messages_max=1, queue_publish_timeout_s=0.2))
+    heard: list[SIEError | None] = []
+
+    async def sent(to: str, job_id: str) -> SIEError | None:
+        heard.clear()
+        queue.send_job(subject=to, data=b"x", job_id=job_id, heard=heard.append)
+        await until(lambda: heard)
+        return heard[0]
+
+    await queue.ensure_stream("p")
+    assert await sent(job_subject(), "j1") is None
+    # A repetition is stored already, and so not refused.
+    assert await sent(job_subject(), "j1") is None
+    full = await sent(job_subject(), "j2")
+    assert isinstance(full, Later)
+    assert full.code == "QUEUE_FULL"
+    assert isinstance(await sent("sie.work.nowhere.a.b.c", "j3"), NoResponders)
+    # Somebody listens there who stores nothing.
+    await bus.subscribe("sie.work.silent.a.b.c", lambda message: None)
+    assert isinstance(await sent("sie.work.silent.a.b.c", "j4"), BusUnavailable)
+
+
+async def test_a_job_is_published_although_the_broker_lost_the_stream_meanwhile(bus):
+    queue = WorkQueue(bus)
+    await queue.ensure_stream("p")
+    await bus.client.jetstream().delete_stream("WORK_POOL_p")
+
+    await queue.publish_job(pool="p", subject=job_subject(), data=b"x", job_id="j")
+
+    state = (await bus.client.jetstream().stream_info("WORK_POOL_p")).state
+    assert state.messages == 1
 
 
 async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):

@@ -21,6 +21,7 @@ from sie_runtime.bus import BusUnavailable
 from sie_runtime.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document
+from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.jobs import (
     JOB_DECODER,
@@ -142,7 +143,7 @@ class _Incoming:
     data: bytes
     answers: list[bytes] = field(default_factory=list)
 
-    async def respond(self, data: bytes) -> None:
+    def answer(self, data: bytes) -> None:
         self.answers.append(data)
 
 
@@ -190,14 +191,23 @@ class MemoryBus:
                     await waiting
         return incoming.answers
 
-    async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
-        """Queue."""
+    async def ensure_stream(self, pool: str) -> None:
+        """There always is one."""
         if not self.connected:
             raise BusUnavailable("the bus is away")
+
+    def forget_stream(self, pool: str) -> None:
+        """There always is one."""
+
+    def send_job(
+        self, *, subject: str, data: bytes, job_id: str, heard: Callable[[SIEError | None], None]
+    ) -> None:
+        """Queue."""
         job = JOB_DECODER.decode(data)
         assert job.job_id == job_id
-        assert subject.startswith(f"sie.work.{pool}.")
-        await self.jobs.put((subject, job))
+        assert subject.startswith("sie.work.")
+        self.jobs.put_nowait((subject, job))
+        heard(None)
 
     async def deliver(self, *results: JobResult) -> tuple[str, ...]:
         """Send results of one gateway as a worker does; the job ids that were confirmed."""

@@ -7,6 +7,7 @@ while a subscriber was away is lost, by design; durable things are in `work_queu
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
 from prometheus_client import Counter
 
+from sie_runtime.direct_client import DirectClient
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 
@@ -70,6 +72,11 @@ class Message:
         """Answer the sender of a request."""
         await self._client.publish(self.reply, data)
 
+    def answer(self, data: bytes) -> None:
+        """Answer without waiting; a connection that is lost meanwhile loses the answer."""
+        with contextlib.suppress(NatsError):
+            _direct(self._client).send(self.reply, data)
+
 
 Callback = Callable[[Message], Awaitable[None] | None]
 
@@ -87,14 +94,21 @@ class Subscription:
 
     async def unsubscribe(self) -> None:
         """End the interest. Does nothing the second time."""
+        await self._end(lambda active: active.unsubscribe())
+
+    async def drain(self) -> None:
+        """The same, when what was sent until then has come: that is still delivered."""
+        await self._end(lambda active: active.drain())
+
+    async def _end(self, how: Callable[[Any], Awaitable[None]]) -> None:
         forget, self._forget = self._forget, None
         if forget is not None:
             forget(self)
         active, self.active = self.active, None
         if active is not None:
             try:
-                await active.unsubscribe()
-            except NatsError:
+                await how(active)
+            except (NatsError, TimeoutError):
                 # The connection is gone, and the interest with it.
                 _LOG.debug("unsubscribed after the connection was closed")
 
@@ -108,7 +122,7 @@ class Bus:
         self._settings = settings
         self._name = f"{role}/{process_id}"
         self._inbox_prefix = f"_INBOX.{role}"
-        self.client: Final = client or Client()
+        self.client: Final = client or DirectClient()
         self._subscriptions: list[Subscription] = []
         self._on_reconnect: list[Callable[[], None]] = []
         self._first_connected = asyncio.Event()
@@ -163,6 +177,17 @@ class Bus:
         except NatsError as error:
             raise BusUnavailable(f"the broker does not take messages: {error}") from error
 
+    def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
+        """Publish without waiting, with headers in their bytes. Raises `BusUnavailable`.
+
+        For subjects made of our own tokens. The caller bounds how much it has under way.
+        """
+        self.require_connected()
+        try:
+            _direct(self.client).send(subject, data, reply=reply, headers=headers)
+        except NatsError as error:
+            raise BusUnavailable(f"the broker does not take messages: {error}") from error
+
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """Publish and await one answer. Raises `NoResponders`, `TimeRanOut`, `BusUnavailable`."""
         self.require_connected()
@@ -177,7 +202,10 @@ class Bus:
         return bytes(answer.data)
 
     async def subscribe(self, subject: str, callback: Callback) -> Subscription:
-        """Call back for each message, one after the other. Survives reconnects."""
+        """Call back for each message, one after the other. Survives reconnects.
+
+        A callback that is no coroutine function is called where the message is read: it is brief.
+        """
         subscription = Subscription(subject, callback, self._subscriptions.remove)
         self._subscriptions.append(subscription)
         if self._first_connected.is_set():
@@ -233,20 +261,24 @@ class Bus:
         await self._reconnected()
 
     async def _activate(self, subscription: Subscription) -> None:
+        callback, client = subscription.callback, self.client
+
         async def deliver(message: Msg) -> None:
-            result = subscription.callback(
-                Message(
-                    subject=message.subject,
-                    data=bytes(message.data),
-                    reply=message.reply,
-                    headers=message.headers or {},
-                    _client=self.client,
-                )
+            headers = message.headers or {}
+            result = callback(
+                Message(message.subject, bytes(message.data), message.reply, headers, client)
             )
             if inspect.isawaitable(result):
                 await result
 
-        subscription.active = await self.client.subscribe(subscription.subject, cb=deliver)
+        subscription.active = await client.subscribe(subscription.subject, cb=deliver)
+        if isinstance(client, DirectClient) and not inspect.iscoroutinefunction(callback):
+            client.hand_over(
+                subscription.active,
+                lambda subject, reply, data, headers: _finished(
+                    callback(Message(subject, data, reply, headers, client))
+                ),
+            )
         if subscription not in self._subscriptions:
             # It was given up while the broker was told of it.
             await subscription.unsubscribe()
@@ -271,6 +303,16 @@ class Bus:
         _LOG.info("connected to the broker")
         for callback in list(self._on_reconnect):
             callback()
+
+
+def _direct(client: Client) -> DirectClient:
+    assert isinstance(client, DirectClient), "a stand-in for the library's client cannot do this"
+    return client
+
+
+def _finished(result: Awaitable[None] | None) -> None:
+    if result is not None:
+        raise TypeError("a callback that has to be awaited is given as a coroutine function")
 
 
 def _kind(error: Exception) -> str:

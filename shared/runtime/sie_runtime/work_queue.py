@@ -2,8 +2,9 @@
 
 *shell.* One work-queue stream for each pool, one durable consumer for each (machine profile,
 bundle, model), shared by the workers that pull for it. Promises that a published job is stored
-before `publish_job` returns, and that a delivery is gone only after `ack` or `terminate` was
-confirmed. Delivery is at least once: whoever runs a job may see it again.
+before `publish_job` returns, and that whoever calls `send_job` hears of a job that was not stored.
+Delivery is at least once: whoever runs a job may see it again, also where its acknowledgement was
+lost on the way.
 """
 
 import asyncio
@@ -11,12 +12,11 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from itertools import count
+from typing import Final
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -27,9 +27,9 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders, Subscription
 from sie_runtime.settings import setting
-from sie_schemas.errors import Later
+from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
 
 __all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings"]
@@ -70,35 +70,54 @@ class WorkQueueSettings:
 class Delivery:
     """One job as the queue handed it over."""
 
-    def __init__(self, message: Msg, deliveries_max: int) -> None:
-        self._message = message
-        self.data: Final = bytes(message.data)
-        self.delivery_count: Final = int(message.metadata.num_delivered or 1)
+    __slots__ = ("_bus", "_reply", "data", "delivery_count", "last_delivery")
+
+    def __init__(self, bus: Bus, data: bytes, reply: str, deliveries_max: int) -> None:
+        self._bus = bus
+        self._reply = reply
+        self.data: Final = data
+        self.delivery_count: Final = _delivery_count(reply)
         self.last_delivery: Final = self.delivery_count >= deliveries_max
 
     async def ack(self) -> None:
-        """The job is done. Returns when the broker has it; a lost ack means one more delivery."""
-        await self._say(self._message.ack_sync())
+        """The job is done. A lost ack means one more delivery."""
+        self._say(b"+ACK")
 
     async def retry(self, delay_s: float) -> None:
         """Give the job to whoever pulls next, after a pause."""
-        await self._say(self._message.nak(delay=delay_s))
+        self._say(b'-NAK {"delay": %d}' % int(delay_s * 1e9) if delay_s > 0 else b"-NAK")
+
+    def give_back(self) -> None:
+        """Give the job at once to whoever pulls."""
+        self._say(b"-NAK")
 
     async def extend(self) -> None:
         """It takes longer: start the wait for the acknowledgement anew."""
-        await self._say(self._message.in_progress())
+        self._say(b"+WPI")
 
     async def terminate(self) -> None:
         """Never deliver it again."""
-        await self._say(self._message.term())
+        self._say(b"+TERM")
 
-    async def _say(self, word: Any) -> None:
+    def _say(self, word: bytes) -> None:
         try:
-            await word
-        except (NatsError, NatsTimeoutError, TimeoutError) as error:
-            _LOG.warning(
-                "a word on a job did not reach the broker: %s", error or type(error).__name__
-            )
+            self._bus.send(self._reply, word)
+        except BusUnavailable as error:
+            _LOG.warning("a word on a job did not reach the broker: %s", error.message)
+
+
+def _delivery_count(reply: str) -> int:
+    """From `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.…`"""
+    tokens = reply.split(".")
+    return int(tokens[4 if len(tokens) == 9 else 6])
+
+
+@dataclass(slots=True)
+class _Unconfirmed:
+    """A job that was sent and of which the broker has not said that it is stored."""
+
+    heard: Callable[[SIEError | None], None]
+    sent_at: float
 
 
 class WorkQueue:
@@ -109,6 +128,11 @@ class WorkQueue:
         self._settings: Final = settings or WorkQueueSettings()
         self._jetstream = bus.client.jetstream(timeout=self._settings.queue_publish_timeout_s)
         self._streams: set[str] = set()
+        self._unconfirmed: dict[str, _Unconfirmed] = {}
+        """By the subject that the broker's word comes to, oldest first."""
+        self._numbers = count(1)
+        self._inbox = ""
+        self._looking: asyncio.TimerHandle | None = None
 
     async def ensure_stream(self, pool: str) -> None:
         """Make the stream of a pool if it is not there. Raises `BusUnavailable`."""
@@ -137,6 +161,10 @@ class WorkQueue:
                 ) from error
         except (NatsError, TimeoutError) as error:
             raise BusUnavailable(f"the stream of pool {pool!r} cannot be made: {error}") from error
+        if not self._inbox:
+            # In front of every job on the wire, whoever sends one meanwhile.
+            self._inbox = self._bus.client.new_inbox()
+            await self._bus.subscribe(f"{self._inbox}.*", self._confirmed)
         self._streams.add(pool)
 
     async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
@@ -144,17 +172,60 @@ class WorkQueue:
 
         After a timeout the job may be stored or not; the same `job_id` is stored once.
         """
-        await self.ensure_stream(pool)
         try:
-            await self._publish(subject, data, job_id)
-        except NoRespondersError:
-            # The broker lost its store, or there is no leader for the stream just now.
-            self._streams.discard(pool)
-            await self.ensure_stream(pool)
+            await self._publish(pool, subject, data, job_id)
+        except NoResponders:
+            self.forget_stream(pool)
             try:
-                await self._publish(subject, data, job_id)
-            except NoRespondersError as error:
-                raise BusUnavailable(f"the queue of pool {pool!r} has no leader") from error
+                await self._publish(pool, subject, data, job_id)
+            except NoResponders as error:
+                raise BusUnavailable(error.message) from error
+
+    async def _publish(self, pool: str, subject: str, data: bytes, job_id: str) -> None:
+        await self.ensure_stream(pool)
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.send_job(subject=subject, data=data, job_id=job_id, heard=partial(_tell, stored))
+        await stored
+
+    def send_job(
+        self, *, subject: str, data: bytes, job_id: str, heard: Callable[[SIEError | None], None]
+    ) -> None:
+        """Send a job to a stream that `ensure_stream` made sure of. Raises `BusUnavailable`.
+
+        `heard` is called once: with None when the broker has stored the job; with `Later`
+        QUEUE_FULL; with `NoResponders` when there is no stream or it has no leader just now; with
+        `BusUnavailable` when the broker says nothing in time, and the job may be stored or not.
+        """
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        headers = f"NATS/1.0\r\nNats-Msg-Id: {job_id}\r\n\r\n".encode()
+        self._bus.send(subject, data, reply=reply, headers=headers)
+        loop = asyncio.get_running_loop()
+        self._unconfirmed[reply] = _Unconfirmed(heard, loop.time())
+        if self._looking is None:
+            self._looking = loop.call_later(self._settings.queue_publish_timeout_s, self._look)
+
+    def forget_stream(self, pool: str) -> None:
+        """The broker lost its store, or there is no leader: make sure of the stream anew."""
+        self._streams.discard(pool)
+
+    def _confirmed(self, message: Message) -> None:
+        waiting = self._unconfirmed.pop(message.subject, None)
+        if waiting is not None:
+            waiting.heard(_refusal(message))
+
+    def _look(self) -> None:
+        """Give up on what was sent too long ago. One timer for all: they all wait alike."""
+        self._looking = None
+        timeout_s = self._settings.queue_publish_timeout_s
+        loop = asyncio.get_running_loop()
+        while self._unconfirmed:
+            reply, oldest = next(iter(self._unconfirmed.items()))
+            left_s = oldest.sent_at + timeout_s - loop.time()
+            if left_s > 0:
+                self._looking = loop.call_later(left_s, self._look)
+                return
+            del self._unconfirmed[reply]
+            oldest.heard(BusUnavailable(f"the broker did not store the job within {timeout_s:g} s"))
 
     async def open_puller(
         self,
@@ -198,25 +269,24 @@ class WorkQueue:
                 f"consumer {config.durable_name!r} cannot be made: {error}"
             ) from error
 
-    async def _publish(self, subject: str, data: bytes, job_id: str) -> None:
-        self._bus.require_connected()
-        timeout_s = self._settings.queue_publish_timeout_s
-        try:
-            answer = await self._bus.client.request(
-                subject, data, timeout=timeout_s, headers={"Nats-Msg-Id": job_id}
-            )
-        except NoRespondersError:
-            raise
-        except (NatsTimeoutError, TimeoutError) as error:
-            raise BusUnavailable(
-                f"the broker did not store the job within {timeout_s:g} s"
-            ) from error
-        except NatsError as error:
-            raise BusUnavailable(f"the broker does not take jobs: {error}") from error
-        outcome = json.loads(answer.data)
-        if "error" in outcome:
-            problem = outcome["error"].get("description", "unknown")
-            raise Later(f"the queue refuses the job: {problem}", code="QUEUE_FULL")
+
+def _refusal(message: Message) -> SIEError | None:
+    """What the broker's word on a job says against it."""
+    if message.headers.get("Status") == "503":
+        return NoResponders("the queue has no stream, or its stream no leader")
+    if b'"error"' not in message.data:
+        return None
+    problem = json.loads(message.data)["error"].get("description", "unknown")
+    return Later(f"the queue refuses the job: {problem}", code="QUEUE_FULL")
+
+
+def _tell(stored: "asyncio.Future[None]", error: SIEError | None) -> None:
+    if stored.done():
+        return
+    if error is None:
+        stored.set_result(None)
+    else:
+        stored.set_exception(error)
 
 
 class Puller:
@@ -246,7 +316,7 @@ class Puller:
         self._closing = False
         self._renewal_due = False
         """Whether stream and consumer may be gone, and are to be made sure of before asking."""
-        self._subscription: Any = None
+        self._subscription: Subscription | None = None
         self._inbox = ""
         self._task: asyncio.Task[None] | None = None
         self._forget_bus: Callable[[], None] = lambda: None
@@ -266,7 +336,7 @@ class Puller:
         """Demand may have changed. Raises what ended the pulling, if anything did."""
         if self._task is not None and self._task.done() and not self._closing:
             self._task.result()
-        self._woken.set()
+        self._wake_if_due()
 
     async def close(self) -> None:
         """Stop pulling. What was handed over stays with its owner."""
@@ -296,47 +366,54 @@ class Puller:
             wanted = self._demand() - self._asked
             # Ask again before the old pull is used up, but not for each single job.
             if wanted > 0 and (self._asked == 0 or wanted >= self._asked):
-                await self._ask(wanted)
+                self._ask(wanted)
             await self._sleep(self._settings.queue_pull_expires_s / 2)
 
     async def _sleep(self, longest_s: float) -> None:
-        try:
-            async with asyncio.timeout(longest_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        # A timer that wakes costs a fifth of a timeout that cancels.
+        timer = asyncio.get_running_loop().call_later(longest_s, self._woken.set)
+        await self._woken.wait()
+        timer.cancel()
 
-    async def _ask(self, count: int) -> None:
-        if not self._bus.connected:
-            return
+    def _ask(self, count: int) -> None:
         request = {"batch": count, "expires": int(self._settings.queue_pull_expires_s * 1e9)}
         name = f"$JS.API.CONSUMER.MSG.NEXT.{stream_name(self._pool)}.{self._config.durable_name}"
         try:
-            await self._bus.client.publish(name, json.dumps(request).encode(), reply=self._inbox)
-        except NatsError as error:
-            _LOG.warning("a pull could not be sent: %s", error)
+            self._bus.send(name, json.dumps(request).encode(), reply=self._inbox)
+        except BusUnavailable:
+            # The reconnection asks anew.
             return
         self._asked += count
         self._asked_at = asyncio.get_running_loop().time()
 
-    async def _received(self, message: Msg) -> None:
-        status = (message.headers or {}).get("Status")
+    def _received(self, message: Message) -> None:
+        status = message.headers.get("Status")
         if status is None:
-            self._asked = max(0, self._asked - 1)
-            delivery = Delivery(message, self._settings.queue_deliveries_max)
-            if self._closing:
-                # It was on its way when the pull ended: at once to somebody else.
-                await delivery.retry(0)
-            else:
-                self._on_job(delivery)
-        else:
-            # 404 and 408: the pull is over; 409: the consumer is gone or limits were reached.
-            pending = int((message.headers or {}).get("Nats-Pending-Messages", self._asked) or 0)
-            self._asked = max(0, self._asked - pending)
-            if status in ("409", "503"):
-                self._asked = 0
-                self._renewal_due = True
+            self._take(message)
+            return
+        # 404 and 408: the pull is over; 409: the consumer is gone or limits were reached.
+        pending = int(message.headers.get("Nats-Pending-Messages", self._asked) or 0)
+        self._asked = max(0, self._asked - pending)
+        if status in ("409", "503"):
+            self._asked = 0
+            self._renewal_due = True
         self._woken.set()
+
+    def _take(self, message: Message) -> None:
+        self._asked = max(0, self._asked - 1)
+        delivery = Delivery(
+            self._bus, message.data, message.reply, self._settings.queue_deliveries_max
+        )
+        if self._closing:
+            # It was on its way when the pull ended: at once to somebody else.
+            delivery.give_back()
+            return
+        self._on_job(delivery)
+        self._wake_if_due()
+
+    def _wake_if_due(self) -> None:
+        if self._demand() - self._asked >= max(1, self._asked):
+            self._woken.set()
 
     async def _renewed(self) -> bool:
         # Before the attempt: whatever happens during it makes another one due.
@@ -359,12 +436,8 @@ class Puller:
 
     async def _listen(self) -> None:
         self._inbox = self._bus.client.new_inbox()
-        self._subscription = await self._bus.client.subscribe(self._inbox, cb=self._received)
+        self._subscription = await self._bus.subscribe(self._inbox, self._received)
 
     async def _unlisten(self) -> None:
-        try:
-            # Drained, not dropped: the broker takes the open pull back, and what it had sent
-            # until then is given back by `_received`.
+        if self._subscription is not None:
             await self._subscription.drain()
-        except (NatsError, TimeoutError):
-            _LOG.debug("the connection was gone before the pull's inbox")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ArrayMalformed", "from_wire", "lists_from_wire", "to_wire"]
+__all__ = ["ArrayMalformed", "from_wire", "lists_from_wire", "to_wire", "wire_of"]
 
 _DTYPES: Final = frozenset(
     {
@@ -31,13 +31,12 @@ class ArrayMalformed(ValueError):
 def to_wire(array: NDArray[Any]) -> dict[bytes, Any]:
     """The map of an array, C order."""
     contiguous = np.asarray(array, order="C")
-    return {
-        b"nd": True,
-        b"type": contiguous.dtype.str,
-        b"kind": b"",
-        b"shape": list(contiguous.shape),
-        b"data": contiguous.tobytes(),
-    }
+    return wire_of(contiguous.dtype.str, list(contiguous.shape), contiguous.tobytes())
+
+
+def wire_of(dtype: str, shape: list[int], data: bytes) -> dict[bytes, Any]:
+    """The map of an array whose bytes are at hand, C order."""
+    return {b"nd": True, b"type": dtype, b"kind": b"", b"shape": shape, b"data": data}
 
 
 def from_wire(value: Any) -> Any:

@@ -8,6 +8,7 @@ as one `ResultBatch` per gateway to the job's `reply_to` subject, a core NATS re
 answers with `ResultReceipt`, and only then is the job acknowledged.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -193,6 +194,7 @@ def stream_subjects(pool: str) -> str:
     return f"sie.work.{token(pool)}.*.*.*"
 
 
+@lru_cache(maxsize=4096)
 def subject(pool: str, machine_profile: str, bundle: str, model_id: str) -> str:
     """Where jobs for a model on one kind of worker are published."""
     return f"sie.work.{token(pool)}.{token(machine_profile)}.{token(bundle)}.{token(model_id)}"

@@ -1,0 +1,152 @@
+"""nats-py's client without the detours of its hot path.
+
+*shell.* The library gives each message to a queue and from there to a task of its subscription,
+waits for each answer in `asyncio.wait_for`, and awaits each publish: more processor time than all
+else that a request costs the gateway. Here a message may be handed over where it was read, an
+answer costs one future and one timer, and `send` returns at once. Connecting, reconnecting and
+parsing stay the library's own. It reaches into the library's client, whose version is bounded for
+that reason; the contract of the broker's clients is tested on a real one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any, TypeAlias
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import (
+    ConnectionClosedError,
+    ConnectionDrainingError,
+    MaxPayloadError,
+    NoRespondersError,
+    OutboundBufferLimitError,
+)
+from nats.errors import TimeoutError as NatsTimeoutError
+
+__all__ = ["DirectClient", "Taker"]
+
+Taker: TypeAlias = Callable[[str, str, bytes, dict[str, str]], None]
+"""Takes subject, reply, data and headers of one message, and does not wait."""
+
+
+class DirectClient(Client):
+    """Owner: the bus."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._takers: dict[int, Taker] = {}
+        """By the number of the subscription."""
+        self._answers: dict[str, asyncio.Future[Msg]] = {}
+        """Of the requests in flight, by the subject that the answer comes to."""
+        self._answer_prefix = ""
+        self._numbers = count(1)
+
+    def hand_over(self, subscription: Subscription, taker: Taker) -> None:
+        """From now on call `taker` where a message is read, and not the callback."""
+        self._takers[subscription._id] = taker
+
+    def send(self, subject: str, payload: bytes, *, reply: str = "", headers: bytes = b"") -> None:
+        """Publish without waiting, with `headers` in their bytes (`NATS/1.0` and all).
+
+        What it raises is a `nats.errors.Error`. The caller bounds how much it has under way, and
+        vouches for the subject.
+        """
+        if self.is_closed:
+            raise ConnectionClosedError
+        if self.is_draining_pubs:
+            raise ConnectionDrainingError
+        if not self.is_connected:
+            raise OutboundBufferLimitError
+        if len(payload) > self._max_payload:
+            raise MaxPayloadError
+        size = len(payload)
+        if headers:
+            head = f"HPUB {subject} {reply} {len(headers)} {len(headers) + size}\r\n"
+            command = b"".join((head.encode(), headers, payload, b"\r\n"))
+        else:
+            command = b"".join((f"PUB {subject} {reply} {size}\r\n".encode(), payload, b"\r\n"))
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += size
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        queue = self._flush_queue
+        if queue is not None and queue.empty():
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,  # noqa: ASYNC109 - the library's signature
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """As the library's."""
+        if old_style or self.is_draining_pubs:
+            return await super().request(subject, payload, timeout, old_style, headers)
+        if not self._answer_prefix:
+            await self._listen_for_answers()
+        loop = asyncio.get_running_loop()
+        inbox = f"{self._answer_prefix}{next(self._numbers)}"
+        future: asyncio.Future[Msg] = loop.create_future()
+        self._answers[inbox] = future
+        timer = loop.call_later(timeout, _time_out, future)
+        try:
+            await self.publish(subject, payload, reply=inbox, headers=headers)
+            answer = await future
+        finally:
+            timer.cancel()
+            del self._answers[inbox]
+        if answer.headers and answer.headers.get("Status") == "503":
+            raise NoRespondersError
+        return answer
+
+    async def _listen_for_answers(self) -> None:
+        self._answer_prefix = f"{self.new_inbox()}."
+        # The subscription is in front of every request on the wire, whoever asks meanwhile.
+        subscription = await self.subscribe(f"{self._answer_prefix}*", cb=self._answered)
+        self.hand_over(
+            subscription,
+            lambda subject, reply, data, headers: self._settle(
+                self.msg_class(
+                    subject=subject, reply=reply, data=data, headers=headers, _client=self
+                )
+            ),
+        )
+
+    async def _answered(self, message: Msg) -> None:
+        self._settle(message)
+
+    def _settle(self, message: Msg) -> None:
+        waiting = self._answers.get(message.subject)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        taker = self._takers.get(sid)
+        subscription = self._subs.get(sid)
+        if taker is None or subscription is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        self.stats["in_msgs"] += 1
+        self.stats["in_bytes"] += len(data)
+        subscription._received += 1
+        read = await self._process_headers(headers) if headers else {}
+        try:
+            taker(subject.decode(), reply.decode(), data, read or {})
+        except Exception as error:
+            # As the library does with a callback: the connection goes on being read.
+            await self._error_cb(error)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._takers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
+
+
+def _time_out(future: "asyncio.Future[Msg]") -> None:
+    if not future.done():
+        future.set_exception(NatsTimeoutError())
