@@ -40,13 +40,13 @@ def check_removals(
 
 
 def check_in_use(users: Mapping[str, Sequence[str]], *, forced: str) -> None:
-    """Refuse to take from the replicas a model that they have loaded. `users` is by model id."""
+    """Refuse to take away a model that is in use. `users` tells by model id by whom and how."""
     if forced or not users:
         return
-    model_id, replicas = next(iter(sorted(users.items())))
+    model_id, used = next(iter(sorted(users.items())))
     raise FixRequest(
-        f"model {model_id!r} is loaded by {', '.join(replicas[:3])}: its last profile would go. "
-        "Say in X-SIE-Force why",
+        f"model {model_id!r} is in use: {', '.join(used[:3])}. Its last profile would go: say in "
+        "X-SIE-Force why",
         code="FORCE_REQUIRED",
         field="X-SIE-Force",
         details={"models": {name: list(by)[:_NAMED_MAX] for name, by in sorted(users.items())}},

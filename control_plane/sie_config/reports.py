@@ -8,7 +8,7 @@ the entry that it speaks of.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -24,6 +24,7 @@ __all__ = ["Reports", "Sighting"]
 _REFUSED = Counter(
     "sie_config_reports_refused_total", "Reports that were not taken, by reason.", ["reason"]
 )
+_TRAFFIC_S: Final = 3600.0
 _REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
 
 
@@ -144,13 +145,18 @@ class Reports:
         ]
 
     def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
-        """Live replicas that have one of these models loaded, by model."""
+        """Who uses one of these models, by model: live replicas that have it loaded, and gateways
+        that were asked for it within the hour, also if they fell silent since."""
         users: dict[str, list[str]] = {}
-        for seen in self._seen.values():
-            for model_id in model_ids if now - seen.at <= self._ttl_s else ():
-                held = seen.report.models.get(model_id)
-                if held is not None and held.state == "loaded":
-                    users.setdefault(model_id, []).append(f"{seen.report.role} {seen.report.id}")
+        for seen in self.sightings() if model_ids else ():
+            who, age_s = f"{seen.report.role} {seen.report.id}", now - seen.at
+            for model_id in model_ids:
+                held, ago_s = seen.report.models.get(model_id), seen.report.traffic.get(model_id)
+                if held is not None and held.state == "loaded" and age_s <= self._ttl_s:
+                    users.setdefault(model_id, []).append(f"{who} has it loaded")
+                if ago_s is not None and age_s + ago_s <= _TRAFFIC_S:
+                    told = f"{who} was asked for it {age_s + ago_s:.0f} s ago"
+                    users.setdefault(model_id, []).append(told)
         return users
 
     def lacking(self, kinds: Sequence[str], now: float) -> list[str]:
@@ -190,6 +196,7 @@ class Reports:
         return row | {
             "reason": report.reason,
             "models": msgspec.to_builtins(report.models),
+            "traffic": report.traffic,
             "age_s": round(now - seen.at, 3),
             "live": now - seen.at <= self._ttl_s,
             "lag": head.epoch - report.epoch if report.log_id == head.log_id else None,

@@ -57,11 +57,12 @@ class Inference:
         timeout_s: float,
         placed: Callable[[Wanted], Awaitable[Wanted]],
         found_cold: Callable[[Lane, WantedModel], Awaitable[None]],
+        asked_for: Callable[[str], None],
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
     ) -> None:
         """`placed` puts a request that names a lease into the pool of the lease, `found_cold` is
-        told of one that found no worker."""
+        told of one that found no worker, `asked_for` the model of each."""
         self._dispatcher = dispatcher
         self._watch = watch
         self._catalog = catalog
@@ -70,6 +71,7 @@ class Inference:
         self._timeout_s = timeout_s
         self._placed = placed
         self._found_cold = found_cold
+        self._asked_for = asked_for
         self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
         self._in_flight = InFlight()
@@ -106,6 +108,7 @@ class Inference:
         place = route.route if isinstance(route, Cold) else route
         lane = place.lane
         metrics.child(metrics.LANE_REQUESTS, *lane).inc()
+        self._asked_for(place.model.model_id)
         if isinstance(route, Cold):
             metrics.child(metrics.COLD_REQUESTS, *lane).inc()
             await self._found_cold(lane, _wanted_model(place))

@@ -6,6 +6,7 @@ closes the bus last, because the answers in flight come over it.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.rules import refusal_body, role_of
 from sie_gateway.settings import PREFIX, GatewaySettings
+from sie_gateway.traffic import Traffic
 from sie_gateway.views import cluster_view
 from sie_gateway.watch import FleetWatch
 from sie_runtime import lifecycle
@@ -69,7 +71,10 @@ async def serve(
     """Run a gateway until `stop`. `on_listening` is told the port."""
     access = Access.open(settings)
     bus = await Bus.connect(settings, role=_ROLE, process_id=process_id)
-    follower = Follower(settings, role=_ROLE, process_id=process_id, bus=bus)
+    traffic = Traffic(time.monotonic)
+    follower = Follower(
+        settings, role=_ROLE, process_id=process_id, bus=bus, traffic_report=traffic.report
+    )
     sweeper = Sweeper(bus, DeadLetters(bus, settings), settings)
     drained = asyncio.Event()
 
@@ -91,7 +96,12 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         inner = build_app(
-            settings, parts, catalog, stop, replica_not_ready=lambda: follower.not_ready
+            settings,
+            parts,
+            catalog,
+            stop,
+            replica_not_ready=lambda: follower.not_ready,
+            asked_for=traffic.note,
         )
         lifecycle.spare_collections()
         async with asyncio.TaskGroup() as tasks:
@@ -171,8 +181,10 @@ def build_app(
     stop: asyncio.Event,
     *,
     replica_not_ready: Callable[[], str] = str,
+    asked_for: Callable[[str], None] = lambda _model_id: None,
 ) -> GatewayApp:
-    """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready."""
+    """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
+    `asked_for` is told the model of each request."""
 
     def not_ready() -> str:
         if stop.is_set():
@@ -192,6 +204,7 @@ def build_app(
         timeout_s=settings.request_timeout_s,
         placed=parts.desk.placed,
         found_cold=parts.demand.found_cold,
+        asked_for=asked_for,
         lease_items_per_worker=settings.lease_items_per_worker,
         tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
         if settings.tenant_items_max

@@ -282,6 +282,8 @@ class World:
     stop: asyncio.Event
     catalog: Catalog
     leases: Leases
+    asked_for: list[str]
+    """The model of each request."""
 
     async def hear(self, beat: Heartbeat) -> None:
         """Let the gateway hear a worker."""
@@ -299,7 +301,7 @@ async def gateway_world(
     config = GatewaySettings(gateway_id="g1", **({"fleet_ttl_s": 600.0} | settings))
     bus = MemoryBus()
     stop, kept = asyncio.Event(), leases or MemoryLeases()
-    world = World(None, bus, Echo(bus), stop, standard_catalog(), kept)
+    world = World(None, bus, Echo(bus), stop, standard_catalog(), kept, [])
 
     def catalog() -> Catalog:
         return world.catalog
@@ -308,7 +310,7 @@ async def gateway_world(
         config, bus, bus, gateway_id="g1", leases=kept, catalog=catalog
     ) as parts:
         parts.watch.begin()
-        world.app = build_app(config, parts, catalog, stop)
+        world.app = build_app(config, parts, catalog, stop, asked_for=world.asked_for.append)
         if warm:
             await world.hear(heartbeat())
         working = asyncio.create_task(world.echo.run())

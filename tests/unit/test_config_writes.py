@@ -299,6 +299,21 @@ async def test_a_model_that_a_live_worker_has_loaded_goes_only_by_force(client, 
     assert (await client.delete(f"{MODELS}/m", headers={"X-SIE-Force": "x"})).status_code == 200
 
 
+async def test_a_model_with_traffic_in_the_last_hour_goes_only_by_force(client, plane):
+    await client.post(MODELS, json=model("m"))
+    await client.post(MODELS, json=model("quiet"))
+    told = {"role": "gateway", "id": "g", "traffic": {"m": 3500, "quiet": 3700}}
+    await plane.hear_report(report(plane, **told), vouched=True)
+    refused = await client.delete(f"{MODELS}/m")
+    assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
+    assert "gateway g was asked for it 3500 s ago" in refused.json()["detail"]["message"]
+    assert (await client.delete(f"{MODELS}/quiet")).status_code == 200
+    forced = await client.delete(f"{MODELS}/m", headers={"X-SIE-Force": "moved"})
+    assert forced.status_code == 200
+    entry = (await client.get(f"/v1/configs/entries/{forced.json()['epoch']}")).json()
+    assert entry["body"]["forced"] == "moved"
+
+
 def report(plane, **fields) -> bytes:
     position = plane.sequencer.position
     told = {

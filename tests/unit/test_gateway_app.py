@@ -50,6 +50,7 @@ async def test_encode_answers_in_json_by_id_escaped_id_and_alias(path: str) -> N
     assert response.headers["content-type"] == "application/json"
     body = response.json()
     assert body["model"] == "org/dense"
+    assert world.asked_for == ["org/dense"], "traffic is of the model, whatever name it was given"
     assert body["items"] == [
         {"id": "a", "dense": {"dims": 3, "dtype": "float32", "values": [4.0, 0.0, 0.0]}}
     ]

@@ -95,6 +95,7 @@ class Follower:
         process_id: str,
         bus: Bus,
         models_report: Callable[[], dict[str, ModelReport]] = dict,
+        traffic_report: Callable[[], dict[str, int]] = dict,
         source: LogSource | None = None,
         files: ReplicaFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -107,6 +108,7 @@ class Follower:
         self._id = process_id
         self._bus = bus
         self._models_report = models_report
+        self._traffic_report = traffic_report
         self._replica = Replica(
             ReplicaLimits(
                 retry_s=settings.replica_retry_s,
@@ -370,6 +372,7 @@ class Follower:
             reason=replica.reason,
             speaks=SPEAKS,
             models=self._models_report(),
+            traffic=self._traffic_report(),
             leaving=leaving,
         )
 

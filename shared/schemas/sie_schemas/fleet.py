@@ -76,6 +76,8 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     speaks: tuple[str, ...] = ()
     models: dict[str, ModelReport] = {}
+    traffic: dict[str, int] = {}
+    """Seconds since a request asked for a model, of those asked for within the hour."""
     leaving: bool = False
     entry: Raw | UnsetType = UNSET
     """The entry at `epoch` as an envelope, where nobody vouches for who reports: it bears witness
