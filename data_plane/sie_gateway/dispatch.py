@@ -178,6 +178,11 @@ class Dispatcher:
         self._subscription: Subscribed | None = None
         self.inbox = f"sie.result.{gateway_id}"
 
+    @property
+    def waiting(self) -> int:
+        """Jobs whose result is waited for."""
+        return len(self._waiting)
+
     async def open(self) -> None:
         """Listen to the inbox. Called before the first request."""
         self._subscription = await self._bus.subscribe(self.inbox, self._receive)

@@ -68,7 +68,7 @@ def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool)
         "live_gpu_types": sorted({worker.machine_profile for worker in workers if worker.ready}),
         "cluster": {
             "worker_count": len(workers),
-            "gpu_count": sum(worker.machine_profile != "cpu" for worker in workers),
+            "gpu_count": sum(_gpus(worker) for worker in workers),
             "models_loaded": len({name for worker in workers for name in _loaded(worker)}),
         },
         "workers": [_worker(worker) for worker in workers],
@@ -129,6 +129,11 @@ def _last_error(reports: Sequence[ModelReport]) -> dict[str, Any]:
     return {"code": "MODEL_LOAD_FAILED", "message": reason}
 
 
+def _gpus(worker: Heartbeat) -> int:
+    """A worker has one device, and on `cpu` it is no GPU."""
+    return int(worker.machine_profile != "cpu")
+
+
 def _loaded(worker: Heartbeat) -> list[str]:
     return sorted(name for name, report in worker.models.items() if report.state == _LOADED)
 
@@ -136,8 +141,10 @@ def _loaded(worker: Heartbeat) -> list[str]:
 def _worker(worker: Heartbeat) -> dict[str, Any]:
     return {
         "name": worker.worker_id,
+        "url": "",
         "pool": worker.pool,
         "gpu": worker.machine_profile,
+        "gpu_count": _gpus(worker),
         "bundle": worker.bundle,
         "healthy": worker.ready,
         "queue_depth": worker.queue_depth,
@@ -155,4 +162,5 @@ def _model_health(model_id: str, workers: Sequence[Heartbeat]) -> dict[str, Any]
         "state": _state(_reports(model_id, workers)),
         "worker_count": len(holders),
         "gpu_types": sorted({worker.machine_profile for worker in holders}),
+        "total_queue_depth": sum(worker.queue_depth for worker in holders),
     }

@@ -24,14 +24,12 @@ __all__ = ["Edge", "bus_of", "edge_on"]
 class Edge:
     """One gateway's application and its parts."""
 
-    app: Any
     parts: Parts
+    http: httpx.AsyncClient
 
     async def ask(self, method: str, path: str, **rest: Any) -> httpx.Response:
         """One request."""
-        transport = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            return await http.request(method, path, **rest)
+        return await self.http.request(method, path, **rest)
 
 
 @asynccontextmanager
@@ -68,8 +66,11 @@ async def edge_on(
         catalog=lambda: catalog,
     ) as parts:
         looking = asyncio.create_task(parts.desk.run(stop))
-        try:
-            yield Edge(build_app(settings, parts, lambda: catalog, asyncio.Event()), parts)
-        finally:
-            stop.set()
-            await looking
+        app: Any = build_app(settings, parts, lambda: catalog, asyncio.Event())
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            try:
+                yield Edge(parts, http)
+            finally:
+                stop.set()
+                await looking

@@ -201,7 +201,7 @@ class WorkerWorld:
 
 @asynccontextmanager
 async def worker_world(
-    folder: Path, *, brokers: str | None = None, **changed: Any
+    folder: Path, *, brokers: str | None = None, worker_id: str = "worker-1", **changed: Any
 ) -> AsyncIterator[WorkerWorld]:
     """A worker that runs, on a broker of its own where none is given; `changed` are settings."""
     broker = nullcontext(brokers) if brokers is not None else nats_server(folder / "nats")
@@ -220,13 +220,13 @@ async def worker_world(
         } | changed
         settings = WorkerSettings(**values)
         test_bus = await Bus.connect(BusSettings(nats_url=url), role="gateway", process_id="test")
-        worker_bus = await Bus.connect(settings, role="worker", process_id="worker-1")
+        worker_bus = await Bus.connect(settings, role="worker", process_id=worker_id)
         assert await test_bus.wait_connected(5)
         assert await worker_bus.wait_connected(5)
         replica = ScriptedReplica()
         worker = Worker(
             settings,
-            worker_id="worker-1",
+            worker_id=worker_id,
             bus=worker_bus,
             replica=replica,
             report_soon=lambda: None,

@@ -133,11 +133,30 @@ class WorkQueue:
         self._numbers = count(1)
         self._inbox = ""
         self._looking: asyncio.TimerHandle | None = None
+        self._making: dict[str, asyncio.Task[None]] = {}
 
     async def ensure_stream(self, pool: str) -> None:
-        """Make the stream of a pool if it is not there. Raises `BusUnavailable`."""
+        """Make the stream of a pool if it is not there. Raises `BusUnavailable`.
+
+        Whoever asks while it is made shares the outcome: a crowd would bury the broker.
+        """
         if pool in self._streams:
             return
+        making = self._making.get(pool)
+        if making is None:
+            making = asyncio.create_task(self._make_stream(pool), name=f"make-stream-{pool}")
+            making.add_done_callback(_noted)
+            self._making[pool] = making
+        # A request that is given up must not take the outcome from the others.
+        await asyncio.shield(making)
+
+    async def _make_stream(self, pool: str) -> None:
+        try:
+            await self._add_stream(pool)
+        finally:
+            del self._making[pool]
+
+    async def _add_stream(self, pool: str) -> None:
         settings = self._settings
         self._bus.require_connected()
         config = StreamConfig(
@@ -287,6 +306,12 @@ def _tell(stored: "asyncio.Future[None]", error: SIEError | None) -> None:
         stored.set_result(None)
     else:
         stored.set_exception(error)
+
+
+def _noted(making: asyncio.Task[None]) -> None:
+    """Its error belongs to those who wait for it; they may all have left."""
+    if not making.cancelled():
+        making.exception()
 
 
 class Puller:
