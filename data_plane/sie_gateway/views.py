@@ -22,7 +22,7 @@ def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> dict[str, Any
     """Every model and every variant `id:profile`, in the native form and in OpenAI's."""
     names = [
         model_id if profile == "default" else f"{model_id}:{profile}"
-        for model_id, document in catalog.models.items()
+        for model_id, document in sorted(catalog.models.items())
         for profile in sorted(document["profiles"], key=lambda name: (name != "default", name))
     ]
     return {

@@ -79,6 +79,6 @@ def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
     backends = frozenset(document["backends"]) if document is not None else frozenset()
     return [
         model_id
-        for model_id, model in catalog.models.items()
+        for model_id, model in sorted(catalog.models.items())
         if any(profile["backend"] in backends for profile in model["profiles"].values())
     ]

@@ -246,6 +246,8 @@ class Follower:
             ]
             await stop.wait()
             self._stopping.set()
+            # A feed that loses its cancellation ends by this.
+            self._feeds.follow_anew()
             for task in running:
                 task.cancel()
             # Woken and not cancelled: what it has begun to serve it also persists.
@@ -306,7 +308,7 @@ class Follower:
         for callback in self._on_change:
             callback(self.catalog)
         if before is None or before.log_id != here.log_id:
-            self._feeds.log_changed()
+            self._feeds.follow_anew()
         self.report_soon()
         # A crash before this leaves files that are behind what was served: a fetch mends it.
         await self._persist(advance)

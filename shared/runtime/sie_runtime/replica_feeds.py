@@ -45,6 +45,9 @@ class FeedSettings:
     replica_tick_s: float = setting(0.1, help="seconds between looks at the clock")
     replica_retry_s: float = setting(0.2, help="pause after a failed fetch; doubles each time")
     replica_retry_max_s: float = setting(5.0, help="longest pause after failed fetches")
+    replica_grace_s: float = setting(
+        0.1, help="how long entries that a bookmark names may still come by the stream"
+    )
     replica_poll_s: float = setting(5.0, help="seconds between polls while the bus speaks")
     replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
     replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
@@ -87,8 +90,8 @@ class ReplicaFeeds:
         heard = self._bus_heard_at
         return heard is None or self._clock() - heard > self._settings.replica_bus_silent_s
 
-    def log_changed(self) -> None:
-        """The replica follows another log now, or its first: its stream is another one too."""
+    def follow_anew(self) -> None:
+        """Leave the stream: the replica follows another log now, or its first, or it stops."""
         moved, self._moved_log = self._moved_log, asyncio.Event()
         moved.set()
 
@@ -111,7 +114,14 @@ class ReplicaFeeds:
             _LOG.warning("what was announced on %s is no head", message.subject)
             return
         self._bus_heard_at = self._clock()
-        self._put(HeadAnnounced(head))
+        here = self._position()
+        if here is not None and here.log_id == head.log_id and here.epoch < head.epoch:
+            # Its entries are on the stream and may be on their way: what comes by itself need not
+            # be fetched, by a crowd of replicas at once.
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._settings.replica_grace_s, self._put, HeadAnnounced(head))
+        else:
+            self._put(HeadAnnounced(head))
 
     # -- the stream --
 
@@ -122,17 +132,18 @@ class ReplicaFeeds:
         try:
             while not stopping.is_set():
                 self._bus_back.clear()
-                failures = 0 if await self._follow_once() else failures + 1
-                await self._pause(failures, self._bus_back)
+                moved, here = self._moved_log, self._position()
+                if here is None:
+                    await moved.wait()
+                    continue
+                failures = 0 if await self._follow_once(here, moved) else failures + 1
+                if not moved.is_set():
+                    # What is written while nobody listens comes late, so a new log has no pause.
+                    await self._pause(failures, self._bus_back)
         finally:
             forget()
 
-    async def _follow_once(self) -> bool:
-        moved = self._moved_log
-        here = self._position()
-        if here is None:
-            await moved.wait()
-            return True
+    async def _follow_once(self, here: Position, moved: asyncio.Event) -> bool:
         try:
             why = await follow(
                 self._bus,

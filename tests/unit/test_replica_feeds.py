@@ -1,0 +1,43 @@
+"""What a replica's feeds make of a bookmark."""
+
+import random
+
+import msgspec
+import pytest
+from tests.support.polling import until
+
+from sie_config.announcer import head_at
+from sie_core.chain import position_of
+from sie_core.replica import Event, HeadAnnounced
+from sie_runtime.bus import Bus, BusSettings, Message
+from sie_runtime.log_source import LogSource
+from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
+from sie_testing.written_log import WrittenLog
+
+
+@pytest.mark.parametrize(("epoch", "waits"), [(1, False), (2, False), (3, True)])
+async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(epoch, waits):
+    log = WrittenLog()
+    for number in range(3):
+        log.put("model", f"m{number}", {"number": number})
+    here, head = position_of(log.entries[1]), head_at(position_of(log.entries[epoch - 1]), 1)
+    events: list[Event] = []
+    bus = Bus(BusSettings(), role="gateway", process_id="g")
+    source = LogSource("http://127.0.0.1:1", bus, timeout_s=1, page_entries=10)
+    feeds = ReplicaFeeds(
+        FeedSettings(replica_grace_s=0.01),
+        bus=bus,
+        source=source,
+        put=events.append,
+        position=lambda: here,
+        following=lambda: True,
+        clock=lambda: 0.0,
+        rng=random.Random(1),
+    )
+
+    subject = f"sie.config.head.{head.log_id}"
+    await feeds.hear_bookmarks(Message(subject, msgspec.json.encode(head), "", {}, bus.client))
+
+    assert events == ([] if waits else [HeadAnnounced(head)])
+    await until(lambda: events == [HeadAnnounced(head)])
+    await source.close()
