@@ -16,9 +16,12 @@ from sie_config.control_plane import ControlPlane
 from sie_config.draft import Write
 from sie_config.settings import ConfigSettings
 
+_CHANGES = 1_000_000
+"""A document bounds the number that a change sets."""
+
 
 async def _restart(folder: Path) -> float:
-    command = command_of(0, time.time_ns())
+    command = command_of(0, time.time_ns() % _CHANGES)
     began = time.perf_counter()
     plane = await ControlPlane.open(ConfigSettings(data_dir=folder))
     stop = asyncio.Event()
