@@ -36,8 +36,8 @@ from sie_config.settings import ConfigSettings
 from sie_config.store import Store
 from sie_config.timeline import Timeline
 from sie_config.waiting import Turnstile, first_of
-from sie_config.witnesses import Claim
-from sie_config.writer_state import Recovery, refusal
+from sie_config.witnesses import Claim, choices
+from sie_config.writer_state import UNFENCED, Recovery, Serving, refusal
 from sie_core.chain import position_of
 from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_stream import LogStream
@@ -281,6 +281,7 @@ class ControlPlane:
             self.publisher = self._publisher(self._stream_of)
             # With the bus up, the tenure is on the stream before the first answer.
             await self.publisher.catch_up()
+            self._take_writes()
         await self._write_head_file()
 
     def _publisher(self, stream_of: Callable[[str], Stream]) -> Publisher:
@@ -349,17 +350,30 @@ class ControlPlane:
         # Before the tenure has begun, claims are weighed by the roll call.
         if not self.sequencer.has_begun or last is None or claim.log_id != last.log_id:
             return
-        if claim.epoch > last.epoch:
-            if isinstance(self.sequencer.state, Recovery):
-                return
-            reason = f"{claim}, but this writer is at {self.sequencer.position}"
-            _LOG.error("the writer stops writing", extra={"reason": reason})
-            self.sequencer.enter(Recovery(reason))
+        ours = await self.journal.entry(claim.epoch) if claim.epoch <= last.epoch else None
+        if ours is not None and ours.hash == claim.hash:
             return
-        entry = await self.journal.entry(claim.epoch)
-        if entry is not None and entry.hash != claim.hash:
+        if ours is not None:
             _FORKS.inc()
             _LOG.error("a replica has another entry than the log", extra={"claim": str(claim)})
+        # Within a tenure that somebody confirmed, the other one is an outvoted writer's entry.
+        outvoted = self.sequencer.witnessed and claim.epoch >= self.sequencer.begun_at
+        if (ours is None or not outvoted) and not isinstance(self.sequencer.state, Recovery):
+            head = self.sequencer.position
+            what = "but" if ours is None else "with another hash, and"
+            parted = min(claim.epoch, self.sequencer.begun_at)
+            reason = f"{claim}, {what} this writer is at {head}. {choices(parted, head)}"
+            _LOG.error("the writer stops writing", extra={"reason": reason})
+            self.sequencer.enter(Recovery(reason))
+
+    def _take_writes(self) -> None:
+        """Serve, once the tenure is on the stream; with the bus away, nothing can fence at all."""
+        fenced = self.is_published(self.sequencer.begun_at)
+        if self.sequencer.state == UNFENCED and (fenced or not self._bus_is_up()):
+            self.sequencer.enter(Serving(self.sequencer.witnessed))
+
+    def _bus_is_up(self) -> bool:
+        return self._bus is not None and self._bus.connected
 
     async def _recounted(self, role: str, replica: str) -> Recount:
         if self._bus is None:
@@ -389,6 +403,7 @@ class ControlPlane:
                 raise self.store.failed
             if not self.sequencer.has_begun and not isinstance(self.sequencer.state, Recovery):
                 await self._roll_call.resume()
+            self._take_writes()
             await self._write_head_file()
             if self._keeper is not None:
                 await self._keeper.look()

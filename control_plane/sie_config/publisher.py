@@ -2,7 +2,7 @@
 
 *shell.* Follows the head on its own and starts from what the stream has, so a restart, a reconnect
 and an ordinary write take the same path. Promises that the stream holds a contiguous range of this
-log or is made anew, and that another writer's valid entry stops this writer instead of being
+log or is made anew, and that another history of this log stops the writer instead of being
 overwritten. `published` is never taken from memory of an earlier process: it is the stream's last
 sequence after its hash was verified. The log does not wait for it.
 """
@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from sie_config.journal import Journal
 from sie_config.sequencer import Sequencer
 from sie_config.waiting import first_of
+from sie_config.witnesses import choices
 from sie_config.writer_state import Recovery
 from sie_core.chain import begins_log
 from sie_runtime.log_stream import StreamTip, WrongLastSequence
@@ -26,6 +27,7 @@ from sie_schemas.entry import (
     Entry,
     EntryCorrupt,
     Stub,
+    log_id8,
     parse_envelope,
     to_envelope,
     to_stub,
@@ -182,19 +184,10 @@ class Publisher:
         tip = await self._stream.tip()
         if tip is None:
             tip = await self._stream.ensure(**await self._origin())
-        head = self._sequencer.position.epoch
-        if tip.first > head + 1:
-            self._refuse_newer(await self._found(tip.last), head)
-            await self._recreate(f"it begins at {tip.first}, past the head {head}")
-        elif tip.last < tip.first or await self._is_ours(min(tip.last, head)):
-            if tip.last > head:
-                await self._judge(head + 1)
-            else:
-                self._set_published(tip.last)
-        else:
-            await self._resolve_fork(tip.first, min(tip.last, head))
-        if not tip.sound:
-            await self._recreate("its settings let entries be taken away or added")
+        why = await self._strange(tip)
+        if why:
+            tip = await self._recreate(why)
+        self._set_published(tip.last)
         # After the mark, never before it: who asks below it is sent to the snapshot.
         low_water = self._low_water()
         self.first = max(self.first, tip.first)
@@ -207,19 +200,33 @@ class Publisher:
         data = to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)
         try:
             await self._stream.append(entry.epoch, data)
-        except WrongLastSequence as error:
-            if error.last_sequence < entry.epoch - 1:
-                # The stream lost its tail: go on from where it ends now.
-                await self._verify()
-            elif await self._is_ours(entry.epoch):
-                # An append whose acknowledgement was lost had been stored after all.
-                self._set_published(entry.epoch)
-            else:
-                await self._judge(entry.epoch)
+        except WrongLastSequence:
+            # It lost its tail, or has this entry already, or another: where it ends tells which.
+            await self._verify()
         else:
             self._set_published(entry.epoch)
 
-    async def _resolve_fork(self, low: int, high: int) -> None:
+    async def _strange(self, tip: StreamTip) -> str:
+        """Why the stream must be made anew; empty where it holds a range of this log.
+
+        Raises `Untrusted` where it holds another history of this log: that is never overwritten.
+        """
+        head = self._sequencer.position.epoch
+        if tip.first > head + 1 and tip.last < tip.first:
+            return f"it begins at {tip.first}, past the head {head}"
+        epoch = await self._first_other(tip, head)
+        if epoch <= tip.last:
+            found = await self._found(epoch)
+            if found is not None and await self._may_be_lost(found, epoch, tip.first):
+                raise Untrusted(self._two_histories(found, tip.last), code="LOG_RECOVERY")
+            return f"epoch {epoch} on it is not of this log"
+        return "" if tip.sound else "its settings let entries be taken away or added"
+
+    async def _first_other(self, tip: StreamTip, head: int) -> int:
+        """The first sequence of the stream whose message is not ours; past its end if all are."""
+        low, high = tip.first, min(tip.last, head)
+        if low <= high and await self._is_ours(high):
+            return high + 1
         # The entry at `high` is not ours; hashes are chained, so the first such one is bisected.
         while low < high:
             middle = (low + high) // 2
@@ -227,33 +234,39 @@ class Publisher:
                 low = middle + 1
             else:
                 high = middle
-        await self._judge(low)
+        return low
 
-    async def _judge(self, epoch: int) -> None:
-        """Everything before `epoch` on the stream is ours, and this is not: whose is it?"""
-        found = await self._found(epoch)
-        before = await self._journal.entry(epoch - 1)
-        prev_hash = before.hash if before is not None else GENESIS_HASH
-        # Only an entry that hangs on our own chain is evidence of another writer of this log.
-        if found is not None and (found.epoch, found.prev_hash) == (epoch, prev_hash):
-            self._refuse_newer(found, epoch - 1)
-        await self._recreate(f"epoch {epoch} on it is not of this log")
+    async def _may_be_lost(self, found: Entry | Stub, epoch: int, first: int) -> bool:
+        """Whether another writer of this log wrote it, or we did and lost it: it can follow ours.
 
-    def _refuse_newer(self, found: Entry | Stub | None, known: int) -> None:
+        Where nothing before it is left on the stream it cannot be held against ours, and is
+        believed: what is thrown away in doubt is gone.
+        """
         ours = self._sequencer.position
-        if found is not None and found.log_id == ours.log_id and found.term >= ours.term:
-            raise Untrusted(
-                f"another writer (term {found.term}) has put epoch {found.epoch} on the stream; "
-                f"this one (term {ours.term}) shares its log up to epoch {known}",
-                code="LOG_RECOVERY",
-            )
+        if (found.log_id, found.epoch) != (ours.log_id, epoch):
+            return False
+        before = await self._journal.entry(epoch - 1)
+        if epoch > 1 and (epoch == first or before is None):
+            return True
+        prev_hash, term = (before.hash, before.term) if before is not None else (GENESIS_HASH, 0)
+        return found.prev_hash == prev_hash and found.term >= term
 
-    async def _recreate(self, reason: str) -> None:
+    def _two_histories(self, found: Entry | Stub, last: int) -> str:
+        ours = self._sequencer.position
+        id8, first = log_id8(ours.log_id), found.epoch
+        return (
+            f"the stream holds {id8}.{first} to {id8}.{last} (term {found.term}), which are not in "
+            f"this log, whose head is {ours} (term {ours.term}): another writer put them there, or "
+            "this log lost them before it was written on. Nothing is overwritten. "
+            f"{choices(first, ours)}"
+        )
+
+    async def _recreate(self, reason: str) -> StreamTip:
         _RECREATED.inc()
         _LOG.error("the stream is made anew from the log", extra={"reason": reason})
         tip = await self._stream.recreate(**await self._origin())
         self.first = tip.first
-        self._set_published(tip.last)
+        return tip
 
     async def _origin(self) -> _Origin:
         low_water = self._low_water()

@@ -8,7 +8,7 @@ later are the control plane's.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -20,11 +20,11 @@ from sie_config.recovery import reclaim
 from sie_config.reports import Reports
 from sie_config.seed import SEED
 from sie_config.sequencer import Sequencer
-from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, judge
-from sie_config.writer_state import ReadOnly, Recovery, Serving
+from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
+from sie_config.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_runtime.bus import Bus
 from sie_runtime.log_stream import StreamTip, log_streams
-from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
+from sie_schemas.entry import Change, Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["RollCall"]
@@ -86,8 +86,7 @@ class RollCall:
                 "start with --new-log to begin a new log, and lose that configuration",
                 code="LOG_RECOVERY",
             )
-        await self._sequencer.begin(term=1, seed=SEED, reason="a new log")
-        self._sequencer.enter(Serving(witnessed=False))
+        await self._begin(term=1, seed=SEED, reason="a new log", witnessed=False)
 
     async def resume(self) -> None:
         """Go on with the log of the file, or enter the state that says why not."""
@@ -102,21 +101,35 @@ class RollCall:
             self._sequencer.enter(ReadOnly(error.message, code=error.code))
 
     async def _act_on(self, verdict: Verdict) -> None:
+        head = self._sequencer.position
         match verdict:
             case Confirmed(witnessed):
                 term = self._sequencer.term + 1
-                await self._sequencer.begin(term=term, seed=(), reason="a writer started")
-                self._sequencer.enter(Serving(witnessed))
+                await self._begin(
+                    term=term, seed=(), reason="a writer started", witnessed=witnessed
+                )
             case Behind(claim):
                 self._recover(
-                    f"{claim}, but the file ends at {self._sequencer.position}: it was restored or "
-                    "has lost its tail, and nobody gave the missing entries back",
+                    f"{claim}, but the file ends at {head}: it was restored or has lost its tail, "
+                    "and nobody gave the missing entries back. Bring up who has them; or give them "
+                    f"up: `sie log backup`, and `sie log restore` that with --discard-after "
+                    f"{head.epoch}, which begins a new log",
                     lacking=claim.epoch,
                 )
             case Forked(claim):
-                self._recover(f"{claim} with another hash than this file has at that epoch")
+                self._recover(
+                    f"{claim} with another hash than this file has at that epoch. "
+                    f"{choices(claim.epoch, head)}"
+                )
             case _:
                 assert_never(verdict)
+
+    async def _begin(
+        self, *, term: int, seed: Sequence[Change], reason: str, witnessed: bool
+    ) -> None:
+        await self._sequencer.begin(term=term, seed=seed, reason=reason, witnessed=witnessed)
+        fenced = self._bus is not None and self._bus.connected
+        self._sequencer.enter(UNFENCED if fenced else Serving(witnessed))
 
     def _recover(self, reason: str, lacking: int | None = None) -> None:
         state = Recovery(reason, lacking)

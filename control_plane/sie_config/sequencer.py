@@ -71,7 +71,10 @@ class Sequencer:
         self._arrived = asyncio.Event()
         self._moved = asyncio.Event()
         self._closed = False
-        self._witnessed = False
+        self.witnessed = False
+        """Whether somebody confirmed the head when this process's tenure began."""
+        self.begun_at = 0
+        """The first epoch of this process's tenure; 0 before it began."""
 
     @property
     def position(self) -> Position:
@@ -89,7 +92,9 @@ class Sequencer:
         """Whether this process's tenure is in the log."""
         return self._tenure is not None
 
-    async def begin(self, *, term: int, seed: Sequence[Change], reason: str) -> None:
+    async def begin(
+        self, *, term: int, seed: Sequence[Change], reason: str, witnessed: bool
+    ) -> None:
         """Open this process's tenure; on an empty file, first the log, and last its seed.
 
         A crash in here leaves a log without a seed or a term without a write: both are whole logs,
@@ -106,7 +111,8 @@ class Sequencer:
         if fresh and seed:
             draft.begin(seed, actor=actor, reason="the first bundle and pool")
         await self._store.append(draft.entries)
-        self._tenure = tenure
+        self._tenure, self.witnessed = tenure, witnessed
+        self.begun_at = draft.entries[0].epoch
         self._swap(draft)
         self._index = Index.of(self.registry)
 
@@ -124,8 +130,6 @@ class Sequencer:
     def enter(self, state: WriterState) -> None:
         """Change the state of the writer. Recovery is left by a restart, or when what was lacking
         was given back before this process's tenure began."""
-        if isinstance(state, Serving):
-            self._witnessed = state.witnessed
         if not isinstance(self.state, Recovery) or self.state.lacking is not None:
             self.state = state
             self.wake_followers()
@@ -230,7 +234,7 @@ class Sequencer:
             return
         self._swap(draft)
         if draft.entries and self._is_full():
-            self.enter(Serving(self._witnessed))
+            self.enter(Serving(self.witnessed))
         _answer_all(group, answers)
 
     def _is_full(self) -> bool:

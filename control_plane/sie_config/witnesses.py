@@ -12,7 +12,7 @@ from typing import TypeAlias
 from sie_core.chain import Position
 from sie_schemas.entry import log_id8
 
-__all__ = ["Behind", "Claim", "Confirmed", "Forked", "Verdict", "judge"]
+__all__ = ["Behind", "Claim", "Confirmed", "Forked", "Verdict", "choices", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,13 @@ def judge(
         elif claim is not own:
             witnessed = True
     return Behind(farthest) if farthest is not None else Confirmed(witnessed)
+
+
+def choices(first: int, head: Position) -> str:
+    """What an operator can do about two histories of one log that part at epoch `first`."""
+    return (
+        "Stop the other writer, if there is one. Then keep theirs: `sie log restore` a backup that "
+        f"ends before epoch {first}, with --nats-url; or keep this one: `sie log backup`, and "
+        f"`sie log restore` that with --nats-url and --discard-after {head.epoch}, which begins a "
+        "new log that says what was given up"
+    )

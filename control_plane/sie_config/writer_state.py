@@ -5,11 +5,11 @@ full disk, which passes, from a log that an operator has to look at.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from sie_schemas.errors import Later, SIEError, Untrusted
 
-__all__ = ["ReadOnly", "Recovery", "Serving", "WriterState", "describe", "refusal"]
+__all__ = ["UNFENCED", "ReadOnly", "Recovery", "Serving", "WriterState", "describe", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ class Recovery:
     reason: str
     lacking: int | None = None
 
+
+UNFENCED: Final = ReadOnly(
+    "the broker is up and has not taken this writer's term yet: nothing would fence another writer"
+)
+"""After a start with the bus up, until the tenure is on the stream."""
 
 WriterState: TypeAlias = Serving | ReadOnly | Recovery
 

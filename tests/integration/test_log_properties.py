@@ -248,8 +248,11 @@ async def test_property_08_single_lineage_a_second_hash_for_an_epoch_is_a_fork_a
         await moved.state("forked")
         assert "left" not in moved.follower.catalog.models
         assert "right" in moved.follower.catalog.models
-        # The writer is told of it with the entry that proves it, and alarms.
-        await until(lambda: metric("sie_config_forks_total") > forks)
+        # The writer is told of it with the entry that proves it. Nobody had confirmed it at its
+        # start, so this is its first witness: it stops, and says what somebody else has.
+        await until(lambda: isinstance(one.plane.sequencer.state, Recovery))
+        assert metric("sie_config_forks_total") > forks
+        assert f"gateway r2 has seen {there}" in one.reason
         [row] = one.plane.replicas_view()["replicas"]
         assert (row["id"], row["state"], row["converged"]) == ("r2", "forked", False)
 

@@ -1,5 +1,6 @@
 """A writer that lost entries: who gives them back, and what it does until then."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sie_config.writer_state import Recovery, Serving
 from sie_runtime.log_stream import log_streams
 from sie_schemas.entry import to_envelope
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
+from sie_testing.memory_stream import MemoryStream
 
 pytestmark = pytest.mark.integration
 
@@ -141,6 +143,26 @@ async def test_without_a_broker_a_replica_that_has_seen_more_stops_the_writer_ov
             assert replica.epoch == head
             refused = await one.http.post("/v1/configs/models", json=model("m"))
             assert refused.json()["detail"]["code"] == "LOG_RECOVERY"
+
+
+@pytest.mark.parametrize("cure", ["the broker stores again", "the broker goes away"])
+async def test_with_the_bus_up_no_write_is_taken_before_the_term_is_on_the_stream(tmp_path, cure):
+    stream = MemoryStream()
+    # A broker that answers and stores nothing.
+    stream.connected = False
+    async with contextlib.AsyncExitStack() as stack:
+        async with nats_server(tmp_path / "nats") as url:
+            one = await stack.enter_async_context(writer(tmp_path / "d", url, stream=stream))
+            refused = await one.http.post("/v1/configs/models", json=model("m"))
+            assert (refused.status_code, refused.json()["detail"]["code"]) == (503, "LOG_READ_ONLY")
+            assert "term" in one.reason
+            assert (await one.http.get("/v1/configs/models")).status_code == 200
+            if cure == "the broker stores again":
+                stream.connected = True
+                await until(lambda: one.plane.sequencer.state == Serving(witnessed=False))
+                assert len(stream.messages) == 3
+        await until(lambda: one.plane.sequencer.state == Serving(witnessed=False))
+        assert (await one.http.post("/v1/configs/models", json=model("m"))).status_code == 201
 
 
 async def post(http: httpx.AsyncClient, **report) -> httpx.Response:

@@ -12,6 +12,7 @@ DRAFT = "control_plane/sie_config/draft.py"
 PUBLISHER = "control_plane/sie_config/publisher.py"
 ROLL_CALL = "control_plane/sie_config/roll_call.py"
 WITNESSES = "control_plane/sie_config/witnesses.py"
+CONTROL_PLANE = "control_plane/sie_config/control_plane.py"
 RECOVERY = "control_plane/sie_config/recovery.py"
 REPORTS = "control_plane/sie_config/reports.py"
 ANNOUNCER = "control_plane/sie_config/announcer.py"
@@ -25,6 +26,7 @@ JUDGED = "tests/unit/test_config_witnesses.py"
 LAWS = "tests/property/test_store_laws.py"
 CORNERS = "tests/unit/test_log_corners.py"
 DISK = "tests/unit/test_disk_faults.py"
+TWO = "tests/unit/test_config_two_histories.py"
 
 WRITER_MUTANTS = (
     edit(
@@ -81,9 +83,9 @@ WRITER_MUTANTS = (
             ),
             Edit(
                 SEQUENCER,
-                "            self.enter(Serving(self._witnessed))\n"
+                "            self.enter(Serving(self.witnessed))\n"
                 "        _answer_all(group, answers)\n",
-                "            self.enter(Serving(self._witnessed))\n",
+                "            self.enter(Serving(self.witnessed))\n",
             ),
         ),
         (API,),
@@ -142,33 +144,50 @@ WRITER_MUTANTS = (
         "wrong-sequence-is-fatal",
         "one lost acknowledgement of the broker, and nothing is published any more",
         PUBLISHER,
-        "            elif await self._is_ours(entry.epoch):\n",
-        "            elif entry.epoch < 0:\n",
+        "            # It lost its tail, or has this entry already, or another: where it ends tells"
+        " which.\n            await self._verify()\n",
+        "            raise\n",
         (PUBLISHING,),
     ),
     edit(
         "lost-tail-of-the-stream-is-judged",
         "a broker that lost its last messages stops the log",
         PUBLISHER,
-        "            if error.last_sequence < entry.epoch - 1:\n",
-        "            if error.last_sequence < 0:\n",
+        "        epoch = await self._first_other(tip, head)\n",
+        "        epoch = min(await self._first_other(tip, head), head)\n",
         (PUBLISHING,),
     ),
     edit(
         "fence-is-ignored",
         "a zombie overwrites what its successor published",
         PUBLISHER,
-        "found.log_id == ours.log_id and found.term >= ours.term:",
-        "found.log_id == ours.log_id and found.term < 0:",
+        "            if found is not None and await self._may_be_lost(",
+        "            if found is None and await self._may_be_lost(",
         (PUBLISHING,),
     ),
     edit(
         "zombie-fences-its-successor",
         "an old writer that wakes up stops the new one",
         PUBLISHER,
-        "found.log_id == ours.log_id and found.term >= ours.term:",
-        "found.log_id == ours.log_id and found.term >= 0:",
+        " and found.term >= term\n",
+        " and found.term >= 0\n",
         (PUBLISHING,),
+    ),
+    edit(
+        "lost-entries-are-overwritten",
+        "what a writer lost, and the stream still has, is deleted with the stream",
+        PUBLISHER,
+        " and found.term >= term\n",
+        " and found.term >= ours.term\n",
+        (TWO,),
+    ),
+    edit(
+        "unwitnessed-writer-outvotes",
+        "a writer that nobody could warn goes on beside the entries that it lost",
+        CONTROL_PLANE,
+        "        outvoted = self.sequencer.witnessed and claim",
+        "        outvoted = claim",
+        (TWO,),
     ),
     edit(
         "stream-is-never-verified-again",

@@ -130,6 +130,8 @@ class Broker:
         self.acks_to_lose = 0
         self.spoil: Callable[[bytes], list[bytes]] = lambda data: [data]
         """What becomes of a delivery of a stream's message: nothing, one, several, other bytes."""
+        self.on_delete: Callable[[list[bytes]], None] = lambda messages: None
+        """Called with the messages of a stream that a client deletes."""
         self.context: Final = contextvars.copy_context()
         network.on_change.append(self._links_changed)
 
@@ -300,6 +302,8 @@ class Broker:
                     self.trim(name, stream.last - bound + 1)
                 return stream.info()
             case "DELETE":
+                if name in self.streams:
+                    self.on_delete(list(self.streams[name].messages.values()))
                 self.wipe(name)
                 return {"success": True}
             case _:

@@ -211,6 +211,8 @@ def _judge(world: World) -> None:
     log = world.writer.volume.entries
     world.truth.check_keys(log)
     _check_stream(world, log)
+    if world.truth.overwritten:
+        raise Broken(f"{world.truth.overwritten[0]} was deleted with the stream, and is lost")
     if world.truth.forks and world.has_one_writer():
         raise Broken(f"two histories without a cause: {world.truth.forks[0]}")
     lost = world.truth.lost(log)
@@ -224,8 +226,8 @@ def _judge(world: World) -> None:
 
 
 def _announced(world: World) -> bool:
-    """Whether some writer was in recovery, or raised an alarm: somebody was told."""
-    return world.counts.get("writer: recovery", 0) > 0 or world.trace.alarms > 0
+    """Whether some writer was in recovery, and said what is lost."""
+    return world.counts.get("writer: recovery", 0) > 0
 
 
 def _check_stream(world: World, log: Sequence[Entry]) -> None:

@@ -5,12 +5,13 @@ code with the fold that it judges), and remembers what was promised to clients. 
 property that a run has violated.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_schemas.entry import Entry
+from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 
 __all__ = ["Acknowledged", "Broken", "Truth"]
 
@@ -43,6 +44,8 @@ class Truth:
     """(log id, epoch) -> hash that a replica applied there, and that replica."""
     vanished: dict[str, None] = field(default_factory=dict)
     """Hashes of entries that a disk lost and nobody else had seen: there is no witness."""
+    overwritten: list[str] = field(default_factory=list)
+    """Acknowledged entries that only a stream had, and that a writer deleted with it."""
     forks: list[str] = field(default_factory=list)
     """Two replicas of one log with two entries of one epoch: judged against the faults."""
     excused: list[str] = field(default_factory=list)
@@ -85,6 +88,16 @@ class Truth:
             for each in self.acknowledged
             if held.get(each.epoch) != each.hash and each.hash not in self.vanished
         ]
+
+    def dropped(self, messages: Iterable[bytes], logs: Iterable[Entry]) -> None:
+        """A writer made a stream anew: what was on it must be in some writer's log (1, 8)."""
+        self._count("a stream that was made anew held no other history")
+        known = {each.hash for each in self.acknowledged} - {entry.hash for entry in logs}
+        for data in messages:
+            with contextlib.suppress(EntryCorrupt):
+                found = parse_envelope(data)
+                if found.hash in known:
+                    self.overwritten.append(f"acknowledged epoch {found.epoch}")
 
     def check_keys(self, log: Sequence[Entry]) -> None:
         """At most one entry for one idempotency key, and one answer that the log bears out (7)."""

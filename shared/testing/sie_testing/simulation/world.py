@@ -58,6 +58,7 @@ class World:
         self.truth: Final = Truth()
         self.network: Final = Network(self.network_rng)
         self.broker: Final = Broker(self.loop, self.network)
+        self.broker.on_delete = self._note_deleted
         self.calls: Final = Calls(self.loop, self.network)
         self.counts: dict[str, int] = {}
         self.skew_us = 0
@@ -114,6 +115,11 @@ class World:
         for found in truth.entries:
             if found not in held and found.encode() not in files:
                 truth.vanished[found] = None
+
+    def _note_deleted(self, messages: list[bytes]) -> None:
+        writers = (self.writer, *self.zombies)
+        entries = [entry for writer in writers for entry in writer.volume.entries]
+        self.truth.dropped(messages, entries)
 
     # -- clients --
 

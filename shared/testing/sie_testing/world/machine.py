@@ -201,13 +201,31 @@ class ClusterMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3), started=st.booleans())
     def disk_loses_its_tail(self, count: int, started: bool) -> None:
         self.fired["disk_loses_its_tail"] += 1
+        self._lose_tail(count)
+        if started:
+            self._start()
+
+    @precondition(lambda self: len(self.volume.entries) > 4 and self.streams.connected)
+    @rule(count=st.integers(1, 3), seeds=st.lists(st.integers(0, 2**16), max_size=4))
+    def disk_loses_its_tail_and_nobody_warns_the_writer(self, count: int, seeds: list[int]) -> None:
+        """It starts alone, writes, and then the broker is back with what it lost."""
+        self.fired["disk_loses_its_tail_and_nobody_warns_the_writer"] += 1
+        self._lose_tail(count)
+        self.volume.head = None
+        self.streams.connect(False)
+        self._start()
+        for seed in seeds if self.writer is not None else ():
+            self._write(seed)
+        self.streams.connect(True)
+        if self.writer is not None:
+            self._publish()
+
+    def _lose_tail(self, count: int) -> None:
         lost = min(count, len(self.volume.entries) - 3)
         self._lose_medium()
         del self.volume.entries[-lost:]
         last = self.volume.entries[-1].epoch
         self.volume.keys = {n: row for n, row in self.volume.keys.items() if row.epoch <= last}
-        if started:
-            self._start()
 
     # -- the broker --
 
@@ -333,6 +351,10 @@ class ClusterMachine(RuleBasedStateMachine):
             assert entry.hash in self.truth.entries
 
     @invariant()
+    def nothing_that_only_the_stream_has_is_deleted_with_it(self) -> None:
+        assert not self.truth.overwritten, self.truth.overwritten[0]
+
+    @invariant()
     def one_writer_makes_one_history(self) -> None:
         assert not (self.truth.forks and self.one_writer), self.truth.forks[0]
 
@@ -429,8 +451,11 @@ class ClusterMachine(RuleBasedStateMachine):
 
     def _publish(self) -> None:
         assert self.writer is not None
-        before = set(self._stream())
+        before = dict(self._stream())
         self.writer.publish()
+        dropped = [data for epoch, data in before.items() if self._stream().get(epoch) != data]
+        if dropped:
+            self.truth.dropped(dropped, self.volume.entries)
         for epoch, data in self._stream().items():
             if epoch not in before:
                 self._broadcast(data)
@@ -492,11 +517,7 @@ class ClusterMachine(RuleBasedStateMachine):
             stream.lose_acknowledgements(0)
         for follower in self.followers:
             follower.bus_connected = follower.http_connected = True
-        if self.writer is not None and self.writer.plane.store.failed is not None:
-            self.writer.kill()
-            self.writer = None
-        if self.writer is None:
-            self._start()
+        self._start_again()
         if self.writer is None:
             return
         self.writer.publish()
@@ -507,6 +528,15 @@ class ClusterMachine(RuleBasedStateMachine):
                 follower.receive(Ticked(self.now))
             self._announce(self.followers)
             self._drain()
+            for follower in self.followers:
+                self.writer.hear(follower.report())
+
+    def _start_again(self) -> None:
+        if self.writer is not None and not self.writer.may_go_on:
+            self.writer.kill()
+            self.writer = None
+        if self.writer is None:
+            self._start()
 
     def _drain(self) -> None:
         for follower in self.followers:

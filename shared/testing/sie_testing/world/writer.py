@@ -91,6 +91,11 @@ class WriterNode:
         """Whether it says that its log is not to be trusted."""
         return isinstance(self.plane.sequencer.state, Recovery)
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether its disk never failed, and its tenure began: what else asks for a new look."""
+        return self.plane.store.failed is None and self.plane.sequencer.has_begun
+
     def write(self, write: Write) -> Outcome:
         """Write and wait for the answer. Raises `SIEError`."""
         outcome, _ = self._run(self.plane.write(write))

@@ -1,0 +1,155 @@
+"""Two histories of one log: a writer that nobody could warn wrote over entries that somebody has.
+
+It opened a file that had lost its tail while broker and replicas were away (`witnessed: false`).
+Whoever has the lost entries then comes back: nothing of them is overwritten, and nothing more is
+written, until an operator has chosen.
+"""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.config_writer import client_of, model, put, running
+from tests.support.log_world import metric
+from tests.support.polling import until
+
+from sie_config.control_plane import ControlPlane
+from sie_config.writer_state import Recovery, Serving
+from sie_core.chain import Position, position_of
+from sie_schemas.fleet import ReplicaReport
+from sie_testing.memory_stream import MemoryStream
+
+LOST = 3
+
+
+async def history_and_backup(folder: Path, stream: MemoryStream) -> tuple[Path, list[Position]]:
+    """A stream with `LOST` entries that a backup of the log's file lacks; their positions."""
+    data, old = folder / "data", folder / "old"
+    async with running(data, stream) as plane:
+        await put(plane, "before")
+        await until(lambda: plane.is_published(4))
+    shutil.copytree(data, old)
+    positions = []
+    async with running(data, stream) as plane:
+        for number in range(LOST - 1):
+            positions.append(plane.sequencer.position)
+            await put(plane, f"lost{number}")
+        positions.append(plane.sequencer.position)
+        await until(lambda: plane.is_published(positions[-1].epoch))
+    return old, positions
+
+
+@contextlib.asynccontextmanager
+async def unwitnessed(old: Path, stream: MemoryStream, writes: int) -> AsyncIterator[ControlPlane]:
+    """A writer on the backup that found nobody at its start, and has written meanwhile."""
+    stream.connected = False
+    async with running(old, stream) as plane:
+        assert plane.sequencer.state == Serving(witnessed=False)
+        for number in range(writes):
+            await put(plane, f"own{number}")
+        yield plane
+
+
+async def refuses(plane: ControlPlane) -> str:
+    """Check that it takes no write and serves reads on; gives its reason."""
+    await until(lambda: isinstance(plane.sequencer.state, Recovery))
+    async with client_of(plane) as client:
+        refused = await client.post("/v1/configs/models", json=model("more"))
+        assert (refused.status_code, refused.json()["detail"]["code"]) == (503, "LOG_RECOVERY")
+        assert (await client.get("/v1/configs/models/before")).status_code == 200
+    assert isinstance(plane.sequencer.state, Recovery)
+    return plane.sequencer.state.reason
+
+
+@pytest.mark.parametrize("writes", [0, 1, LOST + 3], ids=["behind", "beside", "past"])
+@pytest.mark.parametrize("trimmed", [0, 6], ids=["whole", "trimmed"])
+async def test_lost_entries_on_the_stream_are_not_overwritten_and_the_writer_stops(
+    tmp_path, writes, trimmed
+):
+    stream = MemoryStream()
+    old, lost = await history_and_backup(tmp_path, stream)
+    async with unwitnessed(old, stream, writes) as plane:
+        if trimmed:
+            stream.connected = True
+            await stream.trim(trimmed)
+        evidence = dict(stream.messages)
+        stream.connected = True
+
+        reason = await refuses(plane)
+
+        first = max(lost[0].epoch, trimmed)
+        log8 = lost[0].log_id[:8]
+        assert f"{log8}.{first} to {log8}.{lost[-1].epoch}" in reason, "which entries they are"
+        assert "--discard-after" in reason, "what can be done"
+    assert (stream.messages, stream.recreated) == (evidence, 0)
+
+    # And a restart does not forget it.
+    async with running(old, stream) as plane:
+        await refuses(plane)
+    assert (stream.messages, stream.recreated) == (evidence, 0)
+
+
+def report_of(position: Position) -> bytes:
+    return msgspec.json.encode(
+        ReplicaReport(
+            role="gateway",
+            id="g1",
+            log_id=position.log_id,
+            epoch=position.epoch,
+            hash=position.hash,
+            digest=position.digest,
+            received=position.epoch,
+            state="fresh",
+        )
+    )
+
+
+@pytest.mark.parametrize("writes", [0, 1, LOST + 3], ids=["behind", "beside", "past"])
+async def test_lost_entries_that_a_replica_has_stop_a_writer_that_was_not_witnessed(
+    tmp_path, writes
+):
+    stream = MemoryStream()
+    old, lost = await history_and_backup(tmp_path, stream)
+    async with unwitnessed(old, stream, writes) as plane:
+        # It says nothing new of a place that both share.
+        shared = await plane.journal.entry(lost[0].epoch - 1)
+        assert shared is not None
+        await plane.hear_report(report_of(position_of(shared)), vouched=True)
+        assert isinstance(plane.sequencer.state, Serving)
+
+        await plane.hear_report(report_of(lost[-1]), vouched=True)
+
+        reason = await refuses(plane)
+        assert f"gateway g1 has seen {lost[0].log_id[:8]}.{lost[-1].epoch}" in reason
+        assert "--discard-after" in reason
+
+
+async def test_a_replica_of_an_outvoted_writer_does_not_stop_one_that_was_witnessed(tmp_path):
+    stream = MemoryStream()
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    async with running(data, stream) as plane:
+        await put(plane, "before")
+        await until(lambda: plane.is_published(4))
+    shutil.copytree(data, copy)
+    async with running(copy) as zombie:
+        await put(zombie, "zombie")
+        other = zombie.sequencer.position
+    async with running(data, stream) as plane:
+        await put(plane, "own")
+        forks = metric("sie_config_forks_total")
+
+        await plane.hear_report(report_of(other), vouched=True)
+
+        assert plane.sequencer.state == Serving(witnessed=True)
+        assert metric("sie_config_forks_total") == forks + 1, "no alarm"
+        # What comes before this tenure was confirmed by nobody who could know of this one.
+        inside = await plane.journal.entry(3)
+        assert inside is not None
+        strange = Position(inside.log_id, 3, "e" * 64, inside.state_digest, inside.term)
+
+        await plane.hear_report(report_of(strange), vouched=True)
+
+        await refuses(plane)
