@@ -120,7 +120,7 @@ class MessageCaps:
 
 
 class _Pending:
-    """One run of a request: the results that came, and the future that holds them all.
+    """One run of a request: the results that came, and the future that gets them all.
 
     What the broker says of a job only counts where it says no: a result says more than that the
     job was stored.
@@ -133,9 +133,17 @@ class _Pending:
         self._results: dict[str, JobResult] = {}
         self.complete: asyncio.Future[list[JobResult]] = asyncio.get_running_loop().create_future()
 
+    def again(self) -> None:
+        """Wait on, after the broker said no; what came meanwhile counts."""
+        self.complete = asyncio.get_running_loop().create_future()
+        self._look()
+
     def take(self, result: JobResult) -> None:
         """The first result of a job counts; a redelivered job may bring another."""
         self._results.setdefault(result.job_id, result)
+        self._look()
+
+    def _look(self) -> None:
         if len(self._results) == len(self._wanted) and not self.complete.done():
             self.complete.set_result([self._results[job_id] for job_id in self._wanted])
 
@@ -201,14 +209,20 @@ class Dispatcher:
         """
         done = False
         ends_at = asyncio.get_running_loop().time() + timeout_s
+        pending = _Pending(jobs)
+        for job in jobs:
+            self._waiting[job.job_id] = pending
+        # One timer, and neither a task nor a timeout that cancels: this is the hot path.
+        timer = asyncio.get_running_loop().call_at(ends_at, pending.expire)
         try:
             try:
-                results = await self._run_once(route, jobs, ends_at)
+                results = await self._send(route, jobs, pending, ends_at)
             except NoResponders:
-                # The broker lost its store, or the stream has no leader just now. What was stored
-                # of these jobs is stored once.
+                # The broker lost its store, or the stream has no leader just now. A job that it
+                # has stored all the same is stored once.
                 self._queue.forget_stream(route.pool)
-                results = await self._run_once(route, jobs, ends_at)
+                pending.again()
+                results = await self._send(route, jobs, pending, ends_at)
             done = True
         except NoResponders as error:
             raise BusUnavailable(error.message) from error
@@ -218,34 +232,27 @@ class Dispatcher:
                 f"(pool {route.pool}, machine profile {route.machine_profile})"
             ) from error
         finally:
+            timer.cancel()
+            pending.leave()
+            for job in jobs:
+                del self._waiting[job.job_id]
+                self._chunks.forget(job.job_id)
             if self._stored:
                 await self._drop_objects(jobs)
             if not done:
                 await self._cancel(jobs[0].request_id)
         return results
 
-    async def _run_once(self, route: Route, jobs: Sequence[Job], ends_at: float) -> list[JobResult]:
-        """Raises `TimeoutError` at `ends_at`, and what the broker says against a job."""
-        pending = _Pending(jobs)
-        for job in jobs:
-            self._waiting[job.job_id] = pending
-        # One timer, and neither a task nor a timeout that cancels: this is the hot path.
-        timer = asyncio.get_running_loop().call_at(ends_at, pending.expire)
-        try:
-            messages = [JOB_ENCODER.encode(job) for job in jobs]
-            await self._make_ready(route.pool, jobs, messages, ends_at)
-            where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
-            for job, data in zip(jobs, messages, strict=True):
-                self._queue.send_job(
-                    subject=where, data=data, job_id=job.job_id, heard=pending.heard
-                )
-            return await pending.complete
-        finally:
-            timer.cancel()
-            pending.leave()
-            for job in jobs:
-                del self._waiting[job.job_id]
-                self._chunks.forget(job.job_id)
+    async def _send(
+        self, route: Route, jobs: Sequence[Job], pending: _Pending, ends_at: float
+    ) -> list[JobResult]:
+        """Send jobs and wait. Raises `TimeoutError`, and what the broker says against a job."""
+        messages = [JOB_ENCODER.encode(job) for job in jobs]
+        await self._make_ready(route.pool, jobs, messages, ends_at)
+        where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
+        for job, data in zip(jobs, messages, strict=True):
+            self._queue.send_job(subject=where, data=data, job_id=job.job_id, heard=pending.heard)
+        return await pending.complete
 
     async def _make_ready(
         self, pool: str, jobs: Sequence[Job], messages: list[bytes], ends_at: float

@@ -164,6 +164,7 @@ class MemoryBus:
         self.connected = True
         self.published: list[tuple[str, bytes]] = []
         self.jobs: asyncio.Queue[tuple[str, Job]] = asyncio.Queue()
+        self._stored: set[str] = set()
         self._subscriptions: list[_Subscribed] = []
 
     async def subscribe(
@@ -206,7 +207,10 @@ class MemoryBus:
         job = JOB_DECODER.decode(data)
         assert job.job_id == job_id
         assert subject.startswith("sie.work.")
-        self.jobs.put_nowait((subject, job))
+        if job_id not in self._stored:
+            # As the broker does: the same job is stored once.
+            self._stored.add(job_id)
+            self.jobs.put_nowait((subject, job))
         heard(None)
 
     async def deliver(self, *results: JobResult) -> tuple[str, ...]:
@@ -292,14 +296,18 @@ class World:
 
 @asynccontextmanager
 async def gateway_world(
-    *, warm: bool = True, leases: Leases | None = None, **settings: Any
+    *,
+    warm: bool = True,
+    leases: Leases | None = None,
+    bus: MemoryBus | None = None,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """A gateway on a memory bus with one echo worker; `warm` says whether it was heard.
 
     `leases` is where its leases are, else in memory.
     """
     config = GatewaySettings(gateway_id="g1", **({"fleet_ttl_s": 600.0} | settings))
-    bus = MemoryBus()
+    bus = bus or MemoryBus()
     stop, kept = asyncio.Event(), leases or MemoryLeases()
     world = World(None, bus, Echo(bus), stop, standard_catalog(), kept, [])
 

@@ -1,11 +1,16 @@
 """Results of a large request, in whatever order the workers send them."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
-from tests.support.gateway_world import echo_result, gateway_world
+from tests.support.gateway_world import MemoryBus, echo_result, gateway_world
 from tests.support.polling import until
+
+from sie_runtime.bus import NoResponders
+from sie_schemas.errors import SIEError
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -25,3 +30,39 @@ async def test_results_that_come_last_first_are_answered_in_the_order_of_the_req
             answer = (await asking).json()
     values = [entry["dense"]["values"][:2] for entry in answer["items"]]
     assert values == [[float(1 + number), float(number)] for number in range(16)]
+
+
+class LeaderlessOnce(MemoryBus):
+    """The stream has no leader when the second job of a request comes for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unheard: Callable[[SIEError | None], None] | None = None
+
+    def send_job(
+        self, *, job_id: str, heard: Callable[[SIEError | None], None], **sent: Any
+    ) -> None:
+        """Keep back what the broker says of that job."""
+        if job_id.endswith(".1") and self.unheard is None:
+            self.unheard = heard
+        else:
+            super().send_job(job_id=job_id, heard=heard, **sent)
+
+
+async def test_a_job_without_a_stream_is_sent_again_and_the_answers_that_came_by_then_count():
+    bus = LeaderlessOnce()
+    async with gateway_world(job_items_max=1, bus=bus) as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            items = [{"text": "a"}, {"text": "bc"}]
+            asking = asyncio.create_task(client.post("/v1/encode/org/dense", json={"items": items}))
+            # The first job is answered, and will not be run again.
+            await until(
+                lambda: any(subject.startswith("sie.result") for subject, _ in bus.published)
+            )
+            assert bus.unheard is not None
+            bus.unheard(NoResponders("no leader"))
+            answer = await asking
+    assert answer.status_code == 200
+    assert [entry["dense"]["values"][0] for entry in answer.json()["items"]] == [1.0, 2.0]
+    assert [job.first_item for job in world.echo.seen] == [0, 1]
