@@ -15,14 +15,9 @@ from typing import ClassVar, Final
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
+from sie_config.draft import Write
 from sie_core.replica import (
     EntryArrived,
     Event,
@@ -45,6 +40,7 @@ from sie_testing.simulation.trace import Trace
 from sie_testing.simulation.truth import Acknowledged, Broken, Truth
 from sie_testing.simulation.volume import Volume
 from sie_testing.world.follower import FollowerNode
+from sie_testing.world.group_writes import GroupWrites
 from sie_testing.world.writer import Streams, WriterNode
 
 __all__ = ["ClusterMachine", "run_machine"]
@@ -68,7 +64,7 @@ class Message:
     read: Callable[[bytes], Event]
 
 
-class ClusterMachine(RuleBasedStateMachine):
+class ClusterMachine(GroupWrites):
     """See the module. Two gateways and a worker follow one writer."""
 
     fired: ClassVar[Counter[str]] = Counter()
@@ -85,6 +81,7 @@ class ClusterMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.lives = 0
         self.keys = 0
+        self.sent: dict[str, Write] = {}
         self.backups: list[Volume] = []
         self.wire: list[Message] = []
         self.cache: list[Snapshot] = []
@@ -122,8 +119,9 @@ class ClusterMachine(RuleBasedStateMachine):
     def client_sends_writes_again(self, data: st.DataObject, count: int) -> None:
         self.fired["client_sends_writes_again"] += 1
         for known in self.truth.acknowledged[-count:]:
-            self._send_again(known)
-        self._send_again(data.draw(st.sampled_from(self.truth.acknowledged)))
+            self.send(self.sent[known.key], known.key)
+        known = data.draw(st.sampled_from(self.truth.acknowledged))
+        self.send(self.sent[known.key], known.key)
 
     @precondition(lambda self: self.writer is not None)
     @rule()
@@ -424,26 +422,24 @@ class ClusterMachine(RuleBasedStateMachine):
         if self.writer.in_recovery:
             self.fired["recovery"] += 1
 
-    def _write(self, seed: int) -> None:
+    def new_key(self, what: str) -> str:
         self.keys += 1
-        commands = drawn_commands(random.Random(seed))
-        assert self.writer is not None
-        try:
-            outcome = self.writer.write(keyed(commands, f"k{self.keys}/{seed}"))
-        except SIEError:
-            self.fired["refused"] += 1
-            return
-        self._acknowledge(outcome.entry, f"k{self.keys}/{seed}")
+        return f"k{self.keys}/{what}"
 
-    def _send_again(self, known: Acknowledged) -> None:
-        seed = int(known.key.partition("/")[2])
+    def send(self, write: Write, key: str) -> bool:
         assert self.writer is not None
+        self.sent[key] = write
         try:
-            outcome = self.writer.write(keyed(drawn_commands(random.Random(seed)), known.key))
+            outcome = self.writer.write(write)
         except SIEError:
             self.fired["refused"] += 1
-            return
-        self._acknowledge(outcome.entry, known.key)
+            return False
+        self._acknowledge(outcome.entry, key)
+        return True
+
+    def _write(self, seed: int) -> None:
+        key = self.new_key(f"{seed}")
+        self.send(keyed(drawn_commands(random.Random(seed)), key), key)
 
     def _acknowledge(self, entry: Entry, key: str) -> None:
         self.fired["acknowledged"] += 1

@@ -11,15 +11,22 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import replace
+
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Outcome, Write
+from sie_config.operations import Operation, work_out
+from sie_config.reverting import revert_commands
+from sie_config.rules import Expectation
 from sie_config.sequencer import Sequencer
 from sie_config.settings import ConfigSettings
 from sie_config.store import Store
 from sie_config.writer_state import Recovery
+from sie_core.registry import Registry
 from sie_schemas.entry import Entry
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import FixRequest, SIEError
 from sie_testing.memory_stream import MemoryStream
+from sie_testing.simulation.load import keyed
 from sie_testing.simulation.loop import Host, SimulatedLoop
 from sie_testing.simulation.processes import LoopThread
 from sie_testing.simulation.truth import Truth
@@ -100,6 +107,27 @@ class WriterNode:
         """Write and wait for the answer. Raises `SIEError`."""
         outcome, _ = self._run(self.plane.write(write))
         return outcome
+
+    def batch(
+        self, operations: Sequence[Operation], *, simultaneous: bool, key: str
+    ) -> Write | None:
+        """Work a batch out against what the writer has now; None where it asks for what is not."""
+        expects = [Expectation() for _ in operations]
+        try:
+            found = self._run(work_out(operations, expects, self.plane.sequencer.registry))
+        except FixRequest:
+            return None
+        return replace(
+            keyed(found.commands, key), basis=tuple(found.basis), simultaneous=simultaneous
+        )
+
+    def revert(self, then: Registry, *, key: str) -> Write:
+        """What brings the documents of another registry back."""
+        sequencer = self.plane.sequencer
+        commands = revert_commands(sequencer.registry, then, None)
+        return replace(
+            keyed(commands, key), basis_epoch=sequencer.position.epoch, simultaneous=True
+        )
 
     def publish(self) -> None:
         """Verify the stream, and put on it what is missing."""
