@@ -30,10 +30,11 @@ _SCRIPTS = Path(sys.executable).parent
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One server under one load. `pids` are the processes that a request passes, by role."""
+    """One server on `port` under one load. `pids` are the processes that a request passes."""
 
     load: "subprocess.Popen[str]"
     pids: Mapping[str, int]
+    port: int
 
     def window(self, clients: int, seconds: float) -> dict[str, Any]:
         """One window of load; `cpu_us` is processor time for each request, by process.
@@ -64,7 +65,7 @@ def bare() -> Iterator[Contender]:
     with _process("bare", [sys.executable, "-m", "edge_figures.bare", str(port)]) as pid:
         _wait(lambda: _connects(port), "the bare echo")
         with _load(port) as load:
-            yield Contender(load, {"bare": pid, "load": load.pid})
+            yield Contender(load, {"bare": pid, "load": load.pid}, port)
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def whole_path(folder: Path) -> Iterator[Contender]:
         _wait(lambda: _answers(gateway), "the whole path")
         load = stack.enter_context(_load(gateway))
         pids = {"gateway": edge, "broker": broker, "sidecar": sidecar, "execution": execution}
-        yield Contender(load, {**pids, "load": load.pid})
+        yield Contender(load, {**pids, "load": load.pid}, gateway)
 
 
 def _register(port: int) -> None:
