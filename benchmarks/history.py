@@ -26,6 +26,8 @@ from log_figures.growth import make_log
 from log_figures.processes import Server, our_body, ours
 
 _BOUND_MS: Final = 100.0
+_FIRST_BYTES: Final = 4096
+"""As much of a bulk read as shows that rows come, and not only what stands before them."""
 _NDJSON: Final = {"accept": "application/x-ndjson"}
 
 
@@ -37,7 +39,7 @@ class Read:
     path: Callable[[], str]
     times: int = 200
     is_bulk: bool = False
-    """Whether the first byte counts, and not the last."""
+    """Whether the first rows count, and not the last."""
     headers: tuple[tuple[str, str], ...] = ()
     after_write: bool = False
     """Whether the head moves before each: what was made for an older one does not serve."""
@@ -79,26 +81,34 @@ def _reads(past: Past, rng: random.Random) -> list[Read]:
         Read("a history", lambda: f"{model()}/history"),
         Read("a history with differences", lambda: f"{model()}/history?diff=true"),
         Read("a page of 1,000 of a long history", lambda: f"{often}/history?limit=1000", 50),
-        Read("… with differences", lambda: f"{often}/history?limit=1000&diff=true", 50),
+        Read(
+            "a long history with differences", lambda: f"{often}/history?limit=1000&diff=true", 50
+        ),
         Read("a blame", lambda: f"{model()}/blame"),
         Read("a blame over a long history", lambda: f"{often}/blame?at={epoch()}", 50),
         Read("an entry", lambda: f"{root}/entries/{epoch()}"),
         Read("a page of 1,000 entries", lambda: f"{root}/log?after={epoch()}&limit=1000", 50),
-        Read("a page of the audit", lambda: f"{root}/audit"),
-        Read("… of one actor", lambda: f"{root}/audit?actor=nobody", 50),
-        Read("… of one entity", lambda: f"{root}/audit?kind=model&key={model()[19:]}"),
-        Read("… before a time", lambda: f"{root}/audit?before={past.ended}"),
+        Read("the audit", lambda: f"{root}/audit"),
+        Read("the audit of one actor", lambda: f"{root}/audit?actor=nobody", 50),
+        Read("the audit of one entity", lambda: f"{root}/audit?kind=model&key={model()[19:]}"),
+        Read("the audit before a time", lambda: f"{root}/audit?before={past.ended}"),
         Read("what 100 epochs changed", lambda: _hundred(epoch()), 50),
         Read("what one epoch changed", lambda: _one(epoch()), 50),
         Read(
-            "from a revision to its config, model known",
+            "a revision to its config, model known",
             lambda: f"{root}/resolve?revision={past.revision}&key=org/seed-0",
             50,
         ),
-        Read("… model not known", lambda: f"{root}/resolve?revision={past.revision}", 20),
+        Read(
+            "a revision to its config, model not known",
+            lambda: f"{root}/resolve?revision={past.revision}",
+            20,
+        ),
         Read("the replicas", lambda: f"{root}/replicas"),
         Read("an export of now", lambda: f"{root}/export", 30, is_bulk=True),
-        Read("… after a write", lambda: f"{root}/export", 30, is_bulk=True, after_write=True),
+        Read(
+            "an export after a write", lambda: f"{root}/export", 30, is_bulk=True, after_write=True
+        ),
         Read("an export at an epoch", lambda: f"{root}/export?at={epoch()}", 30, is_bulk=True),
         Read("every model", lambda: f"{root}/models", 30, is_bulk=True),
         Read("every model at an epoch", lambda: f"{root}/models?at={epoch()}", 30, is_bulk=True),
@@ -130,7 +140,7 @@ class Reader:
         self._written = 0
 
     def first_ms(self, path: str, headers: dict[str, str]) -> float:
-        """Milliseconds to the first byte of the body; the rest is left, with the connection."""
+        """Milliseconds to the first rows of the body; the rest is left, with the connection."""
         first, _, answer = self._asked(path, headers)
         answer.close()
         self._connection.close()
@@ -150,7 +160,7 @@ class Reader:
         began = time.perf_counter()
         self._connection.request("GET", path, headers=headers)
         answer = self._connection.getresponse()
-        answer.read(1)
+        answer.read(_FIRST_BYTES)
         first = (time.perf_counter() - began) * 1000
         if answer.status != 200:
             raise RuntimeError(f"{path} answered {answer.status}: {answer.read()[:300]!r}")
@@ -199,7 +209,7 @@ def _measured(reader: Reader, read: Read) -> Iterator[Figure]:
     note = f"p50 {percentile(took, 0.5):.1f}"
     name = read.name
     if read.is_bulk:
-        name += ": first byte"
+        name += ": first rows"
         note += f", all of it {reader.whole_ms(read.path(), headers):,.0f}"
     yield Figure(f"{name}, p99", percentile(took, 0.99), "ms", _BOUND_MS, "below", note)
 

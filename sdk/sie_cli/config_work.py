@@ -5,6 +5,7 @@ is its exit status, and an error is one line.
 """
 
 import getpass
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class Work:
             if isinstance(error.details, list):
                 for problem in error.details[:50]:
                     talk(f"  {problem['path'] or 'document'}: {problem['message']}")
+            if error.code == "FORCE_REQUIRED":
+                talk("sie: --force REASON passes it; the reason is kept in the log")
             return exit_status(error)
         except KeyboardInterrupt:
             return 0
@@ -144,13 +147,14 @@ class Work:
         """One entity, where its fields came from, and its history."""
         kind = kind_named(kind_name)
         found = self.client.get(kind, name)
-        fields = {
-            row["path"]: f"{row['value']!r} (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
-            for row in self.client.blame(kind, name)
-        }
-        history = [change_line(row) for row in self.client.history(kind, name)]
-        about = {"kind": kind, "name": name, "modified_epoch": found["modified_epoch"]}
-        print_value(about | {"fields": fields, "history": history}, self.form)
+        lines = [f"{kind} {name}, since epoch {found['modified_epoch']}", "fields"]
+        for row in self.client.blame(kind, name):
+            value = json.dumps(row["value"], ensure_ascii=False)
+            lines.append(
+                f"  {row['path']}: {value}  (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
+            )
+        history = [f"  {change_line(row)}" for row in self.client.history(kind, name)]
+        print_lines([*lines, "history", *history])
         return 0
 
     def edit(self, kind_name: str, name: str, ask: Ask) -> int:

@@ -7,7 +7,7 @@ service said, that `name` gives one `kind/key` a line, and that a table needs no
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.table import Table
 from sie_cli.plain_yaml import dump_yaml
 
 __all__ = ["Form", "print_lines", "print_rows", "print_value", "talk"]
+
+
+_WIDTH: Final = 10_000
 
 
 class Form(StrEnum):
@@ -67,12 +70,12 @@ def print_rows(
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    console = Console()
+    # Nothing is cut: a pipe has no width, and a terminal breaks long lines by itself.
+    console = Console(width=_WIDTH)
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    # A pipe has no width: nothing is cut there.
-    console.print(table, width=None if console.is_terminal else 10_000, markup=False)
+    console.print(table, markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

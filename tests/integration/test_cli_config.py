@@ -111,7 +111,10 @@ def test_the_past_is_shown_and_the_present_watched(url):
     assert {row["path"]: row["epoch"] for row in fields}["/description"] == 5
     shown = yaml.safe_load(sie(url, "show", "5").stdout)
     assert shown["changed"] == ['~ model m  description: "one" → "two"']
-    assert "(epoch 5," in sie(url, "describe", "model", "m").stdout
+    described = sie(url, "describe", "model", "m").stdout
+    assert '/description: "two"  (epoch 5,' in described and "(why)" in described
+    table = sie(url, "history", "model", "m").stdout
+    assert "…" not in table and yaml.safe_load(sie(url, "show", "5").stdout)["ts"] in table
     seen = sie(url, "watch", "--from", "3", "--count", "2").stdout
     assert [line.split()[0] for line in seen.splitlines()] == ["4", "5"]
     assert "table" not in sie(url, "get", "models", "-o", "wide").stdout
@@ -197,6 +200,10 @@ def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
     assert "cannot be reached" in sie(nowhere, "get", "models", status=3).stderr
     document = yaml.safe_dump({"kind": "model", **model("m")})
     sie(url, "apply", "-f", "-", "--if-epoch", "99", status=4, stdin=document)
+    pools = [{"kind": "pool", "name": f"p{number}"} for number in range(8)]
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump_all(pools))
+    pruned = sie(url, "apply", "-f", "-", "--prune", status=4, stdin=yaml.safe_dump(pools[0]))
+    assert "--force REASON" in pruned.stderr
     sie(url, "wait", "--timeout", "0", status=5)
     sie(url, "wait", "--timeout", "0", "--min", "0")
     sie(url, "replicas", status=1)
