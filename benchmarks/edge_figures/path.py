@@ -24,7 +24,7 @@ __all__ = ["Contender", "bare", "whole_path"]
 
 _MODEL = "load/echo"
 _PATH = f"/v1/encode/{_MODEL}"
-_START_S = 60.0
+_START_S = 120.0
 _SCRIPTS = Path(sys.executable).parent
 
 
