@@ -13,6 +13,7 @@ APPLY = "shared/core/sie_core/apply.py"
 REGISTRY = "shared/core/sie_core/registry.py"
 ENTRY = "shared/schemas/sie_schemas/entry.py"
 CANONICAL = "shared/schemas/sie_schemas/canonical.py"
+SOURCE = "shared/runtime/sie_runtime/log_source.py"
 FILES = "shared/runtime/sie_runtime/replica_files.py"
 
 MACHINE = "tests/property/test_replica_machine.py"
@@ -212,5 +213,13 @@ REPLICA_MUTANTS = (
         "            if epoch not in kept:\n                break\n",
         "            if epoch not in kept:\n                continue\n",
         (CORNERS,),
+    ),
+    edit(
+        "reset-while-connecting-ends-the-process",
+        "a link to the writer that breaks at the wrong moment takes gateways and workers down",
+        SOURCE,
+        "    except (httpx.HTTPError, OSError, AttributeError) as error:\n",
+        "    except httpx.HTTPError as error:\n",
+        ("tests/unit/test_log_source.py",),
     ),
 )

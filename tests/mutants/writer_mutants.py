@@ -303,4 +303,12 @@ WRITER_MUTANTS = (
         "    if after < 0:\n",
         (API,),
     ),
+    edit(
+        "revert-keeps-what-came-since",
+        "a revert leaves models in place that the older state did not have",
+        "control_plane/sie_config/reverting.py",
+        "            commands.append(Delete(change.kind, change.key))\n",
+        "            continue\n",
+        ("tests/property/test_cluster_machine.py",),
+    ),
 )

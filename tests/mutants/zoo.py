@@ -35,6 +35,8 @@ _SOURCES: Final = (
 )
 _FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 _TESTS_FAILED: Final = 1
+_ALL_KILLERS: Final = 10
+"""The tests of all mutants together take longer than those of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Zoo:
     def failing_unmutated(self, mutants: Iterable[Mutant]) -> str:
         """The output of the killers of these mutants without any mutant; empty if all pass."""
         killers = sorted({killer for mutant in mutants for killer in mutant.killers})
-        status, output = self._pytest(killers, stop_at_first=False)
+        timeout_s = self._timeout_s * _ALL_KILLERS
+        status, output = self._pytest(killers, stop_at_first=False, timeout_s=timeout_s)
         return "" if status == 0 else output
 
     def run(self, mutant: Mutant) -> Outcome:
@@ -89,7 +92,9 @@ class Zoo:
         try:
             for path, text in texts.items():
                 path.write_text(text)
-            status, output = self._pytest(mutant.killers, stop_at_first=True)
+            status, output = self._pytest(
+                mutant.killers, stop_at_first=True, timeout_s=self._timeout_s
+            )
         finally:
             for path, text in whole.items():
                 path.write_text(text)
@@ -97,7 +102,9 @@ class Zoo:
         failed = _FAILED.search(output) if status == _TESTS_FAILED else None
         return Outcome(mutant.name, failed[1] if failed else "", seconds, output)
 
-    def _pytest(self, tests: Sequence[str], *, stop_at_first: bool) -> tuple[int, str]:
+    def _pytest(
+        self, tests: Sequence[str], *, stop_at_first: bool, timeout_s: float
+    ) -> tuple[int, str]:
         argv = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", "--timeout=60"]
         argv += ["-x"] if stop_at_first else []
         path = os.pathsep.join(str(self._root / source) for source in _SOURCES)
@@ -115,9 +122,9 @@ class Zoo:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=self._timeout_s,
+                timeout=timeout_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return -1, f"no end within {self._timeout_s:g} s"
+            return -1, f"no end within {timeout_s:g} s"
         return done.returncode, done.stdout + done.stderr
