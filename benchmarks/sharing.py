@@ -1,0 +1,149 @@
+"""What sharing costs: eight models where four fit, and a small tenant beside one that floods.
+
+*main.* `python benchmarks/sharing.py [--quick] [--json] [--only models|tenants]`. Whole clusters,
+over HTTP, with one device each. Models: eight that are MiniLM under eight names, asked for single
+short texts by a Zipf distribution; a cluster whose device has room for four of them takes turns
+with one that has room for all. Tenants: one client that sends single texts, alone and then beside
+another tenant's clients, who send lists of 32 as fast as they are answered.
+"""
+
+import json
+import multiprocessing
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from measuring import arguments_parser, machine, report, short_texts
+from minilm import SOURCE, tokenizer
+from serving import ours
+from serving.load import Window, drive, post
+from serving.running import Running, started
+
+from sie_cli.ports import free_ports
+from sie_server.sources import resolve
+
+_MODELS: Final = tuple(f"bench/minilm-{number}" for number in range(8))
+_ROOM: Final = 4
+_ZIPF: Final = 1.1
+_CLIENTS: Final = 16
+_FLOODING: Final = 16
+_FLOOR: Final = 0.7
+_TIMES_MAX: Final = 3.0
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = arguments_parser(__doc__ or "")
+    parser.add_argument("--only", choices=("models", "tenants"), help="only this part")
+    chosen = parser.parse_args()
+    texts = short_texts(tokenizer(resolve(SOURCE).folder), 512)
+    rounds, seconds = (1, 4.0) if chosen.quick else (3, 8.0)
+    result: dict[str, Any] = {"benchmark": "sharing", "quick": chosen.quick, "machine": machine()}
+    with tempfile.TemporaryDirectory(prefix="sie-sharing-") as name:
+        if chosen.only != "tenants":
+            result["models"] = _models(Path(name), texts, rounds, seconds)
+        if chosen.only != "models":
+            result["tenants"] = _tenants(Path(name), texts, rounds, seconds)
+    report(result, _lines(result), as_json=chosen.json)
+
+
+def _models(folder: Path, texts: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
+    """Items a second with room for four, over those with room for all."""
+    requests = _zipf_requests(texts)
+    # Half a model more than four, so that none leaves for a rounding of sizes.
+    size = (resolve(SOURCE).folder / "model.safetensors").stat().st_size
+    tight_bytes = str(int(size * (_ROOM + 0.5)))
+    rates: dict[str, list[float]] = {"all": [], "four": []}
+    with (
+        _cluster(folder / "all") as everything,
+        _cluster(folder / "four", SIE_SERVER_MEMORY_BYTES_MAX=tight_bytes) as tight,
+    ):
+        for cluster in (everything, tight):
+            ours.register(cluster, _MODELS, ["fp32"])
+        for _ in range(rounds):
+            for name, cluster in (("all", everything), ("four", tight)):
+                window = _window(cluster, requests, _CLIENTS, seconds)
+                rates[name].append(window.requests / window.seconds)
+    every, four = (statistics.median(rates[name]) for name in ("all", "four"))
+    return {
+        "models": len(_MODELS),
+        "room": _ROOM,
+        "items_per_s_all_resident": round(every, 1),
+        "items_per_s": round(four, 1),
+        "ratio": round(four / every, 3),
+        "floor": _FLOOR,
+    }
+
+
+def _tenants(folder: Path, texts: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
+    """The small tenant's p99 beside the flood over its p99 alone."""
+    alone: list[float] = []
+    beside: list[float] = []
+    with _cluster(folder / "tenants") as cluster:
+        ours.register(cluster, [ours.MODEL], ["fp32"])
+        small = [_request(cluster, ours.MODEL, [text], "small") for text in texts]
+        lists = [
+            _request(cluster, ours.MODEL, texts[start : start + 32], "flood")
+            for start in range(0, len(texts), 32)
+        ]
+        for _ in range(rounds):
+            alone += _window(cluster, small, 1, seconds).latencies
+            flood = multiprocessing.Process(
+                target=_window, args=(cluster, lists, _FLOODING, seconds + 2)
+            )
+            flood.start()
+            beside += _window(cluster, small, 1, seconds).latencies
+            flood.join()
+    quiet, loud = (float(np.percentile(each, 99)) * 1000 for each in (alone, beside))
+    return {
+        "p99_ms_alone": round(quiet, 2),
+        "p99_ms_beside_flood": round(loud, 2),
+        "p50_ms_alone": round(float(np.percentile(alone, 50)) * 1000, 2),
+        "p50_ms_beside_flood": round(float(np.percentile(beside, 50)) * 1000, 2),
+        "times": round(loud / quiet, 2),
+        "times_max": _TIMES_MAX,
+        "answers": [len(alone), len(beside)],
+    }
+
+
+def _cluster(folder: Path, **environ: str) -> Any:
+    folder.mkdir()
+    launch = ours.launch(
+        folder / "data", free_ports(1, adjacent=2)[0], "--devices", "1", environ=environ
+    )
+    return started(folder.name, launch, folder / "log")
+
+
+def _zipf_requests(texts: Sequence[str]) -> list[bytes]:
+    weights = 1 / np.arange(1, len(_MODELS) + 1) ** _ZIPF
+    drawn = np.random.default_rng(3).choice(len(_MODELS), len(texts), p=weights / weights.sum())
+    return [
+        post("/v1/embeddings", json.dumps({"model": _MODELS[place], "input": text}).encode())
+        for place, text in zip(drawn, texts, strict=True)
+    ]
+
+
+def _request(cluster: Running, model: str, texts: Sequence[str], tenant: str) -> bytes:
+    body = json.dumps({"model": model, "input": list(texts)}).encode()
+    return post(cluster.path, body, f"x-sie-tenant: {tenant}")
+
+
+def _window(
+    cluster: Running, requests: Sequence[bytes], concurrency: int, seconds: float
+) -> Window:
+    return drive(cluster.port, requests, concurrency=concurrency, warm_s=1.0, seconds=seconds)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    return [
+        f"{part}: " + ", ".join(f"{name} {value}" for name, value in result[part].items())
+        for part in ("models", "tenants")
+        if part in result
+    ] + [str(result["machine"])]
+
+
+if __name__ == "__main__":
+    main()
