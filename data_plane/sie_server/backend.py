@@ -8,7 +8,7 @@ any thread beside a batch.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from sie_schemas.documents import ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
@@ -22,6 +22,7 @@ __all__ = [
     "DeviceSpec",
     "Loader",
     "ModelSpec",
+    "Verdict",
     "WithoutAdapters",
     "load_failed",
     "no_adapters",
@@ -29,6 +30,16 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an encoder runs, by its probe; `reason` is empty where it runs packed."""
+
+    execution: Literal["packed", "padded"]
+    reason: str
+    prepacked: bool = False
+    """Whether its weights were laid out anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,8 @@ class DeviceSpec:
     cache_folder: Path
     adapters: AdapterShelf = field(default_factory=AdapterShelf)
     """The adapters of every model on this device."""
+    verdicts: dict[tuple[Path, str], Verdict] = field(default_factory=dict)
+    """What was found of each folder and revision before: a model that comes back is not probed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
-__all__ = ["PrepackedLinear", "Swap", "prepack"]
+__all__ = ["PrepackedLinear", "Swap", "multiplies_bfloat16", "prepack"]
 
 _ROWS_EXPECTED: Final = 1024
 """Rows that the layout is chosen for; other counts run as well on it (docs/performance.md)."""
@@ -85,6 +85,13 @@ def prepack(model: nn.Module) -> Swap:
     return Swap(replaced)
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it that oneDNN uses."""
+    return torch.backends.mkldnn.is_available() and bool(  # type: ignore[no-untyped-call]
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
 def _swap_children(
     holder: nn.Module, shared: frozenset[int]
 ) -> Iterator[tuple[nn.Module, str, nn.Module]]:
@@ -116,7 +123,7 @@ def _fits(linear: nn.Linear, shared: frozenset[int]) -> bool:
     if weight.device.type != "cpu" or weight.dtype not in _DTYPES or weight.data_ptr() in shared:
         return False
     # Without the instructions, bfloat16 kernels refuse to run.
-    return weight.dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return weight.dtype != torch.bfloat16 or multiplies_bfloat16()
 
 
 def _shared_weights(model: nn.Module) -> frozenset[int]:

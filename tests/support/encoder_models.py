@@ -67,8 +67,8 @@ def load_folder(folder: Path, **options: bool | str) -> Backend:
 
 def _load(weights: Weights, profile: ProfileDocument) -> Backend:
     spec = ModelSpec("test/model", "r1", weights, Tasks(encode=EncodeTask()), profile)
-    # A shelf of its own: tests name the revisions and adapters of different models alike.
-    return transformer.load(spec, replace(DEVICE, adapters=AdapterShelf()))
+    # A device of its own: tests name the revisions and adapters of different models alike.
+    return transformer.load(spec, replace(DEVICE, adapters=AdapterShelf(), verdicts={}))
 
 
 def write_tiny(

@@ -123,3 +123,22 @@ def test_half_precision_stays_within_a_thousandth_of_full(dtype, tmp_path):
     full = dense(load_folder(folder, pooling="cls"), texts).astype(np.float64)
     norms = np.linalg.norm(half, axis=1) * np.linalg.norm(full, axis=1)
     assert (1 - (half * full).sum(axis=1) / norms).max() < 1e-3
+
+
+def test_a_model_that_comes_back_runs_as_its_first_probe_found(tmp_path):
+    from tests.support.encoder_models import DEVICE
+
+    from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
+    from sie_server.backend import ModelSpec
+    from sie_server.backends import transformer
+    from sie_server.sources import Weights
+
+    folder = write_tiny(tmp_path, _PACKED["bert"])
+    profile = ProfileDocument(backend="transformer", options={"pooling": "cls"})
+    spec = ModelSpec("m", "r1", Weights(folder, None), Tasks(encode=EncodeTask()), profile)
+    texts = random_tokens([20, 5], vocabulary=VOCABULARY)
+    first = transformer.load(spec, DEVICE)
+    again = transformer.load(spec, DEVICE)
+    assert again.describe().execution == first.describe().execution == "packed"
+    assert again.memory_bytes() == first.memory_bytes()
+    assert_same(dense(again, texts), dense(first, texts))

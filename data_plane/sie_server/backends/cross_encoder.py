@@ -57,7 +57,7 @@ class CrossEncoder(EncoderBackend):
             spec,
             encoder,
             tokenizer_file(spec.weights.folder, device.cache_folder),
-            device.adapters,
+            device,
             finish=first_states,
         )
 

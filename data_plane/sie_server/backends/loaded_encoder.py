@@ -15,10 +15,9 @@ from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
 from sie_schemas.jobs import AdapterPin
 from sie_server import lora, lora_format
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.backend import ModelSpec, load_failed
+from sie_server.backend import DeviceSpec, ModelSpec, Verdict, load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.probe import Finish, Verdict, probe
+from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.sources import Weights
 from sie_server.tokenizer_file import TokenizerFile
@@ -42,7 +41,7 @@ class LoadedEncoder:
         spec: ModelSpec,
         encoder: Encoder,
         tokenizer: TokenizerFile,
-        shelf: AdapterShelf,
+        device: DeviceSpec,
         *,
         finish: Finish,
         tokens_max: int | None = None,
@@ -51,20 +50,27 @@ class LoadedEncoder:
         self.spec = spec
         self.encoder = encoder
         self.tokenizer = tokenizer
-        self._shelf = shelf
+        self._shelf = device.adapters
         config = encoder.model.config
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
             types=max(1, getattr(config, "type_vocab_size", None) or 1),
             tokens_max=_tokens_max(spec, encoder, tokens_max),
         )
-        self._verdict: Verdict = probe(
-            encoder,
-            finish,
-            vocabulary=self.limits.vocabulary,
-            tokens_max=self.limits.tokens_max,
-            reference=reference,
+        before = (spec.weights.folder, spec.revision)
+        known = device.verdicts.get(before)
+        self._verdict: Verdict = (
+            settle(encoder, known)
+            if known is not None
+            else probe(
+                encoder,
+                finish,
+                vocabulary=self.limits.vocabulary,
+                tokens_max=self.limits.tokens_max,
+                reference=reference,
+            )
         )
+        device.verdicts[before] = self._verdict
 
     def describe(self) -> Loaded:
         """Token ids in; how it runs is the probe's word."""

@@ -43,7 +43,7 @@ class MaskedLanguageBackend(EncoderBackend):
             spec,
             Encoder(backbone_of(model), device=place),
             tokenizer,
-            device.adapters,
+            device,
             finish=self._weights,
             tokens_max=layout.tokens_max,
             reference=self._alone,

@@ -4,6 +4,7 @@
 file; what transformers would make up is refused.
 """
 
+import logging
 from typing import Any, Final
 
 import torch
@@ -11,10 +12,12 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from sie_server.backend import ModelSpec, load_failed
+from sie_server.prepacked import multiplies_bfloat16
 from sie_server.sources import Weights
 
 __all__ = ["backbone_of", "load_model"]
 
+_LOG: Final = logging.getLogger(__name__)
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 
@@ -32,7 +35,7 @@ def load_model(
     try:
         model, info = kind.from_pretrained(
             folder,
-            dtype=_DTYPES[spec.profile.dtype],
+            dtype=_dtype(spec, device),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
@@ -46,6 +49,18 @@ def load_model(
     _require_complete(folder.name, info, may_lack)
     loaded: PreTrainedModel = model.to(device).eval().requires_grad_(False)
     return loaded
+
+
+def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
+    """The profile's type; float32 for bfloat16 on a CPU that has no instructions for it.
+
+    There it would be emulated, thirty times slower than the float32 that it stands for.
+    """
+    wanted = _DTYPES[spec.profile.dtype]
+    if wanted != torch.bfloat16 or device.type != "cpu" or multiplies_bfloat16():
+        return wanted
+    _LOG.warning("%s runs in fp32: this CPU does not multiply bfloat16", spec.model_id)
+    return torch.float32
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -4,17 +4,17 @@
 the model's own forward and attention, on its weights as they were loaded. Promises that a model is
 called packed only if the outputs agree within the tolerance of its type; whatever else happens, it
 runs padded and the reason says why. What is done for speed after that is undone unless the outputs
-still agree.
+still agree. A model revision that this process has probed before gets the same verdict again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 
-from sie_server.backends.encoder import Encoder, Execution, Sequences, States
+from sie_server.backend import Verdict
+from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.packed_attention import NotPackable
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "COSINE_MAX_HALF",
     "DELTA_MAX",
     "Finish",
-    "Verdict",
     "disagreement",
     "probe",
+    "settle",
 ]
 
 COSINE_MAX: Final = 1e-6
@@ -40,12 +40,12 @@ Finish: TypeAlias = Callable[[States, Sequences], Tensor]
 """From hidden states to what is compared: one row of numbers for each text, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How the model runs; `reason` is empty where it runs packed."""
-
-    execution: Execution
-    reason: str
+def settle(encoder: Encoder, verdict: Verdict) -> Verdict:
+    """Bring an encoder to what the probe found of the same revision before."""
+    encoder.choose(verdict.execution)
+    if verdict.prepacked:
+        encoder.prepack()
+    return verdict
 
 
 def probe(
@@ -74,11 +74,11 @@ def probe(
     if reason:
         encoder.choose("padded")
         return Verdict("padded", reason)
-    _accelerate(encoder, finish, together, alone)
-    return Verdict("packed", "")
+    return Verdict("packed", "", prepacked=_accelerate(encoder, finish, together, alone))
 
 
-def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> None:
+def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> bool:
+    """Whether the layers stay laid out anew."""
     swap = encoder.prepack()
     try:
         reason = disagreement(finish(encoder.packed(together), together), alone, encoder.dtype)
@@ -86,6 +86,7 @@ def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Te
         reason = f"the layers laid out anew fail: {error}"
     if reason:
         swap.undo()
+    return not reason
 
 
 def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:

@@ -52,7 +52,7 @@ class TokenClassifier(EncoderBackend):
         encoder = Encoder(backbone_of(model), device=place)
         require_same(model, encoder, self._head)
         file = tokenizer_file(spec.weights.folder, device.cache_folder)
-        self._core = LoadedEncoder(spec, encoder, file, device.adapters, finish=first_states)
+        self._core = LoadedEncoder(spec, encoder, file, device, finish=first_states)
         self._tokenizer = _tokenizer(file.path, self._core.limits.tokens_max)
         named = {int(place): str(name) for place, name in (model.config.id2label or {}).items()}
         self._names = [named[place] for place in sorted(named)]

@@ -108,7 +108,7 @@ class TransformerBackend(EncoderBackend):
             spec,
             Encoder(model, device=torch.device(device.name)),
             tokenizer,
-            device.adapters,
+            device,
             finish=self._dense,
             tokens_max=layout.tokens_max,
         )
