@@ -79,6 +79,21 @@ class Scheduler:
         return sum(queue.count for queue in self._queues.values())
 
     @property
+    def cost_in_hand(self) -> int:
+        """Cost of what waits and of the batches that are out."""
+        waiting = sum(queue.cost for queue in self._queues.values())
+        return waiting + sum(out.batch.cost for out in self._out)
+
+    def claims(self) -> set[int]:
+        """The deliveries of which something waits."""
+        return {
+            entry[2].claim
+            for queue in self._queues.values()
+            for entries in queue.waiting.values()
+            for entry in entries
+        }
+
+    @property
     def batches_out(self) -> int:
         """Batches that were handed out and are not finished."""
         return len(self._out)

@@ -21,12 +21,12 @@ from sie_runtime.payload_store import PayloadGone
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_worker import metrics
-from sie_worker.batching import Scheduler
 from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claim, Claims, JobDelivery
+from sie_worker.devices import Devices
 from sie_worker.executor import ExecutorLost
 from sie_worker.lanes import Lane, QueuedInput
-from sie_worker.models import LoadedModel, Models
+from sie_worker.models import LoadedModel
 from sie_worker.results import Results
 from sie_worker.revisions import KnownRevisions
 from sie_worker.tokenizing import Prepared, prepare
@@ -70,7 +70,7 @@ class IntakeLimits:
 class Intake:
     """Takes jobs in; `group` owns its tasks.
 
-    `taken` is told how many items each job holds, `woken` is called when inputs were added.
+    `taken` is told how many items each job holds.
     """
 
     def __init__(
@@ -78,8 +78,7 @@ class Intake:
         *,
         replica: Replica,
         known: KnownRevisions,
-        models: Models,
-        scheduler: Scheduler,
+        devices: Devices,
         claims: Claims,
         results: Results,
         objects: ObjectStore,
@@ -88,12 +87,10 @@ class Intake:
         clock: Callable[[], float],
         group: asyncio.TaskGroup,
         taken: Callable[[int], None],
-        woken: Callable[[], None],
     ) -> None:
         self._replica = replica
         self._known = known
-        self._models = models
-        self._scheduler = scheduler
+        self._devices = devices
         self._claims = claims
         self._results = results
         self._objects = objects
@@ -102,7 +99,6 @@ class Intake:
         self._clock = clock
         self._group = group
         self._taken = taken
-        self._woken = woken
         self.fetching = 0
         """Large jobs that are on their way from the object store."""
 
@@ -162,7 +158,7 @@ class Intake:
     def _at_hand(self, job: Job) -> LoadedModel | None:
         """The model of a job that wants nothing else to be waited for. A short text tokenizes in
         less time than a thread takes to be handed it."""
-        model = self._models.at_hand(job.model_revision)
+        model = self._devices.at_hand(job.model_revision)
         if (
             model is None
             or job.v > JOB_VERSION
@@ -204,7 +200,7 @@ class Intake:
             raise FixRequest(
                 f"model {job.model_id} does not {job.operation}", code="UNSUPPORTED_OPERATION"
             )
-        model = await self._models.ensure(resolved)
+        model = await self._devices.ensure(resolved)
         if job.adapter is not None:
             await self._ready_adapter(claim, model, job.adapter)
         return model
@@ -214,7 +210,7 @@ class Intake:
         adapter = await self._found(job, lambda: self._known.adapter(job.model_id, pin))
         if adapter is None:
             raise _changed(f"adapter {pin.name}", pin.revision)
-        await self._models.ensure_adapter(model, pin, adapter)
+        await self._devices.ensure_adapter(model, pin, adapter)
         claim.adapter = adapter
 
     async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:
@@ -273,8 +269,7 @@ class Intake:
             )
             for index, payload, cost in prepared.inputs
         ]
-        self._scheduler.add(self._lane(claim, model), model.limits, inputs, now=self._clock())
-        self._woken()
+        self._devices.add(self._lane(claim, model), model, inputs, now=self._clock())
 
     def _is_unwanted(self, claim: Claim) -> bool:
         """Whether nobody waits for it: past its deadline, or its client left."""

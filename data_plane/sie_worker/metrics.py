@@ -65,11 +65,14 @@ DEAD_LETTERS: Final = Counter(
 )
 ITEMS_IN_HAND: Final = Gauge("sie_worker_items_in_hand", "Items pulled that have no outcome yet.")
 ITEMS_WAITING: Final = Gauge(
-    "sie_worker_items_waiting", "Inputs that are tokenized and in no batch yet."
+    "sie_worker_items_waiting",
+    "Inputs that are tokenized and in no batch yet.",
+    ["device"],
 )
 OLDEST_AGE: Final = Gauge(
     "sie_worker_oldest_wait_seconds",
     "How long the input that waits longest has waited for a batch.",
+    ["device"],
 )
 PULLED_MODELS: Final = Gauge("sie_worker_models_pulled", "Models that this worker pulls for.")
-EXECUTOR_UP: Final = Gauge("sie_worker_executor_up", "Whether model execution is connected.")
+EXECUTOR_UP: Final = Gauge("sie_worker_executor_up", "Devices whose model execution is connected.")

@@ -81,6 +81,12 @@ class Models:
         self._notice_new_connection()
         return frozenset(model.resolved.model_id for model in self._loaded.values())
 
+    @property
+    def revisions(self) -> frozenset[str]:
+        """The revisions that are loaded."""
+        self._notice_new_connection()
+        return frozenset(self._loaded)
+
     def reports(self) -> dict[str, ModelReport]:
         """By model id what became of each model that was asked for.
 

@@ -27,7 +27,7 @@ from sie_schemas.fleet import (
     wanted_subject,
 )
 from sie_schemas.jobs import AdapterPin
-from sie_worker.models import Models
+from sie_worker.devices import Devices
 
 __all__ = ["Kind", "Prefetch"]
 
@@ -51,7 +51,7 @@ class Prefetch:
     def __init__(
         self,
         bus: Bus,
-        models: Models,
+        devices: Devices,
         *,
         kind: Kind,
         catalog: Callable[[], Catalog | None],
@@ -60,7 +60,7 @@ class Prefetch:
         look_s: float,
     ) -> None:
         self._bus = bus
-        self._models = models
+        self._devices = devices
         self._kind = kind
         self._catalog = catalog
         self._placed = placed
@@ -137,11 +137,11 @@ class Prefetch:
             resolved = self._resolved(catalog, wanted)
             if resolved is None:
                 return
-            model = await self._models.ensure(resolved)
+            model = await self._devices.ensure(resolved)
             if wanted.adapter:
                 adapter = catalog.adapter(resolved.model_id, wanted.adapter)
                 pin = AdapterPin(adapter.name, adapter.revision)
-                await self._models.ensure_adapter(model, pin, adapter)
+                await self._devices.ensure_adapter(model, pin, adapter)
         except SIEError as error:
             _LOG.info("%s was not loaded ahead: %s", wanted.model_id, error.message)
 

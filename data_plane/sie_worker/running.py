@@ -1,15 +1,15 @@
 """The device loop: takes the next batch, has it run, and gives each job its answers.
 
-*shell*: owns the scheduler and decides nothing itself: `batching` says what runs and when. Hands a
-batch over while the one before it still runs, so that the device never waits for the next. A batch
-that fails is split until the bad input fails alone (`isolation`); a batch that is lost with the
-execution process goes back to the queue. Jobs that no batch has yet wait for the process to come
-back, for `grace_s`, and go back to the queue then.
+*shell*: owns one device's scheduler and decides nothing itself: `batching` says what runs and when.
+Hands a batch over while the one before it still runs: the device never waits for the next one.
+A batch that fails is split until the bad input fails alone (`isolation`); a batch that is lost with
+the execution process goes back to the queue. What no batch has yet waits for the process to come
+back, for `grace_s`, and goes back to the queue then.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,7 @@ from sie_worker.batching import Scheduler
 from sie_worker.claims import Claim, Claims
 from sie_worker.executor import Executor, ExecutorLost
 from sie_worker.isolation import run_isolated
-from sie_worker.lanes import Batch, Lane, QueuedInput
+from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
 from sie_worker.models import Models
 from sie_worker.results import Results
 
@@ -54,6 +54,7 @@ class Device:
     def __init__(
         self,
         *,
+        name: str,
         executor: Executor,
         models: Models,
         scheduler: Scheduler,
@@ -62,18 +63,44 @@ class Device:
         limits: DeviceLimits,
         clock: Callable[[], float],
         settled: Callable[[], None],
+        drop_claims: Callable[[Collection[int]], None],
     ) -> None:
+        self._name = name
         self._executor = executor
-        self._models = models
-        self._scheduler = scheduler
+        self.models = models
+        self.scheduler = scheduler
         self._claims = claims
         self._results = results
         self._limits = limits
         self._clock = clock
         self._settled = settled
         """Called after claims were settled: there is room for more."""
+        self._drop_claims = drop_claims
+        """Drops what waits of claims here and at the other devices."""
         self._woken = asyncio.Event()
         self._lost_at: float | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be given work."""
+        return self._executor.connected
+
+    @property
+    def last_loss(self) -> str:
+        """Why its last connection ended."""
+        return self._executor.last_loss
+
+    @property
+    def load(self) -> int:
+        """Cost of what waits for it and of what it runs."""
+        return self.scheduler.cost_in_hand
+
+    def add(
+        self, lane: Lane, limits: Limits, inputs: Collection[QueuedInput], *, now: float
+    ) -> None:
+        """Have inputs of one job run here."""
+        self.scheduler.add(lane, limits, inputs, now=now)
+        self.wake()
 
     def wake(self) -> None:
         """Something changed: inputs came, a batch ended, the process came or went."""
@@ -81,18 +108,19 @@ class Device:
 
     async def cancel(self, request_id: str) -> None:
         """Drop what waits of a request whose client left."""
-        await self._drop(self._scheduler.cancel(request_id))
+        await self._drop(self.scheduler.cancel(request_id))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches until `stop`; those that run then are finished first."""
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 self._woken.clear()
-                expired = self._scheduler.expire(self._clock())
+                expired = self.scheduler.expire(self._clock())
                 if expired:
                     group.create_task(self._drop(expired))
-                metrics.ITEMS_WAITING.set(self._scheduler.waiting)
-                metrics.OLDEST_AGE.set(self._scheduler.oldest_age(self._clock()))
+                waiting, age = self.scheduler.waiting, self.scheduler.oldest_age(self._clock())
+                metrics.ITEMS_WAITING.labels(self._name).set(waiting)
+                metrics.OLDEST_AGE.labels(self._name).set(age)
                 batch = self._next_batch(group)
                 if batch is None:
                     await self._sleep()
@@ -103,11 +131,11 @@ class Device:
         now = self._clock()
         if self._executor.connected:
             self._lost_at = None
-            return self._scheduler.next_batch(now)
+            return self.scheduler.next_batch(now)
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._limits.grace_s:
-            waiting = [claim for claim in self._claims if _waits(claim)]
+            waiting = self._claims_numbered(self.scheduler.claims())
             error = Later("model execution does not come back", code="NOT_READY")
             group.create_task(self._give_back(waiting, error, blamed=False))
             self._lost_at = now
@@ -115,7 +143,7 @@ class Device:
 
     async def _sleep(self) -> None:
         now = self._clock()
-        due = self._scheduler.wait_until(now) if self._executor.connected else None
+        due = self.scheduler.wait_until(now) if self._executor.connected else None
         wait_s = self._limits.tick_s if due is None else min(self._limits.tick_s, due - now)
         # A timer that wakes costs a fifth of a timeout that cancels.
         timer = asyncio.get_running_loop().call_later(wait_s, self._woken.set)
@@ -134,7 +162,7 @@ class Device:
         except SIEError as failure:
             error = failure
         finally:
-            self._scheduler.finished(batch, self._clock(), answered=bool(outcomes))
+            self.scheduler.finished(batch, self._clock(), answered=bool(outcomes))
             self._woken.set()
         if error is not None:
             await self._settle_lost(inputs, error)
@@ -152,7 +180,7 @@ class Device:
         except SIEError as error:
             if error.code not in _NOT_LOADED:
                 raise
-            self._models.forget(batch.lane.model_revision)
+            self.models.forget(batch.lane.model_revision)
             return await self._run_once(batch, inputs)
 
     async def _run_once(
@@ -173,13 +201,13 @@ class Device:
         claims = self._claims_of(inputs)
         if not claims or claims[0].model is None:
             raise ExecutorLost("the batch's jobs were given back")
-        model = await self._models.ensure(claims[0].model.resolved)
+        model = await self.models.ensure(claims[0].model.resolved)
         refused: dict[int, SIEError] = {}
         for claim in claims:
             if claim.job.adapter is None or claim.adapter is None:
                 continue
             try:
-                await self._models.ensure_adapter(model, claim.job.adapter, claim.adapter)
+                await self.models.ensure_adapter(model, claim.job.adapter, claim.adapter)
             except Later:
                 raise
             except SIEError as error:
@@ -251,12 +279,12 @@ class Device:
         if isinstance(error, ExecutorLost):
             await self._give_back(claims, error, blamed=True)
             return
-        self._scheduler.drop_claims({claim.number for claim in claims})
+        self._drop_claims({claim.number for claim in claims})
         await self._results.fail(claims, error)
         self._settled()
 
     async def _give_back(self, claims: Sequence[Claim], error: SIEError, *, blamed: bool) -> None:
-        self._scheduler.drop_claims({claim.number for claim in claims})
+        self._drop_claims({claim.number for claim in claims})
         await self._results.give_back(
             claims, error, delay_s=self._limits.retry_delay_s, blamed=blamed
         )
@@ -265,13 +293,15 @@ class Device:
     async def _drop(self, inputs: Iterable[QueuedInput]) -> None:
         """Nobody waits for these: forget the rest of their jobs too."""
         claims = self._claims_of(inputs)
-        self._scheduler.drop_claims({claim.number for claim in claims})
+        self._drop_claims({claim.number for claim in claims})
         for claim in claims:
             await self._results.drop(claim)
         self._settled()
 
     def _claims_of(self, inputs: Iterable[QueuedInput]) -> list[Claim]:
-        numbers = dict.fromkeys(item.claim for item in inputs)
+        return self._claims_numbered(dict.fromkeys(item.claim for item in inputs))
+
+    def _claims_numbered(self, numbers: Iterable[int]) -> list[Claim]:
         return [claim for number in numbers if (claim := self._claims.get(number)) is not None]
 
     def _count(self, batch: Batch, now: float) -> None:
@@ -280,11 +310,6 @@ class Device:
         metrics.BATCH_COST.observe(batch.cost)
         metrics.BATCH_FILL.observe(batch.fill)
         metrics.BATCH_WAIT.observe(now - batch.arrived)
-
-
-def _waits(claim: Claim) -> bool:
-    """Whether its inputs were made and have no outcome yet."""
-    return claim.model is not None and not claim.is_complete
 
 
 def _adapters(lane: Lane, claims: Sequence[Claim | None]) -> tuple[AdapterPin | None, ...]:

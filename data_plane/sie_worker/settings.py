@@ -4,7 +4,6 @@
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sie_runtime.bus import BusSettings
 from sie_runtime.dead_letters import DeadLetterSettings
@@ -23,7 +22,10 @@ class WorkerSettings(
     """Worker sidecar: pulls jobs, tokenizes, forms batches, delivers results."""
 
     # -- who it is --
-    socket_path: Path = setting(help="Unix socket of the model-execution process")
+    socket_path: tuple[str, ...] = setting(
+        help="Unix socket of the model-execution process; of several, one for each device of this "
+        "host, with commas between"
+    )
     worker_id: str | None = setting(None, help="name of this worker; host name and pid if absent")
     pool: str = setting("default", help="pool that this worker serves")
     machine_profile: str = setting("cpu", help="kind of hardware that it runs on")
@@ -45,7 +47,7 @@ class WorkerSettings(
 
     # -- pulling --
     window_items_max: int = setting(
-        512, help="items in hand at most; about two full batches keep a device busy"
+        512, help="items in hand at most for each device; about two full batches keep it busy"
     )
     fetches_max: int = setting(
         8, help="large jobs fetched from the object store at once; more are not pulled meanwhile"
@@ -80,6 +82,14 @@ class WorkerSettings(
     )
     batch_handover_ms: float = setting(
         2.0, help="milliseconds by which the next batch is handed over before the device is free"
+    )
+    spread_after: int = setting(
+        8,
+        help="with several devices: how often in a row a model's devices are found busy beside an "
+        "idle one until that one loads it too; 0 keeps a model on one device",
+    )
+    piece_cost_min: int = setting(
+        128, help="cost (tokens, for texts) of a part of a job that is worth a device of its own"
     )
     tenant_quantum_cost: int = setting(
         512, help="cost that one tenant takes in its turn while others wait (tokens, for texts)"
@@ -125,6 +135,10 @@ class WorkerSettings(
             raise ValueError("claim_extend_s is under half of queue_ack_wait_s, or claims lapse")
         if self.peer_silence_s <= 2 * self.heartbeat_interval_s:
             raise ValueError("peer_silence_s is over two heartbeat_interval_s, or peers flicker")
+        if not self.socket_path:
+            raise ValueError("socket_path names at least one socket")
+        if self.spread_after < 0 or self.piece_cost_min < 1:
+            raise ValueError("spread_after is 0 or more, piece_cost_min at least 1")
         if self.batches_ahead_max < 1 or self.window_items_max < 1:
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
         if min(self.batch_latency_ms, self.batch_handover_ms) < 0:

@@ -7,7 +7,7 @@ heartbeat says goodbye.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +23,7 @@ from sie_worker import metrics
 from sie_worker.batching import Scheduler
 from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claims
+from sie_worker.devices import Devices
 from sie_worker.executor import Executor
 from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
 from sie_worker.intake import Intake, IntakeLimits, Replica
@@ -48,7 +49,7 @@ class _Drained(Exception):
 
 
 class Worker:
-    """One sidecar beside one execution process. `replica` is fed by its owner."""
+    """One sidecar beside the execution processes of a host. `replica` is fed by its owner."""
 
     def __init__(
         self,
@@ -65,13 +66,8 @@ class Worker:
         self._replica = replica
         self._report_soon = report_soon
         self._clock = asyncio.get_running_loop().time
-        self._window = Window(items_max=settings.window_items_max)
+        self._window = Window(items_max=settings.window_items_max * len(settings.socket_path))
         self._claims = Claims()
-        self._scheduler = Scheduler(
-            ahead_max=settings.batches_ahead_max,
-            tenant_quantum=settings.tenant_quantum_cost,
-            handover_s=settings.batch_handover_ms / 1000,
-        )
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
         )
@@ -81,16 +77,8 @@ class Worker:
             bundle=settings.bundle,
             silence_s=settings.peer_silence_s,
         )
-        self._executor = self._make_executor()
         self._heartbeats = Heartbeats(
             bus, state=self._heartbeat, interval_s=settings.heartbeat_interval_s
-        )
-        self._models = Models(
-            self._executor,
-            cooldown_s=settings.load_cooldown_s,
-            latency_s=settings.batch_latency_ms / 1000 or None,
-            clock=self._clock,
-            on_change=self._models_changed,
         )
         self._results = Results(
             bus,
@@ -110,8 +98,14 @@ class Worker:
             clock=self._clock,
         )
         self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
-        self._device = self._make_device()
-        self._executor.on_change(self._executor_changed)
+        self._executors = [self._make_executor(path) for path in settings.socket_path]
+        self._devices = Devices(
+            [self._make_device(str(place), each) for place, each in enumerate(self._executors)],
+            spread_after=settings.spread_after,
+            piece_cost_min=settings.piece_cost_min,
+        )
+        for executor in self._executors:
+            executor.on_change(self._executor_changed)
         self._placement: frozenset[str] = frozenset()
         self._placement_basis: object = None
         """What `_placement` was computed from: catalog, rooms, held models."""
@@ -122,11 +116,11 @@ class Worker:
     @property
     def ready(self) -> bool:
         """Whether jobs published now are run."""
-        return self._known.current is not None and self._executor.connected
+        return self._known.current is not None and self._devices.connected > 0
 
     def reports(self) -> dict[str, ModelReport]:
         """What became of each model here."""
-        return self._models.reports()
+        return self._devices.reports()
 
     def state(self) -> Mapping[str, Any]:
         """What `/readyz` tells."""
@@ -134,13 +128,12 @@ class Worker:
             "ready": self.ready and self._bus.connected,
             "worker_id": self._worker_id,
             "registry": self._known.current is not None,
-            "executor": self._executor.connected,
-            "executor_loss": self._executor.last_loss,
+            **self._devices.state(),
             "bus": self._bus.connected,
             "position": str(self._replica.position or ""),
             "items_in_hand": self._claims.open_items,
             "pulls_for": sorted(self._pulling.models) if self._pulling is not None else [],
-            "models": self._models.reports(),
+            "models": self._devices.reports(),
         }
 
     def advance(self, catalog: Catalog) -> None:
@@ -157,7 +150,8 @@ class Worker:
         listening = await self._bus.subscribe(HEALTH_SUBJECTS, self._heard)
         cancels = await self._bus.subscribe("sie.cancel.*", self._cancelled)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._executor.run(over))
+            for executor in self._executors:
+                group.create_task(executor.run(over))
             group.create_task(self._heartbeats.run(over))
             try:
                 await self._work(stop)
@@ -172,7 +166,7 @@ class Worker:
             async with asyncio.TaskGroup() as jobs:
                 self._intake = self._make_intake(jobs)
                 self._pulling = self._make_pulling()
-                jobs.create_task(self._device.run(asyncio.Event()))
+                jobs.create_task(self._devices.run(asyncio.Event()))
                 jobs.create_task(self._keep_tending())
                 jobs.create_task(self._prefetch.run())
                 await self._pulling.run(stop)
@@ -207,7 +201,7 @@ class Worker:
             now = self._clock()
             await self._claims.extend(older_than=now - self._settings.claim_extend_s)
             self._known.forget(now)
-            await self._models.unload_unless(self._is_wanted)
+            await self._devices.unload_unless(self._is_wanted)
 
     def _is_wanted(self, model: ResolvedModel) -> bool:
         if self._known.model(model.model_id, model.profile, model.revision) is not None:
@@ -231,9 +225,12 @@ class Worker:
         if self._pulling is not None:
             self._pulling.wake()
 
+    def _drop_claims(self, claims: Collection[int]) -> None:
+        self._devices.drop_claims(claims)
+
     def _executor_changed(self) -> None:
-        metrics.EXECUTOR_UP.set(self._executor.connected)
-        self._device.wake()
+        metrics.EXECUTOR_UP.set(self._devices.connected)
+        self._devices.wake()
         self._heartbeats.changed()
         self._prefetch.changed()
         self._settled()
@@ -253,13 +250,13 @@ class Worker:
             return frozenset()
         # This worker counts although its own heartbeat may not have come back yet.
         rooms = {self._worker_id: 0.0} | self._peers.rooms(self._clock())
-        basis = (catalog, rooms, self._models.held)
+        basis = (catalog, rooms, self._devices.held)
         # Hashing thousands of models at each look would cost more than the look is worth.
         if basis != self._placement_basis:
             self._placement_basis = basis
             models = runnable_models(catalog, self._settings.bundle)
             self._placement = placed(
-                self._worker_id, rooms=rooms, models=models, held=self._models.held
+                self._worker_id, rooms=rooms, models=models, held=self._devices.held
             )
         return self._placement
 
@@ -280,7 +277,7 @@ class Worker:
         """A client hung up: its request costs nothing any more, what comes later included."""
         request_id = message.subject.rpartition(".")[2]
         self._cancelled_requests.add(request_id)
-        await self._device.cancel(request_id)
+        await self._devices.cancel(request_id)
 
     def _heartbeat(self) -> Heartbeat:
         position = self._replica.position
@@ -293,15 +290,15 @@ class Worker:
             log_id=position.log_id if position is not None else "",
             epoch=position.epoch if position is not None else 0,
             queue_depth=self._claims.open_items,
-            models=self._models.reports(),
+            models=self._devices.reports(),
         )
 
     # -- wiring --
 
-    def _make_executor(self) -> Executor:
+    def _make_executor(self, socket_path: str) -> Executor:
         settings = self._settings
         return Executor(
-            str(settings.socket_path),
+            socket_path,
             reconnect_s=settings.reconnect_s,
             ping_interval_s=settings.ping_interval_s,
             ping_timeout_s=settings.ping_timeout_s,
@@ -313,7 +310,7 @@ class Worker:
         settings = self._settings
         return Prefetch(
             self._bus,
-            self._models,
+            self._devices,
             kind=Kind(settings.pool, settings.machine_profile, settings.bundle),
             catalog=lambda: self._known.current,
             placed=self._placed,
@@ -321,12 +318,23 @@ class Worker:
             look_s=settings.placement_look_s,
         )
 
-    def _make_device(self) -> Device:
+    def _make_device(self, name: str, executor: Executor) -> Device:
         settings = self._settings
         return Device(
-            executor=self._executor,
-            models=self._models,
-            scheduler=self._scheduler,
+            name=name,
+            executor=executor,
+            models=Models(
+                executor,
+                cooldown_s=settings.load_cooldown_s,
+                latency_s=settings.batch_latency_ms / 1000 or None,
+                clock=self._clock,
+                on_change=self._models_changed,
+            ),
+            scheduler=Scheduler(
+                ahead_max=settings.batches_ahead_max,
+                tenant_quantum=settings.tenant_quantum_cost,
+                handover_s=settings.batch_handover_ms / 1000,
+            ),
             claims=self._claims,
             results=self._results,
             limits=DeviceLimits(
@@ -337,6 +345,7 @@ class Worker:
             ),
             clock=self._clock,
             settled=self._settled,
+            drop_claims=self._drop_claims,
         )
 
     def _make_intake(self, jobs: asyncio.TaskGroup) -> Intake:
@@ -344,8 +353,7 @@ class Worker:
         return Intake(
             replica=self._replica,
             known=self._known,
-            models=self._models,
-            scheduler=self._scheduler,
+            devices=self._devices,
             claims=self._claims,
             results=self._results,
             objects=PayloadStore(self._bus, settings),
@@ -359,7 +367,6 @@ class Worker:
             clock=self._clock,
             group=jobs,
             taken=self._window.took,
-            woken=self._device.wake,
         )
 
     def _make_pulling(self) -> Pulling:

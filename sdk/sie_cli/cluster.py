@@ -264,7 +264,8 @@ def _part(child: Child) -> str:
 
 def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) -> ClusterPlan:
     """Choose ports and passwords, write the broker's file, and plan the processes."""
-    broker_port, monitor_port, *ports = free_ports(2 + 2 * options.workers)
+    servers = options.workers * options.devices
+    broker_port, monitor_port, *ports = free_ports(2 + options.workers + servers)
     plan = broker.BrokerPlan(
         port=broker_port,
         monitor_port=monitor_port,

@@ -4,6 +4,7 @@
 command line must start fast, and `sie --help` needs none of it.
 """
 
+import os
 import sys
 from collections import deque
 from pathlib import Path
@@ -23,6 +24,14 @@ def up(
         int, typer.Option(help="The gateway's port; sie-config takes the next one.")
     ] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many workers.")] = 1,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Execution processes behind each worker; 0: one for each core, at most two.",
+        ),
+    ] = 0,
     gateways: Annotated[
         int, typer.Option(min=1, max=64, help="How many gateways share the port.")
     ] = 1,
@@ -43,6 +52,7 @@ def up(
         port=port,
         workers=workers,
         gateways=gateways,
+        devices=devices or min(2, len(os.sched_getaffinity(0))),
         scale_to_zero=scale_to_zero,
     )
     run = supervising.run_detached if detach else supervising.run_foreground

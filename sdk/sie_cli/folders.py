@@ -47,7 +47,9 @@ def write_broker_config(layout: Layout, plan: broker.BrokerPlan) -> None:
 
 def _sockets_folder(data: Path) -> Path:
     inside = data / "run"
-    if len(os.fsencode(str(inside) + _LONGEST_NAME)) <= _SOCKET_PATH_MAX:
+    fits = len(os.fsencode(str(inside) + _LONGEST_NAME)) <= _SOCKET_PATH_MAX
+    # A comma stands between sockets where a worker has several.
+    if fits and "," not in str(inside):
         return inside
     name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"sie-{os.getuid()}-{name}"

@@ -165,7 +165,7 @@ def plan_cluster(
     worker_ports: tuple[int, ...],
     server_ports: tuple[int, ...],
 ) -> ClusterPlan:
-    """Plan every process. `scripts` holds the programs; ports are one for each worker."""
+    """Plan every process. `scripts` holds the programs; ports are one for each process."""
     nats_url = f"nats://{_HOST}:{broker.port}"
     gateway_url = f"http://{_HOST}:{options.port}"
     config_url = f"http://{_HOST}:{options.config_port}"
@@ -177,7 +177,14 @@ def plan_cluster(
         passwords=broker.passwords,
         settings=settings,
     )
-    sockets = [layout.sockets / f"server-{index}.sock" for index in range(options.workers)]
+    sockets = [
+        layout.sockets / f"server-{index}.sock"
+        for index in range(options.workers * options.devices)
+    ]
+    behind = [
+        ",".join(map(str, sockets[start : start + options.devices]))
+        for start in range(0, len(sockets), options.devices)
+    ]
     return ClusterPlan(
         broker=maker.broker(broker),
         config=maker.on_bus(
@@ -200,13 +207,13 @@ def plan_cluster(
                 "worker",
                 f"worker-{index}",
                 (
-                    *("--socket-path", str(socket), "--worker-id", f"local-{index}"),
+                    *("--socket-path", paths, "--worker-id", f"local-{index}"),
                     *("--replica-dir", str(options.data / f"worker-{index}")),
                     *("--config-url", config_url),
                 ),
                 port,
             )
-            for index, (socket, port) in enumerate(zip(sockets, worker_ports, strict=True))
+            for index, (paths, port) in enumerate(zip(behind, worker_ports, strict=True))
         ),
         gateway_url=gateway_url,
         config_url=config_url,

@@ -23,6 +23,8 @@ class ClusterOptions:
     scale_to_zero: bool = False
     """Start without workers; the autoscaler starts and stops them."""
     gateways: int = 1
+    devices: int = 1
+    """Execution processes behind each worker."""
 
     def __post_init__(self) -> None:
         """Check the relations between fields."""

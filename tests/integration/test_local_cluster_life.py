@@ -145,7 +145,7 @@ def test_a_killed_process_is_restarted_and_no_acknowledged_config_is_lost(live_c
 def test_ctrl_c_in_a_terminal_drains_and_stops_every_process(folder):
     port = free_ports(1, adjacent=2)[0]
     foreground = subprocess.Popen(
-        [SIE, "up", "--data", folder, "--port", str(port), "--workers", "2"],
+        [SIE, "up", "--data", folder, "--port", str(port), "--workers", "2", "--devices", "1"],
         env={**os.environ, **NO_QUESTION},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -172,7 +172,7 @@ def test_ctrl_c_in_a_terminal_drains_and_stops_every_process(folder):
 
 def test_a_killed_supervisor_leaves_processes_that_the_next_up_and_down_stop(folder):
     port = free_ports(1, adjacent=2)[0]
-    up = ("up", "--data", str(folder), "--port", str(port), "--detach")
+    up = ("up", "--data", str(folder), "--port", str(port), "--devices", "1", "--detach")
     assert sie(*up, environment=NO_QUESTION).returncode == 0
     first = record_of(folder)
     os.kill(first.supervisor.pid, signal.SIGKILL)

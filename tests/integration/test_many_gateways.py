@@ -21,7 +21,7 @@ def test_two_gateways_share_a_port_and_answer_alike(tmp_path: Path) -> None:
     assert "leave --gateways out" in started.stderr
     started = sie(
         *("up", "--data", str(tmp_path), "--port", str(cluster.port)),
-        *("--gateways", "2", "--detach"),
+        *("--gateways", "2", "--devices", "1", "--detach"),
     )
     assert started.returncode == 0, started.stderr + started.stdout
     try:

@@ -82,7 +82,7 @@ async def test_a_worker_tells_that_its_registry_is_missing_and_then_how_far_it_m
             settings = WorkerSettings(
                 nats_url=url,
                 port=port,
-                socket_path=tmp_path / "s.sock",
+                socket_path=(str(tmp_path / "s.sock"),),
                 config_url=one.url,
                 drain_s=1,
                 **QUICK,

@@ -28,7 +28,7 @@ def test_the_first_request_is_202_then_a_worker_comes_answers_and_leaves_when_id
     cluster = LiveCluster(data=tmp_path, port=free_ports(1, adjacent=2)[0])
     started = sie(
         *("up", "--data", str(tmp_path), "--port", str(cluster.port)),
-        *("--scale-to-zero", "--detach"),
+        *("--scale-to-zero", "--devices", "1", "--detach"),
         environment=PATIENCE,
     )
     assert started.returncode == 0, started.stderr + started.stdout

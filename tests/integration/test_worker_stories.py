@@ -36,9 +36,9 @@ def numbers(result: JobResult) -> list[float]:
     return [float(answer["dense"]["values"][0]) if answer else -1.0 for answer in answers]
 
 
-def metric(name: str) -> float:
+def metric(name: str, **labels: str) -> float:
     """What this process counts."""
-    found = REGISTRY.get_sample_value(name)
+    found = REGISTRY.get_sample_value(name, labels)
     assert found is not None, name
     return found
 
@@ -67,8 +67,8 @@ async def test_jobs_that_come_while_the_device_is_busy_share_a_batch(tmp_path: P
         await until(lambda: world.execution.batches)
         jobs += [await world.publish(FIRST, "org/one", "b" * n) for n in range(2, 8)]
         await until(lambda: world.worker.state()["ready"] and in_hand(world) == 7)
-        await until(lambda: metric("sie_worker_items_waiting") == 6)
-        await until(lambda: metric("sie_worker_oldest_wait_seconds") > 0)
+        await until(lambda: metric("sie_worker_items_waiting", device="0") == 6)
+        await until(lambda: metric("sie_worker_oldest_wait_seconds", device="0") > 0)
         fills = metric("sie_worker_batch_fill_ratio_count")
         waits = metric("sie_worker_batch_wait_seconds_sum")
         world.execution.let_go()

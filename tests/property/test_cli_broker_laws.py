@@ -16,17 +16,17 @@ SECRETS = st.fixed_dictionaries({role: st.text(min_size=1, max_size=30) for role
 FOLDERS = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20)
 
 
-def plan_of(port: int, secrets: dict[str, str], folder: str, workers: int):
+def plan_of(port: int, secrets: dict[str, str], folder: str, workers: int, devices: int = 1):
     data = Path("/data") / folder
     return plan_cluster(
-        ClusterOptions(data=data, port=port, workers=workers),
+        ClusterOptions(data=data, port=port, workers=workers, devices=devices),
         ClusterSettings(),
-        layout=Layout(data=data, sockets=data / "run"),
+        layout=Layout(data=data, sockets=Path("/run")),
         scripts=Path("/venv/bin"),
         environment={"PATH": "/bin"},
         broker=BrokerPlan(port=20000, monitor_port=20001, store=data / "nats", passwords=secrets),
         worker_ports=tuple(range(21000, 21000 + workers)),
-        server_ports=tuple(range(22000, 22000 + workers)),
+        server_ports=tuple(range(22000, 22000 + workers * devices)),
     )
 
 
@@ -81,9 +81,13 @@ def test_each_process_gets_its_own_log_file_and_only_its_own_password(
         assert given_secrets == wanted
 
 
-@given(PORTS, SECRETS, FOLDERS, st.integers(1, 8))
-def test_each_worker_speaks_to_a_server_of_its_own(port, secrets, folder, workers):
-    plan = plan_of(port, secrets, folder, workers)
+@given(PORTS, SECRETS, FOLDERS, st.integers(1, 8), st.integers(1, 4))
+def test_each_server_is_behind_one_worker(port, secrets, folder, workers, devices):
+    plan = plan_of(port, secrets, folder, workers, devices)
     sockets = [child.argv[child.argv.index("--socket") + 1] for child in plan.servers]
-    assert [child.argv[child.argv.index("--socket-path") + 1] for child in plan.workers] == sockets
-    assert len(set(sockets)) == workers
+    behind = [
+        child.argv[child.argv.index("--socket-path") + 1].split(",") for child in plan.workers
+    ]
+    assert {len(each) for each in behind} == {devices}
+    assert [socket for each in behind for socket in each] == sockets
+    assert len(set(sockets)) == workers * devices

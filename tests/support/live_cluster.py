@@ -92,7 +92,7 @@ def live_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveClust
     """A cluster with the demo models, ready to answer."""
     data = tmp_path_factory.mktemp("cluster")
     port = free_ports(1, adjacent=2)[0]
-    started = sie("up", "--data", str(data), "--port", str(port), "--detach")
+    started = sie("up", "--data", str(data), "--port", str(port), "--devices", "1", "--detach")
     assert started.returncode == 0, started.stderr + started.stdout
     [curl_line] = [line.strip() for line in started.stdout.splitlines() if "curl" in line]
     try:

@@ -208,7 +208,7 @@ async def worker_world(
     async with broker as url, scripted_execution(folder) as execution:
         values: dict[str, Any] = {
             "nats_url": url,
-            "socket_path": execution.path,
+            "socket_path": (str(execution.path),),
             "reconnect_s": 0.01,
             "retry_delay_s": 0.02,
             "confirm_retry_s": 0.02,

@@ -1,6 +1,5 @@
 """Isolation, the window, peers and settings of the worker."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,4 +98,4 @@ def test_a_peer_counts_while_it_is_ready_of_our_kind_and_heard():
 )
 def test_settings_that_contradict_each_other_are_refused(changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
-        WorkerSettings(socket_path=Path("s"), **changed)
+        WorkerSettings(socket_path=("s",), **changed)

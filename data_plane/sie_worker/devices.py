@@ -1,0 +1,177 @@
+"""The devices of this host: one model-execution process each, behind one sidecar.
+
+*shell*: owns a `Device` with its connection, scheduler and loaded models for each process. A model
+is loaded where the fewest models are; inputs go to the device that holds their model and has the
+least to do (`spreading`). A model whose devices were all busy `spread_after` times in a row, while
+another device had nothing to do, is loaded there too, behind what runs. A device that is away gets
+nothing new; what waits for it goes back to the queue after its grace.
+
+Does not evict, and does not decide what is pulled.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from sie_core.models import ResolvedAdapter, ResolvedModel
+from sie_schemas.errors import SIEError
+from sie_schemas.fleet import ModelReport, ModelState
+from sie_schemas.jobs import AdapterPin
+from sie_worker.lanes import Lane, QueuedInput
+from sie_worker.models import LoadedModel
+from sie_worker.running import Device
+from sie_worker.spreading import spread
+
+__all__ = ["Devices"]
+
+_TOLD_FIRST: Final[tuple[ModelState, ...]] = ("available", "failed", "loading", "loaded")
+"""What is told of a model of which devices say different things: the last of these."""
+
+
+class Devices:
+    """Every device behind this sidecar. `piece_cost_min` is what a batch of its own is worth."""
+
+    def __init__(
+        self, devices: Sequence[Device], *, spread_after: int, piece_cost_min: int
+    ) -> None:
+        self._devices = tuple(devices)
+        self._spread_after = spread_after
+        self._piece_cost_min = piece_cost_min
+        self._homes: dict[str, Device] = {}
+        """Where a revision is loaded first, by revision."""
+        self._found_busy: dict[str, int] = {}
+        """How often in a row a revision's devices were busy beside an idle one."""
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def connected(self) -> int:
+        """How many devices can be given work."""
+        return sum(device.connected for device in self._devices)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The ids of the models that are loaded somewhere."""
+        return frozenset().union(*(device.models.held for device in self._devices))
+
+    @property
+    def last_loss(self) -> str:
+        """Why a device is away, if one is."""
+        losses = (device.last_loss for device in self._devices if not device.connected)
+        return next(losses, "")
+
+    def reports(self) -> dict[str, ModelReport]:
+        """By model what became of it here: the best of what the devices say."""
+        told: dict[str, ModelReport] = {}
+        for device in self._devices:
+            for name, report in device.models.reports().items():
+                if name not in told or _rank(report) > _rank(told[name]):
+                    told[name] = report
+        return told
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run batches on every device until `stop`; those that run then are finished first."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for device in self._devices:
+                group.create_task(device.run(stop))
+
+    def wake(self) -> None:
+        """Something changed for all of them."""
+        for device in self._devices:
+            device.wake()
+
+    def at_hand(self, revision: str) -> LoadedModel | None:
+        """A model revision that is loaded somewhere already."""
+        found = (device.models.at_hand(revision) for device in self._devices)
+        return next((model for model in found if model is not None), None)
+
+    async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
+        """Have a model revision loaded somewhere. Raises its load's error, or `ExecutorLost`."""
+        return await self._holders(resolved.revision)[0].models.ensure(resolved)
+
+    async def ensure_adapter(
+        self, model: LoadedModel, pin: AdapterPin, adapter: ResolvedAdapter
+    ) -> None:
+        """Have an adapter loaded beside its model; other devices load it with the first batch."""
+        holder = self._holders(model.resolved.revision)[0]
+        await holder.models.ensure_adapter(model, pin, adapter)
+
+    async def unload_unless(self, wanted: Callable[[ResolvedModel], bool]) -> None:
+        """Free the revisions that are not wanted any more."""
+        for device in self._devices:
+            await device.models.unload_unless(wanted)
+        held = frozenset().union(*(device.models.revisions for device in self._devices))
+        for known in (self._homes, self._found_busy):
+            for revision in set(known) - held:
+                del known[revision]
+
+    def add(
+        self, lane: Lane, model: LoadedModel, inputs: Sequence[QueuedInput], *, now: float
+    ) -> None:
+        """Have the inputs of one job run."""
+        devices = self._holders(model.resolved.revision)
+        self._spread_model(model.resolved, devices)
+        places = spread(
+            [item.cost for item in inputs],
+            [device.load for device in devices],
+            piece_cost_min=self._piece_cost_min,
+        )
+        for place, device in enumerate(devices):
+            part = [item for item, at in zip(inputs, places, strict=True) if at == place]
+            device.add(lane, model.limits, part, now=now)
+
+    async def cancel(self, request_id: str) -> None:
+        """Drop what waits of a request whose client left."""
+        for device in self._devices:
+            await device.cancel(request_id)
+
+    def drop_claims(self, claims: Collection[int]) -> None:
+        """Drop what waits of some deliveries, wherever it waits."""
+        for device in self._devices:
+            device.scheduler.drop_claims(claims)
+
+    def state(self) -> Mapping[str, Any]:
+        """What `/readyz` tells of them."""
+        return {
+            "executor": self.connected > 0,
+            "executors": self.connected,
+            "executor_loss": self.last_loss,
+        }
+
+    def _home(self, revision: str) -> Device:
+        """Where a revision is to be loaded: chosen at once, so that it is loaded once."""
+        home = self._homes.get(revision)
+        if home is None or (not home.connected and self.connected):
+            there = [device for device in self._devices if device.connected] or self._devices
+            home = min(there, key=lambda device: (len(device.models.revisions), device.load))
+            self._homes[revision] = home
+        return home
+
+    def _holders(self, revision: str) -> list[Device]:
+        holders = [device for device in self._devices if revision in device.models.revisions]
+        return holders or [self._home(revision)]
+
+    def _spread_model(self, resolved: ResolvedModel, holders: Sequence[Device]) -> None:
+        idle = [
+            device
+            for device in self._devices
+            if device.connected and device.load == 0 and device not in holders
+        ]
+        if not self._spread_after or not idle or any(device.load == 0 for device in holders):
+            self._found_busy.pop(resolved.revision, None)
+            return
+        times = self._found_busy.get(resolved.revision, 0) + 1
+        self._found_busy[resolved.revision] = times % self._spread_after
+        if times >= self._spread_after and self._group is not None:
+            self._group.create_task(_load(idle[0], resolved))
+
+
+async def _load(device: Device, resolved: ResolvedModel) -> None:
+    # The report of the load says why it failed; the model's other devices go on.
+    with suppress(SIEError):
+        await device.models.ensure(resolved)
+
+
+def _rank(report: ModelReport) -> int:
+    return _TOLD_FIRST.index(report.state)
