@@ -93,7 +93,8 @@ class Work:
                 return command(self)
         except SIEError as error:
             talk(f"sie: {error.message}")
-            if isinstance(error.details, list):
+            # A message tells the first problem already.
+            if isinstance(error.details, list) and len(error.details) > 1:
                 for problem in error.details[:50]:
                     talk(f"  {problem['path'] or 'document'}: {problem['message']}")
             if error.code == "FORCE_REQUIRED":

@@ -51,6 +51,8 @@ def key_of(kind: Kind, document: Mapping[str, Any], place: str) -> str:
 def read_documents(source: str) -> list[LocalDocument]:
     """Every document of a file, of a folder, or of stdin (`-`). Raises `FixRequest`."""
     found = [each for place, text in _texts(source) for each in _documents(text, place)]
+    if not found:
+        raise FixRequest(f"{source} holds no document: nothing would be applied or compared")
     seen: dict[tuple[str, str], str] = {}
     for each in found:
         first = seen.setdefault((each.kind, each.key), each.place)

@@ -218,7 +218,15 @@ def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
     twice = yaml.safe_dump_all([{"kind": "model", **model("m")}] * 2)
     assert "stands in" in sie(url, "apply", "-f", "-", status=2, stdin=twice).stderr
     doubled = "{kind: pool, name: a, name: b}"
-    for text in ("- 1", "kind: [", "{kind: model}", "{kind: star, name: x}", doubled):
+    for text in (
+        "",
+        "# nothing",
+        "- 1",
+        "kind: [",
+        "{kind: model}",
+        "{kind: star, name: x}",
+        doubled,
+    ):
         sie(url, "apply", "-f", "-", status=2, stdin=text)
 
 

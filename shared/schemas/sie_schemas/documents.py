@@ -256,7 +256,10 @@ def admit_document(kind: str, value: object) -> dict[str, Any]:
         document = DOCUMENT_TYPES[kind].model_validate_json(canonical.dumps(dict(value)))
     except ValidationError as error:
         problems = [
-            {"path": ".".join(str(part) for part in item["loc"]), "message": item["msg"]}
+            {
+                "path": ".".join(str(part) for part in item["loc"]),
+                "message": item["msg"].removeprefix("Value error, "),
+            }
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         first = problems[0]
