@@ -1,0 +1,78 @@
+"""Clients that leave in the middle of a write, and replicas that come in floods."""
+
+import asyncio
+
+import msgspec
+from tests.support.config_writer import put_model, running
+
+from sie_config.reports import Reports
+from sie_config.rules import Put
+from sie_schemas.fleet import ReplicaReport
+from sie_testing.simulation.load import keyed
+
+
+def report(id_: str, epoch: int = 1, *, leaving: bool = False) -> bytes:
+    told = ReplicaReport(
+        role="gateway",
+        id=id_,
+        log_id="a" * 32,
+        epoch=epoch,
+        hash="0" * 64,
+        digest="1" * 64,
+        received=epoch,
+        state="fresh",
+        leaving=leaving,
+    )
+    return msgspec.json.encode(told)
+
+
+def sure(number: int) -> Put:
+    return put_model("org/a", description=f"{number}")
+
+
+async def test_a_write_whose_client_leaves_at_any_moment_is_in_the_log_once_when_it_is_sent_again(
+    tmp_path,
+):
+    turns, number, interrupted = 0, 0, True
+    async with running(tmp_path) as plane:
+        # From before the commit to after the answer: until a client stayed long enough.
+        while interrupted:
+            number += 1
+            turns = max(turns + 1, turns * 5 // 4)
+            write = keyed((sure(number),), f"key-{number}")
+            writing = asyncio.ensure_future(plane.write(write))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            interrupted = writing.cancel()
+            await asyncio.wait([writing])
+
+            first, _ = await plane.write(write)
+            again, repeated = await plane.write(write)
+            assert repeated
+            assert (again.entry.epoch, again.entry.hash) == (first.entry.epoch, first.entry.hash)
+
+        entries = await plane.journal.page(0, 10_000, 10_000)
+    keys = [entry.idempotency.key for entry in entries if entry.idempotency is not None]
+    assert keys == [f"key-{n}" for n in range(1, number + 1)]
+    assert number > 5
+
+
+def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():
+    reports = Reports(ttl_s=10, forget_s=60, replicas_max=5)
+    for number in range(5):
+        reports.receive(report(f"known-{number}"), 0.0)
+    for number in range(100):
+        reports.receive(report(f"stranger-{number}"), 1.0)
+    for number in range(5):
+        reports.receive(report(f"known-{number}", epoch=7), 2.0)
+
+    assert [(seen.report.id, seen.report.epoch) for seen in reports.sightings()] == [
+        (f"known-{number}", 7) for number in range(5)
+    ]
+
+    # One that leaves makes room, and so does one that fell silent for long.
+    reports.receive(report("known-0", leaving=True), 3.0)
+    reports.receive(report("next"), 3.0)
+    assert "next" in {seen.report.id for seen in reports.sightings()}
+    reports.receive(report("much later"), 100.0)
+    assert [seen.report.id for seen in reports.sightings()] == ["much later"]
