@@ -115,7 +115,6 @@ class LogFile:
         may not be on disk yet, and whoever applied it would be ahead after a power cut.
         Raises `StoreLocked`, `LogDamaged`, `StorageFull`, `StorageFailed`.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock = take_lock(_sibling(path, ".lock"))
         connection: sqlite3.Connection | None = None
         try:
@@ -323,8 +322,15 @@ def _inode(path: str) -> tuple[int, int]:
 
 
 def take_lock(path: Path) -> int:
-    """Take the lock of a log's writer; closing it gives it up. Raises `StoreLocked`."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Take the lock of a log's writer, in a folder that is made if it is not there; closing it
+    gives it up. Raises `StoreLocked`, or `StorageFailed` for a folder that cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StorageFailed(
+            f"{error.filename}: {error.strerror}; a log needs a folder that may be written to"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -1,5 +1,6 @@
 """A writer that lost entries: who gives them back, and what it does until then."""
 
+import asyncio
 import contextlib
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 from tests.support.config_writer import model, put
+from tests.support.log_tools import run_log
 from tests.support.log_world import admin, connected, follower, nowhere, same, writer
 from tests.support.nats import nats_server
 from tests.support.polling import until
@@ -163,6 +165,34 @@ async def test_with_the_bus_up_no_write_is_taken_before_the_term_is_on_the_strea
                 assert len(stream.messages) == 3
         await until(lambda: one.plane.sequencer.state == Serving(witnessed=False))
         assert (await one.http.post("/v1/configs/models", json=model("m"))).status_code == 201
+
+
+async def test_of_two_histories_an_operator_keeps_one_and_the_log_says_what_was_given_up(
+    tmp_path, url
+):
+    old, files, lost = await old_and_lost(tmp_path, url)
+    async with writer(old, nowhere()) as one:
+        await one.put("own")
+        head = one.plane.sequencer.position.epoch
+    backup = ("restore", tmp_path / "b", tmp_path / "new", "--nats-url", url)
+    assert (await asyncio.to_thread(run_log, "backup", tmp_path / "b", old))[0] == 0
+
+    status, refusal = await asyncio.to_thread(run_log, *backup)
+    assert status == 1
+    assert f".{head - 1} with another hash" in refusal, "not where they part"
+    keep = ("--discard-after", str(head))
+    assert (await asyncio.to_thread(run_log, *backup, *keep))[0] == 0
+
+    async with (
+        writer(tmp_path / "new", url) as one,
+        follower(url, one.url, files) as replica,
+    ):
+        [_, begin] = one.plane.sequencer.lineage
+        assert begin.changes[0].supersedes is not None
+        assert begin.changes[0].supersedes.lost == (head - 1, lost)
+        # The one that had the other history follows the log that supersedes it.
+        await same(one, replica)
+        assert "own" in replica.follower.catalog.models
 
 
 async def post(http: httpx.AsyncClient, **report) -> httpx.Response:

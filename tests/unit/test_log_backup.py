@@ -11,7 +11,7 @@ from tests.unit.test_log_verify import head_file, keyed_log
 
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Write
-from sie_config.log_file import LogFile, StoreLocked
+from sie_config.log_file import LogFile, StorageFailed, StoreLocked
 from sie_config.offline.backup import back_up, manifest_path, read_manifest
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.restore import Discard, restore
@@ -250,3 +250,22 @@ def test_the_commands_tell_by_their_status(tmp_path):
     status, report = run_log("restore", tmp_path / "b.sqlite", folder, "--discard-after", "8")
     assert (status, report["position"]["epoch"]) == (0, 9)
     assert msgspec.json.decode((folder / "log.sqlite.head").read_bytes())["epoch"] == 9
+
+
+def test_a_place_that_cannot_be_written_is_named_and_no_traceback_is_shown(tmp_path):
+    path, _ = closed_log(tmp_path / "data", 2)
+    backup = tmp_path / "b.sqlite"
+    assert run_log("backup", backup, path)[0] == 0
+    # A file stands where a folder would be: this refuses root too.
+    status, words = run_log("restore", backup, backup / "folder")
+    assert (status, "Traceback" in words) == (3, False)
+    assert f"{backup / 'folder'}" in words
+    status, words = run_log("backup", "/proc/b.sqlite", path)
+    assert (status, "Traceback" in words) == (3, False)
+    assert "/proc/" in words
+
+
+def test_a_log_whose_folder_cannot_be_made_does_not_open_and_says_where(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageFailed, match="file/data"):
+        LogFile.open(tmp_path / "file" / "data" / "log.sqlite")

@@ -84,11 +84,12 @@ def _finish(partial: Path, name: Path, position: Position) -> None:
 def copy_log(source: Path, target: Path) -> None:
     """Copy a log, one moment of it, into a fresh file. Raises `NotReadable`."""
     target.unlink(missing_ok=True)
-    with LogReader.open(source) as reader, contextlib.closing(sqlite3.connect(target)) as copy:
+    with LogReader.open(source) as reader:
         try:
-            reader.connection.backup(copy)
-            # One file without siblings, so that whoever copies it on copies all of it.
-            copy.execute("PRAGMA journal_mode = DELETE")
+            with contextlib.closing(sqlite3.connect(target)) as copy:
+                reader.connection.backup(copy)
+                # One file without siblings, so that whoever copies it on copies all of it.
+                copy.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
             raise NotReadable(f"{source} was not copied to {target}: {error}") from error
 

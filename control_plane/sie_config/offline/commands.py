@@ -220,6 +220,9 @@ def _guarded(run: Callable[[], T]) -> T:
     except SIEError as error:
         typer.echo(f"sie log: {error.message}", err=True)
         sys.exit(_status_of(error))
+    except OSError as error:
+        typer.echo(f"sie log: {error.filename}: {error.strerror}", err=True)
+        sys.exit(3)
 
 
 def _status_of(error: SIEError) -> int:

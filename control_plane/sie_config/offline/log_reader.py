@@ -65,11 +65,13 @@ class LogReader:
             try:
                 connection.execute("BEGIN")
                 # A transaction begins with its first read.
-                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+                (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             except sqlite3.OperationalError as error:
                 raise NotReadable(f"{path} cannot be read: {error}") from error
             except sqlite3.DatabaseError as error:
                 raise LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None) from error
+            if not tables:
+                raise LogDamaged(f"{path} is empty: it holds no log", first_bad_epoch=None)
             yield cls(path, connection)
         finally:
             connection.close()

@@ -5,6 +5,7 @@ named by its first epoch, and that nothing is changed: neither the stream nor th
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -86,9 +87,10 @@ async def verify_stream(
 
 
 async def stream_after(
-    settings: BusSettings, position: Position
+    settings: BusSettings, position: Position, hash_at: Callable[[int], str | None]
 ) -> tuple[list[Claim], list[Entry]]:
-    """What the stream of a log has seen, and its whole entries after a position.
+    """What the stream of a log has seen after the last entry that it shares with a file, that one
+    included; and its whole entries after the file's end. `hash_at` gives the file's hashes.
 
     Raises `BusUnavailable`. Nothing of it is believed yet.
     """
@@ -98,14 +100,33 @@ async def stream_after(
         tip = await stream.tip()
         if tip is None or tip.last < tip.first:
             return [], []
-        # With the entry at the position itself, which shows a fork.
-        first = min(max(position.epoch, tip.first), tip.last)
+        first = await _last_shared(stream, tip, position.epoch, hash_at)
         messages = [await stream.read(epoch) for epoch in range(first, tip.last + 1)]
     finally:
         await bus.close()
     found = [message for data in messages if (message := _message(data)) is not None]
     claims = [Claim("the stream", each.log_id, each.epoch, each.hash) for each in found]
     return claims, _whole(found, position.epoch)
+
+
+async def _last_shared(
+    stream: LogStream, tip: StreamTip, head: int, hash_at: Callable[[int], str | None]
+) -> int:
+    """The newest epoch that both have; the stream's first where they share none."""
+
+    async def is_shared(epoch: int) -> bool:
+        message = _message(await stream.read(epoch))
+        return message is not None and message.hash == hash_at(epoch)
+
+    low, high = tip.first, max(tip.first, min(tip.last, head))
+    # Hashes are chained: everything before a shared entry is shared.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if await is_shared(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _whole(found: list[Entry | Stub], after: int) -> list[Entry]:

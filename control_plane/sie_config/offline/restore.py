@@ -65,7 +65,6 @@ def restore(
     `NotReadable`, `StoreLocked`, and `Untrusted` for a refusal.
     """
     manifest = read_manifest(backup)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOG_NAME
     lock = take_lock(path.with_name(path.name + ".lock"))
     partial = path.with_name(path.name + ".restoring")
@@ -104,7 +103,9 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
     if bus is None:
         return []
     assert verified.last is not None
-    claims, offered = asyncio.run(stream_after(bus, position_of(verified.last)))
+    with LogReader.open(partial) as reader:
+        reading = stream_after(bus, position_of(verified.last), reader.hash_at)
+        claims, offered = asyncio.run(reading)
     taken = _successors(verified, offered)
     if taken:
         file = LogFile.open(partial)
@@ -164,8 +165,9 @@ def _check_complete(
             )
         case Forked(claim):
             raise Untrusted(
-                f"{claim} with another hash than the backup has at that epoch. --discard-after "
-                f"{claim.epoch - 1} would give up everything from there on"
+                f"{claim} with another hash than the backup has at that epoch. Restore an older "
+                f"backup to keep theirs; --discard-after {head.epoch} keeps this one's, and "
+                f"{claim.epoch - 1} neither; both begin a new log"
             )
 
 
@@ -177,11 +179,10 @@ def _discard(partial: Path, verified: Verified, claims: Sequence[Claim], discard
             f"--discard-after takes an epoch of the log, 1 to {verified.last.epoch}, not "
             f"{discard.after}"
         )
-    known = max([verified.last.epoch, *(claim.epoch for claim in claims)])
+    lost = _lost(partial, verified.last, claims, discard.after)
     prefix = verify_log(partial, until=discard.after)
     assert prefix.last is not None
     last = prefix.last
-    lost = (last.epoch + 1, known) if known > last.epoch else None
     supersedes = Supersedes(last.log_id, last.epoch, last.hash, lost)
     tenure = Tenure(secrets.token_hex(16), last.term + 1, secrets.token_hex(8))
     draft = Draft(prefix.registry, Index(), last, tenure, time.time_ns() // 1000)
@@ -201,6 +202,16 @@ def _discard(partial: Path, verified: Verified, claims: Sequence[Claim], discard
     verified.report.warn(
         "restore", f"log {entry.log_id[:8]} begins at epoch {entry.epoch}; {given_up or 'no loss'}"
     )
+
+
+def _lost(
+    partial: Path, last: Entry, claims: Sequence[Claim], after: int
+) -> tuple[int, int] | None:
+    """The epochs of the old log of which an entry is given up: of the file, or of another copy."""
+    hashes = _hashes(partial, {claim.epoch for claim in claims})
+    others = [c.epoch for c in claims if c.log_id == last.log_id and hashes.get(c.epoch) != c.hash]
+    first, until = min([after + 1, *others]), max([last.epoch, *others])
+    return (first, until) if first <= until else None
 
 
 def _copy_prefix(source: Path, target: Path, until: int, begin: Entry) -> None:
