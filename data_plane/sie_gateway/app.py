@@ -6,6 +6,7 @@ where it is not an answer, and that a client which hangs up stops what was done 
 path belongs to the application that it is given.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, get_args
@@ -33,13 +34,14 @@ from sie_gateway.requests import Limits
 from sie_gateway.responses import Answer
 from sie_gateway.routing import Cold, Wanted
 from sie_runtime.gate import principal_of
-from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 
 __all__ = ["GatewayApp"]
 
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_LOG: Final = logging.getLogger(__name__)
 _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Operation)}
 
 
@@ -121,9 +123,18 @@ class GatewayApp:
             body = await read_body(call.headers, receive, bytes_max=self._body_bytes_max)
             response = await self._infer(call, body, receive)
         except SIEError as error:
-            response = error_response(error, call.face.error(error) if call.face else None)
+            response = self._refused(call, error)
+        except ClientGone:
+            raise
+        except Exception:
+            # The outermost code of a request: a defect too is answered in the table's shape.
+            _LOG.exception("a request met a defect", extra={"request_id": call.request_id})
+            response = self._refused(call, OurFault("the gateway failed; its log says why"))
         response.headers.update({"X-SIE-Request-Id": call.request_id, **version_headers()})
         return response
+
+    def _refused(self, call: _Call, error: SIEError) -> Response:
+        return error_response(error, call.face.error(error) if call.face else None)
 
     async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)

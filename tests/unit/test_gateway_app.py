@@ -489,3 +489,18 @@ async def test_a_request_that_failed_has_a_line_that_finds_it_again(
         assert said["request_id"] == response.headers["x-sie-request-id"]
         assert (said["model"], said["code"]) == ("org/dense", "INFERENCE_ERROR")
         assert said["epoch"] == str(world.catalog.position)
+
+
+async def test_a_defect_of_the_gateway_is_answered_in_the_shape_of_the_table(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with gateway_world() as world:
+        world.echo.answer = lambda job: echo_result(job, answers=(b"\xc1",))
+        response = await _post(world, "/v1/encode/org/dense", ONE)
+        again = await _post(world, "/v1/embeddings", {"model": "org/dense", "input": "x"})
+    assert response.status_code == again.status_code == 500
+    assert response.json()["detail"]["code"] == response.headers["x-sie-error-code"]
+    assert again.json()["error"]["message"]
+    assert response.headers["x-sie-request-id"] in {
+        vars(line).get("request_id") for line in caplog.records
+    }
