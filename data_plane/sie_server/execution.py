@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeAlias, assert_never
 
 import msgspec
@@ -34,12 +35,13 @@ from sie_schemas.ipc import (
 )
 from sie_server import metrics
 from sie_server.backend import Backend, DeviceSpec, Loader, ModelSpec, load_failed
+from sie_server.memory import host_available_bytes
 from sie_server.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.registry import find_backend, require_backend
 from sie_server.residency import Residency
 from sie_server.sources import Weights, resolve
 
-__all__ = ["DeviceRequest", "Execution", "Resident"]
+__all__ = ["DeviceRequest", "Execution", "Pressure", "Resident"]
 
 _LOG: Final = logging.getLogger(__name__)
 _SOURCE: Final[TypeAdapter[Source]] = TypeAdapter(Source)
@@ -55,11 +57,32 @@ class Resident:
     loaded: Loaded
 
 
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """When models leave although there is room: idle for `idle_s`, or the host's memory short."""
+
+    idle_s: float = inf
+    host_bytes_min: int = 0
+    available_bytes: Callable[[], int | None] = host_available_bytes
+
+    def is_high(self) -> bool:
+        """Whether the host has less left than it must keep."""
+        if not self.host_bytes_min:
+            return False
+        available = self.available_bytes()
+        return available is not None and available < self.host_bytes_min
+
+
 class Execution:
     """The models on one device."""
 
-    def __init__(self, device: DeviceSpec, *, memory_bytes_max: int) -> None:
+    def __init__(
+        self, device: DeviceSpec, *, memory_bytes_max: int, pressure: Pressure | None = None
+    ) -> None:
         self._device = device
+        self._pressure = pressure or Pressure()
+        self._pinned: set[str] = set()
+        """Revisions that leave only when they are unloaded by name."""
         self._models: dict[str, Resident] = {}
         self._residency: Residency[str] = Residency(memory_bytes_max)
 
@@ -123,6 +146,10 @@ class Execution:
                 request.revision, backend, load_ms=(time.perf_counter() - started) * 1000
             )
             _LOG.info("loaded %s (%s)", spec.model_id, resident.loaded.execution)
+        if request.pinned:
+            self._pinned.add(request.revision)
+        else:
+            self._pinned.discard(request.revision)
         self._account(request.revision, resident.backend)
         return msgspec.structs.replace(resident.loaded, id=request.id)
 
@@ -141,7 +168,7 @@ class Execution:
 
     def _run(self, request: RunBatch) -> BatchDone:
         backend = self._backend(request.model_revision)
-        self._residency.touch(request.model_revision)
+        self._residency.touch(request.model_revision, time.monotonic())
         started = time.perf_counter()
         answers = run_batch(backend.run, request, self._make_room(request.model_revision))
         return BatchDone(
@@ -161,12 +188,34 @@ class Execution:
 
     def _account(self, revision: str, backend: Backend) -> None:
         """Note what a model holds now, and let others leave if that is too much together."""
-        self._residency.put(revision, backend.memory_bytes())
-        for leaving in self._residency.excess(pinned=[revision]):
+        self._residency.put(revision, backend.memory_bytes(), time.monotonic())
+        for leaving in self._residency.excess(pinned=[revision, *self._pinned]):
             _LOG.info("the model at revision %s leaves to make room", leaving[:12])
             metrics.EVICTIONS.labels("budget").inc()
             self._unload(leaving)
+        self._relieve(revision)
         self._gauge()
+
+    def tend(self) -> None:
+        """Let go of what was not used for long, and of more where the host runs short."""
+        since = time.monotonic() - self._pressure.idle_s
+        for leaving in self._residency.idle(since, pinned=self._pinned):
+            _LOG.info("the model at revision %s was idle and leaves", leaving[:12])
+            metrics.EVICTIONS.labels("idle").inc()
+            self._unload(leaving)
+        self._relieve()
+
+    def _relieve(self, *running: str) -> None:
+        """Let the least recently used model leave where the host is short of memory.
+
+        One at a time: what it held is not seen to be free at once.
+        """
+        leaving = self._residency.oldest(pinned=[*running, *self._pinned])
+        if leaving is not None and self._pressure.is_high():
+            _LOG.warning("the host's memory is short: the model at %s leaves", leaving[:12])
+            metrics.EVICTIONS.labels("host").inc()
+            self._unload(leaving)
+            _free_caches()
 
     def _make_room(self, pinned: str) -> Callable[[], bool]:
         """The rungs of one request: first what is cached, then model after model, oldest first."""
@@ -176,7 +225,7 @@ class Execution:
     def _rungs(self, pinned: str) -> Iterator[bool]:
         _free_caches()
         yield True
-        while (leaving := self._residency.oldest(pinned=[pinned])) is not None:
+        while (leaving := self._residency.oldest(pinned=[pinned, *self._pinned])) is not None:
             _LOG.warning("memory is full: the model at revision %s leaves", leaving[:12])
             metrics.EVICTIONS.labels("memory").inc()
             self._unload(leaving)
@@ -186,6 +235,7 @@ class Execution:
     def _unload(self, revision: str) -> None:
         leaving = self._models.pop(revision, None)
         self._residency.remove(revision)
+        self._pinned.discard(revision)
         self._gauge()
         if leaving is not None:
             leaving.backend.leave()

@@ -8,7 +8,9 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +20,12 @@ from transformers.utils.logging import disable_progress_bar
 from sie_runtime import lifecycle, settings
 from sie_runtime.status_routes import status_application
 from sie_schemas import ipc
+from sie_schemas.errors import Later
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import DeviceSpec
 from sie_server.device import Device
-from sie_server.execution import Execution
+from sie_server.execution import Execution, Pressure
+from sie_server.memory import device_bytes
 from sie_server.registry import backend_names, import_backends
 from sie_server.server import Server
 from sie_server.settings import ServerSettings
@@ -63,10 +67,27 @@ async def _serve(
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
     spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder), shelf)
-    execution = Execution(spec, memory_bytes_max=chosen.memory_bytes_max)
+    execution = Execution(
+        spec,
+        memory_bytes_max=chosen.memory_bytes_max,
+        pressure=Pressure(chosen.idle_s or inf, chosen.host_bytes_min),
+    )
+
+    async def keep_tending() -> None:
+        while True:
+            await asyncio.sleep(chosen.tend_s)
+            # Behind what waits; where too much does, a later look will do.
+            with suppress(Later):
+                await device.submit(execution.tend)
+
     server = Server(
         path=Path(chosen.socket),
-        hello=ipc.Hello(pid=os.getpid(), device=chosen.device, backends=backend_names()),
+        hello=ipc.Hello(
+            pid=os.getpid(),
+            device=chosen.device,
+            backends=backend_names(),
+            memory_bytes=chosen.memory_bytes_max or device_bytes(chosen.device),
+        ),
         device=device,
         beside=beside,
         execution=execution,
@@ -80,6 +101,7 @@ async def _serve(
         # The first work of the device's thread: a load that comes early waits behind it.
         imports = group.create_task(device.submit(import_backends))
         watching = group.create_task(Watchdog(device, loop_hang_s=chosen.loop_hang_s).run())
+        tending = group.create_task(keep_tending())
         group.create_task(
             lifecycle.serve_http(
                 status_application(server.state),
@@ -93,5 +115,6 @@ async def _serve(
             await server.run(stop)
         finally:
             over.set()
+            tending.cancel()
             imports.cancel()
             watching.cancel()

@@ -35,6 +35,15 @@ class ServerSettings:
         help="Bytes that loaded models may hold together; above it the least recently used leave. "
         "0 sets no limit.",
     )
+    idle_s: float = setting(
+        0.0, help="Seconds without use after which a model leaves, unless it is pinned; 0 keeps it."
+    )
+    host_bytes_min: int = setting(
+        256 * 1024 * 1024,
+        help="Bytes of the host's memory (of the container's, where it has a limit) that stay "
+        "free: below that models leave, least recently used first. 0 does not look.",
+    )
+    tend_s: float = setting(5.0, help="Seconds between looks for idle models and short memory.")
     adapter_bytes_max: int = setting(
         1024 * 1024 * 1024,
         help="Bytes that adapters in memory may hold together; above it the least recently used "
@@ -71,6 +80,8 @@ class ServerSettings:
             raise ValueError("queue_max and frame_bytes_max are at least 1")
         if self.reading_threads < 1:
             raise ValueError("reading_threads is at least 1")
+        if min(self.idle_s, self.host_bytes_min) < 0 or self.tend_s <= 0:
+            raise ValueError("idle_s and host_bytes_min are 0 or more, tend_s is more than 0")
         if min(self.batch_hang_s, self.load_hang_s, self.loop_hang_s) < 0:
             raise ValueError("batch_hang_s, load_hang_s and loop_hang_s are 0 or more")
         if min(self.memory_bytes_max, self.adapter_bytes_max, self.drain_timeout_s) < 0:

@@ -55,6 +55,11 @@ class Devices:
         return frozenset().union(*(device.models.held for device in self._devices))
 
     @property
+    def memory_bytes(self) -> int:
+        """Bytes of what is loaded, on all devices."""
+        return sum(device.models.memory_bytes for device in self._devices)
+
+    @property
     def last_loss(self) -> str:
         """Why a device is away, if one is."""
         losses = (device.last_loss for device in self._devices if not device.connected)

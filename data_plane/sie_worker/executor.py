@@ -94,9 +94,11 @@ class Executor:
             for loop in loops:
                 loop.cancel()
 
-    async def load(self, revision: str, config: dict[str, Any]) -> ipc.Loaded:
-        """Make a model revision ready."""
-        request = ipc.Load(id=next(self._ids), revision=revision, config=config)
+    async def load(
+        self, revision: str, config: dict[str, Any], *, pinned: bool = False
+    ) -> ipc.Loaded:
+        """Make a model revision ready, and pin it or not; again, where it is loaded already."""
+        request = ipc.Load(id=next(self._ids), revision=revision, config=config, pinned=pinned)
         reply = await self._ask(request, self._load_timeout_s)
         if not isinstance(reply, ipc.Loaded):
             self._odd(reply)

@@ -25,9 +25,9 @@ from sie_worker.executor import Executor, ExecutorLost
 from sie_worker.lanes import Limits
 from sie_worker.tokenizing import Tokenizer
 
-__all__ = ["LoadedModel", "Models"]
+__all__ = ["DEFAULT_PROFILE", "LoadedModel", "Models"]
 
-_DEFAULT_PROFILE: Final = "default"
+DEFAULT_PROFILE: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class LoadedModel:
     loaded: Loaded
     tokenizer: Tokenizer | None
     limits: Limits
+    pinned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,14 @@ class Models:
         *,
         cooldown_s: float,
         latency_s: float | None,
+        pinned: Callable[[ResolvedModel], bool],
         clock: Callable[[], float],
         on_change: Callable[[], None],
     ) -> None:
         self._executor = executor
         self._cooldown_s = cooldown_s
+        self._pinned = pinned
+        """Whether the config wants a model kept; asked at each demand, since it may change."""
         self._latency_s = latency_s
         """The latency target of profiles that state none."""
         self._clock = clock
@@ -87,6 +91,11 @@ class Models:
         self._notice_new_connection()
         return frozenset(self._loaded)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of what is loaded."""
+        return sum(model.loaded.memory_bytes for model in self._loaded.values())
+
     def reports(self) -> dict[str, ModelReport]:
         """By model id what became of each model that was asked for.
 
@@ -106,11 +115,12 @@ class Models:
         self._notice_new_connection()
         revision = resolved.revision
         found = self._loaded.get(revision)
-        if found is not None:
+        if found is not None and found.pinned == self._pinned(resolved):
             return found
         async with self._single(revision):
             self._notice_new_connection()
-            if revision not in self._loaded:
+            found = self._loaded.get(revision)
+            if found is None or found.pinned != self._pinned(resolved):
                 self._refuse_while_cooling(revision)
                 self._loaded[revision] = await self._load(resolved)
             return self._loaded[revision]
@@ -164,9 +174,10 @@ class Models:
     async def _load(self, resolved: ResolvedModel) -> LoadedModel:
         self._report(resolved, ModelReport(state="loading", revision=resolved.revision))
         connection = self._connection
+        pinned = self._pinned(resolved)
         try:
             config = profile_config(resolved.document, resolved.profile)
-            loaded = await self._executor.load(resolved.revision, config)
+            loaded = await self._executor.load(resolved.revision, config, pinned=pinned)
             tokenizer = (
                 await asyncio.to_thread(Tokenizer.read, loaded)
                 if loaded.accepts == "tokens"
@@ -183,7 +194,9 @@ class Models:
             )
             raise
         self._report(resolved, ModelReport(state="loaded", revision=resolved.revision))
-        return LoadedModel(resolved, loaded, tokenizer, _limits(resolved, loaded, self._latency_s))
+        return LoadedModel(
+            resolved, loaded, tokenizer, _limits(resolved, loaded, self._latency_s), pinned
+        )
 
     @asynccontextmanager
     async def _single(self, key: Hashable) -> AsyncIterator[None]:
@@ -235,7 +248,7 @@ _NO_REPORT: Final = ModelReport(state="available")
 
 
 def _report_name(resolved: ResolvedModel) -> str:
-    if resolved.profile == _DEFAULT_PROFILE:
+    if resolved.profile == DEFAULT_PROFILE:
         return resolved.model_id
     return f"{resolved.model_id}:{resolved.profile}"
 

@@ -28,7 +28,7 @@ from sie_worker.executor import Executor
 from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
 from sie_worker.intake import Intake, IntakeLimits, Replica
 from sie_worker.letters import JobLetters
-from sie_worker.models import Models
+from sie_worker.models import DEFAULT_PROFILE, Models
 from sie_worker.peers import Peers
 from sie_worker.placement import placed
 from sie_worker.prefetch import Kind, Prefetch
@@ -118,6 +118,12 @@ class Worker:
         """Whether jobs published now are run."""
         return self._known.current is not None and self._devices.connected > 0
 
+    @property
+    def _room(self) -> int:
+        """Bytes that the devices have for models, all told; 0 where that is not known."""
+        hellos = (executor.hello for executor in self._executors)
+        return sum(hello.memory_bytes for hello in hellos if hello is not None)
+
     def reports(self) -> dict[str, ModelReport]:
         """What became of each model here."""
         return self._devices.reports()
@@ -203,6 +209,15 @@ class Worker:
             self._known.forget(now)
             await self._devices.unload_unless(self._is_wanted)
 
+    def _is_pinned(self, model: ResolvedModel) -> bool:
+        """Whether the pool's document says that no other model may make this one leave."""
+        catalog = self._known.current
+        pool = catalog.pools.get(self._settings.pool) if catalog is not None else None
+        names = (pool or {}).get("pinned_models", ())
+        return f"{model.model_id}:{model.profile}" in names or (
+            model.profile == DEFAULT_PROFILE and model.model_id in names
+        )
+
     def _is_wanted(self, model: ResolvedModel) -> bool:
         if self._known.model(model.model_id, model.profile, model.revision) is not None:
             return True
@@ -249,7 +264,7 @@ class Worker:
         if catalog is None:
             return frozenset()
         # This worker counts although its own heartbeat may not have come back yet.
-        rooms = {self._worker_id: 0.0} | self._peers.rooms(self._clock())
+        rooms = {self._worker_id: float(self._room)} | self._peers.rooms(self._clock())
         basis = (catalog, rooms, self._devices.held)
         # Hashing thousands of models at each look would cost more than the look is worth.
         if basis != self._placement_basis:
@@ -291,6 +306,8 @@ class Worker:
             epoch=position.epoch if position is not None else 0,
             queue_depth=self._claims.open_items,
             models=self._devices.reports(),
+            memory_used_bytes=self._devices.memory_bytes,
+            memory_total_bytes=self._room,
         )
 
     # -- wiring --
@@ -325,6 +342,7 @@ class Worker:
             executor=executor,
             models=Models(
                 executor,
+                pinned=self._is_pinned,
                 cooldown_s=settings.load_cooldown_s,
                 latency_s=settings.batch_latency_ms / 1000 or None,
                 clock=self._clock,

@@ -56,6 +56,7 @@ async def test_a_job_is_loaded_run_confirmed_and_only_then_acknowledged(tmp_path
         assert world.execution.loads == [result.model_revision]
         await until_queue_is_empty(world)
         await until(lambda: "org/one" in world.heartbeats[-1].models)
+        assert world.heartbeats[-1].memory_total_bytes == 1_000_000
         assert world.heartbeats[-1].models["org/one"].state == "loaded"
 
 
@@ -382,6 +383,7 @@ async def test_two_workers_share_the_models_and_the_survivor_takes_all(tmp_path:
             machine_profile="cpu",
             bundle="default",
             ready=True,
+            memory_total_bytes=1_000_000,
             log_id="",
             epoch=1,
         )
@@ -396,3 +398,32 @@ async def test_two_workers_share_the_models_and_the_survivor_takes_all(tmp_path:
 
 def pulled(world: WorkerWorld) -> list[str]:
     return list(world.worker.state()["pulls_for"])
+
+
+async def test_a_model_that_its_pool_pins_is_kept_by_model_execution_until_the_pool_lets_it_go(
+    tmp_path: Path,
+):
+    free = catalog_of(1, model_document("org/one"))
+    pinned = catalog_of(2, model_document("org/one"), pinned=("org/one",))
+    async with worker_world(tmp_path) as world:
+        world.advance(free)
+        await world.result_of(await world.publish(free, "org/one", "a"))
+        assert pins(world) == [False]
+
+        world.advance(pinned)
+        await until(lambda: pins(world) == [False, True])
+        await world.result_of(await world.publish(pinned, "org/one", "a"))
+        assert pins(world) == [False, True]
+
+        await world.execution.die()
+        await world.execution.start()
+        await until(lambda: pins(world) == [False, True, True])
+
+        free = catalog_of(3, model_document("org/one"))
+        world.advance(free)
+        await world.result_of(await world.publish(free, "org/one", "a"))
+        assert pins(world) == [False, True, True, False]
+
+
+def pins(world: WorkerWorld) -> list[bool]:
+    return [each.pinned for each in world.execution.requests if isinstance(each, ipc.Load)]

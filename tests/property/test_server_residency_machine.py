@@ -23,10 +23,27 @@ class ResidencyMachine(RuleBasedStateMachine):
         self.residency: Residency[str] = Residency(_BUDGET)
         self.order: list[str] = []
         self.sizes: dict[str, int] = {}
+        self.used_at: dict[str, int] = {}
+        self.now = 0
+
+    @rule(seconds=st.integers(1, 5))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(seconds=st.integers(0, 10), pinned=_PINNED)
+    def what_was_idle_leaves(self, seconds: int, pinned: set[str]) -> None:
+        idle = self.residency.idle(self.now - seconds, pinned=pinned)
+        assert list(idle) == [
+            name
+            for name in self.order
+            if name not in pinned and self.now - self.used_at[name] >= seconds
+        ]
+        for name in idle:
+            self.leave(name)
 
     @rule(name=_NAMES, size=st.integers(0, 70), running=_PINNED)
     def load(self, name: str, size: int, running: set[str]) -> None:
-        self.residency.put(name, size)
+        self.residency.put(name, size, self.now)
         self._used(name)
         self.sizes[name] = size
         pinned = running | {name}
@@ -45,7 +62,7 @@ class ResidencyMachine(RuleBasedStateMachine):
     @rule(name=_NAMES)
     def use(self, name: str) -> None:
         if name in self.residency:
-            self.residency.touch(name)
+            self.residency.touch(name, self.now)
             self._used(name)
 
     @rule(name=_NAMES)
@@ -66,6 +83,7 @@ class ResidencyMachine(RuleBasedStateMachine):
 
     def _used(self, name: str) -> None:
         self.order = [one for one in self.order if one != name] + [name]
+        self.used_at[name] = self.now
 
 
 class ShelfMachine(RuleBasedStateMachine):

@@ -28,7 +28,9 @@ class ScriptedExecution:
         self.requests: list[ipc.Request] = []
         self.answer: Callable[[ipc.Request], ipc.Reply | bytes | None] = self.usual_answer
         self.accepts = "text"
-        self.hello = ipc.Hello(pid=1, device="scripted", backends=("scripted",))
+        self.hello = ipc.Hello(
+            pid=1, device="scripted", backends=("scripted",), memory_bytes=1_000_000
+        )
         self.load_failures: dict[str, ipc.Failed] = {}
         """By revision."""
         self.evicted: set[str] = set()

@@ -67,10 +67,10 @@ def model_document(model_id: str, *, cost_max: int = 4096, wait_ms: float = 5.0)
     )
 
 
-def catalog_of(epoch: int, *models: Mapping[str, Any]) -> Catalog:
-    """A catalog with a bundle and a pool for these models."""
+def catalog_of(epoch: int, *models: Mapping[str, Any], pinned: tuple[str, ...] = ()) -> Catalog:
+    """A catalog with a bundle and a pool for these models, of which the pool pins some."""
     bundle = admit_document("bundle", {"name": "default", "backends": ["scripted"]})
-    pool = admit_document("pool", {"name": "default"})
+    pool = admit_document("pool", {"name": "default", "pinned_models": list(pinned)})
     found = [
         Entity("bundle", "default", 1, canonical.dumps(bundle)),
         Entity("pool", "default", 1, canonical.dumps(pool)),

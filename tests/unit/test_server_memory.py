@@ -14,7 +14,8 @@ from sie_schemas.jobs import AdapterPin
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.answer_joining import join
 from sie_server.backend import WithoutAdapters
-from sie_server.execution import Execution
+from sie_server.execution import Execution, Pressure
+from sie_server.memory import host_available_bytes
 from sie_server.memory_ladder import run_batch
 
 
@@ -141,3 +142,63 @@ def test_every_kind_of_answer_is_joined_and_kinds_are_not_mixed():
     assert join([entities, entities]) == ipc.EntityAnswers((({"label": "x"},), ({"label": "x"},)))
     with pytest.raises(TypeError):
         join([dense, whole])
+
+
+def _under(pressure: Pressure) -> tuple[Execution, list[_Narrow]]:
+    """Three models of a byte each, of which the first, the least recently used, is pinned."""
+    execution = Execution(
+        replace(DEVICE, adapters=AdapterShelf()), memory_bytes_max=0, pressure=pressure
+    )
+    models = [_Narrow(fits=9) for _ in range(3)]
+    for number, model in enumerate(models, 1):
+        execution.adopt(f"r{number}", model)
+    pinned = ipc.Load(id=1, revision="r1", config={}, pinned=True)
+    assert isinstance(execution.answer(pinned), ipc.Loaded)
+    for revision in ("r1", "r2", "r3"):
+        assert _scores(execution.answer(_batch(1, revision)))
+    return execution, models
+
+
+def test_an_idle_model_leaves_and_a_pinned_one_never():
+    execution, models = _under(Pressure(idle_s=0.0))
+    execution.tend()
+    assert [model.loaded for model in models] == [True, False, False]
+    execution.answer(ipc.Load(id=2, revision="r1", config={}))
+    execution.tend()
+    assert [model.loaded for model in models] == [False, False, False]
+
+
+def test_models_leave_one_at_a_look_while_the_host_is_short_of_memory_and_no_longer():
+    available = [500]
+    pressure = Pressure(host_bytes_min=100, available_bytes=lambda: available[0])
+    execution, models = _under(pressure)
+    execution.tend()
+    assert [model.loaded for model in models] == [True, True, True]
+    available[0] = 99
+    execution.tend()
+    assert [model.loaded for model in models] == [True, False, True]
+    available[0] = 100
+    execution.tend()
+    assert [model.loaded for model in models] == [True, False, True]
+
+
+def test_a_full_device_is_not_relieved_of_a_pinned_model():
+    execution, models = _under(Pressure())
+    execution.adopt("r4", _Narrow(fits=2, neighbours=models))
+    refused = execution.answer(_batch(1, "r4"))
+    assert isinstance(refused, ipc.BatchDone)
+    assert [model.loaded for model in models] == [True, False, False]
+
+
+def test_what_a_host_has_left_is_the_least_of_what_kernel_and_container_tell(tmp_path):
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    assert host_available_bytes(meminfo=meminfo, cgroup=group) is None
+    meminfo.write_text("MemTotal: 900 kB\nMemAvailable:   500 kB\n")
+    assert host_available_bytes(meminfo=meminfo, cgroup=group) == 500 * 1024
+    group.mkdir()
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("5000\n")
+    assert host_available_bytes(meminfo=meminfo, cgroup=group) == 500 * 1024
+    (group / "memory.max").write_text("6000\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 300\n")
+    assert host_available_bytes(meminfo=meminfo, cgroup=group) == 1300

@@ -221,7 +221,8 @@ class PoolDocument(Document):
     workers_max: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """The most workers there will be, over all machine profiles; absent sets no bound."""
     pinned_models: tuple[ModelSpec, ...] = ()
-    """Models that its workers load before they are asked for: `id` or `id:profile`."""
+    """Models that its workers load before they are asked for, and that no other model makes leave:
+    `id` or `id:profile`."""
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
 
     @model_validator(mode="after")

@@ -103,11 +103,15 @@ class Ping(Struct, frozen=True, tag="ping"):
 
 
 class Load(Struct, frozen=True, tag="load", kw_only=True):
-    """Make a model revision ready. `config` is `sie_schemas.revisions.profile_config`."""
+    """Make a model revision ready. `config` is `sie_schemas.revisions.profile_config`.
+
+    `pinned` keeps it loaded until it is unloaded by name; a later `Load` of it may change that.
+    """
 
     id: int
     revision: str
     config: dict[str, Any]
+    pinned: bool = False
 
 
 class LoadAdapter(Struct, frozen=True, tag="load_adapter", kw_only=True):
@@ -158,6 +162,8 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     pid: int
     device: str
     backends: tuple[str, ...]
+    memory_bytes: int = 0
+    """What the device has for models, all told; 0 where it is not known."""
 
 
 class Pong(Struct, frozen=True, tag="pong"):
