@@ -41,7 +41,7 @@ from sie_config.writer_state import UNFENCED, Recovery, Serving, refusal
 from sie_core.chain import position_of
 from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_stream import LogStream
-from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.fleet import RECOUNT_DECODER, Head, Recount
 
 __all__ = ["LOG_FILE", "ControlPlane", "streams_of"]
@@ -374,6 +374,19 @@ class ControlPlane:
 
     def _bus_is_up(self) -> bool:
         return self._bus is not None and self._bus.connected
+
+    async def resync(self, role: str, replica: str) -> None:
+        """Have a replica forget its history and take our snapshot. Raises `BusUnavailable`."""
+        subject = f"sie.config.resync.{role}.{replica}"
+        try:
+            if self._bus is None:
+                raise BusUnavailable("there is no broker")
+            await self._bus.request(subject, b"", timeout_s=self.settings.ack_wait_s)
+        except SIEError as error:
+            raise BusUnavailable(
+                f"{role} {replica} was not reached: {error.message}. Or stop it, remove its "
+                "replica folder, and start it"
+            ) from error
 
     async def _recounted(self, role: str, replica: str) -> Recount:
         if self._bus is None:

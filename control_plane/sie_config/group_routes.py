@@ -28,7 +28,7 @@ from sie_core.registry import Registry
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import FixRequest
 
-__all__ = ["BODIES", "ForgetBody", "RevertBody", "WaitBody", "add_group_routes"]
+__all__ = ["BODIES", "ReplicaBody", "RevertBody", "WaitBody", "add_group_routes"]
 
 _JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
@@ -52,8 +52,8 @@ class RevertBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     entities: tuple[ChosenEntity, ...] | None = None
 
 
-class ForgetBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A replica that will not come back."""
+class ReplicaBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One replica."""
 
     role: Literal["gateway", "worker"]
     id: str
@@ -75,7 +75,12 @@ class WaitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
     "/v1/configs/revert": (RevertBody, "Bring back an older state as a new entry.", True),
     "/v1/configs/wait": (WaitBody, "Wait until replicas are at an epoch.", False),
-    "/v1/configs/replicas/forget": (ForgetBody, "Stop counting a replica.", False),
+    "/v1/configs/replicas/forget": (ReplicaBody, "Stop counting a replica.", False),
+    "/v1/configs/replicas/resync": (
+        ReplicaBody,
+        "Have a replica forget its history and take the snapshot of this writer.",
+        False,
+    ),
 }
 """What these routes read, in words, and whether they write the log."""
 
@@ -86,6 +91,7 @@ def add_group_routes(app: FastAPI, plane: ControlPlane) -> None:
     app.router.add_route("/v1/configs/revert", groups.revert, methods=["POST"])
     app.router.add_route("/v1/configs/wait", groups.wait, methods=["POST"])
     app.router.add_route("/v1/configs/replicas/forget", groups.forget, methods=["POST"])
+    app.router.add_route("/v1/configs/replicas/resync", groups.resync, methods=["POST"])
     _add_replicas(app, plane)
     _add_audit(app, plane)
 
@@ -137,10 +143,17 @@ class _Groups:
     async def forget(self, request: Request) -> Response:
         """Stop counting a replica that will not come back."""
         plane = self._plane
-        body = _read(await read_body(request, plane.settings.body_bytes_max), ForgetBody)
+        body = _read(await read_body(request, plane.settings.body_bytes_max), ReplicaBody)
         known = plane.reports.forget(body.role, body.id)
         plane.convergence.heard(None)
         return _json({"forgotten": known})
+
+    async def resync(self, request: Request) -> Response:
+        """Have a replica take our snapshot whatever it holds: the way out of a fork."""
+        plane = self._plane
+        body = _read(await read_body(request, plane.settings.body_bytes_max), ReplicaBody)
+        await plane.resync(body.role, body.id)
+        return _json({"asked": True})
 
 
 def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:

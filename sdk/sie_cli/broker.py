@@ -1,8 +1,8 @@
 """The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
 
-*pure.* Promises that only `config` may write the log and its head, that a gateway cannot speak as a
-worker nor a worker send work, payloads or leases, and that neither can delete, purge or rewrite a
-stream. It chooses no port and no password.
+*pure.* Promises that only `config` may write the log and its head and ask replicas for what they
+hold; that a gateway cannot speak as a worker nor a worker as a gateway, nor send work, payloads or
+leases; and that neither can delete, purge or rewrite a stream. It chooses no port and no password.
 """
 
 import json
@@ -15,6 +15,14 @@ __all__ = ["ROLES", "BrokerPlan", "authorization", "render"]
 
 ROLES: Final = ("config", "gateway", "worker", "operator")
 _LOG_SUBJECTS: Final = ("sie.config.log.>", "sie.config.head.>")
+_ASKED_SUBJECTS: Final = (
+    "sie.config.rollcall",
+    "sie.config.tail.>",
+    "sie.config.recount.>",
+    "sie.config.resync.>",
+)
+"""What the writer asks of replicas. A report bears witness to the log: each role sends its own."""
+_WRITERS: Final = (*_LOG_SUBJECTS, *_ASKED_SUBJECTS)
 _DESTRUCTIVE: Final = tuple(
     f"$JS.API.STREAM.{verb}"
     for verb in (
@@ -29,10 +37,17 @@ _DESTRUCTIVE: Final = tuple(
 )
 _DENIED: Final[Mapping[str, tuple[str, ...]]] = {
     "config": (),
-    "gateway": (*_LOG_SUBJECTS, "sie.health.>", *_DESTRUCTIVE),
-    "worker": (*_LOG_SUBJECTS, "sie.work.>", "$O.>", "$KV.>", *_DESTRUCTIVE),
+    "gateway": (*_WRITERS, "sie.config.report.worker.>", "sie.health.>", *_DESTRUCTIVE),
+    "worker": (
+        *_WRITERS,
+        "sie.config.report.gateway.>",
+        "sie.work.>",
+        "$O.>",
+        "$KV.>",
+        *_DESTRUCTIVE,
+    ),
     # A person: may drop dead letters and clear queues, and speaks for no process.
-    "operator": (*_LOG_SUBJECTS, "sie.health.>"),
+    "operator": (*_WRITERS, "sie.config.report.>", "sie.health.>"),
 }
 """What each role may not publish. All else is open, so that a new subject needs no change here."""
 

@@ -235,6 +235,18 @@ class Work:
             print_rows(view["replicas"], columns, self.form, more=more, names=names)
         return 0 if view["converged"] else DIFFERS
 
+    def resync(self, role: str, replica_id: str) -> int:
+        """Have one replica take the writer's snapshot."""
+        self.client.resync(role, replica_id)
+        talk(f"{role}/{replica_id} takes the writer's snapshot; `sie replicas` tells when it has")
+        return 0
+
+    def forget(self, role: str, replica_id: str) -> int:
+        """Stop counting one replica."""
+        known = self.client.forget(role, replica_id)
+        talk(f"{role}/{replica_id} " + ("is not counted any more" if known else "was not known"))
+        return 0
+
     def wait(self, told: Mapping[str, Any]) -> int:
         """Wait for replicas."""
         found = self.client.wait(**told)

@@ -193,6 +193,10 @@ class SIEAsyncConfigClient:
         """Stop counting a replica that will not come back."""
         return bool((await self._json(calls.forget_call(role, replica_id)))["forgotten"])
 
+    async def resync(self, role: str, replica_id: str) -> None:
+        """Have a replica forget its history and take the writer's snapshot: ends a fork."""
+        await self._json(calls.resync_call(role, replica_id))
+
     async def audit(
         self,
         *,

@@ -39,6 +39,7 @@ __all__ = [
     "put_call",
     "replicas_call",
     "resolve_call",
+    "resync_call",
     "revert_call",
     "verify_call",
     "wait_call",
@@ -178,6 +179,11 @@ def wait_call(body: Mapping[str, Any]) -> Call:
 def forget_call(role: str, replica_id: str) -> Call:
     """Stop counting a replica."""
     return _send("POST", "/replicas/forget", {"role": role, "id": replica_id})
+
+
+def resync_call(role: str, replica_id: str) -> Call:
+    """Have a replica take the writer's snapshot whatever it holds."""
+    return _send("POST", "/replicas/resync", {"role": role, "id": replica_id})
 
 
 def put_call(kind: Kind, key: str, document: Mapping[str, Any], terms: Terms, fresh: str) -> Call:

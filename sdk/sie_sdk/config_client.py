@@ -192,6 +192,10 @@ class SIEConfigClient:
         """Stop counting a replica that will not come back."""
         return bool((self._json(calls.forget_call(role, replica_id)))["forgotten"])
 
+    def resync(self, role: str, replica_id: str) -> None:
+        """Have a replica forget its history and take the writer's snapshot: ends a fork."""
+        self._json(calls.resync_call(role, replica_id))
+
     def audit(
         self,
         *,

@@ -66,7 +66,14 @@ async def test_a_data_plane_role_can_follow_and_report_but_never_touch_the_log(
         log_id = one.plane.sequencer.position.log_id
         before = one.plane.sequencer.position
 
-        for subject in (f"sie.config.log.{log_id}.e", f"sie.config.head.{log_id}"):
+        other = "worker" if role == "gateway" else "gateway"
+        for subject in (
+            f"sie.config.log.{log_id}.e",
+            f"sie.config.head.{log_id}",
+            f"sie.config.report.{other}.x",
+            "sie.config.rollcall",
+            f"sie.config.resync.{role}.g1",
+        ):
             awaited = refusals() + 1
             await replica.bus.publish(subject, b"forged")
             await until(partial(counted, awaited))

@@ -1,6 +1,7 @@
 """The follower on a real broker and a real writer: bursts, losses, restarts, stops, no broker."""
 
 import asyncio
+import contextlib
 import shutil
 import threading
 
@@ -189,6 +190,36 @@ async def test_a_forked_replica_serves_on_and_stops_being_ready_after_a_while(tm
         await until(
             lambda: [row["state"] for row in two.plane.replicas_view()["replicas"]] == ["forked"]
         )
+
+
+async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_path, url):
+    async with writer(tmp_path / "one", url):
+        pass
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    async with (
+        writer(tmp_path / "one", nowhere()) as one,
+        follower(nowhere(), one.url, tmp_path / "r") as replica,
+    ):
+        await one.put("a")
+        await same(one, replica)
+    async with contextlib.AsyncExitStack() as stack:
+        two = await stack.enter_async_context(writer(tmp_path / "two", url))
+        await two.put("b", "c")
+        replica = await stack.enter_async_context(follower(url, two.url, tmp_path / "r"))
+        await replica.state("forked")
+        told = {"role": "gateway", "id": "g1"}
+        answer = await two.http.post("/v1/configs/replicas/resync", json=told)
+        assert (answer.status_code, answer.json()) == (200, {"asked": True})
+        await same(two, replica)
+        assert "a" not in replica.follower.catalog.models
+        # The writer goes on: it was confirmed by the stream, and the fork is over.
+        await two.put("d")
+        await same(two, replica)
+
+        nobody = {"role": "worker", "id": "w9"}
+        answer = await two.http.post("/v1/configs/replicas/resync", json=nobody)
+        assert answer.status_code == 503
+        assert "worker w9 was not reached" in answer.json()["detail"]["message"]
 
 
 async def test_a_disk_that_fails_costs_the_files_only_and_they_come_back(tmp_path, url):

@@ -20,6 +20,7 @@ from sie_core.replica import (
     RangeArrived,
     Replica,
     ReplicaLimits,
+    ResyncAsked,
     SnapshotArrived,
     Ticked,
 )
@@ -116,7 +117,7 @@ def test_an_operators_resync_ends_a_fork():
     replica = following(log)
     replica.receive(EntryArrived(variant(log, log.epoch, reason="another")))
 
-    asked = only_fetch(replica.resync())
+    asked = only_fetch(replica.receive(ResyncAsked()))
     replica.receive(SnapshotArrived(asked.id, log.snapshot(log.epoch)))
 
     assert replica.position == log.position_at(log.epoch)

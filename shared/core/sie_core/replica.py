@@ -14,7 +14,6 @@ The driver's duties: carry out each command once; answer each `Fetch` and `Fetch
 call from two tasks.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -40,6 +39,7 @@ __all__ = [
     "RangeArrived",
     "Replica",
     "ReplicaLimits",
+    "ResyncAsked",
     "SnapshotArrived",
     "Ticked",
 ]
@@ -100,7 +100,21 @@ class Ticked:
     now: float
 
 
-Event = EntryArrived | HeadAnnounced | RangeArrived | SnapshotArrived | Gone | FetchFailed | Ticked
+@dataclass(frozen=True, slots=True)
+class ResyncAsked:
+    """An operator's word: forget what was verified, and take the writer's snapshot."""
+
+
+Event = (
+    EntryArrived
+    | HeadAnnounced
+    | RangeArrived
+    | SnapshotArrived
+    | Gone
+    | FetchFailed
+    | Ticked
+    | ResyncAsked
+)
 
 
 # ---- commands -----------------------------------------------------------------------------------
@@ -228,26 +242,21 @@ class Replica:
                 return self._entries((entry,))
             case HeadAnnounced(head):
                 return self._announced(head)
-            case RangeArrived(fetch_id, entries):
-                return self._answered(fetch_id, lambda: self._range(entries))
-            case SnapshotArrived(fetch_id, snapshot):
-                return self._answered(fetch_id, lambda: self._snapshot(snapshot))
-            case Gone(fetch_id):
-                return self._answered(fetch_id, lambda: self._ask_snapshot("gone"))
+            case RangeArrived() | SnapshotArrived() | Gone():
+                return self._answered(event)
             case FetchFailed(fetch_id, reason):
                 return self._failed(fetch_id, reason)
             case Ticked(now):
                 self._now = now
                 return self._catch_up()
+            case ResyncAsked():
+                return self._resync()
             case _:
                 assert_never(event)
 
-    def resync(self) -> list[Command]:
-        """An operator's word: forget what was verified and take the writer's snapshot.
-
-        The one way out of a fork besides a log that supersedes. The old registry is served until
-        the snapshot has been verified.
-        """
+    def _resync(self) -> list[Command]:
+        """The one way out of a fork besides a log that supersedes. The old registry is served
+        until the snapshot has been verified."""
         self.position = None
         self.stopped, self.reason, self._refused_log = None, "", None
         self._early.clear()
@@ -482,13 +491,18 @@ class Replica:
         self._in_flight = self._fetch_id
         return [FetchSnapshot(self._fetch_id, reason)]
 
-    def _answered(self, fetch_id: int, then: "Callable[[], list[Command]]") -> list[Command]:
-        if fetch_id == 0:
-            return then()
-        if fetch_id != self._in_flight:
-            return []
-        self._in_flight = None
-        return then()
+    def _answered(self, event: RangeArrived | SnapshotArrived | Gone) -> list[Command]:
+        if event.fetch_id != 0:
+            if event.fetch_id != self._in_flight:
+                return []
+            self._in_flight = None
+        match event:
+            case RangeArrived():
+                return self._range(event.entries)
+            case SnapshotArrived():
+                return self._snapshot(event.snapshot)
+            case Gone():
+                return self._ask_snapshot("gone")
 
     def _failed(self, fetch_id: int, reason: str) -> list[Command]:
         if fetch_id != self._in_flight:

@@ -35,6 +35,7 @@ from sie_core.replica import (
     RangeArrived,
     Replica,
     ReplicaLimits,
+    ResyncAsked,
     SnapshotArrived,
     Ticked,
 )
@@ -156,6 +157,7 @@ class Follower:
             last=lambda: self._last,
             bus_silent=lambda: self._feeds.bus_silent,
             head_heard=self._feeds.head_heard,
+            resync=lambda: self._put(ResyncAsked()),
             clock=clock,
             rng=rng,
         )

@@ -72,6 +72,7 @@ class ReplicaReports:
         last: Callable[[], Entry | None],
         bus_silent: Callable[[], bool],
         head_heard: Callable[[Head], None],
+        resync: Callable[[], None],
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
@@ -85,6 +86,7 @@ class ReplicaReports:
         self._last = last
         self._bus_silent = bus_silent
         self._head_heard = head_heard
+        self._resync = resync
         self._clock = clock
         self._rng = rng
         self._due = asyncio.Event()
@@ -97,14 +99,15 @@ class ReplicaReports:
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """While it lasts, roll calls and requests for entries are answered."""
+        """While it lasts, roll calls and what the writer asks of this replica are answered."""
         called = await self._bus.subscribe("sie.config.rollcall", self._called)
         asked = await self._bus.subscribe(f"sie.config.tail.{self._name}", self._asked)
         counted = await self._bus.subscribe(f"sie.config.recount.{self._name}", self._recount)
+        told = await self._bus.subscribe(f"sie.config.resync.{self._name}", self._told_to_resync)
         try:
             yield
         finally:
-            for subscription in (called, asked, counted):
+            for subscription in (called, asked, counted, told):
                 await subscription.unsubscribe()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -167,6 +170,11 @@ class ReplicaReports:
     async def _called(self, _message: Message) -> None:
         # At once, whatever the pace: a writer that starts listens for a moment only.
         await self._publish(self._report(False))
+
+    async def _told_to_resync(self, message: Message) -> None:
+        _LOG.warning("an operator has this replica take the writer's snapshot")
+        self._resync()
+        await message.respond(b"{}")
 
     async def _recount(self, message: Message) -> None:
         """The writer's self-check asks what is served, counted anew."""

@@ -1,0 +1,38 @@
+"""`sie replica`: what an operator does to one replica.
+
+*main.* Each command reads its options and ends with the status that the work gives. Imports are
+inside: a command line must start fast.
+"""
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["app"]
+
+Role = Annotated[Literal["gateway", "worker"], typer.Argument(help="What it is.")]
+Id = Annotated[str, typer.Argument(help="Its id, as `sie replicas` shows it.")]
+Url = Annotated[str, typer.Option(help="sie-config; else SIE_CONFIG_URL, else the cluster here.")]
+
+app = typer.Typer(
+    name="replica",
+    help="One gateway or worker as a follower of the log: resync, forget.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def resync(role: Role, replica_id: Id, url: Url = "") -> None:
+    """Have it forget its history and take the writer's snapshot: the way out of a fork."""
+    from sie_cli.config_work import Work  # noqa: PLC0415
+
+    sys.exit(Work(url, "table").run(lambda work: work.resync(role, replica_id)))
+
+
+@app.command()
+def forget(role: Role, replica_id: Id, url: Url = "") -> None:
+    """Stop counting it: it will not come back, and a wait for all of them waits for it."""
+    from sie_cli.config_work import Work  # noqa: PLC0415
+
+    sys.exit(Work(url, "table").run(lambda work: work.forget(role, replica_id)))
