@@ -33,6 +33,7 @@ MODEL_BYTES: Final = Gauge("sie_server_model_bytes", "Bytes that the loaded mode
 ADAPTER_BYTES: Final = Gauge("sie_server_adapter_bytes", "Bytes of the adapters in memory.")
 EVICTIONS: Final = Counter(
     "sie_server_evictions_total",
-    "Models that left for others: `budget` for the bound on memory, `memory` for a full device.",
+    "Models that left: `budget` for the bound on memory, `memory` for a full device, `idle`, "
+    "`host` for the host's memory.",
     ["reason"],
 )
