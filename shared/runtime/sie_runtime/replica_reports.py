@@ -4,7 +4,8 @@
 entries to a writer that lost them. While the bus is silent the same report goes to the writer over
 HTTP, and a writer that turns out to be behind is sent the last entry with it, which bears witness.
 Promises that a report tells the newest position, however fast the replica advances, and that
-reports are paced. Knows nothing of how the replica follows.
+reports are paced, but for the one that says that it stopped. Knows nothing of how the replica
+follows.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ from sie_schemas.fleet import Head, Recount, ReplicaReport
 __all__ = ["ReplicaReports", "ReportSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
+_STOPPED: Final = frozenset({"quarantined", "forked", "halted"})
+"""What the writer has to hear at once: it may be the one who is wrong, and it goes on writing."""
 _TAILS = Counter("sie_replica_tails_given_total", "Answers to a writer that asked for entries.")
 _HTTP_REPORTS = Counter(
     "sie_replica_http_reports_total", "Reports to the writer over HTTP, by outcome.", ["outcome"]
@@ -91,7 +94,7 @@ class ReplicaReports:
         self._rng = rng
         self._due = asyncio.Event()
         self._posted_at = float("-inf")
-        self._posted: tuple[str, int] = ("", 0)
+        self._posted = ("", 0, "")
 
     def soon(self) -> None:
         """Something that the report tells has changed."""
@@ -144,11 +147,12 @@ class ReplicaReports:
     async def _post(self, report: ReplicaReport) -> None:
         """The same over HTTP: a bus that brings no heads may bring no reports either."""
         pause_s = self._settings.replica_report_http_s * self._rng.uniform(0.75, 1.25)
-        if (report.log_id, report.epoch) != self._posted:
-            pause_s /= 4
+        told = (report.log_id, report.epoch, report.state)
+        if told != self._posted:
+            pause_s = 0.0 if report.state in _STOPPED else pause_s / 4
         if self._clock() - self._posted_at < pause_s:
             return
-        self._posted_at, self._posted = self._clock(), (report.log_id, report.epoch)
+        self._posted_at, self._posted = self._clock(), told
         try:
             head = await self._source.report(msgspec.json.encode(report))
             accuses = head.epoch < report.epoch or report.state == "forked"
