@@ -29,6 +29,7 @@ __all__ = ["AtText", "add_entity_history", "add_time_routes", "past_export"]
 _JSON: Final = "application/json"
 _PAGE: Final = 1000
 _PART: Final = 400
+"""Entities in one part of a long answer."""
 
 After = Annotated[int, Query(ge=0, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=_PAGE)]
@@ -83,10 +84,11 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
         """What differs between two moments: RFC 6902, and lines for people."""
         old = await plane.timeline.epoch_at(from_)
         new = await plane.timeline.epoch_at(to) if to else plane.sequencer.position.epoch
-        ids = await plane.timeline.touched(min(old, new), max(old, new))
+        span = min(old, new), max(old, new)
+        ids = await plane.timeline.touched(*span, after=("", ""), limit=_PART)
         places = [_place(await plane.timeline.entry(epoch)) for epoch in (old, new)]
-        lines = _difference(plane.timeline, ids, places)
-        if len(ids) > _PAGE:
+        lines = _difference(plane.timeline, ids, span, places)
+        if len(ids) == _PART:
             return StreamingResponse(lines, media_type=_JSON)
         return Response(b"".join([part async for part in lines]), media_type=_JSON)
 
@@ -151,16 +153,21 @@ def _resolved(made: Made) -> dict[str, Any]:
 
 
 async def _difference(
-    timeline: Timeline, ids: Sequence[EntityId], places: Sequence[Mapping[str, Any]]
+    timeline: Timeline,
+    part: Sequence[EntityId],
+    span: tuple[int, int],
+    places: Sequence[Mapping[str, Any]],
 ) -> AsyncIterator[bytes]:
-    """The answer in parts: what changed goes out while the patches are still worked out."""
+    """The answer in parts: what changed goes out while the rest is still looked up.
+
+    `part` holds the first entities that the span touched; more are asked for while it is full.
+    """
     old, new = places
     yield msgspec.json.encode({"from": old, "to": new})[:-1] + b',"changes":['
     patches: list[bytes] = []
     lines: list[bytes] = []
     between = b""
-    for start in range(0, len(ids), _PART):
-        part = ids[start : start + _PART]
+    while part:
         before = await timeline.states(part, old["epoch"])
         after = await timeline.states(part, new["epoch"])
         changes = changes_between(before, after, part)
@@ -170,6 +177,9 @@ async def _difference(
             lines.append(msgspec.json.encode(human_lines(changes))[1:-1])
             yield between + msgspec.json.encode(rows)[1:-1]
             between = b","
+        if len(part) < _PART:
+            break
+        part = await timeline.touched(*span, after=part[-1], limit=_PART)
     yield b'],"patch":[' + b",".join(patches) + b'],"human":[' + b",".join(lines) + b"]}"
 
 

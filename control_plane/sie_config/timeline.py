@@ -42,8 +42,8 @@ _NEWEST: Final = (
     " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
 )
 _TOUCHED: Final = (
-    "SELECT DISTINCT entity_kind, entity_key FROM change WHERE epoch > ? AND epoch <= ?"
-    " ORDER BY entity_kind, entity_key"
+    "SELECT DISTINCT entity_kind, entity_key FROM change WHERE (entity_kind, entity_key) > (?, ?)"
+    " AND epoch > ? AND epoch <= ? ORDER BY entity_kind, entity_key LIMIT ?"
 )
 _STATES: Final = (
     "WITH wanted (kind, key) AS (VALUES {wanted}) SELECT (SELECT epoch * 1048576 + ordinal"
@@ -172,9 +172,11 @@ class Timeline:
             after = part[-1].key
             left = None if left is None else left - len(part)
 
-    async def touched(self, first: int, last: int) -> list[EntityId]:
-        """The entities that entries in (first, last] changed, by kind and key."""
-        rows = await self._rows(_TOUCHED, (first, last))
+    async def touched(
+        self, first: int, last: int, *, after: EntityId, limit: int
+    ) -> list[EntityId]:
+        """The first entities after one, by kind and key, that entries in (first, last] changed."""
+        rows = await self._rows(_TOUCHED, (*after, first, last, limit))
         return [(kind, key) for kind, key in rows]
 
     async def states(self, ids: Sequence[EntityId], epoch: int) -> Registry:
