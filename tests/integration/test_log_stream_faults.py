@@ -96,6 +96,28 @@ async def test_nothing_can_be_purged_or_deleted_from_the_stream(tmp_path, url):
         await holds_the_log(jetstream, one)
 
 
+async def test_a_stream_begins_at_the_low_water_and_says_which_log_it_is(tmp_path, url):
+    async with writer(tmp_path / "data", url) as one, admin(url) as jetstream:
+        await one.put("a", "b", "c")
+        await one.published()
+        await one.plane.compact(4)
+        await jetstream.delete_stream(one.stream)
+        await one.put("d")
+        await one.published()
+        info = await jetstream.stream_info(one.stream)
+        base = await one.plane.journal.entry(3)
+        assert base is not None
+        told = {name: info.config.metadata[name] for name in ("log_id", "base_epoch", "base_hash")}
+        assert told == {"log_id": base.log_id, "base_epoch": "3", "base_hash": base.hash}
+        assert info.config.metadata["supersedes"] == ""
+        assert (info.state.first_seq, info.state.last_seq) == (4, 7)
+        headers = (await jetstream.get_msg(one.stream, seq=7)).headers or {}
+        assert headers.get("Nats-Expected-Stream") == one.stream
+        assert headers.get("Nats-Expected-Last-Sequence") == "6"
+        # After a purge, de-duplication would answer for a message that is not there.
+        assert "Nats-Msg-Id" not in headers
+
+
 async def test_a_stream_that_was_trimmed_below_a_reader_sends_it_to_the_writer(tmp_path, url):
     async with writer(tmp_path / "data", url) as one, admin(url) as jetstream:
         async with follower(url, one.url, tmp_path / "r") as replica:
