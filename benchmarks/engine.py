@@ -34,6 +34,7 @@ from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_server.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends import transformer
+from sie_server.prepacked import multiplies_bfloat16
 from sie_server.sources import Weights, resolve
 
 
@@ -73,6 +74,8 @@ def main() -> None:
         "machine": machine(),
         "texts": len(texts),
         "threads": 1,
+        # Where it is false, bfloat16 was asked for and float32 ran.
+        "multiplies_bfloat16": multiplies_bfloat16(),
         "ratios": {dtype: figures[dtype]["ratio"] for dtype in engines},
         "figures": figures,
     }
