@@ -21,11 +21,12 @@ from typing import Any, Final
 import httpx
 
 from sie_config.head_file import HeadFile
-from sie_config.offline.backup import back_up
+from sie_config.offline.backup import back_up, read_manifest
 from sie_config.offline.findings import Report
 from sie_config.offline.others import verify_stream
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
+from sie_core.chain import Position
 from sie_runtime.bus import Bus, BusSettings
 from sie_runtime.log_stream import log_streams, stream_name
 from sie_runtime.replica_files import ReplicaFiles
@@ -186,8 +187,11 @@ class Cluster:
     # -- the operator --
 
     async def wipe_stream(self) -> str:
-        """Delete every config stream."""
-        bus = await self.connected_bus()
+        """Delete every config stream; gives what was on them."""
+        try:
+            bus = await self.connected_bus()
+        except SIEError as error:
+            return error.message
         try:
             streams = await log_streams(bus)
             for log_id in streams:
@@ -236,14 +240,9 @@ class Cluster:
         if not with_head:
             (self._data / _HEAD_FILE).unlink(missing_ok=True)
             self.gave_up = True
-        try:
-            report = await self._restored(backup, bus=self._broker)
-        except SIEError as error:
-            self._say("operator", f"is refused a restore: {error.message}")
-            self.said_lost.append(error.message)
-            report = await self._restored(backup, incomplete=True)
+        position = await self._put_back(backup)
         await config.start()
-        return f"{backup.name}, whole up to {report.position}"
+        return f"{backup.name}, up to {position}"
 
     async def give_up_the_rest(self) -> None:
         """Begin a superseding log at what the file has, as the manual says."""
@@ -266,6 +265,20 @@ class Cluster:
         assert report.position is not None, "a log has a position"
         await verify_stream(self._broker, self.log_file, report.position, report)
         return [f"{each.what}: {each.message}" for each in report.findings if each.state == "bad"]
+
+    async def _put_back(self, backup: Path) -> Position | None:
+        """Whole if that can be; else as far as it goes; where histories part, as a new log."""
+        for bus, incomplete in ((self._broker, False), (None, True)):
+            try:
+                return (await self._restored(backup, bus=bus, incomplete=incomplete)).position
+            except SIEError as error:
+                self._say("operator", f"is refused a restore: {error.message}")
+                self.said_lost.append(error.message)
+        head = HeadFile(self.log_file).read()
+        last = read_manifest(backup).epoch
+        after = min(head.epoch - 1, last) if head is not None else last
+        discard = Discard(after, "operator", "two histories: the backup's goes on")
+        return (await self._restored(backup, discard=discard)).position
 
     async def _losses(self) -> list[Loss]:
         """What is about to be lost with the writer's disk, for each log that anybody knows."""
