@@ -412,15 +412,31 @@ class ControlPlane:
     async def _watch_disk(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             if isinstance(self.store.failed, StorageFailed):
-                # Only a process that opens the file anew can learn what the last commit came to.
-                raise self.store.failed
-            if not self.sequencer.has_begun and not isinstance(self.sequencer.state, Recovery):
-                await self._roll_call.resume()
-            self._take_writes()
-            await self._write_head_file()
-            if self._keeper is not None:
-                await self._keeper.look()
+                await self._end_once_the_disk_writes(self.store.failed)
+            else:
+                await self._look()
             await first_of(stop.wait(), timeout_s=self.settings.head_file_s)
+
+    async def _look(self) -> None:
+        if not self.sequencer.has_begun and not isinstance(self.sequencer.state, Recovery):
+            await self._roll_call.resume()
+        self._take_writes()
+        await self._write_head_file()
+        if self._keeper is not None:
+            await self._keeper.look()
+
+    async def _end_once_the_disk_writes(self, failed: StorageFailed) -> None:
+        """Raises `failed`: only a process that opens the file anew learns what a commit came to.
+
+        Until the disk takes a write again a fresh one could not open the file: this one serves
+        reads meanwhile.
+        """
+        try:
+            await self._head_file.write(self.sequencer.position, again=True)
+        except OSError as error:
+            _LOG.warning("the disk still fails; reads go on", extra={"reason": str(error)})
+        else:
+            raise failed
 
     async def _write_head_file(self) -> None:
         # In recovery the older head file is evidence, and stays.

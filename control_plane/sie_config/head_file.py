@@ -43,9 +43,9 @@ class HeadFile:
             ) from error
         return Claim(f"the file {self._path}", head.log_id, head.epoch, head.hash)
 
-    async def write(self, position: Position) -> None:
-        """Replace the file, off the loop, if the position is new. Raises `OSError`."""
-        if position == self._written:
+    async def write(self, position: Position, *, again: bool = False) -> None:
+        """Replace the file, off the loop, if the position is new or `again`. Raises `OSError`."""
+        if position == self._written and not again:
             return
         await asyncio.to_thread(self._replace, position)
         self._written = position

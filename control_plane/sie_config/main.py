@@ -76,9 +76,19 @@ async def _run(
         )
 
     loops_stop = asyncio.Event()
+    ended_by: list[BaseException] = []
+
+    async def run_plane() -> None:
+        try:
+            await plane.run(loops_stop)
+        except* SIEError as group:
+            # It refuses every write by now: what is on its way is answered before the end.
+            ended_by.append(group)
+            stop.set()
+
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(plane.drain_on(stop))
-        tasks.create_task(plane.run(loops_stop))
+        tasks.create_task(run_plane())
         # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
         tasks.create_task(
             stop_when(
@@ -93,6 +103,8 @@ async def _run(
                 ),
             )
         )
+    if ended_by:
+        raise ended_by[0]
 
 
 if __name__ == "__main__":

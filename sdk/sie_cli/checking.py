@@ -38,6 +38,8 @@ CHECKS: Final = (
 )
 TEST_FOLDERS: Final = {"property": 480.0, "unit": 300.0, "integration": 720.0}
 """Folder of tests -> seconds it may take on two shared cores."""
+_PYTEST: Final = ("pytest", "-q", "-n", "2", "--dist", "loadfile")
+"""Two at a time, a file in one process: what a file starts or counts is shared by its tests."""
 OPTIONAL_TOOLS: Final = {"shellcheck": "apt-get install shellcheck"}
 """Tools that some tests need and the environment cannot bring -> how they are had."""
 _TIME_RAN_OUT: Final = 124
@@ -53,7 +55,7 @@ def run_tests(arguments: tuple[str, ...]) -> int:
     folders = [folder for folder in TEST_FOLDERS if (root / "tests" / folder).is_dir()]
     return run_steps(
         tuple(
-            Step(f"tests/{folder}", ("pytest", "-q", f"tests/{folder}"), TEST_FOLDERS[folder])
+            Step(f"tests/{folder}", (*_PYTEST, f"tests/{folder}"), TEST_FOLDERS[folder])
             for folder in folders
         ),
         root,

@@ -150,6 +150,32 @@ async def test_a_disk_that_fails_ends_the_process_and_a_fresh_one_writes_again(t
 
 
 @pytest.mark.integration
+async def test_while_the_disk_takes_nothing_reads_go_on_and_it_ends_by_itself_after(tmp_path):
+    nowhere = f"nats://127.0.0.1:{free_port()}"
+    async with writer(tmp_path, nowhere) as (process, client):
+        assert (await client.post(MODELS, json=model("before"))).status_code == 201
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
+        refused = await client.post(MODELS, json=model("after"))
+        assert refused.json()["detail"]["code"] == "STORAGE_FAILED"
+
+        async def says_that_the_disk_fails() -> bool:
+            state = (await client.get("/readyz")).json()["writer"]
+            return bool(state.get("code") == "STORAGE_FAILED")
+
+        await until_told(says_that_the_disk_fails)
+        for _ in range(20):
+            assert (await client.get(f"{MODELS}/before")).status_code == 200
+            assert (await client.post(MODELS, json=model("again"))).status_code == 503
+        assert process.returncode is None
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert await asyncio.wait_for(process.wait(), 30) == 1
+    async with writer(tmp_path, nowhere) as (_, client):
+        assert (await client.get(f"{MODELS}/before")).status_code == 200
+        assert (await client.post(MODELS, json=model("after"))).status_code == 201
+
+
+@pytest.mark.integration
 async def test_a_taken_port_is_one_clear_line(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

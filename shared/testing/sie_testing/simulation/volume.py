@@ -187,7 +187,7 @@ class MemoryHeadFile(HeadFile):
         """What it says; None if there is none."""
         return self._volume.head
 
-    async def write(self, position: Position) -> None:
+    async def write(self, position: Position, *, again: bool = False) -> None:
         """Replace it, while the file beside it is held."""
         if self._volume.holder is self._file:
             self._volume.head = Claim(
