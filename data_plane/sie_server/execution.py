@@ -11,7 +11,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Final, TypeAlias, assert_never
 
@@ -33,8 +33,10 @@ from sie_schemas.ipc import (
     RunBatch,
     Unload,
 )
+from sie_schemas.jobs import AdapterPin
 from sie_server import metrics
 from sie_server.backend import Backend, DeviceSpec, Loader, ModelSpec, load_failed
+from sie_server.hub_cache import HubCache
 from sie_server.memory import host_available_bytes
 from sie_server.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.registry import find_backend, require_backend
@@ -55,6 +57,9 @@ class Resident:
 
     backend: Backend
     loaded: Loaded
+    weights: Weights | None = None
+    adapters: dict[AdapterPin, Weights] = field(default_factory=dict)
+    """Kept with `weights`, so that their files stay in the hub's cache as long as the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,15 @@ class Execution:
     """The models on one device."""
 
     def __init__(
-        self, device: DeviceSpec, *, memory_bytes_max: int, pressure: Pressure | None = None
+        self,
+        device: DeviceSpec,
+        *,
+        memory_bytes_max: int,
+        pressure: Pressure | None = None,
+        hub: HubCache | None = None,
     ) -> None:
         self._device = device
+        self._hub = hub or HubCache()
         self._pressure = pressure or Pressure()
         self._pinned: set[str] = set()
         """Revisions that leave only when they are unloaded by name."""
@@ -98,7 +109,7 @@ class Execution:
             if isinstance(request, Load) and request.revision not in self._models:
                 # The backend first: a name that nobody knows is told before gigabytes are hashed.
                 require_backend(_profile(request.config.get("profile")).backend)
-                return resolve(_source(request.config.get("source")))
+                return self._weights(request)
             if isinstance(request, RunBatch):
                 self._backend(request.model_revision).prepare(request)
             return None
@@ -140,10 +151,13 @@ class Execution:
         resident = self._models.get(request.revision)
         if resident is None:
             started = time.perf_counter()
-            spec, loader = _spec(request, weights)
+            spec, loader = _spec(request, weights or self._weights(request))
             backend = with_room(lambda: loader(spec, self._device), self._make_room(""))
             resident = self.adopt(
-                request.revision, backend, load_ms=(time.perf_counter() - started) * 1000
+                request.revision,
+                backend,
+                weights=spec.weights,
+                load_ms=(time.perf_counter() - started) * 1000,
             )
             _LOG.info("loaded %s (%s)", spec.model_id, resident.loaded.execution)
         if request.pinned:
@@ -153,17 +167,26 @@ class Execution:
         self._account(request.revision, resident.backend)
         return msgspec.structs.replace(resident.loaded, id=request.id)
 
-    def adopt(self, revision: str, backend: Backend, *, load_ms: float = 0.0) -> Resident:
+    def adopt(
+        self,
+        revision: str,
+        backend: Backend,
+        *,
+        weights: Weights | None = None,
+        load_ms: float = 0.0,
+    ) -> Resident:
         """Make a backend that is loaded already the model of a revision."""
         described = msgspec.structs.replace(backend.describe(), revision=revision, load_ms=load_ms)
-        resident = Resident(backend, described)
+        resident = Resident(backend, described, weights)
         self._models[revision] = resident
         self._account(revision, backend)
         return resident
 
     def _load_adapter(self, request: LoadAdapter) -> AdapterLoaded:
-        backend = self._backend(request.model_revision)
-        backend.load_adapter(request.adapter, resolve(_source(request.config.get("source"))))
+        resident = self._resident(request.model_revision)
+        weights = self._weights(request)
+        resident.backend.load_adapter(request.adapter, weights)
+        resident.adapters[request.adapter] = weights
         return AdapterLoaded(request.id, request.adapter)
 
     def _run(self, request: RunBatch) -> BatchDone:
@@ -177,14 +200,20 @@ class Execution:
             inference_ms=(time.perf_counter() - started) * 1000,
         )
 
+    def _weights(self, request: Load | LoadAdapter) -> Weights:
+        return resolve(_source(request.config.get("source")), self._hub)
+
     def _backend(self, revision: str) -> Backend:
+        return self._resident(revision).backend
+
+    def _resident(self, revision: str) -> Resident:
         resident = self._models.get(revision)
         if resident is None:
             raise Later(
                 f"no model is loaded at revision {revision[:12]}; load it and ask again",
                 code="MODEL_LOADING",
             )
-        return resident.backend
+        return resident
 
     def _account(self, revision: str, backend: Backend) -> None:
         """Note what a model holds now, and let others leave if that is too much together."""
@@ -265,7 +294,7 @@ def _profile(value: object) -> ProfileDocument:
         raise load_failed(f"the model's profile is not valid: {_first(error)}") from error
 
 
-def _spec(request: Load, weights: Weights | None) -> tuple[ModelSpec, Loader]:
+def _spec(request: Load, weights: Weights) -> tuple[ModelSpec, Loader]:
     config = request.config
     profile = _profile(config.get("profile"))
     loader = find_backend(profile.backend)
@@ -276,7 +305,7 @@ def _spec(request: Load, weights: Weights | None) -> tuple[ModelSpec, Loader]:
     spec = ModelSpec(
         model_id=str(config.get("model_id")),
         revision=request.revision,
-        weights=weights or resolve(_source(config.get("source"))),
+        weights=weights,
         tasks=tasks,
         profile=profile,
     )

@@ -25,6 +25,7 @@ from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import DeviceSpec
 from sie_server.device import Device
 from sie_server.execution import Execution, Pressure
+from sie_server.hub_cache import HubCache
 from sie_server.memory import device_bytes
 from sie_server.registry import backend_names, import_backends
 from sie_server.server import Server
@@ -67,10 +68,12 @@ async def _serve(
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
     spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder), shelf)
+    hub = HubCache(bytes_max=chosen.hub_bytes_max, progress_s=chosen.download_progress_s)
     execution = Execution(
         spec,
         memory_bytes_max=chosen.memory_bytes_max,
         pressure=Pressure(chosen.idle_s or inf, chosen.host_bytes_min),
+        hub=hub,
     )
 
     async def keep_tending() -> None:
@@ -104,7 +107,9 @@ async def _serve(
         tending = group.create_task(keep_tending())
         group.create_task(
             lifecycle.serve_http(
-                status_application(server.state),
+                status_application(
+                    lambda: {**server.state(), "downloading": hub.downloads.state()}
+                ),
                 host=chosen.host,
                 port=chosen.port,
                 stop=over,

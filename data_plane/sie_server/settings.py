@@ -70,6 +70,14 @@ class ServerSettings:
     cache_folder: str = setting(
         "~/.cache/sie", help="Where tokenizers converted from slow ones are kept."
     )
+    hub_bytes_max: int = setting(
+        0,
+        help="Bytes that the hub's cache (HF_HUB_CACHE) may hold: after a download the least "
+        "recently used revisions that no process uses leave. 0 sets no limit.",
+    )
+    download_progress_s: float = setting(
+        10.0, help="Seconds between log lines on a download that runs; 0 writes none."
+    )
     log_level: str = setting("info", help="Least severe log line written: debug, info, warning.")
 
     def __post_init__(self) -> None:
@@ -84,6 +92,8 @@ class ServerSettings:
             raise ValueError("idle_s and host_bytes_min are 0 or more, tend_s is more than 0")
         if min(self.batch_hang_s, self.load_hang_s, self.loop_hang_s) < 0:
             raise ValueError("batch_hang_s, load_hang_s and loop_hang_s are 0 or more")
+        if min(self.hub_bytes_max, self.download_progress_s) < 0:
+            raise ValueError("hub_bytes_max and download_progress_s are 0 or more")
         if min(self.memory_bytes_max, self.adapter_bytes_max, self.drain_timeout_s) < 0:
             raise ValueError(
                 "memory_bytes_max, adapter_bytes_max and drain_timeout_s are 0 or more"

@@ -6,7 +6,6 @@ weights and is not in the manifest is refused when a backend asks for it (`Weigh
 here runs code of a source: a package is located, never imported.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
@@ -14,25 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-import huggingface_hub
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_schemas.errors import OurFault
+from sie_server.file_hashes import sha256
+from sie_server.hub_cache import HubCache, Lease
 
 __all__ = ["Weights", "resolve"]
-
-_HUB_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.onnx")
-"""What is fetched of a hub repository: never pickles, never code."""
-
-_HASH_BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +27,8 @@ class Weights:
 
     folder: Path
     pinned: frozenset[str] | None
+    lease: Lease | None = None
+    """What keeps a folder of the hub's cache in place while this object lives."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights. Raises MODEL_LOAD_FAILED if absent or unpinned."""
@@ -55,8 +43,11 @@ class Weights:
         return path
 
 
-def resolve(source: Source) -> Weights:
-    """The verified folder of a source. Raises MODEL_LOAD_FAILED with reason and cure."""
+def resolve(source: Source, hub: HubCache | None = None) -> Weights:
+    """The verified folder of a source. Raises MODEL_LOAD_FAILED with reason and cure.
+
+    `hub` is where a hub source comes from: by default a cache without a bound.
+    """
     match source:
         case PathSource():
             folder = Path(source.path)
@@ -70,7 +61,8 @@ def resolve(source: Source) -> Weights:
             _verify(folder, source.manifest)
             return Weights(folder, frozenset(source.manifest))
         case HubSource():
-            return Weights(_hub_folder(source), None)
+            folder, lease = (hub or HubCache()).fetch(source)
+            return Weights(folder, None, lease)
         case _:
             assert_never(source)
 
@@ -98,66 +90,6 @@ def _package_folder(source: PackageSource) -> Path:
     return folder
 
 
-def _hub_folder(source: HubSource) -> Path:
-    what = f"{source.id} at {source.revision[:12]}"
-    try:
-        folder = huggingface_hub.snapshot_download(
-            source.id, revision=source.revision, allow_patterns=list(_HUB_PATTERNS)
-        )
-    except GatedRepoError as error:
-        raise _refused(
-            f"{what} is gated: accept its terms on the hub with the account of this worker, and "
-            "set HF_TOKEN to a token of it"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise _refused(
-            f"there is no {source.id} on the hub, or it is private: correct the id, or set "
-            "HF_TOKEN to a token that may read it"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise _refused(
-            f"{source.id} has no commit {source.revision}: pin one that it has"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise _refused(
-            f"{what} is not in the hub cache and the hub cannot be reached; allow it "
-            "(HF_HUB_OFFLINE unset), fill the cache, or use a path source"
-        ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _refused(
-            f"{what} cannot be fetched: {error}; check the network, the disk and HF_TOKEN"
-        ) from error
-    _verify_blobs(Path(folder), what)
-    return Path(folder)
-
-
-def _verify_blobs(folder: Path, what: str) -> None:
-    """The hub's cache names each file's bytes by their hash: hold them to it."""
-    for path in sorted(folder.rglob("*")):
-        blob = path.resolve()
-        # Where links cannot be made, the cache keeps plain copies without a hash.
-        if not path.is_symlink() or _is_blob(blob):
-            continue
-        blob.unlink()
-        raise _refused(
-            f"{path.name} of {what} does not have the hash that the hub states for it; the damaged "
-            "copy was removed: load again to fetch it anew"
-        )
-
-
-def _is_blob(blob: Path) -> bool:
-    match len(blob.name):
-        case 64:
-            return _sha256(blob) == blob.name
-        case 40:
-            digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size, usedforsecurity=False)
-            digest.update(blob.read_bytes())
-            return digest.hexdigest() == blob.name
-        case _:
-            # A mirror may state another kind of tag, which says nothing of the bytes.
-            return True
-
-
 def _require_folder(folder: Path, cure: str) -> None:
     if not folder.is_dir():
         raise _refused(f"the folder {folder} does not exist; {cure}")
@@ -167,7 +99,7 @@ def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
     for name, expected in manifest.items():
         path = folder / name
         try:
-            found = _sha256(path)
+            found = sha256(path)
         except OSError as error:
             raise _refused(
                 f"{name} of the manifest cannot be read in {folder} ({error.strerror}); "
@@ -178,14 +110,6 @@ def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
                 f"{path} has SHA-256 {found[:12]}…, the manifest says {expected[:12]}…; "
                 "restore the file, or write the new hash to the config"
             )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _refused(message: str) -> OurFault:

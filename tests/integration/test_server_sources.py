@@ -4,19 +4,25 @@ A real `sie-server` process, a mirror on loopback that speaks the hub's protocol
 made here. The cache is the test's own.
 """
 
+import asyncio
+import re
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from tests.support.encoder_models import VOCABULARY, random_tokens, write_tiny
 from tests.support.hub_mirror import HubMirror, hub_mirror
 from tests.support.model_server import Client, connected, model_server
+from tests.support.polling import until
 from transformers import BertConfig
 
 from sie_schemas import ipc
+from sie_server.hub_cache import Lease
 
 pytestmark = pytest.mark.integration
 
@@ -50,7 +56,9 @@ def _model(name: str = "org/tiny", commit: str = _COMMIT) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _served(folder: Path, mirror: HubMirror, **more: str) -> AsyncIterator[Client]:
+async def _served(
+    folder: Path, mirror: HubMirror, *flags: str, **more: str
+) -> AsyncIterator[Client]:
     environment = {
         "HF_ENDPOINT": mirror.url,
         "HF_HUB_CACHE": str(folder / "cache"),
@@ -59,7 +67,7 @@ async def _served(folder: Path, mirror: HubMirror, **more: str) -> AsyncIterator
         **more,
     }
     async with (
-        model_server(folder, environment=environment) as server,
+        model_server(folder, *flags, environment=environment) as server,
         connected(server) as client,
     ):
         yield client
@@ -130,3 +138,89 @@ async def test_a_damaged_download_is_refused_and_removed_then_fetched_anew_and_k
     assert "not in the hub cache" in failed.message
     assert "HF_HUB_OFFLINE" in failed.message
     assert len(mirror.asked) == asked, "offline asks nobody"
+
+
+async def _unload(client: Client, revision: str) -> None:
+    await client.ask(ipc.Unload(client.next_id(), revision), ipc.Pong)
+
+
+# One process for what takes settings: a bound on the cache, and a quick word on downloads.
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bounded(
+    mirror: HubMirror, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Client, Path]]:
+    home = tmp_path_factory.mktemp("bounded")
+    flags = ("--hub-bytes-max", str(_fetched_bytes(folder) * 5 // 2))
+    async with _served(home, mirror, *flags, "--download-progress-s", "0.05") as client:
+        yield client, home
+
+
+def _fetched_bytes(folder: Path) -> int:
+    wanted = {".json", ".safetensors"}
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in wanted)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_bounded_cache_lets_go_of_the_least_recently_used_and_never_of_what_is_used(
+    bounded, mirror, folder
+):
+    client, home = bounded
+
+    async def load(name: str) -> None:
+        mirror.repositories[f"org/{name}", _COMMIT] = folder
+        await client.load(name, _model(f"org/{name}"), ipc.Loaded)
+
+    def kept() -> set[str]:
+        return {path.name.removeprefix("models--org--") for path in home.glob("cache/models--*")}
+
+    for name in ("a", "b"):
+        await load(name)
+    for name in ("a", "b"):
+        await _unload(client, name)
+    await load("a")
+    await load("c")
+    assert kept() == {"a", "c"}, "b was used before a was used again"
+    log = home / "server.log"
+    assert "org/b at 111111111111 leaves the hub cache" in log.read_text()
+    await load("d")
+    assert kept() == {"a", "c", "d"}, "all of it is in use"
+    assert "all of it is in use: raise the bound" in log.read_text()
+    # Another process of this host uses c.
+    elsewhere = Lease(home / "cache/.locks/sie/models--org--c" / _COMMIT)
+    for name in ("a", "c"):
+        await _unload(client, name)
+    await load("b")
+    assert kept() == {"b", "c", "d"}
+    del elsewhere
+    await _unload(client, "d")
+    await load("a")
+    assert kept() == {"a", "b"}
+    texts = random_tokens([5, 9], vocabulary=VOCABULARY)
+    one = await client.run("a", "encode", texts, ipc.BatchDone)
+    assert one.answers == (await client.run("b", "encode", texts, ipc.BatchDone)).answers
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_download_that_takes_long_tells_how_far_it_is(bounded, mirror, folder):
+    client, home = bounded
+    mirror.repositories["org/slow", _COMMIT] = folder
+    held = mirror.held["org/slow"] = threading.Event()
+    log = home / "server.log"
+    told = re.compile(r"downloading org/slow at 1{12}: (\d+) of (\d+) bytes, [\d.]+ MB/s")
+
+    def half_way() -> bool:
+        return any(0 < int(done) < int(total) for done, total in told.findall(log.read_text()))
+
+    loading = asyncio.create_task(client.load("slow", _model("org/slow"), ipc.Loaded))
+    try:
+        await until(half_way, within_s=20)
+        (port,) = re.findall(r"status routes listen on port (\d+)", log.read_text())
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as status:
+            state = (await status.get("/readyz")).json()
+            assert "bytes" in state["downloading"]["org/slow at 111111111111"]
+            held.set()
+            await loading
+            assert (await status.get("/readyz")).json()["downloading"] == {}
+    finally:
+        held.set()
+    await _unload(client, "slow")

@@ -2,7 +2,7 @@
 
 Serves folders as repositories: the list of a revision's files, and each file with the commit, the
 size and the hash that the hub states for it. A repository may be gated, and a file may be served
-damaged while its stated hash stays the true one.
+damaged while its stated hash stays the true one, or be held half-way until a test lets it go.
 """
 
 import hashlib
@@ -17,6 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["HubMirror", "hub_mirror"]
 
+_HELD_S = 30.0
+"""A test that failed does not hold the mirror's end up for longer."""
+
 
 @dataclass
 class HubMirror:
@@ -28,6 +31,8 @@ class HubMirror:
     gated: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
     """Names of files whose bytes are not those that their hash says."""
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """By the id of a repository: its weights come no further than half until the event."""
     asked: list[str] = field(default_factory=list)
 
 
@@ -93,18 +98,30 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
         if file in self.mirror.damaged:
             content = bytes(len(content))
-        self._send(200, content, headers, body)
+        held = self.mirror.held.get(name) if file.endswith(".safetensors") else None
+        self._send(200, content, headers, body, held)
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, b"", {"X-Error-Code": code, "X-Error-Message": code}, False)
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        headers: dict[str, str],
+        body: bool,
+        held: threading.Event | None = None,
+    ) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            half = len(content) // 2
+            self.wfile.write(content[:half])
+            if held is not None:
+                held.wait(_HELD_S)
+            self.wfile.write(content[half:])
 
 
 def _sha1(path: Path) -> str:

@@ -1,0 +1,235 @@
+"""The hub's cache on this host: pinned revisions fetched, verified, and kept within a bound.
+
+*shell*: shares the cache's folder with every other process of the host. Promises that a file has
+the hash that the hub states for it, and that no revision that any `sie-server` uses is removed:
+who uses one holds a lease of it, a lock on a file that the system takes back from a process that
+dies. Nothing of a hub is run, and no pickle or code is fetched.
+"""
+
+import dataclasses
+import fcntl
+import gc
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import huggingface_hub
+from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, HFCacheInfo, constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from sie_schemas.documents import HubSource
+from sie_schemas.errors import OurFault
+from sie_server.file_hashes import is_blob
+from sie_server.hub_progress import Downloads
+
+__all__ = ["HubCache", "Lease"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+_PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.onnx")
+"""What is fetched of a hub repository: never pickles, never code."""
+
+
+class Lease:
+    """A revision in the cache is in use for as long as this object lives."""
+
+    def __init__(self, path: Path) -> None:
+        # A cache that cannot be written to needs no lease: nothing can be removed from it either.
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            weakref.finalize(self, _give_back, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            os.utime(descriptor)
+
+
+class HubCache:
+    """Where hub sources come from; one for a process, for any of its threads."""
+
+    def __init__(self, *, bytes_max: int = 0, progress_s: float = 0.0) -> None:
+        self._bytes_max = bytes_max
+        self.downloads: Final = Downloads(progress_s)
+
+    def fetch(self, source: HubSource) -> tuple[Path, Lease]:
+        """The folder of a pinned revision, and the lease that keeps it there.
+
+        Raises MODEL_LOAD_FAILED with reason and cure.
+        """
+        what = f"{source.id} at {source.revision[:12]}"
+        # Before the download: else it could be removed between the two.
+        lease = Lease(_lease_file(_folder_name(source.id), source.revision))
+        downloading = Lease(_download_file(_folder_name(source.id)))
+        try:
+            folder = self._download(source, what)
+            _verify(folder, what)
+        finally:
+            del downloading
+        if self._bytes_max:
+            self._trim()
+        return folder, lease
+
+    def _download(self, source: HubSource, what: str) -> Path:
+        try:
+            with self.downloads.told(what) as bars:
+                folder = huggingface_hub.snapshot_download(
+                    source.id,
+                    revision=source.revision,
+                    allow_patterns=list(_PATTERNS),
+                    tqdm_class=bars,
+                )
+        except GatedRepoError as error:
+            raise _refused(
+                f"{what} is gated: accept its terms on the hub with the account of this worker, "
+                "and set HF_TOKEN to a token of it"
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise _refused(
+                f"there is no {source.id} on the hub, or it is private: correct the id, or set "
+                "HF_TOKEN to a token that may read it"
+            ) from error
+        except RevisionNotFoundError as error:
+            raise _refused(
+                f"{source.id} has no commit {source.revision}: pin one that it has"
+            ) from error
+        except LocalEntryNotFoundError as error:
+            raise _refused(
+                f"{what} is not in the hub cache and the hub cannot be reached; allow it "
+                "(HF_HUB_OFFLINE unset), fill the cache, or use a path source"
+            ) from error
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise _refused(
+                f"{what} cannot be fetched: {error}; check the network, the disk and HF_TOKEN"
+            ) from error
+        return Path(folder)
+
+    def _trim(self) -> None:
+        """Remove the least recently used revisions that nobody uses, down to the bound."""
+        # What left the device may still be in a cycle, and its lease with it.
+        gc.collect()
+        with _locked(_locks() / "trim") as alone:
+            if not alone:
+                return
+            spared: set[Path] = set()
+            while (info := huggingface_hub.scan_cache_dir()).size_on_disk > self._bytes_max:
+                found = _oldest(info, spared)
+                if found is None:
+                    _LOG.warning(
+                        "the hub cache holds %d bytes, more than the %d of hub_bytes_max, and all "
+                        "of it is in use: raise the bound, or serve fewer models from this host",
+                        info.size_on_disk,
+                        self._bytes_max,
+                    )
+                    return
+                repository, revision = found
+                spared.add(revision.snapshot_path)
+                _remove(info, repository, revision)
+
+
+def _oldest(
+    info: HFCacheInfo, spared: set[Path]
+) -> tuple[CachedRepoInfo, CachedRevisionInfo] | None:
+    candidates = [
+        (repository, revision)
+        for repository in info.repos
+        if repository.repo_type == "model"
+        for revision in repository.revisions
+        if revision.snapshot_path not in spared
+    ]
+    return min(candidates, key=lambda found: _last_used(*found), default=None)
+
+
+def _last_used(repository: CachedRepoInfo, revision: CachedRevisionInfo) -> float:
+    """When its last lease began or ended; when it came, where it never had one."""
+    try:
+        path = _lease_file(repository.repo_path.name, revision.commit_hash)
+        return path.stat().st_mtime
+    except OSError:
+        return revision.last_modified
+
+
+def _remove(info: HFCacheInfo, repository: CachedRepoInfo, revision: CachedRevisionInfo) -> None:
+    name, commit = repository.repo_path.name, revision.commit_hash
+    with (
+        _locked(_lease_file(name, commit)) as unused,
+        # A download of another revision may be about to use the same files.
+        _locked(_download_file(name)) as quiet,
+    ):
+        if not (unused and quiet):
+            return
+        # Of this repository alone: a fork has the same commits.
+        strategy = dataclasses.replace(info, repos=frozenset({repository})).delete_revisions(commit)
+        _LOG.info(
+            "%s at %s leaves the hub cache: %d bytes, the least recently used",
+            repository.repo_id,
+            commit[:12],
+            strategy.expected_freed_size,
+        )
+        strategy.execute()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a lock file alone; False where anybody else has it, in this process or another."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except BlockingIOError:
+        alone = False
+    try:
+        yield alone
+    finally:
+        os.close(descriptor)
+
+
+def _give_back(descriptor: int) -> None:
+    with suppress(OSError):
+        os.utime(descriptor)
+    os.close(descriptor)
+
+
+def _locks() -> Path:
+    # The hub's library keeps its own locks here, and looks for no repositories.
+    return Path(constants.HF_HUB_CACHE) / ".locks" / "sie"
+
+
+def _lease_file(repository: str, commit: str) -> Path:
+    return _locks() / repository / commit
+
+
+def _download_file(repository: str) -> Path:
+    return _locks() / repository / "downloading"
+
+
+def _folder_name(hub_id: str) -> str:
+    return f"models--{hub_id.replace('/', '--')}"
+
+
+def _verify(folder: Path, what: str) -> None:
+    """The hub's cache names each file's bytes by their hash: hold them to it."""
+    for path in sorted(folder.rglob("*")):
+        blob = path.resolve()
+        # Where links cannot be made, the cache keeps plain copies without a hash.
+        if not path.is_symlink() or is_blob(blob):
+            continue
+        blob.unlink()
+        raise _refused(
+            f"{path.name} of {what} does not have the hash that the hub states for it; the damaged "
+            "copy was removed: load again to fetch it anew"
+        )
+
+
+def _refused(message: str) -> OurFault:
+    return OurFault(message, code="MODEL_LOAD_FAILED")
