@@ -3,7 +3,8 @@
 *shell*: shares the cache's folder with every other process of the host. Promises that a file has
 the hash that the hub states for it, and that no revision that any `sie-server` uses is removed:
 who uses one holds a lease of it, a lock on a file that the system takes back from a process that
-dies. Nothing of a hub is run, and no pickle or code is fetched.
+dies. Nothing of a hub is run here. No pickle is fetched, and code only of a revision whose own code
+the operator allows (`may_run_code`).
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import gc
 import logging
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -33,12 +34,17 @@ from sie_schemas.errors import OurFault
 from sie_server.file_hashes import is_blob
 from sie_server.hub_progress import Downloads
 
-__all__ = ["HubCache", "Lease"]
+__all__ = ["HubCache", "Lease", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
 _PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.onnx")
-"""What is fetched of a hub repository: never pickles, never code."""
+"""What is fetched of a hub repository: never pickles, and code only where it is allowed."""
+
+
+def pinned_name(source: HubSource) -> str:
+    """A hub source as an operator names it: `<id>@<commit>`."""
+    return f"{source.id}@{source.revision}"
 
 
 class Lease:
@@ -57,9 +63,21 @@ class Lease:
 class HubCache:
     """Where hub sources come from; one for a process, for any of its threads."""
 
-    def __init__(self, *, bytes_max: int = 0, progress_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        bytes_max: int = 0,
+        progress_s: float = 0.0,
+        own_code_allowed: Sequence[str] = (),
+    ) -> None:
         self._bytes_max = bytes_max
+        self._own_code_allowed = frozenset(own_code_allowed)
+        """Revisions, as `pinned_name` writes them."""
         self.downloads: Final = Downloads(progress_s)
+
+    def may_run_code(self, source: HubSource) -> bool:
+        """Whether the operator allows this very revision to run its own code."""
+        return pinned_name(source) in self._own_code_allowed
 
     def fetch(self, source: HubSource) -> tuple[Path, Lease]:
         """The folder of a pinned revision, and the lease that keeps it there.
@@ -80,12 +98,13 @@ class HubCache:
         return folder, lease
 
     def _download(self, source: HubSource, what: str) -> Path:
+        code = ("*.py",) if self.may_run_code(source) else ()
         try:
             with self.downloads.told(what) as bars:
                 folder = huggingface_hub.snapshot_download(
                     source.id,
                     revision=source.revision,
-                    allow_patterns=list(_PATTERNS),
+                    allow_patterns=[*_PATTERNS, *code],
                     tqdm_class=bars,
                 )
         except GatedRepoError as error:

@@ -68,7 +68,11 @@ async def _serve(
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
     spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder), shelf)
-    hub = HubCache(bytes_max=chosen.hub_bytes_max, progress_s=chosen.download_progress_s)
+    hub = HubCache(
+        bytes_max=chosen.hub_bytes_max,
+        progress_s=chosen.download_progress_s,
+        own_code_allowed=chosen.remote_code_models,
+    )
     execution = Execution(
         spec,
         memory_bytes_max=chosen.memory_bytes_max,

@@ -4,11 +4,15 @@
 between fields are checked at construction.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from sie_runtime.settings import setting
 
 __all__ = ["ServerSettings"]
+
+_PINNED_NAME: Final = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,11 @@ class ServerSettings:
     download_progress_s: float = setting(
         10.0, help="Seconds between log lines on a download that runs; 0 writes none."
     )
+    remote_code_models: tuple[str, ...] = setting(
+        (),
+        help="Revisions on the hub that may run their own code in this process, as "
+        "<id>@<commit>,…: whoever wrote it then has all that this process has. None by default.",
+    )
     log_level: str = setting("info", help="Least severe log line written: debug, info, warning.")
 
     def __post_init__(self) -> None:
@@ -92,9 +101,19 @@ class ServerSettings:
             raise ValueError("idle_s and host_bytes_min are 0 or more, tend_s is more than 0")
         if min(self.batch_hang_s, self.load_hang_s, self.loop_hang_s) < 0:
             raise ValueError("batch_hang_s, load_hang_s and loop_hang_s are 0 or more")
+        _require_whole_commits(self.remote_code_models)
         if min(self.hub_bytes_max, self.download_progress_s) < 0:
             raise ValueError("hub_bytes_max and download_progress_s are 0 or more")
         if min(self.memory_bytes_max, self.adapter_bytes_max, self.drain_timeout_s) < 0:
             raise ValueError(
                 "memory_bytes_max, adapter_bytes_max and drain_timeout_s are 0 or more"
+            )
+
+
+def _require_whole_commits(names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _PINNED_NAME.fullmatch(name):
+            raise ValueError(
+                f"remote_code_models names {name!r}; <id>@<commit> is wanted, the commit in full: "
+                "other commits of a repository may be anybody's"
             )

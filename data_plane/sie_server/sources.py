@@ -16,7 +16,7 @@ from typing import assert_never
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_schemas.errors import OurFault
 from sie_server.file_hashes import sha256
-from sie_server.hub_cache import HubCache, Lease
+from sie_server.hub_cache import HubCache, Lease, pinned_name
 
 __all__ = ["Weights", "resolve"]
 
@@ -29,6 +29,10 @@ class Weights:
     pinned: frozenset[str] | None
     lease: Lease | None = None
     """What keeps a folder of the hub's cache in place while this object lives."""
+    hub_name: str = ""
+    """`<id>@<commit>` where they came from a hub."""
+    may_run_code: bool = False
+    """Whether the operator allows this revision to run its own code."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights. Raises MODEL_LOAD_FAILED if absent or unpinned."""
@@ -61,8 +65,9 @@ def resolve(source: Source, hub: HubCache | None = None) -> Weights:
             _verify(folder, source.manifest)
             return Weights(folder, frozenset(source.manifest))
         case HubSource():
-            folder, lease = (hub or HubCache()).fetch(source)
-            return Weights(folder, None, lease)
+            hub = hub or HubCache()
+            folder, lease = hub.fetch(source)
+            return Weights(folder, None, lease, pinned_name(source), hub.may_run_code(source))
         case _:
             assert_never(source)
 

@@ -5,7 +5,9 @@ made here. The cache is the test's own.
 """
 
 import asyncio
+import json
 import re
+import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 from tests.support.encoder_models import VOCABULARY, random_tokens, write_tiny
@@ -22,7 +25,11 @@ from tests.support.polling import until
 from transformers import BertConfig
 
 from sie_schemas import ipc
+from sie_schemas.errors import OurFault
+from sie_server.backends.model_files import has_own_code
 from sie_server.hub_cache import Lease
+from sie_server.settings import ServerSettings
+from sie_server.sources import Weights
 
 pytestmark = pytest.mark.integration
 
@@ -150,8 +157,10 @@ async def bounded(
     mirror: HubMirror, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Client, Path]]:
     home = tmp_path_factory.mktemp("bounded")
-    flags = ("--hub-bytes-max", str(_fetched_bytes(folder) * 5 // 2))
-    async with _served(home, mirror, *flags, "--download-progress-s", "0.05") as client:
+    flags = ["--hub-bytes-max", str(_fetched_bytes(folder) * 5 // 2)]
+    flags += ["--download-progress-s", "0.05", "--remote-code-models", f"org/coded@{_COMMIT}"]
+    modules = str(home / "modules")
+    async with _served(home, mirror, *flags, HF_MODULES_CACHE=modules) as client:
         yield client, home
 
 
@@ -224,3 +233,72 @@ async def test_a_download_that_takes_long_tells_how_far_it_is(bounded, mirror, f
     finally:
         held.set()
     await _unload(client, "slow")
+
+
+_OWN_CODE = """
+from pathlib import Path
+from transformers import BertConfig, BertModel
+
+Path({trace!r}).touch()
+
+
+class OwnConfig(BertConfig):
+    model_type = "own"
+
+
+class OwnModel(BertModel):
+    config_class = OwnConfig
+"""
+
+
+def _with_own_code(folder: Path, made: Path, trace: Path, module: str = "own") -> Path:
+    """A copy of a model whose architecture is code that leaves a trace where it runs."""
+    shutil.copytree(folder, made)
+    config = json.loads((made / "config.json").read_text())
+    names = {"AutoConfig": f"{module}.OwnConfig", "AutoModel": f"{module}.OwnModel"}
+    config |= {"model_type": "own", "auto_map": names}
+    (made / "config.json").write_text(json.dumps(config))
+    (made / "own.py").write_text(_OWN_CODE.format(trace=str(trace)))
+    return made
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_models_own_code_runs_only_in_the_revision_that_the_operator_names(
+    bounded, mirror, folder, tmp_path
+):
+    client, _ = bounded
+    trace = tmp_path / "trace"
+    coded = _with_own_code(folder, tmp_path / "coded", trace)
+    mirror.repositories["org/coded", _COMMIT] = coded
+    for name, commit in (("org/coded", _OTHER), ("org/stranger", _COMMIT)):
+        mirror.repositories[name, commit] = coded
+        failed = await client.load("coded", _model(name, commit), ipc.Failed)
+        assert failed.code == "MODEL_LOAD_FAILED"
+        assert "auto_map in config.json" in failed.message
+        assert f"SIE_SERVER_REMOTE_CODE_MODELS={name}@{commit}" in failed.message
+    assert not trace.exists()
+
+    loaded = await client.load("coded", _model("org/coded"), ipc.Loaded)
+    assert trace.exists()
+    assert loaded.execution == "padded"
+    assert "its own code" in loaded.reason
+    texts = random_tokens([5, 9], vocabulary=VOCABULARY)
+    answers = (await client.run("coded", "encode", texts, ipc.BatchDone)).answers
+    mirror.repositories["org/plain", _COMMIT] = folder
+    await client.load("plain", _model("org/plain"), ipc.Loaded)
+    plain = (await client.run("plain", "encode", texts, ipc.BatchDone)).answers
+    assert isinstance(answers, ipc.DenseAnswers) and isinstance(plain, ipc.DenseAnswers)
+    found, expected = (np.frombuffer(one.values, "<f4") for one in (answers, plain))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_code_of_another_repository_is_not_run_by_an_allowed_one(folder, tmp_path):
+    coded = _with_own_code(folder, tmp_path / "coded", tmp_path / "trace", "org/else--own")
+    with pytest.raises(OurFault, match="from another repository"):
+        has_own_code(Weights(coded, None, hub_name=f"org/coded@{_COMMIT}", may_run_code=True))
+
+
+@pytest.mark.parametrize("name", ["org/coded", "org/coded@main", f"@{_COMMIT}"])
+def test_an_operator_allows_code_by_its_whole_commit(name):
+    with pytest.raises(ValueError, match="<id>@<commit>"):
+        ServerSettings(socket="s", remote_code_models=(name,))

@@ -8,6 +8,7 @@ batch; everything else belongs to the device's thread.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor
 
@@ -17,12 +18,16 @@ from sie_schemas.jobs import AdapterPin
 from sie_server import lora, lora_format
 from sie_server.backend import DeviceSpec, ModelSpec, Verdict, load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.model_files import has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.sources import Weights
 from sie_server.tokenizer_file import TokenizerFile
 
 __all__ = ["EncoderBackend", "LoadedEncoder"]
+
+
+_OWN_CODE: Final = "the model runs its own code, of which three texts prove too little"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class LoadedEncoder:
                 vocabulary=self.limits.vocabulary,
                 tokens_max=self.limits.tokens_max,
                 reference=reference,
+                padded_because=_OWN_CODE if has_own_code(spec.weights) else "",
             )
         )
         device.verdicts[before] = self._verdict

@@ -1,9 +1,11 @@
 """A transformers model from a verified folder: safetensors, nothing random, no code of a model.
 
 *shell* over transformers' loading. Promises that every weight that is used came from a pinned
-file; what transformers would make up is refused.
+file; what transformers would make up is refused. A model's own code runs only where the operator
+allows its revision, and only the code that lies in that revision.
 """
 
+import json
 import logging
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from sie_server.backend import ModelSpec, load_failed
 from sie_server.prepacked import multiplies_bfloat16
 from sie_server.sources import Weights
 
-__all__ = ["backbone_of", "load_model"]
+__all__ = ["backbone_of", "has_own_code", "load_model"]
 
 _LOG: Final = logging.getLogger(__name__)
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,13 +25,20 @@ _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 
 
 def load_model(
-    spec: ModelSpec, device: torch.device, kind: Any, *, may_lack: tuple[str, ...] = ()
+    spec: ModelSpec,
+    device: torch.device,
+    kind: Any,
+    *,
+    may_lack: tuple[str, ...] = (),
+    takes_own_code: bool = False,
 ) -> PreTrainedModel:
     """Load with one of transformers' Auto classes. Raises MODEL_LOAD_FAILED.
 
-    `may_lack` are prefixes of weights that are not used, and may be missing.
+    `may_lack` are prefixes of weights that are not used, and may be missing. `takes_own_code`
+    says that the caller can run a model of a class that nobody here knows.
     """
     folder = spec.weights.folder
+    runs_own_code = takes_own_code and has_own_code(spec.weights)
     for name in _weight_files(spec.weights):
         spec.weights.file(name)
     try:
@@ -38,17 +47,58 @@ def load_model(
             dtype=_dtype(spec, device),
             use_safetensors=True,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=runs_own_code,
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise load_failed(
-            f"transformers cannot load {folder}: {error}; the backend takes safetensors of the "
-            "architectures that transformers itself knows, and runs no code of a model"
+            f"transformers cannot load {folder}: {error}; {_cure(spec, takes_own_code)}"
         ) from error
     _require_complete(folder.name, info, may_lack)
     loaded: PreTrainedModel = model.to(device).eval().requires_grad_(False)
     return loaded
+
+
+def has_own_code(weights: Weights) -> bool:
+    """Whether the model is made by code of its own, and may be. Raises MODEL_LOAD_FAILED.
+
+    What it may not run is left to transformers: it may know the architecture by itself.
+    """
+    code = _own_code(weights)
+    foreign = [name for name in code if "--" in name]
+    if weights.may_run_code and foreign:
+        raise load_failed(
+            f"{weights.hub_name} takes code from another repository ({foreign[0]}), which its "
+            "commit does not pin: only code that lies in the allowed revision itself is run"
+        )
+    return weights.may_run_code and bool(code)
+
+
+def _own_code(weights: Weights) -> list[str]:
+    """The classes that config.json names, as `module.Class` or `repository--module.Class`."""
+    try:
+        config = json.loads((weights.folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        # transformers says what is wrong with it.
+        return []
+    named = config.get("auto_map") if isinstance(config, dict) else None
+    return [str(name) for name in named.values()] if isinstance(named, dict) else []
+
+
+def _cure(spec: ModelSpec, takes_own_code: bool) -> str:
+    if not _own_code(spec.weights):
+        return "the backend takes safetensors of the architectures that transformers itself knows"
+    said = "the model needs code of its own (auto_map in config.json), "
+    if not takes_own_code:
+        return f"{said}and the backend {spec.profile.backend} runs none"
+    if spec.weights.may_run_code:
+        return f"{said}which is allowed, and failed: read what it says"
+    if not spec.weights.hub_name:
+        return f"{said}which runs only from a hub source, whose revision an operator can allow"
+    return (
+        f"{said}which runs only where the operator allows it: read that code, then start this "
+        f"worker's sie-server with SIE_SERVER_REMOTE_CODE_MODELS={spec.weights.hub_name}"
+    )
 
 
 def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:

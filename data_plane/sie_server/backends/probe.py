@@ -55,16 +55,20 @@ def probe(
     vocabulary: int,
     tokens_max: int,
     reference: Callable[[Tensor], Tensor] | None = None,
+    padded_because: str = "",
 ) -> Verdict:
     """Decide, and leave the encoder in the execution that was decided.
 
     `reference` gives what the whole model itself, head included, answers to one text; without it
-    the encoder's own padded forward is the reference.
+    the encoder's own padded forward is the reference. With `padded_because` that forward is only
+    tried, and the model stays with it for that reason.
     """
     texts = _random_texts(vocabulary, tokens_max, encoder.window)
     encoder.choose("padded")
     own = reference or (lambda text: _alone(encoder, finish, text))
     alone = torch.cat([own(text) for text in texts])
+    if padded_because:
+        return Verdict("padded", padded_because)
     together = _batch(texts)
     try:
         encoder.choose("packed")
