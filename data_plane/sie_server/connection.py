@@ -34,11 +34,13 @@ class Connection:
         writer: asyncio.StreamWriter,
         *,
         answer: Callable[[DeviceRequest], Awaitable[ipc.Reply]],
+        downloading: Callable[[], dict[str, str]],
         frame_bytes_max: int,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._answer = answer
+        self._downloading = downloading
         self._frame_bytes_max = frame_bytes_max
         self._replies: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
@@ -69,7 +71,7 @@ class Connection:
             while True:
                 request = ipc.decode_request(await self._frame())
                 if isinstance(request, ipc.Ping):
-                    self._writer.write(ipc.encode(ipc.Pong(request.id)))
+                    self._writer.write(ipc.encode(ipc.Pong(request.id, self._downloading())))
                 else:
                     reply = group.create_task(self._reply(request))
                     self._replies.add(reply)

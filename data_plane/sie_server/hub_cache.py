@@ -100,7 +100,7 @@ class HubCache:
     def _download(self, source: HubSource, what: str) -> Path:
         code = ("*.py",) if self.may_run_code(source) else ()
         try:
-            with self.downloads.told(what) as bars:
+            with self.downloads.told(pinned_name(source)) as bars:
                 folder = huggingface_hub.snapshot_download(
                     source.id,
                     revision=source.revision,

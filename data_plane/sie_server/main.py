@@ -102,6 +102,7 @@ async def _serve(
         drain_timeout_s=chosen.drain_timeout_s,
         batch_hang_s=chosen.batch_hang_s,
         load_hang_s=chosen.load_hang_s,
+        downloading=hub.downloads.state,
     )
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -111,9 +112,7 @@ async def _serve(
         tending = group.create_task(keep_tending())
         group.create_task(
             lifecycle.serve_http(
-                status_application(
-                    lambda: {**server.state(), "downloading": hub.downloads.state()}
-                ),
+                status_application(server.state),
                 host=chosen.host,
                 port=chosen.port,
                 stop=over,

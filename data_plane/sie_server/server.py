@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +46,7 @@ class Server:
         drain_timeout_s: float,
         batch_hang_s: float,
         load_hang_s: float,
+        downloading: Callable[[], dict[str, str]],
     ) -> None:
         self._path = path
         self._hello = hello
@@ -55,6 +57,7 @@ class Server:
         self._drain_timeout_s = drain_timeout_s
         self._batch_hang_s = batch_hang_s
         self._load_hang_s = load_hang_s
+        self._downloading = downloading
         self._connections: set[Connection] = set()
         self._listening = False
         self._stopping = False
@@ -65,6 +68,7 @@ class Server:
             "ready": self._listening and not self._stopping,
             "socket": str(self._path),
             **msgspec.structs.asdict(self._hello),
+            "downloading": self._downloading(),
         }
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,7 +91,11 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(
-            reader, writer, answer=self._answer, frame_bytes_max=self._frame_bytes_max
+            reader,
+            writer,
+            answer=self._answer,
+            downloading=self._downloading,
+            frame_bytes_max=self._frame_bytes_max,
         )
         self._connections.add(connection)
         try:

@@ -62,6 +62,8 @@ class Executor:
         self._connected = asyncio.Event()
         self.connections = 0
         """How many connections there have been: what was loaded in an earlier one is gone."""
+        self.downloading: dict[str, str] = {}
+        """How far each hub source (`<id>@<commit>`) was that the last ping found being fetched."""
         self.last_loss = ""
         """Why the last connection ended, or could not be made."""
 
@@ -226,7 +228,8 @@ class Executor:
             await asyncio.sleep(self._ping_interval_s)
             # A ping without an answer drops the connection, and so does its work by failing.
             with suppress(SIEError):
-                await self._ask(ipc.Ping(next(self._ids)), self._ping_timeout_s)
+                pong = await self._ask(ipc.Ping(next(self._ids)), self._ping_timeout_s)
+                self.downloading = pong.downloading if isinstance(pong, ipc.Pong) else {}
 
     def _fail_waiting(self) -> None:
         was_connected = self.connected

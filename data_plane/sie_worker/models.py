@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from sie_core.models import ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import Later, SIEError, error_for
 from sie_schemas.fleet import ModelReport, ModelState
@@ -78,6 +80,8 @@ class Models:
         self._locks: dict[Hashable, asyncio.Lock] = {}
         """One for each load that runs: who holds it loads, who waits finds it done."""
         self._reports: dict[str, ModelReport] = {}
+        self._loading: dict[str, str] = {}
+        """By the name in the reports, the hub source that a load which runs may have to fetch."""
 
     @property
     def held(self) -> frozenset[str]:
@@ -103,7 +107,13 @@ class Models:
         refused as `<model id>[:<profile>]+<adapter>`.
         """
         self._notice_new_connection()
-        return dict(self._reports)
+        return {name: self._with_download(name, report) for name, report in self._reports.items()}
+
+    def _with_download(self, name: str, report: ModelReport) -> ModelReport:
+        told = self._executor.downloading.get(self._loading.get(name, ""))
+        if told is None or report.state != "loading":
+            return report
+        return replace(report, reason=f"downloading: {told}")
 
     def at_hand(self, revision: str) -> LoadedModel | None:
         """A model revision that is loaded, without waiting for it."""
@@ -175,6 +185,7 @@ class Models:
         self._report(resolved, ModelReport(state="loading", revision=resolved.revision))
         connection = self._connection
         pinned = self._pinned(resolved)
+        self._loading[_report_name(resolved)] = _hub_name(resolved)
         try:
             config = profile_config(resolved.document, resolved.profile)
             loaded = await self._executor.load(resolved.revision, config, pinned=pinned)
@@ -193,6 +204,8 @@ class Models:
                 ModelReport(state=state, revision=resolved.revision, reason=error.message),
             )
             raise
+        finally:
+            self._loading.pop(_report_name(resolved), None)
         self._report(resolved, ModelReport(state="loaded", revision=resolved.revision))
         return LoadedModel(
             resolved, loaded, tokenizer, _limits(resolved, loaded, self._latency_s), pinned
@@ -251,6 +264,12 @@ def _report_name(resolved: ResolvedModel) -> str:
     if resolved.profile == DEFAULT_PROFILE:
         return resolved.model_id
     return f"{resolved.model_id}:{resolved.profile}"
+
+
+def _hub_name(resolved: ResolvedModel) -> str:
+    """The source as model execution names it in a `Pong`; empty where it is not a hub's."""
+    source = resolved.document["source"]
+    return f"{source['id']}@{source['revision']}" if source["type"] == "hub" else ""
 
 
 def _adapter_name(resolved: ResolvedModel, pin: AdapterPin) -> str:

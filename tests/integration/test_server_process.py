@@ -233,6 +233,7 @@ async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelSer
         drain_timeout_s=1.0,
         batch_hang_s=0.0,
         load_hang_s=0.0,
+        downloading=dict,
     )
     with pytest.raises(OurFault, match="served by another process"):
         await second.run(asyncio.Event())

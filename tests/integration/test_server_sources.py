@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,12 +25,17 @@ from tests.support.model_server import Client, connected, model_server
 from tests.support.polling import until
 from transformers import BertConfig
 
+from sie_core.models import ResolvedModel
 from sie_schemas import ipc
+from sie_schemas.documents import admit_document
 from sie_schemas.errors import OurFault
+from sie_schemas.revisions import model_revision
 from sie_server.backends.model_files import has_own_code
 from sie_server.hub_cache import Lease
 from sie_server.settings import ServerSettings
 from sie_server.sources import Weights
+from sie_worker.executor import Executor
+from sie_worker.models import Models
 
 pytestmark = pytest.mark.integration
 
@@ -211,28 +217,79 @@ async def test_a_bounded_cache_lets_go_of_the_least_recently_used_and_never_of_w
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_download_that_takes_long_tells_how_far_it_is(bounded, mirror, folder):
-    client, home = bounded
+    _, home = bounded
     mirror.repositories["org/slow", _COMMIT] = folder
     held = mirror.held["org/slow"] = threading.Event()
     log = home / "server.log"
-    told = re.compile(r"downloading org/slow at 1{12}: (\d+) of (\d+) bytes, [\d.]+ MB/s")
+    told = re.compile(r"downloading org/slow@1{40}: (\d+) of (\d+) bytes, [\d.]+ MB/s")
 
     def half_way() -> bool:
         return any(0 < int(done) < int(total) for done, total in told.findall(log.read_text()))
 
-    loading = asyncio.create_task(client.load("slow", _model("org/slow"), ipc.Loaded))
-    try:
-        await until(half_way, within_s=20)
-        (port,) = re.findall(r"status routes listen on port (\d+)", log.read_text())
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as status:
-            state = (await status.get("/readyz")).json()
-            assert "bytes" in state["downloading"]["org/slow at 111111111111"]
+    async with _sidecar(home / "server.sock") as models:
+        loading = asyncio.create_task(models.ensure(_resolved("org/slow")))
+        try:
+            await until(half_way, within_s=20)
+            await until(lambda: "bytes" in models.reports()["org/slow"].reason)
+            assert models.reports()["org/slow"].state == "loading"
+            (port,) = re.findall(r"status routes listen on port (\d+)", log.read_text())
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as status:
+                state = (await status.get("/readyz")).json()
+                assert "bytes" in state["downloading"][f"org/slow@{_COMMIT}"]
+                held.set()
+                await loading
+                assert (await status.get("/readyz")).json()["downloading"] == {}
+            report = models.reports()["org/slow"]
+            assert (report.state, report.reason) == ("loaded", "")
+        finally:
             held.set()
-            await loading
-            assert (await status.get("/readyz")).json()["downloading"] == {}
-    finally:
-        held.set()
-    await _unload(client, "slow")
+        await models.unload_unless(lambda _: False)
+
+
+@asynccontextmanager
+async def _sidecar(socket: Path) -> AsyncIterator[Models]:
+    """A worker's own view of what is loaded."""
+    executor = Executor(
+        str(socket),
+        reconnect_s=0.1,
+        ping_interval_s=0.02,
+        ping_timeout_s=30,
+        load_timeout_s=60,
+        batch_timeout_s=30,
+    )
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(executor.run(stop))
+        try:
+            await executor.wait_connected()
+            yield Models(
+                executor,
+                cooldown_s=1,
+                latency_s=None,
+                pinned=lambda _: False,
+                clock=time.monotonic,
+                on_change=lambda: None,
+            )
+        finally:
+            stop.set()
+
+
+def _resolved(name: str) -> ResolvedModel:
+    config = _model(name)
+    given = {key: config[key] for key in ("model_id", "source", "tasks")}
+    document = admit_document("model", given | {"profiles": {"default": config["profile"]}})
+    return ResolvedModel(
+        model_id=name,
+        profile="default",
+        revision=model_revision(document, "default"),
+        document=document,
+        profile_document=document["profiles"]["default"],
+        pool="default",
+        bundle="default",
+        machine_profiles=("cpu",),
+        operations=frozenset({"encode"}),
+        outputs=("dense",),
+    )
 
 
 _OWN_CODE = """

@@ -166,10 +166,14 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     """What the device has for models, all told; 0 where it is not known."""
 
 
-class Pong(Struct, frozen=True, tag="pong"):
-    """Answer to `Ping`."""
+class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):
+    """Answer to `Ping`, and to `Unload`.
+
+    `downloading` says of each hub source (`<id>@<commit>`) that is being fetched how far it is.
+    """
 
     id: int
+    downloading: dict[str, str] = {}
 
 
 class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True):
