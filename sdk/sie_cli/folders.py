@@ -1,7 +1,7 @@
 """The data folder of a local cluster: made, and its broker's file written.
 
 *shell.* Owns the folder's layout on disk. Sockets live in it too, unless its path is too long for a
-socket's address; then they live in a private folder of the system's temporary one.
+socket's address; then they live in a private folder of the temporary one, or of `/tmp`.
 """
 
 import hashlib
@@ -46,10 +46,14 @@ def write_broker_config(layout: Layout, plan: broker.BrokerPlan) -> None:
 
 
 def _sockets_folder(data: Path) -> Path:
-    inside = data / "run"
-    fits = len(os.fsencode(str(inside) + _LONGEST_NAME)) <= _SOCKET_PATH_MAX
+    name = f"sie-{os.getuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+    # The last one is short enough always; the temporary folder may be as deep as the data folder.
+    places = (data / "run", Path(tempfile.gettempdir()) / name, Path("/tmp") / name)
+    return next(place for place in places if _may_hold_sockets(place))
+
+
+def _may_hold_sockets(folder: Path) -> bool:
     # A comma stands between sockets where a worker has several.
-    if fits and "," not in str(inside):
-        return inside
-    name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"sie-{os.getuid()}-{name}"
+    return len(os.fsencode(f"{folder}{_LONGEST_NAME}")) <= _SOCKET_PATH_MAX and "," not in str(
+        folder
+    )

@@ -70,6 +70,7 @@ async def test_a_letter_is_run_again_and_dropped_once_the_cause_is_mended(tmp_pa
         [letter] = await list_letters(access)
         world.execution.let_go()
         await world.execution.start()
+        await until(lambda: world.worker.state()["executor"])
         done = await retry_letter(access, letter["number"], within_s=8)
         assert done["worker_id"] == "worker-1"
         assert await list_letters(access) == []
