@@ -182,14 +182,14 @@ def test_pickled_weights_are_never_read(tiny, tmp_path):
     assert "safetensors only" in _encoder_refused(folder)
 
 
-def test_code_of_a_model_is_never_run(tiny, tmp_path):
+def test_code_in_the_folder_of_a_model_is_never_run(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "m")
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     trap = tmp_path / "ran"
     (folder / "mine.py").write_text(f"open({str(trap)!r}, 'w')\n")
-    assert "runs no code of a model" in _encoder_refused(folder)
+    assert "needs code of its own (auto_map in config.json)" in _encoder_refused(folder)
     assert not trap.exists()
 
 
