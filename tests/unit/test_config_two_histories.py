@@ -43,9 +43,17 @@ async def history_and_backup(folder: Path, stream: MemoryStream) -> tuple[Path, 
 
 
 @contextlib.asynccontextmanager
-async def unwitnessed(old: Path, stream: MemoryStream, writes: int) -> AsyncIterator[ControlPlane]:
-    """A writer on the backup that found nobody at its start, and has written meanwhile."""
+async def unwitnessed(
+    old: Path, stream: MemoryStream, writes: int, *, starts: int = 1
+) -> AsyncIterator[ControlPlane]:
+    """A writer on the backup that found nobody at its starts, and has written meanwhile.
+
+    With the second start its term is above that of the entries that it lost.
+    """
     stream.connected = False
+    for _ in range(starts - 1):
+        async with running(old, stream):
+            pass
     async with running(old, stream) as plane:
         assert plane.sequencer.state == Serving(witnessed=False)
         for number in range(writes):
@@ -66,12 +74,13 @@ async def refuses(plane: ControlPlane) -> str:
 
 @pytest.mark.parametrize("writes", [0, 1, LOST + 3], ids=["behind", "beside", "past"])
 @pytest.mark.parametrize("trimmed", [0, 6], ids=["whole", "trimmed"])
+@pytest.mark.parametrize("starts", [1, 2], ids=["equal-term", "newer-term"])
 async def test_lost_entries_on_the_stream_are_not_overwritten_and_the_writer_stops(
-    tmp_path, writes, trimmed
+    tmp_path, writes, trimmed, starts
 ):
     stream = MemoryStream()
     old, lost = await history_and_backup(tmp_path, stream)
-    async with unwitnessed(old, stream, writes) as plane:
+    async with unwitnessed(old, stream, writes, starts=starts) as plane:
         if trimmed:
             stream.connected = True
             await stream.trim(trimmed)

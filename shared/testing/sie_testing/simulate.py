@@ -13,6 +13,7 @@ from typing import Final
 
 import typer
 
+from sie_runtime.lifecycle import spare_collections
 from sie_schemas.errors import FixRequest
 from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
 from sie_testing.history import read_history
@@ -69,6 +70,7 @@ def run(options: Options) -> int:
             said_at = campaign.took_s
             typer.echo(f"{campaign.seeds} seeds in {campaign.took_s:.0f} s, all well so far")
 
+    spare_collections()
     campaign = run_campaign(plan, _seeds(options), on_result=on_result, harness=options.harness)
     if options.as_json:
         typer.echo(json.dumps(campaign.to_json()))
