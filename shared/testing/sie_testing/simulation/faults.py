@@ -137,7 +137,8 @@ def _take_down(world: "World") -> None:
 def _failover(world: "World", rng: random.Random) -> str:
     """The writer hangs; its volume is cloned and another one takes its place; then it wakes."""
     old = world.writer
-    if old.plane is None or world.zombies:
+    # Nobody clones an empty volume: beside replicas such a clone rightly never begins a log.
+    if old.plane is None or world.zombies or not old.volume.entries:
         return ""
     old.pause()
     old.behind_url = False
