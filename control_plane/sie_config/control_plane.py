@@ -265,7 +265,9 @@ class ControlPlane:
 
     async def start(self, damage: LogDamaged | None) -> None:
         """Judge the log with witnesses and begin the tenure: once, before anything is served."""
-        self.low_water = await self.store.low_water()
+        head = self.sequencer.last.epoch if self.sequencer.last is not None else 0
+        # A file that lost entries may have a mark past its end, and what follows is served.
+        self.low_water = min(await self.store.low_water(), head + 1)
         if damage is not None and self.sequencer.last is None:
             raise damage
         if self._bus is not None:
