@@ -104,6 +104,7 @@ class Refusals:
         self._rows_max = rows_max
         self._rows_per_minute = rows_per_minute
         self._opening = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._connection: aiosqlite.Connection | None = None
         self._minute = 0
         self._last_us = 0
@@ -155,16 +156,19 @@ class Refusals:
         self._unwritten.add(name)
 
     async def flush(self) -> None:
-        """Write what was noted. What cannot be written is counted as lost."""
-        pending = [self._rows[name] for name in self._unwritten]
-        self._unwritten.clear()
-        if not pending:
-            return
-        try:
-            await self._write(pending)
-        except (sqlite3.Error, OSError) as error:
-            _LOST.inc(len(pending))
-            _LOG.warning("refused attempts were not recorded", extra={"reason": str(error)})
+        """Write what was noted before. What cannot be written is counted as lost."""
+        # One at a time: a reader's flush must not return while another has taken its rows and not
+        # yet written them, and two would begin a transaction inside a transaction.
+        async with self._writing:
+            pending = [self._rows[name] for name in self._unwritten]
+            self._unwritten.clear()
+            if not pending:
+                return
+            try:
+                await self._write(pending)
+            except (sqlite3.Error, OSError) as error:
+                _LOST.inc(len(pending))
+                _LOG.warning("refused attempts were not recorded", extra={"reason": str(error)})
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
         """Flush now and then, and at the end."""
