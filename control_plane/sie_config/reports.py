@@ -1,13 +1,17 @@
 """Reports: where every replica is, and what it made of each model.
 
 *shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given.
-A report is a replica's word: it shows convergence, it never changes what the log says, and it bears
-witness only if somebody vouches for its sender (the broker, which knows its users) or it comes with
-the entry that it speaks of.
+A process that starts takes the place of the one that had its name; one that speaks again after that
+lives too, and both are counted, so that neither hides behind the other's word. A report is a
+replica's word: it shows convergence, it never changes what the log says, and it bears witness only
+if somebody vouches for its sender (the broker, which knows its users) or it comes with the entry
+that it speaks of.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -21,10 +25,15 @@ from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
 
 __all__ = ["Reports", "Sighting"]
 
+_LOG: Final = logging.getLogger(__name__)
 _REFUSED = Counter(
     "sie_config_reports_refused_total", "Reports that were not taken, by reason.", ["reason"]
 )
+_SHARED = Counter(
+    "sie_config_replica_names_shared_total", "Times that a second process spoke under one name."
+)
 _TRAFFIC_S: Final = 3600.0
+_LIVES_MAX: Final = 8
 _REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
 
 
@@ -35,10 +44,12 @@ class Sighting:
     report: ReplicaReport
     at: float
     is_witness: bool
+    replaced: bool = False
+    """A later life of the name has spoken, and this one not since."""
 
 
 class Reports:
-    """The last report of each replica, by role and id."""
+    """The last report of each replica, by role, id and life."""
 
     def __init__(
         self, *, ttl_s: float, forget_s: float, replicas_max: int, report_bytes_max: int = 262_144
@@ -48,7 +59,7 @@ class Reports:
         self._replicas_max = replicas_max
         self._report_bytes_max = report_bytes_max
         self._forgot_at = float("-inf")
-        self._seen: dict[tuple[str, str], Sighting] = {}
+        self._seen: dict[tuple[str, str], dict[str, Sighting]] = {}
         self.malformed = 0
 
     def receive(
@@ -90,18 +101,42 @@ class Reports:
     def _keep(self, report: ReplicaReport, now: float, is_witness: bool) -> None:
         name = (report.role, report.id)
         if report.leaving:
-            self._seen.pop(name, None)
+            self._drop(name, report.life)
         elif name in self._seen or len(self._seen) < self._replicas_max:
-            self._seen[name] = Sighting(report, now, is_witness)
+            lives = self._seen.setdefault(name, {})
+            self._take_turns(lives, report)
+            lives[report.life] = Sighting(report, now, is_witness)
         else:
             _REFUSED.labels("too many replicas").inc()
         _REPLICAS.set(len(self._seen))
+
+    def _take_turns(self, lives: dict[str, Sighting], report: ReplicaReport) -> None:
+        """What a report says of the other lives of its name."""
+        known = lives.get(report.life)
+        if known is None:
+            for life, seen in lives.items():
+                lives[life] = replace(seen, replaced=True)
+            if len(lives) >= _LIVES_MAX:
+                del lives[min(lives, key=lambda life: lives[life].at)]
+        elif known.replaced:
+            _SHARED.inc()
+            _LOG.warning(
+                "two processes report as %s %s: give each an id of its own",
+                report.role,
+                report.id,
+            )
+
+    def _drop(self, name: tuple[str, str], life: str) -> None:
+        lives = self._seen.get(name, {})
+        lives.pop(life, None)
+        if not lives:
+            self._seen.pop(name, None)
 
     def claims(self) -> list[Claim]:
         """What all known replicas bear witness to."""
         return [
             _claim(seen.report)
-            for seen in self._seen.values()
+            for seen in chain.from_iterable(lives.values() for lives in self._seen.values())
             if seen.report.epoch > 0 and seen.is_witness
         ]
 
@@ -109,15 +144,24 @@ class Reports:
         """Role and id of every replica that is further than `after`, the farthest first."""
         ahead = [
             seen.report
-            for seen in self._seen.values()
+            for seen in self._counted()
             if seen.report.log_id == log_id and seen.report.epoch > after
         ]
         ahead.sort(key=lambda report: (-report.epoch, report.role, report.id))
         return [(report.role, report.id) for report in ahead]
 
     def sightings(self) -> list[Sighting]:
-        """The last report of every known replica, by role and id."""
-        return [self._seen[name] for name in sorted(self._seen)]
+        """The last report of every known replica, by role, id and life."""
+        return sorted(
+            self._counted(), key=lambda seen: (seen.report.role, seen.report.id, seen.report.life)
+        )
+
+    def _counted(self) -> Iterator[Sighting]:
+        """Every life but those whose place another one took."""
+        for lives in self._seen.values():
+            for seen in lives.values():
+                if not seen.replaced:
+                    yield seen
 
     def living(self, now: float) -> list[tuple[str, str]]:
         """Role and id of every replica that was heard of lately."""
@@ -125,6 +169,14 @@ class Reports:
             (seen.report.role, seen.report.id)
             for seen in self.sightings()
             if now - seen.at <= self._ttl_s
+        ]
+
+    def shared_names(self) -> list[tuple[str, str]]:
+        """Role and id that more than one process goes by."""
+        return [
+            name
+            for name, lives in self._seen.items()
+            if sum(not seen.replaced for seen in lives.values()) > 1
         ]
 
     def forget(self, role: str, replica_id: str) -> bool:
@@ -163,7 +215,7 @@ class Reports:
         """Live replicas that cannot read one of these kinds of change."""
         return sorted(
             f"{seen.report.role} {seen.report.id}"
-            for seen in self._seen.values()
+            for seen in self._counted()
             if now - seen.at <= self._ttl_s
             and seen.report.speaks
             and not set(kinds) <= set(seen.report.speaks)
@@ -172,7 +224,8 @@ class Reports:
     def view(self, head: Position, now: float) -> dict[str, Any]:
         """The convergence of the cluster: every replica against the head."""
         self._forget(now)
-        rows = [self._row(seen, head, now) for _, seen in sorted(self._seen.items())]
+        shared = frozenset(self.shared_names())
+        rows = [self._row(seen, head, now, shared) for seen in self.sightings()]
         live = [row for row in rows if row["live"]]
         return {
             "log_id": head.log_id,
@@ -185,7 +238,9 @@ class Reports:
             "replicas": rows,
         }
 
-    def _row(self, seen: Sighting, head: Position, now: float) -> dict[str, Any]:
+    def _row(
+        self, seen: Sighting, head: Position, now: float, shared: frozenset[tuple[str, str]]
+    ) -> dict[str, Any]:
         report = seen.report
         at_head = (report.log_id, report.epoch, report.digest) == (
             head.log_id,
@@ -194,9 +249,11 @@ class Reports:
         )
         row: dict[str, Any] = msgspec.to_builtins(report)
         return row | {
+            "life": report.life,
             "reason": report.reason,
             "models": msgspec.to_builtins(report.models),
             "traffic": report.traffic,
+            "shares_name": (report.role, report.id) in shared,
             "age_s": round(now - seen.at, 3),
             "live": now - seen.at <= self._ttl_s,
             "lag": head.epoch - report.epoch if report.log_id == head.log_id else None,
@@ -208,9 +265,14 @@ class Reports:
         if now - self._forgot_at < min(1.0, self._ttl_s):
             return
         self._forgot_at = now
-        gone = [name for name, seen in self._seen.items() if now - seen.at > self._forget_s]
-        for name in gone:
-            del self._seen[name]
+        gone = [
+            (name, life)
+            for name, lives in self._seen.items()
+            for life, seen in lives.items()
+            if now - seen.at > self._forget_s
+        ]
+        for name, life in gone:
+            self._drop(name, life)
         _REPLICAS.set(len(self._seen))
 
 

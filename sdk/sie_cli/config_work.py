@@ -231,7 +231,7 @@ class Work:
             talk(f"head: epoch {view['epoch']}, digest {view['digest'][:_SHOWN_DIGITS]}")
             columns = ["role", "id", "epoch", "lag", "lag_s", "state", "live", "converged"]
             names = [f"{row['role']}/{row['id']}" for row in view["replicas"]]
-            more = ["age_s", "digest", "reason"]
+            more = ["age_s", "digest", "life", "shares_name", "reason"]
             print_rows(view["replicas"], columns, self.form, more=more, names=names)
         return 0 if view["converged"] else DIFFERS
 

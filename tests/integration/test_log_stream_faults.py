@@ -4,7 +4,7 @@ import contextlib
 import shutil
 
 import pytest
-from nats.js.api import StreamConfig
+from nats.js.api import StreamConfig, StreamSource
 from nats.js.errors import APIError
 from tests.support.config_writer import put
 from tests.support.log_world import (
@@ -221,6 +221,39 @@ async def test_a_stream_recreated_with_something_else_is_made_anew_from_the_log(
         await until(lambda: recreated() > before)
         await one.put("c")
         await same(one, replica)
+        await holds_the_log(jetstream, one)
+        assert isinstance(one.plane.sequencer.state, Serving)
+
+
+@pytest.mark.parametrize("promoted", [False, True], ids=["lagging", "promoted"])
+async def test_a_mirror_that_lags_in_the_place_of_the_stream_hides_nothing(tmp_path, url, promoted):
+    async with (
+        writer(tmp_path / "data", url, publish_verify_s=0.5) as one,
+        follower(url, one.url) as replica,
+        admin(url) as jetstream,
+    ):
+        await one.put("a", "b", "c")
+        await same(one, replica)
+        await one.published()
+        before = recreated()
+        behind = await one.plane.journal.page(0, 4, 4)
+        await jetstream.add_stream(StreamConfig(name="REGION", subjects=["region.e"]))
+        for entry in behind:
+            await jetstream.publish("region.e", to_envelope(entry))
+        await jetstream.delete_stream(one.stream)
+        await jetstream.add_stream(
+            StreamConfig(name=one.stream, mirror=StreamSource(name="REGION"))
+            if not promoted
+            else like_ours(one, sources=[StreamSource(name="REGION")])
+        )
+
+        # One that is new and reads the mirror, and one that has followed all along.
+        async with follower(url, one.url) as late:
+            await same(one, late)
+            await until(lambda: recreated() > before)
+            await one.put("d")
+            await same(one, replica)
+            await same(one, late)
         await holds_the_log(jetstream, one)
         assert isinstance(one.plane.sequencer.state, Serving)
 

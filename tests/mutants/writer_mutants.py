@@ -24,6 +24,7 @@ API = "tests/unit/test_config_api.py"
 PUBLISHING = "tests/unit/test_config_publisher.py"
 JUDGED = "tests/unit/test_config_witnesses.py"
 LAWS = "tests/property/test_store_laws.py"
+REPORT_LAWS = "tests/property/test_report_laws.py"
 CORNERS = "tests/unit/test_log_corners.py"
 DISK = "tests/unit/test_disk_faults.py"
 TWO = "tests/unit/test_config_two_histories.py"
@@ -278,6 +279,14 @@ WRITER_MUTANTS = (
         "            head.log_id,\n            head.epoch,\n            head.digest,\n        )\n",
         "        at_head = report.epoch == head.epoch\n",
         (CORNERS,),
+    ),
+    edit(
+        "one-name-one-row",
+        "of two replicas of one name the one that is behind hides behind the other's word",
+        REPORTS,
+        "            self._take_turns(lives, report)\n",
+        "            lives.clear()\n",
+        (REPORT_LAWS,),
     ),
     edit(
         "unreadable-kind-is-written",

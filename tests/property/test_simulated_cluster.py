@@ -41,9 +41,13 @@ def test_every_property_holds_in_every_seed_of_the_budget_and_every_fault_happen
     assert campaign.uncovered == ()
 
 
+THEN = tuple(sorted(set(FAULTS) - {"replica-twin"}))
+"""The faults of the release that these seeds were found in: a run is a function of them too."""
 FOUND = {
-    "a failover to a clone of a volume that had no log yet": Plan(seed=8269),
-    "a low water past the end of a file that lost its tail": Plan(seed=262756260908539, replicas=4),
+    "a failover to a clone of a volume that had no log yet": Plan(seed=8269, faults=THEN),
+    "a low water past the end of a file that lost its tail": Plan(
+        seed=262756260908539, replicas=4, faults=THEN
+    ),
 }
 
 

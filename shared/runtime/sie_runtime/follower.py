@@ -10,6 +10,7 @@ everything else only puts events into its bounded queue, and what does not fit i
 import asyncio
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,12 +102,14 @@ class Follower:
         files: ReplicaFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        life: str | None = None,
     ) -> None:
-        """A simulation gives its own `source`, `files`, `clock` and `rng`."""
+        """A simulation gives its own `source`, `files`, `clock`, `rng` and `life`."""
         self._settings = settings
         self._clock = clock
         self._role: Literal["gateway", "worker"] = role
         self._id = process_id
+        self._life = life if life is not None else secrets.token_hex(8)
         self._bus = bus
         self._models_report = models_report
         self._traffic_report = traffic_report
@@ -367,6 +370,7 @@ class Follower:
         return ReplicaReport(
             role=self._role,
             id=self._id,
+            life=self._life,
             log_id=here.log_id if here is not None else "",
             epoch=here.epoch if here is not None else 0,
             hash=here.hash if here is not None else "",

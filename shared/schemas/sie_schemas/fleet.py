@@ -67,6 +67,8 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     role: Literal["gateway", "worker"]
     id: str
+    life: str = ""
+    """Random, of this process alone: two that were given one id are told apart by it."""
     log_id: str
     epoch: int
     hash: str

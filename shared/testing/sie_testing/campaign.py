@@ -22,6 +22,8 @@ CHECKS: Final = (
     "every triple is equal",
     "one entry and one answer for one key",
     "the stream holds the log",
+    "the view of the writer says converged",
+    "two replicas of one name are told apart",
 )
 """What every campaign puts to the test."""
 

@@ -38,6 +38,7 @@ async def inject(world: "World", kinds: Sequence[str], count: int) -> None:
 def heal(world: "World") -> None:
     """Take every fault back, and let every process live."""
     world.trace.say("world", "heals")
+    end_twins(world)
     world.network.mend_all()
     world.broker.start()
     world.broker.acks_to_lose = 0
@@ -114,6 +115,34 @@ def _spoil_files(
     replica.kill()
     spoil(replica)
     return replica.name
+
+
+def _twin_replica(world: "World", rng: random.Random) -> str:
+    """Somebody starts another replica under a name that is taken, for a while."""
+    if world.twins:
+        return ""
+    replica = rng.choice(world.replicas)
+    twin = ReplicaProcess(world, replica.name, replica.role)
+    world.twins.append(twin)
+    twin.start()
+
+    def end() -> None:
+        plane = world.writer.plane
+        names = plane.reports.shared_names() if plane is not None else []
+        if (replica.role, replica.name) in names:
+            world.count("check: two replicas of one name are told apart")
+        end_twins(world)
+
+    world.later(1.0 + rng.random() * _LONGEST_S, end)
+    return replica.name
+
+
+def end_twins(world: "World") -> None:
+    """Whoever took the name of another is sent away, and his folder goes with him."""
+    for twin in world.twins:
+        twin.held_down = True
+        twin.kill()
+    world.twins.clear()
 
 
 def _second_writer(world: "World", rng: random.Random) -> str:
@@ -316,6 +345,7 @@ FAULTS: Final[dict[str, Callable[["World", random.Random], str]]] = {
     "replica-killed": _kill_replica,
     "replica-paused": _pause_replica,
     "replica-stopped": _stop_replica,
+    "replica-twin": _twin_replica,
     "replica-wiped": _wipe_replica,
     "second-writer": _second_writer,
     "slow-consumer": _slow_consumer,

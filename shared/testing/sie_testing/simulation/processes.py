@@ -263,13 +263,13 @@ class ReplicaProcess(Process):
         super().__init__(world, name)
         self.folder = Folder()
         self.follower: Follower | None = None
-        self._role: Literal["gateway", "worker"] = role
+        self.role: Literal["gateway", "worker"] = role
         self._before: Position | None = None
 
     async def main(self, host: Host) -> None:
         """Follow until `stop`."""
         world, settings = self.world, FOLLOWER_SETTINGS
-        bus = await self._bus(host, self._role)
+        bus = await self._bus(host, self.role)
         source = LogSource(
             settings.config_url,
             bus,
@@ -282,13 +282,14 @@ class ReplicaProcess(Process):
         )
         follower = Follower(
             settings,
-            role=self._role,
+            role=self.role,
             process_id=self.name,
             bus=bus,
             source=source,
             files=ReplicaFiles(self.folder.path(), tail_entries_min=settings.replica_tail_entries),
             clock=world.loop.time,
             rng=world.rng,
+            life=world.new_life(),
         )
         self.follower, self._before = follower, None
         follower.on_change(self._changed)

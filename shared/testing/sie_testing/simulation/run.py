@@ -102,6 +102,7 @@ async def _run(world: World, plan: Plan, history: Sequence[Entry]) -> None:
     await _converge(world)
     await _last_write(world)
     await _converge(world)
+    await _all_is_known(world)
     _judge(world)
 
 
@@ -199,6 +200,20 @@ def _resync(world: World, replica: ReplicaProcess) -> None:
     world.trace.say("operator", f"resyncs {replica.name}: {follower.reason}")
     replica.kill()
     replica.folder.wipe()
+
+
+async def _all_is_known(world: World) -> None:
+    """The writer's own view comes to say what is so: who dies is no longer waited for (12)."""
+    began = world.loop.time()
+    while True:
+        plane = world.writer.plane
+        view = plane.replicas_view() if plane is not None else {}
+        if view and view["converged"] and view["live"] == len(world.replicas):
+            break
+        if world.loop.time() - began > _HEAL_S:
+            raise Broken(f"the writer's view does not come to say converged: {view}")
+        await asyncio.sleep(_LOOK_S)
+    world.count("check: the view of the writer says converged")
 
 
 async def _last_write(world: World) -> None:

@@ -76,13 +76,16 @@ class World:
             else ReplicaProcess(self, f"worker-{n}", "worker")
             for n in range(replicas)
         ]
+        self.twins: list[ReplicaProcess] = []
+        """Replicas that somebody started under the name of one that lives."""
+        self._lives = 0
         self._keys = 0
         self._asked: list[asyncio.Task[None]] = []
 
     @property
     def processes(self) -> list[Process]:
         """Every process that there is."""
-        return [self.writer, *self.zombies, *self.early, *self.replicas]
+        return [self.writer, *self.zombies, *self.early, *self.replicas, *self.twins]
 
     def count(self, what: str) -> None:
         """Note that something happened, for the coverage of a run."""
@@ -100,6 +103,11 @@ class World:
         """A random id, from the seed."""
         return self._id_rng.randbytes(size).hex()
 
+    def new_life(self) -> str:
+        """The random name of a replica's life; no draw, so that it moves nothing else."""
+        self._lives += 1
+        return f"life-{self._lives}"
+
     def note_vanished(self, volume: Volume) -> None:
         """A writer opens a file: remember which entries nobody could give back or tell it of."""
         truth = self.truth
@@ -108,10 +116,11 @@ class World:
             return
         for stream in self.broker.streams.values():
             held.update(parse_envelope(data).hash for data in stream.messages.values())
-        for replica in self.replicas:
+        replicas = (*self.replicas, *self.twins)
+        for replica in replicas:
             here = replica.follower.position if replica.follower is not None else None
             held.update(truth.path(here.hash) if here is not None else ())
-        files = b"".join(bytes(data) for r in self.replicas for data in r.folder.files.values())
+        files = b"".join(bytes(data) for r in replicas for data in r.folder.files.values())
         for found in truth.entries:
             if found not in held and found.encode() not in files:
                 truth.vanished[found] = None

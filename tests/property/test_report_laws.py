@@ -1,0 +1,102 @@
+"""Reports of replicas: who is counted, whatever the order in which lives speak, leave and die."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_config.reports import Reports
+from sie_core.chain import Position
+from sie_schemas.fleet import ReplicaReport
+
+TTL_S = 10.0
+HEAD = Position("a" * 32, 7, "7" * 64, "d" * 64, 1)
+
+
+def report(name: str, life: str, *, at_head: bool, leaving: bool) -> bytes:
+    told = ReplicaReport(
+        role="gateway",
+        id=name,
+        life=life,
+        log_id=HEAD.log_id,
+        epoch=HEAD.epoch if at_head else 3,
+        hash=HEAD.hash if at_head else "3" * 64,
+        digest=HEAD.digest if at_head else "e" * 64,
+        received=HEAD.epoch,
+        state="fresh",
+        leaving=leaving,
+    )
+    return msgspec.json.encode(told)
+
+
+words = st.tuples(
+    st.sampled_from("ab"),  # the name
+    st.sampled_from("xyz"),  # the life
+    st.booleans(),  # at the head
+    st.sampled_from([False, False, False, True]),  # leaving
+    st.sampled_from([0.1, 1.0, 4.0]),  # seconds until the next word
+)
+
+
+def counted_after(said: list[tuple[str, str, bool, bool, float]]) -> dict[tuple[str, str], bool]:
+    """Who counts, and who is at the head: of each name the lives that spoke at or after the moment
+    at which a life of that name was new, and have neither left nor fallen silent since."""
+    newest: dict[str, float] = {}
+    last: dict[tuple[str, str], tuple[float, bool]] = {}
+    now = 0.0
+    for name, life, at_head, leaving, pause in said:
+        if leaving:
+            last.pop((name, life), None)
+        else:
+            if (name, life) not in last:
+                newest[name] = now
+            last[name, life] = (now, at_head)
+        now += pause
+    return {
+        who: at_head
+        for who, (at, at_head) in last.items()
+        if at >= newest[who[0]] and now - at <= TTL_S
+    }
+
+
+@given(st.lists(words, max_size=12))
+def test_the_lives_of_a_name_are_told_apart_and_none_hides_behind_another(said):
+    # No life is silent for so long that it would be forgotten in the middle.
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    now = 0.0
+    for name, life, at_head, leaving, pause in said:
+        reports.receive(report(name, life, at_head=at_head, leaving=leaving), now)
+        now += pause
+    expected = counted_after(said)
+    view = reports.view(HEAD, now)
+    rows = {(row["id"], row["life"]): row for row in view["replicas"] if row["live"]}
+    assert {who: row["converged"] for who, row in rows.items()} == expected
+    assert view["converged"] == (bool(expected) and all(expected.values()))
+
+
+def test_a_restart_is_one_replica_and_two_that_speak_are_two():
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
+    reports.receive(report("a", "first", at_head=False, leaving=False), 0.0)
+    reports.receive(report("a", "second", at_head=True, leaving=False), 1.0)
+    assert reports.view(HEAD, 1.0)["converged"], "who died is not waited for"
+    assert reports.shared_names() == []
+
+    reports.receive(report("a", "first", at_head=False, leaving=False), 2.0)
+    view = reports.view(HEAD, 2.0)
+    assert (view["live"], view["converged"]) == (2, False)
+    assert all(row["shares_name"] for row in view["replicas"])
+    assert reports.shared_names() == [("gateway", "a")]
+
+    reports.receive(report("a", "first", at_head=False, leaving=True), 3.0)
+    assert reports.view(HEAD, 3.0)["converged"]
+    assert reports.forget("gateway", "a")
+    assert reports.view(HEAD, 3.0)["replicas"] == []
+
+
+def test_a_name_that_is_reborn_for_ever_is_bounded():
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=1)
+    for number in range(100):
+        reports.receive(report("a", f"{number}", at_head=True, leaving=False), number / 100)
+    assert [seen.report.life for seen in reports.sightings()] == ["99"]
+    for number in range(100):
+        reports.receive(report("a", f"{number}", at_head=True, leaving=False), 1 + number / 100)
+    assert len(reports.sightings()) <= 8
