@@ -120,6 +120,7 @@ class ControlPlane:
             bus=bus,
             stream_of=stream_of,
             listen_s=settings.roll_call_s,
+            broker_wait_s=settings.broker_wait_s,
         )
         last = sequencer.last
         self.self_check = SelfCheck(
@@ -272,9 +273,9 @@ class ControlPlane:
             raise damage
         if self._bus is not None:
             await self._bus.subscribe("sie.config.report.>", self._report_heard)
-        streams = await self._roll_call.listen()
+        await self._roll_call.listen()
         if self.sequencer.last is None:
-            await self._roll_call.begin_log(streams, new_log=self.settings.new_log)
+            await self._roll_call.begin_log(new_log=self.settings.new_log)
         elif damage is not None:
             self.sequencer.enter(Recovery(damage.message))
         else:

@@ -8,7 +8,7 @@ later are the control plane's.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -23,7 +23,7 @@ from sie_config.sequencer import Sequencer
 from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
 from sie_config.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_runtime.bus import Bus
-from sie_runtime.log_stream import StreamTip, log_streams
+from sie_runtime.log_stream import log_streams
 from sie_schemas.entry import Change, Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError, Untrusted
 
@@ -31,6 +31,7 @@ __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
 _LOOK_BACK_MAX: Final = 16
+_ASK_AGAIN_S: Final = 0.2
 
 
 class RollCall:
@@ -46,6 +47,7 @@ class RollCall:
         bus: Bus | None,
         stream_of: Callable[[str], Stream] | None,
         listen_s: float,
+        broker_wait_s: float,
     ) -> None:
         self._sequencer = sequencer
         self._journal = journal
@@ -54,39 +56,68 @@ class RollCall:
         self._bus = bus
         self._stream_of = stream_of
         self._listen_s = listen_s
+        self._broker_wait_s = broker_wait_s
 
-    async def listen(self) -> dict[str, StreamTip]:
-        """Wait for reports, for a bounded time; gives the broker's config streams."""
+    async def listen(self) -> None:
+        """Wait for reports, for a bounded time."""
         bus = self._bus
         if bus is None:
-            return {}
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + self._listen_s
         if not await bus.wait_connected(self._listen_s):
-            return {}
+            return
         try:
             await bus.publish("sie.config.rollcall", b"{}")
-            streams = await log_streams(bus)
         except SIEError as error:
             _LOG.warning("the roll call found no broker", extra={"reason": error.message})
-            streams = {}
         # A fixed time, because nobody knows how many replicas there are to wait for.
         await asyncio.sleep(max(0.0, until - loop.time()))
-        return streams
 
-    async def begin_log(self, streams: Mapping[str, StreamTip], *, new_log: bool) -> None:
-        """Begin a log in an empty file. Raises `Untrusted` when somebody knows an older one."""
+    async def begin_log(self, *, new_log: bool) -> None:
+        """Begin a log in an empty file.
+
+        Raises `Untrusted` when somebody knows an older one, or a broker that is there does not say.
+        """
+        if not new_log:
+            await self._check_that_none_is_known()
+        await self._begin(term=1, seed=SEED, reason="a new log", witnessed=False)
+
+    async def _check_that_none_is_known(self) -> None:
         own = self._head_file.read()
         known = [str(claim) for claim in self._reports.claims()]
-        known += [f"the broker has stream CFG_{log_id}" for log_id in sorted(streams)]
         known += [str(own)] if own is not None else []
-        if known and not new_log:
+        known += await self._streams_of_broker()
+        if known:
             raise Untrusted(
                 f"the log file is empty, but {'; '.join(known[:3])}. Restore the log file; or "
                 "start with --new-log to begin a new log, and lose that configuration",
                 code="LOG_RECOVERY",
             )
-        await self._begin(term=1, seed=SEED, reason="a new log", witnessed=False)
+
+    async def _streams_of_broker(self) -> list[str]:
+        """What the broker knows of logs, in words; nothing where no broker is there at all.
+
+        Raises `Untrusted` after a bounded time if one is there and does not say: its silence is no
+        evidence that there is none.
+        """
+        bus, loop = self._bus, asyncio.get_running_loop()
+        until = loop.time() + self._broker_wait_s
+        while bus is not None and not bus.absent:
+            try:
+                streams = await log_streams(bus, timeout_s=self._broker_wait_s)
+                return [f"the broker has stream CFG_{log_id}" for log_id in sorted(streams)]
+            except SIEError as error:
+                if loop.time() >= until:
+                    raise Untrusted(
+                        "the log file is empty, and the broker is there but does not say whether "
+                        f"it holds an older log: {error.message}. Mend the broker (JetStream has "
+                        "to answer) or restore the log file, then start again; or start with "
+                        "--new-log to begin a new log, and lose what there may be",
+                        code="LOG_RECOVERY",
+                    ) from error
+            await asyncio.sleep(_ASK_AGAIN_S)
+        return []
 
     async def resume(self) -> None:
         """Go on with the log of the file, or enter the state that says why not."""

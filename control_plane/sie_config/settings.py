@@ -58,6 +58,11 @@ class ConfigSettings(AccessSettings, BusSettings):
     poll_wait_max_s: float = setting(60.0, help="longest wait of a poll of /epoch, in seconds")
     ack_wait_s: float = setting(5.0, help="how long ?ack=stream waits for the broker, in seconds")
     roll_call_s: float = setting(1.0, help="how long a start listens for witnesses, in seconds")
+    broker_wait_s: float = setting(
+        5.0,
+        help="with an empty log file, how long a start waits for a broker that is there to say "
+        "which logs it has, in seconds; without its word it begins none",
+    )
     publish_retry_s: float = setting(0.5, help="pause after the bus refused an entry, in seconds")
     publish_verify_s: float = setting(5.0, help="seconds between checks of the stream's last entry")
     bookmark_s: float = setting(0.5, help="seconds between announcements of the head; 0 is none")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -104,6 +105,35 @@ async def test_an_empty_folder_beside_a_broker_that_knows_a_log_needs_new_log(tm
         assert refused.returncode == 3
         assert b"--new-log" in words
         async with writer(tmp_path / "second", nats_url, "--new-log", "true") as (_, client):
+            assert (await client.post(MODELS, json=model("m"))).status_code == 201
+
+
+async def refusal(folder: Path, nats_url: str) -> bytes:
+    process = await start(folder, free_port(), nats_url, "--broker-wait-s", "0.5")
+    _, words = await asyncio.wait_for(process.communicate(), 40)
+    assert process.returncode == 3
+    return words
+
+
+@pytest.mark.integration
+async def test_an_empty_folder_beside_a_broker_that_does_not_say_what_it_holds_begins_no_log(
+    tmp_path,
+):
+    plain = tmp_path / "plain.conf"
+    plain.touch()
+    async with nats_server(tmp_path / "plain", config=plain) as nats_url:
+        assert b"the broker is there but does not say" in await refusal(tmp_path / "data", nats_url)
+    async with nats_server(tmp_path / "nats") as nats_url:
+        [ports] = (tmp_path / "nats").glob("*.ports")
+        pid = int(ports.stem.rpartition("_")[2])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            words = await refusal(tmp_path / "data", nats_url)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert b"the message broker is not connected" in words
+        # It answers again: the same folder begins its log.
+        async with writer(tmp_path / "data", nats_url) as (_, client):
             assert (await client.post(MODELS, json=model("m"))).status_code == 201
 
 

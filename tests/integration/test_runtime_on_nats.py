@@ -1,8 +1,13 @@
 """The runtime's shells on a real broker: the bus, the work queue, the config stream."""
 
 import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
 
 import pytest
+from tests.support.log_world import free_port
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
@@ -29,6 +34,24 @@ async def bus(url):
     assert await bus.wait_connected(5)
     yield bus
     await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def away(urls: str) -> AsyncIterator[Bus]:
+    settings = BusSettings(nats_url=urls, nats_reconnect_wait_s=0.01)
+    bus = await Bus.connect(settings, role="test", process_id="1")
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def two_clients(url: str) -> AsyncIterator[tuple[Bus, Bus]]:
+    async with away(url) as one, away(url) as two:
+        assert await one.wait_connected(5)
+        assert await two.wait_connected(5)
+        yield one, two
 
 
 async def test_without_a_broker_a_bus_says_so_at_once_and_never_keeps_a_message(tmp_path):
@@ -255,6 +278,37 @@ async def test_the_stream_takes_each_epoch_once_and_in_order(bus):
     assert await stream.read(9) is None
     assert await stream.read_range(0, 9) == [to_envelope(entry) for entry in log.entries]
     assert list(await log_streams(bus)) == [log.log_id]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"code": 503, "err_code": 10008, "description": "temporarily unavailable"}},
+        {"total": 1, "offset": 0, "streams": [], "missing": ["CFG_" + "f" * 32]},
+    ],
+    ids=["it cannot", "it cannot tell of all"],
+)
+async def test_a_broker_that_cannot_list_its_streams_is_not_taken_for_an_empty_one(
+    tmp_path, answer
+):
+    plain = tmp_path / "plain.conf"
+    plain.touch()
+    async with nats_server(tmp_path / "plain", config=plain) as url, two_clients(url) as (one, two):
+        # Where the broker has no JetStream, somebody else may speak in its name.
+        told = json.dumps(answer).encode()
+        await two.subscribe("$JS.API.STREAM.LIST", lambda asked: asked.answer(told))
+        await two.client.flush()
+        with pytest.raises(BusUnavailable):
+            await log_streams(one)
+
+
+async def test_a_bus_tells_a_broker_that_is_absent_from_one_that_is_silent():
+    nobody = f"nats://127.0.0.1:1,nats://127.0.0.1:{free_port()}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        some = f"{nobody},nats://127.0.0.1:{silent.getsockname()[1]}"
+        async with away(nobody) as absent, away(some) as one:
+            await until(lambda: absent.absent)
+            assert not one.absent
 
 
 async def test_a_stream_that_continues_a_log_begins_at_its_epoch(bus):

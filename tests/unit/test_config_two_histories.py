@@ -19,6 +19,7 @@ from tests.support.polling import until
 from sie_config.control_plane import ControlPlane
 from sie_config.writer_state import Recovery, Serving
 from sie_core.chain import Position, position_of
+from sie_schemas.entry import to_envelope
 from sie_schemas.fleet import ReplicaReport
 from sie_testing.memory_stream import MemoryStream
 
@@ -162,3 +163,40 @@ async def test_a_replica_of_an_outvoted_writer_does_not_stop_one_that_was_witnes
         await plane.hear_report(report_of(strange), vouched=True)
 
         await refuses(plane)
+
+
+class RacedStream(MemoryStream):
+    """A stream on which an older writer's entry lands just before the next append."""
+
+    zombies: tuple[bytes, ...] = ()
+
+    async def append(self, epoch: int, data: bytes) -> None:
+        zombies, self.zombies = self.zombies, ()
+        for number, zombie in enumerate(zombies):
+            await super().append(epoch + number, zombie)
+        await super().append(epoch, data)
+
+
+async def test_a_zombies_entry_between_the_roll_call_and_the_first_publish_is_not_overwritten(
+    tmp_path,
+):
+    stream = RacedStream()
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    async with running(data, stream) as plane:
+        await put(plane, "before")
+        await until(lambda: plane.is_published(4))
+    shutil.copytree(data, copy)
+    async with running(copy) as zombie:
+        # Of the term of its own start; the successor's term will be as new.
+        begun, written = zombie.sequencer.last, (await put(zombie, "zombie")).entry
+        assert begun is not None
+    stream.zombies = (to_envelope(begun), to_envelope(written))
+
+    async with running(data, stream) as successor:
+        # Its roll call had found the stream at the head of its file.
+        assert successor.sequencer.witnessed
+        reason = await refuses(successor)
+        assert f".{begun.epoch} to " in reason
+        assert "--discard-after" in reason
+    assert sorted(stream.messages) == [1, 2, 3, 4, begun.epoch, written.epoch]
+    assert stream.messages[written.epoch] == to_envelope(written), "it was overwritten"

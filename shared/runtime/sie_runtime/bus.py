@@ -33,6 +33,7 @@ _ERRORS = Counter(
 )
 
 _CANCEL_AGAIN_S: Final = 0.05
+_SOMEBODY_THERE: Final = (TimeoutError, ConnectionResetError, ConnectionAbortedError)
 
 
 class BusUnavailable(Later):
@@ -126,6 +127,7 @@ class Bus:
         self._subscriptions: list[Subscription] = []
         self._on_reconnect: list[Callable[[], None]] = []
         self._first_connected = asyncio.Event()
+        self._found_nobody = 0
         self._connecting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -144,6 +146,15 @@ class Bus:
     def connected(self) -> bool:
         """Whether a publish would be sent now."""
         return self._first_connected.is_set() and bool(self.client.is_connected)
+
+    @property
+    def absent(self) -> bool:
+        """Whether each address was tried in turn and nobody is there.
+
+        False while that is not known: a broker that hangs, or a network that swallows what is sent
+        to it, refuses nothing.
+        """
+        return not self.connected and self._found_nobody >= len(self._addresses)
 
     @property
     def stream_replicas(self) -> int:
@@ -239,7 +250,7 @@ class Bus:
     async def _connect(self) -> None:
         settings = self._settings
         await self.client.connect(
-            servers=[url.strip() for url in settings.nats_url.split(",")],
+            servers=self._addresses,
             name=self._name,
             user=settings.nats_user,
             password=settings.nats_password,
@@ -283,7 +294,13 @@ class Bus:
             # It was given up while the broker was told of it.
             await subscription.unsubscribe()
 
+    @property
+    def _addresses(self) -> list[str]:
+        return [url.strip() for url in self._settings.nats_url.split(",")]
+
     async def _failed(self, error: Exception) -> None:
+        nobody = isinstance(error, OSError) and not isinstance(error, _SOMEBODY_THERE)
+        self._found_nobody = self._found_nobody + 1 if nobody else 0
         kind = _kind(error)
         _ERRORS.labels(kind).inc()
         if kind == "permission":

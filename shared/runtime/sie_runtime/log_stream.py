@@ -71,14 +71,24 @@ def entry_subject(log_id: str) -> str:
     return f"sie.config.log.{log_id}.e"
 
 
-async def log_streams(bus: Bus) -> dict[str, StreamTip]:
-    """Every config stream of the broker, by log id. Raises `BusUnavailable`."""
+async def log_streams(bus: Bus, *, timeout_s: float = 5.0) -> dict[str, StreamTip]:
+    """Every config stream of the broker, by log id. Raises `BusUnavailable`, `TimeRanOut`.
+
+    Never fewer than there are: a broker that cannot tell of one of them is an error.
+    """
     found: dict[str, StreamTip] = {}
     offset = 0
     while True:
         page = await _api(
-            bus, "$JS.API.STREAM.LIST", {"offset": offset, "subject": "sie.config.log.>"}
+            bus,
+            "$JS.API.STREAM.LIST",
+            {"offset": offset, "subject": "sie.config.log.>"},
+            timeout_s=timeout_s,
         )
+        _refuse(page)
+        silent = [name for name in page.get("missing") or [] if name.startswith("CFG_")]
+        if silent:
+            raise BusUnavailable(f"the broker cannot tell of its stream {', '.join(silent)}")
         streams = page.get("streams") or []
         for stream in streams:
             name = stream["config"]["name"]
@@ -334,9 +344,11 @@ async def _either(first: asyncio.Event, second: asyncio.Event, *, timeout_s: flo
             wait.cancel()
 
 
-async def _api(bus: Bus, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
+async def _api(
+    bus: Bus, subject: str, body: dict[str, Any] | None, *, timeout_s: float = 5.0
+) -> dict[str, Any]:
     data = await bus.request(
-        subject, b"" if body is None else json.dumps(body).encode(), timeout_s=5
+        subject, b"" if body is None else json.dumps(body).encode(), timeout_s=timeout_s
     )
     answer: dict[str, Any] = json.loads(data)
     return answer

@@ -94,6 +94,7 @@ class BrokerClient:
     async def connect(
         self,
         *,
+        error_cb: Callable[[Exception], Awaitable[None]],
         disconnected_cb: Callable[[], Awaitable[None]],
         reconnected_cb: Callable[[], Awaitable[None]],
         **_options: object,
@@ -104,6 +105,9 @@ class BrokerClient:
         if self._broker.reaches(self):
             self._link()
             return
+        if not self._broker.up:
+            # A cut network, by contrast, refuses nothing.
+            await error_cb(ConnectionRefusedError("nobody listens there"))
         await self._linked_at_last()
 
     async def _linked_at_last(self) -> None:
