@@ -24,7 +24,8 @@ from sie_config.writer_state import Recovery, Serving
 from sie_core.apply import apply
 from sie_core.chain import check_successor, position_of
 from sie_core.registry import Entity, Registry
-from sie_core.replica import EntryArrived, Replica, SnapshotArrived
+from sie_core.replica import Replica
+from sie_core.replica_events import EntryArrived, SnapshotArrived
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope, to_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head

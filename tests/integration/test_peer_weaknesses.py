@@ -21,7 +21,8 @@ from sie_config.control_plane import LOG_FILE, ControlPlane
 from sie_config.log_file import LogDamaged, StoreLocked
 from sie_config.rules import Delete
 from sie_core.registry import Entity, Registry
-from sie_core.replica import EntryArrived, Fetch, RangeArrived, Replica, SnapshotArrived
+from sie_core.replica import Replica
+from sie_core.replica_events import EntryArrived, Fetch, RangeArrived, SnapshotArrived
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import build_entry, to_envelope
 from sie_schemas.entry import put as put_change

@@ -7,7 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sie_core.apply import ChangeRefused
 from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import (
+from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica_events import (
     Advance,
     Command,
     EntryArrived,
@@ -18,8 +19,6 @@ from sie_core.replica import (
     Gone,
     HeadAnnounced,
     RangeArrived,
-    Replica,
-    ReplicaLimits,
     SnapshotArrived,
     Ticked,
 )

@@ -20,7 +20,8 @@ from sie_config.writer_state import Recovery, Serving
 from sie_core.apply import apply
 from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import RangeArrived, Replica, SnapshotArrived
+from sie_core.replica import Replica
+from sie_core.replica_events import RangeArrived, SnapshotArrived
 from sie_runtime.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import to_envelope

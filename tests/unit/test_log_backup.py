@@ -17,13 +17,8 @@ from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_core.chain import begins_log
-from sie_core.replica import (
-    FetchSnapshot,
-    HeadAnnounced,
-    Replica,
-    ReplicaLimits,
-    SnapshotArrived,
-)
+from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica_events import FetchSnapshot, HeadAnnounced, SnapshotArrived
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Idempotency
 from sie_schemas.errors import FixRequest, Untrusted

@@ -8,7 +8,7 @@ from tests.support.polling import until
 
 from sie_config.announcer import head_at
 from sie_core.chain import position_of
-from sie_core.replica import Event, HeadAnnounced
+from sie_core.replica_events import Event, HeadAnnounced
 from sie_runtime.bus import Bus, BusSettings, Message
 from sie_runtime.log_source import LogSource
 from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from sie_core.registry import Registry
-from sie_core.replica import (
+from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica_events import (
     Advance,
     Command,
     EntryArrived,
@@ -18,8 +19,6 @@ from sie_core.replica import (
     HeadAnnounced,
     Quarantine,
     RangeArrived,
-    Replica,
-    ReplicaLimits,
     ResyncAsked,
     SnapshotArrived,
     Ticked,

@@ -2,15 +2,8 @@
 
 import msgspec
 
-from sie_core.replica import (
-    Command,
-    FetchSnapshot,
-    HeadAnnounced,
-    Replica,
-    ReplicaLimits,
-    SnapshotArrived,
-    Ticked,
-)
+from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica_events import Command, FetchSnapshot, HeadAnnounced, SnapshotArrived, Ticked
 from sie_testing.written_log import WrittenLog
 
 

@@ -22,7 +22,8 @@ from prometheus_client import Counter, Enum, Gauge
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_core.models import Catalog
-from sie_core.replica import (
+from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica_events import (
     Advance,
     Command,
     EntryArrived,
@@ -34,8 +35,6 @@ from sie_core.replica import (
     Halt,
     Quarantine,
     RangeArrived,
-    Replica,
-    ReplicaLimits,
     ResyncAsked,
     SnapshotArrived,
     Ticked,

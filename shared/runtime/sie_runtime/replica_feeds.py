@@ -18,7 +18,7 @@ import msgspec
 from prometheus_client import Counter
 
 from sie_core.chain import Position
-from sie_core.replica import EntryArrived, Event, HeadAnnounced, Ticked
+from sie_core.replica_events import EntryArrived, Event, HeadAnnounced, Ticked
 from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.log_stream import follow

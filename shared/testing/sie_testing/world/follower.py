@@ -11,7 +11,8 @@ import msgspec
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_core.replica import (
+from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica_events import (
     Advance,
     Event,
     Fetch,
@@ -19,8 +20,6 @@ from sie_core.replica import (
     Halt,
     Quarantine,
     RangeArrived,
-    Replica,
-    ReplicaLimits,
     SnapshotArrived,
 )
 from sie_schemas.entry import Entry

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from sie_config.draft import Write
-from sie_core.replica import (
+from sie_core.replica_events import (
     EntryArrived,
     Event,
     Fetch,
