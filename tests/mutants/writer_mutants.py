@@ -227,7 +227,7 @@ WRITER_MUTANTS = (
         "empty-volume-mints-a-log",
         "a lost disk is a new log, and every replica is told to forget",
         ROLL_CALL,
-        "        if known and not new_log:\n",
+        "        if known:\n",
         "        if known is None:\n",
         (DISK,),
     ),
