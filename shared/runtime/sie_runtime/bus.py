@@ -25,7 +25,15 @@ from sie_runtime.direct_client import DirectClient
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 
-__all__ = ["Bus", "BusSettings", "BusUnavailable", "Message", "NoResponders", "Subscription"]
+__all__ = [
+    "Bus",
+    "BusSettings",
+    "BusUnavailable",
+    "Message",
+    "NoResponders",
+    "Subscription",
+    "reason_of",
+]
 
 _LOG: Final = logging.getLogger(__name__)
 _ERRORS = Counter(
@@ -40,6 +48,11 @@ class BusUnavailable(Later):
     """The broker cannot be reached now; nothing was sent."""
 
     code = "QUEUE_UNAVAILABLE"
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of the client in words: a timeout has none of its own."""
+    return str(error) or type(error).__name__
 
 
 class NoResponders(SIEError):

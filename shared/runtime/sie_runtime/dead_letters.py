@@ -16,7 +16,7 @@ from nats.errors import NoRespondersError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.bus import Bus, BusUnavailable, reason_of
 from sie_runtime.settings import setting
 from sie_schemas.dead_letters import DEAD_LETTER_DECODER, DEAD_LETTER_ENCODER, DeadLetter
 from sie_schemas.errors import FixRequest
@@ -149,4 +149,6 @@ class DeadLetters:
             self._is_made = False
             raise BusUnavailable("the stream of dead letters is not there") from error
         except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the broker did not answer on dead letters: {error}") from error
+            raise BusUnavailable(
+                f"the broker did not answer on dead letters: {reason_of(error)}"
+            ) from error

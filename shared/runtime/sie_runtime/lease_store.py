@@ -23,7 +23,7 @@ from nats.errors import NoRespondersError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.bus import Bus, BusUnavailable, reason_of
 from sie_runtime.settings import setting
 from sie_schemas.leases import LEASE_DECODER, Lease
 
@@ -196,4 +196,6 @@ class LeaseStore:
             self._is_made = False
             raise BusUnavailable("the bucket of leases is not there, or has no leader") from error
         except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the broker did not answer on leases: {error}") from error
+            raise BusUnavailable(
+                f"the broker did not answer on leases: {reason_of(error)}"
+            ) from error

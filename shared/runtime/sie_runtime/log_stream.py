@@ -26,7 +26,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.bus import Bus, BusUnavailable, reason_of
 from sie_schemas.errors import SIEError
 
 __all__ = ["LogStream", "StreamTip", "WrongLastSequence", "follow", "log_streams", "stream_name"]
@@ -129,7 +129,7 @@ class LogStream:
         try:
             await jetstream.add_stream(config)
         except (APIError, NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the config stream cannot be made: {error}") from error
+            raise BusUnavailable(f"the config stream cannot be made: {reason_of(error)}") from error
         made = await self.tip()
         if made is None:
             raise BusUnavailable("the config stream vanished while it was made")
@@ -161,7 +161,9 @@ class LogStream:
         except NoRespondersError as error:
             raise BusUnavailable("the config stream is not there, or has no leader") from error
         except (NatsError, NatsTimeoutError, TimeoutError) as error:
-            raise BusUnavailable(f"the broker did not store epoch {epoch}: {error}") from error
+            raise BusUnavailable(
+                f"the broker did not store epoch {epoch}: {reason_of(error)}"
+            ) from error
         answer = json.loads(reply.data)
         problem = answer.get("error")
         if problem is not None and problem.get("err_code") == _WRONG_LAST_SEQUENCE:
@@ -185,7 +187,7 @@ class LogStream:
                 return None
             raise BusUnavailable(f"epoch {epoch} cannot be read: {error}") from error
         except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"epoch {epoch} cannot be read: {error}") from error
+            raise BusUnavailable(f"epoch {epoch} cannot be read: {reason_of(error)}") from error
         return bytes(message.data or b"")
 
     async def read_range(self, after: int, until: int) -> list[bytes]:
@@ -271,7 +273,9 @@ async def follow(
     except NotFoundError as error:
         raise BusUnavailable(f"there is no stream of log {log_id[:8]}") from error
     except (APIError, NatsError, TimeoutError) as error:
-        raise BusUnavailable(f"the stream of {log_id[:8]} cannot be followed: {error}") from error
+        raise BusUnavailable(
+            f"the stream of {log_id[:8]} cannot be followed: {reason_of(error)}"
+        ) from error
     finally:
         try:
             await subscription.unsubscribe()

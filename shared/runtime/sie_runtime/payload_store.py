@@ -20,7 +20,7 @@ from nats.errors import NoRespondersError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.bus import Bus, BusUnavailable, reason_of
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later
 from sie_schemas.jobs import PayloadRef
@@ -144,7 +144,7 @@ class PayloadStore:
             if error.err_code not in _EXISTS:
                 raise BusUnavailable(f"the object store cannot be made: {error}") from error
         except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the object store cannot be made: {error}") from error
+            raise BusUnavailable(f"the object store cannot be made: {reason_of(error)}") from error
         self._is_made = True
 
     @asynccontextmanager

@@ -27,7 +27,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus
+from sie_runtime.bus import Bus, reason_of
 from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.settings import setting
 from sie_schemas.dead_letters import dead_letter_of
@@ -88,7 +88,7 @@ class Sweeper:
                 for advisory in await self._fetch():
                     await self._sweep(advisory)
             except (SIEError, NatsError, TimeoutError) as error:
-                _LOG.info("the sweeper waits for the broker: %s", error or type(error).__name__)
+                _LOG.info("the sweeper waits for the broker: %s", reason_of(error))
                 self._advisories = None
                 await self._pause(stop)
 

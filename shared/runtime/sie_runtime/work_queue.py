@@ -27,7 +27,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders, Subscription
+from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders, Subscription, reason_of
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
@@ -179,7 +179,9 @@ class WorkQueue:
                     f"the stream of pool {pool!r} cannot be made: {error}"
                 ) from error
         except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the stream of pool {pool!r} cannot be made: {error}") from error
+            raise BusUnavailable(
+                f"the stream of pool {pool!r} cannot be made: {reason_of(error)}"
+            ) from error
         if not self._inbox:
             # In front of every job on the wire, whoever sends one meanwhile.
             self._inbox = self._bus.client.new_inbox()
@@ -285,7 +287,7 @@ class WorkQueue:
             raise BusUnavailable(f"the stream of pool {pool!r} is gone") from error
         except (APIError, NatsError, TimeoutError) as error:
             raise BusUnavailable(
-                f"consumer {config.durable_name!r} cannot be made: {error}"
+                f"consumer {config.durable_name!r} cannot be made: {reason_of(error)}"
             ) from error
 
 
