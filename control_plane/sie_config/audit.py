@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sie_config.draft import format_ts, parse_ts
+from sie_config.lookup import Lookup
 from sie_config.refusals import Refusals
 from sie_config.sequencer import Sequencer
 from sie_config.timeline import Timeline
@@ -43,12 +44,16 @@ class AuditPage:
 
 
 async def read_audit(
-    query: AuditQuery, timeline: Timeline, refusals: Refusals, sequencer: Sequencer
+    query: AuditQuery,
+    timeline: Timeline,
+    lookup: Lookup,
+    refusals: Refusals,
+    sequencer: Sequencer,
 ) -> AuditPage:
     """One page of the audit."""
     found: list[tuple[int, dict[str, Any]]] = []
     if query.outcome in {None, ACCEPTED}:
-        entries = await _accepted(query, timeline, sequencer.position.epoch)
+        entries = await _accepted(query, timeline, lookup, sequencer.position.epoch)
         found += [(parse_ts(entry.ts), _row(entry)) for entry in entries]
     if query.outcome != ACCEPTED:
         where, parameters = _refused_where(query)
@@ -65,22 +70,32 @@ async def read_audit(
     return AuditPage(page, format_ts(last_us))
 
 
-async def _accepted(query: AuditQuery, timeline: Timeline, head: int) -> list[Entry]:
+async def _accepted(
+    query: AuditQuery, timeline: Timeline, lookup: Lookup, head: int
+) -> list[Entry]:
     # A moment is a place in the log, which is found faster than times are compared.
     first = await timeline.last_at(format_ts(query.since_us - 1)) + 1 if query.since_us else 1
     last = min(head, await timeline.last_at(format_ts(query.before_us - 1)))
-    conditions: list[str] = ["epoch >= ?"]
-    values: list[Any] = [first]
     if query.actor is not None:
-        conditions.append("actor = ?")
-        values.append(query.actor)
+        epochs = await lookup.epochs_of(
+            query.actor,
+            kind=query.kind,
+            key=query.key,
+            first=first,
+            last=last,
+            limit=query.limit + 1,
+        )
+        entries = await timeline.entries(epochs)
+        return [entries[epoch] for epoch in epochs]
     named = {"entity_kind": query.kind, "entity_key": query.key}
-    columns = [f"{column} = ?" for column, value in named.items() if value is not None]
-    if columns:
-        conditions.append(f"epoch IN (SELECT epoch FROM change WHERE {' AND '.join(columns)})")
-        values += [value for value in named.values() if value is not None]
+    columns = {column: value for column, value in named.items() if value is not None}
+    where = " AND ".join(f"{column} = ?" for column in columns)
     return await timeline.newest_first(
-        " AND ".join(conditions), values, before=last + 1, limit=query.limit + 1
+        f"epoch IN (SELECT epoch FROM change WHERE {where})" if columns else "TRUE",
+        [*columns.values()],
+        first=first,
+        last=last,
+        limit=query.limit + 1,
     )
 
 

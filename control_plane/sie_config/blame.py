@@ -4,15 +4,15 @@
 has had this value without a break. A removal breaks every field.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from sie_config.differences import escape, same
+from sie_config.differences import escape
 
-__all__ = ["blame", "leaves"]
+__all__ = ["Traced", "origins", "trace"]
 
 Who = TypeVar("Who")
 
@@ -20,43 +20,36 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
-class _Field(Generic[Who]):
-    """A field of the document's top: its bytes, and the origin of each leaf below it."""
+class Traced(Generic[Who]):
+    """A value as canonical JSON, and whose it is: a leaf's own, else that of what is in it."""
 
     body: bytes
-    origins: Mapping[str, tuple[Any, Who]]
+    who: Who
+    inside: Mapping[str, "Traced[Who]"] = field(default_factory=dict)
 
 
-def blame(versions: Sequence[tuple[Who, bytes | None]]) -> dict[str, tuple[Any, Who]]:
-    """Value and origin of each leaf of the last version, by JSON pointer; oldest version first.
-
-    A version's document is canonical JSON of an object, None where it removed the entity.
-    """
-    fields: dict[str, _Field[Who]] = {}
-    for who, document in versions:
-        raw = _FIELDS.decode(document) if document is not None else {}
-        # Canonical bytes: equal bytes are equal values, and most fields stay as they were.
-        fields = {
-            name: known
-            if (known := fields.get(name)) is not None and known.body == body
-            else _traced(name, bytes(body), known, who)
-            for name, body in raw.items()
-        }
-    return {path: origin for field in fields.values() for path, origin in field.origins.items()}
+def trace(before: Traced[Who] | None, document: bytes | None, who: Who) -> Traced[Who] | None:
+    """A document after one more change; None where that removed it, or there is none before."""
+    return None if document is None else _traced(before, document, who)
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its pointer. A list is a leaf; so is an empty object."""
-    if isinstance(value, Mapping) and value:
-        for name, part in value.items():
-            yield from leaves(part, f"{path}/{escape(str(name))}")
-    else:
-        yield path, value
+def origins(traced: Traced[Who], path: str = "") -> Iterator[tuple[str, Any, Who]]:
+    """Pointer, value and origin of each leaf."""
+    for name, part in traced.inside.items():
+        yield from origins(part, f"{path}/{escape(name)}")
+    if not traced.inside:
+        yield path, msgspec.json.decode(traced.body), traced.who
 
 
-def _traced(name: str, body: bytes, before: _Field[Who] | None, who: Who) -> _Field[Who]:
-    origins: dict[str, tuple[Any, Who]] = {}
-    for path, value in leaves(msgspec.json.decode(body), f"/{escape(name)}"):
-        known = before.origins.get(path) if before is not None else None
-        origins[path] = known if known is not None and same(known[0], value) else (value, who)
-    return _Field(body, origins)
+def _traced(before: Traced[Who] | None, body: bytes, who: Who) -> Traced[Who]:
+    # Canonical bytes: equal bytes are equal values, and most of a document stays as it was.
+    if before is not None and before.body == body:
+        return before
+    if not body.startswith(b"{"):
+        return Traced(body, who)
+    known = before.inside if before is not None else {}
+    parts = {
+        name: _traced(known.get(name), bytes(part), who)
+        for name, part in _FIELDS.decode(body).items()
+    }
+    return Traced(body, who, parts)

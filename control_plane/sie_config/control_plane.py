@@ -25,6 +25,7 @@ from sie_config.gates import check_in_use
 from sie_config.head_file import HeadFile
 from sie_config.journal import Journal
 from sie_config.log_file import LogDamaged, StorageFailed
+from sie_config.lookup import Lookup
 from sie_config.publisher import Publisher, Stream
 from sie_config.refusals import Refusals
 from sie_config.reports import Reports
@@ -50,6 +51,7 @@ _LOG: Final = logging.getLogger(__name__)
 _FORKS = Counter("sie_config_forks_total", "reports of another entry than the log has")
 LOG_FILE: Final = "log.sqlite"
 REFUSED_FILE: Final = "refused.sqlite"
+LOOKUP_FILE: Final = "lookup.sqlite"
 
 
 def _unix_us() -> int:
@@ -94,6 +96,9 @@ class ControlPlane:
                 checkpoint, sequencer, self.exports, every_entries=settings.checkpoint_entries
             )
         self.timeline = Timeline(store.path, sequencer, registries_max=settings.past_registries)
+        self.lookup = Lookup(
+            store.path.with_name(LOOKUP_FILE), store.path, head=lambda: sequencer.position.epoch
+        )
         self.refusals = Refusals(
             store.path.with_name(REFUSED_FILE),
             now_us=_unix_us,
@@ -231,6 +236,7 @@ class ControlPlane:
             tasks.create_task(self.sequencer.run(stop))
             tasks.create_task(self._watch_disk(stop))
             tasks.create_task(self.refusals.run(stop, every_s=self.settings.audit_flush_s))
+            tasks.create_task(self.lookup.run(stop, every_s=self.settings.lookup_s))
             if self._taken_over > 0 or self.settings.self_check_s > 0:
                 every_s = self.settings.self_check_s
                 tasks.create_task(self.self_check.run(stop, every_s=every_s, found=self.act_on))
@@ -260,6 +266,7 @@ class ControlPlane:
         if self._keeper is not None:
             await self._keeper.finish()
         await self.refusals.close()
+        await self.lookup.close()
         await self.timeline.close()
         await self.journal.close()
         await self.store.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from sie_core.registry import Entity, EntityId, Registry
 
@@ -16,6 +17,7 @@ __all__ = [
     "PLURALS",
     "EntityChange",
     "changes_between",
+    "document_patch",
     "escape",
     "human_lines",
     "json_patch",
@@ -27,6 +29,7 @@ PLURALS: Final = {"model": "models", "adapter": "adapters", "bundle": "bundles",
 """The kinds of entity, and how a path or a list names many of them."""
 _SHOWN: Final = 80
 _ABSENT: Final = "(absent)"
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def registry_patch(changes: Sequence[EntityChange]) -> list[dict[str, Any]]:
         elif change.before is None:
             patch.append({"op": "add", "path": path, "value": _document(change.after)})
         else:
-            patch += json_patch(_document(change.before), _document(change.after), path)
+            patch += document_patch(change.before.document, change.after.document, path)
     return patch
 
 
@@ -83,6 +86,11 @@ def json_patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
     if same(before, after):
         return []
     return [{"op": "replace", "path": path, "value": after}]
+
+
+def document_patch(before: bytes, after: bytes, path: str = "") -> list[dict[str, Any]]:
+    """`json_patch` of two documents in canonical bytes, of which only what differs is decoded."""
+    return json_patch(*_apart(before, after), path)
 
 
 def same(left: Any, right: Any) -> bool:
@@ -104,7 +112,7 @@ def human_lines(changes: Sequence[EntityChange]) -> list[str]:
         if change.before is None or change.after is None:
             lines.append(f"{'+' if change.before is None else '-'} {name}")
             continue
-        old, new = _document(change.before), _document(change.after)
+        old, new = _apart(change.before.document, change.after.document)
         lines += [f"~ {name}  {line}" for line in _field_lines(old, new)]
     return lines
 
@@ -145,6 +153,20 @@ def _at(value: Any, names: Sequence[str]) -> Any:
 def _shown(value: Any) -> str:
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _apart(before: bytes, after: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of each that the other lacks or has another value of."""
+    old, new = _FIELDS.decode(before), _FIELDS.decode(after)
+    return _without(old, new), _without(new, old)
+
+
+def _without(fields: Mapping[str, Raw], others: Mapping[str, Raw]) -> dict[str, Any]:
+    return {
+        name: msgspec.json.decode(value)
+        for name, value in fields.items()
+        if others.get(name) != value
+    }
 
 
 def _document(entity: Entity) -> dict[str, Any]:

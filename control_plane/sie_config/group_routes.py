@@ -206,7 +206,7 @@ def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
 
 
 async def _audit_page(plane: ControlPlane, query: AuditQuery) -> AuditPage:
-    return await read_audit(query, plane.timeline, plane.refusals, plane.sequencer)
+    return await read_audit(query, plane.timeline, plane.lookup, plane.refusals, plane.sequencer)
 
 
 async def _audit_lines(plane: ControlPlane, query: AuditQuery) -> AsyncIterator[bytes]:

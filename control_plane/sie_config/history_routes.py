@@ -10,12 +10,19 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import FastAPI, Query
 from msgspec import Raw
-from starlette.requests import Request
+from msgspec.structs import asdict
 from starlette.responses import Response, StreamingResponse
 
-from sie_config.blame import blame
+from sie_config.blame import origins
 from sie_config.control_plane import ControlPlane
-from sie_config.differences import changes_between, human_lines, json_patch, registry_patch
+from sie_config.differences import (
+    changes_between,
+    document_patch,
+    human_lines,
+    json_patch,
+    registry_patch,
+)
+from sie_config.origins import Origin, Origins
 from sie_config.revisions import Made, find_revision
 from sie_config.timeline import Step, Timeline
 from sie_core.registry import Entity, EntityId
@@ -36,36 +43,40 @@ Limit = Annotated[int, Query(ge=1, le=_PAGE)]
 AtText = Annotated[str, Query(max_length=64)]
 
 
-def add_entity_history(app: FastAPI, plane: ControlPlane, *, kind: str, plural: str) -> None:
+def add_entity_history(
+    app: FastAPI, plane: ControlPlane, known: Origins, *, kind: str, plural: str
+) -> None:
     """Mount `…/history` and `…/blame` of one kind."""
 
     async def history(
-        key: str, request: Request, after: After = 0, limit: Limit = 100, diff: str = "false"
+        key: str, after: After = 0, limit: Limit = 100, diff: str = "false", at: AtText = ""
     ) -> Response:
-        """Every change of an entity, oldest first; with `diff=true`, what each one changed."""
+        """Every change of an entity, oldest first; with `diff=true`, what each one changed.
+
+        With `at`, the changes up to that moment.
+        """
         if diff not in {"true", "false"}:
             raise FixRequest(f"diff is `true` or `false`, not {diff[:20]!r}", field="diff")
-        head = plane.sequencer.position.epoch
-        steps = await plane.timeline.steps(kind, key, after=after, until=head, limit=limit)
+        epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
+        steps = await plane.timeline.steps(kind, key, after=after, until=epoch, limit=limit)
         if not steps and after == 0:
             raise _missing(kind, key)
         rows = [_history_row(step) for step in steps]
         if diff == "true":
             earlier = await plane.timeline.entity(kind, key, after) if after else None
             _add_patches(rows, steps, earlier.document if earlier is not None else None)
-        last = steps[-1].entry.epoch if len(steps) == limit else None
+        last = steps[-1].entry.epoch if len(steps) >= limit else None
         return _json({"kind": kind, "key": key, "history": rows, "next_after": last})
 
     async def blamed(key: str, at: AtText = "") -> Response:
         """For each field of an entity, the change that gave it its value."""
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
-        steps = await plane.timeline.steps(kind, key, until=epoch)
-        if not steps or steps[-1].document is None:
+        traced = await known.at(kind, key, epoch)
+        if traced is None:
             raise _missing(kind, key)
-        found = blame([(step, step.document) for step in steps])
         fields = [
-            {"path": path, "value": value, **_who(step.entry)}
-            for path, (value, step) in sorted(found.items())
+            {"path": path, "value": value, **asdict(origin)}
+            for path, value, origin in sorted(origins(traced), key=lambda each: each[0])
         ]
         return _json({"kind": kind, "key": key, "epoch": epoch, "fields": fields})
 
@@ -100,10 +111,10 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
     ) -> Response:
         """From the revision that an answer carried to the config, and the entry that made it.
 
-        `key` (the model, or model/adapter) makes it quick; `at` takes the last at or before.
+        The last entry that did, at or before `at`; of the model or model/adapter that is `key`.
         """
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
-        made = await find_revision(plane.timeline, revision, key=key, until=epoch)
+        made = await find_revision(plane.timeline, plane.lookup, revision, key=key, until=epoch)
         if made is None:
             raise FixRequest(f"no entry up to epoch {epoch} made {revision}", code="NOT_FOUND")
         return _json(_resolved(made))
@@ -185,8 +196,14 @@ async def _difference(
 
 def _add_patches(rows: list[dict[str, Any]], steps: list[Step], before: bytes | None) -> None:
     for row, step in zip(rows, steps, strict=True):
-        row["patch"] = json_patch(_decoded(before), _decoded(step.document))
+        row["patch"] = _patch(before, step.document)
         before = step.document
+
+
+def _patch(before: bytes | None, after: bytes | None) -> list[dict[str, Any]]:
+    if before is None or after is None:
+        return json_patch(_decoded(before), _decoded(after))
+    return document_patch(before, after)
 
 
 def _history_row(step: Step) -> dict[str, Any]:
@@ -194,15 +211,7 @@ def _history_row(step: Step) -> dict[str, Any]:
 
 
 def _who(entry: Entry) -> dict[str, Any]:
-    return {
-        "epoch": entry.epoch,
-        "ts": entry.ts,
-        "actor": entry.actor,
-        "reason": entry.reason,
-        "forced": entry.forced,
-        "request_id": entry.request_id,
-        "hash": entry.hash,
-    }
+    return asdict(Origin.of(entry))
 
 
 def _place(entry: Entry) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
 from sie_config.history_routes import add_entity_history
 from sie_config.listing import Listing
+from sie_config.origins import Origins
 from sie_config.rules import etag
 from sie_core.registry import Entity, Registry
 from sie_schemas.errors import FixRequest
@@ -38,8 +39,9 @@ PageLimit = Annotated[int | None, Query(ge=1, le=100_000)]
 def add_read_routes(app: FastAPI, plane: ControlPlane) -> None:
     """Mount the routes; `…/history` before the greedy paths that would take it for a name."""
     listing = Listing()
+    known = Origins(plane.timeline)
     for kind, plural in PLURALS.items():
-        add_entity_history(app, plane, kind=kind, plural=plural)
+        add_entity_history(app, plane, known, kind=kind, plural=plural)
         _add_kind(app, plane, listing, kind=kind, plural=plural)
 
 

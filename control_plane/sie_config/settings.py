@@ -53,6 +53,9 @@ class ConfigSettings(AccessSettings, BusSettings):
         1000, help="rows of refused attempts in one minute; beyond, only a count is kept"
     )
     audit_flush_s: float = setting(1.0, help="seconds until a refused attempt is on disk")
+    lookup_s: float = setting(
+        1.0, help="seconds without a write after which new entries are noted in lookup.sqlite"
+    )
     page_entries_max: int = setting(1000, help="most entries in one answer of /log")
     tail_entries: int = setting(2000, help="newest entries kept in memory for followers")
     poll_wait_max_s: float = setting(60.0, help="longest wait of a poll of /epoch, in seconds")

@@ -50,6 +50,14 @@ _STATES: Final = (
     " FROM change WHERE entity_kind = wanted.kind AND entity_key = wanted.key AND epoch <= ?"
     " ORDER BY epoch DESC, ordinal DESC LIMIT 1) FROM wanted"
 )
+_STEPS: Final = (
+    "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+    " AND epoch > ? AND epoch <= ? ORDER BY epoch, ordinal LIMIT ?"
+)
+_STEPS_REST: Final = (
+    "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+    " AND epoch = ? AND ordinal > ? ORDER BY ordinal"
+)
 _ENTRIES: Final = "SELECT epoch, hash, prev_hash, log_id, body FROM log WHERE epoch IN ({marks})"
 
 
@@ -210,49 +218,27 @@ class Timeline:
         return _entity(change, made) if change.verb == "put" else None
 
     async def steps(
-        self, kind: str, key: str, *, after: int = 0, until: int, limit: int = -1
+        self, kind: str, key: str, *, after: int = 0, until: int, limit: int
     ) -> list[Step]:
-        """Every change of one entity in (after, until], oldest first."""
-        return await self._steps("epoch, ordinal", (kind, key, after, until, limit))
+        """The first changes of one entity in (after, until], oldest first.
 
-    async def newest_steps(self, kind: str, key: str, *, until: int, limit: int) -> list[Step]:
-        """The newest changes of one entity at or before an epoch, newest first.
-
-        All that one entry changed of it: a batch may name an entity more than once.
+        All of the last entry's, though it be more than `limit`: a batch may name an entity twice.
         """
-        found = await self._steps("epoch DESC, ordinal DESC", (kind, key, 0, until, limit))
-        if len(found) < limit:
-            return found
-        # The last entry may have more of it below the limit; the next page begins before it.
-        last = found[-1].entry.epoch
-        whole = [step for step in found if step.entry.epoch > last]
-        return whole + (await self.steps(kind, key, after=last - 1, until=last))[::-1]
-
-    async def _steps(self, order: str, parameters: Sequence[Any]) -> list[Step]:
-        rows = await self._rows(
-            "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
-            f" AND epoch > ? AND epoch <= ? ORDER BY {order} LIMIT ?",
-            parameters,
-        )
+        rows = await self._rows(_STEPS, (kind, key, after, until, limit))
+        if len(rows) == limit:
+            last, ordinal = rows[-1]
+            rows += await self._rows(_STEPS_REST, (kind, key, last, ordinal))
         entries = await self.entries({epoch for epoch, _ in rows})
         return [_step(entries[epoch], ordinal) for epoch, ordinal in rows]
 
-    async def steps_before(self, before: int, *, limit: int) -> list[Step]:
-        """Every change of at most `limit` entries below an epoch, newest first."""
-        entries = await self.entries(range(max(1, before - limit), before))
-        return [
-            _step(entry, ordinal)
-            for _, entry in sorted(entries.items(), reverse=True)
-            for ordinal in reversed(range(len(entry.changes)))
-        ]
-
     async def newest_first(
-        self, where: str, parameters: Sequence[Any], *, before: int, limit: int
+        self, where: str, parameters: Sequence[Any], *, first: int, last: int, limit: int
     ) -> list[Entry]:
-        """Entries below an epoch that a condition on the log's columns picks, newest first."""
+        """The newest entries in [first, last] that a condition on the log's columns picks."""
         rows = await self._rows(
-            f"SELECT epoch FROM log WHERE epoch < ? AND {where} ORDER BY epoch DESC LIMIT ?",
-            (before, *parameters, limit),
+            "SELECT epoch FROM log WHERE epoch >= ? AND epoch <= ?"
+            f" AND {where} ORDER BY epoch DESC LIMIT ?",
+            (first, last, *parameters, limit),
         )
         entries = await self.entries([epoch for (epoch,) in rows])
         return [entries[epoch] for (epoch,) in rows]

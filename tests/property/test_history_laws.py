@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.support.config_writer import LOG_ID, NOW_US, TENURE, begun_log, put_model, write
 from tests.support.json_patching import patched
 
-from sie_config.blame import blame, leaves
-from sie_config.differences import changes_between, json_patch, registry_patch, same
+from sie_config.blame import Traced, origins, trace
+from sie_config.differences import changes_between, escape, json_patch, registry_patch, same
 from sie_config.draft import Draft, Write
 from sie_config.listing import Listing
 from sie_config.merge_patch import merged
@@ -221,18 +221,29 @@ def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds):
 DOCUMENTS = st.dictionaries(st.sampled_from("ab"), json_values(), min_size=1)
 
 
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Every leaf by its pointer. A list is a leaf; so is an empty object."""
+    if not isinstance(value, dict) or not value:
+        return {path: value}
+    return {
+        pointer: leaf
+        for name, part in value.items()
+        for pointer, leaf in leaves(part, f"{path}/{escape(name)}").items()
+    }
+
+
 @given(st.lists(st.none() | DOCUMENTS, min_size=1))
 @settings(max_examples=50)
 def test_blame_names_the_first_version_since_which_a_field_has_its_value(versions):
-    told = [None if version is None else canonical.dumps(version) for version in versions]
-    found = blame(list(enumerate(told)))
-    newest = dict(leaves(versions[-1])) if versions[-1] is not None else {}
-    assert found.keys() == newest.keys()
-    for path, (value, since) in found.items():
+    traced: Traced[int] | None = None
+    for number, version in enumerate(versions):
+        traced = trace(traced, None if version is None else canonical.dumps(version), number)
+    found = [] if traced is None else list(origins(traced))
+    newest = {} if versions[-1] is None else leaves(versions[-1])
+    assert {path: value for path, value, _ in found} == newest
+    for path, value, since in found:
         holds = [
-            document is not None
-            and path in (at := dict(leaves(document)))
-            and same(at[path], value)
+            document is not None and path in (at := leaves(document)) and same(at[path], value)
             for document in versions
         ]
         assert all(holds[since:])

@@ -180,6 +180,10 @@ async def test_the_history_and_the_blame_name_who_and_why(client):
     rest = await client.get(
         f"{MODELS}/m/history", params={"after": page["next_after"], "diff": "true"}
     )
+    then = await client.get(f"{MODELS}/m/history", params={"at": one["epoch"]})
+    assert [row["epoch"] for row in then.json()["history"]] == [one["epoch"]]
+    early = await client.get(f"{MODELS}/m/history", params={"at": one["epoch"] - 1})
+    assert early.status_code == 404
     row = rest.json()["history"][0]
     assert row["patch"] == [{"op": "replace", "path": "/aliases", "value": ["x"]}]
     assert (await client.get(f"{MODELS}/none/blame")).status_code == 404

@@ -1,0 +1,232 @@
+"""The lookup beside the log, and blame over long histories: answers are what the entries say."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET
+from tests.support.config_writer import (
+    begun_log,
+    client_of,
+    grown_log,
+    new_file,
+    put_model,
+    running,
+    write,
+)
+from tests.support.polling import until
+
+from sie_config.blame import origins
+from sie_config.control_plane import LOG_FILE, LOOKUP_FILE
+from sie_config.lookup import Lookup, revisions_of
+from sie_config.origins import Origins
+from sie_config.rules import Delete
+from sie_schemas.entry import Entry
+from sie_schemas.revisions import model_revision
+
+CONFIGS = "/v1/configs"
+
+
+@contextlib.asynccontextmanager
+async def looking(folder: Path, entries: Sequence[Entry]) -> AsyncIterator[Lookup]:
+    """A lookup over a log of these entries."""
+    if not (folder / LOG_FILE).exists():
+        new_file(folder / LOG_FILE, entries).close()
+    lookup = Lookup(folder / LOOKUP_FILE, folder / LOG_FILE, head=lambda: len(entries))
+    try:
+        yield lookup
+    finally:
+        await lookup.close()
+
+
+async def epochs(lookup: Lookup, actor: str, last: int, **named: Any) -> list[int]:
+    asked = {"kind": None, "key": None, "first": 1, "limit": 1000} | named
+    return await lookup.epochs_of(actor, last=last, **asked)
+
+
+WRITES = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob"]),
+        st.lists(
+            st.tuples(st.sampled_from(["m", "org/n"]), st.none() | st.integers(1, 2)),
+            min_size=1,
+            max_size=2,
+        ),
+    ),
+    max_size=6,
+)
+
+
+def grown(writes: Sequence[tuple[str, Sequence[tuple[str, int | None]]]]) -> list[Entry]:
+    draft = begun_log()
+    for actor, changes in writes:
+        here = {each.key for each in draft.registry if each.kind == "model"}
+        commands = [
+            Delete("model", key)
+            if cost is None
+            else put_model(
+                key, profiles={"default": {"backend": "transformer", "batch_cost_max": cost}}
+            )
+            for key, cost in changes
+            if cost is not None or key in here
+        ]
+        # A batch may not remove what it removed already.
+        removed = [each.key for each in commands if isinstance(each, Delete)]
+        if commands and len(removed) == len(set(removed)):
+            draft.write(write(*commands, actor=actor))
+    return draft.entries
+
+
+@given(WRITES, st.data())
+@settings(max_examples=15)
+def test_the_lookup_finds_what_a_look_at_every_entry_finds(tmp_path_factory, writes, data):
+    entries = grown(writes)
+    last = data.draw(st.integers(1, len(entries)))
+    seen = [entry for entry in entries if entry.epoch <= last]
+    made = [
+        (
+            model_revision(json.loads(bytes(change.document)), "default"),
+            entry.epoch,
+            ordinal,
+            change.key,
+        )
+        for entry in seen
+        for ordinal, change in enumerate(entry.changes)
+        if change.entity_kind == "model" and change.document is not UNSET
+    ]
+
+    async def story() -> None:
+        async with looking(tmp_path_factory.mktemp("log"), entries) as lookup:
+            for actor in ("ann", "bob", "sie-config", "nobody"):
+                mine = [entry for entry in seen if entry.actor == actor]
+                expected = [entry.epoch for entry in reversed(mine)]
+                assert await epochs(lookup, actor, last) == expected
+                of_n = [e.epoch for e in mine if any(c.key == "org/n" for c in e.changes)]
+                found = await epochs(lookup, actor, last, kind="model", key="org/n")
+                assert found == of_n[::-1]
+            for revision, _, _, key in made:
+                epoch, ordinal = max(each[1:3] for each in made if each[0] == revision)
+                for beginning in (revision, revision[:8], revision[:33]):
+                    found_at = await lookup.made(beginning, key="", until=last)
+                    assert found_at == (epoch, ordinal, "default")
+                    assert await lookup.made(beginning, key=key, until=last) == found_at
+                assert await lookup.made(revision, key="other", until=last) is None
+
+    asyncio.run(story())
+
+
+async def test_the_lookup_goes_on_where_the_last_process_stopped(tmp_path):
+    entries = grown_log(900)
+    async with looking(tmp_path, entries) as lookup:
+        assert await epochs(lookup, "tester", 450, limit=1) == [450]
+    size = (tmp_path / LOOKUP_FILE).stat().st_size
+    async with looking(tmp_path, entries) as lookup:
+        assert (await epochs(lookup, "tester", 903))[-1] == 4
+    assert (tmp_path / LOOKUP_FILE).stat().st_size > size
+
+
+@pytest.mark.parametrize("bad", ["another log's", "no database", "a newer layout", "a folder"])
+async def test_a_lookup_that_is_of_no_use_is_made_again(tmp_path, bad):
+    entries = grown([("ann", [("m", 1)]), ("bob", [("m", 2)])])
+    path = tmp_path / LOOKUP_FILE
+    if bad == "another log's":
+        (tmp_path / "other").mkdir()
+        async with looking(tmp_path / "other", grown_log(3)) as other:
+            await epochs(other, "tester", 5)
+        (tmp_path / "other" / LOOKUP_FILE).rename(path)
+    elif bad == "a newer layout":
+        async with looking(tmp_path, entries) as lookup:
+            await epochs(lookup, "ann", 4)
+        data = bytearray(path.read_bytes())
+        data[60:64] = (9).to_bytes(4, "big")
+        path.write_bytes(data)
+    elif bad == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"no database" * 1000)
+    async with looking(tmp_path, entries) as lookup:
+        assert await epochs(lookup, "ann", 5) == [4]
+        assert await epochs(lookup, "tester", 5) == []
+
+
+async def test_the_lookup_follows_while_nobody_writes(tmp_path):
+    async with running(tmp_path, lookup_s=0.01) as plane:
+        await plane.write(write(put_model("m"), actor="ann"))
+        head = plane.sequencer.position.epoch
+
+        await until(lambda: plane.lookup._file._noted == head)
+        assert await epochs(plane.lookup, "ann", head) == [head]
+
+
+async def test_a_lookup_that_says_what_the_log_does_not_is_found_out(tmp_path):
+    entries = grown([("ann", [("m", 1)]), ("ann", [("m", 2)])])
+    async with looking(tmp_path, entries) as lookup:
+        wrong, _ = next(revisions_of(entries[3].changes[0]))
+        await lookup.made(wrong, key="", until=5)
+        connection = lookup._file._connection
+        assert connection is not None
+        connection.execute("UPDATE revision SET epoch = 9 - epoch")
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        answer = await client.get(f"{CONFIGS}/resolve", params={"revision": wrong})
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (503, "LOG_RECOVERY")
+        assert "remove that file" in answer.json()["detail"]["message"]
+
+
+async def test_a_page_of_a_history_never_cuts_an_entry_in_two(tmp_path):
+    draft = begun_log()
+    for number in range(4):
+        draft.write(
+            write(
+                put_model("m", description=f"{number} first"),
+                put_model("other"),
+                put_model("m", description=f"{number} second"),
+            )
+        )
+    new_file(tmp_path / LOG_FILE, draft.entries).close()
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        rows: list[dict[str, Any]] = []
+        after: int | None = 0
+        while after is not None:
+            path = f"{CONFIGS}/models/m/history?after={after}&limit=3&diff=true"
+            page = (await client.get(path)).json()
+            rows += page["history"]
+            after = page["next_after"]
+    told = [
+        operation["value"]
+        for row in rows[1:]
+        for operation in row["patch"]
+        if operation["path"] == "/description"
+    ]
+    assert [row["epoch"] for row in rows] == [4, 4, 5, 5, 6, 6, 7, 7]
+    assert told == [f"{n} {which}" for n in range(4) for which in ("first", "second")][1:]
+
+
+async def test_blame_over_a_long_history_is_the_same_however_it_was_read(tmp_path):
+    draft = begun_log()
+    for number in range(1250):
+        if number == 600:
+            draft.write(write(Delete("model", "m")))
+        draft.write(write(put_model("m", description=str(number // 3), aliases=[str(number)])))
+    new_file(tmp_path / LOG_FILE, draft.entries).close()
+    head = draft.entries[-1].epoch
+
+    async def blamed(known: Origins, at: int) -> dict[str, int]:
+        traced = await known.at("model", "m", at)
+        return {p: o.epoch for p, _, o in origins(traced)} if traced is not None else {}
+
+    moments = [head, 1003, 504, 603, 604, 605, 700, 1200, head]
+    async with running(tmp_path) as plane:
+        known = Origins(plane.timeline)
+        together = [await blamed(known, at) for at in moments]
+        alone = [await blamed(Origins(plane.timeline), at) for at in moments]
+    assert together == alone
+    assert together[4] == {}
+    assert together[0]["/model_id"] == 605
+    assert together[0]["/aliases"] == head
+    assert together[3]["/model_id"] == 4
