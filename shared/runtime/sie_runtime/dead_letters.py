@@ -7,17 +7,14 @@ its sequence in the stream. Only an operator may drop one.
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
+from sie_runtime.shared_stream import SharedStream
 from sie_schemas.dead_letters import DEAD_LETTER_DECODER, DEAD_LETTER_ENCODER, DeadLetter
 from sie_schemas.errors import FixRequest
 from sie_schemas.jobs import token
@@ -26,8 +23,6 @@ __all__ = ["DeadLetterSettings", "DeadLetters", "NumberedLetter"]
 
 _STREAM: Final = "DEAD_LETTERS"
 _SUBJECTS: Final = "sie.dead"
-_EXISTS: Final = frozenset({10058, 10148})
-"""JetStream's codes for a stream that is there already, with another config."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +57,16 @@ class DeadLetters:
     def __init__(self, bus: Bus, settings: DeadLetterSettings | None = None) -> None:
         self._bus = bus
         self.settings: Final = settings or DeadLetterSettings()
-        self._jetstream = bus.client.jetstream(timeout=self.settings.dead_letter_timeout_s)
-        self._is_made = False
+        timeout_s = self.settings.dead_letter_timeout_s
+        self._jetstream = bus.client.jetstream(timeout=timeout_s)
+        self._stream = SharedStream(
+            bus, _config(self.settings, bus), holds="dead letters", timeout_s=timeout_s
+        )
 
     async def write(self, letter: DeadLetter) -> None:
         """Store a letter. Raises `BusUnavailable`."""
-        await self._ensure_stream()
-        async with self._translated():
+        await self._stream.ensure()
+        async with self._stream.asking():
             answer = await self._bus.client.request(
                 f"{_SUBJECTS}.{token(letter.pool)}",
                 DEAD_LETTER_ENCODER.encode(letter),
@@ -99,12 +97,12 @@ class DeadLetters:
     async def drop(self, number: int) -> None:
         """Forget a letter. Raises `FixRequest` NOT_FOUND, `BusUnavailable`."""
         await self.get(number)
-        async with self._translated():
+        async with self._stream.asking():
             await self._jetstream.delete_msg(_STREAM, number)
 
     async def _next(self, wanted: dict[str, Any]) -> NumberedLetter | None:
-        await self._ensure_stream()
-        async with self._translated():
+        await self._stream.ensure()
+        async with self._stream.asking():
             answer = await self._bus.client.request(
                 f"$JS.API.DIRECT.GET.{_STREAM}",
                 json.dumps(wanted).encode(),
@@ -117,38 +115,16 @@ class DeadLetters:
             int(headers["Nats-Sequence"]), DEAD_LETTER_DECODER.decode(answer.data)
         )
 
-    async def _ensure_stream(self) -> None:
-        if self._is_made:
-            return
-        config = StreamConfig(
-            name=_STREAM,
-            subjects=[f"{_SUBJECTS}.>"],
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.OLD,
-            max_msgs=self.settings.dead_letters_max,
-            max_age=self.settings.dead_letter_age_max_s,
-            allow_direct=True,
-            duplicate_window=120,
-            num_replicas=self._bus.stream_replicas,
-        )
-        async with self._translated():
-            try:
-                await self._jetstream.add_stream(config)
-            except APIError as error:
-                if error.err_code not in _EXISTS:
-                    raise
-        self._is_made = True
 
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
-        """The library's errors as ours."""
-        self._bus.require_connected()
-        try:
-            yield
-        except NoRespondersError as error:
-            self._is_made = False
-            raise BusUnavailable("the stream of dead letters is not there") from error
-        except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(
-                f"the broker did not answer on dead letters: {reason_of(error)}"
-            ) from error
+def _config(settings: DeadLetterSettings, bus: Bus) -> StreamConfig:
+    return StreamConfig(
+        name=_STREAM,
+        subjects=[f"{_SUBJECTS}.>"],
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_msgs=settings.dead_letters_max,
+        max_age=settings.dead_letter_age_max_s,
+        allow_direct=True,
+        duplicate_window=120,
+        num_replicas=bus.stream_replicas,
+    )

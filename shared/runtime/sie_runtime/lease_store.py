@@ -11,20 +11,18 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
+from sie_runtime.shared_stream import SharedStream
 from sie_schemas.leases import LEASE_DECODER, Lease
 
 __all__ = ["HeldLease", "LeaseMoved", "LeaseStore", "LeaseStoreSettings", "LeaseTable"]
@@ -32,10 +30,8 @@ __all__ = ["HeldLease", "LeaseMoved", "LeaseStore", "LeaseStoreSettings", "Lease
 _LOG: Final = logging.getLogger(__name__)
 _STREAM: Final = "KV_sie_leases"
 _SUBJECTS: Final = "$KV.sie_leases"
-_EXISTS: Final = frozenset({10058, 10148})
-"""JetStream's codes for a stream that is there already, with another config."""
 _MOVED: Final = frozenset({10071, 10164})
-"""And for a last sequence that is not the expected one."""
+"""JetStream's codes for a last sequence that is not the expected one."""
 _LEASES_AT_ONCE_MAX: Final = 1024
 """The most that the broker gives in one answer."""
 
@@ -74,12 +70,12 @@ class LeaseStore:
         self._bus = bus
         self._timeout_s: Final = (settings or LeaseStoreSettings()).lease_timeout_s
         self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
-        self._is_made = False
+        self._bucket = SharedStream(bus, _config(bus), holds="leases", timeout_s=self._timeout_s)
 
     async def read(self) -> LeaseTable:
         """Every lease that is alive. Raises `BusUnavailable`."""
-        await self._ensure_bucket()
-        async with self._translated(), asyncio.timeout(self._timeout_s):
+        await self._bucket.ensure()
+        async with self._bucket.asking(), asyncio.timeout(self._timeout_s):
             messages, version = await self._last_of_each()
             while version is None:
                 # No message; or one came in between, or a copy that lags answered.
@@ -110,12 +106,12 @@ class LeaseStore:
     async def drop(self, name: str) -> None:
         """End a lease. Raises `BusUnavailable`."""
         gone = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": "1s"}
-        async with self._translated():
+        async with self._bucket.asking():
             await self._publish(name, b"", gone)
 
     async def _write(self, lease: Lease, expected: Mapping[str, str]) -> None:
         ttl = {"Nats-TTL": f"{max(1, math.ceil(lease.ttl_s))}s"}
-        async with self._translated():
+        async with self._bucket.asking():
             await self._publish(lease.spec.name, msgspec.json.encode(lease), {**expected, **ttl})
 
     async def _publish(self, name: str, data: bytes, headers: Mapping[str, str]) -> None:
@@ -163,39 +159,16 @@ class LeaseStore:
         state = (await self._jetstream.stream_info(_STREAM)).state
         return None if state.messages else state.last_seq
 
-    async def _ensure_bucket(self) -> None:
-        if self._is_made:
-            return
-        self._bus.require_connected()
-        config = StreamConfig(
-            name=_STREAM,
-            subjects=[f"{_SUBJECTS}.>"],
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            max_msgs_per_subject=1,
-            allow_rollup_hdrs=True,
-            allow_direct=True,
-            allow_msg_ttl=True,
-            num_replicas=self._bus.stream_replicas,
-        )
-        async with self._translated():
-            try:
-                await self._jetstream.add_stream(config)
-            except APIError as error:
-                if error.err_code not in _EXISTS:
-                    raise
-        self._is_made = True
 
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
-        """The library's errors as ours."""
-        self._bus.require_connected()
-        try:
-            yield
-        except NoRespondersError as error:
-            self._is_made = False
-            raise BusUnavailable("the bucket of leases is not there, or has no leader") from error
-        except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(
-                f"the broker did not answer on leases: {reason_of(error)}"
-            ) from error
+def _config(bus: Bus) -> StreamConfig:
+    return StreamConfig(
+        name=_STREAM,
+        subjects=[f"{_SUBJECTS}.>"],
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_msgs_per_subject=1,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        num_replicas=bus.stream_replicas,
+    )

@@ -10,18 +10,15 @@ empty message that lives for a second, because no role may purge a stream.
 import hashlib
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.bus import Bus
 from sie_runtime.settings import setting
+from sie_runtime.shared_stream import SharedStream
 from sie_schemas.errors import Later
 from sie_schemas.jobs import PayloadRef
 
@@ -29,8 +26,6 @@ __all__ = ["PayloadGone", "PayloadSettings", "PayloadStore"]
 
 _STREAM: Final = "OBJ_sie_jobs"
 _SUBJECTS: Final = "$O.sie_jobs"
-_EXISTS: Final = frozenset({10058, 10148})
-"""JetStream's codes for a stream that is there already, with another config."""
 
 
 class PayloadGone(Exception):
@@ -61,15 +56,19 @@ class PayloadStore:
     def __init__(self, bus: Bus, settings: PayloadSettings | None = None) -> None:
         self._bus = bus
         self._settings: Final = settings or PayloadSettings()
-        self._jetstream = bus.client.jetstream(timeout=self._settings.payload_timeout_s)
-        self._is_made = False
+        self._bucket = SharedStream(
+            bus,
+            _config(self._settings, bus),
+            holds="large jobs",
+            timeout_s=self._settings.payload_timeout_s,
+        )
 
     async def put(self, object_id: str, data: bytes, *, ttl_s: float) -> PayloadRef:
         """Store an object for `ttl_s` seconds. Raises `BusUnavailable`, or `Later` QUEUE_FULL."""
-        await self._ensure_bucket()
+        await self._bucket.ensure()
         size = self._settings.payload_chunk_bytes
         headers = {"Nats-TTL": _ttl(ttl_s)}
-        async with self._translated("store"):
+        async with self._bucket.asking():
             for start in range(0, len(data), size):
                 await self._publish(object_id, data[start : start + size], headers)
         return PayloadRef(
@@ -80,7 +79,7 @@ class PayloadStore:
         """The object. Raises `PayloadGone`, `BusUnavailable`."""
         parts: list[bytes] = []
         held, sequence = 0, 0
-        async with self._translated("fetch"):
+        async with self._bucket.asking():
             while held < ref.size:
                 part, sequence = await self._chunk(ref.object_id, sequence + 1)
                 parts.append(part)
@@ -92,7 +91,7 @@ class PayloadStore:
 
     async def drop(self, object_id: str) -> None:
         """Forget an object. Raises `BusUnavailable`; its time to live then ends it."""
-        async with self._translated("drop"):
+        async with self._bucket.asking():
             headers = {"Nats-Rollup": "sub", "Nats-TTL": _ttl(1.0)}
             await self._publish(object_id, b"", headers)
 
@@ -121,45 +120,21 @@ class PayloadStore:
             raise PayloadGone(f"object {object_id} is gone")
         return bytes(answer.data), int(headers["Nats-Sequence"])
 
-    async def _ensure_bucket(self) -> None:
-        if self._is_made:
-            return
-        self._bus.require_connected()
-        settings = self._settings
-        config = StreamConfig(
-            name=_STREAM,
-            subjects=[f"{_SUBJECTS}.C.>", f"{_SUBJECTS}.M.>"],
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            max_age=settings.payload_age_max_s,
-            max_bytes=settings.payload_store_bytes_max,
-            allow_rollup_hdrs=True,
-            allow_direct=True,
-            allow_msg_ttl=True,
-            num_replicas=self._bus.stream_replicas,
-        )
-        try:
-            await self._jetstream.add_stream(config)
-        except APIError as error:
-            if error.err_code not in _EXISTS:
-                raise BusUnavailable(f"the object store cannot be made: {error}") from error
-        except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the object store cannot be made: {reason_of(error)}") from error
-        self._is_made = True
-
-    @asynccontextmanager
-    async def _translated(self, what: str) -> AsyncIterator[None]:
-        """The library's errors as ours."""
-        self._bus.require_connected()
-        try:
-            yield
-        except NoRespondersError as error:
-            # The broker lost its store, or was never asked to make it: the next `put` does.
-            self._is_made = False
-            raise BusUnavailable("the object store is not there") from error
-        except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the broker did not {what} an object in time") from error
-
 
 def _ttl(seconds: float) -> str:
     return f"{max(1, math.ceil(seconds))}s"
+
+
+def _config(settings: PayloadSettings, bus: Bus) -> StreamConfig:
+    return StreamConfig(
+        name=_STREAM,
+        subjects=[f"{_SUBJECTS}.C.>", f"{_SUBJECTS}.M.>"],
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_age=settings.payload_age_max_s,
+        max_bytes=settings.payload_store_bytes_max,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        num_replicas=bus.stream_replicas,
+    )

@@ -25,11 +25,12 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from sie_runtime.bus import Bus, reason_of
 from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.settings import setting
+from sie_runtime.shared_stream import make_stream
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_ENCODER, Job, JobFailure, JobResult, ResultBatch
@@ -41,8 +42,6 @@ _STREAM: Final = "SWEEP_ADVISORIES"
 _ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"
 _CONSUMER: Final = "sweeper"
 _QUEUES: Final = "WORK_POOL_"
-_EXISTS: Final = frozenset({10058, 10148})
-"""JetStream's codes for a stream that is there already, with another config."""
 _CODE: Final = "INFERENCE_ERROR"
 _REASON: Final = "given up: no worker that tried this job came to an end with it"
 _SWEEP_MAX: Final = 16
@@ -102,11 +101,7 @@ class Sweeper:
             max_age=self._settings.sweep_age_max_s,
             num_replicas=self._bus.stream_replicas,
         )
-        try:
-            await self._jetstream.add_stream(config)
-        except APIError as error:
-            if error.err_code not in _EXISTS:
-                raise
+        await make_stream(self._bus, config, holds="advisories", timeout_s=self._timeout_s)
         consumer = ConsumerConfig(durable_name=_CONSUMER, ack_policy=AckPolicy.EXPLICIT)
         await self._jetstream.add_consumer(_STREAM, consumer)
         return await self._jetstream.pull_subscribe_bind(_CONSUMER, _STREAM)

@@ -29,14 +29,13 @@ from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders, Subscription, reason_of
 from sie_runtime.settings import setting
+from sie_runtime.shared_stream import make_stream
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
 
 __all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
-_EXISTS: Final = frozenset({10058, 10148, 10013})
-"""JetStream's codes for a stream or a consumer that is there already, with another config."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +170,9 @@ class WorkQueue:
             duplicate_window=60,
             num_replicas=self._bus.stream_replicas,
         )
-        try:
-            await self._jetstream.add_stream(config)
-        except APIError as error:
-            if error.err_code not in _EXISTS:
-                raise BusUnavailable(
-                    f"the stream of pool {pool!r} cannot be made: {error}"
-                ) from error
-        except (NatsError, TimeoutError) as error:
-            raise BusUnavailable(
-                f"the stream of pool {pool!r} cannot be made: {reason_of(error)}"
-            ) from error
+        await make_stream(
+            self._bus, config, holds=f"pool {pool!r}", timeout_s=settings.queue_publish_timeout_s
+        )
         if not self._inbox:
             # In front of every job on the wire, whoever sends one meanwhile.
             self._inbox = self._bus.client.new_inbox()
