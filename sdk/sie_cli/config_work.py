@@ -26,7 +26,7 @@ from sie_cli.config_rows import (
 from sie_cli.documents import KINDS, kind_named, read_documents
 from sie_cli.editing import edit, editor_of
 from sie_cli.printing import Form, print_lines, print_rows, print_value, talk
-from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
+from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut, Untrusted
 from sie_sdk import SIEConfigClient, SIEConnectionError, Terms
 from sie_sdk.config_calls import Kind
 
@@ -71,7 +71,7 @@ class Ask:
 
 def exit_status(error: SIEError) -> int:
     """What an error means to a script."""
-    if isinstance(error, SIEConnectionError):
+    if isinstance(error, SIEConnectionError | Later | Untrusted):
         return UNREACHABLE
     if error.code in _CONFLICTS:
         return CONFLICT

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import sys
 import threading
 
 import pytest
@@ -192,6 +193,17 @@ async def test_a_forked_replica_serves_on_and_stops_being_ready_after_a_while(tm
         )
 
 
+async def sie_replica(*arguments: str) -> tuple[int | None, str]:
+    """The command line itself; its exit status, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sie_cli.main", "replica", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(40):
+        _, words = await process.communicate()
+    return process.returncode, words.decode()
+
+
 async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_path, url):
     async with writer(tmp_path / "one", url):
         pass
@@ -207,9 +219,9 @@ async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_pat
         await two.put("b", "c")
         replica = await stack.enter_async_context(follower(url, two.url, tmp_path / "r"))
         await replica.state("forked")
-        told = {"role": "gateway", "id": "g1"}
-        answer = await two.http.post("/v1/configs/replicas/resync", json=told)
-        assert (answer.status_code, answer.json()) == (200, {"asked": True})
+        status, words = await sie_replica("resync", "gateway", "g1", "--url", two.url)
+        assert status == 0, words
+        assert "gateway/g1 takes the writer's snapshot" in words
         await same(two, replica)
         assert "a" not in replica.follower.catalog.models
         # The writer goes on: it was confirmed by the stream, and the fork is over.
@@ -220,6 +232,11 @@ async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_pat
         answer = await two.http.post("/v1/configs/replicas/resync", json=nobody)
         assert answer.status_code == 503
         assert "worker w9 was not reached" in answer.json()["detail"]["message"]
+        status, words = await sie_replica("resync", "worker", "w9", "--url", two.url)
+        assert (status, "worker w9 was not reached" in words) == (3, True)
+
+        forget = ("forget", "gateway", "g1", "--url", two.url)
+        assert await sie_replica(*forget) == (0, "gateway/g1 is not counted any more\n")
 
 
 async def test_a_disk_that_fails_costs_the_files_only_and_they_come_back(tmp_path, url):

@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 from tests.support.config_writer import client_of, put, running
-from tests.support.log_tools import closed_log, run_log, states
+from tests.support.log_tools import closed_log, run_log, states, tamper
 from tests.support.polling import until
+from typer.testing import CliRunner, Result
 
 from sie_config.control_plane import LOG_FILE, ControlPlane
 from sie_config.log_file import LogFile
+from sie_config.offline.commands import app
 from sie_config.offline.compaction import compact, compact_file, compact_through
 from sie_config.offline.doctor import examine
-from sie_config.offline.log_reader import NotReadable
+from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
 from sie_schemas.errors import FixRequest
+from sie_testing.history import read_history
 from sie_testing.memory_stream import MemoryStream
 
 COMPACT = "/v1/configs/compact"
@@ -106,6 +109,42 @@ def test_a_file_that_nobody_has_open_is_marked_directly(tmp_path):
     status, told = run_log("compact", tmp_path, "--keep", "1")
     assert (status, told["low_water"]) == (0, len(entries))
     assert run_log("compact", tmp_path)[0] == 2
+
+
+DAMAGE = (
+    "UPDATE log SET body = CAST(replace(CAST(body AS TEXT), 'model-4', 'model-x') AS BLOB)"
+    " WHERE epoch = 8"
+)
+
+
+def sie_log(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_damaged_file_keeps_its_mark_and_the_first_bad_epoch_is_named(tmp_path):
+    path, _ = closed_log(tmp_path, 9)
+    tamper(path, DAMAGE)
+    refused = sie_log("compact", tmp_path, "--keep", "1")
+    assert refused.exit_code == 1
+    assert "damaged at epoch 8" in refused.output
+    with LogReader.open(path) as reader:
+        assert reader.low_water() == 1
+
+
+def test_the_whole_history_is_written_out_whatever_the_mark(tmp_path):
+    path, log = closed_log(tmp_path, 9)
+    compact_file(path, keep=2, low_water=None)
+    target = tmp_path / "log.ndjson"
+    assert sie_log("entries", target, tmp_path).exit_code == 0
+    # As a simulation reads it, from its first epoch.
+    assert read_history(target) == tuple(log)
+    whole = target.read_bytes()
+    tamper(path, DAMAGE)
+    damaged = sie_log("entries", target, tmp_path)
+    assert damaged.exit_code == 1
+    assert "the first bad epoch is 8" in damaged.output
+    assert target.read_bytes() == whole
+    assert [each.name for each in tmp_path.glob("*.ndjson*")] == ["log.ndjson"]
 
 
 def test_the_doctor_tells_what_is_well_and_what_it_could_not_see(tmp_path):

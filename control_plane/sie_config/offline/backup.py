@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -75,7 +76,7 @@ def _finish(partial: Path, name: Path, position: Position) -> None:
     manifest = Manifest(
         position.log_id, position.epoch, position.hash, position.digest, size, digest
     )
-    replace_file(manifest_path(name), msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+    replace_file(manifest_path(name), (msgspec.json.format(msgspec.json.encode(manifest)), b"\n"))
     # A crash before this line leaves a manifest without a backup, which nobody takes for one.
     partial.replace(name)
     _sync_folder(name.parent)
@@ -114,14 +115,17 @@ def read_manifest(backup: Path) -> Manifest:
     return manifest
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a small file whole, and have it on disk at return."""
+def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Replace a file whole, and have it on disk at return. What `parts` raises leaves it as is."""
     fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    try:
+        with fresh.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 app = typer.Typer(
     name="log",
-    help="Verify, back up, restore, compact, examine and replay the configuration log.",
+    help="Verify, back up, restore, compact, write out, examine and replay the configuration log.",
     no_args_is_help=True,
 )
 
@@ -154,6 +154,23 @@ def compact(
         typer.echo(f"deltas from epoch {found['low_water']} on; the head is {found['head']}")
         if not found["trimmed"]:
             typer.echo("the stream is trimmed when sie-config next looks at it")
+
+
+@app.command()
+def entries(
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    log: Log = _HERE,
+    as_json: Json = False,
+) -> None:
+    """Write every entry as NDJSON, below the low water too; `sie simulate --log` reads it."""
+
+    def run() -> "Report":
+        from sie_config.offline.entries_file import write_entries  # noqa: PLC0415
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+
+        return write_entries(log_path(log), target)
+
+    _conclude(run, as_json)
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """Compaction from outside: through a running writer, or on a file that nobody has open.
 
 *shell.* Promises that history stays: it moves the low water, which only rises. A running writer is
-asked over HTTP and trims the stream itself; a file that is not open is marked here, and the next
-start trims the stream.
+asked over HTTP and trims the stream itself; a file that is not open is verified and then marked
+here, and the next start trims the stream. A damaged one keeps its mark: what the stream has below
+it may be what mends the file.
 """
 
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any, Final
 import httpx
 
 from sie_config.compact_route import low_water_for
-from sie_config.log_file import LogFile, StoreLocked
+from sie_config.log_file import LogDamaged, LogFile, StoreLocked
 from sie_config.offline.access import token_header
+from sie_config.offline.findings import State
 from sie_config.offline.log_reader import LogReader, NotReadable
+from sie_config.offline.verification import verify_log
 from sie_schemas.errors import error_for
 
 __all__ = ["compact", "compact_file", "compact_through"]
@@ -22,19 +25,35 @@ _TIMEOUT_S: Final = 30.0
 
 
 def compact_file(log: Path, *, keep: int | None, low_water: int | None) -> dict[str, Any]:
-    """Move the mark of a file. Raises `StoreLocked` when a writer has it open, `FixRequest`."""
-    with LogReader.open(log) as reader:
-        before = reader.low_water()
-        row = reader.connection.execute("SELECT coalesce(max(epoch), 0) FROM log").fetchone()
-    head = int(row[0])
-    wanted = low_water_for(head, keep=keep, low_water=low_water)
+    """Move the mark of a file that is sound.
+
+    Raises `StoreLocked` when a writer has it open, `FixRequest`, `LogDamaged`.
+    """
+    with LogReader.open(log):
+        # Opening to write would make one where there is none.
+        pass
     file = LogFile.open(log)
     try:
-        file.move_low_water(wanted)
+        head, before = _sound_head(log), file.low_water()
+        file.move_low_water(low_water_for(head, keep=keep, low_water=low_water))
         after = file.low_water()
     finally:
         file.close()
     return {"low_water": after, "moved": after != before, "head": head, "trimmed": False}
+
+
+def _sound_head(log: Path) -> int:
+    report = verify_log(log).report
+    bad = next((finding for finding in report.findings if finding.state is State.BAD), None)
+    if bad is not None or report.position is None:
+        epoch = report.first_bad_epoch
+        what = bad.message if bad is not None else "it holds no entry"
+        raise LogDamaged(
+            f"{log} is damaged{'' if epoch is None else f' at epoch {epoch}'}: {what}. The low "
+            "water stays where it is. `sie log verify` tells all of it and the cure",
+            first_bad_epoch=epoch,
+        )
+    return report.position.epoch
 
 
 def compact_through(url: str, *, keep: int | None, low_water: int | None) -> dict[str, Any]:

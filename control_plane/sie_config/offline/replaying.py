@@ -44,7 +44,7 @@ def replay_to(log: Path, epoch: int | None, *, verify: bool, out: Path | None) -
         _conclude(report, registry, last, epoch)
     if report.sound and out is not None and final is not None:
         rows = (snapshots.encode_row(e.kind, e.key, e.modified_epoch, e.document) for e in registry)
-        replace_file(out, snapshots.encode(lineage, final, rows))
+        replace_file(out, (snapshots.encode(lineage, final, rows),))
         report.ok("snapshot", f"{out} holds it")
     return report
 

@@ -239,7 +239,7 @@ def _put_in_place(partial: Path, path: Path, own: Claim | None, verified: Verifi
     partial.replace(path)
     if not evidence:
         told = {"log_id": head.log_id, "epoch": head.epoch, "hash": head.hash}
-        replace_file(path.with_name(path.name + ".head"), msgspec.json.encode(told))
+        replace_file(path.with_name(path.name + ".head"), (msgspec.json.encode(told),))
 
 
 def _hashes(path: Path, epochs: set[int]) -> dict[int, str]:

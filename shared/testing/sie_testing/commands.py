@@ -27,7 +27,7 @@ def simulate(
         str, typer.Option(help="Kinds of fault, by comma; `none` for none; all by default.")
     ] = "all",
     log: Annotated[
-        Path | None, typer.Option(help="A history: NDJSON of GET /v1/configs/log.")
+        Path | None, typer.Option(help="A history: NDJSON of `sie log entries`.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Fresh seeds for so long.")] = None,
     processes: Annotated[

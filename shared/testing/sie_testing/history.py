@@ -1,4 +1,4 @@
-"""A recorded history: a log as `/v1/configs/log` exports it, checked before it is used.
+"""A recorded history: a log as `sie log entries` writes it, checked before it is used.
 
 *shell.* Reads NDJSON, one envelope a line. Promises that what it gives is one whole log from its
 first epoch: hashes, links and digests are checked, and the fold is held against a naive one with
@@ -41,7 +41,7 @@ def read_history(path: Path) -> tuple[Entry, ...]:
         position = position_of(entry)
         entries.append(entry)
     if not entries:
-        raise FixRequest(f"{path} holds no entry; GET /v1/configs/log gives a log as NDJSON")
+        raise FixRequest(f"{path} holds no entry; `sie log entries` writes a log as NDJSON")
     return tuple(entries)
 
 
