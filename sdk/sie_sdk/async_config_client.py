@@ -112,12 +112,14 @@ class SIEAsyncConfigClient:
         """Bring back the documents of an older moment, of some entities or of all."""
         return dict(await self._write(calls.revert_call(to, entities, terms, _fresh()), terms))
 
-    async def history(self, kind: Kind, key: str, *, diff: bool = False) -> list[dict[str, Any]]:
-        """Every change of an entity, oldest first."""
+    async def history(
+        self, kind: Kind, key: str, *, diff: bool = False, at: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Every change of an entity, oldest first; with `at`, up to that moment."""
         found: list[dict[str, Any]] = []
         after = 0
         while True:
-            call = calls.history_call(kind, key, after=after, limit=_PAGE, diff=diff)
+            call = calls.history_call(kind, key, after=after, limit=_PAGE, diff=diff, at=at)
             page = await self._json(call)
             found += page["history"]
             if page["next_after"] is None:

@@ -113,9 +113,11 @@ def entity_call(kind: Kind, key: str, *, at: str | None) -> Call:
     return _get(_entity(kind, key), at=at)
 
 
-def history_call(kind: Kind, key: str, *, after: int, limit: int, diff: bool) -> Call:
+def history_call(
+    kind: Kind, key: str, *, after: int, limit: int, diff: bool, at: str | None
+) -> Call:
     """One page of the changes of an entity."""
-    told = {"after": after or None, "limit": limit, "diff": "true" if diff else None}
+    told = {"after": after or None, "limit": limit, "diff": "true" if diff else None, "at": at}
     return _get(_entity(kind, key) + "/history", **told)
 
 
