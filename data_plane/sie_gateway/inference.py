@@ -10,8 +10,10 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sie_core.models import Catalog
 from sie_gateway import metrics
@@ -26,6 +28,8 @@ from sie_schemas.errors import Later
 from sie_schemas.fleet import WantedModel
 
 __all__ = ["Inference", "new_request_id"]
+
+_NO_CAP: Final = nullcontext()
 
 
 def new_request_id() -> str:
@@ -88,17 +92,26 @@ class Inference:
         A revision that changed under the request costs one more run of all of it, never a mixture.
         """
         ends_at = asyncio.get_running_loop().time() + self._timeout_s
-        with self._admitted(asked, tenant):
-            wanted = await self._placed(wanted)
-            for attempt in ("", "-again"):
-                # The queue must not take the second run's jobs for repetitions of the first's.
-                run = _Run(asked, wanted, request_id + attempt, tenant, ends_at)
-                outcome = await self._run_once(run)
-                if outcome is not None:
-                    return outcome
-                metrics.RERUNS.inc()
+        items, size = len(asked.items), asked.total_size
+        # The tenant's own cap first: it is what the tenant can do something about.
+        with self._within(f"tenant {tenant!r}", self._tenant_caps, items, size):
+            self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
+            try:
+                wanted = await self._placed(wanted)
+                return await self._run(_Run(asked, wanted, request_id, tenant, ends_at))
+            finally:
+                self._in_flight = self._in_flight.minus(items=items, size=size)
+
+    async def _run(self, run: _Run) -> Answer | Cold:
+        for _ in range(2):
+            outcome = await self._run_once(run)
+            if outcome is not None:
+                return outcome
+            metrics.RERUNS.inc()
+            # The queue must not take the second run's jobs for repetitions of the first's.
+            run = replace(run, request_id=f"{run.request_id}-again")
         raise Later(
-            f"the configuration of {wanted.spec!r} changed twice while the request ran",
+            f"the configuration of {run.wanted.spec!r} changed twice while the request ran",
             code="REVISION_CHANGED",
         )
 
@@ -140,33 +153,24 @@ class Inference:
             return None
         return assemble(run.asked, route, jobs, results)
 
-    @contextmanager
-    def _admitted(self, asked: Asked, tenant: str) -> Iterator[None]:
-        items, size = len(asked.items), asked.total_size
-        # The tenant's own cap first: it is what the tenant can do something about.
-        with self._within(f"tenant {tenant!r}", self._tenant_caps, asked):
-            self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
-            try:
-                yield
-            finally:
-                self._in_flight = self._in_flight.minus(items=items, size=size)
-
     def _within_lease(self, route: Route, run: _Run) -> AbstractContextManager[None]:
         """The lease's share of this kind of worker, as items that may wait for them."""
         lease = run.wanted.lease
         workers = lease.gpu_caps.get(route.machine_profile) if lease is not None else None
         if lease is None or workers is None:
-            return nullcontext()
+            return _NO_CAP
         caps = Caps(workers * self._lease_items_per_worker, self._caps.bytes_max)
-        return self._within(f"lease {lease.name!r} on {route.machine_profile}", caps, run.asked)
+        whose = f"lease {lease.name!r} on {route.machine_profile}"
+        return self._within(whose, caps, len(run.asked.items), run.asked.total_size)
+
+    def _within(
+        self, whose: str, caps: Caps | None, items: int, size: int
+    ) -> AbstractContextManager[None]:
+        """Take a request on within somebody's caps, and give back what it took."""
+        return _NO_CAP if caps is None else self._shared(whose, caps, items, size)
 
     @contextmanager
-    def _within(self, whose: str, caps: Caps | None, asked: Asked) -> Iterator[None]:
-        """Take a request on within somebody's caps, and give back what it took."""
-        if caps is None:
-            yield
-            return
-        items, size = len(asked.items), asked.total_size
+    def _shared(self, whose: str, caps: Caps, items: int, size: int) -> Iterator[None]:
         held = self._shares.get(whose, InFlight())
         self._shares[whose] = held.plus(items=items, size=size, caps=caps, whose=whose)
         try:

@@ -20,7 +20,7 @@ from sie_schemas.items import Operation
 __all__ = ["cold_error", "cold_response", "read_native", "understands_202"]
 
 _MSGPACK_TYPES: Final = frozenset(
-    {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
+    {b"application/msgpack", b"application/x-msgpack", b"application/vnd.msgpack"}
 )
 _OWN_SDK: Final = b"sie-cluster/"
 
@@ -37,7 +37,7 @@ def read_native(
     asked = read_request(
         operation,
         body,
-        is_msgpack=_media_type(headers.get(b"content-type")) in _MSGPACK_TYPES,
+        is_msgpack=_is_msgpack(headers.get(b"content-type", b"")),
         limits=limits,
     )
     as_msgpack = _wants_msgpack(headers.get(b"accept"))
@@ -98,13 +98,17 @@ def _place(cold: Cold) -> dict[str, str]:
 def _wants_msgpack(accept: bytes | None) -> bool:
     """The first type of the list that we can give decides; JSON where there is none."""
     for part in (accept or b"").split(b","):
-        media_type = _media_type(part)
-        if media_type in _MSGPACK_TYPES:
+        if _is_msgpack(part):
             return True
-        if media_type in {"application/json", "*/*", "application/*"}:
+        if _media_type(part) in {b"application/json", b"*/*", b"application/*"}:
             return False
     return False
 
 
-def _media_type(value: bytes | None) -> str:
-    return (value or b"").partition(b";")[0].strip().lower().decode("latin-1")
+def _is_msgpack(value: bytes) -> bool:
+    # As it stands first: it is what our SDK sends.
+    return value in _MSGPACK_TYPES or _media_type(value) in _MSGPACK_TYPES
+
+
+def _media_type(value: bytes) -> bytes:
+    return value.partition(b";")[0].strip().lower()

@@ -94,12 +94,13 @@ def check_request(operation: Operation, request: Request, limits: Limits) -> Ask
     lora, options = _lora(asked.options, where)
     _check_contents(asked.items, asked.query, limits)
     sizes = tuple(
-        _size(item, f"$.items[{index}]", limits) for index, item in enumerate(asked.items)
+        [_size(item, f"$.items[{index}]", limits) for index, item in enumerate(asked.items)]
     )
     shared = (options, asked.query, asked.labels, asked.instruction)
     fixed = _ENVELOPE_BYTES + _size(shared, where, limits)
-    if fixed + max(sizes) > limits.payload_bytes_max:
-        raise _too_large(f"$.items[{sizes.index(max(sizes))}]", fixed + max(sizes), limits)
+    largest = max(sizes)
+    if fixed + largest > limits.payload_bytes_max:
+        raise _too_large(f"$.items[{sizes.index(largest)}]", fixed + largest, limits)
     return msgspec.structs.replace(
         asked, item_sizes=sizes, fixed_size=fixed, options=options, lora=lora
     )
@@ -184,6 +185,8 @@ def _check_item(item: Item, where: str) -> None:
 
 def _lora(options: dict[str, Any], where: str) -> tuple[str | None, dict[str, Any]]:
     """The adapter's name, and the options without it: from here on the lane carries it."""
+    if not options:
+        return None, options
     names = [(key, options[key]) for key in _LORA_KEYS if options.get(key) is not None]
     rest = {key: value for key, value in options.items() if key not in _LORA_KEYS}
     if not names:

@@ -71,14 +71,24 @@ def assemble(
         fields = _ranked(asked, outcomes)
     else:
         fields = {"items": _entries(asked, outcomes)}
+    queue_ms = tokenization_ms = inference_ms = 0.0
+    input_tokens = 0
+    workers = set()
+    for result in results:
+        timing = result.timing
+        queue_ms = max(queue_ms, timing.queue_ms)
+        tokenization_ms = max(tokenization_ms, timing.tokenization_ms)
+        inference_ms = max(inference_ms, timing.inference_ms)
+        input_tokens += result.input_tokens
+        workers.add(result.worker_id)
     return Answer(
         route=route,
         fields=fields,
-        queue_ms=max(result.timing.queue_ms for result in results),
-        tokenization_ms=max(result.timing.tokenization_ms for result in results),
-        inference_ms=max(result.timing.inference_ms for result in results),
-        input_tokens=sum(result.input_tokens for result in results),
-        workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
+        queue_ms=queue_ms,
+        tokenization_ms=tokenization_ms,
+        inference_ms=inference_ms,
+        input_tokens=input_tokens,
+        workers=tuple(sorted(workers - {""})),
     )
 
 

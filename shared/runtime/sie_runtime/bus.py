@@ -11,9 +11,10 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -72,15 +73,14 @@ class BusSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A message as it came. `reply` is empty when no answer is wanted."""
 
     subject: str
     data: bytes
     reply: str
     headers: Mapping[str, str]
-    _client: Client = field(repr=False)
+    _client: Client
 
     async def respond(self, data: bytes) -> None:
         """Answer the sender of a request."""

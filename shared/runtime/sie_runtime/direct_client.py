@@ -3,9 +3,10 @@
 *shell.* The library gives each message to a queue and from there to a task of its subscription,
 waits for each answer in `asyncio.wait_for`, and awaits each publish: more processor time than all
 else that a request costs the gateway. Here a message may be handed over where it was read, an
-answer costs one future and one timer, and `send` returns at once. Connecting, reconnecting and
-parsing stay the library's own. It reaches into the library's client, whose version is bounded for
-that reason; the contract of the broker's clients is tested on a real one.
+answer costs one future and one timer, `send` returns at once, and messages are cut out of the bytes
+by `direct_parser`. Connecting and reconnecting stay the library's own. It reaches into the
+library's client, whose version is bounded for that reason; the contract of the broker's clients is
+tested on a real one.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from nats.errors import (
 )
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from sie_runtime.direct_parser import DirectParser, headers_of
+
 __all__ = ["DirectClient", "Taker"]
 
 Taker: TypeAlias = Callable[[str, str, bytes, dict[str, str]], None]
@@ -42,6 +45,8 @@ class DirectClient(Client):
         """Of the requests in flight, by the subject that the answer comes to."""
         self._answer_prefix = ""
         self._numbers = count(1)
+        self._ps = DirectParser(self, self._taken)
+        self._failing: set[asyncio.Future[None]] = set()
 
     def hand_over(self, subscription: Subscription, taker: Taker) -> None:
         """From now on call `taker` where a message is read, and not the callback."""
@@ -124,23 +129,22 @@ class DirectClient(Client):
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
-    ) -> None:
+    def _taken(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> bool:
         taker = self._takers.get(sid)
         subscription = self._subs.get(sid)
         if taker is None or subscription is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-            return
+            return False
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
         subscription._received += 1
-        read = await self._process_headers(headers) if headers else {}
         try:
-            taker(subject.decode(), reply.decode(), data, read or {})
+            taker(subject.decode(), reply.decode(), data, headers_of(headers) if headers else {})
         except Exception as error:
             # As the library does with a callback: the connection goes on being read.
-            await self._error_cb(error)
+            failing = asyncio.ensure_future(self._error_cb(error))
+            self._failing.add(failing)
+            failing.add_done_callback(self._failing.discard)
+        return True
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._takers.pop(sid, None)

@@ -1,0 +1,118 @@
+"""Laws of the broker's bytes: however they are cut, the messages are the library's own."""
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+from sie_runtime.direct_parser import DirectParser, headers_of
+
+Read = tuple[Any, ...]
+
+_TOKENS = st.text("abcXYZ019_-$>", min_size=1, max_size=12).map(str.encode)
+_HEADERS = st.sampled_from(
+    [b"NATS/1.0\r\nNats-Msg-Id: a.0\r\n\r\n", b"NATS/1.0 503\r\n\r\n", b"NATS/1.0\r\n\r\n"]
+)
+
+
+@st.composite
+def _messages(draw: st.DrawFn) -> bytes:
+    subject, number, data = draw(_TOKENS), draw(st.integers(1, 3)), draw(st.binary(max_size=40))
+    reply = draw(st.just(b"") | _TOKENS.map(lambda token: token + b" "))
+    if draw(st.booleans()):
+        return b"MSG %s %d %s%d\r\n%s\r\n" % (subject, number, reply, len(data), data)
+    headers = draw(_HEADERS)
+    size = len(headers) + len(data)
+    words = (subject, number, reply, len(headers), size, headers, data)
+    return b"HMSG %s %d %s%d %d\r\n%s%s\r\n" % words
+
+
+_LINES = st.sampled_from(
+    [b"PING\r\n", b"PONG\r\n", b"+OK\r\n", b"-ERR 'Slow Consumer'\r\n", b'INFO {"a":1} \r\n']
+)
+
+
+class _Client:
+    """Notes what a parser tells its client."""
+
+    def __init__(self) -> None:
+        self.read: list[Read] = []
+
+    def take(self, number: int, *parts: bytes) -> bool:
+        """Takes the messages of subscription 1, and leaves those of others to the library."""
+        if number == 1:
+            self.read.append((number, *parts))
+        return number == 1
+
+    async def _process_msg(self, number: int, *parts: bytes) -> None:
+        self.read.append((number, *(part or b"" for part in parts)))
+
+    async def _process_ping(self) -> None:
+        self.read.append(("ping",))
+
+    async def _process_pong(self) -> None:
+        self.read.append(("pong",))
+
+    async def _process_err(self, error: str) -> None:
+        self.read.append(("error", error))
+
+    async def _process_info(self, info: dict[str, Any]) -> None:
+        self.read.append(("info", *info))
+
+
+def _cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[begin:end] for begin, end in itertools.pairwise(edges)]
+
+
+async def _fed(parser: Parser, client: _Client, parts: list[bytes]) -> list[Read]:
+    for part in parts:
+        await parser.parse(part)
+    return client.read
+
+
+@given(st.lists(_messages() | _LINES, max_size=8), st.lists(st.integers(0, 10_000), max_size=8))
+def test_messages_are_those_of_the_library_however_the_bytes_are_cut(
+    sent: list[bytes], places: list[int]
+) -> None:
+    data = b"".join(sent)
+    ours, theirs = _Client(), _Client()
+
+    async def both() -> None:
+        await _fed(Parser(theirs), theirs, [data])
+        await _fed(DirectParser(ours, ours.take), ours, _cut(data, places))
+
+    asyncio.run(both())
+    assert ours.read == theirs.read
+    assert len(ours.read) == len([each for each in sent if each != b"+OK\r\n"])
+
+
+def test_a_connection_that_was_replaced_leaves_nothing_behind() -> None:
+    client = _Client()
+    parser = DirectParser(client, client.take)
+
+    async def read() -> None:
+        await parser.parse(b"MSG a 1 5\r\nhel")
+        parser.reset()
+        await parser.parse(b"MSG b 1 2\r\nno\r\n")
+
+    asyncio.run(read())
+    assert client.read == [(1, b"b", b"", b"no", b"")]
+
+
+@pytest.mark.parametrize("line", [b"MSG a\r\n", b"MSG a x 3\r\n", b"HMSG a 1 x 3\r\n", b"WHAT\r\n"])
+def test_what_is_no_protocol_is_an_error(line: bytes) -> None:
+    client = _Client()
+    with pytest.raises(ProtocolError):
+        asyncio.run(_fed(DirectParser(client, client.take), client, [line]))
+
+
+def test_headers_are_read_with_the_status_among_them() -> None:
+    raw = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\nX:  y \r\n\r\n"
+    assert headers_of(raw) == {"Status": "408", "Nats-Pending-Messages": "3", "X": "y"}
+    assert headers_of(b"NATS/1.0\r\n\r\n") == {}
