@@ -236,7 +236,8 @@ class ControlPlane:
             tasks.create_task(self.sequencer.run(stop))
             tasks.create_task(self._watch_disk(stop))
             tasks.create_task(self.refusals.run(stop, every_s=self.settings.audit_flush_s))
-            tasks.create_task(self.lookup.run(stop, every_s=self.settings.lookup_s))
+            if self.settings.lookup_s > 0:
+                tasks.create_task(self.lookup.run(stop, every_s=self.settings.lookup_s))
             if self._taken_over > 0 or self.settings.self_check_s > 0:
                 every_s = self.settings.self_check_s
                 tasks.create_task(self.self_check.run(stop, every_s=every_s, found=self.act_on))

@@ -54,7 +54,9 @@ class ConfigSettings(AccessSettings, BusSettings):
     )
     audit_flush_s: float = setting(1.0, help="seconds until a refused attempt is on disk")
     lookup_s: float = setting(
-        1.0, help="seconds without a write after which new entries are noted in lookup.sqlite"
+        1.0,
+        help="seconds without a write after which new entries are noted in lookup.sqlite; 0 notes "
+        "them when somebody asks",
     )
     page_entries_max: int = setting(1000, help="most entries in one answer of /log")
     tail_entries: int = setting(2000, help="newest entries kept in memory for followers")

@@ -48,6 +48,9 @@ FOUND = {
     "a low water past the end of a file that lost its tail": Plan(
         seed=262756260908539, replicas=4, faults=THEN
     ),
+    "a writer that hung wakes when everybody else had converged": Plan(
+        seed=160392047004763, replicas=4, faults=tuple(sorted({*THEN, "replica-twin"}))
+    ),
 }
 
 

@@ -50,8 +50,9 @@ CONFIG_SETTINGS: Final = ConfigSettings(
     publish_retry_s=0.3,
     publish_verify_s=2.0,
     head_file_s=2.0,
-    # It reads only, and draws replicas by a chance that no seed decides.
+    # They read only: one draws replicas by a chance that no seed decides, one has a real thread.
     self_check_s=0.0,
+    lookup_s=0.0,
     group_writes_max=4,
     waiting_writes_max=16,
 )
