@@ -15,6 +15,8 @@ from sie_schemas.revisions import model_revision
 __all__ = ["cluster_view", "config_view", "model_view", "models_view"]
 
 _LOADED: Final = "loaded"
+_NO_GENERATION: Final = {"total": 0, "groups": []}
+"""No operation of this cluster generates; clients that watch for it read these fields."""
 _STATES_BEST_FIRST: Final = (_LOADED, "loading", "available", "failed")
 
 
@@ -70,9 +72,11 @@ def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool)
             "worker_count": len(workers),
             "gpu_count": sum(_gpus(worker) for worker in workers),
             "models_loaded": len({name for worker in workers for name in _loaded(worker)}),
+            "total_qps": round(sum(worker.answered_per_s for worker in workers), 3),
         },
         "workers": [_worker(worker) for worker in workers],
         "models": [_model_health(model_id, workers) for model_id in sorted(catalog.models)],
+        "pending_generation": dict(_NO_GENERATION),
     }
 
 
@@ -130,8 +134,8 @@ def _last_error(reports: Sequence[ModelReport]) -> dict[str, Any]:
 
 
 def _gpus(worker: Heartbeat) -> int:
-    """A worker has one device, and on `cpu` it is no GPU."""
-    return int(worker.machine_profile != "cpu")
+    """The devices of a worker; on `cpu` they are no GPUs."""
+    return worker.devices if worker.machine_profile != "cpu" else 0
 
 
 def _loaded(worker: Heartbeat) -> list[str]:
@@ -145,9 +149,13 @@ def _worker(worker: Heartbeat) -> dict[str, Any]:
         "pool": worker.pool,
         "gpu": worker.machine_profile,
         "gpu_count": _gpus(worker),
+        "ready_gpu_slots": min(worker.devices_ready, _gpus(worker)) if worker.ready else 0,
         "bundle": worker.bundle,
         "healthy": worker.ready,
         "queue_depth": worker.queue_depth,
+        "pending_cost": worker.pending_cost,
+        "inflight_batches": worker.batches_running,
+        "qps": round(worker.answered_per_s, 3),
         "loaded_models": _loaded(worker),
         "memory_used_bytes": worker.memory_used_bytes,
         "memory_total_bytes": worker.memory_total_bytes,

@@ -44,6 +44,19 @@ class Devices:
         """How often in a row a revision's devices were busy beside an idle one."""
         self._group: asyncio.TaskGroup | None = None
 
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    @property
+    def cost_in_hand(self) -> int:
+        """Cost of what waits for them and of what they run."""
+        return sum(device.load for device in self._devices)
+
+    @property
+    def batches_out(self) -> int:
+        """Batches that they were given and have not ended."""
+        return sum(device.scheduler.batches_out for device in self._devices)
+
     @property
     def connected(self) -> int:
         """How many devices can be given work."""

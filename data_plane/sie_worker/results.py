@@ -76,6 +76,8 @@ class Results:
         self._chunked_bytes_max = chunked_bytes_max
         self._dead_letters = dead_letters
         self._clock = clock
+        self.answered = 0
+        """Jobs whose result a gateway has confirmed, since the start."""
 
     async def deliver(self, claims: Sequence[Claim]) -> None:
         """Deliver the answers of complete claims, and acknowledge what is confirmed."""
@@ -188,6 +190,7 @@ class Results:
 
     async def _settle_confirmed(self, claim: Claim, result: JobResult, *, for_good: bool) -> None:
         (_FAILED if result.failure else _ANSWERED).inc()
+        self.answered += 1
         if result.failure is not None:
             _log_failure(claim, result.failure)
         if for_good:

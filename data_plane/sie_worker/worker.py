@@ -20,6 +20,7 @@ from sie_runtime.work_queue import Delivery, WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, ModelReport
 from sie_worker import metrics
+from sie_worker.answer_rate import AnswerRate
 from sie_worker.batching import Scheduler
 from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claims
@@ -97,6 +98,7 @@ class Worker:
             ),
             clock=self._clock,
         )
+        self._rate = AnswerRate()
         self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
         self._executors = [self._make_executor(path) for path in settings.socket_path]
         self._devices = Devices(
@@ -308,6 +310,11 @@ class Worker:
             models=self._devices.reports(),
             memory_used_bytes=self._devices.memory_bytes,
             memory_total_bytes=self._room,
+            devices=len(self._devices),
+            devices_ready=self._devices.connected,
+            pending_cost=self._devices.cost_in_hand,
+            batches_running=self._devices.batches_out,
+            answered_per_s=self._rate.look(self._results.answered, self._clock()),
         )
 
     # -- wiring --

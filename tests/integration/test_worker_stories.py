@@ -70,6 +70,10 @@ async def test_jobs_that_come_while_the_device_is_busy_share_a_batch(tmp_path: P
         await until(lambda: world.worker.state()["ready"] and in_hand(world) == 7)
         await until(lambda: metric("sie_worker_items_waiting", device="0") == 6)
         await until(lambda: metric("sie_worker_oldest_wait_seconds", device="0") > 0)
+        await until(lambda: world.heartbeats[-1].batches_running == 1)
+        told = world.heartbeats[-1]
+        assert (told.devices, told.devices_ready) == (1, 1)
+        assert told.pending_cost > 0
         fills = metric("sie_worker_batch_fill_ratio_count")
         waits = metric("sie_worker_batch_wait_seconds_sum")
         world.execution.let_go()
@@ -81,6 +85,8 @@ async def test_jobs_that_come_while_the_device_is_busy_share_a_batch(tmp_path: P
         assert metric("sie_worker_batch_fill_ratio_count") == fills + 1
         assert metric("sie_worker_batch_wait_seconds_sum") > waits
         assert world.inbox.messages == 2
+        await until(lambda: world.heartbeats[-1].answered_per_s > 0)
+        assert world.heartbeats[-1].batches_running == 0
 
 
 async def test_a_poisonous_item_fails_alone_and_its_batch_mates_succeed(tmp_path: Path):

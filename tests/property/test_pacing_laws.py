@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
+from sie_worker.answer_rate import AnswerRate
 from sie_worker.batching import Scheduler
 from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
 from sie_worker.pacing import Pace
@@ -17,6 +18,18 @@ OTHER = Lane("rev-a", "default", "score")
 HANDOVER_S = 0.002
 SECONDS = st.floats(0.0, 10.0)
 COSTS = st.integers(1, 5000)
+
+
+@given(st.floats(0.05, 3.0), st.integers(0, 50), st.integers(1, 60))
+def test_a_steady_rate_of_answers_is_told_and_silence_is_told_soon(step_s, each, looks):
+    rate = AnswerRate()
+    assert rate.look(7, 0.0) == 0.0
+    for n in range(1, looks + 1):
+        assert rate.look(7 + n * each, n * step_s) == pytest.approx(each / step_s)
+    answered, now = 7 + looks * each, looks * step_s
+    for second in range(1, 14):
+        told = rate.look(answered, now + second)
+    assert told == 0.0
 
 
 @given(st.floats(0.0, 2.0), st.floats(0.001, 2.0), st.lists(st.floats(0.0, 5.0), max_size=60))

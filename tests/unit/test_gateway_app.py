@@ -433,7 +433,18 @@ async def test_models_and_health_tell_what_the_workers_report() -> None:
     revision = standard_catalog().resolve("org/dense").revision
     loaded = {"org/dense": {"state": "loaded", "revision": revision}}
     async with gateway_world() as world, _http(world) as http:
-        await world.hear(heartbeat(models=loaded, queue_depth=3))
+        await world.hear(heartbeat(models=loaded, queue_depth=3, answered_per_s=1.5))
+        await world.hear(
+            heartbeat(
+                "w2",
+                machine_profile="l4",
+                devices=2,
+                devices_ready=1,
+                pending_cost=96,
+                batches_running=3,
+                answered_per_s=2.0,
+            )
+        )
         listed = (await http.get("/v1/models")).json()
         one = (await http.get("/v1/models/org/dense")).json()
         alias = (await http.get("/v1/models/dense:fast")).json()
@@ -449,7 +460,17 @@ async def test_models_and_health_tell_what_the_workers_report() -> None:
     assert alias["id"] == "dense:fast"
     assert unknown.status_code == 404
     assert (health["type"], health["status"]) == ("gateway", "healthy")
-    assert health["workers"][0]["queue_depth"] == 3
+    assert health["cluster"] == {
+        "worker_count": 2,
+        "gpu_count": 2,
+        "models_loaded": 1,
+        "total_qps": 3.5,
+    }
+    assert health["pending_generation"] == {"total": 0, "groups": []}
+    one_cpu, two_gpus = health["workers"]
+    assert (one_cpu["queue_depth"], one_cpu["gpu_count"], one_cpu["ready_gpu_slots"]) == (3, 0, 0)
+    assert (two_gpus["gpu_count"], two_gpus["ready_gpu_slots"]) == (2, 1)
+    assert (two_gpus["pending_cost"], two_gpus["inflight_batches"]) == (96, 3)
     assert config["document"]["aliases"] == ["dense"]
     assert len(configs["models"]) == 3
     assert (epoch["epoch"], epoch["log_id"]) == (7, "ab" * 16)

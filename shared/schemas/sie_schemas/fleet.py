@@ -117,6 +117,14 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     leaving: bool = False
     memory_used_bytes: int = 0
     memory_total_bytes: int = 0
+    devices: int = 1
+    """Devices behind the worker, and of those the ones that can be given work."""
+    devices_ready: int = 0
+    pending_cost: int = 0
+    """Cost of what waits for the devices and of what they run."""
+    batches_running: int = 0
+    answered_per_s: float = 0.0
+    """Jobs answered a second, over about the last ten seconds."""
 
 
 class WantedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,32 @@
+"""How many jobs a second this worker answers, as its heartbeats tell it.
+
+*pure.* Seconds are arguments. Promises the mean over about the last ten seconds, 0 before the
+second look, and to remember no more looks than fit into that time.
+"""
+
+from collections import deque
+from typing import Final
+
+__all__ = ["AnswerRate"]
+
+_WINDOW_S: Final = 10.0
+_STEP_S: Final = 0.5
+"""Looks closer than this say no more than the first of them."""
+
+
+class AnswerRate:
+    """Owned by the event loop."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque()
+        """When it was looked and how many were answered by then, the oldest first."""
+
+    def look(self, answered: int, now: float) -> float:
+        """Jobs a second, where `answered` were answered since the start."""
+        looks = self._looks
+        while len(looks) > 1 and looks[1][0] <= now - _WINDOW_S:
+            looks.popleft()
+        if not looks or now - looks[-1][0] >= _STEP_S:
+            looks.append((now, answered))
+        since, before = looks[0]
+        return (answered - before) / (now - since) if now > since else 0.0
