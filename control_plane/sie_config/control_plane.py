@@ -24,7 +24,7 @@ from sie_config.exports import Exports
 from sie_config.gates import check_in_use
 from sie_config.head_file import HeadFile
 from sie_config.journal import Journal
-from sie_config.log_file import LogDamaged, StorageFailed
+from sie_config.log_file import LogDamaged, StorageFailed, StorageFull
 from sie_config.lookup import Lookup
 from sie_config.publisher import Publisher, Stream
 from sie_config.refusals import Refusals
@@ -38,7 +38,7 @@ from sie_config.store import Store
 from sie_config.timeline import Timeline
 from sie_config.waiting import Turnstile, first_of
 from sie_config.witnesses import Claim, choices
-from sie_config.writer_state import UNFENCED, Recovery, Serving, refusal
+from sie_config.writer_state import UNFENCED, ReadOnly, Recovery, Serving, refusal
 from sie_core.chain import position_of
 from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_stream import LogStream
@@ -281,6 +281,9 @@ class ControlPlane:
             raise damage
         if self._bus is not None:
             await self._bus.subscribe("sie.config.report.>", self._report_heard)
+        if self.store.failed is not None:
+            self._start_to_read(self.store.failed, damage)
+            return
         await self._roll_call.listen()
         if self.sequencer.last is None:
             await self._roll_call.begin_log(new_log=self.settings.new_log)
@@ -294,6 +297,14 @@ class ControlPlane:
             await self.publisher.catch_up()
             self._take_writes()
         await self._write_head_file()
+
+    def _start_to_read(self, failed: SIEError, damage: LogDamaged | None) -> None:
+        """Serve what the file has and judge nothing: a fresh process does once the disk writes."""
+        if self.sequencer.last is None:
+            raise failed
+        _LOG.error("the disk takes no writes; reads go on", extra={"reason": failed.message})
+        state = ReadOnly(failed.message, code=failed.code)
+        self.sequencer.enter(state if damage is None else Recovery(damage.message))
 
     def _publisher(self, stream_of: Callable[[str], Stream]) -> Publisher:
         publisher = Publisher(
@@ -311,7 +322,8 @@ class ControlPlane:
     async def _publish(self, stop: asyncio.Event) -> None:
         """Publish and announce until `stop`, once there is nothing lacking."""
         await self._heal(stop)
-        if self._stream_of is None or isinstance(self.sequencer.state, Recovery):
+        recovers = isinstance(self.sequencer.state, Recovery)
+        if self._stream_of is None or recovers or self.store.read_only:
             return
         if self.publisher is None:
             self.publisher = self._publisher(self._stream_of)
@@ -422,8 +434,9 @@ class ControlPlane:
 
     async def _watch_disk(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            if isinstance(self.store.failed, StorageFailed):
-                await self._end_once_the_disk_writes(self.store.failed)
+            failed = self.store.failed
+            if isinstance(failed, StorageFailed) or (failed is not None and self.store.read_only):
+                await self._end_once_the_disk_writes(failed)
             else:
                 await self._look()
             await first_of(stop.wait(), timeout_s=self.settings.head_file_s)
@@ -436,22 +449,27 @@ class ControlPlane:
         if self._keeper is not None:
             await self._keeper.look()
 
-    async def _end_once_the_disk_writes(self, failed: StorageFailed) -> None:
+    async def _end_once_the_disk_writes(self, failed: SIEError) -> None:
         """Raises `failed`: only a process that opens the file anew learns what a commit came to.
 
-        Until the disk takes a write again a fresh one could not open the file: this one serves
+        Until the disk takes a write again a fresh one could not write either: this one serves
         reads meanwhile.
         """
         try:
-            await self._head_file.write(self.sequencer.position, again=True)
-        except OSError as error:
-            _LOG.warning("the disk still fails; reads go on", extra={"reason": str(error)})
+            if self.store.read_only:
+                await self.store.try_to_write()
+            else:
+                await self._head_file.write(self.sequencer.position, again=True)
+        except (OSError, StorageFailed, StorageFull) as error:
+            _LOG.debug("the disk still fails; reads go on", extra={"reason": str(error)})
         else:
             raise failed
 
     async def _write_head_file(self) -> None:
-        # In recovery the older head file is evidence, and stays.
+        # In recovery, and where nothing was judged yet, the older head file is evidence, and stays.
         if self.sequencer.last is None or isinstance(self.sequencer.state, Recovery):
+            return
+        if self.store.read_only:
             return
         try:
             await self._head_file.write(self.sequencer.position)

@@ -16,8 +16,10 @@ from typing import Any, Final, NoReturn
 
 from sie_config.schema import (
     connect_bare,
+    connect_reader,
     connect_writer,
     guard,
+    is_folded_in,
     migrate,
     migrations_damage,
     schema_damage,
@@ -94,7 +96,10 @@ class LogFile:
     Invariant: after `failed` is set nothing is written any more; only a fresh process may.
     """
 
-    def __init__(self, path: Path, lock: int, connection: sqlite3.Connection) -> None:
+    read_only = False
+    """Whether the disk took nothing at the start: then there is neither a lock nor a writer."""
+
+    def __init__(self, path: Path, lock: int | None, connection: sqlite3.Connection) -> None:
         self._path = path
         self._lock = lock
         self._connection = connection
@@ -134,6 +139,38 @@ class LogFile:
             if isinstance(error, sqlite3.Error | UnicodeDecodeError):
                 raise _translated(error, path, "open") from error
             raise
+        return file
+
+    @classmethod
+    def open_to_read(cls, path: Path, why: StorageFull | StorageFailed) -> "LogFile":
+        """Open a file on a disk that takes nothing, for which `open` raised `why`.
+
+        Only where nothing waits in the write-ahead log: what is in there may not be on disk, and
+        cannot be put there now. Raises `why`, saying so, or `LogDamaged`.
+        """
+        if not is_folded_in(path):
+            wal = _sibling(path, "-wal")
+            what = f"{wal} waits to be folded in first" if path.is_file() else "there is no log yet"
+            raise type(why)(
+                f"{why.message}. Nothing can be served meanwhile: {what}. Mend the disk, then "
+                "start again"
+            ) from why
+        try:
+            connection = connect_reader(path)
+        except sqlite3.Error as error:
+            raise _translated(error, path, "open") from error
+        file = cls(path, None, connection)
+        try:
+            _raise_schema_damaged(path, schema_damage(connection))
+        except (sqlite3.Error, UnicodeDecodeError, LogDamaged) as error:
+            file.close()
+            if isinstance(error, LogDamaged):
+                raise
+            raise _translated(error, path, "open") from error
+        file.read_only = True
+        file.failed = type(why)(
+            f"{why.message}. Reads go on; writes too, by a fresh process, once the disk takes them"
+        )
         return file
 
     @property
@@ -240,7 +277,8 @@ class LogFile:
     def close(self) -> None:
         """Fold the write-ahead log in, close the connection, then give the lock up."""
         self._connection.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def _checkpoint(self) -> None:
         busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -340,8 +378,12 @@ def take_lock(path: Path) -> int:
             f"{path} is held by another sie-config (process {holder or 'unknown'}): one log has "
             "one writer. Stop that process, or use another data folder"
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except OSError as error:
+        os.close(descriptor)
+        raise StorageFailed(f"{path} cannot be written: {error.strerror}") from error
     return descriptor
 
 
@@ -369,7 +411,9 @@ def _translated(error: sqlite3.Error | UnicodeDecodeError, path: Path, doing: st
     unreadable = unreadable or isinstance(error, UnicodeDecodeError)
     if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None)
+    told = f"{path}: could not {doing}: {error}"
+    if doing == "open":
+        return StorageFailed(told)
     return StorageFailed(
-        f"{path}: could not {doing}: {error}. If this was a commit, its outcome is unknown until "
-        "the file is opened again"
+        f"{told}. If this was a commit, its outcome is unknown until the file is opened again"
     )

@@ -22,6 +22,7 @@ __all__ = [
     "connect_reader",
     "connect_writer",
     "guard",
+    "is_folded_in",
     "migrate",
     "migrations_damage",
     "schema_damage",
@@ -215,9 +216,34 @@ def connect_writer(
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection that never checkpoints, with the guard on."""
+    """A read-only connection that never checkpoints, with the guard on.
+
+    Where the disk takes no file beside the log, SQLite cannot share it with a writer; there is none
+    then, and with nothing in the write-ahead log the file is read as one that does not change.
+    """
+    connection = _connect_reader(path, "mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and is_folded_in(path):
+            connection.close()
+            return _connect_reader(path, "mode=ro&immutable=1")
+    except sqlite3.Error:
+        # What is wrong inside the file is for the first who reads it.
+        pass
+    return connection
+
+
+def is_folded_in(path: Path) -> bool:
+    """Whether the log is there, and all of it is in its one file."""
+    wal = path.with_name(path.name + "-wal")
+    return path.is_file() and not (wal.exists() and wal.stat().st_size)
+
+
+def _connect_reader(path: Path, query: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?{query}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,

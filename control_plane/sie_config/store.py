@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sie_config.checkpoint import start_from
-from sie_config.log_file import KeyRow, LogFile
+from sie_config.log_file import KeyRow, LogFile, StorageFailed, StorageFull
 from sie_config.own_thread import OwnThread
 from sie_config.replay import Replayed, replay
 from sie_core.chain import position_of
@@ -31,10 +31,13 @@ class Store:
 
     @classmethod
     async def open(cls, path: Path, *, bytes_max: int = 0) -> "Store":
-        """Open or create the file. Raises as `LogFile.open`."""
+        """Open or create the file; on a disk that takes nothing, open it to read if that can be.
+
+        Raises as `LogFile.open`.
+        """
         thread = OwnThread("log-writer")
         try:
-            file = await thread.run(lambda: LogFile.open(path, bytes_max=bytes_max))
+            file = await thread.run(lambda: _opened(path, bytes_max))
         except BaseException:
             thread.end()
             raise
@@ -44,6 +47,15 @@ class Store:
     def path(self) -> Path:
         """The database file."""
         return self._file.path
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the disk took nothing at the start; `failed` says why."""
+        return self._file.read_only
+
+    async def try_to_write(self) -> None:
+        """Whether the file could be opened to be written now. Raises as `LogFile.open`."""
+        await self._thread.run(lambda: LogFile.open(self.path).close())
 
     @property
     def failed(self) -> SIEError | None:
@@ -89,3 +101,10 @@ class Store:
             if start is not None and start.last is not None:
                 return replay(self._file.verified(position_of(start.last)), start)
         return replay(self._file.verified())
+
+
+def _opened(path: Path, bytes_max: int) -> LogFile:
+    try:
+        return LogFile.open(path, bytes_max=bytes_max)
+    except (StorageFull, StorageFailed) as error:
+        return LogFile.open_to_read(path, error)

@@ -38,11 +38,16 @@ async def start(folder: Path, port: int, nats_url: str, *flags: str) -> asyncio.
 
 @contextlib.asynccontextmanager
 async def writer(
-    folder: Path, nats_url: str, *flags: str
+    folder: Path, nats_url: str, *flags: str, limit: int | None = None
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    """A process that is ready. `limit` bounds the bytes of each file that it may write."""
     port = free_port()
     process = await start(folder, port, nats_url, *flags)
     try:
+        if limit is not None:
+            # Long before it opens the log: it is still an interpreter that starts.
+            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, hard))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             await ready(client, process)
             yield process, client
@@ -198,6 +203,35 @@ async def test_while_the_disk_takes_nothing_reads_go_on_and_it_ends_by_itself_af
             assert (await client.get(f"{MODELS}/before")).status_code == 200
             assert (await client.post(MODELS, json=model("again"))).status_code == 503
         assert process.returncode is None
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert await asyncio.wait_for(process.wait(), 30) == 1
+    async with writer(tmp_path, nowhere) as (_, client):
+        assert (await client.get(f"{MODELS}/before")).status_code == 200
+        assert (await client.post(MODELS, json=model("after"))).status_code == 201
+
+
+@pytest.mark.integration
+async def test_a_start_on_a_disk_that_takes_nothing_serves_reads_until_it_does(tmp_path):
+    nowhere = f"nats://127.0.0.1:{free_port()}"
+    async with writer(tmp_path, nowhere) as (process, client):
+        assert (await client.post(MODELS, json=model("before"))).status_code == 201
+        epoch = (await client.get("/v1/configs/epoch")).json()["epoch"]
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    head = (tmp_path / "log.sqlite.head").read_bytes()
+    async with writer(tmp_path, nowhere, limit=0) as (process, client):
+        state = (await client.get("/readyz")).json()["writer"]
+        assert (state["state"], state["code"]) == ("read_only", "STORAGE_FAILED")
+        refused = await client.post(MODELS, json=model("after"))
+        assert (refused.status_code, refused.json()["detail"]["code"]) == (503, "STORAGE_FAILED")
+        assert "log.sqlite" in refused.json()["detail"]["message"]
+        assert (await client.get("/v1/configs/epoch")).json()["epoch"] == epoch
+        assert (await client.get(f"{MODELS}/before?at={epoch}")).status_code == 200
+        assert (await client.get(f"{MODELS}/before/history")).status_code == 200
+        assert (await client.get("/v1/configs/log?after=0")).status_code == 200
+        assert process.returncode is None
+        assert (tmp_path / "log.sqlite.head").read_bytes() == head
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         assert await asyncio.wait_for(process.wait(), 30) == 1
     async with writer(tmp_path, nowhere) as (_, client):

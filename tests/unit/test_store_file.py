@@ -1,12 +1,13 @@
 """The log file's corners: what it refuses, what it survives, what it says of damage."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
 from tests.support.config_writer import LOG_ID, begun_log, grown_log, new_file
 
-from sie_config.log_file import KeyRow, LogDamaged, LogFile, StorageFull, StoreLocked
+from sie_config.log_file import KeyRow, LogDamaged, LogFile, StorageFailed, StorageFull, StoreLocked
 from sie_config.replay import replay
 from sie_config.schema import connect_reader, connect_writer, guard
 from sie_schemas.entry import GENESIS_HASH, Entry, build_entry, parse_envelope, put
@@ -226,3 +227,23 @@ def test_an_entry_made_today_of_the_golden_fields_has_the_golden_bytes():
             idempotency=entry.idempotency,
         )
         assert (again.body, again.hash) == (entry.body, entry.hash)
+
+
+def test_on_a_disk_that_takes_nothing_only_what_is_folded_in_is_read(path):
+    failed = StorageFailed("the disk fails")
+    with pytest.raises(StorageFailed, match=r"the disk fails\. Nothing can be served .* no log yet"):
+        LogFile.open_to_read(path, failed)
+    entries = grown_log(2)
+    writing = new_file(path, entries)
+    with pytest.raises(StorageFailed, match=r"log\.sqlite-wal waits to be folded in first"):
+        LogFile.open_to_read(path, failed)
+    writing.close()
+    file = LogFile.open_to_read(path, failed)
+    assert list(file.verified()) == entries
+    with pytest.raises(StorageFailed, match="Reads go on"):
+        file.append(grown_log(3)[-1:])
+    file.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER log_is_dense")
+    with pytest.raises(LogDamaged, match="log_is_dense"):
+        LogFile.open_to_read(path, failed)
