@@ -3,6 +3,7 @@
 *pure.* Only shortens and joins; `-o json` and `-o yaml` show what the service said instead.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -17,7 +18,9 @@ __all__ = [
     "change_line",
     "entity_row",
     "entry_row",
+    "field_line",
     "name_of",
+    "verified_lines",
 ]
 
 COLUMNS: Final[Mapping[Kind, Sequence[str]]] = {
@@ -61,6 +64,25 @@ def change_line(row: Mapping[str, Any]) -> str:
     what = row["kind"] if "kind" in row else ", ".join(row["changes"])
     reason = f"  ({row['reason']})" if row["reason"] else ""
     return f"{row['epoch']}  {row['ts']}  {row['actor']}  {what}{reason}"
+
+
+def field_line(row: Mapping[str, Any]) -> str:
+    """A field, and the change that gave it its value, in one line."""
+    value = json.dumps(row["value"], ensure_ascii=False)
+    return f"{row['path']}: {value}  (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
+
+
+def verified_lines(found: Mapping[str, Any]) -> list[str]:
+    """What a round of the self-check found: of the writer, then of the replica that it asked."""
+    lines = [found["problem"] or f"the snapshot at epoch {found['epoch']} is the fold of the log"]
+    replica = found["replica"]
+    if replica is None:
+        return [*lines, "no replica lives that could be asked"]
+    name = f"{replica['role']} {replica['id']}"
+    if replica["sound"] is None:
+        return [*lines, f"{name} could not be asked: {replica['problem']}"]
+    told = " serves the same" if replica["sound"] else f": {replica['problem']}"
+    return [*lines, name + told]
 
 
 def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:

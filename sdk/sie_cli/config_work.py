@@ -5,7 +5,6 @@ is its exit status, and an error is one line.
 """
 
 import getpass
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,13 @@ from sie_cli.config_rows import (
     change_line,
     entity_row,
     entry_row,
+    field_line,
     name_of,
+    verified_lines,
 )
 from sie_cli.documents import KINDS, kind_named, read_documents
 from sie_cli.editing import edit, editor_of
-from sie_cli.printing import Form, print_lines, print_rows, print_value, talk
+from sie_cli.printing import Form, json_text, print_lines, print_rows, print_value, talk
 from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut, Untrusted
 from sie_sdk import SIEConfigClient, SIEConnectionError, Terms
 from sie_sdk.config_calls import Kind
@@ -137,7 +138,7 @@ class Work:
         else:
             rows = self.client.entities(kind, at=at or None)
         shown = [entity_row(kind, row) for row in rows]
-        if self.form in {Form.JSON, Form.YAML}:
+        if self.form.is_whole:
             print_value(rows[0] if name else rows, self.form)
         else:
             names = [f"{kind}/{row['name']}" for row in shown]
@@ -148,14 +149,16 @@ class Work:
         """One entity, where its fields came from, and its history."""
         kind = kind_named(kind_name)
         found = self.client.get(kind, name)
-        lines = [f"{kind} {name}, since epoch {found['modified_epoch']}", "fields"]
-        for row in self.client.blame(kind, name):
-            value = json.dumps(row["value"], ensure_ascii=False)
-            lines.append(
-                f"  {row['path']}: {value}  (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
-            )
-        history = [f"  {change_line(row)}" for row in self.client.history(kind, name)]
-        print_lines([*lines, "history", *history])
+        fields, history = self.client.blame(kind, name), self.client.history(kind, name)
+        if self.form is Form.NAME:
+            print_lines([f"{kind}/{name}"])
+        elif self.form.is_whole:
+            whole = {"kind": kind, **found, "fields": fields, "history": history}
+            print_value(whole, self.form)
+        else:
+            lines = [f"{kind} {name}, since epoch {found['modified_epoch']}", "fields"]
+            lines += [f"  {field_line(row)}" for row in fields]
+            print_lines([*lines, "history", *(f"  {change_line(row)}" for row in history)])
         return 0
 
     def edit(self, kind_name: str, name: str, ask: Ask) -> int:
@@ -177,13 +180,14 @@ class Work:
         chosen = [_entity_named(text) for text in entities] or None
         return self._told(self.client.revert(to, ask.terms(), entities=chosen))
 
-    def history(self, kind_name: str, name: str, number: int) -> int:
-        """The newest changes, oldest of them first."""
+    def history(self, kind_name: str, name: str, number: int, at: str) -> int:
+        """The newest changes up to a moment, oldest of them first."""
         if name:
-            rows = self.client.history(kind_named(kind_name), name)[-number:]
+            rows = self.client.history(kind_named(kind_name), name, at=at or None)[-number:]
         else:
-            head = self.client.head()["epoch"]
-            found = self.client.entries(after=max(0, head - number), limit=number)
+            place = self.client.diff(at, at)["to"] if at else self.client.head()
+            last = place["epoch"]
+            found = self.client.entries(after=max(0, last - number), limit=min(number, last))
             rows = [entry_row(envelope) for envelope in found]
         columns = ["epoch", "ts", "actor", "kind" if name else "changes", "reason"]
         names = [str(row["epoch"]) for row in rows]
@@ -213,7 +217,7 @@ class Work:
             for envelope in self.client.entries(after=after, limit=_PAGE):
                 row = entry_row(envelope)
                 after = row["epoch"]
-                if self.form in {Form.JSON, Form.YAML}:
+                if self.form.is_whole:
                     print_value(row, self.form)
                 else:
                     print_lines([change_line(row)])
@@ -225,7 +229,7 @@ class Work:
     def replicas(self) -> int:
         """Where each replica stands; status 1 unless all live ones are at the head."""
         view = self.client.replicas()
-        if self.form in {Form.JSON, Form.YAML}:
+        if self.form.is_whole:
             print_value(view, self.form)
         else:
             talk(f"head: epoch {view['epoch']}, digest {view['digest'][:_SHOWN_DIGITS]}")
@@ -247,10 +251,19 @@ class Work:
         talk(f"{role}/{replica_id} " + ("is not counted any more" if known else "was not known"))
         return 0
 
+    def verify(self) -> int:
+        """A round of the self-check; status 1 where something is not as the log says."""
+        found = self.client.verify()
+        if self.form.is_whole:
+            print_value(found, self.form)
+        else:
+            print_lines(verified_lines(found))
+        return 0 if found["sound"] else DIFFERS
+
     def wait(self, told: Mapping[str, Any]) -> int:
         """Wait for replicas."""
         found = self.client.wait(**told)
-        if self.form in {Form.JSON, Form.YAML}:
+        if self.form.is_whole:
             print_value(found, self.form)
         return self._convergence(found)
 
@@ -259,13 +272,12 @@ class Work:
         rows = self.client.export(at=at or None)["entities"]
         documents = [{"kind": row["kind"]} | row["document"] for row in rows]
         documents.sort(key=lambda each: KINDS.index(each["kind"]))
+        as_json = self.form is Form.JSON
+        text = json_text(documents) if as_json else all_as_yaml(documents).rstrip()
         if target == "-":
-            if self.form is Form.JSON:
-                print_value(documents, self.form)
-            else:
-                print_lines([all_as_yaml(documents).rstrip()])
+            print_lines([text])
             return 0
-        Path(target).write_text(all_as_yaml(documents), encoding="utf-8")
+        Path(target).write_text(text + "\n", encoding="utf-8")
         talk(f"{len(documents)} documents in {target}")
         return 0
 
@@ -282,7 +294,7 @@ class Work:
                 break
             told["before"] = page["next_before"]
         shown = [audit_row(row) for row in rows]
-        if self.form in {Form.JSON, Form.YAML}:
+        if self.form.is_whole:
             print_value(rows, self.form)
         else:
             columns = ["ts", "actor", "outcome", "what", "count", "reason"]
@@ -294,22 +306,27 @@ class Work:
         return {kind: [name_of(kind, row) for row in self.client.entities(kind)] for kind in kinds}
 
     def _difference(self, answer: Mapping[str, Any]) -> int:
-        if self.form in {Form.JSON, Form.YAML}:
+        if self.form.is_whole:
             print_value(answer, self.form)
         else:
             print_lines(answer["human"])
         return DIFFERS if answer["patch"] else 0
 
     def _told(self, answer: Mapping[str, Any]) -> int:
-        if self.form in {Form.JSON, Form.YAML}:
+        if self.form.is_whole:
             print_value(answer, self.form)
         elif answer.get("dry_run"):
             print_lines(answer["human"] or ["nothing would change"])
         elif not answer["changed"]:
             print_lines([f"nothing differs at epoch {answer['epoch']}"])
         else:
-            lines = [f"{row['verb']} {row['kind']}/{row['key']}" for row in answer["changes"]]
-            print_lines([*lines, f"epoch {answer['epoch']}"])
+            names = [f"{row['kind']}/{row['key']}" for row in answer["changes"]]
+            if self.form is Form.NAME:
+                print_lines(names)
+            else:
+                verbs = [row["verb"] for row in answer["changes"]]
+                lines = [f"{verb} {name}" for verb, name in zip(verbs, names, strict=True)]
+                print_lines([*lines, f"epoch {answer['epoch']}"])
         return self._convergence(answer["convergence"]) if "convergence" in answer else 0
 
     def _convergence(self, found: Mapping[str, Any]) -> int:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sie_cli.plain_yaml import dump_yaml
 
-__all__ = ["Form", "print_lines", "print_rows", "print_value", "talk"]
+__all__ = ["Form", "json_text", "print_lines", "print_rows", "print_value", "talk"]
 
 
 _WIDTH: Final = 10_000
@@ -30,10 +30,20 @@ class Form(StrEnum):
     JSON = "json"
     NAME = "name"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the service said is printed."""
+        return self in {Form.JSON, Form.YAML}
+
 
 def talk(text: str) -> None:
     """A line for the person, not for the pipe."""
     typer.echo(text, err=True)
+
+
+def json_text(value: Any) -> str:
+    """JSON for people and programs."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def print_lines(lines: Sequence[str]) -> None:
@@ -45,7 +55,7 @@ def print_lines(lines: Sequence[str]) -> None:
 def print_value(value: Any, form: Form) -> None:
     """One value, as YAML unless JSON is asked for."""
     if form is Form.JSON:
-        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        typer.echo(json_text(value))
     else:
         typer.echo(dump_yaml(value), nl=False)
 

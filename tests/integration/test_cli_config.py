@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 import typer
 import yaml
@@ -15,6 +17,8 @@ from tests.support.served import served_config
 from typer.testing import CliRunner, Result
 
 from sie_cli import config_commands
+from sie_cli.config_rows import verified_lines
+from sie_schemas.fleet import ReplicaReport
 from sie_sdk import FixRequest, SIEAsyncConfigClient, SIEConfigClient, SIEConnectionError, Terms
 
 
@@ -113,6 +117,18 @@ def test_the_past_is_shown_and_the_present_watched(url):
     assert shown["changed"] == ['~ model m  description: "one" → "two"']
     described = sie(url, "describe", "model", "m").stdout
     assert '/description: "two"  (epoch 5,' in described and "(why)" in described
+    whole = json.loads(sie(url, "describe", "model", "m", "-o", "json").stdout)
+    assert [row["epoch"] for row in whole["history"]] == [4, 5]
+    assert whole["fields"] == fields
+    assert sie(url, "describe", "model", "m", "-o", "name").stdout == "model/m\n"
+    then = json.loads(sie(url, "history", "model", "m", "--at", "4", "-o", "json").stdout)
+    assert [row["epoch"] for row in then] == [4]
+    moment = str(then[0]["ts"])
+    everything = sie(url, "history", "--at", moment, "-n", "2", "-o", "name").stdout
+    assert everything.split() == ["3", "4"]
+    between = ("audit", "--since", moment, "--until", str(whole["history"][1]["ts"]))
+    rows = json.loads(sie(url, *between, "-o", "json").stdout)
+    assert [row["epoch"] for row in rows] == [4], "since is within, until is not"
     table = sie(url, "history", "model", "m").stdout
     assert "…" not in table and yaml.safe_load(sie(url, "show", "5").stdout)["ts"] in table
     seen = sie(url, "watch", "--from", "3", "--count", "2").stdout
@@ -228,6 +244,42 @@ def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
         doubled,
     ):
         sie(url, "apply", "-f", "-", status=2, stdin=text)
+
+
+@pytest.mark.integration
+def test_verify_says_whether_all_is_as_the_log_says(url, tmp_path):
+    sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
+    assert sie(url, "verify").stdout.splitlines() == [
+        "the snapshot at epoch 4 is the fold of the log",
+        "no replica lives that could be asked",
+    ]
+    assert json.loads(sie(url, "verify", "-o", "json").stdout)["sound"] is True
+    with SIEConfigClient(url) as client:
+        head = client.head()
+    told = ReplicaReport(
+        role="gateway",
+        id="g1",
+        log_id=head["log_id"],
+        epoch=head["epoch"],
+        hash=head["hash"],
+        digest=head["digest"],
+        received=head["epoch"],
+        state="fresh",
+    )
+    httpx.post(f"{url}/v1/configs/replicas", content=msgspec.json.encode(told)).raise_for_status()
+    assert "gateway g1 could not be asked" in sie(url, "verify").stdout
+
+
+def test_what_a_self_check_found_is_told_line_by_line():
+    replica = {"role": "worker", "id": "w1", "sound": True, "problem": ""}
+    sound = {"epoch": 7, "sound": True, "problem": None, "replica": replica}
+    assert verified_lines(sound)[1] == "worker w1 serves the same"
+    lying = replica | {"sound": False, "problem": "another digest at epoch 7"}
+    damaged = {"sound": False, "problem": "epoch 3 is damaged", "replica": lying}
+    assert verified_lines(sound | damaged) == [
+        "epoch 3 is damaged",
+        "worker w1: another digest at epoch 7",
+    ]
 
 
 @pytest.mark.integration
