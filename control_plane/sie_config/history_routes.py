@@ -60,7 +60,7 @@ def add_entity_history(
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
         steps = await plane.timeline.steps(kind, key, after=after, until=epoch, limit=limit)
         if not steps and after == 0:
-            raise _missing(kind, key)
+            raise _missing(kind, key, epoch if at else None)
         rows = [_history_row(step) for step in steps]
         if diff == "true":
             earlier = await plane.timeline.entity(kind, key, after) if after else None
@@ -73,7 +73,7 @@ def add_entity_history(
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
         traced = await known.at(kind, key, epoch)
         if traced is None:
-            raise _missing(kind, key)
+            raise _missing(kind, key, epoch if at else None)
         fields = [
             {"path": path, "value": value, **asdict(origin)}
             for path, value, origin in sorted(origins(traced), key=lambda each: each[0])
@@ -222,8 +222,11 @@ def _decoded(document: bytes | None) -> Any:
     return None if document is None else msgspec.json.decode(document)
 
 
-def _missing(kind: str, key: str) -> FixRequest:
-    return FixRequest(f"there is no {kind} {key!r}", code=f"{kind.upper()}_NOT_FOUND")
+def _missing(kind: str, key: str, epoch: int | None) -> FixRequest:
+    where = f"there is no {kind} {key!r}"
+    if epoch is not None:
+        where = f"there was no {kind} {key!r} at epoch {epoch}"
+    return FixRequest(where, code=f"{kind.upper()}_NOT_FOUND")
 
 
 def _json(value: Any) -> Response:

@@ -4,15 +4,41 @@
 that a repeated key gets the first answer again, in another process too.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Container, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
 
 from sie_config.differences import changes_between, human_lines, registry_patch
 from sie_config.draft import Outcome
 from sie_config.rules import etag
 from sie_schemas.entry import ENTITY_KINDS
 
-__all__ = ["dry_run_answer", "entity_answer", "group_answer"]
+__all__ = ["dry_run_answer", "entity_answer", "group_answer", "models_met"]
+
+
+class _Profile(Struct):
+    backend: str
+
+
+class _Model(Struct):
+    """Where a model runs."""
+
+    pool: str
+    profiles: dict[str, _Profile]
+
+    def is_placed(self, pools: Container[str], backends: Container[str]) -> bool:
+        """Whether it runs in one of these pools, or on one of these backends."""
+        return self.pool in pools or any(p.backend in backends for p in self.profiles.values())
+
+
+class _Bundle(Struct):
+    backends: tuple[str, ...]
+
+
+_MODEL: Final = msgspec.json.Decoder(_Model)
+_BUNDLE: Final = msgspec.json.Decoder(_Bundle)
 
 
 def entity_answer(kind: str, key: str, outcome: Outcome, *, is_put: bool) -> dict[str, Any]:
@@ -52,6 +78,26 @@ def dry_run_answer(outcome: Outcome, replicas: Sequence[dict[str, Any]]) -> dict
         "human": human_lines(changes),
         "replicas": list(replicas),
     }
+
+
+def models_met(outcome: Outcome) -> list[str]:
+    """The models that a trial touches: by name, by an adapter, or by their pool or bundle."""
+    assert outcome.before is not None and outcome.after is not None
+    changed = {kind: set[str]() for kind in ENTITY_KINDS}
+    for change in outcome.entry.changes if outcome.changed else ():
+        changed[change.entity_kind].add(change.key)
+    met = changed["model"] | {key.rpartition("/")[0] for key in changed["adapter"]}
+    if changed["pool"] or changed["bundle"]:
+        found = (outcome.before.get("bundle", key) for key in changed["bundle"])
+        found_after = (outcome.after.get("bundle", key) for key in changed["bundle"])
+        bundles = [each for each in (*found, *found_after) if each is not None]
+        backends = {name for each in bundles for name in _BUNDLE.decode(each.document).backends}
+        met |= {
+            each.key
+            for each in outcome.after.of_kind("model")
+            if _MODEL.decode(each.document).is_placed(changed["pool"], backends)
+        }
+    return sorted(met)
 
 
 def _position(outcome: Outcome) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from sie_config.control_plane import ControlPlane
 from sie_config.convergence import Convergence, Selector, Until
 from sie_config.draft import BasisMoved, Outcome, Write
-from sie_config.write_answers import dry_run_answer
+from sie_config.write_answers import dry_run_answer, models_met
 from sie_core.registry import Registry
 from sie_schemas.errors import FixRequest, Later, SIEError
 
@@ -94,12 +94,9 @@ class Writing:
         )
 
     def _affected(self, outcome: Outcome) -> list[dict[str, Any]]:
-        changes = outcome.entry.changes if outcome.changed else ()
-        models = [
-            change.key.rpartition("/")[0] if change.entity_kind == "adapter" else change.key
-            for change in changes
-        ]
-        return self._plane.reports.holders_of(models, self._plane.now()) if changes else []
+        if not outcome.changed:
+            return []
+        return self._plane.reports.holders_of(models_met(outcome), self._plane.now())
 
     async def _on_stream(self, epoch: int) -> bool:
         publisher, wait_s = self._plane.publisher, self._plane.settings.ack_wait_s

@@ -20,6 +20,7 @@ __all__ = [
     "entry_row",
     "field_line",
     "name_of",
+    "trial_line",
     "verified_lines",
 ]
 
@@ -44,6 +45,8 @@ def entity_row(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
     for field in ("profiles", "tasks"):
         if field in shown:
             shown[field] = sorted(shown[field])
+    if "source" in shown:
+        shown["source"] = _source_text(shown["source"])
     return shown | {
         "name": name_of(kind, row),
         "epoch": row["modified_epoch"],
@@ -72,6 +75,17 @@ def field_line(row: Mapping[str, Any]) -> str:
     return f"{row['path']}: {value}  (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
 
 
+def trial_line(answer: Mapping[str, Any]) -> str:
+    """What a dry run would come to, beside what differs: its place, and whom it meets."""
+    met = [
+        f"{row['role']} {row['id']}" + (f" ({', '.join(row['models'])})" if row["models"] else "")
+        for row in answer["replicas"]
+    ]
+    place = f"epoch {answer['epoch']}, digest {answer['state_digest'][:12]}"
+    would = "would be" if answer["changed"] else "stays"
+    return f"it {would} {place}; it meets {', '.join(met) or 'no replica'}"
+
+
 def verified_lines(found: Mapping[str, Any]) -> list[str]:
     """What a round of the self-check found: of the writer, then of the replica that it asked."""
     lines = [found["problem"] or f"the snapshot at epoch {found['epoch']} is the fold of the log"]
@@ -88,7 +102,11 @@ def verified_lines(found: Mapping[str, Any]) -> list[str]:
 def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the audit with what was tried."""
     if row["outcome"] == "accepted":
-        what = [f"{each['kind']}.{each['verb']} {each['key']}".strip() for each in row["changes"]]
+        # What is of no entity says its verb in its kind.
+        what = [
+            f"{each['kind']}.{each['verb']} {each['key']}" if each["key"] else each["kind"]
+            for each in row["changes"]
+        ]
         return dict(row) | {"what": what}
     return dict(row) | {"what": f"{row['method']} {row['path']}"}
 
@@ -96,3 +114,14 @@ def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def all_as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
     """Documents as `sie apply` reads them."""
     return cast(str, yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True))
+
+
+def _source_text(source: Mapping[str, Any]) -> str:
+    """Where weights come from and what pins them; the hashes of files are in `-o yaml`."""
+    match source["type"]:
+        case "hub":
+            return f"hub {source['id']}@{source['revision'][:12]}"
+        case "package":
+            return f"package {source['distribution']}=={source['version']}"
+        case _:
+            return f"{source['type']} {source.get('path', '')}".strip()

@@ -22,6 +22,7 @@ from sie_cli.config_rows import (
     entry_row,
     field_line,
     name_of,
+    trial_line,
     verified_lines,
 )
 from sie_cli.documents import KINDS, kind_named, read_documents
@@ -315,18 +316,16 @@ class Work:
     def _told(self, answer: Mapping[str, Any]) -> int:
         if self.form.is_whole:
             print_value(answer, self.form)
+        elif self.form is Form.NAME:
+            print_lines([f"{row['kind']}/{row['key']}" for row in answer["changes"]])
         elif answer.get("dry_run"):
             print_lines(answer["human"] or ["nothing would change"])
+            talk(trial_line(answer))
         elif not answer["changed"]:
             print_lines([f"nothing differs at epoch {answer['epoch']}"])
         else:
-            names = [f"{row['kind']}/{row['key']}" for row in answer["changes"]]
-            if self.form is Form.NAME:
-                print_lines(names)
-            else:
-                verbs = [row["verb"] for row in answer["changes"]]
-                lines = [f"{verb} {name}" for verb, name in zip(verbs, names, strict=True)]
-                print_lines([*lines, f"epoch {answer['epoch']}"])
+            lines = [f"{row['verb']} {row['kind']}/{row['key']}" for row in answer["changes"]]
+            print_lines([*lines, f"epoch {answer['epoch']}"])
         return self._convergence(answer["convergence"]) if "convergence" in answer else 0
 
     def _convergence(self, found: Mapping[str, Any]) -> int:

@@ -71,6 +71,8 @@ def test_a_folder_is_applied_compared_pruned_and_brought_back(url, tmp_path):
     ]
     trial = sie(url, "apply", "-f", str(folder), "--dry-run")
     assert "+ model b" in trial.stdout
+    assert trial.stderr.startswith("it would be epoch 4, digest ")
+    assert trial.stderr.endswith("; it meets no replica\n")
     done = sie(url, "apply", "-f", str(folder), "-m", "first", "-o", "json")
     epoch = json.loads(done.stdout)["epoch"]
     assert sie(url, "diff", "-f", str(folder)).stdout == ""
@@ -133,7 +135,9 @@ def test_the_past_is_shown_and_the_present_watched(url):
     assert "…" not in table and yaml.safe_load(sie(url, "show", "5").stdout)["ts"] in table
     seen = sie(url, "watch", "--from", "3", "--count", "2").stdout
     assert [line.split()[0] for line in seen.splitlines()] == ["4", "5"]
-    assert "table" not in sie(url, "get", "models", "-o", "wide").stdout
+    assert "  hub org/weights@000000000000  " in sie(url, "get", "models", "-o", "wide").stdout
+    nothing = sie(url, "apply", "-f", "-", "-o", "name", stdin=document.replace("one", "two"))
+    assert nothing.stdout == ""
     sie(url, "delete", "model", "none", status=2)
     rows = json.loads(sie(url, "audit", "-n", "3", "-o", "json").stdout)
     assert [row["outcome"] for row in rows] == ["MODEL_NOT_FOUND", "accepted", "accepted"]

@@ -295,7 +295,18 @@ async def test_a_model_that_a_live_worker_has_loaded_goes_only_by_force(client, 
     trial = await client.patch(
         f"{MODELS}/m?dry_run=true", content=b'{"description": "x"}', headers=MERGE
     )
-    assert trial.json()["replicas"] == [{"role": "worker", "id": "w", "models": ["m"]}]
+    met = [{"role": "worker", "id": "w", "models": ["m"]}]
+    assert trial.json()["replicas"] == met
+    bundle = (await client.get(f"{CONFIGS}/bundles/default")).json()["document"]
+    placed: tuple[tuple[str, dict[str, Any], list[Any]], ...] = (
+        ("pools/default", {"name": "default", "description": "x"}, met),
+        ("bundles/default", bundle | {"priority": 9}, met),
+        ("pools/m", {"name": "m"}, [{"role": "worker", "id": "w", "models": []}]),
+        ("bundles/default", bundle, []),
+    )
+    for path, document, replicas in placed:
+        trial = await client.put(f"{CONFIGS}/{path}?dry_run=true", json=document)
+        assert trial.json()["replicas"] == replicas, path
     assert (await client.delete(f"{MODELS}/m", headers={"X-SIE-Force": "x"})).status_code == 200
 
 

@@ -231,7 +231,9 @@ def test_an_entry_made_today_of_the_golden_fields_has_the_golden_bytes():
 
 def test_on_a_disk_that_takes_nothing_only_what_is_folded_in_is_read(path):
     failed = StorageFailed("the disk fails")
-    with pytest.raises(StorageFailed, match=r"the disk fails\. Nothing can be served .* no log yet"):
+    with pytest.raises(
+        StorageFailed, match=r"the disk fails\. Nothing can be served .* no log yet"
+    ):
         LogFile.open_to_read(path, failed)
     entries = grown_log(2)
     writing = new_file(path, entries)
