@@ -145,7 +145,7 @@ class GatewayApp:
             machine_profile=_text(call.headers.get(b"x-sie-machine-profile")),
             lora=read.asked.lora,
         )
-        async with Attended(receive):
+        with Attended(receive):
             outcome = await self._inference.answer(
                 read.asked, wanted, request_id=call.request_id, tenant=call.tenant
             )

@@ -107,7 +107,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max:
 
 
 class Attended:
-    """`async with Attended(receive)`: cancels the block when the client leaves, and then raises
+    """`with Attended(receive)`: cancels the block when the client leaves, and then raises
     `ClientGone`.
 
     It looks only at a block that has run for `_PATIENCE_S`: most are over by then, and a task
@@ -121,14 +121,14 @@ class Attended:
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None, "an ASGI application runs in a task"
         self._task = task
         self._cancelling = task.cancelling()
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._begin)
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()

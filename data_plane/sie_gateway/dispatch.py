@@ -80,6 +80,10 @@ class ResultBus(Protocol):
 class JobQueue(Protocol):
     """The part of the work queue that a gateway needs."""
 
+    def has_stream(self, pool: str) -> bool:
+        """Whether it was made sure already that a pool has its stream."""
+        ...
+
     async def ensure_stream(self, pool: str) -> None:
         """Make sure that a pool has its stream. Raises `BusUnavailable`."""
         ...
@@ -248,22 +252,18 @@ class Dispatcher:
     ) -> list[JobResult]:
         """Send jobs and wait. Raises `TimeoutError`, and what the broker says against a job."""
         messages = [JOB_ENCODER.encode(job) for job in jobs]
-        await self._make_ready(route.pool, jobs, messages, ends_at)
-        where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
-        for job, data in zip(jobs, messages, strict=True):
-            self._queue.send_job(subject=where, data=data, job_id=job.job_id, heard=pending.heard)
-        return await pending.complete
-
-    async def _make_ready(
-        self, pool: str, jobs: Sequence[Job], messages: list[bytes], ends_at: float
-    ) -> None:
-        """What has to be waited for before jobs are sent: seldom anything."""
-        await self._queue.ensure_stream(pool)
+        # Seldom anything has to be waited for before jobs are sent.
+        if not self._queue.has_stream(route.pool):
+            await self._queue.ensure_stream(route.pool)
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
                 async with asyncio.timeout_at(ends_at):
                     short = await self._stored_apart(jobs[index], data)
                 messages[index] = JOB_ENCODER.encode(short)
+        where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
+        for job, data in zip(jobs, messages, strict=True):
+            self._queue.send_job(subject=where, data=data, job_id=job.job_id, heard=pending.heard)
+        return await pending.complete
 
     async def _stored_apart(self, job: Job, data: bytes) -> Job:
         """What stands on the queue for a job that is larger than a message.

@@ -65,7 +65,7 @@ class Inference:
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
     ) -> None:
-        """`placed` puts a request that names a lease into the pool of the lease, `found_cold` is
+        """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
         told of one that found no worker, `asked_for` the model of each."""
         self._dispatcher = dispatcher
         self._watch = watch
@@ -97,7 +97,8 @@ class Inference:
         with self._within(f"tenant {tenant!r}", self._tenant_caps, items, size):
             self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
             try:
-                wanted = await self._placed(wanted)
+                if wanted.pool is not None:
+                    wanted = await self._placed(wanted)
                 return await self._run(_Run(asked, wanted, request_id, tenant, ends_at))
             finally:
                 self._in_flight = self._in_flight.minus(items=items, size=size)

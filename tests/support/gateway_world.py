@@ -192,6 +192,10 @@ class MemoryBus:
                     await waiting
         return incoming.answers
 
+    def has_stream(self, pool: str) -> bool:
+        """There always is one."""
+        return self.connected
+
     async def ensure_stream(self, pool: str) -> None:
         """There always is one."""
         if not self.connected:

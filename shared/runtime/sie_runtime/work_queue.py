@@ -134,6 +134,10 @@ class WorkQueue:
         self._looking: asyncio.TimerHandle | None = None
         self._making: dict[str, asyncio.Task[None]] = {}
 
+    def has_stream(self, pool: str) -> bool:
+        """Whether the stream of a pool was there when it was last looked for."""
+        return pool in self._streams
+
     async def ensure_stream(self, pool: str) -> None:
         """Make the stream of a pool if it is not there. Raises `BusUnavailable`.
 
