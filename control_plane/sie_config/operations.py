@@ -15,7 +15,7 @@ from msgspec import Struct
 from sie_config.draft import Seen
 from sie_config.manifests import with_manifest
 from sie_config.merge_patch import merged
-from sie_config.rules import Command, Delete, Expectation, Put
+from sie_config.rules import Command, Delete, Expectation, Put, invalid
 from sie_config.secret_rules import refuse_secrets
 from sie_core.registry import EntityId, Registry
 from sie_schemas import canonical
@@ -130,7 +130,7 @@ async def _command(
 ) -> Command:
     kind, key = operation.kind, operation.key
     if operation.op != "put" and not key:
-        raise _invalid("key", f"a {operation.op} names its entity")
+        raise invalid("key", f"a {operation.op} names its entity")
     if operation.op == "delete":
         return Delete(kind, key, expects)
     value = operation.document
@@ -170,7 +170,7 @@ def _named(kind: str, key: str, value: Any) -> Any:
         names = {"model_id" if kind == "model" else "name": key}
     for name, wanted in names.items():
         if value.get(name, wanted) != wanted:
-            raise _invalid(
+            raise invalid(
                 name, f"the document says {name} {value[name]!r}, the path says {wanted!r}"
             )
     return {**value, **names}
@@ -185,12 +185,3 @@ def _problems(error: FixRequest, index: int | None) -> list[dict[str, Any]]:
         {**problem, "path": f"operations.{index}.{problem['path']}".rstrip(".")}
         for problem in problems
     ]
-
-
-def _invalid(name: str, message: str) -> FixRequest:
-    return FixRequest(
-        message,
-        code="VALIDATION_ERROR",
-        field=name,
-        details=[{"path": name, "message": message}],
-    )

@@ -26,6 +26,7 @@ __all__ = [
     "admit",
     "check",
     "etag",
+    "invalid",
     "judge",
 ]
 
@@ -205,7 +206,7 @@ def _absent(command: Command) -> FixRequest:
 def _check_references(registry: Registry, index: Index, command: Put) -> None:
     last = command.key.rpartition("/")[2]
     if last in _PATHS:
-        raise _invalid(
+        raise invalid(
             "name" if command.kind != "model" else "model_id",
             f"`{last}` cannot be a name: it is a path of the API",
         )
@@ -227,7 +228,7 @@ def _check_backends(index: Index, command: Put) -> None:
     runnable = {backend for backends in index.backends.values() for backend in backends}
     for name, profile in command.document["profiles"].items():
         if profile["backend"] not in runnable:
-            raise _invalid(
+            raise invalid(
                 f"profiles.{name}.backend",
                 f"no bundle runs backend {profile['backend']!r}; bundles run: "
                 + (", ".join(sorted(runnable)) or "nothing"),
@@ -238,7 +239,7 @@ def _check_pool(registry: Registry, command: Put) -> None:
     pool = command.document["pool"]
     if registry.get("pool", pool) is None:
         known = ", ".join(entity.key for entity in registry.of_kind("pool"))
-        raise _invalid("pool", f"there is no pool {pool!r}; there are: {known or 'none'}")
+        raise invalid("pool", f"there is no pool {pool!r}; there are: {known or 'none'}")
 
 
 def _check_names(registry: Registry, index: Index, command: Put) -> None:
@@ -249,7 +250,7 @@ def _check_names(registry: Registry, index: Index, command: Put) -> None:
     for position, alias in enumerate(command.document.get("aliases", ())):
         field = f"aliases.{position}"
         if alias == command.key or alias in seen:
-            raise _invalid(field, f"the name {alias!r} is given twice")
+            raise invalid(field, f"the name {alias!r} is given twice")
         seen.add(alias)
         if registry.get("model", alias) is not None:
             raise _conflict(field, f"{alias!r} is the id of another model")
@@ -296,7 +297,8 @@ def _models_that_need(registry: Registry, index: Index, command: Delete) -> Sequ
     return users
 
 
-def _invalid(field: str, message: str) -> FixRequest:
+def invalid(field: str, message: str) -> FixRequest:
+    """The refusal of one field of a document."""
     return FixRequest(
         message,
         code="VALIDATION_ERROR",

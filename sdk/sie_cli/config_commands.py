@@ -160,6 +160,7 @@ def wait(
         bool, typer.Option("--effective", help="Also: none fails to load what changed.")
     ] = False,
     role: Annotated[list[str] | None, typer.Option(help="gateway or worker; else both.")] = None,
+    replica: Annotated[list[str] | None, typer.Option("--id", help="A replica; else all.")] = None,
     quorum: Annotated[int | None, typer.Option(min=1, help="How many are enough.")] = None,
     minimum: Annotated[int, typer.Option("--min", min=0, help="Fewer are not enough.")] = 1,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds.")] = 60.0,
@@ -169,6 +170,7 @@ def wait(
         "epoch": epoch,
         "until": "effective" if effective else "converged",
         "roles": role or [],
+        "ids": replica or [],
         "quorum": quorum,
         "replicas_min": minimum,
         "timeout_s": timeout,

@@ -7,9 +7,7 @@ Belongs to one event loop.
 
 import asyncio
 import os
-import random
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -18,9 +16,9 @@ import httpx
 
 from sie_schemas.errors import SIEError
 from sie_sdk import config_calls as calls
+from sie_sdk.attempts import Attempts
 from sie_sdk.config_calls import PLAIN, Kind, Terms, Until
-from sie_sdk.exchange import Call, read_json
-from sie_sdk.patience import retry_delay_s
+from sie_sdk.exchange import Call, base_url_of, read_json
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
 
 __all__ = ["SIEAsyncConfigClient"]
@@ -48,7 +46,9 @@ class SIEAsyncConfigClient:
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
         SIE_ACTOR (where tokens are in force it is the token's name)."""
-        self.base_url = calls.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(
+            base_url, os.environ, variable="SIE_CONFIG_URL", whose="sie-config"
+        )
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._http = httpx.AsyncClient(
@@ -242,24 +242,14 @@ class SIEAsyncConfigClient:
         return await self._json(call, wait_s=wait_s)
 
     async def _json(self, call: Call, *, wait_s: float = 0.0) -> Any:
-        started_at = time.monotonic()
-        attempt = 0
+        attempts = Attempts(call.patience)
         while True:
             try:
                 response = await self._send(call, wait_s)
                 return read_json(response.status_code, response.headers, response.content)
             except SIEError as error:
-                delay = retry_delay_s(
-                    error,
-                    attempt=attempt,
-                    elapsed_s=time.monotonic() - started_at,
-                    patience=call.patience,
-                    chance=random.random(),
-                )
-                if delay is None:
-                    raise
-            await asyncio.sleep(delay)
-            attempt += 1
+                pause_s = attempts.pause_after(error)
+            await asyncio.sleep(pause_s)
 
     async def _send(self, call: Call, wait_s: float) -> httpx.Response:
         timeout_s = max(self._timeout_s, wait_s + _MARGIN_S if wait_s else 0.0)

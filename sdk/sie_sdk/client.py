@@ -5,7 +5,6 @@ back what it reads. May be used from several threads.
 """
 
 import os
-import random
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -15,9 +14,9 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange, leasing
+from sie_sdk.attempts import Attempts
 from sie_sdk.exchange import Call, Defaults
 from sie_sdk.lease_keeper import LeaseKeeper
-from sie_sdk.patience import retry_delay_s
 from sie_sdk.transport import connection_error, limits_of, timeout_of
 from sie_sdk.types import (
     CallOptions,
@@ -201,8 +200,7 @@ class SIEClient:
         return exchange.read_json(response.status_code, response.headers, response.content)
 
     def _answer(self, call: Call) -> dict[str, Any]:
-        started_at = time.monotonic()
-        attempt = 0
+        attempts = Attempts(call.patience)
         while True:
             try:
                 response = self._send(call)
@@ -210,17 +208,8 @@ class SIEClient:
                     response.status_code, response.headers, response.content
                 )
             except SIEError as error:
-                delay = retry_delay_s(
-                    error,
-                    attempt=attempt,
-                    elapsed_s=time.monotonic() - started_at,
-                    patience=call.patience,
-                    chance=random.random(),
-                )
-                if delay is None:
-                    raise
-            time.sleep(delay)
-            attempt += 1
+                pause_s = attempts.pause_after(error)
+            time.sleep(pause_s)
 
     def _send(self, call: Call) -> httpx.Response:
         try:

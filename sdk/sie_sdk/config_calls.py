@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from sie_sdk.exchange import Call
 from sie_sdk.patience import Patience
@@ -20,7 +20,6 @@ __all__ = [
     "Terms",
     "Until",
     "audit_call",
-    "base_url_of",
     "batch_call",
     "blame_call",
     "delete_call",
@@ -73,17 +72,6 @@ class Terms:
 
 PLAIN: Final = Terms()
 """No terms."""
-
-
-def base_url_of(given: str | None, environ: Mapping[str, str]) -> str:
-    """The address of sie-config. Raises `ValueError` where there is none or it is not http(s)."""
-    url = (given or environ.get("SIE_CONFIG_URL") or "").rstrip("/")
-    if not url:
-        raise ValueError("give the address of sie-config as base_url or in SIE_CONFIG_URL")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http(s) address with a host")
-    return url
 
 
 def headers_of(token: str | None, actor: str | None, environ: Mapping[str, str]) -> dict[str, str]:

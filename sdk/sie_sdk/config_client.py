@@ -6,7 +6,6 @@ May be used from several threads.
 """
 
 import os
-import random
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,9 @@ import httpx
 
 from sie_schemas.errors import SIEError
 from sie_sdk import config_calls as calls
+from sie_sdk.attempts import Attempts
 from sie_sdk.config_calls import PLAIN, Kind, Terms, Until
-from sie_sdk.exchange import Call, read_json
-from sie_sdk.patience import retry_delay_s
+from sie_sdk.exchange import Call, base_url_of, read_json
 from sie_sdk.transport import connection_error, limits_of, timeout_of
 
 __all__ = ["SIEConfigClient"]
@@ -47,7 +46,9 @@ class SIEConfigClient:
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
         SIE_ACTOR (where tokens are in force it is the token's name)."""
-        self.base_url = calls.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(
+            base_url, os.environ, variable="SIE_CONFIG_URL", whose="sie-config"
+        )
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._http = httpx.Client(
@@ -241,24 +242,14 @@ class SIEConfigClient:
         return self._json(call, wait_s=wait_s)
 
     def _json(self, call: Call, *, wait_s: float = 0.0) -> Any:
-        started_at = time.monotonic()
-        attempt = 0
+        attempts = Attempts(call.patience)
         while True:
             try:
                 response = self._send(call, wait_s)
                 return read_json(response.status_code, response.headers, response.content)
             except SIEError as error:
-                delay = retry_delay_s(
-                    error,
-                    attempt=attempt,
-                    elapsed_s=time.monotonic() - started_at,
-                    patience=call.patience,
-                    chance=random.random(),
-                )
-                if delay is None:
-                    raise
-            time.sleep(delay)
-            attempt += 1
+                pause_s = attempts.pause_after(error)
+            time.sleep(pause_s)
 
     def _send(self, call: Call, wait_s: float) -> httpx.Response:
         timeout_s = max(self._timeout_s, wait_s + _MARGIN_S if wait_s else 0.0)

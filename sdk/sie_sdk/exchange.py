@@ -77,11 +77,17 @@ class Call:
 # ---- requests -----------------------------------------------------------------------------------
 
 
-def base_url_of(given: str | None, environ: Mapping[str, str]) -> str:
-    """The gateway's address. Raises `ValueError` where there is none or it is not http(s)."""
-    url = (given or environ.get("SIE_BASE_URL") or "").rstrip("/")
+def base_url_of(
+    given: str | None,
+    environ: Mapping[str, str],
+    *,
+    variable: str = "SIE_BASE_URL",
+    whose: str = "the gateway",
+) -> str:
+    """A service's address. Raises `ValueError` where there is none or it is not http(s)."""
+    url = (given or environ.get(variable) or "").rstrip("/")
     if not url:
-        raise ValueError("give the gateway's address as base_url or in SIE_BASE_URL")
+        raise ValueError(f"give the address of {whose} as base_url or in {variable}")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{url!r} is not an http(s) address with a host")

@@ -272,6 +272,8 @@ def test_verify_says_whether_all_is_as_the_log_says(url, tmp_path):
     )
     httpx.post(f"{url}/v1/configs/replicas", content=msgspec.json.encode(told)).raise_for_status()
     assert "gateway g1 could not be asked" in sie(url, "verify").stdout
+    assert "1 of 1 replicas" in sie(url, "wait", "--id", "g1", "--timeout", "5").stderr
+    sie(url, "wait", "--id", "g2", "--timeout", "0", status=5)
 
 
 def test_what_a_self_check_found_is_told_line_by_line():

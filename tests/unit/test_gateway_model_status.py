@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import httpx
 import pytest
-from tests.support.gateway_world import heartbeat, standard_catalog
+from tests.support.gateway_world import gateway_world, heartbeat, standard_catalog
 
 from sie_gateway.model_status import model_status
 from sie_schemas.errors import FixRequest
@@ -38,6 +39,17 @@ def test_a_worker_that_is_behind_or_follows_another_log_is_not_effective() -> No
         assert not model_status(catalog, [worker("a", **fields)], "ranker")["effective"]
     elsewhere = worker("a", bundle="other", epoch=1)
     assert model_status(catalog, [elsewhere, worker("b")], "ranker")["effective"]
+
+
+async def test_the_gateway_tells_it_under_the_models_name() -> None:
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            told = await http.get("/v1/configs/models/org/dense/status")
+            none = await http.get("/v1/configs/models/none/status")
+    assert told.json()["effective"] is True
+    assert [each["effective"] for each in told.json()["workers"]] == [True]
+    assert (none.status_code, none.json()["detail"]["code"]) == (404, "MODEL_NOT_FOUND")
 
 
 def test_an_unknown_model_has_no_status() -> None:
