@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +120,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--plot", type=Path, help="draw into this file (needs matplotlib)")
     chosen = parser.parse_args()
+    if chosen.plot is not None and find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install matplotlib")
     known = {workload.name for workload in WORKLOADS}
     if unknown := set(chosen.only or ()) - known:
         parser.error(f"--only {', '.join(unknown)}: the workloads are {', '.join(sorted(known))}")

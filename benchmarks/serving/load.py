@@ -44,7 +44,7 @@ class Window:
     answered: int
     """All that were answered, before and after the window too."""
     latencies: list[float]
-    """Seconds, of the requests that were answered in the window."""
+    """Seconds, of the requests that ran in the window; there are some however short it is."""
     processor_s: float
     """What the load generator itself used."""
     bodies: dict[int, bytes]
@@ -140,7 +140,7 @@ def drive(
         seconds=seconds,
         answered=len(answered),
         requests=sum(_overlap(each, start, stop) for each in answered),
-        latencies=[each.done - each.sent for each in answered if start <= each.done < stop],
+        latencies=[each.done - each.sent for each in answered if _overlap(each, start, stop)],
         processor_s=processor_s * share,
         bodies=bodies,
     )

@@ -15,6 +15,7 @@ from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Answers, Loaded, RunBatch
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapter_shelf import AdapterShelf
+from sie_server.skeletons import Skeletons
 from sie_server.sources import Weights
 
 __all__ = [
@@ -53,6 +54,8 @@ class DeviceSpec:
     """The adapters of every model on this device."""
     verdicts: dict[tuple[Path, str], Verdict] = field(default_factory=dict)
     """What was found of each folder and revision before: a model that comes back is not probed."""
+    skeletons: Skeletons = field(default_factory=Skeletons)
+    """What is left of models that come and go."""
 
 
 @dataclass(frozen=True, slots=True)

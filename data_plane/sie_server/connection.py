@@ -1,9 +1,9 @@
 """One connection of the sidecar: frames in, replies out.
 
 *shell*: owns one stream. Promises `Hello` first and one reply for each request by its id, in
-whatever order they end. A frame that cannot be read ends this connection with one log line; a peer
-that does not read its replies is not read from either; when a peer is gone, what it asked for and
-has not begun is not run.
+whatever order they end, with a `Pong` of id 0 between them where `tell` is called. A frame that
+cannot be read ends this connection with one log line; a peer that does not read its replies is not
+read from either; when a peer is gone, what it asked for and has not begun is not run.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class Connection:
         writer: asyncio.StreamWriter,
         *,
         answer: Callable[[DeviceRequest], Awaitable[ipc.Reply]],
-        downloading: Callable[[], dict[str, str]],
+        pong: Callable[[int], ipc.Pong],
         frame_bytes_max: int,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._answer = answer
-        self._downloading = downloading
+        self._pong = pong
         self._frame_bytes_max = frame_bytes_max
         self._replies: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
@@ -58,6 +58,11 @@ class Connection:
             self._writer.close()
             self._over.set()
 
+    def tell(self, pong: ipc.Pong) -> None:
+        """Say what is resident without being asked."""
+        if not self._writer.is_closing():
+            self._writer.write(ipc.encode(pong))
+
     async def finish(self) -> None:
         """Write every reply that is due, then end the connection."""
         while self._replies:
@@ -71,7 +76,7 @@ class Connection:
             while True:
                 request = ipc.decode_request(await self._frame())
                 if isinstance(request, ipc.Ping):
-                    self._writer.write(ipc.encode(ipc.Pong(request.id, self._downloading())))
+                    self._writer.write(ipc.encode(self._pong(request.id)))
                 else:
                     reply = group.create_task(self._reply(request))
                     self._replies.add(reply)

@@ -4,9 +4,10 @@
 """
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["is_blob", "sha256"]
+__all__ = ["is_blob", "sha256", "sha256_as_of"]
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -18,6 +19,20 @@ def sha256(path: Path) -> str:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_as_of(path: Path) -> str:
+    """The same, remembered for as long as nothing wrote to the file. Raises `OSError`.
+
+    A write, or a file put in its place, moves the inode's change time, which no program can set.
+    """
+    stat = path.stat()
+    return _remembered(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: Path, _device: int, _inode: int, _size: int, _changed_ns: int) -> str:
+    return sha256(path)
 
 
 def is_blob(blob: Path) -> bool:

@@ -24,10 +24,11 @@ from sie_schemas.errors import Later
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import DeviceSpec
 from sie_server.device import Device
-from sie_server.execution import Execution, Pressure
+from sie_server.execution import Execution
 from sie_server.hub_cache import HubCache
 from sie_server.memory import device_bytes
 from sie_server.registry import backend_names, import_backends
+from sie_server.residents import Pressure
 from sie_server.server import Server
 from sie_server.settings import ServerSettings
 from sie_server.watchdog import Watchdog
@@ -47,16 +48,17 @@ def main() -> None:
 
     device = Device(queue_max=chosen.queue_max)
     beside = Device(queue_max=chosen.queue_max, threads=chosen.reading_threads, name="reading")
+    loading = Device(queue_max=chosen.queue_max, name="loading")
 
     async def serve(stop: asyncio.Event) -> None:
-        await _serve(chosen, threads, device, beside, stop)
+        await _serve(chosen, threads, device, beside, loading, stop)
 
     status = 0
     try:
         lifecycle.run(serve, role="server", process_id=str(os.getpid()), log_level=chosen.log_level)
     except SystemExit:
         status = 1
-    if not all([device.close(), beside.close()]):
+    if not all([device.close(), beside.close(), loading.close()]):
         # The interpreter would wait for these threads, which may hang or be importing.
         logging.shutdown()
         os._exit(status)
@@ -64,7 +66,12 @@ def main() -> None:
 
 
 async def _serve(
-    chosen: ServerSettings, threads: int, device: Device, beside: Device, stop: asyncio.Event
+    chosen: ServerSettings,
+    threads: int,
+    device: Device,
+    beside: Device,
+    loading: Device,
+    stop: asyncio.Event,
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
     spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder), shelf)
@@ -97,6 +104,7 @@ async def _serve(
         ),
         device=device,
         beside=beside,
+        loading=loading,
         execution=execution,
         frame_bytes_max=chosen.frame_bytes_max,
         drain_timeout_s=chosen.drain_timeout_s,
@@ -108,7 +116,9 @@ async def _serve(
     async with asyncio.TaskGroup() as group:
         # The first work of the device's thread: a load that comes early waits behind it.
         imports = group.create_task(device.submit(import_backends))
-        watching = group.create_task(Watchdog(device, loop_hang_s=chosen.loop_hang_s).run())
+        watching = group.create_task(
+            Watchdog(device, loading, loop_hang_s=chosen.loop_hang_s).run()
+        )
         tending = group.create_task(keep_tending())
         group.create_task(
             lifecycle.serve_http(

@@ -1,17 +1,47 @@
 """What is loaded on the device, and what leaves when room is needed.
 
 *pure.* A `Residency` orders resident names by use; time is an argument, in seconds of any monotonic
-clock. Promises that what it chooses to evict is the least recently used first, no more than needed,
-never pinned; and that what counts as idle was not used for that long. Frees nothing itself; its
-owner is the device's thread.
+clock. Promises that what it chooses to evict is what is worth least, of equals the least recently
+used, no more than needed, never pinned; and that what counts as idle was not used for that long.
+Frees nothing itself; its owner is the device's thread.
 """
 
-from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeAlias, TypeVar
 
-__all__ = ["Residency"]
+__all__ = ["Demand", "Residency", "Worth"]
 
 Name = TypeVar("Name", bound=Hashable)
+Worth: TypeAlias = Callable[[Name], tuple[float, ...]]
+"""How much it is worth to keep something; compared as tuples are."""
+
+_HALF_LIFE_S = 60.0
+_NAMES_MAX = 1024
+
+
+class Demand(Generic[Name]):
+    """How much each name was asked for, of which a half is forgotten each minute.
+
+    What has left keeps its count, so that it is known for what it is when it comes back. The names
+    that were asked for longest ago are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[Name, tuple[float, float]] = {}
+        """(count, as of when), the last that was asked for last."""
+
+    def add(self, name: Name, amount: float, now: float) -> None:
+        """So much was asked for."""
+        total = self.of(name, now) + amount
+        self._counts.pop(name, None)
+        self._counts[name] = (total, now)
+        if len(self._counts) > _NAMES_MAX:
+            del self._counts[next(iter(self._counts))]
+
+    def of(self, name: Name, now: float) -> float:
+        """What is left of its count; 0 for what was never asked for."""
+        count, since = self._counts.get(name, (0.0, now))
+        return float(count * 0.5 ** ((now - since) / _HALF_LIFE_S))
 
 
 class Residency(Generic[Name]):
@@ -29,6 +59,10 @@ class Residency(Generic[Name]):
     def used_bytes(self) -> int:
         """Bytes of everything resident."""
         return sum(self._sizes.values())
+
+    def size(self, name: Name) -> int:
+        """Bytes of something resident; 0 of what is not."""
+        return self._sizes.get(name, 0)
 
     def put(self, name: Name, size_bytes: int, now: float = 0.0) -> None:
         """Something is resident now, or has grown; it becomes the most recently used."""
@@ -53,20 +87,24 @@ class Residency(Generic[Name]):
             name for name in self._sizes if name not in kept and self._used_at[name] <= since
         )
 
-    def oldest(self, pinned: Iterable[Name]) -> Name | None:
-        """The least recently used that is not pinned: what leaves when the device is full."""
-        kept = frozenset(pinned)
-        return next((name for name in self._sizes if name not in kept), None)
+    def first_out(self, pinned: Iterable[Name], *, worth: Worth[Name] | None = None) -> Name | None:
+        """What is not pinned and worth least: what leaves when the device is full."""
+        return next(iter(self._leaving_order(pinned, worth)), None)
 
-    def excess(self, pinned: Iterable[Name]) -> tuple[Name, ...]:
-        """What must leave so that the rest fits, oldest first; what is pinned stays."""
-        over = self.used_bytes - self._bytes_max if self._bytes_max else 0
-        kept = frozenset(pinned)
+    def excess(
+        self, pinned: Iterable[Name], *, coming: int = 0, worth: Worth[Name] | None = None
+    ) -> tuple[Name, ...]:
+        """What must leave so that the rest and `coming` bytes fit; what is pinned stays."""
+        over = self.used_bytes + coming - self._bytes_max if self._bytes_max else 0
         leaving: list[Name] = []
-        for name, size in self._sizes.items():
+        for name in self._leaving_order(pinned, worth):
             if over <= 0:
                 break
-            if name not in kept:
-                leaving.append(name)
-                over -= size
+            leaving.append(name)
+            over -= self._sizes[name]
         return tuple(leaving)
+
+    def _leaving_order(self, pinned: Iterable[Name], worth: Worth[Name] | None) -> list[Name]:
+        kept = frozenset(pinned)
+        movable = [name for name in self._sizes if name not in kept]
+        return movable if worth is None else sorted(movable, key=worth)

@@ -23,7 +23,7 @@ from sie_schemas.errors import Later, OurFault, SIEError
 from sie_server import metrics
 from sie_server.connection import Connection
 from sie_server.device import Device
-from sie_server.execution import DeviceRequest, Execution
+from sie_server.execution import Built, DeviceRequest, Execution
 from sie_server.sources import Weights
 
 __all__ = ["Server"]
@@ -32,7 +32,11 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves one device; `beside` are the threads for what must not hold the device up."""
+    """Serves one device.
+
+    `beside` are the threads that read files, `loading` is the one that makes models of them: so
+    neither holds the device up, nor a load an adapter.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Server:
         hello: ipc.Hello,
         device: Device,
         beside: Device,
+        loading: Device,
         execution: Execution,
         frame_bytes_max: int,
         drain_timeout_s: float,
@@ -52,6 +57,7 @@ class Server:
         self._hello = hello
         self._device = device
         self._beside = beside
+        self._loading = loading
         self._execution = execution
         self._frame_bytes_max = min(frame_bytes_max, ipc.FRAME_BYTES_MAX)
         self._drain_timeout_s = drain_timeout_s
@@ -94,7 +100,7 @@ class Server:
             reader,
             writer,
             answer=self._answer,
-            downloading=self._downloading,
+            pong=self._pong,
             frame_bytes_max=self._frame_bytes_max,
         )
         self._connections.add(connection)
@@ -127,18 +133,39 @@ class Server:
 
     async def _done(self, request: DeviceRequest) -> ipc.Reply:
         execution = self._execution
+        if isinstance(request, ipc.Load):
+            return await self._loaded(request)
         if isinstance(request, ipc.LoadAdapter):
             return await self._beside.submit(lambda: execution.answer(request))
-        prepared = None
-        if isinstance(request, ipc.Load) or execution.awaits_adapters(request):
-            prepared = await self._beside.submit(lambda: execution.prepare(request))
-        if isinstance(prepared, ipc.Failed) and isinstance(request, ipc.Load):
-            return prepared
-        weights = prepared if isinstance(prepared, Weights) else None
-        within_s = self._load_hang_s if isinstance(request, ipc.Load) else self._batch_hang_s
+        if execution.awaits_adapters(request):
+            await self._beside.submit(lambda: execution.prepare(request))
         return await self._device.submit(
-            lambda: execution.answer(request, weights), within_s=within_s or inf
+            lambda: execution.answer(request), within_s=self._batch_hang_s or inf
         )
+
+    async def _loaded(self, request: ipc.Load) -> ipc.Reply:
+        """Files first, then room, then the model beside what runs; the device only takes it in."""
+        execution = self._execution
+        within_s = self._load_hang_s or inf
+        ready: Weights | ipc.Failed | Built | None
+        ready = weights = await self._beside.submit(lambda: execution.prepare(request))
+        if isinstance(weights, Weights):
+            if await self._device.submit(lambda: execution.make_way(request)):
+                # Before the load is through: no batch of what has left is to be sent meanwhile.
+                for connection in self._connections:
+                    connection.tell(self._pong(0))
+            built = await self._loading.submit(
+                lambda: execution.build(request, weights), within_s=within_s
+            )
+            ready = built or weights
+        if isinstance(ready, ipc.Failed):
+            return ready
+        return await self._device.submit(
+            lambda: execution.answer(request, ready), within_s=within_s
+        )
+
+    def _pong(self, request_id: int) -> ipc.Pong:
+        return ipc.Pong(request_id, self._downloading(), self._execution.resident)
 
     async def _drain(self) -> None:
         self._stopping = True

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_schemas.errors import OurFault
-from sie_server.file_hashes import sha256
+from sie_server.file_hashes import sha256_as_of
 from sie_server.hub_cache import HubCache, Lease, pinned_name
 
 __all__ = ["Weights", "resolve"]
@@ -104,7 +104,7 @@ def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
     for name, expected in manifest.items():
         path = folder / name
         try:
-            found = sha256(path)
+            found = sha256_as_of(path)
         except OSError as error:
             raise _refused(
                 f"{name} of the manifest cannot be read in {folder} ({error.strerror}); "

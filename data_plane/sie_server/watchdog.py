@@ -24,10 +24,10 @@ _HUNG: Final = 70
 
 
 class Watchdog:
-    """Looks after one device. `loop_hang_s` 0 leaves the loop alone."""
+    """Looks after the threads of one device. `loop_hang_s` 0 leaves the loop alone."""
 
-    def __init__(self, device: Device, *, loop_hang_s: float) -> None:
-        self._device = device
+    def __init__(self, *threads: Device, loop_hang_s: float) -> None:
+        self._threads = threads
         self._loop_hang_s = loop_hang_s
 
     async def run(self) -> None:
@@ -36,7 +36,7 @@ class Watchdog:
             while True:
                 if self._loop_hang_s:
                     faulthandler.dump_traceback_later(self._loop_hang_s, exit=True)
-                late_s = self._device.overdue_s()
+                late_s = max(each.overdue_s() for each in self._threads)
                 if late_s > 0:
                     self._end(late_s)
                 await asyncio.sleep(_LOOK_S)

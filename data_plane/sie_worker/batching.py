@@ -15,10 +15,13 @@ for the target is overtaken by nothing younger: it leaves before more batches th
 older than it. Tenants take turns by cost (`fairness`), between lanes and within one; all
 order is then that of one tenant's inputs.
 
+Lanes whose model is `absent` from the device gather inputs and give no batch; for the promises
+above they are not there. What brings a model back is `loading`'s.
+
 Does not know models, sockets or answers: a lane is a key, an input is a payload with a cost.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeAlias
@@ -93,6 +96,29 @@ class Scheduler:
             for entry in entries
         }
 
+    def revisions(self) -> dict[str, float]:
+        """The model revisions of which something waits, and since when the oldest of it does."""
+        oldest: dict[str, float] = {}
+        for lane, queue in self._queues.items():
+            revision = lane.model_revision
+            oldest[revision] = min(oldest.get(revision, inf), queue.oldest)
+        return oldest
+
+    def waiting_for(self, revision: str) -> list[QueuedInput]:
+        """What waits of a model revision."""
+        return [
+            entry[2]
+            for lane, queue in self._queues.items()
+            if lane.model_revision == revision
+            for entries in queue.waiting.values()
+            for entry in entries
+        ]
+
+    @property
+    def revisions_out(self) -> set[str]:
+        """The model revisions of the batches that are out."""
+        return {out.batch.lane.model_revision for out in self._out}
+
     @property
     def batches_out(self) -> int:
         """Batches that were handed out and are not finished."""
@@ -118,7 +144,7 @@ class Scheduler:
             self._turns.joined(item.tenant, 1)
             self._earliest_deadline = min(self._earliest_deadline, item.deadline)
 
-    def next_batch(self, now: float) -> Batch | None:
+    def next_batch(self, now: float, *, absent: Container[str] = ()) -> Batch | None:
         """The batch to run now, if any; it counts as out until `finished`."""
         if len(self._out) >= self._ahead_max:
             return None
@@ -126,7 +152,7 @@ class Scheduler:
         # A tenant's best lane: one that is full or ripe first, then by age.
         best: dict[str, tuple[bool, int, int, Lane]] = {}
         for lane, queue in self._queues.items():
-            if self._may_go_at(queue, free_at) > now:
+            if lane.model_revision in absent or self._may_go_at(queue, free_at) > now:
                 continue
             unripe = queue.ripe_at > now
             for tenant, entries in queue.waiting.items():
@@ -141,12 +167,14 @@ class Scheduler:
         self._out.append(_Out(batch, queue.pace, now, queue.pace.expected_s(batch.cost)))
         return batch
 
-    def wait_until(self, now: float) -> float | None:
-        """When `next_batch` could first give one; None: not before an `add` or a `finished`."""
-        if len(self._out) >= self._ahead_max or not self._queues:
+    def wait_until(self, now: float, *, absent: Container[str] = ()) -> float | None:
+        """When `next_batch` could first give one; None: not before an `add`, a `finished` or a
+        model that comes."""
+        queues = [each for lane, each in self._queues.items() if lane.model_revision not in absent]
+        if len(self._out) >= self._ahead_max or not queues:
             return None
         free_at = self._free_at()
-        return max(now, min(self._may_go_at(queue, free_at) for queue in self._queues.values()))
+        return max(now, min(self._may_go_at(queue, free_at) for queue in queues))
 
     def finished(self, batch: Batch, now: float, *, answered: bool = True) -> None:
         """A batch that was handed out is done; only one that was answered tells of the pace."""

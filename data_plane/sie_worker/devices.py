@@ -104,6 +104,11 @@ class Devices:
         found = (device.models.at_hand(revision) for device in self._devices)
         return next((model for model in found if model is not None), None)
 
+    def described(self, revision: str) -> LoadedModel | None:
+        """A model revision that is loaded somewhere, or was: how its batches are made."""
+        found = (device.models.described(revision) for device in self._devices)
+        return next((model for model in found if model is not None), None)
+
     async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
         """Have a model revision loaded somewhere. Raises its load's error, or `ExecutorLost`."""
         return await self._holders(resolved.revision)[0].models.ensure(resolved)
@@ -137,7 +142,7 @@ class Devices:
         )
         for place, device in enumerate(devices):
             part = [item for item, at in zip(inputs, places, strict=True) if at == place]
-            device.add(lane, model.limits, part, now=now)
+            device.add(lane, model, part, now=now)
 
     async def cancel(self, request_id: str) -> None:
         """Drop what waits of a request whose client left."""

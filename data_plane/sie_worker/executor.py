@@ -10,7 +10,7 @@ Does not start the process, and does not know what is loaded in it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final, NoReturn
@@ -64,6 +64,8 @@ class Executor:
         """How many connections there have been: what was loaded in an earlier one is gone."""
         self.downloading: dict[str, str] = {}
         """How far each hub source (`<id>@<commit>`) was that the last ping found being fetched."""
+        self.resident: frozenset[str] | None = None
+        """The revisions that the last word of it named as loaded; None where it does not say."""
         self.last_loss = ""
         """Why the last connection ended, or could not be made."""
 
@@ -97,10 +99,24 @@ class Executor:
                 loop.cancel()
 
     async def load(
-        self, revision: str, config: dict[str, Any], *, pinned: bool = False
+        self,
+        revision: str,
+        config: dict[str, Any],
+        *,
+        pinned: bool = False,
+        running: Collection[str] = (),
     ) -> ipc.Loaded:
-        """Make a model revision ready, and pin it or not; again, where it is loaded already."""
-        request = ipc.Load(id=next(self._ids), revision=revision, config=config, pinned=pinned)
+        """Make a model revision ready, and pin it or not; again, where it is loaded already.
+
+        Where others must leave for it, the revisions that are `running` leave last.
+        """
+        request = ipc.Load(
+            id=next(self._ids),
+            revision=revision,
+            config=config,
+            pinned=pinned,
+            running=tuple(running),
+        )
         reply = await self._ask(request, self._load_timeout_s)
         if not isinstance(reply, ipc.Loaded):
             self._odd(reply)
@@ -218,6 +234,8 @@ class Executor:
             writer.transport.abort()
 
     def _settle(self, reply: ipc.Reply) -> None:
+        if isinstance(reply, ipc.Loaded | ipc.Pong) and reply.resident is not None:
+            self.resident = frozenset(reply.resident)
         waiting = self._waiting.get(reply.id)
         # A reply that nobody waits for belongs to a request that was cancelled here.
         if waiting is not None and not waiting.done():
@@ -234,7 +252,7 @@ class Executor:
     def _fail_waiting(self) -> None:
         was_connected = self.connected
         self._connected.clear()
-        self._writer = self._hello = None
+        self._writer = self._hello = self.resident = None
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(self._lost())

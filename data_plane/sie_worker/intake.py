@@ -156,9 +156,10 @@ class Intake:
             self._group.create_task(self._admit(claim))
 
     def _at_hand(self, job: Job) -> LoadedModel | None:
-        """The model of a job that wants nothing else to be waited for. A short text tokenizes in
-        less time than a thread takes to be handed it."""
-        model = self._devices.at_hand(job.model_revision)
+        """The model of a job that wants nothing else to be waited for, if it is known how to make
+        its inputs; where it has left the device, they wait for it in their lane. A short text
+        tokenizes in less time than a thread takes to be handed it."""
+        model = self._devices.described(job.model_revision)
         if (
             model is None
             or job.v > JOB_VERSION
@@ -200,7 +201,9 @@ class Intake:
             raise FixRequest(
                 f"model {job.model_id} does not {job.operation}", code="UNSUPPORTED_OPERATION"
             )
-        model = await self._devices.ensure(resolved)
+        model = self._devices.described(resolved.revision)
+        if model is None:
+            model = await self._devices.ensure(resolved)
         if job.adapter is not None:
             await self._ready_adapter(claim, model, job.adapter)
         return model
@@ -210,7 +213,9 @@ class Intake:
         adapter = await self._found(job, lambda: self._known.adapter(job.model_id, pin))
         if adapter is None:
             raise _changed(f"adapter {pin.name}", pin.revision)
-        await self._devices.ensure_adapter(model, pin, adapter)
+        # Beside a model that has left, its batch has the adapter loaded.
+        if self._devices.at_hand(job.model_revision) is not None:
+            await self._devices.ensure_adapter(model, pin, adapter)
         claim.adapter = adapter
 
     async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:

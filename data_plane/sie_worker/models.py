@@ -3,14 +3,17 @@
 *shell*: owns what this sidecar knows to be loaded on the executor's present connection. Promises
 that concurrent demands for one revision make one load, that a load that failed is not tried again
 before its cooldown has passed (its error is given instead), and that everything is loaded anew
-after the execution process was lost. Several revisions of a model may be loaded side by side.
+after the execution process was lost. Several revisions of a model may be loaded side by side. How
+batches of a model are made is remembered when it has left, so that its inputs can be prepared
+before it is back.
 
-Does not evict: memory is model execution's own matter. `forget` takes its word that a revision is
-gone; `unload_unless` frees what no job can name any more.
+Does not evict: memory is model execution's own matter. It says with each load and each pong what is
+loaded, and a batch that finds its model gone makes the device loop `forget` it; `unload_unless`
+frees what no job can name any more.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Collection, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +33,8 @@ from sie_worker.tokenizing import Tokenizer
 __all__ = ["DEFAULT_PROFILE", "LoadedModel", "Models"]
 
 DEFAULT_PROFILE: Final = "default"
+_REMEMBERED_MAX: Final = 64
+"""Models that have left whose tokenizers are kept: some megabytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,10 @@ class Models:
         self._connection = executor.connections
         self._loaded: dict[str, LoadedModel] = {}
         """By revision."""
+        self._left: dict[str, LoadedModel] = {}
+        """What is not loaded any more, by revision; what was asked for last is the last."""
+        self._resident: frozenset[str] | None = None
+        """What model execution last said, as far as it was looked at."""
         self._adapters: set[tuple[str, AdapterPin]] = set()
         """(model revision, adapter)."""
         self._failures: dict[Hashable, _Failure] = {}
@@ -86,13 +95,13 @@ class Models:
     @property
     def held(self) -> frozenset[str]:
         """The ids of the models that are loaded, in whatever revision."""
-        self._notice_new_connection()
+        self._notice()
         return frozenset(model.resolved.model_id for model in self._loaded.values())
 
     @property
     def revisions(self) -> frozenset[str]:
         """The revisions that are loaded."""
-        self._notice_new_connection()
+        self._notice()
         return frozenset(self._loaded)
 
     @property
@@ -106,7 +115,7 @@ class Models:
         A profile other than the default one is told as `<model id>:<profile>`, an adapter that was
         refused as `<model id>[:<profile>]+<adapter>`.
         """
-        self._notice_new_connection()
+        self._notice()
         return {name: self._with_download(name, report) for name, report in self._reports.items()}
 
     def _with_download(self, name: str, report: ModelReport) -> ModelReport:
@@ -117,34 +126,57 @@ class Models:
 
     def at_hand(self, revision: str) -> LoadedModel | None:
         """A model revision that is loaded, without waiting for it."""
-        self._notice_new_connection()
+        self._notice()
         return self._loaded.get(revision)
 
-    async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
-        """Have a model revision loaded. Raises its load's error, or `ExecutorLost`."""
-        self._notice_new_connection()
+    def described(self, revision: str) -> LoadedModel | None:
+        """A model revision that is loaded, or was: how its batches are made."""
+        found = self.at_hand(revision)
+        if found is None and (found := self._left.pop(revision, None)) is not None:
+            self._left[revision] = found
+        return found
+
+    def fits(self, revision: str) -> bool:
+        """Whether a model that has left has room beside the others, as far as can be told."""
+        hello, left = self._executor.hello, self._left.get(revision)
+        if hello is None or left is None or not hello.memory_bytes:
+            return True
+        return self.memory_bytes + left.loaded.memory_bytes <= hello.memory_bytes
+
+    async def ensure(
+        self,
+        resolved: ResolvedModel,
+        *,
+        running: Collection[str] = (),
+    ) -> LoadedModel:
+        """Have a model revision loaded. Raises its load's error, or `ExecutorLost`.
+
+        Where others must leave for it, those that are `running` leave last.
+        """
+        self._notice()
         revision = resolved.revision
         found = self._loaded.get(revision)
         if found is not None and found.pinned == self._pinned(resolved):
             return found
         async with self._single(revision):
-            self._notice_new_connection()
+            self._notice()
             found = self._loaded.get(revision)
             if found is None or found.pinned != self._pinned(resolved):
                 self._refuse_while_cooling(revision)
-                self._loaded[revision] = await self._load(resolved)
+                self._loaded[revision] = await self._load(resolved, running)
+                self._left.pop(revision, None)
             return self._loaded[revision]
 
     async def ensure_adapter(
         self, model: LoadedModel, pin: AdapterPin, adapter: ResolvedAdapter
     ) -> None:
         """Have an adapter loaded beside its model. Raises its load's error, or `ExecutorLost`."""
-        self._notice_new_connection()
+        self._notice()
         key = (model.resolved.revision, pin)
         if key in self._adapters:
             return
         async with self._single(key):
-            self._notice_new_connection()
+            self._notice()
             if key in self._adapters:
                 return
             self._refuse_while_cooling(key)
@@ -163,10 +195,14 @@ class Models:
         gone = self._loaded.pop(revision, None)
         self._adapters = {key for key in self._adapters if key[0] != revision}
         if gone is not None:
+            self._left[revision] = gone
+            if len(self._left) > _REMEMBERED_MAX:
+                del self._left[next(iter(self._left))]
             self._report(gone.resolved, ModelReport(state="available"))
 
     async def unload_unless(self, wanted: Callable[[ResolvedModel], bool]) -> None:
         """Free the revisions that are not wanted any more."""
+        self._left = {key: model for key, model in self._left.items() if wanted(model.resolved)}
         for revision, model in list(self._loaded.items()):
             if wanted(model.resolved):
                 continue
@@ -181,19 +217,17 @@ class Models:
             with suppress(SIEError):
                 await self._executor.unload(revision)
 
-    async def _load(self, resolved: ResolvedModel) -> LoadedModel:
+    async def _load(self, resolved: ResolvedModel, running: Collection[str]) -> LoadedModel:
         self._report(resolved, ModelReport(state="loading", revision=resolved.revision))
         connection = self._connection
         pinned = self._pinned(resolved)
         self._loading[_report_name(resolved)] = _hub_name(resolved)
         try:
             config = profile_config(resolved.document, resolved.profile)
-            loaded = await self._executor.load(resolved.revision, config, pinned=pinned)
-            tokenizer = (
-                await asyncio.to_thread(Tokenizer.read, loaded)
-                if loaded.accepts == "tokens"
-                else None
+            loaded = await self._executor.load(
+                resolved.revision, config, pinned=pinned, running=running
             )
+            tokenizer = await self._tokenizer(resolved.revision, loaded)
             if connection != self._executor.connections:
                 raise ExecutorLost("model execution was lost after the load")
         except SIEError as error:
@@ -210,6 +244,14 @@ class Models:
         return LoadedModel(
             resolved, loaded, tokenizer, _limits(resolved, loaded, self._latency_s), pinned
         )
+
+    async def _tokenizer(self, revision: str, loaded: Loaded) -> Tokenizer | None:
+        if loaded.accepts != "tokens":
+            return None
+        left = self._left.get(revision)
+        if left is not None and left.loaded.tokenizer_sha256 == loaded.tokenizer_sha256:
+            return left.tokenizer
+        return await asyncio.to_thread(Tokenizer.read, loaded)
 
     @asynccontextmanager
     async def _single(self, key: Hashable) -> AsyncIterator[None]:
@@ -235,11 +277,21 @@ class Models:
         if not isinstance(error, Later):
             self._failures[key] = _Failure(self._clock() + self._cooldown_s, error)
 
-    def _notice_new_connection(self) -> None:
-        if self._connection == self._executor.connections and self._executor.connected:
+    def _notice(self) -> None:
+        """See what model execution said since the last look."""
+        if self._connection != self._executor.connections or not self._executor.connected:
+            self._forget_all()
+        resident = self._executor.resident
+        if resident is self._resident:
             return
+        self._resident = resident
+        for revision in [] if resident is None else self._loaded.keys() - resident:
+            self.forget(revision)
+
+    def _forget_all(self) -> None:
         self._connection = self._executor.connections
         self._loaded.clear()
+        self._left.clear()
         self._adapters.clear()
         self._failures.clear()
         self._reports.clear()

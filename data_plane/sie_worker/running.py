@@ -2,6 +2,7 @@
 
 *shell*: owns one device's scheduler and decides nothing itself: `batching` says what runs and when.
 Hands a batch over while the one before it still runs: the device never waits for the next one.
+Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says.
 A batch that fails is split until the bad input fails alone (`isolation`); a batch that is lost with
 the execution process goes back to the queue. What no batch has yet waits for the process to come
 back, for `grace_s`, and goes back to the queue then.
@@ -9,12 +10,13 @@ back, for `grace_s`, and goes back to the queue then.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from sie_core.models import ResolvedModel
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.items import Item
 from sie_schemas.jobs import AdapterPin
@@ -24,8 +26,9 @@ from sie_worker.batching import Scheduler
 from sie_worker.claims import Claim, Claims
 from sie_worker.executor import Executor, ExecutorLost
 from sie_worker.isolation import run_isolated
-from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
-from sie_worker.models import Models
+from sie_worker.lanes import Batch, Lane, QueuedInput
+from sie_worker.loading import LoadTurns
+from sie_worker.models import LoadedModel, Models
 from sie_worker.results import Results
 
 __all__ = ["Device", "DeviceLimits"]
@@ -34,6 +37,8 @@ _NOT_LOADED: Final = frozenset(
     {"MODEL_LOADING", "LORA_LOADING", "MODEL_NOT_FOUND", "ADAPTER_NOT_FOUND"}
 )
 """Codes by which model execution says that it evicted what it is asked to run."""
+_EVICTED_MAX: Final = 3
+"""How often in a row a batch may find that its model left as it was handed over."""
 _NOBODY: Final = Item()
 """Stands for the item of a job that was settled while its batch ran."""
 
@@ -45,6 +50,7 @@ class DeviceLimits:
     grace_s: float
     tick_s: float
     retry_delay_s: float
+    load_share: float
     isolation_passes_max: int
 
 
@@ -79,6 +85,7 @@ class Device:
         """Drops what waits of claims here and at the other devices."""
         self._woken = asyncio.Event()
         self._lost_at: float | None = None
+        self._loads = LoadTurns(share=limits.load_share)
 
     @property
     def connected(self) -> bool:
@@ -96,10 +103,10 @@ class Device:
         return self.scheduler.cost_in_hand
 
     def add(
-        self, lane: Lane, limits: Limits, inputs: Collection[QueuedInput], *, now: float
+        self, lane: Lane, model: LoadedModel, inputs: Collection[QueuedInput], *, now: float
     ) -> None:
-        """Have inputs of one job run here."""
-        self.scheduler.add(lane, limits, inputs, now=now)
+        """Have inputs of one job run here, once their model is loaded."""
+        self.scheduler.add(lane, model.limits, inputs, now=now)
         self.wake()
 
     def wake(self) -> None:
@@ -118,20 +125,58 @@ class Device:
                 expired = self.scheduler.expire(self._clock())
                 if expired:
                     group.create_task(self._drop(expired))
-                waiting, age = self.scheduler.waiting, self.scheduler.oldest_age(self._clock())
-                metrics.ITEMS_WAITING.labels(self._name).set(waiting)
+                age = self.scheduler.oldest_age(self._clock())
+                metrics.ITEMS_WAITING.labels(self._name).set(self.scheduler.waiting)
                 metrics.OLDEST_AGE.labels(self._name).set(age)
-                batch = self._next_batch(group)
-                if batch is None:
-                    await self._sleep()
-                else:
+                waiting = self.scheduler.revisions()
+                absent = waiting.keys() - self.models.revisions
+                batch = self._next_batch(group, absent)
+                if batch is not None:
                     group.create_task(self._run(batch, group))
+                if absent and self._executor.connected:
+                    self._load_next(group, waiting, absent)
+                if batch is None:
+                    await self._sleep(absent)
 
-    def _next_batch(self, group: asyncio.TaskGroup) -> Batch | None:
+    def _load_next(
+        self, group: asyncio.TaskGroup, waiting: Mapping[str, float], absent: Set[str]
+    ) -> None:
+        now = self._clock()
+        revision = self._loads.pick(
+            now,
+            waiting,
+            absent=absent,
+            idle=not self.scheduler.batches_out and waiting.keys() == absent,
+            fitting={each for each in absent if self.models.fits(each)},
+        )
+        if revision is not None:
+            self._loads.began(now)
+            group.create_task(self._load(revision))
+
+    async def _load(self, revision: str) -> None:
+        waiting = self.scheduler.waiting_for(revision)
+        claims = self._claims_of(waiting)
+        model = next((claim.model for claim in claims if claim.model is not None), None)
+        try:
+            if model is None:
+                # Settled meanwhile: nobody waits for these.
+                self._drop_claims({item.claim for item in waiting})
+            else:
+                await self._ensure_model(model.resolved)
+        except ExecutorLost:
+            # What waits for the process to come back waits on.
+            pass
+        except SIEError as error:
+            await self._settle_lost(self.scheduler.waiting_for(revision), error)
+        finally:
+            self._loads.ended(revision, self._clock())
+            self.wake()
+
+    def _next_batch(self, group: asyncio.TaskGroup, absent: Container[str]) -> Batch | None:
         now = self._clock()
         if self._executor.connected:
             self._lost_at = None
-            return self.scheduler.next_batch(now)
+            return self.scheduler.next_batch(now, absent=absent)
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._limits.grace_s:
@@ -141,10 +186,13 @@ class Device:
             self._lost_at = now
         return None
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, absent: Collection[str]) -> None:
         now = self._clock()
-        due = self.scheduler.wait_until(now) if self._executor.connected else None
-        wait_s = self._limits.tick_s if due is None else min(self._limits.tick_s, due - now)
+        wait_s = self._limits.tick_s
+        if self._executor.connected:
+            batch_due = self.scheduler.wait_until(now, absent=absent)
+            load_due = self._loads.due(now) if absent else None
+            wait_s = min([wait_s, *(due - now for due in (batch_due, load_due) if due is not None)])
         # A timer that wakes costs a fifth of a timeout that cancels.
         timer = asyncio.get_running_loop().call_later(wait_s, self._woken.set)
         await self._woken.wait()
@@ -175,13 +223,14 @@ class Device:
         self, batch: Batch, inputs: Sequence[QueuedInput]
     ) -> list[bytes | SIEError]:
         """Run, with what was evicted meanwhile loaded once more."""
-        try:
-            return await self._run_once(batch, inputs)
-        except SIEError as error:
-            if error.code not in _NOT_LOADED:
-                raise
-            self.models.forget(batch.lane.model_revision)
-            return await self._run_once(batch, inputs)
+        for _ in range(_EVICTED_MAX):
+            try:
+                return await self._run_once(batch, inputs)
+            except SIEError as error:
+                if error.code not in _NOT_LOADED:
+                    raise
+                self.models.forget(batch.lane.model_revision)
+        return await self._run_once(batch, inputs)
 
     async def _run_once(
         self, batch: Batch, inputs: Sequence[QueuedInput]
@@ -201,7 +250,7 @@ class Device:
         claims = self._claims_of(inputs)
         if not claims or claims[0].model is None:
             raise ExecutorLost("the batch's jobs were given back")
-        model = await self.models.ensure(claims[0].model.resolved)
+        model = await self._ensure_model(claims[0].model.resolved)
         refused: dict[int, SIEError] = {}
         for claim in claims:
             if claim.job.adapter is None or claim.adapter is None:
@@ -213,6 +262,9 @@ class Device:
             except SIEError as error:
                 refused[claim.number] = error
         return refused
+
+    async def _ensure_model(self, resolved: ResolvedModel) -> LoadedModel:
+        return await self.models.ensure(resolved, running=self.scheduler.revisions_out)
 
     async def _run_isolated(
         self, batch: Batch, inputs: Sequence[QueuedInput]

@@ -98,6 +98,11 @@ class WorkerSettings(
     isolation_passes_max: int = setting(
         32, help="runs spent on finding the bad input of a batch; 0 fails the whole batch"
     )
+    load_share: float = setting(
+        0.5,
+        help="share of the time that loads may take which make another model leave, while there "
+        "is other work; inputs of the models that are away gather meanwhile",
+    )
     load_cooldown_s: float = setting(
         30.0, help="seconds before a load that failed is tried again; 0 tries for each job"
     )
@@ -141,5 +146,7 @@ class WorkerSettings(
             raise ValueError("spread_after is 0 or more, piece_cost_min at least 1")
         if self.batches_ahead_max < 1 or self.window_items_max < 1:
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
+        if not 0 < self.load_share <= 1:
+            raise ValueError("load_share is above 0 and at most 1")
         if min(self.batch_latency_ms, self.batch_handover_ms) < 0:
             raise ValueError("batch_latency_ms and batch_handover_ms are 0 or more")

@@ -366,6 +366,7 @@ class Worker:
                 grace_s=settings.executor_grace_s,
                 tick_s=settings.expiry_tick_s,
                 retry_delay_s=settings.retry_delay_s,
+                load_share=settings.load_share,
                 isolation_passes_max=settings.isolation_passes_max,
             ),
             clock=self._clock,

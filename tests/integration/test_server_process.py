@@ -228,6 +228,7 @@ async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelSer
         hello=ipc.Hello(pid=1, device="cpu", backends=()),
         device=Device(queue_max=1),
         beside=Device(queue_max=1),
+        loading=Device(queue_max=1),
         execution=Execution(DEVICE, memory_bytes_max=0),
         frame_bytes_max=1000,
         drain_timeout_s=1.0,

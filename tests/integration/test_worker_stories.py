@@ -24,6 +24,7 @@ from sie_schemas.jobs import JOB_VERSION, AdapterPin, JobResult
 pytestmark = pytest.mark.integration
 
 FIRST = catalog_of(1, model_document("org/one"))
+BOTH = catalog_of(1, model_document("org/one"), model_document("org/two"))
 
 
 def numbers(result: JobResult) -> list[float]:
@@ -337,6 +338,53 @@ async def test_a_model_that_was_evicted_is_loaded_again_for_its_next_batch(tmp_p
 
         assert numbers(result) == [2.0]
         assert len(world.execution.loads) == 2
+
+
+async def test_what_is_loaded_runs_while_a_model_that_left_is_loaded_for_what_gathered(
+    tmp_path: Path,
+):
+    async with worker_world(tmp_path, ping_interval_s=0.02) as world:
+        world.advance(BOTH)
+        for model_id in ("org/one", "org/two"):
+            await world.result_of(await world.publish(BOTH, model_id, "a"))
+        world.execution.resident = (BOTH.resolve("org/one").revision,)
+        await until(lambda: world.worker.reports()["org/two"].state == "available")
+        world.execution.loads_go.clear()
+        world.execution.requests.clear()
+
+        gathered = [await world.publish(BOTH, "org/two", "b" * size) for size in (1, 2, 3)]
+        await until(lambda: world.execution.loads)
+        await until(lambda: world.worker.state()["items_in_hand"] == len(gathered))
+        for _ in range(3):
+            await world.result_of(await world.publish(BOTH, "org/one", "c"))
+        ran = [batch.model_revision for batch in world.execution.batches]
+        assert set(ran) == {BOTH.resolve("org/one").revision}
+        world.execution.loads_go.set()
+
+        for size, job in enumerate(gathered, 1):
+            assert numbers(await world.result_of(job)) == [float(size)]
+        assert world.execution.loads == [BOTH.resolve("org/two").revision]
+        assert len(world.execution.batches) == len(ran) + 1, "they shared one batch"
+
+
+async def test_what_gathered_for_a_model_that_cannot_be_loaded_again_fails_with_its_reason(
+    tmp_path: Path,
+):
+    async with worker_world(tmp_path, ping_interval_s=0.02) as world:
+        world.advance(FIRST)
+        revision = FIRST.resolve("org/one").revision
+        await world.result_of(await world.publish(FIRST, "org/one", "a"))
+        world.execution.resident = ()
+        await until(lambda: world.worker.reports()["org/one"].state == "available")
+        world.execution.load_failures[revision] = ipc.Failed(
+            id=0, code="MODEL_LOAD_FAILED", message="the weights are gone"
+        )
+
+        result = await world.result_of(await world.publish(FIRST, "org/one", "b"))
+
+        assert result.failure is not None
+        assert result.failure.code == "MODEL_LOAD_FAILED"
+        await until_queue_is_empty(world)
 
 
 async def test_a_worker_that_stops_finishes_what_it_has_and_says_goodbye(tmp_path: Path):

@@ -63,6 +63,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.waiting: list[Waiting] = []
         """All that waits, in the order of its arrival."""
         self.out: list[Batch] = []
+        self.absent: set[str] = set()
+        """Revisions that are not on the device."""
 
     @rule(
         lane=st.sampled_from(LANES),
@@ -80,13 +82,17 @@ class SchedulerMachine(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.now += seconds
 
+    @rule(revision=st.sampled_from(["rev-a", "rev-b"]))
+    def a_model_comes_or_goes(self, revision):
+        self.absent ^= {revision}
+
     @rule()
     def device_asks(self):
         idle = not self.out
-        due = self.scheduler.wait_until(self.now)
-        batch = self.scheduler.next_batch(self.now)
+        due = self.scheduler.wait_until(self.now, absent=self.absent)
+        batch = self.scheduler.next_batch(self.now, absent=self.absent)
         if batch is None:
-            assert not (idle and self.waiting), "an idle device gets work at once"
+            assert not (idle and self.runnable()), "an idle device gets work at once"
             assert due is None or due > self.now, "wait_until says when to ask"
             return
         assert due == self.now
@@ -94,7 +100,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.out.append(batch)
         self.check(batch)
 
+    def runnable(self) -> list[Waiting]:
+        return [each for each in self.waiting if each.lane.model_revision not in self.absent]
+
     def check(self, batch: Batch) -> None:
+        assert batch.lane.model_revision not in self.absent
         limits = LIMITS[batch.lane]
         in_lane = [entry for entry in self.waiting if entry.lane == batch.lane]
         taken = in_lane[: len(batch.inputs)]
@@ -115,7 +125,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             )
 
     def check_turn(self, batch: Batch, first: Waiting) -> None:
-        for entry in self.waiting:
+        for entry in self.runnable():
             if entry.since + longest_wait(LIMITS[entry.lane]) <= self.now:
                 assert entry.lane == batch.lane or entry.since >= first.since, (
                     "nothing younger overtakes what has waited"
@@ -153,10 +163,15 @@ class SchedulerMachine(RuleBasedStateMachine):
     def nothing_is_lost_or_doubled(self):
         assert self.scheduler.waiting == len(self.waiting)
         assert self.scheduler.batches_out == len(self.out)
+        since: dict[str, float] = {}
+        for entry in self.waiting:
+            since.setdefault(entry.lane.model_revision, entry.since)
+        assert self.scheduler.revisions() == since
         oldest = min((entry.since for entry in self.waiting), default=self.now)
         assert self.scheduler.oldest_age(self.now) == self.now - oldest
 
     def teardown(self):
+        self.absent.clear()
         while self.out:
             self.batch_ends(last=False, answered=True)
         while self.waiting:

@@ -41,6 +41,29 @@ class ResidencyMachine(RuleBasedStateMachine):
         for name in idle:
             self.leave(name)
 
+    @rule(
+        coming=st.integers(0, 120),
+        pinned=_PINNED,
+        worth=st.dictionaries(_NAMES, st.integers(0, 3), max_size=7),
+    )
+    def way_is_made_for_more(self, coming: int, pinned: set[str], worth: dict[str, int]) -> None:
+        """What is worth least leaves first; of equals the least recently used."""
+
+        def value(name: str) -> tuple[float, ...]:
+            return (worth.get(name, 0),)
+
+        movable = sorted((one for one in self.order if one not in pinned), key=value)
+        leaving = self.residency.excess(pinned, coming=coming, worth=value)
+        assert list(leaving) == movable[: len(leaving)]
+        over = sum(self.sizes.values()) + coming - _BUDGET
+        freed = sum(self.sizes[one] for one in leaving)
+        assert freed >= over or list(leaving) == movable
+        assert not leaving or freed - self.sizes[leaving[-1]] < over
+        first = self.residency.first_out(pinned, worth=value)
+        assert first == (movable[0] if movable else None)
+        for one in leaving:
+            self.leave(one)
+
     @rule(name=_NAMES, size=st.integers(0, 70), running=_PINNED)
     def load(self, name: str, size: int, running: set[str]) -> None:
         self.residency.put(name, size, self.now)
@@ -74,7 +97,7 @@ class ResidencyMachine(RuleBasedStateMachine):
     @rule(pinned=_PINNED)
     def ask_for_the_oldest(self, pinned: set[str]) -> None:
         movable = [one for one in self.order if one not in pinned]
-        assert self.residency.oldest(pinned=pinned) == (movable[0] if movable else None)
+        assert self.residency.first_out(pinned=pinned) == (movable[0] if movable else None)
 
     @invariant()
     def what_is_used_is_what_is_there(self) -> None:

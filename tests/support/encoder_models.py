@@ -19,6 +19,7 @@ from sie_schemas.jobs import AdapterPin
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends import transformer
+from sie_server.skeletons import Skeletons
 from sie_server.sources import Weights, resolve
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "VOCABULARY",
     "assert_same",
     "dense",
+    "fresh_device",
     "load_folder",
     "minilm",
     "random_tokens",
@@ -68,7 +70,12 @@ def load_folder(folder: Path, **options: bool | str) -> Backend:
 def _load(weights: Weights, profile: ProfileDocument) -> Backend:
     spec = ModelSpec("test/model", "r1", weights, Tasks(encode=EncodeTask()), profile)
     # A device of its own: tests name the revisions and adapters of different models alike.
-    return transformer.load(spec, replace(DEVICE, adapters=AdapterShelf(), verdicts={}))
+    return transformer.load(spec, fresh_device())
+
+
+def fresh_device() -> DeviceSpec:
+    """The tests' device, on which nothing was loaded before."""
+    return replace(DEVICE, adapters=AdapterShelf(), verdicts={}, skeletons=Skeletons())
 
 
 def write_tiny(

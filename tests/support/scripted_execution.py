@@ -35,6 +35,11 @@ class ScriptedExecution:
         """By revision."""
         self.evicted: set[str] = set()
         """Revisions that a batch finds unloaded, until they are loaded again."""
+        self.resident: tuple[str, ...] | None = None
+        """What is said to be loaded; None says nothing of it."""
+        self.loads_go = asyncio.Event()
+        """Loads end while this is set."""
+        self.loads_go.set()
         self._free = asyncio.Event()
         self._free.set()
         self._server: asyncio.Server | None = None
@@ -76,14 +81,17 @@ class ScriptedExecution:
         """What a healthy process answers."""
         match request:
             case ipc.Ping() | ipc.Unload():
-                return ipc.Pong(request.id)
+                return ipc.Pong(request.id, resident=self.resident)
             case ipc.Load():
                 self.evicted.discard(request.revision)
                 failure = self.load_failures.get(request.revision)
                 if failure is not None:
                     return ipc.Failed(id=request.id, code=failure.code, message=failure.message)
+                if self.resident is not None:
+                    self.resident = (*self.resident, request.revision)
                 return ipc.Loaded(
                     id=request.id,
+                    resident=self.resident,
                     revision=request.revision,
                     accepts=self.accepts,
                     cost_unit="bytes4",
@@ -120,6 +128,8 @@ class ScriptedExecution:
             writer.transport.abort()
 
     async def _reply(self, request: ipc.Request, writer: asyncio.StreamWriter) -> None:
+        if isinstance(request, ipc.Load):
+            await self.loads_go.wait()
         if isinstance(request, ipc.RunBatch):
             await self._free.wait()
             if any(
@@ -147,4 +157,5 @@ async def scripted_execution(folder: Path) -> AsyncIterator[ScriptedExecution]:
         yield execution
     finally:
         execution.let_go()
+        execution.loads_go.set()
         await execution.die()

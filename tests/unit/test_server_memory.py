@@ -14,9 +14,10 @@ from sie_schemas.jobs import AdapterPin
 from sie_server.adapter_shelf import AdapterShelf
 from sie_server.answer_joining import join
 from sie_server.backend import WithoutAdapters
-from sie_server.execution import Execution, Pressure
+from sie_server.execution import Execution
 from sie_server.memory import host_available_bytes
 from sie_server.memory_ladder import run_batch
+from sie_server.residents import Pressure
 
 
 class _Narrow(WithoutAdapters):

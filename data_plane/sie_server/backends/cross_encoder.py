@@ -47,7 +47,7 @@ class CrossEncoder(EncoderBackend):
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
         place = torch.device(device.name)
-        model = load_model(spec, place, AutoModelForSequenceClassification)
+        model = load_model(spec, device, AutoModelForSequenceClassification)
         self._sigmoid = spec.profile.options.get("activation") == "sigmoid"
         self._label = _label(spec, model.config.num_labels or 1)
         self._head = sequence_head(model)

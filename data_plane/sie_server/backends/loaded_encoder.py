@@ -27,6 +27,8 @@ from sie_server.tokenizer_file import TokenizerFile
 __all__ = ["EncoderBackend", "LoadedEncoder"]
 
 
+_PREPACK_AFTER_TOKENS: Final = 1024
+"""About when a model that came back has earned what it costs to lay its weights out anew."""
 _OWN_CODE: Final = "the model runs its own code, of which three texts prove too little"
 
 
@@ -77,6 +79,10 @@ class LoadedEncoder:
             )
         )
         device.verdicts[before] = self._verdict
+        self._tokens_to_prepack = (
+            _PREPACK_AFTER_TOKENS if known is not None and known.prepacked else 0
+        )
+        """Tokens that are still to be run before the weights are laid out anew; 0: done."""
 
     def describe(self) -> Loaded:
         """Token ids in; how it runs is the probe's word."""
@@ -138,10 +144,17 @@ class LoadedEncoder:
         owners = self._owners(batch, len(inputs))
         ids, type_ids = read_tokens(inputs, self.limits)
         sequences = Sequences(ids=ids, type_ids=type_ids, owners=owners.places)
+        if self._tokens_to_prepack:
+            self._prepack_later(sum(sequences.lengths))
         if self._verdict.execution == "packed":
             return self.encoder.packed(sequences, owners.adapters), sequences
         budget = self.spec.profile.batch_cost_max
         return self.encoder.padded(sequences, owners.adapters, tokens_max=budget), sequences
+
+    def _prepack_later(self, tokens: int) -> None:
+        self._tokens_to_prepack = max(0, self._tokens_to_prepack - tokens)
+        if not self._tokens_to_prepack:
+            self.encoder.prepack()
 
     def require_finite(self, *numbers: Tensor) -> None:
         """Half precision may overflow: never answer with what is no number."""

@@ -34,7 +34,7 @@ class MaskedLanguageBackend(EncoderBackend):
         tokenizer: TokenizerFile,
     ) -> None:
         place = torch.device(device.name)
-        model = load_model(spec, place, AutoModelForMaskedLM)
+        model = load_model(spec, device, AutoModelForMaskedLM)
         self._layout = layout
         self._model = model
         self._place = place

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from sie_server.backend import ModelSpec, load_failed
+from sie_server.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.prepacked import multiplies_bfloat16
 from sie_server.sources import Weights
 
@@ -26,7 +26,7 @@ _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 
 def load_model(
     spec: ModelSpec,
-    device: torch.device,
+    device: DeviceSpec,
     kind: Any,
     *,
     may_lack: tuple[str, ...] = (),
@@ -37,14 +37,32 @@ def load_model(
     `may_lack` are prefixes of weights that are not used, and may be missing. `takes_own_code`
     says that the caller can run a model of a class that nobody here knows.
     """
-    folder = spec.weights.folder
+    place = torch.device(device.name)
     runs_own_code = takes_own_code and has_own_code(spec.weights)
-    for name in _weight_files(spec.weights):
-        spec.weights.file(name)
+    files = [spec.weights.file(name) for name in _weight_files(spec.weights)]
+    key = (spec.weights.folder, spec.revision, kind, _dtype(spec, place))
+    model = device.skeletons.revive(key, files, place)
+    if model is not None:
+        return model
+    model = _from_pretrained(spec, kind, place, runs_own_code, may_lack, takes_own_code)
+    if not runs_own_code:
+        device.skeletons.saw(key, model, files)
+    return model
+
+
+def _from_pretrained(
+    spec: ModelSpec,
+    kind: Any,
+    place: torch.device,
+    runs_own_code: bool,
+    may_lack: tuple[str, ...],
+    takes_own_code: bool,
+) -> PreTrainedModel:
+    folder = spec.weights.folder
     try:
         model, info = kind.from_pretrained(
             folder,
-            dtype=_dtype(spec, device),
+            dtype=_dtype(spec, place),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=runs_own_code,
@@ -55,7 +73,7 @@ def load_model(
             f"transformers cannot load {folder}: {error}; {_cure(spec, takes_own_code)}"
         ) from error
     _require_complete(folder.name, info, may_lack)
-    loaded: PreTrainedModel = model.to(device).eval().requires_grad_(False)
+    loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
     return loaded
 
 

@@ -41,10 +41,11 @@ Finish: TypeAlias = Callable[[States, Sequences], Tensor]
 
 
 def settle(encoder: Encoder, verdict: Verdict) -> Verdict:
-    """Bring an encoder to what the probe found of the same revision before."""
+    """Bring an encoder to what the probe found of the same revision before.
+
+    To lay its weights out anew is left to the caller: it costs more than the rest of the load.
+    """
     encoder.choose(verdict.execution)
-    if verdict.prepacked:
-        encoder.prepack()
     return verdict
 
 

@@ -47,7 +47,7 @@ class TokenClassifier(EncoderBackend):
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
         assert spec.tasks.extract is not None
         place = torch.device(device.name)
-        model = load_model(spec, place, AutoModelForTokenClassification)
+        model = load_model(spec, device, AutoModelForTokenClassification)
         self._head = token_head(model)
         encoder = Encoder(backbone_of(model), device=place)
         require_same(model, encoder, self._head)

@@ -66,14 +66,14 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     outputs = frozenset(spec.tasks.encode.outputs)
     if outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file():
         return MaskedLanguageBackend(spec, device, layout, tokenizer)
-    model = load_model(spec, place, AutoModel, may_lack=("pooler.",), takes_own_code=True)
+    model = load_model(spec, device, AutoModel, may_lack=("pooler.",), takes_own_code=True)
     heads = _Heads(
         dense=tuple(dense_layer(spec.weights, step, place) for step in layout.dense),
         sparse=read_head(spec.weights, _SPARSE_FILE, model) if "sparse" in outputs else None,
         multivector=read_head(spec.weights, _MULTIVECTOR_FILE, model)
         if "multivector" in outputs
         else None,
-        special=_special_ids(tokenizer),
+        special=_special_ids(tokenizer) if "sparse" in outputs else np.empty(0, np.int64),
     )
     return TransformerBackend(spec, device, model, layout, tokenizer, heads)
 

@@ -106,12 +106,15 @@ class Load(Struct, frozen=True, tag="load", kw_only=True):
     """Make a model revision ready. `config` is `sie_schemas.revisions.profile_config`.
 
     `pinned` keeps it loaded until it is unloaded by name; a later `Load` of it may change that.
+    `running` are the revisions of batches that were handed over: where others must leave for this
+    one, these leave last.
     """
 
     id: int
     revision: str
     config: dict[str, Any]
     pinned: bool = False
+    running: tuple[str, ...] = ()
 
 
 class LoadAdapter(Struct, frozen=True, tag="load_adapter", kw_only=True):
@@ -170,10 +173,13 @@ class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):
     """Answer to `Ping`, and to `Unload`.
 
     `downloading` says of each hub source (`<id>@<commit>`) that is being fetched how far it is.
+    `resident` are the revisions that are loaded; None where it does not say. With `id` 0 it answers
+    nothing, and tells that some have left.
     """
 
     id: int
     downloading: dict[str, str] = {}
+    resident: tuple[str, ...] | None = None
 
 
 class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True):
@@ -184,7 +190,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `max_sequence_length`. `cost_unit` is `tokens`, `bytes4` (a quarter of the text's bytes) or
     `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
     `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
-    may share a batch (`RunBatch.adapters`).
+    may share a batch (`RunBatch.adapters`). `resident` are the revisions that are loaded now, this
+    one included: others may have left for it; None where it does not say.
     """
 
     id: int
@@ -203,6 +210,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     memory_bytes: int = 0
     load_ms: float = 0.0
     fuses_adapters: bool = False
+    resident: tuple[str, ...] | None = None
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):

@@ -1,0 +1,57 @@
+"""What the config of a load says: where the weights are, which backend, which tasks.
+
+*pure.* Reads the parts of a profile-resolved model document. What does not read is
+MODEL_LOAD_FAILED, with the field that is wrong.
+"""
+
+from typing import Final
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from sie_schemas.documents import ProfileDocument, Source, Tasks
+from sie_schemas.ipc import Load, LoadAdapter
+from sie_server.backend import ModelSpec, load_failed
+from sie_server.sources import Weights
+
+__all__ = ["profile_of", "source_of", "spec_of"]
+
+_SOURCE: Final[TypeAdapter[Source]] = TypeAdapter(Source)
+
+
+def source_of(request: Load | LoadAdapter) -> Source:
+    """Where the weights come from. Raises MODEL_LOAD_FAILED."""
+    try:
+        return _SOURCE.validate_json(msgspec.json.encode(request.config.get("source")))
+    except ValidationError as error:
+        raise load_failed(f"the source in the config is not valid: {_first(error)}") from error
+
+
+def profile_of(request: Load) -> ProfileDocument:
+    """How the model is to run. Raises MODEL_LOAD_FAILED."""
+    try:
+        return ProfileDocument.model_validate_json(
+            msgspec.json.encode(request.config.get("profile"))
+        )
+    except ValidationError as error:
+        raise load_failed(f"the model's profile is not valid: {_first(error)}") from error
+
+
+def spec_of(request: Load, weights: Weights) -> ModelSpec:
+    """What a backend's loader is given. Raises MODEL_LOAD_FAILED."""
+    try:
+        tasks = Tasks.model_validate_json(msgspec.json.encode(request.config.get("tasks")))
+    except ValidationError as error:
+        raise load_failed(f"the model's tasks are not valid: {_first(error)}") from error
+    return ModelSpec(
+        model_id=str(request.config.get("model_id")),
+        revision=request.revision,
+        weights=weights,
+        tasks=tasks,
+        profile=profile_of(request),
+    )
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}"
