@@ -379,9 +379,7 @@ class ControlPlane:
         if ours is not None:
             _FORKS.inc()
             _LOG.error("a replica has another entry than the log", extra={"claim": str(claim)})
-        # Within a tenure that somebody confirmed, the other one is an outvoted writer's entry.
-        outvoted = self.sequencer.witnessed and claim.epoch >= self.sequencer.begun_at
-        if (ours is None or not outvoted) and not isinstance(self.sequencer.state, Recovery):
+        if not isinstance(self.sequencer.state, Recovery):
             head = self.sequencer.position
             what = "but" if ours is None else "with another hash, and"
             parted = min(claim.epoch, self.sequencer.begun_at)

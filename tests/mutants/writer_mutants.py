@@ -183,11 +183,11 @@ WRITER_MUTANTS = (
         (TWO,),
     ),
     edit(
-        "unwitnessed-writer-outvotes",
-        "a writer that nobody could warn goes on beside the entries that it lost",
+        "fork-only-rings",
+        "a writer whose disk lost what a replica still has goes on writing another history",
         CONTROL_PLANE,
-        "        outvoted = self.sequencer.witnessed and claim",
-        "        outvoted = claim",
+        "        if not isinstance(self.sequencer.state, Recovery):\n            head = ",
+        "        if not (ours or isinstance(self.sequencer.state, Recovery)):\n            head = ",
         (TWO,),
     ),
     edit(
