@@ -101,6 +101,7 @@ async def _serve(
             device=chosen.device,
             backends=backend_names(),
             memory_bytes=chosen.memory_bytes_max or device_bytes(chosen.device),
+            memory_shared=not chosen.memory_bytes_max and not chosen.device.startswith("cuda"),
         ),
         device=device,
         beside=beside,

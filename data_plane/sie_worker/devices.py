@@ -110,8 +110,15 @@ class Devices:
         return next((model for model in found if model is not None), None)
 
     async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
-        """Have a model revision loaded somewhere. Raises its load's error, or `ExecutorLost`."""
-        return await self._holders(resolved.revision)[0].models.ensure(resolved)
+        """Have a model revision loaded somewhere. Raises its load's error, or `ExecutorLost`.
+
+        Whether it is pinned is told to every device that holds it.
+        """
+        first, *others = self._holders(resolved.revision)
+        model = await first.models.ensure(resolved)
+        for other in others:
+            await _load(other, resolved)
+        return model
 
     async def ensure_adapter(
         self, model: LoadedModel, pin: AdapterPin, adapter: ResolvedAdapter

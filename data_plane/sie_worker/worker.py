@@ -123,8 +123,9 @@ class Worker:
     @property
     def _room(self) -> int:
         """Bytes that the devices have for models, all told; 0 where that is not known."""
-        hellos = (executor.hello for executor in self._executors)
-        return sum(hello.memory_bytes for hello in hellos if hello is not None)
+        hellos = [each.hello for each in self._executors if each.hello is not None]
+        own = sum(hello.memory_bytes for hello in hellos if not hello.memory_shared)
+        return own + max((each.memory_bytes for each in hellos if each.memory_shared), default=0)
 
     def reports(self) -> dict[str, ModelReport]:
         """What became of each model here."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from sie_cli.broker import BrokerPlan
 from sie_cli.settings import ClusterOptions, ClusterSettings
+from sie_schemas.errors import FixRequest
 
 __all__ = [
     "ChildPlan",
@@ -125,8 +126,9 @@ class _Maker:
             options.port,
         )
 
-    def server(self, index: int, socket: Path, port: int) -> ChildPlan:
-        """Model execution behind one worker; its status routes are on `port`."""
+    def server(self, index: int, socket: Path, port: int, *, place: int) -> ChildPlan:
+        """Model execution behind one worker, of whose devices it is number `place`; its status
+        routes are on `port`."""
         name = f"server-{index}"
         return ChildPlan(
             role=name,
@@ -134,7 +136,7 @@ class _Maker:
                 str(self.scripts / "sie-server"),
                 *("--socket", str(socket), "--host", _HOST, "--port", str(port)),
             ),
-            environment=self.environment,
+            environment={**self.environment, **_gpu(self.environment, place)},
             log=self.layout.log(name),
             ready_url=f"http://{_HOST}:{port}/readyz",
             ready_s=self.settings.server_ready_s,
@@ -165,7 +167,10 @@ def plan_cluster(
     worker_ports: tuple[int, ...],
     server_ports: tuple[int, ...],
 ) -> ClusterPlan:
-    """Plan every process. `scripts` holds the programs; ports are one for each process."""
+    """Plan every process. `scripts` holds the programs; ports are one for each process.
+
+    Raises `FixRequest` where there are fewer GPUs than devices.
+    """
     nats_url = f"nats://{_HOST}:{broker.port}"
     gateway_url = f"http://{_HOST}:{options.port}"
     config_url = f"http://{_HOST}:{options.config_port}"
@@ -199,7 +204,7 @@ def plan_cluster(
             for index in range(1, options.gateways)
         ),
         servers=tuple(
-            maker.server(index, socket, port)
+            maker.server(index, socket, port, place=index % options.devices)
             for index, (socket, port) in enumerate(zip(sockets, server_ports, strict=True))
         ),
         workers=tuple(
@@ -219,3 +224,18 @@ def plan_cluster(
         config_url=config_url,
         nats_url=nats_url,
     )
+
+
+def _gpu(environment: Mapping[str, str], place: int) -> dict[str, str]:
+    """What shows a process its own GPU and no other: all would take the first."""
+    if environment.get("SIE_SERVER_DEVICE") != "cuda":
+        return {}
+    visible = [each.strip() for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if not any(visible):
+        return {"CUDA_VISIBLE_DEVICES": str(place)}
+    if place >= len(visible):
+        raise FixRequest(
+            f"CUDA_VISIBLE_DEVICES shows {len(visible)} GPUs: give --devices {len(visible)}",
+            field="devices",
+        )
+    return {"CUDA_VISIBLE_DEVICES": visible[place]}

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.integration.test_worker_stories import numbers
 from tests.support.polling import until
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+
+from sie_schemas import ipc
 
 pytestmark = pytest.mark.integration
 
@@ -86,3 +89,38 @@ async def test_when_one_device_dies_the_other_runs_what_it_had(tmp_path: Path):
         world.execution.let_go()
         await world.execution.start()
         await until(lambda: world.worker.state()["executors"] == 2)
+
+
+async def test_a_pin_holds_on_every_device_that_has_the_model(tmp_path: Path):
+    async with two_devices(tmp_path, spread_after=1) as (world, second):
+        world.execution.hold()
+        jobs = [await world.publish(BOTH, "org/one", "a") for _ in range(2)]
+        await until(lambda: second.loads)
+        world.execution.let_go()
+        for job in jobs:
+            await world.result_of(job)
+
+        world.advance(
+            catalog_of(2, model_document("org/one"), model_document("org/two"), pinned=("org/one",))
+        )
+
+        revision = BOTH.resolve("org/one").revision
+        await until(lambda: pinned(world.execution) == pinned(second) == [revision])
+
+
+def pinned(device: ScriptedExecution) -> list[str]:
+    return [load.revision for load in device.requests if isinstance(load, ipc.Load) and load.pinned]
+
+
+async def test_memory_that_devices_share_is_counted_once(tmp_path: Path):
+    async with two_devices(tmp_path) as (world, second):
+        await until(lambda: total(world) == 2_000_000)
+        for device in (world.execution, second):
+            device.hello = replace(device.hello, memory_shared=True)
+            await device.die()
+            await device.start()
+        await until(lambda: total(world) == 1_000_000)
+
+
+def total(world: WorkerWorld) -> int:
+    return world.heartbeats[-1].memory_total_bytes if world.heartbeats else 0

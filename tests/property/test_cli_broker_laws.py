@@ -1,8 +1,11 @@
 """Laws of the broker's file and of the plans of a local cluster."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,20 +13,28 @@ from sie_cli import broker
 from sie_cli.broker import BrokerPlan
 from sie_cli.plans import Layout, plan_cluster
 from sie_cli.settings import ClusterOptions, ClusterSettings
+from sie_schemas.errors import FixRequest
 
 PORTS = st.integers(1024, 65000)
 SECRETS = st.fixed_dictionaries({role: st.text(min_size=1, max_size=30) for role in broker.ROLES})
 FOLDERS = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20)
 
 
-def plan_of(port: int, secrets: dict[str, str], folder: str, workers: int, devices: int = 1):
+def plan_of(
+    port: int,
+    secrets: dict[str, str],
+    folder: str,
+    workers: int,
+    devices: int = 1,
+    environment: Mapping[str, str] = MappingProxyType({}),
+):
     data = Path("/data") / folder
     return plan_cluster(
         ClusterOptions(data=data, port=port, workers=workers, devices=devices),
         ClusterSettings(),
         layout=Layout(data=data, sockets=Path("/run")),
         scripts=Path("/venv/bin"),
-        environment={"PATH": "/bin"},
+        environment={"PATH": "/bin", **environment},
         broker=BrokerPlan(port=20000, monitor_port=20001, store=data / "nats", passwords=secrets),
         worker_ports=tuple(range(21000, 21000 + workers)),
         server_ports=tuple(range(22000, 22000 + workers * devices)),
@@ -91,3 +102,27 @@ def test_each_server_is_behind_one_worker(port, secrets, folder, workers, device
     assert {len(each) for each in behind} == {devices}
     assert [socket for each in behind for socket in each] == sockets
     assert len(set(sockets)) == workers * devices
+
+
+@given(PORTS, FOLDERS, st.integers(1, 3), st.integers(1, 4), st.sampled_from([None, "", "4,5,6,7"]))
+def test_each_device_of_a_worker_has_a_gpu_of_its_own(port, folder, workers, devices, shown):
+    given_gpus = {} if shown is None else {"CUDA_VISIBLE_DEVICES": shown}
+    plan = plan_of(
+        port,
+        dict.fromkeys(broker.ROLES, "x"),
+        folder,
+        workers,
+        devices,
+        {"SIE_SERVER_DEVICE": "cuda", **given_gpus},
+    )
+    gpus = [child.environment["CUDA_VISIBLE_DEVICES"] for child in plan.servers]
+    assert gpus == (shown.split(",") if shown else list("0123"))[:devices] * workers
+
+
+def test_more_devices_than_gpus_are_refused_and_a_cpu_is_told_of_none():
+    secrets = dict.fromkeys(broker.ROLES, "x")
+    gpus = {"SIE_SERVER_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}
+    with pytest.raises(FixRequest, match="shows 2 GPUs: give --devices 2"):
+        plan_of(8080, secrets, "f", 1, 3, gpus)
+    plan = plan_of(8080, secrets, "f", 1, 2)
+    assert not any("CUDA_VISIBLE_DEVICES" in child.environment for child in plan.servers)

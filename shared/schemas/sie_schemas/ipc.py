@@ -167,6 +167,8 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     backends: tuple[str, ...]
     memory_bytes: int = 0
     """What the device has for models, all told; 0 where it is not known."""
+    memory_shared: bool = False
+    """Whether that is the host's memory, which every other such process of the host counts too."""
 
 
 class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):
