@@ -7,7 +7,6 @@ The refusal names the path and never repeats the value.
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,7 +82,7 @@ def refuse_secrets(document: Any) -> None:
 
 
 def secrets_in(document: Any) -> list[tuple[str, str]]:
-    """Path and reason of everything that looks like a secret."""
+    """Path and reason of everything in a JSON value that looks like a secret."""
     found: list[tuple[str, str]] = []
     _look(document, "", False, found)
     return found
@@ -94,11 +93,11 @@ def _look(value: Any, path: str, named_secret: bool, found: list[tuple[str, str]
         reason = _reason(value, named_secret)
         if reason:
             found.append((path, reason))
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for name, part in value.items():
-            inner = f"{path}.{name}" if path else str(name)
-            _look(part, inner, _speaks_of_secret(str(name)), found)
-    elif isinstance(value, Sequence):
+            inner = f"{path}.{name}" if path else name
+            _look(part, inner, _speaks_of_secret(name), found)
+    elif isinstance(value, list):
         for index, part in enumerate(value):
             _look(part, f"{path}.{index}", named_secret, found)
 
