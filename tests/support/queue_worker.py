@@ -1,8 +1,10 @@
-"""A worker on the real queue that answers as the echo does."""
+"""A worker on the real queue that answers as the echo does, on one lane or on several."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
 from tests.support.edge import Edge
 from tests.support.gateway_world import echo_result, heartbeat
@@ -17,52 +19,80 @@ from sie_schemas.jobs import (
     ResultBatch,
 )
 
-__all__ = ["QueueWorker", "beat_until_heard", "working"]
+__all__ = ["QueueLane", "QueueWorker", "beat_until_heard", "working"]
+
+
+@dataclass(frozen=True)
+class QueueLane:
+    """What one consumer of the queue is for."""
+
+    pool: str = "default"
+    machine_profile: str = "cpu"
+    bundle: str = "default"
+    model_id: str = "org/dense"
 
 
 class QueueWorker:
     """A worker on the real queue: pulls, answers, has it confirmed, acknowledges."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, lanes: Sequence[QueueLane] = (QueueLane(),)) -> None:
         self._bus = bus
+        self._lanes = lanes
         # A job handed to a worker that has just stopped comes again soon.
         self._queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=0.5))
-        self._deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._deliveries: asyncio.Queue[tuple[QueueLane, Delivery] | None] = asyncio.Queue()
+        self.answering = asyncio.Event()
+        """Cleared, jobs are taken and wait."""
+        self.answering.set()
         self.seen: list[Job] = []
+        self.places: list[QueueLane] = []
+        """The lane of each job in `seen`."""
         self.confirmed: list[str] = []
         self.undeliverable: list[str] = []
 
     async def run(self) -> None:
         """Work until `stop`."""
-        puller = await self._open()
+        pullers = [await self._open(lane) for lane in self._lanes]
         try:
-            while (delivery := await self._deliveries.get()) is not None:
-                await self._answer(delivery)
+            while (taken := await self._deliveries.get()) is not None:
+                await self.answering.wait()
+                await self._answer(*taken)
         finally:
-            await puller.close()
+            for puller in pullers:
+                await puller.close()
 
     def stop(self) -> None:
         """End after what was taken. A cancellation could be lost inside the client library."""
         self._deliveries.put_nowait(None)
+        self.answering.set()
 
-    async def _open(self) -> Puller:
+    @property
+    def waiting(self) -> int:
+        """Jobs that were taken and not begun."""
+        return self._deliveries.qsize()
+
+    async def _open(self, lane: QueueLane) -> Puller:
         """A broker that has just started may not have its store ready yet."""
         while True:
             try:
                 return await self._queue.open_puller(
-                    pool="default",
-                    machine_profile="cpu",
-                    bundle="default",
-                    model_id="org/dense",
-                    on_job=self._deliveries.put_nowait,
+                    pool=lane.pool,
+                    machine_profile=lane.machine_profile,
+                    bundle=lane.bundle,
+                    model_id=lane.model_id,
+                    on_job=partial(self._take, lane),
                     demand=lambda: 64,
                 )
             except BusUnavailable:
                 await asyncio.sleep(0.02)
 
-    async def _answer(self, delivery: Delivery) -> None:
+    def _take(self, lane: QueueLane, delivery: Delivery) -> None:
+        self._deliveries.put_nowait((lane, delivery))
+
+    async def _answer(self, lane: QueueLane, delivery: Delivery) -> None:
         job = JOB_DECODER.decode(delivery.data)
         self.seen.append(job)
+        self.places.append(lane)
         batch = ResultBatch(worker_id="w1", results=(echo_result(job),))
         try:
             answer = await self._bus.request(job.reply_to, JOB_ENCODER.encode(batch), timeout_s=2)
@@ -74,9 +104,11 @@ class QueueWorker:
 
 
 @asynccontextmanager
-async def working(bus: Bus) -> AsyncIterator[QueueWorker]:
+async def working(
+    bus: Bus, lanes: Sequence[QueueLane] = (QueueLane(),)
+) -> AsyncIterator[QueueWorker]:
     """One that works until the context ends."""
-    worker = QueueWorker(bus)
+    worker = QueueWorker(bus, lanes)
     running = asyncio.create_task(worker.run())
     try:
         yield worker
