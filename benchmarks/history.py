@@ -80,6 +80,7 @@ def _reads(past: Past, rng: random.Random) -> list[Read]:
         Read("a page of 1,000 at an epoch", lambda: f"{root}/models?limit=1000&at={epoch()}", 50),
         Read("a history", lambda: f"{model()}/history"),
         Read("a history with differences", lambda: f"{model()}/history?diff=true"),
+        Read("a history up to an epoch", lambda: f"{model()}/history?at={past.entries}"),
         Read("a page of 1,000 of a long history", lambda: f"{often}/history?limit=1000", 50),
         Read(
             "a long history with differences", lambda: f"{often}/history?limit=1000&diff=true", 50
@@ -91,6 +92,7 @@ def _reads(past: Past, rng: random.Random) -> list[Read]:
         Read("the audit", lambda: f"{root}/audit"),
         Read("the audit of one actor", lambda: f"{root}/audit?actor=nobody", 50),
         Read("the audit of one entity", lambda: f"{root}/audit?kind=model&key={model()[19:]}"),
+        Read("the audit of one kind", lambda: f"{root}/audit?kind=model", 50),
         Read("the audit before a time", lambda: f"{root}/audit?before={past.ended}"),
         Read("what 100 epochs changed", lambda: _hundred(epoch()), 50),
         Read("what one epoch changed", lambda: _one(epoch()), 50),
