@@ -25,6 +25,7 @@ class Edge:
     """One gateway's application and its parts."""
 
     parts: Parts
+    app: Any
     http: httpx.AsyncClient
 
     async def ask(self, method: str, path: str, **rest: Any) -> httpx.Response:
@@ -70,7 +71,7 @@ async def edge_on(
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             try:
-                yield Edge(parts, http)
+                yield Edge(parts, app, http)
             finally:
                 stop.set()
                 await looking
