@@ -152,8 +152,8 @@ class LogFile:
             wal = _sibling(path, "-wal")
             what = f"{wal} waits to be folded in first" if path.is_file() else "there is no log yet"
             raise type(why)(
-                f"{why.message}. Nothing can be served meanwhile: {what}. Mend the disk, then "
-                "start again"
+                f"{why.message}. Nothing can be served meanwhile: {what}. Start again once that "
+                "is mended"
             ) from why
         try:
             connection = connect_reader(path)
