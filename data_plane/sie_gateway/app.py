@@ -29,6 +29,7 @@ from sie_gateway.asgi import (
 from sie_gateway.faces import FACES, Face, FaceModels, Translated
 from sie_gateway.inference import Inference, new_request_id
 from sie_gateway.native import cold_error, cold_response, read_native, understands_202
+from sie_gateway.rates import Rates
 from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.responses import Answer
@@ -75,6 +76,7 @@ class GatewayApp:
         live: ASGIApplication,
         face_models: FaceModels,
         request_log: RequestLog,
+        rates: Rates | None = None,
     ) -> None:
         self._inference = inference
         self._rest = rest
@@ -84,6 +86,7 @@ class GatewayApp:
         self._live = live
         self._face_models = face_models
         self._request_log = request_log
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -120,6 +123,8 @@ class GatewayApp:
                     code="METHOD_NOT_ALLOWED",
                     details={"allow": "POST"},
                 )
+            if self._rates is not None:
+                self._rates.take(call.tenant, call.started_at)
             body = await read_body(call.headers, receive, bytes_max=self._body_bytes_max)
             response = await self._infer(call, body, receive)
         except SIEError as error:

@@ -25,6 +25,7 @@ from sie_gateway.jobs import JobCaps
 from sie_gateway.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases import LeaseCaps
 from sie_gateway.live_status import LiveStatus
+from sie_gateway.rates import Rates
 from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.rules import refusal_body, role_of
@@ -234,6 +235,9 @@ def build_app(
         ),
         face_models=FaceModels(settings.tei_embed_model, settings.tei_rerank_model),
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
+        rates=Rates(per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
+        if settings.tenant_rate_per_s
+        else None,
     )
 
 

@@ -97,6 +97,12 @@ class GatewaySettings(
     tenant_items_max: int = setting(
         0, help="items of one tenant that may wait before RATE_LIMIT; 0 has no cap of its own"
     )
+    tenant_rate_per_s: float = setting(
+        0.0, help="requests of one tenant a second before RATE_LIMIT; 0 has no limit"
+    )
+    tenant_burst: int = setting(
+        20, help="requests that a tenant with such a limit may send at once after a pause"
+    )
     demand_keep_s: float = setting(
         300.0, help="seconds that a worker which starts is told of a model that found none"
     )
@@ -134,8 +140,15 @@ class GatewaySettings(
             raise ValueError("lease_ttl_s is at least 1 and at most lease_ttl_max_s")
         if not 0 <= self.leases_max <= 1000 or self.lease_items_per_worker < 1:
             raise ValueError("leases_max is 0 to 1000, and lease_items_per_worker at least 1")
-        if self.provisioning_retry_after_s < 0 or self.fleet_settle_s < 0:
-            raise ValueError("provisioning_retry_after_s and fleet_settle_s are not negative")
+        not_negative = (
+            self.provisioning_retry_after_s,
+            self.fleet_settle_s,
+            self.tenant_rate_per_s,
+        )
+        if min(not_negative) < 0:
+            raise ValueError(
+                "provisioning_retry_after_s, fleet_settle_s and tenant_rate_per_s are not negative"
+            )
         bounds = (
             self.body_bytes_max,
             self.request_items_max,
@@ -145,9 +158,12 @@ class GatewaySettings(
             self.in_flight_items_max,
             self.in_flight_bytes_max,
             self.chunked_bytes_max,
+            self.tenant_burst,
         )
         if min(bounds) < 1 or self.payload_bytes_max < 4096:
-            raise ValueError("every *_max is at least 1, and payload_bytes_max at least 4096")
+            raise ValueError(
+                "every *_max and tenant_burst are at least 1, and payload_bytes_max at least 4096"
+            )
 
     @property
     def item_bytes_max(self) -> int:

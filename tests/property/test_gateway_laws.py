@@ -12,6 +12,7 @@ from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 from sie_gateway.admission import Caps, InFlight, cut
 from sie_gateway.fleet import Fleet
 from sie_gateway.jobs import JobCaps, jobs_for
+from sie_gateway.rates import Rates
 from sie_gateway.requests import Asked, Limits, read_request
 from sie_gateway.responses import assemble, of_one_revision, render
 from sie_gateway.routing import Cold, Route, Wanted, find_route
@@ -362,3 +363,52 @@ def test_one_job_at_another_revision_spoils_the_whole_answer(
     )
     results = [echo_result(job, **(other if n == odd else {})) for n, job in enumerate(jobs)]
     assert not of_one_revision(route, results)
+
+
+@given(
+    st.floats(0.5, 50.0),
+    st.integers(1, 20),
+    st.lists(st.tuples(st.sampled_from("ab"), st.floats(0.0, 1.0)), max_size=60),
+)
+def test_a_tenant_sends_its_rate_and_its_burst_and_no_more_whatever_others_do(
+    per_s: float, burst: int, sent: list[tuple[str, float]]
+) -> None:
+    rates, alone = (Rates(per_s=per_s, burst=burst) for _ in range(2))
+    taken: list[float] = []
+    now = 0.0
+    for tenant, pause_s in sent:
+        now += pause_s
+        outcome = _wait(rates, tenant, now)
+        if tenant == "a":
+            assert _wait(alone, "a", now) == outcome
+            if outcome is None:
+                taken.append(now)
+            else:
+                assert 0 < outcome <= 1 / per_s * 1.001
+    for first, began in enumerate(taken):
+        for last in range(first, len(taken)):
+            assert last - first + 1 <= burst + (taken[last] - began) * per_s + 1e-4
+
+
+@given(st.floats(0.5, 50.0), st.integers(1, 20))
+def test_who_comes_again_when_told_is_taken_and_who_is_quiet_is_forgotten(
+    per_s: float, burst: int
+) -> None:
+    rates = Rates(per_s=per_s, burst=burst)
+    assert [_wait(rates, "a", 5.0) for _ in range(burst)] == [None] * burst
+    wait_s = _wait(rates, "a", 5.0)
+    assert wait_s is not None
+    assert _wait(rates, "a", 5.0 + wait_s + 1e-9) is None
+    for number in range(1000):
+        _wait(rates, f"invented-{number}", 10.0 + (burst + 2) / per_s * (number + 1))
+    assert len(rates) == 1
+
+
+def _wait(rates: Rates, tenant: str, now: float) -> float | None:
+    """How long a request is told to wait; None where it is taken."""
+    try:
+        rates.take(tenant, now)
+    except Later as error:
+        assert error.code == "RATE_LIMIT"
+        return error.retry_after_s
+    return None

@@ -119,6 +119,16 @@ async def test_a_tenant_above_its_cap_gets_429_and_another_does_not_notice() -> 
     assert {first.result().status_code, other.result().status_code, again.status_code} == {504}
 
 
+async def test_a_tenant_above_its_rate_is_told_when_to_come_and_another_does_not_notice() -> None:
+    access = Access(AccessSettings())
+    async with gateway_world(tenant_rate_per_s=0.1, tenant_burst=2) as world:
+        mine = [await ask(world, access, "POST", ENCODE, x_sie_tenant="a") for _ in range(3)]
+        other = await ask(world, access, "POST", ENCODE, x_sie_tenant="b")
+    assert [answer.status_code for answer in (*mine, other)] == [200, 200, 429, 200]
+    assert mine[2].headers["X-SIE-Error-Code"] == "RATE_LIMIT"
+    assert int(mine[2].headers["Retry-After"]) == 10
+
+
 async def _until_seen(world: World, count: int) -> None:
     await until(lambda: len(world.echo.seen) >= count)
 
