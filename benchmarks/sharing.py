@@ -3,8 +3,8 @@
 *main.* `python benchmarks/sharing.py [--quick] [--json] [--only models|tenants]`. Whole clusters,
 over HTTP, with one device each. Models: eight that are MiniLM under eight names, asked for single
 short texts by a Zipf distribution; a cluster whose device has room for four of them takes turns
-with one that has room for all. Tenants: one client that sends single texts, alone and then beside
-another tenant's clients, who send lists of 32 as fast as they are answered.
+with one that has room for all. Tenants, on the latter: one client that sends single texts, alone
+and then beside another tenant's clients, who send lists of 32 as fast as they are answered.
 """
 
 import json
@@ -42,27 +42,29 @@ def main() -> None:
     texts = short_texts(tokenizer(resolve(SOURCE).folder), 512)
     rounds, seconds = (1, 4.0) if chosen.quick else (3, 8.0)
     result: dict[str, Any] = {"benchmark": "sharing", "quick": chosen.quick, "machine": machine()}
-    with tempfile.TemporaryDirectory(prefix="sie-sharing-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="sie-sharing-") as name,
+        _cluster(Path(name) / "all") as everything,
+    ):
+        ours.register(everything, _MODELS, ["fp32"])
         if chosen.only != "tenants":
-            result["models"] = _models(Path(name), texts, rounds, seconds)
+            result["models"] = _models(Path(name), everything, texts, rounds, seconds)
         if chosen.only != "models":
-            result["tenants"] = _tenants(Path(name), texts, rounds, seconds)
+            result["tenants"] = _tenants(everything, texts, rounds, seconds)
     report(result, _lines(result), as_json=chosen.json)
 
 
-def _models(folder: Path, texts: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
+def _models(
+    folder: Path, everything: Running, texts: Sequence[str], rounds: int, seconds: float
+) -> dict[str, Any]:
     """Items a second with room for four, over those with room for all."""
     requests = _zipf_requests(texts)
     # Half a model more than four, so that none leaves for a rounding of sizes.
     size = (resolve(SOURCE).folder / "model.safetensors").stat().st_size
     tight_bytes = str(int(size * (_ROOM + 0.5)))
     rates: dict[str, list[float]] = {"all": [], "four": []}
-    with (
-        _cluster(folder / "all") as everything,
-        _cluster(folder / "four", SIE_SERVER_MEMORY_BYTES_MAX=tight_bytes) as tight,
-    ):
-        for cluster in (everything, tight):
-            ours.register(cluster, _MODELS, ["fp32"])
+    with _cluster(folder / "four", SIE_SERVER_MEMORY_BYTES_MAX=tight_bytes) as tight:
+        ours.register(tight, _MODELS, ["fp32"])
         for _ in range(rounds):
             for name, cluster in (("all", everything), ("four", tight)):
                 window = _window(cluster, requests, _CLIENTS, seconds)
@@ -78,25 +80,23 @@ def _models(folder: Path, texts: Sequence[str], rounds: int, seconds: float) -> 
     }
 
 
-def _tenants(folder: Path, texts: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
+def _tenants(cluster: Running, texts: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
     """The small tenant's p99 beside the flood over its p99 alone."""
     alone: list[float] = []
     beside: list[float] = []
-    with _cluster(folder / "tenants") as cluster:
-        ours.register(cluster, [ours.MODEL], ["fp32"])
-        small = [_request(cluster, ours.MODEL, [text], "small") for text in texts]
-        lists = [
-            _request(cluster, ours.MODEL, texts[start : start + 32], "flood")
-            for start in range(0, len(texts), 32)
-        ]
-        for _ in range(rounds):
-            alone += _window(cluster, small, 1, seconds).latencies
-            flood = multiprocessing.Process(
-                target=_window, args=(cluster, lists, _FLOODING, seconds + 2)
-            )
-            flood.start()
-            beside += _window(cluster, small, 1, seconds).latencies
-            flood.join()
+    small = [_request(cluster, _MODELS[0], [text], "small") for text in texts]
+    lists = [
+        _request(cluster, _MODELS[0], texts[start : start + 32], "flood")
+        for start in range(0, len(texts), 32)
+    ]
+    for _ in range(rounds):
+        alone += _window(cluster, small, 1, seconds).latencies
+        flood = multiprocessing.Process(
+            target=_window, args=(cluster, lists, _FLOODING, seconds + 2)
+        )
+        flood.start()
+        beside += _window(cluster, small, 1, seconds).latencies
+        flood.join()
     quiet, loud = (float(np.percentile(each, 99)) * 1000 for each in (alone, beside))
     return {
         "p99_ms_alone": round(quiet, 2),

@@ -13,7 +13,9 @@ may wait to fill; of those the one whose head is oldest; and where there is none
 wait adapts to the latency target of the profile, and is never above it. So an input that has waited
 for the target is overtaken by nothing younger: it leaves before more batches than there are inputs
 older than it. Tenants take turns by cost (`fairness`), between lanes and within one; all
-order is then that of one tenant's inputs.
+order is then that of one tenant's inputs. While several send, batches are cut to `slice_s`, as far
+as the pace tells, and none is ready behind the one that runs: what comes from a tenant with little
+waits for the rest of one short batch.
 
 Lanes whose model is `absent` from the device gather inputs and give no batch; for the promises
 above they are not there. What brings a model back is `loading`'s.
@@ -27,7 +29,7 @@ from math import inf
 from typing import Final, TypeAlias
 
 from sie_schemas.items import Operation
-from sie_worker.fairness import Turns
+from sie_worker.fairness import Senders, Turns
 from sie_worker.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput
 from sie_worker.pacing import Pace
 
@@ -56,16 +58,24 @@ class Scheduler:
 
     `ahead_max` is how many batches may be out at once: one that runs, and those that are ready
     behind it so that the device never waits for the next. `handover_s` is what it takes to hand a
-    batch over. `tenant_quantum` is the cost that a tenant may take in a turn while others wait.
+    batch over. `tenant_quantum` is the cost that a tenant may take in a turn while others wait,
+    `slice_s` how long a batch may run while several tenants send.
     """
 
     def __init__(
-        self, *, ahead_max: int = 2, tenant_quantum: int = 512, handover_s: float = 0.0
+        self,
+        *,
+        ahead_max: int = 2,
+        tenant_quantum: int = 64,
+        handover_s: float = 0.0,
+        slice_s: float = inf,
     ) -> None:
         if ahead_max < 1:
             raise ValueError("ahead_max is at least 1: the batch that runs")
         self._ahead_max = ahead_max
         self._handover_s = handover_s
+        self._slice_s = slice_s
+        self._senders = Senders()
         self._queues: dict[Lane, LaneQueue] = {}
         self._paces: dict[_Way, Pace] = {}
         """The most recently used last."""
@@ -142,11 +152,12 @@ class Scheduler:
             self._sequence += 1
             queue.add(self._sequence, now, item)
             self._turns.joined(item.tenant, 1)
+            self._senders.sent(item.tenant, now)
             self._earliest_deadline = min(self._earliest_deadline, item.deadline)
 
     def next_batch(self, now: float, *, absent: Container[str] = ()) -> Batch | None:
         """The batch to run now, if any; it counts as out until `finished`."""
-        if len(self._out) >= self._ahead_max:
+        if self._is_taken(now):
             return None
         free_at = self._free_at()
         # A tenant's best lane: one that is full or ripe first, then by age.
@@ -163,7 +174,7 @@ class Scheduler:
             return None
         tenant = self._turns.pick({name: cost for name, (_, _, cost, _) in best.items()})
         queue = self._queues[best[tenant][3]]
-        batch = self._take(best[tenant][3])
+        batch = self._take(best[tenant][3], self._slice_s if self._is_sliced(now) else inf)
         self._out.append(_Out(batch, queue.pace, now, queue.pace.expected_s(batch.cost)))
         return batch
 
@@ -171,7 +182,7 @@ class Scheduler:
         """When `next_batch` could first give one; None: not before an `add`, a `finished` or a
         model that comes."""
         queues = [each for lane, each in self._queues.items() if lane.model_revision not in absent]
-        if len(self._out) >= self._ahead_max or not queues:
+        if self._is_taken(now) or not queues:
             return None
         free_at = self._free_at()
         return max(now, min(self._may_go_at(queue, free_at) for queue in queues))
@@ -226,6 +237,13 @@ class Scheduler:
             free_at = max(free_at, out.since) + out.expected_s
         return free_at
 
+    def _is_sliced(self, now: float) -> bool:
+        return self._slice_s < inf and self._senders.several(now)
+
+    def _is_taken(self, now: float) -> bool:
+        """Whether the device has all the batches that it may have."""
+        return len(self._out) >= (1 if self._is_sliced(now) else self._ahead_max)
+
     def _may_go_at(self, queue: LaneQueue, free_at: float | None) -> float:
         if not self._out or queue.is_full:
             return -inf
@@ -234,16 +252,18 @@ class Scheduler:
         began = self._out[0].since
         return free_at - self._handover_s - _MARGIN * (free_at - began)
 
-    def _take(self, lane: Lane) -> Batch:
+    def _take(self, lane: Lane, within_s: float) -> Batch:
         queue = self._queues[lane]
-        limits, longest, total, oldest = queue.limits, 0, 0, inf
+        limits = queue.limits
+        cost_max = min(limits.cost_max, queue.pace.cost_within(within_s))
+        longest, total, oldest = 0, 0, inf
         taken: list[QueuedInput] = []
         while queue.waiting and len(taken) < limits.count_max:
             tenant = self._turns.pick(queue.heads())
             item = queue.waiting[tenant][0][2]
             longest = max(longest, item.cost)
             cost = longest * (len(taken) + 1) if limits.padded else total + item.cost
-            if taken and cost > limits.cost_max:
+            if taken and cost > cost_max:
                 break
             arrived, item = queue.take(tenant)
             taken.append(item)

@@ -9,8 +9,30 @@ nothing. A tenant alone owes nothing and waits for nobody.
 
 from collections import deque
 from collections.abc import Mapping
+from typing import Final
 
-__all__ = ["Turns"]
+__all__ = ["Senders", "Turns"]
+
+_LATELY_S: Final = 10.0
+
+
+class Senders:
+    """Which tenants sent something lately."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+        """When each sent last, the latest last."""
+
+    def sent(self, tenant: str, now: float) -> None:
+        """A tenant sends something."""
+        self._last.pop(tenant, None)
+        self._last[tenant] = now
+
+    def several(self, now: float) -> bool:
+        """Whether more than one sent in the last ten seconds."""
+        while self._last and now - self._last[first := next(iter(self._last))] > _LATELY_S:
+            del self._last[first]
+        return len(self._last) > 1
 
 
 class Turns:

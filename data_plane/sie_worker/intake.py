@@ -70,7 +70,7 @@ class IntakeLimits:
 class Intake:
     """Takes jobs in; `group` owns its tasks.
 
-    `taken` is told how many items each job holds.
+    `taken` is told of each job how many items it holds, its tenant and the time.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Intake:
         limits: IntakeLimits,
         clock: Callable[[], float],
         group: asyncio.TaskGroup,
-        taken: Callable[[int], None],
+        taken: Callable[[int, str, float], None],
     ) -> None:
         self._replica = replica
         self._known = known
@@ -149,7 +149,7 @@ class Intake:
         claim = self._claims.open(job, delivery, self._clock())
         if claim is None:
             return
-        self._taken(len(job.items))
+        self._taken(len(job.items), job.tenant, self._clock())
         model = self._at_hand(job)
         prepared = _prepared(job, model) if model is not None else None
         if model is None or prepared is None or not self._enqueued(claim, model, prepared):

@@ -3,9 +3,11 @@
 *pure.* Seconds are arguments. A `Pace` is what was seen of one model, profile and operation. It
 promises that the wait shrinks by half with each batch whose oldest input was answered later than
 the target, grows by a small step with each that was in time, and is never above the target; and
-that what it expects of a batch is never below zero. Owned by the scheduler.
+that what it expects of a batch is never below zero. What fits a time is never so little that the
+batch's own price would be more than half of it. Owned by the scheduler.
 """
 
+from math import inf
 from typing import Final
 
 __all__ = ["Pace"]
@@ -41,13 +43,32 @@ class Pace:
         """How long a batch of that cost will run; None before the first one ended."""
         if not self._weight:
             return None
+        mean_cost, mean_s, slope = self._line()
+        if slope is None:
+            # Batches of one size tell no line: a larger one is taken in proportion.
+            return mean_s * max(1.0, cost / mean_cost)
+        return max(0.0, mean_s + slope * (cost - mean_cost))
+
+    def cost_within(self, seconds: float) -> float:
+        """The cost of a batch that runs for so long; no bound before the first one ended."""
+        if not self._weight:
+            return inf
+        mean_cost, mean_s, slope = self._line()
+        if slope is None:
+            return inf if mean_s == 0 else mean_cost * seconds / mean_s
+        if slope == 0:
+            return inf
+        price_s = max(0.0, mean_s - slope * mean_cost)
+        return max(mean_cost + (seconds - mean_s) / slope, price_s / slope)
+
+    def _line(self) -> tuple[float, float, float | None]:
+        """A point of the line, (cost, seconds), and its slope; None where one size was seen."""
         mean_cost, mean_s = self._costs / self._weight, self._seconds / self._weight
         spread = self._squares / self._weight - mean_cost**2
         if spread <= _SPREAD_MIN * mean_cost**2:
-            # Batches of one size tell no line: a larger one is taken in proportion.
-            return mean_s * max(1.0, cost / mean_cost)
-        slope = max(0.0, (self._products / self._weight - mean_cost * mean_s) / spread)
-        return max(0.0, mean_s + slope * (cost - mean_cost))
+            return mean_cost, mean_s, None
+        slope = (self._products / self._weight - mean_cost * mean_s) / spread
+        return mean_cost, mean_s, max(0.0, slope)
 
     def ran(self, cost: int, seconds: float) -> None:
         """A batch of that cost (at least 1) had the device for so long."""

@@ -47,7 +47,9 @@ class WorkerSettings(
 
     # -- pulling --
     window_items_max: int = setting(
-        512, help="items in hand at most for each device; about two full batches keep it busy"
+        512,
+        help="items in hand at most for each device; about two full batches keep it busy. Twice as "
+        "many while several tenants send, since a flood would fill it for all of them",
     )
     fetches_max: int = setting(
         8, help="large jobs fetched from the object store at once; more are not pulled meanwhile"
@@ -91,8 +93,13 @@ class WorkerSettings(
     piece_cost_min: int = setting(
         128, help="cost (tokens, for texts) of a part of a job that is worth a device of its own"
     )
+    tenant_slice_ms: float = setting(
+        20.0,
+        help="milliseconds that a batch may take while several tenants send, as far as the batches "
+        "before it tell: about what a small tenant waits behind a flood; 0 has no bound",
+    )
     tenant_quantum_cost: int = setting(
-        512, help="cost that one tenant takes in its turn while others wait (tokens, for texts)"
+        64, help="cost that one tenant takes in its turn while others wait (tokens, for texts)"
     )
     expiry_tick_s: float = setting(0.5, help="seconds between looks for jobs past their deadline")
     isolation_passes_max: int = setting(
@@ -148,5 +155,7 @@ class WorkerSettings(
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
         if not 0 < self.load_share <= 1:
             raise ValueError("load_share is above 0 and at most 1")
-        if min(self.batch_latency_ms, self.batch_handover_ms) < 0:
-            raise ValueError("batch_latency_ms and batch_handover_ms are 0 or more")
+        if min(self.batch_latency_ms, self.batch_handover_ms, self.tenant_slice_ms) < 0:
+            raise ValueError(
+                "batch_latency_ms, batch_handover_ms and tenant_slice_ms are 0 or more"
+            )

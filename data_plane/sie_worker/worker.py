@@ -8,6 +8,7 @@ heartbeat says goodbye.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -236,7 +237,7 @@ class Worker:
         fetching = self._intake.fetching if self._intake is not None else 0
         if not self.ready or fetching >= self._settings.fetches_max:
             return 0
-        return self._window.demand(self._claims.open_items)
+        return self._window.demand(self._claims.open_items, self._clock())
 
     def _settled(self) -> None:
         metrics.ITEMS_IN_HAND.set(self._claims.open_items)
@@ -360,6 +361,7 @@ class Worker:
                 ahead_max=settings.batches_ahead_max,
                 tenant_quantum=settings.tenant_quantum_cost,
                 handover_s=settings.batch_handover_ms / 1000,
+                slice_s=settings.tenant_slice_ms / 1000 or inf,
             ),
             claims=self._claims,
             results=self._results,

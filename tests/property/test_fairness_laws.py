@@ -120,3 +120,46 @@ def test_nothing_is_lost_and_each_tenants_inputs_leave_a_lane_in_order_also_afte
         for each in batch.inputs:
             left[batch.lane, each.tenant].append(each.claim)
     assert dict(left) == {key: claims for key, claims in came.items() if claims}
+
+
+@given(
+    price_s=st.floats(0.001, 0.02),
+    unit_s=st.floats(0.0005, 0.004),
+    flood=st.lists(COST, min_size=150, max_size=150),
+)
+@settings(deadline=None, max_examples=40)
+def test_while_several_send_a_small_tenant_waits_for_the_rest_of_one_short_batch(
+    price_s, unit_s, flood
+):
+    slice_s = 0.05
+    limits = Limits(cost_max=1000, items_max=100, wait_s=0.0)
+    scheduler = Scheduler(tenant_quantum=QUANTUM, slice_s=slice_s)
+    now = 0.0
+    # What a batch takes is known from before, when one tenant was alone: nothing was cut then.
+    for number, size in enumerate((1, 20)):
+        scheduler.add(
+            ONE, limits, [item("flood", 9, 1000 * number + n) for n in range(size)], now=0
+        )
+        batch = scheduler.next_batch(now)
+        assert batch is not None
+        assert len(batch.inputs) == size
+        now += price_s + unit_s * batch.cost
+        scheduler.finished(batch, now)
+    scheduler.add(ONE, limits, [item("flood", cost, n) for n, cost in enumerate(flood)], now=now)
+    scheduler.add(ONE, limits, [item("small", 9, 5000)], now=now)
+    for number in range(4):
+        running = scheduler.next_batch(now)
+        assert running is not None
+        assert scheduler.next_batch(now) is None, "none is ready behind it"
+        took_s = price_s + unit_s * running.cost
+        assert took_s <= max(slice_s, 2 * price_s, price_s + unit_s * 15) * 1.01
+        scheduler.add(ONE, limits, [item("small", 9, 6000 + number)], now=now)
+        now += took_s
+        scheduler.finished(running, now)
+    # Long after the small one left, the flood's batches are whole again.
+    scheduler.drop_claims({claim for claim in scheduler.claims() if 5000 <= claim < 7000})
+    more = [item("flood", 9, 7000 + n) for n in range(100)]
+    scheduler.add(ONE, limits, more, now=now + 60)
+    batch = scheduler.next_batch(now + 60)
+    assert batch is not None
+    assert len(batch.inputs) > 50 or batch.cost > 900

@@ -199,3 +199,20 @@ def test_lanes_of_one_profile_share_its_pace_also_when_they_were_empty_in_betwee
     scheduler.add(second, limits, [QueuedInput(3, "r", 0, 1, inf, TextInput(""))], now=1.0)
     # The batch that runs is expected to take 0.5 s, as the one of the other lane did.
     assert scheduler.wait_until(1.0) == pytest.approx(1.45)
+
+
+@given(
+    st.floats(0.001, 0.5),
+    st.floats(1e-5, 1e-2),
+    st.permutations([16, 64, 300, 2000]),
+    st.floats(0.001, 5.0),
+)
+def test_what_fits_a_time_takes_that_time_or_its_price_is_half_of_it(
+    price_s, unit_s, costs, seconds
+):
+    pace = Pace(0.0, None)
+    assert pace.cost_within(seconds) == inf
+    for each in costs:
+        pace.ran(each, price_s + unit_s * each)
+    expected = max((seconds - price_s) / unit_s, price_s / unit_s)
+    assert pace.cost_within(seconds) == pytest.approx(expected, rel=1e-4, abs=1e-3)

@@ -60,12 +60,24 @@ async def test_an_error_that_is_no_inputs_fault_is_raised_and_nothing_is_split()
 def test_there_is_demand_exactly_while_there_is_room(room: int, sizes: list[int]):
     window = Window(items_max=600)
     for size in sizes:
-        window.took(size)
+        window.took(size, "a", 0.0)
 
-    demand = window.demand(600 - room)
+    demand = window.demand(600 - room, 0.0)
 
     assert (demand > 0) == (room > 0)
     assert demand <= room
+
+
+def test_a_tenant_that_fills_the_window_leaves_room_for_others_while_they_send():
+    window = Window(items_max=4)
+    for _ in range(4):
+        window.took(1, "flood", 0.0)
+    assert window.demand(4, 1.0) == 0
+    window.took(1, "small", 1.0)
+    assert window.demand(4, 2.0) == 4
+    assert window.demand(8, 2.0) == 0
+    window.took(1, "flood", 12.0)
+    assert window.demand(4, 12.0) == 0
 
 
 def heartbeat(worker: str, **changed: Any) -> Heartbeat:
