@@ -397,13 +397,23 @@ class ControlPlane:
         return self._bus is not None and self._bus.connected
 
     async def resync(self, role: str, replica: str) -> None:
-        """Have a replica forget its history and take our snapshot. Raises `BusUnavailable`."""
+        """Have a replica forget its history and take our snapshot.
+
+        Raises `BusUnavailable`, and `FixRequest` for one that is unknown besides.
+        """
         subject = f"sie.config.resync.{role}.{replica}"
         try:
             if self._bus is None:
                 raise BusUnavailable("there is no broker")
             await self._bus.request(subject, b"", timeout_s=self.settings.ack_wait_s)
         except SIEError as error:
+            known = {(seen.report.role, seen.report.id) for seen in self.reports.sightings()}
+            if (role, replica) not in known:
+                raise FixRequest(
+                    f"no {role} {replica!r} reports here; `sie replicas` lists those that do",
+                    code="NOT_FOUND",
+                    field="id",
+                ) from error
             raise BusUnavailable(
                 f"{role} {replica} was not reached: {error.message}. Or stop it, remove its "
                 "replica folder, and start it"

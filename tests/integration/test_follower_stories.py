@@ -6,11 +6,14 @@ import shutil
 import sys
 import threading
 
+import msgspec
 import pytest
 from tests.support.config_writer import put_model, write
 from tests.support.log_world import Replica, follower, free_port, metric, nowhere, same, writer
 from tests.support.nats import nats_server
 from tests.support.polling import until
+
+from sie_schemas.fleet import ReplicaReport
 
 pytestmark = pytest.mark.integration
 
@@ -228,15 +231,33 @@ async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_pat
         await two.put("d")
         await same(two, replica)
 
-        nobody = {"role": "worker", "id": "w9"}
-        answer = await two.http.post("/v1/configs/replicas/resync", json=nobody)
-        assert answer.status_code == 503
-        assert "worker w9 was not reached" in answer.json()["detail"]["message"]
-        status, words = await sie_replica("resync", "worker", "w9", "--url", two.url)
-        assert (status, "worker w9 was not reached" in words) == (3, True)
-
         forget = ("forget", "gateway", "g1", "--url", two.url)
         assert await sie_replica(*forget) == (0, "gateway/g1 is not counted any more\n")
+
+
+async def test_a_resync_of_a_replica_that_is_not_there_says_which_kind_of_absence_it_is(
+    tmp_path, url
+):
+    async with writer(tmp_path / "data", url) as one:
+        nobody = {"role": "worker", "id": "w9"}
+        answer = await one.http.post("/v1/configs/replicas/resync", json=nobody)
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (404, "NOT_FOUND")
+        status, words = await sie_replica("resync", "worker", "w9", "--url", one.url)
+        assert (status, "no worker 'w9' reports here" in words) == (2, True)
+        gone = ReplicaReport(
+            role="worker",
+            id="w9",
+            log_id=one.plane.sequencer.position.log_id,
+            epoch=1,
+            hash="0" * 64,
+            digest="0" * 64,
+            received=1,
+            state="stale",
+        )
+        await one.http.post("/v1/configs/replicas", content=msgspec.json.encode(gone))
+        answer = await one.http.post("/v1/configs/replicas/resync", json=nobody)
+        assert answer.status_code == 503
+        assert "worker w9 was not reached" in answer.json()["detail"]["message"]
 
 
 async def test_a_disk_that_fails_costs_the_files_only_and_they_come_back(tmp_path, url):
