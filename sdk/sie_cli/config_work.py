@@ -27,21 +27,14 @@ from sie_cli.config_rows import (
 )
 from sie_cli.documents import KINDS, kind_named, read_documents
 from sie_cli.editing import edit, editor_of
+from sie_cli.exit_statuses import DIFFERS, LATE, exit_status
 from sie_cli.printing import Form, json_text, print_lines, print_rows, print_value, talk
-from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut, Untrusted
-from sie_sdk import SIEConfigClient, SIEConnectionError, Terms
+from sie_schemas.errors import FixRequest, SIEError
+from sie_sdk import SIEConfigClient, Terms
 from sie_sdk.config_calls import Kind
 
-__all__ = ["CONFLICT", "DIFFERS", "LATE", "UNREACHABLE", "WRONG", "Ask", "Work", "exit_status"]
+__all__ = ["Ask", "Work"]
 
-DIFFERS: Final = 1
-WRONG: Final = 2
-UNREACHABLE: Final = 3
-CONFLICT: Final = 4
-LATE: Final = 5
-_CONFLICTS: Final = frozenset(
-    {"AHEAD", "ENTITY_CONFLICT", "FORCE_REQUIRED", "GONE", "PRECONDITION_FAILED"}
-)
 _DEFAULT_URL: Final = "http://127.0.0.1:8081"
 _POLL_S: Final = 20.0
 _SHOWN_DIGITS: Final = 12
@@ -69,15 +62,6 @@ class Ask:
             wait_timeout_s=self.timeout_s,
             if_epoch=self.if_epoch if self.if_epoch is not None else if_epoch,
         )
-
-
-def exit_status(error: SIEError) -> int:
-    """What an error means to a script."""
-    if isinstance(error, SIEConnectionError | Later | Untrusted):
-        return UNREACHABLE
-    if error.code in _CONFLICTS:
-        return CONFLICT
-    return LATE if isinstance(error, TimeRanOut) else WRONG
 
 
 class Work:
