@@ -6,72 +6,17 @@ import os
 import resource
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.config_process import config_process, published, start_config
 from tests.support.config_writer import model
+from tests.support.log_world import free_port
 from tests.support.nats import nats_server
 from tests.support.polling import until_told
 
-PROGRAM = Path(sys.executable).parent / "sie-config"
 MODELS = "/v1/configs/models"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def start(folder: Path, port: int, nats_url: str, *flags: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        str(PROGRAM),
-        *("--data-dir", str(folder), "--port", str(port), "--nats-url", nats_url),
-        *("--roll-call-s", "0.3", "--publish-retry-s", "0.05", *flags),
-        stderr=asyncio.subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if not name.startswith("SIE_")},
-    )
-
-
-@contextlib.asynccontextmanager
-async def writer(
-    folder: Path, nats_url: str, *flags: str, limit: int | None = None
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
-    """A process that is ready. `limit` bounds the bytes of each file that it may write."""
-    port = free_port()
-    process = await start(folder, port, nats_url, *flags)
-    try:
-        if limit is not None:
-            # Long before it opens the log: it is still an interpreter that starts.
-            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, hard))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            await ready(client, process)
-            yield process, client
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def ready(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(40):
-        while process.returncode is None:
-            with contextlib.suppress(httpx.TransportError):
-                if (await client.get("/readyz")).status_code == 200:
-                    return
-            await asyncio.sleep(0.02)
-    raise AssertionError("sie-config ended before it was ready")
-
-
-async def published(client: httpx.AsyncClient, epoch: int) -> None:
-    async def is_published() -> bool:
-        return bool((await client.get("/readyz")).json()["published_epoch"] >= epoch)
-
-    await until_told(is_published, within_s=10)
 
 
 @pytest.mark.integration
@@ -79,14 +24,14 @@ async def test_a_killed_process_comes_back_with_every_acknowledged_write(
     tmp_path,
 ):
     async with nats_server(tmp_path / "nats") as nats_url:
-        async with writer(tmp_path / "data", nats_url) as (process, client):
+        async with config_process(tmp_path / "data", nats_url) as (process, client):
             key = {"Idempotency-Key": "k"}
             first = await client.post(f"{MODELS}?ack=stream", json=model("keyed"), headers=key)
             assert (first.status_code, first.json()["published"]) == (201, True)
             answers = [(await client.post(MODELS, json=model(f"m{n}"))).json() for n in range(20)]
             process.kill()
             await process.wait()
-        async with writer(tmp_path / "data", nats_url) as (process, client):
+        async with config_process(tmp_path / "data", nats_url) as (process, client):
             for answer in answers:
                 entry = (await client.get(f"/v1/configs/entries/{answer['epoch']}")).json()
                 assert entry["hash"] == answer["hash"]
@@ -103,18 +48,21 @@ async def test_a_killed_process_comes_back_with_every_acknowledged_write(
 @pytest.mark.integration
 async def test_an_empty_folder_beside_a_broker_that_knows_a_log_needs_new_log(tmp_path):
     async with nats_server(tmp_path / "nats") as nats_url:
-        async with writer(tmp_path / "first", nats_url) as (_, client):
+        async with config_process(tmp_path / "first", nats_url) as (_, client):
             await published(client, 3)
-        refused = await start(tmp_path / "second", free_port(), nats_url)
+        refused = await start_config(tmp_path / "second", free_port(), nats_url)
         _, words = await asyncio.wait_for(refused.communicate(), 40)
         assert refused.returncode == 3
         assert b"--new-log" in words
-        async with writer(tmp_path / "second", nats_url, "--new-log", "true") as (_, client):
+        async with config_process(tmp_path / "second", nats_url, "--new-log", "true") as (
+            _,
+            client,
+        ):
             assert (await client.post(MODELS, json=model("m"))).status_code == 201
 
 
 async def refusal(folder: Path, nats_url: str) -> bytes:
-    process = await start(folder, free_port(), nats_url, "--broker-wait-s", "0.5")
+    process = await start_config(folder, free_port(), nats_url, "--broker-wait-s", "0.5")
     _, words = await asyncio.wait_for(process.communicate(), 40)
     assert process.returncode == 3
     return words
@@ -138,17 +86,17 @@ async def test_an_empty_folder_beside_a_broker_that_does_not_say_what_it_holds_b
             os.kill(pid, signal.SIGCONT)
         assert b"the message broker is not connected" in words
         # It answers again: the same folder begins its log.
-        async with writer(tmp_path / "data", nats_url) as (_, client):
+        async with config_process(tmp_path / "data", nats_url) as (_, client):
             assert (await client.post(MODELS, json=model("m"))).status_code == 201
 
 
 @pytest.mark.integration
 async def test_without_a_broker_it_serves_and_a_second_process_is_told_who_writes(tmp_path):
     nowhere = f"nats://127.0.0.1:{free_port()}"
-    async with writer(tmp_path, nowhere) as (process, client):
+    async with config_process(tmp_path, nowhere) as (process, client):
         answer = await client.post(MODELS, json=model("m"))
         assert (answer.status_code, answer.json()["published"]) == (201, False)
-        second = await start(tmp_path, free_port(), nowhere)
+        second = await start_config(tmp_path, free_port(), nowhere)
         _, words = await asyncio.wait_for(second.communicate(), 40)
         assert second.returncode == 3
         assert f"process {process.pid}".encode() in words
@@ -168,7 +116,7 @@ async def test_without_a_broker_it_serves_and_a_second_process_is_told_who_write
 @pytest.mark.integration
 async def test_a_disk_that_fails_ends_the_process_and_a_fresh_one_writes_again(tmp_path):
     nowhere = f"nats://127.0.0.1:{free_port()}"
-    async with writer(tmp_path, nowhere) as (process, client):
+    async with config_process(tmp_path, nowhere) as (process, client):
         wal = (tmp_path / "log.sqlite-wal").stat().st_size
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (wal + 40_000, wal + 40_000))
         codes = []
@@ -179,7 +127,7 @@ async def test_a_disk_that_fails_ends_the_process_and_a_fresh_one_writes_again(t
         assert codes[0] == 201
         assert set(codes) <= {201, 503}
         assert await asyncio.wait_for(process.wait(), 30) == 1
-    async with writer(tmp_path, nowhere) as (_, client):
+    async with config_process(tmp_path, nowhere) as (_, client):
         assert (await client.get("/v1/configs/epoch")).json()["epoch"] >= 3 + codes.count(201)
         assert (await client.post(MODELS, json=model("again"))).status_code == 201
 
@@ -187,7 +135,7 @@ async def test_a_disk_that_fails_ends_the_process_and_a_fresh_one_writes_again(t
 @pytest.mark.integration
 async def test_while_the_disk_takes_nothing_reads_go_on_and_it_ends_by_itself_after(tmp_path):
     nowhere = f"nats://127.0.0.1:{free_port()}"
-    async with writer(tmp_path, nowhere) as (process, client):
+    async with config_process(tmp_path, nowhere) as (process, client):
         assert (await client.post(MODELS, json=model("before"))).status_code == 201
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
@@ -205,7 +153,7 @@ async def test_while_the_disk_takes_nothing_reads_go_on_and_it_ends_by_itself_af
         assert process.returncode is None
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         assert await asyncio.wait_for(process.wait(), 30) == 1
-    async with writer(tmp_path, nowhere) as (_, client):
+    async with config_process(tmp_path, nowhere) as (_, client):
         assert (await client.get(f"{MODELS}/before")).status_code == 200
         assert (await client.post(MODELS, json=model("after"))).status_code == 201
 
@@ -213,13 +161,13 @@ async def test_while_the_disk_takes_nothing_reads_go_on_and_it_ends_by_itself_af
 @pytest.mark.integration
 async def test_a_start_on_a_disk_that_takes_nothing_serves_reads_until_it_does(tmp_path):
     nowhere = f"nats://127.0.0.1:{free_port()}"
-    async with writer(tmp_path, nowhere) as (process, client):
+    async with config_process(tmp_path, nowhere) as (process, client):
         assert (await client.post(MODELS, json=model("before"))).status_code == 201
         epoch = (await client.get("/v1/configs/epoch")).json()["epoch"]
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 30) == 0
     head = (tmp_path / "log.sqlite.head").read_bytes()
-    async with writer(tmp_path, nowhere, limit=0) as (process, client):
+    async with config_process(tmp_path, nowhere, file_bytes_max=0) as (process, client):
         state = (await client.get("/readyz")).json()["writer"]
         assert (state["state"], state["code"]) == ("read_only", "STORAGE_FAILED")
         refused = await client.post(MODELS, json=model("after"))
@@ -234,7 +182,7 @@ async def test_a_start_on_a_disk_that_takes_nothing_serves_reads_until_it_does(t
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         assert await asyncio.wait_for(process.wait(), 30) == 1
-    async with writer(tmp_path, nowhere) as (_, client):
+    async with config_process(tmp_path, nowhere) as (_, client):
         assert (await client.get(f"{MODELS}/before")).status_code == 200
         assert (await client.post(MODELS, json=model("after"))).status_code == 201
 
@@ -245,7 +193,7 @@ async def test_a_taken_port_is_one_clear_line(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = int(taken.getsockname()[1])
-        process = await start(tmp_path, port, f"nats://127.0.0.1:{free_port()}")
+        process = await start_config(tmp_path, port, f"nats://127.0.0.1:{free_port()}")
         _, words = await asyncio.wait_for(process.communicate(), 40)
     assert process.returncode == 3
     assert f"error: 127.0.0.1:{port}: ".encode() in words

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.test_config_process import published, writer
+from tests.support.config_process import config_process, published
 from tests.support.config_writer import model
 from tests.support.log_tools import closed_log, run_log, start_log, states
 from tests.support.nats import nats_server
@@ -70,7 +70,7 @@ def test_a_restore_that_was_killed_left_no_log_and_the_next_one_does(tmp_path, l
 async def test_a_compaction_that_was_killed_is_finished_by_the_next_start(tmp_path):
     data = tmp_path / "data"
     async with nats_server(tmp_path / "nats") as nats_url:
-        async with writer(data, nats_url) as (process, client):
+        async with config_process(data, nats_url) as (process, client):
             for number in range(20):
                 await client.post(MODELS, json=model(f"m{number}"))
             head = (await client.get("/v1/configs/epoch")).json()
@@ -83,7 +83,7 @@ async def test_a_compaction_that_was_killed_is_finished_by_the_next_start(tmp_pa
             process.kill()
             await process.wait()
             await asyncio.gather(asking, return_exceptions=True)
-        async with writer(data, nats_url) as (_, client):
+        async with config_process(data, nats_url) as (_, client):
             epoch = (await client.get("/v1/configs/epoch")).json()
             assert epoch["low_water"] == head["epoch"] - 4
             await published(client, epoch["epoch"])
@@ -137,7 +137,7 @@ async def test_a_trim_that_was_interrupted_is_noticed_and_lifted(tmp_path):
 async def test_a_restore_takes_back_from_the_stream_what_the_backup_lacks(tmp_path):
     data = tmp_path / "data"
     async with nats_server(tmp_path / "nats") as nats_url:
-        async with writer(data, nats_url) as (_, client):
+        async with config_process(data, nats_url) as (_, client):
             await client.post(MODELS, json=model("before"))
             backup = tmp_path / "b.sqlite"
             assert (await asyncio.to_thread(run_log, "backup", backup, data))[0] == 0
@@ -146,7 +146,7 @@ async def test_a_restore_takes_back_from_the_stream_what_the_backup_lacks(tmp_pa
         arguments = ("restore", backup, tmp_path / "new", "--nats-url", nats_url)
         status, report = await asyncio.to_thread(run_log, *arguments)
         assert (status, report["position"]["epoch"]) == (0, first.json()["epoch"])
-        async with writer(tmp_path / "new", nats_url) as (_, client):
+        async with config_process(tmp_path / "new", nats_url) as (_, client):
             again = await client.post(f"{MODELS}?ack=stream", json=model("keyed"), headers=key)
             assert again.json()["hash"] == first.json()["hash"]
             assert again.headers["idempotency-replayed"] == "true"
