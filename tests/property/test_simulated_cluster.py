@@ -52,6 +52,9 @@ FOUND = {
     "a writer that hung wakes when everybody else had converged": Plan(
         seed=160392047004763, replicas=4, faults=NOW
     ),
+    "a backup put back over a file that was damaged": Plan(
+        seed=26344266723680, replicas=4, faults=NOW
+    ),
     "a write that only a replica has, which hung while a witnessed writer began": Plan(
         seed=17796907672487, replicas=4, faults=NOW
     ),

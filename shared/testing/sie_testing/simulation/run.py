@@ -180,7 +180,6 @@ def _help(world: World) -> None:
     if writer.volume.damaged_from:
         writer.kill()
         writer.volume.put_back(world.backups[-1], head_too=True)
-        writer.volume.damaged_from = 0
         world.count("operator: restores a backup")
         world.trace.say("operator", "puts the newest backup back")
     elif world.in_recovery():

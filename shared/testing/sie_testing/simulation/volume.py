@@ -57,6 +57,7 @@ class Volume:
         """Restore a backup over this disk; the head file perhaps stays the newer one."""
         self.entries, self.keys = list(older.entries), dict(older.keys)
         self.low_water = older.low_water
+        self.damaged_from = 0
         if head_too:
             self.head = older.head
 
