@@ -13,6 +13,7 @@ from tests.support.log_world import Replica, follower, free_port, metric, nowher
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
+from sie_schemas.errors import Untrusted
 from sie_schemas.fleet import ReplicaReport
 
 pytestmark = pytest.mark.integration
@@ -227,12 +228,19 @@ async def test_an_operator_has_a_forked_replica_take_the_writers_history(tmp_pat
         assert "gateway/g1 takes the writer's snapshot" in words
         await same(two, replica)
         assert "a" not in replica.follower.catalog.models
-        # The writer goes on: it was confirmed by the stream, and the fork is over.
-        await two.put("d")
-        await same(two, replica)
-
+        # The fork stopped the writer: only the operator knows that nothing of worth is given up.
+        with pytest.raises(Untrusted, match="in recovery"):
+            await two.put("d")
         forget = ("forget", "gateway", "g1", "--url", two.url)
         assert await sie_replica(*forget) == (0, "gateway/g1 is not counted any more\n")
+
+    # Now that nobody contradicts it, it goes on when it is started again.
+    async with (
+        writer(tmp_path / "two", url) as two,
+        follower(url, two.url, tmp_path / "r") as replica,
+    ):
+        await two.put("d")
+        await same(two, replica)
 
 
 async def test_a_resync_of_a_replica_that_is_not_there_says_which_kind_of_absence_it_is(
