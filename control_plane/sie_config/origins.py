@@ -2,7 +2,7 @@
 
 *shell.* Reads an entity's changes oldest first, a page at a time, and keeps what it found at the
 end of each whole page: the next blame, at whatever epoch, begins at the page before it. Promises
-that its memory is bounded, by entities and by pages.
+that its memory is bounded, by entities, by pages and by the bytes of documents.
 """
 
 from bisect import bisect_right
@@ -23,6 +23,8 @@ _PAGE: Final = 500
 _ENTITIES_MAX: Final = 64
 _PAGES_MAX: Final = 256
 """Of one entity; a longer history is read from the last of them on."""
+_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of documents that are kept; an entity that alone has more is not remembered."""
 
 
 class Origin(Struct, frozen=True):
@@ -57,6 +59,7 @@ _State: TypeAlias = Traced[Origin] | None
 class _Pages:
     epochs: list[int] = field(default_factory=list)
     states: list[_State] = field(default_factory=list)
+    size: int = 0
 
     def before(self, epoch: int) -> tuple[int, _State]:
         place = bisect_right(self.epochs, epoch)
@@ -66,6 +69,7 @@ class _Pages:
         if len(self.epochs) < _PAGES_MAX and (not self.epochs or self.epochs[-1] < epoch):
             self.epochs.append(epoch)
             self.states.append(state)
+            self.size += len(state.body) if state is not None else 0
 
 
 class Origins:
@@ -95,5 +99,7 @@ class Origins:
     def _remember(self, entity_id: EntityId, pages: _Pages) -> None:
         self._known[entity_id] = pages
         self._known.move_to_end(entity_id)
-        while len(self._known) > _ENTITIES_MAX:
-            self._known.popitem(last=False)
+        size = sum(each.size for each in self._known.values())
+        while len(self._known) > _ENTITIES_MAX or size > _BYTES_MAX:
+            _, gone = self._known.popitem(last=False)
+            size -= gone.size

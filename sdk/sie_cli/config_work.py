@@ -205,7 +205,8 @@ class Work:
                 if self.form.is_whole:
                     print_value(row, self.form)
                 else:
-                    print_lines([change_line(row)])
+                    named = self.form is Form.NAME
+                    print_lines([str(row["epoch"]) if named else change_line(row)])
                 shown += 1
                 if shown == count:
                     return 0

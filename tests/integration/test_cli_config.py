@@ -135,6 +135,8 @@ def test_the_past_is_shown_and_the_present_watched(url):
     assert "…" not in table and yaml.safe_load(sie(url, "show", "5").stdout)["ts"] in table
     seen = sie(url, "watch", "--from", "3", "--count", "2").stdout
     assert [line.split()[0] for line in seen.splitlines()] == ["4", "5"]
+    named = sie(url, "watch", "--from", "3", "--count", "2", "-o", "name").stdout
+    assert named.split() == ["4", "5"]
     assert "  hub org/weights@000000000000  " in sie(url, "get", "models", "-o", "wide").stdout
     nothing = sie(url, "apply", "-f", "-", "-o", "name", stdin=document.replace("one", "two"))
     assert nothing.stdout == ""
