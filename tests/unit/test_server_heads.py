@@ -172,6 +172,42 @@ def test_entities_are_those_of_the_labels_that_the_model_gives_each_word(family,
         )
 
 
+@torch.inference_mode()
+def test_a_text_that_is_longer_than_the_model_reads_is_read_in_windows(tmp_path):
+    config = BertConfig(**{**_SHAPE, "max_position_embeddings": 24})
+    config.id2label = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC"}
+    config.label2id = {name: place for place, name in config.id2label.items()}
+    folder = write_tiny(tmp_path, config, kind=AutoModelForTokenClassification)
+    backend = _load(
+        token_classification, folder, Tasks(extract=ExtractTask()), "token-classification"
+    )
+    words = [f"w{9 + number % 50}" for number in range(60)]
+    texts = [" ".join(words), "w11 w12", " ".join(words[:24])]
+    answers = backend.run(_batch("extract", [ipc.TextInput(text) for text in texts]))
+    assert isinstance(answers, ipc.EntityAnswers)
+
+    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    # Windows of 24 words begin 18 apart; the middle of what two share is where they meet.
+    for text, found in zip(texts, answers.entities, strict=True):
+        given = text.split()
+        starts = range(0, max(1, len(given) - 6), 18)
+        expected, place = [], 0
+        for number, word in enumerate(given):
+            own = max(start for start in starts if start == 0 or number >= start + 3)
+            window = given[own : own + 24]
+            ids = torch.tensor([[int(each[1:]) for each in window]])
+            row = model(input_ids=ids).logits[0].softmax(dim=-1)[number - own]
+            start = text.index(word, place)
+            place = start + len(word)
+            label = config.id2label[int(row.argmax())]
+            expected.append(Word(start, place, label, float(row.max())))
+        wanted = entities(text, expected, frozenset())
+        assert [(one["start"], one["end"], one["label"]) for one in found] == [
+            (one["start"], one["end"], one["label"]) for one in wanted
+        ]
+    assert answers.entities[0][-1]["end"] > len(" ".join(words[:40]))
+
+
 def test_words_of_one_kind_are_one_entity_until_another_begins():
     text = "Ada Byron met Ada in Bonn"
     words = [

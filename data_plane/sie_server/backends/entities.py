@@ -5,11 +5,11 @@ are read as BIO (`B-PER`, `I-PER`, `O`) where they have such prefixes; without t
 words of one label are one entity. An entity's score is the mean of its words'.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Word", "entities"]
+__all__ = ["Word", "entities", "merged"]
 
 _OUTSIDE = "O"
 
@@ -22,6 +22,22 @@ class Word:
     stop: int
     label: str
     score: float
+
+
+def merged(
+    windows: Sequence[Mapping[int, Word]], margins: Sequence[Mapping[int, float]]
+) -> list[Word]:
+    """The words of a text in its order, each from the window where its margin is widest.
+
+    Words and margins are by the word's number in the text; windows overlap, so a word may be in
+    two of them. Of equal margins the earlier window's counts.
+    """
+    best: dict[int, tuple[float, Word]] = {}
+    for words, wide in zip(windows, margins, strict=True):
+        for number, word in words.items():
+            if number not in best or wide[number] > best[number][0]:
+                best[number] = (wide[number], word)
+    return [best[number][1] for number in sorted(best)]
 
 
 def entities(

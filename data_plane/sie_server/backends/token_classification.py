@@ -1,11 +1,14 @@
 """The backend `token-classification`: entities from a torch classifier of tokens.
 
 *shell* over one model, its tokenizer and its adapters. Takes texts and tokenizes them itself: an
-entity's place is told in characters of the text. What lies behind the model's length is not read.
-Asking for a label that the model does not have is an error, not an empty answer.
+entity's place is told in characters of the text. A text longer than the model reads is read in
+windows that overlap, up to 64 of them: a word has the label of the window in which it lies farthest
+from where the text was cut. Asking for a label that the model does not have is an error, not an
+empty answer.
 """
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +24,7 @@ from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput,
 from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.class_heads import first_states, require_same, token_head
 from sie_server.backends.encoder import Encoder
-from sie_server.backends.entities import Word, entities
+from sie_server.backends.entities import Word, entities, merged
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.vector_answers import as_given, lengths_of
@@ -31,6 +34,9 @@ from sie_server.tokenizer_file import tokenizer_file
 __all__ = ["TokenClassifier", "load"]
 
 _OUTSIDE: Final = "O"
+_WINDOWS_MAX: Final = 64
+_OVERLAP: Final = 4
+"""Neighbouring windows share a quarter of their tokens."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -75,40 +81,34 @@ class TokenClassifier(EncoderBackend):
         self._core.require(batch, "extract", frozenset())
         wanted = self._wanted(batch.labels) or self._default
         texts = [given.text for given in take(batch, TextInput)]
-        encodings = self._tokenizer.encode_batch(texts)
-        states, sequences = self._core.run(batch, [_tokens(found) for found in encodings])
+        windows = [_windows(found) for found in self._tokenizer.encode_batch(texts)]
+        tokens = [_tokens(window) for each in windows for window in each]
+        states, sequences = self._core.run(_by_window(batch, windows), tokens)
         lengths = lengths_of(states, sequences)
         chances: Tensor = self._head(states.hidden, lengths).float().softmax(dim=-1)
         self._core.require_finite(chances)
         scores, labels = (torch.split(part, lengths) for part in chances.max(dim=-1))
-        found = zip(
-            texts,
-            encodings,
-            as_given(labels, states.order),
-            as_given(scores, states.order),
-            strict=True,
-        )
-        return EntityAnswers(
-            tuple(
-                entities(text, self._words(encoding, own.tolist(), sure.tolist()), wanted)
-                for text, encoding, own, sure in found
-            )
-        )
+        told = zip(as_given(labels, states.order), as_given(scores, states.order), strict=True)
+        found = []
+        for text, own in zip(texts, windows, strict=True):
+            read = [self._words(each, *(part.tolist() for part in next(told))) for each in own]
+            margins = [_margins(each, place, len(own)) for place, each in enumerate(own)]
+            found.append(entities(text, merged(read, margins), wanted))
+        return EntityAnswers(tuple(found))
 
     def _words(
         self, encoding: Encoding, labels: Sequence[int], scores: Sequence[float]
-    ) -> list[Word]:
-        words: list[Word] = []
-        before: int | None = None
+    ) -> dict[int, Word]:
+        """The words of a window, by their number in the text."""
+        words: dict[int, Word] = {}
         places = zip(encoding.word_ids, encoding.offsets, labels, scores, strict=True)
-        for word, (start, stop), label, score in places:
-            if word is None or start == stop:
+        for number, (start, stop), label, score in places:
+            if number is None or start == stop:
                 continue
-            if word == before:
-                words[-1] = Word(words[-1].start, stop, words[-1].label, words[-1].score)
+            if (word := words.get(number)) is not None:
+                words[number] = Word(word.start, stop, word.label, word.score)
             else:
-                words.append(Word(start, stop, self._names[label], score))
-            before = word
+                words[number] = Word(start, stop, self._names[label], score)
         return words
 
     def _wanted(self, labels: Sequence[str]) -> frozenset[str]:
@@ -126,8 +126,32 @@ def _tokens(encoding: Encoding) -> TokensInput:
     return TokensInput(np.asarray(encoding.ids, dtype="<i4").tobytes())
 
 
+def _windows(encoding: Encoding) -> list[Encoding]:
+    return [encoding, *encoding.overflowing][:_WINDOWS_MAX]
+
+
+def _by_window(batch: RunBatch, windows: Sequence[Sequence[Encoding]]) -> RunBatch:
+    """The batch with the adapter of each window in the place of that of each text."""
+    if not batch.adapters:
+        return batch
+    pairs = zip(batch.adapters, windows, strict=True)
+    return replace(batch, adapters=tuple(pin for pin, own in pairs for _ in own))
+
+
+def _margins(encoding: Encoding, place: int, windows: int) -> dict[int, float]:
+    """For each word of a window, its tokens' distance from where the text was cut, if it was."""
+    margins: dict[int, float] = {}
+    count = len(encoding.ids)
+    for token, number in enumerate(encoding.word_ids):
+        if number is not None:
+            before = token if place else inf
+            behind = count - 1 - token if place < windows - 1 else inf
+            margins[number] = min(margins.get(number, inf), before, behind)
+    return margins
+
+
 def _tokenizer(path: Path, tokens_max: int) -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(tokens_max)
+    tokenizer.enable_truncation(tokens_max, stride=tokens_max // _OVERLAP)
     return tokenizer
