@@ -19,6 +19,7 @@ from sie_runtime.access import Access
 from sie_runtime.bus import Bus
 from sie_runtime.gate import Gate
 from sie_runtime.lifecycle import run, serve_http, spare_collections, stop_when
+from sie_runtime.rates import Rates
 from sie_runtime.settings import load
 from sie_schemas.errors import SIEError
 
@@ -94,7 +95,13 @@ async def _run(
             stop_when(
                 loops_stop,
                 serve_http(
-                    Gate(build_app(plane), access, role_of, on_refused=noting_gate(plane)),
+                    Gate(
+                        build_app(plane),
+                        access,
+                        role_of,
+                        rates=_rates(settings),
+                        on_refused=noting_gate(plane),
+                    ),
                     host=settings.host,
                     port=settings.port,
                     stop=stop,
@@ -105,6 +112,12 @@ async def _run(
         )
     if ended_by:
         raise ended_by[0]
+
+
+def _rates(settings: ConfigSettings) -> Rates | None:
+    if not settings.token_rate_per_s:
+        return None
+    return Rates("token", per_s=settings.token_rate_per_s, burst=settings.token_burst)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
+from sie_runtime.gate import principal_of
 from sie_schemas.errors import SIEError
 
 __all__ = ["noting", "noting_gate"]
@@ -42,15 +43,15 @@ def noting(plane: ControlPlane, on_error: OnError) -> OnError:
 
 
 def noting_gate(plane: ControlPlane) -> Callable[[Any, SIEError], None]:
-    """What the gate tells of requests that lacked the right to ask."""
+    """What the gate tells of requests that lacked the right to ask, or asked too often."""
 
     def on_refused(scope: Any, error: SIEError) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope)
         claimed = request.headers.get("x-sie-actor", "").strip()
-        # Nobody vouches for the name: the token is absent, unknown or not enough.
-        actor = f"unverified {claimed}".strip()
+        # Nobody vouches for a claimed name: the token is absent, unknown or not enough.
+        actor = principal_of(scope).name or f"unverified {claimed}".strip()
         _note(plane, request, error.code, error.message, error.status, actor)
 
     return on_refused

@@ -98,6 +98,14 @@ class ConfigSettings(AccessSettings, BusSettings):
     answers_at_once_max: int = setting(
         16, help="followers that are answered before waiting writes have their turn"
     )
+    token_rate_per_s: float = setting(
+        0.0,
+        help="requests of one token a second before RATE_LIMIT, gateways and workers included; 0 "
+        "has no limit. Where no tokens are in force all callers are one",
+    )
+    token_burst: int = setting(
+        50, help="requests that a token with such a limit may send at once after a pause"
+    )
     drain_s: float = setting(5.0, help="seconds that requests in flight get at the end")
 
     def __post_init__(self) -> None:
@@ -105,5 +113,7 @@ class ConfigSettings(AccessSettings, BusSettings):
             raise ValueError("--waiting-writes-max must be at least --group-writes-max, and both 1")
         if self.checkpoint_entries < 0 or not 0 < self.full_fold_share <= 1:
             raise ValueError("--checkpoint-entries is 0 or more, --full-fold-share in (0, 1]")
+        if self.token_rate_per_s < 0 or self.token_burst < 1:
+            raise ValueError("--token-rate-per-s is 0 or more, --token-burst at least 1")
         if self.report_forget_s < self.report_ttl_s:
             raise ValueError("--report-forget-s must be at least --report-ttl-s")

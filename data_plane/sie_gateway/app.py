@@ -29,12 +29,12 @@ from sie_gateway.asgi import (
 from sie_gateway.faces import FACES, Face, FaceModels, Translated
 from sie_gateway.inference import Inference, new_request_id
 from sie_gateway.native import cold_error, cold_response, read_native, understands_202
-from sie_gateway.rates import Rates
 from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.responses import Answer
 from sie_gateway.routing import Cold, Wanted
 from sie_runtime.gate import principal_of
+from sie_runtime.rates import Rates
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 

@@ -25,7 +25,6 @@ from sie_gateway.jobs import JobCaps
 from sie_gateway.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases import LeaseCaps
 from sie_gateway.live_status import LiveStatus
-from sie_gateway.rates import Rates
 from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.rules import refusal_body, role_of
@@ -41,6 +40,7 @@ from sie_runtime.follower import Follower
 from sie_runtime.gate import Gate
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
+from sie_runtime.rates import Rates
 from sie_runtime.settings import load
 from sie_runtime.sweeping import Sweeper
 from sie_runtime.work_queue import WorkQueue
@@ -235,7 +235,7 @@ def build_app(
         ),
         face_models=FaceModels(settings.tei_embed_model, settings.tei_rerank_model),
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
-        rates=Rates(per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
+        rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
         if settings.tenant_rate_per_s
         else None,
     )

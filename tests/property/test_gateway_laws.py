@@ -12,10 +12,10 @@ from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 from sie_gateway.admission import Caps, InFlight, cut
 from sie_gateway.fleet import Fleet
 from sie_gateway.jobs import JobCaps, jobs_for
-from sie_gateway.rates import Rates
 from sie_gateway.requests import Asked, Limits, read_request
 from sie_gateway.responses import assemble, of_one_revision, render
 from sie_gateway.routing import Cold, Route, Wanted, find_route
+from sie_runtime.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.items import Item, Operation
@@ -373,7 +373,7 @@ def test_one_job_at_another_revision_spoils_the_whole_answer(
 def test_a_tenant_sends_its_rate_and_its_burst_and_no_more_whatever_others_do(
     per_s: float, burst: int, sent: list[tuple[str, float]]
 ) -> None:
-    rates, alone = (Rates(per_s=per_s, burst=burst) for _ in range(2))
+    rates, alone = (Rates("tenant", per_s=per_s, burst=burst) for _ in range(2))
     taken: list[float] = []
     now = 0.0
     for tenant, pause_s in sent:
@@ -394,7 +394,7 @@ def test_a_tenant_sends_its_rate_and_its_burst_and_no_more_whatever_others_do(
 def test_who_comes_again_when_told_is_taken_and_who_is_quiet_is_forgotten(
     per_s: float, burst: int
 ) -> None:
-    rates = Rates(per_s=per_s, burst=burst)
+    rates = Rates("tenant", per_s=per_s, burst=burst)
     assert [_wait(rates, "a", 5.0) for _ in range(burst)] == [None] * burst
     wait_s = _wait(rates, "a", 5.0)
     assert wait_s is not None

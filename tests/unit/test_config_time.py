@@ -19,6 +19,7 @@ from sie_config.log_file import LogDamaged
 from sie_config.refusal_notes import noting_gate
 from sie_runtime.access import Access, AccessSettings, hash_of
 from sie_runtime.gate import Gate
+from sie_runtime.rates import Rates
 from sie_schemas import snapshot
 from sie_schemas.fleet import ModelReport, ReplicaReport
 from sie_schemas.revisions import adapter_revision, model_revision
@@ -314,6 +315,40 @@ async def test_attempts_without_the_right_are_audited_too(plane, tmp_path):
         waited = {"min": 0, "timeout_s": 0}
         answer = await client.post(f"{CONFIGS}/wait", headers=known, json=waited)
         assert answer.status_code == 200, "a reader may wait"
+
+
+async def test_a_token_above_its_rate_is_told_when_to_come_and_its_attempt_is_audited(
+    plane, tmp_path
+):
+    tokens = [
+        {"name": name, "sha256": hash_of(name.encode()), "roles": ["admin"], "tenant": ""}
+        for name in ("bot", "boss")
+    ]
+    (tmp_path / "tokens.json").write_text(json.dumps({"tokens": tokens}))
+    access = Access(AccessSettings(auth_file=tmp_path / "tokens.json"))
+    gate = Gate(
+        build_app(plane),
+        access,
+        role_of,
+        rates=Rates("token", per_s=0.1, burst=1),
+        clock=lambda: 0.0,
+        on_refused=noting_gate(plane),
+    )
+    transport = httpx.ASGITransport(gate)
+    async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
+        bot = {"Authorization": "Bearer bot", "X-SIE-Actor": "boss"}
+        assert (await client.delete(f"{MODELS}/m", headers=bot)).status_code == 404
+        told = await client.delete(f"{MODELS}/m", headers=bot)
+        assert (told.status_code, told.json()["detail"]["code"]) == (429, "RATE_LIMIT")
+        assert told.headers["retry-after"] == "10"
+        assert "token 'bot' sends more than 0.1" in told.json()["detail"]["message"]
+        assert (await client.get("/healthz")).status_code == 200
+        boss = {"Authorization": "Bearer boss"}
+        answer = await client.get(f"{CONFIGS}/audit", headers=boss, params={"outcome": "refused"})
+        assert [(row["outcome"], row["actor"]) for row in answer.json()["rows"]] == [
+            ("RATE_LIMIT", "bot"),
+            ("MODEL_NOT_FOUND", "bot"),
+        ]
 
 
 async def test_property_11_the_accepted_rows_of_the_audit_are_the_log(client):

@@ -1,17 +1,20 @@
 """The gate: access control in front of an ASGI application.
 
-*shell.* Promises that no request reaches the application without the role that its route wants,
-and that a refusal has the one shape of errors. Where tokens are in force, the actor of a change is
-the token's name, whatever the request says of itself.
+*shell.* Promises that no request reaches the application without the role that its route wants, nor
+above the rate of its token, and that a refusal has the one shape of errors. Where tokens are in
+force, the actor of a change is the token's name, whatever the request says of itself.
 """
 
+import math
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from sie_runtime.access import Access, Principal, Role
-from sie_schemas.errors import FixRequest, SIEError
+from sie_runtime.rates import Rates
+from sie_schemas.errors import SIEError
 
 __all__ = ["PRINCIPAL", "Gate", "Rule", "principal_of"]
 
@@ -29,8 +32,8 @@ _POLICY_VIOLATION: Final = 1008
 
 
 class Gate:
-    """One for each process. `shape` makes the body of a refusal at a path, `on_refused`
-    hears of it."""
+    """One for each process. `rates` bounds what each token may ask, `shape` makes the body of a
+    refusal at a path, `on_refused` hears of it."""
 
     def __init__(
         self,
@@ -38,12 +41,16 @@ class Gate:
         access: Access,
         rule: Rule,
         *,
+        rates: Rates | None = None,
+        clock: Callable[[], float] = time.monotonic,
         shape: Callable[[str, SIEError], bytes] | None = None,
         on_refused: Callable[[Scope, SIEError], None] | None = None,
     ) -> None:
         self._app = app
         self._access = access
         self._rule = rule
+        self._rates = rates
+        self._clock = clock
         self._shape = shape or _own_shape
         self._on_refused = on_refused
 
@@ -56,18 +63,19 @@ class Gate:
         role = self._rule(method, path, scope.get("query_string", b""))
         if role is not None:
             try:
-                principal = self._access.check(dict(scope["headers"]), role)
-            except FixRequest as error:
+                principal = scope[PRINCIPAL] = self._access.check(dict(scope["headers"]), role)
+                if self._rates is not None:
+                    self._rates.take(principal.name or "anonymous", self._clock())
+            except SIEError as error:
                 if self._on_refused is not None:
                     self._on_refused(scope, error)
                 await self._refuse(scope, send, error)
                 return
-            scope[PRINCIPAL] = principal
             if not self._access.is_open:
                 scope["headers"] = _with_actor(scope["headers"], principal)
         await self._app(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, send: Send, error: FixRequest) -> None:
+    async def _refuse(self, scope: Scope, send: Send, error: SIEError) -> None:
         if scope["type"] == "websocket":
             closing = {"code": _POLICY_VIOLATION, "reason": error.message}
             await send({"type": "websocket.close", **closing})
@@ -80,6 +88,8 @@ class Gate:
         ]
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if error.retry_after_s is not None:
+            headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
         await send({"type": "http.response.start", "status": error.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
