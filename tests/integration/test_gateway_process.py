@@ -105,8 +105,8 @@ async def test_it_serves_on_without_writer_and_stream_and_ends_without_a_failed_
         gateway.worker.answering.clear()
         # So many that their answers, one after the other, take longer than an end without a drain.
         asked = asyncio.gather(*(ask(gateway, "org/dense", "x" * n) for n in range(IN_FLIGHT)))
-        # One is with the worker, the others wait for it, some of them delivered again.
-        await until(lambda: gateway.worker.waiting >= IN_FLIGHT - 1)
+        # One is with the worker, the others wait for it: every request has come that far.
+        await until(lambda: gateway.worker.waiting >= IN_FLIGHT - 1, within_s=20)
         gateway.process.send_signal(signal.SIGTERM)
         await until_told(lambda: _refuses(gateway.port))
         gateway.worker.answering.set()

@@ -98,7 +98,8 @@ async def gateway_process(
             )
         )
         bus = await stack.enter_async_context(bus_of(nats_url, "worker"))
-        worker = await stack.enter_async_context(working(bus, lanes))
+        # No job comes twice, however long a test makes it wait.
+        worker = await stack.enter_async_context(working(bus, lanes, ack_wait_s=60))
         found = GatewayProcess(process, http, port, worker, wrote, bus, nats_url, writing)
         backends = ["transformer", "onnx-cross-encoder", "spacy", "echo"]
         await found.write("bundles", "default", {"name": "default", "backends": backends})

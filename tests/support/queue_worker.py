@@ -35,11 +35,16 @@ class QueueLane:
 class QueueWorker:
     """A worker on the real queue: pulls, answers, has it confirmed, acknowledges."""
 
-    def __init__(self, bus: Bus, lanes: Sequence[QueueLane] = (QueueLane(),)) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        lanes: Sequence[QueueLane] = (QueueLane(),),
+        # A job handed to a worker that has just stopped comes again soon.
+        ack_wait_s: float = 0.5,
+    ) -> None:
         self._bus = bus
         self._lanes = lanes
-        # A job handed to a worker that has just stopped comes again soon.
-        self._queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=0.5))
+        self._queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=ack_wait_s))
         self._deliveries: asyncio.Queue[tuple[QueueLane, Delivery] | None] = asyncio.Queue()
         self.answering = asyncio.Event()
         """Cleared, jobs are taken and wait."""
@@ -105,10 +110,10 @@ class QueueWorker:
 
 @asynccontextmanager
 async def working(
-    bus: Bus, lanes: Sequence[QueueLane] = (QueueLane(),)
+    bus: Bus, lanes: Sequence[QueueLane] = (QueueLane(),), *, ack_wait_s: float = 0.5
 ) -> AsyncIterator[QueueWorker]:
     """One that works until the context ends."""
-    worker = QueueWorker(bus, lanes)
+    worker = QueueWorker(bus, lanes, ack_wait_s)
     running = asyncio.create_task(worker.run())
     try:
         yield worker
