@@ -204,6 +204,17 @@ async def test_a_job_is_published_although_the_broker_lost_the_stream_meanwhile(
     assert state.messages == 1
 
 
+async def test_what_was_sent_before_a_subscription_is_drained_still_comes(bus):
+    got: list[bytes] = []
+    subscription = await bus.subscribe("drained", lambda message: got.append(message.data))
+    for number in range(1000):
+        bus.send("drained", b"%d" % number)
+
+    await subscription.drain()
+
+    assert got == [b"%d" % number for number in range(1000)]
+
+
 async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):
     queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=60.0))
     first: list[bytes] = []
