@@ -17,6 +17,7 @@ OUTCOMES = (
     "corrupt refused",
     "patched",
     "reverted and back",
+    "difference borne out",
 )
 EXAMPLES = {"dev": 250, "ci": 400, "long": 5000}
 

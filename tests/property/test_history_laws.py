@@ -1,13 +1,11 @@
 """Laws of history: differences, merge patches, batches, trials, reverts and blame."""
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.config_writer import LOG_ID, NOW_US, TENURE, begun_log, put_model, write
-from tests.support.json_patching import patched
 
 from sie_config.blame import Traced, origins, trace
 from sie_config.differences import changes_between, escape, json_patch, registry_patch, same
@@ -20,6 +18,7 @@ from sie_core.registry import Entity, Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
+from sie_testing.json_patching import as_json, patched
 from sie_testing.strategies import json_values
 
 PLURALS = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
@@ -193,13 +192,6 @@ def test_a_difference_and_its_revert_are_inverse(history, data):
     assert {(c.kind, c.key) for c in changes_between(old, new)} == {
         (command.kind, command.key) for command in revert_commands(new, old, None)
     }
-
-
-def as_json(registry: Registry) -> dict[str, dict[str, Any]]:
-    shown: dict[str, dict[str, Any]] = {plural: {} for plural in PLURALS.values()}
-    for entity in registry:
-        shown[PLURALS[entity.kind]][entity.key] = json.loads(entity.document)
-    return shown
 
 
 SLOTS = st.tuples(st.sampled_from(["model", "pool"]), st.text("abc", min_size=1, max_size=2))

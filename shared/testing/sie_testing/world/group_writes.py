@@ -1,8 +1,8 @@
 """Rules of the cluster machine for writes of several changes: batches, patches and reverts.
 
 *shell.* Mixed into the machine, which owns the writer and its disk. Checked on the spot: a batch is
-one entry or none, a patch changes what it names and nothing else, and a revert to any epoch, and
-back, is the identity on documents.
+one entry or none, a patch changes what it names and nothing else, a revert to any epoch, and back,
+is the identity on documents, and the difference that was shown before is what it then did.
 """
 
 from abc import abstractmethod
@@ -13,9 +13,11 @@ import hypothesis.strategies as st
 import msgspec
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from sie_config.differences import changes_between, registry_patch
 from sie_config.draft import Write
 from sie_config.operations import Operation
 from sie_core.registry import Entity, Registry
+from sie_testing.json_patching import as_json, patched
 from sie_testing.simulation.truth import Broken, Truth
 from sie_testing.simulation.volume import Volume
 from sie_testing.world.writer import WriterNode
@@ -85,11 +87,17 @@ class GroupWrites(RuleBasedStateMachine):
         then = self._registry(data.draw(st.sampled_from(self.volume.entries)).hash)
         for wanted in (then, now):
             assert self.writer is not None
+            sequencer = self.writer.plane.sequencer
+            before = sequencer.registry
+            shown = registry_patch(changes_between(before, wanted))
             key = self.new_key("revert")
             if not self.send(self.writer.revert(wanted, key=key), key):
                 return
             if self._documents() != _documents_of(wanted):
                 raise Broken("a revert did not bring the documents back")
+            if patched(as_json(before), shown) != as_json(sequencer.registry):
+                raise Broken("a revert did something else than its difference said")
+            self.fired["difference borne out"] += bool(shown)
         self.fired["reverted and back"] += 1
 
     def _sent_batch(self, operations: list[Operation], *, simultaneous: bool) -> bool:

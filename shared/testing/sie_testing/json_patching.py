@@ -1,9 +1,25 @@
-"""RFC 6902 as a reader applies it: the other half of the laws on differences."""
+"""RFC 6902 as a reader applies it: the other half of what is said of differences.
+
+*pure.*
+"""
 
 import copy
 from typing import Any
 
-__all__ = ["patched"]
+import msgspec
+
+from sie_config.differences import PLURALS
+from sie_core.registry import Registry
+
+__all__ = ["as_json", "patched"]
+
+
+def as_json(registry: Registry) -> dict[str, dict[str, Any]]:
+    """The JSON value that a difference of registries is a patch of."""
+    shown: dict[str, dict[str, Any]] = {plural: {} for plural in PLURALS.values()}
+    for entity in registry:
+        shown[PLURALS[entity.kind]][entity.key] = msgspec.json.decode(entity.document)
+    return shown
 
 
 def patched(value: Any, operations: list[dict[str, Any]]) -> Any:
