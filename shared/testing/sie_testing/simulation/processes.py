@@ -47,6 +47,7 @@ CONFIG_SETTINGS: Final = ConfigSettings(
     page_entries_max=8,
     tail_entries=8,
     roll_call_s=0.5,
+    report_ttl_s=5.0,
     publish_retry_s=0.3,
     publish_verify_s=2.0,
     head_file_s=2.0,
