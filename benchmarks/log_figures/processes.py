@@ -17,7 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Client", "Server", "exporting", "free_port", "make_peer", "our_body", "ours", "peer"]
+__all__ = [
+    "Client",
+    "Server",
+    "exporting",
+    "floor",
+    "free_port",
+    "make_peer",
+    "our_body",
+    "ours",
+    "peer",
+]
 
 PEER_PACKAGE: Final = "sie-config==0.10.1"
 _START_S: Final = 60.0
@@ -128,6 +138,15 @@ def ours(folder: Path, *flags: str, nats_url: str = "nats://127.0.0.1:1") -> Ite
         *(sys.executable, "-m", "sie_config.main", "--data-dir", str(folder)),
         *("--port", str(port), "--nats-url", nats_url, "--log-level", "error", *flags),
     ]
+    with _running("ours", command, port, {}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def floor(folder: Path) -> Iterator[Server]:
+    """A server that only commits what it is sent; it takes what ours takes."""
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("floor.py")), str(folder), str(port)]
     with _running("ours", command, port, {}) as server:
         yield server
 

@@ -1,12 +1,11 @@
 """Writing and exporting: over HTTP against the peer, and at the store alone.
 
 *shell.* Ours and the peer take turns, so that what else the machine does meets both. A floor stands
-beside the sequential writes: commits of the same bytes to a bare table, and answers of a server
-that does nothing, measured in the same minute.
+beside the sequential writes, measured in the same minutes: a server that only commits what it is
+sent, and commits of the same bytes to a bare table without a server.
 """
 
 import asyncio
-import sqlite3
 import statistics
 import time
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from pathlib import Path
 import uvloop
 
 from log_figures.figures import Figure, percentile
+from log_figures.floor import bare_table
 from log_figures.growth import command_of, make_log
-from log_figures.processes import Client, Server, exporting, ours, peer
+from log_figures.processes import Client, Server, exporting, floor, ours, peer
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Write
 from sie_config.log_file import LogFile
@@ -34,6 +34,8 @@ def sequential_writes(
     """Writes per second of one client, one after another, on logs of different sizes."""
     figures: list[Figure] = []
     measured = {name: _our_rate(path, writes) for name, path in logs}
+    with floor(folder) as server:
+        empty, empty_us = _rate(server, writes)
     rates = {name: rate for name, (rate, _) in measured.items()}
     first, *others = rates
     figures.append(Figure(f"writes over HTTP, {first}", rates[first], "/s", 1500))
@@ -42,6 +44,8 @@ def sequential_writes(
         ratio = rates[name] / rates[first]
         figures.append(Figure(f"writes over HTTP, {name}", rates[name], "/s", 1500))
         figures.append(Figure(f"… of the rate of {first}", ratio, "", 0.9))
+    figures.append(Figure("floor: a server that only commits such bodies", empty, "/s"))
+    figures.append(Figure("… processor time of that server for one", empty_us, "us"))
     figures.append(Figure("floor: commits of such bodies to a bare table", _floor(folder), "/s"))
     if venv is not None:
         with ours(folder / "ours") as mine, peer(venv, folder / "peer", 200) as other:
@@ -51,27 +55,28 @@ def sequential_writes(
 
 
 def _our_rate(path: Path, writes: int) -> tuple[float, float]:
+    with ours(path) as server:
+        return _rate(server, writes)
+
+
+def _rate(server: Server, writes: int) -> tuple[float, float]:
     """Writes per second, the best of some rounds, and microseconds of processor time for each."""
     best = 0.0
-    with ours(path) as server:
-        client = Client(server.port)
-        used = server.processor_s()
-        for turn in range(_ROUNDS):
-            began = time.perf_counter()
-            for number in range(writes):
-                client.create(server, f"seq/{turn}-{number}-{time.time_ns()}")
-            best = max(best, writes / (time.perf_counter() - began))
-        used = (server.processor_s() - used) / (writes * _ROUNDS)
-        client.close()
+    client = Client(server.port)
+    used = server.processor_s()
+    for turn in range(_ROUNDS):
+        began = time.perf_counter()
+        for number in range(writes):
+            client.create(server, f"seq/{turn}-{number}-{time.time_ns()}")
+        best = max(best, writes / (time.perf_counter() - began))
+    used = (server.processor_s() - used) / (writes * _ROUNDS)
+    client.close()
     return best, used * 1e6
 
 
 def _floor(folder: Path) -> float:
     body = b"x" * 800
-    connection = sqlite3.connect(folder / "floor.sqlite", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, body BLOB)")
+    connection = bare_table(folder / "bare.sqlite")
     best = 0.0
     for _ in range(_ROUNDS):
         began = time.perf_counter()

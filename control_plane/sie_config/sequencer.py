@@ -114,6 +114,7 @@ class Sequencer:
         self._tenure, self.witnessed = tenure, witnessed
         self.begun_at = draft.entries[0].epoch
         self._swap(draft)
+        self.wake_followers()
         self._index = Index.of(self.registry)
 
     async def adopt(self, entries: Sequence[Entry], registry: Registry) -> None:
@@ -236,6 +237,8 @@ class Sequencer:
         if draft.entries and self._is_full():
             self.enter(Serving(self.witnessed))
         _answer_all(group, answers)
+        if draft.entries:
+            self.wake_followers()
 
     def _is_full(self) -> bool:
         return isinstance(self.state, ReadOnly) and self.state.code == StorageFull.code
@@ -255,7 +258,6 @@ class Sequencer:
         self.registry, self.last = draft.registry, draft.last
         self.lineage += tuple(entry for entry in draft.entries if begins_log(entry) is not None)
         self._journal.remember(draft.entries)
-        self.wake_followers()
 
     def _note_failure(self, error: SIEError) -> None:
         if isinstance(error, Untrusted):
