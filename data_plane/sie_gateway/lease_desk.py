@@ -160,7 +160,7 @@ class LeaseDesk:
 
     async def delete(self, name: str) -> dict[str, Any]:
         """End a lease. Raises `FixRequest` POOL_NOT_FOUND."""
-        check_name(self._catalog(), name)
+        check_name(self._catalog(), name, deleting=True)
         if name not in (await self._store.read()).held:
             raise _absent(name)
         await self._store.drop(name)

@@ -8,7 +8,7 @@ and that a name of the log is never a lease's. Time is an argument.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,6 +31,8 @@ __all__ = [
     "warm_workers",
 ]
 
+_DEFAULT_POOL: Final = "default"
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseCaps:
@@ -41,12 +43,14 @@ class LeaseCaps:
     warm_workers_max: int
 
 
-def check_name(catalog: Catalog, name: str) -> None:
-    """Refuse the name of a pool of the log. Raises `FixRequest` POOL_OPERATION_FORBIDDEN."""
-    if name in catalog.pools or name == "default":
+def check_name(catalog: Catalog, name: str, *, deleting: bool = False) -> None:
+    """Refuse the name of a pool of the log. Raises `FixRequest` POOL_OPERATION_FORBIDDEN; where
+    `default` would be deleted, the code that published clients know for it."""
+    if name in catalog.pools or name == _DEFAULT_POOL:
+        never = deleting and name == _DEFAULT_POOL
         raise FixRequest(
             f"pool {name!r} belongs to the configuration: it is changed at sie-config, not leased",
-            code="POOL_OPERATION_FORBIDDEN",
+            code="DEFAULT_POOL_DELETE_FORBIDDEN" if never else "POOL_OPERATION_FORBIDDEN",
             field="$.name",
         )
 

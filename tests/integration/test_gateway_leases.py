@@ -185,6 +185,12 @@ async def test_what_cannot_be_leased_is_refused_with_the_field(tmp_path: Path) -
             told = answer.json()["detail"]
             assert (answer.status_code, told["code"], told["field"]) == (status, code, field), spec
             assert told["message"]
+        for name, code in (
+            ("default", "DEFAULT_POOL_DELETE_FORBIDDEN"),
+            ("night", "POOL_OPERATION_FORBIDDEN"),
+        ):
+            answer = await edge.ask("DELETE", f"/v1/pools/{name}")
+            assert (answer.status_code, answer.json()["detail"]["code"]) == (403, code)
 
 
 async def test_only_so_many_leases_are_given(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ CODES: Final[dict[str, CodeRule]] = {
     "UNAUTHORIZED": CodeRule(401, None, FixRequest),
     "FORBIDDEN": CodeRule(403, None, FixRequest),
     "POOL_OPERATION_FORBIDDEN": CodeRule(403, None, FixRequest),
+    "DEFAULT_POOL_DELETE_FORBIDDEN": CodeRule(403, None, FixRequest),
     "NOT_FOUND": CodeRule(404, None, FixRequest),
     "MODEL_NOT_FOUND": CodeRule(404, None, FixRequest),
     "PROFILE_NOT_FOUND": CodeRule(404, None, FixRequest),
