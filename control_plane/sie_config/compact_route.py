@@ -15,6 +15,7 @@ from starlette.responses import Response
 from sie_config.control_plane import ControlPlane
 from sie_config.write_requests import read_body
 from sie_schemas.errors import FixRequest
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["add_compact_route", "low_water_for"]
 
@@ -44,7 +45,7 @@ def add_compact_route(app: FastAPI, plane: ControlPlane) -> None:
         body = await read_body(request, _BODY_BYTES_MAX)
         try:
             wanted = msgspec.json.decode(body, type=_Wanted)
-        except msgspec.MsgspecError as error:
+        except MALFORMED as error:
             raise FixRequest(f"the body cannot be read: {error}", field="body") from error
         head = plane.sequencer.position.epoch
         before = plane.low_water

@@ -13,6 +13,7 @@ import msgspec
 from sie_config.witnesses import Claim
 from sie_core.chain import Position
 from sie_schemas.errors import Untrusted
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["HeadFile"]
 
@@ -36,7 +37,7 @@ class HeadFile:
             head = msgspec.json.decode(self._path.read_bytes(), type=_Head)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *MALFORMED) as error:
             raise Untrusted(
                 f"{self._path} cannot be read: {error}. If the log beside it is known to be whole, "
                 "remove this file and start again"

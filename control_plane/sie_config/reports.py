@@ -22,6 +22,7 @@ from sie_config.witnesses import Claim
 from sie_core.chain import Position
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Reports", "Sighting"]
 
@@ -86,7 +87,7 @@ class Reports:
             return None
         try:
             report = REPORT_DECODER.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except MALFORMED:
             self._refuse("malformed")
             return None
         if subject and subject != f"sie.config.report.{report.role}.{report.id}":

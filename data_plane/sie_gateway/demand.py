@@ -24,6 +24,7 @@ from sie_schemas.fleet import (
     WantedModels,
     wanted_subject,
 )
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["DemandBoard", "Remembered"]
 
@@ -96,7 +97,7 @@ class DemandBoard:
     async def _answer(self, message: Incoming) -> None:
         try:
             asked = DEMAND_DECODER.decode(message.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("demand").inc()
             return
         lane = (asked.pool, asked.machine_profile, asked.bundle)

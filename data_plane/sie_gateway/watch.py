@@ -6,12 +6,11 @@ reader gets a whole fleet, never one in the middle of a change. Decides nothing.
 
 import asyncio
 
-import msgspec
-
 from sie_gateway import metrics
 from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
 from sie_gateway.fleet import Fleet
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["FleetWatch"]
 
@@ -59,7 +58,7 @@ class FleetWatch:
     def _receive(self, message: Incoming) -> None:
         try:
             heartbeat = HEARTBEAT_DECODER.decode(message.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
         self.fleet = self.fleet.heard(heartbeat, now=self.now())

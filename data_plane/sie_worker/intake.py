@@ -20,6 +20,7 @@ from sie_core.chain import Position
 from sie_runtime.payload_store import PayloadGone
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
+from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
 from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claim, Claims, JobDelivery
@@ -120,7 +121,7 @@ class Intake:
     def _decoded(self, delivery: JobDelivery, data: bytes) -> Job | None:
         try:
             return JOB_DECODER.decode(data)
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             # Nobody can be told: what cannot be read names no inbox.
             _LOG.warning("a job on the queue cannot be read and is dropped: %s", error)
             metrics.JOBS.labels(outcome="unreadable").inc()

@@ -27,6 +27,7 @@ from sie_schemas.fleet import (
     wanted_subject,
 )
 from sie_schemas.jobs import AdapterPin
+from sie_schemas.malformed import MALFORMED
 from sie_worker.devices import Devices
 
 __all__ = ["Kind", "Prefetch"]
@@ -98,7 +99,7 @@ class Prefetch:
     def _told(self, message: Message) -> None:
         try:
             models = WANTED_DECODER.decode(message.data).models
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             _LOG.warning("a word on %s cannot be read: %s", message.subject, error)
             return
         self._wanted.update(dict.fromkeys(models))

@@ -11,8 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Any, Final
 
-import msgspec
-
 from sie_core.models import Catalog, ResolvedModel
 from sie_runtime.bus import Bus, Message
 from sie_runtime.dead_letters import DeadLetters
@@ -20,6 +18,7 @@ from sie_runtime.payload_store import PayloadStore
 from sie_runtime.work_queue import Delivery, WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, ModelReport
+from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
 from sie_worker.answer_rate import AnswerRate
 from sie_worker.batching import Scheduler
@@ -282,7 +281,7 @@ class Worker:
     def _heard(self, message: Message) -> None:
         try:
             heartbeat = HEARTBEAT_DECODER.decode(message.data)
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             _LOG.warning("a heartbeat on %s cannot be read: %s", message.subject, error)
             return
         if heartbeat.worker_id == self._worker_id:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from sie_schemas.errors import FixRequest
+from sie_schemas.malformed import MALFORMED
 
 __all__ = [
     "ClusterState",
@@ -116,7 +117,7 @@ def load(data: Path) -> ClusterState | None:
         return msgspec.json.decode(path.read_bytes(), type=ClusterState)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise FixRequest(f"{path} is not a cluster's record ({error}): remove it") from error
 
 

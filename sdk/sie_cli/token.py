@@ -15,6 +15,7 @@ import typer
 
 from sie_runtime.access import Grant, Role, Tokens, hash_of
 from sie_schemas.errors import FixRequest
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["app"]
 
@@ -72,7 +73,7 @@ def _read(file: Path) -> Tokens:
         return msgspec.json.decode(file.read_bytes(), type=Tokens)
     except FileNotFoundError:
         return Tokens(tokens=())
-    except msgspec.DecodeError as error:
+    except MALFORMED as error:
         raise FixRequest(f"{file} is not a file of tokens: {error}") from error
 
 

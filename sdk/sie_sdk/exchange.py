@@ -15,6 +15,7 @@ import msgspec
 from sie_schemas.arrays import ArrayMalformed, from_wire
 from sie_schemas.errors import FixRequest, OurFault, error_for
 from sie_schemas.items import Item, Operation
+from sie_schemas.malformed import MALFORMED
 from sie_sdk.errors import ProvisioningError
 from sie_sdk.patience import Patience
 from sie_sdk.types import (
@@ -236,7 +237,7 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> dict
     _raise_for(status, headers, content)
     try:
         answer = from_wire(_DECODER.decode(content))
-    except (msgspec.DecodeError, UnicodeDecodeError, ArrayMalformed) as error:
+    except (*MALFORMED, ArrayMalformed) as error:
         raise OurFault(f"the answer is not MessagePack that can be read: {error}") from error
     if not isinstance(answer, dict):
         raise OurFault("the answer is not a map")
@@ -249,7 +250,7 @@ def read_json(status: int, headers: Mapping[str, str], content: bytes) -> Any:
     _raise_for(status, headers, content)
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except MALFORMED as error:
         raise OurFault(f"the answer is not JSON: {error}") from error
 
 
@@ -343,7 +344,7 @@ def _detail(content: bytes) -> dict[str, Any]:
     """The part of a body that tells of an error; empty where it cannot be read."""
     try:
         body = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except MALFORMED:
         return {}
     if not isinstance(body, dict):
         return {}

@@ -117,11 +117,17 @@ async def test_a_job_that_takes_its_workers_down_is_swept_answered_and_gone_from
             await until(lambda: sweeper.is_open)
             # A worker that pulls, and says nothing any more.
             puller = await queue.open_puller(on_job=deliveries.append, demand=lambda: 1, **place)
-            for name, deadline in (("kept.0", 60.0), ("late.0", 0.0)):
+            jobs = {
+                # A text that is not UTF-8.
+                "none.0": JOB_ENCODER.encode(_job("none.0", 0.0)).replace(b"abc", b"\xff" * 3),
+                "kept.0": JOB_ENCODER.encode(_job("kept.0", time.time() + 60.0)),
+                "late.0": JOB_ENCODER.encode(_job("late.0", time.time())),
+            }
+            for name, data in jobs.items():
                 await queue.publish_job(
                     pool="default",
                     subject=subject("default", "cpu", "default", MODEL),
-                    data=JOB_ENCODER.encode(_job(name, time.time() + deadline)),
+                    data=data,
                     job_id=name,
                 )
             await until(lambda: results, within_s=8)

@@ -164,6 +164,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"name": "default"}, 403, "POOL_OPERATION_FORBIDDEN", "$.name"),
     ({"name": "night"}, 403, "POOL_OPERATION_FORBIDDEN", "$.name"),
     ({"name": "No Name"}, 400, "INVALID_REQUEST", "$.name"),
+    ({"name": "eval\n"}, 400, "INVALID_REQUEST", "$.name"),
     ({"gpus": {}}, 400, "INVALID_REQUEST", "$.gpus"),
     ({"gpus": {"h100": 1}}, 400, "INVALID_REQUEST", "$.gpus"),
     ({"gpus": {"l4": 0}}, 400, "INVALID_REQUEST", "$.gpus[...]"),

@@ -170,8 +170,8 @@ STORAGE_MUTANTS = (
         "unreadable-head-file-is-none",
         "a read error is taken for a first start: the writer goes on from a lost tail",
         HEAD_FILE,
-        "        except (OSError, msgspec.MsgspecError) as error:\n",
-        "        except (OSError, msgspec.MsgspecError) as error:\n            return None\n",
+        "        except (OSError, *MALFORMED) as error:\n",
+        "        except (OSError, *MALFORMED) as error:\n            return None\n",
         (DISK,),
     ),
     edit(

@@ -146,15 +146,16 @@ def test_a_changed_file_is_in_force_after_the_interval_and_a_broken_one_never(
     assert access.check(bearer("new"), "infer").tenant == "of-new"
     with pytest.raises(FixRequest):
         access.check(bearer("old"), "infer")
-    file.write_text("{")
-    clock.now = 4.0
-    assert access.check(bearer("new"), "infer").name == "new"
-    file.unlink()
-    clock.now = 6.0
-    assert access.check(bearer("new"), "infer").name == "new"
-    assert sum("the tokens stay as they were" in line for line in caplog.messages) == 2
+    for number, broken in enumerate((b"{", b'{"tokens":[{"name":"\xff"', None), start=1):
+        if broken is None:
+            file.unlink()
+        else:
+            file.write_bytes(broken)
+        clock.now += 2.0
+        assert access.check(bearer("new"), "infer").name == "new"
+        assert sum("the tokens stay as they were" in line for line in caplog.messages) == number
     write(file, third=("infer",))
-    clock.now = 8.0
+    clock.now += 2.0
     assert access.check(bearer("third"), "infer").name == "third"
 
 
@@ -164,6 +165,7 @@ def test_a_changed_file_is_in_force_after_the_interval_and_a_broken_one_never(
         None,
         "",
         "[]",
+        '{"tokens":[{"name":"\udcff","sha256":"","roles":[]}]}',
         '{"tokens":[{"name":"a","sha256":"00","roles":["infer"]}]}',
         '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":["root"]}]}',
         '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":[],"role":"infer"}]}',
@@ -177,7 +179,7 @@ def test_a_file_that_cannot_be_used_stops_the_process_at_its_start(
 ) -> None:
     file = tmp_path / "tokens"
     if content is not None:
-        file.write_text(content)
+        file.write_text(content, errors="surrogateescape")
     with pytest.raises(SystemExit) as stopped:
         Access.open(AccessSettings(auth_file=file))
     assert stopped.value.code == 2

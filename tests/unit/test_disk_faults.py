@@ -182,7 +182,7 @@ async def test_a_head_file_that_lags_accuses_nobody(tmp_path):
         assert plane.sequencer.state == Serving(witnessed=False)
 
 
-@pytest.mark.parametrize("kept", [b"", b"{", b'{"log_id":"x"}', b"\0" * 80])
+@pytest.mark.parametrize("kept", [b"", b"{", b'{"log_id":"\xff"}', b'{"log_id":"x"}', b"\0" * 80])
 async def test_a_damaged_head_file_is_said_and_never_taken_for_none(tmp_path, kept):
     path = await lived(tmp_path, 4)
     path.with_name(path.name + ".head").write_bytes(kept)

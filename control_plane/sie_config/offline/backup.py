@@ -20,6 +20,7 @@ from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
 from sie_core.chain import Position
 from sie_schemas.errors import FixRequest, Untrusted
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Manifest", "back_up", "copy_log", "manifest_path", "read_manifest", "replace_file"]
 
@@ -103,7 +104,7 @@ def read_manifest(backup: Path) -> Manifest:
         size, digest = _measured(backup)
     except OSError as error:
         raise NotReadable(f"{error.filename}: {error.strerror}; it is no whole backup") from error
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise Untrusted(f"{path} is no manifest: {error}") from error
     if manifest.v != _VERSION:
         raise Untrusted(f"{path} is of version {manifest.v}; this release reads {_VERSION}")

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from sie_runtime.settings import setting
 from sie_schemas.errors import FixRequest
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Access", "AccessSettings", "Grant", "Principal", "Role", "Tokens", "hash_of"]
 
@@ -169,7 +170,7 @@ def _read(path: Path) -> tuple[Grant, ...]:
         grants = msgspec.json.decode(path.read_bytes(), type=Tokens).tokens
     except OSError as error:
         raise FixRequest(f"{path} cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except MALFORMED as error:
         raise FixRequest(f"{path} is not a file of tokens: {error}") from error
     for grant in grants:
         if len(grant.sha256) != 64 or grant.sha256.strip("0123456789abcdef"):

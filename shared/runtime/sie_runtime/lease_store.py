@@ -24,6 +24,7 @@ from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
 from sie_runtime.shared_stream import SharedStream
 from sie_schemas.leases import LEASE_DECODER, Lease
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["HeldLease", "LeaseMoved", "LeaseStore", "LeaseStoreSettings", "LeaseTable"]
 
@@ -89,7 +90,7 @@ class LeaseStore:
                 continue
             try:
                 lease = LEASE_DECODER.decode(message.data)
-            except msgspec.DecodeError as error:
+            except MALFORMED as error:
                 _LOG.warning("%s is no lease: %s", headers["Nats-Subject"], error)
                 continue
             held[lease.spec.name] = HeldLease(lease, int(headers["Nats-Sequence"]))

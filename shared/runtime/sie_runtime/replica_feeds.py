@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from prometheus_client import Counter
 
 from sie_core.chain import Position
@@ -25,6 +24,7 @@ from sie_runtime.log_stream import follow
 from sie_runtime.settings import setting
 from sie_schemas.entry import EntryCorrupt, Stub, parse_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["FeedSettings", "ReplicaFeeds"]
 
@@ -109,7 +109,7 @@ class ReplicaFeeds:
         """Take a head that was announced on the bus."""
         try:
             head = HEAD_DECODER.decode(message.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except MALFORMED:
             _REFUSED.labels("head").inc()
             _LOG.warning("what was announced on %s is no head", message.subject)
             return

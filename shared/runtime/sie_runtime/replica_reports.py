@@ -27,6 +27,7 @@ from sie_runtime.replica_files import ReplicaFiles
 from sie_runtime.settings import setting
 from sie_schemas.entry import Entry, to_envelope
 from sie_schemas.fleet import Head, Recount, ReplicaReport
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["ReplicaReports", "ReportSettings"]
 
@@ -194,7 +195,7 @@ class ReplicaReports:
         """A writer that lost entries asks: `{"after":…, "until":…}`, answered as lines."""
         try:
             wanted = msgspec.json.decode(message.data, type=_TailRequest)
-        except msgspec.MsgspecError:
+        except MALFORMED:
             _LOG.warning("what was asked on %s is no request for entries", message.subject)
             return
         entries: list[Entry] = []

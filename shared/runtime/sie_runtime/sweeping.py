@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
@@ -34,6 +33,7 @@ from sie_runtime.shared_stream import make_stream
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_ENCODER, Job, JobFailure, JobResult, ResultBatch
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["SweepSettings", "Sweeper"]
 
@@ -133,7 +133,7 @@ class Sweeper:
     async def _bury(self, subject: str, data: bytes, advisory: dict[str, Any]) -> None:
         try:
             job = JOB_DECODER.decode(data)
-        except msgspec.DecodeError:
+        except MALFORMED:
             return
         if job.deadline <= time.time():
             return

@@ -1,7 +1,8 @@
 """What is said: every byte that crosses a process or a disk is defined in this package, once.
 
-`canonical`, `entry` and `snapshot` are the log's bytes; `documents` are what an entry changes;
-`jobs`, `fleet` and `ipc` are the hot path's messages; `items`, `arrays` and `requests` are the
-public API; `errors` is the one table of codes. Nothing here does I/O, and the modules that the
+`canonical`, `entry` and `snapshot` are the log's bytes; `documents` are what an entry changes, and
+`revisions` name what of them serves an answer; `jobs`, `dead_letters`, `fleet` and `ipc` are the
+messages between processes; `items`, `arrays` and `leases` are the public API; `errors` is the one
+table of codes, `malformed` what a decoder raises. Nothing here does I/O, and the modules that the
 fold uses (`canonical`, `entry`, `snapshot`, `revisions`) import no pydantic.
 """

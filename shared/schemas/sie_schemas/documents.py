@@ -1,8 +1,8 @@
 """Documents: what an entry changes. A config is data, and can never run code.
 
 *types.* Frozen, strict pydantic models; unknown keys are refused and every error of a document is
-listed at once with its path. `admitted()` gives the mapping with defaults materialised, which is
-what the log stores: a default changed in a later release never changes an older entry's meaning.
+listed at once with its path. `admit_document` gives the mapping with defaults materialised, which
+is what the log stores: a default changed in a later release never changes an older entry's meaning.
 """
 
 import re

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from sie_schemas import canonical
+from sie_schemas.malformed import MALFORMED
 
 __all__ = [
     "ENTITY_KINDS",
@@ -74,7 +75,7 @@ class EntryCorrupt(ValueError):
     """Bytes that claim to be an entry are not one; nothing of them may be used."""
 
 
-class Supersedes(Struct, frozen=True, forbid_unknown_fields=False):
+class Supersedes(Struct, frozen=True):
     """What a `log.begin` puts an end to: the last entry of the older log that stays valid.
 
     `lost` names the range of epochs of the older log that the operator gave up.
@@ -248,7 +249,7 @@ def parse_entry(body: bytes, claimed_hash: str) -> Entry:
         raise EntryCorrupt(f"the body hashes to {actual[:16]}…, not to {claimed_hash[:16]}…")
     try:
         parsed = _BODY_DECODER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except MALFORMED as error:
         raise EntryCorrupt(f"the body is not an entry: {error}") from error
     if parsed.epoch < 1 or not _HASH.fullmatch(parsed.prev_hash):
         raise EntryCorrupt(f"epoch {parsed.epoch}: the position fields are malformed")
@@ -314,6 +315,6 @@ def parse_envelope(data: bytes | Raw) -> Entry | Stub:
         body = bytes(envelope.body)
         if body.startswith(b'"'):
             return _STUB_DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except MALFORMED as error:
         raise EntryCorrupt(f"the message is not an envelope: {error}") from error
     return parse_entry(body, envelope.hash)

@@ -11,7 +11,8 @@ from msgspec import Meta, Struct
 
 __all__ = ["LEASE_DECODER", "LEASE_REQUEST_DECODER", "Lease", "LeaseRequest", "LeaseSpec"]
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$")]
+# Python's `$` stands before a last newline too, and a name is a part of a subject.
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$(?!\n)")]
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=100_000)]
 Counts: TypeAlias = Annotated[dict[str, Count], Meta(max_length=64)]
 

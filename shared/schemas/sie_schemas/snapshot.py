@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
+from sie_schemas.malformed import MALFORMED
 
 __all__ = [
     "CLOSING",
@@ -103,7 +104,7 @@ def decode(data: bytes) -> Snapshot:
             entry=_full(parsed.entry),
             entities=parsed.entities,
         )
-    except (msgspec.MsgspecError, EntryCorrupt, UnicodeDecodeError) as error:
+    except (*MALFORMED, EntryCorrupt) as error:
         raise SnapshotCorrupt(f"the bytes are not a snapshot: {error}") from error
 
 
