@@ -20,7 +20,7 @@ from sie_cli.first_answer import wait_for_first_answer
 from sie_cli.folders import prepare, write_broker_config
 from sie_cli.installation import check_installed, scripts_folder
 from sie_cli.operator_access import write_operator_access
-from sie_cli.plans import ChildPlan, ClusterPlan, Layout, plan_cluster
+from sie_cli.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
 from sie_cli.ports import check_free, free_ports
 from sie_cli.seeding import register
 from sie_cli.settings import ClusterOptions, ClusterSettings
@@ -226,7 +226,7 @@ class Cluster:
         """Stop all, the gateway first: its requests in flight still need everything else."""
         killing = asyncio.create_task(self._kill_when(kill))
         try:
-            for prefix in ("gateway", "worker", "server", "config", "nats"):
+            for prefix in DRAIN_ORDER:
                 group = [c for c in self._children if _part(c) == prefix]
                 await asyncio.gather(*(self._stop(child) for child in group))
         finally:

@@ -1,4 +1,5 @@
-"""The sub-commands that this package brings: up, down, status, demo, test, check.
+"""The sub-commands that this package brings: up, down, status, logs,
+demo, test, check.
 
 *main.* Each reads its options and calls the module that does the work, which is imported inside: a
 command line must start fast, and `sie --help` needs none of it.
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sie_cli.config_options import Page
 
 __all__ = ["check", "demo", "down", "logs", "status", "test", "up"]
 
@@ -68,11 +71,12 @@ def down(data: Data = Path(".sie")) -> None:
     typer.echo("stopped" if stopped else f"no cluster runs in {data.absolute()}")
 
 
-def status(data: Data = Path(".sie"), as_json: Json = False) -> None:
+def status(data: Data = Path(".sie"), output: Page = "table") -> None:
     """Show every process, and where each replica stands in the log."""
+    from sie_cli.printing import Form  # noqa: PLC0415
     from sie_cli.report import show_status  # noqa: PLC0415
 
-    sys.exit(show_status(data.absolute(), as_json=as_json))
+    sys.exit(show_status(data.absolute(), Form(output)))
 
 
 def logs(

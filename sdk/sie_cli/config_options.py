@@ -1,13 +1,14 @@
-"""The options that many configuration sub-commands take, each list written once.
+"""The options that many sub-commands take, each list written once.
 
-*main.* A command that names `work` or `ask` among its parameters gets, in their place on the
-command line, the options that make them. What makes them is imported when a command runs: a command
-line must start fast.
+*main.* A command names `work` among its parameters, and `ask` if it writes; on the command line the
+options that make them stand in their place. What makes them is imported when a command runs: a
+command line must start fast.
 """
 
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import typer
@@ -15,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from sie_cli.config_work import Ask, Work
 
-__all__ = ["At", "KindName", "Name", "Output", "Url", "command"]
+__all__ = ["At", "KindName", "Name", "Output", "Page", "Url", "command"]
 
 Url: TypeAlias = Annotated[
     str,
@@ -24,15 +25,17 @@ Url: TypeAlias = Annotated[
 Output: TypeAlias = Annotated[
     Literal["table", "wide", "yaml", "json", "name"], typer.Option("-o", "--output")
 ]
+Page: TypeAlias = Annotated[Literal["table", "yaml", "json"], typer.Option("-o", "--output")]
+"""The same for a command that tells of one thing: there is no wider table, and no list of names."""
 At: TypeAlias = Annotated[str, typer.Option(help="An epoch, or a time: 2026-01-31T12:00:00Z.")]
 KindName: TypeAlias = Annotated[str, typer.Argument(help="model, adapter, bundle or pool.")]
 Name: TypeAlias = Annotated[str, typer.Argument(help="Its name; of an adapter: MODEL/NAME.")]
 
 
-def _work(output: Output = "table", url: Url = "") -> "Work":
-    from sie_cli.config_work import Work  # noqa: PLC0415 - see the module's docstring
+def _work(output: Output = "table", url: Url = "") -> Callable[[Callable[["Work"], int]], int]:
+    from sie_cli.config_work import run_work  # noqa: PLC0415 - see the module's docstring
 
-    return Work(url, output)
+    return partial(run_work, url, output)
 
 
 def _ask(
@@ -68,7 +71,8 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         for name, options in shared.items():
             given[name] = _MAKERS[name](**{option: given.pop(option) for option in options})
-        sys.exit(given["work"].run(lambda _: function(**given)))
+        run_on = given.pop("work")
+        sys.exit(run_on(lambda work: function(work=work, **given)))
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     run.__annotations__ = {each.name: each.annotation for each in parameters}

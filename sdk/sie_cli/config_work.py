@@ -27,13 +27,13 @@ from sie_cli.config_rows import (
 )
 from sie_cli.documents import KINDS, kind_named, read_documents
 from sie_cli.editing import edit, editor_of
-from sie_cli.exit_statuses import DIFFERS, LATE, exit_status
+from sie_cli.exit_statuses import DIFFERS, INTERRUPTED, LATE, exit_status
 from sie_cli.printing import Form, json_text, print_lines, print_rows, print_value, talk
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
 from sie_sdk.config_calls import Kind
 
-__all__ = ["Ask", "Work"]
+__all__ = ["Ask", "Work", "run_work"]
 
 _DEFAULT_URL: Final = "http://127.0.0.1:8081"
 _POLL_S: Final = 20.0
@@ -64,30 +64,35 @@ class Ask:
         )
 
 
+def run_work(url: str, output: str, command: Callable[["Work"], int]) -> int:
+    """Do one command against a sie-config; gives the exit status."""
+    try:
+        work = Work(url, output)
+        with work.client:
+            return command(work)
+    except SIEError as error:
+        talk(f"sie: {error.message}")
+        # A message tells the first problem already.
+        if isinstance(error.details, list) and len(error.details) > 1:
+            for problem in error.details[:50]:
+                talk(f"  {problem['path'] or 'document'}: {problem['message']}")
+        if error.code == "FORCE_REQUIRED":
+            talk("sie: --force REASON passes it; the reason is kept in the log")
+        return exit_status(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
 class Work:
     """One command: a client, and the form of its output."""
 
     def __init__(self, url: str, output: str) -> None:
+        """Raises `FixRequest` for what is no address."""
         self.form = Form(output)
-        actor = os.environ.get("SIE_ACTOR") or getpass.getuser()
-        self.client = SIEConfigClient(_url_of(url), actor=actor)
-
-    def run(self, command: Callable[["Work"], int]) -> int:
-        """Do it; gives the exit status."""
         try:
-            with self.client:
-                return command(self)
-        except SIEError as error:
-            talk(f"sie: {error.message}")
-            # A message tells the first problem already.
-            if isinstance(error.details, list) and len(error.details) > 1:
-                for problem in error.details[:50]:
-                    talk(f"  {problem['path'] or 'document'}: {problem['message']}")
-            if error.code == "FORCE_REQUIRED":
-                talk("sie: --force REASON passes it; the reason is kept in the log")
-            return exit_status(error)
-        except KeyboardInterrupt:
-            return 0
+            self.client = SIEConfigClient(_url_of(url), actor=_actor())
+        except ValueError as error:
+            raise FixRequest(f"{error}: mend --url or SIE_CONFIG_URL") from error
 
     def apply(self, source: str, ask: Ask, *, prune: bool) -> int:
         """One batch that makes the cluster hold what the files say."""
@@ -194,9 +199,14 @@ class Work:
         return 0
 
     def watch(self, start: int | None, count: int) -> int:
-        """Entries as they come."""
-        head = self.client.head()
-        after = head["epoch"] if start is None else start
+        """Entries as they come, until there were so many or somebody stops it."""
+        try:
+            return self._watch(start, count)
+        except KeyboardInterrupt:
+            return 0
+
+    def _watch(self, start: int | None, count: int) -> int:
+        after = self.client.head()["epoch"] if start is None else start
         shown = 0
         while True:
             for envelope in self.client.entries(after=after, limit=_PAGE):
@@ -210,7 +220,7 @@ class Work:
                 shown += 1
                 if shown == count:
                     return 0
-            head = self.client.poll(after=after, wait_s=_POLL_S)
+            self.client.poll(after=after, wait_s=_POLL_S)
 
     def replicas(self) -> int:
         """Where each replica stands; status 1 unless all live ones are at the head."""
@@ -318,6 +328,14 @@ class Work:
         for each in found["waiting_for"]:
             talk(f"  {each['role']} {each['id']}: {each['cause']}")
         return 0 if found["reached"] else LATE
+
+
+def _actor() -> str:
+    try:
+        return os.environ.get("SIE_ACTOR") or getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a user that its system has no name for.
+        return f"uid {os.getuid()}"
 
 
 def _url_of(given: str) -> str:

@@ -3,13 +3,14 @@
 *main.* Reads options and calls `dead_letters`, imported inside: a command line must start fast.
 """
 
-import json
 import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from sie_cli.config_options import Output, Page
 
 if TYPE_CHECKING:
     from sie_runtime.bus import BusSettings
@@ -22,26 +23,20 @@ app = typer.Typer(help="Jobs that failed for good: list, show, run again, drop."
 
 Data = Annotated[Path, typer.Option(help="The folder of a local cluster.")]
 Url = Annotated[str, typer.Option("--nats-url", help="The broker of another cluster.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Number = Annotated[int, typer.Argument(min=1, help="The letter's number, as `ls` shows it.")]
 
 
 @app.command("ls")
-def list_(data: Data = Path(".sie"), nats_url: Url = "", as_json: Json = False) -> None:
+def list_(data: Data = Path(".sie"), nats_url: Url = "", output: Output = "table") -> None:
     """List every dead letter, oldest first."""
     from sie_cli.dead_letters import list_letters  # noqa: PLC0415 - see the module's docstring
+    from sie_cli.printing import Form, print_rows  # noqa: PLC0415
 
     found = _run(list_letters(_access(data, nats_url)))
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    for letter in found:
-        typer.echo(
-            f"{letter['number']:>6}  {letter['at']}  {letter['code']:<20} "
-            f"{letter['model_id']}  {letter['message']}"
-        )
-    if not found:
-        typer.echo("no dead letters")
+    columns = ["number", "at", "code", "model_id", "message"]
+    more = ["request_id", "tenant", "adapter", "items", "deliveries", "worker_id", "payload_kept"]
+    names = [str(letter["number"]) for letter in found]
+    print_rows(found, columns, Form(output), more=more, names=names)
 
 
 @app.command()
@@ -52,12 +47,14 @@ def show(
     contents: Annotated[
         bool, typer.Option("--contents", help="Show what the request held, where it was kept.")
     ] = False,
+    output: Page = "table",
 ) -> None:
-    """Show one dead letter as JSON."""
+    """Show one dead letter: all that is known of it."""
     from sie_cli.dead_letters import show_letter  # noqa: PLC0415
+    from sie_cli.printing import Form, print_value  # noqa: PLC0415
 
     found = _run(show_letter(_access(data, nats_url), number, contents=contents))
-    typer.echo(json.dumps(found, indent=2))
+    print_value(found, Form(output))
 
 
 @app.command()

@@ -5,16 +5,17 @@
 
 from typing import Final
 
-from sie_schemas.errors import SIEError, TimeRanOut
-from sie_sdk import SIEConnectionError
+from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
 
-__all__ = ["CONFLICT", "DIFFERS", "LATE", "UNREACHABLE", "WRONG", "exit_status"]
+__all__ = ["CONFLICT", "DIFFERS", "INTERRUPTED", "LATE", "NOT_NOW", "WRONG", "exit_status"]
 
 DIFFERS: Final = 1
 WRONG: Final = 2
-UNREACHABLE: Final = 3
+NOT_NOW: Final = 3
 CONFLICT: Final = 4
 LATE: Final = 5
+INTERRUPTED: Final = 130
+"""As a shell tells of a program that Ctrl-C ended."""
 _CONFLICTS: Final = frozenset(
     {"AHEAD", "ENTITY_CONFLICT", "FORCE_REQUIRED", "GONE", "PRECONDITION_FAILED"}
 )
@@ -22,8 +23,12 @@ _CONFLICTS: Final = frozenset(
 
 def exit_status(error: SIEError) -> int:
     """What an error means to a script."""
-    if isinstance(error, SIEConnectionError):
-        return UNREACHABLE
     if error.code in _CONFLICTS:
         return CONFLICT
-    return LATE if isinstance(error, TimeRanOut) else WRONG
+    match error:
+        case FixRequest():
+            return WRONG
+        case TimeRanOut():
+            return LATE
+        case _:
+            return NOT_NOW

@@ -12,6 +12,7 @@ from typing import Final
 
 from sie_cli import broker
 from sie_cli.plans import Layout
+from sie_cli.private_files import write_private
 from sie_schemas.errors import FixRequest
 
 __all__ = ["prepare", "write_broker_config"]
@@ -39,10 +40,7 @@ def prepare(data: Path) -> Layout:
 
 def write_broker_config(layout: Layout, plan: broker.BrokerPlan) -> None:
     """Write the broker's file, which nobody else may read: it holds the passwords."""
-    layout.broker_config.unlink(missing_ok=True)
-    descriptor = os.open(layout.broker_config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(broker.render(plan))
+    write_private(layout.broker_config, broker.render(plan).encode())
 
 
 def _sockets_folder(data: Path) -> Path:

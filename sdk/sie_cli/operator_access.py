@@ -7,28 +7,25 @@ for its owner only, written at every start. Elsewhere the address is given, with
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable
+from sie_cli.private_files import write_private
+from sie_runtime.bus import Bus, BusSettings, connected_bus
 from sie_schemas.errors import FixRequest
 
 __all__ = ["bearer", "broker_access", "operator_bus", "write_operator_access"]
 
 _FILE: Final = "operator.json"
 _USER: Final = "operator"
-_CONNECT_S: Final = 5.0
 
 
 def write_operator_access(data: Path, *, nats_url: str, password: str) -> None:
     """Write the file anew, which nobody else may read."""
-    path = data / _FILE
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump({"nats_url": nats_url, "user": _USER, "password": password}, file)
+    told = {"nats_url": nats_url, "user": _USER, "password": password}
+    write_private(data / _FILE, json.dumps(told).encode())
 
 
 def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusSettings:
@@ -56,13 +53,6 @@ def bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-@asynccontextmanager
-async def operator_bus(settings: BusSettings) -> AsyncIterator[Bus]:
+def operator_bus(settings: BusSettings) -> AbstractAsyncContextManager[Bus]:
     """A connection for one command. Raises `BusUnavailable`."""
-    bus = await Bus.connect(settings, role=_USER, process_id=str(os.getpid()))
-    try:
-        if not await bus.wait_connected(_CONNECT_S):
-            raise BusUnavailable(f"the broker at {settings.nats_url} does not answer")
-        yield bus
-    finally:
-        await bus.close()
+    return connected_bus(settings, role=_USER, process_id=str(os.getpid()))

@@ -14,6 +14,7 @@ from sie_cli.settings import ClusterOptions, ClusterSettings
 from sie_schemas.errors import FixRequest
 
 __all__ = [
+    "DRAIN_ORDER",
     "ChildPlan",
     "ClusterPlan",
     "Layout",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 _HOST: Final = "127.0.0.1"
+DRAIN_ORDER: Final = ("gateway", "worker", "server", "config", "nats")
+"""Roles in the order in which they are stopped: what was accepted still needs all that follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

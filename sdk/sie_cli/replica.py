@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from sie_cli.config_options import Url
+
 __all__ = ["app"]
 
 Role = Annotated[Literal["gateway", "worker"], typer.Argument(help="What it is.")]
 Id = Annotated[str, typer.Argument(help="Its id, as `sie replicas` shows it.")]
-Url = Annotated[str, typer.Option(help="sie-config; else SIE_CONFIG_URL, else the cluster here.")]
 
 app = typer.Typer(
     name="replica",
@@ -25,14 +26,14 @@ app = typer.Typer(
 @app.command()
 def resync(role: Role, replica_id: Id, url: Url = "") -> None:
     """Have it forget its history and take the writer's snapshot: the way out of a fork."""
-    from sie_cli.config_work import Work  # noqa: PLC0415
+    from sie_cli.config_work import run_work  # noqa: PLC0415
 
-    sys.exit(Work(url, "table").run(lambda work: work.resync(role, replica_id)))
+    sys.exit(run_work(url, "table", lambda work: work.resync(role, replica_id)))
 
 
 @app.command()
 def forget(role: Role, replica_id: Id, url: Url = "") -> None:
     """Stop counting it: it will not come back, and a wait for all of them waits for it."""
-    from sie_cli.config_work import Work  # noqa: PLC0415
+    from sie_cli.config_work import run_work  # noqa: PLC0415
 
-    sys.exit(Work(url, "table").run(lambda work: work.forget(role, replica_id)))
+    sys.exit(run_work(url, "table", lambda work: work.forget(role, replica_id)))

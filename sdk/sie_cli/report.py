@@ -4,7 +4,6 @@
 as that, since the processes are worth seeing then most of all. It changes nothing.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from sie_cli import state
 from sie_cli.operator_access import bearer
+from sie_cli.printing import Form, print_value
 from sie_cli.state import ClusterState
 
 __all__ = ["gather_status", "show_status"]
@@ -24,11 +24,11 @@ _SHOWN_DIGITS: Final = 12
 _NOT_RUNNING: Final = 3
 
 
-def show_status(data: Path, *, as_json: bool) -> int:
+def show_status(data: Path, form: Form) -> int:
     """Print the status; 0 when all of it runs, 3 when it does not."""
     status = gather_status(data)
-    if as_json:
-        typer.echo(json.dumps(status, indent=2))
+    if form.is_whole:
+        print_value(status, form)
     elif not status["processes"]:
         typer.echo(f"no cluster runs in {data}")
     else:

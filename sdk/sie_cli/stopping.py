@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sie_cli import state
+from sie_cli.plans import DRAIN_ORDER
 from sie_cli.settings import ClusterSettings
 from sie_cli.state import ClusterState, ProcessRecord
 
 __all__ = ["stop_cluster", "stop_leftovers"]
-
-_PROCESSES_IN_ORDER = ("gateway", "worker", "server", "config", "nats")
 
 
 def stop_cluster(data: Path, settings: ClusterSettings) -> bool:
@@ -50,7 +49,7 @@ def stop_leftovers(data: Path, settings: ClusterSettings) -> list[str]:
 def _in_drain_order(record: ClusterState) -> Iterable[ProcessRecord]:
     return sorted(
         record.processes,
-        key=lambda process: _PROCESSES_IN_ORDER.index(process.role.partition("-")[0]),
+        key=lambda process: DRAIN_ORDER.index(process.role.partition("-")[0]),
     )
 
 

@@ -5,7 +5,6 @@ processes see a change within a second. Promises that a token is shown once and 
 that a reader never sees half a file.
 """
 
-import os
 import secrets
 from pathlib import Path
 from typing import Annotated, get_args
@@ -13,9 +12,10 @@ from typing import Annotated, get_args
 import msgspec
 import typer
 
-from sie_runtime.access import Grant, Role, Tokens, hash_of
+from sie_cli.config_options import Output
+from sie_cli.private_files import write_private
+from sie_runtime.access import Grant, Role, Tokens, hash_of, read_tokens
 from sie_schemas.errors import FixRequest
-from sie_schemas.malformed import MALFORMED
 
 __all__ = ["app"]
 
@@ -50,11 +50,17 @@ def new(
 
 
 @app.command("ls")
-def list_(file: File) -> None:
+def list_(file: File, output: Output = "table") -> None:
     """List whose tokens there are."""
-    for grant in _read(file).tokens:
-        tenant = f"  tenant {grant.tenant}" if grant.tenant else ""
-        typer.echo(f"{grant.name}  {','.join(grant.roles)}{tenant}")
+    from sie_cli.printing import Form, print_rows  # noqa: PLC0415 - slow to import
+
+    grants = _read(file).tokens
+    rows = [
+        {"name": grant.name, "roles": list(grant.roles), "tenant": grant.tenant or None}
+        for grant in grants
+    ]
+    names = [grant.name for grant in grants]
+    print_rows(rows, ["name", "roles", "tenant"], Form(output), names=names)
 
 
 @app.command()
@@ -69,21 +75,8 @@ def revoke(name: Name, file: File) -> None:
 
 
 def _read(file: Path) -> Tokens:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Tokens)
-    except FileNotFoundError:
-        return Tokens(tokens=())
-    except MALFORMED as error:
-        raise FixRequest(f"{file} is not a file of tokens: {error}") from error
+    return read_tokens(file) if file.exists() else Tokens(tokens=())
 
 
 def _write(file: Path, tokens: Tokens) -> None:
-    """Replace the file. A crash here leaves the old one."""
-    fresh = file.with_name(file.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as written:
-        written.write(msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")
-        written.flush()
-        os.fsync(written.fileno())
-    os.replace(fresh, file)
+    write_private(file, msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")

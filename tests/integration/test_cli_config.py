@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,8 @@ from typer.testing import CliRunner, Result
 
 from sie_cli import config_commands
 from sie_cli.config_rows import verified_lines
+from sie_cli.config_work import Work, run_work
+from sie_schemas.errors import SIEError, error_for
 from sie_schemas.fleet import ReplicaReport
 from sie_sdk import FixRequest, SIEAsyncConfigClient, SIEConfigClient, SIEConnectionError, Terms
 
@@ -220,6 +222,7 @@ def test_an_edit_over_somebody_elses_change_is_a_conflict_and_keeps_the_text(url
 def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert "cannot be reached" in sie(nowhere, "get", "models", status=3).stderr
+    assert "mend --url" in sie("nowhere", "get", "models", status=2).stderr
     document = yaml.safe_dump({"kind": "model", **model("m")})
     sie(url, "apply", "-f", "-", "--if-epoch", "99", status=4, stdin=document)
     pools = [{"kind": "pool", "name": f"p{number}"} for number in range(8)]
@@ -250,6 +253,31 @@ def test_the_exit_status_tells_scripts_what_happened(url, tmp_path):
         doubled,
     ):
         sie(url, "apply", "-f", "-", status=2, stdin=text)
+
+
+def stopped(_work: Work) -> int:
+    raise KeyboardInterrupt
+
+
+def refused(error: SIEError) -> Callable[[Work], int]:
+    def command(_work: Work) -> int:
+        raise error
+
+    return command
+
+
+def test_what_cannot_be_done_now_is_not_the_requests_fault_and_what_was_stopped_is_not_done():
+    nowhere = "http://127.0.0.1:1"
+    assert run_work(nowhere, "table", stopped) == 130
+    for code, status in (
+        ("LOG_RECOVERY", 3),
+        ("STORAGE_FULL", 3),
+        ("INTERNAL_SERVER_ERROR", 3),
+        ("GATEWAY_TIMEOUT", 5),
+        ("MODEL_NOT_FOUND", 2),
+        ("ENTITY_CONFLICT", 4),
+    ):
+        assert run_work(nowhere, "table", refused(error_for(code, "no"))) == status, code
 
 
 @pytest.mark.integration

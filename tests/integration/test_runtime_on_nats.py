@@ -11,7 +11,7 @@ from tests.support.log_world import free_port
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable, Message, NoResponders
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable, Message, NoResponders, connected_bus
 from sie_runtime.log_stream import LogStream, WrongLastSequence, follow, log_streams
 from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
 from sie_schemas.entry import to_envelope
@@ -75,6 +75,14 @@ async def test_a_bus_that_never_connected_closes_whatever_it_was_about_to_do():
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
             await bus.close()
+
+
+async def test_a_command_that_finds_no_broker_names_it_without_its_password():
+    told = "nats://user:secret@127.0.0.1:1, nats://127.0.0.1:2"
+    settings = BusSettings(nats_url=told, nats_reconnect_wait_s=0.01)
+    with pytest.raises(BusUnavailable, match=r"at nats://127\.0\.0\.1:1, nats://127\.0\.0\.1:2 "):
+        async with connected_bus(settings, role="log", process_id="1", within_s=0.05):
+            pass
 
 
 async def test_a_request_to_nobody_is_known_at_once(bus):

@@ -42,8 +42,8 @@ class LiveCluster:
         return f"http://127.0.0.1:{self.port + 1}"
 
     def status(self) -> dict[str, Any]:
-        """What `sie status --json` prints."""
-        answer = sie("status", "--data", str(self.data), "--json")
+        """What `sie status -o json` prints."""
+        answer = sie("status", "--data", str(self.data), "-o", "json")
         status: dict[str, Any] = json.loads(answer.stdout)
         return status
 

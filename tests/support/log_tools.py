@@ -55,8 +55,8 @@ def start_log(*arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def run_log(*arguments: str | Path) -> tuple[int, Any]:
-    """Run `sie log … --json`; its exit status, and what it told or its words of refusal."""
-    process = start_log(*arguments, "--json")
+    """Run `sie log … -o json`; its exit status, and what it told or its words of refusal."""
+    process = start_log(*arguments, "-o", "json")
     out, err = process.communicate(timeout=60)
     return process.returncode, json.loads(out) if out else err
 

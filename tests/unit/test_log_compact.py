@@ -4,14 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.support.config_writer import client_of, put, running
 from tests.support.log_tools import closed_log, run_log, states, tamper
 from tests.support.polling import until
 from typer.testing import CliRunner, Result
 
+from sie_cli.log_commands import app
 from sie_config.control_plane import LOG_FILE, ControlPlane
 from sie_config.log_file import LogFile
-from sie_config.offline.commands import app
 from sie_config.offline.compaction import compact, compact_file, compact_through
 from sie_config.offline.doctor import examine
 from sie_config.offline.log_reader import LogReader, NotReadable
@@ -143,6 +144,8 @@ def test_the_whole_history_is_written_out_whatever_the_mark(tmp_path):
     damaged = sie_log("entries", target, tmp_path)
     assert damaged.exit_code == 1
     assert "the first bad epoch is 8" in damaged.output
+    told = yaml.safe_load(sie_log("entries", target, tmp_path, "-o", "yaml").output)
+    assert (told["sound"], told["first_bad_epoch"]) == (False, 8)
     assert target.read_bytes() == whole
     assert [each.name for each in tmp_path.glob("*.ndjson*")] == ["log.ndjson"]
 

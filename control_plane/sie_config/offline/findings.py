@@ -62,10 +62,12 @@ class Report:
         return min((f.epoch for f in self.findings if f.epoch is not None), default=None)
 
     def to_builtins(self) -> dict[str, Any]:
-        """The report as JSON tells it."""
+        """The report as JSON and YAML tell it."""
         return {
             "sound": self.sound,
             "position": asdict(self.position) if self.position is not None else None,
             "first_bad_epoch": self.first_bad_epoch,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [
+                asdict(finding) | {"state": finding.state.value} for finding in self.findings
+            ],
         }

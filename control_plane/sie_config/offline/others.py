@@ -6,6 +6,7 @@ named by its first epoch, and that nothing is changed: neither the stream nor th
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,15 @@ from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.witnesses import Claim
 from sie_core.chain import Position, position_of
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable
+from sie_runtime.bus import Bus, BusSettings, connected_bus
 from sie_runtime.log_stream import LogStream, StreamTip
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.snapshot import SnapshotCorrupt
 
-__all__ = ["connected_bus", "stream_after", "verify_export", "verify_stream"]
+__all__ = ["stream_after", "verify_export", "verify_stream"]
 
 _AT_ONCE: Final = 64
-_CONNECT_S: Final = 5.0
 
 
 def verify_export(path: Path, report: Report, log: Path | None) -> Position | None:
@@ -60,29 +60,17 @@ def _check_is_ours(log: Path, report: Report, position: Position) -> None:
         report.ok("export", f"its entry is the log's epoch {position.epoch}")
 
 
-async def connected_bus(settings: BusSettings) -> Bus:
-    """A bus that is connected. Raises `BusUnavailable`; its owner closes it."""
-    bus = await Bus.connect(settings, role="log", process_id="offline")
-    if not await bus.wait_connected(_CONNECT_S):
-        await bus.close()
-        raise BusUnavailable(f"no broker answers at {settings.nats_url}")
-    return bus
-
-
 async def verify_stream(
     settings: BusSettings, log: Path, position: Position, report: Report
 ) -> None:
     """Hold every message of the log's stream against the log. Raises `BusUnavailable`."""
-    bus = await connected_bus(settings)
-    try:
+    async with _operator(settings) as bus:
         stream = LogStream(bus, position.log_id)
         tip = await stream.tip()
         if tip is None:
             report.bad("stream", f"the broker has no stream of log {position.log_id[:8]}")
             return
         first_bad = await _first_difference(stream, tip, _hashes(log, tip.first, tip.last))
-    finally:
-        await bus.close()
     _judge(report, tip, position, first_bad)
 
 
@@ -94,19 +82,20 @@ async def stream_after(
 
     Raises `BusUnavailable`. Nothing of it is believed yet.
     """
-    bus = await connected_bus(settings)
-    try:
+    async with _operator(settings) as bus:
         stream = LogStream(bus, position.log_id)
         tip = await stream.tip()
         if tip is None or tip.last < tip.first:
             return [], []
         first = await _last_shared(stream, tip, position.epoch, hash_at)
         messages = [await stream.read(epoch) for epoch in range(first, tip.last + 1)]
-    finally:
-        await bus.close()
     found = [message for data in messages if (message := _message(data)) is not None]
     claims = [Claim("the stream", each.log_id, each.epoch, each.hash) for each in found]
     return claims, _whole(found, position.epoch)
+
+
+def _operator(settings: BusSettings) -> AbstractAsyncContextManager[Bus]:
+    return connected_bus(settings, role="log", process_id="offline")
 
 
 async def _last_shared(

@@ -25,7 +25,16 @@ from sie_runtime.settings import setting
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["Access", "AccessSettings", "Grant", "Principal", "Role", "Tokens", "hash_of"]
+__all__ = [
+    "Access",
+    "AccessSettings",
+    "Grant",
+    "Principal",
+    "Role",
+    "Tokens",
+    "hash_of",
+    "read_tokens",
+]
 
 Role: TypeAlias = Literal["infer", "read", "propose", "admin", "audit"]
 """`infer` sends requests, `read` sees models and configs, `propose` may try a change without making
@@ -89,7 +98,7 @@ class Access:
             _LOG.warning("NO ACCESS CONTROL: everyone who reaches this process may do everything")
         else:
             self._seen = _identity(self._path)
-            self._grants = _read(self._path)
+            self._grants = read_tokens(self._path).tokens
 
     @classmethod
     def open(cls, settings: AccessSettings) -> "Access":
@@ -144,7 +153,7 @@ class Access:
             seen = _identity(path)
             if seen == self._seen:
                 return
-            self._grants = _read(path)
+            self._grants = read_tokens(path).tokens
         except FixRequest as error:
             _LOG.error("the tokens stay as they were: %s", error.message)
         else:
@@ -165,17 +174,18 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _read(path: Path) -> tuple[Grant, ...]:
+def read_tokens(path: Path) -> Tokens:
+    """The file of tokens, checked. Raises `FixRequest`."""
     try:
-        grants = msgspec.json.decode(path.read_bytes(), type=Tokens).tokens
+        found = msgspec.json.decode(path.read_bytes(), type=Tokens)
     except OSError as error:
         raise FixRequest(f"{path} cannot be read ({error.strerror})") from error
     except MALFORMED as error:
         raise FixRequest(f"{path} is not a file of tokens: {error}") from error
-    for grant in grants:
+    for grant in found.tokens:
         if len(grant.sha256) != 64 or grant.sha256.strip("0123456789abcdef"):
             raise FixRequest(f"{path}: the sha256 of {grant.name!r} is not 64 hex digits")
-    names = [grant.name for grant in grants]
+    names = [grant.name for grant in found.tokens]
     if len(set(names)) < len(names):
         raise FixRequest(f"{path}: two tokens have one name")
-    return grants
+    return found

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ __all__ = [
     "Message",
     "NoResponders",
     "Subscription",
+    "connected_bus",
     "reason_of",
 ]
 
@@ -42,6 +44,8 @@ _ERRORS = Counter(
 )
 
 _CANCEL_AGAIN_S: Final = 0.05
+_SECRET: Final = re.compile(r"//[^/@,]*@")
+"""User and password in an address of the broker."""
 _SOMEBODY_THERE: Final = (TimeoutError, ConnectionResetError, ConnectionAbortedError)
 
 
@@ -333,6 +337,21 @@ class Bus:
         _LOG.info("connected to the broker")
         for callback in list(self._on_reconnect):
             callback()
+
+
+@contextlib.asynccontextmanager
+async def connected_bus(
+    settings: BusSettings, *, role: str, process_id: str, within_s: float = 5.0
+) -> AsyncIterator[Bus]:
+    """A connection for one command. Raises `BusUnavailable` where no broker answers in time."""
+    bus = await Bus.connect(settings, role=role, process_id=process_id)
+    try:
+        if not await bus.wait_connected(within_s):
+            shown = _SECRET.sub("//", settings.nats_url)
+            raise BusUnavailable(f"no broker answers at {shown} within {within_s:g} s")
+        yield bus
+    finally:
+        await bus.close()
 
 
 def _direct(client: Client) -> DirectClient:

@@ -1,18 +1,19 @@
 """`sie log`: the life of a log file, for operators and for CI.
 
-*main.* Each command reads its options, calls the module that does the work, prints one page or one
-JSON object, and ends with a status: 0 sound, 1 damaged or different, 2 a wrong request, 3 somebody
-or something could not be reached or is busy. Imports are inside: a command line must start fast.
+*main.* Each command reads its options, calls the module of `sie_config.offline` that does the work,
+prints what came of it, and ends with a status: 0 sound, 1 damaged or different, 2 a wrong request,
+3 somebody or something could not be reached or is busy. Imports are inside: a command line must
+start fast.
 """
 
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from sie_cli.config_options import Page
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ app = typer.Typer(
 )
 
 Log = Annotated[Path, typer.Argument(help="sie-config's data folder, or a log file.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 NatsUrl = Annotated[
     str, typer.Option(help="The broker, with user:password@ where it asks; to look at the stream.")
 ]
@@ -47,7 +47,7 @@ def verify(
         Path | None, typer.Option(help="A snapshot file (of GET /v1/configs/export) to verify too.")
     ] = None,
     nats_url: NatsUrl = "",
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Check every byte, link and digest, the keys and the head file; name the first bad epoch."""
 
@@ -66,12 +66,12 @@ def verify(
             asyncio.run(verify_stream(_bus(nats_url), path, report.position, report))
         return report
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 @app.command("verify-export")
 def verify_export_alone(
-    export: Annotated[Path, typer.Argument(help="A snapshot file.")], as_json: Json = False
+    export: Annotated[Path, typer.Argument(help="A snapshot file.")], output: Page = "table"
 ) -> None:
     """Check a snapshot on its own: its entities have the digest that its entry names."""
 
@@ -83,14 +83,14 @@ def verify_export_alone(
         report.position = verify_export(export, report, None)
         return report
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 @app.command()
 def backup(
     target: Annotated[Path, typer.Argument(help="A file, or a folder for one named by position.")],
     log: Log = _HERE,
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Copy the log, also beside a running writer; verify the copy; write a manifest beside it."""
 
@@ -100,7 +100,7 @@ def backup(
 
         return back_up(log_path(log), target)[1]
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 @app.command()
@@ -116,7 +116,7 @@ def restore(
     ] = False,
     actor: Annotated[str, typer.Option(help="Who discards, for the log.")] = "operator",
     reason: Annotated[str, typer.Option(help="Why, for the log.")] = "restored from a backup",
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Make a backup the log of a folder; refuses to lose entries that somebody has seen."""
 
@@ -128,7 +128,7 @@ def restore(
         bus = _bus(nats_url) if nats_url else None
         return put_back(backup, folder, bus=bus, discard=discard, incomplete=incomplete)
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 @app.command()
@@ -137,7 +137,7 @@ def compact(
     keep: Annotated[int | None, typer.Option(help="How many newest entries stay deltas.")] = None,
     low_water: Annotated[int | None, typer.Option(help="Or: the oldest epoch served.")] = None,
     url: Url = _URL,
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Move the low water and trim the stream; the history stays, all of it."""
 
@@ -148,19 +148,17 @@ def compact(
         return move(log_path(log), url, keep=keep, low_water=low_water)
 
     found = _guarded(run)
-    if as_json:
-        typer.echo(json.dumps(found))
-    else:
-        typer.echo(f"deltas from epoch {found['low_water']} on; the head is {found['head']}")
-        if not found["trimmed"]:
-            typer.echo("the stream is trimmed when sie-config next looks at it")
+    lines = [f"deltas from epoch {found['low_water']} on; the head is {found['head']}"]
+    if not found["trimmed"]:
+        lines.append("the stream is trimmed when sie-config next looks at it")
+    _print(found, lines, output)
 
 
 @app.command()
 def entries(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
     log: Log = _HERE,
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Write every entry as NDJSON, below the low water too; `sie simulate --log` reads it."""
 
@@ -170,12 +168,12 @@ def entries(
 
         return write_entries(log_path(log), target)
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 @app.command()
 def doctor(
-    log: Log = _HERE, url: Url = _URL, nats_url: NatsUrl = "", as_json: Json = False
+    log: Log = _HERE, url: Url = _URL, nats_url: NatsUrl = "", output: Page = "table"
 ) -> None:
     """Examine the log and all that stands around it; each line with its cure."""
 
@@ -185,7 +183,7 @@ def doctor(
 
         return examine(log_path(log), url=url, bus=_bus(nats_url) if nats_url else None)
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 @app.command()
@@ -198,7 +196,7 @@ def replay(
         bool, typer.Option("--verify", help="Compare the digest after every entry.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the snapshot of that epoch here.")] = None,
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Replay the log to an epoch and tell the digest of the registry there."""
 
@@ -208,7 +206,7 @@ def replay(
 
         return replay_to(log_path(log), to, verify=verify, out=out)
 
-    _conclude(run, as_json)
+    _conclude(run, output)
 
 
 def _bus(url: str) -> "BusSettings":
@@ -217,18 +215,27 @@ def _bus(url: str) -> "BusSettings":
     return BusSettings(nats_url=url)
 
 
-def _conclude(run: Callable[[], "Report"], as_json: bool) -> NoReturn:
+def _conclude(run: Callable[[], "Report"], output: str) -> NoReturn:
     report = _guarded(run)
-    if as_json:
-        typer.echo(json.dumps(report.to_builtins()))
-    else:
-        for finding in report.findings:
-            typer.echo(f"{finding.state:<5} {finding.what:<11} {finding.message}")
-            if finding.cure:
-                typer.echo(f"{'':<17} → {finding.cure}")
-        if report.first_bad_epoch is not None:
-            typer.echo(f"the first bad epoch is {report.first_bad_epoch}")
+    lines: list[str] = []
+    for finding in report.findings:
+        lines.append(f"{finding.state:<5} {finding.what:<11} {finding.message}")
+        if finding.cure:
+            lines.append(f"{'':<17} → {finding.cure}")
+    if report.first_bad_epoch is not None:
+        lines.append(f"the first bad epoch is {report.first_bad_epoch}")
+    _print(report.to_builtins(), lines, output)
     sys.exit(0 if report.sound else 1)
+
+
+def _print(whole: dict[str, Any], lines: Sequence[str], output: str) -> None:
+    from sie_cli.printing import Form, print_lines, print_value  # noqa: PLC0415
+
+    form = Form(output)
+    if form.is_whole:
+        print_value(whole, form)
+    else:
+        print_lines(lines)
 
 
 def _guarded(run: Callable[[], T]) -> T:
