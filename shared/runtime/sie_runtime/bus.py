@@ -23,7 +23,8 @@ from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
 from prometheus_client import Counter
 
-from sie_runtime.direct_client import DirectClient
+from sie_runtime.direct_client import DirectClient, Taker
+from sie_runtime.direct_parser import headers_of
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 
@@ -103,10 +104,15 @@ class Subscription:
     """Interest in a subject, until `unsubscribe`. Made by `Bus.subscribe`."""
 
     def __init__(
-        self, subject: str, callback: Callback, forget: Callable[["Subscription"], None]
+        self,
+        subject: str,
+        callback: Callback,
+        forget: Callable[["Subscription"], None],
+        taker: Taker | None = None,
     ) -> None:
         self.subject: Final = subject
         self.callback: Final = callback
+        self.taker: Final = taker
         self.active: Any = None
         self._forget: Callable[[Subscription], None] | None = forget
 
@@ -234,11 +240,32 @@ class Bus:
 
         A callback that is no coroutine function is called where the message is read: it is brief.
         """
-        subscription = Subscription(subject, callback, self._subscriptions.remove)
+        taker = None if inspect.iscoroutinefunction(callback) else self._taker(callback)
+        return await self._subscribe(
+            Subscription(subject, callback, self._subscriptions.remove, taker)
+        )
+
+    async def take(self, subject: str, taker: Taker) -> Subscription:
+        """As `subscribe`, with each message in its bytes: for what comes for every request."""
+        _direct(self.client)
+        return await self._subscribe(
+            Subscription(subject, _nothing, self._subscriptions.remove, taker)
+        )
+
+    async def _subscribe(self, subscription: Subscription) -> Subscription:
         self._subscriptions.append(subscription)
         if self._first_connected.is_set():
             await self._activate(subscription)
         return subscription
+
+    def _taker(self, callback: Callback) -> Taker:
+        client = self.client
+
+        def take(subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+            told = headers_of(headers) if headers else {}
+            _finished(callback(Message(subject.decode(), data, reply.decode(), told, client)))
+
+        return take
 
     def require_connected(self) -> None:
         """Raise `BusUnavailable` unless connected: nats-py would keep and send it later."""
@@ -300,13 +327,8 @@ class Bus:
                 await result
 
         subscription.active = await client.subscribe(subscription.subject, cb=deliver)
-        if isinstance(client, DirectClient) and not inspect.iscoroutinefunction(callback):
-            client.hand_over(
-                subscription.active,
-                lambda subject, reply, data, headers: _finished(
-                    callback(Message(subject, data, reply, headers, client))
-                ),
-            )
+        if isinstance(client, DirectClient) and subscription.taker is not None:
+            client.hand_over(subscription.active, subscription.taker)
         if subscription not in self._subscriptions:
             # It was given up while the broker was told of it.
             await subscription.unsubscribe()
@@ -357,6 +379,10 @@ async def connected_bus(
 def _direct(client: Client) -> DirectClient:
     assert isinstance(client, DirectClient), "a stand-in for the library's client cannot do this"
     return client
+
+
+def _nothing(message: Message) -> None:
+    """What is taken in bytes never comes as a message."""
 
 
 def _finished(result: Awaitable[None] | None) -> None:

@@ -30,8 +30,8 @@ from sie_runtime.direct_parser import DirectParser, headers_of
 
 __all__ = ["DirectClient", "Taker"]
 
-Taker: TypeAlias = Callable[[str, str, bytes, dict[str, str]], None]
-"""Takes subject, reply, data and headers of one message, and does not wait."""
+Taker: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
+"""Takes subject, reply, data and headers of one message as they came, and does not wait."""
 
 
 class DirectClient(Client):
@@ -49,7 +49,11 @@ class DirectClient(Client):
         self._failing: set[asyncio.Future[None]] = set()
 
     def hand_over(self, subscription: Subscription, taker: Taker) -> None:
-        """From now on call `taker` where a message is read, and not the callback."""
+        """From now on call `taker` where a message is read, and not the callback.
+
+        The library counts none of these messages, so that no subscription of this kind may end by
+        itself after so many.
+        """
         self._takers[subscription._id] = taker
 
     def send(self, subject: str, payload: bytes, *, reply: str = "", headers: bytes = b"") -> None:
@@ -58,27 +62,29 @@ class DirectClient(Client):
         What it raises is a `nats.errors.Error`. The caller bounds how much it has under way, and
         vouches for the subject.
         """
+        if self._status != Client.CONNECTED:
+            self._check_sending()
+        size = len(payload)
+        if size > self._max_payload:
+            raise MaxPayloadError
+        if headers:
+            head = f"HPUB {subject} {reply} {len(headers)} {len(headers) + size}\r\n"
+            command = b"".join((head.encode(), headers, payload, b"\r\n"))
+        else:
+            command = b"".join((f"PUB {subject} {reply} {size}\r\n".encode(), payload, b"\r\n"))
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        queue = self._flush_queue
+        if queue is not None and queue.empty():
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def _check_sending(self) -> None:
         if self.is_closed:
             raise ConnectionClosedError
         if self.is_draining_pubs:
             raise ConnectionDrainingError
         if not self.is_connected:
             raise OutboundBufferLimitError
-        if len(payload) > self._max_payload:
-            raise MaxPayloadError
-        size = len(payload)
-        if headers:
-            head = f"HPUB {subject} {reply} {len(headers)} {len(headers) + size}\r\n"
-            command = b"".join((head.encode(), headers, payload, b"\r\n"))
-        else:
-            command = b"".join((f"PUB {subject} {reply} {size}\r\n".encode(), payload, b"\r\n"))
-        self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += size
-        self._pending.append(command)
-        self._pending_data_size += len(command)
-        queue = self._flush_queue
-        if queue is not None and queue.empty():
-            queue.put_nowait(asyncio.get_running_loop().create_future())
 
     async def request(
         self,
@@ -123,7 +129,11 @@ class DirectClient(Client):
             subscription,
             lambda subject, reply, data, headers: self._settle(
                 self.msg_class(
-                    subject=subject, reply=reply, data=data, headers=headers, _client=self
+                    subject=subject.decode(),
+                    reply=reply.decode(),
+                    data=data,
+                    headers=headers_of(headers) if headers else {},
+                    _client=self,
                 )
             ),
         )
@@ -138,14 +148,10 @@ class DirectClient(Client):
 
     def _taken(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> bool:
         taker = self._takers.get(sid)
-        subscription = self._subs.get(sid)
-        if taker is None or subscription is None:
+        if taker is None:
             return False
-        self.stats["in_msgs"] += 1
-        self.stats["in_bytes"] += len(data)
-        subscription._received += 1
         try:
-            taker(subject.decode(), reply.decode(), data, headers_of(headers) if headers else {})
+            taker(subject, reply, data, headers)
         except Exception as error:
             # As the library does with a callback: the connection goes on being read.
             failing = asyncio.ensure_future(self._error_cb(error))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 
 from nats.errors import Error as NatsError
 from nats.js.api import (
@@ -28,6 +28,8 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders, Subscription, reason_of
+from sie_runtime.direct_parser import headers_of
+from sie_runtime.overdue import Overdue
 from sie_runtime.settings import setting
 from sie_runtime.shared_stream import make_stream
 from sie_schemas.errors import Later, SIEError
@@ -36,6 +38,9 @@ from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subjec
 __all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
+
+Heard: TypeAlias = Callable[[SIEError | None], None]
+"""Is told what became of a job: None when the broker has stored it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +116,6 @@ def _delivery_count(reply: str) -> int:
     return int(tokens[4 if len(tokens) == 9 else 6])
 
 
-@dataclass(slots=True)
-class _Unconfirmed:
-    """A job that was sent and of which the broker has not said that it is stored."""
-
-    heard: Callable[[SIEError | None], None]
-    sent_at: float
-
-
 class WorkQueue:
     """The queue of every pool. Owner: the process's main task."""
 
@@ -127,11 +124,12 @@ class WorkQueue:
         self._settings: Final = settings or WorkQueueSettings()
         self._jetstream = bus.client.jetstream(timeout=self._settings.queue_publish_timeout_s)
         self._streams: set[str] = set()
-        self._unconfirmed: dict[str, _Unconfirmed] = {}
-        """By the subject that the broker's word comes to, oldest first."""
+        self._unconfirmed: Overdue[bytes, Heard] = Overdue(
+            self._settings.queue_publish_timeout_s, self._give_up
+        )
+        """By the subject that the broker's word comes to."""
         self._numbers = count(1)
         self._inbox = ""
-        self._looking: asyncio.TimerHandle | None = None
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def has_stream(self, pool: str) -> bool:
@@ -180,7 +178,7 @@ class WorkQueue:
         if not self._inbox:
             # In front of every job on the wire, whoever sends one meanwhile.
             self._inbox = self._bus.client.new_inbox()
-            await self._bus.subscribe(f"{self._inbox}.*", self._confirmed)
+            await self._bus.take(f"{self._inbox}.*", self._confirmed)
         self._streams.add(pool)
 
     async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
@@ -203,9 +201,7 @@ class WorkQueue:
         self.send_job(subject=subject, data=data, job_id=job_id, heard=partial(_tell, stored))
         await stored
 
-    def send_job(
-        self, *, subject: str, data: bytes, job_id: str, heard: Callable[[SIEError | None], None]
-    ) -> None:
+    def send_job(self, *, subject: str, data: bytes, job_id: str, heard: Heard) -> None:
         """Send a job to a stream that `ensure_stream` made sure of. Raises `BusUnavailable`.
 
         `heard` is called once: with None when the broker has stored the job; with `Later`
@@ -215,33 +211,20 @@ class WorkQueue:
         reply = f"{self._inbox}.{next(self._numbers)}"
         headers = f"NATS/1.0\r\nNats-Msg-Id: {job_id}\r\n\r\n".encode()
         self._bus.send(subject, data, reply=reply, headers=headers)
-        loop = asyncio.get_running_loop()
-        self._unconfirmed[reply] = _Unconfirmed(heard, loop.time())
-        if self._looking is None:
-            self._looking = loop.call_later(self._settings.queue_publish_timeout_s, self._look)
+        self._unconfirmed.add(reply.encode(), heard)
 
     def forget_stream(self, pool: str) -> None:
         """The broker lost its store, or there is no leader: make sure of the stream anew."""
         self._streams.discard(pool)
 
-    def _confirmed(self, message: Message) -> None:
-        waiting = self._unconfirmed.pop(message.subject, None)
-        if waiting is not None:
-            waiting.heard(_refusal(message))
+    def _confirmed(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        heard = self._unconfirmed.pop(subject)
+        if heard is not None:
+            heard(_refusal(data, headers))
 
-    def _look(self) -> None:
-        """Give up on what was sent too long ago. One timer for all: they all wait alike."""
-        self._looking = None
+    def _give_up(self, reply: bytes, heard: Heard) -> None:
         timeout_s = self._settings.queue_publish_timeout_s
-        loop = asyncio.get_running_loop()
-        while self._unconfirmed:
-            reply, oldest = next(iter(self._unconfirmed.items()))
-            left_s = oldest.sent_at + timeout_s - loop.time()
-            if left_s > 0:
-                self._looking = loop.call_later(left_s, self._look)
-                return
-            del self._unconfirmed[reply]
-            oldest.heard(BusUnavailable(f"the broker did not store the job within {timeout_s:g} s"))
+        heard(BusUnavailable(f"the broker did not store the job within {timeout_s:g} s"))
 
     async def open_puller(
         self,
@@ -286,13 +269,13 @@ class WorkQueue:
             ) from error
 
 
-def _refusal(message: Message) -> SIEError | None:
+def _refusal(data: bytes, headers: bytes) -> SIEError | None:
     """What the broker's word on a job says against it."""
-    if message.headers.get("Status") == "503":
+    if headers and headers_of(headers).get("Status") == "503":
         return NoResponders("the queue has no stream, or its stream no leader")
-    if b'"error"' not in message.data:
+    if b'"error"' not in data:
         return None
-    problem = json.loads(message.data)["error"].get("description", "unknown")
+    problem = json.loads(data)["error"].get("description", "unknown")
     return Later(f"the queue refuses the job: {problem}", code="QUEUE_FULL")
 
 
