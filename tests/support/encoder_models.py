@@ -35,6 +35,7 @@ __all__ = [
     "random_tokens",
     "text_tokens",
     "write_tiny",
+    "write_tokenizer",
 ]
 
 ADAPTERS = Path(__file__).parents[2] / "sdk/sie_cli/demo_data/adapters"
@@ -98,6 +99,12 @@ def write_tiny(
             if weight.ndim > 1:
                 weight.mul_(6)
     model.save_pretrained(folder)
+    return write_tokenizer(folder, special=special)
+
+
+def write_tokenizer(folder: Path, *, special: Sequence[int] = ()) -> Path:
+    """A tokenizer of `VOCABULARY` words: `w9` is the id 9. `special` ids are called special."""
+    folder.mkdir(parents=True, exist_ok=True)
     words = {"[PAD]": 0, "[UNK]": 1} | {f"w{number}": number for number in range(2, VOCABULARY)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -79,7 +79,8 @@ def test_the_examples_say_what_was_published_of_the_models(tmp_path):
     # A folder of the weights alone says nothing of vectors: the profile does.
     layout = read_layout(tmp_path, profile)
     assert (layout.pooling, layout.normalize) == ("cls", True)
-    assert stella.profiles["default"].options == {}, "its own files say how vectors are made"
+    # Its own files say how vectors are made, but call the prompt of a query by a name of their own.
+    assert stella.profiles["default"].options == {"query_prompt": "s2p_query"}
 
 
 def test_the_conversion_in_the_example_of_bge_m3_gives_a_folder_that_its_profile_runs(tmp_path):

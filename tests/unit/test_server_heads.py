@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from tests.support.encoder_models import (
     DEVICE,
     VOCABULARY,
-    assert_same,
     dense,
     random_tokens,
     write_tiny,
 )
+from tests.support.new_model import NewModel
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -44,6 +44,7 @@ from sie_server.adapter_shelf import AdapterShelf
 from sie_server.backend import Backend, ModelSpec
 from sie_server.backends import cross_encoder, token_classification, transformer
 from sie_server.backends.entities import Word, entities
+from sie_server.backends.new_architecture import gte_config
 from sie_server.sources import Weights
 
 _SHAPE: dict[str, Any] = {
@@ -310,49 +311,68 @@ def test_a_head_that_is_kept_in_a_pickle_is_told_how_to_convert(tmp_path):
         _load(transformer, folder, tasks, "transformer", pooling="cls")
 
 
+@pytest.mark.parametrize("prefix", ["", "new."])
 @torch.inference_mode()
-def test_a_small_stella_projects_its_mean_with_a_linear_layer(tmp_path):
-    """Mean pooling, then a linear layer to another width: the layout of stella_en_400M_v5."""
-    folder = write_tiny(tmp_path, GteConfig(**_SHAPE))
+def test_a_small_stella_answers_as_published_without_any_code_of_its_own(prefix, tmp_path):
+    """`new`, mean pooling, then a linear layer to another width: stella_en_400M_v5's own files."""
+    model = NewModel()
+    folder = model.write(tmp_path / "stella", prefix=prefix)
     torch.manual_seed(6)
     linear = torch.nn.Linear(32, 24)
-    steps = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    steps = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense_24")]
+    modules = [
         {
-            "idx": 1,
-            "name": "1",
-            "path": "1_Pooling",
-            "type": "sentence_transformers.models.Pooling",
-        },
-        {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+            "idx": place,
+            "name": str(place),
+            "path": path,
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for place, (kind, path) in enumerate(steps)
     ]
-    (folder / "modules.json").write_text(json.dumps(steps))
-    for name, config in (
-        ("1_Pooling", {"pooling_mode_mean_tokens": True}),
-        (
-            "2_Dense",
-            {
-                "in_features": 32,
-                "out_features": 24,
-                "bias": True,
-                "activation_function": "torch.nn.modules.linear.Identity",
-            },
-        ),
-    ):
-        (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(config))
+    prompts = {"s2p_query": "Find: ", "s2s_query": "Alike: "}
+    files: dict[str, Any] = {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True},
+        "2_Dense_24/config.json": {
+            "in_features": 32,
+            "out_features": 24,
+            "bias": True,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+        "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
+        "config_sentence_transformers.json": {"prompts": prompts, "default_prompt_name": None},
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
     tensors = {f"linear.{name}": value for name, value in linear.state_dict().items()}
-    save_file(tensors, folder / "2_Dense" / "model.safetensors")
-    prompts = {"prompts": {"query": "Find: ", "document": ""}}
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
-    backend = _load(transformer, folder, Tasks(encode=EncodeTask()), "transformer")
+    save_file(tensors, folder / "2_Dense_24" / "model.safetensors")
+    backend = _load(
+        transformer, folder, Tasks(encode=EncodeTask()), "transformer", query_prompt="s2p_query"
+    )
     loaded = backend.describe()
     assert (loaded.execution, loaded.dims) == ("packed", {"dense": 24}), loaded.reason
-    assert loaded.prompts == {"query": "Find: "}
-    texts = random_tokens(_LENGTHS, vocabulary=VOCABULARY)
-    model = AutoModel.from_pretrained(folder).eval()
-    expected = [
-        linear(model(input_ids=_ids(text)).last_hidden_state[0].mean(dim=0)).numpy()
-        for text in texts
-    ]
-    assert_same(dense(backend, texts), np.stack(expected))
+    assert loaded.max_sequence_length == 512
+    assert loaded.prompts["query"] == "Find: "
+    texts = random_tokens((400, 3, 3, 17), vocabulary=VOCABULARY)
+    expected = [linear(model.answer(_ids(text)[0]).mean(dim=0)).numpy() for text in texts]
+    _close(dense(backend, texts), np.stack(expected))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"position_embedding_type": "absolute"},
+        {"layer_norm_type": "rms_norm"},
+        {"logn_attention_scale": True},
+        {"pack_qkv": False},
+        {"rope_scaling": {"type": "ntk", "factor": 2.0, "mixed_b": 0.5}},
+        {"rope_scaling": {"type": "yarn", "factor": 2.0}},
+        {"hidden_size": "wide"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_only_the_code_of_a_new_model_does_is_left_to_that_code(change):
+    assert gte_config(NewModel().config) is not None
+    assert gte_config(NewModel().config | {"rope_scaling": None}) is not None
+    assert gte_config(NewModel().config | change) is None

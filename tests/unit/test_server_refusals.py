@@ -213,6 +213,7 @@ def test_a_damaged_weights_file_is_refused(tiny, tmp_path):
         ({"pooling": "median"}, "'median'"),
         ({"pooling": "mean", "normalize": 1}, "normalize"),
         ({"pooling": "mean", "polling": 3}, "no option 'polling'"),
+        ({"pooling": "mean", "query_prompt": "ask"}, "query_prompt is 'ask'"),
     ],
 )
 def test_an_option_that_is_wrong_or_missing_is_named(tiny, options, words):

@@ -10,10 +10,12 @@ import logging
 from typing import Any, Final
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from sie_server.backend import DeviceSpec, ModelSpec, load_failed
+from sie_server.backends.new_architecture import gte_config
 from sie_server.prepacked import multiplies_bfloat16
 from sie_server.sources import Weights
 
@@ -21,6 +23,17 @@ __all__ = ["backbone_of", "has_own_code", "load_model"]
 
 _LOG: Final = logging.getLogger(__name__)
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LOADING_FAILS: Final = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    AttributeError,
+    TypeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What transformers raises of files that are not what they should be."""
 _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -60,15 +73,17 @@ def _from_pretrained(
 ) -> PreTrainedModel:
     folder = spec.weights.folder
     try:
+        known = gte_config(_config(spec.weights))
         model, info = kind.from_pretrained(
             folder,
+            **({} if known is None else {"config": known}),
             dtype=_dtype(spec, place),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=runs_own_code,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except _LOADING_FAILS as error:
         raise load_failed(
             f"transformers cannot load {folder}: {error}; {_cure(spec, takes_own_code)}"
         ) from error
@@ -93,14 +108,22 @@ def has_own_code(weights: Weights) -> bool:
 
 
 def _own_code(weights: Weights) -> list[str]:
-    """The classes that config.json names, as `module.Class` or `repository--module.Class`."""
+    """The classes that config.json names, as `module.Class` or `repository--module.Class`.
+
+    None of an architecture that transformers has by itself under another name.
+    """
+    config = _config(weights)
+    named = None if gte_config(config) is not None else config.get("auto_map")
+    return [str(name) for name in named.values()] if isinstance(named, dict) else []
+
+
+def _config(weights: Weights) -> dict[str, Any]:
+    """What config.json holds; empty where it does not read, which transformers then tells."""
     try:
         config = json.loads((weights.folder / "config.json").read_bytes())
     except (OSError, ValueError):
-        # transformers says what is wrong with it.
-        return []
-    named = config.get("auto_map") if isinstance(config, dict) else None
-    return [str(name) for name in named.values()] if isinstance(named, dict) else []
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _cure(spec: ModelSpec, takes_own_code: bool) -> str:

@@ -18,7 +18,7 @@ __all__ = ["DenseStep", "PoolingMode", "SentenceLayout", "read_layout"]
 
 PoolingMode: TypeAlias = Literal["mean", "cls", "last", "max", "mean_sqrt_len"]
 
-_OPTIONS: Final = frozenset({"pooling", "normalize"})
+_OPTIONS: Final = frozenset({"pooling", "normalize", "query_prompt", "document_prompt"})
 _FLAGS: Final[Mapping[str, PoolingMode]] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -71,15 +71,32 @@ def read_layout(folder: Path, profile: ProfileDocument) -> SentenceLayout:
         )
     steps = _steps(folder)
     sentence = _object(folder / "sentence_bert_config.json")
-    prompts = _object(folder / "config_sentence_transformers.json").get("prompts") or {}
+    prompts = _prompts(folder, profile)
     return SentenceLayout(
         pooling=_pooling_option(profile, steps.pooling),
         normalize=_normalize_option(profile, steps.normalize),
         tokens_max=sentence.get("max_seq_length"),
-        prompts={name: text for name, text in prompts.items() if text},
+        prompts=prompts,
         lowercase=bool(sentence.get("do_lower_case")),
         dense=steps.dense,
     )
+
+
+def _prompts(folder: Path, profile: ProfileDocument) -> dict[str, str]:
+    """The folder's prompts; the profile may choose the one of queries and that of documents."""
+    given = _object(folder / "config_sentence_transformers.json").get("prompts") or {}
+    prompts = {name: text for name, text in given.items() if text}
+    chosen = {
+        name: profile.options[f"{name}_prompt"]
+        for name in ("query", "document")
+        if f"{name}_prompt" in profile.options
+    }
+    for name, wanted in chosen.items():
+        if wanted not in given:
+            raise load_failed(
+                f"option {name}_prompt is {wanted!r}; {folder} has the prompts {sorted(given)}"
+            )
+    return prompts | {name: given[wanted] or "" for name, wanted in chosen.items()}
 
 
 def _steps(folder: Path) -> _Steps:
