@@ -66,6 +66,11 @@ class Subscribed(Protocol):
 class ResultBus(Protocol):
     """The part of the bus that a gateway needs: NATS in a process, memory in a test."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a broker is there now."""
+        ...
+
     async def subscribe(
         self, subject: str, callback: Callable[[Incoming], Awaitable[None] | None], /
     ) -> Subscribed:

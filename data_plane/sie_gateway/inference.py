@@ -124,6 +124,7 @@ class Inference:
         metrics.child(metrics.LANE_REQUESTS, *lane).inc()
         self._asked_for(place.model.model_id)
         if isinstance(route, Cold):
+            self._watch.check_hearing()
             metrics.child(metrics.COLD_REQUESTS, *lane).inc()
             await self._found_cold(lane, _wanted_model(place))
             return route

@@ -60,7 +60,8 @@ class GatewaySettings(
         6.0, help="silence after which a worker is gone; several of its heartbeats"
     )
     fleet_settle_s: float = setting(
-        3.0, help="after start, silence that is believed to mean that there is no worker"
+        3.0,
+        help="silence after a start, the gateway's or the broker's, that means there is no worker",
     )
     provisioning_retry_after_s: float = setting(
         5.0, help="what a client is told to wait for when no worker is ready"

@@ -1,7 +1,8 @@
 """The watch: keeps the fleet current from the heartbeats on the bus.
 
 *shell.* Owns the one `Fleet` of the process and the clock that it is read by. Promises that a
-reader gets a whole fleet, never one in the middle of a change. Decides nothing.
+reader gets a whole fleet, never one in the middle of a change, and that silence is taken for
+absence only where it can be: not before the workers had time to be heard, nor without the broker.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ import asyncio
 from sie_gateway import metrics
 from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
 from sie_gateway.fleet import Fleet
+from sie_runtime.bus import BusUnavailable
+from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
 from sie_schemas.malformed import MALFORMED
 
@@ -21,7 +24,8 @@ class FleetWatch:
     def __init__(self, bus: ResultBus, *, ttl_s: float, settle_s: float) -> None:
         self._bus = bus
         self._settle_s = settle_s
-        self._hearing_since: float | None = None
+        self._began_at: float | None = None
+        self._connected_at: float | None = None
         self._subscription: Subscribed | None = None
         self.fleet = Fleet(ttl_s)
 
@@ -35,15 +39,27 @@ class FleetWatch:
 
     @property
     def settled(self) -> bool:
-        """Has every live worker had the time to be heard since this process began to listen?"""
-        return self._hearing_since is not None and (
-            bool(self.fleet.seen) or self.now() - self._hearing_since >= self._settle_s
+        """Was a worker heard, or had it the time to be, since this process began to listen?"""
+        return self._began_at is not None and (
+            bool(self.fleet.seen) or self.now() - self._began_at >= self._settle_s
         )
 
+    def check_hearing(self) -> None:
+        """Raises `Later` where it says nothing that a worker was not heard."""
+        if not self._bus.connected:
+            raise BusUnavailable("the message broker is away, and with it what workers say")
+        if self._connected_at is None or self.now() - self._connected_at < self._settle_s:
+            raise Later(
+                "the workers were not heard yet, since this gateway or the broker has just started",
+                code="PROVISIONING",
+                retry_after_s=1.0,
+            )
+
     def begin(self) -> None:
-        """The bus is connected: from now on silence means something. Repeats are harmless."""
-        if self._hearing_since is None:
-            self._hearing_since = self.now()
+        """The bus is connected, again perhaps: workers have their time to be heard from here on."""
+        self._connected_at = self.now()
+        if self._began_at is None:
+            self._began_at = self._connected_at
 
     async def open(self) -> None:
         """Subscribe to the heartbeats."""

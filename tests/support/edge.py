@@ -66,6 +66,7 @@ async def edge_on(
         leases=LeaseStore(bus, settings),
         catalog=lambda: catalog,
     ) as parts:
+        parts.watch.begin()
         looking = asyncio.create_task(parts.desk.run(stop))
         app: Any = build_app(settings, parts, lambda: catalog, asyncio.Event())
         transport = httpx.ASGITransport(app=app)

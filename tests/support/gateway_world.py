@@ -310,7 +310,8 @@ async def gateway_world(
 
     `leases` is where its leases are, else in memory.
     """
-    config = GatewaySettings(gateway_id="g1", **({"fleet_ttl_s": 600.0} | settings))
+    usual = {"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0}
+    config = GatewaySettings(gateway_id="g1", **(usual | settings))
     bus = bus or MemoryBus()
     stop, kept = asyncio.Event(), leases or MemoryLeases()
     world = World(None, bus, Echo(bus), stop, standard_catalog(), kept, [])

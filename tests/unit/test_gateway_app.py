@@ -252,6 +252,29 @@ async def test_a_worker_that_leaves_makes_its_pool_cold_at_once() -> None:
     assert response.status_code == 202
 
 
+async def test_silence_is_no_demand_before_the_workers_could_be_heard_nor_without_the_broker() -> (
+    None
+):
+    place = {"pool": "default", "machine_profile": "cpu", "bundle": "default"}
+
+    def cold() -> float:
+        return REGISTRY.get_sample_value("sie_gateway_cold_requests_total", place) or 0
+
+    before = cold()
+    async with gateway_world(warm=False, fleet_settle_s=600.0) as world:
+        early = await _post(world, "/v1/encode/org/dense", ONE)
+        world.bus.connected = False
+        deaf = await _post(world, "/v1/encode/org/dense", ONE)
+        world.bus.connected = True
+        await world.hear(heartbeat())
+        heard = await _post(world, "/v1/encode/org/dense", ONE)
+    assert (early.status_code, early.headers["X-SIE-Error-Code"]) == (503, "PROVISIONING")
+    assert (deaf.status_code, deaf.headers["X-SIE-Error-Code"]) == (503, "QUEUE_UNAVAILABLE")
+    assert (early.headers["Retry-After"], deaf.headers["Retry-After"]) == ("1", "2")
+    assert heard.status_code == 200
+    assert cold() == before
+
+
 async def test_the_pool_and_the_machine_profile_of_the_headers_are_used() -> None:
     async with gateway_world() as world:
         await world.hear(heartbeat("w2", machine_profile="l4"))
