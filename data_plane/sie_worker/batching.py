@@ -106,8 +106,12 @@ class Scheduler:
             for entry in entries
         }
 
-    def revisions(self) -> dict[str, float]:
-        """The model revisions of which something waits, and since when the oldest of it does."""
+    def revisions(self) -> set[str]:
+        """The model revisions of which something waits."""
+        return {lane.model_revision for lane in self._queues}
+
+    def oldest_by_revision(self) -> dict[str, float]:
+        """Of each of these, since when the oldest input waits."""
         oldest: dict[str, float] = {}
         for lane, queue in self._queues.items():
             revision = lane.model_revision

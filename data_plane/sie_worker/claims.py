@@ -9,50 +9,39 @@ work are extended until they are settled.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
 
 from sie_core.models import ResolvedAdapter
+from sie_runtime.work_queue import Delivery
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing
 from sie_worker.models import LoadedModel
 
-__all__ = ["Claim", "Claims", "JobDelivery"]
-
-
-class JobDelivery(Protocol):
-    """One delivery of a message of the work queue."""
-
-    @property
-    def data(self) -> bytes:
-        """The job's bytes."""
-
-    @property
-    def delivery_count(self) -> int:
-        """1 for the first delivery."""
-
-    @property
-    def last_delivery(self) -> bool:
-        """Whether the queue will not deliver it again."""
-
-    async def ack(self) -> None:
-        """Settle it: done."""
-
-    async def retry(self, delay_s: float) -> None:
-        """Give it back, to be delivered again."""
-
-    async def extend(self) -> None:
-        """Say that it is being worked on."""
-
-    async def terminate(self) -> None:
-        """Settle it: it failed for good."""
+__all__ = ["Claim", "Claims"]
 
 
 class Claim:
     """One job in hand. Owned by the event loop; settled once, by `Results`."""
 
-    def __init__(self, number: int, job: Job, delivery: JobDelivery, *, now: float) -> None:
+    __slots__ = (
+        "_answers",
+        "_failures",
+        "adapter",
+        "arrived",
+        "deadline",
+        "delivery",
+        "inference_ms",
+        "input_tokens",
+        "is_ending",
+        "job",
+        "model",
+        "number",
+        "open_items",
+        "queue_ms",
+        "tokenization_ms",
+    )
+
+    def __init__(self, number: int, job: Job, delivery: Delivery, *, now: float) -> None:
         self.number = number
         self.job = job
         self.delivery = delivery
@@ -67,19 +56,16 @@ class Claim:
         self.queue_ms: float | None = None
         self.is_ending = False
         """Whether it is being settled: set once, by `Results`, and never taken back."""
-        self._answers = [b""] * len(job.items)
+        self.open_items = len(job.items)
+        """Items without an outcome."""
+        self._answers: list[bytes | None] = [None] * len(job.items)
+        """None where an item has no outcome yet, no bytes where it failed."""
         self._failures: list[ItemFailure] = []
-        self._open = set(range(len(job.items)))
 
     @property
     def is_complete(self) -> bool:
         """Whether each item has its answer or its failure."""
-        return not self._open
-
-    @property
-    def open_items(self) -> int:
-        """Items without an outcome."""
-        return len(self._open)
+        return not self.open_items
 
     def started(self) -> None:
         """The first batch with an item of it goes to the device now."""
@@ -87,15 +73,17 @@ class Claim:
             waited_ms = (time.time() - self.job.published_at) * 1000
             self.queue_ms = max(0.0, waited_ms - self.tokenization_ms)
 
-    def settle_item(self, index: int, outcome: bytes | SIEError) -> None:
-        """Take an item's answer, or why it has none."""
-        if index not in self._open:
-            return
-        self._open.discard(index)
+    def settle_item(self, index: int, outcome: bytes | SIEError) -> bool:
+        """Take an item's answer, or why it has none. Whether it had neither before."""
+        if self._answers[index] is not None:
+            return False
+        self.open_items -= 1
         if isinstance(outcome, bytes):
             self._answers[index] = outcome
         else:
+            self._answers[index] = b""
             self._failures.append(ItemFailure(index, outcome.code, outcome.message))
+        return True
 
     def result(self, worker_id: str, failure: SIEError | None = None) -> JobResult:
         """What the gateway gets: the answers, or the failure of the whole job."""
@@ -105,7 +93,7 @@ class Claim:
             job_id=job.job_id,
             request_id=job.request_id,
             first_item=job.first_item,
-            answers=() if failed else tuple(self._answers),
+            answers=() if failed else tuple(answer or b"" for answer in self._answers),
             item_failures=() if failed else tuple(sorted(self._failures, key=lambda f: f.index)),
             failure=None
             if failure is None
@@ -119,9 +107,13 @@ class Claim:
 
 
 class Claims:
-    """Every claim in hand, by number and by job."""
+    """Every claim in hand, by number and by job.
 
-    def __init__(self, *, settled_max: int = 4096) -> None:
+    `on_room` is called when fewer items than before have no outcome: more jobs can be taken.
+    """
+
+    def __init__(self, *, on_room: Callable[[], None], settled_max: int = 4096) -> None:
+        self._on_room = on_room
         self._next = 0
         self._settled: OrderedDict[str, None] = OrderedDict()
         """Jobs whose result was confirmed lately, oldest first."""
@@ -140,18 +132,19 @@ class Claims:
     def __iter__(self) -> Iterator[Claim]:
         return iter(list(self._by_number.values()))
 
-    def settle_item(self, claim: Claim, index: int, outcome: bytes | SIEError) -> None:
-        """Take an item's answer, or why it has none."""
-        before = claim.open_items
-        claim.settle_item(index, outcome)
-        if claim.number in self._by_number:
-            self.open_items -= before - claim.open_items
+    def settle_items(self, outcomes: Iterable[tuple[Claim, int, bytes | SIEError]]) -> None:
+        """Take the answers of items, or why they have none."""
+        before = self.open_items
+        for claim, index, outcome in outcomes:
+            if claim.settle_item(index, outcome) and claim.number in self._by_number:
+                self.open_items -= 1
+        self._tell_room(before)
 
     def was_settled(self, job_id: str) -> bool:
         """Whether a job that comes again was answered lately: only its acknowledgement was lost."""
         return job_id in self._settled
 
-    def open(self, job: Job, delivery: JobDelivery, now: float) -> Claim | None:
+    def open(self, job: Job, delivery: Delivery, now: float) -> Claim | None:
         """Claim a job; None where it is in hand already, whose claim then goes on."""
         known = self._by_job.get(job.job_id)
         if known is not None:
@@ -168,22 +161,30 @@ class Claims:
         """A claim that is still in hand."""
         return self._by_number.get(number)
 
-    def close(self, claim: Claim, *, settled: bool) -> None:
-        """The queue has heard of it; `settled` unless it was given back to run again."""
-        if settled:
-            self._settled[claim.job.job_id] = None
-            if len(self._settled) > self._settled_max:
-                self._settled.popitem(last=False)
-        if self._by_number.pop(claim.number, None) is not None:
-            self.open_items -= claim.open_items
-        self._by_job.pop(claim.job.job_id, None)
+    def close(self, claims: Iterable[Claim], *, settled: bool) -> None:
+        """The queue hears of them now; `settled` unless they are given back to run again."""
+        before = self.open_items
+        for claim in claims:
+            if settled:
+                self._settled[claim.job.job_id] = None
+            if self._by_number.pop(claim.number, None) is not None:
+                self.open_items -= claim.open_items
+            self._by_job.pop(claim.job.job_id, None)
+        while len(self._settled) > self._settled_max:
+            self._settled.popitem(last=False)
         if not self._by_number:
             self.emptied.set()
+        self._tell_room(before)
 
-    async def extend(self, *, older_than: float) -> None:
-        """Tell the queue that what was claimed before a moment is still being worked on."""
-        for claim in self:
-            if claim.arrived <= older_than and self.get(claim.number) is claim:
-                # Without the bus the claim may lapse; the job then comes again and finds us here.
-                with suppress(SIEError):
-                    await claim.delivery.extend()
+    def extend(self, *, older_than: float) -> None:
+        """Tell the queue that what was claimed before a moment is still being worked on.
+
+        Without the bus a claim may lapse; its job then comes again and finds us here.
+        """
+        for claim in self._by_number.values():
+            if claim.arrived <= older_than:
+                claim.delivery.extend()
+
+    def _tell_room(self, before: int) -> None:
+        if self.open_items < before:
+            self._on_room()

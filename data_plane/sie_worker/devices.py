@@ -141,7 +141,11 @@ class Devices:
     ) -> None:
         """Have the inputs of one job run."""
         devices = self._holders(model.resolved.revision)
-        self._spread_model(model.resolved, devices)
+        if len(devices) < len(self._devices):
+            self._spread_model(model.resolved, devices)
+        if len(devices) == 1:
+            devices[0].add(lane, model, inputs, now=now)
+            return
         places = spread(
             [item.cost for item in inputs],
             [device.load for device in devices],
@@ -151,10 +155,10 @@ class Devices:
             part = [item for item, at in zip(inputs, places, strict=True) if at == place]
             device.add(lane, model, part, now=now)
 
-    async def cancel(self, request_id: str) -> None:
+    def cancel(self, request_id: str) -> None:
         """Drop what waits of a request whose client left."""
         for device in self._devices:
-            await device.cancel(request_id)
+            device.cancel(request_id)
 
     def drop_claims(self, claims: Collection[int]) -> None:
         """Drop what waits of some deliveries, wherever it waits."""

@@ -59,6 +59,7 @@ class Executor:
         self._writer: asyncio.StreamWriter | None = None
         self._hello: ipc.Hello | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._on_resident: list[Callable[[], None]] = []
         self._connected = asyncio.Event()
         self.connections = 0
         """How many connections there have been: what was loaded in an earlier one is gone."""
@@ -82,6 +83,10 @@ class Executor:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call back after each connection made or lost."""
         self._listeners.append(callback)
+
+    def on_resident(self, callback: Callable[[], None]) -> None:
+        """Call back whenever the process says that other revisions than before are loaded."""
+        self._on_resident.append(callback)
 
     async def wait_connected(self) -> None:
         """Return once requests can be sent. No deadline: the caller has one."""
@@ -235,11 +240,17 @@ class Executor:
 
     def _settle(self, reply: ipc.Reply) -> None:
         if isinstance(reply, ipc.Loaded | ipc.Pong) and reply.resident is not None:
-            self.resident = frozenset(reply.resident)
+            self._say_resident(frozenset(reply.resident))
         waiting = self._waiting.get(reply.id)
         # A reply that nobody waits for belongs to a request that was cancelled here.
         if waiting is not None and not waiting.done():
             waiting.set_result(reply)
+
+    def _say_resident(self, resident: frozenset[str]) -> None:
+        if resident != self.resident:
+            self.resident = resident
+            for callback in self._on_resident:
+                callback()
 
     async def _keep_pinging(self) -> None:
         while True:

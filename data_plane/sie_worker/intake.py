@@ -18,12 +18,13 @@ import msgspec
 
 from sie_core.chain import Position
 from sie_runtime.payload_store import PayloadGone
+from sie_runtime.work_queue import Delivery
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
 from sie_worker.cancelled import CancelledRequests
-from sie_worker.claims import Claim, Claims, JobDelivery
+from sie_worker.claims import Claim, Claims
 from sie_worker.devices import Devices
 from sie_worker.executor import ExecutorLost
 from sie_worker.lanes import Lane, QueuedInput
@@ -103,42 +104,42 @@ class Intake:
         self.fetching = 0
         """Large jobs that are on their way from the object store."""
 
-    def take(self, delivery: JobDelivery) -> None:
+    def take(self, delivery: Delivery) -> None:
         """Take one delivery in. Called inline by the puller; returns at once."""
         job = self._decoded(delivery, delivery.data)
         if job is None:
             return
         if self._claims.was_settled(job.job_id):
-            self._group.create_task(delivery.ack())
+            delivery.ack()
         elif job.request_id in self._cancelled:
             metrics.JOBS.labels(outcome="dropped").inc()
-            self._group.create_task(delivery.ack())
+            delivery.ack()
         elif job.payload is not None:
             self._group.create_task(self._fetch(delivery, job.payload))
         else:
             self._claim(delivery, job)
 
-    def _decoded(self, delivery: JobDelivery, data: bytes) -> Job | None:
+    def _decoded(self, delivery: Delivery, data: bytes) -> Job | None:
         try:
             return JOB_DECODER.decode(data)
         except MALFORMED as error:
             # Nobody can be told: what cannot be read names no inbox.
             _LOG.warning("a job on the queue cannot be read and is dropped: %s", error)
             metrics.JOBS.labels(outcome="unreadable").inc()
-            self._group.create_task(delivery.terminate())
+            delivery.terminate()
             return None
 
-    async def _fetch(self, delivery: JobDelivery, ref: PayloadRef) -> None:
+    async def _fetch(self, delivery: Delivery, ref: PayloadRef) -> None:
         """Get a job from the object store, whose reader waits for it while it is there."""
         self.fetching += 1
         try:
             data = await self._objects.get(ref)
         except PayloadGone:
             metrics.JOBS.labels(outcome="dropped").inc()
-            await delivery.ack()
+            delivery.ack()
         except SIEError as error:
             _LOG.info("a large job goes back to the queue: %s", error.message)
-            await delivery.retry(self._limits.retry_delay_s)
+            delivery.retry(self._limits.retry_delay_s)
         else:
             job = self._decoded(delivery, data)
             if job is not None:
@@ -146,7 +147,7 @@ class Intake:
         finally:
             self.fetching -= 1
 
-    def _claim(self, delivery: JobDelivery, job: Job) -> None:
+    def _claim(self, delivery: Delivery, job: Job) -> None:
         claim = self._claims.open(job, delivery, self._clock())
         if claim is None:
             return
@@ -175,7 +176,7 @@ class Intake:
     async def _admit(self, claim: Claim) -> None:
         try:
             if self._is_unwanted(claim):
-                await self._results.drop(claim)
+                self._results.drop([claim])
                 return
             model = await self._ready(claim)
             prepared = await self._prepare(claim.job, model)
@@ -247,11 +248,12 @@ class Intake:
 
     async def _enqueue(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
         if self._is_unwanted(claim):
-            await self._results.drop(claim)
+            self._results.drop([claim])
         elif not self._enqueued(claim, model, prepared):
-            for failure in prepared.failures:
-                error = FixRequest(failure.message, code=failure.code)
-                self._claims.settle_item(claim, failure.index, error)
+            self._claims.settle_items(
+                (claim, failure.index, FixRequest(failure.message, code=failure.code))
+                for failure in prepared.failures
+            )
             if claim.is_complete:
                 await self._results.deliver([claim])
             else:

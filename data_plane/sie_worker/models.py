@@ -13,7 +13,7 @@ frees what no job can name any more.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Hashable
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Set
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -75,13 +75,10 @@ class Models:
         """The latency target of profiles that state none."""
         self._clock = clock
         self._on_change = on_change
-        self._connection = executor.connections
         self._loaded: dict[str, LoadedModel] = {}
         """By revision."""
         self._left: dict[str, LoadedModel] = {}
         """What is not loaded any more, by revision; what was asked for last is the last."""
-        self._resident: frozenset[str] | None = None
-        """What model execution last said, as far as it was looked at."""
         self._adapters: set[tuple[str, AdapterPin]] = set()
         """(model revision, adapter)."""
         self._failures: dict[Hashable, _Failure] = {}
@@ -91,18 +88,18 @@ class Models:
         self._reports: dict[str, ModelReport] = {}
         self._loading: dict[str, str] = {}
         """By the name in the reports, the hub source that a load which runs may have to fetch."""
+        executor.on_change(self._forget_all)
+        executor.on_resident(self._forget_absent)
 
     @property
     def held(self) -> frozenset[str]:
         """The ids of the models that are loaded, in whatever revision."""
-        self._notice()
         return frozenset(model.resolved.model_id for model in self._loaded.values())
 
     @property
-    def revisions(self) -> frozenset[str]:
-        """The revisions that are loaded."""
-        self._notice()
-        return frozenset(self._loaded)
+    def revisions(self) -> Set[str]:
+        """The revisions that are loaded: a view of what is so when it is looked at."""
+        return self._loaded.keys()
 
     @property
     def memory_bytes(self) -> int:
@@ -115,7 +112,6 @@ class Models:
         A profile other than the default one is told as `<model id>:<profile>`, an adapter that was
         refused as `<model id>[:<profile>]+<adapter>`.
         """
-        self._notice()
         return {name: self._with_download(name, report) for name, report in self._reports.items()}
 
     def _with_download(self, name: str, report: ModelReport) -> ModelReport:
@@ -126,7 +122,6 @@ class Models:
 
     def at_hand(self, revision: str) -> LoadedModel | None:
         """A model revision that is loaded, without waiting for it."""
-        self._notice()
         return self._loaded.get(revision)
 
     def described(self, revision: str) -> LoadedModel | None:
@@ -153,30 +148,28 @@ class Models:
 
         Where others must leave for it, those that are `running` leave last.
         """
-        self._notice()
         revision = resolved.revision
         found = self._loaded.get(revision)
         if found is not None and found.pinned == self._pinned(resolved):
             return found
         async with self._single(revision):
-            self._notice()
             found = self._loaded.get(revision)
             if found is None or found.pinned != self._pinned(resolved):
                 self._refuse_while_cooling(revision)
-                self._loaded[revision] = await self._load(resolved, running)
+                self._loaded[revision] = found = await self._load(resolved, running)
                 self._left.pop(revision, None)
-            return self._loaded[revision]
+                # It may have been made to leave again as it came.
+                self._forget_absent()
+            return found
 
     async def ensure_adapter(
         self, model: LoadedModel, pin: AdapterPin, adapter: ResolvedAdapter
     ) -> None:
         """Have an adapter loaded beside its model. Raises its load's error, or `ExecutorLost`."""
-        self._notice()
         key = (model.resolved.revision, pin)
         if key in self._adapters:
             return
         async with self._single(key):
-            self._notice()
             if key in self._adapters:
                 return
             self._refuse_while_cooling(key)
@@ -219,7 +212,7 @@ class Models:
 
     async def _load(self, resolved: ResolvedModel, running: Collection[str]) -> LoadedModel:
         self._report(resolved, ModelReport(state="loading", revision=resolved.revision))
-        connection = self._connection
+        connection = self._executor.connections
         pinned = self._pinned(resolved)
         self._loading[_report_name(resolved)] = _hub_name(resolved)
         try:
@@ -277,19 +270,14 @@ class Models:
         if not isinstance(error, Later):
             self._failures[key] = _Failure(self._clock() + self._cooldown_s, error)
 
-    def _notice(self) -> None:
-        """See what model execution said since the last look."""
-        if self._connection != self._executor.connections or not self._executor.connected:
-            self._forget_all()
+    def _forget_absent(self) -> None:
+        """Model execution said what is loaded."""
         resident = self._executor.resident
-        if resident is self._resident:
-            return
-        self._resident = resident
         for revision in [] if resident is None else self._loaded.keys() - resident:
             self.forget(revision)
 
     def _forget_all(self) -> None:
-        self._connection = self._executor.connections
+        """A connection was made or lost."""
         self._loaded.clear()
         self._left.clear()
         self._adapters.clear()

@@ -57,8 +57,9 @@ class Pulling:
 
     def wake(self) -> None:
         """There may be room for more."""
+        room = self._demand()
         for puller in self._pullers.values():
-            puller.wake()
+            puller.wake(room)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Pull until `stop`; every puller is closed when it returns."""

@@ -11,15 +11,15 @@ without a result.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
+from sie_runtime.work_queue import acknowledge
 from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
 from sie_schemas.jobs import (
     RECEIPT_DECODER,
-    JobFailure,
     JobResult,
     ResultBatch,
     ResultChunk,
@@ -27,7 +27,7 @@ from sie_schemas.jobs import (
 )
 from sie_worker import metrics
 from sie_worker.chunking import chunks_of
-from sie_worker.claims import Claim, Claims, JobDelivery
+from sie_worker.claims import Claim, Claims
 
 __all__ = ["DeadLetterBox", "Requests", "Results"]
 
@@ -35,6 +35,8 @@ _LOG: Final = logging.getLogger(__name__)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _ANSWERED: Final = metrics.JOBS.labels(outcome="answered")
 _FAILED: Final = metrics.JOBS.labels(outcome="failed")
+
+_Ended: TypeAlias = tuple[Claim, JobResult]
 
 
 class Requests(Protocol):
@@ -89,10 +91,9 @@ class Results:
         ending = _begin(claims)
         await self._deliver([(claim, claim.result(self._worker_id, error)) for claim in ending])
 
-    async def drop(self, claim: Claim) -> None:
-        """Nobody waits for it: acknowledge without a result."""
-        for ending in _begin([claim]):
-            await self._drop(ending)
+    def drop(self, claims: Sequence[Claim]) -> None:
+        """Nobody waits for them: acknowledge without a result."""
+        self._drop(_begin(claims))
 
     async def give_back(
         self, claims: Sequence[Claim], error: SIEError, *, delay_s: float, blamed: bool = False
@@ -108,63 +109,64 @@ class Results:
         else:
             last_error = error
         ending = _begin(claims)
+        again = [claim for claim in ending if not claim.delivery.last_delivery]
         last = [claim for claim in ending if claim.delivery.last_delivery]
-        for claim in ending:
-            if claim not in last:
-                metrics.JOBS.labels(outcome="given_back").inc()
-                await self._settle(claim, lambda queue: queue.retry(delay_s), settled=False)
+        metrics.JOBS.labels(outcome="given_back").inc(len(again))
+        self._claims.close(again, settled=False)
+        for claim in again:
+            claim.delivery.retry(delay_s)
         await self._deliver(
             [(claim, claim.result(self._worker_id, last_error)) for claim in last], for_good=True
         )
 
-    async def _drop(self, claim: Claim) -> None:
-        metrics.JOBS.labels(outcome="dropped").inc()
-        await self._settle(claim, lambda queue: queue.ack())
+    def _drop(self, claims: Sequence[Claim]) -> None:
+        if claims:
+            metrics.JOBS.labels(outcome="dropped").inc(len(claims))
+            self._acknowledge(claims)
 
-    async def _deliver(
-        self, results: Sequence[tuple[Claim, JobResult]], *, for_good: bool = False
-    ) -> None:
-        by_inbox: dict[str, list[tuple[Claim, JobResult]]] = {}
-        for claim, result in results:
-            by_inbox.setdefault(claim.job.reply_to, []).append((claim, result))
+    def _acknowledge(self, claims: Sequence[Claim]) -> None:
+        """Tell the queue. A crash before it has heard leaves the jobs to be run again."""
+        # Closed first: a redelivery from here on is a job of its own, or known to be settled.
+        self._claims.close(claims, settled=True)
+        acknowledge([claim.delivery for claim in claims])
+
+    async def _deliver(self, ended: Sequence[_Ended], *, for_good: bool = False) -> None:
+        by_inbox: dict[str, list[_Ended]] = {}
+        for each in ended:
+            by_inbox.setdefault(each[0].job.reply_to, []).append(each)
         sending: list[Coroutine[Any, Any, None]] = []
         for inbox, pairs in by_inbox.items():
-            whole, large = self._messages(pairs)
-            sending += [self._confirm(inbox, part, for_good=for_good) for part in whole]
-            sending += [self._confirm_chunked(inbox, *pair, for_good=for_good) for pair in large]
+            sending += self._sending(inbox, pairs, for_good=for_good)
         if len(sending) == 1:
             # As nearly always: a batch of small results for one gateway needs no other task.
             await sending[0]
             return
         async with asyncio.TaskGroup() as group:
-            for each in sending:
-                group.create_task(each)
+            for each_one in sending:
+                group.create_task(each_one)
 
-    def _messages(
-        self, pairs: Iterable[tuple[Claim, JobResult]]
-    ) -> tuple[list[list[tuple[Claim, JobResult]]], list[tuple[Claim, JobResult]]]:
-        """Cut the results for one inbox so that each message is under the broker's limit.
+    def _sending(
+        self, inbox: str, ended: Sequence[_Ended], *, for_good: bool
+    ) -> list[Coroutine[Any, Any, None]]:
+        """What sends results to one inbox: in one message, or halved until each is small enough."""
+        message = self._message(result for _, result in ended)
+        if len(message) <= self._message_bytes_max:
+            return [self._confirm(inbox, ended, message, for_good=for_good)]
+        if len(ended) > 1:
+            middle = len(ended) // 2
+            halves = (ended[:middle], ended[middle:])
+            return [one for half in halves for one in self._sending(inbox, half, for_good=for_good)]
+        claim, result = ended[0]
+        if len(message) > self._chunked_bytes_max:
+            error = _too_large(len(message), self._chunked_bytes_max)
+            return self._sending(
+                inbox, [(claim, claim.result(self._worker_id, error))], for_good=for_good
+            )
+        return [self._confirm_chunked(inbox, claim, result, for_good=for_good)]
 
-        The second part has those that are above it by themselves.
-        """
-        parts: list[list[tuple[Claim, JobResult]]] = []
-        large: list[tuple[Claim, JobResult]] = []
-        size = 0
-        for claim, made in pairs:
-            result = made
-            length = len(_ENCODER.encode(result))
-            if length > self._chunked_bytes_max:
-                result = claim.result(self._worker_id, _too_large(length, self._chunked_bytes_max))
-                length = len(_ENCODER.encode(result))
-            if length > self._message_bytes_max:
-                large.append((claim, result))
-                continue
-            if not parts or size + length > self._message_bytes_max:
-                parts.append([])
-                size = 0
-            parts[-1].append((claim, result))
-            size += length
-        return parts, large
+    def _message(self, results: Iterable[JobResult], chunk: ResultChunk | None = None) -> bytes:
+        batch = ResultBatch(worker_id=self._worker_id, results=tuple(results), chunk=chunk)
+        return _ENCODER.encode(batch)
 
     async def _confirm_chunked(
         self, inbox: str, claim: Claim, result: JobResult, *, for_good: bool
@@ -175,28 +177,34 @@ class Results:
         )
         index = 0
         while True:
-            receipt = await self._ask(inbox, (), chunks[index])
+            receipt = await self._ask(inbox, self._message((), chunks[index]))
             if receipt is not None and result.job_id in receipt.job_ids:
-                await self._settle_confirmed(claim, result, for_good=for_good)
+                await self._settle([(claim, result)], for_good=for_good)
                 return
             if receipt is not None and receipt.chunk == index:
                 # A gateway that holds the last one and not the whole has lost one: from the start.
                 index = (index + 1) % len(chunks)
                 continue
             if claim.deadline <= self._clock():
-                await self._drop(claim)
+                self._drop([claim])
                 return
             await asyncio.sleep(self._retry_s)
 
-    async def _settle_confirmed(self, claim: Claim, result: JobResult, *, for_good: bool) -> None:
-        (_FAILED if result.failure else _ANSWERED).inc()
-        self.answered += 1
-        if result.failure is not None:
-            _log_failure(claim, result.failure)
-        if for_good:
+    async def _settle(self, confirmed: Sequence[_Ended], *, for_good: bool) -> None:
+        failed = [each for each in confirmed if each[1].failure is not None]
+        _FAILED.inc(len(failed))
+        _ANSWERED.inc(len(confirmed) - len(failed))
+        self.answered += len(confirmed)
+        for claim, result in failed:
+            _log_failure(claim, result)
+        if not for_good:
+            self._acknowledge([claim for claim, _ in confirmed])
+            return
+        for claim, result in confirmed:
             # A crash between the two writes the letter again: the stream takes it once.
             await self._bury(claim, result)
-        await self._settle(claim, lambda queue: queue.terminate() if for_good else queue.ack())
+            self._claims.close([claim], settled=True)
+            claim.delivery.terminate()
 
     async def _bury(self, claim: Claim, result: JobResult) -> None:
         try:
@@ -207,51 +215,33 @@ class Results:
             _LOG.warning("the dead letter of job %s is lost: %s", result.job_id, error.message)
 
     async def _confirm(
-        self, inbox: str, pairs: Sequence[tuple[Claim, JobResult]], *, for_good: bool
+        self, inbox: str, ended: Sequence[_Ended], message: bytes, *, for_good: bool
     ) -> None:
-        unconfirmed = {result.job_id: (claim, result) for claim, result in pairs}
-        while unconfirmed:
-            confirmed = await self._offer(inbox, [result for _, result in unconfirmed.values()])
+        """Offer results in one message, and what of them is not confirmed again and again."""
+        unconfirmed = {result.job_id: (claim, result) for claim, result in ended}
+        while True:
+            receipt = await self._ask(inbox, message)
+            confirmed = receipt.job_ids if receipt is not None else ()
             settled = [unconfirmed.pop(job_id) for job_id in confirmed if job_id in unconfirmed]
-            for claim, result in settled:
-                await self._settle_confirmed(claim, result, for_good=for_good)
+            await self._settle(settled, for_good=for_good)
+            if not unconfirmed:
+                return
             now = self._clock()
             late = [job for job, (claim, _) in unconfirmed.items() if claim.deadline <= now]
-            for job_id in late:
-                await self._drop(unconfirmed.pop(job_id)[0])
-            if unconfirmed:
-                await asyncio.sleep(self._retry_s)
+            self._drop([unconfirmed.pop(job_id)[0] for job_id in late])
+            if not unconfirmed:
+                return
+            await asyncio.sleep(self._retry_s)
+            message = self._message(result for _, result in unconfirmed.values())
 
-    async def _offer(self, inbox: str, results: Sequence[JobResult]) -> Sequence[str]:
-        """The ids of the jobs that the gateway confirms; none where it cannot be reached."""
-        receipt = await self._ask(inbox, results)
-        return receipt.job_ids if receipt is not None else ()
-
-    async def _ask(
-        self, inbox: str, results: Sequence[JobResult], chunk: ResultChunk | None = None
-    ) -> ResultReceipt | None:
+    async def _ask(self, inbox: str, message: bytes) -> ResultReceipt | None:
         """What the gateway confirms; None where it cannot be reached."""
-        batch = ResultBatch(worker_id=self._worker_id, results=tuple(results), chunk=chunk)
         try:
-            reply = await self._bus.request(
-                inbox, _ENCODER.encode(batch), timeout_s=self._confirm_timeout_s
-            )
+            reply = await self._bus.request(inbox, message, timeout_s=self._confirm_timeout_s)
             return RECEIPT_DECODER.decode(reply)
         except (SIEError, msgspec.DecodeError):
             metrics.UNCONFIRMED.inc()
             return None
-
-    async def _settle(
-        self,
-        claim: Claim,
-        word: Callable[[JobDelivery], Awaitable[None]],
-        *,
-        settled: bool = True,
-    ) -> None:
-        """Tell the queue. A crash before it has heard leaves the job to be run again."""
-        # Closed first: a redelivery from here on is a job of its own, or known to be settled.
-        self._claims.close(claim, settled=settled)
-        await word(claim.delivery)
 
 
 def _begin(claims: Iterable[Claim]) -> list[Claim]:
@@ -262,8 +252,9 @@ def _begin(claims: Iterable[Claim]) -> list[Claim]:
     return ending
 
 
-def _log_failure(claim: Claim, failure: JobFailure) -> None:
-    job = claim.job
+def _log_failure(claim: Claim, result: JobResult) -> None:
+    job, failure = claim.job, result.failure
+    assert failure is not None, "only what failed is logged"
     _LOG.log(
         # What a client did wrong is the client's to read.
         logging.WARNING if error_for(failure.code, "").status >= 500 else logging.DEBUG,

@@ -10,16 +10,15 @@ back, for `grace_s`, and goes back to the queue then.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from sie_core.models import ResolvedModel
 from sie_schemas.errors import Later, SIEError
-from sie_schemas.items import Item
-from sie_schemas.jobs import AdapterPin
+from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
 from sie_worker.answers import public_answers
 from sie_worker.batching import Scheduler
@@ -39,8 +38,9 @@ _NOT_LOADED: Final = frozenset(
 """Codes by which model execution says that it evicted what it is asked to run."""
 _EVICTED_MAX: Final = 3
 """How often in a row a batch may find that its model left as it was handed over."""
-_NOBODY: Final = Item()
-"""Stands for the item of a job that was settled while its batch ran."""
+
+_Work: TypeAlias = tuple[QueuedInput, Claim]
+"""An input of a batch, and the job that it is of: which may be settled while it runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +68,8 @@ class Device:
         results: Results,
         limits: DeviceLimits,
         clock: Callable[[], float],
-        settled: Callable[[], None],
         drop_claims: Callable[[Collection[int]], None],
     ) -> None:
-        self._name = name
         self._executor = executor
         self.models = models
         self.scheduler = scheduler
@@ -79,13 +77,13 @@ class Device:
         self._results = results
         self._limits = limits
         self._clock = clock
-        self._settled = settled
-        """Called after claims were settled: there is room for more."""
         self._drop_claims = drop_claims
         """Drops what waits of claims here and at the other devices."""
         self._woken = asyncio.Event()
         self._lost_at: float | None = None
         self._loads = LoadTurns(share=limits.load_share)
+        metrics.ITEMS_WAITING.labels(name).set_function(lambda: scheduler.waiting)
+        metrics.OLDEST_AGE.labels(name).set_function(lambda: scheduler.oldest_age(clock()))
 
     @property
     def connected(self) -> bool:
@@ -113,35 +111,28 @@ class Device:
         """Something changed: inputs came, a batch ended, the process came or went."""
         self._woken.set()
 
-    async def cancel(self, request_id: str) -> None:
+    def cancel(self, request_id: str) -> None:
         """Drop what waits of a request whose client left."""
-        await self._drop(self.scheduler.cancel(request_id))
+        self._drop(self.scheduler.cancel(request_id))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches until `stop`; those that run then are finished first."""
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 self._woken.clear()
-                expired = self.scheduler.expire(self._clock())
-                if expired:
-                    group.create_task(self._drop(expired))
-                age = self.scheduler.oldest_age(self._clock())
-                metrics.ITEMS_WAITING.labels(self._name).set(self.scheduler.waiting)
-                metrics.OLDEST_AGE.labels(self._name).set(age)
-                waiting = self.scheduler.revisions()
-                absent = waiting.keys() - self.models.revisions
+                self._drop(self.scheduler.expire(self._clock()))
+                absent = self.scheduler.revisions() - self.models.revisions
                 batch = self._next_batch(group, absent)
                 if batch is not None:
-                    group.create_task(self._run(batch, group))
+                    group.create_task(self._run(batch))
                 if absent and self._executor.connected:
-                    self._load_next(group, waiting, absent)
+                    self._load_next(group, absent)
                 if batch is None:
                     await self._sleep(absent)
 
-    def _load_next(
-        self, group: asyncio.TaskGroup, waiting: Mapping[str, float], absent: Set[str]
-    ) -> None:
+    def _load_next(self, group: asyncio.TaskGroup, absent: Set[str]) -> None:
         now = self._clock()
+        waiting = self.scheduler.oldest_by_revision()
         revision = self._loads.pick(
             now,
             waiting,
@@ -167,7 +158,7 @@ class Device:
             # What waits for the process to come back waits on.
             pass
         except SIEError as error:
-            await self._settle_lost(self.scheduler.waiting_for(revision), error)
+            await self._settle_lost(self._claims_of(self.scheduler.waiting_for(revision)), error)
         finally:
             self._loads.ended(revision, self._clock())
             self.wake()
@@ -198,60 +189,64 @@ class Device:
         await self._woken.wait()
         timer.cancel()
 
-    async def _run(self, batch: Batch, group: asyncio.TaskGroup) -> None:
-        inputs = [item for item in batch.inputs if self._claims.get(item.claim) is not None]
+    async def _run(self, batch: Batch) -> None:
+        work = [
+            (item, claim)
+            for item in batch.inputs
+            if (claim := self._claims.get(item.claim)) is not None
+        ]
         started = time.perf_counter()
         error: SIEError | None = None
         outcomes: list[bytes | SIEError] = []
         try:
-            if inputs:
+            if work:
                 self._count(batch, self._clock())
-                outcomes = await self._run_loaded(batch, inputs)
+                outcomes = await self._run_loaded(batch.lane, work)
         except SIEError as failure:
             error = failure
         finally:
             self.scheduler.finished(batch, self._clock(), answered=bool(outcomes))
             self._woken.set()
         if error is not None:
-            await self._settle_lost(inputs, error)
-        else:
+            await self._settle_lost(_claims(work), error)
+        elif work:
             took_s = time.perf_counter() - started
             metrics.BATCH_SECONDS.observe(took_s)
-            self._distribute(inputs, outcomes, took_s * 1000, group)
+            await self._answer(work, outcomes, took_s * 1000)
 
-    async def _run_loaded(
-        self, batch: Batch, inputs: Sequence[QueuedInput]
-    ) -> list[bytes | SIEError]:
+    async def _run_loaded(self, lane: Lane, work: Sequence[_Work]) -> list[bytes | SIEError]:
         """Run, with what was evicted meanwhile loaded once more."""
         for _ in range(_EVICTED_MAX):
             try:
-                return await self._run_once(batch, inputs)
+                return await self._run_once(lane, work)
             except SIEError as error:
                 if error.code not in _NOT_LOADED:
                     raise
-                self.models.forget(batch.lane.model_revision)
-        return await self._run_once(batch, inputs)
+                self.models.forget(lane.model_revision)
+        return await self._run_once(lane, work)
 
-    async def _run_once(
-        self, batch: Batch, inputs: Sequence[QueuedInput]
-    ) -> list[bytes | SIEError]:
-        refused = await self._ensure(inputs)
-        runnable = [item for item in inputs if item.claim not in refused]
+    async def _run_once(self, lane: Lane, work: Sequence[_Work]) -> list[bytes | SIEError]:
+        refused = await self._ensure(_claims(work))
+        runnable = [each for each in work if each[1] not in refused] if refused else work
         if not runnable:
-            raise refused[inputs[0].claim]
-        answers = iter(await self._run_isolated(batch, runnable))
-        return [refused.get(item.claim) or next(answers) for item in inputs]
+            raise refused[work[0][1]]
 
-    async def _ensure(self, inputs: Sequence[QueuedInput]) -> dict[int, SIEError]:
+        async def run(part: Sequence[_Work]) -> list[bytes | SIEError]:
+            return await self._run_part(lane, part)
+
+        passes_max = self._limits.isolation_passes_max
+        answers = iter(await run_isolated(run, runnable, passes_max=passes_max))
+        return [refused.get(claim) or next(answers) for _, claim in work]
+
+    async def _ensure(self, claims: Sequence[Claim]) -> dict[Claim, SIEError]:
         """Have the model and every adapter loaded; gives the claims whose adapter is refused.
 
         One adapter that cannot be loaded fails its own jobs, not those that share its batch.
         """
-        claims = self._claims_of(inputs)
-        if not claims or claims[0].model is None:
-            raise ExecutorLost("the batch's jobs were given back")
-        model = await self._ensure_model(claims[0].model.resolved)
-        refused: dict[int, SIEError] = {}
+        model = claims[0].model
+        assert model is not None, "what waits in a lane was prepared for a model"
+        model = await self._ensure_model(model.resolved)
+        refused: dict[Claim, SIEError] = {}
         for claim in claims:
             if claim.job.adapter is None or claim.adapter is None:
                 continue
@@ -260,95 +255,66 @@ class Device:
             except Later:
                 raise
             except SIEError as error:
-                refused[claim.number] = error
+                refused[claim] = error
         return refused
 
     async def _ensure_model(self, resolved: ResolvedModel) -> LoadedModel:
         return await self.models.ensure(resolved, running=self.scheduler.revisions_out)
 
-    async def _run_isolated(
-        self, batch: Batch, inputs: Sequence[QueuedInput]
-    ) -> list[bytes | SIEError]:
-        async def run(part: Sequence[QueuedInput]) -> list[bytes | SIEError]:
-            return await self._run_part(batch, part)
-
-        return await run_isolated(run, inputs, passes_max=self._limits.isolation_passes_max)
-
-    async def _run_part(self, batch: Batch, part: Sequence[QueuedInput]) -> list[bytes | SIEError]:
-        lane = batch.lane
-        claims = [self._claims.get(item.claim) for item in part]
-        for claim in claims:
-            if claim is not None:
-                claim.started()
+    async def _run_part(self, lane: Lane, part: Sequence[_Work]) -> list[bytes | SIEError]:
+        for _, claim in part:
+            claim.started()
+        jobs = [claim.job for _, claim in part]
         done = await self._executor.run_batch(
             model_revision=lane.model_revision,
             operation=lane.operation,
             adapter=lane.adapter,
-            adapters=_adapters(lane, claims),
-            inputs=tuple(item.payload for item in part),
+            adapters=_adapters(lane, jobs),
+            inputs=tuple(item.payload for item, _ in part),
             outputs=lane.outputs,
             labels=lane.labels,
             options=msgspec.json.decode(lane.options) if lane.options else {},
         )
-        jobs = [claim.job if claim is not None else None for claim in claims]
         return public_answers(
             done.answers,
-            [
-                job.items[item.index] if job else _NOBODY
-                for job, item in zip(jobs, part, strict=True)
-            ],
-            [job.output_dtype if job else "float32" for job in jobs],
+            [job.items[item.index] for job, (item, _) in zip(jobs, part, strict=True)],
+            [job.output_dtype for job in jobs],
         )
 
-    def _distribute(
-        self,
-        inputs: Sequence[QueuedInput],
-        outcomes: Sequence[bytes | SIEError],
-        took_ms: float,
-        group: asyncio.TaskGroup,
+    async def _answer(
+        self, work: Sequence[_Work], outcomes: Sequence[bytes | SIEError], took_ms: float
     ) -> None:
-        touched: dict[int, Claim] = {}
-        for item, outcome in zip(inputs, outcomes, strict=True):
-            claim = self._claims.get(item.claim)
-            if claim is not None:
-                touched[item.claim] = claim
-                self._claims.settle_item(claim, item.index, outcome)
-        for claim in touched.values():
-            claim.inference_ms += took_ms
-        complete = [claim for claim in touched.values() if claim.is_complete]
-        if complete:
-            group.create_task(self._deliver(complete))
-
-    async def _deliver(self, claims: Sequence[Claim]) -> None:
+        """Give each job its answers, and deliver those that are complete."""
         # Room is there as soon as the device is done, not only once a gateway has confirmed.
-        self._settled()
-        await self._results.deliver(claims)
-        self._settled()
+        self._claims.settle_items(
+            (claim, item.index, outcome)
+            for (item, claim), outcome in zip(work, outcomes, strict=True)
+        )
+        claims = _claims(work)
+        for claim in claims:
+            claim.inference_ms += took_ms
+        await self._results.deliver([claim for claim in claims if claim.is_complete])
 
-    async def _settle_lost(self, inputs: Iterable[QueuedInput], error: SIEError) -> None:
+    async def _settle_lost(self, claims: Sequence[Claim], error: SIEError) -> None:
         """A whole batch has no outcome: give its jobs back, or fail them."""
-        claims = self._claims_of(inputs)
         if isinstance(error, ExecutorLost):
             await self._give_back(claims, error, blamed=True)
             return
         self._drop_claims({claim.number for claim in claims})
         await self._results.fail(claims, error)
-        self._settled()
 
     async def _give_back(self, claims: Sequence[Claim], error: SIEError, *, blamed: bool) -> None:
         self._drop_claims({claim.number for claim in claims})
         await self._results.give_back(
             claims, error, delay_s=self._limits.retry_delay_s, blamed=blamed
         )
-        self._settled()
 
-    async def _drop(self, inputs: Iterable[QueuedInput]) -> None:
+    def _drop(self, inputs: Sequence[QueuedInput]) -> None:
         """Nobody waits for these: forget the rest of their jobs too."""
-        claims = self._claims_of(inputs)
-        self._drop_claims({claim.number for claim in claims})
-        for claim in claims:
-            await self._results.drop(claim)
-        self._settled()
+        if inputs:
+            claims = self._claims_of(inputs)
+            self._drop_claims({claim.number for claim in claims})
+            self._results.drop(claims)
 
     def _claims_of(self, inputs: Iterable[QueuedInput]) -> list[Claim]:
         return self._claims_numbered(dict.fromkeys(item.claim for item in inputs))
@@ -364,7 +330,12 @@ class Device:
         metrics.BATCH_WAIT.observe(now - batch.arrived)
 
 
-def _adapters(lane: Lane, claims: Sequence[Claim | None]) -> tuple[AdapterPin | None, ...]:
+def _claims(work: Iterable[_Work]) -> list[Claim]:
+    """Each claim once, in order."""
+    return list(dict.fromkeys(claim for _, claim in work))
+
+
+def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:
     """The adapter of each input, where any has one that is not the lane's."""
-    found = tuple(claim.job.adapter if claim is not None else None for claim in claims)
+    found = tuple(job.adapter for job in jobs)
     return found if any(pin is not None and pin != lane.adapter for pin in found) else ()

@@ -68,7 +68,8 @@ class Worker:
         self._report_soon = report_soon
         self._clock = asyncio.get_running_loop().time
         self._window = Window(items_max=settings.window_items_max * len(settings.socket_path))
-        self._claims = Claims()
+        self._claims = Claims(on_room=self._room_again)
+        metrics.ITEMS_IN_HAND.set_function(lambda: self._claims.open_items)
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
         )
@@ -208,7 +209,7 @@ class Worker:
         while True:
             await asyncio.sleep(self._settings.claim_extend_s)
             now = self._clock()
-            await self._claims.extend(older_than=now - self._settings.claim_extend_s)
+            self._claims.extend(older_than=now - self._settings.claim_extend_s)
             self._known.forget(now)
             await self._devices.unload_unless(self._is_wanted)
 
@@ -238,8 +239,8 @@ class Worker:
             return 0
         return self._window.demand(self._claims.open_items, self._clock())
 
-    def _settled(self) -> None:
-        metrics.ITEMS_IN_HAND.set(self._claims.open_items)
+    def _room_again(self) -> None:
+        """More may be pulled than before."""
         if self._pulling is not None:
             self._pulling.wake()
 
@@ -251,7 +252,7 @@ class Worker:
         self._devices.wake()
         self._heartbeats.changed()
         self._prefetch.changed()
-        self._settled()
+        self._room_again()
 
     def _models_changed(self) -> None:
         self._heartbeats.changed()
@@ -291,11 +292,11 @@ class Worker:
         if self._peers.rooms(self._clock()) != before:
             self._placement_changed()
 
-    async def _cancelled(self, message: Message) -> None:
+    def _cancelled(self, message: Message) -> None:
         """A client hung up: its request costs nothing any more, what comes later included."""
         request_id = message.subject.rpartition(".")[2]
         self._cancelled_requests.add(request_id)
-        await self._devices.cancel(request_id)
+        self._devices.cancel(request_id)
 
     def _heartbeat(self) -> Heartbeat:
         position = self._replica.position
@@ -372,7 +373,6 @@ class Worker:
                 isolation_passes_max=settings.isolation_passes_max,
             ),
             clock=self._clock,
-            settled=self._settled,
             drop_claims=self._drop_claims,
         )
 

@@ -166,7 +166,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         since: dict[str, float] = {}
         for entry in self.waiting:
             since.setdefault(entry.lane.model_revision, entry.since)
-        assert self.scheduler.revisions() == since
+        assert self.scheduler.oldest_by_revision() == since
+        assert self.scheduler.revisions() == since.keys()
         oldest = min((entry.since for entry in self.waiting), default=self.now)
         assert self.scheduler.oldest_age(self.now) == self.now - oldest
 

@@ -105,7 +105,7 @@ class QueueWorker:
             self.undeliverable.append(job.job_id)
         else:
             self.confirmed.extend(RECEIPT_DECODER.decode(answer).job_ids)
-        await delivery.ack()
+        delivery.ack()
 
 
 @asynccontextmanager

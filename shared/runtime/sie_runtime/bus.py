@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -219,6 +219,14 @@ class Bus:
         self.require_connected()
         try:
             _direct(self.client).send(subject, data, reply=reply, headers=headers)
+        except NatsError as error:
+            raise BusUnavailable(f"the broker does not take messages: {error}") from error
+
+    def send_to_all(self, subjects: Iterable[bytes], data: bytes) -> None:
+        """Publish the same to many subjects, as `send` does. Raises `BusUnavailable`."""
+        self.require_connected()
+        try:
+            _direct(self.client).send_to_all(subjects, data)
         except NatsError as error:
             raise BusUnavailable(f"the broker does not take messages: {error}") from error
 

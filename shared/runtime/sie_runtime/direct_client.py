@@ -10,7 +10,8 @@ for that reason; the contract of the broker's clients is tested on a real one.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -45,6 +46,8 @@ class DirectClient(Client):
         """Of the requests in flight, by the subject that the answer comes to."""
         self._answer_prefix = ""
         self._numbers = count(1)
+        self._is_flushing = False
+        """Whether `_flush_now` will be called in this turn of the loop."""
         self._ps = DirectParser(self, self._taken)
         self._failing: set[asyncio.Future[None]] = set()
 
@@ -62,21 +65,30 @@ class DirectClient(Client):
         What it raises is a `nats.errors.Error`. The caller bounds how much it has under way, and
         vouches for the subject.
         """
-        if self._status != Client.CONNECTED:
-            self._check_sending()
         size = len(payload)
-        if size > self._max_payload:
-            raise MaxPayloadError
         if headers:
             head = f"HPUB {subject} {reply} {len(headers)} {len(headers) + size}\r\n"
             command = b"".join((head.encode(), headers, payload, b"\r\n"))
         else:
             command = b"".join((f"PUB {subject} {reply} {size}\r\n".encode(), payload, b"\r\n"))
-        self._pending.append(command)
-        self._pending_data_size += len(command)
-        queue = self._flush_queue
-        if queue is not None and queue.empty():
-            queue.put_nowait(asyncio.get_running_loop().create_future())
+        self._send(command, size)
+
+    def send_to_all(self, subjects: Iterable[bytes], payload: bytes) -> None:
+        """Publish the same to many subjects, as `send` does."""
+        rest = b" %d\r\n%b\r\n" % (len(payload), payload)
+        self._send(b"".join([b"PUB " + subject + rest for subject in subjects]), len(payload))
+
+    def _send(self, commands: bytes, size: int) -> None:
+        """Send commands at the end of this turn of the loop; no payload is longer than `size`."""
+        if self._status != Client.CONNECTED:
+            self._check_sending()
+        if size > self._max_payload:
+            raise MaxPayloadError
+        self._pending.append(commands)
+        self._pending_data_size += len(commands)
+        if not self._is_flushing:
+            self._is_flushing = True
+            asyncio.get_running_loop().call_soon(self._flush_now)
 
     def _check_sending(self) -> None:
         if self.is_closed:
@@ -85,6 +97,17 @@ class DirectClient(Client):
             raise ConnectionDrainingError
         if not self.is_connected:
             raise OutboundBufferLimitError
+
+    def _flush_now(self) -> None:
+        self._is_flushing = False
+        # What waits while there is no connection is the library's to send, over the next one.
+        if not self._pending or not self.is_connected or self._transport is None:
+            return
+        commands, self._pending = self._pending, []
+        self._pending_data_size = 0
+        # On a connection that broke just now this raises; its reader hears of that and says so.
+        with suppress(OSError, RuntimeError):
+            self._transport.writelines(commands)
 
     async def request(
         self,
@@ -105,7 +128,10 @@ class DirectClient(Client):
         self._answers[inbox] = future
         timer = loop.call_later(timeout, _time_out, future)
         try:
-            await self.publish(subject, payload, reply=inbox, headers=headers)
+            if headers or not self.is_connected:
+                await self.publish(subject, payload, reply=inbox, headers=headers)
+            else:
+                self.send(subject, payload, reply=inbox)
             answer = await future
         finally:
             timer.cancel()

@@ -10,7 +10,7 @@ lost on the way.
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -27,7 +27,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders, Subscription, reason_of
+from sie_runtime.bus import Bus, BusUnavailable, NoResponders, Subscription, reason_of
 from sie_runtime.direct_parser import headers_of
 from sie_runtime.overdue import Overdue
 from sie_runtime.settings import setting
@@ -35,9 +35,11 @@ from sie_runtime.shared_stream import make_stream
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
 
-__all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings"]
+__all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings", "acknowledge"]
 
 _LOG: Final = logging.getLogger(__name__)
+_STATUS: Final = b"NATS/1.0 "
+"""What begins the headers of the broker's own words: a job's have nothing behind the version."""
 
 Heard: TypeAlias = Callable[[SIEError | None], None]
 """Is told what became of a job: None when the broker has stored it."""
@@ -72,47 +74,56 @@ class WorkQueueSettings:
 
 
 class Delivery:
-    """One job as the queue handed it over."""
+    """One job as the queue handed it over.
+
+    What is said of it is sent and not waited for; where the connection is lost it comes again.
+    """
 
     __slots__ = ("_bus", "_reply", "data", "delivery_count", "last_delivery")
 
-    def __init__(self, bus: Bus, data: bytes, reply: str, deliveries_max: int) -> None:
+    def __init__(self, bus: Bus, data: bytes, reply: bytes, deliveries_max: int) -> None:
         self._bus = bus
         self._reply = reply
         self.data: Final = data
         self.delivery_count: Final = _delivery_count(reply)
         self.last_delivery: Final = self.delivery_count >= deliveries_max
 
-    async def ack(self) -> None:
-        """The job is done. A lost ack means one more delivery."""
-        self._say(b"+ACK")
+    def ack(self) -> None:
+        """The job is done."""
+        acknowledge([self])
 
-    async def retry(self, delay_s: float) -> None:
+    def retry(self, delay_s: float) -> None:
         """Give the job to whoever pulls next, after a pause."""
-        self._say(b'-NAK {"delay": %d}' % int(delay_s * 1e9) if delay_s > 0 else b"-NAK")
+        _say(b'-NAK {"delay": %d}' % int(delay_s * 1e9) if delay_s > 0 else b"-NAK", [self])
 
-    def give_back(self) -> None:
-        """Give the job at once to whoever pulls."""
-        self._say(b"-NAK")
-
-    async def extend(self) -> None:
+    def extend(self) -> None:
         """It takes longer: start the wait for the acknowledgement anew."""
-        self._say(b"+WPI")
+        _say(b"+WPI", [self])
 
-    async def terminate(self) -> None:
+    def terminate(self) -> None:
         """Never deliver it again."""
-        self._say(b"+TERM")
-
-    def _say(self, word: bytes) -> None:
-        try:
-            self._bus.send(self._reply, word)
-        except BusUnavailable as error:
-            _LOG.warning("a word on a job did not reach the broker: %s", error.message)
+        _say(b"+TERM", [self])
 
 
-def _delivery_count(reply: str) -> int:
+def acknowledge(deliveries: Sequence[Delivery]) -> None:
+    """These jobs are done. All are of one bus."""
+    _say(b"+ACK", deliveries)
+
+
+def _say(word: bytes, deliveries: Sequence[Delivery]) -> None:
+    if not deliveries:
+        return
+    try:
+        deliveries[0]._bus.send_to_all([each._reply for each in deliveries], word)
+    except BusUnavailable as error:
+        _LOG.warning(
+            "a word on %d jobs did not reach the broker: %s", len(deliveries), error.message
+        )
+
+
+def _delivery_count(reply: bytes) -> int:
     """From `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.…`"""
-    tokens = reply.split(".")
+    tokens = reply.split(b".")
     return int(tokens[4 if len(tokens) == 9 else 6])
 
 
@@ -337,11 +348,11 @@ class Puller:
             self._keep_asking(), name=f"pull-{self._config.durable_name}"
         )
 
-    def wake(self) -> None:
-        """Demand may have changed. Raises what ended the pulling, if anything did."""
+    def wake(self, room: int) -> None:
+        """There is room for so many jobs. Raises what ended the pulling, if anything did."""
         if self._task is not None and self._task.done() and not self._closing:
             self._task.result()
-        self._wake_if_due()
+        self._ask_if_due(room)
 
     async def close(self) -> None:
         """Stop pulling. What was handed over stays with its owner."""
@@ -368,10 +379,7 @@ class Puller:
             ):
                 # The broker's word that the pull expired was lost: ask anew.
                 self._asked = 0
-            wanted = self._demand() - self._asked
-            # Ask again before the old pull is used up, but not for each single job.
-            if wanted > 0 and (self._asked == 0 or wanted >= self._asked):
-                self._ask(wanted)
+            self._ask_if_due(self._demand())
             await self._sleep(self._settings.queue_pull_expires_s / 2)
 
     async def _sleep(self, longest_s: float) -> None:
@@ -391,34 +399,36 @@ class Puller:
         self._asked += count
         self._asked_at = asyncio.get_running_loop().time()
 
-    def _received(self, message: Message) -> None:
-        status = message.headers.get("Status")
-        if status is None:
-            self._take(message)
+    def _received(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if not headers.startswith(_STATUS):
+            self._take(data, reply)
             return
+        told = headers_of(headers)
         # 404 and 408: the pull is over; 409: the consumer is gone or limits were reached.
-        pending = int(message.headers.get("Nats-Pending-Messages", self._asked) or 0)
+        pending = int(told.get("Nats-Pending-Messages", self._asked) or 0)
         self._asked = max(0, self._asked - pending)
-        if status in ("409", "503"):
+        if told.get("Status") in ("409", "503"):
             self._asked = 0
             self._renewal_due = True
         self._woken.set()
 
-    def _take(self, message: Message) -> None:
+    def _take(self, data: bytes, reply: bytes) -> None:
         self._asked = max(0, self._asked - 1)
-        delivery = Delivery(
-            self._bus, message.data, message.reply, self._settings.queue_deliveries_max
-        )
+        delivery = Delivery(self._bus, data, reply, self._settings.queue_deliveries_max)
         if self._closing:
             # It was on its way when the pull ended: at once to somebody else.
-            delivery.give_back()
+            delivery.retry(0)
             return
         self._on_job(delivery)
-        self._wake_if_due()
+        if not self._asked:
+            # Nobody may have been freed meanwhile, who would say that there is room.
+            self._ask_if_due(self._demand())
 
-    def _wake_if_due(self) -> None:
-        if self._demand() - self._asked >= max(1, self._asked):
-            self._woken.set()
+    def _ask_if_due(self, room: int) -> None:
+        """Ask again before the old pull is used up, but not for each single job."""
+        wanted = room - self._asked
+        if wanted >= max(1, self._asked) and not self._closing and not self._renewal_due:
+            self._ask(wanted)
 
     async def _renewed(self) -> bool:
         # Before the attempt: whatever happens during it makes another one due.
@@ -441,7 +451,7 @@ class Puller:
 
     async def _listen(self) -> None:
         self._inbox = self._bus.client.new_inbox()
-        self._subscription = await self._bus.subscribe(self._inbox, self._received)
+        self._subscription = await self._bus.take(self._inbox, self._received)
 
     async def _unlisten(self) -> None:
         if self._subscription is not None:
