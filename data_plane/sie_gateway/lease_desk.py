@@ -213,6 +213,8 @@ class LeaseDesk:
         finally:
             self._looking = None
         leases = [each.lease for each in self._table.held.values()]
+        # A pool that left the log must not keep workers for ever.
+        metrics.POOL_WARM_WORKERS.clear()
         for name, pool in self._catalog().pools.items():
             metrics.POOL_WARM_WORKERS.labels(name).set(warm_workers(pool, leases))
 

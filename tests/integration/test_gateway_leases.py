@@ -13,8 +13,9 @@ import pytest
 from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.gateway_world import MemoryBus, catalog_of, heartbeat, model
 from tests.support.nats import nats_server
-from tests.support.polling import until_told
+from tests.support.polling import until, until_told
 
+from sie_gateway import metrics
 from sie_runtime.lease_store import LeaseStore
 from sie_schemas.jobs import JOB_ENCODER
 
@@ -119,6 +120,24 @@ async def test_gateways_that_race_never_lease_more_than_the_pool_has(tmp_path: P
         assert (await edges[1].lease("n", queue_pool="night", gpus={"cpu": 9})).status_code == 201
         assert (await edges[0].ask("DELETE", f"/v1/pools/{leased[0]}")).status_code == 200
         assert (await edges[1].lease("late")).status_code == 201
+
+
+async def test_an_autoscaler_is_told_what_pools_and_leases_keep_warm_and_nothing_of_pools_that_left(
+    tmp_path: Path,
+) -> None:
+    def warm() -> dict[str, float]:
+        [family] = metrics.POOL_WARM_WORKERS.collect()
+        return {sample.labels["pool"]: sample.value for sample in family.samples}
+
+    metrics.POOL_WARM_WORKERS.labels("left-long-ago").set(3)
+    async with nats_server(tmp_path) as url, _edge(url, "one", lease_look_s=0.05) as one:
+        await until(lambda: warm() == {"default": 1, "night": 0})
+        for name in ("a", "b"):
+            assert (await one.lease(name, minimum_worker_count=1)).status_code == 201
+        await until(lambda: warm() == {"default": 2, "night": 0})
+        assert (await one.ask("DELETE", "/v1/pools/a")).status_code == 200
+        assert (await one.ask("DELETE", "/v1/pools/b")).status_code == 200
+        await until(lambda: warm() == {"default": 1, "night": 0})
 
 
 async def test_a_lease_that_nobody_renews_ends_and_frees_its_share(tmp_path: Path) -> None:

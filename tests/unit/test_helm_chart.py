@@ -88,6 +88,19 @@ def test_there_is_one_writer_and_an_old_one_is_gone_before_a_new_one_starts(docu
     assert config["spec"]["strategy"] == {"type": "Recreate"}
 
 
+def test_the_log_lies_on_a_volume_that_outlives_its_pod(documents):
+    (spec,) = [t["spec"] for role, t in pod_specs(documents) if role == "config"]
+    (container,) = spec["containers"]
+    (folder,) = [v["value"] for v in container["env"] if v["name"] == "SIE_CONFIG_DATA_DIR"]
+    (volume,) = [
+        mount["name"]
+        for mount in container["volumeMounts"]
+        if f"{folder}/".startswith(f"{mount['mountPath']}/")
+    ]
+    kinds = {each["name"]: {*each} - {"name"} for each in spec["volumes"]}
+    assert kinds[volume] == {"persistentVolumeClaim"}
+
+
 def test_every_service_and_policy_selects_pods_that_there_are(documents):
     labels = [template["metadata"]["labels"] for _, template in pod_specs(documents)]
     for document in documents:
@@ -217,9 +230,10 @@ def test_demand_is_asked_for_by_metrics_that_the_gateway_has():
         for trigger in document["spec"]["triggers"]
     ]
     names = {name for query in queries for name in re.findall(r"sie_\w+", query)}
-    assert len(names) == 3
+    assert len(names) == 4
     assert names <= exported
     assert any('machine_profile="l4"' in query for query in queries)
+    assert 'max(sie_gateway_pool_warm_workers{pool="default"}) or vector(0)' in queries
 
 
 def test_a_token_of_the_hub_reaches_model_execution_alone():
