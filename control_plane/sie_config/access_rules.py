@@ -9,23 +9,22 @@ from urllib.parse import parse_qs
 
 from sie_runtime.access import Role
 
-__all__ = ["role_of"]
+__all__ = ["QUESTIONS", "role_of"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
-_QUESTIONS: Final = frozenset({"/v1/configs/replicas", "/v1/configs/wait"})
+QUESTIONS: Final = frozenset({"/v1/configs/replicas", "/v1/configs/wait"})
 """Posted, but they change nothing in the log: a report, and a wait for reports."""
 _AUDIT: Final = "/v1/configs/audit"
-_CONSOLE: Final = "/console"
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def role_of(method: str, path: str, query: bytes) -> Role | None:
-    """The role; None for probes and for the console's files, which hold no data."""
-    if path in _OPEN or (method == "GET" and (path + "/").startswith(_CONSOLE + "/")):
+    """The role; None for probes."""
+    if path in _OPEN:
         return None
     if path == _AUDIT:
         return "audit"
-    if method in _LOOKS or (method == "POST" and path in _QUESTIONS):
+    if method in _LOOKS or (method == "POST" and path in QUESTIONS):
         return "read"
     if parse_qs(query.decode("latin-1")).get("dry_run") == ["true"]:
         return "propose"

@@ -7,7 +7,6 @@ one table of codes, and that an error nobody foresaw is logged and told without 
 import logging
 from typing import Any, Final
 
-import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -21,6 +20,7 @@ from sie_config.direct import DirectApp
 from sie_config.follow_routes import add_follow_routes
 from sie_config.group_routes import add_group_routes
 from sie_config.history_routes import add_time_routes
+from sie_config.json_answers import json_answer
 from sie_config.openapi import openapi_document
 from sie_config.read_routes import add_read_routes
 from sie_config.refusal_notes import noting
@@ -64,7 +64,7 @@ def build_app(plane: ControlPlane) -> FastAPI:
         """What this document says."""
         if not described:
             described.append(openapi_document(app))
-        return _json(described[0], 200)
+        return json_answer(described[0], 200)
 
     return app
 
@@ -87,7 +87,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
             "published_epoch": plane.publisher.published if plane.publisher else 0,
             "url": plane.settings.advertised_url,
         }
-        return _json(body, 200 if ready else 503)
+        return json_answer(body, 200 if ready else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -100,7 +100,7 @@ async def _on_error(_request: Request, error: Exception) -> Response:
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = f"{max(1, round(error.retry_after_s))}"
-    return _json(error.to_wire(), error.status, headers)
+    return json_answer(error.to_wire(), error.status, headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -150,7 +150,3 @@ def _methods_at(request: Request) -> list[str]:
 async def _on_defect(request: Request, error: Exception) -> Response:
     _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return await _on_error(request, OurFault("an error that nobody foresaw; the log has it"))
-
-
-def _json(value: Any, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status, headers, "application/json")

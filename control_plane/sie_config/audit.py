@@ -8,8 +8,8 @@ once.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sie_config.draft import format_ts, parse_ts
 from sie_config.lookup import Lookup
+from sie_config.moments import format_ts, parse_ts
 from sie_config.refusals import Refusals
 from sie_config.sequencer import Sequencer
 from sie_config.timeline import Timeline

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_config.control_plane import ControlPlane
-from sie_config.write_requests import read_body
+from sie_config.json_answers import json_answer
+from sie_config.write_requests import converted, parse_json, read_body
 from sie_schemas.errors import FixRequest
-from sie_schemas.malformed import MALFORMED
 
 __all__ = ["add_compact_route", "low_water_for"]
 
@@ -42,11 +42,7 @@ def add_compact_route(app: FastAPI, plane: ControlPlane) -> None:
 
     async def compact(request: Request) -> Response:
         """`{"keep": N}` or `{"low_water": EPOCH}`; the mark only rises."""
-        body = await read_body(request, _BODY_BYTES_MAX)
-        try:
-            wanted = msgspec.json.decode(body, type=_Wanted)
-        except MALFORMED as error:
-            raise FixRequest(f"the body cannot be read: {error}", field="body") from error
+        wanted = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), _Wanted)
         head = plane.sequencer.position.epoch
         before = plane.low_water
         await plane.compact(low_water_for(head, keep=wanted.keep, low_water=wanted.low_water))
@@ -58,6 +54,6 @@ def add_compact_route(app: FastAPI, plane: ControlPlane) -> None:
             "trimmed": publisher is not None
             and await publisher.wait_trimmed(timeout_s=plane.settings.ack_wait_s),
         }
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        return json_answer(answer)
 
     app.router.add_route("/v1/configs/compact", compact, methods=["POST"])

@@ -7,7 +7,6 @@ they do not. Time and identity are arguments.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec import Raw, Struct
 
 from sie_config.gates import check_removals
 from sie_config.log_file import KeyRow
+from sie_config.moments import format_ts, parse_ts
 from sie_config.rules import Command, Delete, Index, Put, admit, check, judge
 from sie_core.apply import ChangeRefused, preview
 from sie_core.registry import Registry
@@ -28,12 +28,8 @@ __all__ = [
     "Seen",
     "Tenure",
     "Write",
-    "format_ts",
-    "parse_ts",
 ]
 
-_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _PUT_ORDER: Final = {"bundle": 0, "pool": 1, "model": 2, "adapter": 3}
 """What is referred to comes before what refers to it."""
 
@@ -286,14 +282,3 @@ def _change_of(command: Command) -> Change:
     if isinstance(command, Delete):
         return delete(command.kind, command.key)
     return Change(kind=f"{command.kind}.put", key=command.key, document=Raw(command.body))
-
-
-def format_ts(microseconds: int) -> str:
-    """RFC 3339, UTC, always six digits, so that text order is time order."""
-    moment = _UNIX + timedelta(microseconds=microseconds)
-    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def parse_ts(text: str) -> int:
-    """Microseconds since 1970 of a time that `format_ts` wrote."""
-    return (datetime.fromisoformat(text) - _UNIX) // _MICROSECOND

@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sie_config.control_plane import ControlPlane
 from sie_config.history_routes import AtText, past_export
+from sie_config.json_answers import JSON, NDJSON, json_answer
 from sie_config.write_requests import read_body
 from sie_config.writer_state import describe
 from sie_schemas.entry import to_envelope
@@ -24,8 +25,6 @@ from sie_schemas.errors import FixRequest
 
 __all__ = ["add_follow_routes", "check_range", "entry_lines", "head_body", "wait_for_difference"]
 
-_JSON: Final = "application/json"
-_NDJSON: Final = "application/x-ndjson"
 _LINES_AT_ONCE: Final = 100
 _POLLS = Gauge("sie_config_polls_waiting", "long polls that wait for a difference")
 
@@ -53,7 +52,7 @@ def _add_head(app: FastAPI, plane: ControlPlane) -> None:
         if after is not None:
             await wait_for_difference(plane, (log_id, after, digest), wait)
         async with plane.turnstile.turn():
-            return _json(head_body(plane))
+            return json_answer(head_body(plane))
 
     @app.post("/v1/configs/replicas")
     async def report(request: Request) -> Response:
@@ -62,7 +61,7 @@ def _add_head(app: FastAPI, plane: ControlPlane) -> None:
         async with plane.turnstile.turn():
             if not await plane.hear_report(data, vouched=False):
                 raise FixRequest("the body is not a replica's report", field="body")
-            return _json(head_body(plane))
+            return json_answer(head_body(plane))
 
 
 def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
@@ -76,15 +75,15 @@ def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
         """Entries after an epoch. NDJSON streams all of them, or `limit`; JSON gives one page."""
         check_range(plane, log_id, after)
         head = plane.sequencer.position.epoch
-        if _NDJSON in accept:
+        if NDJSON in accept:
             if limit is None:
-                return StreamingResponse(entry_lines(plane, after, head), media_type=_NDJSON)
+                return StreamingResponse(entry_lines(plane, after, head), media_type=NDJSON)
             async with plane.turnstile.turn():
                 data = await _page_of_lines(plane, after, min(head, after + limit))
-            return Response(data, media_type=_NDJSON)
+            return Response(data, media_type=NDJSON)
         page_max = plane.settings.page_entries_max
         found = await plane.journal.page(after, head, min(limit or page_max, page_max))
-        return _json(
+        return json_answer(
             {
                 "head": _builtins(plane.head),
                 "entries": [Raw(to_envelope(entry)) for entry in found],
@@ -99,7 +98,7 @@ def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
         found = await plane.journal.entry(epoch) if 1 <= epoch <= head else None
         if found is None:
             raise FixRequest(f"there is no epoch {epoch}; the head is {head}", code="NOT_FOUND")
-        return Response(to_envelope(found), media_type=_JSON)
+        return Response(to_envelope(found), media_type=JSON)
 
 
 def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
@@ -115,7 +114,7 @@ def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
             return Response(status_code=304, headers={"etag": tag})
         made = await plane.exports.newest(plane.sequencer)
         async with plane.turnstile.turn():
-            return Response(made.data, headers={"etag": f'"{made.hash}"'}, media_type=_JSON)
+            return Response(made.data, headers={"etag": f'"{made.hash}"'}, media_type=JSON)
 
 
 def head_body(plane: ControlPlane) -> dict[str, Any]:
@@ -204,7 +203,3 @@ async def _page_of_lines(plane: ControlPlane, after: int, until: int) -> bytes:
 def _builtins(value: msgspec.Struct) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(value)
     return found
-
-
-def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), headers=headers, media_type=_JSON)

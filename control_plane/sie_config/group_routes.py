@@ -6,8 +6,8 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Header, Query
@@ -19,10 +19,18 @@ from sie_config.audit import AuditPage, AuditQuery, read_audit
 from sie_config.control_plane import ControlPlane
 from sie_config.convergence import Selector
 from sie_config.draft import Write
+from sie_config.json_answers import NDJSON, json_answer
+from sie_config.moments import moment_us, parse_ts
 from sie_config.operations import Kind
 from sie_config.reverting import revert_commands
 from sie_config.write_answers import group_answer
-from sie_config.write_requests import idempotency_of, parse_json, read_body, write_of
+from sie_config.write_requests import (
+    converted,
+    idempotency_of,
+    parse_json,
+    read_body,
+    write_of,
+)
 from sie_config.writing import Writing, convergence_body
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry, log_id8
@@ -30,10 +38,9 @@ from sie_schemas.errors import FixRequest
 
 __all__ = ["BODIES", "ReplicaBody", "RevertBody", "WaitBody", "add_group_routes"]
 
-_JSON: Final = "application/json"
-_NDJSON: Final = "application/x-ndjson"
-_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NDJSON_PAGE: Final = 1000
+
+T = TypeVar("T")
 
 Text = Annotated[str | None, Query(max_length=512)]
 
@@ -105,7 +112,7 @@ class _Groups:
     async def revert(self, request: Request) -> Response:
         """Bring back the documents of an older moment, as a new entry."""
         raw = await read_body(request, self._plane.settings.body_bytes_max)
-        body = _read(raw, RevertBody)
+        body = converted(parse_json(raw), RevertBody)
         plane = self._plane
         asked = write_of(request, idempotency_of(request, raw), plane.sequencer.position.log_id)
         chosen = None if body.entities is None else [(e.kind, e.key) for e in body.entities]
@@ -127,7 +134,7 @@ class _Groups:
     async def wait(self, request: Request) -> Response:
         """Wait until the chosen replicas are at an epoch, by their own word."""
         plane = self._plane
-        body = _read(await read_body(request, plane.settings.body_bytes_max), WaitBody)
+        body = await _body(plane, request, WaitBody)
         entry = await _entry_of(plane, body)
         found = await plane.convergence.wait(
             entry,
@@ -138,22 +145,27 @@ class _Groups:
             timeout_s=min(body.timeout_s, plane.settings.convergence_wait_max_s),
         )
         place = {"log_id": entry.log_id, "epoch": entry.epoch}
-        return _json(place | convergence_body(found, body.until))
+        return json_answer(place | convergence_body(found, body.until))
 
     async def forget(self, request: Request) -> Response:
         """Stop counting a replica that will not come back."""
         plane = self._plane
-        body = _read(await read_body(request, plane.settings.body_bytes_max), ReplicaBody)
+        body = await _body(plane, request, ReplicaBody)
         known = plane.reports.forget(body.role, body.id)
         plane.convergence.heard(None)
-        return _json({"forgotten": known})
+        return json_answer({"forgotten": known})
 
     async def resync(self, request: Request) -> Response:
         """Have a replica take our snapshot whatever it holds: the way out of a fork."""
         plane = self._plane
-        body = _read(await read_body(request, plane.settings.body_bytes_max), ReplicaBody)
+        body = await _body(plane, request, ReplicaBody)
         await plane.resync(body.role, body.id)
-        return _json({"asked": True})
+        return json_answer({"asked": True})
+
+
+async def _body(plane: ControlPlane, request: Request, shape: type[T]) -> T:
+    raw = await read_body(request, plane.settings.body_bytes_max)
+    return converted(parse_json(raw), shape)
 
 
 def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
@@ -165,7 +177,7 @@ def _add_replicas(app: FastAPI, plane: ControlPlane) -> None:
             row["lag_s"] = (
                 await _lag_s(plane, row) if row["lag"] else (0.0 if row["lag"] == 0 else None)
             )
-        return _json(view)
+        return json_answer(view)
 
 
 async def _lag_s(plane: ControlPlane, row: dict[str, Any]) -> float | None:
@@ -182,7 +194,7 @@ def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/v1/configs/audit")
     async def audit(
         actor: Text = None,
-        kind: Literal["model", "adapter", "bundle", "pool"] | None = None,
+        kind: Kind | None = None,
         key: Text = None,
         outcome: Text = None,
         since: Annotated[str, Query(max_length=64)] = "",
@@ -196,13 +208,13 @@ def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
         """
         query = AuditQuery(actor=actor, kind=kind, key=key, outcome=outcome, limit=limit)
         if since:
-            query = replace(query, since_us=_microseconds(since, "since"))
+            query = replace(query, since_us=moment_us(since, field="since"))
         if before:
-            query = replace(query, before_us=_microseconds(before, "before"))
-        if _NDJSON in accept:
-            return StreamingResponse(_audit_lines(plane, query), media_type=_NDJSON)
+            query = replace(query, before_us=moment_us(before, field="before"))
+        if NDJSON in accept:
+            return StreamingResponse(_audit_lines(plane, query), media_type=NDJSON)
         page = await _audit_page(plane, query)
-        return _json({"rows": page.rows, "next_before": page.next_before})
+        return json_answer({"rows": page.rows, "next_before": page.next_before})
 
 
 async def _audit_page(plane: ControlPlane, query: AuditQuery) -> AuditPage:
@@ -216,7 +228,7 @@ async def _audit_lines(plane: ControlPlane, query: AuditQuery) -> AsyncIterator[
         yield b"".join(msgspec.json.encode(row) + b"\n" for row in page.rows)
         if page.next_before is None:
             return
-        query = replace(query, before_us=_microseconds(page.next_before, "before"))
+        query = replace(query, before_us=parse_ts(page.next_before))
 
 
 async def _entry_of(plane: ControlPlane, body: WaitBody) -> Entry:
@@ -236,31 +248,3 @@ async def _entry_of(plane: ControlPlane, body: WaitBody) -> Entry:
     if entry is None:
         raise FixRequest(f"there is no epoch {epoch}", code="NOT_FOUND", field="epoch")
     return entry
-
-
-def _read(raw: bytes, shape: type[Any]) -> Any:
-    try:
-        return msgspec.convert(parse_json(raw), shape)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        where = path.rstrip("`").lstrip(".")
-        raise FixRequest(
-            message,
-            code="VALIDATION_ERROR",
-            field=where or None,
-            details=[{"path": where, "message": message}],
-        ) from error
-
-
-def _microseconds(text: str, name: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError("an offset is wanted, like Z")
-    except ValueError as error:
-        raise FixRequest(f"{name}: {text!r} is no RFC 3339 time: {error}", field=name) from error
-    return (moment - _UNIX) // timedelta(microseconds=1)
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type=_JSON)

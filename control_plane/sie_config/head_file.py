@@ -48,10 +48,11 @@ class HeadFile:
         """Replace the file, off the loop, if the position is new or `again`. Raises `OSError`."""
         if position == self._written and not again:
             return
-        await asyncio.to_thread(self._replace, position)
+        await asyncio.to_thread(self.replace, position)
         self._written = position
 
-    def _replace(self, position: Position) -> None:
+    def replace(self, position: Position) -> None:
+        """Replace the file, and have it on disk at return. Raises `OSError`."""
         data = msgspec.json.encode(_Head(position.log_id, position.epoch, position.hash))
         fresh = self._path.with_name(self._path.name + ".new")
         with fresh.open("wb") as file:

@@ -22,8 +22,10 @@ from sie_config.differences import (
     json_patch,
     registry_patch,
 )
+from sie_config.json_answers import JSON, json_answer
 from sie_config.origins import Origin, Origins
 from sie_config.revisions import Made, find_revision
+from sie_config.rules import absent
 from sie_config.timeline import Step, Timeline
 from sie_core.registry import Entity, EntityId
 from sie_schemas import snapshot
@@ -33,7 +35,6 @@ from sie_schemas.revisions import profile_config
 
 __all__ = ["AtText", "add_entity_history", "add_time_routes", "past_export"]
 
-_JSON: Final = "application/json"
 _PAGE: Final = 1000
 _PART: Final = 400
 """Entities in one part of a long answer."""
@@ -60,25 +61,25 @@ def add_entity_history(
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
         steps = await plane.timeline.steps(kind, key, after=after, until=epoch, limit=limit)
         if not steps and after == 0:
-            raise _missing(kind, key, epoch if at else None)
+            raise absent(kind, key, epoch if at else None)
         rows = [_history_row(step) for step in steps]
         if diff == "true":
             earlier = await plane.timeline.entity(kind, key, after) if after else None
             _add_patches(rows, steps, earlier.document if earlier is not None else None)
         last = steps[-1].entry.epoch if len(steps) >= limit else None
-        return _json({"kind": kind, "key": key, "history": rows, "next_after": last})
+        return json_answer({"kind": kind, "key": key, "history": rows, "next_after": last})
 
     async def blamed(key: str, at: AtText = "") -> Response:
         """For each field of an entity, the change that gave it its value."""
         epoch = await plane.timeline.epoch_at(at) if at else plane.sequencer.position.epoch
         traced = await known.at(kind, key, epoch)
         if traced is None:
-            raise _missing(kind, key, epoch if at else None)
+            raise absent(kind, key, epoch if at else None)
         fields = [
             {"path": path, "value": value, **asdict(origin)}
             for path, value, origin in sorted(origins(traced), key=lambda each: each[0])
         ]
-        return _json({"kind": kind, "key": key, "epoch": epoch, "fields": fields})
+        return json_answer({"kind": kind, "key": key, "epoch": epoch, "fields": fields})
 
     path = f"/v1/configs/{plural}/{{key:path}}"
     app.add_api_route(f"{path}/history", history, name=f"{kind}_history")
@@ -100,8 +101,8 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
         places = [_place(await plane.timeline.entry(epoch)) for epoch in (old, new)]
         lines = _difference(plane.timeline, ids, span, places)
         if len(ids) == _PART:
-            return StreamingResponse(lines, media_type=_JSON)
-        return Response(b"".join([part async for part in lines]), media_type=_JSON)
+            return StreamingResponse(lines, media_type=JSON)
+        return Response(b"".join([part async for part in lines]), media_type=JSON)
 
     @app.get("/v1/configs/resolve")
     async def resolve(
@@ -117,7 +118,7 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
         made = await find_revision(plane.timeline, plane.lookup, revision, key=key, until=epoch)
         if made is None:
             raise FixRequest(f"no entry up to epoch {epoch} made {revision}", code="NOT_FOUND")
-        return _json(_resolved(made))
+        return json_answer(_resolved(made))
 
 
 async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -> Response:
@@ -131,7 +132,7 @@ async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -
         return Response(status_code=304, headers=headers)
     lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]
     lines = _snapshot(lineage, entry, plane.timeline.parts(entry))
-    return StreamingResponse(lines, headers=headers, media_type=_JSON)
+    return StreamingResponse(lines, headers=headers, media_type=JSON)
 
 
 async def _snapshot(
@@ -220,14 +221,3 @@ def _place(entry: Entry) -> dict[str, Any]:
 
 def _decoded(document: bytes | None) -> Any:
     return None if document is None else msgspec.json.decode(document)
-
-
-def _missing(kind: str, key: str, epoch: int | None) -> FixRequest:
-    where = f"there is no {kind} {key!r}"
-    if epoch is not None:
-        where = f"there was no {kind} {key!r} at epoch {epoch}"
-    return FixRequest(where, code=f"{kind.upper()}_NOT_FOUND")
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type=_JSON)

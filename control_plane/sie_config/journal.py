@@ -8,26 +8,17 @@ is asked for: what is committed but not yet announced stays unseen.
 import sqlite3
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiosqlite
 
-from sie_config.log_file import SELECT_ROWS, LogDamaged, StorageFailed, entry_of
+from sie_config.log_file import SELECT_ROWS, LogDamaged, entry_of
 from sie_config.schema import connect_reader
 from sie_schemas.entry import Entry, EntryCorrupt
 
-__all__ = ["HistoryRow", "Journal"]
+__all__ = ["Journal"]
 
 _CHUNK_ROWS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
-    """One change of one entity: an entry's epoch and the change's kind."""
-
-    epoch: int
-    kind: str
 
 
 class Journal:
@@ -69,18 +60,6 @@ class Journal:
         """The entry of an epoch."""
         found = await self.page(epoch - 1, epoch, 1)
         return found[0] if found else None
-
-    async def history(self, kind: str, key: str) -> list[HistoryRow]:
-        """Every change of one entity, oldest first."""
-        try:
-            rows = await self._connection.execute_fetchall(
-                "SELECT epoch, kind FROM change WHERE entity_kind = ? AND entity_key = ?"
-                " ORDER BY epoch, ordinal",
-                (kind, key),
-            )
-        except sqlite3.Error as error:
-            raise StorageFailed(f"the history could not be read: {error}") from error
-        return [HistoryRow(epoch, change) for epoch, change in rows]
 
     async def close(self) -> None:
         """Close the connection and its thread."""

@@ -15,13 +15,13 @@ from pydantic.json_schema import models_json_schema
 
 from sie_config.differences import PLURALS
 from sie_config.group_routes import BODIES
+from sie_config.json_answers import NDJSON
 from sie_config.operations import BatchBody
 from sie_runtime.openapi_words import ERROR, JSON, answer, error_answers, ref
 from sie_schemas.documents import DOCUMENT_TYPES
 
 __all__ = ["openapi_document"]
 
-_NDJSON: Final = "application/x-ndjson"
 _OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 _TEXT_ANSWERS: Final = frozenset({"/metrics"})
 _LINES: Final = frozenset({"/v1/configs/audit", "/v1/configs/log"})
@@ -93,7 +93,7 @@ def _responses(path: str) -> dict[str, Any]:
     if path in _TEXT_ANSWERS:
         success = {"description": "Text.", "content": {"text/plain": {}}}
     elif path in _LINES:
-        success["content"][_NDJSON] = {}
+        success["content"][NDJSON] = {}
     return {
         "200": success,
         "304": {"description": "It is what If-None-Match names."},

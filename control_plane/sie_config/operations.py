@@ -15,8 +15,9 @@ from msgspec import Struct
 from sie_config.draft import Seen
 from sie_config.manifests import with_manifest
 from sie_config.merge_patch import merged
-from sie_config.rules import Command, Delete, Expectation, Put, invalid
+from sie_config.rules import Command, Delete, Expectation, Put, absent, invalid
 from sie_config.secret_rules import refuse_secrets
+from sie_config.write_requests import converted
 from sie_core.registry import EntityId, Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
@@ -60,17 +61,7 @@ class WorkedOut:
 
 def parse_batch(value: Any, *, operations_max: int) -> BatchBody:
     """The batch of a decoded body. Raises `FixRequest` naming the part at fault."""
-    try:
-        batch = msgspec.convert(value, BatchBody)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        where = path.rstrip("`").lstrip(".")
-        raise FixRequest(
-            f"the batch is not valid: {message}",
-            code="VALIDATION_ERROR",
-            field=where or None,
-            details=[{"path": where, "message": message}],
-        ) from error
+    batch = converted(value, BatchBody)
     if len(batch.operations) > operations_max:
         raise FixRequest(
             f"a batch takes up to {operations_max} operations, not {len(batch.operations)}",
@@ -155,7 +146,7 @@ def _current(
         basis.append(Seen(kind, key, entity.modified_epoch if entity is not None else 0))
         document = msgspec.json.decode(entity.document) if entity is not None else None
     if document is None:
-        raise FixRequest(f"there is no {kind} {key!r}", code=f"{kind.upper()}_NOT_FOUND")
+        raise absent(kind, key)
     return document
 
 

@@ -16,15 +16,14 @@ from starlette.responses import Response, StreamingResponse
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
 from sie_config.history_routes import add_entity_history
+from sie_config.json_answers import JSON, json_answer
 from sie_config.listing import Listing
 from sie_config.origins import Origins
-from sie_config.rules import etag
+from sie_config.rules import absent, etag
 from sie_core.registry import Entity, Registry
-from sie_schemas.errors import FixRequest
 
 __all__ = ["add_read_routes"]
 
-_JSON: Final = "application/json"
 _PAGE: Final = 1000
 """A longer list is sent in parts."""
 _PART: Final = 400
@@ -62,24 +61,22 @@ def _add_kind(
         place = {"log_id": plane.sequencer.position.log_id, "epoch": epoch}
         lines = _listed(plural, parts, place, limit)
         if limit is None or limit > _PAGE:
-            return StreamingResponse(lines, media_type=_JSON)
-        return Response(b"".join([part async for part in lines]), media_type=_JSON)
+            return StreamingResponse(lines, media_type=JSON)
+        return Response(b"".join([part async for part in lines]), media_type=JSON)
 
     async def entity(key: str, at: At = "", if_none_match: IfNoneMatch = None) -> Response:
         log_id = plane.sequencer.position.log_id
-        if at:
-            epoch = await plane.timeline.epoch_at(at)
+        epoch = await plane.timeline.epoch_at(at) if at else None
+        if epoch is not None:
             found = await plane.timeline.entity(kind, key, epoch)
-            missing = f"there was no {kind} {key!r} at epoch {epoch}"
         else:
             found = plane.sequencer.registry.get(kind, key)
-            missing = f"there is no {kind} {key!r}"
         if found is None:
-            raise FixRequest(missing, code=f"{kind.upper()}_NOT_FOUND")
+            raise absent(kind, key, epoch)
         tag = etag(log_id, found.modified_epoch)
         if if_none_match == tag:
             return Response(status_code=304, headers={"etag": tag})
-        return _json(_entity(found, log_id), {"etag": tag})
+        return json_answer(_entity(found, log_id), headers={"etag": tag})
 
     path = f"/v1/configs/{plural}"
     app.add_api_route(path, entities, name=plural, summary=f"All {plural}.")
@@ -117,9 +114,8 @@ async def _listed(
 
 
 def _entity(entity: Entity, log_id: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {"key": entity.key}
     if entity.kind == "model":
-        shown = {"model_id": entity.key}
+        shown: dict[str, Any] = {"model_id": entity.key}
     elif entity.kind == "adapter":
         model_id, _, name = entity.key.rpartition("/")
         shown = {"model_id": model_id, "name": name}
@@ -130,7 +126,3 @@ def _entity(entity: Entity, log_id: str) -> dict[str, Any]:
         "etag": etag(log_id, entity.modified_epoch),
         "document": Raw(entity.document),
     }
-
-
-def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), headers=headers, media_type=_JSON)

@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sie_config.access_rules import QUESTIONS
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
 from sie_runtime.gate import principal_of
@@ -22,8 +23,6 @@ OnError = Callable[[Request, Exception], Awaitable[Response]]
 
 _KINDS: Final = {plural: kind for kind, plural in PLURALS.items()}
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_QUESTIONS: Final = frozenset({"/v1/configs/replicas", "/v1/configs/wait"})
-"""Posted, but they change nothing."""
 
 
 def noting(plane: ControlPlane, on_error: OnError) -> OnError:
@@ -31,7 +30,7 @@ def noting(plane: ControlPlane, on_error: OnError) -> OnError:
 
     async def on_error_noted(request: Request, error: Exception) -> Response:
         response = await on_error(request, error)
-        is_change = request.method in _CHANGES and request.url.path not in _QUESTIONS
+        is_change = request.method in _CHANGES and request.url.path not in QUESTIONS
         if is_change:
             detail: dict[str, Any] = msgspec.json.decode(bytes(response.body))["detail"]
             actor = request.headers.get("x-sie-actor", "").strip() or "anonymous"

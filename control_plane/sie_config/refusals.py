@@ -18,7 +18,8 @@ from typing import Any, Final
 import aiosqlite
 from prometheus_client import Counter
 
-from sie_config.draft import format_ts
+from sie_config.log_file import StorageFailed
+from sie_config.moments import format_ts
 from sie_config.waiting import first_of
 
 __all__ = ["Refusal", "Refusals"]
@@ -179,16 +180,25 @@ class Refusals:
     async def newest_first(
         self, where: str, parameters: Sequence[Any], *, before_us: int, limit: int
     ) -> list[Refusal]:
-        """Rows that first came before a moment and that a condition picks, newest first."""
+        """Rows that first came before a moment and that a condition picks, newest first.
+
+        Raises `StorageFailed`.
+        """
         await self.flush()
         if self._connection is None and not self._path.exists():
             return []
-        connection = await self._connected()
-        rows = await connection.execute_fetchall(
-            f"SELECT {_COLUMNS} FROM refused WHERE first_us < ? AND {where}"
-            " ORDER BY first_us DESC LIMIT ?",
-            (before_us, *parameters, limit),
-        )
+        try:
+            connection = await self._connected()
+            rows = await connection.execute_fetchall(
+                f"SELECT {_COLUMNS} FROM refused WHERE first_us < ? AND {where}"
+                " ORDER BY first_us DESC LIMIT ?",
+                (before_us, *parameters, limit),
+            )
+        except sqlite3.Error as error:
+            raise StorageFailed(
+                f"refused attempts could not be read: {error}. Stop sie-config and remove "
+                f"{self._path}: nothing of the log is lost with it"
+            ) from error
         return [Refusal(*row) for row in rows]
 
     async def close(self) -> None:
@@ -228,14 +238,23 @@ class Refusals:
         async with self._opening:
             if self._connection is None:
                 connection = await aiosqlite.connect(self._path, isolation_level=None)
-                await connection.execute("PRAGMA journal_mode = WAL")
-                await connection.execute("PRAGMA synchronous = NORMAL")
-                await connection.execute(_SCHEMA)
-                rows = await connection.execute_fetchall("SELECT max(first_us) FROM refused")
-                newest = next(iter(rows))[0]
-                self._last_us = max(self._last_us, newest or 0)
+                try:
+                    self._last_us = max(self._last_us, await _newest_us(connection))
+                except sqlite3.Error:
+                    # Each of them has a thread, and every flush tries again.
+                    await connection.close()
+                    raise
                 self._connection = connection
         return self._connection
+
+
+async def _newest_us(connection: aiosqlite.Connection) -> int:
+    """Make the table where there is none; gives the name of the newest row."""
+    await connection.execute("PRAGMA journal_mode = WAL")
+    await connection.execute("PRAGMA synchronous = NORMAL")
+    await connection.execute(_SCHEMA)
+    rows = await connection.execute_fetchall("SELECT max(first_us) FROM refused")
+    return next(iter(rows))[0] or 0
 
 
 def _values(row: Refusal) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ __all__ = [
     "Expectation",
     "Index",
     "Put",
+    "absent",
     "admit",
     "check",
     "etag",
@@ -32,12 +33,6 @@ __all__ = [
 
 _PATHS = frozenset({"blame", "history", "status"})
 """Last parts of API paths, which no entity may have for a name."""
-_NOT_FOUND = {
-    "model": "MODEL_NOT_FOUND",
-    "adapter": "ADAPTER_NOT_FOUND",
-    "bundle": "BUNDLE_NOT_FOUND",
-    "pool": "POOL_NOT_FOUND",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +153,7 @@ def judge(registry: Registry, log_id: str, command: Command) -> Admitted:
             return Admitted(changed, created=entity is None)
         case Delete():
             if entity is None:
-                raise _absent(command)
+                raise absent(command.kind, command.key)
             return Admitted(changed=True)
         case _:
             assert_never(command)
@@ -199,8 +194,11 @@ def _stale(message: str, entity: Entity | None, current: str | None) -> FixReque
     return FixRequest(message, code="PRECONDITION_FAILED", details=details)
 
 
-def _absent(command: Command) -> FixRequest:
-    return FixRequest(f"there is no {command.kind} {command.key!r}", code=_NOT_FOUND[command.kind])
+def absent(kind: str, key: str, epoch: int | None = None) -> FixRequest:
+    """The refusal of what is about an entity that is not there, or was not at an epoch."""
+    when = "is" if epoch is None else "was"
+    where = "" if epoch is None else f" at epoch {epoch}"
+    return FixRequest(f"there {when} no {kind} {key!r}{where}", code=f"{kind.upper()}_NOT_FOUND")
 
 
 def _check_references(registry: Registry, index: Index, command: Put) -> None:

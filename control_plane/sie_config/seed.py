@@ -1,7 +1,7 @@
 """The seed: what a new log holds before anybody wrote to it.
 
-*pure.* One bundle that runs every built-in backend and one pool on the processor, as one entry, so
-that a first model can be registered and served.
+*pure.* One bundle that runs every built-in backend of models and one pool on the processor, as one
+entry, so that a first model can be registered and served.
 """
 
 from typing import Final
@@ -15,8 +15,14 @@ _BUNDLE: Final = admit_document(
     "bundle",
     {
         "name": "default",
-        "backends": ["transformer", "onnx-cross-encoder", "spacy"],
-        "description": "Every backend that is built in.",
+        "backends": [
+            "transformer",
+            "cross-encoder",
+            "token-classification",
+            "onnx-cross-encoder",
+            "spacy",
+        ],
+        "description": "Every backend of models that is built in.",
     },
 )
 _POOL: Final = admit_document(

@@ -10,19 +10,18 @@ entity, so the newest put of each at or before the epoch is the registry, and th
 """
 
 import asyncio
-import re
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import aiosqlite
 from msgspec import UNSET
 
-from sie_config.draft import format_ts
 from sie_config.log_file import LogDamaged, StorageFailed, entry_of
+from sie_config.moments import format_ts, moment_us
 from sie_config.schema import connect_reader
 from sie_config.sequencer import Sequencer
 from sie_core.registry import Entity, EntityId, Registry
@@ -34,7 +33,6 @@ __all__ = ["Past", "Step", "Timeline"]
 _CHUNK: Final = 400
 _PART: Final = 400
 """Entities in one part of a bulk read."""
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
 _NEWEST: Final = (
     "SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"
@@ -89,7 +87,7 @@ class Timeline:
         self._opening = asyncio.Lock()
         self._connection: aiosqlite.Connection | None = None
 
-    async def epoch_at(self, at: str, *, now: datetime | None = None) -> int:
+    async def epoch_at(self, at: str) -> int:
         """The epoch that `at` names: digits, or an RFC 3339 time with its offset.
 
         A time means the last entry at or before it. Raises `FixRequest`: 400 for what is no epoch
@@ -101,10 +99,10 @@ class Timeline:
             if not 1 <= epoch <= head:
                 raise FixRequest(f"epochs are 1 to {head}, not {at[:16]}", field="at")
             return epoch
-        moment = _moment(at)
-        if moment > (now or datetime.now(UTC)):
+        moment = moment_us(at, field="at", wanted="an epoch, or a time")
+        if moment > time.time_ns() // 1000:
             raise FixRequest(f"{at} is in the future", field="at")
-        epoch = await self.last_at(format_ts(_microseconds(moment)))
+        epoch = await self.last_at(format_ts(moment))
         if epoch == 0:
             raise FixRequest(f"the log begins after {at}", code="NOT_FOUND", field="at")
         return epoch
@@ -301,18 +299,3 @@ def _step(entry: Entry, ordinal: int) -> Step:
     change = entry.changes[ordinal]
     document = None if change.document is UNSET else bytes(change.document)
     return Step(entry, change, document)
-
-
-def _moment(text: str) -> datetime:
-    if not _TIME.fullmatch(text):
-        raise FixRequest(
-            f"{text[:40]!r} is neither an epoch nor a time like 2026-01-31T12:00:00Z", field="at"
-        )
-    try:
-        return datetime.fromisoformat(text.upper().replace(" ", "T"))
-    except ValueError as error:
-        raise FixRequest(f"{text[:40]!r} is no time: {error}", field="at") from error
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -7,11 +7,11 @@ what is found wrong is told; only the rounds in the background stop the writer.
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 from starlette.responses import Response
 
 from sie_config.control_plane import ControlPlane
+from sie_config.json_answers import json_answer
 from sie_config.self_check import Checked
 from sie_schemas.errors import Later
 
@@ -31,7 +31,7 @@ def add_verify_route(app: FastAPI, plane: ControlPlane) -> None:
         if checked is None:
             raise Later("the log has not begun", code="NOT_READY")
         body = {"log_id": plane.sequencer.position.log_id, **_told(checked)}
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return json_answer(body)
 
 
 def _told(checked: Checked) -> dict[str, Any]:

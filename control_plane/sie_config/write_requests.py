@@ -8,8 +8,9 @@ import contextlib
 import hashlib
 import random
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from sie_config.draft import Write
@@ -17,8 +18,10 @@ from sie_config.rules import Expectation
 from sie_schemas import canonical
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
+from sie_schemas.malformed import problem_of
 
 __all__ = [
+    "converted",
     "expectation",
     "expectation_of",
     "flag",
@@ -29,6 +32,8 @@ __all__ = [
     "sent",
     "write_of",
 ]
+
+T = TypeVar("T")
 
 _ETAGS: Final = re.compile(r'\*|"[^"]*"(\s*,\s*"[^"]*")*')
 _EPOCH: Final = re.compile(r"(?:(?P<log>[0-9a-f]{8})\.)?(?P<epoch>[0-9]{1,15})")
@@ -67,6 +72,21 @@ def parse_json(body: bytes) -> Any:
         return canonical.loads(body)
     except canonical.NotCanonical as error:
         raise FixRequest(f"the body cannot be read: {error}", field="body") from error
+
+
+def converted(value: Any, shape: type[T]) -> T:
+    """A decoded body as what it has to be. Raises `FixRequest` naming the part at fault."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        path, message = problem_of(error)
+        where = path.removeprefix("$").removeprefix(".")
+        raise FixRequest(
+            f"{where}: {message}" if where else message,
+            code="VALIDATION_ERROR",
+            field=where or None,
+            details=[{"path": where, "message": message}],
+        ) from error
 
 
 def expectation_of(request: Request) -> Expectation:

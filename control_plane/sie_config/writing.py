@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-import msgspec
 from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from sie_config.control_plane import ControlPlane
 from sie_config.convergence import Convergence, Selector, Until
 from sie_config.draft import BasisMoved, Outcome, Write
+from sie_config.json_answers import json_answer
 from sie_config.write_answers import dry_run_answer, models_met
 from sie_core.registry import Registry
 from sie_schemas.errors import FixRequest, Later, SIEError
@@ -31,7 +31,6 @@ _WRITES: Final = Counter(
     "writes by what they asked for (model.put, pool.delete, batch, revert) and what came of them",
     ["operation", "outcome"],
 )
-_JSON: Final = "application/json"
 _WAIT_S: Final = 30.0
 
 
@@ -62,7 +61,7 @@ class Writing:
             raise
         if outcome.before is not None:
             _WRITES.labels(self._name, "dry_run").inc()
-            return _json(dry_run_answer(outcome, self._affected(outcome)), 200)
+            return json_answer(dry_run_answer(outcome, self._affected(outcome)), 200)
         _WRITES.labels(self._name, _outcome_of(outcome, repeated=repeated)).inc()
         answer = shown(outcome)
         epoch = outcome.entry.epoch
@@ -74,7 +73,7 @@ class Writing:
         headers = {"idempotency-replayed": "true"} if repeated else {}
         if "etag" in answer:
             headers["etag"] = answer["etag"]
-        return _json(answer, 201 if outcome.created else 200, headers)
+        return json_answer(answer, 201 if outcome.created else 200, headers)
 
     async def _write(self, work: Work) -> tuple[Outcome, bool]:
         asked = self._asked
@@ -153,7 +152,3 @@ def _after_of(request: Request, wait_max_s: float) -> _After:
         raise FixRequest(f"wait is `converged` or `effective`, not {until!r}", field="wait")
     timeout_s = seconds(query.get("timeout", str(min(_WAIT_S, wait_max_s))), wait_max_s, "timeout")
     return _After(ack == "stream", cast(Until | None, until), timeout_s)
-
-
-def _json(value: Any, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), status, headers, _JSON)

@@ -5,7 +5,6 @@ take, within the limits, and can be encoded again for the queue. Does not know t
 and adapters are checked against the registry by the caller.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, assert_never
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 from sie_schemas.errors import FixRequest
 from sie_schemas.items import EncodeRequest, ExtractRequest, Item, Operation, ScoreRequest
 from sie_schemas.jobs import JOB_ENCODER
+from sie_schemas.malformed import MALFORMED, problem_of
 
 __all__ = [
     "Asked",
@@ -39,8 +39,6 @@ _MSGPACK: Final[dict[Operation, Decoder]] = {
     "score": msgspec.msgpack.Decoder(ScoreRequest),
     "extract": msgspec.msgpack.Decoder(ExtractRequest),
 }
-_PATH: Final = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`$")
-_NAMED_FIELD: Final = re.compile(r"(?:required|unknown) field `([^`]+)`")
 _MEDIA: Final = ("images", "audio", "video", "document")
 _ENVELOPE_BYTES: Final = 1024
 """Room for a job's ids, revisions and times."""
@@ -141,13 +139,9 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text = str(error)
-        path = _PATH.search(text)
-        named = _NAMED_FIELD.search(text)
-        where = (path.group(1) if path else "$") + (f".{named.group(1)}" if named else "")
-        message = _PATH.sub("", text)
+        where, message = problem_of(error)
         raise FixRequest(f"{where}: {message}", field=where) from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
 
 

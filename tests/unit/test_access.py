@@ -199,7 +199,7 @@ def test_no_file_lets_everyone_in_and_says_so_once_and_loudly(
 def test_no_route_but_a_probe_is_open_and_no_change_is_less_than_admin(method, path):
     for rule in (role_of, config_role_of):
         role = rule(method, "/" + path, b"")
-        assert role is not None or "/" + path in {"/healthz", "/readyz", "/console"}
+        assert role is not None or "/" + path in {"/healthz", "/readyz"}
         if method != "GET":
             assert role in {"admin", None}
 

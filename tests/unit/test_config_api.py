@@ -85,6 +85,28 @@ async def test_an_adapter_is_put_by_its_path_read_and_removed(client):
     assert (await client.delete(f"{MODELS}/org/m")).status_code == 200
 
 
+BODIES = ("revert", "wait", "compact", "replicas/forget", "replicas/resync", "batch")
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_every_route_that_takes_a_body_reads_it_strictly(client, path):
+    for body, status, field in (
+        (b'{"\xff": 1}', 400, "body"),
+        (b'{"a": 1, "a": 2}', 400, "body"),
+        (b'{"nothing like it": 1}', 422, "nothing like it"),
+        (b"[]", 422, None),
+    ):
+        answer = await client.post(f"/v1/configs/{path}", content=body)
+        assert answer.status_code == status, answer.text
+        assert answer.json()["detail"].get("field") == field, answer.text
+
+
+async def test_a_new_log_has_a_bundle_for_every_backend_of_models(client):
+    for backend in ("transformer", "cross-encoder", "token-classification", "onnx-cross-encoder"):
+        document = model(f"of/{backend}", profiles={"default": {"backend": backend}})
+        assert (await client.post(MODELS, json=document)).status_code == 201, backend
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import threading
 from typing import Any
 
 import httpx
@@ -81,12 +82,30 @@ async def test_every_read_can_be_of_an_epoch_or_of_a_time(client):
         ("2026-13-01T00:00:00Z", 400),
         ("2999-01-01T00:00:00Z", 400),
         ("1999-01-01T00:00:00Z", 404),
+        ("0001-01-01T00:00:00Z", 404),
+        ("0001-01-01T00:00:00+14:00", 400),
+        ("9999-12-31T23:59:59-14:00", 400),
         ("²", 400),
     ],
 )
 async def test_a_moment_that_is_none_is_refused(client, at, status):
     answer = await client.get(MODELS, params={"at": at})
     assert (answer.status_code, answer.json()["detail"]["field"]) == (status, "at")
+
+
+@pytest.mark.parametrize("name", ["since", "before"])
+@pytest.mark.parametrize("told", ["yesterday", "2026-01-01T00:00:00", "9999-12-31T23:59:59-14:00"])
+async def test_an_audit_from_or_to_what_is_no_time_is_refused(client, name, told):
+    answer = await client.get(f"{CONFIGS}/audit", params={name: told})
+    assert (answer.status_code, answer.json()["detail"]["field"]) == (400, name)
+
+
+async def test_an_audit_of_times_before_any_log_is_whole_or_empty(client):
+    await write(client, "m")
+    old = "0001-01-01T00:00:00Z"
+    after = (await client.get(f"{CONFIGS}/audit", params={"since": old})).json()["rows"]
+    before = (await client.get(f"{CONFIGS}/audit", params={"before": old})).json()["rows"]
+    assert (after[0]["epoch"], before) == (4, [])
 
 
 async def test_pages_of_now_and_of_the_past_hold_every_entity_once(client):
@@ -361,6 +380,22 @@ async def test_property_11_the_accepted_rows_of_the_audit_are_the_log(client):
     log = (await client.get(f"{CONFIGS}/log")).json()["entries"]
     assert [row["hash"] for row in reversed(rows)] == [each["hash"] for each in log]
     assert all(row["actor"] for row in rows)
+
+
+async def test_a_damaged_file_of_refusals_is_named_with_its_cure_and_costs_no_threads(tmp_path):
+    file = tmp_path / "refused.sqlite"
+    file.write_bytes(b"no database" * 1000)
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        await client.delete(f"{MODELS}/nobody")
+        threads: list[int] = []
+        for _ in range(4):
+            answer = await client.get(f"{CONFIGS}/audit")
+            assert (answer.status_code, answer.json()["detail"]["code"]) == (503, "STORAGE_FAILED")
+            assert f"remove {file}" in answer.json()["detail"]["message"]
+            # Those of the loop's own executor come and stay.
+            names = [thread.name for thread in threading.enumerate()]
+            threads.append(sum(not name.startswith("asyncio_") for name in names))
+        assert threads[-1] <= threads[0]
 
 
 async def test_refusals_never_grow_beyond_their_bounds(tmp_path):

@@ -190,10 +190,10 @@ async def test_names_change_hands_only_where_the_operations_are_simultaneous(cli
     ("body", "status", "field"),
     [
         ([], 422, None),
-        ({}, 422, None),
+        ({}, 422, "operations"),
         ({"operations": [{"op": "move", "kind": "model"}]}, 422, "operations[0].op"),
         ({"operations": [{"op": "delete", "kind": "model"}]}, 422, "key"),
-        ({"operations": [], "unknown": 1}, 422, None),
+        ({"operations": [], "unknown": 1}, 422, "unknown"),
         ({"operations": [put("m")] * 4}, 413, "operations"),
         ({"operations": [put("m") | {"if_match": "x"}]}, 400, "If-Match"),
     ],

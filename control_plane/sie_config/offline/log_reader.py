@@ -45,7 +45,7 @@ def log_path(given: Path) -> Path:
 
 
 class LogReader:
-    """One moment of one log file. Made by `open_log`."""
+    """One moment of one log file. Made by `open`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path: Final = path

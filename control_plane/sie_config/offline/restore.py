@@ -17,13 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from sie_config.draft import Draft, Tenure
 from sie_config.head_file import HeadFile
 from sie_config.key_rows import key_rows_of
 from sie_config.log_file import LogFile, take_lock
-from sie_config.offline.backup import copy_log, read_manifest, replace_file
+from sie_config.offline.backup import copy_log, read_manifest
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LOG_NAME, LogReader
 from sie_config.offline.others import stream_after
@@ -238,8 +236,7 @@ def _put_in_place(partial: Path, path: Path, own: Claim | None, verified: Verifi
     # A crash before the next line leaves no log. After it: the log, and a head file that lags it.
     partial.replace(path)
     if not evidence:
-        told = {"log_id": head.log_id, "epoch": head.epoch, "hash": head.hash}
-        replace_file(path.with_name(path.name + ".head"), (msgspec.json.encode(told),))
+        HeadFile(path).replace(head)
 
 
 def _hashes(path: Path, epochs: set[int]) -> dict[int, str]:

@@ -4,11 +4,23 @@
 two to Python: a text that is not UTF-8, and what is nested too deep. Whoever catches one means all.
 """
 
+import re
 from typing import Final
 
 import msgspec
 
-__all__ = ["MALFORMED"]
+__all__ = ["MALFORMED", "problem_of"]
 
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """For an `except`: these bytes are no such message."""
+
+_PATH: Final = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`$")
+_NAMED_FIELD: Final = re.compile(r"(?:required|unknown) field `([^`]+)`")
+
+
+def problem_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Where a message is not of its type, as `$.items[0].text`, and what is wrong there."""
+    text = str(error)
+    path, named = _PATH.search(text), _NAMED_FIELD.search(text)
+    where = (path.group(1) if path else "$") + (f".{named.group(1)}" if named else "")
+    return where, _PATH.sub("", text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sie_config.head_file import HeadFile
-from sie_config.journal import HistoryRow, Journal
+from sie_config.journal import Journal
 from sie_config.log_file import (
     KeyRow,
     LogDamaged,
@@ -156,15 +156,6 @@ class MemoryJournal(Journal):
     def __init__(self, volume: Volume, *, tail_entries: int) -> None:
         self._volume = volume
         self._tail = deque(maxlen=tail_entries)
-
-    async def history(self, kind: str, key: str) -> list[HistoryRow]:
-        """Every change of one entity, oldest first."""
-        return [
-            HistoryRow(entry.epoch, change.kind)
-            for entry in self._volume.entries
-            for change in entry.changes
-            if (change.entity_kind, change.key) == (kind, key)
-        ]
 
     async def close(self) -> None:
         """Nothing is open."""
