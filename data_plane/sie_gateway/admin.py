@@ -44,7 +44,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     """The application."""
     app = FastAPI(
         title="SIE gateway",
-        version=asgi.version_headers()["X-SIE-Version"],
+        version=asgi.VERSION,
         # These pages load scripts from elsewhere; the document itself is at /openapi.json.
         docs_url=None,
         redoc_url=None,
@@ -173,9 +173,6 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _respond(error: SIEError) -> Response:
     answer = asgi.error_response(error)
-    return Response(
-        answer.body,
-        status_code=answer.status,
-        media_type=answer.content_type,
-        headers={**answer.headers, **asgi.version_headers()},
-    )
+    response = Response(answer.body, status_code=answer.status, media_type=answer.content_type)
+    response.raw_headers += [*answer.headers, *asgi.VERSION_HEADERS]
+    return response

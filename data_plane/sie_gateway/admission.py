@@ -60,6 +60,8 @@ def cut(sizes: Sequence[int], *, items_max: int, bytes_max: int) -> list[range]:
     """
     if not sizes:
         return []
+    if len(sizes) <= items_max and sum(sizes) <= bytes_max:
+        return [range(len(sizes))]
     jobs_wanted = -(-len(sizes) // items_max)
     items_each = -(-len(sizes) // jobs_wanted)
     ranges: list[range] = []

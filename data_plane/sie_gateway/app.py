@@ -9,14 +9,15 @@ path belongs to the application that it is given.
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias, get_args
 
 from msgspec import Struct
 
 from sie_gateway import metrics
 from sie_gateway.asgi import (
-    Attended,
-    ClientGone,
+    VERSION_HEADERS,
+    Headers,
     Receive,
     Response,
     Scope,
@@ -24,7 +25,7 @@ from sie_gateway.asgi import (
     error_response,
     read_body,
     send_response,
-    version_headers,
+    until_gone,
 )
 from sie_gateway.faces import FACES, Face, FaceModels, Translated
 from sie_gateway.inference import Inference, new_request_id
@@ -33,6 +34,7 @@ from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.responses import Answer
 from sie_gateway.routing import Cold, Wanted
+from sie_gateway.waiting import ClientGone
 from sie_runtime.gate import principal_of
 from sie_runtime.rates import Rates
 from sie_schemas.errors import FixRequest, OurFault, SIEError
@@ -43,6 +45,7 @@ __all__ = ["GatewayApp"]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOG: Final = logging.getLogger(__name__)
+_PREFIX: Final = "/v1/"
 _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Operation)}
 
 
@@ -104,16 +107,20 @@ class GatewayApp:
             _count(call, 499, "CLIENT_GONE")
         else:
             _count(call, response.status, response.code)
-            self._request_log.note(
-                request_id=call.request_id,
-                operation=call.operation,
-                model=call.spec,
-                tenant=call.tenant,
-                status=response.status,
-                code=response.code,
-                headers=response.headers,
-                elapsed_ms=call.elapsed_ms(),
-            )
+            if self._request_log.wants(response.status):
+                self._note(call, response)
+
+    def _note(self, call: _Call, response: Response) -> None:
+        self._request_log.note(
+            request_id=call.request_id,
+            operation=call.operation,
+            model=call.spec,
+            tenant=call.tenant,
+            status=response.status,
+            code=response.code,
+            headers=response.headers,
+            elapsed_ms=call.elapsed_ms(),
+        )
 
     async def _respond(self, method: str, call: _Call, receive: Receive) -> Response:
         try:
@@ -135,7 +142,8 @@ class GatewayApp:
             # The outermost code of a request: a defect too is answered in the table's shape.
             _LOG.exception("a request met a defect", extra={"request_id": call.request_id})
             response = self._refused(call, OurFault("the gateway failed; its log says why"))
-        response.headers.update({"X-SIE-Request-Id": call.request_id, **version_headers()})
+        response.headers.append((b"x-sie-request-id", call.request_id.encode()))
+        response.headers.extend(VERSION_HEADERS)
         return response
 
     def _refused(self, call: _Call, error: SIEError) -> Response:
@@ -150,10 +158,13 @@ class GatewayApp:
             machine_profile=_text(call.headers.get(b"x-sie-machine-profile")),
             lora=read.asked.lora,
         )
-        with Attended(receive):
-            outcome = await self._inference.answer(
-                read.asked, wanted, request_id=call.request_id, tenant=call.tenant
-            )
+        outcome = await self._inference.answer(
+            read.asked,
+            wanted,
+            request_id=call.request_id,
+            tenant=call.tenant,
+            until_gone=partial(until_gone, receive),
+        )
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)
         headers = _answer_headers(outcome)
@@ -176,35 +187,31 @@ class GatewayApp:
 
 def _call(scope: Scope) -> _Call | None:
     """The inference request that a path names; None for every other path."""
-    path = scope.get("path", "")
+    path: str = scope["path"]
     face = FACES.get(path)
     if face is not None:
         operation, spec = face.operation, ""
-    else:
-        _, _, rest = path.partition("/v1/")
-        name, separator, spec = rest.partition("/")
-        if not path.startswith("/v1/") or not separator or name not in _OPERATIONS:
+    elif path.startswith(_PREFIX):
+        name, separator, spec = path.removeprefix(_PREFIX).partition("/")
+        if not separator or name not in _OPERATIONS:
             return None
         operation = _OPERATIONS[name]
+    else:
+        return None
     headers = dict(scope["headers"])
     tenant = principal_of(scope).tenant
     return _Call(operation, spec, face, headers, tenant, new_request_id(), time.perf_counter())
 
 
-def _answer_headers(answer: Answer) -> dict[str, str]:
-    route = answer.route
-    headers = {
-        "X-SIE-Config-Epoch": str(route.position),
-        "X-SIE-Model-Revision": route.model.revision,
-        "X-SIE-Worker": ",".join(answer.workers),
-        "X-Queue-Time": f"{answer.queue_ms:.1f}",
-        "X-Tokenization-Time": f"{answer.tokenization_ms:.1f}",
-        "X-Inference-Time": f"{answer.inference_ms:.1f}",
-        "X-SIE-Units-Input-Tokens": str(answer.input_tokens),
-    }
-    if route.adapter is not None:
-        headers["X-SIE-Adapter-Revision"] = route.adapter.revision
-    return headers
+def _answer_headers(answer: Answer) -> Headers:
+    return [
+        *answer.route.headers,
+        (b"x-sie-worker", ",".join(answer.workers).encode()),
+        (b"x-queue-time", b"%.1f" % answer.queue_ms),
+        (b"x-tokenization-time", b"%.1f" % answer.tokenization_ms),
+        (b"x-inference-time", b"%.1f" % answer.inference_ms),
+        (b"x-sie-units-input-tokens", b"%d" % answer.input_tokens),
+    ]
 
 
 def _count(call: _Call, status: int, code: str) -> None:

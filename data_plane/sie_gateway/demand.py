@@ -15,7 +15,7 @@ import msgspec
 
 from sie_gateway import metrics
 from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
-from sie_gateway.routing import Lane
+from sie_gateway.fleet import Lane
 from sie_runtime.bus import BusUnavailable
 from sie_schemas.fleet import (
     DEMAND_DECODER,

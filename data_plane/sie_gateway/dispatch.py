@@ -17,6 +17,7 @@ import msgspec
 from sie_gateway import metrics
 from sie_gateway.chunks import Chunks, NoRoom
 from sie_gateway.routing import Route
+from sie_gateway.waiting import Waiting
 from sie_runtime.bus import BusUnavailable, NoResponders
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
 from sie_schemas.jobs import (
@@ -28,7 +29,6 @@ from sie_schemas.jobs import (
     PayloadRef,
     ResultChunk,
     ResultReceipt,
-    subject,
 )
 
 __all__ = [
@@ -128,50 +128,6 @@ class MessageCaps:
     chunked_bytes_max: int = 256 * 1024 * 1024
 
 
-class _Pending:
-    """One run of a request: the results that came, and the future that gets them all.
-
-    What the broker says of a job only counts where it says no: a result says more than that the
-    job was stored.
-    """
-
-    __slots__ = ("_results", "_wanted", "complete")
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._wanted = [job.job_id for job in jobs]
-        self._results: dict[str, JobResult] = {}
-        self.complete: asyncio.Future[list[JobResult]] = asyncio.get_running_loop().create_future()
-
-    def again(self) -> None:
-        """Wait on, after the broker said no; what came meanwhile counts."""
-        self.complete = asyncio.get_running_loop().create_future()
-        self._look()
-
-    def take(self, result: JobResult) -> None:
-        """The first result of a job counts; a redelivered job may bring another."""
-        self._results.setdefault(result.job_id, result)
-        self._look()
-
-    def _look(self) -> None:
-        if len(self._results) == len(self._wanted) and not self.complete.done():
-            self.complete.set_result([self._results[job_id] for job_id in self._wanted])
-
-    def heard(self, error: SIEError | None) -> None:
-        """The broker's word on one of the jobs."""
-        if error is not None and not self.complete.done():
-            self.complete.set_exception(error)
-
-    def expire(self) -> None:
-        """The time is over."""
-        if not self.complete.done():
-            self.complete.set_exception(TimeoutError())
-
-    def leave(self) -> None:
-        """Nobody waits any more: an error that came meanwhile is nobody's."""
-        if not self.complete.cancel() and not self.complete.cancelled():
-            self.complete.exception()
-
-
 class Dispatcher:
     """Runs the jobs of requests. One for each gateway process."""
 
@@ -191,7 +147,7 @@ class Dispatcher:
         self._chunks = Chunks(bytes_max=self._caps.chunked_bytes_max)
         self._stored: set[str] = set()
         """Objects of the requests in flight, by job id."""
-        self._waiting: dict[str, _Pending] = {}
+        self._waiting: dict[str, Waiting] = {}
         self._subscription: Subscribed | None = None
         self.inbox = f"sie.result.{gateway_id}"
 
@@ -210,39 +166,36 @@ class Dispatcher:
             await self._subscription.unsubscribe()
             self._subscription = None
 
-    async def run(self, route: Route, jobs: Sequence[Job], *, timeout_s: float) -> list[JobResult]:
+    async def run(self, route: Route, jobs: Sequence[Job], waiting: Waiting) -> list[JobResult]:
         """Publish jobs of one request and wait for all results, in the order of the jobs.
 
-        Raises `TimeRanOut` after `timeout_s`, `Later` when a job cannot be queued. When it ends
+        Raises `TimeRanOut`, `Later` when a job cannot be queued, and `ClientGone`. When it ends
         without the results, also by cancellation, the workers are told.
         """
         done = False
-        ends_at = asyncio.get_running_loop().time() + timeout_s
-        pending = _Pending(jobs)
         for job in jobs:
-            self._waiting[job.job_id] = pending
-        # One timer, and neither a task nor a timeout that cancels: this is the hot path.
-        timer = asyncio.get_running_loop().call_at(ends_at, pending.expire)
+            self._waiting[job.job_id] = waiting
         try:
+            complete = waiting.begin([job.job_id for job in jobs])
             try:
-                results = await self._send(route, jobs, pending, ends_at)
+                await self._send(route, jobs, waiting)
+                results = await complete
             except NoResponders:
                 # The broker lost its store, or the stream has no leader just now. A job that it
                 # has stored all the same is stored once.
                 self._queue.forget_stream(route.pool)
-                pending.again()
-                results = await self._send(route, jobs, pending, ends_at)
+                complete = waiting.again()
+                await self._send(route, jobs, waiting)
+                results = await complete
             done = True
         except NoResponders as error:
             raise BusUnavailable(error.message) from error
         except TimeoutError as error:
             raise TimeRanOut(
-                f"no answer from {route.model_name} within {timeout_s:g} s "
+                f"no answer from {route.model_name} within {waiting.timeout_s:g} s "
                 f"(pool {route.pool}, machine profile {route.machine_profile})"
             ) from error
         finally:
-            timer.cancel()
-            pending.leave()
             for job in jobs:
                 del self._waiting[job.job_id]
                 self._chunks.forget(job.job_id)
@@ -252,23 +205,21 @@ class Dispatcher:
                 await self._cancel(jobs[0].request_id)
         return results
 
-    async def _send(
-        self, route: Route, jobs: Sequence[Job], pending: _Pending, ends_at: float
-    ) -> list[JobResult]:
-        """Send jobs and wait. Raises `TimeoutError`, and what the broker says against a job."""
+    async def _send(self, route: Route, jobs: Sequence[Job], waiting: Waiting) -> None:
+        """Send jobs. Raises `TimeoutError`, `BusUnavailable`."""
         messages = [JOB_ENCODER.encode(job) for job in jobs]
         # Seldom anything has to be waited for before jobs are sent.
         if not self._queue.has_stream(route.pool):
             await self._queue.ensure_stream(route.pool)
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
-                async with asyncio.timeout_at(ends_at):
+                async with asyncio.timeout_at(waiting.ends_at):
                     short = await self._stored_apart(jobs[index], data)
                 messages[index] = JOB_ENCODER.encode(short)
-        where = subject(route.pool, route.machine_profile, route.bundle, route.model.model_id)
         for job, data in zip(jobs, messages, strict=True):
-            self._queue.send_job(subject=where, data=data, job_id=job.job_id, heard=pending.heard)
-        return await pending.complete
+            self._queue.send_job(
+                subject=route.subject, data=data, job_id=job.job_id, heard=waiting.heard
+            )
 
     async def _stored_apart(self, job: Job, data: bytes) -> Job:
         """What stands on the queue for a job that is larger than a message.
@@ -309,15 +260,15 @@ class Dispatcher:
         else:
             for result in batch.results:
                 self._take(result)
-            receipt = ResultReceipt(job_ids=tuple(result.job_id for result in batch.results))
+            receipt = ResultReceipt(job_ids=tuple([result.job_id for result in batch.results]))
         message.answer(JOB_ENCODER.encode(receipt))
 
     def _take(self, result: JobResult) -> None:
-        pending = self._waiting.get(result.job_id)
-        if pending is None:
+        waiting = self._waiting.get(result.job_id)
+        if waiting is None:
             metrics.RESULTS_DROPPED.inc()
         else:
-            pending.take(result)
+            waiting.take(result)
 
     def _take_chunk(self, chunk: ResultChunk) -> ResultReceipt:
         if chunk.job_id not in self._waiting:

@@ -5,12 +5,16 @@ it said that it leaves. Reads no clock: `now` is an argument, in seconds of one 
 of models beyond what heartbeats report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from sie_schemas.fleet import Heartbeat
 
-__all__ = ["Fleet", "Seen"]
+__all__ = ["Fleet", "Lane", "Seen"]
+
+Lane: TypeAlias = tuple[str, str, str]
+"""(pool, machine profile, bundle): a kind of worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,10 @@ class Fleet:
 
     ttl_s: float
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    _ready: dict[Lane, Sequence[Seen]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    """Who said last that it is ready, by lane: found once for all requests between two words."""
 
     def heard(self, heartbeat: Heartbeat, *, now: float) -> "Fleet":
         """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""
@@ -45,14 +53,17 @@ class Fleet:
             seen.heartbeat for _, seen in sorted(self.seen.items()) if now - seen.at <= self.ttl_s
         ]
 
-    def ready(self, *, pool: str, machine_profile: str, bundle: str, now: float) -> list[Heartbeat]:
+    def ready(self, lane: Lane, *, now: float) -> list[Heartbeat]:
         """The workers of one kind that run jobs published now."""
-        return [
-            seen.heartbeat
-            for seen in self.seen.values()
-            if seen.heartbeat.ready
-            and seen.heartbeat.pool == pool
-            and seen.heartbeat.machine_profile == machine_profile
-            and seen.heartbeat.bundle == bundle
-            and now - seen.at <= self.ttl_s
-        ]
+        there = self._ready.get(lane)
+        if there is None:
+            there = self._ready[lane] = [
+                seen
+                for seen in self.seen.values()
+                if seen.heartbeat.ready and _lane_of(seen.heartbeat) == lane
+            ]
+        return [seen.heartbeat for seen in there if now - seen.at <= self.ttl_s]
+
+
+def _lane_of(heartbeat: Heartbeat) -> Lane:
+    return heartbeat.pool, heartbeat.machine_profile, heartbeat.bundle

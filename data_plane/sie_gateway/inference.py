@@ -5,46 +5,53 @@
 back however it ends. Knows nothing of HTTP.
 """
 
-import asyncio
-import os
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from sie_core.models import Catalog
 from sie_gateway import metrics
 from sie_gateway.admission import Caps, InFlight
 from sie_gateway.dispatch import Dispatcher
+from sie_gateway.fleet import Lane
 from sie_gateway.jobs import JobCaps, check_outputs, jobs_for
 from sie_gateway.requests import Asked
 from sie_gateway.responses import Answer, assemble, of_one_revision
-from sie_gateway.routing import Cold, Lane, Route, Wanted, find_route
+from sie_gateway.routing import Cold, Route, Routes, Wanted
+from sie_gateway.waiting import UntilGone, Waiting
 from sie_gateway.watch import FleetWatch
+from sie_runtime.overdue import Overdue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import WantedModel
 
 __all__ = ["Inference", "new_request_id"]
 
+_IDS: Final = random.Random()
+"""Seeded by the system, in place of a call into it for each id; its own, so that nobody seeds it
+anew."""
 _NO_CAP: Final = nullcontext()
+_PATIENCE_S: Final = 0.25
+"""Most requests are over by then: to watch the client of each would cost more than to answer the
+few whose client has left."""
 
 
 def new_request_id() -> str:
     """An id that no other request has: the queue tells jobs apart by it."""
-    return os.urandom(16).hex()
+    return f"{_IDS.getrandbits(128):032x}"
 
 
-class _Run(Struct, frozen=True):
-    """What both runs of a request share. `ends_at` is on the clock of the loop."""
+class _Load:
+    """What one kind of worker was asked for, and what it has not answered yet."""
 
-    asked: Asked
-    wanted: Wanted
-    request_id: str
-    tenant: str
-    ends_at: float
+    __slots__ = ("in_flight_items", "requests")
+
+    def __init__(self, lane: Lane) -> None:
+        self.requests: Final = metrics.LANE_REQUESTS.labels(*lane)
+        self.in_flight_items = 0
+        # Read when it is asked for, and not set twice for each request.
+        metrics.LANE_IN_FLIGHT_ITEMS.labels(*lane).set_function(lambda: self.in_flight_items)
 
 
 class Inference:
@@ -78,101 +85,115 @@ class Inference:
         self._asked_for = asked_for
         self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
+        self._routes = Routes()
+        self._loads: dict[Lane, _Load] = {}
+        self._impatient: Overdue[Waiting, None] = Overdue(_PATIENCE_S, _attend)
+        self._late: Overdue[Waiting, None] = Overdue(timeout_s, _expire)
         self._in_flight = InFlight()
         self._shares: dict[str, InFlight] = {}
         """What is in flight of each tenant and of each share of a lease that has anything."""
-        # Read when it is asked for, and not set twice for each request.
         metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
 
     async def answer(
-        self, asked: Asked, wanted: Wanted, *, request_id: str, tenant: str = ""
+        self,
+        asked: Asked,
+        wanted: Wanted,
+        *,
+        request_id: str,
+        tenant: str = "",
+        until_gone: UntilGone | None = None,
     ) -> Answer | Cold:
-        """Answer a request. Raises `SIEError` with a code of the table.
+        """Answer a request. Raises `SIEError` with a code of the table, and `ClientGone` when
+        `until_gone` was over first.
 
         A revision that changed under the request costs one more run of all of it, never a mixture.
         """
-        ends_at = asyncio.get_running_loop().time() + self._timeout_s
         items, size = len(asked.items), asked.total_size
         # The tenant's own cap first: it is what the tenant can do something about.
-        with self._within(f"tenant {tenant!r}", self._tenant_caps, items, size):
+        with self._within_tenant(tenant, asked):
             self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
+            waiting = Waiting(self._timeout_s, until_gone)
+            self._impatient.add(waiting, None)
+            self._late.add(waiting, None)
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
-                return await self._run(_Run(asked, wanted, request_id, tenant, ends_at))
+                outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+                if outcome is None:
+                    metrics.RERUNS.inc()
+                    # The queue must not take these jobs for repetitions of the first run's.
+                    again = f"{request_id}-again"
+                    outcome = await self._run(asked, wanted, again, tenant, waiting)
             finally:
+                self._late.pop(waiting)
+                self._impatient.pop(waiting)
+                waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
+        if outcome is None:
+            raise Later(
+                f"the configuration of {wanted.spec!r} changed twice while the request ran",
+                code="REVISION_CHANGED",
+            )
+        return outcome
 
-    async def _run(self, run: _Run) -> Answer | Cold:
-        for _ in range(2):
-            outcome = await self._run_once(run)
-            if outcome is not None:
-                return outcome
-            metrics.RERUNS.inc()
-            # The queue must not take the second run's jobs for repetitions of the first's.
-            run = replace(run, request_id=f"{run.request_id}-again")
-        raise Later(
-            f"the configuration of {run.wanted.spec!r} changed twice while the request ran",
-            code="REVISION_CHANGED",
-        )
-
-    async def _run_once(self, run: _Run) -> Answer | Cold | None:
+    async def _run(
+        self, asked: Asked, wanted: Wanted, run_id: str, tenant: str, waiting: Waiting
+    ) -> Answer | Cold | None:
         """None where the jobs did not all run at the revisions of the route."""
-        route = find_route(self._catalog(), self._watch.fleet, run.wanted, now=self._watch.now())
-        place = route.route if isinstance(route, Cold) else route
-        lane = place.lane
-        metrics.child(metrics.LANE_REQUESTS, *lane).inc()
-        self._asked_for(place.model.model_id)
-        if isinstance(route, Cold):
+        now = self._watch.now()
+        found = self._routes.find(self._catalog(), self._watch.fleet, wanted, now=now)
+        route = found.route if isinstance(found, Cold) else found
+        load = self._loads.get(route.lane)
+        if load is None:
+            load = self._loads[route.lane] = _Load(route.lane)
+        load.requests.inc()
+        self._asked_for(route.model.model_id)
+        if isinstance(found, Cold):
             self._watch.check_hearing()
-            metrics.child(metrics.COLD_REQUESTS, *lane).inc()
-            await self._found_cold(lane, _wanted_model(place))
-            return route
-        in_flight = metrics.child(metrics.LANE_IN_FLIGHT_ITEMS, *lane)
-        with self._within_lease(route, run):
-            in_flight.inc(len(run.asked.items))
-            try:
-                return await self._run_on(route, run)
-            finally:
-                in_flight.dec(len(run.asked.items))
-
-    async def _run_on(self, route: Route, run: _Run) -> Answer | None:
-        check_outputs(run.asked, route)
-        left_s = max(0.0, run.ends_at - asyncio.get_running_loop().time())
+            metrics.COLD_REQUESTS.labels(*route.lane).inc()
+            await self._found_cold(route.lane, _wanted_model(route))
+            return found
+        check_outputs(asked, route)
         published_at = time.time()
         jobs = jobs_for(
-            run.asked,
+            asked,
             route,
-            run_id=run.request_id,
+            run_id=run_id,
             reply_to=self._dispatcher.inbox,
             published_at=published_at,
-            deadline=published_at + left_s,
+            deadline=published_at + max(0.0, waiting.ends_at - now),
             caps=self._job_caps,
-            tenant=run.tenant,
+            tenant=tenant,
         )
-        results = await self._dispatcher.run(route, jobs, timeout_s=left_s)
-        if not of_one_revision(route, results):
-            return None
-        return assemble(run.asked, route, jobs, results)
+        with self._within_lease(route, wanted, asked):
+            load.in_flight_items += len(asked.items)
+            try:
+                results = await self._dispatcher.run(route, jobs, waiting)
+            finally:
+                load.in_flight_items -= len(asked.items)
+        return assemble(asked, route, jobs, results) if of_one_revision(route, results) else None
 
-    def _within_lease(self, route: Route, run: _Run) -> AbstractContextManager[None]:
+    def _within_tenant(self, tenant: str, asked: Asked) -> AbstractContextManager[None]:
+        """The tenant's own cap, where there is one."""
+        if self._tenant_caps is None:
+            return _NO_CAP
+        return self._shared(f"tenant {tenant!r}", self._tenant_caps, asked)
+
+    def _within_lease(
+        self, route: Route, wanted: Wanted, asked: Asked
+    ) -> AbstractContextManager[None]:
         """The lease's share of this kind of worker, as items that may wait for them."""
-        lease = run.wanted.lease
+        lease = wanted.lease
         workers = lease.gpu_caps.get(route.machine_profile) if lease is not None else None
         if lease is None or workers is None:
             return _NO_CAP
         caps = Caps(workers * self._lease_items_per_worker, self._caps.bytes_max)
-        whose = f"lease {lease.name!r} on {route.machine_profile}"
-        return self._within(whose, caps, len(run.asked.items), run.asked.total_size)
-
-    def _within(
-        self, whose: str, caps: Caps | None, items: int, size: int
-    ) -> AbstractContextManager[None]:
-        """Take a request on within somebody's caps, and give back what it took."""
-        return _NO_CAP if caps is None else self._shared(whose, caps, items, size)
+        return self._shared(f"lease {lease.name!r} on {route.machine_profile}", caps, asked)
 
     @contextmanager
-    def _shared(self, whose: str, caps: Caps, items: int, size: int) -> Iterator[None]:
+    def _shared(self, whose: str, caps: Caps, asked: Asked) -> Iterator[None]:
+        """Take a request on within somebody's caps, and give back what it took."""
+        items, size = len(asked.items), asked.total_size
         held = self._shares.get(whose, InFlight())
         self._shares[whose] = held.plus(items=items, size=size, caps=caps, whose=whose)
         try:
@@ -184,6 +205,14 @@ class Inference:
             else:
                 # The name of a tenant may come from a header: what is idle is not remembered.
                 del self._shares[whose]
+
+
+def _attend(waiting: Waiting, _: None) -> None:
+    waiting.attend()
+
+
+def _expire(waiting: Waiting, _: None) -> None:
+    waiting.expire()
 
 
 def _wanted_model(route: Route) -> WantedModel:

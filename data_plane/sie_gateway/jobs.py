@@ -51,6 +51,7 @@ def jobs_for(
         items_max=caps.items_max,
         bytes_max=max(1, caps.bytes_max - asked.fixed_size),
     )
+    outputs = _outputs(asked, route)
     return [
         Job(
             job_id=f"{run_id}.{indices.start}",
@@ -65,7 +66,7 @@ def jobs_for(
             adapter=route.adapter,
             items=asked.items[indices.start : indices.stop],
             query=asked.query,
-            output_types=_outputs(asked, route),
+            output_types=outputs,
             output_dtype=asked.output_dtype,
             labels=asked.labels,
             instruction=asked.instruction,

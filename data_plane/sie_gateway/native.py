@@ -61,7 +61,7 @@ def cold_response(cold: Cold, *, retry_after_s: float) -> Response:
     return Response(
         202,
         msgspec.json.encode(body | {"message": _message(cold, retry_after_s)}),
-        {"X-SIE-Config-Epoch": str(cold.route.position), **retry_headers(retry_after_s)},
+        [*cold.route.headers, *retry_headers(retry_after_s)],
         code="PROVISIONING",
     )
 

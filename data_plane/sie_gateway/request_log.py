@@ -5,7 +5,7 @@ made under, how it ended and how long it took; never what was in it.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias
 
 __all__ = ["RequestLog", "RequestsLogged"]
@@ -15,10 +15,10 @@ _LOG: Final = logging.getLogger(__name__)
 RequestsLogged: TypeAlias = Literal["all", "failed", "none"]
 
 _HEADERS: Final = {
-    "X-SIE-Config-Epoch": "epoch",
-    "X-SIE-Model-Revision": "model_revision",
-    "X-SIE-Adapter-Revision": "adapter_revision",
-    "X-SIE-Worker": "worker",
+    b"x-sie-config-epoch": "epoch",
+    b"x-sie-model-revision": "model_revision",
+    b"x-sie-adapter-revision": "adapter_revision",
+    b"x-sie-worker": "worker",
 }
 
 
@@ -30,6 +30,10 @@ class RequestLog:
         self._which = which
         self._position = position
 
+    def wants(self, status: int) -> bool:
+        """Whether a request that ended so gets a line."""
+        return self._which == "all" or (self._which == "failed" and _failed(status))
+
     def note(
         self,
         *,
@@ -39,16 +43,17 @@ class RequestLog:
         tenant: str,
         status: int,
         code: str,
-        headers: Mapping[str, str],
+        headers: Iterable[tuple[bytes, bytes]],
         elapsed_ms: float,
     ) -> None:
-        """A request ended."""
-        failed = status >= 500 and status != 503
-        if self._which == "none" or (self._which == "failed" and not failed):
+        """A request ended. `headers` are those of its answer."""
+        if not self.wants(status):
             return
-        found = {name: headers[header] for header, name in _HEADERS.items() if header in headers}
+        found = {
+            _HEADERS[name]: value.decode("latin-1") for name, value in headers if name in _HEADERS
+        }
         _LOG.log(
-            logging.WARNING if failed else logging.INFO,
+            logging.WARNING if _failed(status) else logging.INFO,
             "%s answered %d",
             operation,
             status,
@@ -62,3 +67,7 @@ class RequestLog:
                 **found,
             },
         )
+
+
+def _failed(status: int) -> bool:
+    return status >= 500 and status != 503

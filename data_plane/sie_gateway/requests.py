@@ -43,6 +43,7 @@ _MEDIA: Final = ("images", "audio", "video", "document")
 _ENVELOPE_BYTES: Final = 1024
 """Room for a job's ids, revisions and times."""
 _LORA_KEYS: Final = ("lora", "lora_id")
+_CANNOT_BE_ENCODED: Final = (OverflowError, TypeError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,11 @@ def check_request(operation: Operation, request: Request, limits: Limits) -> Ask
     asked, where = _asked(operation, request)
     lora, options = _lora(asked.options, where)
     _check_contents(asked.items, asked.query, limits)
-    sizes = tuple(
-        [_size(item, f"$.items[{index}]", limits) for index, item in enumerate(asked.items)]
-    )
+    sizes = _sizes(asked.items)
     shared = (options, asked.query, asked.labels, asked.instruction)
-    fixed = _ENVELOPE_BYTES + _size(shared, where, limits)
+    fixed = _ENVELOPE_BYTES + _size(shared, where)
+    if fixed > limits.payload_bytes_max:
+        raise _too_large(where, fixed, limits)
     largest = max(sizes)
     if fixed + largest > limits.payload_bytes_max:
         raise _too_large(f"$.items[{sizes.index(largest)}]", fixed + largest, limits)
@@ -153,12 +154,11 @@ def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits)
             f"$.items has {len(items)} items; a request takes at most {limits.items_max}",
             field="$.items",
         )
-    if query is not None:
-        _check_item(query, "$.query")
-    chars = len(query.text or "") if query is not None else 0
-    for index, item in enumerate(items):
-        _check_item(item, f"$.items[{index}]")
-        chars += len(item.text or "")
+    chars = 0
+    for item in items if query is None else (query, *items):
+        if item.text is None or item.images or item.audio or item.video or item.document:
+            raise _refused(item, "$.query" if item is query else f"$.items[{items.index(item)}]")
+        chars += len(item.text)
     if chars > limits.chars_max:
         raise FixRequest(
             f"the texts have {chars} characters; a request takes at most {limits.chars_max}",
@@ -167,14 +167,13 @@ def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits)
         )
 
 
-def _check_item(item: Item, where: str) -> None:
+def _refused(item: Item, where: str) -> FixRequest:
     for medium in _MEDIA:
         if getattr(item, medium):
-            raise FixRequest(
+            return FixRequest(
                 f"{where}.{medium}: this model takes text only", field=f"{where}.{medium}"
             )
-    if item.text is None:
-        raise FixRequest(f"{where} has no content: give it a `text`", field=f"{where}.text")
+    return FixRequest(f"{where} has no content: give it a `text`", field=f"{where}.text")
 
 
 def _lora(options: dict[str, Any], where: str) -> tuple[str | None, dict[str, Any]]:
@@ -199,15 +198,22 @@ def _refuse_schema(schema: dict[str, Any] | None) -> None:
         raise FixRequest(f"{where}: no backend of this cluster takes a schema", field=where)
 
 
-def _size(value: object, where: str, limits: Limits) -> int:
+def _sizes(items: tuple[Item, ...]) -> tuple[int, ...]:
+    """Bytes of each item on the queue."""
+    encode = JOB_ENCODER.encode
+    try:
+        return tuple([len(encode(item)) for item in items])
+    except _CANNOT_BE_ENCODED:
+        # Once more, to say which.
+        return tuple([_size(item, f"$.items[{index}]") for index, item in enumerate(items)])
+
+
+def _size(value: object, where: str) -> int:
     """Bytes on the queue: what was decoded may still be beyond what can be encoded."""
     try:
-        size = len(JOB_ENCODER.encode(value))
-    except (OverflowError, TypeError, ValueError, RecursionError) as error:
+        return len(JOB_ENCODER.encode(value))
+    except _CANNOT_BE_ENCODED as error:
         raise FixRequest(f"{where} cannot be queued: {error}", field=where) from error
-    if size > limits.payload_bytes_max:
-        raise _too_large(where, size, limits)
-    return size
 
 
 def _too_large(where: str, size: int, limits: Limits) -> FixRequest:

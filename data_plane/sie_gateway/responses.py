@@ -44,12 +44,13 @@ class Answer(Struct, frozen=True):
 
 def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
     """Did every job run at the revisions that the route names?"""
-    return all(
-        (result.model_revision == route.model.revision and result.adapter == route.adapter)
-        if result.failure is None
-        else result.failure.code != _REVISION_CHANGED
-        for result in results
-    )
+    for result in results:
+        if result.failure is not None:
+            if result.failure.code == _REVISION_CHANGED:
+                return False
+        elif result.model_revision != route.model.revision or result.adapter != route.adapter:
+            return False
+    return True
 
 
 def assemble(
@@ -60,35 +61,22 @@ def assemble(
     There is none when a job says that it should be sent again, when every item failed, and
     when any item of a `score` failed.
     """
-    _raise_retryable(results)
-    outcomes = [
-        outcome
-        for job, result in zip(jobs, results, strict=True)
-        for outcome in _outcomes(job, result)
-    ]
-    _raise_failed(asked, outcomes)
-    if asked.operation == "score":
-        fields = _ranked(asked, outcomes)
+    answers = _whole(jobs, results)
+    if answers is None:
+        fields = _with_failures(asked, jobs, results)
+    elif asked.operation == "score":
+        fields = _ranked(asked, answers)
     else:
-        fields = {"items": _entries(asked, outcomes)}
-    queue_ms = tokenization_ms = inference_ms = 0.0
-    input_tokens = 0
-    workers = set()
-    for result in results:
-        timing = result.timing
-        queue_ms = max(queue_ms, timing.queue_ms)
-        tokenization_ms = max(tokenization_ms, timing.tokenization_ms)
-        inference_ms = max(inference_ms, timing.inference_ms)
-        input_tokens += result.input_tokens
-        workers.add(result.worker_id)
+        fields = {"items": [Raw(answer) for answer in answers]}
+    timings = [result.timing for result in results]
     return Answer(
         route=route,
         fields=fields,
-        queue_ms=queue_ms,
-        tokenization_ms=tokenization_ms,
-        inference_ms=inference_ms,
-        input_tokens=input_tokens,
-        workers=tuple(sorted(workers - {""})),
+        queue_ms=max([timing.queue_ms for timing in timings]),
+        tokenization_ms=max([timing.tokenization_ms for timing in timings]),
+        inference_ms=max([timing.inference_ms for timing in timings]),
+        input_tokens=sum([result.input_tokens for result in results]),
+        workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
     )
 
 
@@ -110,6 +98,31 @@ def render(answer: Answer, *, total_ms: float, as_msgpack: bool) -> bytes:
     if "items" in body:
         body["items"] = [lists_from_wire(_DECODER.decode(entry)) for entry in body["items"]]
     return _JSON.encode(body)
+
+
+def _whole(jobs: Sequence[Job], results: Sequence[JobResult]) -> list[bytes] | None:
+    """The answers of all items where nothing failed, which is nearly always; else None."""
+    answers: list[bytes] = []
+    for job, result in zip(jobs, results, strict=True):
+        if result.failure is not None or result.item_failures:
+            return None
+        if len(result.answers) != len(job.items) or not all(result.answers):
+            return None
+        answers += result.answers
+    return answers
+
+
+def _with_failures(
+    asked: Asked, jobs: Sequence[Job], results: Sequence[JobResult]
+) -> dict[str, Any]:
+    _raise_retryable(results)
+    outcomes = [
+        outcome
+        for job, result in zip(jobs, results, strict=True)
+        for outcome in _outcomes(job, result)
+    ]
+    _raise_failed(asked, outcomes)
+    return {"items": _entries(asked, outcomes)}
 
 
 def _outcomes(job: Job, result: JobResult) -> list[bytes | SIEError]:
@@ -147,7 +160,7 @@ def _raise_failed(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> None:
     errors = [
         (index, outcome) for index, outcome in enumerate(outcomes) if isinstance(outcome, SIEError)
     ]
-    if not errors or (len(errors) < len(outcomes) and asked.operation != "score"):
+    if len(errors) < len(outcomes) and asked.operation != "score":
         return
     first = errors[0][1]
     details = [
@@ -176,12 +189,8 @@ def _error_entry(item_id: str | None, error: SIEError) -> bytes:
     return _MSGPACK.encode(entry)
 
 
-def _ranked(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> dict[str, Any]:
-    scored = [
-        (index, _score(outcome))
-        for index, outcome in enumerate(outcomes)
-        if isinstance(outcome, bytes)
-    ]
+def _ranked(asked: Asked, answers: Sequence[bytes]) -> dict[str, Any]:
+    scored = [(index, _score(answer)) for index, answer in enumerate(answers)]
     # Equal scores keep the order of the request.
     scored.sort(key=lambda pair: -pair[1])
     fields: dict[str, Any] = {

@@ -2,26 +2,29 @@
 
 *pure.* Promises that a route lies in the pool and on a machine profile that the request allows,
 that a model without the wanted operation or adapter is an error and never a substitute, and that
-`Cold` is answered exactly when no ready worker is alive there. Chooses no single worker: placement
-among the workers of a route is their own.
+`Cold` is answered exactly when no ready worker is alive there; and that what is remembered of one
+registry is never told of another. Chooses no single worker: placement among the workers of a route
+is their own.
 """
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
 from sie_core.chain import Position
 from sie_core.models import Catalog, ResolvedModel
-from sie_gateway.fleet import Fleet
+from sie_gateway.fleet import Fleet, Lane
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.items import Operation
-from sie_schemas.jobs import AdapterPin
+from sie_schemas.jobs import AdapterPin, subject
 from sie_schemas.leases import LeaseSpec
 
-__all__ = ["Cold", "Lane", "Route", "Wanted", "find_route"]
+__all__ = ["Cold", "Route", "Routes", "Wanted"]
 
-Lane: TypeAlias = tuple[str, str, str]
-"""(pool, machine profile, bundle): a kind of worker."""
+_REMEMBERED_MAX: Final = 10_000
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
 class Wanted(Struct, frozen=True):
@@ -42,22 +45,29 @@ class Route(Struct, frozen=True):
 
     position: Position
     model: ResolvedModel
+    model_name: str
+    """The model as an answer names it."""
     adapter: AdapterPin | None
-    pool: str
-    machine_profile: str
-    bundle: str
+    lane: Lane
+    subject: str
+    """Where the jobs are published."""
+    headers: Headers
+    """What every answer tells of the position and the revisions."""
 
     @property
-    def lane(self) -> Lane:
-        """The kind of worker."""
-        return self.pool, self.machine_profile, self.bundle
+    def pool(self) -> str:
+        """The pool of the lane."""
+        return self.lane[0]
 
     @property
-    def model_name(self) -> str:
-        """The model as an answer names it."""
-        if self.model.profile == "default":
-            return self.model.model_id
-        return f"{self.model.model_id}:{self.model.profile}"
+    def machine_profile(self) -> str:
+        """The machine profile of the lane."""
+        return self.lane[1]
+
+    @property
+    def bundle(self) -> str:
+        """The bundle of the lane."""
+        return self.lane[2]
 
 
 class Cold(Struct, frozen=True):
@@ -66,8 +76,37 @@ class Cold(Struct, frozen=True):
     route: Route
 
 
-def find_route(catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
-    """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
+class Routes:
+    """Finds routes, and remembers what the registry of now says of each kind of request: it is
+    replaced whole at every epoch. Owner: one gateway."""
+
+    def __init__(self) -> None:
+        self._catalog: Catalog | None = None
+        self._remembered: dict[tuple[str | None, ...], Sequence[Route]] = {}
+
+    def find(self, catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) -> Route | Cold:
+        """Resolve a request. Raises `SIEError` with a code of the table, naming what is wrong."""
+        if wanted.lease is not None:
+            return _warmest(_choices(catalog, wanted), fleet, now)
+        if catalog is not self._catalog or len(self._remembered) >= _REMEMBERED_MAX:
+            self._catalog, self._remembered = catalog, {}
+        key = (
+            wanted.spec,
+            wanted.operation,
+            wanted.pool,
+            wanted.machine_profile,
+            wanted.lora,
+            wanted.bundle,
+        )
+        choices = self._remembered.get(key)
+        if choices is None:
+            # What cannot be resolved raises, so that nothing is remembered which clients invent.
+            choices = self._remembered[key] = _choices(catalog, wanted)
+        return _warmest(choices, fleet, now)
+
+
+def _choices(catalog: Catalog, wanted: Wanted) -> list[Route]:
+    """The routes that a request allows, the one that is preferred first."""
     if catalog.position is None:
         raise Later("this gateway has no verified registry yet", code="NOT_READY")
     model = catalog.resolve(wanted.spec, bundle=wanted.bundle, pool=wanted.pool)
@@ -82,19 +121,32 @@ def find_route(catalog: Catalog, fleet: Fleet, wanted: Wanted, *, now: float) ->
             f"the lease runs on bundle {wanted.bundle!r}, not {model.bundle!r}",
             code="BUNDLE_ROUTING_CONFLICT",
         )
-    candidates = _machine_profiles(model, wanted)
-    choices = [
-        Route(
-            position=catalog.position,
-            model=model,
-            adapter=_adapter(catalog, model, wanted.lora),
-            pool=model.pool,
-            machine_profile=machine_profile,
-            bundle=model.bundle,
-        )
-        for machine_profile in candidates
+    adapter = _adapter(catalog, model, wanted.lora)
+    return [
+        _route(catalog.position, model, adapter, machine_profile)
+        for machine_profile in _machine_profiles(model, wanted)
     ]
-    return _warmest(choices, fleet, now)
+
+
+def _route(
+    position: Position, model: ResolvedModel, adapter: AdapterPin | None, machine_profile: str
+) -> Route:
+    headers = [
+        (b"x-sie-config-epoch", str(position).encode()),
+        (b"x-sie-model-revision", model.revision.encode()),
+    ]
+    if adapter is not None:
+        headers.append((b"x-sie-adapter-revision", adapter.revision.encode()))
+    is_default = model.profile == "default"
+    return Route(
+        position=position,
+        model=model,
+        model_name=model.model_id if is_default else f"{model.model_id}:{model.profile}",
+        adapter=adapter,
+        lane=(model.pool, machine_profile, model.bundle),
+        subject=subject(model.pool, machine_profile, model.bundle, model.model_id),
+        headers=tuple(headers),
+    )
 
 
 def _machine_profiles(model: ResolvedModel, wanted: Wanted) -> tuple[str, ...]:
@@ -123,7 +175,7 @@ def _adapter(catalog: Catalog, model: ResolvedModel, name: str | None) -> Adapte
     return AdapterPin(name=adapter.name, revision=adapter.revision)
 
 
-def _warmest(choices: list[Route], fleet: Fleet, now: float) -> Route | Cold:
+def _warmest(choices: Sequence[Route], fleet: Fleet, now: float) -> Route | Cold:
     """The first route with a worker that can load the revision; else with any ready worker.
 
     Where every worker failed to load it, the job is sent all the same: a worker answers with the
@@ -131,9 +183,7 @@ def _warmest(choices: list[Route], fleet: Fleet, now: float) -> Route | Cold:
     """
     fallback: Route | None = None
     for route in choices:
-        workers = fleet.ready(
-            pool=route.pool, machine_profile=route.machine_profile, bundle=route.bundle, now=now
-        )
+        workers = fleet.ready(route.lane, now=now)
         for worker in workers:
             report = worker.models.get(route.model.model_id)
             if (

@@ -10,7 +10,7 @@ __all__ = ["DATA_PLANE_MUTANTS"]
 RESULTS = "data_plane/sie_worker/results.py"
 INTAKE = "data_plane/sie_worker/intake.py"
 REVISIONS = "data_plane/sie_worker/revisions.py"
-DISPATCH = "data_plane/sie_gateway/dispatch.py"
+WAITING = "data_plane/sie_gateway/waiting.py"
 
 STORIES = "tests/integration/test_worker_stories.py"
 
@@ -52,7 +52,7 @@ DATA_PLANE_MUTANTS = (
     edit(
         "results-in-the-order-they-came",
         "the vectors of a large request belong to other texts",
-        DISPATCH,
+        WAITING,
         "[self._results[job_id] for job_id in self._wanted]",
         "list(self._results.values())",
         ("tests/unit/test_gateway_result_order.py",),

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 
+from sie_core.models import Catalog
 from sie_gateway.admission import Caps, InFlight, cut
 from sie_gateway.fleet import Fleet
 from sie_gateway.jobs import JobCaps, jobs_for
 from sie_gateway.requests import Asked, Limits, read_request
 from sie_gateway.responses import assemble, of_one_revision, render
-from sie_gateway.routing import Cold, Route, Wanted, find_route
+from sie_gateway.routing import Cold, Route, Routes, Wanted
 from sie_runtime.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat
@@ -22,6 +23,7 @@ from sie_schemas.items import Item, Operation
 from sie_schemas.jobs import ItemFailure, JobFailure
 
 CATALOG = standard_catalog()
+GENERATIONS = [standard_catalog(epoch=7 + number, generation=number) for number in (1, 2, 3)]
 LIMITS = Limits(items_max=50, chars_max=10_000, payload_bytes_max=20_000)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 
@@ -46,7 +48,7 @@ def test_a_worker_counts_while_its_last_word_is_fresh_and_no_farewell(
     now += wait_s
     alive = {name for name, (at, _, leaving) in last.items() if not leaving and now - at <= 6.0}
     able = {name for name in alive if last[name][1]}
-    ready_now = fleet.ready(pool="default", machine_profile="cpu", bundle="default", now=now)
+    ready_now = fleet.ready(("default", "cpu", "default"), now=now)
     assert [beat.worker_id for beat in fleet.live(now=now)] == sorted(alive)
     assert {beat.worker_id for beat in ready_now} == able
 
@@ -106,10 +108,10 @@ def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
     wanted = Wanted("org/dense", "encode", pool, machine_profile)
     if pool == "night" and machine_profile == "l4":
         with pytest.raises(FixRequest) as refusal:
-            find_route(CATALOG, _fleet(beats), wanted, now=1.0)
+            Routes().find(CATALOG, _fleet(beats), wanted, now=1.0)
         assert refusal.value.field == "X-SIE-MACHINE-PROFILE"
         return
-    found = find_route(CATALOG, _fleet(beats), wanted, now=1.0)
+    found = Routes().find(CATALOG, _fleet(beats), wanted, now=1.0)
     route = found.route if isinstance(found, Cold) else found
     assert route.pool == (pool or "default")
     assert machine_profile in (None, route.machine_profile)
@@ -132,7 +134,7 @@ def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
 def test_a_worker_that_failed_to_load_the_revision_is_not_chosen_over_one_that_can(
     beats: list[Heartbeat],
 ) -> None:
-    found = find_route(CATALOG, _fleet(beats), Wanted("org/dense", "encode"), now=1.0)
+    found = Routes().find(CATALOG, _fleet(beats), Wanted("org/dense", "encode"), now=1.0)
     if isinstance(found, Cold):
         return
 
@@ -152,6 +154,37 @@ def test_a_worker_that_failed_to_load_the_revision_is_not_chosen_over_one_that_c
         assert any(can(beat) for beat in _able(beats, found))
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.sampled_from(["org/dense", "dense", "dense:fast", "nobody"]),
+            st.sampled_from([None, "legal", "nobody"]),
+            st.sampled_from([None, "cpu", "l4"]),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_what_is_remembered_of_one_registry_is_never_told_of_another(
+    asked: list[tuple[int, str, str | None, str | None, bool]],
+) -> None:
+    remembering = Routes()
+    for generation, spec, lora, machine_profile, warm in asked:
+        catalog = GENERATIONS[generation - 1]
+        fleet = _fleet([heartbeat()] if warm else [])
+        wanted = Wanted(spec, "encode", None, machine_profile, lora)
+        fresh = _found(Routes(), catalog, fleet, wanted)
+        assert _found(remembering, catalog, fleet, wanted) == fresh
+
+
+def _found(routes: Routes, catalog: Catalog, fleet: Fleet, wanted: Wanted) -> Any:
+    try:
+        return routes.find(catalog, fleet, wanted, now=1.0)
+    except SIEError as error:
+        return error.code, error.message
+
+
 def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
     revision = CATALOG.resolve("org/dense").revision
 
@@ -160,7 +193,7 @@ def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
         return heartbeat(worker_id, machine_profile=machine_profile, models=models)
 
     fleet = _fleet([failed("w1", "cpu", revision), failed("w2", "l4", "old")])
-    found = find_route(CATALOG, fleet, Wanted("org/dense", "encode"), now=1.0)
+    found = Routes().find(CATALOG, fleet, Wanted("org/dense", "encode"), now=1.0)
     assert isinstance(found, Route)
     assert found.machine_profile == "l4"
 
@@ -168,8 +201,8 @@ def test_a_failure_of_an_older_revision_says_nothing_of_this_one() -> None:
 def test_silence_beyond_the_time_to_live_makes_a_route_cold() -> None:
     wanted = Wanted("dense", "encode")
     fleet = _fleet([heartbeat()])
-    assert isinstance(find_route(CATALOG, fleet, wanted, now=10.0), Route)
-    assert isinstance(find_route(CATALOG, fleet, wanted, now=10.1), Cold)
+    assert isinstance(Routes().find(CATALOG, fleet, wanted, now=10.0), Route)
+    assert isinstance(Routes().find(CATALOG, fleet, wanted, now=10.1), Cold)
 
 
 # ---- admission ----------------------------------------------------------------------------------
@@ -284,7 +317,7 @@ def _asked(operation: Operation, texts: list[str]) -> Asked:
 
 
 def _route(spec: str, operation: Operation) -> Route:
-    found = find_route(CATALOG, _fleet([heartbeat()]), Wanted(spec, operation), now=1.0)
+    found = Routes().find(CATALOG, _fleet([heartbeat()]), Wanted(spec, operation), now=1.0)
     assert isinstance(found, Route)
     return found
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from sie_gateway.requests import Asked, Limits, Request, check_request
@@ -43,8 +44,7 @@ class FaceModels:
     rerank: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(Struct, frozen=True):
     """A request of another API in our words, and how its answer is told."""
 
     spec: str

@@ -58,8 +58,7 @@ class Tokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: tuple[Grant, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Who asks. Nobody in particular where everything is open."""
 
     name: str
@@ -69,6 +68,10 @@ class Principal:
     def may(self, role: Role) -> bool:
         """Whether it has a role; an admin has every one."""
         return role in self.roles or "admin" in self.roles
+
+
+_ANYONE: Final = Principal("", "", frozenset({"admin"}))
+"""Whoever asks where everything is open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +120,10 @@ class Access:
     def check(self, headers: Mapping[bytes, bytes], role: Role) -> Principal:
         """Who asks. Raises `FixRequest` UNAUTHORIZED or FORBIDDEN."""
         if self._path is None:
-            tenant = headers.get(b"x-sie-tenant", b"").decode("latin-1").strip()
-            return Principal("", tenant, frozenset({"admin"}))
+            tenant = headers.get(b"x-sie-tenant")
+            if tenant is None:
+                return _ANYONE
+            return Principal("", tenant.decode("latin-1").strip(), _ANYONE.roles)
         self._reload(self._path)
         principal = self._bearer(headers.get(b"authorization", b""))
         if not principal.may(role):

@@ -27,6 +27,7 @@ Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 
 PRINCIPAL: Final = "sie.principal"
 """Where the scope has the `Principal`."""
+_NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
 
@@ -96,8 +97,8 @@ class Gate:
 
 def principal_of(scope: Scope) -> Principal:
     """Who asks; nobody where no gate stands before the application."""
-    found = scope.get(PRINCIPAL)
-    return found if isinstance(found, Principal) else Principal("", "", frozenset())
+    found: Principal = scope.get(PRINCIPAL, _NOBODY)
+    return found
 
 
 def _with_actor(

@@ -1,0 +1,121 @@
+"""Waiting: one request, from the moment it was taken on until it has its answer.
+
+*shell* over the future of the run that is under way. Promises that the first word counts, whether
+it is the last result, an error of the broker, the deadline, or the client's leaving; and that an
+end which came between two runs ends the next one at once. Owner: the task of the request.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from sie_schemas.errors import SIEError
+from sie_schemas.jobs import JobResult
+
+__all__ = ["ClientGone", "UntilGone", "Waiting"]
+
+UntilGone = Callable[[], Awaitable[None]]
+"""Waits until the client has left."""
+
+
+class ClientGone(Exception):
+    """The client closed the connection: nobody reads an answer any more."""
+
+
+class Waiting:
+    """The results that came, and the future that gets them all. `ends_at`, after `timeout_s`, is
+    on the clock of the loop.
+
+    What the broker says of a job only counts where it says no: a result says more than that the
+    job was stored.
+    """
+
+    __slots__ = (
+        "_complete",
+        "_over",
+        "_results",
+        "_until_gone",
+        "_wanted",
+        "_watcher",
+        "ends_at",
+        "timeout_s",
+    )
+
+    def __init__(self, timeout_s: float, until_gone: UntilGone | None = None) -> None:
+        self.timeout_s = timeout_s
+        self.ends_at = asyncio.get_running_loop().time() + timeout_s
+        self._until_gone = until_gone
+        self._watcher: asyncio.Task[None] | None = None
+        self._over: Exception | None = None
+        """What ended the wait for every run: the deadline, or that the client left."""
+        self._complete: asyncio.Future[list[JobResult]] | None = None
+        self._wanted: Sequence[str] = ()
+        self._results: dict[str, JobResult] = {}
+
+    def begin(self, job_ids: Sequence[str]) -> "asyncio.Future[list[JobResult]]":
+        """A run of these jobs begins: what gets its results, in the order of the jobs.
+
+        Raises what has ended the wait meanwhile: `TimeoutError`, `ClientGone`.
+        """
+        self._wanted = job_ids
+        self._results = {}
+        return self.again()
+
+    def again(self) -> "asyncio.Future[list[JobResult]]":
+        """Wait on, after the broker said no; what came meanwhile counts. Raises as `begin`."""
+        if self._over is not None:
+            raise self._over
+        self._leave()
+        complete = self._complete = asyncio.get_running_loop().create_future()
+        self._look()
+        return complete
+
+    def take(self, result: JobResult) -> None:
+        """The first result of a job counts; a redelivered job may bring another."""
+        self._results.setdefault(result.job_id, result)
+        self._look()
+
+    def _look(self) -> None:
+        complete = self._complete
+        if complete is None or len(self._results) < len(self._wanted) or complete.done():
+            return
+        complete.set_result([self._results[job_id] for job_id in self._wanted])
+
+    def heard(self, error: SIEError | None) -> None:
+        """The broker's word on one of the jobs."""
+        if error is not None:
+            self._fail(error)
+
+    def expire(self) -> None:
+        """The time is over."""
+        self._end(TimeoutError())
+
+    def attend(self) -> None:
+        """It takes long: from now on notice when the client leaves."""
+        if self._until_gone is not None:
+            noticing = self._notice(self._until_gone)
+            self._watcher = asyncio.get_running_loop().create_task(noticing)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
+        """An error that came meanwhile is nobody's."""
+        complete = self._complete
+        if complete is not None and not complete.cancel() and not complete.cancelled():
+            complete.exception()
+
+    async def _notice(self, until_gone: UntilGone) -> None:
+        await until_gone()
+        self._end(ClientGone())
+
+    def _end(self, error: Exception) -> None:
+        """For every run."""
+        self._over = error
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._complete is not None and not self._complete.done():
+            self._complete.set_exception(error)

@@ -1,0 +1,75 @@
+"""A request that waits: whatever ends it first, ends it."""
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from sie_gateway.waiting import ClientGone, Waiting
+from sie_schemas.errors import Later
+from sie_schemas.jobs import JobResult
+
+
+def result(job_id: str) -> JobResult:
+    return JobResult(job_id=job_id, request_id="r", first_item=0, model_revision="m")
+
+
+async def test_results_come_in_the_order_of_the_jobs_and_the_first_of_a_job_counts():
+    waiting = Waiting(60.0)
+    complete = waiting.begin(["a", "b"])
+    first = result("a")
+    waiting.take(result("b"))
+    assert not complete.done()
+    waiting.take(first)
+    waiting.take(result("a"))
+    assert [each.job_id for each in await complete] == ["a", "b"]
+    assert (await complete)[0] is first
+
+
+async def test_after_the_brokers_no_what_came_meanwhile_counts():
+    waiting = Waiting(60.0)
+    complete = waiting.begin(["a", "b"])
+    waiting.take(result("a"))
+    waiting.heard(Later("no leader"))
+    waiting.take(result("b"))
+    with pytest.raises(Later):
+        await complete
+    assert [each.job_id for each in await waiting.again()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("between", [True, False])
+async def test_what_ends_a_request_ends_every_run_of_it(between):
+    left = asyncio.Event()
+
+    async def until_gone() -> None:
+        await left.wait()
+
+    for end, error in ((Waiting.expire, TimeoutError), (Waiting.attend, ClientGone)):
+        waiting = Waiting(60.0, until_gone)
+        complete = waiting.begin(["a"])
+        if between:
+            waiting.take(result("a"))
+            await complete
+        left.set()
+        end(waiting)
+        if not between:
+            with pytest.raises(error):
+                await asyncio.wait_for(complete, 5)
+        elif waiting._watcher is not None:
+            await asyncio.wait([waiting._watcher])
+        with pytest.raises(error):
+            waiting.begin(["b"])
+        waiting.close()
+
+
+async def test_an_error_that_comes_when_nobody_waits_is_nobodys():
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    waiting = Waiting(60.0)
+    waiting.begin(["a"])
+    waiting.heard(Later("full"))
+    waiting.close()
+    del waiting
+    gc.collect()
+    assert complaints == []
