@@ -90,7 +90,6 @@ async def test_what_a_slow_consumer_drops_is_noticed_and_fetched(tmp_path, url):
             url,
             "http://127.0.0.1:1",
             tmp_path / "r",
-            replica_pending_messages_max=4,
             replica_queue_max=8,
         ) as starved:
             await same(one, starved, within_s=30)

@@ -111,7 +111,6 @@ async def test_property_03_replica_state_is_a_prefix_fold_whatever_was_lost_on_t
             url,
             one.url,
             tmp_path / "r",
-            replica_pending_messages_max=4,
             replica_queue_max=4,
             replica_page_entries=7,
         ) as replica,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -115,6 +116,26 @@ async def test_a_callback_that_fails_does_not_keep_the_next_message_from_being_r
     await bus.publish("news", b"good")
 
     await until(lambda: heard == [b"good"])
+
+
+async def test_large_and_small_messages_keep_their_order_whoever_takes_them(bus):
+    heard: list[tuple[str, int]] = []
+
+    def hear(message: Message) -> None:
+        heard.append((message.subject, len(message.data)))
+
+    async def hear_later(message: Message) -> None:
+        hear(message)
+
+    await bus.subscribe("at.once", hear)
+    await bus.subscribe("by.task", hear_later)
+    sizes = [10, 40_000, 11, 12, 300_000, 13, 20_000, 14]
+    for size, name in itertools.product(sizes, ("at.once", "by.task")):
+        await bus.publish(name, bytes(size))
+
+    await until(lambda: len(heard) == 2 * len(sizes))
+    for name in ("at.once", "by.task"):
+        assert [size for by, size in heard if by == name] == sizes
 
 
 async def test_a_request_that_nobody_answers_ends_in_time_and_leaves_nothing_behind(bus):
@@ -359,12 +380,16 @@ async def test_a_follower_of_the_stream_hears_old_and_new_and_learns_of_its_end(
     heard: list[int] = []
     stop = asyncio.Event()
 
+    def take(sequence: int, data: bytes) -> bool:
+        heard.append(sequence)
+        return True
+
     async def run() -> str:
         return await follow(
             bus,
             log.log_id,
             start_epoch=3,
-            on_message=lambda sequence, data: heard.append(sequence),
+            on_message=take,
             heartbeat_s=0.2,
             stop=stop,
         )
@@ -384,7 +409,7 @@ async def test_without_a_stream_there_is_nothing_to_follow(bus):
             bus,
             "0" * 32,
             start_epoch=1,
-            on_message=lambda sequence, data: None,
+            on_message=lambda sequence, data: True,
             heartbeat_s=0.2,
             stop=asyncio.Event(),
         )

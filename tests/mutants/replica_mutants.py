@@ -15,6 +15,7 @@ ENTRY = "shared/schemas/sie_schemas/entry.py"
 CANONICAL = "shared/schemas/sie_schemas/canonical.py"
 SOURCE = "shared/runtime/sie_runtime/log_source.py"
 FILES = "shared/runtime/sie_runtime/replica_files.py"
+STREAM = "shared/runtime/sie_runtime/log_stream.py"
 
 MACHINE = "tests/property/test_replica_machine.py"
 STOPS = "tests/unit/test_replica_stops.py"
@@ -99,6 +100,14 @@ REPLICA_MUTANTS = (
         REGISTRY,
         "% (_LEAF, kind.encode(), key.encode(), modified_epoch, document)",
         "% (_LEAF, kind.encode(), key.encode(), 0, document)",
+        (FOLD,),
+    ),
+    edit(
+        "digest-forgets-what-was-not-asked-for",
+        "after entries that came together, a replica and its writer disagree for ever",
+        REGISTRY,
+        "self._joined, (*self._changed, *changed)",
+        "self._joined, tuple(changed)",
         (FOLD,),
     ),
     edit(
@@ -213,6 +222,14 @@ REPLICA_MUTANTS = (
         "            if epoch not in kept:\n                break\n",
         "            if epoch not in kept:\n                continue\n",
         (CORNERS,),
+    ),
+    edit(
+        "no-room-is-not-told",
+        "what a slow replica did not take is missing until a head names it",
+        STREAM,
+        "        if not self._on_message(int(sequence), message.data):\n",
+        "        if self._on_message(int(sequence), message.data) is None:\n",
+        ("tests/integration/test_broker_contracts.py",),
     ),
     edit(
         "reset-while-connecting-ends-the-process",

@@ -92,6 +92,45 @@ def test_messages_are_those_of_the_library_however_the_bytes_are_cut(
     assert len(ours.read) == len([each for each in sent if each != b"+OK\r\n"])
 
 
+@given(st.lists(_messages() | _LINES, max_size=8), st.lists(st.integers(0, 10_000), max_size=8))
+def test_what_is_taken_where_it_is_read_keeps_its_order_with_the_rest(
+    sent: list[bytes], places: list[int]
+) -> None:
+    data = b"".join(sent)
+    ours, theirs = _Client(), _Client()
+    parser = DirectParser(ours, ours.take)
+
+    async def both() -> None:
+        await _fed(Parser(theirs), theirs, [data])
+        for part in _cut(data, places):
+            taken = parser.take(part) if parser.idle else 0
+            await parser.parse(part[taken:])
+
+    asyncio.run(both())
+    assert ours.read == theirs.read
+
+
+async def test_while_a_message_is_being_read_nothing_overtakes_it() -> None:
+    client = _Client()
+    parser, may_end = DirectParser(client, client.take), asyncio.Event()
+    slow = client._process_msg
+
+    async def process(number: int, *parts: bytes) -> None:
+        await may_end.wait()
+        await slow(number, *parts)
+
+    vars(client)["_process_msg"] = process
+    reading = asyncio.create_task(parser.parse(b"MSG a 2 1\r\nx\r\nMSG b 1 1\r\ny\r\n"))
+    await asyncio.sleep(0)
+    seen = [parser.idle]
+    may_end.set()
+    await reading
+    seen.append(parser.idle)
+
+    assert seen == [False, True]
+    assert [subject for _, subject, *_ in client.read] == [b"a", b"b"]
+
+
 def test_a_connection_that_was_replaced_leaves_nothing_behind() -> None:
     client = _Client()
     parser = DirectParser(client, client.take)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_core.apply import ChangeRefused, preview
+from sie_core.layered import Layered
 from sie_core.models import Catalog
 from sie_core.registry import Registry
 from sie_schemas.entry import delete, put
@@ -62,3 +63,29 @@ def test_the_difference_of_two_registries_makes_one_of_the_other(history, other)
     difference = newer.difference(older)
     assert older.with_changes(difference) == newer
     assert all(older.get(*entity_id) != entity for entity_id, entity in difference.items())
+
+
+@given(st.lists(st.dictionaries(KEYS, st.none() | st.integers(), max_size=4), max_size=20))
+def test_a_map_in_two_layers_is_the_plain_one_after_the_same_changes(history):
+    plain: dict[str, int] = {}
+    layered: Layered[int] = Layered({}, {})
+    for changes in history:
+        before, was = layered, dict(plain)
+        plain |= {key: value for key, value in changes.items() if value is not None}
+        for key in [key for key, value in changes.items() if value is None]:
+            plain.pop(key, None)
+        layered = layered.with_changes(changes)
+
+        assert layered == plain
+        assert len(layered) == len(plain)
+        assert [layered.get(key) for key in "abc"] == [plain.get(key) for key in "abc"]
+        assert before == was
+
+
+def test_a_map_that_has_grown_is_poured_together_and_forgets_what_went():
+    layered: Layered[int] = Layered({}, {})
+    for number in range(100):
+        layered = layered.with_changes({f"{number}": number, f"{number - 1}": None})
+
+    assert dict(layered) == {"99": 99}
+    assert len(layered._lower) + len(layered._upper) < 40

@@ -165,7 +165,7 @@ def test_a_damaged_registry_in_memory_is_noticed_at_the_next_head_and_replaced()
     replica = following(log)
     replica.registry = Registry.EMPTY
     assert replica.position is not None
-    replica.position = dataclasses.replace(replica.position, digest=Registry.EMPTY.digest)
+    replica.position = msgspec.structs.replace(replica.position, digest=Registry.EMPTY.digest)
 
     commands = replica.receive(HeadAnnounced(log.head))
     replica.receive(SnapshotArrived(only_fetch(commands).id, log.snapshot(log.epoch)))

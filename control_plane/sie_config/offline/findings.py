@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from msgspec import structs
+
 from sie_core.chain import Position
 
 __all__ = ["Finding", "Report", "State"]
@@ -65,7 +67,7 @@ class Report:
         """The report as JSON and YAML tell it."""
         return {
             "sound": self.sound,
-            "position": asdict(self.position) if self.position is not None else None,
+            "position": structs.asdict(self.position) if self.position is not None else None,
             "first_bad_epoch": self.first_bad_epoch,
             "findings": [
                 asdict(finding) | {"state": finding.state.value} for finding in self.findings

@@ -5,7 +5,7 @@ only the one entry that the writer linked to a position is its successor. The ha
 its bytes is checked where an `Entry` is made; here is checked how entries hang together.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sie_schemas.entry import GENESIS_HASH, Change, ChangeKind, Entry, Supersedes, log_id8
 
@@ -16,8 +16,7 @@ class ChainBroken(ValueError):
     """An entry does not follow the position that it was offered to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True, gc=False):
     """A place in a log, and the proof of the state there."""
 
     log_id: str

@@ -13,12 +13,15 @@ from typing import Any, Final
 import msgspec
 
 from sie_core.chain import Position
+from sie_core.layered import Layered
 from sie_core.registry import Entity, Registry
 from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import adapter_revision, model_revision
 
 __all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel"]
+
+Document = Mapping[str, Any]
 
 _DEFAULT_PROFILE: Final = "default"
 
@@ -69,15 +72,15 @@ class Catalog:
         self,
         registry: Registry,
         position: Position | None,
-        parsed: dict[str, dict[str, Mapping[str, Any]]],
+        parsed: dict[str, Layered[Document]],
         aliases: Mapping[str, str],
     ) -> None:
         self.registry: Final = registry
         self.position: Final = position
         self._parsed = parsed
-        self.models: Final[Mapping[str, Mapping[str, Any]]] = parsed["model"]
-        self.bundles: Final[Mapping[str, Mapping[str, Any]]] = parsed["bundle"]
-        self.pools: Final[Mapping[str, Mapping[str, Any]]] = parsed["pool"]
+        self.models: Final[Mapping[str, Document]] = parsed["model"]
+        self.bundles: Final[Mapping[str, Document]] = parsed["bundle"]
+        self.pools: Final[Mapping[str, Document]] = parsed["pool"]
         self._aliases: Final = aliases
         self._memo: dict[tuple[str, str, str], ResolvedModel] = {}
 
@@ -88,16 +91,14 @@ class Catalog:
         """The view of a registry; with `previous`, made of it by what changed."""
         older = previous if previous is not None else _NOTHING
         changes = registry.difference(older.registry)
+        by_kind: dict[str, dict[str, Document | None]] = {}
+        for (kind, key), entity in changes.items():
+            by_kind.setdefault(kind, {})[key] = _read(entity)
         parsed = dict(older._parsed)
-        for kind in {kind for kind, _ in changes}:
-            here = {key: entity for (of_kind, key), entity in changes.items() if of_kind == kind}
-            parsed[kind] = _changed(parsed[kind], here)
-        renamed = any(
-            model.get("aliases")
-            for models in (older.models, parsed["model"])
-            for kind, key in changes
-            if kind == "model" and (model := models.get(key)) is not None
-        )
+        for kind, documents in by_kind.items():
+            parsed[kind] = parsed[kind].with_changes(documents)
+        models = by_kind.get("model", {})
+        renamed = any(map(_has_aliases, [*models.values(), *map(older.models.get, models)]))
         aliases = _aliases_of(parsed["model"]) if renamed else older._aliases
         return cls(registry, position, parsed, aliases)
 
@@ -217,21 +218,15 @@ class Catalog:
         return wanted
 
 
-def _changed(
-    documents: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Entity | None]
-) -> dict[str, Mapping[str, Any]]:
-    """The documents after changes, in no order: to sort them at each entry cost more than all
-    else that a replica does with one."""
-    after = dict(documents)
-    for key, entity in changes.items():
-        if entity is None:
-            after.pop(key, None)
-        else:
-            after[key] = msgspec.json.decode(entity.document)
-    return after
+def _read(entity: Entity | None) -> Document | None:
+    return None if entity is None else msgspec.json.decode(entity.document)
 
 
-def _aliases_of(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _has_aliases(model: Document | None) -> bool:
+    return model is not None and bool(model.get("aliases"))
+
+
+def _aliases_of(models: Mapping[str, Document]) -> dict[str, str]:
     return {
         alias: model_id
         # In one order everywhere, so that two replicas agree even where two models have one alias.
@@ -240,4 +235,6 @@ def _aliases_of(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-_NOTHING: Final = Catalog(Registry.EMPTY, None, {kind: {} for kind in ENTITY_KINDS}, {})
+_NOTHING: Final = Catalog(
+    Registry.EMPTY, None, {kind: Layered({}, {}) for kind in ENTITY_KINDS}, {}
+)

@@ -13,7 +13,7 @@ long replay pays only where it compares.
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 __all__ = ["Entity", "EntityId", "Registry"]
 
@@ -21,6 +21,7 @@ EntityId = tuple[str, str]
 """(kind, key)."""
 
 _FAN_OUT: Final = 64
+_DIGEST_BYTES: Final = 32
 _LEAF: Final = b"sie/registry/leaf/v1\0"
 _BUCKET: Final = b"sie/registry/bucket/v1\0"
 _GROUP: Final = b"sie/registry/group/v1\0"
@@ -70,35 +71,69 @@ class _Bucket:
         return self._digest
 
 
-class _Group:
-    """Sixty-four buckets; never changed once made."""
+class _Digested(Protocol):
+    @property
+    def digest(self) -> bytes: ...
 
-    __slots__ = ("_digest", "buckets")
 
-    def __init__(self, buckets: tuple[_Bucket, ...]) -> None:
-        self.buckets: Final = buckets
+_Child = TypeVar("_Child", bound=_Digested)
+
+
+class _Branch(Generic[_Child]):
+    """Sixty-four children under one digest; never changed once made.
+
+    Its digest is over theirs, one after the other. What an older branch had of these bytes is taken
+    over with the places that changed since: most of what an entry costs would be to gather them.
+    """
+
+    __slots__ = ("_changed", "_digest", "_domain", "_joined", "children")
+
+    def __init__(self, domain: bytes, children: tuple[_Child, ...]) -> None:
+        self.children: Final = children
+        self._domain: Final = domain
         self._digest: bytes | None = None
+        self._joined: bytes | None = None
+        """Digests of the children, but for those at the places in `_changed`."""
+        self._changed: tuple[int, ...] = ()
+
+    def with_children(self, changed: Mapping[int, _Child]) -> "_Branch[_Child]":
+        """The next branch: other children at some places."""
+        children = list(self.children)
+        for place, child in changed.items():
+            children[place] = child
+        after = _Branch(self._domain, tuple(children))
+        if self._joined is not None and len(self._changed) + len(changed) < _FAN_OUT:
+            after._joined, after._changed = self._joined, (*self._changed, *changed)
+        return after
 
     @property
     def digest(self) -> bytes:
         if self._digest is None:
-            # Past the property where the digest is known: this is most of what a write computes.
-            joined = b"".join([bucket._digest or bucket.digest for bucket in self.buckets])
-            self._digest = hashlib.sha256(_GROUP + joined).digest()
+            self._joined, self._changed = self._gathered(), ()
+            self._digest = hashlib.sha256(self._domain + self._joined).digest()
         return self._digest
+
+    def _gathered(self) -> bytes:
+        joined = self._joined
+        if joined is None:
+            return b"".join([child.digest for child in self.children])
+        for place in self._changed:
+            begin = place * _DIGEST_BYTES
+            digest = self.children[place].digest
+            joined = b"%b%b%b" % (joined[:begin], digest, joined[begin + _DIGEST_BYTES :])
+        return joined
 
 
 class Registry:
     """All entities at one position of the log. Immutable: `with_changes` makes the next one."""
 
-    __slots__ = ("_count", "_digest", "_groups")
+    __slots__ = ("_count", "_root")
 
     EMPTY: ClassVar["Registry"]
 
-    def __init__(self, groups: tuple[_Group, ...], count: int) -> None:
-        self._groups = groups
+    def __init__(self, root: "_Branch[_Branch[_Bucket]]", count: int) -> None:
+        self._root = root
         self._count = count
-        self._digest: str | None = None
 
     @classmethod
     def of(cls, entities: Iterable[Entity]) -> "Registry":
@@ -108,10 +143,7 @@ class Registry:
     @property
     def digest(self) -> str:
         """Hex SHA-256 root of the Merkle map."""
-        if self._digest is None:
-            joined = b"".join([group._digest or group.digest for group in self._groups])
-            self._digest = hashlib.sha256(_ROOT + joined).hexdigest()
-        return self._digest
+        return self._root.digest.hex()
 
     def recounted(self) -> str:
         """The digest once more, from the documents up: nothing that was remembered is believed."""
@@ -123,7 +155,7 @@ class Registry:
     def get(self, kind: str, key: str) -> Entity | None:
         """The entity, or None."""
         group, bucket = _slot(kind, key)
-        return self._groups[group].buckets[bucket].entities.get((kind, key))
+        return self._root.children[group].children[bucket].entities.get((kind, key))
 
     def of_kind(self, kind: str) -> list[Entity]:
         """Every entity of a kind, sorted by key. Walks the whole registry."""
@@ -135,13 +167,13 @@ class Registry:
         """The next registry: an entity is put, None takes it away (absent ones are ignored)."""
         if not changes:
             return self
-        groups = list(self._groups)
+        groups = self._root.children
         count = self._count
         opened: dict[tuple[int, int], dict[EntityId, Entity]] = {}
         for (kind, key), entity in changes.items():
             slot = _slot(kind, key)
             if slot not in opened:
-                opened[slot] = dict(self._groups[slot[0]].buckets[slot[1]].entities)
+                opened[slot] = dict(groups[slot[0]].children[slot[1]].entities)
             entities = opened[slot]
             count -= (kind, key) in entities
             if entity is None:
@@ -149,13 +181,12 @@ class Registry:
             else:
                 entities[kind, key] = entity
                 count += 1
-        touched: dict[int, list[_Bucket]] = {}
+        buckets: dict[int, dict[int, _Bucket]] = {}
         for (group, bucket), entities in opened.items():
-            buckets = touched.setdefault(group, list(self._groups[group].buckets))
-            buckets[bucket] = _Bucket(entities) if entities else _EMPTY_BUCKET
-        for group, buckets in touched.items():
-            groups[group] = _Group(tuple(buckets))
-        return Registry(tuple(groups), count)
+            made = _Bucket(entities) if entities else _EMPTY_BUCKET
+            buckets.setdefault(group, {})[bucket] = made
+        touched = {group: groups[group].with_children(made) for group, made in buckets.items()}
+        return Registry(self._root.with_children(touched), count)
 
     def difference(self, older: "Registry") -> dict[EntityId, Entity | None]:
         """What made this registry of an older one, None where an entity went.
@@ -163,13 +194,14 @@ class Registry:
         Parts that both share are passed over, so between neighbours it costs what changed.
         """
         changes: dict[EntityId, Entity | None] = {}
-        for new, old in _unshared(self._groups, older._groups):
-            changes |= {
-                entity_id: entity
-                for entity_id, entity in new.entities.items()
-                if old.entities.get(entity_id) != entity
-            }
-            changes |= dict.fromkeys(old.entities.keys() - new.entities.keys())
+        for group, old_group in _unshared(self._root, older._root):
+            for new, old in _unshared(group, old_group):
+                changes |= {
+                    entity_id: entity
+                    for entity_id, entity in new.entities.items()
+                    if old.entities.get(entity_id) != entity
+                }
+                changes |= dict.fromkeys(old.entities.keys() - new.entities.keys())
         return changes
 
     def __iter__(self) -> Iterator[Entity]:
@@ -186,22 +218,18 @@ class Registry:
         return hash(self.digest)
 
     def _unordered(self) -> Iterator[Entity]:
-        for group in self._groups:
+        for group in self._root.children:
             # Most of a small registry is empty, and readers walk it after every entry.
             if group is not _EMPTY_GROUP:
-                for bucket in group.buckets:
+                for bucket in group.children:
                     if bucket.entities:
                         yield from bucket.entities.values()
 
 
-def _unshared(
-    groups: tuple[_Group, ...], others: tuple[_Group, ...]
-) -> Iterator[tuple[_Bucket, _Bucket]]:
-    for new_group, old_group in zip(groups, others, strict=True):
-        if new_group is not old_group:
-            for new, old in zip(new_group.buckets, old_group.buckets, strict=True):
-                if new is not old:
-                    yield new, old
+def _unshared(one: _Branch[_Child], other: _Branch[_Child]) -> list[tuple[_Child, _Child]]:
+    """The children that two branches do not share, in pairs."""
+    pairs = zip(one.children, other.children, strict=True)
+    return [(new, old) for new, old in pairs if new is not old]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -213,5 +241,5 @@ def _slot(kind: str, key: str) -> tuple[int, int]:
 
 
 _EMPTY_BUCKET: Final = _Bucket({})
-_EMPTY_GROUP: Final = _Group((_EMPTY_BUCKET,) * _FAN_OUT)
-Registry.EMPTY = Registry((_EMPTY_GROUP,) * _FAN_OUT, 0)
+_EMPTY_GROUP: Final = _Branch(_GROUP, (_EMPTY_BUCKET,) * _FAN_OUT)
+Registry.EMPTY = Registry(_Branch(_ROOT, (_EMPTY_GROUP,) * _FAN_OUT), 0)

@@ -3,7 +3,7 @@
 *types.* An answer carries the id of the fetch that it answers, so that a late one is recognised.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sie_core.chain import Position
 from sie_core.registry import Registry
@@ -33,60 +33,52 @@ __all__ = [
 # ---- events -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class EntryArrived:
+class EntryArrived(Struct, frozen=True):
     """One entry came by itself, from the stream."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class HeadAnnounced:
+class HeadAnnounced(Struct, frozen=True):
     """Somebody who should know says where the log ends."""
 
     head: Head
 
 
-@dataclass(frozen=True, slots=True)
-class RangeArrived:
+class RangeArrived(Struct, frozen=True):
     """The answer to a `Fetch`: entries in order, perhaps fewer than were asked for."""
 
     fetch_id: int
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotArrived:
+class SnapshotArrived(Struct, frozen=True):
     """The answer to a `FetchSnapshot`, or a local file at boot (`fetch_id` 0)."""
 
     fetch_id: int
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """The range that a `Fetch` asked for is below the low water, or of a log that is no more."""
 
     fetch_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchFailed:
+class FetchFailed(Struct, frozen=True):
     """A fetch came to nothing; a later tick tries again."""
 
     fetch_id: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(Struct, frozen=True):
     """Time passed: `now` is in seconds of any steady clock."""
 
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class ResyncAsked:
+class ResyncAsked(Struct, frozen=True):
     """An operator's word: forget what was verified, and take the writer's snapshot."""
 
 
@@ -105,8 +97,7 @@ Event = (
 # ---- commands -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(Struct, frozen=True):
     """Serve this registry from now on, and persist how it came: entries, or a snapshot."""
 
     registry: Registry
@@ -115,8 +106,7 @@ class Advance:
     snapshot: Snapshot | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(Struct, frozen=True):
     """Get the entries after `after`, up to `until`."""
 
     id: int
@@ -125,23 +115,20 @@ class Fetch:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchSnapshot:
+class FetchSnapshot(Struct, frozen=True):
     """Get a snapshot of the writer's log. `reason` says why for the metric."""
 
     id: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True):
     """Another log, or a snapshot that does not verify: do not follow, serve what was verified."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True):
     """The position cannot advance any more: a fork, or a change that this release cannot read."""
 
     reason: str

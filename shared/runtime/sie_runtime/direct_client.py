@@ -13,11 +13,12 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import (
     ConnectionClosedError,
     ConnectionDrainingError,
@@ -34,6 +35,8 @@ __all__ = ["DirectClient", "Taker"]
 Taker: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply, data and headers of one message as they came, and does not wait."""
 
+_AT_ONCE_BYTES: Final = 16 * 1024
+
 
 class DirectClient(Client):
     """Owner: the bus."""
@@ -48,7 +51,7 @@ class DirectClient(Client):
         self._numbers = count(1)
         self._is_flushing = False
         """Whether `_flush_now` will be called in this turn of the loop."""
-        self._ps = DirectParser(self, self._taken)
+        self._parser = self._ps = DirectParser(self, self._taken)
         self._failing: set[asyncio.Future[None]] = set()
 
     def hand_over(self, subscription: Subscription, taker: Taker) -> None:
@@ -139,6 +142,29 @@ class DirectClient(Client):
         if answer.headers and answer.headers.get("Status") == "503":
             raise NoRespondersError
         return answer
+
+    async def _read_loop(self) -> None:
+        if isinstance(self._transport, TcpTransport) and self._transport._io_reader is not None:
+            self._take_at_once(self._transport._io_reader)
+        await super()._read_loop()
+
+    def _take_at_once(self, reader: asyncio.StreamReader) -> None:
+        """Messages that the loop has read are taken there, without waking the reading task.
+
+        It gets the rest, and all while it has something: nothing is overtaken. It also gets what is
+        much at once, since it lets others run and has the socket wait.
+        """
+        parser, keep = self._parser, reader.feed_data
+
+        def feed(data: bytes) -> None:
+            kept = reader._buffer  # type: ignore[attr-defined]
+            held = kept or not parser.idle or not self.is_connected
+            if not held and len(data) <= _AT_ONCE_BYTES:
+                data = data[parser.take(data) :]
+            if data:
+                keep(data)
+
+        reader.feed_data = feed  # type: ignore[method-assign, assignment]
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         # The library writes a ping past what waits to be sent. Its answer then says nothing of an

@@ -18,6 +18,7 @@ Take = Callable[[int, bytes, bytes, bytes, bytes], bool]
 """Takes number, subject, reply, data and headers of a message; False leaves it to the library."""
 
 _LINE_END = b"\r\n"
+_MESSAGES = (b"MSG", b"HMSG")
 
 
 class DirectParser(Parser):
@@ -26,12 +27,38 @@ class DirectParser(Parser):
     def __init__(self, client: Any, take: Take) -> None:
         super().__init__(client)
         self._take = take
+        self._parsing = False
 
     def reset(self) -> None:
         """A new connection: what came over the old one is void."""
         super().reset()
         self._wanted = 0
         """How many bytes are needed before it is worth looking again."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was given to `parse` is done with, so that nothing can be overtaken."""
+        return not self._parsing and not self.buf
+
+    def take(self, data: bytes, at: int = 0) -> int:
+        """Hand over the messages from `at` on, while they are whole and somebody takes them.
+
+        Returns where that ends; what stands there is for `parse`.
+        """
+        while (end := data.find(_LINE_END, at)) >= 0:
+            parts = _parts(data[at:end].split())
+            if parts is None:
+                break
+            number, subject, reply, head, size = parts
+            begin = end + 2
+            stop = begin + size
+            if stop + 2 > len(data):
+                break
+            payload, headers = data[begin + head : stop], data[begin : begin + head]
+            if not self._take(number, subject, reply, payload, headers):
+                break
+            at = stop + 2
+        return at
 
     async def parse(self, data: bytes = b"") -> None:
         """As the library's. Raises `ProtocolError`."""
@@ -42,32 +69,43 @@ class DirectParser(Parser):
                 return
             data = bytes(held)
             held.clear()
-        at = 0
-        # Another buffer means another connection: the rest belongs to the old one.
-        while at < len(data) and self.buf is held:
-            end = data.find(_LINE_END, at)
-            if end < 0:
-                self._keep(data, at, 0)
-                return
-            words = data[at:end].split()
-            if not words or words[0] not in (b"MSG", b"HMSG"):
-                await super().parse(data[at : end + 2])
-                at = end + 2
-                continue
-            number, head, size, reply = _parts(words)
-            begin = end + 2
-            stop = begin + size
-            if stop + 2 > len(data):
-                self._keep(data, at, stop + 2 - at)
-                return
-            at = stop + 2
-            payload, headers = data[begin + head : stop], data[begin : begin + head]
-            if not self._take(number, words[1], reply, payload, headers):
-                await self.nc._process_msg(number, words[1], reply, payload, headers)
+        self._parsing = True
+        try:
+            at = self.take(data)
+            while at < len(data):
+                at = await self._parse_one(data, at)
+                if self.buf is not held:
+                    # Another buffer means another connection: the rest belongs to the old one.
+                    return
+                at = self.take(data, at)
+        finally:
+            self._parsing = False
 
-    def _keep(self, data: bytes, at: int, wanted: int) -> None:
+    async def _parse_one(self, data: bytes, at: int) -> int:
+        """What nobody takes where it is read: a line of the protocol, a message, or part of one."""
+        end = data.find(_LINE_END, at)
+        if end < 0:
+            return self._keep(data, at, 0)
+        words = data[at:end].split()
+        begin = end + 2
+        if not words or words[0] not in _MESSAGES:
+            await super().parse(data[at:begin])
+            return begin
+        parts = _parts(words)
+        if parts is None:
+            raise ProtocolError("nats: malformed MSG")
+        number, subject, reply, head, size = parts
+        stop = begin + size
+        if stop + 2 > len(data):
+            return self._keep(data, at, stop + 2 - at)
+        payload, headers = data[begin + head : stop], data[begin : begin + head]
+        await self.nc._process_msg(number, subject, reply, payload, headers)
+        return stop + 2
+
+    def _keep(self, data: bytes, at: int, wanted: int) -> int:
         self.buf.extend(memoryview(data)[at:])
         self._wanted = wanted
+        return len(data)
 
 
 def headers_of(raw: bytes) -> dict[str, str]:
@@ -82,11 +120,18 @@ def headers_of(raw: bytes) -> dict[str, str]:
     return headers
 
 
-def _parts(words: list[bytes]) -> tuple[int, int, int, bytes]:
-    """Number of the subscription, bytes of the headers, bytes of all, and the reply subject."""
-    fixed = 4 if words[0] == b"MSG" else 5
+def _parts(words: list[bytes]) -> tuple[int, bytes, bytes, int, int] | None:
+    """Number of the subscription, subject, reply, bytes of the headers, bytes of all.
+
+    None when this is no message, or a malformed one.
+    """
     try:
-        head = 0 if fixed == 4 else int(words[-2])
-        return int(words[2]), head, int(words[-1]), words[3] if len(words) > fixed else b""
-    except (IndexError, ValueError) as error:
-        raise ProtocolError("nats: malformed MSG") from error
+        if words[0] == b"MSG":
+            reply = words[3] if len(words) > 4 else b""
+            return int(words[2]), words[1], reply, 0, int(words[-1])
+        if words[0] == b"HMSG":
+            reply = words[3] if len(words) > 5 else b""
+            return int(words[2]), words[1], reply, int(words[-2]), int(words[-1])
+    except (IndexError, ValueError):
+        pass
+    return None

@@ -4,7 +4,7 @@
 HTTP or from the stream, keeps its files (`replica_files`) and lets it speak (`replica_reports`).
 Promises that readers see one catalog, swapped whole; that a restart begins with what was verified
 before, without the writer; that at most one fetch is in flight. One task owns the replica:
-everything else only puts events into its bounded queue, and what does not fit is fetched again.
+everything else only puts events into its bounded queue (`replica_queue`).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, assert_never, get_args
@@ -26,7 +26,6 @@ from sie_core.replica import Replica, ReplicaLimits
 from sie_core.replica_events import (
     Advance,
     Command,
-    EntryArrived,
     Event,
     Fetch,
     FetchFailed,
@@ -43,6 +42,7 @@ from sie_runtime.bus import Bus
 from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.replica_queue import ReplicaQueue
 from sie_runtime.replica_reports import ReplicaReports, ReportSettings
 from sie_runtime.settings import setting
 from sie_schemas.entry import Entry
@@ -51,7 +51,6 @@ from sie_schemas.fleet import ModelReport, ReplicaReport, ReplicaState
 __all__ = ["Follower", "FollowerSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
-_EVENTS_AT_ONCE: Final = 500
 
 _APPLIED = Gauge("sie_replica_applied_epoch", "Newest epoch that this process serves.")
 _BEHIND = Gauge("sie_replica_behind_epochs", "Epochs known to be missing.")
@@ -61,7 +60,6 @@ _STATE = Enum(
 _RESYNCS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
 _FETCHES = Counter("sie_replica_fetches_total", "Fetches that ended, by outcome.", ["outcome"])
 _STOPS = Counter("sie_replica_stops_total", "Quarantines and halts.", ["state"])
-_DROPPED = Counter("sie_replica_events_dropped_total", "Events that did not fit the queue.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,9 @@ class FollowerSettings(FeedSettings, ReportSettings):
     replica_fetch_timeout_s: float = setting(5.0, help="seconds for one fetch")
     replica_page_entries: int = setting(1000, help="entries in one fetch")
     replica_tail_entries: int = setting(1000, help="raw entries kept at least, for a writer's loss")
-    replica_queue_max: int = setting(20_000, help="events that may wait; the rest is fetched again")
+    replica_queue_max: int = setting(
+        20_000, help="events that may wait; what does not fit is asked for again"
+    )
 
 
 class Follower:
@@ -125,7 +125,7 @@ class Follower:
                 settings.replica_dir, tail_entries_min=settings.replica_tail_entries
             )
         self._files = files
-        self._events: asyncio.Queue[Event] = asyncio.Queue(settings.replica_queue_max)
+        self._events = ReplicaQueue(settings.replica_queue_max)
         # The replica has at most one fetch in flight, so this never holds more than two.
         self._wanted: asyncio.Queue[Fetch | FetchSnapshot] = asyncio.Queue()
         # On Python 3.11 a cancellation can be lost inside `wait_for`, which nats-py uses: each loop
@@ -135,13 +135,14 @@ class Follower:
         self._on_change: list[Callable[[Catalog], None]] = []
         self._last: Entry | None = None
         self._stopped_at: float | None = None
+        self._told: tuple[int, ReplicaState] | None = None
         self.catalog: Catalog = Catalog.of(self._replica.registry, None)
         rng = rng or random.Random()
         self._feeds = ReplicaFeeds(
             settings,
             bus=bus,
             source=self._source,
-            put=self._put,
+            put=self._events.offer,
             position=lambda: self.position,
             following=lambda: self._replica.stopped is None and self._replica.behind == 0,
             clock=clock,
@@ -159,7 +160,7 @@ class Follower:
             last=lambda: self._last,
             bus_silent=lambda: self._feeds.bus_silent,
             head_heard=self._feeds.head_heard,
-            resync=lambda: self._put(ResyncAsked()),
+            resync=lambda: self._events.put(ResyncAsked()),
             clock=clock,
             rng=rng,
         )
@@ -255,7 +256,7 @@ class Follower:
             for task in running:
                 task.cancel()
             # Woken and not cancelled: what it has begun to serve it also persists.
-            self._put(Ticked(self._clock()))
+            self._events.put(Ticked(self._clock()))
 
     async def _boot(self) -> None:
         """Begin with what an earlier life verified; everything is verified again."""
@@ -272,21 +273,24 @@ class Follower:
     async def _own(self) -> None:
         """The one task that touches the replica."""
         while not self._stopping.is_set():
-            events = [await self._events.get()]
-            while not self._events.empty() and len(events) < _EVENTS_AT_ONCE:
-                events.append(self._events.get_nowait())
-            for event in _merged(events):
+            for event in await self._events.take():
                 await self._take(event)
 
     async def _take(self, event: Event) -> None:
         for command in self._replica.receive(event):
             await self._carry_out(command)
-        _BEHIND.set(self._replica.behind)
-        _STATE.state(self._replica.state)
+        self._tell_metrics()
         if self._replica.stopped is None:
             self._stopped_at = None
         elif self._stopped_at is None:
             self._stopped_at = self._clock()
+
+    def _tell_metrics(self) -> None:
+        told = self._replica.behind, self._replica.state
+        if told != self._told:
+            self._told = told
+            _BEHIND.set(told[0])
+            _STATE.state(told[1])
 
     async def _carry_out(self, command: Command) -> None:
         match command:
@@ -307,8 +311,9 @@ class Follower:
         self._last = advance.entries[-1] if advance.snapshot is None else advance.snapshot.entry
         self.catalog = Catalog.of(advance.registry, here, self.catalog)
         _APPLIED.set(here.epoch)
-        advanced, self._advanced = self._advanced, asyncio.Event()
-        advanced.set()
+        # Wakes those who wait now; they look again, and may wait for the next one.
+        self._advanced.set()
+        self._advanced.clear()
         for callback in self._on_change:
             callback(self.catalog)
         if before is None or before.log_id != here.log_id:
@@ -338,8 +343,7 @@ class Follower:
             except RangeGone:
                 event = Gone(command.id)
             _FETCHES.labels(type(event).__name__).inc()
-            # Awaited: the answer to a fetch must not be lost, or nothing would be fetched again.
-            await self._events.put(event)
+            self._events.put(event)
 
     async def _fetched(self, command: Fetch | FetchSnapshot) -> Event:
         if isinstance(command, Fetch):
@@ -356,13 +360,6 @@ class Follower:
             except SourceFailed:
                 raise error from None
         return SnapshotArrived(command.id, snapshot)
-
-    def _put(self, event: Event) -> None:
-        try:
-            self._events.put_nowait(event)
-        except asyncio.QueueFull:
-            # Loud, and harmless: the gap shows, and the range is fetched.
-            _DROPPED.inc()
 
     def _report(self, leaving: bool) -> ReplicaReport:
         replica, here = self._replica, self.position
@@ -392,20 +389,3 @@ def _source_of(settings: FollowerSettings, bus: Bus) -> LogSource:
         page_entries=settings.replica_page_entries,
         token=settings.config_token,
     )
-
-
-def _merged(events: Sequence[Event]) -> list[Event]:
-    """The same events, each run of single entries as one range: a burst is one swap, not many."""
-    merged: list[Event] = []
-    run: list[Entry] = []
-    for event in events:
-        if isinstance(event, EntryArrived):
-            run.append(event.entry)
-            continue
-        if run:
-            merged.append(RangeArrived(0, tuple(run)))
-            run = []
-        merged.append(event)
-    if run:
-        merged.append(RangeArrived(0, tuple(run)))
-    return merged

@@ -6,13 +6,13 @@ from it is checked like anything else. `LogStream` is the writer's side, `follow
 """
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
@@ -26,7 +26,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.bus import Bus, BusUnavailable, Message, reason_of
 from sie_schemas.errors import SIEError
 
 __all__ = ["LogStream", "StreamTip", "WrongLastSequence", "follow", "log_streams", "stream_name"]
@@ -236,25 +236,22 @@ async def follow(
     log_id: str,
     *,
     start_epoch: int,
-    on_message: Callable[[int, bytes], None],
+    on_message: Callable[[int, bytes], bool],
     heartbeat_s: float,
     stop: asyncio.Event,
-    pending_messages_max: int = 65_536,
 ) -> str:
     """Deliver the messages of a log from `start_epoch` on, until something is amiss.
 
-    Returns why it ended: the caller starts again from what it has applied. `lost` says that
-    messages were dropped on the way, by a queue of `pending_messages_max` that was full or by a
-    connection; `silent`, after two missed heartbeats, that the broker or the consumer is gone.
-    Raises `BusUnavailable` when it cannot begin.
+    `on_message` is called where a message is read, and tells whether it had room for it. Returns
+    why it ended: the caller starts again from what it has applied. `lost` says that a message found
+    no room, or that messages were dropped on the way; `silent`, after two missed heartbeats, that
+    the broker or the consumer is gone. Raises `BusUnavailable` when it cannot begin.
     """
     bus.require_connected()
     feed = _Feed(bus, on_message)
     client = bus.client
     inbox = client.new_inbox()
-    subscription = await client.subscribe(
-        inbox, cb=feed.deliver, pending_msgs_limit=pending_messages_max
-    )
+    subscription = await bus.subscribe(inbox, feed.deliver)
     consumer = ConsumerConfig(
         deliver_subject=inbox,
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -277,16 +274,13 @@ async def follow(
             f"the stream of {log_id[:8]} cannot be followed: {reason_of(error)}"
         ) from error
     finally:
-        try:
-            await subscription.unsubscribe()
-        except NatsError:
-            _LOG.debug("the connection was gone before the feed's inbox")
+        await subscription.unsubscribe()
 
 
 class _Feed:
     """One ephemeral push consumer: its messages, its heartbeats, its end."""
 
-    def __init__(self, bus: Bus, on_message: Callable[[int, bytes], None]) -> None:
+    def __init__(self, bus: Bus, on_message: Callable[[int, bytes], bool]) -> None:
         self._bus = bus
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
@@ -295,27 +289,33 @@ class _Feed:
         self._why = ""
         self._troubled = asyncio.Event()
 
-    async def deliver(self, message: Msg) -> None:
+    def deliver(self, message: Message) -> None:
         self._heard = self._loop.time()
-        headers = message.headers or {}
-        status = headers.get("Status")
+        status = message.headers.get("Status")
         if status is None:
-            sequence = message.metadata.sequence
-            self._count(int(sequence.consumer))
-            self._on_message(int(sequence.stream), bytes(message.data))
-        elif status != "100":
-            self._trouble("consumer gone")
+            self._take(message)
+        elif status == "100":
+            self._control(message.reply, message.headers)
         else:
-            await self._control(message.reply, headers)
+            self._trouble("consumer gone")
 
-    async def _control(self, reply: str, headers: dict[str, str]) -> None:
+    def _take(self, message: Message) -> None:
+        # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<sequence>.<number>.…
+        tokens = message.reply.split(".")
+        sequence, number = tokens[5:7] if len(tokens) == 9 else tokens[7:9]
+        self._count(int(number))
+        if not self._on_message(int(sequence), message.data):
+            self._trouble("lost")
+
+    def _control(self, reply: str, headers: Mapping[str, str]) -> None:
         """Flow control wants a word, or the broker sends no more; a heartbeat tells what it sent.
 
         The broker's request for a word may itself have been dropped: then the heartbeat names it.
         """
         wanted = reply or headers.get("Nats-Consumer-Stalled", "")
         if wanted:
-            await self._bus.client.publish(wanted, b"")
+            with contextlib.suppress(BusUnavailable):
+                self._bus.send(wanted, b"")
         sent = headers.get("Nats-Last-Consumer", "")
         if sent.isdigit() and int(sent) > self._delivered:
             self._trouble("lost")

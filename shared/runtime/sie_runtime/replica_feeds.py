@@ -52,9 +52,6 @@ class FeedSettings:
     replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
     replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
     replica_heartbeat_s: float = setting(1.0, help="idle heartbeat of the config stream's consumer")
-    replica_pending_messages_max: int = setting(
-        65_536, help="messages of the stream that may wait unread; the rest is fetched again"
-    )
 
 
 class ReplicaFeeds:
@@ -66,7 +63,7 @@ class ReplicaFeeds:
         *,
         bus: Bus,
         source: LogSource,
-        put: Callable[[Event], None],
+        put: Callable[[Event], bool],
         position: Callable[[], Position | None],
         following: Callable[[], bool],
         clock: Callable[[], float],
@@ -152,7 +149,6 @@ class ReplicaFeeds:
                 on_message=self._delta,
                 heartbeat_s=self._settings.replica_heartbeat_s,
                 stop=moved,
-                pending_messages_max=self._settings.replica_pending_messages_max,
             )
         except BusUnavailable as error:
             _LOG.debug("no feed: %s", error.message)
@@ -161,21 +157,22 @@ class ReplicaFeeds:
         _LOG.info("the feed of log %s ended: %s", here.log_id[:8], why)
         return True
 
-    def _delta(self, sequence: int, data: bytes) -> None:
+    def _delta(self, sequence: int, data: bytes) -> bool:
+        """Take a message of the stream; False when there is no room for it."""
         try:
             entry = parse_envelope(data)
         except EntryCorrupt as error:
             _REFUSED.labels("garbage").inc()
             _LOG.error("sequence %d of the stream is not an entry: %s", sequence, error)
-            return
+            return True
         if entry.epoch != sequence:
             # Where sequence is not epoch, the stream was written by somebody else.
             _REFUSED.labels("misplaced").inc()
             _LOG.error("sequence %d of the stream holds epoch %d", sequence, entry.epoch)
-        elif isinstance(entry, Stub):
-            self._put(HeadAnnounced(_head_of(entry)))
-        else:
-            self._put(EntryArrived(entry))
+            return True
+        if isinstance(entry, Stub):
+            return self._put(HeadAnnounced(_head_of(entry)))
+        return self._put(EntryArrived(entry))
 
     # -- the writer --
 

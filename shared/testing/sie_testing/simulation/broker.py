@@ -27,21 +27,6 @@ _NO_RESPONDERS: Final = {"Status": "503"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
-    """Where a message stands in its stream."""
-
-    stream: int
-    consumer: int
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What JetStream tells of a delivered message."""
-
-    sequence: Sequence
-
-
-@dataclass(frozen=True, slots=True)
 class Arrival:
     """A message as a client gets it."""
 
@@ -49,7 +34,6 @@ class Arrival:
     data: bytes
     reply: str = ""
     headers: dict[str, str] | None = None
-    metadata: Metadata | None = None
 
 
 class Connection(Protocol):
@@ -258,9 +242,8 @@ class Broker:
                 continue
             consumer.delivered += 1
             for data in self.spoil(stored):
-                place = Metadata(Sequence(sequence, consumer.delivered))
-                arrival = Arrival(consumer.inbox, data, "$JS.ACK", None, place)
-                consumer.client.offer(arrival)
+                place = f"$JS.ACK.{stream.name}.consumer.1.{sequence}.{consumer.delivered}.0.0"
+                consumer.client.offer(Arrival(consumer.inbox, data, place))
 
     def _beat(self, stream: StoredStream, consumer: Consumer) -> None:
         if not self._serves(stream, consumer):
