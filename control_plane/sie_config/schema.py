@@ -229,7 +229,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and is_folded_in(path):
             connection.close()
             return _connect_reader(path, "mode=ro&immutable=1")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         # What is wrong inside the file is for the first who reads it.
         pass
     return connection

@@ -32,9 +32,13 @@ app = typer.Typer(
 
 Log = Annotated[Path, typer.Argument(help="sie-config's data folder, or a log file.")]
 NatsUrl = Annotated[
-    str, typer.Option(help="The broker, with user:password@ where it asks; to look at the stream.")
+    str,
+    typer.Option(
+        help="The broker, to look at the stream. Its user and password: SIE_NATS_USER, "
+        "SIE_NATS_PASSWORD."
+    ),
 ]
-Url = Annotated[str, typer.Option(help="A running sie-config.")]
+Url = Annotated[str, typer.Option(help="A running sie-config.", envvar="SIE_CONFIG_URL")]
 
 _HERE = Path(".sie/config")
 _URL = "http://127.0.0.1:8081"
@@ -156,7 +160,7 @@ def compact(
 
 @app.command()
 def entries(
-    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    target: Annotated[Path, typer.Argument(help="The file to write; - is stdout.")],
     log: Log = _HERE,
     output: Page = "table",
 ) -> None:
@@ -166,9 +170,10 @@ def entries(
         from sie_config.offline.entries_file import write_entries  # noqa: PLC0415
         from sie_config.offline.log_reader import log_path  # noqa: PLC0415
 
-        return write_entries(log_path(log), target)
+        pipe = str(target) == "-"
+        return write_entries(log_path(log), sys.stdout.buffer if pipe else target)
 
-    _conclude(run, output)
+    _conclude(run, output, data_on_stdout=str(target) == "-")
 
 
 @app.command()
@@ -190,7 +195,7 @@ def doctor(
 def replay(
     log: Log = _HERE,
     to: Annotated[
-        int | None, typer.Option(help="The epoch to stop at; the head by default.")
+        int | None, typer.Option(min=1, help="The epoch to stop at; the head by default.")
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare the digest after every entry.")
@@ -210,12 +215,16 @@ def replay(
 
 
 def _bus(url: str) -> "BusSettings":
-    from sie_runtime.bus import BusSettings  # noqa: PLC0415
+    import os  # noqa: PLC0415
 
-    return BusSettings(nats_url=url)
+    from sie_cli.operator_access import broker_access  # noqa: PLC0415
+
+    return broker_access(Path(), url, os.environ)
 
 
-def _conclude(run: Callable[[], "Report"], output: str) -> NoReturn:
+def _conclude(
+    run: Callable[[], "Report"], output: str, *, data_on_stdout: bool = False
+) -> NoReturn:
     report = _guarded(run)
     lines: list[str] = []
     for finding in report.findings:
@@ -224,7 +233,10 @@ def _conclude(run: Callable[[], "Report"], output: str) -> NoReturn:
             lines.append(f"{'':<17} → {finding.cure}")
     if report.first_bad_epoch is not None:
         lines.append(f"the first bad epoch is {report.first_bad_epoch}")
-    _print(report.to_builtins(), lines, output)
+    if data_on_stdout:
+        typer.echo("\n".join(lines), err=True)
+    else:
+        _print(report.to_builtins(), lines, output)
     sys.exit(0 if report.sound else 1)
 
 
@@ -244,6 +256,9 @@ def _guarded(run: Callable[[], T]) -> T:
     except SIEError as error:
         typer.echo(f"sie log: {error.message}", err=True)
         sys.exit(_status_of(error))
+    except BrokenPipeError:
+        # Whoever read from us has enough: typer ends the process without a word.
+        raise
     except OSError as error:
         typer.echo(f"sie log: {error.filename}: {error.strerror}", err=True)
         sys.exit(3)

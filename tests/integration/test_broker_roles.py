@@ -15,7 +15,7 @@ from tests.support.polling import until
 
 from sie_cli import broker
 from sie_cli.broker import BrokerPlan
-from sie_runtime.bus import Bus
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable, connected_bus
 from sie_runtime.log_stream import stream_name
 from sie_schemas.errors import SIEError
 
@@ -99,8 +99,14 @@ async def refused(bus: Bus, subject: str, body: dict[str, int] | None = None) ->
     await until(partial(counted, awaited))
 
 
-async def test_without_a_password_nobody_is_connected(tmp_path):
+async def test_without_a_password_nobody_is_connected_and_it_is_said_once(tmp_path, caplog):
     async with guarded(tmp_path / "nats") as url, connected(url, "gateway") as bus:
         counted = metric("sie_bus_errors_total", kind="other")
-        await until(lambda: metric("sie_bus_errors_total", kind="other") > counted)
+        await until(lambda: metric("sie_bus_errors_total", kind="other") >= counted + 3)
         assert not bus.connected
+        assert caplog.text.count("Authorization Violation") == 1
+        with pytest.raises(BusUnavailable, match=r"does not let us in.*SIE_NATS_PASSWORD"):
+            async with connected_bus(
+                BusSettings(nats_url=url), role="operator", process_id="t", within_s=0.5
+            ):
+                pass

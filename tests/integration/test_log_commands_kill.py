@@ -39,7 +39,7 @@ def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> 
 def test_a_backup_that_was_killed_is_no_backup_and_the_next_one_is(tmp_path, long_log):
     target = tmp_path / "b.sqlite"
     killed = start_log("backup", target, long_log)
-    kill_when(killed, lambda: any(tmp_path.glob(".*.partial")))
+    kill_when(killed, lambda: any(tmp_path.glob(".partial-*")))
     assert not target.exists()
     assert run_log("restore", target, tmp_path / "new")[0] == 3
     status, report = run_log("backup", target, long_log)

@@ -1,6 +1,7 @@
 """Backups and what becomes of them: whole or refused, and nothing is given up silently."""
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -82,6 +83,23 @@ def test_a_backup_replaces_nothing_and_a_damaged_log_gives_none(tmp_path):
         "source",
         "kept.sqlite",
         "kept.sqlite.manifest.json",
+    }
+
+
+def test_what_killed_backups_left_is_removed_by_a_later_one_and_a_running_one_is_let_be(tmp_path):
+    path, _ = closed_log(tmp_path / "source", 3)
+    abandoned = [tmp_path / ".partial-backup-0", tmp_path / ".partial-backup-0-journal"]
+    running_now = tmp_path / ".partial-backup-1"
+    for partial in (*abandoned, running_now):
+        partial.write_bytes(b"half")
+    for partial in abandoned:
+        os.utime(partial, (0, 0))
+    name, _ = back_up(path, tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "source",
+        running_now.name,
+        name.name,
+        manifest_path(name).name,
     }
 
 

@@ -150,6 +150,22 @@ def test_the_whole_history_is_written_out_whatever_the_mark(tmp_path):
     assert [each.name for each in tmp_path.glob("*.ndjson*")] == ["log.ndjson"]
 
 
+def test_entries_go_into_a_pipe_through_a_link_and_never_in_the_place_of_a_device(tmp_path):
+    closed_log(tmp_path, 3)
+    target, link = tmp_path / "log.ndjson", tmp_path / "link"
+    link.symlink_to(target)
+    assert sie_log("entries", link, tmp_path).exit_code == 0
+    assert link.is_symlink()
+    piped = sie_log("entries", "-", tmp_path)
+    assert (piped.exit_code, piped.stdout) == (0, target.read_text())
+    assert "holds every entry" in piped.stderr
+    device = tmp_path / "device"
+    os.mkfifo(device)
+    refused = sie_log("entries", device, tmp_path)
+    assert (refused.exit_code, device.is_fifo()) == (2, True)
+    assert "no plain file" in refused.output
+
+
 def test_the_doctor_tells_what_is_well_and_what_it_could_not_see(tmp_path):
     path, _ = closed_log(tmp_path, 3)
     found = states(examine(path, url=NOWHERE, bus=None).to_builtins())

@@ -2,19 +2,23 @@
 
 *shell.* Copies through SQLite's own backup, beside a writer that goes on writing. Promises that a
 file with the backup's name was verified after it was copied, entry by entry, and that its manifest
-was there first: a crash at any moment leaves a partial file and no backup.
+was there first: a crash at any moment leaves a partial file and no backup. A later backup into the
+same folder removes partial files that nobody has written to for an hour.
 """
 
 import contextlib
 import hashlib
 import os
+import secrets
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from sie_config.log_file import LogDamaged
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
@@ -25,6 +29,8 @@ from sie_schemas.malformed import MALFORMED
 __all__ = ["Manifest", "back_up", "copy_log", "manifest_path", "read_manifest", "replace_file"]
 
 _BLOCK_BYTES: Final = 1024 * 1024
+_PARTIAL: Final = ".partial-backup-"
+_ABANDONED_S: Final = 3600.0
 _VERSION: Final = 1
 
 
@@ -54,22 +60,48 @@ def back_up(log: Path, target: Path) -> tuple[Path, Report]:
     folder = target if target.is_dir() else target.parent
     if not folder.is_dir():
         raise FixRequest(f"there is no folder {folder}")
-    partial = folder / f".{target.name if folder != target else 'log'}.{os.getpid()}.partial"
-    try:
-        copy_log(log, partial)
+    if folder != target:
+        _check_free(target)
+    _remove_abandoned(folder)
+    with _partial_file(folder) as partial:
+        try:
+            copy_log(log, partial)
+        except LogDamaged:
+            return target, verify_log(log).report
         verified = verify_log(partial)
         position = verified.report.position
         if not verified.report.sound or position is None:
             return target, verified.report
         name = target if folder != target else folder / f"log-{position}.sqlite"
-        if name.exists():
-            raise FixRequest(f"{name} is there already; a backup replaces nothing")
+        _check_free(name)
         _finish(partial, name, position)
-    finally:
-        for leftover in (partial, partial.with_name(partial.name + "-journal")):
-            leftover.unlink(missing_ok=True)
     verified.report.ok("backup", f"{name} holds the log up to {position}")
     return name, verified.report
+
+
+def _check_free(name: Path) -> None:
+    if name.exists():
+        raise FixRequest(f"{name} is there already; a backup replaces nothing")
+
+
+@contextlib.contextmanager
+def _partial_file(folder: Path) -> Iterator[Path]:
+    """A name of its own for a copy that is being made; nothing is left of it at the end."""
+    partial = folder / f"{_PARTIAL}{secrets.token_hex(4)}"
+    try:
+        yield partial
+    finally:
+        for leftover in folder.glob(f"{partial.name}*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    # Told by its age: whose process it was cannot be asked on another machine or in a container.
+    before = time.time() - _ABANDONED_S
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if partial.stat().st_mtime < before:
+                partial.unlink()
 
 
 def _finish(partial: Path, name: Path, position: Position) -> None:
@@ -85,7 +117,6 @@ def _finish(partial: Path, name: Path, position: Position) -> None:
 
 def copy_log(source: Path, target: Path) -> None:
     """Copy a log, one moment of it, into a fresh file. Raises `NotReadable`."""
-    target.unlink(missing_ok=True)
     with LogReader.open(source) as reader:
         try:
             with contextlib.closing(sqlite3.connect(target)) as copy:
@@ -117,7 +148,13 @@ def read_manifest(backup: Path) -> Manifest:
 
 
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
-    """Replace a file whole, and have it on disk at return. What `parts` raises leaves it as is."""
+    """Replace a file whole, and have it on disk at return. What `parts` raises leaves it as is.
+
+    A link is followed. Raises `FixRequest` for what is no file: a device would be replaced by one.
+    """
+    if path.exists() and not path.is_file():
+        raise FixRequest(f"{path} is no plain file; name one")
+    path = path.resolve()
     fresh = path.with_name(path.name + ".new")
     try:
         with fresh.open("wb") as file:

@@ -2,11 +2,13 @@
 
 *shell.* Reads a log file from epoch 1, whatever its low water: that bounds deltas, not history.
 Promises that a file which is there was written whole, from entries whose bytes and links were
-checked; damage leaves no file, or the one that was there before.
+checked; damage leaves no file, or the one that was there before. What goes to a pipe ends before
+the first bad entry.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from sie_config.log_file import LogDamaged
 from sie_config.offline.backup import replace_file
@@ -18,17 +20,23 @@ from sie_schemas.entry import EntryCorrupt, to_envelope
 __all__ = ["write_entries"]
 
 
-def write_entries(log: Path, target: Path) -> Report:
-    """Write every entry to `target`. Raises `NotReadable`, `OSError`."""
+def write_entries(log: Path, target: Path | BinaryIO) -> Report:
+    """Write every entry to a file or a pipe. Raises `NotReadable`, `FixRequest`, `OSError`."""
     report = Report()
+    name = target if isinstance(target, Path) else "the pipe"
     try:
         with LogReader.open(log) as reader:
-            replace_file(target, _lines(reader, report))
+            lines = _lines(reader, report)
+            if isinstance(target, Path):
+                replace_file(target, lines)
+            else:
+                target.writelines(lines)
+                target.flush()
     except (ChainBroken, EntryCorrupt, LogDamaged) as error:
         bad = report.position.epoch + 1 if report.position is not None else 1
-        report.bad("entries", f"epoch {bad}: {error}; nothing was written", epoch=bad)
+        report.bad("entries", f"epoch {bad}: {error}; {name} does not have it", epoch=bad)
     else:
-        report.ok("entries", f"{target} holds every entry up to {report.position}")
+        report.ok("entries", f"{name} holds every entry up to {report.position}")
     return report
 
 

@@ -54,7 +54,10 @@ class LogReader:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path) -> Iterator["LogReader"]:
-        """Open for reading, for the length of a `with`. Raises `NotReadable`, `LogDamaged`."""
+        """Open for reading, for the length of a `with`. Raises `NotReadable`, `LogDamaged`.
+
+        What SQLite cannot read inside the `with` comes out of it as `LogDamaged` too.
+        """
         if not path.is_file():
             raise NotReadable(f"there is no log at {path}")
         try:
@@ -68,11 +71,12 @@ class LogReader:
                 (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             except sqlite3.OperationalError as error:
                 raise NotReadable(f"{path} cannot be read: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None) from error
             if not tables:
                 raise LogDamaged(f"{path} is empty: it holds no log", first_bad_epoch=None)
             yield cls(path, connection)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            # A message that quotes damaged bytes cannot even be decoded.
+            raise LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None) from error
         finally:
             connection.close()
 

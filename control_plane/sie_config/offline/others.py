@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sie_config.checkpoint import registry_of
+from sie_config.log_file import LogDamaged
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.witnesses import Claim
@@ -51,7 +52,11 @@ def verify_export(path: Path, report: Report, log: Path | None) -> Position | No
 
 
 def _check_is_ours(log: Path, report: Report, position: Position) -> None:
-    ours = _hashes(log, position.epoch, position.epoch).get(position.epoch)
+    try:
+        ours = _hashes(log, position.epoch, position.epoch).get(position.epoch)
+    except LogDamaged as error:
+        report.warn("export", f"not held against the log: {error.message}")
+        return
     if ours is None:
         report.bad("export", f"the log has no epoch {position.epoch}", epoch=position.epoch)
     elif ours != position.hash:
@@ -70,7 +75,12 @@ async def verify_stream(
         if tip is None:
             report.bad("stream", f"the broker has no stream of log {position.log_id[:8]}")
             return
-        first_bad = await _first_difference(stream, tip, _hashes(log, tip.first, tip.last))
+        try:
+            ours = _hashes(log, tip.first, tip.last)
+        except LogDamaged as error:
+            report.warn("stream", f"not held against the log: {error.message}")
+            return
+        first_bad = await _first_difference(stream, tip, ours)
     _judge(report, tip, position, first_bad)
 
 

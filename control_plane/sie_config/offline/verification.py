@@ -6,7 +6,6 @@ Stops at the first bad epoch and names it; promises that a file without findings
 unbroken chain. A missing tail shows only against a witness: the head file, the stream, a backup.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -45,17 +44,17 @@ def verify_log(path: Path, *, until: int | None = None) -> Verified:
     """Verify a log file, or its epochs up to `until`. Raises `NotReadable`."""
     found = Verified()
     claim = read_claim(path, found.report)
-    with LogReader.open(path) as reader:
-        try:
+    try:
+        with LogReader.open(path) as reader:
             _check_pages(reader, found.report)
             _check_entries(reader, found, until)
             if until is None and found.report.sound:
                 _check_changes(reader, found)
                 _check_keys(reader, found)
                 _check_low_water(reader, found)
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            epoch = found.last.epoch + 1 if found.last is not None else 1
-            found.report.bad("pages", f"unreadable: {error}", cure=_RESTORE, epoch=epoch)
+    except LogDamaged as error:
+        epoch = found.last.epoch + 1 if found.last is not None else 1
+        found.report.bad("pages", error.message, cure=_RESTORE, epoch=epoch)
     if found.last is not None:
         found.report.position = position_of(found.last)
         if claim is not None and until is None:

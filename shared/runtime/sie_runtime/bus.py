@@ -151,6 +151,8 @@ class Bus:
         self._on_reconnect: list[Callable[[], None]] = []
         self._first_connected = asyncio.Event()
         self._found_nobody = 0
+        self.refusal = ""
+        """Why the broker turned the last attempt to connect down; empty if it did not."""
         self._connecting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -356,7 +358,10 @@ class Bus:
         elif isinstance(error, OSError) and not self.client.is_connected:
             # One line said that the connection is lost; an attempt every 0.2 s needs none.
             _LOG.debug("the broker is not reached: %s", error)
+        elif not self.client.is_connected and self.refusal == str(error):
+            _LOG.debug("the broker refuses again: %s", error)
         else:
+            self.refusal = "" if self.client.is_connected else str(error)
             _LOG.warning("the broker reports: %s", error or type(error).__name__)
 
     async def _disconnected(self) -> None:
@@ -364,6 +369,7 @@ class Bus:
             _LOG.warning("the connection to the broker is lost; reconnecting")
 
     async def _reconnected(self) -> None:
+        self.refusal = ""
         _LOG.info("connected to the broker")
         for callback in list(self._on_reconnect):
             callback()
@@ -378,6 +384,11 @@ async def connected_bus(
     try:
         if not await bus.wait_connected(within_s):
             shown = _SECRET.sub("//", settings.nats_url)
+            if bus.refusal:
+                raise BusUnavailable(
+                    f"the broker at {shown} does not let us in: {bus.refusal}. Its user and "
+                    "password go into SIE_NATS_USER and SIE_NATS_PASSWORD"
+                )
             raise BusUnavailable(f"no broker answers at {shown} within {within_s:g} s")
         yield bus
     finally:
