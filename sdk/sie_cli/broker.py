@@ -1,8 +1,10 @@
 """The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
 
-*pure.* Promises that only `config` may write the log and its head and ask replicas for what they
+*pure.* Promises that only `config` may publish the log and its head and ask replicas for what they
 hold; that a gateway cannot speak as a worker nor a worker as a gateway, nor send work, payloads or
-leases; and that neither can delete, purge or rewrite a stream. It chooses no port and no password.
+leases; and that neither can delete, purge or rewrite a stream. Not that a role which was taken over
+cannot have the broker publish for it: whoever may make streams and consumers can. It chooses no
+port and no password.
 """
 
 import json
