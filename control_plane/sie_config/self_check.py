@@ -117,7 +117,16 @@ class SelfCheck:
                     return None
             except LogDamaged as error:
                 damage = error
-            replica = await self._check_replica()
+            asking = asyncio.create_task(self._check_replica())
+            try:
+                if stop is not None:
+                    # A replica may be long in answering; the end of this process may not.
+                    await first_of(asyncio.wait([asking]), stop.wait())
+                    if not asking.done():
+                        return None
+                replica = await asking
+            finally:
+                asking.cancel()
         epoch = self._last.epoch if self._last is not None else 0
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         checked = Checked(epoch, self._registry.digest, now, damage, replica)

@@ -1,5 +1,6 @@
 """The self-check: the snapshot is the fold of the entries, on the writer and on a replica."""
 
+import asyncio
 import contextlib
 import json
 import random
@@ -110,6 +111,23 @@ async def test_a_replica_is_sound_only_where_its_own_count_is_that_of_its_entry(
     assert {each.replica.sound for each in rounds if each and each.replica} == {sound}
     assert all(each is not None and each.sound is (sound is not False) for each in rounds)
     assert set(asked) == {"g0", "g1", "g2"}, "drawn by chance"
+
+
+async def test_a_replica_that_does_not_answer_holds_up_no_end(tmp_path):
+    asked, stop = asyncio.Event(), asyncio.Event()
+
+    async def silent(role: str, replica: str) -> Recount:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    served = Served(folded(ENTRIES), (ENTRIES[0],), ENTRIES[-1])
+    async with check_of(tmp_path, served, replicas=1, ask=silent) as check:
+        rounds = asyncio.create_task(check.run(stop, every_s=0.01, found=lambda checked: None))
+        await asked.wait()
+        stop.set()
+        async with asyncio.timeout(5):
+            await rounds
 
 
 def test_a_count_anew_sees_what_a_remembered_digest_hides():
