@@ -1,11 +1,13 @@
 """A model's tokenizer as one `tokenizer.json` that the sidecar can read.
 
 *shell* over the model's folder and a cache. Promises a path and the SHA-256 of its bytes. A folder
-that has only a slow tokenizer's files is converted once, into the cache; truncation and padding
-that the file may carry are the reader's to switch off.
+that has only a slow tokenizer's files is converted once, into the cache; one that lacks them too is
+refused, for transformers would make a tokenizer that knows no word. Truncation and padding that the
+file may carry are the reader's to switch off.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,7 @@ def _converted(folder: Path, cache_folder: Path) -> Path:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, use_fast=True, local_files_only=True, trust_remote_code=False
         )
+        _require_vocabulary(folder, tokenizer.vocab_files_names)
         text = tokenizer.backend_tokenizer.to_str()
     except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
         raise load_failed(
@@ -58,6 +61,13 @@ def _converted(folder: Path, cache_folder: Path) -> Path:
     # A crash before the rename leaves only a file that the next conversion overwrites.
     fresh.replace(made)
     return made
+
+
+def _require_vocabulary(folder: Path, names: Mapping[str, str]) -> None:
+    wanted = [name for role, name in names.items() if role != "tokenizer_file"]
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"it is made of {', '.join(wanted)}, and {', '.join(missing)} is missing")
 
 
 def require_lowercase(path: Path) -> None:

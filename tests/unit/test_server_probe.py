@@ -18,14 +18,20 @@ from tests.support.encoder_models import (
 from transformers import (
     AlbertConfig,
     AutoModel,
+    AutoModelForTextEncoding,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
+    GteConfig,
     ModernBertConfig,
     MPNetConfig,
+    NomicBertConfig,
     PreTrainedConfig,
+    Qwen2Config,
     Qwen3Config,
     RobertaConfig,
+    T5Config,
+    XLMRobertaConfig,
 )
 
 from sie_server.backends.probe import disagreement
@@ -40,6 +46,7 @@ _SHAPE: dict[str, Any] = {
 }
 _PACKED: dict[str, PreTrainedConfig] = {
     "bert": BertConfig(**_SHAPE),
+    "xlm-roberta": XLMRobertaConfig(**{**_SHAPE, "pad_token_id": 1}, max_position_embeddings=128),
     "roberta": RobertaConfig(**{**_SHAPE, "pad_token_id": 1}, max_position_embeddings=128),
     "albert": AlbertConfig(**_SHAPE, embedding_size=16),
     "distilbert": DistilBertConfig(
@@ -53,6 +60,9 @@ _PACKED: dict[str, PreTrainedConfig] = {
         cls_token_id=2,
         sep_token_id=3,
     ),
+    "gte": GteConfig(**_SHAPE),
+    "nomic": NomicBertConfig(**_SHAPE),
+    "qwen2": Qwen2Config(**_SHAPE, num_key_value_heads=2),
     "qwen3": Qwen3Config(**_SHAPE, num_key_value_heads=2, head_dim=8),
     "mpnet": MPNetConfig(**{**_SHAPE, "pad_token_id": 1}),
 }
@@ -60,25 +70,37 @@ _PADDED: dict[str, PreTrainedConfig] = {
     "deberta-v2": DebertaV2Config(
         **_SHAPE, relative_attention=True, position_biased_input=False, pos_att_type=["p2c", "c2p"]
     ),
+    "t5": T5Config(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=4,
+        pad_token_id=0,
+    ),
 }
 
 
 @pytest.mark.parametrize("family", _PACKED | _PADDED)
 def test_a_family_runs_as_the_probe_says_and_answers_as_transformers_does(family, tmp_path):
     config = (_PACKED | _PADDED)[family]
-    folder = write_tiny(tmp_path, config)
+    # Of a model that also decodes, published for embeddings, there is the encoder alone.
+    kind = AutoModelForTextEncoding if family == "t5" else AutoModel
+    folder = write_tiny(tmp_path, config, kind=kind)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 120}')
     backend = load_folder(folder)
     loaded = backend.describe()
     assert loaded.execution == ("packed" if family in _PACKED else "padded"), loaded.reason
     assert bool(loaded.reason) == (family in _PADDED)
     texts = random_tokens([40, 3, 3, 17], vocabulary=VOCABULARY)
-    assert_same(dense(backend, texts), _alone(folder, texts))
+    assert_same(dense(backend, texts), _alone(folder, texts, kind))
 
 
 @torch.inference_mode()
-def _alone(folder, texts) -> np.ndarray:
+def _alone(folder, texts, kind=AutoModel) -> np.ndarray:
     """Each text through transformers' own forward and attention, mean-pooled."""
-    model = AutoModel.from_pretrained(folder).eval()
+    model = kind.from_pretrained(folder).eval()
     vectors = []
     for text in texts:
         ids = torch.from_numpy(np.frombuffer(text.ids, "<i4").astype(np.int64))[None]

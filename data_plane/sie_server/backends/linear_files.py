@@ -13,27 +13,28 @@ from sie_server.backend import load_failed
 from sie_server.backends.sentence_layout import DenseStep
 from sie_server.sources import Weights
 
-__all__ = ["dense_layer", "read_head"]
+__all__ = ["DenseLayer", "dense_layer", "read_head"]
 
 
-class _Tanh(nn.Module):
-    """A linear layer and its hyperbolic tangent."""
+class DenseLayer(nn.Module):
+    """A linear layer after the pooling, and the activation that follows it."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, step: DenseStep) -> None:
         super().__init__()
         self.linear = linear
         self.out_features = linear.out_features
+        self._activation = step.activation
 
     def forward(self, values: Tensor) -> Tensor:
         """Row by row."""
-        result: Tensor = self.linear(values).tanh()
-        return result
+        result: Tensor = self.linear(values)
+        return result.tanh() if self._activation == "tanh" else result
 
 
-def dense_layer(weights: Weights, step: DenseStep, device: torch.device) -> nn.Module:
+def dense_layer(weights: Weights, step: DenseStep, device: torch.device) -> DenseLayer:
     """A layer after the pooling, in float32 as the pooling is. Raises MODEL_LOAD_FAILED."""
     linear = _linear(weights, step.file, prefix="linear.").to(device).float()
-    return linear if step.activation == "identity" else _Tanh(linear)
+    return DenseLayer(linear, step)
 
 
 def read_head(weights: Weights, file: str, model: PreTrainedModel) -> nn.Linear:

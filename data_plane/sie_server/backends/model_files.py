@@ -12,14 +12,14 @@ from typing import Any, Final
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
 from sie_server.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.new_architecture import gte_config
 from sie_server.prepacked import multiplies_bfloat16
 from sie_server.sources import Weights
 
-__all__ = ["backbone_of", "has_own_code", "load_model"]
+__all__ = ["backbone_of", "encoder_kind", "has_own_code", "load_model"]
 
 _LOG: Final = logging.getLogger(__name__)
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,6 +34,8 @@ _LOADING_FAILS: Final = (
     StrictDataclassError,
 )
 """What transformers raises of files that are not what they should be."""
+_ALSO_DECODE: Final = frozenset({"t5", "mt5", "umt5"})
+"""Families of which only the encoder is wanted."""
 _WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -61,6 +63,12 @@ def load_model(
     if not runs_own_code:
         device.skeletons.saw(key, model, files)
     return model
+
+
+def encoder_kind(weights: Weights) -> Any:
+    """The Auto class that gives a folder's encoder, without a decoder that it may have."""
+    also_decodes = _config(weights).get("model_type") in _ALSO_DECODE
+    return AutoModelForTextEncoding if also_decodes else AutoModel
 
 
 def _from_pretrained(

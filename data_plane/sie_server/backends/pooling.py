@@ -27,7 +27,8 @@ def pool(hidden: Tensor, lengths: Sequence[int], mode: PoolingMode, *, normalize
             vectors = states[ends - 1]
         case "max":
             lowest = states.new_full((len(lengths), states.shape[1]), float("-inf"))
-            vectors = lowest.index_reduce_(0, _owners(sizes), states, "amax")
+            owners = _owners(sizes)[:, None].expand_as(states)
+            vectors = lowest.scatter_reduce_(0, owners, states, "amax")
         case "mean":
             vectors = _sums(states, sizes) / sizes[:, None]
         case "mean_sqrt_len":

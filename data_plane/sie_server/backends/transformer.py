@@ -16,7 +16,7 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from sie_schemas.ipc import (
     Answers,
@@ -31,10 +31,10 @@ from sie_schemas.ipc import (
 from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends import encode_heads
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.linear_files import dense_layer, read_head
+from sie_server.backends.linear_files import DenseLayer, dense_layer, read_head
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.masked_language import MaskedLanguageBackend
-from sie_server.backends.model_files import load_model
+from sie_server.backends.model_files import encoder_kind, load_model
 from sie_server.backends.pooling import pool
 from sie_server.backends.sentence_layout import SentenceLayout, read_layout
 from sie_server.backends.vector_answers import (
@@ -66,7 +66,8 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     outputs = frozenset(spec.tasks.encode.outputs)
     if outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file():
         return MaskedLanguageBackend(spec, device, layout, tokenizer)
-    model = load_model(spec, device, AutoModel, may_lack=("pooler.",), takes_own_code=True)
+    kind = encoder_kind(spec.weights)
+    model = load_model(spec, device, kind, may_lack=("pooler.",), takes_own_code=True)
     heads = _Heads(
         dense=tuple(dense_layer(spec.weights, step, place) for step in layout.dense),
         sparse=read_head(spec.weights, _SPARSE_FILE, model) if "sparse" in outputs else None,
@@ -82,7 +83,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
 class _Heads:
     """What stands behind the encoder; None for an output that is not offered."""
 
-    dense: tuple[nn.Module, ...]
+    dense: tuple[DenseLayer, ...]
     sparse: nn.Linear | None
     multivector: nn.Linear | None
     special: NDArray[np.int64]
@@ -169,9 +170,9 @@ class TransformerBackend(EncoderBackend):
 
     def _dims(self) -> dict[str, int]:
         config = self._core.encoder.model.config
-        wide = [layer.out_features for layer in self._heads.dense if isinstance(layer, nn.Linear)]
+        dense = self._heads.dense
         dims = {
-            "dense": wide[-1] if wide else config.hidden_size,
+            "dense": dense[-1].out_features if dense else config.hidden_size,
             "sparse": config.vocab_size,
             "multivector": self._heads.multivector.out_features if self._heads.multivector else 0,
         }
