@@ -49,8 +49,9 @@ _PREFIX: Final = "/v1/"
 _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Operation)}
 
 
-class _Call(Struct, frozen=True):
-    """One request as HTTP brought it. `face` is None for the native form, `spec` empty with one."""
+class _Call(Struct):
+    """One request as HTTP brought it. `face` is None for the native form; with one, `spec` is empty
+    until the body was read."""
 
     operation: Operation
     spec: str
@@ -151,6 +152,7 @@ class GatewayApp:
 
     async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)
+        call.spec = read.spec
         wanted = Wanted(
             spec=read.spec,
             operation=call.operation,

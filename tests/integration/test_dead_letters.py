@@ -1,6 +1,7 @@
 """Dead letters: from a job that fails for good to the operator who runs it again."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.scripted_execution import LETHAL
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
+from typer.testing import CliRunner
 
-from sie_cli.dead_letters import drop_letters, list_letters, retry_letter, show_letter
+from sie_cli.dead_letters import drop_letters, list_letters, retry_letter
+from sie_cli.dlq import app as dlq
 from sie_runtime.bus import Bus, BusSettings, Message
 from sie_runtime.dead_letters import DeadLetters, DeadLetterSettings
 from sie_runtime.sweeping import Sweeper, SweepSettings
@@ -46,10 +49,14 @@ async def test_a_job_that_kills_the_device_each_time_has_a_letter_with_its_conte
         if not kept:
             with pytest.raises(FixRequest, match="no payload"):
                 await retry_letter(access, letter["number"], within_s=5)
-            await drop_letters(access, [letter["number"]])
+            assert await _dlq(access, "drop", str(letter["number"])) == "dropped 1\n"
             assert await list_letters(access) == []
             return
-        shown = await show_letter(access, letter["number"], contents=True)
+        number = str(letter["number"])
+        assert MODEL in await _dlq(access, "ls")
+        assert json.loads(await _dlq(access, "ls", "-o", "json")) == [letter]
+        assert "contents" not in json.loads(await _dlq(access, "show", number, "-o", "json"))
+        shown = json.loads(await _dlq(access, "show", number, "--contents", "-o", "json"))
         assert shown["contents"]["items"][0]["text"] == LETHAL
         with pytest.raises(OurFault, match="failed again"):
             await retry_letter(access, letter["number"], within_s=8)
@@ -71,8 +78,8 @@ async def test_a_letter_is_run_again_and_dropped_once_the_cause_is_mended(tmp_pa
         world.execution.let_go()
         await world.execution.start()
         await until(lambda: world.worker.state()["executor"])
-        done = await retry_letter(access, letter["number"], within_s=8)
-        assert done["worker_id"] == "worker-1"
+        done = await _dlq(access, "retry", str(letter["number"]), "--within-s", "8")
+        assert "run again by worker-1" in done
         assert await list_letters(access) == []
         with pytest.raises(FixRequest, match="no dead letter"):
             await drop_letters(access, [letter["number"]])
@@ -142,6 +149,14 @@ async def test_a_job_that_takes_its_workers_down_is_swept_answered_and_gone_from
             await puller.close()
             stop.set()
         await bus.close()
+
+
+async def _dlq(access: BusSettings, *words: str) -> str:
+    """What `sie dlq` prints; a loop of its own, as in a shell."""
+    told = ["--nats-url", access.nats_url]
+    done = await asyncio.to_thread(CliRunner().invoke, dlq, [*words, *told])
+    assert done.exit_code == 0, done.exception
+    return done.stdout
 
 
 def _access(world: WorkerWorld) -> BusSettings:

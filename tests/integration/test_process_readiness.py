@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from tests.support.log_world import QUICK, free_port, writer
+from tests.support.log_world import QUICK, free_port, nowhere, writer
 from tests.support.nats import nats_server
 
 from sie_gateway import main as gateway
@@ -70,6 +71,14 @@ async def test_a_gateway_is_ready_when_its_registry_was_verified_and_stays_so_wi
         # Another life, without the writer.
         async with running(serve, port) as http:
             await answer(http, holds=lambda found: found.status_code == 200)
+    # Another log in the writer's place: what is served was verified once, and gets old.
+    settings = dataclasses.replace(settings, nats_url=nowhere(), replica_stopped_ready_s=0.2)
+    async with (
+        writer(tmp_path / "other", nowhere(), port=config_port, roll_call_s=0.1),
+        running(lambda stop: gateway.serve(settings, "g1", stop), port) as http,
+    ):
+        old = await answer(http, holds=lambda found: "quarantined" in found.text)
+        assert (old.status_code, old.json()["detail"]["code"]) == (503, "NOT_READY")
 
 
 async def test_a_worker_tells_that_its_registry_is_missing_and_then_how_far_it_may_be_believed(

@@ -1,6 +1,7 @@
 """The gateway's HTTP face, request by request, over a bus in memory."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +19,6 @@ from tests.support.gateway_world import (
 )
 from tests.support.polling import until
 
-from sie_schemas.arrays import from_wire
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult
 
 ONE = {"items": [{"text": "four", "id": "a"}]}
@@ -89,8 +89,19 @@ async def test_msgpack_in_and_out_carries_arrays_as_numpy() -> None:
             accept="application/msgpack",
         )
     assert response.headers["content-type"] == "application/x-msgpack"
-    decoded = from_wire(msgspec.msgpack.decode(response.content))
-    assert decoded["items"][0]["dense"]["values"].tolist() == [4.0, 0.0, 0.0]
+    # To the letter what published clients read: keys of bytes, a type, an empty kind, C order.
+    [entry] = msgspec.msgpack.decode(response.content)["items"]
+    assert entry["dense"] == {
+        "dims": 3,
+        "dtype": "float32",
+        "values": {
+            b"nd": True,
+            b"type": "<f4",
+            b"kind": b"",
+            b"shape": [3],
+            b"data": struct.pack("<3f", 4, 0, 0),
+        },
+    }
 
 
 async def test_score_ranks_across_jobs_and_names_items_without_an_id() -> None:
@@ -390,6 +401,23 @@ async def test_a_full_gateway_refuses_and_takes_again_when_there_is_room() -> No
     assert first.result().status_code == after.status_code == 200
 
 
+async def test_bytes_that_wait_fill_a_gateway_as_items_do_and_are_given_back() -> None:
+    large = {"items": [{"text": "x" * 30_000}]}
+    async with gateway_world(in_flight_bytes_max=50_000) as world:
+        world.echo.answer = lambda job: None
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(_post(world, "/v1/encode/org/dense", large))
+            await until(lambda: world.echo.seen)
+            full = await _post(world, "/v1/encode/org/dense", large)
+            world.echo.answer = echo_result
+            small = await _post(world, "/v1/encode/org/dense", ONE)
+            await world.bus.deliver(echo_result(world.echo.seen[0]))
+        after = await _post(world, "/v1/encode/org/dense", large)
+    assert (full.status_code, full.headers["X-SIE-Error-Code"]) == (503, "QUEUE_FULL")
+    assert full.headers["Retry-After"] == "1"
+    assert [first.result().status_code, small.status_code, after.status_code] == [200] * 3
+
+
 async def test_requests_at_the_same_time_each_get_their_own_answer() -> None:
     async with gateway_world(job_items_max=3) as world, _http(world) as http:
 
@@ -533,6 +561,35 @@ async def test_a_request_that_failed_has_a_line_that_finds_it_again(
         assert said["request_id"] == response.headers["x-sie-request-id"]
         assert (said["model"], said["code"]) == ("org/dense", "INFERENCE_ERROR")
         assert said["epoch"] == str(world.catalog.position)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/encode/org/dense", ONE | {"params": {"options": {"lora": "legal"}}}),
+        (
+            "/v1/embeddings",
+            {"model": "org/dense", "input": "four", "options": {"lora": "legal"}},
+        ),
+    ],
+)
+async def test_a_line_of_a_request_names_what_it_ran_on_whatever_the_api(
+    caplog: pytest.LogCaptureFixture, path: str, body: dict[str, Any]
+) -> None:
+    caplog.set_level("INFO", logger="sie_gateway.request_log")
+    async with gateway_world(log_requests="all") as world:
+        response = await _post(world, path, body)
+        refused = await _post(world, path, body | {"no_such_field": 1})
+    assert (response.status_code, refused.status_code) == (200, 400)
+    line, of_refused = (vars(record) for record in caplog.records)
+    assert line["model"] == "org/dense"
+    assert line["request_id"] == response.headers["X-SIE-Request-Id"]
+    assert line["epoch"] == response.headers["X-SIE-Config-Epoch"]
+    assert line["model_revision"] == response.headers["X-SIE-Model-Revision"]
+    assert line["adapter_revision"] == response.headers["X-SIE-Adapter-Revision"]
+    assert line["worker"] == "w1"
+    assert "four" not in str(line), "what was in a request is never written"
+    assert (of_refused["code"], of_refused["epoch"]) == ("INVALID_REQUEST", str(line["epoch"]))
 
 
 async def test_a_defect_of_the_gateway_is_answered_in_the_shape_of_the_table(
