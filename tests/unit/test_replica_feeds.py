@@ -50,7 +50,7 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
     )
 
     subject = f"sie.config.head.{head.log_id}"
-    await feeds.hear_bookmarks(Message(subject, msgspec.json.encode(head), "", {}, bus.client))
+    feeds.hear_bookmarks(Message(subject, msgspec.json.encode(head), "", {}, bus.client))
 
     assert events == ([] if waits else [HeadAnnounced(head)])
     await until(lambda: events == [HeadAnnounced(head)])

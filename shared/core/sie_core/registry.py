@@ -127,13 +127,17 @@ class _Branch(Generic[_Child]):
 class Registry:
     """All entities at one position of the log. Immutable: `with_changes` makes the next one."""
 
-    __slots__ = ("_count", "_root")
+    __slots__ = ("_count", "_made_by", "_made_of", "_name", "_root")
 
     EMPTY: ClassVar["Registry"]
 
     def __init__(self, root: "_Branch[_Branch[_Bucket]]", count: int) -> None:
         self._root = root
         self._count = count
+        self._name = object()
+        self._made_of: object = None
+        """The name of the registry that `_made_by` made this one of: it keeps none alive."""
+        self._made_by: Mapping[EntityId, Entity | None] = {}
 
     @classmethod
     def of(cls, entities: Iterable[Entity]) -> "Registry":
@@ -186,13 +190,18 @@ class Registry:
             made = _Bucket(entities) if entities else _EMPTY_BUCKET
             buckets.setdefault(group, {})[bucket] = made
         touched = {group: groups[group].with_children(made) for group, made in buckets.items()}
-        return Registry(self._root.with_children(touched), count)
+        after = Registry(self._root.with_children(touched), count)
+        after._made_of, after._made_by = self._name, changes
+        return after
 
     def difference(self, older: "Registry") -> dict[EntityId, Entity | None]:
         """What made this registry of an older one, None where an entity went.
 
-        Parts that both share are passed over, so between neighbours it costs what changed.
+        Between neighbours it costs what changed; else parts that both share are passed over.
         """
+        if self._made_of is older._name:
+            made_by = self._made_by.items()
+            return {one: entity for one, entity in made_by if older.get(*one) != entity}
         changes: dict[EntityId, Entity | None] = {}
         for group, old_group in _unshared(self._root, older._root):
             for new, old in _unshared(group, old_group):

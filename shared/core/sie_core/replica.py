@@ -334,23 +334,23 @@ class Replica:
             return []
         if self.stopped in ("forked", "halted"):
             return []
-        reason = self._wants_snapshot or self._why_snapshot()
+        here, behind = self.position, self.behind
+        reason = self._wants_snapshot or self._why_snapshot(behind)
         if reason:
             return self._ask_snapshot(reason)
-        here = self.position
-        if here is None or self.stopped is not None or self.behind == 0:
+        if here is None or self.stopped is not None or behind == 0:
             return []
         self._fetch_id += 1
         self._in_flight = self._fetch_id
         return [Fetch(self._fetch_id, here.log_id, here.epoch, self.received)]
 
-    def _why_snapshot(self) -> str:
+    def _why_snapshot(self, behind: int) -> str:
         here, head = self.position, self._head
         if here is None:
             return "boot" if self.received or head is not None else ""
-        if self.behind > self._limits.delta_entries_max:
+        if behind > self._limits.delta_entries_max:
             return "far behind"
-        if self.behind and head is not None and head.low_water > here.epoch + 1:
+        if behind and head is not None and head.low_water > here.epoch + 1:
             return "below low water"
         return ""
 

@@ -36,19 +36,22 @@ _REFUSED = Counter(
     "sie_replica_messages_refused_total", "What was heard and is of no use, by kind.", ["kind"]
 )
 _BACKOFF_DOUBLINGS_MAX: Final = 10
+_CALM_TICKS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedSettings:
     """How a replica hears of the log."""
 
-    replica_tick_s: float = setting(0.1, help="seconds between looks at the clock")
+    replica_tick_s: float = setting(
+        0.1, help="seconds between looks at the clock; five times that while nothing is missing"
+    )
     replica_retry_s: float = setting(0.2, help="pause after a failed fetch; doubles each time")
     replica_retry_max_s: float = setting(5.0, help="longest pause after failed fetches")
     replica_grace_s: float = setting(
         0.1, help="how long entries that a bookmark names may still come by the stream"
     )
-    replica_poll_s: float = setting(5.0, help="seconds between polls while the bus speaks")
+    replica_poll_s: float = setting(15.0, help="seconds between polls while the bus speaks")
     replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
     replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
     replica_heartbeat_s: float = setting(1.0, help="idle heartbeat of the config stream's consumer")
@@ -100,9 +103,10 @@ class ReplicaFeeds:
         """Tell the time now and then."""
         while not stopping.is_set():
             self._put(Ticked(self._clock()))
-            await asyncio.sleep(self._settings.replica_tick_s)
+            calm = self._following()
+            await asyncio.sleep(self._settings.replica_tick_s * (_CALM_TICKS if calm else 1))
 
-    async def hear_bookmarks(self, message: Message) -> None:
+    def hear_bookmarks(self, message: Message) -> None:
         """Take a head that was announced on the bus."""
         try:
             head = HEAD_DECODER.decode(message.data)

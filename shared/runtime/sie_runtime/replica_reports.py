@@ -46,7 +46,7 @@ class ReportSettings:
 
     replica_report_s: float = setting(2.0, help="seconds between reports to sie-config")
     replica_report_min_s: float = setting(
-        0.1, help="least seconds between two reports; what changes meanwhile is in the next one"
+        0.25, help="least seconds between two reports; what changes meanwhile is in the next one"
     )
     replica_report_http_s: float = setting(
         4.0,
@@ -120,7 +120,8 @@ class ReplicaReports:
         while not stopping.is_set():
             self._due.clear()
             await self._say()
-            await asyncio.sleep(settings.replica_report_min_s)
+            # Jitter, so that replicas that heard of one entry do not all speak of the next one.
+            await asyncio.sleep(settings.replica_report_min_s * self._rng.uniform(0.75, 1.25))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.replica_report_s):
                     await self._due.wait()
