@@ -6,7 +6,9 @@ device loop). Inputs wait in lanes; a batch holds inputs of one lane only, and m
 Promises: a batch keeps its lane's budget, and an input above the budget goes alone; nothing is
 lost or doubled; inputs of a lane leave in the order in which they came, so the order within a
 request is kept; an idle device gets work at once, and one that is busy gets its next batch just
-before it is free, as far as the batches seen tell when (`pacing`), or as soon as one is full.
+before it is free, as far as the batches seen tell when (`pacing`), or as soon as one is full. Only
+for inputs that are on their way does a device that is free wait, as `gathering` bounds it, where
+all that waits is worth it.
 
 Which lane: one that is full or *ripe*, that is, whose oldest input has waited as long as the lane
 may wait to fill; of those the one whose head is oldest; and where there is none, the oldest. The
@@ -26,11 +28,11 @@ Does not know models, sockets or answers: a lane is a key, an input is a payload
 from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 from math import inf
-from typing import Final, TypeAlias
+from typing import Final
 
-from sie_schemas.items import Operation
 from sie_worker.fairness import Senders, Turns
-from sie_worker.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput
+from sie_worker.gathering import Gathering
+from sie_worker.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput, Way
 from sie_worker.pacing import Pace
 
 __all__ = ["Scheduler"]
@@ -39,8 +41,6 @@ _PACES_MAX: Final = 1024
 """Ways of running whose pace is remembered; revisions come and go for as long as a worker lives."""
 _MARGIN: Final = 0.1
 """Share of the time that is expected until the device is free, by which the next batch is early."""
-
-_Way: TypeAlias = tuple[str, str, Operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Scheduler:
     `ahead_max` is how many batches may be out at once: one that runs, and those that are ready
     behind it so that the device never waits for the next. `handover_s` is what it takes to hand a
     batch over. `tenant_quantum` is the cost that a tenant may take in a turn while others wait,
-    `slice_s` how long a batch may run while several tenants send.
+    `slice_s` how long a batch may run while several tenants send. `gathering` is shared by the
+    schedulers of a worker; without it no device waits for what is on its way.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Scheduler:
         tenant_quantum: int = 64,
         handover_s: float = 0.0,
         slice_s: float = inf,
+        gathering: Gathering | None = None,
     ) -> None:
         if ahead_max < 1:
             raise ValueError("ahead_max is at least 1: the batch that runs")
@@ -76,8 +78,11 @@ class Scheduler:
         self._handover_s = handover_s
         self._slice_s = slice_s
         self._senders = Senders()
+        self._gathering = gathering
+        if gathering is not None:
+            gathering.join(self)
         self._queues: dict[Lane, LaneQueue] = {}
-        self._paces: dict[_Way, Pace] = {}
+        self._paces: dict[Way, Pace] = {}
         """The most recently used last."""
         self._turns = Turns(quantum=tenant_quantum)
         self._sequence = 0
@@ -90,6 +95,12 @@ class Scheduler:
     def waiting(self) -> int:
         """Inputs that are in no batch yet."""
         return sum(queue.count for queue in self._queues.values())
+
+    def waiting_of(self, way: Way) -> int | None:
+        """Inputs of one way of running that are in no batch; None where none was ever here."""
+        if way not in self._paces:
+            return None
+        return sum(queue.count for lane, queue in self._queues.items() if lane.way == way)
 
     @property
     def cost_in_hand(self) -> int:
@@ -152,6 +163,8 @@ class Scheduler:
         if queue is None:
             queue = self._queues[lane] = LaneQueue(limits, self._pace(lane, limits))
         queue.limits = limits
+        if self._gathering is not None:
+            self._gathering.returns.came(lane.way, len(inputs), now)
         for item in inputs:
             self._sequence += 1
             queue.add(self._sequence, now, item)
@@ -167,7 +180,7 @@ class Scheduler:
         # A tenant's best lane: one that is full or ripe first, then by age.
         best: dict[str, tuple[bool, int, int, Lane]] = {}
         for lane, queue in self._queues.items():
-            if lane.model_revision in absent or self._may_go_at(queue, free_at) > now:
+            if lane.model_revision in absent or self._may_go_at(lane, queue, free_at, now) > now:
                 continue
             unripe = queue.ripe_at > now
             for tenant, entries in queue.waiting.items():
@@ -185,11 +198,15 @@ class Scheduler:
     def wait_until(self, now: float, *, absent: Container[str] = ()) -> float | None:
         """When `next_batch` could first give one; None: not before an `add`, a `finished` or a
         model that comes."""
-        queues = [each for lane, each in self._queues.items() if lane.model_revision not in absent]
-        if self._is_taken(now) or not queues:
+        if self._is_taken(now):
             return None
         free_at = self._free_at()
-        return max(now, min(self._may_go_at(queue, free_at) for queue in queues))
+        due = [
+            self._may_go_at(lane, queue, free_at, now)
+            for lane, queue in self._queues.items()
+            if lane.model_revision not in absent
+        ]
+        return max(now, min(due)) if due else None
 
     def finished(self, batch: Batch, now: float, *, answered: bool = True) -> None:
         """A batch that was handed out is done; only one that was answered tells of the pace."""
@@ -198,6 +215,8 @@ class Scheduler:
         if answered:
             out.pace.ran(max(1, batch.cost), now - max(out.since, self._last_end))
             out.pace.answered(now - batch.arrived)
+            if self._gathering is not None:
+                self._gathering.returns.answered(batch.lane.way, len(batch.inputs), now)
         self._last_end = now
 
     def cancel(self, request_id: str) -> list[QueuedInput]:
@@ -226,8 +245,8 @@ class Scheduler:
 
     def _pace(self, lane: Lane, limits: Limits) -> Pace:
         """What is remembered of a lane's way of running, which many lanes may share."""
-        pace = self._paces.pop(_way(lane), None) or Pace(limits.wait_s, limits.latency_s)
-        self._paces[_way(lane)] = pace
+        pace = self._paces.pop(lane.way, None) or Pace(limits.wait_s, limits.latency_s)
+        self._paces[lane.way] = pace
         if len(self._paces) > _PACES_MAX:
             del self._paces[next(iter(self._paces))]
         return pace
@@ -248,13 +267,23 @@ class Scheduler:
         """Whether the device has all the batches that it may have."""
         return len(self._out) >= (1 if self._is_sliced(now) else self._ahead_max)
 
-    def _may_go_at(self, queue: LaneQueue, free_at: float | None) -> float:
-        if not self._out or queue.is_full:
+    def _may_go_at(self, lane: Lane, queue: LaneQueue, free_at: float | None, now: float) -> float:
+        if queue.is_full:
             return -inf
         if free_at is None:
             return queue.ripe_at
+        gathered_at = self._gathered_at(lane, queue, free_at, now)
+        if not self._out or gathered_at > max(now, free_at):
+            return gathered_at
         began = self._out[0].since
         return free_at - self._handover_s - _MARGIN * (free_at - began)
+
+    def _gathered_at(self, lane: Lane, queue: LaneQueue, free_at: float, now: float) -> float:
+        """When what is due of a lane should be here, if the device is to wait for it."""
+        if self._gathering is None:
+            return -inf
+        running = sum(len(out.batch.inputs) for out in self._out if out.batch.lane.way == lane.way)
+        return self._gathering.until(self, lane.way, queue, now, running=running, free_at=free_at)
 
     def _take(self, lane: Lane, within_s: float) -> Batch:
         queue = self._queues[lane]
@@ -290,7 +319,3 @@ class Scheduler:
             if not queue.waiting:
                 del self._queues[lane]
         return dropped
-
-
-def _way(lane: Lane) -> _Way:
-    return lane.model_revision, lane.profile, lane.operation

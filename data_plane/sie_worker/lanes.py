@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -16,7 +17,10 @@ from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_worker.pacing import Pace
 
-__all__ = ["Batch", "Lane", "LaneQueue", "Limits", "QueuedInput"]
+__all__ = ["Batch", "Lane", "LaneQueue", "Limits", "QueuedInput", "Way"]
+
+Way: TypeAlias = tuple[str, str, Operation]
+"""A way of running: model revision, profile, operation. Lanes that share it share its pace."""
 
 
 class Lane(Struct, frozen=True):
@@ -33,6 +37,11 @@ class Lane(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     options: bytes = b""
     alone: str = ""
+
+    @property
+    def way(self) -> Way:
+        """How its batches run."""
+        return self.model_revision, self.profile, self.operation
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,49 @@
 """The pace of batches: how long one runs, and how long a lane may wait to fill.
 
-*pure.* Seconds are arguments. A `Pace` is what was seen of one model, profile and operation. It
-promises that the wait shrinks by half with each batch whose oldest input was answered later than
-the target, grows by a small step with each that was in time, and is never above the target; and
-that what it expects of a batch is never below zero. What fits a time is never so little that the
-batch's own price would be more than half of it. Owned by the scheduler.
+*pure.* Seconds are arguments. A `Pace` is what was seen of one model, profile and operation: a line
+through the batches, each size of which counts by its last ten, so that the price of a batch by
+itself is known also where all batches have been alike for long. It promises that the wait shrinks
+by half with each batch whose oldest input was answered later than the target, grows by a small step
+with each that was in time, and is never above the target; and that what it expects of a batch is
+never below zero. What fits a time is never so little that the batch's own price would be more than
+half of it. Owned by the scheduler.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
 __all__ = ["Pace"]
 
 _MEMORY: Final = 0.9
-"""Weight of what was seen before: about the last ten batches count."""
-_SPREAD_MIN: Final = 1e-6
-"""Relative spread of the costs below which they are one size."""
+"""Weight of what was seen before of a size: about the last ten batches count."""
 _SHRINK: Final = 0.5
 _GROW: Final = 1 / 32
 """Share of the target that the wait grows by: slow up and fast down, as TCP finds its rate."""
+
+
+@dataclass(slots=True)
+class _Size:
+    """Decaying sums over the batches of about one size: costs within a factor of two."""
+
+    weight: float = 0.0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    def ran(self, cost: int, seconds: float) -> None:
+        self.weight = _MEMORY * self.weight + 1
+        self.cost = _MEMORY * self.cost + cost
+        self.seconds = _MEMORY * self.seconds + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A point of the line, and its slope; None where one size was seen."""
+
+    cost: float
+    seconds: float
+    slope: float | None
 
 
 class Pace:
@@ -30,53 +55,52 @@ class Pace:
     def __init__(self, wait_s: float, latency_s: float | None) -> None:
         self._wait_s = wait_s if latency_s is None else min(wait_s, latency_s)
         self._latency_s = latency_s
-        # Decaying sums over the batches. A line through them gives what a batch takes and what a
-        # unit of cost takes.
-        self._weight = self._costs = self._seconds = self._squares = self._products = 0.0
+        self._sizes: dict[int, _Size] = {}
+        """By the binary digits of the cost."""
+        self._line: _Line | None = None
 
     @property
     def wait_s(self) -> float:
         """How long a lane's oldest input may wait for the lane to fill."""
         return self._wait_s
 
+    @property
+    def price_s(self) -> float | None:
+        """What a batch takes by itself, whatever is in it; None before the first one ended.
+
+        Where one size was seen it may be all of its time.
+        """
+        line = self._line
+        if line is None:
+            return None
+        return max(0.0, line.seconds - (line.slope or 0.0) * line.cost)
+
     def expected_s(self, cost: int) -> float | None:
         """How long a batch of that cost will run; None before the first one ended."""
-        if not self._weight:
+        line = self._line
+        if line is None:
             return None
-        mean_cost, mean_s, slope = self._line()
-        if slope is None:
+        if line.slope is None:
             # Batches of one size tell no line: a larger one is taken in proportion.
-            return mean_s * max(1.0, cost / mean_cost)
-        return max(0.0, mean_s + slope * (cost - mean_cost))
+            return line.seconds * max(1.0, cost / line.cost)
+        return max(0.0, line.seconds + line.slope * (cost - line.cost))
 
     def cost_within(self, seconds: float) -> float:
         """The cost of a batch that runs for so long; no bound before the first one ended."""
-        if not self._weight:
+        line = self._line
+        if line is None:
             return inf
-        mean_cost, mean_s, slope = self._line()
-        if slope is None:
-            return inf if mean_s == 0 else mean_cost * seconds / mean_s
-        if slope == 0:
+        if line.slope is None:
+            return inf if line.seconds == 0 else line.cost * seconds / line.seconds
+        if line.slope == 0:
             return inf
-        price_s = max(0.0, mean_s - slope * mean_cost)
-        return max(mean_cost + (seconds - mean_s) / slope, price_s / slope)
-
-    def _line(self) -> tuple[float, float, float | None]:
-        """A point of the line, (cost, seconds), and its slope; None where one size was seen."""
-        mean_cost, mean_s = self._costs / self._weight, self._seconds / self._weight
-        spread = self._squares / self._weight - mean_cost**2
-        if spread <= _SPREAD_MIN * mean_cost**2:
-            return mean_cost, mean_s, None
-        slope = (self._products / self._weight - mean_cost * mean_s) / spread
-        return mean_cost, mean_s, max(0.0, slope)
+        price_s = self.price_s or 0.0
+        return max(line.cost + (seconds - line.seconds) / line.slope, price_s / line.slope)
 
     def ran(self, cost: int, seconds: float) -> None:
         """A batch of that cost (at least 1) had the device for so long."""
-        self._weight = _MEMORY * self._weight + 1
-        self._costs = _MEMORY * self._costs + cost
-        self._seconds = _MEMORY * self._seconds + seconds
-        self._squares = _MEMORY * self._squares + cost * cost
-        self._products = _MEMORY * self._products + cost * seconds
+        self._sizes.setdefault(cost.bit_length(), _Size()).ran(cost, seconds)
+        self._line = _line_through(self._sizes.values())
 
     def answered(self, latency_s: float) -> None:
         """The oldest input of a batch was answered so long after it came."""
@@ -86,3 +110,18 @@ class Pace:
             self._wait_s *= _SHRINK
         else:
             self._wait_s = min(self._latency_s, self._wait_s + _GROW * self._latency_s)
+
+
+def _line_through(sizes: Collection[_Size]) -> _Line:
+    """The line of least squares, each size weighed by how often it was seen lately."""
+    weight = sum(size.weight for size in sizes)
+    cost = sum(size.cost for size in sizes) / weight
+    seconds = sum(size.seconds for size in sizes) / weight
+    if len(sizes) == 1:
+        return _Line(cost, seconds, None)
+    spread = products = 0.0
+    for size in sizes:
+        aside = size.cost / size.weight - cost
+        spread += size.weight * aside * aside
+        products += size.weight * aside * (size.seconds / size.weight - seconds)
+    return _Line(cost, seconds, max(0.0, products / spread))

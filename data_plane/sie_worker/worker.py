@@ -26,6 +26,7 @@ from sie_worker.cancelled import CancelledRequests
 from sie_worker.claims import Claims
 from sie_worker.devices import Devices
 from sie_worker.executor import Executor
+from sie_worker.gathering import Gathering
 from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
 from sie_worker.intake import Intake, IntakeLimits, Replica
 from sie_worker.letters import JobLetters
@@ -102,6 +103,7 @@ class Worker:
         self._rate = AnswerRate()
         self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
         self._executors = [self._make_executor(path) for path in settings.socket_path]
+        self._gathering = Gathering()
         self._devices = Devices(
             [self._make_device(str(place), each) for place, each in enumerate(self._executors)],
             spread_after=settings.spread_after,
@@ -362,6 +364,7 @@ class Worker:
                 tenant_quantum=settings.tenant_quantum_cost,
                 handover_s=settings.batch_handover_ms / 1000,
                 slice_s=settings.tenant_slice_ms / 1000 or inf,
+                gathering=self._gathering,
             ),
             claims=self._claims,
             results=self._results,

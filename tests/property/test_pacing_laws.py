@@ -74,6 +74,10 @@ def test_a_device_with_a_price_for_a_batch_and_one_for_its_cost_is_known_after_f
     for each in costs:
         pace.ran(each, price_s + unit_s * each)
     assert pace.expected_s(cost) == pytest.approx(price_s + unit_s * cost, rel=1e-6)
+    # And after many more that are all alike.
+    for _ in range(200):
+        pace.ran(300, price_s + unit_s * 300)
+    assert pace.price_s == pytest.approx(price_s, rel=1e-4, abs=1e-6)
 
 
 def test_nothing_is_expected_before_the_first_batch_has_ended():
