@@ -141,6 +141,13 @@ async def test_a_stream_that_was_trimmed_below_a_reader_sends_it_to_the_writer(t
             assert metric("sie_replica_fetches_total", outcome="SnapshotArrived") == snapshots
 
 
+def snapshots_below() -> float:
+    """It learns of the mark from the head or, if its fetch comes first, from a refusal."""
+    return metric("sie_replica_snapshots_total", reason="below") + metric(
+        "sie_replica_snapshots_total", reason="gone"
+    )
+
+
 async def test_below_the_low_water_a_follower_is_told_so_and_takes_a_snapshot(tmp_path, url):
     async with writer(tmp_path / "data", url) as one:
         async with follower(url, one.url, tmp_path / "r") as replica:
@@ -154,12 +161,14 @@ async def test_below_the_low_water_a_follower_is_told_so_and_takes_a_snapshot(tm
             config.max_msgs = 3
             await jetstream.update_stream(config)
         snapshots = metric("sie_replica_fetches_total", outcome="SnapshotArrived")
+        causes = snapshots_below()
         gone = await one.http.get("/v1/configs/log", params={"after": 4})
         assert (gone.status_code, gone.json()["detail"]["code"]) == (410, "GONE")
 
         async with follower(url, one.url, tmp_path / "r") as replica:
             await same(one, replica)
             assert metric("sie_replica_fetches_total", outcome="SnapshotArrived") > snapshots
+            assert snapshots_below() > causes
 
 
 async def test_a_stream_recreated_empty_by_somebody_is_made_again_as_it_must_be(tmp_path, url):

@@ -1,8 +1,11 @@
-"""What a replica's feeds make of a bookmark, and what waits for the replica."""
+"""What a replica's feeds make of a bookmark, when they poll, and what waits for the replica."""
 
 import asyncio
 import random
+from collections.abc import Mapping
+from typing import Any, cast
 
+import httpx
 import msgspec
 import pytest
 from tests.support.polling import until
@@ -21,6 +24,7 @@ from sie_runtime.bus import Bus, BusSettings, Message
 from sie_runtime.log_source import LogSource
 from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.replica_queue import ReplicaQueue
+from sie_testing.simulation.loop import SimulatedLoop
 from sie_testing.written_log import WrittenLog
 
 
@@ -55,6 +59,93 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
     assert events == ([] if waits else [HeadAnnounced(head)])
     await until(lambda: events == [HeadAnnounced(head)])
     await source.close()
+
+
+class WriterInVirtualTime:
+    """What `LogSource` uses of an HTTP client: a writer with nothing new, or one that is away."""
+
+    def __init__(self, loop: SimulatedLoop, head: bytes | None) -> None:
+        self._loop = loop
+        self._head = head
+        self.asked: list[tuple[float, float]] = []
+        """When it was polled, and how long the poll was to wait."""
+
+    async def get(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        timeout: httpx.Timeout,  # noqa: ASYNC109
+    ) -> httpx.Response:
+        assert path == "/v1/configs/epoch"
+        self.asked.append((self._loop.time(), float(params["wait"])))
+        if self._head is None:
+            raise httpx.ConnectError("refused")
+        await asyncio.sleep(float(params["wait"]))
+        return httpx.Response(200, content=self._head)
+
+
+def polls(seed: int, *, bus_speaks: bool, writer_there: bool) -> list[tuple[float, float]]:
+    """The polls of a hundred virtual seconds: seconds since the one before, and their wait."""
+    log = WrittenLog()
+    loop = SimulatedLoop(random.Random(seed))  # type: ignore[abstract]
+    log.put("model", "m", {})
+    head = msgspec.json.encode(log.head)
+    writer = WriterInVirtualTime(loop, head if writer_there else None)
+
+    async def live() -> None:
+        bus = Bus(BusSettings(), role="gateway", process_id="g")
+        feeds = ReplicaFeeds(
+            FeedSettings(replica_poll_s=5.0),
+            bus=bus,
+            source=LogSource(
+                "http://writer", bus, timeout_s=1, page_entries=10, client=cast(Any, writer)
+            ),
+            put=lambda _: True,
+            position=lambda: position_of(log.entries[-1]),
+            following=lambda: True,
+            clock=loop.time,
+            rng=random.Random(seed),
+        )
+        told = Message(f"sie.config.head.{log.log_id}", head, "", {}, bus.client)
+        stopping = asyncio.Event()
+        polling = asyncio.create_task(feeds.poll(stopping))
+        while loop.time() < 100:
+            if bus_speaks:
+                feeds.hear_bookmarks(told)
+            await asyncio.sleep(0.5)
+        stopping.set()
+        await polling
+
+    loop.run_until_complete(live())
+    times = [at for at, _ in writer.asked]
+    return [
+        (later - at, wait)
+        for at, later, (_, wait) in zip(times, times[1:], writer.asked[1:], strict=False)
+    ]
+
+
+def test_while_the_bus_speaks_a_replica_polls_rarely_and_waits_for_nothing():
+    # The first was sent before a bookmark could come.
+    later = polls(1, bus_speaks=True, writer_there=True)[1:]
+    assert len(later) >= 15
+    assert all(5.0 * 0.75 <= gap <= 5.0 * 1.25 and wait == 0 for gap, wait in later)
+
+
+def test_while_the_bus_is_silent_each_poll_waits_and_the_next_follows_at_once():
+    found = polls(1, bus_speaks=False, writer_there=True)
+    assert len(found) >= 4
+    assert all(20.0 < gap < 20.5 and wait == 20.0 for gap, wait in found)
+
+
+def test_polls_of_a_writer_that_is_away_back_off_and_those_of_two_replicas_drift_apart():
+    one = [gap for gap, _ in polls(1, bus_speaks=False, writer_there=False)]
+    pauses = [min(5.0, 0.2 * 2**failures) for failures in range(1, len(one) + 1)]
+    assert pauses[-1] == 5.0
+    for gap, pause in zip(one, pauses, strict=True):
+        assert pause * 0.75 <= gap <= pause * 1.25
+    two = [gap for gap, _ in polls(2, bus_speaks=False, writer_there=False)]
+    assert all(left != right for left, right in zip(one, two, strict=False))
 
 
 async def test_a_queue_takes_what_fits_and_gives_entries_that_came_together_as_one_range():

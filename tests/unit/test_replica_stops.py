@@ -34,13 +34,15 @@ def log_with(entries: int, name: str = "a", base: WrittenLog | None = None) -> W
     return log
 
 
-def following(log: WrittenLog, epoch: int | None = None) -> Replica:
+def following(
+    log: WrittenLog, epoch: int | None = None, limits: ReplicaLimits | None = None
+) -> Replica:
     """A replica that is fresh at an epoch, before it has heard of a later one."""
     last = log.entries[(epoch or log.epoch) - 1]
     head = msgspec.structs.replace(
         log.head, epoch=last.epoch, hash=last.hash, digest=last.state_digest
     )
-    replica = Replica()
+    replica = Replica(limits)
     replica.receive(Ticked(0.0))
     replica.receive(SnapshotArrived(0, log.snapshot(last.epoch)))
     replica.receive(HeadAnnounced(head))
@@ -298,6 +300,33 @@ def test_gone_leads_to_a_snapshot():
     assert isinstance(again, FetchSnapshot)
     (advance,) = replica.receive(SnapshotArrived(again.id, log.snapshot(log.epoch)))
     assert isinstance(advance, Advance)
+
+
+def test_who_asks_for_a_snapshot_says_why():
+    log, stranger = log_with(5), log_with(2, "stranger")
+    head, near = log.head, ReplicaLimits(delta_entries_max=2)
+    trimmed = msgspec.structs.replace(head, low_water=4)
+    behind = following(log, 2)
+    fetch = only_fetch(behind.receive(HeadAnnounced(head)))
+    another = msgspec.structs.replace(head, digest="0" * 64)
+    lying = variant(log, 3, state_digest="0" * 64)
+    odd = variant(log, 3, changes=[Change(kind="log.begin")])
+    asked = {
+        "boot": Replica().receive(HeadAnnounced(head)),
+        "far behind": following(log, 2, near).receive(HeadAnnounced(head)),
+        "below low water": following(log, 2).receive(HeadAnnounced(trimmed)),
+        "gone": behind.receive(Gone(fetch.id)),
+        "digest": following(log, 2).receive(EntryArrived(lying)),
+        "digest of the head": following(log).receive(HeadAnnounced(another)),
+        "chain": following(log, 2).receive(EntryArrived(odd)),
+        "log": following(log).receive(HeadAnnounced(stranger.head)),
+        "resync": following(log).receive(ResyncAsked()),
+    }
+    for cause, commands in asked.items():
+        snapshot = only_fetch(commands)
+        assert isinstance(snapshot, FetchSnapshot), cause
+        # The first word is what the metric counts by.
+        assert snapshot.reason.partition(" ")[0] == cause.partition(" ")[0]
 
 
 def test_a_whole_log_is_an_answer_to_the_first_snapshot_request():
