@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from prometheus_client import Counter
 
 from sie_config.announcer import announce, head_at
@@ -44,6 +43,7 @@ from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_stream import LogStream
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.fleet import RECOUNT_DECODER, Head, Recount
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["LOG_FILE", "ControlPlane", "streams_of"]
 
@@ -426,7 +426,7 @@ class ControlPlane:
         answer = await self._bus.request(subject, b"", timeout_s=self.settings.self_check_ask_s)
         try:
             return RECOUNT_DECODER.decode(answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             raise OurFault(f"what {role} {replica} answered is no count: {error}") from error
 
     def act_on(self, checked: Checked) -> None:

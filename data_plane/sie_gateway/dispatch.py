@@ -30,6 +30,7 @@ from sie_schemas.jobs import (
     ResultChunk,
     ResultReceipt,
 )
+from sie_schemas.malformed import MALFORMED
 
 __all__ = [
     "Dispatcher",
@@ -252,7 +253,7 @@ class Dispatcher:
     def _receive(self, message: Incoming) -> None:
         try:
             batch = RESULT_DECODER.decode(message.data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("result").inc()
             return
         if batch.chunk is not None:
@@ -282,7 +283,7 @@ class Dispatcher:
         except NoRoom:
             metrics.CHUNKS_REFUSED.inc()
             return ResultReceipt(job_ids=())
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("result").inc()
             return ResultReceipt(job_ids=())
         return ResultReceipt(job_ids=(chunk.job_id,))

@@ -6,6 +6,7 @@ of its methods run on the device's thread, but for `load_adapter` and `prepare`,
 any thread beside a batch.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeVar
@@ -13,8 +14,10 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 from sie_schemas.documents import ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Answers, Loaded, RunBatch
+from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapter_shelf import AdapterShelf
+from sie_server.failures import load_failed
 from sie_server.skeletons import Skeletons
 from sie_server.sources import Weights
 
@@ -26,7 +29,7 @@ __all__ = [
     "Verdict",
     "WithoutAdapters",
     "load_failed",
-    "no_adapters",
+    "require_operation",
     "take",
 ]
 
@@ -109,16 +112,6 @@ class Loader(Protocol):
         ...
 
 
-def load_failed(message: str) -> OurFault:
-    """A model cannot be loaded: the message says why and what to do."""
-    return OurFault(message, code="MODEL_LOAD_FAILED")
-
-
-def no_adapters(backend: str) -> OurFault:
-    """The answer of a backend that takes no adapters."""
-    return OurFault(f"the backend {backend} takes no adapters", code="ADAPTER_LOAD_FAILED")
-
-
 class WithoutAdapters:
     """The part of a backend that takes no adapters and needs nothing beforehand."""
 
@@ -126,7 +119,7 @@ class WithoutAdapters:
 
     def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
         """Raises ADAPTER_LOAD_FAILED."""
-        raise no_adapters(self.name)
+        raise OurFault(f"the backend {self.name} takes no adapters", code="ADAPTER_LOAD_FAILED")
 
     def prepare(self, batch: RunBatch) -> None:
         """Nothing to do beforehand."""
@@ -141,6 +134,19 @@ class WithoutAdapters:
                 raise FixRequest(
                     f"the backend {self.name} has no adapter {pin.name}", code="ADAPTER_NOT_FOUND"
                 )
+
+
+def require_operation(
+    batch: RunBatch, model_id: str, operation: Operation, outputs: Set[str] = frozenset()
+) -> None:
+    """Refuse an operation or an output that a model has not. Raises UNSUPPORTED_OPERATION."""
+    if batch.operation != operation or set(batch.outputs) - outputs:
+        raise FixRequest(
+            f"{model_id} does {operation}"
+            f"{' with the outputs ' + ', '.join(sorted(outputs)) if outputs else ''}, not "
+            f"{batch.operation} with {', '.join(batch.outputs) or 'none'}",
+            code="UNSUPPORTED_OPERATION",
+        )
 
 
 def take(batch: RunBatch, kind: type[T]) -> list[T]:

@@ -11,9 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
-
 from sie_schemas import ipc
+from sie_schemas.malformed import MALFORMED
 from sie_server.execution import DeviceRequest
 
 __all__ = ["Connection"]
@@ -83,7 +82,7 @@ class Connection:
                     reply.add_done_callback(self._replies.discard)
                 # Waits where the peer lets its replies pile up.
                 await self._writer.drain()
-        except (_Unreadable, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (_Unreadable, *MALFORMED) as error:
             _LOG.warning("a connection is closed: its peer sent an unreadable frame: %s", error)
         except asyncio.IncompleteReadError as error:
             if error.partial:

@@ -30,7 +30,7 @@ from huggingface_hub.errors import (
 )
 
 from sie_schemas.documents import HubSource
-from sie_schemas.errors import OurFault
+from sie_server.failures import load_failed
 from sie_server.file_hashes import is_blob
 from sie_server.hub_progress import Downloads
 
@@ -108,26 +108,26 @@ class HubCache:
                     tqdm_class=bars,
                 )
         except GatedRepoError as error:
-            raise _refused(
+            raise load_failed(
                 f"{what} is gated: accept its terms on the hub with the account of this worker, "
                 "and set HF_TOKEN to a token of it"
             ) from error
         except RepositoryNotFoundError as error:
-            raise _refused(
+            raise load_failed(
                 f"there is no {source.id} on the hub, or it is private: correct the id, or set "
                 "HF_TOKEN to a token that may read it"
             ) from error
         except RevisionNotFoundError as error:
-            raise _refused(
+            raise load_failed(
                 f"{source.id} has no commit {source.revision}: pin one that it has"
             ) from error
         except LocalEntryNotFoundError as error:
-            raise _refused(
+            raise load_failed(
                 f"{what} is not in the hub cache and the hub cannot be reached; allow it "
                 "(HF_HUB_OFFLINE unset), fill the cache, or use a path source"
             ) from error
         except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise _refused(
+            raise load_failed(
                 f"{what} cannot be fetched: {error}; check the network, the disk and HF_TOKEN"
             ) from error
         return Path(folder)
@@ -244,11 +244,7 @@ def _verify(folder: Path, what: str) -> None:
         if not path.is_symlink() or is_blob(blob):
             continue
         blob.unlink()
-        raise _refused(
+        raise load_failed(
             f"{path.name} of {what} does not have the hash that the hub states for it; the damaged "
             "copy was removed: load again to fetch it anew"
         )
-
-
-def _refused(message: str) -> OurFault:
-    return OurFault(message, code="MODEL_LOAD_FAILED")

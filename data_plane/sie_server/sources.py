@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import assert_never
 
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
-from sie_schemas.errors import OurFault
+from sie_server.failures import load_failed
 from sie_server.file_hashes import sha256_as_of
 from sie_server.hub_cache import HubCache, Lease, pinned_name
 
@@ -35,12 +35,18 @@ class Weights:
     """Whether the operator allows this revision to run its own code."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
-        """The path of a file that holds weights. Raises MODEL_LOAD_FAILED if absent or unpinned."""
+        """The path of a file that holds weights.
+
+        Raises MODEL_LOAD_FAILED if it is absent, unpinned, or outside the folder: the name may come
+        from a file of the source.
+        """
+        if name.startswith("/") or ".." in name.split("/"):
+            raise load_failed(f"{name} is outside {self.folder}: weights are read from the folder")
         path = self.folder / name
         if not path.is_file():
-            raise _refused(f"{name} is not in {self.folder}{'; ' + cure if cure else ''}")
+            raise load_failed(f"{name} is not in {self.folder}{'; ' + cure if cure else ''}")
         if self.pinned is not None and name not in self.pinned:
-            raise _refused(
+            raise load_failed(
                 f"{name} in {self.folder} is not in the source's manifest; "
                 "add its SHA-256 there, so that the weights are pinned"
             )
@@ -77,17 +83,17 @@ def _package_folder(source: PackageSource) -> Path:
     try:
         version = importlib.metadata.version(source.distribution)
     except importlib.metadata.PackageNotFoundError as error:
-        raise _refused(
+        raise load_failed(
             f"the distribution {source.distribution} is not installed; {cure}"
         ) from error
     if version != source.version:
-        raise _refused(
+        raise load_failed(
             f"{source.distribution} is installed at {version}, pinned is another; {cure}"
         )
     spec = importlib.util.find_spec(source.package)
     locations = None if spec is None else spec.submodule_search_locations
     if not locations:
-        raise _refused(f"{source.distribution} gives no package named {source.package}; {cure}")
+        raise load_failed(f"{source.distribution} gives no package named {source.package}; {cure}")
     folder = Path(next(iter(locations)))
     if source.path is not None:
         folder /= source.path
@@ -97,7 +103,7 @@ def _package_folder(source: PackageSource) -> Path:
 
 def _require_folder(folder: Path, cure: str) -> None:
     if not folder.is_dir():
-        raise _refused(f"the folder {folder} does not exist; {cure}")
+        raise load_failed(f"the folder {folder} does not exist; {cure}")
 
 
 def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
@@ -106,16 +112,12 @@ def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
         try:
             found = sha256_as_of(path)
         except OSError as error:
-            raise _refused(
+            raise load_failed(
                 f"{name} of the manifest cannot be read in {folder} ({error.strerror}); "
                 "restore the file, or correct the manifest"
             ) from error
         if found != expected:
-            raise _refused(
+            raise load_failed(
                 f"{path} has SHA-256 {found[:12]}…, the manifest says {expected[:12]}…; "
                 "restore the file, or write the new hash to the config"
             )
-
-
-def _refused(message: str) -> OurFault:
-    return OurFault(message, code="MODEL_LOAD_FAILED")

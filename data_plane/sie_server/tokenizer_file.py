@@ -14,9 +14,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from sie_server.backend import load_failed
+from sie_server.failures import load_failed
 
-__all__ = ["TokenizerFile", "require_lowercase", "tokenizer_file"]
+__all__ = ["TokenizerFile", "read_tokenizer", "require_lowercase", "tokenizer_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,24 @@ def tokenizer_file(folder: Path, cache_folder: Path) -> TokenizerFile:
     if not path.is_file():
         path = _converted(folder, cache_folder)
     return TokenizerFile(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def read_tokenizer(path: Path, *, tokens_max: int, stride: int = 0) -> Tokenizer:
+    """A tokenizer that cuts at `tokens_max`; where it does, `stride` tokens are in both parts.
+
+    Raises MODEL_LOAD_FAILED.
+    """
+    tokenizer = _read(path)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(tokens_max, stride=stride)
+    return tokenizer
+
+
+def _read(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the native library raises no narrower class
+        raise load_failed(f"{path} cannot be read: {error}; restore it") from error
 
 
 def _converted(folder: Path, cache_folder: Path) -> Path:
@@ -72,7 +90,7 @@ def _require_vocabulary(folder: Path, names: Mapping[str, str]) -> None:
 
 def require_lowercase(path: Path) -> None:
     """The model wants lower-cased text: refuse a tokenizer that keeps capitals."""
-    normalizer = Tokenizer.from_file(str(path)).normalizer
+    normalizer = _read(path).normalizer
     if normalizer is None or normalizer.normalize_str("A") != "a":
         raise load_failed(
             f"the model wants lower-cased text (do_lower_case) and {path} keeps capitals; "

@@ -15,12 +15,11 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Final, NoReturn
 
-import msgspec
-
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError, error_for
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Executor", "ExecutorLost"]
 
@@ -217,7 +216,7 @@ class Executor:
                 await self._converse()
             except (OSError, EOFError) as error:
                 self.last_loss = self.last_loss or str(error) or type(error).__name__
-            except (_Unreadable, msgspec.DecodeError, msgspec.ValidationError) as error:
+            except (_Unreadable, *MALFORMED) as error:
                 self.last_loss = f"unreadable reply: {error}"
             finally:
                 self._fail_waiting()

@@ -25,6 +25,7 @@ from sie_schemas.jobs import (
     ResultChunk,
     ResultReceipt,
 )
+from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
 from sie_worker.chunking import chunks_of
 from sie_worker.claims import Claim, Claims
@@ -239,7 +240,7 @@ class Results:
         try:
             reply = await self._bus.request(inbox, message, timeout_s=self._confirm_timeout_s)
             return RECEIPT_DECODER.decode(reply)
-        except (SIEError, msgspec.DecodeError):
+        except (SIEError, *MALFORMED):
             metrics.UNCONFIRMED.inc()
             return None
 

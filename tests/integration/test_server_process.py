@@ -63,6 +63,13 @@ def _manifest(name: str) -> dict[str, str]:
     }
 
 
+def _load_with(value: bytes) -> bytes:
+    """The frame of a load whose config holds some encoded value."""
+    frame = ipc.encode(ipc.Load(id=1, revision="r", config={"source": "XX"}))
+    body = frame[ipc.FRAME_HEADER.size :].replace(b"\xa2XX", value)
+    return ipc.FRAME_HEADER.pack(len(body)) + body
+
+
 def _vectors(done: ipc.BatchDone) -> np.ndarray:
     assert isinstance(done.answers, ipc.DenseAnswers)
     return np.frombuffer(done.answers.values, "<f4").reshape(-1, done.answers.dim)
@@ -121,10 +128,20 @@ async def test_an_adapter_applies_once_loaded_and_an_unknown_one_is_an_error(ser
         ipc.FRAME_HEADER.pack(5) + b"\xc1junk",
         ipc.FRAME_HEADER.pack(2) + b"\x80\x80",
         ipc.FRAME_HEADER.pack(7) + b"\x81\xa4type\xa1",
+        _load_with(b"\xa2\xff\xff"),
+        _load_with(b"\x91" * 50_000 + b"\xc0"),
         ipc.FRAME_HEADER.pack(1_000_001),
         b"\xff\xff\xff\xff",
     ],
-    ids=["not-msgpack", "not-one-message", "cut-short", "oversize", "oversize-by-far"],
+    ids=[
+        "not-msgpack",
+        "not-one-message",
+        "cut-short",
+        "not-utf-8",
+        "too-deep",
+        "oversize",
+        "oversize-by-far",
+    ],
 )
 async def test_a_frame_that_cannot_be_read_closes_only_its_connection(server: ModelServer, raw):
     async with connected(server) as other, connected(server) as bad:

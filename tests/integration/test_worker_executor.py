@@ -99,8 +99,9 @@ async def test_a_death_in_mid_batch_fails_what_was_out_and_a_new_process_is_foun
         ipc.FRAME_HEADER.pack(3) + b"\xc1\xc1\xc1",
         ipc.FRAME_HEADER.pack(ipc.FRAME_BYTES_MAX + 1),
         ipc.FRAME_HEADER.pack(1) + b"\x01",
+        ipc.encode(ipc.Failed(id=1, code="XX", message="")).replace(b"XX", b"\xff\xff"),
     ],
-    ids=["not msgpack", "a frame above the limit", "not a reply"],
+    ids=["not msgpack", "a frame above the limit", "not a reply", "not UTF-8"],
 )
 async def test_a_malformed_reply_drops_the_connection_and_the_next_one_works(
     tmp_path: Path, reply: bytes

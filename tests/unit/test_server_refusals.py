@@ -164,10 +164,10 @@ def _adapter_refused(backend: Backend, folder: Path) -> str:
 # ---- models -------------------------------------------------------------------------------------
 
 
-def _encoder_refused(folder: Path, **profile: Any) -> str:
+def _encoder_refused(folder: Path, *, pinned: frozenset[str] | None = None, **profile: Any) -> str:
     chosen: dict[str, Any] = {"backend": "transformer", "options": {"pooling": "mean"}} | profile
     spec = ModelSpec(
-        "m", "r1", Weights(folder, None), Tasks(encode=EncodeTask()), ProfileDocument(**chosen)
+        "m", "r1", Weights(folder, pinned), Tasks(encode=EncodeTask()), ProfileDocument(**chosen)
     )
     with pytest.raises(SIEError) as refused:
         transformer.load(spec, DEVICE)
@@ -244,6 +244,26 @@ def test_weights_that_the_manifest_does_not_name_are_refused(tiny):
     with pytest.raises(SIEError, match=r"model\.safetensors .* is not in the source's manifest"):
         weights.file("model.safetensors")
     assert weights.file("config.json") == tiny / "config.json"
+
+
+@pytest.mark.parametrize("named_by", ["model.safetensors.index.json", "config.json"])
+def test_weights_that_another_file_names_are_pinned_too(tiny, tmp_path, named_by):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    shards = {"weight_map": {"embeddings.word_embeddings.weight": "other.safetensors"}}
+    told = {
+        "config.json": config | {"transformers_weights": "other.safetensors"},
+        "model.safetensors.index.json": shards,
+    }
+    (folder / named_by).write_text(json.dumps(told[named_by]))
+    assert "other.safetensors" in _encoder_refused(folder, pinned=frozenset({"config.json"}))
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/secret", "a/../../secret"])
+def test_a_name_that_leaves_the_folder_is_no_file_of_it(tiny, name):
+    with pytest.raises(SIEError, match="is outside"):
+        Weights(tiny, None).file(name)
 
 
 def test_a_missing_file_of_the_manifest_is_named(tiny):
@@ -329,6 +349,13 @@ def test_entities_are_filtered_by_label_and_an_unknown_label_is_an_error():
     assert too_long.value.code == "INPUT_TOO_LONG"
     with pytest.raises(SIEError, match="takes no adapters"):
         backend.load_adapter(AdapterPin("legal", "1"), Weights(ADAPTERS / "legal", None))
+
+
+def test_a_label_of_the_config_that_the_model_has_not_fails_the_load():
+    spec = _spec(_ENTITIES, Tasks(extract=ExtractTask(labels=("DRUG",))), backend="spacy")
+    with pytest.raises(SIEError, match="knows no label 'DRUG'") as refused:
+        spacy_pipeline.load(spec, DEVICE)
+    assert refused.value.code == "MODEL_LOAD_FAILED"
 
 
 def test_a_pair_scores_the_same_whatever_its_batch_mates():

@@ -68,7 +68,7 @@ class CrossEncoder(EncoderBackend):
     @torch.inference_mode()
     def run(self, batch: RunBatch) -> Answers:
         """One score for each pair, in order."""
-        self._core.require(batch, "score", frozenset())
+        self._core.require(batch, "score")
         states, sequences = self._core.run(batch, take(batch, TokensInput))
         logits: Tensor = self._head(states.hidden, lengths_of(states, sequences))
         scores = logits.reshape(len(states.order), -1)[:, self._label].float()

@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 
-from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import DenseAnswers, Loaded, RunBatch, TextInput
 from sie_server.backend import (
     Backend,
@@ -18,6 +17,7 @@ from sie_server.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
+    require_operation,
     take,
 )
 
@@ -65,11 +65,7 @@ class Echo(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> DenseAnswers:
         """Each text's bytes as float32, `dims` of them."""
-        if batch.operation != "encode":
-            raise FixRequest(
-                f"{self._spec.model_id} does encode, not {batch.operation}",
-                code="UNSUPPORTED_OPERATION",
-            )
+        require_operation(batch, self._spec.model_id, "encode", {"dense"})
         self.require_base(batch)
         texts = [given.text for given in take(batch, TextInput)]
         rows = b"".join(

@@ -1,15 +1,18 @@
-"""From a label for each token to entities with offsets in characters.
+"""Labels that are asked for, and from a label for each token to entities with their offsets.
 
 *pure.* A word has the label of its first token, so no entity begins or ends inside a word. Labels
 are read as BIO (`B-PER`, `I-PER`, `O`) where they have such prefixes; without them neighbouring
 words of one label are one entity. An entity's score is the mean of its words'.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Word", "entities", "merged"]
+from sie_schemas.errors import FixRequest
+from sie_server.backend import ModelSpec, load_failed
+
+__all__ = ["Word", "default_labels", "entities", "merged", "require_labels"]
 
 _OUTSIDE = "O"
 
@@ -75,3 +78,23 @@ def _entity(text: str, kind: str, run: Sequence[Word]) -> dict[str, Any]:
         "start": start,
         "end": stop,
     }
+
+
+def require_labels(labels: Sequence[str], known: Set[str], model_id: str) -> frozenset[str]:
+    """The labels that are asked for. Raises INVALID_REQUEST for one that the model has not."""
+    unknown = sorted(set(labels) - known)
+    if unknown:
+        raise FixRequest(
+            f"{model_id} knows no label {unknown[0]!r}; its labels are {', '.join(sorted(known))}",
+            field="labels",
+        )
+    return frozenset(labels)
+
+
+def default_labels(spec: ModelSpec, known: Set[str]) -> frozenset[str]:
+    """The labels of the model's config. Raises MODEL_LOAD_FAILED for one that it does not have."""
+    assert spec.tasks.extract is not None, "a backend that extracts has checked that"
+    try:
+        return require_labels(spec.tasks.extract.labels, known, spec.model_id)
+    except FixRequest as error:
+        raise load_failed(f"tasks.extract.labels of the config: {error.message}") from error

@@ -5,7 +5,7 @@
 batch; everything else belongs to the device's thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
+from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_server import lora, lora_format
-from sie_server.backend import DeviceSpec, ModelSpec, Verdict, load_failed
+from sie_server.backend import DeviceSpec, ModelSpec, Verdict, load_failed, require_operation
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.model_files import has_own_code
 from sie_server.backends.probe import Finish, probe, settle
@@ -129,15 +130,11 @@ class LoadedEncoder:
         """Let go of the adapters."""
         self._shelf.remove(self.spec.revision)
 
-    def require(self, batch: RunBatch, operation: str, outputs: frozenset[str]) -> None:
+    def require(
+        self, batch: RunBatch, operation: Operation, outputs: Set[str] = frozenset()
+    ) -> None:
         """Refuse an operation or an output that the model has not. Raises `FixRequest`."""
-        if batch.operation != operation or set(batch.outputs) - outputs:
-            raise FixRequest(
-                f"{self.spec.model_id} does {operation}"
-                f"{' with the outputs ' + ', '.join(sorted(outputs)) if outputs else ''}, not "
-                f"{batch.operation} with {', '.join(batch.outputs) or 'none'}",
-                code="UNSUPPORTED_OPERATION",
-            )
+        require_operation(batch, self.spec.model_id, operation, outputs)
 
     def run(self, batch: RunBatch, inputs: Sequence[TokensInput]) -> tuple[States, Sequences]:
         """The hidden states of every token, and the sequences that they belong to."""

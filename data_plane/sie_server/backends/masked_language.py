@@ -56,7 +56,7 @@ class MaskedLanguageBackend(EncoderBackend):
 
     def run(self, batch: RunBatch) -> Answers:
         """Sparse vectors in the order of the inputs."""
-        self._core.require(batch, "encode", frozenset({"sparse"}))
+        self._core.require(batch, "encode", {"sparse"})
         states, sequences = self._core.run(batch, take(batch, TokensInput))
         weights = self._weights(states, sequences)
         self._core.require_finite(weights)

@@ -7,6 +7,7 @@ allows its revision, and only the code that lies in that revision.
 
 import json
 import logging
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -36,7 +37,8 @@ _LOADING_FAILS: Final = (
 """What transformers raises of files that are not what they should be."""
 _ALSO_DECODE: Final = frozenset({"t5", "mt5", "umt5"})
 """Families of which only the encoder is wanted."""
-_WEIGHT_FILES: Final = ("model.safetensors", "model.safetensors.index.json")
+_WEIGHTS: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
 
 
 def load_model(
@@ -54,7 +56,7 @@ def load_model(
     """
     place = torch.device(device.name)
     runs_own_code = takes_own_code and has_own_code(spec.weights)
-    files = [spec.weights.file(name) for name in _weight_files(spec.weights)]
+    files = _weight_files(spec.weights)
     key = (spec.weights.folder, spec.revision, kind, _dtype(spec, place))
     model = device.skeletons.revive(key, files, place)
     if model is not None:
@@ -170,11 +172,18 @@ def backbone_of(model: PreTrainedModel) -> PreTrainedModel:
     return backbone
 
 
-def _weight_files(weights: Weights) -> list[str]:
-    """The files with weights: one, or an index and its shards."""
-    if not any((weights.folder / name).is_file() for name in _WEIGHT_FILES):
-        weights.file(_WEIGHT_FILES[0], cure="weights are read as safetensors only: convert them")
-    return sorted(path.name for path in weights.folder.glob("model*.safetensors"))
+def _weight_files(weights: Weights) -> list[Path]:
+    """The files that transformers takes the weights from: one, or the shards of an index."""
+    sharded = (weights.folder / _INDEX).is_file() and not (weights.folder / _WEIGHTS).is_file()
+    main = str(_config(weights).get("transformers_weights") or (_INDEX if sharded else _WEIGHTS))
+    if not main.endswith(".index.json"):
+        return [weights.file(main, cure="weights are read as safetensors only: convert them")]
+    path = weights.folder / main
+    try:
+        shards = set(json.loads(path.read_bytes())["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise load_failed(f"{path} is no index of weights: {error!r}; restore it") from error
+    return [weights.file(str(shard)) for shard in sorted(shards)]
 
 
 def _require_complete(name: str, info: dict[str, Any], may_lack: tuple[str, ...]) -> None:

@@ -19,9 +19,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NoSuchFile,
     NotImplemented,
 )
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
-from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, Loaded, PairInput, RunBatch, ScoreAnswers
 from sie_server.backend import (
     Backend,
@@ -29,9 +28,10 @@ from sie_server.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
+    require_operation,
     take,
 )
-from sie_server.sources import Weights
+from sie_server.tokenizer_file import read_tokenizer
 
 __all__ = ["OnnxCrossEncoder", "load"]
 
@@ -83,7 +83,9 @@ class OnnxCrossEncoder(WithoutAdapters):
         self._graph_bytes = graph_bytes
         self._inputs = frozenset(node.name for node in session.get_inputs())
         self._tokens_max = spec.profile.max_sequence_length or _TOKENS_MAX_DEFAULT
-        self._tokenizer = _tokenizer(spec.weights, self._tokens_max)
+        self._tokenizer = read_tokenizer(
+            spec.weights.folder / _TOKENIZER, tokens_max=self._tokens_max
+        )
 
     def describe(self) -> Loaded:
         """Pairs of texts in, one score out."""
@@ -107,11 +109,7 @@ class OnnxCrossEncoder(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> Answers:
         """One score for each pair, in order."""
-        if batch.operation != "score":
-            raise FixRequest(
-                f"{self._spec.model_id} does score, not {batch.operation}",
-                code="UNSUPPORTED_OPERATION",
-            )
+        require_operation(batch, self._spec.model_id, "score")
         self.require_base(batch)
         pairs = take(batch, PairInput)
         encodings = self._tokenizer.encode_batch([(pair.query, pair.text) for pair in pairs])
@@ -134,17 +132,6 @@ class OnnxCrossEncoder(WithoutAdapters):
         logits: NDArray[np.float32] = self._session.run(None, known)[0]
         # A head with several classes has no single score: its last is the relevant one.
         return logits.reshape(len(encodings), -1)[:, -1]
-
-
-def _tokenizer(weights: Weights, tokens_max: int) -> Tokenizer:
-    path = weights.folder / _TOKENIZER
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception for every fault of a file
-        raise load_failed(f"{path} cannot be read: {error}; restore it") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(tokens_max)
-    return tokenizer
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:

@@ -20,8 +20,10 @@ from sie_server.backend import (
     ModelSpec,
     WithoutAdapters,
     load_failed,
+    require_operation,
     take,
 )
+from sie_server.backends.entities import default_labels, require_labels
 
 __all__ = ["SpacyPipeline", "load"]
 
@@ -55,8 +57,7 @@ class SpacyPipeline(WithoutAdapters):
         self._pipeline = pipeline
         self._folder_bytes = folder_bytes
         self._labels = frozenset(pipeline.get_pipe(_RECOGNISER).labels)
-        assert spec.tasks.extract is not None
-        self._default_labels = self._wanted(spec.tasks.extract.labels) or self._labels
+        self._default_labels = default_labels(spec, self._labels) or self._labels
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -77,27 +78,14 @@ class SpacyPipeline(WithoutAdapters):
 
     def run(self, batch: RunBatch) -> Answers:
         """The entities of each text, in the order of the text."""
-        if batch.operation != "extract":
-            raise FixRequest(
-                f"{self._spec.model_id} does extract, not {batch.operation}",
-                code="UNSUPPORTED_OPERATION",
-            )
+        require_operation(batch, self._spec.model_id, "extract")
         self.require_base(batch)
         texts = [given.text for given in take(batch, TextInput)]
         self._check_lengths(texts)
-        labels = self._wanted(batch.labels) or self._default_labels
+        labels = require_labels(batch.labels, self._labels, self._spec.model_id)
         documents = self._pipeline.pipe(texts)
-        return EntityAnswers(tuple(_entities(document, labels) for document in documents))
-
-    def _wanted(self, labels: Sequence[str]) -> frozenset[str]:
-        unknown = sorted(set(labels) - self._labels)
-        if unknown:
-            raise FixRequest(
-                f"{self._spec.model_id} knows no label {unknown[0]!r}; "
-                f"its labels are {', '.join(sorted(self._labels))}",
-                field="labels",
-            )
-        return frozenset(labels)
+        wanted = labels or self._default_labels
+        return EntityAnswers(tuple(_entities(document, wanted) for document in documents))
 
     def _check_lengths(self, texts: Sequence[str]) -> None:
         for index, text in enumerate(texts):

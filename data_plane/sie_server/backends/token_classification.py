@@ -9,27 +9,31 @@ empty answer.
 
 from collections.abc import Sequence
 from math import inf
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from msgspec.structs import replace
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
-from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput, TokensInput
 from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.class_heads import first_states, require_same, token_head
 from sie_server.backends.encoder import Encoder
-from sie_server.backends.entities import Word, entities, merged
+from sie_server.backends.entities import (
+    Word,
+    default_labels,
+    entities,
+    merged,
+    require_labels,
+)
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.vector_answers import as_given, lengths_of
 from sie_server.packed_attention import register
-from sie_server.tokenizer_file import tokenizer_file
+from sie_server.tokenizer_file import read_tokenizer, tokenizer_file
 
 __all__ = ["TokenClassifier", "load"]
 
@@ -51,7 +55,6 @@ class TokenClassifier(EncoderBackend):
     """One classifier, owned by the device's thread."""
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
-        assert spec.tasks.extract is not None
         place = torch.device(device.name)
         model = load_model(spec, device, AutoModelForTokenClassification)
         self._head = token_head(model)
@@ -59,11 +62,14 @@ class TokenClassifier(EncoderBackend):
         require_same(model, encoder, self._head)
         file = tokenizer_file(spec.weights.folder, device.cache_folder)
         self._core = LoadedEncoder(spec, encoder, file, device, finish=first_states)
-        self._tokenizer = _tokenizer(file.path, self._core.limits.tokens_max)
+        tokens_max = self._core.limits.tokens_max
+        self._tokenizer = read_tokenizer(
+            file.path, tokens_max=tokens_max, stride=tokens_max // _OVERLAP
+        )
         named = {int(place): str(name) for place, name in (model.config.id2label or {}).items()}
         self._names = [named[place] for place in sorted(named)]
         self._kinds = frozenset(name.split("-", 1)[-1] for name in self._names) - {_OUTSIDE}
-        self._default = self._wanted(spec.tasks.extract.labels)
+        self._default = default_labels(spec, self._kinds)
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -78,8 +84,8 @@ class TokenClassifier(EncoderBackend):
     @torch.inference_mode()
     def run(self, batch: RunBatch) -> Answers:
         """The entities of each text, in the order of the text."""
-        self._core.require(batch, "extract", frozenset())
-        wanted = self._wanted(batch.labels) or self._default
+        self._core.require(batch, "extract")
+        wanted = require_labels(batch.labels, self._kinds, self._core.spec.model_id)
         texts = [given.text for given in take(batch, TextInput)]
         windows = [_windows(found) for found in self._tokenizer.encode_batch(texts)]
         tokens = [_tokens(window) for each in windows for window in each]
@@ -93,7 +99,7 @@ class TokenClassifier(EncoderBackend):
         for text, own in zip(texts, windows, strict=True):
             read = [self._words(each, *(part.tolist() for part in next(told))) for each in own]
             margins = [_margins(each, place, len(own)) for place, each in enumerate(own)]
-            found.append(entities(text, merged(read, margins), wanted))
+            found.append(entities(text, merged(read, margins), wanted or self._default))
         return EntityAnswers(tuple(found))
 
     def _words(
@@ -110,16 +116,6 @@ class TokenClassifier(EncoderBackend):
             else:
                 words[number] = Word(start, stop, self._names[label], score)
         return words
-
-    def _wanted(self, labels: Sequence[str]) -> frozenset[str]:
-        unknown = sorted(set(labels) - self._kinds)
-        if unknown:
-            raise FixRequest(
-                f"{self._core.spec.model_id} knows no label {unknown[0]!r}; "
-                f"its labels are {', '.join(sorted(self._kinds))}",
-                field="labels",
-            )
-        return frozenset(labels)
 
 
 def _tokens(encoding: Encoding) -> TokensInput:
@@ -148,10 +144,3 @@ def _margins(encoding: Encoding, place: int, windows: int) -> dict[int, float]:
             behind = count - 1 - token if place < windows - 1 else inf
             margins[number] = min(margins.get(number, inf), before, behind)
     return margins
-
-
-def _tokenizer(path: Path, tokens_max: int) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(tokens_max, stride=tokens_max // _OVERLAP)
-    return tokenizer

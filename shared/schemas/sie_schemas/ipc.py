@@ -303,10 +303,10 @@ def encode(message: Request | Reply) -> bytes:
 
 
 def decode_request(body: bytes) -> Request:
-    """Read a request's body. Raises `msgspec.DecodeError`."""
+    """Read a request's body. Raises one of `MALFORMED`."""
     return _REQUESTS.decode(body)
 
 
 def decode_reply(body: bytes) -> Reply:
-    """Read a reply's body. Raises `msgspec.DecodeError`."""
+    """Read a reply's body. Raises one of `MALFORMED`."""
     return _REPLIES.decode(body)
