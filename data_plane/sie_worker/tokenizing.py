@@ -196,4 +196,6 @@ def _lacks(index: int, content: str) -> ItemFailure:
 
 
 def _unusable(path: Path, why: str) -> OurFault:
-    return OurFault(f"the tokenizer {path} is not used: {why}", code="MODEL_LOAD_FAILED")
+    return OurFault(
+        f"the tokenizer {path} is not used: {why}; restore the file", code="MODEL_LOAD_FAILED"
+    )

@@ -257,5 +257,5 @@ def test_weights_in_several_files_are_read_and_each_has_to_be_pinned(tiny, tmp_p
 
 
 def test_a_text_without_a_token_is_told_and_no_vector_is_made_of_it(tiny):
-    with pytest.raises(FixRequest, match="input 1 has no tokens"):
+    with pytest.raises(FixRequest, match="the text is empty"):
         dense(load_folder(tiny), [*_TEXTS[:1], TokensInput(b"")])

@@ -202,8 +202,31 @@ def test_weights_that_lack_a_tensor_are_refused_and_not_made_up(tiny, tmp_path):
 
 def test_a_damaged_weights_file_is_refused(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "m")
-    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
-    assert "cannot load" in _encoder_refused(folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    for broken in (b"\xff" * 100, whole[:3000]):
+        (folder / "model.safetensors").write_bytes(broken)
+        assert "damaged or cut short: restore it" in _encoder_refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", '{"hidden_size": 32}', "config.json is missing, or is none of"),
+        ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "mend config.json"),
+        ("modules.json", '{"a": 1}', "Expected `array`, got `object`; restore"),
+        ("modules.json", '[{"path": ""}]', "missing required field `type`"),
+        ("sentence_bert_config.json", '{"max_seq_length": "long"}', "`$.max_seq_length`"),
+        ("config_sentence_transformers.json", '{"prompts": ["a"]}', "`$.prompts`"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_named_with_what_to_do(
+    tiny, tmp_path, file, content, words
+):
+    folder = shutil.copytree(tiny, tmp_path / "m")
+    (folder / file).write_text(content)
+    said = _encoder_refused(folder)
+    assert words in said
+    assert str(folder) in said
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def _from_pretrained(
         )
     except _LOADING_FAILS as error:
         raise load_failed(
-            f"transformers cannot load {folder}: {error}; {_cure(spec, takes_own_code)}"
+            f"transformers cannot load {folder}: {error}; {_cure(spec, error, takes_own_code)}"
         ) from error
     _require_complete(folder.name, info, may_lack)
     loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
@@ -136,9 +136,16 @@ def _config(weights: Weights) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _cure(spec: ModelSpec, takes_own_code: bool) -> str:
+def _cure(spec: ModelSpec, error: Exception, takes_own_code: bool) -> str:
+    if isinstance(error, SafetensorError):
+        return "a file of weights is damaged or cut short: restore it"
+    if "model_type" not in _config(spec.weights):
+        return "config.json is missing, or is none of transformers: restore it"
     if not _own_code(spec.weights):
-        return "the backend takes safetensors of the architectures that transformers itself knows"
+        return (
+            "mend config.json, if it was edited, or choose a model of an architecture that "
+            "transformers itself knows, with its weights as safetensors"
+        )
     said = "the model needs code of its own (auto_map in config.json), "
     if not takes_own_code:
         return f"{said}and the backend {spec.profile.backend} runs none"

@@ -5,11 +5,12 @@
 profile's options. A step that is not done here refuses the load: a vector is never made by half.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+
+import msgspec
 
 from sie_schemas.documents import ProfileDocument
 from sie_server.backend import load_failed
@@ -55,6 +56,35 @@ class SentenceLayout:
     dense: tuple[DenseStep, ...] = ()
 
 
+_Content = TypeVar("_Content")
+
+
+class _Module(msgspec.Struct):
+    """An entry of `modules.json`."""
+
+    type: str
+    path: str = ""
+
+
+class _SentenceFile(msgspec.Struct):
+    """`sentence_bert_config.json`, as far as it is read."""
+
+    max_seq_length: int | None = None
+    do_lower_case: bool = False
+
+
+class _PromptsFile(msgspec.Struct):
+    """`config_sentence_transformers.json`, as far as it is read."""
+
+    prompts: dict[str, str | None] | None = None
+
+
+class _DenseFile(msgspec.Struct):
+    """The config of a `Dense`, as far as it is read: the rest is the shape of its weights."""
+
+    activation_function: str = "Identity"
+
+
 @dataclass(frozen=True, slots=True)
 class _Steps:
     pooling: PoolingMode | None = None
@@ -70,24 +100,25 @@ def read_layout(folder: Path, profile: ProfileDocument) -> SentenceLayout:
             f"the backend transformer has no option {unknown[0]!r}; it has {sorted(_OPTIONS)}"
         )
     steps = _steps(folder)
-    sentence = _object(folder / "sentence_bert_config.json")
+    sentence = _read(folder / "sentence_bert_config.json", _SentenceFile, _SentenceFile())
     prompts = _prompts(folder, profile)
     return SentenceLayout(
         pooling=_pooling_option(profile, steps.pooling),
         normalize=_normalize_option(profile, steps.normalize),
-        tokens_max=sentence.get("max_seq_length"),
+        tokens_max=sentence.max_seq_length,
         prompts=prompts,
-        lowercase=bool(sentence.get("do_lower_case")),
+        lowercase=sentence.do_lower_case,
         dense=steps.dense,
     )
 
 
 def _prompts(folder: Path, profile: ProfileDocument) -> dict[str, str]:
     """The folder's prompts; the profile may choose the one of queries and that of documents."""
-    given = _object(folder / "config_sentence_transformers.json").get("prompts") or {}
+    file = _read(folder / "config_sentence_transformers.json", _PromptsFile, _PromptsFile())
+    given = file.prompts or {}
     prompts = {name: text for name, text in given.items() if text}
     chosen = {
-        name: profile.options[f"{name}_prompt"]
+        name: str(profile.options[f"{name}_prompt"])
         for name in ("query", "document")
         if f"{name}_prompt" in profile.options
     }
@@ -102,10 +133,10 @@ def _prompts(folder: Path, profile: ProfileDocument) -> dict[str, str]:
 def _steps(folder: Path) -> _Steps:
     """Pooling, linear layers and normalisation as `modules.json` orders them."""
     steps = _Steps()
-    for module in _json(folder / "modules.json", []):
-        path = str(module.get("path", ""))
+    for module in _read(folder / "modules.json", list[_Module], []):
+        path = module.path
         # The type is an import path in every release; only its last word tells the step.
-        match str(module.get("type", "")).rsplit(".", 1)[-1]:
+        match module.type.rsplit(".", 1)[-1]:
             case "Transformer":
                 if path:
                     raise load_failed(f"{folder} keeps its transformer in a folder of its own")
@@ -125,8 +156,8 @@ def _steps(folder: Path) -> _Steps:
 
 
 def _dense(folder: Path, path: str) -> DenseStep:
-    named = str(_object(folder / path / "config.json").get("activation_function", "Identity"))
-    match named.rsplit(".", 1)[-1]:
+    named = _read(folder / path / "config.json", _DenseFile, _DenseFile())
+    match named.activation_function.rsplit(".", 1)[-1]:
         case "Identity":
             return DenseStep(f"{path}/model.safetensors", "identity")
         case "Tanh":
@@ -136,7 +167,7 @@ def _dense(folder: Path, path: str) -> DenseStep:
 
 
 def _pooling(path: Path) -> PoolingMode:
-    config = _object(path)
+    config = _read(path, dict[str, Any], {})
     if config.get("include_prompt") is False:
         raise load_failed(f"{path} leaves prompts out of the pooling, which is not done here")
     named = config.get("pooling_mode")
@@ -176,17 +207,13 @@ def _normalize_option(profile: ProfileDocument, found: bool) -> bool:
     return value
 
 
-def _object(path: Path) -> dict[str, Any]:
-    value = _json(path, {})
-    if not isinstance(value, dict):
-        raise load_failed(f"{path} does not hold a JSON object")
-    return value
-
-
-def _json(path: Path, absent: Any) -> Any:
+def _read(path: Path, kind: type[_Content], absent: _Content) -> _Content:
+    """A JSON file of the layout. Raises MODEL_LOAD_FAILED with the place that is wrong."""
     try:
-        return json.loads(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return absent
-    except (OSError, ValueError) as error:
-        raise load_failed(f"{path} cannot be read as JSON: {error}") from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise load_failed(
+            f"{path} is not as sentence-transformers writes it: {error}; restore the file"
+        ) from error

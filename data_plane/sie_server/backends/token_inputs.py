@@ -37,10 +37,13 @@ def read_tokens(
     for index, given in enumerate(inputs):
         values = _numbers(given.ids, limits.vocabulary, index, "ids")
         if not len(values):
-            raise FixRequest(f"input {index} has no tokens", field=f"inputs.{index}.ids")
+            raise FixRequest(
+                "the text is empty: no token is left of it; send one with words in it",
+                field=f"inputs.{index}.ids",
+            )
         if len(values) > limits.tokens_max:
             raise FixRequest(
-                f"input {index} has {len(values)} tokens; the model reads {limits.tokens_max}",
+                f"the text has {len(values)} tokens; the model reads {limits.tokens_max}",
                 code="INPUT_TOO_LONG",
                 field=f"inputs.{index}.ids",
             )
