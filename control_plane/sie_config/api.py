@@ -27,6 +27,7 @@ from sie_config.refusal_notes import noting
 from sie_config.verify_route import add_verify_route
 from sie_config.write_routes import add_write_routes
 from sie_config.writer_state import Recovery, describe
+from sie_runtime.error_headers import error_headers
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 
@@ -97,10 +98,9 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
 
 async def _on_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SIEError)
-    headers = {}
-    if error.retry_after_s is not None:
-        headers["retry-after"] = f"{max(1, round(error.retry_after_s))}"
-    return json_answer(error.to_wire(), error.status, headers)
+    answer = json_answer(error.to_wire(), error.status)
+    answer.raw_headers += error_headers(error)
+    return answer
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

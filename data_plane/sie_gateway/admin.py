@@ -5,6 +5,7 @@ methods that do not exist, and that nothing here changes a configuration: a writ
 the address of the one writer.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,11 +22,12 @@ from sie_gateway.openapi import openapi_document
 from sie_gateway.pool_routes import add_pools
 from sie_gateway.views import cluster_view, config_view, model_view, models_view
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
-from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
 
 __all__ = ["Cluster", "admin_app"]
 
+_LOG: Final = logging.getLogger(__name__)
 _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -52,6 +54,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     )
     app.add_exception_handler(SIEError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_defect)
     _add_operations(app, cluster)
     _add_models(app, cluster)
     _add_configs(app, cluster)
@@ -169,6 +172,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     else:
         refusal = FixRequest(f"there is nothing at {path}", code="NOT_FOUND")
     return _respond(refusal)
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    _LOG.error("%s %s met a defect", request.method, request.url.path, exc_info=error)
+    return _respond(OurFault("the gateway failed; its log says why"))
 
 
 def _respond(error: SIEError) -> Response:

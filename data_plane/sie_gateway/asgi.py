@@ -4,7 +4,6 @@
 error leaves in the one shape, with its code and its time to retry in headers.
 """
 
-import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from sie_gateway.waiting import ClientGone
+from sie_runtime.error_headers import error_headers
 from sie_schemas.errors import FixRequest, SIEError
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Send",
     "error_response",
     "read_body",
-    "retry_headers",
     "send_response",
     "until_gone",
 ]
@@ -58,25 +57,12 @@ class Response(Struct, frozen=True):
     code: str = ""
 
 
-def retry_headers(retry_after_s: float | None) -> Headers:
-    """When to send again: whole seconds for every client, milliseconds for those that read them."""
-    if retry_after_s is None:
-        return []
-    return [
-        (b"retry-after", b"%d" % math.ceil(retry_after_s)),
-        (b"retry-after-ms", b"%.0f" % (retry_after_s * 1000)),
-    ]
-
-
 def error_response(error: SIEError, body: bytes | None = None) -> Response:
     """An error in the one shape. Always JSON: it has to be readable where nothing else is.
 
     `body` is another API's shape of it; the status and the headers stay ours.
     """
-    headers = [
-        (b"x-sie-error-code", error.code.encode()),
-        *retry_headers(error.retry_after_s),
-    ]
+    headers = error_headers(error)
     if error.status == 405 and isinstance(error.details, dict):
         headers += [
             (name.encode(), str(error.details[name]).encode("latin-1"))

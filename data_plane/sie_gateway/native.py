@@ -9,11 +9,12 @@ from typing import Final
 
 import msgspec
 
-from sie_gateway.asgi import Response, retry_headers
+from sie_gateway.asgi import Response
 from sie_gateway.faces.face import Translated
 from sie_gateway.requests import Limits, read_request
 from sie_gateway.responses import Answer, render
 from sie_gateway.routing import Cold
+from sie_runtime.error_headers import retry_headers
 from sie_schemas.errors import Later
 from sie_schemas.items import Operation
 

@@ -173,6 +173,7 @@ async def test_a_bad_document_is_refused_by_field_and_changes_nothing(client, bo
 async def test_every_refusal_has_the_one_shape(client, method, path, status, code):
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["detail"]["code"]) == (status, code), answer.text
+    assert answer.headers["x-sie-error-code"] == code
 
 
 async def test_aliases_cannot_name_two_models(client):

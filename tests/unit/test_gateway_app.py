@@ -448,6 +448,20 @@ async def test_the_rest_has_one_shape_of_error_too() -> None:
     assert method.headers["Allow"] == "GET"
 
 
+async def test_a_defect_in_the_rest_is_told_in_the_one_shape_and_not_in_its_own_words() -> None:
+    async with gateway_world() as world:
+        world.catalog = None  # type: ignore[assignment]
+        transport = httpx.ASGITransport(app=world.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            answer = await http.get("/v1/models")
+    assert (answer.status_code, answer.headers["X-SIE-Error-Code"]) == (
+        500,
+        "INTERNAL_SERVER_ERROR",
+    )
+    assert answer.json()["detail"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert "NoneType" not in answer.text
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_config_write_is_answered_with_the_writers_address(method: str) -> None:
     async with (

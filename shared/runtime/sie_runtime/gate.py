@@ -5,7 +5,6 @@ above the rate of its token, and that a refusal has the one shape of errors. Whe
 force, the actor of a change is the token's name, whatever the request says of itself.
 """
 
-import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sie_runtime.access import Access, Principal, Role
+from sie_runtime.error_headers import error_headers
 from sie_runtime.rates import Rates
 from sie_schemas.errors import SIEError
 
@@ -85,12 +85,10 @@ class Gate:
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            (b"x-sie-error-code", error.code.encode()),
+            *error_headers(error),
         ]
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
-        if error.retry_after_s is not None:
-            headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
         await send({"type": "http.response.start", "status": error.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

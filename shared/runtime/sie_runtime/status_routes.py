@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_schemas.errors import FixRequest
 
 __all__ = ["status_application"]
 
@@ -47,5 +48,5 @@ def _answer(path: str, state: Callable[[], Mapping[str, Any]]) -> tuple[int, str
         case "/metrics":
             return 200, METRICS_CONTENT_TYPE, metrics_text()
         case _:
-            body = {"detail": {"code": "NOT_FOUND", "message": f"there is no {path} here"}}
-            return 404, _JSON, msgspec.json.encode(body)
+            error = FixRequest(f"there is no {path} here", code="NOT_FOUND")
+            return error.status, _JSON, msgspec.json.encode(error.to_wire())
