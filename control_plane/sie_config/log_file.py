@@ -22,6 +22,7 @@ from sie_config.schema import (
     is_folded_in,
     migrate,
     migrations_damage,
+    newer_migrations,
     schema_damage,
 )
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
@@ -33,6 +34,7 @@ __all__ = [
     "KeyRow",
     "LogDamaged",
     "LogFile",
+    "LogNewer",
     "StorageFailed",
     "StorageFull",
     "StoreLocked",
@@ -57,6 +59,12 @@ class LogDamaged(Untrusted):
     def __init__(self, message: str, *, first_bad_epoch: int | None) -> None:
         super().__init__(message, code="LOG_RECOVERY", details={"first_bad_epoch": first_bad_epoch})
         self.first_bad_epoch = first_bad_epoch
+
+
+class LogNewer(Untrusted):
+    """A newer release changed the schema of the file: this one would not write it as it must."""
+
+    code = "LOG_RECOVERY"
 
 
 class StorageFull(Later):
@@ -118,13 +126,14 @@ class LogFile:
 
         The checkpoint comes before anything is read: the tail that a killed writer left readable
         may not be on disk yet, and whoever applied it would be ahead after a power cut.
-        Raises `StoreLocked`, `LogDamaged`, `StorageFull`, `StorageFailed`.
+        Raises `StoreLocked`, `LogDamaged`, `LogNewer`, `StorageFull`, `StorageFailed`.
         """
         lock = take_lock(_sibling(path, ".lock"))
         connection: sqlite3.Connection | None = None
         try:
             connection = connect_writer(path, connect)
             _raise_schema_damaged(path, migrations_damage(connection))
+            _raise_newer(path, connection)
             migrate(connection)
             _raise_schema_damaged(path, schema_damage(connection))
             guard(connection)
@@ -161,10 +170,11 @@ class LogFile:
             raise _translated(error, path, "open") from error
         file = cls(path, None, connection)
         try:
+            _raise_newer(path, connection)
             _raise_schema_damaged(path, schema_damage(connection))
-        except (sqlite3.Error, UnicodeDecodeError, LogDamaged) as error:
+        except (sqlite3.Error, UnicodeDecodeError, SIEError) as error:
             file.close()
-            if isinstance(error, LogDamaged):
+            if isinstance(error, SIEError):
                 raise
             raise _translated(error, path, "open") from error
         file.read_only = True
@@ -385,6 +395,14 @@ def take_lock(path: Path) -> int:
         os.close(descriptor)
         raise StorageFailed(f"{path} cannot be written: {error.strerror}") from error
     return descriptor
+
+
+def _raise_newer(path: Path, connection: sqlite3.Connection) -> None:
+    if what := newer_migrations(connection):
+        raise LogNewer(
+            f"{path} was written by a newer release ({what}): start that release, or restore a "
+            "backup that this one made"
+        )
 
 
 def _raise_schema_damaged(path: Path, what: str) -> None:

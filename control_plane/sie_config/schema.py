@@ -25,6 +25,7 @@ __all__ = [
     "is_folded_in",
     "migrate",
     "migrations_damage",
+    "newer_migrations",
     "schema_damage",
 ]
 
@@ -119,6 +120,27 @@ def migrations_damage(connection: sqlite3.Connection) -> str:
     columns = connection.execute("PRAGMA table_info(_sqlite_migrations)").fetchall()
     found = {column[1] for column in columns}
     return ", ".join(sorted(_RECORDED - found)) if found else ""
+
+
+def newer_migrations(connection: sqlite3.Connection) -> str:
+    """What a newer release did to the schema of this file; empty if there is nothing.
+
+    Only beside all that this release does: a name that the disk changed is damage.
+    """
+    if not connection.execute("PRAGMA table_info(_sqlite_migrations)").fetchall():
+        return ""
+    rows = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (_MIGRATIONS.name,)
+    )
+    found = {str(name) for (name,) in rows}
+    return ", ".join(sorted(found - _known())) if found > _known() else ""
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
+        pending = _MIGRATIONS.pending(Database(fresh, execute_plugins=False))
+        return frozenset(migration.name for migration in pending)
 
 
 @functools.cache

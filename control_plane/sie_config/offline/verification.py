@@ -17,7 +17,7 @@ from sie_config.log_file import LogDamaged, entry_of
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
 from sie_config.replay import step
-from sie_config.schema import schema_damage
+from sie_config.schema import newer_migrations, schema_damage
 from sie_config.witnesses import Claim
 from sie_core.chain import ChainBroken, Position, begins_log, check_successor, position_of
 from sie_core.registry import Registry
@@ -71,7 +71,9 @@ def _check_pages(reader: LogReader, report: Report) -> None:
         report.bad("pages", "; ".join(problems[:3]), cure=_RESTORE)
     else:
         report.ok("pages", "SQLite finds no damage")
-    if damage := schema_damage(reader.connection):
+    if newer := newer_migrations(reader.connection):
+        report.bad("schema", f"of a newer release ({newer})", cure="use `sie` of that release")
+    elif damage := schema_damage(reader.connection):
         report.bad("schema", f"not as it was made: {damage}", cure=_RESTORE)
     else:
         report.ok("schema", "every table and trigger is as it was made")
