@@ -3,18 +3,23 @@
 *pure.* Promises that the room for a whole result is kept free from its first chunk on, so that two
 half results can never wait for each other's room, that what is held stays within the budget (a
 single result may be above it when nothing else is held), and that a result is given only when all
-its bytes are there. A chunk that comes twice counts once.
+its bytes are there. A chunk that comes twice counts once, and one that does not fit what the first
+said of the whole is refused: the room is kept for that, and for no more.
 """
 
 from dataclasses import dataclass, field
 
 from sie_schemas.jobs import ResultChunk
 
-__all__ = ["Chunks", "NoRoom"]
+__all__ = ["Chunks", "Misfit", "NoRoom"]
 
 
 class NoRoom(Exception):
     """The budget is used: the worker offers the chunk again."""
+
+
+class Misfit(Exception):
+    """A chunk of another result than its transfer began with: its sender is at fault."""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,20 @@ class _Transfer:
     size: int
     count: int
     parts: dict[int, bytes] = field(default_factory=dict)
+    held: int = 0
+    """Bytes of the parts."""
+
+    def put(self, chunk: ResultChunk) -> None:
+        """Hold a chunk. Raises `Misfit`."""
+        held = self.held - len(self.parts.get(chunk.index, b"")) + len(chunk.data)
+        if (
+            (chunk.size, chunk.count) != (self.size, self.count)
+            or not 0 <= chunk.index < self.count
+            or held > self.size
+        ):
+            raise Misfit
+        self.held = held
+        self.parts[chunk.index] = chunk.data
 
 
 class Chunks:
@@ -39,10 +58,10 @@ class Chunks:
     def take(self, chunk: ResultChunk) -> bytes | None:
         """Hold a chunk. The whole result when this was its last part, else None.
 
-        Raises `NoRoom` when the result has to wait for others to end.
+        Raises `NoRoom` when the result has to wait for others to end, and `Misfit`.
         """
         transfer = self._transfer(chunk)
-        transfer.parts[chunk.index] = chunk.data
+        transfer.put(chunk)
         if len(transfer.parts) < transfer.count:
             return None
         self.forget(chunk.job_id)

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from sie_gateway import metrics
-from sie_gateway.chunks import Chunks, NoRoom
+from sie_gateway.chunks import Chunks, Misfit, NoRoom
 from sie_gateway.routing import Route
 from sie_gateway.waiting import Waiting
 from sie_runtime.bus import BusUnavailable, NoResponders
@@ -283,7 +283,7 @@ class Dispatcher:
         except NoRoom:
             metrics.CHUNKS_REFUSED.inc()
             return ResultReceipt(job_ids=())
-        except MALFORMED:
+        except (Misfit, *MALFORMED):
             metrics.MALFORMED_MESSAGES.labels("result").inc()
             return ResultReceipt(job_ids=())
         return ResultReceipt(job_ids=(chunk.job_id,))

@@ -1,9 +1,11 @@
 """Laws of large results: cut by the worker, put together by the gateway under a budget."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from sie_gateway.chunks import Chunks, NoRoom
+from sie_gateway.chunks import Chunks, Misfit, NoRoom
 from sie_schemas.jobs import ResultChunk
 from sie_worker.chunking import chunks_of
 
@@ -66,6 +68,28 @@ def test_two_attempts_at_one_job_never_mix(first, second):
     held.take(begun[0])
     outcomes = [held.take(chunk) for chunk in whole]
     assert outcomes[-1] == second
+    assert held.reserved == 0
+
+
+@given(
+    st.binary(min_size=3, max_size=100),
+    st.sampled_from(
+        [
+            {"size": 1},
+            {"count": 1},
+            {"index": -1},
+            {"index": 1000},
+            {"data": b"x" * 100},
+        ]
+    ),
+)
+def test_a_chunk_that_is_not_of_its_result_is_refused_and_the_result_still_comes(data, change):
+    held = Chunks(bytes_max=1000)
+    first, *rest = cut("job", data, 1)
+    held.take(first)
+    with pytest.raises(Misfit):
+        held.take(replace(rest[0], **change))
+    assert [held.take(chunk) for chunk in rest][-1] == data
     assert held.reserved == 0
 
 

@@ -9,10 +9,10 @@ answers with `ResultReceipt`, and only then is the job acknowledged.
 """
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from sie_schemas.items import Item, Operation
 
@@ -146,7 +146,7 @@ class ResultChunk(Struct, frozen=True, kw_only=True):
     transfer: str
     index: int
     count: int
-    size: int
+    size: Annotated[int, Meta(ge=1)]
     data: bytes
 
 
