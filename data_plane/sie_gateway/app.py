@@ -103,7 +103,7 @@ class GatewayApp:
             return
         try:
             response = await self._respond(scope["method"], call, receive)
-            await send_response(send, response)
+            await send_response(scope, send, response)
         except ClientGone:
             _count(call, 499, "CLIENT_GONE")
         else:

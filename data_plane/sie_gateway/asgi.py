@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from sie_gateway.waiting import ClientGone
+from sie_runtime.direct_http import answer_at_once
 from sie_runtime.error_headers import error_headers
 from sie_schemas.errors import FixRequest, SIEError
 
@@ -100,15 +101,17 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-async def send_response(send: Send, response: Response) -> None:
+async def send_response(scope: Scope, send: Send, response: Response) -> None:
     """Send a whole response."""
+    body = response.body
     headers = [
         (b"content-type", response.content_type.encode()),
-        (b"content-length", b"%d" % len(response.body)),
+        (b"content-length", b"%d" % len(body)),
         *response.headers,
     ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    if not answer_at_once(scope, response.status, headers, body):
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _too_large(bytes_max: int) -> FixRequest:

@@ -6,6 +6,8 @@ name the same revisions. Time is an argument.
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from sie_gateway.admission import cut
 from sie_gateway.requests import Asked
 from sie_gateway.routing import Route
@@ -51,30 +53,27 @@ def jobs_for(
         items_max=caps.items_max,
         bytes_max=max(1, caps.bytes_max - asked.fixed_size),
     )
-    outputs = _outputs(asked, route)
+    # A job like the route's: to make one of all its fields takes four times as long.
+    made = replace(
+        route.job,
+        request_id=run_id,
+        query=asked.query,
+        output_types=_outputs(asked, route),
+        output_dtype=asked.output_dtype,
+        labels=asked.labels,
+        instruction=asked.instruction,
+        options=asked.options,
+        reply_to=reply_to,
+        deadline=deadline,
+        published_at=published_at,
+        tenant=tenant,
+    )
     return [
-        Job(
+        replace(
+            made,
             job_id=f"{run_id}.{indices.start}",
-            request_id=run_id,
             first_item=indices.start,
-            operation=asked.operation,
-            log_id=route.position.log_id,
-            epoch=route.position.epoch,
-            model_id=route.model.model_id,
-            profile=route.model.profile,
-            model_revision=route.model.revision,
-            adapter=route.adapter,
             items=asked.items[indices.start : indices.stop],
-            query=asked.query,
-            output_types=outputs,
-            output_dtype=asked.output_dtype,
-            labels=asked.labels,
-            instruction=asked.instruction,
-            options=asked.options,
-            reply_to=reply_to,
-            deadline=deadline,
-            published_at=published_at,
-            tenant=tenant,
         )
         for indices in ranges
     ]

@@ -17,7 +17,7 @@ from sie_core.models import Catalog, ResolvedModel
 from sie_gateway.fleet import Fleet, Lane
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.items import Operation
-from sie_schemas.jobs import AdapterPin, subject
+from sie_schemas.jobs import AdapterPin, Job, subject
 from sie_schemas.leases import LeaseSpec
 
 __all__ = ["Cold", "Route", "Routes", "Wanted"]
@@ -53,6 +53,8 @@ class Route(Struct, frozen=True):
     """Where the jobs are published."""
     headers: Headers
     """What every answer tells of the position and the revisions."""
+    job: Job
+    """What all jobs on this route have in common."""
 
     @property
     def pool(self) -> str:
@@ -123,13 +125,17 @@ def _choices(catalog: Catalog, wanted: Wanted) -> list[Route]:
         )
     adapter = _adapter(catalog, model, wanted.lora)
     return [
-        _route(catalog.position, model, adapter, machine_profile)
+        _route(catalog.position, model, wanted.operation, adapter, machine_profile)
         for machine_profile in _machine_profiles(model, wanted)
     ]
 
 
 def _route(
-    position: Position, model: ResolvedModel, adapter: AdapterPin | None, machine_profile: str
+    position: Position,
+    model: ResolvedModel,
+    operation: Operation,
+    adapter: AdapterPin | None,
+    machine_profile: str,
 ) -> Route:
     headers = [
         (b"x-sie-config-epoch", str(position).encode()),
@@ -146,6 +152,22 @@ def _route(
         lane=(model.pool, machine_profile, model.bundle),
         subject=subject(model.pool, machine_profile, model.bundle, model.model_id),
         headers=tuple(headers),
+        job=Job(
+            job_id="",
+            request_id="",
+            first_item=0,
+            operation=operation,
+            log_id=position.log_id,
+            epoch=position.epoch,
+            model_id=model.model_id,
+            profile=model.profile,
+            model_revision=model.revision,
+            adapter=adapter,
+            items=(),
+            reply_to="",
+            deadline=0.0,
+            published_at=0.0,
+        ),
     )
 
 

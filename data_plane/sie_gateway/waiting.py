@@ -31,6 +31,7 @@ class Waiting:
 
     __slots__ = (
         "_complete",
+        "_loop",
         "_over",
         "_results",
         "_until_gone",
@@ -41,8 +42,9 @@ class Waiting:
     )
 
     def __init__(self, timeout_s: float, until_gone: UntilGone | None = None) -> None:
+        self._loop = loop = asyncio.get_running_loop()
         self.timeout_s = timeout_s
-        self.ends_at = asyncio.get_running_loop().time() + timeout_s
+        self.ends_at = loop.time() + timeout_s
         self._until_gone = until_gone
         self._watcher: asyncio.Task[None] | None = None
         self._over: Exception | None = None
@@ -65,7 +67,7 @@ class Waiting:
         if self._over is not None:
             raise self._over
         self._leave()
-        complete = self._complete = asyncio.get_running_loop().create_future()
+        complete = self._complete = self._loop.create_future()
         self._look()
         return complete
 
@@ -93,7 +95,7 @@ class Waiting:
         """It takes long: from now on notice when the client leaves."""
         if self._until_gone is not None:
             noticing = self._notice(self._until_gone)
-            self._watcher = asyncio.get_running_loop().create_task(noticing)
+            self._watcher = self._loop.create_task(noticing)
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
+from sie_runtime.direct_http import DirectHttp
 from sie_runtime.telemetry import configure_logs
 
 __all__ = ["run", "serve_http", "spare_collections", "stop_when"]
@@ -101,7 +102,7 @@ async def serve_http(
         log_config=None,
         access_log=False,
         loop="none",
-        http="httptools",
+        http=DirectHttp,
         ws="wsproto" if websockets else "none",
         lifespan="off",
         timeout_graceful_shutdown=max(1, round(drain_s)),

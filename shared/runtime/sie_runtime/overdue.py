@@ -25,13 +25,17 @@ class Overdue(Generic[Key, Value]):
         self._waiting: dict[Key, tuple[float, Value]] = {}
         """With the time when each is due, on the clock of the loop."""
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, key: Key, value: Value) -> None:
         """Wait. The key is not waiting yet."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            # Asked once: to find it takes a call into the system.
+            loop = self._loop = asyncio.get_running_loop()
         self._waiting[key] = (loop.time() + self._after_s, value)
         if self._timer is None:
             self._timer = loop.call_later(self._after_s, self._look)

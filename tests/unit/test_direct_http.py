@@ -1,0 +1,88 @@
+"""An answer at once is the answer that the server would have sent in the usual way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sie_runtime.direct_http import answer_at_once
+from sie_runtime.lifecycle import serve_http
+
+HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"5"), (b"x-a", b"1")]
+BAD = [(b"content-length", b"5"), (b"x-a", b"1\r\nx-b: 2")]
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """`/once/…` at once where that is possible, `/usual/…` as ASGI has it; the same answer."""
+    while (await receive()).get("more_body"):
+        pass
+    headers = BAD if scope["path"].endswith("/bad") else HEADERS
+    if scope["path"].startswith("/once") and answer_at_once(scope, 200, headers, b"hello"):
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            serve_http(
+                application, host="127.0.0.1", port=0, stop=stop, on_listening=port.set_result
+            )
+        )
+        try:
+            yield await port
+        finally:
+            stop.set()
+
+
+async def answered(port: int, sent: bytes) -> bytes:
+    """All that comes until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+LAST = b"Connection: close\r\n"
+ASKED = {
+    "one": [(b"POST", b"", b"1.1", LAST)],
+    "many on one connection": [(b"POST", b"", b"1.1", b"")] * 3 + [(b"POST", b"", b"1.1", LAST)],
+    "an old client": [(b"POST", b"", b"1.0", b"")],
+    "only the headers": [(b"HEAD", b"", b"1.1", LAST)],
+    "a header in a header": [(b"POST", b"/bad", b"1.1", LAST)],
+    "asked to go on": [(b"POST", b"", b"1.1", b"Expect: 100-continue\r\n" + LAST)],
+}
+
+
+@pytest.mark.parametrize("requests", ASKED.values(), ids=ASKED)
+async def test_both_ways_send_the_same_bytes(requests):
+    def written(where: bytes) -> bytes:
+        return b"".join(
+            b"%b %b%b HTTP/%b\r\nHost: h\r\n%bContent-Length: 2\r\n\r\nhi"
+            % (method, where, path, protocol, header)
+            for method, path, protocol, header in requests
+        )
+
+    async with serving() as port:
+        at_once = await answered(port, written(b"/once"))
+        usual = await answered(port, written(b"/usual"))
+    assert at_once == usual
+    # What would put a header into another is not sent at all.
+    answers = sum(path != b"/bad" for _, path, _, _ in requests)
+    assert at_once.count(b" 200 OK\r\n") == answers
+
+
+async def test_a_client_that_left_is_no_error(caplog):
+    async with serving() as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /once HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi")
+        writer.transport.abort()
+        assert (await answered(port, b"GET /once HTTP/1.0\r\n\r\n")).endswith(b"hello")
+    assert caplog.records == []
