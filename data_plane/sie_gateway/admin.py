@@ -20,7 +20,7 @@ from sie_gateway.lease_desk import LeaseDesk
 from sie_gateway.model_status import model_status
 from sie_gateway.openapi import openapi_document
 from sie_gateway.pool_routes import add_pools
-from sie_gateway.views import cluster_view, config_view, model_view, models_view
+from sie_gateway.views import cluster_view, config_view, configs_view, model_view, models_view
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
@@ -57,6 +57,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     app.add_exception_handler(Exception, _on_defect)
     _add_operations(app, cluster)
     _add_models(app, cluster)
+    _add_documents(app, cluster)
     _add_configs(app, cluster)
     add_pools(app, cluster.desk)
     _add_openapi(app)
@@ -75,11 +76,13 @@ def _add_openapi(app: FastAPI) -> None:
 
 
 def _add_operations(app: FastAPI, cluster: Cluster) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
         """The process is alive."""
         return "ok"
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", response_class=PlainTextResponse)
     async def readyz() -> str:
         """A verified registry is loaded and the fleet was heard."""
@@ -111,23 +114,34 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
         return model_view(cluster.catalog(), cluster.workers(), spec)
 
 
-def _add_configs(app: FastAPI, cluster: Cluster) -> None:
-    @app.get("/v1/configs/models")
-    async def config_models() -> dict[str, Any]:
-        """The documents of this gateway's registry."""
-        catalog = cluster.catalog()
-        return {"models": [config_view(catalog, model_id) for model_id in sorted(catalog.models)]}
-
+def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/models/{model_id:path}/status")
     async def config_model_status(model_id: str) -> dict[str, Any]:
         """Which revision of a model each worker serves, against the one that the log wants."""
         return model_status(cluster.catalog(), cluster.workers(), model_id)
 
+    @app.get("/v1/configs/models")
+    async def config_models() -> dict[str, Any]:
+        """The models of this gateway's registry."""
+        return configs_view(cluster.catalog(), "model")
+
     @app.get("/v1/configs/models/{model_id:path}")
     async def config_model(model_id: str) -> dict[str, Any]:
-        """One document."""
-        return config_view(cluster.catalog(), model_id)
+        """One model's document."""
+        return config_view(cluster.catalog(), "model", model_id)
 
+    @app.get("/v1/configs/bundles")
+    async def config_bundles() -> dict[str, Any]:
+        """The bundles of this gateway's registry."""
+        return configs_view(cluster.catalog(), "bundle")
+
+    @app.get("/v1/configs/bundles/{name}")
+    async def config_bundle(name: str) -> dict[str, Any]:
+        """One bundle's document."""
+        return config_view(cluster.catalog(), "bundle", name)
+
+
+def _add_configs(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/epoch")
     async def config_epoch() -> dict[str, Any]:
         """The position of this gateway's registry."""
@@ -143,10 +157,16 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
             "source": "gateway-registry",
         }
 
-    @app.api_route("/v1/configs/{rest:path}", methods=_WRITES, include_in_schema=False)
-    async def config_write(rest: str, request: Request) -> None:
-        """Writes belong to sie-config."""
+    @app.api_route("/v1/configs/{rest:path}", methods=["GET", *_WRITES], include_in_schema=False)
+    async def config_elsewhere(rest: str, request: Request) -> None:
+        """Writes belong to sie-config, and so do all other reads."""
         location = f"{cluster.config_url.rstrip('/')}/v1/configs/{rest}"
+        if request.method == "GET":
+            raise FixRequest(
+                f"a gateway shows its models, bundles and epoch: read {location} for the rest",
+                code="NOT_FOUND",
+                details={"location": location},
+            )
         raise FixRequest(
             f"a gateway changes no configuration: send this {request.method} to {location}",
             code="METHOD_NOT_ALLOWED",

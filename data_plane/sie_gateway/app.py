@@ -157,7 +157,7 @@ class GatewayApp:
             spec=read.spec,
             operation=call.operation,
             pool=_lower(call.headers.get(b"x-sie-pool")),
-            machine_profile=_text(call.headers.get(b"x-sie-machine-profile")),
+            machine_profile=_lower(call.headers.get(b"x-sie-machine-profile")),
             lora=read.asked.lora,
         )
         outcome = await self._inference.answer(
@@ -224,10 +224,5 @@ def _count(call: _Call, status: int, code: str) -> None:
 
 
 def _lower(value: bytes | None) -> str | None:
-    """Pools have names in lower case, whatever a client makes of them."""
-    text = _text(value)
-    return text.lower() if text is not None else None
-
-
-def _text(value: bytes | None) -> str | None:
-    return value.decode("latin-1").strip() or None if value is not None else None
+    """Pools and machine profiles have names in lower case, whatever a client makes of them."""
+    return value.decode("latin-1").strip().lower() or None if value is not None else None

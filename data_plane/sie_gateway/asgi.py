@@ -41,9 +41,10 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 VERSION: Final = version("sie-cluster")
 VERSION_HEADERS: Final = (
     (b"x-sie-version", VERSION.encode()),
-    (b"x-sie-server-version", VERSION.encode()),
+    (b"x-sie-server-version", b"0.10.1"),
 )
-"""The version of this cluster, under the names that clients know."""
+"""The version of this cluster, and the release of the published clients whose surface it speaks:
+they compare that one with their own, and warn where it is another minor."""
 
 _JSON: Final = "application/json"
 

@@ -143,6 +143,8 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
         where, message = problem_of(error)
         raise FixRequest(f"{where}: {message}", field=where) from error
     except MALFORMED as error:
+        if not body:
+            raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
         raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
 
 

@@ -7,12 +7,14 @@ the heartbeats said: dimensions and limits that only a loaded model knows are le
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from sie_core.models import Catalog
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
 
-__all__ = ["cluster_view", "config_view", "model_view", "models_view"]
+__all__ = ["cluster_view", "config_view", "configs_view", "model_view", "models_view"]
 
 _LOADED: Final = "loaded"
 _NO_GENERATION: Final = {"total": 0, "groups": []}
@@ -39,21 +41,27 @@ def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dic
     return {**_model(catalog, workers, spec), **_openai(spec)}
 
 
-def config_view(catalog: Catalog, model_id: str) -> dict[str, Any]:
-    """A model's document as the log has it. Raises `FixRequest` MODEL_NOT_FOUND."""
-    entity = catalog.registry.get("model", model_id)
+def config_view(catalog: Catalog, kind: str, key: str) -> dict[str, Any]:
+    """A document as the log has it. Raises `FixRequest` MODEL_NOT_FOUND and the like."""
+    entity = catalog.registry.get(kind, key)
     if entity is None:
         raise FixRequest(
-            f"there is no model {model_id!r}; GET /v1/configs/models lists them",
-            code="MODEL_NOT_FOUND",
-            field="model",
+            f"there is no {kind} {key!r}; GET /v1/configs/{kind}s lists them",
+            code=f"{kind.upper()}_NOT_FOUND",
+            field=kind,
         )
     return {
-        "model_id": model_id,
+        "model_id" if kind == "model" else "name": key,
         "modified_epoch": entity.modified_epoch,
-        "document": dict(catalog.models[model_id]),
+        "document": msgspec.json.decode(entity.document),
         "source": "gateway-registry",
     }
+
+
+def configs_view(catalog: Catalog, kind: str) -> dict[str, Any]:
+    """Every document of a kind, by key."""
+    keys = sorted(entity.key for entity in catalog.registry.of_kind(kind))
+    return {f"{kind}s": [config_view(catalog, kind, key) for key in keys]}
 
 
 def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool) -> dict[str, Any]:

@@ -27,10 +27,10 @@ def _url(gateway_url: str) -> str:
 
 
 def curl_line(gateway_url: str) -> str:
-    """One line for a terminal that gives a vector."""
-    return (
-        f"curl -s {_url(gateway_url)} -H 'content-type: application/json' -d '{json.dumps(_BODY)}'"
-    )
+    """One line for a terminal that gives a vector; a token is named, never shown."""
+    token = ' -H "authorization: Bearer $SIE_API_KEY"' if bearer() else ""
+    media = "-H 'content-type: application/json'"
+    return f"curl -s {_url(gateway_url)} {media}{token} -d '{json.dumps(_BODY)}'"
 
 
 async def wait_for_first_answer(

@@ -263,18 +263,21 @@ class MemoryLeases:
 
 
 class Echo:
-    """A worker. `answer` may be replaced; what it was given is kept in `seen`."""
+    """A worker. `answer` may be replaced; what it was given is kept in `seen`, and
+    where it lay in `subjects`."""
 
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
         self.seen: list[Job] = []
+        self.subjects: list[str] = []
         self.answer: Callable[[Job], JobResult | None] = echo_result
 
     async def run(self) -> None:
         """Answer jobs until cancelled. An answer of None is a worker that says nothing."""
         while True:
-            _, job = await self._bus.jobs.get()
+            subject, job = await self._bus.jobs.get()
             self.seen.append(job)
+            self.subjects.append(subject)
             result = self.answer(job)
             if result is not None:
                 await self._bus.deliver(result)

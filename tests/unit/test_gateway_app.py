@@ -74,7 +74,7 @@ async def test_an_answer_tells_the_configuration_that_it_was_made_under() -> Non
     assert headers["X-Inference-Time"] == "2.0"
     assert headers["X-SIE-Units-Input-Tokens"] == "3"
     assert len(headers["X-SIE-Request-Id"]) == 32
-    assert headers["X-SIE-Server-Version"]
+    assert headers["X-SIE-Server-Version"].startswith("0.10."), "published clients compare it"
     assert (job.profile, job.adapter and job.adapter.name, job.options) == ("fast", "legal", {})
     assert (job.log_id, job.epoch) == ("ab" * 16, 7)
 
@@ -190,8 +190,11 @@ async def test_a_bad_request_is_refused_with_a_code_and_the_field(
     assert response.headers["X-SIE-Request-Id"]
 
 
-async def test_malformed_msgpack_is_refused() -> None:
+async def test_malformed_msgpack_is_refused_and_an_empty_body_called_empty() -> None:
     async with gateway_world() as world:
+        empty = await _post(world, "/v1/encode/org/dense", b"")
+        assert (empty.status_code, empty.json()["detail"]["field"]) == (400, "$")
+        assert "the body is empty" in empty.json()["detail"]["message"]
         response = await _post(
             world, "/v1/encode/org/dense", b"\xc1", content_type="application/msgpack"
         )
@@ -289,7 +292,8 @@ async def test_silence_is_no_demand_before_the_workers_could_be_heard_nor_withou
 async def test_the_pool_and_the_machine_profile_of_the_headers_are_used() -> None:
     async with gateway_world() as world:
         await world.hear(heartbeat("w2", machine_profile="l4"))
-        await _post(world, "/v1/encode/org/dense", ONE, x_sie_machine_profile="l4")
+        await _post(world, "/v1/encode/org/dense", ONE, x_sie_machine_profile="L4")
+        assert world.echo.subjects[-1].startswith("sie.work.default.l4.default.")
         night = await _post(world, "/v1/encode/org/dense", ONE, x_sie_pool="night")
         nowhere = await _post(world, "/v1/encode/org/dense", ONE, x_sie_pool="nowhere")
         wrong = await _post(world, "/v1/encode/org/dense", ONE, x_sie_machine_profile="h100")
@@ -388,7 +392,7 @@ async def test_a_lost_bus_is_503_at_once_and_leaves_nothing_in_flight() -> None:
 
 
 async def test_a_full_gateway_refuses_and_takes_again_when_there_is_room() -> None:
-    async with gateway_world(in_flight_items_max=1) as world:
+    async with gateway_world(in_flight_items_max=1, request_timeout_s=2.0) as world:
         world.echo.answer = lambda job: None
         async with asyncio.TaskGroup() as tasks:
             first = tasks.create_task(_post(world, "/v1/encode/org/dense", ONE))
@@ -403,7 +407,7 @@ async def test_a_full_gateway_refuses_and_takes_again_when_there_is_room() -> No
 
 async def test_bytes_that_wait_fill_a_gateway_as_items_do_and_are_given_back() -> None:
     large = {"items": [{"text": "x" * 30_000}]}
-    async with gateway_world(in_flight_bytes_max=50_000) as world:
+    async with gateway_world(in_flight_bytes_max=50_000, request_timeout_s=2.0) as world:
         world.echo.answer = lambda job: None
         async with asyncio.TaskGroup() as tasks:
             first = tasks.create_task(_post(world, "/v1/encode/org/dense", large))
@@ -460,6 +464,21 @@ async def test_a_defect_in_the_rest_is_told_in_the_one_shape_and_not_in_its_own_
     )
     assert answer.json()["detail"]["code"] == "INTERNAL_SERVER_ERROR"
     assert "NoneType" not in answer.text
+
+
+async def test_the_registry_can_be_read_here_and_for_the_rest_the_writer_is_named() -> None:
+    async with gateway_world(config_public_url="http://config:8081") as world, _http(world) as http:
+        bundles = (await http.get("/v1/configs/bundles")).json()["bundles"]
+        one = (await http.get("/v1/configs/bundles/default")).json()
+        unknown = await http.get("/v1/configs/bundles/nobody")
+        elsewhere = await http.get("/v1/configs/pools")
+        head = await http.head("/healthz")
+    assert bundles == [one]
+    assert (one["name"], one["document"]["backends"]) == ("default", ["echo"])
+    assert (unknown.status_code, unknown.json()["detail"]["code"]) == (404, "BUNDLE_NOT_FOUND")
+    assert (elsewhere.status_code, elsewhere.json()["detail"]["code"]) == (404, "NOT_FOUND")
+    assert "http://config:8081/v1/configs/pools" in elsewhere.json()["detail"]["message"]
+    assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

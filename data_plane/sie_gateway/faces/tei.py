@@ -96,7 +96,8 @@ def _check_truncate(truncate: bool) -> None:
 def _model(named: str, default: str) -> str:
     if not named and not default:
         raise FixRequest(
-            "$.model: this gateway has no default model for this route; name one",
+            "$.model: name a model; this gateway was given none for requests that do not "
+            "(SIE_GATEWAY_TEI_EMBED_MODEL, SIE_GATEWAY_TEI_RERANK_MODEL)",
             field="$.model",
         )
     return named or default
