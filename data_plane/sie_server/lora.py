@@ -59,7 +59,7 @@ def bind(low_ranks: Sequence[LowRank], model: nn.Module, *, prefix: str) -> Adap
         if (module.out_features, module.in_features) != wanted:
             raise refused(
                 f"{name} is {(module.out_features, module.in_features)}, the adapter's product is "
-                f"{wanted}: it was trained on another base model"
+                f"{wanted}: it was trained on another base model, register it for that one"
             )
         place = _place(module)
         deltas[name] = Delta(product.down.to(**place), product.up.to(**place), product.scale)
@@ -75,7 +75,10 @@ def _module_name(saved: str, modules: Mapping[str, nn.Module], prefix: str) -> s
     for name in (saved, saved.removeprefix(f"{prefix}."), saved.removeprefix("model.")):
         if name in modules:
             return name
-    raise refused(f"the base model has no module {saved}: the adapter is for another model")
+    raise refused(
+        f"the base model has no module {saved}: the adapter is for another model, register it "
+        "for that one"
+    )
 
 
 @contextmanager

@@ -76,7 +76,9 @@ def read_adapter(folder: Path) -> tuple[LowRank, ...]:
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
-        raise refused(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from error
+        raise refused(
+            f"{folder / WEIGHTS_FILE} cannot be read: {error}; restore the file"
+        ) from error
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
@@ -92,12 +94,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise refused(f"{path} cannot be read as JSON: {error}") from error
+        raise refused(f"{path} cannot be read as JSON: {error}; restore the file") from error
     if not isinstance(config, dict):
         raise refused(f"{path} does not hold a JSON object")
     reason = _not_plain(config)
     if reason is not None:
-        raise refused(f"the adapter in {path.parent} cannot be applied as it is: {reason}")
+        raise refused(
+            f"the adapter in {path.parent} cannot be applied as it is: {reason}; "
+            "train a plain LoRA, or merge it into its base and register that as a model"
+        )
     return config
 
 
@@ -112,8 +117,8 @@ def _not_plain(config: Mapping[str, Any]) -> str | None:
         return f"it trains biases (bias={config['bias']!r})"
     if config.get("init_lora_weights") not in _KEEPS_BASE:
         return (
-            f"its initialisation {config['init_lora_weights']!r} alters the base's weights; "
-            "convert it to a plain LoRA with peft first"
+            f"its initialisation {config['init_lora_weights']!r} alters the base's weights "
+            "(peft's `path_initial_model_for_weight_conversion` saves it without that)"
         )
     unknown = sorted(key for key, value in config.items() if value and key not in _KNOWN)
     return f"its config has a key that is not known here: {unknown[0]}" if unknown else None
@@ -128,7 +133,7 @@ def _low_rank(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any
     if down.ndim != 2 or up.ndim != 2 or not down.shape[0] == up.shape[1] == rank:
         raise refused(
             f"the factors of {module} have shapes {tuple(down.shape)} and {tuple(up.shape)}, "
-            f"which do not fit rank {rank:g} of the config"
+            f"which do not fit rank {rank:g} of the config: are both files of one training?"
         )
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return LowRank(module, down, up, scale)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.polling import until
+from tests.support.polling import until, until_told
 from tests.support.worker_world import LOG_ID, WorkerWorld, model_document, worker_world
 
 from sie_core.chain import Position
@@ -18,14 +18,14 @@ from sie_schemas.jobs import AdapterPin, Job
 pytestmark = pytest.mark.integration
 
 
-def _catalog(*names: str) -> Catalog:
-    """One model with adapters of these names."""
+def _catalog(*names: str, epoch: int = 1, version: str = "1") -> Catalog:
+    """One model with adapters of these names, all from one version of a package."""
     documents: list[tuple[str, str, dict[str, Any]]] = [
         ("bundle", "default", {"name": "default", "backends": ["scripted"]}),
         ("pool", "default", {"name": "default"}),
         ("model", "org/one", model_document("org/one")),
     ]
-    source = {"type": "package", "package": "x", "distribution": "x", "version": "1"}
+    source = {"type": "package", "package": "x", "distribution": "x", "version": version}
     documents += [
         ("adapter", f"org/one/{name}", {"model_id": "org/one", "name": name, "source": source})
         for name in names
@@ -34,14 +34,14 @@ def _catalog(*names: str) -> Catalog:
         Entity(kind, key, 1, canonical.dumps(admit_document(kind, document)))
         for kind, key, document in documents
     )
-    return Catalog.of(registry, Position(LOG_ID, 1, "0" * 64, registry.digest, 1))
+    return Catalog.of(registry, Position(LOG_ID, epoch, "0" * 64, registry.digest, 1))
 
 
 _CATALOG = _catalog("legal", "medical")
 
 
-def _pin(name: str) -> AdapterPin:
-    return AdapterPin(name, _CATALOG.adapter("org/one", name).revision)
+def _pin(name: str, catalog: Catalog = _CATALOG) -> AdapterPin:
+    return AdapterPin(name, catalog.adapter("org/one", name).revision)
 
 
 def _fusing(world: WorkerWorld) -> None:
@@ -127,3 +127,67 @@ async def test_a_refused_adapter_fails_its_own_jobs_and_is_reported(tmp_path: Pa
         assert report.reason == "it is a DoRA"
         assert world.worker.reports()["org/one"].state == "loaded"
         assert "org/one+medical" not in world.worker.reports()
+
+
+async def test_an_adapter_that_loads_slowly_holds_up_no_other_lane(tmp_path: Path):
+    async with worker_world(tmp_path, drain_s=0.1) as world:
+        _fusing(world)
+        healthy = world.execution.answer
+        loading: list[ipc.LoadAdapter] = []
+
+        def answer(request: ipc.Request) -> ipc.Reply | bytes | None:
+            if isinstance(request, ipc.LoadAdapter) and request.adapter.name == "legal":
+                loading.append(request)
+                return None
+            return healthy(request)
+
+        world.execution.answer = answer
+        world.advance(_CATALOG)
+        (waiting,) = await _publish(world, "legal")
+        await until(lambda: loading)
+
+        others = await _publish(world, None, "medical", None)
+        assert [(await world.result_of(job)).failure for job in others] == [None] * 3
+        assert not [each for each in world.inbox.results if each.job_id == waiting.job_id]
+
+
+async def test_a_changed_or_deleted_adapter_takes_effect_with_its_epoch_and_jobs_in_flight_finish(
+    tmp_path: Path,
+):
+    after = _catalog("legal", epoch=2, version="2")
+    async with worker_world(tmp_path, previous_revision_s=0.6, claim_extend_s=0.05) as world:
+        _fusing(world)
+        world.advance(_CATALOG)
+        await world.result_of((await _publish(world, None))[0])
+        world.execution.hold()
+        in_flight = await _publish(world, "legal", "medical")
+        await until(lambda: int(world.worker.state()["items_in_hand"]) == 2)
+
+        world.advance(after)
+        late = await _publish(world, "legal", "medical")
+        new = await world.publish(after, "org/one", "abc", adapter=_pin("legal", after))
+        await until(lambda: int(world.worker.state()["items_in_hand"]) == 5)
+        world.execution.let_go()
+
+        for job in (*in_flight, *late, new):
+            result = await world.result_of(job)
+            assert result.failure is None
+            assert result.adapter == job.adapter, "it ran at the revision that it names"
+        loaded = {
+            request.adapter: request.config["source"]["version"]
+            for request in world.execution.requests
+            if isinstance(request, ipc.LoadAdapter)
+        }
+        assert loaded == {_pin("legal"): "1", _pin("medical"): "1", _pin("legal", after): "2"}
+
+        async def are_unknown() -> bool:
+            results = [
+                await world.result_of(job) for job in await _publish(world, "legal", "medical")
+            ]
+            return [each.failure and each.failure.code for each in results] == [
+                "REVISION_CHANGED"
+            ] * 2
+
+        await until_told(are_unknown)
+        again = await world.publish(after, "org/one", "abc", adapter=_pin("legal", after))
+        assert (await world.result_of(again)).failure is None

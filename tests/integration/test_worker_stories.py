@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
-from tests.support.polling import until
+from tests.support.polling import until, until_told
 from tests.support.scripted_execution import LETHAL, POISON
 from tests.support.worker_world import (
     GatewayInbox,
@@ -326,6 +326,45 @@ async def test_a_failed_load_is_answered_reported_and_not_tried_for_each_job(tmp
         assert world.execution.loads == [revision]
         assert world.worker.reports()["org/one"].state == "failed"
         assert world.worker.reports()["org/one"].reason == "the weights are not there"
+
+
+async def test_a_load_that_failed_is_tried_again_once_it_has_cooled_down(tmp_path: Path):
+    async with worker_world(tmp_path, load_cooldown_s=0.3) as world:
+        revision = FIRST.resolve("org/one").revision
+        world.execution.load_failures[revision] = ipc.Failed(
+            id=0, code="MODEL_LOAD_FAILED", message="the weights are not there"
+        )
+        world.advance(FIRST)
+        failed = await world.result_of(await world.publish(FIRST, "org/one", "a"))
+        assert failed.failure is not None
+        world.execution.load_failures.clear()
+
+        async def is_answered() -> bool:
+            result = await world.result_of(await world.publish(FIRST, "org/one", "a"))
+            return result.failure is None
+
+        await until_told(is_answered)
+        assert world.execution.loads == [revision] * 2
+        assert world.worker.reports()["org/one"].state == "loaded"
+
+
+async def test_a_load_that_found_no_room_is_no_failed_one_and_the_next_job_tries_at_once(
+    tmp_path: Path,
+):
+    async with worker_world(tmp_path, load_cooldown_s=600.0) as world:
+        revision = FIRST.resolve("org/one").revision
+        world.execution.load_failures[revision] = ipc.Failed(
+            id=0, code="RESOURCE_EXHAUSTED", message="no room beside what runs"
+        )
+        world.advance(FIRST)
+        result = await world.result_of(await world.publish(FIRST, "org/one", "a"))
+        assert result.failure is not None
+        assert result.failure.code == "RESOURCE_EXHAUSTED"
+        assert world.worker.reports()["org/one"].state == "available"
+        assert world.worker.reports()["org/one"].reason == "no room beside what runs"
+
+        world.execution.load_failures.clear()
+        assert numbers(await world.result_of(await world.publish(FIRST, "org/one", "abc"))) == [3.0]
 
 
 async def test_a_model_that_was_evicted_is_loaded_again_for_its_next_batch(tmp_path: Path):

@@ -1,7 +1,9 @@
 """Laws of LoRA: what is applied in the hot path is what peft computes."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +17,25 @@ from tests.support.encoder_models import (
     VOCABULARY,
     assert_same,
     dense,
+    fresh_device,
     load_folder,
     minilm,
     random_tokens,
     text_tokens,
     write_tiny,
 )
-from transformers import AutoModel, BertConfig
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertConfig,
+)
 
+from sie_schemas import ipc
+from sie_schemas.documents import ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.jobs import AdapterPin
-from sie_server.backend import Backend
+from sie_server.backend import Backend, ModelSpec
+from sie_server.backends import cross_encoder, token_classification
 from sie_server.sources import Weights, resolve
 
 # peft reads a name of transformers that is on its way out.
@@ -34,6 +45,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning"),
 ]
 
+_TINY: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
 _TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense"]
 
 
@@ -41,15 +60,7 @@ _TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.den
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Backend]:
     """A random BERT: its folder, and the same loaded as a backend."""
     folder = tmp_path_factory.mktemp("tiny")
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=64,
-    )
-    write_tiny(folder, config)
+    write_tiny(folder, BertConfig(**_TINY))
     return folder, load_folder(folder)
 
 
@@ -93,6 +104,91 @@ def test_the_demonstration_adapters_answer_as_under_peft_and_not_as_the_base(nam
     expected = _alone(reference, texts)
     assert_same(found, expected / np.linalg.norm(expected, axis=1, keepdims=True))
     assert np.abs(found - dense(minilm(), texts)).max() > 0.01
+
+
+_HEADED: dict[str, Any] = {
+    "score": (
+        cross_encoder,
+        "cross-encoder",
+        AutoModelForSequenceClassification,
+        Tasks(score=ScoreTask()),
+    ),
+    "extract": (
+        token_classification,
+        "token-classification",
+        AutoModelForTokenClassification,
+        Tasks(extract=ExtractTask()),
+    ),
+}
+_CLASSES = {0: "O", 1: "PER", 2: "LOC"}
+
+
+@pytest.mark.parametrize("operation", _HEADED)
+def test_adapters_change_scores_and_entities_as_peft_does_also_in_one_batch(operation, tmp_path):
+    """The base and two adapters in one packed batch; their tensors are named from the head on."""
+    module, name, kind, tasks = _HEADED[operation]
+    labels = {value: number for number, value in _CLASSES.items()}
+    config = BertConfig(**{**_TINY, "id2label": _CLASSES, "label2id": labels})
+    folder = write_tiny(tmp_path / "model", config, kind=kind)
+    profile = ProfileDocument(backend=name)
+    spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
+    backend: Backend = module.load(spec, fresh_device())
+    models: dict[str | None, Any] = {None: kind.from_pretrained(folder).eval()}
+    for number, adapter in enumerate(("one", "two")):
+        torch.manual_seed(20 + number)
+        lora = LoraConfig(r=3, lora_alpha=9, target_modules=_TARGETS, init_lora_weights=False)
+        models[adapter] = get_peft_model(kind.from_pretrained(folder), lora).eval()
+        _save(models[adapter], str(tmp_path / adapter))
+        backend.load_adapter(AdapterPin(adapter, "1"), Weights(tmp_path / adapter, None))
+
+    texts = [["w9", "w8", "w30"], ["w11"], ["w12", "w13"], ["w40", "w41", "w42", "w43"]] * 2
+    owners = ("one", None, "two", "two", None, "one", "one", None)
+    ids = [torch.tensor([[int(word[1:]) for word in words]]) for words in texts]
+    inputs: tuple[ipc.Input, ...] = (
+        tuple(ipc.TokensInput(each.numpy().astype("<i4").tobytes()) for each in ids)
+        if operation == "score"
+        else tuple(ipc.TextInput(" ".join(words)) for words in texts)
+    )
+    answers = backend.run(
+        ipc.RunBatch(
+            id=1,
+            model_revision="r1",
+            operation=operation,
+            inputs=inputs,
+            adapters=tuple(None if owner is None else AdapterPin(owner, "1") for owner in owners),
+        )
+    )
+    with torch.inference_mode():
+        logits = [
+            models[owner](input_ids=each).logits[0] for owner, each in zip(owners, ids, strict=True)
+        ]
+    if isinstance(answers, ipc.ScoreAnswers):
+        expected = [row[-1].item() for row in logits]
+        np.testing.assert_allclose(np.frombuffer(answers.values, "<f4"), expected, rtol=1e-4)
+        assert len(set(np.round(expected, 3))) == len(expected), "each adapter answers otherwise"
+        return
+    assert isinstance(answers, ipc.EntityAnswers)
+    for words, row, found in zip(texts, logits, answers.entities, strict=True):
+        assert _labelled(words, found) == _likeliest(words, row)
+    plain = [
+        _likeliest(each, models[None](input_ids=given).logits[0])
+        for each, given in zip(texts, ids, strict=True)
+    ]
+    assert plain != [_likeliest(each, row) for each, row in zip(texts, logits, strict=True)]
+
+
+def _labelled(words: Sequence[str], found: Sequence[dict[str, Any]]) -> list[str]:
+    """The label of each word, by the entities of its text."""
+    labels, place = [], 0
+    for word in words:
+        inside = [one["label"] for one in found if one["start"] <= place < one["end"]]
+        labels.append(inside[0] if inside else "O")
+        place += len(word) + 1
+    return labels
+
+
+def _likeliest(words: Sequence[str], logits: torch.Tensor) -> list[str]:
+    return [_CLASSES[int(row.argmax())] for row in logits[: len(words)]]
 
 
 def _save(model: PeftModel, folder: str) -> None:
