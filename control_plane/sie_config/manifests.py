@@ -16,7 +16,6 @@ from sie_schemas.errors import FixRequest
 __all__ = ["with_manifest"]
 
 _FILES_MAX: Final = 1000
-_BLOCK_BYTES: Final = 1024 * 1024
 _FIELD: Final = "source.manifest"
 
 
@@ -52,11 +51,8 @@ def _counts(file: Path, folder: Path) -> bool:
 
 
 def _hash_of(file: Path) -> str:
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _refused(problem: str) -> FixRequest:

@@ -9,16 +9,11 @@ from pathlib import Path
 
 __all__ = ["is_blob", "sha256", "sha256_as_of"]
 
-_BLOCK_BYTES = 1024 * 1024
-
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal. Raises `OSError`."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_as_of(path: Path) -> str:

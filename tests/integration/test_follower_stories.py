@@ -6,15 +6,14 @@ import shutil
 import sys
 import threading
 
-import msgspec
 import pytest
 from tests.support.config_writer import put_model, write
 from tests.support.log_world import Replica, follower, free_port, metric, nowhere, same, writer
 from tests.support.nats import nats_server
 from tests.support.polling import until
+from tests.support.reports import report_at
 
 from sie_schemas.errors import Untrusted
-from sie_schemas.fleet import ReplicaReport
 
 pytestmark = pytest.mark.integration
 
@@ -251,17 +250,9 @@ async def test_a_resync_of_a_replica_that_is_not_there_says_which_kind_of_absenc
         assert (answer.status_code, answer.json()["detail"]["code"]) == (404, "NOT_FOUND")
         status, words = await sie_replica("resync", "worker", "w9", "--url", one.url)
         assert (status, "no worker 'w9' reports here" in words) == (2, True)
-        gone = ReplicaReport(
-            role="worker",
-            id="w9",
-            log_id=one.plane.sequencer.position.log_id,
-            epoch=1,
-            hash="0" * 64,
-            digest="0" * 64,
-            received=1,
-            state="stale",
-        )
-        await one.http.post("/v1/configs/replicas", content=msgspec.json.encode(gone))
+        behind = {"epoch": 1, "hash": "0" * 64, "digest": "0" * 64, "received": 1, "state": "stale"}
+        gone = report_at(one.plane.sequencer.position, role="worker", id="w9", **behind)
+        await one.http.post("/v1/configs/replicas", content=gone)
         answer = await one.http.post("/v1/configs/replicas/resync", json=nobody)
         assert answer.status_code == 503
         assert "worker w9 was not reached" in answer.json()["detail"]["message"]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.support.edge import Edge, bus_of, edge_on
+from tests.support.gateway_process import started_gateway
 from tests.support.gateway_world import standard_catalog
 from tests.support.nats import nats_server
 from tests.support.polling import until
@@ -96,29 +97,17 @@ async def test_a_lost_broker_is_503_and_its_return_is_service_again(tmp_path: Pa
 async def test_the_process_starts_without_registry_says_so_and_stops_when_told(
     tmp_path: Path,
 ) -> None:
-    async with nats_server(tmp_path) as url:
-        log = tmp_path / "gateway.log"
-        with log.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "sie_gateway.main", "--port", "0", "--nats-url", url),
-                *("--config-url", "http://127.0.0.1:9", "--fleet-settle-s", "0"),
-                stderr=stderr,
-            )
-        try:
-            await until(lambda: _port(log) or process.returncode is not None, within_s=20)
-            assert process.returncode is None, log.read_text()
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{_port(log)}") as http:
-                alive = await http.get("/healthz")
-                ready = await http.get("/readyz")
-                asked = await http.post(PATH, json=_texts(1))
-            process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(10):
-                assert await process.wait() == 0, log.read_text()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+    async with (
+        nats_server(tmp_path / "nats") as url,
+        started_gateway(tmp_path, url, "http://127.0.0.1:9") as (process, port),
+    ):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            alive = await http.get("/healthz")
+            ready = await http.get("/readyz")
+            asked = await http.post(PATH, json=_texts(1))
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
     assert alive.status_code == 200
     assert (ready.status_code, ready.json()["detail"]["code"]) == (503, "NOT_READY")
     assert (asked.status_code, asked.json()["detail"]["code"]) == (503, "NOT_READY")
@@ -133,8 +122,3 @@ async def test_a_mistyped_setting_stops_the_process_with_one_line() -> None:
     _, stderr = await process.communicate()
     assert process.returncode == 2
     assert stderr.decode().strip() == "error: --prot is not a setting; did you mean --port?"
-
-
-def _port(log: Path) -> str:
-    _, found, rest = log.read_text().partition("listening on port ")
-    return rest.partition('"')[0] if found else ""

@@ -13,6 +13,7 @@ from tests.support.log_tools import run_log
 from tests.support.log_world import admin, connected, follower, nowhere, same, writer
 from tests.support.nats import nats_server
 from tests.support.polling import until
+from tests.support.reports import report_at
 
 from sie_config.writer_state import Recovery, Serving
 from sie_runtime.log_stream import log_streams
@@ -256,18 +257,7 @@ async def test_what_is_no_report_is_refused_and_counted(tmp_path):
 async def test_a_report_under_anothers_name_is_not_taken(tmp_path, url):
     async with writer(tmp_path, url) as one, connected(url, "worker") as bus:
         assert await bus.wait_connected(5)
-        head = one.plane.head
-        report = ReplicaReport(
-            role="gateway",
-            id="g1",
-            log_id=head.log_id,
-            epoch=head.epoch,
-            hash=head.hash,
-            digest=head.digest,
-            received=head.epoch,
-            state="fresh",
-        )
-        data = msgspec.json.encode(report)
+        data = report_at(one.plane.head)
 
         await bus.publish("sie.config.report.worker.w1", data)
         await bus.publish("sie.config.report.gateway.g1", data)

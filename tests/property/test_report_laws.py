@@ -1,31 +1,19 @@
 """Reports of replicas: who is counted, whatever the order in which lives speak, leave and die."""
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.reports import report_at
 
 from sie_config.reports import Reports
 from sie_core.chain import Position
-from sie_schemas.fleet import ReplicaReport
 
 TTL_S = 10.0
 HEAD = Position("a" * 32, 7, "7" * 64, "d" * 64, 1)
 
 
 def report(name: str, life: str, *, at_head: bool, leaving: bool) -> bytes:
-    told = ReplicaReport(
-        role="gateway",
-        id=name,
-        life=life,
-        log_id=HEAD.log_id,
-        epoch=HEAD.epoch if at_head else 3,
-        hash=HEAD.hash if at_head else "3" * 64,
-        digest=HEAD.digest if at_head else "e" * 64,
-        received=HEAD.epoch,
-        state="fresh",
-        leaving=leaving,
-    )
-    return msgspec.json.encode(told)
+    behind = {} if at_head else {"epoch": 3, "hash": "3" * 64, "digest": "e" * 64}
+    return report_at(HEAD, id=name, life=life, leaving=leaving, **behind)
 
 
 words = st.tuples(

@@ -21,7 +21,7 @@ from tests.support.queue_worker import QueueLane, QueueWorker, working
 from sie_runtime.bus import Bus
 from sie_schemas.jobs import JOB_ENCODER
 
-__all__ = ["GatewayProcess", "gateway_process"]
+__all__ = ["GatewayProcess", "gateway_process", "started_gateway"]
 
 _SOURCE = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
 
@@ -89,7 +89,9 @@ async def gateway_process(
         nats_url = await stack.enter_async_context(nats_server(folder / "nats"))
         writing = await stack.enter_async_context(AsyncExitStack())
         wrote = await writing.enter_async_context(writer(folder / "config", nats_url))
-        process, port = await stack.enter_async_context(_started(folder, nats_url, wrote.url))
+        process, port = await stack.enter_async_context(
+            started_gateway(folder, nats_url, wrote.url)
+        )
         http = await stack.enter_async_context(
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}",
@@ -109,9 +111,10 @@ async def gateway_process(
 
 
 @asynccontextmanager
-async def _started(
+async def started_gateway(
     folder: Path, nats_url: str, config_url: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A process that listens, and on which port; it need not be ready. Killed if it still runs."""
     log = folder / "gateway.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(

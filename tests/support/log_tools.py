@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.config_writer import grown_log, new_file
+from tests.support.config_writer import LOG_ID, begun_log, grown_log, new_file
 
-from sie_schemas.entry import Entry
+from sie_schemas.entry import Entry, build_entry, put
 
-__all__ = ["closed_log", "run_log", "start_log", "states", "tamper", "whats"]
+__all__ = ["closed_log", "forged_log", "run_log", "start_log", "states", "tamper", "whats"]
 
 _COMMAND = (sys.executable, "-m", "sie_cli.main", "log")
 
@@ -26,6 +26,25 @@ def closed_log(folder: Path, models: int) -> tuple[Path, list[Entry]]:
     path = folder / "log.sqlite"
     new_file(path, entries).close()
     return path, entries
+
+
+def forged_log() -> list[Entry]:
+    """A log whose fourth entry states a digest that its fold does not have."""
+    entries = list(begun_log().entries)
+    forged = build_entry(
+        log_id=LOG_ID,
+        epoch=4,
+        term=1,
+        writer="w",
+        ts="2026-01-01T00:00:00.000000Z",
+        actor="a",
+        reason="",
+        request_id="",
+        changes=[put("pool", "other", {"name": "other"})],
+        prev_hash=entries[-1].hash,
+        state_digest="0" * 64,
+    )
+    return [*entries, forged]
 
 
 def tamper(path: Path, *statements: str) -> None:

@@ -2,28 +2,18 @@
 
 import asyncio
 
-import msgspec
 from tests.support.config_writer import put_model, running
+from tests.support.reports import report_at
 
 from sie_config.reports import Reports
 from sie_config.rules import Put
-from sie_schemas.fleet import ReplicaReport
+from sie_core.chain import Position
 from sie_testing.simulation.load import keyed
 
 
 def report(id_: str, epoch: int = 1, *, leaving: bool = False) -> bytes:
-    told = ReplicaReport(
-        role="gateway",
-        id=id_,
-        log_id="a" * 32,
-        epoch=epoch,
-        hash="0" * 64,
-        digest="1" * 64,
-        received=epoch,
-        state="fresh",
-        leaving=leaving,
-    )
-    return msgspec.json.encode(told)
+    position = Position("a" * 32, epoch, "0" * 64, "1" * 64, 1)
+    return report_at(position, id=id_, leaving=leaving)
 
 
 def sure(number: int) -> Put:

@@ -10,17 +10,16 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from tests.support.config_writer import client_of, model, put, running
 from tests.support.log_world import metric
 from tests.support.polling import until
+from tests.support.reports import report_at
 
 from sie_config.control_plane import ControlPlane
 from sie_config.writer_state import Recovery, Serving
 from sie_core.chain import Position, position_of
 from sie_schemas.entry import to_envelope
-from sie_schemas.fleet import ReplicaReport
 from sie_testing.memory_stream import MemoryStream
 
 LOST = 3
@@ -102,21 +101,6 @@ async def test_lost_entries_on_the_stream_are_not_overwritten_and_the_writer_sto
     assert (stream.messages, stream.recreated) == (evidence, 0)
 
 
-def report_of(position: Position) -> bytes:
-    return msgspec.json.encode(
-        ReplicaReport(
-            role="gateway",
-            id="g1",
-            log_id=position.log_id,
-            epoch=position.epoch,
-            hash=position.hash,
-            digest=position.digest,
-            received=position.epoch,
-            state="fresh",
-        )
-    )
-
-
 @pytest.mark.parametrize("writes", [0, 1, LOST + 3], ids=["behind", "beside", "past"])
 async def test_lost_entries_that_a_replica_has_stop_a_writer_that_was_not_witnessed(
     tmp_path, writes
@@ -127,10 +111,10 @@ async def test_lost_entries_that_a_replica_has_stop_a_writer_that_was_not_witnes
         # It says nothing new of a place that both share.
         shared = await plane.journal.entry(lost[0].epoch - 1)
         assert shared is not None
-        await plane.hear_report(report_of(position_of(shared)), vouched=True)
+        await plane.hear_report(report_at(position_of(shared)), vouched=True)
         assert isinstance(plane.sequencer.state, Serving)
 
-        await plane.hear_report(report_of(lost[-1]), vouched=True)
+        await plane.hear_report(report_at(lost[-1]), vouched=True)
 
         reason = await refuses(plane)
         assert f"gateway g1 has seen {lost[0].log_id[:8]}.{lost[-1].epoch}" in reason
@@ -154,7 +138,7 @@ async def test_a_replica_of_another_writer_stops_one_that_was_witnessed_too(tmp_
         assert plane.sequencer.state == Serving(witnessed=True)
         forks = metric("sie_config_forks_total")
 
-        await plane.hear_report(report_of(strange), vouched=True)
+        await plane.hear_report(report_at(strange), vouched=True)
 
         reason = await refuses(plane)
         assert f"gateway g1 has seen {strange.log_id[:8]}.{strange.epoch}" in reason

@@ -5,17 +5,18 @@ import json
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from tests.support.config_writer import client_of, model, running
+from tests.support.reports import report_at
 
 from sie_schemas.entry import Entry, parse_envelope
-from sie_schemas.fleet import ModelReport, ReplicaReport
+from sie_schemas.fleet import ModelReport
 
 CONFIGS = "/v1/configs"
 MODELS = f"{CONFIGS}/models"
 BATCH = f"{CONFIGS}/batch"
 MERGE = {"content-type": "application/merge-patch+json"}
+WORKER = {"role": "worker", "id": "w"}
 SOURCE = {"type": "hub", "id": "org/lora", "revision": "1" * 40}
 
 
@@ -289,7 +290,10 @@ async def test_a_pool_or_bundle_in_use_goes_only_by_force(client):
 
 async def test_a_model_that_a_live_worker_has_loaded_goes_only_by_force(client, plane):
     await client.post(MODELS, json=model("m"))
-    await plane.hear_report(report(plane, models={"m": ModelReport(state="loaded")}), vouched=True)
+    await plane.hear_report(
+        report_at(plane.sequencer.position, **WORKER, models={"m": ModelReport(state="loaded")}),
+        vouched=True,
+    )
     refused = await client.delete(f"{MODELS}/m")
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
     trial = await client.patch(
@@ -314,7 +318,7 @@ async def test_a_model_with_traffic_in_the_last_hour_goes_only_by_force(client, 
     await client.post(MODELS, json=model("m"))
     await client.post(MODELS, json=model("quiet"))
     told = {"role": "gateway", "id": "g", "traffic": {"m": 3500, "quiet": 3700}}
-    await plane.hear_report(report(plane, **told), vouched=True)
+    await plane.hear_report(report_at(plane.sequencer.position, **(WORKER | told)), vouched=True)
     refused = await client.delete(f"{MODELS}/m")
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
     assert "gateway g was asked for it 3500 s ago" in refused.json()["detail"]["message"]
@@ -323,21 +327,6 @@ async def test_a_model_with_traffic_in_the_last_hour_goes_only_by_force(client, 
     assert forced.status_code == 200
     entry = (await client.get(f"/v1/configs/entries/{forced.json()['epoch']}")).json()
     assert entry["body"]["forced"] == "moved"
-
-
-def report(plane, **fields) -> bytes:
-    position = plane.sequencer.position
-    told = {
-        "role": "worker",
-        "id": "w",
-        "log_id": position.log_id,
-        "epoch": position.epoch,
-        "hash": position.hash,
-        "digest": position.digest,
-        "received": position.epoch,
-        "state": "fresh",
-    }
-    return msgspec.json.encode(ReplicaReport(**(told | fields)))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.support.config_writer import (
     put_model,
     running,
 )
-from tests.support.log_tools import closed_log, run_log, states, tamper, whats
+from tests.support.log_tools import closed_log, forged_log, run_log, states, tamper, whats
 
 from sie_config.draft import Write
 from sie_config.log_file import LogFile
@@ -22,8 +22,7 @@ from sie_config.offline.log_reader import NotReadable
 from sie_config.offline.others import verify_export
 from sie_config.offline.replaying import replay_to
 from sie_config.offline.verification import verify_log
-from sie_schemas.entry import Entry, Idempotency, build_entry
-from sie_schemas.entry import put as put_change
+from sie_schemas.entry import Idempotency
 from sie_schemas.errors import FixRequest
 
 
@@ -102,21 +101,7 @@ def test_a_missing_trigger_is_damage(tmp_path):
 
 
 def test_a_forged_digest_is_found_at_its_own_epoch(tmp_path):
-    entries: list[Entry] = list(begun_log().entries)
-    forged = build_entry(
-        log_id=LOG_ID,
-        epoch=4,
-        term=1,
-        writer="w",
-        ts="2026-01-01T00:00:00.000000Z",
-        actor="a",
-        reason="",
-        request_id="",
-        changes=[put_change("pool", "other", {"name": "other"})],
-        prev_hash=entries[-1].hash,
-        state_digest="0" * 64,
-    )
-    new_file(tmp_path / "log.sqlite", [*entries, forged]).close()
+    new_file(tmp_path / "log.sqlite", forged_log()).close()
     assert verify_log(tmp_path / "log.sqlite").report.first_bad_epoch == 4
 
 

@@ -5,12 +5,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.support.config_writer import LOG_ID, begun_log, grown_log, new_file
+from tests.support.config_writer import LOG_ID, grown_log, new_file
+from tests.support.log_tools import forged_log
 
 from sie_config.log_file import KeyRow, LogDamaged, LogFile, StorageFailed, StorageFull, StoreLocked
 from sie_config.replay import replay
 from sie_config.schema import connect_reader, connect_writer, guard
-from sie_schemas.entry import GENESIS_HASH, Entry, build_entry, parse_envelope, put
+from sie_schemas.entry import GENESIS_HASH, Entry, build_entry, parse_envelope
 from sie_schemas.errors import Untrusted
 
 FORBIDDEN = [
@@ -147,22 +148,7 @@ def test_a_file_that_is_no_database_is_damage_and_never_an_empty_log(path):
 
 
 def test_a_forged_digest_is_damage_at_its_own_epoch(path):
-    draft = begun_log()
-    entries = list(draft.entries)
-    forged = build_entry(
-        log_id=LOG_ID,
-        epoch=4,
-        term=1,
-        writer="w",
-        ts="2026-01-01T00:00:00.000000Z",
-        actor="a",
-        reason="",
-        request_id="",
-        changes=[put("pool", "other", {"name": "other"})],
-        prev_hash=entries[-1].hash,
-        state_digest="0" * 64,
-    )
-    file = new_file(path, [*entries, forged])
+    file = new_file(path, forged_log())
     replayed = replay(file.verified())
     assert replayed.damage is not None
     assert replayed.damage.first_bad_epoch == 4
