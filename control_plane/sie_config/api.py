@@ -85,7 +85,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
             "status": "ready" if ready else "not_ready",
             "writer": describe(state),
             "head": str(plane.sequencer.position),
-            "published_epoch": plane.publisher.published if plane.publisher else 0,
+            "published_epoch": plane.tenure.published_epoch,
             "url": plane.settings.advertised_url,
         }
         return json_answer(body, 200 if ready else 503)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from sie_config.gates import check_removals
-from sie_config.log_file import KeyRow
+from sie_config.log_rows import KeyRow
 from sie_config.moments import format_ts, parse_ts
 from sie_config.rules import Command, Delete, Index, Put, admit, check, judge
 from sie_core.apply import ChangeRefused, preview

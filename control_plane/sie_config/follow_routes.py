@@ -59,7 +59,7 @@ def _add_head(app: FastAPI, plane: ControlPlane) -> None:
         """A replica's report, where the bus brings none; answered with the head."""
         data = await read_body(request, plane.settings.report_bytes_max)
         async with plane.turnstile.turn():
-            if not await plane.hear_report(data, vouched=False):
+            if not await plane.hearing.hear(data, vouched=False):
                 raise FixRequest("the body is not a replica's report", field="body")
             return json_answer(head_body(plane))
 

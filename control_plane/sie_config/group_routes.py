@@ -159,7 +159,7 @@ class _Groups:
         """Have a replica take our snapshot whatever it holds: the way out of a fork."""
         plane = self._plane
         body = await _body(plane, request, ReplicaBody)
-        await plane.resync(body.role, body.id)
+        await plane.replica_requests.resync(body.role, body.id)
         return json_answer({"asked": True})
 
 

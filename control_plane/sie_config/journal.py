@@ -12,8 +12,9 @@ from pathlib import Path
 
 import aiosqlite
 
-from sie_config.log_file import SELECT_ROWS, LogDamaged, entry_of
+from sie_config.log_rows import SELECT_ROWS, entry_of
 from sie_config.schema import connect_reader
+from sie_config.storage_faults import LogDamaged
 from sie_schemas.entry import Entry, EntryCorrupt
 
 __all__ = ["Journal"]

@@ -6,7 +6,7 @@ it can be made again. Rows of writes that changed nothing have no entry, and are
 
 from collections.abc import Iterable
 
-from sie_config.log_file import KeyRow
+from sie_config.log_rows import KeyRow
 from sie_core.apply import apply
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry

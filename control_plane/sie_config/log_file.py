@@ -6,14 +6,13 @@ is checked row by row: damage is an error that names the first bad epoch. Nothin
 database except through SQLite: one stray `open().close()` would drop SQLite's own locks.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
+from sie_config.log_rows import KeyRow, change_rows, entry_of, rows
 from sie_config.schema import (
     connect_bare,
     connect_reader,
@@ -25,77 +24,22 @@ from sie_config.schema import (
     newer_migrations,
     schema_damage,
 )
-from sie_core.chain import ChainBroken, Position, check_successor, position_of
-from sie_schemas.entry import ENTITY_KINDS, Entry, EntryCorrupt, parse_entry
-from sie_schemas.errors import Later, SIEError, Untrusted
-
-__all__ = [
-    "SELECT_ROWS",
-    "KeyRow",
-    "LogDamaged",
-    "LogFile",
-    "LogNewer",
-    "StorageFailed",
-    "StorageFull",
-    "StoreLocked",
-    "entry_of",
-    "take_lock",
-]
-
-SELECT_ROWS: Final = (
-    "SELECT epoch, hash, prev_hash, log_id, body FROM log"
-    " WHERE epoch > ? AND epoch <= ? ORDER BY epoch LIMIT ?"
+from sie_config.storage_faults import (
+    LogDamaged,
+    LogNewer,
+    StorageFailed,
+    StorageFull,
+    raise_damaged,
+    translated,
 )
-"""Rows for `entry_of`: after, until, limit."""
+from sie_config.writer_lock import take_lock
+from sie_core.chain import ChainBroken, Position, check_successor, position_of
+from sie_schemas.entry import Entry, EntryCorrupt
+from sie_schemas.errors import SIEError, Untrusted
 
-_PAGE: Final = 1000
-_EPOCH_MAX: Final = 2**62
+__all__ = ["LogFile"]
+
 _PAGES_MAX: Final = 0xFFFFFFFE
-
-
-class LogDamaged(Untrusted):
-    """The file cannot be trusted from `first_bad_epoch` on (None: nothing of it can be read)."""
-
-    def __init__(self, message: str, *, first_bad_epoch: int | None) -> None:
-        super().__init__(message, code="LOG_RECOVERY", details={"first_bad_epoch": first_bad_epoch})
-        self.first_bad_epoch = first_bad_epoch
-
-
-class LogNewer(Untrusted):
-    """A newer release changed the schema of the file: this one would not write it as it must."""
-
-    code = "LOG_RECOVERY"
-
-
-class StorageFull(Later):
-    """Nothing was written: there is no room."""
-
-    code = "STORAGE_FULL"
-
-
-class StorageFailed(Later):
-    """The disk failed. After a commit, whether it is written is unknown until the file reopens."""
-
-    code = "STORAGE_FAILED"
-
-
-class StoreLocked(Later):
-    """Another process is the writer of this file."""
-
-    code = "LOG_READ_ONLY"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """What an idempotency key stands for: enough to give the first answer again."""
-
-    actor: str
-    key: str
-    fingerprint: str
-    epoch: int
-    changed: bool
-    created: bool
-    modified_epoch: int
 
 
 class LogFile:
@@ -146,7 +90,7 @@ class LogFile:
                 connection.close()
             os.close(lock)
             if isinstance(error, sqlite3.Error | UnicodeDecodeError):
-                raise _translated(error, path, "open") from error
+                raise translated(error, path, "open") from error
             raise
         return file
 
@@ -167,7 +111,7 @@ class LogFile:
         try:
             connection = connect_reader(path)
         except sqlite3.Error as error:
-            raise _translated(error, path, "open") from error
+            raise translated(error, path, "open") from error
         file = cls(path, None, connection)
         try:
             _raise_newer(path, connection)
@@ -176,7 +120,7 @@ class LogFile:
             file.close()
             if isinstance(error, SIEError):
                 raise
-            raise _translated(error, path, "open") from error
+            raise translated(error, path, "open") from error
         file.read_only = True
         file.failed = type(why)(
             f"{why.message}. Reads go on; writes too, by a fresh process, once the disk takes them"
@@ -200,13 +144,13 @@ class LogFile:
         """
         last = after
         try:
-            for row in _rows(self._connection, 0 if after is None else after.epoch):
+            for row in rows(self._connection, 0 if after is None else after.epoch):
                 entry = entry_of(row)
                 check_successor(last, entry)
                 last = position_of(entry)
                 yield entry
         except (ChainBroken, EntryCorrupt, sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            _raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)
+            raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)
 
     def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
         """Write entries and idempotency rows in one transaction that is on disk at return.
@@ -227,7 +171,9 @@ class LogFile:
                     for e in entries
                 ],
             )
-            connection.executemany("INSERT INTO change VALUES (?, ?, ?, ?, ?)", _changes(entries))
+            connection.executemany(
+                "INSERT INTO change VALUES (?, ?, ?, ?, ?)", change_rows(entries)
+            )
             if keys:
                 connection.executemany(
                     "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -319,82 +265,15 @@ class LogFile:
                 raise self.failed
 
     def _fail(self, error: sqlite3.Error) -> NoReturn:
-        translated = _translated(error, self._path, "write")
-        if not isinstance(translated, StorageFull):
-            self.failed = translated
+        fault = translated(error, self._path, "write")
+        if not isinstance(fault, StorageFull):
+            self.failed = fault
         if self._connection.in_transaction:
             try:
                 self._connection.execute("ROLLBACK")
             except sqlite3.Error as second:
-                self.failed = _translated(second, self._path, "roll back")
-        raise translated from error
-
-
-def entry_of(row: tuple[Any, ...]) -> Entry:
-    """The entry of a row of `SELECT_ROWS`, checked against it. Raises `EntryCorrupt`."""
-    epoch, claimed, prev_hash, log_id, body = row
-    if not isinstance(claimed, str) or not isinstance(body, bytes):
-        # A damaged page can give a value of any type, whatever the schema says.
-        raise EntryCorrupt(f"the row of epoch {epoch} holds no entry")
-    entry = parse_entry(body, claimed)
-    if (entry.epoch, entry.prev_hash, entry.log_id) != (epoch, prev_hash, log_id):
-        raise EntryCorrupt(f"the row of epoch {epoch} holds another entry")
-    return entry
-
-
-def _rows(connection: sqlite3.Connection, position: int) -> Iterator[tuple[Any, ...]]:
-    while True:
-        rows = connection.execute(SELECT_ROWS, (position, _EPOCH_MAX, _PAGE)).fetchall()
-        yield from rows
-        if len(rows) < _PAGE:
-            return
-        position = rows[-1][0]
-
-
-def _changes(entries: Sequence[Entry]) -> list[tuple[str, str, int, int, str]]:
-    return [
-        (change.entity_kind, change.key, entry.epoch, ordinal, change.kind)
-        for entry in entries
-        for ordinal, change in enumerate(entry.changes)
-        if change.entity_kind in ENTITY_KINDS
-    ]
-
-
-def _sibling(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def _inode(path: str) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
-
-
-def take_lock(path: Path) -> int:
-    """Take the lock of a log's writer, in a folder that is made if it is not there; closing it
-    gives it up. Raises `StoreLocked`, or `StorageFailed` for a folder that cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageFailed(
-            f"{error.filename}: {error.strerror}; a log needs a folder that may be written to"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise StoreLocked(
-            f"{path} is held by another sie-config (process {holder or 'unknown'}): one log has "
-            "one writer. Stop that process, or use another data folder"
-        ) from error
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-    except OSError as error:
-        os.close(descriptor)
-        raise StorageFailed(f"{path} cannot be written: {error.strerror}") from error
-    return descriptor
+                self.failed = translated(second, self._path, "roll back")
+        raise fault from error
 
 
 def _raise_newer(path: Path, connection: sqlite3.Connection) -> None:
@@ -412,26 +291,10 @@ def _raise_schema_damaged(path: Path, what: str) -> None:
         )
 
 
-def _raise_damaged(path: Path, epoch: int, error: Exception) -> NoReturn:
-    raise LogDamaged(
-        f"{path} is damaged at epoch {epoch}: {error}. Epochs before it were verified",
-        first_bad_epoch=epoch,
-    ) from error
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
-def _translated(error: sqlite3.Error | UnicodeDecodeError, path: Path, doing: str) -> SIEError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull(f"{path}: no room to {doing}; free space, then send the write again")
-    # No statement at open is wrong in itself: one that is refused found another schema than ours.
-    unreadable = code == sqlite3.SQLITE_ERROR and doing == "open"
-    # A message that quotes damaged bytes cannot even be decoded.
-    unreadable = unreadable or isinstance(error, UnicodeDecodeError)
-    if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None)
-    told = f"{path}: could not {doing}: {error}"
-    if doing == "open":
-        return StorageFailed(told)
-    return StorageFailed(
-        f"{told}. If this was a commit, its outcome is unknown until the file is opened again"
-    )
+def _inode(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino

@@ -18,9 +18,10 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from sie_config.log_file import SELECT_ROWS, LogDamaged, StorageFailed, entry_of
+from sie_config.log_rows import SELECT_ROWS, entry_of
 from sie_config.own_thread import OwnThread
 from sie_config.schema import connect_reader
+from sie_config.storage_faults import LogDamaged, StorageFailed
 from sie_config.waiting import first_of
 from sie_schemas.entry import Change, Entry, EntryCorrupt
 from sie_schemas.errors import SIEError

@@ -18,8 +18,8 @@ from typing import Any, Final
 import aiosqlite
 from prometheus_client import Counter
 
-from sie_config.log_file import StorageFailed
 from sie_config.moments import format_ts
+from sie_config.storage_faults import StorageFailed
 from sie_config.waiting import first_of
 
 __all__ = ["Refusal", "Refusals"]

@@ -7,7 +7,7 @@ that fails it stops before the first bad epoch and says so; it never skips and n
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sie_config.log_file import LogDamaged
+from sie_config.storage_faults import LogDamaged
 from sie_core.apply import ChangeRefused, apply
 from sie_core.chain import begins_log
 from sie_core.registry import Registry

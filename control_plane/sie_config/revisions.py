@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from sie_config.log_file import LogDamaged
 from sie_config.lookup import Lookup, revisions_of
+from sie_config.storage_faults import LogDamaged
 from sie_config.timeline import Timeline
 from sie_schemas.entry import Entry
 

@@ -14,12 +14,12 @@ from typing import Final, assert_never
 
 from sie_config.head_file import HeadFile
 from sie_config.journal import Journal
-from sie_config.log_file import StorageFull
 from sie_config.publisher import Stream
 from sie_config.recovery import reclaim
 from sie_config.reports import Reports
 from sie_config.seed import SEED
 from sie_config.sequencer import Sequencer
+from sie_config.storage_faults import StorageFull
 from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
 from sie_config.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_runtime.bus import Bus

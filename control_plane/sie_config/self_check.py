@@ -21,8 +21,8 @@ from prometheus_client import Counter
 from sie_config.checkpoint import registry_of
 from sie_config.exports import Exports, Log
 from sie_config.journal import Journal
-from sie_config.log_file import LogDamaged
 from sie_config.replay import step
+from sie_config.storage_faults import LogDamaged
 from sie_config.waiting import first_of
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry

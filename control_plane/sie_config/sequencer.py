@@ -16,9 +16,10 @@ from typing import Any
 from sie_config.draft import Draft, Outcome, Tenure, Write
 from sie_config.journal import Journal
 from sie_config.key_rows import key_rows_of
-from sie_config.log_file import KeyRow, StorageFull
+from sie_config.log_rows import KeyRow
 from sie_config.replay import Replayed
 from sie_config.rules import Index
+from sie_config.storage_faults import StorageFull
 from sie_config.store import Store
 from sie_config.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
 from sie_core.chain import Position, begins_log, position_of

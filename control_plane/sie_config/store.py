@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sie_config.checkpoint import start_from
-from sie_config.log_file import KeyRow, LogFile, StorageFailed, StorageFull
+from sie_config.log_file import LogFile
+from sie_config.log_rows import KeyRow
 from sie_config.own_thread import OwnThread
 from sie_config.replay import Replayed, replay
+from sie_config.storage_faults import StorageFailed, StorageFull
 from sie_core.chain import position_of
 from sie_schemas.entry import Entry
 from sie_schemas.errors import SIEError

@@ -20,10 +20,11 @@ from typing import Any, Final
 import aiosqlite
 from msgspec import UNSET
 
-from sie_config.log_file import LogDamaged, StorageFailed, entry_of
+from sie_config.log_rows import entry_of
 from sie_config.moments import format_ts, moment_us
 from sie_config.schema import connect_reader
 from sie_config.sequencer import Sequencer
+from sie_config.storage_faults import LogDamaged, StorageFailed
 from sie_core.registry import Entity, EntityId, Registry
 from sie_schemas.entry import ENTITY_KINDS, Change, Entry, EntryCorrupt
 from sie_schemas.errors import FixRequest

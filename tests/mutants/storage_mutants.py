@@ -8,10 +8,13 @@ from tests.mutants.mutant import Edit, Mutant, edit
 __all__ = ["STORAGE_MUTANTS"]
 
 LOG_FILE = "control_plane/sie_config/log_file.py"
+LOG_ROWS = "control_plane/sie_config/log_rows.py"
+LOCK = "control_plane/sie_config/writer_lock.py"
 SCHEMA = "control_plane/sie_config/schema.py"
 HEAD_FILE = "control_plane/sie_config/head_file.py"
 REPLAY = "control_plane/sie_config/replay.py"
 PLANE = "control_plane/sie_config/control_plane.py"
+DISK_WATCH = "control_plane/sie_config/disk_watch.py"
 
 POWER = "tests/property/test_power_loss.py"
 FILE = "tests/unit/test_store_file.py"
@@ -65,7 +68,7 @@ STORAGE_MUTANTS = (
     edit(
         "lock-is-shared",
         "two writers append to one file",
-        LOG_FILE,
+        LOCK,
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
         (FILE,),
@@ -98,22 +101,22 @@ STORAGE_MUTANTS = (
         "append-after-a-failed-sync",
         "the disk lost a page that the next commit builds on",
         LOG_FILE,
-        "        if not isinstance(translated, StorageFull):\n",
-        "        if translated is None:\n",
+        "        if not isinstance(fault, StorageFull):\n",
+        "        if fault is None:\n",
         (DISK,),
     ),
     edit(
         "damage-ends-the-log",
         "a damaged entry is read as the end: the writer goes on from an older epoch",
         LOG_FILE,
-        "            _raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)\n",
+        "            raise_damaged(self._path, 1 if last is None else last.epoch + 1, error)\n",
         "            del error\n            return\n",
         (FILE,),
     ),
     edit(
         "row-types-are-believed",
         "a damaged page ends the process with a type error instead of a word",
-        LOG_FILE,
+        LOG_ROWS,
         "    if not isinstance(claimed, str) or not isinstance(body, bytes):\n",
         "    if epoch is None:\n",
         (POWER,),
@@ -177,9 +180,9 @@ STORAGE_MUTANTS = (
     edit(
         "recovery-overwrites-its-evidence",
         "the second start after a loss knows of no loss",
-        PLANE,
-        "if self.sequencer.last is None or isinstance(self.sequencer.state, Recovery):",
-        "if self.sequencer.last is None:",
+        DISK_WATCH,
+        "if self._sequencer.last is None or isinstance(self._sequencer.state, Recovery):",
+        "if self._sequencer.last is None:",
         (DISK,),
     ),
     Mutant(

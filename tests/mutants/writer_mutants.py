@@ -12,7 +12,7 @@ DRAFT = "control_plane/sie_config/draft.py"
 PUBLISHER = "control_plane/sie_config/publisher.py"
 ROLL_CALL = "control_plane/sie_config/roll_call.py"
 WITNESSES = "control_plane/sie_config/witnesses.py"
-CONTROL_PLANE = "control_plane/sie_config/control_plane.py"
+HEARING = "control_plane/sie_config/hearing.py"
 RECOVERY = "control_plane/sie_config/recovery.py"
 REPORTS = "control_plane/sie_config/reports.py"
 ANNOUNCER = "control_plane/sie_config/announcer.py"
@@ -185,9 +185,10 @@ WRITER_MUTANTS = (
     edit(
         "fork-only-rings",
         "a writer whose disk lost what a replica still has goes on writing another history",
-        CONTROL_PLANE,
-        "        if not isinstance(self.sequencer.state, Recovery):\n            head = ",
-        "        if not (ours or isinstance(self.sequencer.state, Recovery)):\n            head = ",
+        HEARING,
+        "        if not isinstance(self._sequencer.state, Recovery):\n            head = ",
+        "        if not (ours or isinstance(self._sequencer.state, Recovery)):\n"
+        "            head = ",
         (TWO,),
     ),
     edit(

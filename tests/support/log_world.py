@@ -106,7 +106,9 @@ class Writer:
     async def published(self, *, within_s: float = 10.0) -> None:
         """Wait until the stream has it all."""
         plane = self.plane
-        await until(lambda: plane.is_published(plane.sequencer.position.epoch), within_s=within_s)
+        await until(
+            lambda: plane.tenure.is_published(plane.sequencer.position.epoch), within_s=within_s
+        )
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,8 @@ from random import Random
 
 from tests.support.config_writer import grown_log
 
-from sie_config.log_file import KeyRow, LogFile
+from sie_config.log_file import LogFile
+from sie_config.log_rows import KeyRow
 from sie_config.replay import Replayed, replay
 from sie_schemas.entry import Entry
 from sie_testing.crash_images import Disk, Loss, Operation

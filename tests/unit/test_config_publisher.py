@@ -33,12 +33,12 @@ async def log_hashes(plane: ControlPlane) -> list[str]:
 
 
 def publisher_of(plane: ControlPlane) -> Publisher:
-    assert plane.publisher is not None
-    return plane.publisher
+    assert plane.tenure.publisher is not None
+    return plane.tenure.publisher
 
 
 async def settled(plane: ControlPlane) -> None:
-    await until(lambda: plane.is_published(plane.sequencer.position.epoch))
+    await until(lambda: plane.tenure.is_published(plane.sequencer.position.epoch))
 
 
 async def test_every_entry_reaches_the_stream_at_its_epoch_and_the_tenure_before_any_write(

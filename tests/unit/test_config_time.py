@@ -16,8 +16,8 @@ from tests.support.reports import report_at
 from sie_config.access_rules import role_of
 from sie_config.api import build_app
 from sie_config.control_plane import LOG_FILE
-from sie_config.log_file import LogDamaged
 from sie_config.refusal_notes import noting_gate
+from sie_config.storage_faults import LogDamaged
 from sie_runtime.access import Access, AccessSettings, hash_of
 from sie_runtime.gate import Gate
 from sie_runtime.rates import Rates
@@ -428,7 +428,7 @@ async def test_nobody_is_not_everybody(plane, client):
 
 
 async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
-    await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
     outcome = await put(plane, "m")
     waiting = asyncio.create_task(ask(client, epoch=outcome.entry.epoch, timeout_s=30))
     writing = asyncio.create_task(
@@ -437,7 +437,7 @@ async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
     await until(lambda: plane.sequencer.position.epoch == outcome.entry.epoch + 1)
     assert not waiting.done()
     assert not writing.done()
-    await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
     async with asyncio.timeout(2):
         assert (await waiting)["reached"] is True
         assert (await writing).json()["convergence"]["reached"] is True
@@ -458,8 +458,8 @@ async def test_a_wait_ends_with_the_report_that_it_waits_for(plane, client):
 )
 async def test_a_replica_that_is_behind_stale_or_lying_never_counts(plane, client, fields, cause):
     await put(plane, "m")
-    await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
-    await plane.hear_report(report_at(plane.sequencer.position, id="g2", **fields), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position, id="g2", **fields), vouched=True)
     told = await ask(client)
     assert (told["reached"], told["selected"], told["satisfied"]) == (False, 2, 1)
     assert told["waiting_for"] == [{"role": "gateway", "id": "g2", "cause": cause}]
@@ -472,9 +472,9 @@ async def test_a_replica_that_is_behind_stale_or_lying_never_counts(plane, clien
 
 async def test_a_replica_that_fell_silent_blocks_until_it_is_forgotten(tmp_path):
     async with running(tmp_path, report_ttl_s=0.05) as plane, client_of(plane) as client:
-        await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
+        await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
         await put(plane, "m")
-        await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
+        await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
         await until(lambda: not plane.replicas_view()["live"])
         told = await ask(client)
         assert told["reached"] is False
@@ -496,18 +496,18 @@ async def test_effective_wants_the_new_revision_and_no_failure(plane, client):
         (ModelReport(state="available"), True),
     ):
         told = report_at(plane.sequencer.position, role="worker", id="w", models={"m": held})
-        await plane.hear_report(told, vouched=True)
+        await plane.hearing.hear(told, vouched=True)
         assert (await ask(client, until="effective"))["reached"] is reached
         assert (await ask(client))["reached"] is True
 
 
 async def test_the_view_of_replicas_tells_the_lag_in_epochs_and_seconds(plane, client):
-    await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
     await put(plane, "m")
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert row["lag"] == 1
     assert 0 <= row["lag_s"] < 5
-    await plane.hear_report(report_at(plane.sequencer.position), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
     row = (await client.get(f"{CONFIGS}/replicas")).json()["replicas"][0]
     assert (row["lag"], row["lag_s"]) == (0, 0.0)
 

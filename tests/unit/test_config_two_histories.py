@@ -30,7 +30,7 @@ async def history_and_backup(folder: Path, stream: MemoryStream) -> tuple[Path, 
     data, old = folder / "data", folder / "old"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.is_published(4))
+        await until(lambda: plane.tenure.is_published(4))
     shutil.copytree(data, old)
     positions = []
     async with running(data, stream) as plane:
@@ -38,7 +38,7 @@ async def history_and_backup(folder: Path, stream: MemoryStream) -> tuple[Path, 
             positions.append(plane.sequencer.position)
             await put(plane, f"lost{number}")
         positions.append(plane.sequencer.position)
-        await until(lambda: plane.is_published(positions[-1].epoch))
+        await until(lambda: plane.tenure.is_published(positions[-1].epoch))
     return old, positions
 
 
@@ -111,10 +111,10 @@ async def test_lost_entries_that_a_replica_has_stop_a_writer_that_was_not_witnes
         # It says nothing new of a place that both share.
         shared = await plane.journal.entry(lost[0].epoch - 1)
         assert shared is not None
-        await plane.hear_report(report_at(position_of(shared)), vouched=True)
+        await plane.hearing.hear(report_at(position_of(shared)), vouched=True)
         assert isinstance(plane.sequencer.state, Serving)
 
-        await plane.hear_report(report_at(lost[-1]), vouched=True)
+        await plane.hearing.hear(report_at(lost[-1]), vouched=True)
 
         reason = await refuses(plane)
         assert f"gateway g1 has seen {lost[0].log_id[:8]}.{lost[-1].epoch}" in reason
@@ -128,7 +128,7 @@ async def test_a_replica_of_another_writer_stops_one_that_was_witnessed_too(tmp_
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.is_published(4))
+        await until(lambda: plane.tenure.is_published(4))
     shutil.copytree(data, copy)
     async with running(copy) as other:
         await put(other, "other")
@@ -138,7 +138,7 @@ async def test_a_replica_of_another_writer_stops_one_that_was_witnessed_too(tmp_
         assert plane.sequencer.state == Serving(witnessed=True)
         forks = metric("sie_config_forks_total")
 
-        await plane.hear_report(report_at(strange), vouched=True)
+        await plane.hearing.hear(report_at(strange), vouched=True)
 
         reason = await refuses(plane)
         assert f"gateway g1 has seen {strange.log_id[:8]}.{strange.epoch}" in reason
@@ -164,7 +164,7 @@ async def test_a_zombies_entry_between_the_roll_call_and_the_first_publish_is_no
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.is_published(4))
+        await until(lambda: plane.tenure.is_published(4))
     shutil.copytree(data, copy)
     async with running(copy) as zombie:
         # Of the term of its own start; the successor's term will be as new.

@@ -290,7 +290,7 @@ async def test_a_pool_or_bundle_in_use_goes_only_by_force(client):
 
 async def test_a_model_that_a_live_worker_has_loaded_goes_only_by_force(client, plane):
     await client.post(MODELS, json=model("m"))
-    await plane.hear_report(
+    await plane.hearing.hear(
         report_at(plane.sequencer.position, **WORKER, models={"m": ModelReport(state="loaded")}),
         vouched=True,
     )
@@ -318,7 +318,7 @@ async def test_a_model_with_traffic_in_the_last_hour_goes_only_by_force(client, 
     await client.post(MODELS, json=model("m"))
     await client.post(MODELS, json=model("quiet"))
     told = {"role": "gateway", "id": "g", "traffic": {"m": 3500, "quiet": 3700}}
-    await plane.hear_report(report_at(plane.sequencer.position, **(WORKER | told)), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position, **(WORKER | told)), vouched=True)
     refused = await client.delete(f"{MODELS}/m")
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
     assert "gateway g was asked for it 3500 s ago" in refused.json()["detail"]["message"]

@@ -14,10 +14,11 @@ import pytest
 from tests.support.config_writer import client_of, put, running
 
 from sie_config.checkpoint import registry_of
-from sie_config.log_file import LogDamaged, LogFile, LogNewer, StorageFailed
+from sie_config.log_file import LogFile
 from sie_config.offline.log_reader import LogReader
 from sie_config.offline.restore import restore
 from sie_config.offline.verification import verify_log
+from sie_config.storage_faults import LogDamaged, LogNewer, StorageFailed
 from sie_config.writer_state import Serving
 from sie_core.chain import begins_log, position_of
 from sie_core.replica import Replica

@@ -12,11 +12,12 @@ from tests.unit.test_log_verify import head_file, keyed_log
 
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Write
-from sie_config.log_file import LogFile, StorageFailed, StoreLocked
+from sie_config.log_file import LogFile
 from sie_config.offline.backup import back_up, manifest_path, read_manifest
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
+from sie_config.storage_faults import StorageFailed, StoreLocked
 from sie_core.chain import begins_log
 from sie_core.replica import Replica, ReplicaLimits
 from sie_core.replica_events import FetchSnapshot, HeadAnnounced, SnapshotArrived

@@ -12,10 +12,11 @@ from tests.support.config_writer import client_of, put, put_model, running, writ
 from tests.support.written_disk import ENTRIES, LOG_NAME
 
 from sie_config.announcer import announce
-from sie_config.log_file import LogDamaged, LogFile
+from sie_config.log_file import LogFile
 from sie_config.recovery import reclaim
 from sie_config.reports import Reports
 from sie_config.rules import Expectation, etag
+from sie_config.storage_faults import LogDamaged
 from sie_core.apply import apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
@@ -180,14 +181,14 @@ class HeardBus:
 async def test_a_bookmark_names_no_entry_that_is_not_on_the_stream_yet(tmp_path):
     stream = MemoryStream()
     async with running(tmp_path, stream) as plane:
-        assert plane.publisher is not None
+        assert plane.tenure.publisher is not None
         stream.connected = False
         await put(plane, "m")
         bus, stop = HeardBus(), asyncio.Event()
         announcing = asyncio.create_task(
             announce(
                 cast(Bus, bus),
-                plane.publisher,
+                plane.tenure.publisher,
                 plane.sequencer,
                 plane.journal,
                 every_s=0.005,

@@ -12,11 +12,12 @@ from typing import Any, Final
 import httpx
 
 from sie_config.compact_route import low_water_for
-from sie_config.log_file import LogDamaged, LogFile, StoreLocked
+from sie_config.log_file import LogFile
 from sie_config.offline.access import token_header
 from sie_config.offline.findings import State
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
+from sie_config.storage_faults import LogDamaged, StoreLocked
 from sie_schemas.errors import error_for
 
 __all__ = ["compact", "compact_file", "compact_through"]

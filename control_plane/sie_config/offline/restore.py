@@ -20,7 +20,7 @@ from typing import Final
 from sie_config.draft import Draft, Tenure
 from sie_config.head_file import HeadFile
 from sie_config.key_rows import key_rows_of
-from sie_config.log_file import LogFile, take_lock
+from sie_config.log_file import LogFile
 from sie_config.offline.backup import copy_log, read_manifest
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LOG_NAME, LogReader
@@ -29,6 +29,7 @@ from sie_config.offline.verification import Verified, verify_log
 from sie_config.replay import step
 from sie_config.rules import Index
 from sie_config.witnesses import Behind, Claim, Confirmed, Forked, judge
+from sie_config.writer_lock import take_lock
 from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_runtime.bus import BusSettings
 from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes

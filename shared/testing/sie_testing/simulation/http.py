@@ -141,7 +141,7 @@ async def _log(plane: ControlPlane, query: Mapping[str, str]) -> bytes:
 
 
 async def _report(plane: ControlPlane, data: bytes) -> bytes:
-    await plane.hear_report(data, vouched=False)
+    await plane.hearing.hear(data, vouched=False)
     return msgspec.json.encode(head_body(plane))
 
 

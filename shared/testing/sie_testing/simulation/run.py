@@ -149,7 +149,7 @@ def _converged(world: World) -> bool:
         return False
     if isinstance(plane.sequencer.state, Recovery):
         return False
-    if plane.publisher is None or plane.publisher.published != plane.sequencer.position.epoch:
+    if plane.tenure.published_epoch != plane.sequencer.position.epoch:
         return False
     head = plane.sequencer.position
     stream = world.broker.streams.get(f"CFG_{head.log_id}")

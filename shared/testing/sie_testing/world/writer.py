@@ -131,7 +131,7 @@ class WriterNode:
 
     def publish(self) -> None:
         """Verify the stream, and put on it what is missing."""
-        publisher = self.plane.publisher
+        publisher = self.plane.tenure.publisher
         if publisher is not None and not self.in_recovery:
             publisher.distrust()
             self._run(publisher.catch_up())
@@ -142,7 +142,7 @@ class WriterNode:
 
     def hear(self, report: bytes) -> None:
         """A replica's report comes in over the bus."""
-        self._run(self.plane.hear_report(report, vouched=True))
+        self._run(self.plane.hearing.hear(report, vouched=True))
 
     def snapshot(self) -> bytes:
         """What `/v1/configs/export` gives."""
@@ -183,7 +183,7 @@ class WriterNode:
             clock=self._loop.time,
         )
         for report in reports:
-            await self.plane.hear_report(report, vouched=True)
+            await self.plane.hearing.hear(report, vouched=True)
         await self.plane.start(replayed.damage)
         self._host.tasks.append(
             self._loop.create_task(sequencer.run(self._stop), context=self._host.context.copy())
