@@ -1,26 +1,22 @@
 """Rules of the cluster machine for writes of several changes: batches, patches and reverts.
 
-*shell.* Mixed into the machine, which owns the writer and its disk. Checked on the spot: a batch is
+*shell.* Rules over the wired cluster. Checked on the spot: a batch is
 one entry or none, a patch changes what it names and nothing else, a revert to any epoch, and back,
 is the identity on documents, and the difference that was shown before is what it then did.
 """
 
-from abc import abstractmethod
-from collections import Counter
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import hypothesis.strategies as st
 import msgspec
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from sie_config.differences import changes_between, registry_patch
-from sie_config.draft import Write
 from sie_config.operations import Operation
 from sie_core.registry import Entity, Registry
 from sie_testing.json_patching import as_json, patched
-from sie_testing.simulation.truth import Broken, Truth
-from sie_testing.simulation.volume import Volume
-from sie_testing.world.writer import WriterNode
+from sie_testing.simulation.truth import Broken
+from sie_testing.world.cluster import WiredCluster
 
 __all__ = ["GroupWrites"]
 
@@ -34,21 +30,8 @@ _OPERATIONS: Final = st.lists(
 )
 
 
-class GroupWrites(RuleBasedStateMachine):
+class GroupWrites(WiredCluster):
     """See the module."""
-
-    fired: ClassVar[Counter[str]]
-    writer: WriterNode | None
-    volume: Volume
-    truth: Truth
-
-    @abstractmethod
-    def new_key(self, what: str) -> str:
-        """A key that no write had."""
-
-    @abstractmethod
-    def send(self, write: Write, key: str) -> bool:
-        """Send a write; whether it was acknowledged."""
 
     @precondition(lambda self: self.writer is not None)
     @rule(asked=_OPERATIONS, simultaneous=st.booleans(), text=st.sampled_from("xyz"))

@@ -6,42 +6,25 @@ after every step, and convergence, which only time proves, is made a step of its
 poll twice, compare. `fired` counts rules and verbs, so that a rule that never fires can fail a run.
 """
 
-import contextlib
-import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from sie_config.draft import Write
 from sie_core.replica_events import (
-    EntryArrived,
-    Event,
-    Fetch,
-    FetchFailed,
     FetchSnapshot,
-    Gone,
-    HeadAnnounced,
-    RangeArrived,
     SnapshotArrived,
     Ticked,
 )
 from sie_schemas import snapshot as snapshots
-from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_schemas.entry import parse_envelope
 from sie_schemas.errors import SIEError
-from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
-from sie_testing.simulation.load import drawn_commands, keyed
-from sie_testing.simulation.loop import SimulatedLoop
-from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Acknowledged, Broken, Truth
-from sie_testing.simulation.volume import Volume
-from sie_testing.world.follower import FollowerNode
+from sie_testing.simulation.truth import Broken
+from sie_testing.world.cluster import Message, fetch_failed
 from sie_testing.world.group_writes import GroupWrites
-from sie_testing.world.writer import Streams, WriterNode
+from sie_testing.world.writer import WriterNode
 
 __all__ = ["ClusterMachine", "run_machine"]
 
@@ -55,45 +38,8 @@ MOSTLY: Final = st.sampled_from([True, True, True, False])
 _FETCHES_MAX: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Bytes on their way to one follower, and how they are read on arrival."""
-
-    to: FollowerNode
-    data: bytes
-    read: Callable[[bytes], Event]
-
-
 class ClusterMachine(GroupWrites):
-    """See the module. Two gateways and a worker follow one writer."""
-
-    fired: ClassVar[Counter[str]] = Counter()
-
-    def __init__(self) -> None:
-        super().__init__()
-        # The order of what is ready inside one step is not the adversary's: one order is enough.
-        self.loop: SimulatedLoop = SimulatedLoop(random.Random(0))  # type: ignore[abstract]
-        self._quiet = contextlib.ExitStack()
-        self._quiet.enter_context(Trace(self.loop.time).listening())
-        self.truth = Truth()
-        self.volume = Volume()
-        self.streams = Streams()
-        self.now = 0.0
-        self.lives = 0
-        self.keys = 0
-        self.sent: dict[str, Write] = {}
-        self.backups: list[Volume] = []
-        self.wire: list[Message] = []
-        self.cache: list[Snapshot] = []
-        """Snapshots that were given once."""
-        self.followers = [
-            FollowerNode("g1", "gateway", self.truth),
-            FollowerNode("g2", "gateway", self.truth),
-            FollowerNode("w1", "worker", self.truth),
-        ]
-        self.writer: WriterNode | None = None
-        self.one_writer = True
-        self._start()
+    """See the module."""
 
     # -- the writer --
 
@@ -106,13 +52,13 @@ class ClusterMachine(GroupWrites):
         """One write after the other; perhaps they are known here and there at once."""
         self.fired["client_writes"] += 1
         for seed in seeds:
-            self._write(seed)
+            self.write(seed)
         if known in ("published", "everywhere"):
-            self._publish()
+            self.publish()
         if known == "everywhere":
-            self._deliver_all()
+            self.deliver_all()
         elif known == "announced":
-            self._announce(self.followers)
+            self.announce(self.followers)
 
     @precondition(lambda self: self.writer is not None and self.truth.acknowledged)
     @rule(data=st.data(), count=st.integers(1, 4))
@@ -127,13 +73,13 @@ class ClusterMachine(GroupWrites):
     @rule()
     def publisher_publishes(self) -> None:
         self.fired["publisher_publishes"] += 1
-        self._publish()
+        self.publish()
 
     @precondition(lambda self: self.writer is not None)
     @rule()
     def writer_announces_its_head(self) -> None:
         self.fired["writer_announces_its_head"] += 1
-        self._announce(self.followers)
+        self.announce(self.followers)
 
     @precondition(lambda self: self.writer is not None)
     @rule(data=st.data())
@@ -153,7 +99,7 @@ class ClusterMachine(GroupWrites):
         assert self.writer is not None
         self.volume.fail_next = when
         if when:
-            self._write(len(self.volume.entries))
+            self.write(len(self.volume.entries))
         self.writer.kill()
         self.volume.fail_next = ""
         self.writer = None
@@ -162,7 +108,7 @@ class ClusterMachine(GroupWrites):
     @rule()
     def writer_starts(self) -> None:
         self.fired["writer_starts"] += 1
-        self._start()
+        self.start()
 
     @precondition(lambda self: self.writer is not None)
     @rule()
@@ -190,40 +136,33 @@ class ClusterMachine(GroupWrites):
     ) -> None:
         self.fired["operator_restores_a_backup"] += 1
         backup = data.draw(st.sampled_from(self.backups))
-        self._lose_medium()
+        self.lose_medium()
         self.volume.put_back(backup, head_too=head_too)
         if started:
-            self._start()
+            self.start()
 
     @precondition(lambda self: len(self.volume.entries) > 4)
     @rule(count=st.integers(1, 3), started=st.booleans())
     def disk_loses_its_tail(self, count: int, started: bool) -> None:
         self.fired["disk_loses_its_tail"] += 1
-        self._lose_tail(count)
+        self.lose_tail(count)
         if started:
-            self._start()
+            self.start()
 
     @precondition(lambda self: len(self.volume.entries) > 4 and self.streams.connected)
     @rule(count=st.integers(1, 3), seeds=st.lists(st.integers(0, 2**16), max_size=4))
     def disk_loses_its_tail_and_nobody_warns_the_writer(self, count: int, seeds: list[int]) -> None:
         """It starts alone, writes, and then the broker is back with what it lost."""
         self.fired["disk_loses_its_tail_and_nobody_warns_the_writer"] += 1
-        self._lose_tail(count)
+        self.lose_tail(count)
         self.volume.head = None
         self.streams.connect(False)
-        self._start()
+        self.start()
         for seed in seeds if self.writer is not None else ():
-            self._write(seed)
+            self.write(seed)
         self.streams.connect(True)
         if self.writer is not None:
-            self._publish()
-
-    def _lose_tail(self, count: int) -> None:
-        lost = min(count, len(self.volume.entries) - 3)
-        self._lose_medium()
-        del self.volume.entries[-lost:]
-        last = self.volume.entries[-1].epoch
-        self.volume.keys = {n: row for n, row in self.volume.keys.items() if row.epoch <= last}
+            self.publish()
 
     # -- the broker --
 
@@ -241,7 +180,7 @@ class ClusterMachine(GroupWrites):
             case _:
                 raise AssertionError(what)
 
-    @precondition(lambda self: self._stream())
+    @precondition(lambda self: self.stream())
     @rule(data=st.data())
     def stream_is_wiped_or_cut(self, data: st.DataObject) -> None:
         self.fired["stream_is_wiped_or_cut"] += 1
@@ -274,7 +213,7 @@ class ClusterMachine(GroupWrites):
             spoilt = bytearray(message.data)
             spoilt[place] ^= 1
             message = Message(message.to, bytes(spoilt), message.read)
-        self._arrive(message)
+        self.arrive(message)
 
     @precondition(lambda self: any(each.asked for each in self.followers))
     @rule(data=st.data(), answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=4))
@@ -288,7 +227,7 @@ class ClusterMachine(GroupWrites):
         asking = [each for each in self.followers if each.asked]
         follower = data.draw(st.sampled_from(asking))
         asked = follower.asked.pop(0)
-        answer = self._answer(follower, asked) if answered != "lost" else _failed(asked)
+        answer = self.answer(follower, asked) if answered != "lost" else fetch_failed(asked)
         if answered == "stale" and isinstance(asked, FetchSnapshot) and self.cache:
             # A cache in between knows only what was asked for before.
             answer = SnapshotArrived(asked.id, data.draw(st.sampled_from(self.cache)))
@@ -343,7 +282,7 @@ class ClusterMachine(GroupWrites):
 
     @invariant()
     def the_stream_holds_only_entries_in_their_places(self) -> None:
-        for epoch, data in self._stream().items():
+        for epoch, data in self.stream().items():
             entry = parse_envelope(data)
             assert entry.epoch == epoch
             assert entry.hash in self.truth.entries
@@ -381,7 +320,7 @@ class ClusterMachine(GroupWrites):
     def world_heals(self) -> None:
         """Heal, drain, poll twice, compare."""
         self.fired["world_heals"] += 1
-        self._heal()
+        self.heal()
         if self.writer is None or self.writer.in_recovery:
             assert not self.one_writer, "no medium was lost, and the writer does not write"
             self.fired["healed into recovery"] += 1
@@ -405,151 +344,6 @@ class ClusterMachine(GroupWrites):
             if self.writer is not None:
                 self.writer.kill()
             self.loop.close()
-
-    # -- how it is wired --
-
-    def _start(self) -> None:
-        self.lives += 1
-        reports = [f.report() for f in self.followers if f.bus_connected and self.streams.connected]
-        try:
-            self.writer = WriterNode.open(
-                self.loop, self.volume, self.truth, self.streams, life=self.lives, reports=reports
-            )
-        except SIEError:
-            self.fired["start refused"] += 1
-            self.writer = None
-            return
-        if self.writer.in_recovery:
-            self.fired["recovery"] += 1
-
-    def new_key(self, what: str) -> str:
-        self.keys += 1
-        return f"k{self.keys}/{what}"
-
-    def send(self, write: Write, key: str) -> bool:
-        assert self.writer is not None
-        self.sent[key] = write
-        try:
-            outcome = self.writer.write(write)
-        except SIEError:
-            self.fired["refused"] += 1
-            return False
-        self._acknowledge(outcome.entry, key)
-        return True
-
-    def _write(self, seed: int) -> None:
-        key = self.new_key(f"{seed}")
-        self.send(keyed(drawn_commands(random.Random(seed)), key), key)
-
-    def _acknowledge(self, entry: Entry, key: str) -> None:
-        self.fired["acknowledged"] += 1
-        self.truth.answered(Acknowledged(entry.log_id, entry.epoch, entry.hash, key))
-
-    def _publish(self) -> None:
-        assert self.writer is not None
-        before = dict(self._stream())
-        self.writer.publish()
-        dropped = [data for epoch, data in before.items() if self._stream().get(epoch) != data]
-        if dropped:
-            self.truth.dropped(dropped, self.volume.entries)
-        for epoch, data in self._stream().items():
-            if epoch not in before:
-                self._broadcast(data)
-
-    def _lose_medium(self) -> None:
-        """The disk is about to lose entries: from now on two histories are possible."""
-        if self.writer is not None:
-            self.writer.kill()
-            self.writer = None
-        self.one_writer = False
-
-    def _stream(self) -> dict[int, bytes]:
-        if not self.volume.entries:
-            return {}
-        stream = self.streams.by_log.get(self.volume.entries[-1].log_id)
-        return stream.messages if stream is not None else {}
-
-    def _broadcast(self, data: bytes) -> None:
-        for follower in self.followers:
-            if follower.bus_connected and self.streams.connected:
-                self.wire.append(Message(follower, data, _entry_of))
-
-    def _deliver_all(self) -> None:
-        while self.wire:
-            self._arrive(self.wire.pop(0))
-
-    def _announce(self, followers: list[FollowerNode]) -> None:
-        assert self.writer is not None
-        for follower in followers:
-            if follower.http_connected:
-                follower.receive(HeadAnnounced(self.writer.plane.head))
-
-    def _arrive(self, message: Message) -> None:
-        try:
-            message.to.receive(message.read(message.data))
-        except EntryCorrupt:
-            self.fired["corrupt refused"] += 1
-
-    def _answer(self, follower: FollowerNode, asked: Fetch | FetchSnapshot) -> Event:
-        if self.writer is None or not follower.http_connected:
-            return _failed(asked)
-        plane = self.writer.plane
-        if isinstance(asked, FetchSnapshot):
-            try:
-                return SnapshotArrived(asked.id, snapshots.decode(self.writer.snapshot()))
-            except SnapshotCorrupt as error:
-                raise Broken(f"the writer gave a damaged snapshot: {error}") from error
-        known = {begin.log_id for begin in plane.sequencer.lineage}
-        if asked.log_id not in known or asked.after < plane.low_water - 1:
-            self.fired["gone"] += 1
-            return Gone(asked.id)
-        head = plane.sequencer.position.epoch
-        return RangeArrived(asked.id, tuple(self.writer.page(asked.after, min(asked.until, head))))
-
-    def _heal(self) -> None:
-        self.streams.connect(True)
-        self.volume.full = False
-        for stream in self.streams.by_log.values():
-            stream.lose_acknowledgements(0)
-        for follower in self.followers:
-            follower.bus_connected = follower.http_connected = True
-        self._start_again()
-        if self.writer is None:
-            return
-        self.writer.publish()
-        self.wire.clear()
-        for _ in range(2):
-            self.now += 60.0
-            for follower in self.followers:
-                follower.receive(Ticked(self.now))
-            self._announce(self.followers)
-            self._drain()
-            for follower in self.followers:
-                self.writer.hear(follower.report())
-
-    def _start_again(self) -> None:
-        if self.writer is not None and not self.writer.may_go_on:
-            self.writer.kill()
-            self.writer = None
-        if self.writer is None:
-            self._start()
-
-    def _drain(self) -> None:
-        for follower in self.followers:
-            for _ in range(_FETCHES_MAX):
-                if not follower.asked:
-                    break
-                follower.receive(self._answer(follower, follower.asked.pop(0)))
-
-
-def _entry_of(data: bytes) -> Event:
-    entry = parse_envelope(data)
-    assert isinstance(entry, Entry), "no entry of this load is large"
-    return EntryArrived(entry)
-
-
-def _failed(asked: Fetch | FetchSnapshot) -> Event:
-    return FetchFailed(asked.id, "the network")
 
 
 def run_machine(*, examples: int, steps: int, derandomize: bool) -> Counter[str]:
