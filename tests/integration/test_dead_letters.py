@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sie_cli.dead_letters import drop_letters, list_letters, retry_letter
 from sie_cli.dlq import app as dlq
-from sie_runtime.bus import Bus, BusSettings, Message
+from sie_runtime.bus import Bus, BusSettings, Message, connected_bus
 from sie_runtime.dead_letters import DeadLetters, DeadLetterSettings
 from sie_runtime.sweeping import Sweeper, SweepSettings
 from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
@@ -83,6 +83,23 @@ async def test_a_letter_is_run_again_and_dropped_once_the_cause_is_mended(tmp_pa
         assert await list_letters(access) == []
         with pytest.raises(FixRequest, match="no dead letter"):
             await drop_letters(access, [letter["number"]])
+
+
+async def test_a_letter_that_cannot_be_read_hides_no_other_and_can_be_dropped(
+    tmp_path: Path,
+) -> None:
+    async with nats_server(tmp_path) as url:
+        access = BusSettings(nats_url=url)
+        assert await list_letters(access) == []
+        async with connected_bus(access, role="operator", process_id="test") as bus:
+            await bus.request("sie.dead.default", b"\xc1", timeout_s=5)
+            letters = DeadLetters(bus)
+            with pytest.raises(OurFault, match="dead letter 1 cannot be read"):
+                await letters.get(1)
+        assert await list_letters(access) == []
+        await drop_letters(access, [1])
+        with pytest.raises(FixRequest, match="no dead letter 1"):
+            await drop_letters(access, [1])
 
 
 async def test_a_job_that_nobody_waits_for_any_more_has_no_letter(tmp_path: Path) -> None:

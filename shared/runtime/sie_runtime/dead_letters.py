@@ -5,22 +5,25 @@ written within two minutes, and that reading takes nothing away. A letter is fou
 its sequence in the stream. Only an operator may drop one.
 """
 
-import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import SharedStream
+from sie_runtime.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.dead_letters import DEAD_LETTER_DECODER, DEAD_LETTER_ENCODER, DeadLetter
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.jobs import token
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["DeadLetterSettings", "DeadLetters", "NumberedLetter"]
 
+_LOG: Final = logging.getLogger(__name__)
 _STREAM: Final = "DEAD_LETTERS"
 _SUBJECTS: Final = "sie.dead"
 
@@ -55,7 +58,6 @@ class DeadLetters:
     """Written by workers and sweepers, read by operators. One for each process."""
 
     def __init__(self, bus: Bus, settings: DeadLetterSettings | None = None) -> None:
-        self._bus = bus
         self.settings: Final = settings or DeadLetterSettings()
         timeout_s = self.settings.dead_letter_timeout_s
         self._jetstream = bus.client.jetstream(timeout=timeout_s)
@@ -66,54 +68,53 @@ class DeadLetters:
     async def write(self, letter: DeadLetter) -> None:
         """Store a letter. Raises `BusUnavailable`."""
         await self._stream.ensure()
-        async with self._stream.asking():
-            answer = await self._bus.client.request(
-                f"{_SUBJECTS}.{token(letter.pool)}",
-                DEAD_LETTER_ENCODER.encode(letter),
-                timeout=self.settings.dead_letter_timeout_s,
-                headers={"Nats-Msg-Id": letter.job_id},
-            )
-        outcome = json.loads(answer.data)
-        if "error" in outcome:
-            raise BusUnavailable(f"a dead letter is not taken: {outcome['error']}")
+        subject = f"{_SUBJECTS}.{token(letter.pool)}"
+        once = {"Nats-Msg-Id": letter.job_id}
+        try:
+            await self._stream.publish(subject, DEAD_LETTER_ENCODER.encode(letter), once)
+        except StreamRefusal as error:
+            raise BusUnavailable(f"a dead letter is not taken: {error}") from error
 
     async def read(self) -> AsyncIterator[NumberedLetter]:
-        """Every letter, oldest first. Raises `BusUnavailable`."""
+        """Every letter, oldest first; one that cannot be read is told in the log.
+
+        Raises `BusUnavailable`.
+        """
+        await self._stream.ensure()
         number = 0
         while True:
-            found = await self._next({"seq": number + 1, "next_by_subj": f"{_SUBJECTS}.>"})
+            wanted = {"seq": number + 1, "next_by_subj": f"{_SUBJECTS}.>"}
+            found = await self._stream.get(wanted)
             if found is None:
                 return
-            number = found.number
-            yield found
+            number, message = found
+            try:
+                letter = DEAD_LETTER_DECODER.decode(message.data)
+            except MALFORMED as error:
+                _LOG.warning("dead letter %d cannot be read: %s; drop it", number, error)
+                continue
+            yield NumberedLetter(number, letter)
 
     async def get(self, number: int) -> NumberedLetter:
-        """One letter. Raises `FixRequest` NOT_FOUND, `BusUnavailable`."""
-        found = await self._next({"seq": number})
-        if found is None:
-            raise FixRequest(f"there is no dead letter {number}", code="NOT_FOUND")
-        return found
+        """One letter. Raises `FixRequest` NOT_FOUND, `OurFault`, `BusUnavailable`."""
+        message = await self._message(number)
+        try:
+            return NumberedLetter(number, DEAD_LETTER_DECODER.decode(message.data))
+        except MALFORMED as error:
+            raise OurFault(f"dead letter {number} cannot be read: {error}; drop it") from error
 
     async def drop(self, number: int) -> None:
         """Forget a letter. Raises `FixRequest` NOT_FOUND, `BusUnavailable`."""
-        await self.get(number)
+        await self._message(number)
         async with self._stream.asking():
             await self._jetstream.delete_msg(_STREAM, number)
 
-    async def _next(self, wanted: dict[str, Any]) -> NumberedLetter | None:
+    async def _message(self, number: int) -> Msg:
         await self._stream.ensure()
-        async with self._stream.asking():
-            answer = await self._bus.client.request(
-                f"$JS.API.DIRECT.GET.{_STREAM}",
-                json.dumps(wanted).encode(),
-                timeout=self.settings.dead_letter_timeout_s,
-            )
-        headers = answer.headers or {}
-        if "Nats-Sequence" not in headers:
-            return None
-        return NumberedLetter(
-            int(headers["Nats-Sequence"]), DEAD_LETTER_DECODER.decode(answer.data)
-        )
+        found = await self._stream.get({"seq": number})
+        if found is None:
+            raise FixRequest(f"there is no dead letter {number}", code="NOT_FOUND")
+        return found[1]
 
 
 def _config(settings: DeadLetterSettings, bus: Bus) -> StreamConfig:

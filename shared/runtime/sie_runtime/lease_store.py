@@ -22,7 +22,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import SharedStream
+from sie_runtime.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.leases import LEASE_DECODER, Lease
 from sie_schemas.malformed import MALFORMED
 
@@ -107,23 +107,19 @@ class LeaseStore:
     async def drop(self, name: str) -> None:
         """End a lease. Raises `BusUnavailable`."""
         gone = {"KV-Operation": "PURGE", "Nats-Rollup": "sub", "Nats-TTL": "1s"}
-        async with self._bucket.asking():
-            await self._publish(name, b"", gone)
+        await self._publish(name, b"", gone)
 
     async def _write(self, lease: Lease, expected: Mapping[str, str]) -> None:
         ttl = {"Nats-TTL": f"{max(1, math.ceil(lease.ttl_s))}s"}
-        async with self._bucket.asking():
-            await self._publish(lease.spec.name, msgspec.json.encode(lease), {**expected, **ttl})
+        await self._publish(lease.spec.name, msgspec.json.encode(lease), {**expected, **ttl})
 
     async def _publish(self, name: str, data: bytes, headers: Mapping[str, str]) -> None:
-        answer = await self._bus.client.request(
-            f"{_SUBJECTS}.{name}", data, timeout=self._timeout_s, headers=dict(headers)
-        )
-        error = json.loads(answer.data).get("error")
-        if error is not None and error.get("err_code") in _MOVED:
-            raise LeaseMoved
-        if error is not None:
-            raise BusUnavailable(f"the broker takes no lease: {error.get('description')}")
+        try:
+            await self._bucket.publish(f"{_SUBJECTS}.{name}", data, headers)
+        except StreamRefusal as error:
+            if error.code in _MOVED:
+                raise LeaseMoved from error
+            raise BusUnavailable(f"the broker takes no lease: {error}") from error
 
     async def _last_of_each(self) -> tuple[list[Msg], int | None]:
         """The last message of each lease, and the sequence that this is as of; None: no message.

@@ -27,6 +27,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.bus import Bus, BusUnavailable, Message, reason_of
+from sie_runtime.shared_stream import make_stream
 from sie_schemas.errors import SIEError
 
 __all__ = ["LogStream", "StreamTip", "WrongLastSequence", "follow", "log_streams", "stream_name"]
@@ -125,11 +126,7 @@ class LogStream:
             first_seq=first_epoch,
             metadata=metadata,
         )
-        jetstream = self._bus.client.jetstream(timeout=self._timeout_s)
-        try:
-            await jetstream.add_stream(config)
-        except (APIError, NatsError, TimeoutError) as error:
-            raise BusUnavailable(f"the config stream cannot be made: {reason_of(error)}") from error
+        await make_stream(self._bus, config, holds="config entries", timeout_s=self._timeout_s)
         made = await self.tip()
         if made is None:
             raise BusUnavailable("the config stream vanished while it was made")

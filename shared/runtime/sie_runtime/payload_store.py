@@ -8,17 +8,16 @@ empty message that lives for a second, because no role may purge a stream.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from sie_runtime.bus import Bus
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import SharedStream
+from sie_runtime.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.errors import Later
 from sie_schemas.jobs import PayloadRef
 
@@ -54,7 +53,6 @@ class PayloadStore:
     """Objects by id. One for each process; the gateway puts and drops, workers get."""
 
     def __init__(self, bus: Bus, settings: PayloadSettings | None = None) -> None:
-        self._bus = bus
         self._settings: Final = settings or PayloadSettings()
         self._bucket = SharedStream(
             bus,
@@ -68,9 +66,8 @@ class PayloadStore:
         await self._bucket.ensure()
         size = self._settings.payload_chunk_bytes
         headers = {"Nats-TTL": _ttl(ttl_s)}
-        async with self._bucket.asking():
-            for start in range(0, len(data), size):
-                await self._publish(object_id, data[start : start + size], headers)
+        for start in range(0, len(data), size):
+            await self._publish(object_id, data[start : start + size], headers)
         return PayloadRef(
             object_id=object_id, size=len(data), sha256=hashlib.sha256(data).hexdigest()
         )
@@ -79,11 +76,10 @@ class PayloadStore:
         """The object. Raises `PayloadGone`, `BusUnavailable`."""
         parts: list[bytes] = []
         held, sequence = 0, 0
-        async with self._bucket.asking():
-            while held < ref.size:
-                part, sequence = await self._chunk(ref.object_id, sequence + 1)
-                parts.append(part)
-                held += len(part)
+        while held < ref.size:
+            part, sequence = await self._chunk(ref.object_id, sequence + 1)
+            parts.append(part)
+            held += len(part)
         data = b"".join(parts)
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise PayloadGone(f"object {ref.object_id} is not what was stored")
@@ -91,34 +87,22 @@ class PayloadStore:
 
     async def drop(self, object_id: str) -> None:
         """Forget an object. Raises `BusUnavailable`; its time to live then ends it."""
-        async with self._bucket.asking():
-            headers = {"Nats-Rollup": "sub", "Nats-TTL": _ttl(1.0)}
-            await self._publish(object_id, b"", headers)
+        await self._publish(object_id, b"", {"Nats-Rollup": "sub", "Nats-TTL": _ttl(1.0)})
 
     async def _publish(self, object_id: str, data: bytes, headers: Mapping[str, str]) -> None:
-        answer = await self._bus.client.request(
-            f"{_SUBJECTS}.C.{object_id}",
-            data,
-            timeout=self._settings.payload_timeout_s,
-            headers=dict(headers),
-        )
-        outcome = json.loads(answer.data)
-        if "error" in outcome:
-            problem = outcome["error"].get("description", "unknown")
-            raise Later(f"the object store refuses the request: {problem}", code="QUEUE_FULL")
+        try:
+            await self._bucket.publish(f"{_SUBJECTS}.C.{object_id}", data, headers)
+        except StreamRefusal as error:
+            message = f"the object store refuses the request: {error}"
+            raise Later(message, code="QUEUE_FULL") from error
 
     async def _chunk(self, object_id: str, sequence: int) -> tuple[bytes, int]:
         """The first chunk of an object at or after a sequence, and where it was."""
         wanted = {"seq": sequence, "next_by_subj": f"{_SUBJECTS}.C.{object_id}"}
-        answer = await self._bus.client.request(
-            f"$JS.API.DIRECT.GET.{_STREAM}",
-            json.dumps(wanted).encode(),
-            timeout=self._settings.payload_timeout_s,
-        )
-        headers: Mapping[str, Any] = answer.headers or {}
-        if "Nats-Sequence" not in headers or not answer.data:
+        found = await self._bucket.get(wanted)
+        if found is None or not found[1].data:
             raise PayloadGone(f"object {object_id} is gone")
-        return bytes(answer.data), int(headers["Nats-Sequence"])
+        return bytes(found[1].data), found[0]
 
 
 def _ttl(seconds: float) -> str:

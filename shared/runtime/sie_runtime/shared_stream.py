@@ -5,10 +5,12 @@ and again after the broker lost it, and that what the client raises comes out as
 of what the stream holds.
 """
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.api import StreamConfig
@@ -16,10 +18,18 @@ from nats.js.errors import APIError
 
 from sie_runtime.bus import Bus, BusUnavailable, reason_of
 
-__all__ = ["SharedStream", "make_stream"]
+__all__ = ["SharedStream", "StreamRefusal", "make_stream"]
 
 _EXISTS: Final = frozenset({10058, 10148})
 """JetStream's codes for a stream that is there already, with another config."""
+
+
+class StreamRefusal(Exception):
+    """The broker does not store a message; `code` is JetStream's, 0 where it names none."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class SharedStream:
@@ -37,6 +47,28 @@ class SharedStream:
         if not self._is_made:
             await make_stream(self._bus, self._config, holds=self._holds, timeout_s=self._timeout_s)
             self._is_made = True
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """Store a message. Raises `StreamRefusal`, `BusUnavailable`."""
+        async with self.asking():
+            answer = await self._bus.client.request(
+                subject, data, timeout=self._timeout_s, headers=dict(headers)
+            )
+        error = json.loads(answer.data).get("error")
+        if error is not None:
+            raise StreamRefusal(error.get("err_code", 0), error.get("description", "unknown"))
+
+    async def get(self, wanted: Mapping[str, Any]) -> tuple[int, Msg] | None:
+        """A message and its sequence, by what JetStream's direct get takes; None where there is
+        none. Raises `BusUnavailable`."""
+        async with self.asking():
+            answer = await self._bus.client.request(
+                f"$JS.API.DIRECT.GET.{self._config.name}",
+                json.dumps(wanted).encode(),
+                timeout=self._timeout_s,
+            )
+        sequence = (answer.headers or {}).get("Nats-Sequence")
+        return None if sequence is None else (int(sequence), answer)
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
