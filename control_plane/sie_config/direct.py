@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sie_runtime.direct_http import answer_at_once
 from sie_schemas.errors import SIEError
 
 __all__ = ["DirectApp", "Endpoint"]
@@ -56,4 +57,8 @@ class DirectApp(FastAPI):
             response = await self._direct[scope["method"], scope["path"]](request)
         except SIEError as error:
             response = await self._on_error(request, error)
-        await response(scope, receive, send)
+        at_once = answer_at_once(
+            scope, response.status_code, response.raw_headers, bytes(response.body)
+        )
+        if not at_once:
+            await response(scope, receive, send)

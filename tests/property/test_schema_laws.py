@@ -53,6 +53,7 @@ def test_canonical_bytes_do_not_depend_on_the_order_of_keys(mapping, random):
         ("[-1e20]", "2^53"),
         ("[9007199254740992]", "2^53"),
         ("[" + "9" * 100_000 + "]", "2^53"),
+        ("\ufeff{}", "byte order mark"),
         ('{"a": 1, "a": 1}', "'a' appears twice"),
         ('{"x": {"b": 1, "b": 2}}', "'b' appears twice"),
         (r'["\ud800"]', "surrogate"),

@@ -87,13 +87,9 @@ def loads(text: bytes | str) -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_int=_bounded_integer,
-            parse_float=_finite_float,
-            parse_constant=_no_constant,
-        )
+        if text.startswith("\ufeff"):
+            raise NotCanonical("the text begins with a byte order mark; JSON has none")
+        value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise NotCanonical(f"the text is not UTF-8: byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -162,3 +158,11 @@ def _strings(value: Any) -> list[str]:
             found.extend(item)
             pending.extend(item.values())
     return found
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_keys,
+    parse_int=_bounded_integer,
+    parse_float=_finite_float,
+    parse_constant=_no_constant,
+)
