@@ -146,7 +146,7 @@ class Inference:
         load = self._loads.get(route.lane)
         if load is None:
             load = self._loads[route.lane] = _Load(route.lane)
-        load.requests.inc()
+        load.requests.count += 1
         self._asked_for(route.model.model_id)
         if isinstance(found, Cold):
             self._watch.check_hearing()

@@ -6,7 +6,9 @@
 from functools import cache
 from typing import Final, TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from sie_runtime.tallies import Tally, Timings
 
 __all__ = [
     "CHUNKS_REFUSED",
@@ -25,12 +27,12 @@ __all__ = [
     "child",
 ]
 
-Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+Metric = TypeVar("Metric", Tally, Timings)
 
-REQUESTS: Final = Counter(
+REQUESTS: Final = Tally(
     "sie_gateway_requests", "Requests by outcome.", ["operation", "status", "code"]
 )
-REQUEST_SECONDS: Final = Histogram(
+REQUEST_SECONDS: Final = Timings(
     "sie_gateway_request_seconds",
     "Time from the first byte read to the last byte sent.",
     ["operation"],
@@ -41,7 +43,7 @@ COLD_REQUESTS: Final = Counter(
     "Requests that found no ready worker: the demand that an autoscaler acts on.",
     ["pool", "machine_profile", "bundle"],
 )
-LANE_REQUESTS: Final = Counter(
+LANE_REQUESTS: Final = Tally(
     "sie_gateway_lane_requests",
     "Requests by the kind of worker that they need, those included that found none.",
     ["pool", "machine_profile", "bundle"],
