@@ -3,13 +3,16 @@
 *shell*: owns one stream. Promises `Hello` first and one reply for each request by its id, in
 whatever order they end, with a `Pong` of id 0 between them where `tell` is called. A frame that
 cannot be read ends this connection with one log line; a peer that does not read its replies is not
-read from either; when a peer is gone, what it asked for and has not begun is not run.
+read from either; when a peer is gone, what it asked for and has not begun is not run. One that is
+to carry batches only is handed over to the device's thread (`batches`), and is over here.
 """
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from sie_schemas import ipc
 from sie_schemas.malformed import MALFORMED
@@ -34,12 +37,15 @@ class Connection:
         *,
         answer: Callable[[DeviceRequest], Awaitable[ipc.Reply]],
         pong: Callable[[int], ipc.Pong],
+        hand_over: Callable[[ipc.Batches, socket.socket], None],
         frame_bytes_max: int,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._answer = answer
         self._pong = pong
+        self._hand_over = hand_over
+        """Has the device's thread read the connection from now on."""
         self._frame_bytes_max = frame_bytes_max
         self._replies: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
@@ -76,6 +82,9 @@ class Connection:
                 request = ipc.decode_request(await self._frame())
                 if isinstance(request, ipc.Ping):
                     self._writer.write(ipc.encode(self._pong(request.id)))
+                elif isinstance(request, ipc.Batches):
+                    self._leave_to_device(request)
+                    return
                 else:
                     reply = group.create_task(self._reply(request))
                     self._replies.add(reply)
@@ -89,6 +98,14 @@ class Connection:
                 _LOG.warning("a connection ended in the middle of a frame")
         except ConnectionError:
             pass
+
+    def _leave_to_device(self, request: ipc.Batches) -> None:
+        # uvloop's transports are of no class of asyncio's.
+        transport = cast(asyncio.Transport, self._writer.transport)
+        # Its peer waits for the answer to this one: nothing of what follows was read here.
+        transport.pause_reading()
+        number = os.dup(transport.get_extra_info("socket").fileno())
+        self._hand_over(request, socket.socket(fileno=number))
 
     async def _frame(self) -> bytes:
         header = await self._reader.readexactly(ipc.FRAME_HEADER.size)

@@ -2,8 +2,8 @@
 
 *shell*: owns one thread, or a few where the work is not the device's. Promises that everything
 given to `submit` begins in the order given, on one thread one after the other, and that a request
-which is cancelled before its turn does not run at all. Knows what runs for longer than it may, and
-leaves it to the `watchdog` to act on that.
+which is cancelled before its turn does not run at all. While nothing waits the thread may `serve`.
+Knows what runs for longer than it may, and leaves it to the `watchdog` to act on that.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ class Device:
         self._pending: set[object] = set()
         self._due: dict[object, float] = {}
         """When what runs now should be done, on the monotonic clock; written by the threads."""
+        self._interrupt: Callable[[], None] = lambda: None
         self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
     def overdue_s(self) -> float:
@@ -45,12 +46,28 @@ class Device:
             raise Later(
                 f"{self._queue_max} requests wait for the device already", code="QUEUE_FULL"
             )
-        future: Future[T] = self._thread.submit(self._timed, work, within_s)
+        future: Future[T] = self._thread.submit(self.timed, work, within_s)
+        self._interrupt()
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return await asyncio.wrap_future(future)
 
-    def _timed(self, work: Callable[[], T], within_s: float) -> T:
+    async def serve(
+        self, until_interrupted: Callable[[], None], interrupt: Callable[[], None]
+    ) -> None:
+        """Have the thread do this whenever nothing else waits for it, until cancelled.
+
+        It is interrupted whenever something is submitted, and returns then. Raises what it raises.
+        """
+        self._interrupt = interrupt
+        try:
+            while True:
+                await asyncio.wrap_future(self._thread.submit(until_interrupted))
+        finally:
+            interrupt()
+
+    def timed(self, work: Callable[[], T], within_s: float) -> T:
+        """On the thread: do something of which `overdue_s` tells when it takes longer."""
         key = object()
         self._due[key] = time.monotonic() + within_s
         try:

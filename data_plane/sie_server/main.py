@@ -100,6 +100,7 @@ async def _serve(
             pid=os.getpid(),
             device=chosen.device,
             backends=backend_names(),
+            batches_apart=True,
             memory_bytes=chosen.memory_bytes_max or device_bytes(chosen.device),
             memory_shared=not chosen.memory_bytes_max and not chosen.device.startswith("cuda"),
         ),

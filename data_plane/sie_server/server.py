@@ -3,7 +3,8 @@
 *shell*: owns the socket's file and the connections. Promises that a live process's socket is never
 taken over and a dead one's always is, and that accepted requests are finished, within a bound,
 before the process ends. Pings are answered from the loop (see `connection`), so that they tell of
-this process's life while the device is busy.
+this process's life while the device is busy. Batches come on connections of their own, which the
+device's thread reads itself (see `batches`), or, of an older sidecar, among the other requests.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import msgspec
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError
 from sie_server import metrics
+from sie_server.batches import BatchConnections, Send
 from sie_server.connection import Connection
 from sie_server.device import Device
 from sie_server.execution import Built, DeviceRequest, Execution
@@ -65,6 +67,12 @@ class Server:
         self._load_hang_s = load_hang_s
         self._downloading = downloading
         self._connections: set[Connection] = set()
+        self._batches = BatchConnections(self._run, frame_bytes_max=self._frame_bytes_max)
+        self._loop = asyncio.get_running_loop()
+        self._group: asyncio.TaskGroup
+        """Set while `run` runs."""
+        self._late: set[asyncio.Task[None]] = set()
+        """Batches whose adapters are being fetched."""
         self._listening = False
         self._stopping = False
 
@@ -89,9 +97,16 @@ class Server:
         _LOG.info("listening on %s", self._path)
         self._listening = True
         try:
-            await stop.wait()
-            listener.close()
-            await self._drain()
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                serving = group.create_task(
+                    self._device.serve(self._batches.serve, self._batches.interrupt)
+                )
+                await stop.wait()
+                listener.close()
+                await self._drain()
+                for task in (serving, *self._late):
+                    task.cancel()
         finally:
             self._path.unlink(missing_ok=True)
 
@@ -101,6 +116,7 @@ class Server:
             writer,
             answer=self._answer,
             pong=self._pong,
+            hand_over=self._hand_over,
             frame_bytes_max=self._frame_bytes_max,
         )
         self._connections.add(connection)
@@ -109,13 +125,35 @@ class Server:
         finally:
             self._connections.discard(connection)
 
+    def _hand_over(self, request: ipc.Batches, peer: socket.socket) -> None:
+        self._batches.adopt(peer, self._pong(request.id))
+
+    def _run(self, request: ipc.RunBatch, send: Send) -> None:
+        """Answer a batch on the device's thread, which has just read it."""
+        if self._execution.awaits_adapters(request):
+            # They are fetched beside the batches that can run.
+            self._loop.call_soon_threadsafe(self._begin_late, request, send)
+            return
+        started = time.perf_counter()
+        reply = self._device.timed(
+            lambda: self._execution.answer(request), self._batch_hang_s or inf
+        )
+        send(reply)
+        _count(request, reply, started)
+
+    def _begin_late(self, request: ipc.RunBatch, send: Send) -> None:
+        task = self._group.create_task(self._run_late(request, send))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _run_late(self, request: ipc.RunBatch, send: Send) -> None:
+        reply = await self._answer(request)
+        await asyncio.to_thread(send, reply)
+
     async def _answer(self, request: DeviceRequest) -> ipc.Reply:
         started = time.perf_counter()
         reply = await self._replied(request)
-        kind = str(request.__struct_config__.tag)
-        code = reply.code if isinstance(reply, ipc.Failed) else "OK"
-        metrics.REQUESTS.labels(kind, code).inc()
-        metrics.REQUEST_SECONDS.labels(kind).observe(time.perf_counter() - started)
+        _count(request, reply, started)
         return reply
 
     async def _replied(self, request: DeviceRequest) -> ipc.Reply:
@@ -173,8 +211,18 @@ class Server:
             async with asyncio.timeout(self._drain_timeout_s), asyncio.TaskGroup() as group:
                 for connection in self._connections:
                     group.create_task(connection.finish())
+                await self._device.submit(self._batches.finish)
+                if self._late:
+                    await asyncio.wait(self._late)
         except TimeoutError:
             _LOG.warning("stopped before everything that was accepted had ended")
+
+
+def _count(request: DeviceRequest, reply: ipc.Reply, started: float) -> None:
+    kind = str(request.__struct_config__.tag)
+    code = reply.code if isinstance(reply, ipc.Failed) else "OK"
+    metrics.REQUESTS.labels(kind, code).inc()
+    metrics.REQUEST_SECONDS.labels(kind).observe(time.perf_counter() - started)
 
 
 def _free(path: Path) -> None:

@@ -106,8 +106,11 @@ class Devices:
 
     def described(self, revision: str) -> LoadedModel | None:
         """A model revision that is loaded somewhere, or was: how its batches are made."""
-        found = (device.models.described(revision) for device in self._devices)
-        return next((model for model in found if model is not None), None)
+        for device in self._devices:
+            found = device.models.described(revision)
+            if found is not None:
+                return found
+        return None
 
     async def ensure(self, resolved: ResolvedModel) -> LoadedModel:
         """Have a model revision loaded somewhere. Raises its load's error, or `ExecutorLost`.

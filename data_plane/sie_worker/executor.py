@@ -1,8 +1,9 @@
 """The executor: this sidecar's connection to the model-execution process.
 
-*shell*: owns one Unix socket and the loop that reads it. Requests are multiplexed by id; each has a
+*shell*: owns the connections to one Unix socket: one for batches, which the device's thread reads
+itself where it offers that, and one for all else. Requests are multiplexed by id; each has a
 deadline. Promises that a request ends in exactly one way: its reply, the error in its reply, or
-`ExecutorLost` as soon as the connection is gone, whether the process died, hung (it answers no
+`ExecutorLost` as soon as a connection is gone, whether the process died, hung (it answers no
 ping), ran a batch past its time, or sent what cannot be read. Then it connects again, for ever, and
 says so through `on_change`. Nothing is sent twice: who wants a lost request done asks again.
 
@@ -13,10 +14,11 @@ import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError, error_for
+from sie_schemas.frames import Frames, FrameTooLong
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.malformed import MALFORMED
@@ -32,6 +34,54 @@ class ExecutorLost(Later):
 
 class _Unreadable(Exception):
     """The other side does not speak this protocol."""
+
+
+class _Link(asyncio.Protocol):
+    """One connection. The first reply is awaited; the others are given to `take` as they are read.
+
+    Sets `over` when it is gone; `lost` is then why.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, take: Callable[[ipc.Reply], None], over: asyncio.Event) -> None:
+        self._take = take
+        self._frames = Frames()
+        self._first: ipc.Reply | None = None
+        self._begun = asyncio.Event()
+        self._over = over
+        self.lost: Exception | None = None
+
+    async def first(self) -> ipc.Reply:
+        """The first reply. Raises why there is none."""
+        await self._begun.wait()
+        if self._first is None:
+            raise self.lost or EOFError
+        return self._first
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are of no class of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for body in self._frames.feed(data):
+                self._read(ipc.decode_reply(body))
+        except (FrameTooLong, *MALFORMED) as error:
+            self.lost = _Unreadable(f"unreadable reply: {error}")
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = self.lost or exc or EOFError("it closed the connection")
+        self._begun.set()
+        self._over.set()
+
+    def _read(self, reply: ipc.Reply) -> None:
+        if self._first is None:
+            self._first = reply
+            self._begun.set()
+        else:
+            self._take(reply)
 
 
 class Executor:
@@ -55,7 +105,9 @@ class Executor:
         self._batch_timeout_s: Final = batch_timeout_s
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[ipc.Reply]] = {}
-        self._writer: asyncio.StreamWriter | None = None
+        self._control: asyncio.Transport | None = None
+        self._batches: asyncio.Transport | None = None
+        """That for batches: the same one, where model execution does not read them apart."""
         self._hello: ipc.Hello | None = None
         self._listeners: list[Callable[[], None]] = []
         self._on_resident: list[Callable[[], None]] = []
@@ -121,7 +173,7 @@ class Executor:
             pinned=pinned,
             running=tuple(running),
         )
-        reply = await self._ask(request, self._load_timeout_s)
+        reply = await self._ask(self._control, request, self._load_timeout_s)
         if not isinstance(reply, ipc.Loaded):
             self._odd(reply)
         return reply
@@ -133,13 +185,14 @@ class Executor:
         request = ipc.LoadAdapter(
             id=next(self._ids), model_revision=model_revision, adapter=adapter, config=config
         )
-        reply = await self._ask(request, self._load_timeout_s)
+        reply = await self._ask(self._control, request, self._load_timeout_s)
         if not isinstance(reply, ipc.AdapterLoaded):
             self._odd(reply)
 
     async def unload(self, revision: str) -> None:
         """Free a model revision."""
-        await self._ask(ipc.Unload(next(self._ids), revision), self._load_timeout_s)
+        request = ipc.Unload(next(self._ids), revision)
+        await self._ask(self._control, request, self._load_timeout_s)
 
     async def run_batch(
         self,
@@ -165,23 +218,25 @@ class Executor:
             options=options,
             adapters=adapters,
         )
-        reply = await self._ask(request, self._batch_timeout_s)
+        reply = await self._ask(self._batches, request, self._batch_timeout_s)
         if not isinstance(reply, ipc.BatchDone):
             self._odd(reply)
         return reply
 
-    async def _ask(self, request: ipc.Request, timeout_s: float) -> ipc.Reply:
-        writer = self._writer
-        if writer is None or not self.connected:
+    async def _ask(
+        self, transport: asyncio.Transport | None, request: ipc.Request, timeout_s: float
+    ) -> ipc.Reply:
+        if transport is None:
             raise self._lost()
-        reply: asyncio.Future[ipc.Reply] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[ipc.Reply] = loop.create_future()
         self._waiting[request.id] = reply
-        overdue = asyncio.get_running_loop().call_later(
-            timeout_s, self._overdue, writer, f"a {type(request).__name__}", timeout_s
+        overdue = loop.call_later(
+            timeout_s, self._overdue, transport, f"a {type(request).__name__}", timeout_s
         )
         try:
-            writer.write(ipc.encode(request))
-            await self._drained(writer)
+            # What the connection may have to keep is bounded by what the device may have in hand.
+            transport.write(ipc.encode(request))
             answer = await reply
         finally:
             overdue.cancel()
@@ -193,16 +248,11 @@ class Executor:
             raise error_for(answer.code, answer.message, retry_after_s=answer.retry_after_s)
         return answer
 
-    def _overdue(self, writer: asyncio.StreamWriter, what: str, timeout_s: float) -> None:
+    def _overdue(self, transport: asyncio.Transport, what: str, timeout_s: float) -> None:
         # A device that does not come back cannot be told to stop: only a new process helps. The end
-        # of the connection fails this request with all others on it.
+        # of the connection fails this request with all others.
         self.last_loss = f"{what} took longer than {timeout_s:g} s"
-        writer.transport.abort()
-
-    async def _drained(self, writer: asyncio.StreamWriter) -> None:
-        # A connection that breaks here is noticed by the reader, which fails every request.
-        with suppress(ConnectionError):
-            await writer.drain()
+        transport.abort()
 
     def _odd(self, reply: ipc.Reply) -> NoReturn:
         raise OurFault(f"model execution answered with an unexpected {type(reply).__name__}")
@@ -214,28 +264,43 @@ class Executor:
         while True:
             try:
                 await self._converse()
-            except (OSError, EOFError) as error:
+            except (OSError, EOFError, _Unreadable) as error:
                 self.last_loss = self.last_loss or str(error) or type(error).__name__
-            except (_Unreadable, *MALFORMED) as error:
-                self.last_loss = f"unreadable reply: {error}"
             finally:
                 self._fail_waiting()
             await asyncio.sleep(self._reconnect_s)
 
     async def _converse(self) -> None:
-        reader, writer = await asyncio.open_unix_connection(self._socket_path)
+        """Connect, greet, and stay until a connection is gone. Raises why it is."""
+        links: list[_Link] = []
+        over = asyncio.Event()
         try:
             async with asyncio.timeout(self._ping_timeout_s):
-                self._hello = _hello(ipc.decode_reply(await _frame(reader)))
-            self._writer = writer
+                control, hello = await self._linked(links, over)
+                batches = control
+                if hello.batches_apart:
+                    batches, _ = await self._linked(links, over)
+                    await self._ask(
+                        batches.transport, ipc.Batches(next(self._ids)), self._ping_timeout_s
+                    )
+            self._hello = hello
+            self._control, self._batches = control.transport, batches.transport
             self.connections += 1
             self.last_loss = ""
             self._connected.set()
             self._tell()
-            while True:
-                self._settle(ipc.decode_reply(await _frame(reader)))
+            await over.wait()
+            raise next(link.lost for link in links if link.lost is not None)
         finally:
-            writer.transport.abort()
+            for link in links:
+                link.transport.abort()
+
+    async def _linked(self, links: list[_Link], over: asyncio.Event) -> tuple[_Link, ipc.Hello]:
+        _, link = await asyncio.get_running_loop().create_unix_connection(
+            lambda: _Link(self._settle, over), self._socket_path
+        )
+        links.append(link)
+        return link, _hello(await link.first())
 
     def _settle(self, reply: ipc.Reply) -> None:
         if isinstance(reply, ipc.Loaded | ipc.Pong) and reply.resident is not None:
@@ -256,13 +321,14 @@ class Executor:
             await asyncio.sleep(self._ping_interval_s)
             # A ping without an answer drops the connection, and so does its work by failing.
             with suppress(SIEError):
-                pong = await self._ask(ipc.Ping(next(self._ids)), self._ping_timeout_s)
+                ping = ipc.Ping(next(self._ids))
+                pong = await self._ask(self._control, ping, self._ping_timeout_s)
                 self.downloading = pong.downloading if isinstance(pong, ipc.Pong) else {}
 
     def _fail_waiting(self) -> None:
         was_connected = self.connected
         self._connected.clear()
-        self._writer = self._hello = self.resident = None
+        self._control = self._batches = self._hello = self.resident = None
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(self._lost())
@@ -272,13 +338,6 @@ class Executor:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
-
-
-async def _frame(reader: asyncio.StreamReader) -> bytes:
-    (size,) = ipc.FRAME_HEADER.unpack(await reader.readexactly(ipc.FRAME_HEADER.size))
-    if size > ipc.FRAME_BYTES_MAX:
-        raise _Unreadable(f"a frame of {size} bytes")
-    return await reader.readexactly(size)
 
 
 def _hello(reply: ipc.Reply) -> ipc.Hello:

@@ -148,19 +148,19 @@ class Intake:
             self.fetching -= 1
 
     def _claim(self, delivery: Delivery, job: Job) -> None:
-        claim = self._claims.open(job, delivery, self._clock())
+        now = self._clock()
+        claim = self._claims.open(job, delivery, now)
         if claim is None:
             return
-        self._taken(len(job.items), job.tenant, self._clock())
-        model = self._at_hand(job)
+        self._taken(len(job.items), job.tenant, now)
+        model = self._at_hand(job, delivery.data)
         prepared = _prepared(job, model) if model is not None else None
         if model is None or prepared is None or not self._enqueued(claim, model, prepared):
             self._group.create_task(self._admit(claim))
 
-    def _at_hand(self, job: Job) -> LoadedModel | None:
+    def _at_hand(self, job: Job, data: bytes) -> LoadedModel | None:
         """The model of a job that wants nothing else to be waited for, if it is known how to make
-        its inputs; where it has left the device, they wait for it in their lane. A short text
-        tokenizes in less time than a thread takes to be handed it."""
+        its inputs; where it has left the device, they wait for it in their lane."""
         model = self._devices.described(job.model_revision)
         if (
             model is None
@@ -168,7 +168,7 @@ class Intake:
             or job.adapter is not None
             or job.operation not in model.resolved.operations
             or (job.model_id, job.profile) != (model.resolved.model_id, model.resolved.profile)
-            or _characters(job) > self._limits.inline_characters_max
+            or not self._is_short(job, data)
         ):
             return None
         return model
@@ -179,7 +179,7 @@ class Intake:
                 self._results.drop([claim])
                 return
             model = await self._ready(claim)
-            prepared = await self._prepare(claim.job, model)
+            prepared = await self._prepare(claim, model)
         except (_Behind, ExecutorLost) as error:
             await self._results.give_back([claim], error, delay_s=self._limits.retry_delay_s)
         except SIEError as error:
@@ -241,8 +241,15 @@ class Intake:
                 code="NOT_READY",
             )
 
-    async def _prepare(self, job: Job, model: LoadedModel) -> Prepared:
-        if _characters(job) <= self._limits.inline_characters_max:
+    def _is_short(self, job: Job, data: bytes) -> bool:
+        """Whether a job's texts are tokenized in less time than a thread takes to be handed it."""
+        limit = self._limits.inline_characters_max
+        # A text has no more characters than bytes.
+        return len(data) <= limit or sum(len(item.text or "") for item in job.items) <= limit
+
+    async def _prepare(self, claim: Claim, model: LoadedModel) -> Prepared:
+        job = claim.job
+        if self._is_short(job, claim.delivery.data):
             return prepare(job, model.loaded, model.tokenizer)
         return await asyncio.to_thread(prepare, job, model.loaded, model.tokenizer)
 
@@ -308,15 +315,13 @@ def _prepared(job: Job, model: LoadedModel) -> Prepared | None:
         return None
 
 
-def _characters(job: Job) -> int:
-    return sum(len(item.text or "") for item in job.items)
-
-
 class _Behind(Later):
     """The replica has not caught up with a job; another worker may have."""
 
 
 def _options_key(options: dict[str, Any]) -> bytes:
+    if not options:
+        return b""
     passed = {name: value for name, value in options.items() if name not in _SIDECAR_OPTIONS}
     return msgspec.json.encode(passed, order="sorted") if passed else b""
 

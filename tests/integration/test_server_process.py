@@ -301,6 +301,54 @@ async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelSer
         assert await client.ask(ipc.Ping(client.next_id()), ipc.Pong)
 
 
+async def _batches_only(client: Client) -> None:
+    await client.ask(ipc.Batches(client.next_id()), ipc.Pong)
+
+
+async def test_batches_run_in_order_on_their_own_connection_beside_pings_and_loads(
+    server: ModelServer,
+):
+    async with connected(server) as client, connected(server) as batches:
+        await client.load("m", MINILM, ipc.Loaded)
+        await _batches_only(batches)
+        texts = random_tokens([5, 9], seed=1)
+        assert_same(
+            _vectors(await batches.run("m", "encode", texts, ipc.BatchDone)),
+            dense(minilm(), texts),
+        )
+        for number in (1001, 1002, 1003):
+            batches.send(_long_batch(number))
+        assert await client.ask(ipc.Ping(client.next_id()), ipc.Pong)
+        await client.load("m", MINILM, ipc.Loaded)
+        assert [(await batches.next_reply()).id for _ in range(3)] == [1001, 1002, 1003]
+
+
+async def test_an_adapter_that_was_not_loaded_is_an_error_on_a_connection_of_batches_too(
+    server: ModelServer,
+):
+    async with connected(server) as client, connected(server) as batches:
+        await client.load("m", MINILM, ipc.Loaded)
+        await _batches_only(batches)
+        unknown = AdapterPin("nobody", "r1")
+        text = random_tokens([5])
+        failed = await batches.run("m", "encode", text, ipc.Failed, adapter=unknown)
+        assert failed.code == "ADAPTER_NOT_FOUND"
+
+
+@pytest.mark.parametrize("raw", [ipc.FRAME_HEADER.pack(1_000_001), ipc.encode(ipc.Ping(1))])
+async def test_what_is_no_batch_ends_a_connection_of_batches_and_no_other(
+    server: ModelServer, raw: bytes
+):
+    async with connected(server) as other, connected(server) as bad:
+        await _batches_only(other)
+        await _batches_only(bad)
+        bad.send_bytes(raw)
+        with pytest.raises(asyncio.IncompleteReadError):
+            await bad.next_reply()
+        assert "a connection is closed" in server.log.read_text().splitlines()[-1]
+        await other.run("nothing", "encode", random_tokens([3]), ipc.Failed)
+
+
 def _long_batch(number: int) -> ipc.RunBatch:
     inputs = tuple(random_tokens([128] * 12))
     return ipc.RunBatch(id=number, model_revision="m", operation="encode", inputs=inputs)
@@ -320,10 +368,16 @@ async def test_a_killed_process_is_replaced_on_its_stale_socket_and_that_one_dra
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await client.next_reply()
         assert server.socket.exists()
-    async with model_server(tmp_path) as again, connected(again) as client:
+    async with (
+        model_server(tmp_path) as again,
+        connected(again) as client,
+        connected(again) as batches,
+    ):
         lost = await client.run("m", "encode", random_tokens([3]), ipc.Failed)
         assert lost.code == "MODEL_LOADING"
         await client.load("m", MINILM, ipc.Loaded)
+        await _batches_only(batches)
+        batches.send(_long_batch(106))
         client.send(_long_batch(107))
         # The pong proves that the batch before it was accepted.
         client.send(ipc.Ping(108))
@@ -332,6 +386,7 @@ async def test_a_killed_process_is_replaced_on_its_stale_socket_and_that_one_dra
         reply = await client.next_reply()
         assert isinstance(reply, ipc.BatchDone)
         assert reply.id == 107
+        assert (await batches.next_reply()).id == 106
         assert await again.process.wait() == 0
         assert not again.socket.exists()
 

@@ -1,13 +1,15 @@
 """The executor against a scripted execution process, on a real Unix socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.support.polling import until
-from tests.support.scripted_execution import ScriptedExecution, scripted_execution
+from tests.support.scripted_execution import LETHAL, ScriptedExecution, scripted_execution
 
 from sie_schemas import ipc
 from sie_schemas.errors import SIEError
@@ -60,6 +62,38 @@ async def test_replies_in_any_order_reach_the_requests_they_belong_to(tmp_path: 
 
     assert loaded.revision == "rev"
     assert isinstance(slow.result().answers, ipc.DenseAnswers)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+async def test_batches_go_over_a_connection_of_their_own_where_that_is_offered(
+    tmp_path: Path, apart: bool
+):
+    async with scripted_execution(tmp_path) as execution:
+        execution.hello = replace(execution.hello, batches_apart=apart)
+        async with running_executor(execution) as executor:
+            assert len((await batch(executor, "a", "bb")).answers.values) == 8
+            assert execution.connections == (2 if apart else 1)
+
+
+async def test_what_is_out_is_lost_with_either_connection(tmp_path: Path):
+    async with scripted_execution(tmp_path) as execution, running_executor(execution) as executor:
+        with pytest.raises(ExecutorLost):
+            await batch(executor, LETHAL)
+        await until(lambda: executor.connected and execution.connections == 2)
+
+        execution.hold()
+        execution.answer = lambda request: b"\0\0\0\1\xc1"
+        async with asyncio.TaskGroup() as group:
+            out = group.create_task(_lost(batch(executor, "a")))
+            await until(lambda: len(execution.batches) == 2)
+            with pytest.raises(ExecutorLost):
+                await executor.load("rev", {})
+            await out
+
+
+async def _lost(asking: Coroutine[Any, Any, ipc.BatchDone]) -> None:
+    with pytest.raises(ExecutorLost):
+        await asking
 
 
 async def test_the_error_of_a_reply_is_raised_with_its_code(tmp_path: Path):

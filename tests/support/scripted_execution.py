@@ -29,7 +29,11 @@ class ScriptedExecution:
         self.answer: Callable[[ipc.Request], ipc.Reply | bytes | None] = self.usual_answer
         self.accepts = "text"
         self.hello = ipc.Hello(
-            pid=1, device="scripted", backends=("scripted",), memory_bytes=1_000_000
+            pid=1,
+            device="scripted",
+            backends=("scripted",),
+            memory_bytes=1_000_000,
+            batches_apart=True,
         )
         self.load_failures: dict[str, ipc.Failed] = {}
         """By revision."""
@@ -54,6 +58,11 @@ class ScriptedExecution:
     def loads(self) -> list[str]:
         """The revisions whose load was asked for, in order."""
         return [request.revision for request in self.requests if isinstance(request, ipc.Load)]
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._writers)
 
     def hold(self) -> None:
         """Let no batch end until `let_go`."""
@@ -80,7 +89,7 @@ class ScriptedExecution:
     def usual_answer(self, request: ipc.Request) -> ipc.Reply | None:
         """What a healthy process answers."""
         match request:
-            case ipc.Ping() | ipc.Unload():
+            case ipc.Ping() | ipc.Unload() | ipc.Batches():
                 return ipc.Pong(request.id, resident=self.resident)
             case ipc.Load():
                 self.evicted.discard(request.revision)

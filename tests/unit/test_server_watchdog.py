@@ -30,7 +30,7 @@ asyncio.run(main())
         (
             "await device.submit(threading.Event().wait, within_s=0.3)",
             70,
-            ["the device hangs", "in _timed"],
+            ["the device hangs", "in timed"],
         ),
         ("threading.Event().wait()", 1, ["Timeout", "in main"]),
         ("watching.cancel(); print(device.close())", 0, []),

@@ -21,6 +21,7 @@ __all__ = [
     "IPC_VERSION",
     "AdapterLoaded",
     "BatchDone",
+    "Batches",
     "DenseAnswers",
     "DocumentInput",
     "EncodeAnswers",
@@ -102,6 +103,15 @@ class Ping(Struct, frozen=True, tag="ping"):
     id: int
 
 
+class Batches(Struct, frozen=True, tag="batches"):
+    """From now on this connection carries batches only, and the device's thread reads it itself.
+
+    Where `Hello` says `batches_apart`. Answered by a `Pong`, before which nothing else is sent.
+    """
+
+    id: int
+
+
 class Load(Struct, frozen=True, tag="load", kw_only=True):
     """Make a model revision ready. `config` is `sie_schemas.revisions.profile_config`.
 
@@ -151,7 +161,7 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     adapters: tuple[AdapterPin | None, ...] = ()
 
 
-Request: TypeAlias = Ping | Load | LoadAdapter | Unload | RunBatch
+Request: TypeAlias = Ping | Batches | Load | LoadAdapter | Unload | RunBatch
 
 
 # ---- replies ------------------------------------------------------------------------------------
@@ -169,6 +179,8 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     """What the device has for models, all told; 0 where it is not known."""
     memory_shared: bool = False
     """Whether that is the host's memory, which every other such process of the host counts too."""
+    batches_apart: bool = False
+    """Whether a connection may carry batches only (`Batches`)."""
 
 
 class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):

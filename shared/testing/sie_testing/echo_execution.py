@@ -30,7 +30,7 @@ def echo_vector(model_revision: str, adapter_revision: str, text: str) -> tuple[
 
 def _answer(request: ipc.Request) -> ipc.Reply:
     match request:
-        case ipc.Ping() | ipc.Unload():
+        case ipc.Ping() | ipc.Unload() | ipc.Batches():
             return ipc.Pong(request.id)
         case ipc.Load():
             return ipc.Loaded(

@@ -1,0 +1,32 @@
+"""Laws of frames: whole bodies, in order, however the bytes were cut."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_schemas.frames import Frames, FrameTooLong
+from sie_schemas.ipc import FRAME_HEADER
+
+BODIES = st.lists(st.binary(max_size=40), max_size=8)
+
+
+@given(BODIES, st.binary(max_size=3), st.lists(st.integers(0, 400), max_size=12))
+def test_bodies_are_the_same_however_the_bytes_were_cut(bodies, rest, cuts) -> None:
+    sent = b"".join(FRAME_HEADER.pack(len(body)) + body for body in bodies) + rest
+    places = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    frames = Frames()
+    came = [body for start, stop in pairwise(places) for body in frames.feed(sent[start:stop])]
+    assert came == bodies
+    assert frames.partial is bool(rest)
+
+
+@given(st.integers(1, 100), st.integers(0, 3))
+def test_a_frame_above_the_limit_is_refused_by_its_header_alone(limit, cut) -> None:
+    frames = Frames(bytes_max=limit)
+    assert frames.feed(FRAME_HEADER.pack(limit) + bytes(limit)) == [bytes(limit)]
+    header = FRAME_HEADER.pack(limit + 1)
+    assert frames.feed(header[:cut]) == []
+    with pytest.raises(FrameTooLong):
+        frames.feed(header[cut:])

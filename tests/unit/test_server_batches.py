@@ -1,0 +1,112 @@
+"""Connections of batches: what their thread does with what comes, and with peers that leave."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sie_schemas import ipc
+from sie_schemas.frames import Frames
+from sie_server.batches import BatchConnections, Send
+
+_GREETING = ipc.Pong(0)
+
+
+def _batch(number: int) -> bytes:
+    return ipc.encode(ipc.RunBatch(id=number, model_revision="m", operation="encode", inputs=()))
+
+
+def _ids(peer: socket.socket, count: int) -> list[int]:
+    """The ids of the next replies."""
+    frames, found = Frames(), list[int]()
+    while len(found) < count:
+        found += [ipc.decode_reply(body).id for body in frames.feed(peer.recv(1 << 16))]
+    return found
+
+
+@contextmanager
+def _peers(
+    run: Callable[[ipc.RunBatch, Send], None],
+) -> Iterator[tuple[BatchConnections, socket.socket]]:
+    """The connections, of which one is greeted, and the other end of that one."""
+    connections = BatchConnections(run, frame_bytes_max=1000)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.settimeout(10)
+        connections.adopt(ours, _GREETING)
+        assert _ids(theirs, 1) == [0]
+        # The thread was called away from those that it had.
+        connections.serve()
+        yield connections, theirs
+        connections.finish()
+
+
+def _echo(request: ipc.RunBatch, send: Send) -> None:
+    send(ipc.Pong(request.id))
+
+
+def test_batches_are_answered_in_order_until_the_thread_is_called_away():
+    with _peers(_echo) as (connections, peer):
+        thread = threading.Thread(target=connections.serve)
+        thread.start()
+        peer.sendall(_batch(1) + _batch(2)[:9])
+        assert _ids(peer, 1) == [1]
+        peer.sendall(_batch(2)[9:] + _batch(3))
+        assert _ids(peer, 2) == [2, 3]
+        connections.interrupt()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_what_was_asked_for_by_a_peer_who_is_gone_is_not_run():
+    ran: list[int] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        ran.append(request.id)
+        peer.close()
+        send(ipc.Pong(request.id))
+        connections.interrupt()
+
+    with _peers(run) as (connections, peer):
+        peer.sendall(_batch(1) + _batch(2) + _batch(3))
+        connections.serve()
+    assert ran == [1]
+
+
+def test_what_is_submitted_to_the_device_goes_before_a_batch_that_waits():
+    ran: list[int] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        ran.append(request.id)
+        connections.interrupt()
+
+    with _peers(run) as (connections, peer):
+        peer.sendall(_batch(1) + _batch(2))
+        connections.serve()
+        assert ran == [1]
+        connections.serve()
+        assert ran == [1, 2]
+
+
+def test_at_the_end_what_has_come_is_run_and_the_connection_closed():
+    with _peers(_echo) as (connections, peer):
+        peer.sendall(_batch(1) + _batch(2))
+        connections.finish()
+        assert _ids(peer, 2) == [1, 2]
+        assert peer.recv(1) == b""
+
+
+def test_a_batch_may_be_answered_later_from_another_thread():
+    later: list[Send] = []
+
+    def run(request: ipc.RunBatch, send: Send) -> None:
+        later.append(send)
+        connections.interrupt()
+
+    with _peers(run) as (connections, peer):
+        peer.sendall(_batch(1))
+        connections.serve()
+        answering = threading.Thread(target=later[0], args=[ipc.Pong(1)])
+        answering.start()
+        assert _ids(peer, 1) == [1]
+        answering.join(10)
