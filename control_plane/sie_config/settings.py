@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
-from sie_runtime.settings import setting
+from sie_runtime.settings import LogLevel, setting
 
 __all__ = ["ConfigSettings"]
 
@@ -21,7 +21,7 @@ class ConfigSettings(AccessSettings, BusSettings):
     host: str = setting("127.0.0.1", help="address to listen on; loopback until access is guarded")
     port: int = setting(8081, help="port to listen on; 0 takes a free one")
     advertised_url: str = setting("", help="URL that others reach this process by, for messages")
-    log_level: str = setting("info", help="debug, info, warning or error")
+    log_level: LogLevel = setting("info", help="debug, info, warning or error")
     new_log: bool = setting(
         False, help="begin a new log although replicas or the broker know one; their state is lost"
     )
@@ -111,9 +111,9 @@ class ConfigSettings(AccessSettings, BusSettings):
     def __post_init__(self) -> None:
         if self.group_writes_max < 1 or self.waiting_writes_max < self.group_writes_max:
             raise ValueError("--waiting-writes-max must be at least --group-writes-max, and both 1")
-        if self.checkpoint_entries < 0 or not 0 < self.full_fold_share <= 1:
-            raise ValueError("--checkpoint-entries is 0 or more, --full-fold-share in (0, 1]")
-        if self.token_rate_per_s < 0 or self.token_burst < 1:
-            raise ValueError("--token-rate-per-s is 0 or more, --token-burst at least 1")
+        if not 0 < self.full_fold_share <= 1:
+            raise ValueError("--full-fold-share is above 0 and at most 1")
+        if self.token_burst < 1:
+            raise ValueError("--token-burst is at least 1")
         if self.report_forget_s < self.report_ttl_s:
             raise ValueError("--report-forget-s must be at least --report-ttl-s")

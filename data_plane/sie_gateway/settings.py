@@ -7,7 +7,7 @@ process at start.
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
 from sie_gateway.request_log import RequestsLogged
 from sie_runtime.access import AccessSettings
@@ -16,7 +16,7 @@ from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.lease_store import LeaseStoreSettings
 from sie_runtime.payload_store import PayloadSettings
-from sie_runtime.settings import setting
+from sie_runtime.settings import LogLevel, setting
 from sie_runtime.sweeping import SweepSettings
 from sie_runtime.work_queue import WorkQueueSettings
 
@@ -120,15 +120,13 @@ class GatewaySettings(
     live_status_s: float = setting(
         1.0, help="seconds between two messages of the WebSocket /ws/cluster-status"
     )
-    log_level: str = setting("info", help="debug, info, warning or error")
-    log_requests: str = setting(
+    log_level: LogLevel = setting("info", help="debug, info, warning or error")
+    log_requests: RequestsLogged = setting(
         "failed", help="requests that get a line in the log: all, failed (5xx, less 503) or none"
     )
 
     def __post_init__(self) -> None:
         """Raises `ValueError` in one line."""
-        if self.log_requests not in get_args(RequestsLogged):
-            raise ValueError("log_requests is all, failed or none")
         if self.gateway_id and not _ID.fullmatch(self.gateway_id):
             raise ValueError("gateway_id is 1 to 64 letters, digits, `-` or `_`")
         times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)

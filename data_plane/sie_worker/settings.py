@@ -9,7 +9,7 @@ from sie_runtime.bus import BusSettings
 from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.payload_store import PayloadSettings
-from sie_runtime.settings import setting
+from sie_runtime.settings import LogLevel, setting
 from sie_runtime.work_queue import WorkQueueSettings
 
 __all__ = ["WorkerSettings"]
@@ -32,7 +32,7 @@ class WorkerSettings(
     bundle: str = setting("default", help="set of backends that its image can run")
     host: str = setting("127.0.0.1", help="address of the status routes")
     port: int = setting(0, help="port of the status routes; 0 takes a free one")
-    log_level: str = setting("info", help="least level that is logged")
+    log_level: LogLevel = setting("info", help="debug, info, warning or error")
 
     # -- heartbeats and placement --
     heartbeat_interval_s: float = setting(
@@ -149,13 +149,9 @@ class WorkerSettings(
             raise ValueError("peer_silence_s is over two heartbeat_interval_s, or peers flicker")
         if not self.socket_path:
             raise ValueError("socket_path names at least one socket")
-        if self.spread_after < 0 or self.piece_cost_min < 1:
-            raise ValueError("spread_after is 0 or more, piece_cost_min at least 1")
+        if self.piece_cost_min < 1:
+            raise ValueError("piece_cost_min is at least 1")
         if self.batches_ahead_max < 1 or self.window_items_max < 1:
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
         if not 0 < self.load_share <= 1:
             raise ValueError("load_share is above 0 and at most 1")
-        if min(self.batch_latency_ms, self.batch_handover_ms, self.tenant_slice_ms) < 0:
-            raise ValueError(
-                "batch_latency_ms, batch_handover_ms and tenant_slice_ms are 0 or more"
-            )

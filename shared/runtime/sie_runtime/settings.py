@@ -2,23 +2,38 @@
 
 *shell.* A field comes from its flag, else from its environment variable, else from its default:
 `port` of prefix `SIE_GATEWAY` is `--port` and `SIE_GATEWAY_PORT`. An unknown flag, an unknown
-variable with the prefix and a value of the wrong type each stop the process at start, with one line
-that names them: a mistyped setting is never ignored. Relations between fields are checked by the
-class itself, in `__post_init__` (raise `ValueError`).
+variable with the prefix and a value that cannot be each stop the process at start, with one line
+that names them: a mistyped setting is never ignored. Numbers are finite and not below 0, and a
+field whose name ends in `port` is a port. Relations between fields are checked by the class itself,
+in `__post_init__` (raise `ValueError`).
 """
 
 import dataclasses
 import difflib
+import math
 import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-__all__ = ["SettingsError", "load", "parse", "setting"]
+__all__ = ["LogLevel", "SettingsError", "load", "parse", "setting"]
 
 T = TypeVar("T")
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+_PORT_MAX: Final = 65_535
 
 
 class SettingsError(ValueError):
@@ -37,7 +52,6 @@ def load(
     *,
     prefix: str,
     argv: Sequence[str] | None = None,
-    environ: Mapping[str, str] | None = None,
 ) -> T:
     """`parse`, for a `main`: an error is printed as one line and the process exits with 2."""
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -45,7 +59,7 @@ def load(
         sys.stdout.write(_usage(cls, prefix))
         raise SystemExit(0)
     try:
-        return parse(cls, prefix=prefix, argv=arguments, environ=environ or os.environ)
+        return parse(cls, prefix=prefix, argv=arguments, environ=os.environ)
     except SettingsError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from error
@@ -59,6 +73,7 @@ def parse(cls: type[T], *, prefix: str, argv: Sequence[str], environ: Mapping[st
     values: dict[str, Any] = {}
     for name, (origin, text) in texts.items():
         values[name] = _convert(hints[name], text, origin)
+        _require_possible(name, values[name], origin)
     missing = [
         name
         for name, field in fields.items()
@@ -124,6 +139,10 @@ def _convert(hint: Any, text: str, origin: str) -> Any:
         return None if text == "" else _convert(options[0], text, origin)
     if get_origin(hint) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    if get_origin(hint) is Literal:
+        if text.lower() not in get_args(hint):
+            raise SettingsError(f"{origin}: {text!r} is none of {', '.join(get_args(hint))}")
+        return text.lower()
     if hint is bool:
         if text.lower() not in {"true", "false", "1", "0", "yes", "no"}:
             raise SettingsError(f"{origin}: {text!r} is not true or false")
@@ -132,6 +151,13 @@ def _convert(hint: Any, text: str, origin: str) -> Any:
         return hint(text) if hint is not Path else Path(text)
     except ValueError as error:
         raise SettingsError(f"{origin}: {text!r} is not of type {hint.__name__}") from error
+
+
+def _require_possible(name: str, value: Any, origin: str) -> None:
+    if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+        raise SettingsError(f"{origin}: {value} is not a number from 0 on")
+    if name.endswith("port") and value > _PORT_MAX:
+        raise SettingsError(f"{origin}: {value} is no port: the last is {_PORT_MAX}")
 
 
 def _usage(cls: type[Any], prefix: str) -> str:
