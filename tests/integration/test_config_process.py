@@ -54,11 +54,12 @@ async def test_an_empty_folder_beside_a_broker_that_knows_a_log_needs_new_log(tm
         _, words = await asyncio.wait_for(refused.communicate(), 40)
         assert refused.returncode == 3
         assert b"--new-log" in words
-        async with config_process(tmp_path / "second", nats_url, "--new-log", "true") as (
-            _,
-            client,
-        ):
+        flags = ("--new-log", "true", "--token-rate-per-s", "0.01", "--token-burst", "50")
+        async with config_process(tmp_path / "second", nats_url, *flags) as (_, client):
             assert (await client.post(MODELS, json=model("m"))).status_code == 201
+            # Everybody is one caller where no tokens are in force.
+            statuses = {(await client.get("/v1/configs/epoch")).status_code for _ in range(50)}
+            assert statuses == {200, 429}
 
 
 async def refusal(folder: Path, nats_url: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.gateway_process import started_gateway
@@ -17,6 +18,7 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.queue_worker import beat_until_heard, working
 
+from sie_runtime.access import Grant, Tokens, hash_of
 from sie_runtime.bus import Bus
 
 pytestmark = pytest.mark.integration
@@ -94,21 +96,27 @@ async def test_a_lost_broker_is_503_and_its_return_is_service_again(tmp_path: Pa
             assert (await _post(edge, _texts(25))).status_code == 200
 
 
-async def test_the_process_starts_without_registry_says_so_and_stops_when_told(
+async def test_the_process_starts_without_registry_says_so_lets_in_who_may_and_stops_when_told(
     tmp_path: Path,
 ) -> None:
+    grant = Grant(name="app", sha256=hash_of(b"secret"), roles=("infer",))
+    tokens = tmp_path / "tokens.json"
+    tokens.write_bytes(msgspec.json.encode(Tokens(tokens=(grant,))))
+    flags = ("--auth-file", str(tokens))
     async with (
         nats_server(tmp_path / "nats") as url,
-        started_gateway(tmp_path, url, "http://127.0.0.1:9") as (process, port),
+        started_gateway(tmp_path, url, "http://127.0.0.1:9", *flags) as (process, port),
     ):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             alive = await http.get("/healthz")
             ready = await http.get("/readyz")
+            stranger = await http.post(PATH, json=_texts(1))
+            http.headers["authorization"] = "Bearer secret"
             asked = await http.post(PATH, json=_texts(1))
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             assert await process.wait() == 0
-    assert alive.status_code == 200
+    assert (alive.status_code, stranger.status_code) == (200, 401)
     assert (ready.status_code, ready.json()["detail"]["code"]) == (503, "NOT_READY")
     assert (asked.status_code, asked.json()["detail"]["code"]) == (503, "NOT_READY")
 

@@ -112,7 +112,7 @@ async def gateway_process(
 
 @asynccontextmanager
 async def started_gateway(
-    folder: Path, nats_url: str, config_url: str
+    folder: Path, nats_url: str, config_url: str, *flags: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """A process that listens, and on which port; it need not be ready. Killed if it still runs."""
     log = folder / "gateway.log"
@@ -121,7 +121,7 @@ async def started_gateway(
             sys.executable,
             *("-m", "sie_gateway.main", "--port", "0", "--nats-url", nats_url),
             *("--config-url", config_url, "--replica-dir", str(folder / "replica")),
-            *("--fleet-ttl-s", "600", "--fleet-settle-s", "0"),
+            *("--fleet-ttl-s", "600", "--fleet-settle-s", "0", *flags),
             stderr=stderr,
         )
     try:
