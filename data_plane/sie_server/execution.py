@@ -35,6 +35,7 @@ from sie_server.model_config import profile_of, source_of, spec_of
 from sie_server.registry import find_backend, require_backend
 from sie_server.residents import Pressure, Resident, Residents
 from sie_server.sources import Weights, resolve
+from sie_server.threads import Threads
 
 __all__ = ["Built", "DeviceRequest", "Execution"]
 
@@ -62,8 +63,10 @@ class Execution:
         memory_bytes_max: int,
         pressure: Pressure | None = None,
         hub: HubCache | None = None,
+        threads: Threads | None = None,
     ) -> None:
         self._device = device
+        self._threads = threads or Threads(device.threads)
         self._hub = hub or HubCache()
         self._residents = Residents(
             memory_bytes_max=memory_bytes_max, pressure=pressure or Pressure()
@@ -197,7 +200,8 @@ class Execution:
         self._residents.used(request.model_revision, len(request.inputs))
         started = time.perf_counter()
         make_room = self._residents.make_room(request.model_revision)
-        answers = run_batch(backend.run, request, make_room)
+        with self._threads.lent(request.threads):
+            answers = run_batch(backend.run, request, make_room)
         return BatchDone(
             id=request.id,
             answers=answers,

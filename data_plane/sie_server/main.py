@@ -14,7 +14,6 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-import torch
 from transformers.utils.logging import disable_progress_bar
 
 from sie_runtime import lifecycle, settings
@@ -31,6 +30,7 @@ from sie_server.registry import backend_names, import_backends
 from sie_server.residents import Pressure
 from sie_server.server import Server
 from sie_server.settings import ServerSettings
+from sie_server.threads import Threads
 from sie_server.watchdog import Watchdog
 
 __all__ = ["main"]
@@ -41,8 +41,7 @@ _LOG: Final = logging.getLogger(__name__)
 def main() -> None:
     """Entry point."""
     chosen = settings.load(ServerSettings, prefix="SIE_SERVER")
-    threads = chosen.threads or len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    threads = Threads.of(chosen.device, chosen.threads)
     # A progress bar in a log file is a line for each step.
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -67,14 +66,14 @@ def main() -> None:
 
 async def _serve(
     chosen: ServerSettings,
-    threads: int,
+    threads: Threads,
     device: Device,
     beside: Device,
     loading: Device,
     stop: asyncio.Event,
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
-    spec = DeviceSpec(chosen.device, threads, Path(chosen.cache_folder), shelf)
+    spec = DeviceSpec(chosen.device, threads.own, Path(chosen.cache_folder), shelf)
     hub = HubCache(
         bytes_max=chosen.hub_bytes_max,
         progress_s=chosen.download_progress_s,
@@ -85,6 +84,7 @@ async def _serve(
         memory_bytes_max=chosen.memory_bytes_max,
         pressure=Pressure(chosen.idle_s or inf, chosen.host_bytes_min),
         hub=hub,
+        threads=threads,
     )
 
     async def keep_tending() -> None:
@@ -103,6 +103,7 @@ async def _serve(
             batches_apart=True,
             memory_bytes=chosen.memory_bytes_max or device_bytes(chosen.device),
             memory_shared=not chosen.memory_bytes_max and not chosen.device.startswith("cuda"),
+            threads_max=threads.lent_max,
         ),
         device=device,
         beside=beside,

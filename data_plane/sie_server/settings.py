@@ -25,10 +25,11 @@ class ServerSettings:
     host: str = setting("127.0.0.1", help="Address of the status routes.")
     port: int = setting(0, help="Port of the status routes; 0 takes a free one.")
     device: str = setting("cpu", help="Device that this process owns: cpu, cuda, cuda:1.")
-    threads: int = setting(
-        1,
-        help="Intra-operation threads of the device. One, because two collapse beside a busy "
-        "neighbour; 0 takes every core this process may use.",
+    threads: int | None = setting(
+        None,
+        help="Intra-operation threads of the device; 0 takes every core this process may use. "
+        "Without it one, because two collapse beside a busy neighbour, and on a CPU more for a "
+        "batch beside which the worker's other devices have nothing to do.",
     )
     queue_max: int = setting(64, help="Requests that may wait for the device; more are refused.")
     frame_bytes_max: int = setting(

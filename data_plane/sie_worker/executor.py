@@ -131,6 +131,11 @@ class Executor:
         """What the process said of itself on this connection."""
         return self._hello
 
+    @property
+    def threads_max(self) -> int:
+        """How many threads its batches may be lent; 0 where they may not."""
+        return self._hello.threads_max if self._hello is not None else 0
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call back after each connection made or lost."""
         self._listeners.append(callback)
@@ -205,6 +210,7 @@ class Executor:
         labels: tuple[str, ...],
         options: dict[str, Any],
         adapters: tuple[AdapterPin | None, ...] = (),
+        threads: int = 0,
     ) -> ipc.BatchDone:
         """Run one batch. Raises the error of the reply, or `ExecutorLost`."""
         request = ipc.RunBatch(
@@ -217,6 +223,7 @@ class Executor:
             labels=labels,
             options=options,
             adapters=adapters,
+            threads=threads,
         )
         reply = await self._ask(self._batches, request, self._batch_timeout_s)
         if not isinstance(reply, ipc.BatchDone):

@@ -167,7 +167,9 @@ class Device:
         now = self._clock()
         if self._executor.connected:
             self._lost_at = None
-            return self.scheduler.next_batch(now, absent=absent)
+            return self.scheduler.next_batch(
+                now, absent=absent, threads_max=self._executor.threads_max
+            )
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._limits.grace_s:
@@ -201,7 +203,7 @@ class Device:
         try:
             if work:
                 self._count(batch, self._clock())
-                outcomes = await self._run_loaded(batch.lane, work)
+                outcomes = await self._run_loaded(batch, work)
         except SIEError as failure:
             error = failure
         finally:
@@ -214,25 +216,25 @@ class Device:
             metrics.BATCH_SECONDS.observe(took_s)
             await self._answer(work, outcomes, took_s * 1000)
 
-    async def _run_loaded(self, lane: Lane, work: Sequence[_Work]) -> list[bytes | SIEError]:
+    async def _run_loaded(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
         """Run, with what was evicted meanwhile loaded once more."""
         for _ in range(_EVICTED_MAX):
             try:
-                return await self._run_once(lane, work)
+                return await self._run_once(batch, work)
             except SIEError as error:
                 if error.code not in _NOT_LOADED:
                     raise
-                self.models.forget(lane.model_revision)
-        return await self._run_once(lane, work)
+                self.models.forget(batch.lane.model_revision)
+        return await self._run_once(batch, work)
 
-    async def _run_once(self, lane: Lane, work: Sequence[_Work]) -> list[bytes | SIEError]:
+    async def _run_once(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
         refused = await self._ensure(_claims(work))
         runnable = [each for each in work if each[1] not in refused] if refused else work
         if not runnable:
             raise refused[work[0][1]]
 
         async def run(part: Sequence[_Work]) -> list[bytes | SIEError]:
-            return await self._run_part(lane, part)
+            return await self._run_part(batch, part)
 
         passes_max = self._limits.isolation_passes_max
         answers = iter(await run_isolated(run, runnable, passes_max=passes_max))
@@ -261,7 +263,8 @@ class Device:
     async def _ensure_model(self, resolved: ResolvedModel) -> LoadedModel:
         return await self.models.ensure(resolved, running=self.scheduler.revisions_out)
 
-    async def _run_part(self, lane: Lane, part: Sequence[_Work]) -> list[bytes | SIEError]:
+    async def _run_part(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
+        lane = batch.lane
         for _, claim in part:
             claim.started()
         jobs = [claim.job for _, claim in part]
@@ -274,6 +277,7 @@ class Device:
             outputs=lane.outputs,
             labels=lane.labels,
             options=msgspec.json.decode(lane.options) if lane.options else {},
+            threads=batch.threads,
         )
         return public_answers(
             done.answers,

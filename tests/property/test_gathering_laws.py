@@ -186,3 +186,50 @@ def test_answers_that_nothing_follows_end_the_expectation():
         now += 0.2
         returns.answered(LANE.way, 1, now)
     assert returns.due(LANE.way, now) is None
+
+
+class Alone:
+    """One device of two that has all inputs, and what each batch was lent."""
+
+    def __init__(self) -> None:
+        gathering = Gathering()
+        self.scheduler = Scheduler(gathering=gathering)
+        self.other = Scheduler(gathering=gathering)
+        self.now = 0.0
+
+    def add(self, scheduler: Scheduler) -> None:
+        item = QueuedInput(1, "r", 0, TEXT, inf, TextInput(""))
+        scheduler.add(LANE, LIMITS, [item], now=self.now)
+
+    def lent(self, seconds: float, *, beside: bool = False) -> int:
+        """Run an input, while another comes or not; the threads that it was lent."""
+        self.now += 1.0
+        self.add(self.scheduler)
+        batch = self.scheduler.next_batch(self.now, threads_max=4)
+        assert batch is not None
+        if beside:
+            self.add(self.other)
+        self.now += seconds
+        self.scheduler.finished(batch, self.now)
+        if beside and (other := self.other.next_batch(self.now, threads_max=4)) is not None:
+            self.other.finished(other, self.now + seconds)
+        return batch.threads
+
+
+@given(st.integers(0, 20))
+@settings(deadline=None)
+def test_threads_are_lent_to_who_is_alone_until_something_comes_beside(gains):
+    alone = Alone()
+    assert [alone.lent(0.012) for _ in range(8)] == [0] * 8
+    assert [alone.lent(0.009) for _ in range(gains)] == [2] * gains
+    alone.lent(0.009, beside=True)
+    # Those two batches count: something came before they ended, and nothing since.
+    assert [alone.lent(0.012) for _ in range(6)] == [0] * 6
+    assert alone.lent(0.009) == 2
+
+
+def test_threads_are_lent_the_rarer_the_more_was_lost_by_them():
+    alone = Alone()
+    for pause in (8, 31, 127, 511):
+        assert [alone.lent(0.012) for _ in range(pause)] == [0] * pause
+        assert alone.lent(0.7) == 2

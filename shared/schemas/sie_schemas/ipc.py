@@ -147,7 +147,8 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     """Run one batch of one lane. `outputs` and `labels` are those of the jobs in it.
 
     `adapters`, where given, names the adapter of each input (None: the base) and `adapter` is not
-    read: only for a model that said `fuses_adapters`.
+    read: only for a model that said `fuses_adapters`. `threads` is how many it may use while the
+    devices beside it have nothing to do, up to what `Hello` allows; 0, the device's own.
     """
 
     id: int
@@ -159,6 +160,7 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     labels: tuple[str, ...] = ()
     options: dict[str, Any] = {}
     adapters: tuple[AdapterPin | None, ...] = ()
+    threads: int = 0
 
 
 Request: TypeAlias = Ping | Batches | Load | LoadAdapter | Unload | RunBatch
@@ -181,6 +183,8 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     """Whether that is the host's memory, which every other such process of the host counts too."""
     batches_apart: bool = False
     """Whether a connection may carry batches only (`Batches`)."""
+    threads_max: int = 0
+    """How many threads a batch may be lent; 0 where it runs on the device's own and no others."""
 
 
 class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):
