@@ -1,5 +1,6 @@
 """The Helm chart: rendered by Helm, and strictly valid for Kubernetes."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor
 from prometheus_client import REGISTRY
 from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
+from tests.support.polling import until
 from tests.support.role_settings import ROLES, read_settings
 
 import sie_gateway.metrics  # noqa: F401
 from sie_cli.broker import authorization
+from sie_cli.ports import free_ports, is_free
 
 FILES = ("", "values-local.yaml", "values-gke.yaml")
 EVERYTHING = {
@@ -29,6 +32,7 @@ EVERYTHING = {
     "gateway": {"env": {"SIE_GATEWAY_REQUEST_TIMEOUT_S": 30}},
 }
 CASES = [*((file, {}) for file in FILES), ("values-gke.yaml", EVERYTHING)]
+NATS_SERVER = Path(sys.executable).parent / "nats-server"
 CUSTOM: dict[str, Any] = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor}
 
 
@@ -39,6 +43,21 @@ CUSTOM: dict[str, Any] = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor
 )
 def documents(request):
     return rendered(values_of(*request.param))
+
+
+def broker_files(documents: list[dict[str, Any]], folder: Path) -> dict[str, str]:
+    """Write the broker's files as its pod has them; gives the environment of its container."""
+    (settings,) = [d for d in documents if d["kind"] == "ConfigMap"]
+    for name, text in settings["data"].items():
+        (folder / name).write_text(text)
+    (template,) = [found for component, found in pod_specs(documents) if component == "nats"]
+    environment: dict[str, str] = {}
+    for variable in containers(template)[0]["env"]:
+        value = variable.get("value", "p1")
+        for name, before in environment.items():
+            value = value.replace(f"$({name})", before)
+        environment[variable["name"]] = value
+    return environment | {"POD_NAME": "demo-nats-0"}
 
 
 def unknown(given: object, taken: object, path: str = "") -> list[str]:
@@ -181,20 +200,46 @@ def test_execution_outlives_its_worker_and_a_gateway_may_drain(documents):
 
 
 def test_the_brokers_file_is_one_that_the_broker_takes(documents, tmp_path):
-    (settings,) = [d for d in documents if d["kind"] == "ConfigMap"]
-    for name, text in settings["data"].items():
-        (tmp_path / name).write_text(text)
-    passwords = {
-        f"SIE_NATS_PASSWORD_{role}": "p1" for role in ("CONFIG", "GATEWAY", "WORKER", "OPERATOR")
-    }
+    environment = broker_files(documents, tmp_path)
     done = subprocess.run(
-        [Path(sys.executable).parent / "nats-server", "-c", tmp_path / "nats.conf", "-t"],
-        env={**passwords, "POD_NAME": "demo-nats-0"},
+        [NATS_SERVER, "-c", tmp_path / "nats.conf", "-t"],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+async def test_a_broker_that_does_not_know_the_password_does_not_join(tmp_path):
+    documents = rendered(values_of("", {"nats": {"replicas": 3}}))
+    environment = broker_files(documents, tmp_path)
+    client, routes, monitor = free_ports(3)
+    text = (tmp_path / "nats.conf").read_text()
+    changed = {"4222": client, "6222": routes, "8222": monitor, "/data": tmp_path / "data"}
+    for before, after in changed.items():
+        text = text.replace(f": {before}\n", f": {after}\n")
+    (tmp_path / "nats.conf").write_text(text)
+    own = f"127.0.0.1:{routes}"
+    assert (
+        "nats://config:p1@demo-sie-cluster-nats-2.demo-sie-cluster-nats-peers:6222"
+        in (environment["SIE_NATS_ROUTES"])
+    )
+    environment["SIE_NATS_ROUTES"] = f'["nats://config:p1@{own}"]'
+    broker = await asyncio.create_subprocess_exec(
+        NATS_SERVER, "-c", tmp_path / "nats.conf", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        await until(lambda: not is_free(routes), within_s=20)
+        reader, writer = await asyncio.open_connection("127.0.0.1", routes)
+        await reader.readline()
+        writer.write(b'CONNECT {"verbose":false,"name":"stranger","cluster":"x"}\r\nPING\r\n')
+        heard = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    finally:
+        broker.kill()
+        await broker.communicate()
+    assert b"Authorization Violation" in heard
 
 
 def test_the_brokers_users_may_do_what_they_may_do_on_one_machine():
