@@ -31,7 +31,7 @@ CATALOG = catalog_of(1, model_document(MODEL))
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_job_that_kills_the_device_each_time_has_a_letter_with_its_contents_only_when_told(
-    tmp_path: Path, kept: bool
+    tmp_path: Path, kept: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with worker_world(tmp_path, queue_deliveries_max=2, dead_letter_payloads=kept) as world:
         world.advance(CATALOG)
@@ -41,6 +41,12 @@ async def test_a_job_that_kills_the_device_each_time_has_a_letter_with_its_conte
         result = await world.result_of(job)
         assert result.failure is not None
         await until(lambda: world.worker.state()["items_in_hand"] == 0)
+        [line] = [vars(each) for each in caplog.records if each.name == "sie_worker.results"]
+        assert (line["request_id"], line["job_id"]) == (job.request_id, job.job_id)
+        assert (line["code"], line["model"]) == ("INFERENCE_ERROR", MODEL)
+        assert line["epoch"] == str(CATALOG.position)
+        assert line["model_revision"] == job.model_revision
+        assert LETHAL not in str(line)
         [letter] = await list_letters(access)
         assert letter["job_id"] == job.job_id
         assert (letter["code"], letter["worker_id"]) == ("INFERENCE_ERROR", "worker-1")

@@ -1,6 +1,7 @@
 """The gateway over a real broker, and as the real process."""
 
 import asyncio
+import json
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -117,6 +118,10 @@ async def test_the_process_starts_without_registry_says_so_lets_in_who_may_and_s
         async with asyncio.timeout(10):
             assert await process.wait() == 0
     assert (alive.status_code, stranger.status_code) == (200, 401)
+    lines = [json.loads(line) for line in (tmp_path / "gateway.log").read_text().splitlines()]
+    assert {line["role"] for line in lines} == {"gateway"}
+    assert len({line["id"] for line in lines}) == 1
+    assert {"ts", "level", "logger", "msg"} <= set.intersection(*map(set, lines))
     assert (ready.status_code, ready.json()["detail"]["code"]) == (503, "NOT_READY")
     assert (asked.status_code, asked.json()["detail"]["code"]) == (503, "NOT_READY")
 
