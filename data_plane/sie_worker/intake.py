@@ -112,7 +112,7 @@ class Intake:
         if self._claims.was_settled(job.job_id):
             delivery.ack()
         elif job.request_id in self._cancelled:
-            metrics.JOBS.labels(outcome="dropped").inc()
+            metrics.JOBS.labels(outcome="dropped").count += 1
             delivery.ack()
         elif job.payload is not None:
             self._group.create_task(self._fetch(delivery, job.payload))
@@ -125,7 +125,7 @@ class Intake:
         except MALFORMED as error:
             # Nobody can be told: what cannot be read names no inbox.
             _LOG.warning("a job on the queue cannot be read and is dropped: %s", error)
-            metrics.JOBS.labels(outcome="unreadable").inc()
+            metrics.JOBS.labels(outcome="unreadable").count += 1
             delivery.terminate()
             return None
 
@@ -135,7 +135,7 @@ class Intake:
         try:
             data = await self._objects.get(ref)
         except PayloadGone:
-            metrics.JOBS.labels(outcome="dropped").inc()
+            metrics.JOBS.labels(outcome="dropped").count += 1
             delivery.ack()
         except SIEError as error:
             _LOG.info("a large job goes back to the queue: %s", error.message)

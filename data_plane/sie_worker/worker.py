@@ -15,7 +15,7 @@ from sie_core.models import Catalog, ResolvedModel
 from sie_runtime.bus import Bus, Message
 from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.payload_store import PayloadStore
-from sie_runtime.work_queue import Delivery, WorkQueue
+from sie_runtime.work_queue import WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, ModelReport
 from sie_schemas.malformed import MALFORMED
@@ -177,7 +177,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as jobs:
                 self._intake = self._make_intake(jobs)
-                self._pulling = self._make_pulling()
+                self._pulling = self._make_pulling(self._intake)
                 jobs.create_task(self._devices.run(asyncio.Event()))
                 jobs.create_task(self._keep_tending())
                 jobs.create_task(self._prefetch.run())
@@ -230,10 +230,6 @@ class Worker:
         return any(claim.job.model_revision == model.revision for claim in self._claims)
 
     # -- what the parts tell each other --
-
-    def _take(self, delivery: Delivery) -> None:
-        assert self._intake is not None, "pullers live inside the group of the intake"
-        self._intake.take(delivery)
 
     def _demand(self) -> int:
         fetching = self._intake.fetching if self._intake is not None else 0
@@ -400,7 +396,7 @@ class Worker:
             taken=self._window.took,
         )
 
-    def _make_pulling(self) -> Pulling:
+    def _make_pulling(self, intake: Intake) -> Pulling:
         settings = self._settings
         return Pulling(
             WorkQueue(self._bus, settings),
@@ -409,6 +405,6 @@ class Worker:
             bundle=settings.bundle,
             placed=self._placed,
             demand=self._demand,
-            on_job=self._take,
+            on_job=intake.take,
             look_s=settings.placement_look_s,
         )

@@ -27,7 +27,7 @@ class Tally(Counter):
 
 
 class Timings(Histogram):
-    """A histogram of seconds. Owner: one loop."""
+    """A histogram, of seconds or of what else is measured. Owner: one loop."""
 
     def _metric_init(self) -> None:
         super()._metric_init()
