@@ -136,6 +136,11 @@ async def test_thousands_in_flight_each_get_their_own_answer(tmp_path: Path) -> 
             await until(lambda: edge.parts.dispatcher.waiting == len(requests), within_s=60)
             for world in worlds:
                 world.execution.let_go()
+        # Each pool has a stream of its own, with its jobs and no other's.
+        for number, pool in enumerate(POOLS):
+            stream = await worlds[0].bus.client.jetstream().stream_info(f"WORK_POOL_{pool}")
+            assert stream.config.subjects == [f"sie.work.{pool}.*.*.*"]
+            assert stream.state.last_seq == sum(asked.pool == number for asked in requests)
 
 
 async def test_a_storm_on_a_cold_pool_ends_with_each_client_answered_once(tmp_path: Path) -> None:
