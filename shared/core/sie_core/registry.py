@@ -174,24 +174,25 @@ class Registry:
         groups = self._root.children
         count = self._count
         opened: dict[tuple[int, int], dict[EntityId, Entity]] = {}
-        for (kind, key), entity in changes.items():
-            slot = _slot(kind, key)
+        made_by: dict[EntityId, Entity | None] = {}
+        for entity_id, entity in changes.items():
+            slot = _slot(*entity_id)
             if slot not in opened:
                 opened[slot] = dict(groups[slot[0]].children[slot[1]].entities)
             entities = opened[slot]
-            count -= (kind, key) in entities
-            if entity is None:
-                entities.pop((kind, key), None)
-            else:
-                entities[kind, key] = entity
-                count += 1
+            before = entities.pop(entity_id, None)
+            count += (entity is not None) - (before is not None)
+            if entity is not None:
+                entities[entity_id] = entity
+            if before != entity:
+                made_by[entity_id] = entity
         buckets: dict[int, dict[int, _Bucket]] = {}
         for (group, bucket), entities in opened.items():
             made = _Bucket(entities) if entities else _EMPTY_BUCKET
             buckets.setdefault(group, {})[bucket] = made
         touched = {group: groups[group].with_children(made) for group, made in buckets.items()}
         after = Registry(self._root.with_children(touched), count)
-        after._made_of, after._made_by = self._name, changes
+        after._made_of, after._made_by = self._name, made_by
         return after
 
     def difference(self, older: "Registry") -> dict[EntityId, Entity | None]:
@@ -200,8 +201,7 @@ class Registry:
         Between neighbours it costs what changed; else parts that both share are passed over.
         """
         if self._made_of is older._name:
-            made_by = self._made_by.items()
-            return {one: entity for one, entity in made_by if older.get(*one) != entity}
+            return dict(self._made_by)
         changes: dict[EntityId, Entity | None] = {}
         for group, old_group in _unshared(self._root, older._root):
             for new, old in _unshared(group, old_group):
