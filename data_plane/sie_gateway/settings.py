@@ -4,7 +4,6 @@
 process at start.
 """
 
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +15,13 @@ from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.lease_store import LeaseStoreSettings
 from sie_runtime.payload_store import PayloadSettings
-from sie_runtime.settings import LogLevel, setting
+from sie_runtime.settings import LogLevel, require_id, setting
 from sie_runtime.sweeping import SweepSettings
 from sie_runtime.work_queue import WorkQueueSettings
 
 __all__ = ["PREFIX", "GatewaySettings"]
 
 PREFIX: Final = "SIE_GATEWAY"
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +125,8 @@ class GatewaySettings(
 
     def __post_init__(self) -> None:
         """Raises `ValueError` in one line."""
-        if self.gateway_id and not _ID.fullmatch(self.gateway_id):
-            raise ValueError("gateway_id is 1 to 64 letters, digits, `-` or `_`")
+        if self.gateway_id:
+            require_id("gateway_id", self.gateway_id)
         times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)
         if min(*times, self.lease_look_s) <= 0:
             raise ValueError(

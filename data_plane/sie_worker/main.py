@@ -6,8 +6,6 @@ order. Holds no rule of its own.
 
 import asyncio
 import logging
-import os
-import socket
 from functools import partial
 from typing import Any, Final
 
@@ -73,7 +71,7 @@ def _state(worker: Worker, follower: Follower) -> dict[str, Any]:
 def main() -> None:
     """Entry point of `sie-worker`."""
     settings = load(WorkerSettings, prefix="SIE_WORKER")
-    worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+    worker_id = settings.process_id()
     run(
         partial(serve, settings, worker_id),
         role="worker",

@@ -3,16 +3,22 @@
 *types.* One frozen dataclass, read once in `main`. Each field's help gives unit and reason.
 """
 
+import os
+import re
+import socket
 from dataclasses import dataclass
+from typing import Final
 
 from sie_runtime.bus import BusSettings
 from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.payload_store import PayloadSettings
-from sie_runtime.settings import LogLevel, setting
+from sie_runtime.settings import LogLevel, require_id, setting
 from sie_runtime.work_queue import WorkQueueSettings
 
-__all__ = ["WorkerSettings"]
+__all__ = ["WorkerSettings", "host_id"]
+
+_HOST_MAX: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,9 @@ class WorkerSettings(
         help="Unix socket of the model-execution process; of several, one for each device of this "
         "host, with commas between"
     )
-    worker_id: str | None = setting(None, help="name of this worker; host name and pid if absent")
+    worker_id: str | None = setting(
+        None, help="name of this worker: letters, digits, - and _; host name and pid if absent"
+    )
     pool: str = setting("default", help="pool that this worker serves")
     machine_profile: str = setting("cpu", help="kind of hardware that it runs on")
     bundle: str = setting("default", help="set of backends that its image can run")
@@ -143,6 +151,8 @@ class WorkerSettings(
 
     def __post_init__(self) -> None:
         """Check how the fields relate."""
+        if self.worker_id:
+            require_id("worker_id", self.worker_id)
         if self.claim_extend_s >= self.queue_ack_wait_s / 2:
             raise ValueError("claim_extend_s is under half of queue_ack_wait_s, or claims lapse")
         if self.peer_silence_s <= 2 * self.heartbeat_interval_s:
@@ -155,3 +165,12 @@ class WorkerSettings(
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
         if not 0 < self.load_share <= 1:
             raise ValueError("load_share is above 0 and at most 1")
+
+    def process_id(self) -> str:
+        """The name of this process on the bus."""
+        return self.worker_id or host_id(socket.gethostname(), os.getpid())
+
+
+def host_id(host: str, pid: int) -> str:
+    """The name of a process of a host, whose full name has dots, which would part a subject."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '-', host)[:_HOST_MAX]}-{pid}"

@@ -132,9 +132,7 @@ async def tell_history(stage: Stage) -> dict[str, Any]:
     """The log tells who changed what, when and why."""
     response = await stage.http.get(f"{stage.config_url}/v1/configs/models/{_NEW_MODEL}/history")
     _hold(response.is_success, f"sie-config answered {response.status_code}: {response.text}")
-    body = response.json()
-    entries = body["history"] if isinstance(body, dict) else body
-    last = entries[-1]
+    last = response.json()["history"][-1]
     _hold(last["actor"] == "sie demo", f"the actor is {last['actor']}")
     return {name: last[name] for name in ("epoch", "ts", "actor", "reason", "kind")}
 

@@ -30,7 +30,7 @@ class ProvisioningError(Later):
 
 
 class SIEConnectionError(Later):
-    """The gateway could not be reached, or the connection broke before the answer."""
+    """The service could not be reached, or the connection broke before the answer."""
 
     code = "NOT_READY"
 

@@ -322,7 +322,7 @@ def _raise_for(status: int, headers: Mapping[str, str], content: bytes) -> None:
         return
     detail = _detail(content)
     retry_after_s = _retry_after_s(headers)
-    message = str(detail.get("message") or f"the gateway answered {status}")
+    message = str(detail.get("message") or f"the answer has status {status} and does not say why")
     if status == 202:
         raise ProvisioningError(message, retry_after_s=retry_after_s, details=detail)
     code = headers.get("x-sie-error-code") or detail.get("code")

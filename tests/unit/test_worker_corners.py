@@ -10,7 +10,7 @@ from sie_schemas.errors import Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
 from sie_worker.isolation import run_isolated
 from sie_worker.peers import Peers
-from sie_worker.settings import WorkerSettings
+from sie_worker.settings import WorkerSettings, host_id
 from sie_worker.window import Window
 
 BAD = OurFault("poisoned", code="INFERENCE_ERROR")
@@ -106,8 +106,19 @@ def test_a_peer_counts_while_it_is_ready_of_our_kind_and_heard():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"claim_extend_s": 15.0}, {"peer_silence_s": 2.0}, {"batches_ahead_max": 0}],
+    [
+        {"claim_extend_s": 15.0},
+        {"peer_silence_s": 2.0},
+        {"batches_ahead_max": 0},
+        {"worker_id": "node.example.org"},
+    ],
 )
-def test_settings_that_contradict_each_other_are_refused(changed):
+def test_settings_that_cannot_work_are_refused(changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
         WorkerSettings(socket_path=("s",), **changed)
+
+
+@pytest.mark.parametrize("host", ["one", "ip-10-0-0-1.ec2.internal", "a" * 64, "größe *.>"])
+def test_every_host_has_a_name_that_is_one_part_of_a_subject(host):
+    named = host_id(host, 4_194_304)
+    assert WorkerSettings(socket_path=("s",), worker_id=named).process_id() == named

@@ -351,7 +351,7 @@ class Follower:
             return RangeArrived(command.id, entries)
         _RESYNCS.labels(command.reason.partition(" ")[0]).inc()
         try:
-            snapshot, _ = await self._source.snapshot()
+            snapshot = await self._source.snapshot()
         except SourceFailed as error:
             if command.reason != "boot":
                 raise

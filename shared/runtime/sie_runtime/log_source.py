@@ -55,13 +55,12 @@ class LogSource:
         self._timeout_s = timeout_s
         self._page_entries = page_entries
 
-    async def snapshot(self) -> tuple[Snapshot, bytes]:
-        """The writer's snapshot and its bytes. Raises `SourceFailed`."""
+    async def snapshot(self) -> Snapshot:
+        """The writer's snapshot. Raises `SourceFailed`."""
         response = await self._get("/v1/configs/export", {}, None)
         try:
             # A large one takes a while to read, and the loop has requests to answer.
-            decoded = await asyncio.to_thread(snapshots.decode, response.content)
-            return decoded, response.content
+            return await asyncio.to_thread(snapshots.decode, response.content)
         except SnapshotCorrupt as error:
             raise SourceFailed(f"the writer's snapshot cannot be read: {error}") from error
 

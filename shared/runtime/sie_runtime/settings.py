@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -28,12 +29,13 @@ from typing import (
     get_type_hints,
 )
 
-__all__ = ["LogLevel", "SettingsError", "load", "parse", "setting"]
+__all__ = ["LogLevel", "SettingsError", "load", "parse", "require_id", "setting"]
 
 T = TypeVar("T")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _PORT_MAX: Final = 65_535
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class SettingsError(ValueError):
@@ -88,6 +90,12 @@ def parse(cls: type[T], *, prefix: str, argv: Sequence[str], environ: Mapping[st
         return cls(**values)
     except ValueError as error:
         raise SettingsError(str(error)) from error
+
+
+def require_id(name: str, value: str) -> None:
+    """Refuse what cannot be one part of a subject on the broker. Raises `ValueError`."""
+    if not _ID.fullmatch(value):
+        raise ValueError(f"{name} is 1 to 64 letters, digits, `-` or `_`, not {value!r}")
 
 
 def _from_environment(
