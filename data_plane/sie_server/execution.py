@@ -32,7 +32,7 @@ from sie_server.backend import Backend, DeviceSpec
 from sie_server.hub_cache import HubCache
 from sie_server.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.model_config import profile_of, source_of, spec_of
-from sie_server.registry import find_backend, require_backend
+from sie_server.registry import find_backend, reads_graphs, require_backend
 from sie_server.residents import Pressure, Resident, Residents
 from sie_server.sources import Weights, resolve
 from sie_server.threads import Threads
@@ -209,7 +209,8 @@ class Execution:
         )
 
     def _weights(self, request: Load | LoadAdapter) -> Weights:
-        return resolve(source_of(request), self._hub)
+        graphs = isinstance(request, Load) and reads_graphs(profile_of(request).backend)
+        return resolve(source_of(request), self._hub, graphs=graphs)
 
 
 def _unforeseen(request: DeviceRequest, error: Exception) -> Failed:

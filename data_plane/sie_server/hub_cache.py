@@ -38,8 +38,10 @@ __all__ = ["HubCache", "Lease", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-_PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.onnx")
+_PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model")
 """What is fetched of a hub repository: never pickles, and code only where it is allowed."""
+_GRAPHS: Final = ("*.onnx", "*.onnx_data", "*.onnx.data")
+"""Fetched only for who reads them: a repository often has the same weights ten times as graphs."""
 
 
 def pinned_name(source: HubSource) -> str:
@@ -79,8 +81,10 @@ class HubCache:
         """Whether the operator allows this very revision to run its own code."""
         return pinned_name(source) in self._own_code_allowed
 
-    def fetch(self, source: HubSource) -> tuple[Path, Lease]:
+    def fetch(self, source: HubSource, *, graphs: bool = False) -> tuple[Path, Lease]:
         """The folder of a pinned revision, and the lease that keeps it there.
+
+        `graphs` wants its ONNX graphs too.
 
         Raises MODEL_LOAD_FAILED with reason and cure.
         """
@@ -89,7 +93,7 @@ class HubCache:
         lease = Lease(_lease_file(_folder_name(source.id), source.revision))
         downloading = Lease(_download_file(_folder_name(source.id)))
         try:
-            folder = self._download(source, what)
+            folder = self._download(source, what, _GRAPHS if graphs else ())
             _verify(folder, what)
         finally:
             del downloading
@@ -97,14 +101,14 @@ class HubCache:
             self._trim()
         return folder, lease
 
-    def _download(self, source: HubSource, what: str) -> Path:
+    def _download(self, source: HubSource, what: str, more: Sequence[str]) -> Path:
         code = ("*.py",) if self.may_run_code(source) else ()
         try:
             with self.downloads.told(pinned_name(source)) as bars:
                 folder = huggingface_hub.snapshot_download(
                     source.id,
                     revision=source.revision,
-                    allow_patterns=[*_PATTERNS, *code],
+                    allow_patterns=[*_PATTERNS, *code, *more],
                     tqdm_class=bars,
                 )
         except GatedRepoError as error:

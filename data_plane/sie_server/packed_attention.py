@@ -23,7 +23,17 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from sie_server.packing import Group, Layout
 
-__all__ = ["PACKED", "PLAN_KEYWORD", "NotPackable", "Plan", "block", "plan_of", "register"]
+__all__ = [
+    "PACKED",
+    "PLAN_KEYWORD",
+    "NotPackable",
+    "Plan",
+    "attend_groups",
+    "attend_row",
+    "block",
+    "plan_of",
+    "register",
+]
 
 PACKED: Final = "sie_packed"
 PLAN_KEYWORD: Final = "packed_plan"
@@ -104,16 +114,29 @@ def _packed_attention(
         raise NotPackable(f"the model's attention wants {', '.join(unknown)}")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     if _VARLEN is not None and plan.bounds is not None and query.shape[3] <= _VARLEN_HEAD_MAX:
-        return _whole_row(_VARLEN, plan, query, key, value, scaling, causal, sliding_window), None
+        return attend_row(_VARLEN, plan, query, key, value, scaling, causal, sliding_window), None
+    return attend_groups(plan, query, key, value, scaling, causal, sliding_window), None
+
+
+def attend_groups(
+    plan: Plan,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    causal: bool,
+    window: int | None,
+) -> Tensor:
+    """Each group of equal lengths as one dense block; gives [1, tokens, heads, width]."""
     output = query.new_empty(1, plan.layout.tokens, query.shape[1], value.shape[3])
     for group in plan.layout.groups:
         output[0, group.start : group.stop] = _attend(
-            query, key, value, group, scaling, causal, sliding_window
+            query, key, value, group, scaling, causal, window
         )
-    return output, None
+    return output
 
 
-def _whole_row(
+def attend_row(
     attention: _VarlenAttention,
     plan: Plan,
     query: Tensor,
@@ -123,6 +146,7 @@ def _whole_row(
     causal: bool,
     window: int | None,
 ) -> Tensor:
+    """The whole row in one call of variable-length attention, as `attend_groups` otherwise."""
     reach = -1 if window is None else window - 1
     longest = max(plan.layout.lengths)
     row = attention(

@@ -20,6 +20,7 @@ __all__ = [
     "backend_names",
     "find_backend",
     "import_backends",
+    "reads_graphs",
     "require_backend",
 ]
 
@@ -84,6 +85,12 @@ def require_backend(name: str) -> None:
     """Refuse a name that nobody registered; imports nothing. Raises as `find_backend` does."""
     if name not in backend_names():
         find_backend(name)
+
+
+def reads_graphs(name: str) -> bool:
+    """Whether a backend may want the ONNX graphs of a repository, beside or in place of weights."""
+    built_in = _BUILT_IN.get(name)
+    return built_in is None or built_in.library == "onnxruntime"
 
 
 def import_backends() -> None:

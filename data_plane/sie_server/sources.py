@@ -53,10 +53,11 @@ class Weights:
         return path
 
 
-def resolve(source: Source, hub: HubCache | None = None) -> Weights:
+def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False) -> Weights:
     """The verified folder of a source. Raises MODEL_LOAD_FAILED with reason and cure.
 
-    `hub` is where a hub source comes from: by default a cache without a bound.
+    `hub` is where a hub source comes from: by default a cache without a bound. `graphs` fetches the
+    ONNX graphs of a repository too.
     """
     match source:
         case PathSource():
@@ -72,7 +73,7 @@ def resolve(source: Source, hub: HubCache | None = None) -> Weights:
             return Weights(folder, frozenset(source.manifest))
         case HubSource():
             hub = hub or HubCache()
-            folder, lease = hub.fetch(source)
+            folder, lease = hub.fetch(source, graphs=graphs)
             return Weights(folder, None, lease, pinned_name(source), hub.may_run_code(source))
         case _:
             assert_never(source)

@@ -56,6 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = write_tiny(tmp_path_factory.mktemp("hub") / "tiny", config)
     (made / "modeling_evil.py").write_text("raise SystemExit")
     (made / "pytorch_model.bin").write_bytes(b"a pickle")
+    (made / "onnx").mkdir()
+    (made / "onnx/model.onnx").write_bytes(b"a graph")
     return made
 
 
@@ -137,6 +139,7 @@ async def test_a_damaged_download_is_refused_and_removed_then_fetched_anew_and_k
     fetched = {line.rsplit("/", 1)[-1] for line in mirror.asked}
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= fetched
     assert not {"modeling_evil.py", "pytorch_model.bin"} & fetched, "neither code nor pickles"
+    assert "model.onnx" not in fetched, "the backend reads no graphs"
     texts = random_tokens([5, 9], vocabulary=VOCABULARY)
     first = await client.run("r1", "encode", texts, ipc.BatchDone)
 
@@ -151,6 +154,15 @@ async def test_a_damaged_download_is_refused_and_removed_then_fetched_anew_and_k
     assert "not in the hub cache" in failed.message
     assert "HF_HUB_OFFLINE" in failed.message
     assert len(mirror.asked) == asked, "offline asks nobody"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_graphs_are_fetched_for_a_backend_that_reads_them(online, mirror):
+    client, _ = online
+    onnx = {**_model(), "profile": {"backend": "onnx-cross-encoder"}, "tasks": {"score": {}}}
+    # What was fetched is no graph that runs, which is the backend's to say.
+    assert (await client.load("graph", onnx, ipc.Failed)).code == "MODEL_LOAD_FAILED"
+    assert [line for line in mirror.asked if line.startswith("GET") and "model.onnx" in line]
 
 
 async def _unload(client: Client, revision: str) -> None:
