@@ -3,7 +3,8 @@
 *pure.* Time is an argument, in seconds of any monotonic clock. Not thread-safe; one owner (the
 device loop). Inputs wait in lanes; a batch holds inputs of one lane only, and may mix jobs.
 
-Promises: a batch keeps its lane's budget, and an input above the budget goes alone; nothing is
+Promises: a batch keeps its lane's budget, and runs no longer than the latency target as far as
+`pacing` tells (what comes meanwhile waits so long); an input above either goes alone; nothing is
 lost or doubled; inputs of a lane leave in the order in which they came, so the order within a
 request is kept; an idle device gets work at once, and one that is busy gets its next batch just
 before it is free, as far as the batches seen tell when (`pacing`), or as soon as one is full. Only
@@ -302,7 +303,7 @@ class Scheduler:
     def _take(self, lane: Lane, within_s: float) -> Batch:
         queue = self._queues[lane]
         limits = queue.limits
-        cost_max = min(limits.cost_max, queue.pace.cost_within(within_s))
+        cost_max = min(queue.cost_max, queue.pace.cost_within(within_s))
         longest, total, oldest = 0, 0, inf
         taken: list[QueuedInput] = []
         while queue.waiting and len(taken) < limits.count_max:

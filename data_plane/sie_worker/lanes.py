@@ -110,8 +110,12 @@ class LaneQueue:
     @property
     def is_full(self) -> bool:
         """Whether what waits is enough for a batch."""
-        limits = self.limits
-        return self.cost >= limits.cost_max or self.count >= limits.count_max
+        return self.cost >= self.cost_max or self.count >= self.limits.count_max
+
+    @property
+    def cost_max(self) -> float:
+        """The most that a batch may hold: by its budget, and by the time that it would run."""
+        return min(self.limits.cost_max, self.pace.cost_in_time)
 
     @property
     def oldest(self) -> float:

@@ -22,6 +22,9 @@ _SHRINK: Final = 0.5
 _GROW: Final = 1 / 32
 """Share of the target that the wait grows by: slow up and fast down, as TCP finds its rate."""
 
+_PRICE_SHARE: Final = 1 / 50
+"""Of the time of a batch, below which making it larger gains little."""
+
 
 @dataclass(slots=True)
 class _Size:
@@ -58,6 +61,7 @@ class Pace:
         self._sizes: dict[int, _Size] = {}
         """By the binary digits of the cost."""
         self._line: _Line | None = None
+        self._cost_in_time = inf
 
     @property
     def wait_s(self) -> float:
@@ -74,6 +78,12 @@ class Pace:
         if line is None:
             return None
         return max(0.0, line.seconds - (line.slope or 0.0) * line.cost)
+
+    @property
+    def cost_in_time(self) -> float:
+        """The cost of a batch that runs no longer than the target, or of which the price is a
+        fiftieth, if that is more; no bound without a target, nor before two sizes were seen."""
+        return self._cost_in_time
 
     def expected_s(self, cost: int) -> float | None:
         """How long a batch of that cost will run; None before the first one ended."""
@@ -101,6 +111,9 @@ class Pace:
         """A batch of that cost (at least 1) had the device for so long."""
         self._sizes.setdefault(cost.bit_length(), _Size()).ran(cost, seconds)
         self._line = _line_through(self._sizes.values())
+        if self._latency_s is not None and self._line.slope is not None:
+            price_s = self.price_s or 0.0
+            self._cost_in_time = self.cost_within(max(self._latency_s, price_s / _PRICE_SHARE))
 
     def answered(self, latency_s: float) -> None:
         """The oldest input of a batch was answered so long after it came."""

@@ -220,3 +220,37 @@ def test_what_fits_a_time_takes_that_time_or_its_price_is_half_of_it(
         pace.ran(each, price_s + unit_s * each)
     expected = max((seconds - price_s) / unit_s, price_s / unit_s)
     assert pace.cost_within(seconds) == pytest.approx(expected, rel=1e-4, abs=1e-3)
+
+
+@given(st.floats(0.001, 0.05), st.floats(1e-5, 1e-2), st.floats(0.01, 1.0), st.integers(1, 60))
+@settings(deadline=None)
+def test_a_batch_runs_no_longer_than_the_target_or_fifty_of_its_prices(
+    price_s, unit_s, target_s, cost
+):
+    limits = Limits(cost_max=4096, items_max=256, wait_s=0.0, latency_s=target_s)
+    scheduler, now = Scheduler(ahead_max=1), 0.0
+
+    def run() -> Batch | None:
+        nonlocal now
+        batch = scheduler.next_batch(now)
+        if batch is not None:
+            now += price_s + unit_s * batch.cost
+            scheduler.finished(batch, now)
+        return batch
+
+    for known in (1, 100):
+        scheduler.add(ONE, limits, [QueuedInput(0, "r", 0, known, inf, TextInput(""))], now=now)
+        run()
+    inputs = [QueuedInput(1, "r", index, cost, inf, TextInput("")) for index in range(500)]
+    scheduler.add(ONE, limits, inputs, now=now)
+    bound = (max(target_s, 50 * price_s) - price_s) / unit_s
+    left = 500
+    while (batch := run()) is not None:
+        left -= len(batch.inputs)
+        assert batch.cost <= min(bound * 1.001 + 1e-3, 4096) or len(batch.inputs) == 1
+        assert (
+            not left
+            or batch.cost + cost > min(bound * 0.999 - 1e-3, 4096)
+            or len(batch.inputs) == limits.items_max
+        ), "as much as that allows"
+    assert not left
