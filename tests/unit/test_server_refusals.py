@@ -243,11 +243,24 @@ def test_an_option_that_is_wrong_or_missing_is_named(tiny, options, words):
     assert words in _encoder_refused(tiny, options=options)
 
 
-def test_a_pipeline_with_a_step_that_is_not_done_is_refused(tiny, tmp_path):
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"type": "sentence_transformers.models.LSTM", "path": "2_LSTM"}, "'LSTM'"),
+        (
+            {"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"},
+            "load it with a new one and save it again",
+        ),
+        ({"type": "sentence_transformers.models.Dense", "path": "2_Dense"}, "ends in 'ReLU'"),
+    ],
+    ids=["LSTM", "old layout", "ReLU"],
+)
+def test_a_pipeline_with_a_step_that_is_not_done_is_refused(tiny, tmp_path, step, words):
     folder = shutil.copytree(tiny, tmp_path / "m")
-    steps = [{"type": "sentence_transformers.models.LSTM", "path": "2_LSTM"}]
-    (folder / "modules.json").write_text(json.dumps(steps))
-    assert "'LSTM'" in _encoder_refused(folder)
+    (folder / "modules.json").write_text(json.dumps([step]))
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense/config.json").write_text('{"activation_function": "torch.nn.ReLU"}')
+    assert words in _encoder_refused(folder)
 
 
 def test_the_length_is_the_shortest_of_the_limits(tiny, tmp_path):

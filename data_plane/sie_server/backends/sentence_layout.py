@@ -139,7 +139,10 @@ def _steps(folder: Path) -> _Steps:
         match module.type.rsplit(".", 1)[-1]:
             case "Transformer":
                 if path:
-                    raise load_failed(f"{folder} keeps its transformer in a folder of its own")
+                    raise load_failed(
+                        f"{folder} keeps its transformer in {path}, as old releases of "
+                        "sentence-transformers did; load it with a new one and save it again"
+                    )
             case "Pooling":
                 steps = replace(steps, pooling=_pooling(folder / path / "config.json"))
             case "Dense" if not steps.normalize:
@@ -163,7 +166,9 @@ def _dense(folder: Path, path: str) -> DenseStep:
         case "Tanh":
             return DenseStep(f"{path}/model.safetensors", "tanh")
         case other:
-            raise load_failed(f"{folder / path} ends in {other!r}; Identity and Tanh are done here")
+            raise load_failed(
+                f"{folder / path} ends in {other!r}, which is not done here; Identity and Tanh are"
+            )
 
 
 def _pooling(path: Path) -> PoolingMode:
