@@ -33,8 +33,8 @@ _IDS: Final = random.Random()
 anew."""
 _NO_CAP: Final = nullcontext()
 _PATIENCE_S: Final = 0.25
-"""Most requests are over by then: to watch the client of each would cost more than to answer the
-few whose client has left."""
+"""Most requests are over by then: to watch the client and the deadline of each would cost more than
+to answer the few whose client has left."""
 
 
 def new_request_id() -> str:
@@ -87,8 +87,9 @@ class Inference:
         self._tenant_caps = tenant_caps
         self._routes = Routes()
         self._loads: dict[Lane, _Load] = {}
-        self._impatient: Overdue[Waiting, None] = Overdue(_PATIENCE_S, _attend)
-        self._late: Overdue[Waiting, None] = Overdue(timeout_s, _expire)
+        patience_s = min(_PATIENCE_S, timeout_s)
+        self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
+        self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
         self._in_flight = InFlight()
         self._shares: dict[str, InFlight] = {}
         """What is in flight of each tenant and of each share of a lease that has anything."""
@@ -113,8 +114,7 @@ class Inference:
         with self._within_tenant(tenant, asked):
             self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
             waiting = Waiting(self._timeout_s, until_gone)
-            self._impatient.add(waiting, None)
-            self._late.add(waiting, None)
+            self._young.add(waiting, None)
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
@@ -125,8 +125,8 @@ class Inference:
                     again = f"{request_id}-again"
                     outcome = await self._run(asked, wanted, again, tenant, waiting)
             finally:
-                self._late.pop(waiting)
-                self._impatient.pop(waiting)
+                self._young.pop(waiting)
+                self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
         if outcome is None:
@@ -135,6 +135,10 @@ class Inference:
                 code="REVISION_CHANGED",
             )
         return outcome
+
+    def _grown_old(self, waiting: Waiting, _: None) -> None:
+        self._old.add(waiting, None)
+        waiting.attend()
 
     async def _run(
         self, asked: Asked, wanted: Wanted, run_id: str, tenant: str, waiting: Waiting
@@ -205,10 +209,6 @@ class Inference:
             else:
                 # The name of a tenant may come from a header: what is idle is not remembered.
                 del self._shares[whose]
-
-
-def _attend(waiting: Waiting, _: None) -> None:
-    waiting.attend()
 
 
 def _expire(waiting: Waiting, _: None) -> None:

@@ -60,15 +60,20 @@ class Waiting:
         """
         self._wanted = job_ids
         self._results = {}
-        return self.again()
+        return self._renewed()
 
     def again(self) -> "asyncio.Future[list[JobResult]]":
         """Wait on, after the broker said no; what came meanwhile counts. Raises as `begin`."""
+        complete = self._renewed()
+        self._look()
+        return complete
+
+    def _renewed(self) -> "asyncio.Future[list[JobResult]]":
         if self._over is not None:
             raise self._over
-        self._leave()
+        if self._complete is not None:
+            self._leave()
         complete = self._complete = self._loop.create_future()
-        self._look()
         return complete
 
     def take(self, result: JobResult) -> None:

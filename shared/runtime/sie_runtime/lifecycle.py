@@ -21,7 +21,7 @@ import uvloop
 from sie_runtime.direct_http import DirectHttp
 from sie_runtime.telemetry import configure_logs
 
-__all__ = ["run", "serve_http", "spare_collections", "stop_when"]
+__all__ = ["http_config", "run", "serve_http", "spare_collections", "stop_when"]
 
 _LOG: Final = logging.getLogger(__name__)
 _COLLECT_AFTER: Final = (20_000, 20, 20)
@@ -78,6 +78,24 @@ class _Server(uvicorn.Server):
         yield
 
 
+def http_config(app: Any, *, drain_s: float = 10.0, websockets: bool = False) -> uvicorn.Config:
+    """How every process serves HTTP."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        loop="none",
+        http=DirectHttp,
+        ws="wsproto" if websockets else "none",
+        lifespan="off",
+        timeout_graceful_shutdown=max(1, round(drain_s)),
+        # Nobody reads a client's address, and to look for one costs each request a call.
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+    )
+
+
 async def serve_http(
     app: Any,
     *,
@@ -97,21 +115,7 @@ async def serve_http(
     listener = _listen(host, port, share=share_port)
     if on_listening is not None:
         on_listening(listener.getsockname()[1])
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        loop="none",
-        http=DirectHttp,
-        ws="wsproto" if websockets else "none",
-        lifespan="off",
-        timeout_graceful_shutdown=max(1, round(drain_s)),
-        # Nobody reads a client's address, and to look for one costs each request a call.
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-    )
-    server = _Server(config)
+    server = _Server(http_config(app, drain_s=drain_s, websockets=websockets))
 
     async def watch() -> None:
         await stop.wait()
