@@ -25,9 +25,7 @@ from sie_core.replica_events import (
     Command,
     EntryArrived,
     Event,
-    Fetch,
     FetchFailed,
-    FetchSnapshot,
     Gone,
     Halt,
     HeadAnnounced,
@@ -37,6 +35,7 @@ from sie_core.replica_events import (
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica_fetches import ReplicaFetches
 from sie_schemas.entry import ENTITY_KINDS, ENTRY_VERSION, Entry
 from sie_schemas.fleet import Head, ReplicaState
 from sie_schemas.snapshot import Snapshot
@@ -77,16 +76,14 @@ class Replica:
         self.reason: str = ""
         self._head: Head | None = None
         self._early: dict[int, Entry] = {}
-        self._fetch_id = 0
-        self._in_flight: int | None = None
-        self._wants_snapshot = ""
+        self._fetches = ReplicaFetches(
+            retry_s=self._limits.retry_s, retry_max_s=self._limits.retry_max_s
+        )
         self._refused_log: str | None = None
         self._asked_about = ""
         """The other log that the snapshot under way is to tell about."""
         self._stranger: tuple[str, float] = ("", 0.0)
         """A log that the writer does not write, and until when it is not asked about again."""
-        self._failures = 0
-        self._retry_at = 0.0
         self._now = 0.0
         self._head_at: float | None = None
 
@@ -152,9 +149,9 @@ class Replica:
     def _range(self, entries: tuple[Entry, ...]) -> list[Command]:
         if not entries:
             # An answer without an entry is no progress: pause, or this would spin.
-            self._pause()
+            self._fetches.pause(self._now)
             return []
-        self._failures = 0
+        self._fetches.succeeded()
         return self._entries(entries)
 
     def _offer(self, entry: Entry) -> list[Command]:
@@ -259,7 +256,7 @@ class Replica:
 
     def _other_log(self, log_id: str) -> list[Command]:
         """A log that is not ours speaks. Its snapshot tells whether it supersedes ours."""
-        if self._in_flight is not None or self._wants_snapshot or log_id == self._refused_log:
+        if not self._fetches.idle or log_id == self._refused_log:
             return []
         stranger, until = self._stranger
         if log_id == stranger and self._now < until:
@@ -273,7 +270,7 @@ class Replica:
     # -- snapshots --
 
     def _snapshot(self, snapshot: Snapshot) -> list[Command]:
-        self._wants_snapshot = ""
+        self._fetches.wanted_snapshot = ""
         entry, here = snapshot.entry, self.position
         same_log = here is not None and entry.log_id == here.log_id
         asked_about, self._asked_about = self._asked_about, ""
@@ -296,7 +293,7 @@ class Replica:
         self._settle_received()
         if entry.epoch < here.epoch:
             # A cache, or a writer that lost its tail. Never back.
-            self._pause()
+            self._fetches.pause(self._now)
             return []
         if entry.hash != here.hash:
             return self._stop("forked", f"the snapshot has another entry at epoch {here.epoch}")
@@ -311,7 +308,7 @@ class Replica:
         unread = {row.kind for row in snapshot.entities} - set(ENTITY_KINDS)
         if registry.digest != entry.state_digest and entry.v == ENTRY_VERSION:
             # Damaged, whatever its kinds seem to be: another copy may be whole.
-            self._pause()
+            self._fetches.pause(self._now)
             return self._stop(
                 "quarantined", f"the snapshot at epoch {entry.epoch} is not its digest's"
             )
@@ -321,7 +318,7 @@ class Replica:
                 "halted", f"the snapshot holds {what}, which this release cannot read"
             )
         self.stopped, self.reason, self._refused_log = None, "", None
-        self._failures = 0
+        self._fetches.succeeded()
         advance = self._advance(registry, position_of(entry), snapshot=snapshot)
         self._settle_received()
         return [advance, *self._drain(), *self._catch_up()]
@@ -330,19 +327,15 @@ class Replica:
 
     def _catch_up(self) -> list[Command]:
         """Ask for what is missing, unless a fetch is in flight or the pause is not over."""
-        if self._in_flight is not None or self._now < self._retry_at:
-            return []
-        if self.stopped in ("forked", "halted"):
+        if not self._fetches.may_ask(self._now) or self.stopped in ("forked", "halted"):
             return []
         here, behind = self.position, self.behind
-        reason = self._wants_snapshot or self._why_snapshot(behind)
+        reason = self._fetches.wanted_snapshot or self._why_snapshot(behind)
         if reason:
             return self._ask_snapshot(reason)
         if here is None or self.stopped is not None or behind == 0:
             return []
-        self._fetch_id += 1
-        self._in_flight = self._fetch_id
-        return [Fetch(self._fetch_id, here.log_id, here.epoch, self.received)]
+        return self._fetches.ask_entries(here, self.received)
 
     def _why_snapshot(self, behind: int) -> str:
         here, head = self.position, self._head
@@ -360,18 +353,11 @@ class Replica:
         self.received = max(here, *self._early) if self._early else here
 
     def _ask_snapshot(self, reason: str) -> list[Command]:
-        self._wants_snapshot = reason
-        if self._in_flight is not None or self._now < self._retry_at:
-            return []
-        self._fetch_id += 1
-        self._in_flight = self._fetch_id
-        return [FetchSnapshot(self._fetch_id, reason)]
+        return self._fetches.ask_snapshot(reason, self._now)
 
     def _answered(self, event: RangeArrived | SnapshotArrived | Gone) -> list[Command]:
-        if event.fetch_id != 0:
-            if event.fetch_id != self._in_flight:
-                return []
-            self._in_flight = None
+        if event.fetch_id != 0 and not self._fetches.ended(event.fetch_id):
+            return []
         match event:
             case RangeArrived():
                 return self._range(event.entries)
@@ -381,18 +367,12 @@ class Replica:
                 return self._ask_snapshot("gone")
 
     def _failed(self, fetch_id: int, reason: str) -> list[Command]:
-        if fetch_id != self._in_flight:
+        if not self._fetches.ended(fetch_id):
             return []
-        self._in_flight = None
         if self.stopped is None:
             self.reason = reason
-        self._pause()
+        self._fetches.pause(self._now)
         return []
-
-    def _pause(self) -> None:
-        limits = self._limits
-        self._retry_at = self._now + min(limits.retry_s * 2**self._failures, limits.retry_max_s)
-        self._failures = min(self._failures + 1, 16)
 
     # -- moving --
 
