@@ -228,7 +228,7 @@ class Scheduler:
             if not batch.threads:
                 out.pace.ran(max(1, batch.cost), took_s)
             elif self._gathering is not None and out.expected_s is not None:
-                self._gathering.lent(gained=took_s < out.expected_s)
+                self._gathering.lent(took_s, out.expected_s)
             out.pace.answered(now - batch.arrived)
             if self._gathering is not None:
                 self._gathering.answered(batch.lane.way, len(batch.inputs), now)

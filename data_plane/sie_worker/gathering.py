@@ -13,7 +13,8 @@ anyway; and for no more than its share of what there is, where several devices a
 It knows also when one batch has all devices to itself, so that it may be lent their threads: where
 nothing else is in hand, and none of the last batches had anything come beside it, since two threads
 lose far more beside a neighbour than they gain without one. It cannot see who else uses the host,
-but what a batch took: after one that lost by its threads, the next is lent some four times later.
+but what a batch took: after one that lost much by its threads, or two that lost, the next is lent
+some four times later.
 """
 
 from math import inf
@@ -31,6 +32,8 @@ _PRICES_MAX: Final = 5.0
 
 _ALONE_MIN: Final = 8
 """Batches in a row beside which nothing came, before one is lent threads."""
+_LOSS: Final = 1.5
+"""Times what was expected, from which on a batch lost much: beside a neighbour it is two to ten."""
 _ALONE_MAX: Final = 4096
 """The same, where the last ones lost by it: a neighbour has the cores."""
 
@@ -59,6 +62,8 @@ class Gathering:
         self._alone = 0
         """Batches that were answered since anything came while there was work in hand."""
         self._alone_min = _ALONE_MIN
+        self._lost_before = False
+        """Whether the last batch that was lent threads lost by it."""
 
     def join(self, place: Place) -> None:
         """There is one more device."""
@@ -85,13 +90,17 @@ class Gathering:
         self._alone += 1
         self.returns.answered(way, inputs, now)
 
-    def lent(self, *, gained: bool) -> None:
-        """A batch that was lent threads ran faster than without them, or not."""
-        if gained:
+    def lent(self, took_s: float, expected_s: float) -> None:
+        """A batch that was lent threads took so long, and so long was expected without them."""
+        lost = took_s >= expected_s
+        if not lost:
             self._alone_min = max(_ALONE_MIN, self._alone_min // 2)
         else:
-            self._alone_min = min(_ALONE_MAX, self._alone_min * 4)
             self._alone = 0
+            # A little, once, is chance.
+            if self._lost_before or took_s > _LOSS * expected_s:
+                self._alone_min = min(_ALONE_MAX, self._alone_min * 4)
+        self._lost_before = lost
 
     def until(
         self, place: Place, way: Way, queue: LaneQueue, now: float, *, running: int, free_at: float

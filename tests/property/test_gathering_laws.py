@@ -233,3 +233,10 @@ def test_threads_are_lent_the_rarer_the_more_was_lost_by_them():
     for pause in (8, 31, 127, 511):
         assert [alone.lent(0.012) for _ in range(pause)] == [0] * pause
         assert alone.lent(0.7) == 2
+
+
+def test_a_little_lost_once_by_threads_is_chance_and_twice_is_not():
+    alone = Alone()
+    for pause in (8, 7, 31):
+        assert [alone.lent(0.012) for _ in range(pause)] == [0] * pause
+        assert alone.lent(0.013) == 2
