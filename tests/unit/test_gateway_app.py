@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from tests.support.gateway_world import (
+    MemoryBus,
     World,
     echo_result,
     gateway_world,
@@ -19,6 +20,8 @@ from tests.support.gateway_world import (
 )
 from tests.support.polling import until
 
+from sie_gateway.watch import FleetWatch
+from sie_schemas.errors import Later
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult
 
 ONE = {"items": [{"text": "four", "id": "a"}]}
@@ -287,6 +290,26 @@ async def test_silence_is_no_demand_before_the_workers_could_be_heard_nor_withou
     assert (early.headers["Retry-After"], deaf.headers["Retry-After"]) == ("1", "2")
     assert heard.status_code == 200
     assert cold() == before
+
+
+async def test_after_the_broker_came_back_workers_have_their_time_to_be_heard_again() -> None:
+    watch = FleetWatch(MemoryBus(), ttl_s=6.0, settle_s=0.1)
+
+    def hears() -> bool:
+        try:
+            watch.check_hearing()
+        except Later as error:
+            assert error.code == "PROVISIONING"
+            return False
+        return True
+
+    assert not hears()
+    watch.begin()
+    await until(hears)
+    assert watch.settled
+    watch.begin()
+    assert not hears()
+    assert watch.settled, "a broker that blinks makes no gateway unready"
 
 
 async def test_the_pool_and_the_machine_profile_of_the_headers_are_used() -> None:
