@@ -37,12 +37,11 @@ class _Forgetful:
         self.lose = 0
         # The seam is private: what is lost here is lost by a broker, which takes no orders.
         feeds = vars(follower)["_feeds"]
-        self._take: Callable[[int, bytes], None] = feeds._delta
+        self._take: Callable[[int, bytes], bool] = feeds._delta
         vars(feeds)["_delta"] = self._delta
 
-    def _delta(self, sequence: int, data: bytes) -> None:
-        if sequence != self.lose:
-            self._take(sequence, data)
+    def _delta(self, sequence: int, data: bytes) -> bool:
+        return True if sequence == self.lose else self._take(sequence, data)
 
 
 def following(folder: Path, *, seconds: float) -> list[Figure]:
