@@ -63,6 +63,9 @@ class Stream(Protocol):
     async def read(self, epoch: int) -> bytes | None:
         """The message at a sequence."""
 
+    async def read_range(self, after: int, until: int) -> list[bytes]:
+        """The messages after one sequence up to another, up to the first that is not there."""
+
     async def trim(self, first_epoch: int) -> StreamTip:
         """Drop what is older; nobody appends meanwhile."""
 

@@ -64,10 +64,9 @@ async def reclaim(
 async def _from_stream(stream: Stream, after: int, until: int) -> list[Entry]:
     found: list[Entry] = []
     try:
-        for epoch in range(after + 1, min(until, after + _PAGE) + 1):
-            data = await stream.read(epoch)
-            entry = parse_envelope(data) if data is not None else None
-            if entry is None or isinstance(entry, Stub):
+        for data in await stream.read_range(after, min(until, after + _PAGE)):
+            entry = parse_envelope(data)
+            if isinstance(entry, Stub):
                 break
             found.append(entry)
     except (SIEError, EntryCorrupt) as error:

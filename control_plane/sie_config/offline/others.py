@@ -5,7 +5,7 @@ named by its first epoch, and that nothing is changed: neither the stream nor th
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
@@ -98,7 +98,7 @@ async def stream_after(
         if tip is None or tip.last < tip.first:
             return [], []
         first = await _last_shared(stream, tip, position.epoch, hash_at)
-        messages = [await stream.read(epoch) for epoch in range(first, tip.last + 1)]
+        messages = [data async for _, data in _read(stream, first, tip.last)]
     found = [message for data in messages if (message := _message(data)) is not None]
     claims = [Claim("the stream", each.log_id, each.epoch, each.hash) for each in found]
     return claims, _whole(found, position.epoch)
@@ -169,15 +169,22 @@ def _judge(report: Report, tip: StreamTip, position: Position, first_bad: int | 
 
 
 async def _first_difference(stream: LogStream, tip: StreamTip, ours: dict[int, str]) -> int | None:
-    for start in range(tip.first, tip.last + 1, _AT_ONCE):
-        epochs = range(start, min(start + _AT_ONCE, tip.last + 1))
-        for epoch, data in zip(
-            epochs, await asyncio.gather(*map(stream.read, epochs)), strict=True
-        ):
-            message = _message(data)
-            if message is None or message.hash != ours.get(epoch):
-                return epoch
+    async for epoch, data in _read(stream, tip.first, tip.last):
+        message = _message(data)
+        if message is None or message.hash != ours.get(epoch):
+            return epoch
     return None
+
+
+async def _read(
+    stream: LogStream, first: int, last: int
+) -> AsyncIterator[tuple[int, bytes | None]]:
+    """Every message from one sequence to another, or that there is none."""
+    for start in range(first, last + 1, _AT_ONCE):
+        epochs = range(start, min(start + _AT_ONCE, last + 1))
+        found = await asyncio.gather(*map(stream.read, epochs))
+        for epoch, data in zip(epochs, found, strict=True):
+            yield epoch, data
 
 
 def _hashes(log: Path, first: int, last: int) -> dict[int, str]:

@@ -35,6 +35,7 @@ __all__ = ["LogStream", "StreamTip", "WrongLastSequence", "follow", "log_streams
 _LOG: Final = logging.getLogger(__name__)
 _WRONG_LAST_SEQUENCE: Final = 10071
 _STREAM_NOT_FOUND: Final = 10059
+_READS_AT_ONCE: Final = 32
 _NO_MESSAGE: Final = 10037
 
 
@@ -190,11 +191,12 @@ class LogStream:
     async def read_range(self, after: int, until: int) -> list[bytes]:
         """Messages after `after` up to `until`, as far as they are there without a gap."""
         found: list[bytes] = []
-        for epoch in range(after + 1, until + 1):
-            data = await self.read(epoch)
-            if data is None:
-                break
-            found.append(data)
+        for start in range(after + 1, until + 1, _READS_AT_ONCE):
+            epochs = range(start, min(start + _READS_AT_ONCE, until + 1))
+            for data in await asyncio.gather(*map(self.read, epochs)):
+                if data is None:
+                    return found
+                found.append(data)
         return found
 
     async def trim(self, first_epoch: int) -> StreamTip:

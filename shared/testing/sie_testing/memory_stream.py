@@ -55,6 +55,14 @@ class MemoryStream:
         self._require_connected()
         return self.messages.get(epoch)
 
+    async def read_range(self, after: int, until: int) -> list[bytes]:
+        """Messages after `after` up to `until`, as far as they are there without a gap."""
+        self._require_connected()
+        found: list[bytes] = []
+        while (data := self.messages.get(after + len(found) + 1)) and len(found) < until - after:
+            found.append(data)
+        return found
+
     async def trim(self, first_epoch: int) -> StreamTip:
         """Drop what is older than `first_epoch`; the newest message stays."""
         self._require_connected()
