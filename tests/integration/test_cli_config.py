@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import typer
 import yaml
 from tests.support.config_writer import model
+from tests.support.log_world import free_port
 from tests.support.served import served_config
 from typer.testing import CliRunner, Result
 
@@ -22,12 +22,6 @@ from sie_cli.config_work import Work, run_work
 from sie_schemas.errors import SIEError, error_for
 from sie_schemas.fleet import ReplicaReport
 from sie_sdk import FixRequest, SIEAsyncConfigClient, SIEConfigClient, SIEConnectionError, Terms
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

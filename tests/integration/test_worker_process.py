@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.log_world import free_port
 from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.scripted_execution import scripted_execution
@@ -15,12 +15,6 @@ from tests.support.scripted_execution import scripted_execution
 pytestmark = pytest.mark.integration
 
 SIE_WORKER = str(Path(sys.executable).parent / "sie-worker")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_a_worker_without_a_registry_lives_is_not_ready_says_why_and_ends_on_sigterm(

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,7 @@ from sie_config.offline.others import verify_stream
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_core.chain import Position
-from sie_runtime.bus import Bus, BusSettings
+from sie_runtime.bus import Bus, BusSettings, BusUnavailable, connected_bus
 from sie_runtime.log_stream import log_streams, stream_name
 from sie_runtime.replica_files import ReplicaFiles
 from sie_schemas.entry import Entry
@@ -189,16 +190,13 @@ class Cluster:
     async def wipe_stream(self) -> str:
         """Delete every config stream; gives what was on them."""
         try:
-            bus = await self.connected_bus()
-        except SIEError as error:
+            async with self.connected_bus() as bus:
+                streams = await log_streams(bus)
+                for log_id in streams:
+                    subject = f"$JS.API.STREAM.DELETE.{stream_name(log_id)}"
+                    await bus.request(subject, b"", timeout_s=_ADMIN_S)
+        except BusUnavailable as error:
             return error.message
-        try:
-            streams = await log_streams(bus)
-            for log_id in streams:
-                subject = f"$JS.API.STREAM.DELETE.{stream_name(log_id)}"
-                await bus.request(subject, b"", timeout_s=_ADMIN_S)
-        finally:
-            await bus.close()
         return ", ".join(f"{log_id[:8]} up to {tip.last}" for log_id, tip in streams.items())
 
     async def wipe_broker(self) -> None:
@@ -291,12 +289,9 @@ class Cluster:
             if last is not None:
                 seen[last.log_id] = max(seen.get(last.log_id, 0), last.epoch)
         with contextlib.suppress(SIEError):
-            bus = await self.connected_bus()
-            try:
+            async with self.connected_bus() as bus:
                 for log_id, tip in (await log_streams(bus)).items():
                     seen[log_id] = max(seen.get(log_id, 0), tip.last)
-            finally:
-                await bus.close()
         return [Loss(time.monotonic(), log_id, epoch) for log_id, epoch in seen.items()]
 
     def _lose_log(self) -> None:
@@ -315,13 +310,9 @@ class Cluster:
             restore, backup, self._data, bus=bus, discard=discard, incomplete=incomplete
         )
 
-    async def connected_bus(self) -> Bus:
-        """The operator's own connection to the broker; its taker closes it."""
-        bus = await Bus.connect(self._broker, role="config", process_id="operator")
-        if not await bus.wait_connected(_ADMIN_S):
-            await bus.close()
-            raise SIEError("the operator does not reach the broker")
-        return bus
+    def connected_bus(self) -> AbstractAsyncContextManager[Bus]:
+        """The operator's own connection to the broker. Raises `BusUnavailable`."""
+        return connected_bus(self._broker, role="config", process_id="operator", within_s=_ADMIN_S)
 
     @property
     def log_file(self) -> Path:

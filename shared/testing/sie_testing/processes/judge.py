@@ -103,22 +103,18 @@ class Judge:
         head = await self._asked("config", "/v1/configs/epoch")
         if not head:
             return []
-        found: list[str] = []
-        bus = await self._cluster.connected_bus()
-        try:
-            wanted = msgspec.json.encode({"after": head["epoch"], "until": head["epoch"] + 1})
-            stream = await LogStream(bus, head["log_id"]).read(head["epoch"] + 1)
-            offers = {"the stream": stream}
-            for name in self._cluster.replicas:
-                subject = f"sie.config.tail.{name.partition('-')[0]}.{name}"
-                offers[name] = await bus.request(subject, wanted, timeout_s=_ASK_S)
-            found = [who for who, data in offers.items() if _follows(data, head["hash"])]
-        except SIEError:
-            # Somebody is on his way up: he is asked again.
-            return found
-        finally:
-            await bus.close()
-        return found
+        async with self._cluster.connected_bus() as bus:
+            try:
+                wanted = msgspec.json.encode({"after": head["epoch"], "until": head["epoch"] + 1})
+                stream = await LogStream(bus, head["log_id"]).read(head["epoch"] + 1)
+                offers = {"the stream": stream}
+                for name in self._cluster.replicas:
+                    subject = f"sie.config.tail.{name.partition('-')[0]}.{name}"
+                    offers[name] = await bus.request(subject, wanted, timeout_s=_ASK_S)
+            except SIEError:
+                # Somebody is on his way up: he is asked again.
+                return []
+        return [who for who, data in offers.items() if _follows(data, head["hash"])]
 
     def _lost(self, log: Sequence[Entry]) -> list[Acknowledged]:
         held = {entry.hash for entry in log}
