@@ -229,6 +229,9 @@ def _free(path: Path) -> None:
     """Remove what a dead process left; refuse to take a living one's socket."""
     if not path.exists():
         return
+    # To connect to a plain file is refused as if its server had died.
+    if not path.is_socket():
+        raise OurFault(f"{path} is there and is no socket; choose another --socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
         try:
             attempt.connect(str(path))

@@ -281,9 +281,9 @@ async def test_an_unloaded_model_is_gone_and_can_be_loaded_again(server: ModelSe
         await client.run("again", "extract", text, ipc.BatchDone)
 
 
-async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelServer):
-    second = Server(
-        path=server.socket,
+def _server_on(path: Path) -> Server:
+    return Server(
+        path=path,
         hello=ipc.Hello(pid=1, device="cpu", backends=()),
         device=Device(queue_max=1),
         beside=Device(queue_max=1),
@@ -295,10 +295,20 @@ async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelSer
         load_hang_s=0.0,
         downloading=dict,
     )
+
+
+async def test_the_socket_of_a_living_process_is_not_taken_over(server: ModelServer):
     with pytest.raises(OurFault, match="served by another process"):
-        await second.run(asyncio.Event())
+        await _server_on(server.socket).run(asyncio.Event())
     async with connected(server) as client:
         assert await client.ask(ipc.Ping(client.next_id()), ipc.Pong)
+
+
+async def test_a_file_in_the_place_of_the_socket_is_not_removed(tmp_path: Path):
+    (tmp_path / "log.sqlite").write_text("dear")
+    with pytest.raises(OurFault, match="no socket"):
+        await _server_on(tmp_path / "log.sqlite").run(asyncio.Event())
+    assert (tmp_path / "log.sqlite").read_text() == "dear"
 
 
 async def _batches_only(client: Client) -> None:
