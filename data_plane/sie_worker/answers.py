@@ -25,11 +25,13 @@ from sie_schemas.ipc import (
     SparseAnswers,
 )
 from sie_schemas.items import Item
+from sie_worker.quantizing import DTYPES, in_dtype
 
 __all__ = ["public_answers"]
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DTYPES: Final = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+_SPARSE_DTYPES: Final = frozenset({"float32", "float16"})
+"""Other types would save nothing beside the indices, and a sign of a weight says nothing."""
 
 
 def public_answers(
@@ -91,15 +93,13 @@ def _encoded_items(
 
 
 def _encoded_item(item: Item, outputs: dict[str, tuple[Any, ...]], dtype: str) -> bytes | SIEError:
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         return SIEError(f"output_dtype {dtype!r} is not offered", code="UNSUPPORTED_OPERATION")
     answer: dict[str, Any] = {}
     for name, arrays_ in outputs.items():
         *indices, values = arrays_
-        wired = {
-            "dtype": dtype,
-            "values": arrays.to_wire(values.astype(_DTYPES[dtype], copy=False)),
-        }
+        told = dtype if name != "sparse" or dtype in _SPARSE_DTYPES else "float32"
+        wired = {"dtype": told, "values": arrays.to_wire(in_dtype(values, told))}
         match name:
             case "dense":
                 answer[name] = {"dims": int(values.size), **wired}

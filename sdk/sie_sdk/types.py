@@ -5,12 +5,12 @@ it. A list of results may hold one with an `error` in place of its content; it n
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sie_schemas.items import Item, Media, OutputType
+from sie_schemas.items import Item, Media, OutputDtype, OutputType
 
 __all__ = [
     "CallOptions",
@@ -59,7 +59,7 @@ class EncodeOptions(CallOptions, total=False):
     """What `encode` takes besides."""
 
     output_types: Sequence[OutputType] | None
-    output_dtype: Literal["float32", "float16"] | None
+    output_dtype: OutputDtype | None
     is_query: bool | None
 
 

@@ -1,6 +1,6 @@
 """From the device's arrays to the public answers."""
 
-import struct
+from struct import pack
 from typing import Any
 
 import msgspec
@@ -9,7 +9,14 @@ import pytest
 
 from sie_schemas import arrays
 from sie_schemas.errors import SIEError
-from sie_schemas.ipc import DenseAnswers, EntityAnswers, ScoreAnswers
+from sie_schemas.ipc import (
+    DenseAnswers,
+    EncodeAnswers,
+    EntityAnswers,
+    MultivectorAnswers,
+    ScoreAnswers,
+    SparseAnswers,
+)
 from sie_schemas.items import Item
 from sie_worker.answers import public_answers
 
@@ -49,10 +56,43 @@ def test_a_vector_is_halved_where_the_request_asks_for_it_and_its_batch_mate_is_
     assert full["dense"]["values"].dtype == np.float32
 
 
-def test_a_dtype_that_is_not_offered_fails_its_item_alone():
-    answers = DenseAnswers(1, struct.pack("<2f", 1, 2))
+@pytest.mark.parametrize(
+    ("dtype", "typed", "expected"),
+    [
+        ("int8", "|i1", [[127, -64, 0, 0, 0, 0, 0, 0, 32], [0] * 9]),
+        ("uint8", "|u1", [[255, 0, 85, 85, 85, 85, 85, 85, 128], [0] * 9]),
+        ("binary", "|u1", [[0b10000000, 0b10000000], [0, 0]]),
+        ("ubinary", "|u1", [[0b10000000, 0b10000000], [0, 0]]),
+    ],
+)
+def test_a_vector_is_quantized_by_itself_and_tells_how_wide_it_was(dtype, typed, expected):
+    vectors = np.array([[4, -2, 0, 0, 0, 0, 0, 0, 1], [0] * 9], dtype="<f4")
 
-    good, bad = public_answers(answers, ITEMS, ["float32", "int8"])
+    answers = DenseAnswers(9, vectors.tobytes())
+    found = [decoded(each) for each in public_answers(answers, ITEMS, [dtype] * 2)]
+
+    assert [each["dense"]["values"].tolist() for each in found] == expected
+    assert {each["dense"]["values"].dtype.str for each in found} == {typed}
+    assert {(each["dense"]["dims"], each["dense"]["dtype"]) for each in found} == {(9, dtype)}
+
+
+def test_tokens_are_quantized_one_by_one_and_sparse_weights_stay_as_they_are():
+    answers = EncodeAnswers(
+        sparse=SparseAnswers(counts=pack("<i", 1), indices=pack("<i", 7), values=pack("<f", 0.5)),
+        multivector=MultivectorAnswers(2, counts=pack("<i", 2), values=pack("<4f", 1, -1, 2, 0)),
+    )
+
+    [answer] = map(decoded, public_answers(answers, ITEMS[:1], ["int8"]))
+
+    assert answer["multivector"]["values"].tolist() == [[127, -127], [127, 0]]
+    assert (answer["multivector"]["token_dims"], answer["multivector"]["dtype"]) == (2, "int8")
+    assert (answer["sparse"]["values"].tolist(), answer["sparse"]["dtype"]) == ([0.5], "float32")
+
+
+def test_a_dtype_that_is_not_offered_fails_its_item_alone():
+    answers = DenseAnswers(1, pack("<2f", 1, 2))
+
+    good, bad = public_answers(answers, ITEMS, ["float32", "int4"])
 
     assert isinstance(good, bytes)
     assert isinstance(bad, SIEError)
@@ -60,9 +100,7 @@ def test_a_dtype_that_is_not_offered_fails_its_item_alone():
 
 
 def test_each_score_names_its_item_and_one_that_is_no_number_fails_alone():
-    good, bad = public_answers(
-        ScoreAnswers(struct.pack("<2f", 0.5, float("nan"))), ITEMS, ["float32"] * 2
-    )
+    good, bad = public_answers(ScoreAnswers(pack("<2f", 0.5, float("nan"))), ITEMS, ["float32"] * 2)
 
     assert decoded(good) == {"item_id": "first", "score": 0.5}
     assert isinstance(bad, SIEError)

@@ -16,11 +16,13 @@ __all__ = [
     "Item",
     "Media",
     "Operation",
+    "OutputDtype",
     "OutputType",
     "ScoreRequest",
 ]
 
 Operation: TypeAlias = Literal["encode", "score", "extract"]
+OutputDtype: TypeAlias = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 OutputType: TypeAlias = Literal["dense", "sparse", "multivector"]
 
 
@@ -49,7 +51,7 @@ class EncodeParams(Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
     output_types: tuple[OutputType, ...] = ()
     instruction: str | None = None
-    output_dtype: Literal["float32", "float16"] = "float32"
+    output_dtype: OutputDtype = "float32"
     options: dict[str, Any] = {}
 
 
