@@ -97,9 +97,10 @@ def _partial_file(folder: Path) -> Iterator[Path]:
 
 def _remove_abandoned(folder: Path) -> None:
     # Told by its age: whose process it was cannot be asked on another machine or in a container.
+    # One that another user left stays: it is no reason to make no backup.
     before = time.time() - _ABANDONED_S
     for partial in folder.glob(f"{_PARTIAL}*"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if partial.stat().st_mtime < before:
                 partial.unlink()
 
