@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from sie_gateway import metrics
 from sie_gateway.chunks import Chunks, Misfit, NoRoom
 from sie_gateway.routing import Route
-from sie_gateway.waiting import Waiting
+from sie_gateway.waiting import Waiting, heard
 from sie_runtime.bus import BusUnavailable, NoResponders
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
 from sie_schemas.jobs import (
@@ -179,14 +180,14 @@ class Dispatcher:
         try:
             complete = waiting.begin([job.job_id for job in jobs])
             try:
-                await self._send(route, jobs, waiting)
+                await self._send(route, jobs, partial(heard, complete), waiting.ends_at)
                 results = await complete
             except NoResponders:
                 # The broker lost its store, or the stream has no leader just now. A job that it
                 # has stored all the same is stored once.
                 self._queue.forget_stream(route.pool)
                 complete = waiting.again()
-                await self._send(route, jobs, waiting)
+                await self._send(route, jobs, partial(heard, complete), waiting.ends_at)
                 results = await complete
             done = True
         except NoResponders as error:
@@ -206,7 +207,13 @@ class Dispatcher:
                 await self._cancel(jobs[0].request_id)
         return results
 
-    async def _send(self, route: Route, jobs: Sequence[Job], waiting: Waiting) -> None:
+    async def _send(
+        self,
+        route: Route,
+        jobs: Sequence[Job],
+        heard: Callable[[SIEError | None], None],
+        ends_at: float,
+    ) -> None:
         """Send jobs. Raises `TimeoutError`, `BusUnavailable`."""
         messages = [JOB_ENCODER.encode(job) for job in jobs]
         # Seldom anything has to be waited for before jobs are sent.
@@ -214,13 +221,11 @@ class Dispatcher:
             await self._queue.ensure_stream(route.pool)
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
-                async with asyncio.timeout_at(waiting.ends_at):
+                async with asyncio.timeout_at(ends_at):
                     short = await self._stored_apart(jobs[index], data)
                 messages[index] = JOB_ENCODER.encode(short)
         for job, data in zip(jobs, messages, strict=True):
-            self._queue.send_job(
-                subject=route.subject, data=data, job_id=job.job_id, heard=waiting.heard
-            )
+            self._queue.send_job(subject=route.subject, data=data, job_id=job.job_id, heard=heard)
 
     async def _stored_apart(self, job: Job, data: bytes) -> Job:
         """What stands on the queue for a job that is larger than a message.

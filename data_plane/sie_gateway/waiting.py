@@ -8,10 +8,9 @@ end which came between two runs ends the next one at once. Owner: the task of th
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from sie_schemas.errors import SIEError
 from sie_schemas.jobs import JobResult
 
-__all__ = ["ClientGone", "UntilGone", "Waiting"]
+__all__ = ["ClientGone", "UntilGone", "Waiting", "heard"]
 
 UntilGone = Callable[[], Awaitable[None]]
 """Waits until the client has left."""
@@ -25,8 +24,8 @@ class Waiting:
     """The results that came, and the future that gets them all. `ends_at`, after `timeout_s`, is
     on the clock of the loop.
 
-    What the broker says of a job only counts where it says no: a result says more than that the
-    job was stored.
+    What the broker says of a job (`heard`) only counts where it says no: a result says more than
+    that the job was stored. It counts for the attempt whose job it was, and for none after that.
     """
 
     __slots__ = (
@@ -73,8 +72,8 @@ class Waiting:
             raise self._over
         if self._complete is not None:
             self._leave()
-        complete = self._complete = self._loop.create_future()
-        return complete
+        self._complete = self._loop.create_future()
+        return self._complete
 
     def take(self, result: JobResult) -> None:
         """The first result of a job counts; a redelivered job may bring another."""
@@ -86,11 +85,6 @@ class Waiting:
         if complete is None or len(self._results) < len(self._wanted) or complete.done():
             return
         complete.set_result([self._results[job_id] for job_id in self._wanted])
-
-    def heard(self, error: SIEError | None) -> None:
-        """The broker's word on one of the jobs."""
-        if error is not None:
-            self._fail(error)
 
     def expire(self) -> None:
         """The time is over."""
@@ -121,8 +115,11 @@ class Waiting:
     def _end(self, error: Exception) -> None:
         """For every run."""
         self._over = error
-        self._fail(error)
+        if self._complete is not None:
+            heard(self._complete, error)
 
-    def _fail(self, error: Exception) -> None:
-        if self._complete is not None and not self._complete.done():
-            self._complete.set_exception(error)
+
+def heard(complete: "asyncio.Future[list[JobResult]]", error: Exception | None) -> None:
+    """A word against the run that fills `complete`, if it is one; a run that is over hears none."""
+    if error is not None and not complete.done():
+        complete.set_exception(error)
