@@ -268,7 +268,7 @@ class Intake:
 
     def _enqueued(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> bool:
         """Put the inputs of a job into their lane, if nothing else is to be done with it."""
-        if prepared.failures or self._is_unwanted(claim):
+        if not prepared.inputs or prepared.failures or self._is_unwanted(claim):
             return False
         self._add(claim, model, prepared)
         return True

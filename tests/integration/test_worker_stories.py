@@ -298,6 +298,19 @@ async def test_a_job_that_cannot_run_is_answered_with_the_reason(tmp_path: Path,
         await until_queue_is_empty(world)
 
 
+async def test_a_job_without_items_is_answered_and_leaves_the_queue(tmp_path: Path):
+    async with worker_world(tmp_path) as world:
+        world.advance(FIRST)
+        for loaded in (False, True):
+            empty = await world.publish(FIRST, "org/one")
+
+            assert numbers(await world.result_of(empty)) == []
+
+            await until_queue_is_empty(world)
+            if not loaded:
+                await world.result_of(await world.publish(FIRST, "org/one", "a"))
+
+
 async def test_an_item_without_text_fails_alone(tmp_path: Path):
     async with worker_world(tmp_path) as world:
         world.advance(FIRST)
