@@ -82,7 +82,7 @@ class Pace:
     @property
     def cost_in_time(self) -> float:
         """The cost of a batch that runs no longer than the target, or of which the price is a
-        fiftieth, if that is more; no bound without a target, nor before two sizes were seen."""
+        fiftieth, if that is more; no bound without a target, nor before the first batch ended."""
         return self._cost_in_time
 
     def expected_s(self, cost: int) -> float | None:
@@ -111,7 +111,7 @@ class Pace:
         """A batch of that cost (at least 1) had the device for so long."""
         self._sizes.setdefault(cost.bit_length(), _Size()).ran(cost, seconds)
         self._line = _line_through(self._sizes.values())
-        if self._latency_s is not None and self._line.slope is not None:
+        if self._latency_s is not None:
             price_s = self.price_s or 0.0
             self._cost_in_time = self.cost_within(max(self._latency_s, price_s / _PRICE_SHARE))
 

@@ -254,3 +254,11 @@ def test_a_batch_runs_no_longer_than_the_target_or_fifty_of_its_prices(
             or len(batch.inputs) == limits.items_max
         ), "as much as that allows"
     assert not left
+
+
+def test_after_batches_of_one_size_a_flood_is_bounded_in_proportion():
+    pace = Pace(0.0, 0.1)
+    assert pace.cost_in_time == inf
+    pace.ran(12, 0.0125)
+    # The price may be all of a batch's time, or nothing of it: fifty such batches are safe.
+    assert pace.cost_in_time == pytest.approx(50 * 12)
