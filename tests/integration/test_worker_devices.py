@@ -71,8 +71,13 @@ async def test_a_long_list_is_shared_by_the_devices_and_keeps_its_order(tmp_path
         job = await world.publish(BOTH, "org/one", *texts)
 
         assert numbers(await world.result_of(job)) == [float(len(text)) for text in texts]
-        assert len(world.execution.batches[-1].inputs) == 3
-        assert len(second.batches[-1].inputs) == 3
+        # In how many batches depends on how long the first ones were seen to take.
+        shares = [
+            sum(len(batch.inputs) for batch in each.batches) - 1
+            for each in (world.execution, second)
+        ]
+        assert sum(shares) == 6
+        assert min(shares) > 0
 
 
 async def test_when_one_device_dies_the_other_runs_what_it_had(tmp_path: Path):
