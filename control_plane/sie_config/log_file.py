@@ -194,6 +194,8 @@ class LogFile:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._fail(error)
+        # A commit that went into a file which was unlinked meanwhile is not one: say it now.
+        self._check_ours()
 
     def key_row(self, actor: str, key: str) -> KeyRow | None:
         """What was stored for an idempotency key."""
@@ -223,6 +225,7 @@ class LogFile:
             )
         except sqlite3.Error as error:
             self._fail(error)
+        self._check_ours()
 
     def bound(self, bytes_max: int) -> None:
         """Set the largest size of the file; 0 is no bound. What is over it stays."""
@@ -254,7 +257,7 @@ class LogFile:
         for file, expected in self._inodes.items():
             try:
                 ours = _inode(file) == expected
-            except FileNotFoundError:
+            except OSError:
                 ours = False
             if not ours:
                 self.failed = Untrusted(

@@ -13,6 +13,7 @@ from typing import Final
 from sie_config.access_rules import role_of
 from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
+from sie_config.private_modes import close_to_others
 from sie_config.refusal_notes import noting_gate
 from sie_config.settings import ConfigSettings
 from sie_runtime.access import Access
@@ -42,6 +43,7 @@ def main() -> None:
 
 async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
     access = Access.open(settings)
+    close_to_others(settings.data_dir)
     bus = await Bus.connect(settings, role=_ROLE, process_id=str(os.getpid()))
     try:
         try:

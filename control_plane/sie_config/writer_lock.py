@@ -18,7 +18,7 @@ def take_lock(path: Path) -> int:
     gives it up. Raises `StoreLocked`, or `StorageFailed` for a folder that cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageFailed(
             f"{error.filename}: {error.strerror}; a log needs a folder that may be written to"

@@ -54,7 +54,14 @@ def main() -> None:
 
     status = 0
     try:
-        lifecycle.run(serve, role="server", process_id=str(os.getpid()), log_level=chosen.log_level)
+        lifecycle.run(
+            serve,
+            role="server",
+            process_id=str(os.getpid()),
+            log_level=chosen.log_level,
+            # The hub's cache may be many users'.
+            shares_files=True,
+        )
     except SystemExit:
         status = 1
     if not all([device.close(), beside.close(), loading.close()]):

@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from sie_cli.plans import ChildPlan
+from sie_cli.private_files import open_to_append
 from sie_cli.state import ProcessRecord, record_process
 from sie_schemas.errors import OurFault
 
@@ -45,7 +46,7 @@ class Child:
     async def start(self) -> None:
         """Start the process; its output goes to the log file."""
         plan = self.plan
-        log = _open_log(plan.log)
+        log = open_to_append(plan.log)
         self._log_start = os.lseek(log, 0, os.SEEK_END)
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -142,10 +143,6 @@ def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
             return log.read().decode(errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
         return []
-
-
-def _open_log(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
 def set_aside(path: Path) -> None:

@@ -22,6 +22,7 @@ from sie_cli.installation import check_installed, scripts_folder
 from sie_cli.operator_access import write_operator_access
 from sie_cli.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
 from sie_cli.ports import check_free, free_ports
+from sie_cli.private_files import write_private
 from sie_cli.seeding import register
 from sie_cli.settings import ClusterOptions, ClusterSettings
 from sie_cli.state import ClusterState, record_process
@@ -192,7 +193,7 @@ class Cluster:
             return
         registered = await register(self._plan.config_url)
         # A crash before this line registers the same documents again, which changes nothing.
-        marker.write_text("\n".join(registered) + "\n")
+        write_private(marker, ("\n".join(registered) + "\n").encode())
         if registered:
             self._say(f"registered the demo models: {', '.join(registered)}")
         else:

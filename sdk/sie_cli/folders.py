@@ -1,7 +1,8 @@
 """The data folder of a local cluster: made, and its broker's file written.
 
 *shell.* Owns the folder's layout on disk. Sockets live in it too, unless its path is too long for a
-socket's address; then they live in a private folder of the temporary one, or of `/tmp`.
+socket's address; then they live in a private folder of the temporary one, or of `/tmp`. What it
+makes is for its own user.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ __all__ = ["prepare", "write_broker_config"]
 
 _SOCKET_PATH_MAX: Final = 100
 """Bytes that every system takes for a Unix socket's path (Linux: 107, macOS: 103)."""
+_OURS: Final = 0o700
 _LONGEST_NAME: Final = "/server-999.sock"
 
 
@@ -26,9 +28,12 @@ def prepare(data: Path) -> Layout:
     """Make the folder and what it holds. Raises `FixRequest` when it cannot be made."""
     layout = Layout(data=data, sockets=_sockets_folder(data))
     try:
-        for folder in (data, layout.logs, data / "nats", data / "config"):
-            folder.mkdir(parents=True, exist_ok=True)
-        layout.sockets.mkdir(mode=0o700, exist_ok=True)
+        data.mkdir(mode=_OURS, parents=True, exist_ok=True)
+        for folder in (layout.logs, data / "nats", data / "config"):
+            folder.mkdir(exist_ok=True)
+            # Also where an older release made it. The data folder itself may be the operator's.
+            folder.chmod(_OURS)
+        layout.sockets.mkdir(mode=_OURS, exist_ok=True)
     except OSError as error:
         raise FixRequest(
             f"the data folder {data} cannot be made ({error.strerror}): give another with --data"

@@ -6,6 +6,7 @@ prints what came of it, and ends with a status: 0 sound, 1 damaged or different,
 start fast.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +43,12 @@ Url = Annotated[str, typer.Option(help="A running sie-config.", envvar="SIE_CONF
 
 _HERE = Path(".sie/config")
 _URL = "http://127.0.0.1:8081"
+
+
+@app.callback()
+def private() -> None:
+    """Whatever is written of a log, by us or by SQLite, is for its writer's user only."""
+    os.umask(os.umask(0o077) | 0o077)
 
 
 @app.command()

@@ -1,13 +1,14 @@
-"""Files that hold a secret: for their owner only, and replaced whole.
+"""Files of a cluster, for their owner only: replaced whole, or added to.
 
-*shell.* Promises that nobody else can read one at any moment, whatever stood there before, and that
-a reader never sees half of it. A crash leaves the old file.
+*shell.* Promises that nobody else can read one that was replaced at any moment, whatever stood
+there before, and that a reader never sees half of it: a crash leaves the old file. One that is
+added to is closed to others before a byte is.
 """
 
 import os
 from pathlib import Path
 
-__all__ = ["write_private"]
+__all__ = ["open_to_append", "write_private"]
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -20,3 +21,14 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor that adds to a file, made if it is not there. Raises `OSError`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from sie_cli.private_files import open_to_append, write_private
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED
 
@@ -96,7 +97,7 @@ def record_process(
 @contextmanager
 def held(data: Path) -> Iterator[None]:
     """Hold the folder. Raises `FixRequest` when another supervisor does."""
-    with (data / _LOCK).open("a") as lock:
+    with os.fdopen(open_to_append(data / _LOCK), "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -123,9 +124,7 @@ def load(data: Path) -> ClusterState | None:
 
 def save(data: Path, state: ClusterState) -> None:
     """Replace the record. A crash here leaves the old one."""
-    fresh = data / (_STATE + ".new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
-    os.replace(fresh, data / _STATE)
+    write_private(data / _STATE, msgspec.json.format(msgspec.json.encode(state)) + b"\n")
 
 
 def clear(data: Path) -> None:

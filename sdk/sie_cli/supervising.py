@@ -20,6 +20,7 @@ from sie_cli.child import StartFailed, tail
 from sie_cli.cluster import run_cluster
 from sie_cli.first_answer import curl_line
 from sie_cli.folders import prepare
+from sie_cli.private_files import open_to_append
 from sie_cli.settings import ClusterOptions, ClusterSettings
 from sie_cli.state import ClusterState
 
@@ -34,7 +35,7 @@ def run_foreground(options: ClusterOptions, settings: ClusterSettings) -> None:
 def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
     """Leave a supervisor in the background; returns when its cluster is ready."""
     log = prepare(options.data).log("supervisor")
-    with log.open("ab") as output:
+    with os.fdopen(open_to_append(log), "ab") as output:
         before = output.tell()
         supervisor = subprocess.Popen(
             [

@@ -15,6 +15,7 @@ from sie_cli.child import tail
 from sie_cli.folders import prepare, write_broker_config
 from sie_cli.installation import check_installed, scripts_folder
 from sie_cli.ports import check_free, free_ports
+from sie_cli.private_files import open_to_append
 from sie_cli.seeding import ADAPTED_MODEL, adapter_documents, installed_models, manifest_of
 from sie_cli.settings import ClusterSettings
 from sie_cli.state import ClusterState, ProcessRecord, record_process
@@ -131,6 +132,20 @@ def test_the_brokers_file_is_for_its_owner_only_even_if_it_was_open_before(tmp_p
     write_broker_config(layout, plan)
     assert stat.S_IMODE(layout.broker_config.stat().st_mode) == 0o600
     assert "secret" in layout.broker_config.read_text()
+
+
+def test_what_a_cluster_makes_is_for_its_own_user_also_where_it_was_not(tmp_path):
+    data = tmp_path / "new"
+    (tmp_path / "old/logs").mkdir(parents=True, mode=0o755)
+    for folder in (data, tmp_path / "old"):
+        layout = prepare(folder)
+        layout.log("nats").touch(0o644)
+        os.close(open_to_append(layout.log("nats")))
+        with state.held(folder):
+            state.save(folder, a_record(gone_record("nats"), supervisor=gone_record("supervisor")))
+        made = [path for path in folder.rglob("*") if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+        assert not made
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
 def test_the_broker_takes_the_file_that_is_written_for_it(tmp_path):

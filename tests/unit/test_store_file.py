@@ -126,6 +126,36 @@ def test_a_file_that_was_replaced_under_the_writer_stops_it(path, suffix):
     file.close()
 
 
+class _Overtaken(sqlite3.Connection):
+    """A connection whose write-ahead log somebody unlinks while a transaction is open."""
+
+    victim: Path | None = None
+
+    def execute(self, sql, parameters=(), /):
+        if sql == "COMMIT" and self.victim is not None:
+            self.victim.unlink()
+        return super().execute(sql, parameters)
+
+
+@pytest.mark.parametrize("deed", ["append", "low water"])
+@pytest.mark.parametrize("suffix", ["-wal", ""])
+def test_a_commit_into_a_file_that_was_unlinked_meanwhile_is_not_told_as_done(path, suffix, deed):
+    entries = grown_log(2)
+
+    def connect(where: Path) -> sqlite3.Connection:
+        return sqlite3.connect(where, isolation_level=None, factory=_Overtaken)
+
+    file = LogFile.open(path, connect=connect)
+    file.append(entries[:3])
+    assert isinstance(file.connection, _Overtaken)
+    file.connection.victim = path.with_name(path.name + suffix)
+    with pytest.raises(Untrusted, match="replaced or removed"):
+        file.append(entries[3:])
+    with pytest.raises(Untrusted, match="replaced or removed"):
+        file.append([]) if deed == "append" else file.move_low_water(2)
+    file.close()
+
+
 @pytest.mark.parametrize("epoch", [1, 4, 12])
 def test_one_changed_byte_is_damage_that_names_the_first_bad_epoch(path, epoch):
     entries = grown_log(20)

@@ -2,13 +2,15 @@
 
 *shell.* `run` gives a main a stop event that SIGTERM and SIGINT set once; the main returns when it
 has drained. An error that nobody handled ends the process with one log line and exit status 1: a
-supervisor restarts it, which is safer than going on in an unknown state.
+supervisor restarts it, which is safer than going on in an unknown state. What the process makes on
+disk is for its own user, unless it says that it shares.
 """
 
 import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -34,8 +36,15 @@ def run(
     role: str,
     process_id: str,
     log_level: str = "info",
+    shares_files: bool = False,
 ) -> None:
-    """Run `main(stop)` to its end; see the module. Does not return before everything is closed."""
+    """Run `main(stop)` to its end; see the module. Does not return before everything is closed.
+
+    `shares_files` keeps the file modes of the user's umask: for a cache that several users have.
+    """
+    if not shares_files:
+        # Here, because SQLite and others make files of their own, with no mode to give them.
+        os.umask(os.umask(0o077) | 0o077)
     configure_logs(role=role, process_id=process_id, level=log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
