@@ -1,5 +1,6 @@
 """The bootstrap script `./sie`, in checkouts of its own with a project that installs offline."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -101,6 +103,59 @@ def test_the_first_run_installs_and_hands_over_and_later_runs_only_hand_over(che
     assert builds(checkout) == 2
 
 
+def lock(checkout: Path, *, digest: str | None = None) -> None:
+    """Locks that name one package, which lies in a folder, by its digest or by this one."""
+    folder = checkout.parent / "wheels"  # a list by spaces: none is in this name
+    folder.mkdir()
+    wheel = folder / "leaf-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("leaf.py", "")
+        archive.writestr(
+            "leaf-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: leaf\nVersion: 1\n"
+        )
+        archive.writestr("leaf-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("leaf-1.dist-info/RECORD", "")
+    digest = digest or hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (checkout / "locks").mkdir()
+    for name, text in (("dev", f"leaf==1 --hash=sha256:{digest}\n"), ("cpu", ""), ("cuda", "")):
+        file = f"torch-{name}.txt" if name != "dev" else "dev.txt"
+        (checkout / "locks" / file).write_text(text)
+
+
+def test_what_is_locked_is_installed_and_a_changed_lock_installs_again(checkout):
+    lock(checkout)
+    wheels = {"PIP_FIND_LINKS": str(checkout.parent / "wheels")}
+    assert run(checkout, "up", **wheels).stdout == "toy up\n"
+    assert [*checkout.glob(".venv/lib/*/site-packages/leaf.py")]
+    assert run(checkout, "up", **wheels).stderr == ""
+
+    with (checkout / "locks/dev.txt").open("a") as text:
+        text.write("# renewed\n")
+    assert "installing into" in run(checkout, "up", **wheels).stderr
+    assert builds(checkout) == 2
+
+
+def test_a_package_with_another_digest_than_the_lock_names_is_not_installed(checkout):
+    lock(checkout, digest="0" * 64)
+    refused = run(checkout, "up", PIP_FIND_LINKS=str(checkout.parent / "wheels"))
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert "the installation failed" in refused.stderr
+    assert not [*checkout.glob(".venv/lib/*/site-packages/leaf.py")]
+    assert builds(checkout) == 0
+
+
+def test_a_lock_that_lacks_what_the_project_asks_for_is_said_with_its_cure(checkout):
+    lock(checkout)
+    metadata = "Provides-Extra: dev\\nRequires-Dist: twig; extra == 'dev'\\n"
+    text = (checkout / "backend.py").read_text()
+    (checkout / "backend.py").write_text(text.replace("Provides-Extra: dev\\n", metadata))
+    refused = run(checkout, "up", PIP_FIND_LINKS=str(checkout.parent / "wheels"))
+    assert refused.returncode == 1
+    assert "pyproject.toml asks for what locks/ does not hold" in refused.stderr
+    assert "locks/renew.py" in refused.stderr
+
+
 def test_an_interrupted_installation_heals_itself(checkout):
     (checkout / "block").write_text("")
     interrupted = start(checkout, "up")
@@ -149,7 +204,19 @@ def test_a_warm_start_costs_less_than_a_fifth_of_a_second(checkout):
 def tools(folder: Path, *, python: str | None = None) -> str:
     """A PATH with what every system has, and a python3 that is this script."""
     folder.mkdir()
-    for name in ("sh", "dirname", "cksum", "rm", "mkdir", "uname", "sed", "head", "tr", "mv"):
+    for name in (
+        "sh",
+        "dirname",
+        "cat",
+        "cksum",
+        "rm",
+        "mkdir",
+        "uname",
+        "sed",
+        "head",
+        "tr",
+        "mv",
+    ):
         found = shutil.which(name)
         assert found is not None
         (folder / name).symlink_to(found)

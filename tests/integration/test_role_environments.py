@@ -1,4 +1,4 @@
-"""What an image would contain: each role in an environment of its own, with exactly its extra.
+"""What an image contains: each role in an environment of its own, with exactly what its lock names.
 
 The four processes run from four environments and answer one request together.
 """
@@ -24,7 +24,7 @@ from sie_cli.seeding import manifest_of
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("config", "gateway", "worker", "server")
 FOREIGN = {
-    "config": ("torch", "transformers", "tokenizers", "pytest", "typer"),
+    "config": ("torch", "transformers", "tokenizers", "pytest"),
     "gateway": ("torch", "transformers", "tokenizers", "aiosqlite", "pytest", "typer"),
     "worker": ("torch", "transformers", "fastapi", "aiosqlite", "pytest", "typer"),
     "server": ("fastapi", "aiosqlite", "pytest"),

@@ -20,10 +20,16 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
+{{- /* What a registry may change behind a tag is named by its digest; images on the nodes are as they were loaded. */}}
 {{- define "sie.image" -}}
 {{- $image := .root.Values.image -}}
-{{- with $image.registry }}{{ . }}/{{ end -}}
-sie-{{ .role }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- $name := printf "sie-%s:%s" .role ($image.tag | default .root.Chart.AppVersion) -}}
+{{- if $image.registry -}}
+{{- $digest := required (printf "image.digests.%s is wanted where image.registry is set: docker buildx imagetools inspect %s/%s" .role $image.registry $name) (index $image.digests .role) -}}
+{{ $image.registry }}/{{ $name }}@{{ $digest }}
+{{- else -}}
+{{ $name }}
+{{- end -}}
 {{- end }}
 
 {{- define "sie.configUrl" -}}
