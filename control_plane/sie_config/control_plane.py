@@ -24,6 +24,7 @@ from sie_config.head_file import HeadFile
 from sie_config.hearing import Hearing
 from sie_config.journal import Journal
 from sie_config.lookup import Lookup
+from sie_config.manifests import Manifests
 from sie_config.publisher import Stream
 from sie_config.refusals import Refusals
 from sie_config.replica_requests import ReplicaRequests
@@ -86,6 +87,7 @@ class ControlPlane:
             replicas_max=settings.replicas_max,
             report_bytes_max=settings.report_bytes_max,
         )
+        self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
         self.timeline = Timeline(store.path, sequencer, registries_max=settings.past_registries)
         self.lookup = Lookup(
@@ -270,6 +272,7 @@ class ControlPlane:
         """When `stop` is set, let every waiting poll go, so that the server can drain."""
         await stop.wait()
         self.stopping = True
+        self.manifests.close()
         self.sequencer.wake_followers()
 
     def replicas_view(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Operations: what a request asks for, worked out into commands against one registry.
 
-*shell.* Reads the files of a path source that has no manifest; the rest is pure. Promises that a
+*pure*, but for `pin`, which has the files of a path source read. Promises that a
 command holds a whole, checked document; that a patch was applied to what the operations before it
 left; and that what the result rests on is named, so that the sequencer can tell whether it moved.
 """
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from sie_config.draft import Seen
-from sie_config.manifests import with_manifest
+from sie_config.manifests import Pin, unpinned
 from sie_config.merge_patch import merged
 from sie_config.rules import Command, Delete, Expectation, Put, absent, invalid
 from sie_config.secret_rules import refuse_secrets
@@ -72,16 +72,22 @@ def parse_batch(value: Any, *, operations_max: int) -> BatchBody:
 
 
 async def work_out(
-    operations: Sequence[Operation], expects: Sequence[Expectation], registry: Registry
+    operations: Sequence[Operation],
+    expects: Sequence[Expectation],
+    registry: Registry,
+    pin: Pin = unpinned,
 ) -> WorkedOut:
-    """The commands of these operations. Raises `FixRequest` with the problems of all of them."""
+    """The commands of these operations. Raises `FixRequest` with the problems of all of them.
+
+    `pin` gives a path source its manifest, where it has none.
+    """
     result = WorkedOut()
     left: dict[EntityId, Mapping[str, Any] | None] = {}
     problems: list[dict[str, Any]] = []
     first: FixRequest | None = None
     for index, (operation, expected) in enumerate(zip(operations, expects, strict=True)):
         try:
-            command = await _command(operation, expected, registry, left, result.basis)
+            command = await _command(operation, expected, registry, left, result.basis, pin)
         except FixRequest as error:
             first = first or error
             problems += _problems(error, index if len(operations) > 1 else None)
@@ -98,9 +104,9 @@ async def work_out(
     return result
 
 
-async def admitted(kind: str, value: Any) -> dict[str, Any]:
+async def admitted(kind: str, value: Any, pin: Pin) -> dict[str, Any]:
     """A document that may enter the log, as it will be stored. Raises `FixRequest`."""
-    document = admit_document(kind, await with_manifest(value))
+    document = admit_document(kind, await pin(value))
     refuse_secrets(document)
     return document
 
@@ -118,6 +124,7 @@ async def _command(
     registry: Registry,
     left: Mapping[EntityId, Mapping[str, Any] | None],
     basis: list[Seen],
+    pin: Pin,
 ) -> Command:
     kind, key = operation.kind, operation.key
     if operation.op != "put" and not key:
@@ -128,7 +135,7 @@ async def _command(
     if operation.op == "patch":
         current = _current((kind, key), registry, left, basis)
         value = merged(current, operation.patch)
-    document = await admitted(kind, _named(kind, key, value) if key else value)
+    document = await admitted(kind, _named(kind, key, value) if key else value, pin)
     return Put(kind, key_of(kind, document), document, canonical.dumps(document), expects)
 
 

@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sie_config.plain_paths import is_plain_path
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.settings import LogLevel, setting
@@ -35,6 +36,21 @@ class ConfigSettings(AccessSettings, BusSettings):
         16 * 1024 * 1024, help="largest body of a batch, in bytes; one entry holds all of it"
     )
     batch_operations_max: int = setting(5000, help="most operations in one batch")
+    weights_folders: tuple[str, ...] = setting(
+        (),
+        help="folders, by comma, below which a path source is pinned by reading its files where "
+        "its document has no manifest. Who may propose a change then learns the names and the "
+        "SHA-256 of files in them. None by default: a document has to bring its manifest",
+    )
+    manifest_readers_max: int = setting(
+        2, help="folders of weights that are read at a time; more are told to come later"
+    )
+    manifest_bytes_max: int = setting(
+        64 * 1024**3, help="bytes of weights that are read for one request"
+    )
+    manifest_s: float = setting(
+        120.0, help="seconds that the weights of one request may take to read"
+    )
     entities_max: int = setting(100_000, help="most entities in the registry")
     rework_max: int = setting(
         8, help="how often a patch or revert is worked out anew when its ground moved"
@@ -109,6 +125,12 @@ class ConfigSettings(AccessSettings, BusSettings):
     drain_s: float = setting(5.0, help="seconds that requests in flight get at the end")
 
     def __post_init__(self) -> None:
+        for folder in self.weights_folders:
+            if not is_plain_path(folder):
+                raise ValueError(
+                    f"--weights-folders names {folder!r}; an absolute path is wanted, spelled "
+                    "without `.`, `..` or a slash at its end, and not the root"
+                )
         if self.group_writes_max < 1 or self.waiting_writes_max < self.group_writes_max:
             raise ValueError("--waiting-writes-max must be at least --group-writes-max, and both 1")
         if not 0 < self.full_fold_share <= 1:

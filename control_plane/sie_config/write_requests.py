@@ -21,6 +21,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import problem_of
 
 __all__ = [
+    "client_left",
     "converted",
     "expectation",
     "expectation_of",
@@ -64,6 +65,12 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def client_left(request: Request) -> None:
+    """Ends when the client of a request, whose body was read, is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def parse_json(body: bytes) -> Any:

@@ -5,6 +5,7 @@ checked and made canonical here, before the sequencer, which then only judges it
 Promises one answer to each write, after the commit, that names the entry.
 """
 
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from sie_config.draft import Outcome, Write
 from sie_config.operations import Operation, key_of, parse_batch, work_out
 from sie_config.write_answers import entity_answer, group_answer
 from sie_config.write_requests import (
+    client_left,
     expectation,
     expectation_of,
     idempotency_of,
@@ -78,9 +80,10 @@ class _Writes:
         body = await read_body(request, settings.batch_bytes_max)
         batch = parse_batch(parse_json(body), operations_max=settings.batch_operations_max)
         expects = [expectation(each.if_match, each.if_none_match) for each in batch.operations]
+        pin = self._plane.manifests.pinning(partial(client_left, request))
 
         async def work(registry: Registry) -> Write:
-            found = await work_out(batch.operations, expects, registry)
+            found = await work_out(batch.operations, expects, registry, pin)
             return msgspec.structs.replace(
                 self._asked(request, body),
                 commands=tuple(found.commands),
@@ -98,9 +101,10 @@ class _Writes:
     async def _write(self, request: Request, body: bytes, operation: Operation) -> Response:
         expects = [expectation_of(request)]
         asked = self._asked(request, body)
+        pin = self._plane.manifests.pinning(partial(client_left, request))
 
         async def work(registry: Registry) -> Write:
-            found = await work_out((operation,), expects, registry)
+            found = await work_out((operation,), expects, registry, pin)
             return msgspec.structs.replace(
                 asked, commands=tuple(found.commands), basis=tuple(found.basis)
             )

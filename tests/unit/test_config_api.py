@@ -1,6 +1,7 @@
 """The HTTP surface of sie-config: answers, refusals, and the shape of both."""
 
 import asyncio
+import hashlib
 import json
 
 import httpx
@@ -320,16 +321,25 @@ async def test_the_export_is_a_true_snapshot_and_a_pure_function_of_the_position
     assert {row.key: row.modified_epoch for row in after.entities}["m0"] == after.entry.epoch
 
 
-async def test_a_path_source_is_pinned_by_the_files_that_are_there(client, tmp_path):
-    weights = tmp_path / "weights"
-    weights.mkdir()
+async def test_a_path_source_is_pinned_by_the_files_that_are_there(tmp_path):
+    hub, weights = tmp_path / "hub", tmp_path / "hub/weights"
+    (weights / "inner").mkdir(parents=True)
     (weights / "model.bin").write_bytes(b"weights")
+    (weights / "inner/empty").touch()
     (weights / ".cache").write_bytes(b"not part of it")
+    # As the hub's cache has them.
+    (hub / "blob").write_bytes(b"config")
+    (weights / "config.json").symlink_to("../blob")
     source = {"type": "path", "path": str(weights)}
-    assert (await client.post(MODELS, json=model("m", source=source))).status_code == 201
-    manifest = (await client.get(f"{MODELS}/m")).json()["document"]["source"]["manifest"]
-    assert list(manifest) == ["model.bin"]
-    assert len(manifest["model.bin"]) == 64
+    folders = (str(hub),)
+    async with (
+        running(tmp_path / "data", weights_folders=folders) as plane,
+        client_of(plane) as client,
+    ):
+        assert (await client.post(MODELS, json=model("m", source=source))).status_code == 201
+        manifest = (await client.get(f"{MODELS}/m")).json()["document"]["source"]["manifest"]
+    wanted = {"model.bin": b"weights", "inner/empty": b"", "config.json": b"config"}
+    assert manifest == {name: hashlib.sha256(data).hexdigest() for name, data in wanted.items()}
 
 
 async def test_a_full_disk_refuses_writes_keeps_reads_and_ends_by_itself(tmp_path):
