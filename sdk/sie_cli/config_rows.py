@@ -7,8 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-import yaml
-
+from sie_cli.plain_yaml import dump_yaml_all
 from sie_sdk.config_calls import Kind
 
 __all__ = [
@@ -113,7 +112,7 @@ def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def all_as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
     """Documents as `sie apply` reads them."""
-    return cast(str, yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True))
+    return dump_yaml_all([dict(each) for each in documents])
 
 
 def _source_text(source: Mapping[str, Any]) -> str:

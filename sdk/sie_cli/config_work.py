@@ -25,7 +25,7 @@ from sie_cli.config_rows import (
     trial_line,
     verified_lines,
 )
-from sie_cli.documents import KINDS, kind_named, read_documents
+from sie_cli.documents import KINDS, LocalDocument, kind_named, read_documents
 from sie_cli.editing import edit, editor_of
 from sie_cli.exit_statuses import DIFFERS, INTERRUPTED, LATE, exit_status
 from sie_cli.printing import Form, json_text, print_lines, print_rows, print_value, talk
@@ -96,7 +96,7 @@ class Work:
 
     def apply(self, source: str, ask: Ask, *, prune: bool) -> int:
         """One batch that makes the cluster hold what the files say."""
-        documents = read_documents(source)
+        documents = _read(source, prune=prune)
         if_epoch = self.client.head()["epoch"] if prune else None
         present = self._present(pruned_kinds(documents)) if prune else {}
         operations = operations_for(documents, present)
@@ -106,7 +106,7 @@ class Work:
 
     def diff_files(self, source: str, *, prune: bool) -> int:
         """What `apply` would change."""
-        documents = read_documents(source)
+        documents = _read(source, prune=prune)
         present = self._present(pruned_kinds(documents)) if prune else {}
         # A gate is for writing; a look at what differs is never refused by one.
         terms = Terms(dry_run=True, force="diff")
@@ -328,6 +328,13 @@ class Work:
         for each in found["waiting_for"]:
             talk(f"  {each['role']} {each['id']}: {each['cause']}")
         return 0 if found["reached"] else LATE
+
+
+def _read(source: str, *, prune: bool) -> Sequence[LocalDocument]:
+    found = read_documents(source)
+    if prune and found.left_out:
+        talk(found.unread_line())
+    return found.documents
 
 
 def _actor() -> str:

@@ -177,8 +177,9 @@ def test_a_text_that_is_refused_is_opened_again_with_the_reasons(url, tmp_path):
     sie(url, "apply", "-f", "-", stdin=yaml.safe_dump({"kind": "model", **model("m")}))
     mended = editor(
         tmp_path,
-        "turns = [text + 'planet: 1\\npool: none\\n', text.replace('planet: 1', 'pool: [') + '\\n',"
-        " text.replace('pool: [', '').replace('pool: none', '').replace(\"''\", 'new')]\n"
+        "turns = [text + 'planet: 1\\npool: none\\n',"
+        " text.replace('planet: 1\\npool: none', 'planet: [') + '\\n',"
+        " text.replace('planet: [', '').replace(\"''\", 'new')]\n"
         "path.write_text(turns[turn])",
     )
     assert "epoch 5" in sie(url, "edit", "model", "m", editor=mended).stdout

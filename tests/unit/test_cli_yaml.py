@@ -3,34 +3,18 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sie_cli.plain_yaml import dump_yaml, read_yaml
+from sie_cli.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(blacklist_categories=["Cs", "Cc"])),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text("ab: #-'\"yn01", min_size=1), inner),
-    max_leaves=20,
-)
-
-
-@given(JSON)
-def test_what_is_written_is_read_back(value):
-    assert read_yaml(dump_yaml(value), "text") == [value]
 
 
 def test_dates_stay_texts_and_mappings_can_be_shared():
-    text = "pool: &a {name: x, until: 2026-01-31}\nother: {<<: *a, name: y}\n---\n- 0x10\n- yes\n"
+    text = "pool: &a {name: x, until: 2026-01-31}\nother: {<<: *a, name: y}\n"
+    text += "---\n- 0x10\n- true\n- 1e3\n- 0o10\n"
     first, second = read_yaml(text, "text")
     assert first["pool"] == {"name": "x", "until": "2026-01-31"}
     assert first["other"] == {"name": "y", "until": "2026-01-31"}
-    assert second == [16, True]
+    assert second == [16, True, 1000.0, 8]
     json.dumps([first, second])
 
 
@@ -40,11 +24,11 @@ def test_dates_stay_texts_and_mappings_can_be_shared():
         ("a: 1\nb: 2\na: 3", "file, line 3: the key 'a' stands twice"),
         ("a:\n  1: x", "file, line 2: a key is a text"),
         ("a: .nan", "file, line 1: a number is finite"),
-        ("a: !!binary aGk=", "file, line 1: a value of type binary"),
-        ("a: !!python/object:os.system {}", "file, line 1: a value of type python/object"),
+        ("a: !!binary aGk=", "file, line 1: a value of type 'binary'"),
+        ("a: !!python/object:os.system {}", "file, line 1: a value of type 'python/object"),
         ("a: &x [*x]", "file, line 1: this holds itself"),
         ("a: [", "file is no YAML"),
-        ("[" * 5000, "nested too deep"),
+        ("- " * 5000, "nested too deep"),
         ("a: \0", "file is no YAML"),
     ],
 )

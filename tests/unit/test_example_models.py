@@ -43,7 +43,7 @@ def _filled(path: Path, folder: Path) -> LocalDocument:
         text = text.replace(blank, value)
     copy = folder / path.name
     copy.write_text(text)
-    (found,) = read_documents(str(copy))
+    (found,) = read_documents(str(copy)).documents
     return found
 
 
@@ -63,7 +63,7 @@ def test_an_example_is_admitted_once_its_blanks_are_filled_in(path, tmp_path):
 
 @pytest.mark.parametrize("path", _EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_with_a_blank_is_refused_and_the_field_is_named(path):
-    (found,) = read_documents(str(path))
+    (found,) = read_documents(str(path)).documents
     with pytest.raises(FixRequest) as refused:
         admit_document(found.kind, found.document)
     assert re.search(r"source\.\S*(revision|manifest)", str(refused.value.details))
