@@ -15,7 +15,7 @@ ENTRY = "shared/schemas/sie_schemas/entry.py"
 CANONICAL = "shared/schemas/sie_schemas/canonical.py"
 SOURCE = "shared/runtime/sie_runtime/log_source.py"
 FILES = "shared/runtime/sie_runtime/replica_files.py"
-STREAM = "shared/runtime/sie_runtime/log_stream.py"
+STORED = "shared/runtime/sie_runtime/stored_log.py"
 
 MACHINE = "tests/property/test_replica_machine.py"
 STOPS = "tests/unit/test_replica_stops.py"
@@ -226,9 +226,9 @@ REPLICA_MUTANTS = (
     edit(
         "no-room-is-not-told",
         "what a slow replica did not take is missing until a head names it",
-        STREAM,
-        "        if not self._on_message(int(sequence), message.data):\n",
-        "        if self._on_message(int(sequence), message.data) is None:\n",
+        STORED,
+        "        if sequence > self._next or not self._on_message(sequence, data):\n",
+        "        if sequence > self._next or self._on_message(sequence, data) is None:\n",
         ("tests/integration/test_broker_contracts.py",),
     ),
     edit(

@@ -187,7 +187,6 @@ QUICK: dict[str, Any] = {
     "replica_poll_s": 2.0,
     "replica_long_poll_s": 5.0,
     "replica_bus_silent_s": 0.5,
-    "replica_heartbeat_s": 0.2,
     "replica_report_s": 0.3,
     "replica_report_min_s": 0.01,
     "replica_report_http_s": 0.4,

@@ -11,18 +11,26 @@ import contextlib
 import inspect
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
-from prometheus_client import Counter
 
+from sie_runtime.bus_messages import (
+    ANSWERS,
+    ERRORS,
+    Callback,
+    Message,
+    Subscription,
+    direct,
+    is_of_broker,
+)
 from sie_runtime.direct_client import DirectClient, Taker
 from sie_runtime.direct_parser import headers_of
 from sie_runtime.settings import setting
@@ -40,11 +48,8 @@ __all__ = [
 ]
 
 _LOG: Final = logging.getLogger(__name__)
-_ERRORS = Counter(
-    "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
-)
-
 _CANCEL_AGAIN_S: Final = 0.05
+_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 _SECRET: Final = re.compile(r"//[^/@,]*@")
 """User and password in an address of the broker."""
 _SOMEBODY_THERE: Final = (TimeoutError, ConnectionResetError, ConnectionAbortedError)
@@ -78,65 +83,6 @@ class BusSettings:
     )
 
 
-class Message(Struct, frozen=True):
-    """A message as it came. `reply` is empty when no answer is wanted."""
-
-    subject: str
-    data: bytes
-    reply: str
-    headers: Mapping[str, str]
-    _client: Client
-
-    async def respond(self, data: bytes) -> None:
-        """Answer the sender of a request."""
-        await self._client.publish(self.reply, data)
-
-    def answer(self, data: bytes) -> None:
-        """Answer without waiting; a connection that is lost meanwhile loses the answer."""
-        with contextlib.suppress(NatsError):
-            _direct(self._client).send(self.reply, data)
-
-
-Callback = Callable[[Message], Awaitable[None] | None]
-
-
-class Subscription:
-    """Interest in a subject, until `unsubscribe`. Made by `Bus.subscribe`."""
-
-    def __init__(
-        self,
-        subject: str,
-        callback: Callback,
-        forget: Callable[["Subscription"], None],
-        taker: Taker | None = None,
-    ) -> None:
-        self.subject: Final = subject
-        self.callback: Final = callback
-        self.taker: Final = taker
-        self.active: Any = None
-        self._forget: Callable[[Subscription], None] | None = forget
-
-    async def unsubscribe(self) -> None:
-        """End the interest. Does nothing the second time."""
-        await self._end(lambda active: active.unsubscribe())
-
-    async def drain(self) -> None:
-        """The same, when what was sent until then has come: that is still delivered."""
-        await self._end(lambda active: active.drain())
-
-    async def _end(self, how: Callable[[Any], Awaitable[None]]) -> None:
-        forget, self._forget = self._forget, None
-        if forget is not None:
-            forget(self)
-        active, self.active = self.active, None
-        if active is not None:
-            try:
-                await how(active)
-            except (NatsError, TimeoutError):
-                # The connection is gone, and the interest with it.
-                _LOG.debug("unsubscribed after the connection was closed")
-
-
 class Bus:
     """One connection to the broker. Owner: the process's main task."""
 
@@ -145,8 +91,9 @@ class Bus:
     ) -> None:
         self._settings = settings
         self._name = f"{role}/{process_id}"
-        self._inbox_prefix = f"_INBOX.{role}"
-        self.client: Final = client or DirectClient()
+        user = _TOKEN.sub("-", settings.nats_user or role)
+        self._inbox_prefix = f"_INBOX.{user}"
+        self.client: Final = client or DirectClient(answers=f"{ANSWERS}.{role}.{user}")
         self._subscriptions: list[Subscription] = []
         self._on_reconnect: list[Callable[[], None]] = []
         self._first_connected = asyncio.Event()
@@ -220,7 +167,7 @@ class Bus:
         """
         self.require_connected()
         try:
-            _direct(self.client).send(subject, data, reply=reply, headers=headers)
+            direct(self.client).send(subject, data, reply=reply, headers=headers)
         except NatsError as error:
             raise BusUnavailable(f"the broker does not take messages: {error}") from error
 
@@ -228,15 +175,26 @@ class Bus:
         """Publish the same to many subjects, as `send` does. Raises `BusUnavailable`."""
         self.require_connected()
         try:
-            _direct(self.client).send_to_all(subjects, data)
+            direct(self.client).send_to_all(subjects, data)
         except NatsError as error:
             raise BusUnavailable(f"the broker does not take messages: {error}") from error
 
+    def new_inbox(self) -> str:
+        """A subject that only this role hears and only the broker answers on."""
+        if isinstance(self.client, DirectClient):
+            return f"{self._inbox_prefix}.{secrets.token_hex(11)}"
+        return self.client.new_inbox()
+
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """Publish and await one answer. Raises `NoResponders`, `TimeRanOut`, `BusUnavailable`."""
+        """Publish and await one answer. Raises `NoResponders`, `TimeRanOut`, `BusUnavailable`.
+
+        Of the broker (`$JS.API.…`), or of a process: its answer comes by a way of its own.
+        """
         self.require_connected()
+        client: Any = self.client
+        ask = client.request if subject.startswith("$JS.") else client.ask
         try:
-            answer = await self.client.request(subject, data, timeout=timeout_s)
+            answer = await ask(subject, data, timeout=timeout_s)
         except NoRespondersError as error:
             raise NoResponders(f"nobody listens on {subject}") from error
         except (NatsTimeoutError, TimeoutError) as error:
@@ -245,19 +203,23 @@ class Bus:
             raise BusUnavailable(f"the broker does not take requests: {error}") from error
         return bytes(answer.data)
 
-    async def subscribe(self, subject: str, callback: Callback) -> Subscription:
+    async def subscribe(
+        self, subject: str, callback: Callback, *, by_broker: bool = False
+    ) -> Subscription:
         """Call back for each message, one after the other. Survives reconnects.
 
         A callback that is no coroutine function is called where the message is read: it is brief.
+        Where processes speak to each other, what the broker itself sends is dropped and counted;
+        with `by_broker` it is what is wanted.
         """
-        taker = None if inspect.iscoroutinefunction(callback) else self._taker(callback)
+        taker = None if inspect.iscoroutinefunction(callback) else self._taker(callback, by_broker)
         return await self._subscribe(
-            Subscription(subject, callback, self._subscriptions.remove, taker)
+            Subscription(subject, callback, self._subscriptions.remove, taker, by_broker=by_broker)
         )
 
     async def take(self, subject: str, taker: Taker) -> Subscription:
         """As `subscribe`, with each message in its bytes: for what comes for every request."""
-        _direct(self.client)
+        direct(self.client)
         return await self._subscribe(
             Subscription(subject, _nothing, self._subscriptions.remove, taker)
         )
@@ -268,12 +230,14 @@ class Bus:
             await self._activate(subscription)
         return subscription
 
-    def _taker(self, callback: Callback) -> Taker:
+    def _taker(self, callback: Callback, by_broker: bool) -> Taker:
         client = self.client
 
         def take(subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
             told = headers_of(headers) if headers else {}
-            _finished(callback(Message(subject.decode(), data, reply.decode(), told, client)))
+            message = Message(subject.decode(), data, reply.decode(), told, client)
+            if by_broker or not is_of_broker(message):
+                _finished(callback(message))
 
         return take
 
@@ -327,14 +291,14 @@ class Bus:
 
     async def _activate(self, subscription: Subscription) -> None:
         callback, client = subscription.callback, self.client
+        by_broker = subscription.by_broker
 
-        async def deliver(message: Msg) -> None:
-            headers = message.headers or {}
-            result = callback(
-                Message(message.subject, bytes(message.data), message.reply, headers, client)
-            )
-            if inspect.isawaitable(result):
-                await result
+        async def deliver(raw: Msg) -> None:
+            message = Message(raw.subject, bytes(raw.data), raw.reply, raw.headers or {}, client)
+            if by_broker or not is_of_broker(message):
+                result = callback(message)
+                if inspect.isawaitable(result):
+                    await result
 
         subscription.active = await client.subscribe(subscription.subject, cb=deliver)
         if isinstance(client, DirectClient) and subscription.taker is not None:
@@ -351,7 +315,7 @@ class Bus:
         nobody = isinstance(error, OSError) and not isinstance(error, _SOMEBODY_THERE)
         self._found_nobody = self._found_nobody + 1 if nobody else 0
         kind = _kind(error)
-        _ERRORS.labels(kind).inc()
+        ERRORS.labels(kind).inc()
         if kind == "permission":
             # The broker tells it to nobody else: the publish itself seemed to succeed.
             _LOG.error("the broker does not let this role do that: %s", error)
@@ -393,11 +357,6 @@ async def connected_bus(
         yield bus
     finally:
         await bus.close()
-
-
-def _direct(client: Client) -> DirectClient:
-    assert isinstance(client, DirectClient), "a stand-in for the library's client cannot do this"
-    return client
 
 
 def _nothing(message: Message) -> None:

@@ -10,6 +10,7 @@ for that reason; the contract of the broker's clients is tested on a real one.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
@@ -41,8 +42,11 @@ _AT_ONCE_BYTES: Final = 16 * 1024
 class DirectClient(Client):
     """Owner: the bus."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: str = "sie.answer.test") -> None:
+        """Processes answer below the subject `answers`; the broker in an inbox."""
         super().__init__()
+        self._process_prefix = f"{answers}.{secrets.token_hex(11)}."
+        self._hears_processes = False
         self._takers: dict[int, Taker] = {}
         """By the number of the subscription."""
         self._answers: dict[str, asyncio.Future[Msg]] = {}
@@ -124,9 +128,30 @@ class DirectClient(Client):
         if old_style or self.is_draining_pubs:
             return await super().request(subject, payload, timeout, old_style, headers)
         if not self._answer_prefix:
-            await self._listen_for_answers()
-        loop = asyncio.get_running_loop()
+            # The subscription is in front of every request on the wire, whoever asks meanwhile.
+            self._answer_prefix = f"{self.new_inbox()}."
+            await self._listen_for_answers(self._answer_prefix)
         inbox = f"{self._answer_prefix}{next(self._numbers)}"
+        return await self._asked(subject, payload, inbox, timeout, headers)
+
+    async def ask(self, subject: str, payload: bytes, *, timeout: float) -> Msg:  # noqa: ASYNC109
+        """As `request`, of another process: on a subject that it may answer on, and that who was
+        asked before cannot guess."""
+        if not self._hears_processes:
+            self._hears_processes = True
+            await self._listen_for_answers(self._process_prefix)
+        inbox = f"{self._process_prefix}{secrets.token_hex(8)}"
+        return await self._asked(subject, payload, inbox, timeout, None)
+
+    async def _asked(
+        self,
+        subject: str,
+        payload: bytes,
+        inbox: str,
+        timeout: float,  # noqa: ASYNC109
+        headers: dict[str, Any] | None,
+    ) -> Msg:
+        loop = asyncio.get_running_loop()
         future: asyncio.Future[Msg] = loop.create_future()
         self._answers[inbox] = future
         timer = loop.call_later(timeout, _time_out, future)
@@ -173,10 +198,8 @@ class DirectClient(Client):
         await self._send_command(PING_PROTO)
         await self._flush_pending()
 
-    async def _listen_for_answers(self) -> None:
-        self._answer_prefix = f"{self.new_inbox()}."
-        # The subscription is in front of every request on the wire, whoever asks meanwhile.
-        subscription = await self.subscribe(f"{self._answer_prefix}*", cb=self._answered)
+    async def _listen_for_answers(self, prefix: str) -> None:
+        subscription = await self.subscribe(f"{prefix}*", cb=self._answered)
         self.hand_over(
             subscription,
             lambda subject, reply, data, headers: self._settle(

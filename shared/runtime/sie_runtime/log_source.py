@@ -6,6 +6,7 @@ writer; entries from either, so that an untrimmed stream is enough to follow wit
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable
 from typing import Final
 
@@ -13,7 +14,7 @@ import httpx
 
 from sie_core.chain import Position
 from sie_runtime.bus import Bus, BusUnavailable
-from sie_runtime.log_stream import LogStream, log_streams
+from sie_runtime.stored_log import StoredLog, stored_logs
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError
@@ -84,7 +85,7 @@ class LogSource:
         """Entries by stream sequence; ends early at a stub. Raises `BusUnavailable`."""
         until = min(until, after + self._page_entries)
         found: list[Entry] = []
-        for data in await LogStream(self._bus, log_id).read_range(after, until):
+        for data in await StoredLog(self._bus, log_id).read_range(after, until):
             try:
                 entry = parse_envelope(data)
             except EntryCorrupt as error:
@@ -95,17 +96,19 @@ class LogSource:
         return tuple(found)
 
     async def whole_log_from_stream(self) -> tuple[Entry, ...]:
-        """A log from epoch 1, where a stream holds it untrimmed: to begin without the writer.
+        """A log's first entries, where a stream holds it from epoch 1: to begin without the writer.
 
         Raises `SourceFailed`.
         """
         try:
-            streams = await log_streams(self._bus)
-            whole = {log_id: tip for log_id, tip in streams.items() if tip.first == 1 and tip.last}
+            whole = [
+                log_id
+                for log_id in await stored_logs(self._bus)
+                if await StoredLog(self._bus, log_id).read_range(0, 1)
+            ]
             if len(whole) != 1:
                 raise SourceFailed(f"{len(whole)} streams hold a log from its first epoch")
-            ((log_id, tip),) = whole.items()
-            return await self.entries_from_stream(log_id, 0, tip.last)
+            return await self.entries_from_stream(whole[0], 0, sys.maxsize)
         except SIEError as error:
             raise SourceFailed(error.message) from error
 

@@ -2,37 +2,34 @@
 
 *shell.* One stream for each incarnation of the log, `CFG_<log_id>`, in which the stream's sequence
 is the epoch; the broker refuses anything else. The stream is delivery, never truth: what is read
-from it is checked like anything else. `LogStream` is the writer's side, `follow` a replica's.
+from it is checked like anything else. This is the writer's side; a replica's is `stored_log`.
 """
 
 import asyncio
-import contextlib
 import json
-import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    StorageType,
-    StreamConfig,
-)
+from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable, Message, reason_of
+from sie_runtime.bus import Bus, BusUnavailable, reason_of
 from sie_runtime.shared_stream import make_stream
 from sie_schemas.errors import SIEError
 
-__all__ = ["LogStream", "StreamTip", "WrongLastSequence", "follow", "log_streams", "stream_name"]
+__all__ = [
+    "LogStream",
+    "StreamTip",
+    "WrongLastSequence",
+    "entry_subject",
+    "log_streams",
+    "stored_subject",
+    "stream_name",
+]
 
-_LOG: Final = logging.getLogger(__name__)
 _WRONG_LAST_SEQUENCE: Final = 10071
 _STREAM_NOT_FOUND: Final = 10059
 _READS_AT_ONCE: Final = 32
@@ -60,7 +57,8 @@ class StreamTip:
     sound: bool = True
     """Whether its settings are those of a config stream: files, no expiry, no way to delete."""
     bounded: bool = False
-    """Whether a trim was interrupted: each append would now drop the oldest message."""
+    """Whether a trim mends its settings: an earlier one was interrupted, and each append would now
+    drop the oldest message; or replicas cannot read it, since an older version made it."""
 
 
 def stream_name(log_id: str) -> str:
@@ -71,6 +69,11 @@ def stream_name(log_id: str) -> str:
 def entry_subject(log_id: str) -> str:
     """The one subject of that stream."""
     return f"sie.config.log.{log_id}.e"
+
+
+def stored_subject(log_id: str) -> str:
+    """Where the broker says again what it has stored: replicas hear nothing that it refused."""
+    return f"sie.config.stored.{log_id}"
 
 
 async def log_streams(bus: Bus, *, timeout_s: float = 5.0) -> dict[str, StreamTip]:
@@ -126,6 +129,7 @@ class LogStream:
             deny_purge=True,
             first_seq=first_epoch,
             metadata=metadata,
+            republish=RePublish(src=entry_subject(self._log_id), dest=stored_subject(self._log_id)),
         )
         await make_stream(self._bus, config, holds="config entries", timeout_s=self._timeout_s)
         made = await self.tip()
@@ -204,6 +208,7 @@ class LogStream:
 
         Nobody may append meanwhile: purging is denied, so a bound on the number of messages does
         it, and is lifted again. A crash in between leaves a `bounded` stream, to be trimmed again.
+        The other settings become those of now.
         """
         info = await _api(self._bus, f"$JS.API.STREAM.INFO.{stream_name(self._log_id)}", None)
         _refuse(info)
@@ -216,7 +221,11 @@ class LogStream:
         return _tip(await self._bound(info["config"], -1))
 
     async def _bound(self, config: dict[str, Any], messages_max: int) -> dict[str, Any]:
-        wanted = config | {"max_msgs": messages_max}
+        wanted = config | {
+            "max_msgs": messages_max,
+            "allow_direct": True,
+            "republish": _said_again(self._log_id),
+        }
         subject = f"$JS.API.STREAM.UPDATE.{stream_name(self._log_id)}"
         info = await _api(self._bus, subject, wanted)
         _refuse(info)
@@ -228,123 +237,6 @@ class LogStream:
         if answer.get("error", {}).get("err_code") not in (None, _STREAM_NOT_FOUND):
             _refuse(answer)
         return await self.ensure(first_epoch=first_epoch, metadata=metadata)
-
-
-async def follow(
-    bus: Bus,
-    log_id: str,
-    *,
-    start_epoch: int,
-    on_message: Callable[[int, bytes], bool],
-    heartbeat_s: float,
-    stop: asyncio.Event,
-) -> str:
-    """Deliver the messages of a log from `start_epoch` on, until something is amiss.
-
-    `on_message` is called where a message is read, and tells whether it had room for it. Returns
-    why it ended: the caller starts again from what it has applied. `lost` says that a message found
-    no room, or that messages were dropped on the way; `silent`, after two missed heartbeats, that
-    the broker or the consumer is gone. Raises `BusUnavailable` when it cannot begin.
-    """
-    bus.require_connected()
-    feed = _Feed(bus, on_message)
-    client = bus.client
-    inbox = client.new_inbox()
-    subscription = await bus.subscribe(inbox, feed.deliver)
-    consumer = ConsumerConfig(
-        deliver_subject=inbox,
-        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=max(1, start_epoch),
-        ack_policy=AckPolicy.NONE,
-        idle_heartbeat=heartbeat_s,
-        flow_control=True,
-        inactive_threshold=max(5.0, heartbeat_s * 5),
-        mem_storage=True,
-        num_replicas=1,
-        max_deliver=1,
-    )
-    try:
-        await client.jetstream(timeout=2).add_consumer(stream_name(log_id), consumer)
-        return await feed.watch(stop, heartbeat_s)
-    except NotFoundError as error:
-        raise BusUnavailable(f"there is no stream of log {log_id[:8]}") from error
-    except (APIError, NatsError, TimeoutError) as error:
-        raise BusUnavailable(
-            f"the stream of {log_id[:8]} cannot be followed: {reason_of(error)}"
-        ) from error
-    finally:
-        await subscription.unsubscribe()
-
-
-class _Feed:
-    """One ephemeral push consumer: its messages, its heartbeats, its end."""
-
-    def __init__(self, bus: Bus, on_message: Callable[[int, bytes], bool]) -> None:
-        self._bus = bus
-        self._on_message = on_message
-        self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
-        self._delivered = 0
-        self._why = ""
-        self._troubled = asyncio.Event()
-
-    def deliver(self, message: Message) -> None:
-        self._heard = self._loop.time()
-        status = message.headers.get("Status")
-        if status is None:
-            self._take(message)
-        elif status == "100":
-            self._control(message.reply, message.headers)
-        else:
-            self._trouble("consumer gone")
-
-    def _take(self, message: Message) -> None:
-        # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<sequence>.<number>.…
-        tokens = message.reply.split(".")
-        sequence, number = tokens[5:7] if len(tokens) == 9 else tokens[7:9]
-        self._count(int(number))
-        if not self._on_message(int(sequence), message.data):
-            self._trouble("lost")
-
-    def _control(self, reply: str, headers: Mapping[str, str]) -> None:
-        """Flow control wants a word, or the broker sends no more; a heartbeat tells what it sent.
-
-        The broker's request for a word may itself have been dropped: then the heartbeat names it.
-        """
-        wanted = reply or headers.get("Nats-Consumer-Stalled", "")
-        if wanted:
-            with contextlib.suppress(BusUnavailable):
-                self._bus.send(wanted, b"")
-        sent = headers.get("Nats-Last-Consumer", "")
-        if sent.isdigit() and int(sent) > self._delivered:
-            self._trouble("lost")
-
-    def _count(self, number: int) -> None:
-        if number > self._delivered + 1:
-            self._trouble("lost")
-        self._delivered = max(self._delivered, number)
-
-    def _trouble(self, why: str) -> None:
-        self._why = self._why or why
-        self._troubled.set()
-
-    async def watch(self, stop: asyncio.Event, heartbeat_s: float) -> str:
-        while not stop.is_set():
-            await _either(stop, self._troubled, timeout_s=heartbeat_s)
-            if self._troubled.is_set():
-                return self._why
-            if not self._bus.connected or self._loop.time() - self._heard > 2.5 * heartbeat_s:
-                return "silent"
-        return "stopped"
-
-
-async def _either(first: asyncio.Event, second: asyncio.Event, *, timeout_s: float) -> None:
-    waits = [asyncio.ensure_future(first.wait()), asyncio.ensure_future(second.wait())]
-    try:
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 async def _api(
@@ -372,21 +264,32 @@ def _tip(info: dict[str, Any]) -> StreamTip:
         last,
         config.get("metadata") or {},
         sound=_is_sound(config),
-        bounded=config.get("max_msgs", -1) > 0,
+        bounded=config.get("max_msgs", -1) > 0 or not _is_readable(config),
     )
+
+
+def _said_again(log_id: str) -> dict[str, str]:
+    return {"src": entry_subject(log_id), "dest": stored_subject(log_id)}
+
+
+def _is_readable(config: dict[str, Any]) -> bool:
+    """Whether replicas hear of what it stores, and may read it."""
+    return bool(config.get("allow_direct")) and bool(config.get("republish"))
 
 
 def _is_sound(config: dict[str, Any]) -> bool:
     """Whether nobody but a trim can take an entry away, and nothing but a publish can add one."""
-    name = str(config.get("name", ""))
+    log_id = str(config.get("name", "")).removeprefix("CFG_")
     return (
-        config.get("subjects") == [entry_subject(name.removeprefix("CFG_"))]
+        config.get("subjects") == [entry_subject(log_id)]
         and config.get("storage") == "file"
         and config.get("retention") == "limits"
         and not config.get("max_age")
         and bool(config.get("deny_delete"))
         and bool(config.get("deny_purge"))
         and not (config.get("sources") or config.get("mirror") or config.get("sealed"))
+        and not config.get("subject_transform")
+        and (config.get("republish") or _said_again(log_id)) == _said_again(log_id)
     )
 
 

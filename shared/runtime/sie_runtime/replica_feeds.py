@@ -20,8 +20,8 @@ from sie_core.chain import Position
 from sie_core.replica_events import EntryArrived, Event, HeadAnnounced, Ticked
 from sie_runtime.bus import Bus, BusUnavailable, Message
 from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
-from sie_runtime.log_stream import follow
 from sie_runtime.settings import setting
+from sie_runtime.stored_log import follow
 from sie_schemas.entry import EntryCorrupt, Stub, parse_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
 from sie_schemas.malformed import MALFORMED
@@ -54,7 +54,6 @@ class FeedSettings:
     replica_poll_s: float = setting(15.0, help="seconds between polls while the bus speaks")
     replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
     replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
-    replica_heartbeat_s: float = setting(1.0, help="idle heartbeat of the config stream's consumer")
 
 
 class ReplicaFeeds:
@@ -127,7 +126,7 @@ class ReplicaFeeds:
     # -- the stream --
 
     async def follow_stream(self, stopping: asyncio.Event) -> None:
-        """Keep one consumer of the config stream open while its log is known."""
+        """Keep hearing the config stream while its log is known."""
         forget = self._bus.on_reconnect(self._bus_back.set)
         failures = 0
         try:
@@ -151,7 +150,6 @@ class ReplicaFeeds:
                 here.log_id,
                 start_epoch=here.epoch + 1,
                 on_message=self._delta,
-                heartbeat_s=self._settings.replica_heartbeat_s,
                 stop=moved,
             )
         except BusUnavailable as error:

@@ -178,6 +178,9 @@ class ReplicaReports:
         await self._publish(self._report(False))
 
     async def _told_to_resync(self, message: Message) -> None:
+        if not message.is_asked_by("config"):
+            _LOG.warning("nobody who may said to resync")
+            return
         _LOG.warning("an operator has this replica take the writer's snapshot")
         self._resync()
         await message.respond(b"{}")

@@ -11,14 +11,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders
-from sie_runtime.log_stream import LogStream, follow, log_streams
+from sie_runtime.log_stream import (
+    LogStream,
+    WrongLastSequence,
+    log_streams,
+    stored_subject,
+)
+from sie_runtime.stored_log import StoredLog, follow, stored_logs
 from sie_testing.written_log import WrittenLog
 
 __all__ = ["BROKER_CONTRACT", "BrokerUnderTest"]
 
 _DEADLINE_S: Final = 10.0
 _LOOK_S: Final = 0.01
-_HEARTBEAT_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,6 @@ class _Feed:
             self.log_id,
             start_epoch=start_epoch,
             on_message=self._take,
-            heartbeat_s=_HEARTBEAT_S,
             stop=self.stop,
         )
 
@@ -139,14 +143,53 @@ async def trimmed_ahead(under_test: BrokerUnderTest) -> None:
 
 
 async def wiped(under_test: BrokerUnderTest) -> None:
-    """A feed whose stream is deleted or made anew ends, in bounded time."""
+    """A feed outlives its stream: what is stored again is not given again, what is new is."""
     stream, log_id = await _stream(under_test, 2)
     feed = _Feed(under_test.other, log_id)
     running = asyncio.create_task(feed.run())
     await _until(lambda: feed.heard == [1, 2], "what is there")
     await stream.recreate(first_epoch=1, metadata={})
+    for epoch in (1, 2, 3):
+        await stream.append(epoch, b"%d" % epoch)
+    await _until(lambda: feed.heard == [1, 2, 3], "what is new")
+    feed.stop.set()
     await asyncio.wait_for(running, _DEADLINE_S)
-    assert feed.why in {"silent", "consumer gone"}, feed.why
+
+
+async def refused_is_not_heard(under_test: BrokerUnderTest) -> None:
+    """A feed never hears what the stream refused, nor what somebody says in its place."""
+    stream, log_id = await _stream(under_test, 2)
+    feed = _Feed(under_test.other, log_id)
+    running = asyncio.create_task(feed.run())
+    await _until(lambda: feed.heard == [1, 2], "what is there")
+    for epoch in (2, 4):
+        try:
+            await stream.append(epoch, b"refused")
+        except WrongLastSequence:
+            continue
+        raise AssertionError(f"the stream took epoch {epoch}")
+    await under_test.one.publish(stored_subject(log_id), b"forged")
+    await stream.append(3, b"3")
+    await _until(lambda: feed.heard == [1, 2, 3], "what comes")
+    feed.stop.set()
+    await asyncio.wait_for(running, _DEADLINE_S)
+
+
+async def read_directly(under_test: BrokerUnderTest) -> None:
+    """A replica reads a range of the stream, up to the first message that is not there."""
+    stream, log_id = await _stream(under_test, 6)
+    log = StoredLog(under_test.other, log_id)
+    assert await log.read_range(1, 4) == [b"2", b"3", b"4"]
+    assert await log.read_range(4, 99) == [b"5", b"6"]
+    assert await log.read_range(6, 99) == []
+    await stream.trim(4)
+    assert await log.read_range(1, 99) == []
+    assert log_id in await stored_logs(under_test.other)
+    try:
+        await StoredLog(under_test.other, "0" * 32).read_range(0, 9)
+    except BusUnavailable:
+        return
+    raise AssertionError("a stream that is not there was read")
 
 
 async def too_slow(under_test: BrokerUnderTest) -> None:
@@ -204,7 +247,9 @@ BROKER_CONTRACT: Final[Mapping[str, Promise]] = {
     "messages of one connection keep their order": in_order,
     "a feed brings what is there and what comes": fed,
     "a feed of a trimmed stream begins where it begins": trimmed_ahead,
-    "a feed of a stream that is made anew ends": wiped,
+    "a feed outlives its stream": wiped,
+    "a feed hears nothing that the stream refused": refused_is_not_heard,
+    "a stream is read directly": read_directly,
     "a feed that is too slow says so": too_slow,
     "the config streams are listed": listed,
     "a broker that was away is back for everybody": reconnected,

@@ -2,8 +2,8 @@
 
 *shell.* Owns what the broker stores and who is connected. Keeps what JetStream keeps as far as the
 cluster relies on it: order for each connection, no answer where nobody listens, a stream's sequence
-refused unless it follows, consumers with heartbeats that die with their stream. Core messages are
-delivered at most once and forgotten. `sie_testing.contracts` holds it and a real server to the same
+refused unless it follows, what was stored said again and read directly. Core messages are delivered
+at most once and forgotten. `sie_testing.contracts` holds it and a real server to the same
 promises.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from sie_testing.simulation.loop import Host
 from sie_testing.simulation.network import Network
 
-__all__ = ["BROKER", "Arrival", "Broker", "Connection", "Consumer", "StoredStream"]
+__all__ = ["BROKER", "Arrival", "Broker", "Connection", "StoredStream"]
 
 BROKER: Final = "broker"
 """The broker's name on the network."""
@@ -54,19 +54,6 @@ class Connection(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Consumer:
-    """One follower of a stream, tied to one connection."""
-
-    client: Connection
-    session: int
-    inbox: str
-    next_sequence: int
-    heartbeat_s: float
-    delivered: int = 0
-    alive: bool = True
-
-
-@dataclass(eq=False, slots=True)
 class StoredStream:
     """One stream. `last` of an empty one is `first - 1`."""
 
@@ -77,7 +64,8 @@ class StoredStream:
     last: int = 0
     messages_max: int = -1
     messages: dict[int, bytes] = field(default_factory=dict)
-    consumers: list[Consumer] = field(default_factory=list)
+    headers: dict[int, dict[str, str]] = field(default_factory=dict)
+    republish: dict[str, str] = field(default_factory=dict)
 
     def info(self) -> dict[str, Any]:
         """As the broker's API tells it."""
@@ -91,6 +79,8 @@ class StoredStream:
                 "retention": "limits",
                 "deny_delete": True,
                 "deny_purge": True,
+                "allow_direct": True,
+                "republish": self.republish,
             },
             "state": {
                 "first_seq": self.first,
@@ -131,10 +121,8 @@ class Broker:
         self.up = True
 
     def wipe(self, name: str) -> None:
-        """Delete a stream and whoever follows it."""
-        stream = self.streams.pop(name, None)
-        for consumer in stream.consumers if stream is not None else []:
-            self._end(consumer)
+        """Delete a stream."""
+        self.streams.pop(name, None)
 
     def trim(self, name: str, first: int) -> None:
         """Drop messages before `first`."""
@@ -149,8 +137,6 @@ class Broker:
         for sequence in [each for each in stream.messages if each > last]:
             del stream.messages[sequence]
         stream.last = max(last, stream.first - 1)
-        for consumer in stream.consumers:
-            consumer.next_sequence = min(consumer.next_sequence, stream.last + 1)
 
     # -- connections --
 
@@ -176,7 +162,11 @@ class Broker:
     ) -> None:
         """A message came in over a connection."""
         if subject.startswith("$JS.API."):
-            self._answer(reply, self._api(subject.removeprefix("$JS.API."), data))
+            call = subject.removeprefix("$JS.API.")
+            if call.startswith("DIRECT.GET."):
+                self._give(sender, call.removeprefix("DIRECT.GET."), json.loads(data), reply)
+            else:
+                self._answer(reply, self._api(call, data))
             return
         for stream in self.streams.values():
             if stream.subject == subject:
@@ -197,21 +187,19 @@ class Broker:
 
     # -- streams --
 
-    def add_stream(self, name: str, subject: str, first: int, metadata: dict[str, str]) -> None:
+    def add_stream(
+        self,
+        name: str,
+        subject: str,
+        first: int,
+        metadata: dict[str, str],
+        republish: dict[str, str],
+    ) -> None:
         """Make a stream, unless there is one of that name."""
         if name not in self.streams:
-            self.streams[name] = StoredStream(name, subject, first, metadata, last=first - 1)
-
-    def add_consumer(self, name: str, consumer: Consumer) -> bool:
-        """Begin to deliver a stream; False when it is not there."""
-        stream = self.streams.get(name)
-        if stream is None:
-            return False
-        consumer.next_sequence = max(consumer.next_sequence, stream.first)
-        stream.consumers.append(consumer)
-        self._deliver(stream, consumer)
-        self._later(consumer.heartbeat_s, self._beat, stream, consumer)
-        return True
+            self.streams[name] = StoredStream(
+                name, subject, first, metadata, last=first - 1, republish=republish
+            )
 
     def _store(
         self, stream: StoredStream, data: bytes, reply: str, headers: dict[str, str]
@@ -224,54 +212,46 @@ class Broker:
             return
         stream.last += 1
         stream.messages[stream.last] = data
+        stream.headers[stream.last] = headers
         if self.acks_to_lose:
             self.acks_to_lose -= 1
         else:
             self._answer(reply, {"stream": stream.name, "seq": stream.last})
-        for consumer in list(stream.consumers):
-            self._deliver(stream, consumer)
+        if stream.republish:
+            self._say_again(stream, stream.last)
 
-    def _deliver(self, stream: StoredStream, consumer: Consumer) -> None:
-        if not self._serves(stream, consumer):
+    def _say_again(self, stream: StoredStream, sequence: int) -> None:
+        arrival = self._arrival(stream, sequence, stream.republish["dest"])
+        for client in self.clients:
+            if client.linked:
+                for data in self.spoil(arrival.data):
+                    client.offer(Arrival(arrival.subject, data, "", arrival.headers))
+
+    def _give(self, sender: Connection, name: str, wanted: dict[str, Any], reply: str) -> None:
+        """A direct read: a batch from a sequence on, then the word that it ends."""
+        stream = self.streams.get(name)
+        if stream is None:
+            sender.offer(Arrival(reply, b"", "", dict(_NO_RESPONDERS)))
             return
-        while consumer.next_sequence <= stream.last:
-            sequence = consumer.next_sequence
-            consumer.next_sequence += 1
-            stored = stream.messages.get(sequence)
-            if stored is None:
-                continue
-            consumer.delivered += 1
-            for data in self.spoil(stored):
-                place = f"$JS.ACK.{stream.name}.consumer.1.{sequence}.{consumer.delivered}.0.0"
-                consumer.client.offer(Arrival(consumer.inbox, data, place))
+        found = [each for each in sorted(stream.messages) if each >= wanted["seq"]]
+        for sequence in found[: wanted["batch"]]:
+            sender.offer(self._arrival(stream, sequence, reply))
+        sender.offer(Arrival(reply, b"", "", {"Status": "204" if found else "404"}))
 
-    def _beat(self, stream: StoredStream, consumer: Consumer) -> None:
-        if not self._serves(stream, consumer):
-            return
-        self._deliver(stream, consumer)
-        sent = {"Status": "100", "Nats-Last-Consumer": str(consumer.delivered)}
-        consumer.client.offer(Arrival(consumer.inbox, b"", "", sent))
-        self._later(consumer.heartbeat_s, self._beat, stream, consumer)
-
-    def _serves(self, stream: StoredStream, consumer: Consumer) -> bool:
-        client = consumer.client
-        held = client.linked and client.session == consumer.session
-        if held and consumer.alive and client.listens(consumer.inbox):
-            return True
-        if consumer in stream.consumers:
-            stream.consumers.remove(consumer)
-        return False
-
-    def _end(self, consumer: Consumer) -> None:
-        if consumer.alive:
-            consumer.alive = False
-            consumer.client.offer(Arrival(consumer.inbox, b"", "", {"Status": "409"}))
+    def _arrival(self, stream: StoredStream, sequence: int, subject: str) -> Arrival:
+        told = {
+            "Nats-Stream": stream.name,
+            "Nats-Subject": stream.subject,
+            "Nats-Sequence": str(sequence),
+        }
+        kept = stream.headers.get(sequence, {})
+        return Arrival(subject, stream.messages[sequence], "", kept | told)
 
     def _api(self, call: str, data: bytes) -> dict[str, Any] | bytes:
         verb, _, name = call.partition(".")[2].partition(".")
-        if verb == "LIST":
-            infos = [stream.info() for stream in self.streams.values()]
-            return {"total": len(infos), "offset": 0, "streams": infos}
+        if verb in ("LIST", "NAMES"):
+            told = [each.info() if verb == "LIST" else each.name for each in self.streams.values()]
+            return {"total": len(told), "offset": 0, "streams": told}
         stream = self.streams.get(name)
         if stream is None:
             return {"error": {"code": 404, "err_code": _STREAM_NOT_FOUND, "description": "none"}}
@@ -279,8 +259,9 @@ class Broker:
             case "INFO":
                 return stream.info()
             case "UPDATE":
-                bound = int(json.loads(data).get("max_msgs", -1))
-                stream.messages_max = bound
+                wanted = json.loads(data)
+                bound = int(wanted.get("max_msgs", -1))
+                stream.messages_max, stream.republish = bound, wanted["republish"]
                 if bound > 0:
                     self.trim(name, stream.last - bound + 1)
                 return stream.info()
@@ -291,6 +272,3 @@ class Broker:
                 return {"success": True}
             case _:
                 raise AssertionError(f"the broker in memory does not know {call}: {data!r}")
-
-    def _later(self, delay_s: float, callback: Callable[..., object], *args: object) -> None:
-        self.loop.call_later(delay_s, callback, *args, context=self.context)

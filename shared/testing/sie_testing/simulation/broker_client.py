@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
-from sie_testing.simulation.broker import Arrival, Broker, Consumer
+from sie_testing.simulation.broker import Arrival, Broker
 from sie_testing.simulation.loop import Host
 
 __all__ = ["BrokerClient"]
@@ -28,7 +28,6 @@ _NOTICED_S: Final = 2.0
 _RECONNECT_S: Final = 0.5
 _BURST_S: Final = 0.001
 """What arrives within so long is read at once."""
-_API_NOT_FOUND: Final = 10059
 
 
 @dataclass(eq=False, slots=True)
@@ -87,6 +86,8 @@ class BrokerClient:
         self._reconnected: Callable[[], Awaitable[None]] | None = None
         broker.clients.append(self)
         broker.connections += 1
+        self._role = ""
+        self._number = broker.connections
         self._inbox = f"_INBOX.{broker.connections}."
 
     # -- the library's surface --
@@ -97,9 +98,11 @@ class BrokerClient:
         error_cb: Callable[[Exception], Awaitable[None]],
         disconnected_cb: Callable[[], Awaitable[None]],
         reconnected_cb: Callable[[], Awaitable[None]],
+        name: str,
         **_options: object,
     ) -> None:
-        """Connect; waits for as long as it takes."""
+        """Connect; waits for as long as it takes. `name` begins with the role."""
+        self._role = name.partition("/")[0]
         self._disconnected, self._reconnected = disconnected_cb, reconnected_cb
         await asyncio.sleep(self._broker.network.delay_s())
         if self._broker.reaches(self):
@@ -134,10 +137,19 @@ class BrokerClient:
         headers: dict[str, str] | None = None,
     ) -> Arrival:
         """Send, and await one answer. Raises the library's `NoRespondersError`, `TimeoutError`."""
-        inbox = self.new_inbox()
+        return await self._asked(subject, data, self.new_inbox(), timeout, headers or {})
+
+    async def _asked(
+        self,
+        subject: str,
+        data: bytes,
+        inbox: str,
+        timeout: float,  # noqa: ASYNC109
+        headers: dict[str, str],
+    ) -> Arrival:
         future = asyncio.get_running_loop().create_future()
         self._replies[inbox] = future
-        self._send(subject, data, inbox, headers or {})
+        self._send(subject, data, inbox, headers)
         try:
             async with asyncio.timeout(timeout):
                 answer: Arrival = await future
@@ -148,6 +160,10 @@ class BrokerClient:
         if answer.headers is not None and answer.headers.get("Status") == "503":
             raise NoRespondersError
         return answer
+
+    async def ask(self, subject: str, data: bytes, *, timeout: float) -> Arrival:  # noqa: ASYNC109
+        """As `request`, of another process, which answers where processes do."""
+        return await self._asked(subject, data, self._of_processes(), timeout, {})
 
     async def subscribe(
         self,
@@ -165,6 +181,10 @@ class BrokerClient:
         """A subject that nobody else has."""
         self._inboxes += 1
         return f"{self._inbox}{self._inboxes}"
+
+    def _of_processes(self) -> str:
+        self._inboxes += 1
+        return f"sie.answer.{self._role}.{self._number}.{self._inboxes}"
 
     def jetstream(self, timeout: float = 5.0) -> "JetStream":
         """The part that speaks of streams."""
@@ -315,8 +335,12 @@ class JetStream:
         """Make a stream."""
         await self._round_trip()
         assert config.name is not None and config.subjects is not None
+        assert config.republish is not None
         first = config.first_seq or 1
-        self._broker.add_stream(config.name, config.subjects[0], first, config.metadata or {})
+        said_again = {"src": config.republish.src or "", "dest": config.republish.dest or ""}
+        self._broker.add_stream(
+            config.name, config.subjects[0], first, config.metadata or {}, said_again
+        )
 
     async def get_msg(self, name: str, seq: int, direct: bool = True) -> Arrival:
         """The message at a sequence. Raises `NotFoundError`."""
@@ -327,19 +351,6 @@ class JetStream:
         if data is None:
             raise NotFoundError(code=404, description="no message found", err_code=10037)
         return Arrival(f"{name}.{seq}", data)
-
-    async def add_consumer(self, name: str, config: ConsumerConfig) -> None:
-        """Begin a push consumer. Raises `NotFoundError` without the stream."""
-        await self._round_trip()
-        consumer = Consumer(
-            self._client,
-            self._client.session,
-            config.deliver_subject or "",
-            config.opt_start_seq or 1,
-            config.idle_heartbeat or 1.0,
-        )
-        if not self._broker.add_consumer(name, consumer):
-            raise NotFoundError(code=404, description="no stream", err_code=_API_NOT_FOUND)
 
     async def _round_trip(self) -> None:
         client, broker = self._client, self._broker

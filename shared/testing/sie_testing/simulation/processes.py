@@ -65,7 +65,6 @@ FOLLOWER_SETTINGS: Final = FollowerSettings(
     replica_stale_after_s=6.0,
     replica_poll_s=4.0,
     replica_long_poll_s=6.0,
-    replica_heartbeat_s=2.0,
     replica_fetch_timeout_s=2.0,
     replica_page_entries=8,
     replica_tail_entries=12,

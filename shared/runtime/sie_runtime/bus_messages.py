@@ -1,0 +1,120 @@
+"""What a bus hands over: messages, and the subscriptions that bring them.
+
+*types.* Promises that an answer goes only to where processes answer each other, so that nobody who
+asks chooses what the answering role publishes to, and that what the broker was made to send is told
+from what a process sent: whoever may pull from a stream or read it chooses where that is delivered.
+"""
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from prometheus_client import Counter
+
+from sie_runtime.direct_client import DirectClient, Taker
+
+__all__ = ["ANSWERS", "ERRORS", "Callback", "Message", "Subscription", "direct", "is_of_broker"]
+
+_LOG: Final = logging.getLogger(__name__)
+ERRORS: Final = Counter(
+    "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
+)
+ANSWERS: Final = "sie.answer"
+"""Where processes answer each other. Inboxes are the broker's: no role may publish to one."""
+
+
+class Message(Struct, frozen=True):
+    """A message as it came. `reply` is empty when no answer is wanted."""
+
+    subject: str
+    data: bytes
+    reply: str
+    headers: Mapping[str, str]
+    _client: Client
+
+    def is_asked_by(self, role: str) -> bool:
+        """Whether an answer goes to a process of this role.
+
+        Who may ask on a subject is the broker's matter; what the broker is tricked into saying
+        there never has such a subject for an answer.
+        """
+        return self.reply.startswith(f"{ANSWERS}.{role}.")
+
+    async def respond(self, data: bytes) -> None:
+        """Answer the sender of a request."""
+        if self._is_asked:
+            await self._client.publish(self.reply, data)
+
+    def answer(self, data: bytes) -> None:
+        """Answer without waiting; a connection that is lost meanwhile loses the answer."""
+        if self._is_asked:
+            with contextlib.suppress(NatsError):
+                direct(self._client).send(self.reply, data)
+
+    @property
+    def _is_asked(self) -> bool:
+        # Nowhere else: whoever asks would choose what this role publishes to.
+        return self.reply.startswith(f"{ANSWERS}.")
+
+
+Callback = Callable[[Message], Awaitable[None] | None]
+
+
+class Subscription:
+    """Interest in a subject, until `unsubscribe`. Made by `Bus.subscribe`."""
+
+    def __init__(
+        self,
+        subject: str,
+        callback: Callback,
+        forget: Callable[["Subscription"], None],
+        taker: Taker | None = None,
+        *,
+        by_broker: bool = False,
+    ) -> None:
+        self.subject: Final = subject
+        self.callback: Final = callback
+        self.by_broker: Final = by_broker
+        self.taker: Final = taker
+        self.active: Any = None
+        self._forget: Callable[[Subscription], None] | None = forget
+
+    async def unsubscribe(self) -> None:
+        """End the interest. Does nothing the second time."""
+        await self._end(lambda active: active.unsubscribe())
+
+    async def drain(self) -> None:
+        """The same, when what was sent until then has come: that is still delivered."""
+        await self._end(lambda active: active.drain())
+
+    async def _end(self, how: Callable[[Any], Awaitable[None]]) -> None:
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget(self)
+        active, self.active = self.active, None
+        if active is not None:
+            try:
+                await how(active)
+            except (NatsError, TimeoutError):
+                # The connection is gone, and the interest with it.
+                _LOG.debug("unsubscribed after the connection was closed")
+
+
+def direct(client: Client) -> DirectClient:
+    """The client with its short cuts."""
+    assert isinstance(client, DirectClient), "a stand-in for the library's client cannot do this"
+    return client
+
+
+def is_of_broker(message: Message) -> bool:
+    """Whether the broker made this message, or gives out one that it stores. Counts those."""
+    told = message.headers
+    if not message.reply.startswith("$JS.") and not ("Status" in told or "Nats-Stream" in told):
+        return False
+    ERRORS.labels("broker_speaks_for_another").inc()
+    _LOG.warning("dropped what the broker was made to send on %s", message.subject)
+    return True
