@@ -59,6 +59,9 @@ _DOCUMENTS: Final[list[tuple[str, str, dict[str, Any]]]] = [
 ]
 
 
+_STORED: Final = b'{"stream": "WORK_POOL_default", "seq": 1}'
+
+
 class _Memory:
     """Bus, work queue and store of leases: what is sent waits for `answer`."""
 
@@ -81,8 +84,9 @@ class _Memory:
     def has_stream(self, pool: str) -> bool:
         return True
 
-    def send_job(self, *, subject: str, data: bytes, job_id: str, heard: Any) -> None:
+    def send_job(self, *, subject: str, data: bytes, job_id: str, heard: Any, stored: Any) -> None:
         self.sent.append(data)
+        stored(_STORED)
         heard(None)
 
     async def read(self) -> LeaseTable:
@@ -229,7 +233,14 @@ async def _run(*, calls: bool) -> None:
     bus: Any = _Memory()
     catalog = _catalog()
     async with opened_parts(
-        settings, bus, bus, gateway_id="g1", leases=bus, catalog=lambda: catalog
+        settings,
+        bus,
+        bus,
+        asker=bus,
+        redeliveries=bus,
+        gateway_id="g1",
+        leases=bus,
+        catalog=lambda: catalog,
     ) as parts:
         beat = Heartbeat(
             worker_id="w1",

@@ -8,7 +8,7 @@ cancelled. Does not look into answers.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -17,8 +17,8 @@ import msgspec
 
 from sie_gateway import metrics
 from sie_gateway.chunks import Chunks, Misfit, NoRoom
-from sie_gateway.routing import Route
-from sie_gateway.waiting import Waiting, heard
+from sie_gateway.runs import Run
+from sie_gateway.waiting import heard
 from sie_runtime.bus import BusUnavailable, NoResponders
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
 from sie_schemas.jobs import (
@@ -100,12 +100,18 @@ class JobQueue(Protocol):
         ...
 
     def send_job(
-        self, *, subject: str, data: bytes, job_id: str, heard: Callable[[SIEError | None], None]
+        self,
+        *,
+        subject: str,
+        data: bytes,
+        job_id: str,
+        heard: Callable[[SIEError | None], None],
+        stored: Callable[[bytes], None] | None = None,
     ) -> None:
         """Queue a job. Raises `BusUnavailable`.
 
         `heard` is told what became of it: None when it is stored, else `NoResponders` where there
-        is no stream, or `Later`.
+        is no stream, or `Later`. `stored` is told the broker's word before that, where it is good.
         """
         ...
 
@@ -149,7 +155,8 @@ class Dispatcher:
         self._chunks = Chunks(bytes_max=self._caps.chunked_bytes_max)
         self._stored: set[str] = set()
         """Objects of the requests in flight, by job id."""
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, Run] = {}
+        """By job id."""
         self._subscription: Subscribed | None = None
         self.inbox = f"sie.result.{gateway_id}"
 
@@ -157,6 +164,10 @@ class Dispatcher:
     def waiting(self) -> int:
         """Jobs whose result is waited for."""
         return len(self._waiting)
+
+    def runs(self) -> Collection[Run]:
+        """Every run that waits, the oldest first."""
+        return dict.fromkeys(self._waiting.values()).keys()
 
     async def open(self) -> None:
         """Listen to the inbox. Called before the first request."""
@@ -168,26 +179,28 @@ class Dispatcher:
             await self._subscription.unsubscribe()
             self._subscription = None
 
-    async def run(self, route: Route, jobs: Sequence[Job], waiting: Waiting) -> list[JobResult]:
+    async def run(self, run: Run) -> list[JobResult]:
         """Publish jobs of one request and wait for all results, in the order of the jobs.
 
-        Raises `TimeRanOut`, `Later` when a job cannot be queued, and `ClientGone`. When it ends
-        without the results, also by cancellation, the workers are told.
+        Raises `TimeRanOut`, `Later` when a job cannot be queued, `ClientGone`, and `Takerless`
+        where somebody found that of the run. When it ends without the results, also by
+        cancellation, the workers are told.
         """
         done = False
+        route, jobs, waiting = run.route, run.jobs, run.waiting
         for job in jobs:
-            self._waiting[job.job_id] = waiting
+            self._waiting[job.job_id] = run
         try:
             complete = waiting.begin([job.job_id for job in jobs])
             try:
-                await self._send(route, jobs, partial(heard, complete), waiting.ends_at)
+                await self._send(run, partial(heard, complete))
                 results = await complete
             except NoResponders:
                 # The broker lost its store, or the stream has no leader just now. A job that it
                 # has stored all the same is stored once.
                 self._queue.forget_stream(route.pool)
                 complete = waiting.again()
-                await self._send(route, jobs, partial(heard, complete), waiting.ends_at)
+                await self._send(run, partial(heard, complete))
                 results = await complete
             done = True
         except NoResponders as error:
@@ -207,25 +220,26 @@ class Dispatcher:
                 await self._cancel(jobs[0].request_id)
         return results
 
-    async def _send(
-        self,
-        route: Route,
-        jobs: Sequence[Job],
-        heard: Callable[[SIEError | None], None],
-        ends_at: float,
-    ) -> None:
-        """Send jobs. Raises `TimeoutError`, `BusUnavailable`."""
+    async def _send(self, run: Run, heard: Callable[[SIEError | None], None]) -> None:
+        """Send the jobs of a run. Raises `TimeoutError`, `BusUnavailable`."""
+        route, jobs = run.route, run.jobs
         messages = [JOB_ENCODER.encode(job) for job in jobs]
         # Seldom anything has to be waited for before jobs are sent.
         if not self._queue.has_stream(route.pool):
             await self._queue.ensure_stream(route.pool)
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
-                async with asyncio.timeout_at(ends_at):
+                async with asyncio.timeout_at(run.waiting.ends_at):
                     short = await self._stored_apart(jobs[index], data)
                 messages[index] = JOB_ENCODER.encode(short)
         for job, data in zip(jobs, messages, strict=True):
-            self._queue.send_job(subject=route.subject, data=data, job_id=job.job_id, heard=heard)
+            self._queue.send_job(
+                subject=route.subject,
+                data=data,
+                job_id=job.job_id,
+                heard=heard,
+                stored=run.stored(job.job_id),
+            )
 
     async def _stored_apart(self, job: Job, data: bytes) -> Job:
         """What stands on the queue for a job that is larger than a message.
@@ -270,11 +284,11 @@ class Dispatcher:
         message.answer(JOB_ENCODER.encode(receipt))
 
     def _take(self, result: JobResult) -> None:
-        waiting = self._waiting.get(result.job_id)
-        if waiting is None:
+        run = self._waiting.get(result.job_id)
+        if run is None:
             metrics.RESULTS_DROPPED.inc()
         else:
-            waiting.take(result)
+            run.take(result)
 
     def _take_chunk(self, chunk: ResultChunk) -> ResultReceipt:
         if chunk.job_id not in self._waiting:

@@ -47,6 +47,14 @@ class Fleet:
             seen[heartbeat.worker_id] = Seen(heartbeat, now)
         return replace(self, seen=seen)
 
+    def without(self, worker_id: str, life: str) -> "Fleet":
+        """The fleet after a life of a worker was found to be over."""
+        known = self.seen.get(worker_id)
+        if known is None or known.heartbeat.life != life:
+            return self
+        seen = {other: each for other, each in self.seen.items() if other != worker_id}
+        return replace(self, seen=seen)
+
     def live(self, *, now: float) -> list[Heartbeat]:
         """The workers that are alive, ready or not, by id."""
         return [

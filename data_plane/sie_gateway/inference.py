@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import count
 from typing import Final
 
 from sie_core.models import Catalog
@@ -20,7 +21,8 @@ from sie_gateway.jobs import JobCaps, check_outputs, jobs_for
 from sie_gateway.requests import Asked
 from sie_gateway.responses import Answer, assemble, of_one_revision
 from sie_gateway.routing import Cold, Route, Routes, Wanted
-from sie_gateway.waiting import UntilGone, Waiting
+from sie_gateway.runs import Run
+from sie_gateway.waiting import Takerless, UntilGone, Waiting
 from sie_gateway.watch import FleetWatch
 from sie_runtime.overdue import Overdue
 from sie_schemas.errors import Later
@@ -118,23 +120,36 @@ class Inference:
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
-                outcome = await self._run(asked, wanted, request_id, tenant, waiting)
-                if outcome is None:
-                    metrics.RERUNS.inc()
-                    # The queue must not take these jobs for repetitions of the first run's.
-                    again = f"{request_id}-again"
-                    outcome = await self._run(asked, wanted, again, tenant, waiting)
+                return await self._settled(asked, wanted, request_id, tenant, waiting)
             finally:
                 self._young.pop(waiting)
                 self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
-        if outcome is None:
-            raise Later(
-                f"the configuration of {wanted.spec!r} changed twice while the request ran",
-                code="REVISION_CHANGED",
-            )
-        return outcome
+
+    async def _settled(
+        self, asked: Asked, wanted: Wanted, request_id: str, tenant: str, waiting: Waiting
+    ) -> Answer | Cold:
+        """Run it, and again where a config changed under it, until its time is over."""
+        has_changed = False
+        for again in count():
+            # The queue must not take these jobs for repetitions of an earlier run's.
+            run_id = f"{request_id}-again{again}" if again else request_id
+            try:
+                outcome = await self._run(asked, wanted, run_id, tenant, waiting)
+            except Takerless:
+                metrics.REROUTES.inc()
+                continue
+            if outcome is not None:
+                return outcome
+            if has_changed:
+                break
+            metrics.RERUNS.inc()
+            has_changed = True
+        raise Later(
+            f"the configuration of {wanted.spec!r} changed twice while the request ran",
+            code="REVISION_CHANGED",
+        )
 
     def _grown_old(self, waiting: Waiting, _: None) -> None:
         self._old.add(waiting, None)
@@ -172,7 +187,7 @@ class Inference:
         with self._within_lease(route, wanted, asked):
             load.in_flight_items += len(asked.items)
             try:
-                results = await self._dispatcher.run(route, jobs, waiting)
+                results = await self._dispatcher.run(Run(route, jobs, waiting, wanted))
             finally:
                 load.in_flight_items -= len(asked.items)
         return assemble(asked, route, jobs, results) if of_one_revision(route, results) else None

@@ -17,18 +17,23 @@ from sie_core.models import Catalog
 from sie_gateway.admin import Cluster, admin_app
 from sie_gateway.admission import Caps
 from sie_gateway.app import GatewayApp
+from sie_gateway.deaths import Deaths, Redeliveries
 from sie_gateway.demand import DemandBoard
 from sie_gateway.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore, ResultBus
 from sie_gateway.faces import FaceModels
+from sie_gateway.giving_back import Limits as GivingBackLimits
+from sie_gateway.holders import Asker, Holders
 from sie_gateway.inference import Inference
 from sie_gateway.jobs import JobCaps
 from sie_gateway.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases import LeaseCaps
 from sie_gateway.live_status import LiveStatus
+from sie_gateway.lives import Lives
 from sie_gateway.request_log import RequestLog
 from sie_gateway.requests import Limits
 from sie_gateway.rules import refusal_body, role_of
 from sie_gateway.settings import PREFIX, GatewaySettings
+from sie_gateway.takers import Takers
 from sie_gateway.traffic import Traffic
 from sie_gateway.views import cluster_view
 from sie_gateway.watch import FleetWatch
@@ -41,6 +46,7 @@ from sie_runtime.gate import Gate
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
 from sie_runtime.rates import Rates
+from sie_runtime.redelivery import Redelivery
 from sie_runtime.settings import load
 from sie_runtime.sweeping import Sweeper
 from sie_runtime.work_queue import WorkQueue
@@ -89,6 +95,8 @@ async def serve(
                 settings,
                 bus,
                 WorkQueue(bus, settings),
+                asker=bus,
+                redeliveries=Redelivery(bus, timeout_s=settings.queue_publish_timeout_s),
                 gateway_id=process_id,
                 objects=PayloadStore(bus, settings),
                 leases=LeaseStore(bus, settings),
@@ -108,7 +116,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
             tasks.create_task(sweeper.run(drained), name="sweeper")
-            tasks.create_task(parts.desk.run(drained), name="lease-desk")
+            tasks.create_task(parts.run(drained), name="parts")
             await lifecycle.serve_http(
                 Gate(inner, access, role_of, shape=refusal_body),
                 host=settings.host,
@@ -130,6 +138,15 @@ class Parts:
     watch: FleetWatch
     demand: DemandBoard
     desk: LeaseDesk
+    deaths: Deaths
+    takers: Takers
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """What looks at intervals, until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.desk.run(stop), name="lease-desk")
+            tasks.create_task(self.deaths.run(stop), name="deaths")
+            tasks.create_task(self.takers.run(stop), name="takers")
 
 
 @asynccontextmanager
@@ -138,6 +155,8 @@ async def opened_parts(
     bus: ResultBus,
     queue: JobQueue,
     *,
+    asker: Asker,
+    redeliveries: Redeliveries,
     gateway_id: str,
     leases: Leases,
     catalog: Callable[[], Catalog],
@@ -151,7 +170,13 @@ async def opened_parts(
         objects=objects,
         caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
     )
-    watch = FleetWatch(bus, ttl_s=settings.fleet_ttl_s, settle_s=settings.fleet_settle_s)
+    watch = FleetWatch(
+        bus,
+        ttl_s=settings.fleet_ttl_s,
+        settle_s=settings.fleet_settle_s,
+        lives=Lives(doubt_s=settings.worker_doubt_s, dead_s=settings.worker_dead_s),
+    )
+    holders = Holders(asker, answer_s=settings.worker_answer_s)
     demand = DemandBoard(bus, keep_s=settings.demand_keep_s)
     desk = LeaseDesk(
         leases,
@@ -164,11 +189,35 @@ async def opened_parts(
         look_s=settings.lease_look_s,
         tell=demand.tell,
     )
+    deaths = Deaths(
+        watch.lives,
+        holders,
+        redeliveries,
+        runs=dispatcher.runs,
+        is_over=watch.is_over,
+        limits=GivingBackLimits(
+            pause_s=settings.worker_dead_s,
+            deliveries_max=settings.queue_deliveries_max,
+            suspect_after=settings.suspect_after_deaths,
+        ),
+        look_s=settings.taker_look_s,
+        clock=watch.now,
+    )
+    takers = Takers(
+        holders,
+        catalog=catalog,
+        fleet=lambda: watch.fleet,
+        living=watch.living,
+        can_judge=lambda: watch.lives.can_judge(watch.now()),
+        runs=dispatcher.runs,
+        look_s=settings.taker_look_s,
+        clock=watch.now,
+    )
     await dispatcher.open()
     await watch.open()
     await demand.open(desk.pinned)
     try:
-        yield Parts(dispatcher, watch, demand, desk)
+        yield Parts(dispatcher, watch, demand, desk, deaths, takers)
     finally:
         await demand.close()
         await watch.close()

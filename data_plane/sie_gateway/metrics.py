@@ -14,6 +14,7 @@ __all__ = [
     "CHUNKS_REFUSED",
     "COLD_REQUESTS",
     "IN_FLIGHT_ITEMS",
+    "JOBS_GIVEN_BACK",
     "LANE_IN_FLIGHT_ITEMS",
     "LANE_REQUESTS",
     "MALFORMED_MESSAGES",
@@ -21,6 +22,7 @@ __all__ = [
     "POOL_WARM_WORKERS",
     "REQUESTS",
     "REQUEST_SECONDS",
+    "REROUTES",
     "RERUNS",
     "RESULTS_DROPPED",
     "WORKERS_LIVE",
@@ -64,6 +66,15 @@ RESULTS_DROPPED: Final = Counter(
 )
 RERUNS: Final = Counter(
     "sie_gateway_reruns", "Requests run a second time because a revision changed under them."
+)
+REROUTES: Final = Counter(
+    "sie_gateway_reroutes",
+    "Requests whose jobs no worker would take any more after a config changed: routed anew.",
+)
+JOBS_GIVEN_BACK: Final = Counter(
+    "sie_gateway_jobs_given_back",
+    "Jobs given back to the queue because who held them is over, is stuck, or it was their turn.",
+    ["why"],
 )
 MALFORMED_MESSAGES: Final = Counter(
     "sie_gateway_malformed_messages", "Messages from the bus that could not be read.", ["kind"]

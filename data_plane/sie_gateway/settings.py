@@ -61,6 +61,27 @@ class GatewaySettings(
         3.0,
         help="silence after a start, the gateway's or the broker's, that means there is no worker",
     )
+    worker_doubt_s: float = setting(
+        1.5, help="silence after which a worker is asked whether it lives; over its heartbeats"
+    )
+    worker_dead_s: float = setting(
+        3.0,
+        help="silence, of heartbeats and of answers, after which a worker counts as dead and "
+        "what it held goes to another one; one whose connection is gone is known to be dead sooner",
+    )
+    worker_answer_s: float = setting(
+        0.5, help="seconds that a worker may take to say which jobs it holds"
+    )
+    suspect_after_deaths: int = setting(
+        2,
+        help="deaths of workers that held a job after which it may be their cause, and such jobs "
+        "are given back one at a time",
+    )
+    taker_look_s: float = setting(
+        0.25,
+        help="seconds between looks for jobs that lie where, after a change of the configuration "
+        "or a death, nobody takes them",
+    )
     provisioning_retry_after_s: float = setting(
         5.0, help="what a client is told to wait for when no worker is ready"
     )
@@ -133,6 +154,7 @@ class GatewaySettings(
                 "request_timeout_s, fleet_ttl_s, drain_s, live_status_s and lease_look_s are "
                 "above 0"
             )
+        self._check_deaths()
         if not 1 <= self.lease_ttl_s <= self.lease_ttl_max_s:
             raise ValueError("lease_ttl_s is at least 1 and at most lease_ttl_max_s")
         if not 0 <= self.leases_max <= 1000 or self.lease_items_per_worker < 1:
@@ -160,6 +182,14 @@ class GatewaySettings(
         if min(bounds) < 1 or self.payload_bytes_max < 4096:
             raise ValueError(
                 "every *_max and tenant_burst are at least 1, and payload_bytes_max at least 4096"
+            )
+
+    def _check_deaths(self) -> None:
+        if not 0 < self.worker_doubt_s <= self.worker_dead_s:
+            raise ValueError("worker_doubt_s is above 0 and at most worker_dead_s")
+        if min(self.worker_answer_s, self.taker_look_s) <= 0 or self.suspect_after_deaths < 1:
+            raise ValueError(
+                "worker_answer_s and taker_look_s are above 0, and suspect_after_deaths at least 1"
             )
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sie_schemas.jobs import JobResult
 
-__all__ = ["ClientGone", "UntilGone", "Waiting", "heard"]
+__all__ = ["ClientGone", "Takerless", "UntilGone", "Waiting", "heard"]
 
 UntilGone = Callable[[], Awaitable[None]]
 """Waits until the client has left."""
@@ -18,6 +18,10 @@ UntilGone = Callable[[], Awaitable[None]]
 
 class ClientGone(Exception):
     """The client closed the connection: nobody reads an answer any more."""
+
+
+class Takerless(Exception):
+    """The jobs of a run lie where no worker takes them any more, and none has them in hand."""
 
 
 class Waiting:
@@ -85,6 +89,15 @@ class Waiting:
         if complete is None or len(self._results) < len(self._wanted) or complete.done():
             return
         complete.set_result([self._results[job_id] for job_id in self._wanted])
+
+    def lacks(self, job_id: str) -> bool:
+        """Whether a job of the run has no result yet."""
+        return job_id not in self._results
+
+    def turn_away(self) -> None:
+        """Nobody will take the jobs of this run: another one may find a place for them."""
+        if self._complete is not None:
+            heard(self._complete, Takerless())
 
     def expire(self) -> None:
         """The time is over."""

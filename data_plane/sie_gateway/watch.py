@@ -9,7 +9,8 @@ import asyncio
 
 from sie_gateway import metrics
 from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
-from sie_gateway.fleet import Fleet
+from sie_gateway.fleet import Fleet, Lane
+from sie_gateway.lives import Life, Lives
 from sie_runtime.bus import BusUnavailable
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
@@ -21,13 +22,14 @@ __all__ = ["FleetWatch"]
 class FleetWatch:
     """The fleet as this gateway hears it. `settle_s` is how long silence says nothing yet."""
 
-    def __init__(self, bus: ResultBus, *, ttl_s: float, settle_s: float) -> None:
+    def __init__(self, bus: ResultBus, *, ttl_s: float, settle_s: float, lives: Lives) -> None:
         self._bus = bus
         self._settle_s = settle_s
         self._began_at: float | None = None
         self._connected_at: float | None = None
         self._subscription: Subscribed | None = None
         self.fleet = Fleet(ttl_s)
+        self.lives = lives
 
     def now(self) -> float:
         """The clock of the fleet: monotonic, in seconds."""
@@ -58,8 +60,18 @@ class FleetWatch:
     def begin(self) -> None:
         """The bus is connected, again perhaps: workers have their time to be heard from here on."""
         self._connected_at = self.now()
+        self.lives.hear_from(self._connected_at)
         if self._began_at is None:
             self._began_at = self._connected_at
+
+    def living(self, lane: Lane) -> list[Life]:
+        """The lives on a lane that may hold jobs."""
+        return self.lives.living(lane, self.now())
+
+    def is_over(self, life: Life) -> None:
+        """Nobody is there any more: no request is routed to it."""
+        self.fleet = self.fleet.without(life.worker_id, life.name)
+        metrics.WORKERS_LIVE.set(len(self.fleet.seen))
 
     async def open(self) -> None:
         """Subscribe to the heartbeats."""
@@ -78,4 +90,5 @@ class FleetWatch:
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
         self.fleet = self.fleet.heard(heartbeat, now=self.now())
+        self.lives.heard(heartbeat, self.now())
         metrics.WORKERS_LIVE.set(len(self.fleet.seen))

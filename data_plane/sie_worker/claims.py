@@ -157,6 +157,10 @@ class Claims:
         self.emptied.clear()
         return claim
 
+    def holds(self, job_id: str) -> bool:
+        """Whether a job is in hand."""
+        return job_id in self._by_job
+
     def get(self, number: int) -> Claim | None:
         """A claim that is still in hand."""
         return self._by_number.get(number)

@@ -10,7 +10,7 @@ fetched from the object store first. Does not pull and does not run batches.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -101,8 +101,19 @@ class Intake:
         self._clock = clock
         self._group = group
         self._taken = taken
-        self.fetching = 0
-        """Large jobs that are on their way from the object store."""
+        self._fetching: list[str] = []
+        """Large jobs that are on their way from the object store; one twice that came twice."""
+
+    @property
+    def fetching(self) -> int:
+        """How many large jobs are on their way from the object store."""
+        return len(self._fetching)
+
+    def held(self, job_ids: Collection[str]) -> list[str]:
+        """Those of some jobs that were delivered here and have no end yet."""
+        return [
+            job_id for job_id in job_ids if self._claims.holds(job_id) or job_id in self._fetching
+        ]
 
     def take(self, delivery: Delivery) -> None:
         """Take one delivery in. Called inline by the puller; returns at once."""
@@ -115,7 +126,8 @@ class Intake:
             metrics.JOBS.labels(outcome="dropped").count += 1
             delivery.ack()
         elif job.payload is not None:
-            self._group.create_task(self._fetch(delivery, job.payload))
+            self._fetching.append(job.job_id)
+            self._group.create_task(self._fetch(delivery, job.job_id, job.payload))
         else:
             self._claim(delivery, job)
 
@@ -129,9 +141,8 @@ class Intake:
             delivery.terminate()
             return None
 
-    async def _fetch(self, delivery: Delivery, ref: PayloadRef) -> None:
+    async def _fetch(self, delivery: Delivery, job_id: str, ref: PayloadRef) -> None:
         """Get a job from the object store, whose reader waits for it while it is there."""
-        self.fetching += 1
         try:
             data = await self._objects.get(ref)
         except PayloadGone:
@@ -145,7 +156,7 @@ class Intake:
             if job is not None:
                 self._claim(delivery, job)
         finally:
-            self.fetching -= 1
+            self._fetching.remove(job_id)
 
     def _claim(self, delivery: Delivery, job: Job) -> None:
         now = self._clock()

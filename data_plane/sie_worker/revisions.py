@@ -71,14 +71,5 @@ class KnownRevisions:
 
 
 def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
-    """The ids of the models of which some profile can run in a bundle.
-
-    Every compatible one, not only those that route here by default: a client may name the bundle.
-    """
-    document = catalog.bundles.get(bundle)
-    backends = frozenset(document["backends"]) if document is not None else frozenset()
-    return [
-        model_id
-        for model_id, model in sorted(catalog.models.items())
-        if any(profile["backend"] in backends for profile in model["profiles"].values())
-    ]
+    """The ids of the models of which some profile can run in a bundle."""
+    return [model_id for model_id in sorted(catalog.models) if catalog.can_run(model_id, bundle)]

@@ -5,7 +5,7 @@ Hands a batch over while the one before it still runs: the device never waits fo
 Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says.
 A batch that fails is split until the bad input fails alone (`isolation`); a batch that is lost with
 the execution process goes back to the queue. What no batch has yet waits for the process to come
-back, for `grace_s`, and goes back to the queue then.
+back, for `grace_s`, or `handover_s` where others can run it, and goes back to the queue then.
 """
 
 import asyncio
@@ -48,6 +48,7 @@ class DeviceLimits:
     """Bounds of the device loop; see the settings of the same names."""
 
     grace_s: float
+    handover_s: float
     tick_s: float
     retry_delay_s: float
     load_share: float
@@ -69,6 +70,7 @@ class Device:
         limits: DeviceLimits,
         clock: Callable[[], float],
         drop_claims: Callable[[Collection[int]], None],
+        has_peers: Callable[[], bool],
     ) -> None:
         self._executor = executor
         self.models = models
@@ -79,6 +81,7 @@ class Device:
         self._clock = clock
         self._drop_claims = drop_claims
         """Drops what waits of claims here and at the other devices."""
+        self._has_peers = has_peers
         self._woken = asyncio.Event()
         self._lost_at: float | None = None
         self._loads = LoadTurns(share=limits.load_share)
@@ -172,12 +175,16 @@ class Device:
             )
         if self._lost_at is None:
             self._lost_at = now
-        elif now - self._lost_at >= self._limits.grace_s:
+        elif now - self._lost_at >= self._grace_s():
             waiting = self._claims_numbered(self.scheduler.claims())
             error = Later("model execution does not come back", code="NOT_READY")
             group.create_task(self._give_back(waiting, error, blamed=False))
             self._lost_at = now
         return None
+
+    def _grace_s(self) -> float:
+        limits = self._limits
+        return min(limits.grace_s, limits.handover_s) if self._has_peers() else limits.grace_s
 
     async def _sleep(self, absent: Collection[str]) -> None:
         now = self._clock()

@@ -47,7 +47,7 @@ class WorkerSettings(
         1.0, help="seconds between heartbeats; a change is told at once"
     )
     peer_silence_s: float = setting(
-        4.0, help="silence after which a peer is gone, and its models have a new home"
+        3.0, help="silence after which a peer is gone, and its models have a new home"
     )
     placement_look_s: float = setting(
         1.0, help="seconds between looks at the placement, beside those that a change causes"
@@ -135,6 +135,9 @@ class WorkerSettings(
     batch_timeout_s: float = setting(120.0, help="seconds for a batch after which it is lost")
     executor_grace_s: float = setting(
         10.0, help="seconds that jobs in hand wait for model execution to come back"
+    )
+    executor_handover_s: float = setting(
+        1.0, help="the same where another worker of this kind is ready, which then runs them"
     )
 
     # -- results --

@@ -17,8 +17,7 @@ from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.payload_store import PayloadStore
 from sie_runtime.work_queue import WorkQueue
 from sie_schemas.errors import Later
-from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, ModelReport
-from sie_schemas.malformed import MALFORMED
+from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_worker import metrics
 from sie_worker.answer_rate import AnswerRate
 from sie_worker.batching import Scheduler
@@ -28,15 +27,16 @@ from sie_worker.devices import Devices
 from sie_worker.executor import Executor
 from sie_worker.gathering import Gathering
 from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
+from sie_worker.holding import Holding
+from sie_worker.homes import Homes
 from sie_worker.intake import Intake, IntakeLimits, Replica
 from sie_worker.letters import JobLetters
 from sie_worker.models import DEFAULT_PROFILE, Models
 from sie_worker.peers import Peers
-from sie_worker.placement import placed
 from sie_worker.prefetch import Kind, Prefetch
 from sie_worker.pulling import Pulling
 from sie_worker.results import Results
-from sie_worker.revisions import KnownRevisions, runnable_models
+from sie_worker.revisions import KnownRevisions
 from sie_worker.running import Device, DeviceLimits
 from sie_worker.settings import WorkerSettings
 from sie_worker.window import Window
@@ -74,12 +74,7 @@ class Worker:
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
         )
-        self._peers = Peers(
-            pool=settings.pool,
-            machine_profile=settings.machine_profile,
-            bundle=settings.bundle,
-            silence_s=settings.peer_silence_s,
-        )
+        self._holding = Holding(bus, held=self._held)
         self._heartbeats = Heartbeats(
             bus, state=self._heartbeat, interval_s=settings.heartbeat_interval_s
         )
@@ -111,9 +106,7 @@ class Worker:
         )
         for executor in self._executors:
             executor.on_change(self._executor_changed)
-        self._placement: frozenset[str] = frozenset()
-        self._placement_basis: object = None
-        """What `_placement` was computed from: catalog, rooms, held models."""
+        self._homes = self._make_homes()
         self._prefetch = self._make_prefetch()
         self._intake: Intake | None = None
         self._pulling: Pulling | None = None
@@ -159,8 +152,9 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then end as the module says."""
         over = asyncio.Event()
-        listening = await self._bus.subscribe(HEALTH_SUBJECTS, self._heard)
+        listening = await self._bus.subscribe(HEALTH_SUBJECTS, self._homes.heard)
         cancels = await self._bus.subscribe("sie.cancel.*", self._cancelled)
+        await self._holding.open()
         async with asyncio.TaskGroup() as group:
             for executor in self._executors:
                 group.create_task(executor.run(over))
@@ -172,6 +166,7 @@ class Worker:
                 over.set()
         await listening.unsubscribe()
         await cancels.unsubscribe()
+        await self._holding.close()
 
     async def _work(self, stop: asyncio.Event) -> None:
         try:
@@ -261,34 +256,10 @@ class Worker:
         if self._pulling is not None:
             self._pulling.changed()
 
-    def _placed(self) -> frozenset[str]:
-        catalog = self._known.current
-        if catalog is None:
-            return frozenset()
-        # This worker counts although its own heartbeat may not have come back yet.
-        rooms = {self._worker_id: float(self._room)} | self._peers.rooms(self._clock())
-        basis = (catalog, rooms, self._devices.held)
-        # Hashing thousands of models at each look would cost more than the look is worth.
-        if basis != self._placement_basis:
-            self._placement_basis = basis
-            models = runnable_models(catalog, self._settings.bundle)
-            self._placement = placed(
-                self._worker_id, rooms=rooms, models=models, held=self._devices.held
-            )
-        return self._placement
-
-    def _heard(self, message: Message) -> None:
-        try:
-            heartbeat = HEARTBEAT_DECODER.decode(message.data)
-        except MALFORMED as error:
-            _LOG.warning("a heartbeat on %s cannot be read: %s", message.subject, error)
-            return
-        if heartbeat.worker_id == self._worker_id:
-            return
-        before = self._peers.rooms(self._clock())
-        self._peers.heard(heartbeat, self._clock())
-        if self._peers.rooms(self._clock()) != before:
-            self._placement_changed()
+    def _held(self, job_ids: Collection[str]) -> Collection[str]:
+        if self._intake is not None:
+            return self._intake.held(job_ids)
+        return [job_id for job_id in job_ids if self._claims.holds(job_id)]
 
     def _cancelled(self, message: Message) -> None:
         """A client hung up: its request costs nothing any more, what comes later included."""
@@ -315,6 +286,7 @@ class Worker:
             pending_cost=self._devices.cost_in_hand,
             batches_running=self._devices.batches_out,
             answered_per_s=self._rate.look(self._results.answered, self._clock()),
+            life=self._holding.life,
         )
 
     # -- wiring --
@@ -330,6 +302,25 @@ class Worker:
             batch_timeout_s=settings.batch_timeout_s,
         )
 
+    def _make_homes(self) -> Homes:
+        settings = self._settings
+        peers = Peers(
+            pool=settings.pool,
+            machine_profile=settings.machine_profile,
+            bundle=settings.bundle,
+            silence_s=settings.peer_silence_s,
+        )
+        return Homes(
+            self._worker_id,
+            peers,
+            bundle=settings.bundle,
+            catalog=lambda: self._known.current,
+            room=lambda: self._room,
+            held=lambda: self._devices.held,
+            clock=self._clock,
+            on_change=self._placement_changed,
+        )
+
     def _make_prefetch(self) -> Prefetch:
         settings = self._settings
         return Prefetch(
@@ -337,7 +328,7 @@ class Worker:
             self._devices,
             kind=Kind(settings.pool, settings.machine_profile, settings.bundle),
             catalog=lambda: self._known.current,
-            placed=self._placed,
+            placed=self._homes.placed,
             ready=lambda: self.ready,
             look_s=settings.placement_look_s,
         )
@@ -366,6 +357,7 @@ class Worker:
             results=self._results,
             limits=DeviceLimits(
                 grace_s=settings.executor_grace_s,
+                handover_s=settings.executor_handover_s,
                 tick_s=settings.expiry_tick_s,
                 retry_delay_s=settings.retry_delay_s,
                 load_share=settings.load_share,
@@ -373,6 +365,7 @@ class Worker:
             ),
             clock=self._clock,
             drop_claims=self._drop_claims,
+            has_peers=lambda: self._homes.has_peers,
         )
 
     def _make_intake(self, jobs: asyncio.TaskGroup) -> Intake:
@@ -403,7 +396,7 @@ class Worker:
             pool=settings.pool,
             machine_profile=settings.machine_profile,
             bundle=settings.bundle,
-            placed=self._placed,
+            placed=self._homes.placed,
             demand=self._demand,
             on_job=intake.take,
             look_s=settings.placement_look_s,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from sie_gateway.settings import GatewaySettings
 from sie_runtime.bus import Bus, BusSettings
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
+from sie_runtime.redelivery import Redelivery
 from sie_runtime.work_queue import WorkQueue
 
 __all__ = ["Edge", "bus_of", "edge_on"]
@@ -22,11 +23,12 @@ __all__ = ["Edge", "bus_of", "edge_on"]
 
 @dataclass
 class Edge:
-    """One gateway's application and its parts."""
+    """One gateway's application and its parts. `catalog` may be swapped."""
 
-    parts: Parts
-    app: Any
-    http: httpx.AsyncClient
+    catalog: Catalog
+    parts: Parts = field(init=False)
+    app: Any = field(init=False)
+    http: httpx.AsyncClient = field(init=False)
 
     async def ask(self, method: str, path: str, **rest: Any) -> httpx.Response:
         """One request."""
@@ -57,22 +59,27 @@ async def edge_on(
     """A gateway; with `jobs`, its jobs and heartbeats are there, and only its leases on the bus."""
     settings = GatewaySettings(**({"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0} | changed))
     stop = asyncio.Event()
+    edge = Edge(catalog)
     async with opened_parts(
         settings,
         jobs or bus,
         jobs or WorkQueue(bus, settings),
+        asker=bus,
+        redeliveries=Redelivery(bus, timeout_s=5.0),
         gateway_id=gateway_id,
         objects=PayloadStore(bus, settings),
         leases=LeaseStore(bus, settings),
-        catalog=lambda: catalog,
+        catalog=lambda: edge.catalog,
     ) as parts:
         parts.watch.begin()
-        looking = asyncio.create_task(parts.desk.run(stop))
-        app: Any = build_app(settings, parts, lambda: catalog, asyncio.Event())
-        transport = httpx.ASGITransport(app=app)
+        looking = asyncio.create_task(parts.run(stop))
+        edge.parts = parts
+        edge.app = build_app(settings, parts, lambda: edge.catalog, asyncio.Event())
+        transport = httpx.ASGITransport(app=edge.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            edge.http = http
             try:
-                yield Edge(parts, app, http)
+                yield edge
             finally:
                 stop.set()
                 await looking

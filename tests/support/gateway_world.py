@@ -2,7 +2,7 @@
 
 import asyncio
 import fnmatch
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +17,9 @@ from sie_gateway.dispatch import Incoming
 from sie_gateway.lease_desk import Leases
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
-from sie_runtime.bus import BusUnavailable
+from sie_runtime.bus import BusUnavailable, NoResponders
 from sie_runtime.lease_store import HeldLease, LeaseMoved, LeaseTable
+from sie_runtime.redelivery import HandedOut
 from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import SIEError
@@ -205,7 +206,13 @@ class MemoryBus:
         """There always is one."""
 
     def send_job(
-        self, *, subject: str, data: bytes, job_id: str, heard: Callable[[SIEError | None], None]
+        self,
+        *,
+        subject: str,
+        data: bytes,
+        job_id: str,
+        heard: Callable[[SIEError | None], None],
+        stored: Callable[[bytes], None] | None = None,
     ) -> None:
         """Queue."""
         job = JOB_DECODER.decode(data)
@@ -215,6 +222,8 @@ class MemoryBus:
             # As the broker does: the same job is stored once.
             self._stored.add(job_id)
             self.jobs.put_nowait((subject, job))
+        if stored is not None:
+            stored(b'{"stream": "memory", "seq": %d}' % len(self._stored))
         heard(None)
 
     async def deliver(self, *results: JobResult) -> tuple[str, ...]:
@@ -228,6 +237,34 @@ class MemoryBus:
 def _gateway_of(subscriptions: Sequence[_Subscribed]) -> str:
     [inbox] = [one.pattern for one in subscriptions if one.pattern.startswith("sie.result.")]
     return inbox.removeprefix("sie.result.")
+
+
+class MemoryAsker:
+    """Asks over a memory bus."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """The first answer. Raises `NoResponders`."""
+        answers = await self._bus.request(subject, data)
+        if not answers:
+            raise NoResponders(f"nobody listens on {subject}")
+        return answers[0]
+
+
+class MemoryRedeliveries:
+    """A memory bus hands nothing out twice."""
+
+    async def handed_out(self, pool: str, consumer: str, /) -> HandedOut | None:
+        """No consumer."""
+        return None
+
+    def hand_out_again(
+        self, pool: str, consumer: str, sequences: Iterable[int], out: HandedOut, /
+    ) -> None:
+        """Never asked for."""
+        raise AssertionError("there is no consumer")
 
 
 class MemoryLeases:
@@ -323,9 +360,18 @@ async def gateway_world(
         return world.catalog
 
     async with opened_parts(
-        config, bus, bus, gateway_id="g1", leases=kept, catalog=catalog
+        config,
+        bus,
+        bus,
+        asker=MemoryAsker(bus),
+        redeliveries=MemoryRedeliveries(),
+        gateway_id="g1",
+        leases=kept,
+        catalog=catalog,
     ) as parts:
         parts.watch.begin()
+        over = asyncio.Event()
+        looking = asyncio.create_task(parts.takers.run(over))
         world.app = build_app(config, parts, catalog, stop, asked_for=world.asked_for.append)
         if warm:
             await world.hear(heartbeat())
@@ -333,5 +379,6 @@ async def gateway_world(
         try:
             yield world
         finally:
+            over.set()
             working.cancel()
-            await asyncio.wait([working])
+            await asyncio.wait([working, looking])

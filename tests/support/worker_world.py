@@ -6,7 +6,7 @@ The worker is the real one, wired as in its process, but for the log: the test h
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,14 @@ def model_document(model_id: str, *, cost_max: int = 4096, wait_ms: float = 5.0)
     )
 
 
-def catalog_of(epoch: int, *models: Mapping[str, Any], pinned: tuple[str, ...] = ()) -> Catalog:
+def catalog_of(
+    epoch: int,
+    *models: Mapping[str, Any],
+    pinned: tuple[str, ...] = (),
+    backends: Sequence[str] = ("scripted",),
+) -> Catalog:
     """A catalog with a bundle and a pool for these models, of which the pool pins some."""
-    bundle = admit_document("bundle", {"name": "default", "backends": ["scripted"]})
+    bundle = admit_document("bundle", {"name": "default", "backends": list(backends)})
     pool = admit_document("pool", {"name": "default", "pinned_models": list(pinned)})
     found = [
         Entity("bundle", "default", 1, canonical.dumps(bundle)),

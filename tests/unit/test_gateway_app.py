@@ -20,6 +20,7 @@ from tests.support.gateway_world import (
 )
 from tests.support.polling import until
 
+from sie_gateway.lives import Lives
 from sie_gateway.watch import FleetWatch
 from sie_schemas.errors import Later
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult
@@ -293,7 +294,8 @@ async def test_silence_is_no_demand_before_the_workers_could_be_heard_nor_withou
 
 
 async def test_after_the_broker_came_back_workers_have_their_time_to_be_heard_again() -> None:
-    watch = FleetWatch(MemoryBus(), ttl_s=6.0, settle_s=0.1)
+    lives = Lives(doubt_s=1.5, dead_s=3.0)
+    watch = FleetWatch(MemoryBus(), ttl_s=6.0, settle_s=0.1, lives=lives)
 
     def hears() -> bool:
         try:

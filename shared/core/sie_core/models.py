@@ -118,6 +118,18 @@ class Catalog:
             self._memo[memo_key] = found
         return found
 
+    def can_run(self, model_id: str, bundle: str) -> bool:
+        """Whether some profile of a model can run in a bundle: then its workers pull for it.
+
+        Every compatible one, not only where it is routed by default: a client may name the bundle.
+        """
+        model, document = self.models.get(model_id), self.bundles.get(bundle)
+        if model is None or document is None:
+            return False
+        return any(
+            profile["backend"] in document["backends"] for profile in model["profiles"].values()
+        )
+
     def adapter(self, model_id: str, name: str) -> ResolvedAdapter:
         """An adapter of a model. Raises `FixRequest` ADAPTER_NOT_FOUND: never the base instead."""
         entity = self.registry.get("adapter", f"{model_id}/{name}")

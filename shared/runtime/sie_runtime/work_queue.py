@@ -40,9 +40,13 @@ __all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings", "acknowledge"
 _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final = b"NATS/1.0 "
 """What begins the headers of the broker's own words: a job's have nothing behind the version."""
+_BUSY_S: Final = 60.0
+"""How long a model counts as asked for, after a job or since its jobs are pulled."""
 
 Heard: TypeAlias = Callable[[SIEError | None], None]
 """Is told what became of a job: None when the broker has stored it."""
+Stored: TypeAlias = Callable[[bytes], None]
+"""Is told the broker's word on a job that it has stored: `redelivery` reads the place from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,12 @@ class WorkQueueSettings:
         100_000, help="consumers of a pool: models times kinds of worker"
     )
     queue_pull_expires_s: float = setting(
-        20.0, help="seconds that one pull stays open at the broker"
+        20.0, help="seconds that one pull stays open at the broker where no jobs come"
+    )
+    queue_pull_brisk_s: float = setting(
+        2.0,
+        help="the same where jobs came within a minute: so long may a worker that stopped take "
+        "jobs which it does not run; under a gateway's worker_dead_s by a heartbeat",
     )
     queue_renew_s: float = setting(
         0.5, help="seconds before a consumer that could not be made is tried again"
@@ -135,7 +144,7 @@ class WorkQueue:
         self._settings: Final = settings or WorkQueueSettings()
         self._jetstream = bus.client.jetstream(timeout=self._settings.queue_publish_timeout_s)
         self._streams: set[str] = set()
-        self._unconfirmed: Overdue[bytes, Heard] = Overdue(
+        self._unconfirmed: Overdue[bytes, tuple[Heard, Stored | None]] = Overdue(
             self._settings.queue_publish_timeout_s, self._give_up
         )
         """By the subject that the broker's word comes to."""
@@ -212,30 +221,44 @@ class WorkQueue:
         self.send_job(subject=subject, data=data, job_id=job_id, heard=partial(_tell, stored))
         await stored
 
-    def send_job(self, *, subject: str, data: bytes, job_id: str, heard: Heard) -> None:
+    def send_job(
+        self,
+        *,
+        subject: str,
+        data: bytes,
+        job_id: str,
+        heard: Heard,
+        stored: Stored | None = None,
+    ) -> None:
         """Send a job to a stream that `ensure_stream` made sure of. Raises `BusUnavailable`.
 
         `heard` is called once: with None when the broker has stored the job; with `Later`
         QUEUE_FULL; with `NoResponders` when there is no stream or it has no leader just now; with
         `BusUnavailable` when the broker says nothing in time, and the job may be stored or not.
+        `stored` is told the broker's word before that, where it is good.
         """
         reply = f"{self._inbox}.{next(self._numbers)}"
         headers = f"NATS/1.0\r\nNats-Msg-Id: {job_id}\r\n\r\n".encode()
         self._bus.send(subject, data, reply=reply, headers=headers)
-        self._unconfirmed.add(reply.encode(), heard)
+        self._unconfirmed.add(reply.encode(), (heard, stored))
 
     def forget_stream(self, pool: str) -> None:
         """The broker lost its store, or there is no leader: make sure of the stream anew."""
         self._streams.discard(pool)
 
     def _confirmed(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        heard = self._unconfirmed.pop(subject)
-        if heard is not None:
-            heard(_refusal(data, headers))
+        told = self._unconfirmed.pop(subject)
+        if told is None:
+            return
+        heard, stored = told
+        refusal = _refusal(data, headers)
+        if stored is not None and refusal is None:
+            stored(data)
+        heard(refusal)
 
-    def _give_up(self, reply: bytes, heard: Heard) -> None:
+    def _give_up(self, reply: bytes, told: tuple[Heard, Stored | None]) -> None:
         timeout_s = self._settings.queue_publish_timeout_s
-        heard(BusUnavailable(f"the broker did not store the job within {timeout_s:g} s"))
+        told[0](BusUnavailable(f"the broker did not store the job within {timeout_s:g} s"))
 
     async def open_puller(
         self,
@@ -328,6 +351,9 @@ class Puller:
         self._demand = demand
         self._asked = 0
         self._asked_at = 0.0
+        self._expires_s = 0.0
+        """How long the last pull stays open."""
+        self._busy_until = 0.0
         self._woken = asyncio.Event()
         self._closing = False
         self._renewal_due = False
@@ -344,6 +370,7 @@ class Puller:
         self._forget_bus = self._bus.on_reconnect(self._reset)
         # It was called for the connection that the consumer was just made on.
         self._renewal_due = False
+        self._busy_until = asyncio.get_running_loop().time() + _BUSY_S
         self._task = asyncio.create_task(
             self._keep_asking(), name=f"pull-{self._config.durable_name}"
         )
@@ -373,14 +400,11 @@ class Puller:
             if self._renewal_due and not await self._renewed():
                 await self._sleep(self._settings.queue_renew_s)
                 continue
-            if (
-                self._asked
-                and loop.time() - self._asked_at > self._settings.queue_pull_expires_s + 1
-            ):
+            if self._asked and loop.time() - self._asked_at > self._expires_s + 1:
                 # The broker's word that the pull expired was lost: ask anew.
                 self._asked = 0
             self._ask_if_due(self._demand())
-            await self._sleep(self._settings.queue_pull_expires_s / 2)
+            await self._sleep(self._expires_s / 2 or self._settings.queue_pull_expires_s / 2)
 
     async def _sleep(self, longest_s: float) -> None:
         # A timer that wakes costs a fifth of a timeout that cancels.
@@ -389,7 +413,10 @@ class Puller:
         timer.cancel()
 
     def _ask(self, count: int) -> None:
-        request = {"batch": count, "expires": int(self._settings.queue_pull_expires_s * 1e9)}
+        settings, now = self._settings, asyncio.get_running_loop().time()
+        is_busy = now < self._busy_until
+        self._expires_s = settings.queue_pull_brisk_s if is_busy else settings.queue_pull_expires_s
+        request = {"batch": count, "expires": int(self._expires_s * 1e9)}
         name = f"$JS.API.CONSUMER.MSG.NEXT.{stream_name(self._pool)}.{self._config.durable_name}"
         try:
             self._bus.send(name, json.dumps(request).encode(), reply=self._inbox)
@@ -397,7 +424,7 @@ class Puller:
             # The reconnection asks anew.
             return
         self._asked += count
-        self._asked_at = asyncio.get_running_loop().time()
+        self._asked_at = now
 
     def _received(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if not headers.startswith(_STATUS):
@@ -414,6 +441,7 @@ class Puller:
 
     def _take(self, data: bytes, reply: bytes) -> None:
         self._asked = max(0, self._asked - 1)
+        self._busy_until = asyncio.get_running_loop().time() + _BUSY_S
         delivery = Delivery(self._bus, data, reply, self._settings.queue_deliveries_max)
         if self._closing:
             # It was on its way when the pull ended: at once to somebody else.

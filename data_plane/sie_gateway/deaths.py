@@ -1,0 +1,171 @@
+"""Deaths: gives the jobs of dead workers back to the queue, as soon as it is known.
+
+*shell.* One loop. A worker that fell silent, left, or whose name another process speaks under is
+asked; `lives` says what the answers mean, `giving_back` which jobs go. Promises that a job is given
+back only after every living worker of its lane has said that it does not hold it, in an order that
+leaves no gap: first how far the queue has handed out, then who holds what, then the word. A result
+that comes late is as good as any: the first one of a job is its answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sie_gateway import metrics
+from sie_gateway.fleet import Lane
+from sie_gateway.giving_back import Limits, Out, Why, due
+from sie_gateway.holders import Holders, Unheard
+from sie_gateway.lives import Life, Lives
+from sie_gateway.runs import Run
+from sie_runtime.redelivery import HandedOut
+from sie_schemas.errors import SIEError
+from sie_schemas.jobs import consumer_name
+
+__all__ = ["Deaths", "Redeliveries"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Redeliveries(Protocol):
+    """The part of the queue that hands out again: the broker's, or one in memory."""
+
+    async def handed_out(self, pool: str, consumer: str, /) -> HandedOut | None:
+        """How far a consumer has handed out. Raises `SIEError`."""
+        ...
+
+    def hand_out_again(
+        self, pool: str, consumer: str, sequences: Iterable[int], out: HandedOut, /
+    ) -> None:
+        """Hand jobs out to somebody else. Raises `SIEError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """One consumer, and the jobs of this gateway that wait behind it."""
+
+    pool: str
+    consumer: str
+    jobs: list[Out]
+
+
+class Deaths:
+    """See the module. `runs` gives those that wait, `is_over` is told of each life that ended."""
+
+    def __init__(
+        self,
+        lives: Lives,
+        holders: Holders,
+        queue: Redeliveries,
+        *,
+        runs: Callable[[], Collection[Run]],
+        is_over: Callable[[Life], None],
+        limits: Limits,
+        look_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._lives = lives
+        self._holders = holders
+        self._queue = queue
+        self._runs = runs
+        self._is_over = is_over
+        self._limits = limits
+        self._look_s = look_s
+        self._clock = clock
+        self._suspects: set[Lane] = set()
+        """Lanes where a job waits for its turn."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop`."""
+        while not stop.is_set():
+            if self._lives.can_judge(self._clock()):
+                await self._ask_doubtful()
+                for lane, why in self._lanes().items():
+                    await self._settle(lane, why)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._look_s):
+                    await stop.wait()
+
+    async def _ask_doubtful(self) -> None:
+        doubtful = self._lives.doubtful(self._clock())
+        answers = await asyncio.gather(*[self._holders.ask(life) for life in doubtful])
+        for life, answer in zip(doubtful, answers, strict=True):
+            if answer is Unheard.GONE:
+                self._lives.not_there(life)
+                self._is_over(life)
+            elif answer is not Unheard.SILENT:
+                self._lives.answered(life, self._clock())
+
+    def _lanes(self) -> Mapping[Lane, Why]:
+        """Where something is to be done; a death says more than a silence, and that more than
+        nothing."""
+        found: dict[Lane, Why] = dict.fromkeys(self._suspects, "turn")
+        found |= {life.lane: "stuck" for life in self._lives.stuck(self._clock())}
+        found |= {life.lane: "over" for life in self._lives.over()}
+        return found
+
+    async def _settle(self, lane: Lane, why: Why) -> None:
+        """Give back what is due on one lane; where that cannot be known now, at the next look."""
+        over = [life for life in self._lives.over() if life.lane == lane]
+        try:
+            done = await self._give_back(lane, why)
+        except SIEError as error:
+            _LOG.info("jobs of a dead worker are not given back yet: %s", error.message)
+            return
+        if done:
+            for life in over:
+                self._lives.forget(life)
+
+    async def _give_back(self, lane: Lane, why: Why) -> bool:
+        """Whether it is known who holds what. Raises `SIEError`."""
+        self._suspects.discard(lane)
+        for queue in self._queues(lane):
+            out = await self._queue.handed_out(queue.pool, queue.consumer)
+            if out is None or not out.unacknowledged:
+                continue
+            living = self._lives.living(lane, self._clock())
+            held = await self._holders.held(living, [job.job_id for job in queue.jobs])
+            if held is None:
+                return False
+            found = due(
+                queue.jobs,
+                held=held,
+                last=out.last,
+                why=why,
+                limits=self._limits,
+                now=self._clock(),
+            )
+            if any(job.given.deaths >= self._limits.suspect_after for job in queue.jobs):
+                self._suspects.add(lane)
+            self._hand_out_again(queue, found, out, why)
+        return True
+
+    def _hand_out_again(
+        self, queue: _Queue, found: Collection[Out], out: HandedOut, why: Why
+    ) -> None:
+        if not found:
+            return
+        sequences = [job.sequence for job in found]
+        self._queue.hand_out_again(queue.pool, queue.consumer, sequences, out)
+        metrics.JOBS_GIVEN_BACK.labels(why).inc(len(found))
+        _LOG.warning(
+            "%d jobs that a worker held are given back: %s (%s)",
+            len(found),
+            {"over": "it died", "stuck": "it does not answer", "turn": "one at a time"}[why],
+            queue.consumer,
+        )
+
+    def _queues(self, lane: Lane) -> list[_Queue]:
+        """What waits on a lane, by consumer."""
+        found: dict[str, _Queue] = {}
+        for run in self._runs():
+            if run.route.lane != lane:
+                continue
+            pool, machine_profile, bundle = lane
+            consumer = consumer_name(machine_profile, bundle, run.route.model.model_id)
+            queue = found.setdefault(consumer, _Queue(pool, consumer, []))
+            queue.jobs.extend(run.out())
+        return [queue for queue in found.values() if queue.jobs]

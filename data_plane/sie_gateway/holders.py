@@ -1,0 +1,72 @@
+"""Holders: asks workers which jobs they have in hand, and whether they live at all.
+
+*shell.* Promises that "gone" is only said where the broker finds nobody who listens as that life,
+and that an answer which did not come is never taken for "holds nothing". Keeps nothing.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from enum import Enum, auto
+from typing import Final, Protocol
+
+import msgspec
+
+from sie_gateway.lives import Life
+from sie_runtime.bus import NoResponders
+from sie_schemas.errors import SIEError
+from sie_schemas.holding import HOLDING_ANSWER_DECODER, HoldingAsked, holding_subject
+from sie_schemas.malformed import MALFORMED
+
+__all__ = ["Asker", "Holders", "Unheard"]
+
+_IDS_MAX: Final = 5000
+"""In one question: under the broker's limit of a message with room to spare."""
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class Asker(Protocol):
+    """The part of the bus that asks."""
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """Send and await one answer. Raises `NoResponders`, and `SIEError` where none came."""
+        ...
+
+
+class Unheard(Enum):
+    """Why a life gave no answer: nobody is there, or nothing came in time."""
+
+    GONE = auto()
+    SILENT = auto()
+
+
+class Holders:
+    """`answer_s` is how long a worker may take to answer."""
+
+    def __init__(self, asker: Asker, *, answer_s: float) -> None:
+        self._asker = asker
+        self._answer_s = answer_s
+
+    async def ask(self, life: Life, job_ids: Sequence[str] = ()) -> frozenset[str] | Unheard:
+        """Those of the jobs that a life has in hand."""
+        held: set[str] = set()
+        for start in range(0, max(1, len(job_ids)), _IDS_MAX):
+            asked = HoldingAsked(job_ids=tuple(job_ids[start : start + _IDS_MAX]))
+            try:
+                answer = await self._asker.request(
+                    holding_subject(life.name), _ENCODER.encode(asked), timeout_s=self._answer_s
+                )
+                held.update(HOLDING_ANSWER_DECODER.decode(answer).job_ids)
+            except NoResponders:
+                return Unheard.GONE
+            except (SIEError, *MALFORMED):
+                return Unheard.SILENT
+        return frozenset(held)
+
+    async def held(self, lives: Iterable[Life], job_ids: Collection[str]) -> frozenset[str] | None:
+        """Those of the jobs that any of these lives has in hand; None where that is not known."""
+        asked = list(lives)
+        if not all(life.name for life in asked):
+            return None
+        answers = await asyncio.gather(*[self.ask(life, list(job_ids)) for life in asked])
+        told = [answer for answer in answers if not isinstance(answer, Unheard)]
+        return frozenset().union(*told) if len(told) == len(asked) else None

@@ -1,0 +1,112 @@
+"""Lives: which workers live, which may have died, and what a silence means.
+
+*pure.* Folds heartbeats and answers; reads no clock: `now` is an argument, in seconds of one clock.
+A life is one process under a worker's name. Promises that a life which is heard or answers is never
+over; that one is only over when nobody listens where it alone would, after it fell silent, left, or
+another one spoke under its name; and that one which is silent although somebody listens (stopped,
+or its machine is gone) is *stuck* after `dead_s`: it may come back.
+"""
+
+from dataclasses import dataclass
+
+from sie_gateway.fleet import Lane
+from sie_schemas.fleet import Heartbeat
+
+__all__ = ["Life", "Lives"]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One process of a worker. `name` is random; empty of a release that cannot be asked."""
+
+    worker_id: str
+    name: str
+    lane: Lane
+
+
+@dataclass(slots=True)
+class _Seen:
+    at: float
+    doubted: bool = False
+    """Whether it left, or another life spoke under its name, since it was heard last."""
+    over: bool = False
+
+
+class Lives:
+    """`doubt_s` is the silence after which a life is asked, `dead_s` that after which one that does
+    not answer counts as dead. Owner: one loop."""
+
+    def __init__(self, *, doubt_s: float, dead_s: float) -> None:
+        self._doubt_s = doubt_s
+        self._dead_s = dead_s
+        self._since = float("-inf")
+        """From when on silence counts."""
+        self._seen: dict[Life, _Seen] = {}
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def hear_from(self, now: float) -> None:
+        """Nothing could be heard before: silence counts from here on."""
+        self._since = now
+
+    def heard(self, heartbeat: Heartbeat, now: float) -> None:
+        """A life said something, its farewell perhaps."""
+        lane = (heartbeat.pool, heartbeat.machine_profile, heartbeat.bundle)
+        life = Life(heartbeat.worker_id, heartbeat.life, lane)
+        if life not in self._seen:
+            for other, seen in self._seen.items():
+                seen.doubted = seen.doubted or other.worker_id == life.worker_id
+        self._seen[life] = _Seen(now, doubted=heartbeat.leaving)
+
+    def answered(self, life: Life, now: float) -> None:
+        """A life that was asked lives. It may share its name with another: both are asked again."""
+        seen = self._seen.get(life)
+        if seen is not None:
+            seen.at, seen.over, seen.doubted = now, False, False
+
+    def not_there(self, life: Life) -> None:
+        """Nobody listens where a life was asked."""
+        seen = self._seen.get(life)
+        if seen is not None:
+            seen.over = True
+
+    def forget(self, life: Life) -> None:
+        """All that could be done for its jobs is done."""
+        self._seen.pop(life, None)
+
+    def can_judge(self, now: float) -> bool:
+        """Whether everybody had the time to be heard."""
+        return now - self._since >= self._doubt_s
+
+    def doubtful(self, now: float) -> list[Life]:
+        """Those to be asked whether they live."""
+        return [
+            life
+            for life, seen in self._seen.items()
+            if life.name
+            and not seen.over
+            and (seen.doubted or self._silence(seen, now) >= self._doubt_s)
+        ]
+
+    def over(self) -> list[Life]:
+        """Those that are over for certain."""
+        return [life for life, seen in self._seen.items() if seen.over]
+
+    def stuck(self, now: float) -> list[Life]:
+        """Those that count as dead, and may come back."""
+        return [life for life, seen in self._seen.items() if self._is_stuck(seen, now)]
+
+    def living(self, lane: Lane, now: float) -> list[Life]:
+        """Those on a lane that may hold jobs and can tell of them."""
+        return [
+            life
+            for life, seen in self._seen.items()
+            if life.lane == lane and not seen.over and not self._is_stuck(seen, now)
+        ]
+
+    def _is_stuck(self, seen: _Seen, now: float) -> bool:
+        return not seen.over and self._silence(seen, now) >= self._dead_s
+
+    def _silence(self, seen: _Seen, now: float) -> float:
+        return now - max(seen.at, self._since)

@@ -1,0 +1,54 @@
+"""A run: the jobs of one request on one route, while they wait.
+
+*shell* of one request. Owns what became of each job: the broker's word that it is stored, its
+result, and how often it was given back. Owner: the task of the request.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from sie_gateway.giving_back import GivenBack, Out
+from sie_gateway.routing import Route, Wanted
+from sie_gateway.waiting import Waiting
+from sie_runtime.redelivery import sequence_of
+from sie_runtime.work_queue import Stored
+from sie_schemas.jobs import Job, JobResult
+
+__all__ = ["Run"]
+
+
+class Run:
+    """`wanted` is what the request asked for, so that another route can be found for it."""
+
+    __slots__ = ("_given", "_words", "jobs", "route", "waiting", "wanted")
+
+    def __init__(
+        self, route: Route, jobs: Sequence[Job], waiting: Waiting, wanted: Wanted | None = None
+    ) -> None:
+        self.route = route
+        self.jobs = jobs
+        self.waiting = waiting
+        self.wanted = wanted
+        self._words: dict[str, bytes] = {}
+        """The broker's word on each job that it has stored: read only where a worker has died."""
+        self._given: dict[str, GivenBack] = {}
+
+    def stored(self, job_id: str) -> Stored:
+        """What is told the broker's word on a job."""
+        return partial(self._words.__setitem__, job_id)
+
+    def take(self, result: JobResult) -> None:
+        """A job has its result."""
+        self.waiting.take(result)
+
+    def open_jobs(self) -> list[str]:
+        """The jobs without a result."""
+        return [job.job_id for job in self.jobs if self.waiting.lacks(job.job_id)]
+
+    def out(self) -> Iterator[Out]:
+        """The jobs without a result whose place in the stream is known."""
+        for job_id in self.open_jobs():
+            word = self._words.get(job_id)
+            if word is not None:
+                given = self._given.setdefault(job_id, GivenBack())
+                yield Out(job_id, sequence_of(word), given)

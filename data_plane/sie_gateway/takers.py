@@ -1,0 +1,108 @@
+"""Takers: finds the requests whose jobs no worker will take any more, because a config changed.
+
+*shell* over a pure rule (`has_taker`). A model was moved or deleted, a bundle lost a backend, a
+pool or a machine profile went, while jobs lay in the queue. Promises that a run is turned away only
+where the registry of now would not send it there, no living worker pulls for it there, and each of
+those that live there says that it holds none of its jobs; then its request finds another place, or
+gets the answer that it would get now. Looks again while somebody holds one: it may be given back.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+from sie_core.models import Catalog
+from sie_gateway.fleet import Fleet, Lane
+from sie_gateway.holders import Holders
+from sie_gateway.lives import Life
+from sie_gateway.routing import Cold, Route, Routes
+from sie_gateway.runs import Run
+from sie_schemas.errors import SIEError
+from sie_schemas.fleet import Heartbeat
+
+__all__ = ["Takers", "has_taker"]
+
+
+def has_taker(route: Route, catalog: Catalog, fleet: Fleet, *, now: float) -> bool:
+    """Whether a worker is alive where a route leads and pulls for its model, by a registry."""
+    if not any(_lane(beat) == route.lane for beat in fleet.live(now=now)):
+        return False
+    return catalog.can_run(route.model.model_id, route.bundle)
+
+
+class Takers:
+    """`living` gives those on a lane that may hold jobs; `can_judge` says whether everybody had the
+    time to be heard."""
+
+    def __init__(
+        self,
+        holders: Holders,
+        *,
+        catalog: Callable[[], Catalog],
+        fleet: Callable[[], Fleet],
+        living: Callable[[Lane], Collection[Life]],
+        can_judge: Callable[[], bool],
+        runs: Callable[[], Collection[Run]],
+        look_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._holders = holders
+        self._catalog = catalog
+        self._fleet = fleet
+        self._living = living
+        self._can_judge = can_judge
+        self._runs = runs
+        self._look_s = look_s
+        self._clock = clock
+        self._routes = Routes()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop`."""
+        while not stop.is_set():
+            if self._can_judge():
+                for lane, runs in self._lost().items():
+                    await self._turn_away(lane, runs)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._look_s):
+                    await stop.wait()
+
+    def _lost(self) -> dict[Lane, list[Run]]:
+        """The runs that would go elsewhere now, and that nobody takes where they are."""
+        catalog = self._catalog()
+        found: dict[Lane, list[Run]] = {}
+        taken: dict[str, bool] = {}
+        for run in self._runs():
+            route = run.route
+            if route.position == catalog.position:
+                continue
+            subject = route.subject
+            if subject not in taken:
+                taken[subject] = has_taker(route, catalog, self._fleet(), now=self._clock())
+            if not taken[subject] and self._is_elsewhere(run, catalog):
+                found.setdefault(route.lane, []).append(run)
+        return found
+
+    def _is_elsewhere(self, run: Run, catalog: Catalog) -> bool:
+        if run.wanted is None:
+            return False
+        try:
+            found = self._routes.find(catalog, self._fleet(), run.wanted, now=self._clock())
+        except SIEError:
+            # It would be refused now: that is its answer.
+            return True
+        route = found.route if isinstance(found, Cold) else found
+        return route.subject != run.route.subject
+
+    async def _turn_away(self, lane: Lane, runs: Collection[Run]) -> None:
+        job_ids = [job_id for run in runs for job_id in run.open_jobs()]
+        held = await self._holders.held(self._living(lane), job_ids)
+        if held is None:
+            return
+        for run in runs:
+            # What is in hand has its answer soon; the rest goes with it, or comes back here.
+            if held.isdisjoint(run.open_jobs()):
+                run.waiting.turn_away()
+
+
+def _lane(beat: Heartbeat) -> Lane:
+    return beat.pool, beat.machine_profile, beat.bundle

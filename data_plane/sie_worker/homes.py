@@ -1,0 +1,84 @@
+"""Homes: which models this worker pulls for, as its peers come and go.
+
+*shell*: folds the heartbeats of peers and remembers what placement makes of them, until a catalog,
+a peer or what is held changes. `on_change` is called when a peer has come, gone or changed its
+room. Decides nothing itself: `peers` says who lives, `placement` where a model belongs.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sie_core.models import Catalog
+from sie_runtime.bus import Message
+from sie_schemas.fleet import HEARTBEAT_DECODER
+from sie_schemas.malformed import MALFORMED
+from sie_worker.peers import Peers
+from sie_worker.placement import placed
+from sie_worker.revisions import runnable_models
+
+__all__ = ["Homes"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Homes:
+    """Of one worker. `catalog`, `room` and `held` are what it is to be judged by now."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        peers: Peers,
+        *,
+        bundle: str,
+        catalog: Callable[[], Catalog | None],
+        room: Callable[[], int],
+        held: Callable[[], frozenset[str]],
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._worker_id = worker_id
+        self._peers = peers
+        self._bundle = bundle
+        self._catalog = catalog
+        self._room = room
+        self._held = held
+        self._clock = clock
+        self._on_change = on_change
+        self._found: frozenset[str] = frozenset()
+        self._basis: object = None
+        """What `_found` was computed from: catalog, rooms, held models."""
+
+    @property
+    def has_peers(self) -> bool:
+        """Whether another worker of this kind is ready."""
+        return bool(self._peers.rooms(self._clock()))
+
+    def placed(self) -> frozenset[str]:
+        """The models that this worker pulls for now."""
+        catalog = self._catalog()
+        if catalog is None:
+            return frozenset()
+        # This worker counts although its own heartbeat may not have come back yet.
+        rooms = {self._worker_id: float(self._room())} | self._peers.rooms(self._clock())
+        basis = (catalog, rooms, self._held())
+        # Hashing thousands of models at each look would cost more than the look is worth.
+        if basis != self._basis:
+            self._basis = basis
+            models = runnable_models(catalog, self._bundle)
+            self._found = placed(self._worker_id, rooms=rooms, models=models, held=self._held())
+        return self._found
+
+    def heard(self, message: Message) -> None:
+        """Take the heartbeat of a peer."""
+        try:
+            heartbeat = HEARTBEAT_DECODER.decode(message.data)
+        except MALFORMED as error:
+            _LOG.warning("a heartbeat on %s cannot be read: %s", message.subject, error)
+            return
+        if heartbeat.worker_id == self._worker_id:
+            return
+        before = self._peers.rooms(self._clock())
+        self._peers.heard(heartbeat, self._clock())
+        if self._peers.rooms(self._clock()) != before:
+            self._on_change()

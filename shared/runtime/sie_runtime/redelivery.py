@@ -1,0 +1,73 @@
+"""Redelivery: jobs that were handed to a worker which is gone, before their time is over.
+
+*shell.* Speaks to the broker of one consumer: how far it has handed jobs out, and that it shall
+hand some of them out again. Promises that a job which is not out just now (never handed out, handed
+back already, acknowledged) is left as it is: nothing counts as a delivery that was none.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sie_runtime.bus import Bus, BusUnavailable, NoResponders
+from sie_schemas.jobs import stream_name
+
+__all__ = ["HandedOut", "Redelivery", "sequence_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """How far a consumer has handed out: `last` in its stream, `deliveries` by its own count, and
+    how many of them nobody has acknowledged."""
+
+    last: int
+    deliveries: int
+    unacknowledged: int
+
+
+def sequence_of(word: bytes) -> int:
+    """Where the broker stored a job, by its word."""
+    return int(json.loads(word)["seq"])
+
+
+class Redelivery:
+    """One for each process that may ask for it."""
+
+    def __init__(self, bus: Bus, *, timeout_s: float) -> None:
+        self._bus = bus
+        self._timeout_s = timeout_s
+
+    async def handed_out(self, pool: str, consumer: str) -> HandedOut | None:
+        """None where there is no such consumer, so that nobody was handed anything.
+
+        Raises `BusUnavailable`, `TimeRanOut`.
+        """
+        name = f"$JS.API.CONSUMER.INFO.{stream_name(pool)}.{consumer}"
+        try:
+            answer = await self._bus.request(name, b"", timeout_s=self._timeout_s)
+        except NoResponders as error:
+            raise BusUnavailable(error.message) from error
+        told: dict[str, Any] = json.loads(answer)
+        if "error" in told:
+            if told["error"].get("code") == _NOT_FOUND:
+                return None
+            raise BusUnavailable(f"consumer {consumer!r} is not told of: {told['error']}")
+        delivered = told["delivered"]
+        return HandedOut(
+            int(delivered["stream_seq"]), int(delivered["consumer_seq"]), told["num_ack_pending"]
+        )
+
+    def hand_out_again(
+        self, pool: str, consumer: str, sequences: Iterable[int], out: HandedOut
+    ) -> None:
+        """To whoever pulls next. Raises `BusUnavailable`.
+
+        The broker takes such a word of any delivery in the consumer's window, and `out` ends it.
+        """
+        told = f"$JS.ACK.{stream_name(pool)}.{consumer}.1"
+        words = [f"{told}.{sequence}.{out.deliveries}.0.0".encode() for sequence in sequences]
+        self._bus.send_to_all(words, b"-NAK")
+
+
+_NOT_FOUND: Final = 404

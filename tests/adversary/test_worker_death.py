@@ -1,0 +1,129 @@
+"""A worker dies with sixteen requests in its hands: each is answered by another within seconds.
+
+Once each waited out its acknowledgement, half a minute, although the gateway knew from the
+heartbeats that this life of the worker was over.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import httpx
+from tests.support.mortal_workers import Cluster, Pair, mortal_workers, texts_in_flight
+from tests.support.polling import until_told
+
+COUNT = 16
+SOON_S = 5.0
+"""After a worker's death no request waits longer for its redelivery."""
+
+
+async def _answered(
+    cluster: Cluster, asking: dict[str, "asyncio.Task[httpx.Response]"], began: float
+) -> float:
+    """Seconds until the last one has its right answer."""
+    ended = dict(zip(asking, await asyncio.gather(*asking.values()), strict=True))
+    took_s = time.monotonic() - began
+    wrong = [text for text, response in ended.items() if not cluster.right(response, text)]
+    assert wrong == [], [ended[text].text for text in wrong]
+    return took_s
+
+
+def _others(cluster: Cluster, dead: Pair) -> list[Pair]:
+    return [pair for pair in cluster.pairs if pair is not dead]
+
+
+async def _nothing_left(cluster: Cluster) -> None:
+    async def nothing() -> bool:
+        return await cluster.left() == (0, 0)
+
+    await until_told(nothing, within_s=10)
+
+
+async def test_what_a_killed_machine_held_is_answered_by_another_within_seconds(
+    tmp_path: Path,
+) -> None:
+    """With the usual settings: the promise is theirs."""
+    async with mortal_workers(tmp_path, 2) as cluster:
+        dead, asking = await texts_in_flight(cluster, COUNT)
+        began = time.monotonic()
+        await dead.kill()
+        for pair in _others(cluster, dead):
+            pair.execution.resume()
+        took_s = await _answered(cluster, asking, began)
+        assert took_s < SOON_S
+        assert await cluster.counted("sie_gateway_jobs_given_back_total", why="over") == COUNT
+        assert await cluster.counted("sie_gateway_results_dropped_total") == 0
+        await _nothing_left(cluster)
+
+
+QUICK_GATEWAY = {"worker-doubt-s": "0.4", "worker-dead-s": "1", "taker-look-s": "0.05"}
+QUICK_WORKER = {
+    "heartbeat-interval-s": "0.2",
+    "peer-silence-s": "0.8",
+    "placement-look-s": "0.1",
+    "executor-handover-s": "0.2",
+    "queue-pull-brisk-s": "0.5",
+}
+
+
+async def test_paused_without_execution_told_to_end_and_begun_anew_each_answers_once(
+    tmp_path: Path,
+) -> None:
+    """One after the other, on one cluster; shorter silences, so that it is soon over."""
+    async with mortal_workers(tmp_path, 2, gateway=QUICK_GATEWAY, worker=QUICK_WORKER) as cluster:
+        # Stopped, it comes back: what it then makes of its jobs is confirmed, and dropped.
+        holder, asking = await texts_in_flight(cluster, COUNT)
+        holder.sidecar.pause()
+        await _resumed(cluster, _others(cluster, holder), asking)
+        holder.sidecar.resume()
+        holder.execution.resume()
+        await until_told(partial(_dropped, cluster, COUNT), within_s=10)
+        await _nothing_left(cluster)
+        late = await cluster.counted("sie_gateway_results_dropped_total")
+
+        # Its execution is killed: the sidecar gives back what the other one can run.
+        await cluster.ready(2)
+        holder, asking = await texts_in_flight(cluster, COUNT)
+        await holder.execution.kill()
+        await _resumed(cluster, _others(cluster, holder), asking)
+        await holder.execution.start()
+
+        # Told to end, it finishes what it holds.
+        await cluster.ready(2)
+        holder, asking = await texts_in_flight(cluster, COUNT)
+        os.kill(holder.sidecar.pid, signal.SIGTERM)
+        await _resumed(cluster, cluster.pairs, asking)
+        await until_told(partial(_ended, holder), within_s=10)
+        await holder.start()
+
+        # All of them are killed, and one comes back: another life under the name of a dead one.
+        await cluster.ready(2)
+        holder, asking = await texts_in_flight(cluster, COUNT)
+        for pair in cluster.pairs:
+            await pair.kill()
+        await holder.start()
+        # An interpreter starts meanwhile.
+        assert await _answered(cluster, asking, time.monotonic()) < 3 * SOON_S
+
+        await _nothing_left(cluster)
+        assert await cluster.counted("sie_gateway_results_dropped_total") == late == COUNT
+
+
+async def _resumed(
+    cluster: Cluster, pairs: list[Pair], asking: dict[str, "asyncio.Task[httpx.Response]"]
+) -> None:
+    began = time.monotonic()
+    for pair in pairs:
+        pair.execution.resume()
+    assert await _answered(cluster, asking, began) < SOON_S
+
+
+async def _dropped(cluster: Cluster, count: int) -> bool:
+    return await cluster.counted("sie_gateway_results_dropped_total") >= count
+
+
+async def _ended(pair: Pair) -> bool:
+    return not pair.sidecar.running
