@@ -2,7 +2,8 @@
 
 Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples; `mutants`, which
 shrinks nothing, under the mutant zoo. A test marked `@pytest.mark.tool("name")` is skipped where
-that program is missing, and fails under CI=true.
+that program is missing, and fails under CI=true. A test whose module holds answers to the bounds
+of their type is marked `numeric`.
 """
 
 import os
@@ -49,3 +50,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if _IN_CI:
                 pytest.fail(f"missing tool: {tool}", pytrace=False)
             pytest.skip(f"missing tool: {tool}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `sie soak` runs under every instruction set."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item.module, "assert_same"):
+            item.add_marker("numeric")

@@ -13,7 +13,6 @@ import pytest_asyncio
 from tests.support.encoder_models import (
     ADAPTERS,
     DEVICE,
-    assert_same,
     dense,
     minilm,
     random_tokens,
@@ -21,6 +20,7 @@ from tests.support.encoder_models import (
 )
 from tests.support.model_server import Client, ModelServer, connected, model_server
 from tests.support.polling import until
+from tests.support.sameness import assert_same
 
 from sie_schemas import ipc
 from sie_schemas.errors import OurFault

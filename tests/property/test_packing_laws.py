@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.encoder_models import assert_same, dense, minilm, random_tokens
+from tests.support.encoder_models import dense, minilm, random_tokens
+from tests.support.sameness import assert_same
 
 from sie_server.packing import Group, Segment, lay_out, packed_chunks, padded_chunks
 

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 from tests.support.encoder_models import (
     VOCABULARY,
-    assert_same,
     dense,
     fresh_device,
     load_folder,
     random_tokens,
     write_tiny,
 )
+from tests.support.sameness import assert_same
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoModel, BertConfig
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.support.encoder_models import assert_same, dense, fresh_device, random_tokens, write_tiny
+from tests.support.encoder_models import dense, fresh_device, random_tokens, reference, write_tiny
+from tests.support.sameness import assert_same
 from transformers import AutoModel, BertConfig, PreTrainedModel
 
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
@@ -66,16 +67,22 @@ def test_a_model_that_comes_back_answers_as_before(tmp_path: Path, prefix: str, 
     folder = write_tiny(tmp_path / "model", CONFIG)
     rename(folder, lambda name: prefix + name)
     loads = Loads(folder, dtype=dtype)
+    runs_in = torch.bfloat16 if dtype == "bf16" else torch.float32
+    right = reference(write_tiny(tmp_path / "plain", CONFIG), TEXTS)
     first = dense(loads.once(), TEXTS)
+    assert_same(first, right, runs_in)
     assert loads.revived() is None, "most models never leave: nothing is kept of a first load"
     loads.once()
     assert loads.revived() is not None
     third = loads.once()
     before = dense(third, TEXTS)
-    assert_same(before, first)
+    assert_same(before, right, runs_in)
+    assert_same(before, first, runs_in)
     # Enough to have the weights laid out anew.
     dense(third, random_tokens([190] * 6, vocabulary=60))
-    assert_same(dense(third, TEXTS), first)
+    after = dense(third, TEXTS)
+    assert_same(after, right, runs_in)
+    assert_same(after, first, runs_in)
 
 
 def test_names_that_only_transformers_can_read_are_left_to_it(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 import torch
-from tests.support.encoder_models import assert_same, dense, minilm, random_tokens
+from tests.support.encoder_models import dense, minilm, random_tokens
+from tests.support.sameness import assert_same
 
 from sie_server.threads import Threads
 

@@ -16,14 +16,13 @@ from transformers import PreTrainedModel
 from sie_server.backend import load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.pooling import pool
+from sie_server.tolerances import logits_agree
 
 __all__ = ["Head", "first_states", "require_same", "sequence_head", "token_head"]
 
 Head: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
 """Hidden states [tokens, width] and lengths to logits."""
 
-_LOGIT_DELTA_MAX: Final = {torch.float32: 1e-4}
-_LOGIT_DELTA_MAX_HALF: Final = 5e-2
 _LENGTHS: Final = (19, 7, 4)
 
 
@@ -86,8 +85,7 @@ def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
         states = encoder.padded(single, tokens_max=length)
         found = head(states.hidden, [length])
         expected = own.reshape(found.shape) if own.numel() == found.numel() else None
-        limit = _LOGIT_DELTA_MAX.get(encoder.dtype, _LOGIT_DELTA_MAX_HALF)
-        if expected is None or not ((found - expected).abs() <= limit * (1 + expected.abs())).all():
+        if expected is None or not logits_agree(found, expected, encoder.dtype):
             raise load_failed(
                 f"the head of {type(model).__name__} is built in a way that is not known here; "
                 "use a model of another family, or a backend that registers for it"

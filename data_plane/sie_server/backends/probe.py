@@ -16,21 +16,9 @@ from torch import Tensor
 from sie_server.backend import Verdict
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.packed_attention import NotPackable
+from sie_server.tolerances import disagreement
 
-__all__ = [
-    "COSINE_MAX",
-    "COSINE_MAX_HALF",
-    "DELTA_MAX",
-    "Finish",
-    "disagreement",
-    "probe",
-    "settle",
-]
-
-COSINE_MAX: Final = 1e-6
-DELTA_MAX: Final = 1e-5
-"""Largest difference of one number, in parts of the vector's root mean square (float32)."""
-COSINE_MAX_HALF: Final = 1e-3
+__all__ = ["Finish", "probe", "settle"]
 
 _LENGTHS: Final = (130, 33, 5)
 """Attention takes another way for long texts, middling and short ones."""
@@ -73,7 +61,7 @@ def probe(
     together = _batch(texts)
     try:
         encoder.choose("packed")
-        reason = disagreement(finish(encoder.packed(together), together), alone, encoder.dtype)
+        reason = _unlike(encoder, finish, together, alone)
     except (NotPackable, RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = f"the packed forward fails: {str(error)[:300]}"
     if reason:
@@ -86,7 +74,7 @@ def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Te
     """Whether the layers stay laid out anew."""
     swap = encoder.prepack()
     try:
-        reason = disagreement(finish(encoder.packed(together), together), alone, encoder.dtype)
+        reason = _unlike(encoder, finish, together, alone)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         reason = f"the layers laid out anew fail: {error}"
     if reason:
@@ -94,18 +82,9 @@ def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Te
     return not reason
 
 
-def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
-    """Why two sets of vectors do not count as equal; empty if they do."""
-    cosine = 1 - torch.nn.functional.cosine_similarity(found.double(), expected.double(), dim=1)
-    worst = cosine.max().item()
-    if dtype != torch.float32:
-        # Written so that a NaN disagrees.
-        return "" if worst <= COSINE_MAX_HALF else f"cosine distance {worst:.1e} to running alone"
-    rms = expected.double().square().mean(dim=1).sqrt()
-    delta = ((found - expected).abs().amax(dim=1) / rms).max().item()
-    if worst <= COSINE_MAX and delta <= DELTA_MAX:
-        return ""
-    return f"cosine distance {worst:.1e} and difference {delta:.1e} rms to running alone"
+def _unlike(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> str:
+    reason = disagreement(finish(encoder.packed(together), together), alone, encoder.dtype)
+    return f"{reason} to running alone" if reason else ""
 
 
 def _alone(encoder: Encoder, finish: Finish, text: Tensor) -> Tensor:

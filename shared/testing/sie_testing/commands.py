@@ -54,8 +54,12 @@ def simulate(
 
 def soak(
     minutes: Annotated[float, typer.Option(help="How long in all.")] = 10.0,
+    numbers: Annotated[
+        bool,
+        typer.Option("--numbers", help="Only the numeric tests, under every instruction set."),
+    ] = False,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
-    from sie_testing.soak import run_soak  # noqa: PLC0415
+    from sie_testing.soak import run_numbers, run_soak  # noqa: PLC0415
 
-    sys.exit(run_soak(minutes))
+    sys.exit(run_numbers() if numbers else run_soak(minutes))

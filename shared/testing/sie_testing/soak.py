@@ -1,7 +1,9 @@
 """What `sie soak` does: machines, simulation and real processes with fresh seeds, turn by turn.
 
-*shell.* About a third of the time for each. Promises that whatever is found is printed with what
-finds it again: a seed of the simulation or of the processes, a blob of the machine. Exit status as
+*shell.* About a third of the time for each; in a checkout each turn also runs the numeric tests
+under the next instruction set of this processor. Promises that whatever is found is printed with
+what finds it again: a seed of the simulation or of the processes, a blob of the machine, the
+variables of an instruction set; and that a set whose turn did not come is named. Exit status as
 `sie simulate`.
 """
 
@@ -13,13 +15,20 @@ from typing import Final
 import typer
 
 from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
+from sie_testing.instruction_sets import (
+    InstructionSet,
+    checkout,
+    instruction_sets,
+    processor_flags,
+    run_numeric,
+)
 from sie_testing.processes import PROCESSES
 from sie_testing.processes.cluster import PROGRAMS
 from sie_testing.processes.programs import missing_programs
 from sie_testing.simulation import Plan, Result
 from sie_testing.world import run_machine
 
-__all__ = ["run_soak"]
+__all__ = ["run_numbers", "run_soak"]
 
 _EXAMPLES: Final = 200
 _STEPS: Final = 60
@@ -35,6 +44,7 @@ def run_soak(minutes: float) -> int:
     missing = missing_programs(PROGRAMS)
     if missing:
         typer.echo(f"no real processes: {', '.join(missing)} are not installed")
+    numbers = _Numbers()
     while (left := (until - time.monotonic()) / 60) > 0:
         turn = min(_TURN_MINUTES, minutes / 2)
         campaigns = [_campaign(SIMULATION, "sie simulate", turn)]
@@ -45,11 +55,64 @@ def run_soak(minutes: float) -> int:
             counts += campaign.counts
             if not campaign.passed:
                 return 1
+        if not numbers.next_agree():
+            return 1
         counts["seeds"] += sum(campaign.seeds for campaign in campaigns)
         typer.echo(f"{counts['seeds']} seeds and {counts['world_heals']} healed worlds, all well")
     for name, count in sorted(counts.items()):
         typer.echo(f"{count:8d}  {name}")
+    numbers.tell()
     return 0
+
+
+def run_numbers() -> int:
+    """Run the numeric tests under every instruction set of this processor; the exit status."""
+    sets = _sets()
+    agreed = [_numbers_agree(each) for each in sets]
+    if not agreed:
+        return 3
+    return 0 if all(agreed) else 1
+
+
+class _Numbers:
+    """The instruction sets, one a turn."""
+
+    def __init__(self) -> None:
+        self._sets = _sets()
+        self._to_come = list(reversed(self._sets))
+
+    def next_agree(self) -> bool:
+        """Run the next set, if one is left; whether all is well."""
+        return not self._to_come or _numbers_agree(self._to_come.pop())
+
+    def tell(self) -> None:
+        """How many had their turn, and which did not."""
+        typer.echo(f"{len(self._sets) - len(self._to_come):8d}  instruction sets")
+        if self._to_come:
+            left = ", ".join(each.name for each in reversed(self._to_come))
+            typer.echo(f"not reached: {left}; `sie soak --numbers` runs all of them")
+
+
+def _sets() -> tuple[InstructionSet, ...]:
+    if checkout() is None:
+        typer.echo("no numeric tests: they are in a checkout only")
+        return ()
+    if not (sets := instruction_sets(processor_flags())):
+        typer.echo("no instruction sets are known of this processor")
+    return sets
+
+
+def _numbers_agree(each: InstructionSet) -> bool:
+    root = checkout()
+    said = "" if root is None else run_numeric(each, root)
+    if not said:
+        typer.echo(f"{each.name}: the numeric tests pass")
+        return True
+    variables = " ".join(f"{name}={value}" for name, value in each.environment.items())
+    typer.echo(said)
+    typer.secho(f"{each.name}: the numeric tests fail", fg="red")
+    typer.echo(f"again: {variables} sie test -m numeric tests/unit tests/property")
+    return False
 
 
 def _campaign(harness: Harness, command: str, minutes: float) -> Campaign:
