@@ -53,13 +53,32 @@ def simulate(
 
 
 def soak(
-    minutes: Annotated[float, typer.Option(help="How long in all.")] = 10.0,
+    minutes: Annotated[
+        float | None, typer.Option(help="How long in all; 10, or each fault of --chaos once.")
+    ] = None,
     numbers: Annotated[
         bool,
         typer.Option("--numbers", help="Only the numeric tests, under every instruction set."),
     ] = False,
+    chaos: Annotated[
+        bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
+    ] = False,
+    faults: Annotated[
+        str, typer.Option(help="With --chaos: its faults by name, by comma.")
+    ] = "all",
+    write: Annotated[
+        Path | None, typer.Option(help="With --chaos: the folder for chaos.json and chaos.md.")
+    ] = None,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
+    if chaos:
+        from sie_testing.chaos.report import run_table  # noqa: PLC0415
+
+        sys.exit(run_table(faults, minutes=minutes, folder=write))
+    if faults != "all" or write is not None:
+        from sie_schemas.errors import FixRequest  # noqa: PLC0415
+
+        raise FixRequest("--faults and --write go with --chaos")
     from sie_testing.soak import run_numbers, run_soak  # noqa: PLC0415
 
-    sys.exit(run_numbers() if numbers else run_soak(minutes))
+    sys.exit(run_numbers() if numbers else run_soak(10.0 if minutes is None else minutes))

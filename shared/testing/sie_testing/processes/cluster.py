@@ -28,6 +28,7 @@ from sie_config.offline.others import verify_stream
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_core.chain import Position
+from sie_gateway.settings import GatewaySettings
 from sie_runtime.bus import Bus, BusSettings, BusUnavailable, connected_bus
 from sie_runtime.log_stream import log_streams, stream_name
 from sie_runtime.replica_files import ReplicaFiles
@@ -36,14 +37,13 @@ from sie_schemas.errors import SIEError
 from sie_testing.processes.actions import link_names, process_names
 from sie_testing.processes.programs import Program, program_path
 from sie_testing.processes.proxy import Link
+from sie_testing.processes.short_times import CONFIG, FOLLOWER, GATEWAY, WORKER
 
-__all__ = ["PROGRAMS", "REQUEST_TIMEOUT_S", "Cluster", "Loss"]
+__all__ = ["PROGRAMS", "Cluster", "Loss"]
 
 PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
 """What has to be installed, beside this interpreter or on PATH."""
 
-REQUEST_TIMEOUT_S: Final = 10.0
-"""After which a gateway gives a request up."""
 _ADMIN_S: Final = 5.0
 _LOG_FILES: Final = ("log.sqlite", "log.sqlite-wal", "log.sqlite-shm", "log.sqlite.checkpoint")
 _HEAD_FILE: Final = "log.sqlite.head"
@@ -57,42 +57,6 @@ jetstream {{
   sync_interval: always
 }}
 """
-_CONFIG: Final = {
-    "roll-call-s": "0.3",
-    "publish-retry-s": "0.1",
-    "publish-verify-s": "1",
-    "recovery-retry-s": "0.5",
-    "report-ttl-s": "4",
-}
-_FOLLOWER: Final = {
-    "nats-reconnect-wait-s": "0.1",
-    "replica-retry-max-s": "1",
-    "replica-poll-s": "2",
-    "replica-long-poll-s": "5",
-    "replica-bus-silent-s": "1.5",
-    "replica-heartbeat-s": "0.5",
-    "replica-report-s": "0.5",
-    "replica-report-http-s": "1",
-    "replica-stale-after-s": "4",
-    "replica-fetch-timeout-s": "3",
-    "queue-ack-wait-s": "4",
-}
-_GATEWAY: Final = {
-    "request-timeout-s": f"{REQUEST_TIMEOUT_S:g}",
-    "fleet-ttl-s": "2",
-    "fleet-settle-s": "1",
-}
-_WORKER: Final = {
-    "heartbeat-interval-s": "0.3",
-    "peer-silence-s": "1.5",
-    "claim-extend-s": "1",
-    "ping-interval-s": "0.5",
-    "ping-timeout-s": "2",
-    "executor-grace-s": "3",
-    "load-cooldown-s": "0.5",
-    "load-timeout-s": "5",
-    "batch-timeout-s": "5",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +75,15 @@ class Loss:
 class Cluster:
     """See the module. Owner: one run."""
 
-    def __init__(self, folder: Path, *, replicas: int, say: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replicas: int,
+        say: Callable[[str, str], None],
+        shipped: bool = False,
+    ) -> None:
+        """`shipped` keeps the time constants that the programs come with."""
         self.folder = folder
         self.backups: list[Path] = []
         self.losses: list[Loss] = []
@@ -119,6 +91,11 @@ class Cluster:
         """What an operator was told is lost, or gave up."""
         self.gave_up = False
         """Whether a log was restored without any word of what it lacks: two histories may be."""
+        self.request_timeout_s = (
+            GatewaySettings.request_timeout_s if shipped else float(GATEWAY["request-timeout-s"])
+        )
+        """After which a gateway gives a request up."""
+        self._shipped = shipped
         self._say = say
         self._replicas = replicas
         self._ports: dict[str, int] = {}
@@ -140,12 +117,10 @@ class Cluster:
                 port=self._ports["broker"], store=json.dumps(str(self.folder / "broker"))
             )
         )
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("SIE_")
-        }
         for name in names:
             log = self.folder / f"{name}.log"
-            self.programs[name] = Program(name, self._argv(name), log, environment=environment)
+            argv = self._argv(name)
+            self.programs[name] = Program(name, argv, log, environment=_without_settings())
 
     async def close(self) -> None:
         """End every program and every link."""
@@ -174,6 +149,12 @@ class Cluster:
     def clients_config_url(self) -> str:
         """How clients reach sie-config: by a link."""
         return f"http://{self.links['client>config'].url}"
+
+    def second_writer(self) -> Program:
+        """Another sie-config for the same folder; not started."""
+        argv = self._argv("config")
+        argv[argv.index("--port") + 1] = "0"
+        return Program("second", argv, self.folder / "second.log", environment=_without_settings())
 
     @property
     def gateways(self) -> list[Program]:
@@ -315,6 +296,11 @@ class Cluster:
         return connected_bus(self._broker, role="config", process_id="operator", within_s=_ADMIN_S)
 
     @property
+    def weights(self) -> Path:
+        """Where sie-config may have folders of weights read."""
+        return self.folder / "weights"
+
+    @property
     def log_file(self) -> Path:
         """The writer's file."""
         return self._data / _LOG_FILES[0]
@@ -337,12 +323,13 @@ class Cluster:
             case "execution":
                 return [sys.executable, "-m", "sie_testing.echo_execution", self._socket(number)]
             case "config":
-                own = {"data-dir": str(self._data)} | _CONFIG
+                own = {"data-dir": str(self._data), "weights-folders": str(self.weights)}
+                own |= self._unless_shipped(CONFIG)
             case "gateway":
-                own = {"gateway-id": name} | self._follows(name) | _GATEWAY
+                own = {"gateway-id": name} | self._follows(name) | self._unless_shipped(GATEWAY)
             case _:
                 own = {"worker-id": name, "socket-path": self._socket(number)}
-                own |= self._follows(name) | _WORKER
+                own |= self._follows(name) | self._unless_shipped(WORKER)
         own |= {"port": str(self._ports[name])}
         own |= {"nats-url": f"nats://{self.links[f'{name}>broker'].url}"}
         flags = [part for flag, value in own.items() for part in (f"--{flag}", value)]
@@ -350,10 +337,18 @@ class Cluster:
 
     def _follows(self, name: str) -> dict[str, Any]:
         config = f"http://{self.links[f'{name}>config'].url}"
-        return {"config-url": config, "replica-dir": str(self.folder / name)} | _FOLLOWER
+        own = {"config-url": config, "replica-dir": str(self.folder / name)}
+        return own | self._unless_shipped(FOLLOWER)
+
+    def _unless_shipped(self, constants: dict[str, str]) -> dict[str, str]:
+        return {} if self._shipped else constants
 
     def _socket(self, number: str) -> str:
         return str(self.folder / f"execution-{number}.sock")
+
+
+def _without_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("SIE_")}
 
 
 def _last_of(folder: Path) -> Entry | None:

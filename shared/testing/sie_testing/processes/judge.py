@@ -6,7 +6,7 @@ property that a run has violated.
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +67,28 @@ class Judge:
                 return f"{gateway.name} serves another position than it reports"
         return ""
 
+    async def following(self, at_least: tuple[str, int]) -> str:
+        """Who is not yet at a position, or past it, while the log goes on; empty when all are."""
+        log_id, epoch = at_least
+        writer = await self.writer()
+        if writer.get("status") != "ready":
+            return f"the writer says {json.dumps(writer.get('writer', 'nothing'))}"
+        if writer["published_epoch"] < epoch:
+            return f"published {writer['published_epoch']} of {epoch}"
+        rows = await self.replicas()
+        for name in self._cluster.replicas:
+            row = rows.get(name, {})
+            there = row.get("log_id") == log_id and row.get("epoch", 0) >= epoch
+            if not there or row.get("state") != "fresh":
+                told = {key: row.get(key) for key in ("log_id", "epoch", "state", "reason")}
+                return f"{name} reports {told}, wanted is {log_id[:8]}.{epoch}"
+        return ""
+
+    async def head(self) -> tuple[str, int] | None:
+        """Where the writer is; absent while it does not say."""
+        told = await self._asked("config", "/v1/configs/epoch")
+        return (told["log_id"], told["epoch"]) if "log_id" in told else None
+
     async def replicas(self) -> dict[str, dict[str, Any]]:
         """By id, what each replica has reported."""
         told = await self._asked("config", "/v1/configs/replicas")
@@ -87,16 +109,25 @@ class Judge:
         """Judge acknowledgements and answers against the log. Raises `Broken`."""
         log = await asyncio.to_thread(_entries_of, self._cluster.log_file)
         self._check_keys(log)
-        lost = self._lost(log)
+        lost = _lost(log, self._load.acknowledged)
         if lost:
             self._check_lost(lost)
         else:
             self.count("every acknowledged write is there")
-            self._check_answers(log)
+            for misled in _wrong_answers(log, self._load.answered):
+                raise Broken(misled)
+            self.count("every answer is of the revision that its position has")
         wrong = await self._cluster.verify()
         if wrong:
             raise Broken(f"the log does not verify: {wrong[0]}")
         self.count("the stream holds the log")
+
+    async def lost_and_wrong(self) -> tuple[list[Acknowledged], list[str]]:
+        """Acknowledged writes that the log does not have; answers that it does not bear out."""
+        # What is told while the log is read may be newer than what is read.
+        told, answered = list(self._load.acknowledged), list(self._load.answered)
+        log = await asyncio.to_thread(_entries_of, self._cluster.log_file)
+        return _lost(log, told), [*_wrong_answers(log, answered)]
 
     async def survivors(self) -> list[str]:
         """Who could give the entry after the head back, while the writer lacks it."""
@@ -115,10 +146,6 @@ class Judge:
                 # Somebody is on his way up: he is asked again.
                 return []
         return [who for who, data in offers.items() if _follows(data, head["hash"])]
-
-    def _lost(self, log: Sequence[Entry]) -> list[Acknowledged]:
-        held = {entry.hash for entry in log}
-        return [one for one in self._load.acknowledged if one.hash not in held]
 
     def _check_keys(self, log: Sequence[Entry]) -> None:
         held = {entry.hash for entry in log}
@@ -159,22 +186,6 @@ class Judge:
         lines = self._cluster.programs["config"].log.read_text(errors="replace").splitlines()
         return [line for line in lines if '"level": "error"' in line]
 
-    def _check_answers(self, log: Sequence[Entry]) -> None:
-        """Each answer was made with the revision that the log has at the position it names."""
-        answered: dict[str, list[Answered]] = {}
-        for one in self._load.answered:
-            answered.setdefault(one.position, []).append(one)
-        registry = Registry.EMPTY
-        for entry in log:
-            registry = step(registry, entry)
-            catalog = Catalog.of(registry, None)
-            for one in answered.pop(f"{log_id8(entry.log_id)}.{entry.epoch}", ()):
-                if catalog.resolve(one.model).revision != one.revision:
-                    raise Broken(f"{_told(one)}, which the log does not have there")
-        for others in answered.values():
-            raise Broken(f"{_told(others[0])}, and the log has no such position")
-        self.count("every answer is of the revision that its position has")
-
     # -- what has to work again --
 
     async def serves(self) -> None:
@@ -198,6 +209,30 @@ def _entries_of(path: Path) -> list[Entry]:
     """The whole log: sie-config itself gives no delta from below its low water."""
     with LogReader.open(path) as reader:
         return list(reader.entries())
+
+
+def _lost(log: Sequence[Entry], acknowledged: Sequence[Acknowledged]) -> list[Acknowledged]:
+    held = {entry.hash for entry in log}
+    return [one for one in acknowledged if one.hash not in held]
+
+
+def _wrong_answers(log: Sequence[Entry], answers: Sequence[Answered]) -> Iterator[str]:
+    """Answers of another revision than the log has at the position that they name."""
+    answered: dict[str, list[Answered]] = {}
+    for one in answers:
+        answered.setdefault(one.position, []).append(one)
+    registry, catalog = Registry.EMPTY, None
+    for entry in log:
+        registry = step(registry, entry)
+        here = answered.pop(f"{log_id8(entry.log_id)}.{entry.epoch}", ())
+        if not here:
+            continue
+        catalog = Catalog.of(registry, None, catalog)
+        for one in here:
+            if catalog.resolve(one.model).revision != one.revision:
+                yield f"{_told(one)}, which the log does not have there"
+    for others in answered.values():
+        yield f"{_told(others[0])}, and the log has no such position"
 
 
 def _told(one: Answered) -> str:

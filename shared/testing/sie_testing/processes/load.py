@@ -6,24 +6,37 @@ and every answer; what is wrong by itself is in `wrong` at once.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
-from sie_schemas.documents import admit_document
 from sie_schemas.errors import CODES
-from sie_schemas.revisions import adapter_revision, model_revision
 from sie_sdk.transport import EXCHANGE_FAILURES
-from sie_testing.echo_execution import BACKEND, echo_vector
-from sie_testing.processes.cluster import REQUEST_TIMEOUT_S, Cluster
+from sie_testing.echo_execution import echo_vector
+from sie_testing.processes.cluster import Cluster
 from sie_testing.processes.programs import Program
+from sie_testing.processes.writes import (
+    ADAPTED,
+    ADAPTER_REVISIONS,
+    MODELS,
+    REVISIONS,
+    Call,
+    drawn_write,
+)
 
-__all__ = ["Acknowledged", "Answered", "Load", "setup_writes", "wrong_answer"]
+__all__ = [
+    "Acknowledged",
+    "Answered",
+    "Ended",
+    "Load",
+    "wrong_answer",
+]
 
 _THINK_S: Final = 0.1
 """Between a client's calls: what a client is, and no wait for anything."""
@@ -34,25 +47,12 @@ _LATE_S: Final = 20.0
 """Beyond a gateway's own limit, before a request counts as hung: the machine may be busy."""
 _TIMED_OUT_COUNTS: Final = 10
 """A call that ran into its limit is as much of a wait as so many that ended."""
-_MODELS: Final = ("load/a", "load/b", "load/c")
-_ADAPTED: Final = "load/a"
-_VARIANTS: Final = 6
 _HEADERS: Final = {"X-SIE-Actor": "load", "X-SIE-Force": "a model that is loaded may go"}
 _WORDS: Final = ("alpha", "beta", "gamma", "delta", "epsilon")
 
 
 _NEVER: Final = frozenset({"INVALID_REQUEST", "INTERNAL_SERVER_ERROR"})
 """Nothing that this load sends, and nothing that the adversary does, is a reason for these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A write as it is sent, again and again under one key."""
-
-    key: str
-    method: str
-    path: str
-    body: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,55 +77,28 @@ class Answered:
     position: str
 
 
-def setup_writes() -> list[Call]:
-    """What every run needs: a bundle that can run the models, the models, an adapter."""
-    bundle = {"name": "default", "backends": [BACKEND]}
-    calls = [Call("setup-bundle", "PUT", "bundles/default", bundle)]
-    calls += [
-        Call(f"setup-{model}", "PUT", f"models/{model}", _model(model, 0)) for model in _MODELS
-    ]
-    calls.append(Call("setup-adapter", "PUT", f"adapters/{_ADAPTED}/legal", _adapter(0)))
-    return calls
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One exchange that is over: with whom, from when to when, and whether it was served."""
 
-
-def _model(model_id: str, variant: int) -> dict[str, Any]:
-    return {
-        "model_id": model_id,
-        "source": _source(variant),
-        "tasks": {"encode": {}},
-        "profiles": {"default": {"backend": BACKEND, "batch_wait_ms": 1.0}},
-    }
-
-
-def _adapter(variant: int) -> dict[str, Any]:
-    return {"model_id": _ADAPTED, "name": "legal", "source": _source(variant)}
-
-
-def _source(variant: int) -> dict[str, Any]:
-    return {
-        "type": "package",
-        "package": BACKEND,
-        "distribution": BACKEND,
-        "version": f"{variant}",
-    }
-
-
-_REVISIONS: Final = {
-    model: {
-        model_revision(admit_document("model", _model(model, variant)), "default")
-        for variant in range(_VARIANTS)
-    }
-    for model in _MODELS
-}
-_ADAPTER_REVISIONS: Final = {
-    adapter_revision(admit_document("adapter", _adapter(variant))) for variant in range(_VARIANTS)
-}
+    who: str
+    began: float
+    ended: float
+    served: bool
 
 
 class Load:
     """See the module. Owner: one run."""
 
-    def __init__(self, cluster: Cluster, seed: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        seed: int,
+        *,
+        askers: int = _CLIENTS,
+        drawn: Callable[[random.Random, str], Call] | None = None,
+    ) -> None:
+        """`askers` ask each gateway; `drawn` is what a client writes next, under this key."""
         self.acknowledged: list[Acknowledged] = []
         self.answered: list[Answered] = []
         self.outcomes: Counter[str] = Counter()
@@ -133,8 +106,14 @@ class Load:
         """What no fault excuses."""
         self.recoveries: list[str] = []
         """Writes that were refused because the log lacks something: what clients were told."""
+        self.calls: list[Ended] = []
+        self.open: dict[object, tuple[str, float]] = {}
+        """With whom an exchange is under way, and since when."""
+        self.hung: list[str] = []
         self._cluster = cluster
         self._seed = seed
+        self._askers = askers
+        self._drawn = drawn or drawn_write
         self._ended = 0
         self._moved = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -150,7 +129,7 @@ class Load:
     async def ask_all(self) -> None:
         """Send requests until `stop`; then until every one has ended."""
         async with asyncio.TaskGroup() as tasks:
-            for number in range(_CLIENTS):
+            for number in range(self._askers):
                 for gateway in self._cluster.gateways:
                     tasks.create_task(self._ask_on(gateway, number))
 
@@ -169,6 +148,22 @@ class Load:
             self._moved.clear()
             await self._moved.wait()
 
+    @contextlib.contextmanager
+    def _exchange(self, who: str) -> Iterator[Callable[[bool], None]]:
+        """Note an exchange while it lasts, and how it ended; broken off is not served."""
+        key, began, served = object(), time.monotonic(), False
+
+        def over(told: bool) -> None:
+            nonlocal served
+            served = told
+
+        self.open[key] = (who, began)
+        try:
+            yield over
+        finally:
+            del self.open[key]
+            self.calls.append(Ended(who, began, time.monotonic(), served))
+
     def _count(self, outcome: str, calls: int = 1) -> None:
         self.outcomes[outcome] += 1
         self._ended += calls
@@ -181,7 +176,7 @@ class Load:
         sent = 0
         while not self._stopping.is_set():
             sent += 1
-            call = _drawn(rng, f"write-{number}-{sent}")
+            call = self._drawn(rng, f"write-{number}-{sent}")
             await self.write(call)
             if rng.random() < 0.2:
                 # A client that lost the answer asks again, and gets the same.
@@ -191,7 +186,9 @@ class Load:
     async def write(self, call: Call) -> None:
         """Send a write until its outcome is known."""
         while True:
-            response = await self._sent(call)
+            with self._exchange("config") as over:
+                response = await self._sent(call)
+                over(response is not None and response.status_code < 500)
             if response is not None and response.status_code < 300:
                 self._acknowledge(call, response.json())
                 return
@@ -233,8 +230,8 @@ class Load:
     async def _ask_on(self, gateway: Program, number: int) -> None:
         rng = random.Random(f"requests {number} to {gateway.name} of {self._seed}")
         while not self._stopping.is_set():
-            model = rng.choice(_MODELS)
-            lora = model == _ADAPTED and rng.random() < 0.4
+            model = rng.choice(MODELS)
+            lora = model == ADAPTED and rng.random() < 0.4
             texts = [" ".join(rng.choices(_WORDS, k=3)) for _ in range(rng.randint(1, 3))]
             await self.ask(gateway, model, texts, lora=lora)
             await asyncio.sleep(_THINK_S)
@@ -243,6 +240,14 @@ class Load:
         self, gateway: Program, model: str, texts: Sequence[str], *, lora: bool = False
     ) -> bool:
         """One request; whether it was answered with the right vectors."""
+        with self._exchange(gateway.name) as over:
+            right = await self._asked(gateway, model, texts, lora=lora)
+            over(right)
+        return right
+
+    async def _asked(
+        self, gateway: Program, model: str, texts: Sequence[str], *, lora: bool
+    ) -> bool:
         began, deaths, answered = gateway.clock(), gateway.deaths, gateway.answered
         body: dict[str, Any] = {"items": [{"text": text} for text in texts]}
         if lora:
@@ -258,8 +263,8 @@ class Load:
         took = gateway.clock() - began
         if gateway.deaths == deaths:
             gateway.answered = True
-        if took > REQUEST_TIMEOUT_S + _LATE_S:
-            self.wrong.append(f"a request to {gateway.name} hung for {took:.1f} s")
+        if took > self._cluster.request_timeout_s + _LATE_S:
+            self.hung.append(f"a request to {gateway.name} hung for {took:.1f} s")
         return self._judge(gateway, model, texts, response, lora=lora)
 
     def _judge(
@@ -302,9 +307,9 @@ def wrong_answer(model: str, texts: Sequence[str], response: httpx.Response, *, 
     """What is wrong with an answer; empty when it is right."""
     revision = response.headers.get("x-sie-model-revision", "")
     adapter = response.headers.get("x-sie-adapter-revision", "")
-    if revision not in _REVISIONS[model]:
+    if revision not in REVISIONS[model]:
         return f"revision {revision[:8]} is none that was ever written"
-    if (adapter in _ADAPTER_REVISIONS) != lora or (adapter and not lora):
+    if (adapter in ADAPTER_REVISIONS) != lora or (adapter and not lora):
         return f"adapter revision {adapter[:8] or 'none'}, asked for {'one' if lora else 'none'}"
     items = response.json()["items"]
     if len(items) != len(texts):
@@ -323,17 +328,3 @@ def _code(response: httpx.Response) -> str:
         return str(response.json()["detail"]["code"])
     except (ValueError, KeyError, TypeError):
         return f"no code, status {response.status_code}"
-
-
-def _drawn(rng: random.Random, key: str) -> Call:
-    variant = rng.randrange(_VARIANTS)
-    shape = rng.random()
-    if shape < 0.6:
-        model = rng.choice(_MODELS)
-        return Call(key, "PUT", f"models/{model}", _model(model, variant))
-    if shape < 0.8:
-        return Call(key, "PUT", f"adapters/{_ADAPTED}/legal", _adapter(variant))
-    if shape < 0.85:
-        return Call(key, "DELETE", f"models/{_MODELS[-1]}", None)
-    pool = {"name": "spare", "description": f"variant {variant}"}
-    return Call(key, "PUT", "pools/spare", pool)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from sie_testing.processes.actions import Action, actions_of
-from sie_testing.processes.cluster import PROGRAMS, REQUEST_TIMEOUT_S, Cluster
+from sie_testing.processes.cluster import PROGRAMS, Cluster
 from sie_testing.processes.judge import Judge
-from sie_testing.processes.load import Call, Load, setup_writes
+from sie_testing.processes.load import Load
 from sie_testing.processes.programs import Program, program_path
 from sie_testing.processes.proxy import WAYS, Link
+from sie_testing.processes.writes import Call, setup_writes
 from sie_testing.simulation import Plan, Result
 from sie_testing.simulation.processes import leaves_of
 from sie_testing.simulation.trace import Trace
@@ -47,7 +48,8 @@ _TAKING_BACK_MAX: Final = 4
 """So often a writer in recovery is let alone while somebody has what it lacks."""
 _LOOK_S: Final = 0.1
 _SETTLE_S: Final = 30.0
-_END_S: Final = REQUEST_TIMEOUT_S + 30.0
+_END_S: Final = 30.0
+"""Beyond a gateway's own limit, for the last request to end."""
 
 
 def run_processes(plan: Plan) -> Result:
@@ -162,14 +164,15 @@ class _Run:
         self._check_wrong(load)
 
     def _check_wrong(self, load: Load) -> None:
-        if load.wrong:
-            raise Broken(load.wrong[0])
+        for told in (*load.wrong, *load.hung):
+            raise Broken(told)
 
     async def _ended(self, asking: asyncio.Task[None]) -> None:
         """Every request that was begun ends, now that nothing is in its way."""
-        done, _ = await asyncio.wait([asking], timeout=_END_S)
+        limit_s = self._cluster.request_timeout_s + _END_S
+        done, _ = await asyncio.wait([asking], timeout=limit_s)
         if not done:
-            raise Broken(f"a request has not ended {_END_S:g} s after healing")
+            raise Broken(f"a request has not ended {limit_s:g} s after healing")
         self._counts["check: no request hung and none was answered wrongly"] = 1
 
     async def _converge(self, judge: Judge) -> None:

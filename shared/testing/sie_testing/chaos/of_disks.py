@@ -1,0 +1,270 @@
+"""Faults of what is kept: files, disks, streams, and whatever is put back behind.
+
+*shell.* Damage is done to the files of programs that are down, as a disk does it, or under a
+running one where that is the fault.
+"""
+
+import asyncio
+import contextlib
+import errno
+import resource
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from sie_runtime.log_stream import LogStream, log_streams, stream_name
+from sie_testing.chaos.scene import Fault, Scene
+
+__all__ = ["DISK_BYTES", "FAULTS"]
+
+DISK_BYTES: Final = 64 * 1024 * 1024
+"""The small disk of sie-config, where a fault fills it."""
+_ADMIN_S: Final = 5.0
+_CHUNK: Final = b"\0" * 65_536
+_PAGE: Final = 4_096
+
+
+async def _stream_wiped(scene: Scene) -> None:
+    scene.strikes()
+    await scene.cluster.wipe_stream()
+
+
+async def _broker_wiped(scene: Scene) -> None:
+    scene.strikes()
+    await scene.cluster.wipe_broker()
+
+
+async def _queues_deleted(scene: Scene) -> None:
+    scene.strikes()
+    async with scene.cluster.connected_bus() as bus:
+        await bus.request("$JS.API.STREAM.DELETE.WORK_POOL_default", b"", timeout_s=_ADMIN_S)
+
+
+async def _past_the_head(scene: Scene) -> None:
+    """The stream is made anew, empty, and begins beyond what the file has: whose log is it?"""
+    backup = len(scene.cluster.backups)
+    await scene.cluster.back_up()
+    await scene.load.progress(40)
+    await scene.kill("config", hold=True)
+    async with scene.cluster.connected_bus() as bus:
+        for log_id, tip in (await log_streams(bus)).items():
+            stream = LogStream(bus, log_id, timeout_s=_ADMIN_S)
+            await bus.request(
+                f"$JS.API.STREAM.DELETE.{stream_name(log_id)}", b"", timeout_s=_ADMIN_S
+            )
+            await stream.ensure(first_epoch=tip.last + 1, metadata=tip.metadata)
+    scene.held.discard("config")
+    await scene.cluster.restore(scene.cluster.backups[backup], with_head=False)
+
+
+async def _behind(scene: Scene) -> None:
+    backup = len(scene.cluster.backups)
+    await scene.cluster.back_up()
+    await scene.load.progress(60)
+    scene.held.add("config")
+    scene.strikes()
+    await scene.cluster.restore(scene.cluster.backups[backup], with_head=True)
+    scene.held.discard("config")
+
+
+async def _wal_unlinked(scene: Scene) -> None:
+    scene.strikes()
+    _beside(scene, "-wal").unlink(missing_ok=True)
+
+
+async def _restarted(scene: Scene) -> None:
+    await scene.cluster.programs["config"].kill()
+    await scene.cluster.programs["config"].start()
+
+
+async def _file_damaged(scene: Scene) -> None:
+    """A byte of a page in the middle of the file goes over, while the writer is down."""
+    scene.kept["backup"] = len(scene.cluster.backups)
+    await scene.cluster.back_up()
+    await scene.kill("config", hold=True)
+    size = scene.cluster.log_file.stat().st_size
+    _flip(scene.cluster.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+    scene.held.discard("config")
+
+
+async def _put_back(scene: Scene) -> None:
+    """What the manual says of a damaged file: a backup, and the rest from whoever has it."""
+    await scene.cluster.restore(scene.cluster.backups[scene.kept["backup"]], with_head=True)
+
+
+async def _replica_damaged(scene: Scene) -> None:
+    await scene.kill("gateway-0", "worker-0", hold=True)
+    for name in ("gateway-0", "worker-0"):
+        for path in (scene.cluster.folder / name).rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                _flip(path, path.stat().st_size // 2)
+    scene.held.clear()
+
+
+async def _replica_wiped(scene: Scene) -> None:
+    scene.strikes()
+    for name in ("gateway-0", "worker-0"):
+        scene.held.add(name)
+        await scene.cluster.wipe_replica(name)
+    scene.held.clear()
+
+
+async def _disk_full(scene: Scene) -> None:
+    scene.strikes()
+    ballast = scene.cluster.log_file.with_name("ballast")
+    await asyncio.to_thread(_fill, ballast)
+
+
+async def _disk_freed(scene: Scene) -> None:
+    scene.cluster.log_file.with_name("ballast").unlink(missing_ok=True)
+
+
+def _limited(name: str) -> Callable[[Scene], Awaitable[None]]:
+    """No file of a program may grow: each write beyond is an error that is not a full disk."""
+
+    async def strike(scene: Scene) -> None:
+        scene.strikes()
+        pid = scene.cluster.programs[name].pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
+        scene.kept["limited"] = (pid, hard)
+
+    return strike
+
+
+async def _unlimited(scene: Scene) -> None:
+    pid, hard = scene.kept["limited"]
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+async def _compacted(scene: Scene) -> None:
+    """The low water moves while two replicas are away that need what is below it."""
+    await scene.kill("gateway-0", "worker-0", hold=True)
+    await scene.load.progress(60)
+    await scene.cluster.compact(1)
+    scene.held.clear()
+
+
+async def _second_writer(scene: Scene) -> None:
+    scene.strikes()
+    second = scene.cluster.second_writer()
+    await second.start()
+    scene.own.push_async_callback(second.kill)
+
+
+async def _second_gone(scene: Scene) -> None:
+    await scene.let_go()
+
+
+def _beside(scene: Scene, suffix: str) -> Path:
+    file = scene.cluster.log_file
+    return file.with_name(file.name + suffix)
+
+
+def _flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 0xFF]))
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            for _ in range(DISK_BYTES // len(_CHUNK) + 1):
+                file.write(_CHUNK)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+FAULTS: Final = (
+    Fault(
+        name="config stream wiped",
+        done="the operator deletes the stream of the log",
+        strike=_stream_wiped,
+    ),
+    Fault(
+        name="work queue deleted",
+        done="the operator deletes the stream of the default pool, jobs and consumers included",
+        strike=_queues_deleted,
+    ),
+    Fault(
+        name="broker wiped",
+        done="SIGKILL to the broker, its whole store is lost, queued work too",
+        strike=_broker_wiped,
+    ),
+    Fault(
+        name="stream begins past the head",
+        done="sie-config's volume is put back from a backup without its head file, and the stream "
+        "of its log is made anew, empty, beginning where the lost entries ended",
+        strike=_past_the_head,
+        serves_s=60,
+    ),
+    Fault(
+        name="sie-config restarted behind",
+        done="sie-config's file is put back from a backup that some sixty calls have gone past",
+        strike=_behind,
+        serves_s=60,
+    ),
+    Fault(
+        name="WAL unlinked",
+        done="the write-ahead log of a running sie-config is unlinked; after 4 s the operator "
+        "restarts it, as its message says",
+        strike=_wal_unlinked,
+        mend=_restarted,
+        serves_s=60,
+    ),
+    Fault(
+        name="log file damaged",
+        done="SIGKILL to sie-config, one byte in the middle of its file goes over; after 4 s the "
+        "operator puts a backup back",
+        strike=_file_damaged,
+        mend=_put_back,
+        serves_s=60,
+    ),
+    Fault(
+        name="replica files damaged",
+        done="SIGKILL to gateway-0 and worker-0, one byte in each of their files goes over",
+        strike=_replica_damaged,
+    ),
+    Fault(
+        name="replicas wiped",
+        done="SIGKILL to gateway-0 and worker-0, their files are lost",
+        strike=_replica_wiped,
+    ),
+    Fault(
+        name="low water moved",
+        done="SIGKILL to gateway-0 and worker-0; the log is compacted past what they have",
+        strike=_compacted,
+    ),
+    Fault(
+        name="second writer",
+        done="a second sie-config is started on the same folder, for 6 s",
+        strike=_second_writer,
+        mend=_second_gone,
+        lasts_s=6,
+    ),
+    Fault(
+        name="sie-config's files cannot grow",
+        done="each write of sie-config beyond a file's end is an error (EFBIG), for 4 s",
+        strike=_limited("config"),
+        mend=_unlimited,
+    ),
+    Fault(
+        name="a replica's files cannot grow",
+        done="each write of gateway-0 beyond a file's end is an error (EFBIG), for 4 s",
+        strike=_limited("gateway-0"),
+        mend=_unlimited,
+    ),
+    Fault(
+        name="disk full",
+        done=f"sie-config's folder is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
+        strike=_disk_full,
+        mend=_disk_freed,
+        lasts_s=6,
+        small_disk=True,
+    ),
+)
