@@ -4,7 +4,6 @@
 a committed state, and that a disk which takes none is asked again only after as many entries.
 """
 
-import asyncio
 import logging
 from typing import Final
 
@@ -12,6 +11,7 @@ from sie_config.checkpoint import CheckpointFile
 from sie_config.exports import Exports
 from sie_config.sequencer import Sequencer
 from sie_config.writer_state import Recovery
+from sie_runtime.aside import Aside
 
 __all__ = ["CheckpointKeeper"]
 
@@ -28,6 +28,7 @@ class CheckpointKeeper:
         self._sequencer = sequencer
         self._exports = exports
         self._every_entries = every_entries
+        self._thread = Aside("checkpoint")
 
     async def look(self) -> None:
         """Replace the checkpoint if enough entries came since."""
@@ -35,9 +36,10 @@ class CheckpointKeeper:
             await self._take()
 
     async def finish(self) -> None:
-        """Replace it at a clean end, unless folding the log anew is quick enough."""
+        """Replace it at a clean end, unless folding the log anew is quick enough; then no more."""
         if self._behind() > 0 and self._sequencer.position.epoch > self._every_entries:
             await self._take()
+        self._thread.end()
 
     def _behind(self) -> int:
         last = self._sequencer.last
@@ -49,6 +51,6 @@ class CheckpointKeeper:
         export = await self._exports.newest(self._sequencer)
         self._file.epoch = export.epoch
         try:
-            await asyncio.to_thread(self._file.write, export.data)
+            await self._thread.run(self._file.write, export.data)
         except OSError as error:
             _LOG.warning("the checkpoint was not written", extra={"reason": str(error)})

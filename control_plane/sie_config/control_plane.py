@@ -167,8 +167,7 @@ class ControlPlane:
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(store.close)
             checkpoint = CheckpointFile(store.path) if settings.checkpoint_entries else None
-            known = await asyncio.to_thread(checkpoint.read) if checkpoint is not None else None
-            replayed = await store.replay(known)
+            replayed = await store.replay(checkpoint.read if checkpoint is not None else None)
             journal = await Journal.open(store.path, tail_entries=settings.tail_entries)
             undo.push_async_callback(journal.close)
             sequencer = Sequencer(
@@ -282,6 +281,8 @@ class ControlPlane:
     async def close(self) -> None:
         """Close readers first, so that the writer's last checkpoint leaves one whole file."""
         await self._disk_watch.finish()
+        self.exports.close()
+        self.self_check.close()
         await self.refusals.close()
         await self.lookup.close()
         await self.timeline.close()

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 
 from sie_config.listing import Listing
 from sie_core.registry import EntityId, Registry
+from sie_runtime.aside import Aside
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry
 
@@ -56,6 +57,7 @@ class Exports:
         self._rows: dict[EntityId, bytes] = {}
         self._made: Export | None = None
         self._making: asyncio.Task[None] | None = None
+        self._thread = Aside("exports")
         self.rendered = 0
         """Snapshots that were made: fewer than answers where many asked at once."""
 
@@ -72,11 +74,15 @@ class Exports:
             await asyncio.shield(self._making)
         return self._made
 
+    def close(self) -> None:
+        """Make no more."""
+        self._thread.end()
+
     async def _make(self, log: Log) -> None:
         registry, lineage, last = log.registry, log.lineage, log.last
         assert last is not None
         try:
-            data = await asyncio.to_thread(self._join, registry, lineage, last)
+            data = await self._thread.run(self._join, registry, lineage, last)
         finally:
             # Here and not in a callback: whoever comes next must not wait for what is over.
             self._making = None

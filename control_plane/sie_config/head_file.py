@@ -4,7 +4,6 @@
 leaves a head file that the log confirms; a log that ends before its head file has lost its tail.
 """
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import msgspec
 
 from sie_config.witnesses import Claim
 from sie_core.chain import Position
+from sie_runtime.aside import Aside
 from sie_schemas.errors import Untrusted
 from sie_schemas.malformed import MALFORMED
 
@@ -30,6 +30,7 @@ class HeadFile:
     def __init__(self, log_path: Path) -> None:
         self._path = log_path.with_name(log_path.name + ".head")
         self._written: Position | None = None
+        self._thread = Aside("head-file")
 
     def read(self) -> Claim | None:
         """What the file says; None if there is none. Raises `Untrusted` if it cannot be read."""
@@ -48,7 +49,7 @@ class HeadFile:
         """Replace the file, off the loop, if the position is new or `again`. Raises `OSError`."""
         if position == self._written and not again:
             return
-        await asyncio.to_thread(self.replace, position)
+        await self._thread.run(self.replace, position)
         self._written = position
 
     def replace(self, position: Position) -> None:

@@ -26,6 +26,7 @@ from sie_config.storage_faults import LogDamaged
 from sie_config.waiting import first_of
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
+from sie_runtime.aside import Aside
 from sie_schemas import snapshot as snapshots
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Recount
@@ -95,6 +96,7 @@ class SelfCheck:
         self._share = share
         self._rng = rng or random.Random()
         self._turn = asyncio.Lock()
+        self._thread = Aside("self-check")
 
     async def run(
         self, stop: asyncio.Event, *, every_s: float, found: Callable[[Checked], None]
@@ -133,6 +135,10 @@ class SelfCheck:
         _ROUNDS.labels("sound" if checked.sound else "differs").inc()
         return checked
 
+    def close(self) -> None:
+        """Look no more."""
+        self._thread.end()
+
     async def _compare(self, stop: asyncio.Event | None) -> bool:
         last = self._log.last
         if last is None or not await self._fold(last.epoch, stop):
@@ -142,7 +148,7 @@ class SelfCheck:
         if not await self._fold(export.epoch, stop):
             return False
         if self._last is not None and self._last.epoch == export.epoch:
-            problem = await asyncio.to_thread(_difference, export.data, self._registry, self._last)
+            problem = await self._thread.run(_difference, export.data, self._registry, self._last)
             if problem:
                 raise LogDamaged(problem, first_bad_epoch=None)
         return True

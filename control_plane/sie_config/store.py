@@ -5,7 +5,7 @@ file in the order they were made, and that a call which was started finishes eve
 cancelled: a commit is never half awaited. Does not decide what is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sie_config.checkpoint import start_from
@@ -64,12 +64,12 @@ class Store:
         """Why this process may not write any more; None while it may."""
         return self._file.failed
 
-    async def replay(self, checkpoint: Snapshot | None = None) -> Replayed:
+    async def replay(self, checkpoint: Callable[[], Snapshot | None] | None = None) -> Replayed:
         """Verify and fold the log: what follows the checkpoint if the log bears it out, else all.
 
         Damage is in the result, not raised.
         """
-        return await self._thread.run(lambda: self._replay(checkpoint))
+        return await self._thread.run(lambda: self._replay(checkpoint() if checkpoint else None))
 
     async def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
         """Write a group in one durable transaction. Raises as `LogFile.append`."""

@@ -26,6 +26,7 @@ from sie_config.schema import connect_reader
 from sie_config.sequencer import Sequencer
 from sie_config.storage_faults import LogDamaged, StorageFailed
 from sie_core.registry import Entity, EntityId, Registry
+from sie_runtime.aside import Aside
 from sie_schemas.entry import ENTITY_KINDS, Change, Entry, EntryCorrupt
 from sie_schemas.errors import FixRequest
 
@@ -86,6 +87,7 @@ class Timeline:
         self._registries_max = registries_max
         self._past: OrderedDict[str, Registry] = OrderedDict()
         self._opening = asyncio.Lock()
+        self._thread = Aside("past")
         self._connection: aiosqlite.Connection | None = None
 
     async def epoch_at(self, at: str) -> int:
@@ -154,7 +156,7 @@ class Timeline:
                 found += part
                 yield part
         # Hashing thousands of entities would hold up the loop on which writes are answered.
-        registry, digest = await asyncio.to_thread(_gathered, found)
+        registry, digest = await self._thread.run(_gathered, found)
         if digest != entry.state_digest:
             raise LogDamaged(
                 f"the changes up to epoch {entry.epoch} do not add up to its digest",
@@ -251,7 +253,7 @@ class Timeline:
             rows = await self._rows(_ENTRIES.format(marks=",".join("?" * len(part))), part)
             try:
                 # Parsing and hashing many entries would hold up the loop that answers writes.
-                read = await asyncio.to_thread(_parsed, rows)
+                read = await self._thread.run(_parsed, rows)
                 found.update((entry.epoch, entry) for entry in read)
             except EntryCorrupt as error:
                 raise LogDamaged(
@@ -264,6 +266,7 @@ class Timeline:
 
     async def close(self) -> None:
         """Close the connection, if it was ever wanted."""
+        self._thread.end()
         if self._connection is not None:
             await self._connection.close()
 

@@ -10,6 +10,7 @@ fetched from the object store first. Does not pull and does not run batches.
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from sie_core.chain import Position
+from sie_runtime.aside import Aside
 from sie_runtime.payload_store import PayloadGone
 from sie_runtime.work_queue import Delivery
 from sie_schemas.errors import FixRequest, Later, SIEError
@@ -38,6 +40,8 @@ __all__ = ["Intake", "IntakeLimits", "ObjectStore", "Replica"]
 _Found = TypeVar("_Found")
 _LOG: Final = logging.getLogger(__name__)
 _SIDECAR_OPTIONS: Final = frozenset({"lora", "is_query"})
+_THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
+"""They run native code without the interpreter's lock, and wait for it at both ends."""
 """Options that were spent before the batch: in the lane's adapter, and in the tokens."""
 
 
@@ -101,6 +105,7 @@ class Intake:
         self._clock = clock
         self._group = group
         self._taken = taken
+        self._threads = Aside("tokenize", threads=_THREADS)
         self._fetching: list[str] = []
         """Large jobs that are on their way from the object store; one twice that came twice."""
 
@@ -114,6 +119,10 @@ class Intake:
         return [
             job_id for job_id in job_ids if self._claims.holds(job_id) or job_id in self._fetching
         ]
+
+    def close(self) -> None:
+        """Take nothing in any more."""
+        self._threads.end()
 
     def take(self, delivery: Delivery) -> None:
         """Take one delivery in. Called inline by the puller; returns at once."""
@@ -262,7 +271,7 @@ class Intake:
         job = claim.job
         if self._is_short(job, claim.delivery.data):
             return prepare(job, model.loaded, model.tokenizer)
-        return await asyncio.to_thread(prepare, job, model.loaded, model.tokenizer)
+        return await self._threads.run(prepare, job, model.loaded, model.tokenizer)
 
     async def _enqueue(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
         if self._is_unwanted(claim):

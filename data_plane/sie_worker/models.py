@@ -21,6 +21,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from sie_core.models import ResolvedAdapter, ResolvedModel
+from sie_runtime.aside import Aside
 from sie_schemas.errors import Later, SIEError, error_for
 from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.ipc import Loaded
@@ -68,6 +69,7 @@ class Models:
         on_change: Callable[[], None],
     ) -> None:
         self._executor = executor
+        self._reading = Aside("tokenizers")
         self._cooldown_s = cooldown_s
         self._pinned = pinned
         """Whether the config wants a model kept; asked at each demand, since it may change."""
@@ -244,7 +246,7 @@ class Models:
         left = self._left.get(revision)
         if left is not None and left.loaded.tokenizer_sha256 == loaded.tokenizer_sha256:
             return left.tokenizer
-        return await asyncio.to_thread(Tokenizer.read, loaded)
+        return await self._reading.run(Tokenizer.read, loaded)
 
     @asynccontextmanager
     async def _single(self, key: Hashable) -> AsyncIterator[None]:

@@ -181,6 +181,8 @@ class Worker:
                 # An error in the body ends the group and the loops in it.
                 raise _Drained
         except* _Drained:
+            if self._intake is not None:
+                self._intake.close()
             self._intake = self._pulling = None
 
     async def _drained(self) -> None:
