@@ -17,6 +17,7 @@ from starlette.routing import Match
 from sie_config.compact_route import add_compact_route
 from sie_config.control_plane import ControlPlane
 from sie_config.direct import DirectApp
+from sie_config.doors import door
 from sie_config.follow_routes import add_follow_routes
 from sie_config.group_routes import add_group_routes
 from sie_config.history_routes import add_time_routes
@@ -36,7 +37,7 @@ __all__ = ["build_app"]
 _LOG: Final = logging.getLogger(__name__)
 
 
-def build_app(plane: ControlPlane) -> FastAPI:
+def build_app(plane: ControlPlane) -> DirectApp:
     """The application around one control plane."""
     app = DirectApp(
         title="sie-config",
@@ -72,11 +73,13 @@ def build_app(plane: ControlPlane) -> FastAPI:
 
 def _add_health(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/healthz")
+    @door(None)
     async def healthz() -> dict[str, str]:
         """The process runs."""
         return {"status": "ok"}
 
     @app.get("/readyz")
+    @door(None)
     async def readyz() -> Response:
         """503 while the log cannot be trusted. A full disk is ready: it passes."""
         state = plane.sequencer.state

@@ -8,11 +8,12 @@ publisher trims it when it next looks.
 from typing import Any, Final
 
 import msgspec
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_config.control_plane import ControlPlane
+from sie_config.direct import DirectApp
+from sie_config.doors import JSON_BODY, door
 from sie_config.json_answers import json_answer
 from sie_config.write_requests import converted, parse_json, read_body
 from sie_schemas.errors import FixRequest
@@ -37,9 +38,10 @@ def low_water_for(head: int, *, keep: int | None, low_water: int | None) -> int:
     return wanted
 
 
-def add_compact_route(app: FastAPI, plane: ControlPlane) -> None:
+def add_compact_route(app: DirectApp, plane: ControlPlane) -> None:
     """Mount the route."""
 
+    @door("admin", media=JSON_BODY)
     async def compact(request: Request) -> Response:
         """`{"keep": N}` or `{"low_water": EPOCH}`; the mark only rises."""
         wanted = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), _Wanted)
@@ -56,4 +58,4 @@ def add_compact_route(app: FastAPI, plane: ControlPlane) -> None:
         }
         return json_answer(answer)
 
-    app.router.add_route("/v1/configs/compact", compact, methods=["POST"])
+    app.add_plain("POST", "/v1/configs/compact", compact)

@@ -28,6 +28,7 @@ from sie_config.manifests import Manifests
 from sie_config.publisher import Stream
 from sie_config.refusals import Refusals
 from sie_config.replica_requests import ReplicaRequests
+from sie_config.report_door import cannot_read
 from sie_config.reports import Reports
 from sie_config.roll_call import RollCall
 from sie_config.rules import Delete, Put
@@ -86,6 +87,7 @@ class ControlPlane:
             forget_s=settings.report_forget_s,
             replicas_max=settings.replicas_max,
             report_bytes_max=settings.report_bytes_max,
+            bytes_max=settings.reports_bytes_max,
         )
         self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
@@ -214,13 +216,10 @@ class ControlPlane:
     async def write(self, write: Write) -> tuple[Outcome, bool]:
         """Write, unless a live replica could not read it. Raises `SIEError`."""
         kinds = [f"{c.kind}.{'put' if isinstance(c, Put) else 'delete'}" for c in write.commands]
-        lacking = self.reports.lacking(kinds, self._clock())
+        log_id = self.sequencer.position.log_id
+        lacking = self.reports.lacking(kinds, self._clock(), log_id)
         if lacking:
-            raise FixRequest(
-                f"{', '.join(lacking[:5])} cannot read {', '.join(sorted(set(kinds)))} and would "
-                "halt: upgrade them first",
-                code="ENTITY_CONFLICT",
-            )
+            raise cannot_read(lacking, kinds)
         self._check_gates(write)
         outcome, repeated = await self.sequencer.submit(write)
         if outcome.changed and not repeated and not write.dry_run:

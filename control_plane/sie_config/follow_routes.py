@@ -16,10 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sie_config.control_plane import ControlPlane
+from sie_config.direct import DirectApp
+from sie_config.doors import JSON_BODY, door
 from sie_config.history_routes import AtText, past_export
 from sie_config.json_answers import JSON, NDJSON, json_answer
 from sie_config.write_requests import read_body
 from sie_config.writer_state import describe
+from sie_runtime.gate import principal_of
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest
 
@@ -33,14 +36,14 @@ Limit = Annotated[int | None, Query(ge=1, le=1_000_000)]
 IfNoneMatch = Annotated[str | None, Header()]
 
 
-def add_follow_routes(app: FastAPI, plane: ControlPlane) -> None:
+def add_follow_routes(app: DirectApp, plane: ControlPlane) -> None:
     """Mount the routes."""
     _add_head(app, plane)
     _add_entries(app, plane)
     _add_snapshot(app, plane)
 
 
-def _add_head(app: FastAPI, plane: ControlPlane) -> None:
+def _add_head(app: DirectApp, plane: ControlPlane) -> None:
     @app.get("/v1/configs/epoch")
     async def epoch(
         log_id: str = "",
@@ -54,14 +57,15 @@ def _add_head(app: FastAPI, plane: ControlPlane) -> None:
         async with plane.turnstile.turn():
             return json_answer(head_body(plane))
 
-    @app.post("/v1/configs/replicas")
+    @door("report", media=JSON_BODY)
     async def report(request: Request) -> Response:
         """A replica's report, where the bus brings none; answered with the head."""
         data = await read_body(request, plane.settings.report_bytes_max)
         async with plane.turnstile.turn():
-            if not await plane.hearing.hear(data, vouched=False):
-                raise FixRequest("the body is not a replica's report", field="body")
+            await plane.hearing.hear_over_http(data, principal_of(request.scope))
             return json_answer(head_body(plane))
+
+    app.add_plain("POST", "/v1/configs/replicas", report)
 
 
 def _add_entries(app: FastAPI, plane: ControlPlane) -> None:

@@ -18,6 +18,8 @@ from starlette.responses import Response, StreamingResponse
 from sie_config.audit import AuditPage, AuditQuery, read_audit
 from sie_config.control_plane import ControlPlane
 from sie_config.convergence import Selector
+from sie_config.direct import DirectApp
+from sie_config.doors import JSON_BODY, WRITE_QUERY, door
 from sie_config.draft import Write
 from sie_config.json_answers import NDJSON, json_answer
 from sie_config.moments import moment_us, parse_ts
@@ -35,6 +37,7 @@ from sie_config.writing import Writing, convergence_body
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import ReplicaReport
 
 __all__ = ["BODIES", "ReplicaBody", "RevertBody", "WaitBody", "add_group_routes"]
 
@@ -81,6 +84,11 @@ class WaitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
     "/v1/configs/revert": (RevertBody, "Bring back an older state as a new entry.", True),
+    "/v1/configs/replicas": (
+        ReplicaReport,
+        "A replica's report, where the bus brings none; answered with the head.",
+        False,
+    ),
     "/v1/configs/wait": (WaitBody, "Wait until replicas are at an epoch.", False),
     "/v1/configs/replicas/forget": (ReplicaBody, "Stop counting a replica.", False),
     "/v1/configs/replicas/resync": (
@@ -92,13 +100,13 @@ BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
 """What these routes read, in words, and whether they write the log."""
 
 
-def add_group_routes(app: FastAPI, plane: ControlPlane) -> None:
+def add_group_routes(app: DirectApp, plane: ControlPlane) -> None:
     """Mount the routes."""
     groups = _Groups(plane)
-    app.router.add_route("/v1/configs/revert", groups.revert, methods=["POST"])
-    app.router.add_route("/v1/configs/wait", groups.wait, methods=["POST"])
-    app.router.add_route("/v1/configs/replicas/forget", groups.forget, methods=["POST"])
-    app.router.add_route("/v1/configs/replicas/resync", groups.resync, methods=["POST"])
+    app.add_plain("POST", "/v1/configs/revert", groups.revert)
+    app.add_plain("POST", "/v1/configs/wait", groups.wait)
+    app.add_plain("POST", "/v1/configs/replicas/forget", groups.forget)
+    app.add_plain("POST", "/v1/configs/replicas/resync", groups.resync)
     _add_replicas(app, plane)
     _add_audit(app, plane)
 
@@ -109,6 +117,7 @@ class _Groups:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
+    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
     async def revert(self, request: Request) -> Response:
         """Bring back the documents of an older moment, as a new entry."""
         raw = await read_body(request, self._plane.settings.body_bytes_max)
@@ -131,6 +140,7 @@ class _Groups:
 
         return await Writing(plane, request, asked, "revert").answer(work, group_answer)
 
+    @door("read", media=JSON_BODY)
     async def wait(self, request: Request) -> Response:
         """Wait until the chosen replicas are at an epoch, by their own word."""
         plane = self._plane
@@ -147,6 +157,7 @@ class _Groups:
         place = {"log_id": entry.log_id, "epoch": entry.epoch}
         return json_answer(place | convergence_body(found, body.until))
 
+    @door("admin", media=JSON_BODY)
     async def forget(self, request: Request) -> Response:
         """Stop counting a replica that will not come back."""
         plane = self._plane
@@ -155,6 +166,7 @@ class _Groups:
         plane.convergence.heard(None)
         return json_answer({"forgotten": known})
 
+    @door("admin", media=JSON_BODY)
     async def resync(self, request: Request) -> Response:
         """Have a replica take our snapshot whatever it holds: the way out of a fork."""
         plane = self._plane
@@ -192,6 +204,7 @@ async def _lag_s(plane: ControlPlane, row: dict[str, Any]) -> float | None:
 
 def _add_audit(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/v1/configs/audit")
+    @door("audit")
     async def audit(
         actor: Text = None,
         kind: Kind | None = None,

@@ -13,11 +13,14 @@ from prometheus_client import Counter
 
 from sie_config.convergence_watch import ConvergenceWatch
 from sie_config.journal import Journal
+from sie_config.report_door import check_speaker
 from sie_config.reports import Reports
 from sie_config.sequencer import Sequencer
 from sie_config.witnesses import Claim, choices
 from sie_config.writer_state import Recovery
+from sie_runtime.access import Principal
 from sie_runtime.bus import Bus, Message
+from sie_schemas.errors import FixRequest
 
 __all__ = ["Hearing"]
 
@@ -53,15 +56,34 @@ class Hearing:
     async def hear(self, data: bytes, *, subject: str = "", vouched: bool) -> bool:
         """Take a replica's report and act on what it bears witness to. False for a malformed one.
 
-        The broker vouches for whoever reports on it; over HTTP nobody does, and only a report that
-        comes with its entry is a claim.
+        The broker vouches for whoever reports on it.
         """
         malformed = self._reports.malformed
         claim = self._reports.receive(data, self._clock(), subject=subject, vouched=vouched)
+        await self._act_on(claim)
+        return self._reports.malformed == malformed
+
+    async def hear_over_http(self, data: bytes, speaker: Principal) -> None:
+        """Take the report of whom a token names, or of anybody where none are in force.
+
+        Nobody vouches for what it says: only what comes with its entry is a claim. Raises
+        `FixRequest`.
+        """
+        report = self._reports.read(data)
+        try:
+            check_speaker(report, speaker)
+        except FixRequest:
+            self._reports.refuse("another's name")
+            raise
+        claim = self._reports.take(
+            report, self._clock(), size=len(data), vouched=False, is_known=speaker.is_known
+        )
+        await self._act_on(claim)
+
+    async def _act_on(self, claim: Claim | None) -> None:
         self._convergence.heard(claim)
         if claim is not None:
             await self._weigh(claim)
-        return self._reports.malformed == malformed
 
     async def _weigh(self, claim: Claim) -> None:
         last = self._sequencer.last

@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Final
 
-from sie_config.access_rules import role_of
 from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
+from sie_config.doors import Doors
 from sie_config.private_modes import close_to_others
 from sie_config.refusal_notes import noting_gate
 from sie_config.settings import ConfigSettings
@@ -22,6 +22,7 @@ from sie_runtime.gate import Gate
 from sie_runtime.lifecycle import run, serve_http, spare_collections, stop_when
 from sie_runtime.rates import Rates
 from sie_runtime.settings import load
+from sie_runtime.web_pages import origin_of
 from sie_schemas.errors import SIEError
 
 __all__ = ["main"]
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
-    access = Access.open(settings)
+    access = Access.open(settings, replicas=settings.replica_auth_file)
     close_to_others(settings.data_dir)
     bus = await Bus.connect(settings, role=_ROLE, process_id=str(os.getpid()))
     try:
@@ -89,6 +90,7 @@ async def _run(
             ended_by.append(group)
             stop.set()
 
+    app = build_app(plane)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(plane.drain_on(stop))
         tasks.create_task(run_plane())
@@ -98,11 +100,12 @@ async def _run(
                 loops_stop,
                 serve_http(
                     Gate(
-                        build_app(plane),
+                        app,
                         access,
-                        role_of,
+                        Doors(app).role_of,
                         rates=_rates(settings),
                         on_refused=noting_gate(plane),
+                        pages=_pages(settings),
                     ),
                     host=settings.host,
                     port=settings.port,
@@ -114,6 +117,11 @@ async def _run(
         )
     if ended_by:
         raise ended_by[0]
+
+
+def _pages(settings: ConfigSettings) -> frozenset[str]:
+    named = (*settings.web_pages, settings.advertised_url)
+    return frozenset(map(origin_of, named)) - {""}
 
 
 def _rates(settings: ConfigSettings) -> Rates | None:

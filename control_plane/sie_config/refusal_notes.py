@@ -11,10 +11,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sie_config.access_rules import QUESTIONS
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
-from sie_runtime.gate import principal_of
+from sie_config.doors import changes_the_log
+from sie_config.write_requests import request_id_of, shown_text
+from sie_runtime.gate import REQUEST_ID, principal_of
 from sie_schemas.errors import SIEError
 
 __all__ = ["noting", "noting_gate"]
@@ -22,7 +23,7 @@ __all__ = ["noting", "noting_gate"]
 OnError = Callable[[Request, Exception], Awaitable[Response]]
 
 _KINDS: Final = {plural: kind for kind, plural in PLURALS.items()}
-_CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_NO_RIGHT: Final = frozenset({401, 403})
 
 
 def noting(plane: ControlPlane, on_error: OnError) -> OnError:
@@ -30,12 +31,13 @@ def noting(plane: ControlPlane, on_error: OnError) -> OnError:
 
     async def on_error_noted(request: Request, error: Exception) -> Response:
         response = await on_error(request, error)
-        is_change = request.method in _CHANGES and request.url.path not in QUESTIONS
-        if is_change:
+        if changes_the_log(request.scope) or response.status_code in _NO_RIGHT:
             detail: dict[str, Any] = msgspec.json.decode(bytes(response.body))["detail"]
-            actor = request.headers.get("x-sie-actor", "").strip() or "anonymous"
+            actor = shown_text(request, "x-sie-actor") or "anonymous"
             status = response.status_code
             _note(plane, request, detail["code"], detail["message"], status, actor)
+            if REQUEST_ID in request.scope:
+                response.headers["x-request-id"] = request.scope[REQUEST_ID]
         return response
 
     return on_error_noted
@@ -48,8 +50,8 @@ def noting_gate(plane: ControlPlane) -> Callable[[Any, SIEError], None]:
         if scope["type"] != "http":
             return
         request = Request(scope)
-        claimed = request.headers.get("x-sie-actor", "").strip()
-        # Nobody vouches for a claimed name: the token is absent, unknown or not enough.
+        claimed = shown_text(request, "x-sie-actor")
+        # Nobody vouches for a claimed name where the token is absent or unknown.
         actor = principal_of(scope).name or f"unverified {claimed}".strip()
         _note(plane, request, error.code, error.message, error.status, actor)
 
@@ -68,9 +70,9 @@ def _note(
         path=request.url.path,
         kind=kind,
         key=key,
-        reason=request.headers.get("x-sie-reason", ""),
+        reason=shown_text(request, "x-sie-reason"),
         message=message,
-        request_id=request.headers.get("x-request-id", ""),
+        request_id=request_id_of(request),
     )
 
 

@@ -5,7 +5,9 @@ A process that starts takes the place of the one that had its name; one that spe
 lives too, and both are counted, so that neither hides behind the other's word. A report is a
 replica's word: it shows convergence, it never changes what the log says, and it bears witness only
 if somebody vouches for its sender (the broker, which knows its users) or it comes with the entry
-that it speaks of.
+that it speaks of. What it cannot read holds up writes only while it lives, follows this log, and
+somebody knows who it is. Rows are bounded in number and in bytes: silent ones go first, then those
+of nobody in particular.
 """
 
 import logging
@@ -18,9 +20,12 @@ import msgspec
 from msgspec import UNSET
 from prometheus_client import Counter, Gauge
 
+from sie_config.report_door import check_report
 from sie_config.witnesses import Claim
+from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
 from sie_schemas.malformed import MALFORMED
 
@@ -47,19 +52,34 @@ class Sighting:
     is_witness: bool
     replaced: bool = False
     """A later life of the name has spoken, and this one not since."""
+    is_known: bool = True
+    """The broker, or a token that names this replica, says who it is."""
+    size: int = 0
+    """Bytes that its report had."""
 
 
 class Reports:
     """The last report of each replica, by role, id and life."""
 
     def __init__(
-        self, *, ttl_s: float, forget_s: float, replicas_max: int, report_bytes_max: int = 262_144
+        self,
+        *,
+        ttl_s: float,
+        forget_s: float,
+        replicas_max: int,
+        report_bytes_max: int = 262_144,
+        bytes_max: int = 67_108_864,
     ) -> None:
         self._ttl_s = ttl_s
         self._forget_s = forget_s
         self._replicas_max = replicas_max
         self._report_bytes_max = report_bytes_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
         self._forgot_at = float("-inf")
+        self._swept_at = {True: float("-inf"), False: float("-inf")}
+        self._overruled: set[tuple[str, str]] = set()
+        """Those that an operator has given up: what they cannot read holds up nothing."""
         self._seen: dict[tuple[str, str], dict[str, Sighting]] = {}
         self.malformed = 0
 
@@ -71,45 +91,94 @@ class Reports:
         `subject` is where it came from on the bus; empty over HTTP. `vouched` says that whoever
         delivered it knows its sender.
         """
-        report = self._read(data, subject)
-        if report is None:
+        try:
+            report = self.read(data)
+        except FixRequest:
             return None
+        if subject and subject != f"sie.config.report.{report.role}.{report.id}":
+            self.refuse("another's name")
+            return None
+        return self.take(report, now, size=len(data), vouched=vouched, is_known=vouched)
+
+    def read(self, data: bytes) -> ReplicaReport:
+        """A report of bounded size. Raises `FixRequest`, and counts what is none."""
+        try:
+            if len(data) > self._report_bytes_max:
+                raise FixRequest(
+                    f"the report is longer than {self._report_bytes_max} bytes",
+                    code="PAYLOAD_TOO_LARGE",
+                    field="body",
+                )
+            report = REPORT_DECODER.decode(data)
+            check_report(report)
+        except MALFORMED as error:
+            self.refuse("malformed")
+            raise FixRequest(
+                f"the body is not a replica's report: {error}", field="body"
+            ) from error
+        except FixRequest as error:
+            self.refuse("too large" if error.status == 413 else "malformed")
+            raise
+        return report
+
+    def refuse(self, reason: str) -> None:
+        """Count a report that is not taken."""
+        self.malformed += 1
+        _REFUSED.labels(reason).inc()
+
+    def take(
+        self, report: ReplicaReport, now: float, *, size: int, vouched: bool, is_known: bool
+    ) -> Claim | None:
+        """Keep a report; gives what it bears witness to. `is_known` says that its sender is."""
         is_witness = vouched or _proves(report)
         self._forget(now)
-        self._keep(msgspec.structs.replace(report, entry=UNSET), now, is_witness)
+        if set(SPEAKS) <= set(report.speaks):
+            self._overruled.discard((report.role, report.id))
+        kept = msgspec.structs.replace(report, entry=UNSET)
+        self._keep(Sighting(kept, now, is_witness, is_known=is_known, size=size))
         if report.epoch < 1 or not is_witness:
             return None
         return _claim(report)
 
-    def _read(self, data: bytes, subject: str) -> ReplicaReport | None:
-        if len(data) > self._report_bytes_max:
-            self._refuse("too large")
-            return None
-        try:
-            report = REPORT_DECODER.decode(data)
-        except MALFORMED:
-            self._refuse("malformed")
-            return None
-        if subject and subject != f"sie.config.report.{report.role}.{report.id}":
-            self._refuse("another's name")
-            return None
-        return report
-
-    def _refuse(self, reason: str) -> None:
-        self.malformed += 1
-        _REFUSED.labels(reason).inc()
-
-    def _keep(self, report: ReplicaReport, now: float, is_witness: bool) -> None:
+    def _keep(self, seen: Sighting) -> None:
+        report = seen.report
         name = (report.role, report.id)
         if report.leaving:
             self._drop(name, report.life)
-        elif name in self._seen or len(self._seen) < self._replicas_max:
+        elif self._has_room(name, seen) or self._makes_room(name, seen):
             lives = self._seen.setdefault(name, {})
             self._take_turns(lives, report)
-            lives[report.life] = Sighting(report, now, is_witness)
+            self._drop_life(lives, report.life)
+            lives[report.life] = seen
+            self._bytes += seen.size
         else:
             _REFUSED.labels("too many replicas").inc()
         _REPLICAS.set(len(self._seen))
+
+    def _has_room(self, name: tuple[str, str], seen: Sighting) -> bool:
+        held = self._seen.get(name, {}).get(seen.report.life)
+        grown = self._bytes + seen.size - (held.size if held is not None else 0)
+        return grown <= self._bytes_max and (
+            name in self._seen or len(self._seen) < self._replicas_max
+        )
+
+    def _makes_room(self, name: tuple[str, str], seen: Sighting) -> bool:
+        """Let go of silent rows, and of those of nobody in particular for one that is known."""
+        # Looked for once a second: a flood of names must not cost a walk for each, and one of
+        # nobody in particular must not take the turn of those that are known.
+        if seen.at - self._swept_at[seen.is_known] < 1.0:
+            return False
+        self._swept_at[seen.is_known] = seen.at
+        for lives in [*self._seen.values()]:
+            for held in [*lives.values()]:
+                if seen.at - held.at > self._ttl_s or (seen.is_known and not held.is_known):
+                    self._drop((held.report.role, held.report.id), held.report.life)
+        return self._has_room(name, seen)
+
+    def _drop_life(self, lives: dict[str, Sighting], life: str) -> None:
+        held = lives.pop(life, None)
+        if held is not None:
+            self._bytes -= held.size
 
     def _take_turns(self, lives: dict[str, Sighting], report: ReplicaReport) -> None:
         """What a report says of the other lives of its name."""
@@ -118,7 +187,7 @@ class Reports:
             for life, seen in lives.items():
                 lives[life] = replace(seen, replaced=True)
             if len(lives) >= _LIVES_MAX:
-                del lives[min(lives, key=lambda life: lives[life].at)]
+                self._drop_life(lives, min(lives, key=lambda life: lives[life].at))
         elif known.replaced:
             _SHARED.inc()
             _LOG.warning(
@@ -129,7 +198,7 @@ class Reports:
 
     def _drop(self, name: tuple[str, str], life: str) -> None:
         lives = self._seen.get(name, {})
-        lives.pop(life, None)
+        self._drop_life(lives, life)
         if not lives:
             self._seen.pop(name, None)
 
@@ -181,8 +250,18 @@ class Reports:
         ]
 
     def forget(self, role: str, replica_id: str) -> bool:
-        """Stop counting a replica that will not come back; whether it was known."""
-        return self._seen.pop((role, replica_id), None) is not None
+        """Stop counting a replica that will not come back; whether it was known.
+
+        If it speaks again all the same, what it cannot read holds up no write.
+        """
+        name = (role, replica_id)
+        lives = self._seen.get(name)
+        if lives is None:
+            return False
+        self._overruled.add(name)
+        for life in [*lives]:
+            self._drop(name, life)
+        return True
 
     def holders_of(self, model_ids: Sequence[str], now: float) -> list[dict[str, Any]]:
         """Every live replica, and which of these models it tells of: whom a change meets."""
@@ -212,12 +291,18 @@ class Reports:
                     users.setdefault(model_id, []).append(told)
         return users
 
-    def lacking(self, kinds: Sequence[str], now: float) -> list[str]:
-        """Live replicas that cannot read one of these kinds of change."""
+    def lacking(self, kinds: Sequence[str], now: float, log_id: str) -> list[str]:
+        """Role and id of live replicas of this log that cannot read one of these kinds of change.
+
+        Whoever somebody knows, and no operator has given up.
+        """
         return sorted(
             f"{seen.report.role} {seen.report.id}"
             for seen in self._counted()
             if now - seen.at <= self._ttl_s
+            and seen.is_known
+            and seen.report.log_id == log_id
+            and (seen.report.role, seen.report.id) not in self._overruled
             and seen.report.speaks
             and not set(kinds) <= set(seen.report.speaks)
         )

@@ -22,6 +22,16 @@ class ConfigSettings(AccessSettings, BusSettings):
     host: str = setting("127.0.0.1", help="address to listen on; loopback until access is guarded")
     port: int = setting(8081, help="port to listen on; 0 takes a free one")
     advertised_url: str = setting("", help="URL that others reach this process by, for messages")
+    replica_auth_file: Path | None = setting(
+        None,
+        help="a further file of token hashes, for replicas alone (roles read and report); the "
+        "local cluster writes it",
+    )
+    web_pages: tuple[str, ...] = setting(
+        (),
+        help="comma list of origins (https://console.example) whose web pages may use this process "
+        "through a browser; those of the advertised URL always may",
+    )
     log_level: LogLevel = setting("info", help="debug, info, warning or error")
     new_log: bool = setting(
         False, help="begin a new log although replicas or the broker know one; their state is lost"
@@ -105,6 +115,11 @@ class ConfigSettings(AccessSettings, BusSettings):
     report_forget_s: float = setting(3600.0, help="seconds after which a lost replica is forgotten")
     replicas_max: int = setting(10_000, help="most replicas that are kept; more are not shown")
     report_bytes_max: int = setting(256 * 1024, help="largest report of a replica, in bytes")
+    reports_bytes_max: int = setting(
+        64 * 1024 * 1024,
+        help="bytes of all reports that are kept; silent replicas leave first, then those that "
+        "reported over HTTP without a token",
+    )
     recovery_retry_s: float = setting(
         2.0, help="seconds between attempts to get lost entries back, while the writer lacks some"
     )

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from sie_config.draft import Write
 from sie_config.rules import Expectation
+from sie_runtime.gate import REQUEST_ID
 from sie_schemas import canonical
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
@@ -30,7 +31,9 @@ __all__ = [
     "idempotency_of",
     "parse_json",
     "read_body",
+    "request_id_of",
     "sent",
+    "shown_text",
     "write_of",
 ]
 
@@ -121,7 +124,7 @@ def write_of(request: Request, idempotency: Idempotency | None, log_id: str) -> 
     return Write(
         actor=header_text(request, "x-sie-actor") or "anonymous",
         reason=header_text(request, "x-sie-reason"),
-        request_id=header_text(request, "x-request-id") or f"{random.getrandbits(64):016x}",
+        request_id=header_text(request, "x-request-id") or request_id_of(request),
         commands=(),
         idempotency=idempotency,
         if_epoch=_expected_epoch(request, log_id),
@@ -178,16 +181,31 @@ def sent(request: Request, name: bytes) -> str | None:
 
 def header_text(request: Request, name: str) -> str:
     """A bounded, printable header; empty when absent. Raises `FixRequest`."""
-    text = (sent(request, name.encode()) or "").strip()
+    text = shown_text(request, name)
     if not text:
         return ""
     shown, length_max = _HEADERS[name]
-    with contextlib.suppress(UnicodeError):
-        # Clients send UTF-8; the framework reads headers as Latin-1.
-        text = text.encode("latin-1").decode("utf-8")
     if len(text) > length_max or not text.isprintable():
         raise FixRequest(f"{shown} takes up to {length_max} printable characters", field=shown)
     return text
+
+
+def shown_text(request: Request, name: str) -> str:
+    """A header as it was meant, unbounded; empty when absent."""
+    text = (sent(request, name.encode()) or "").strip()
+    with contextlib.suppress(UnicodeError):
+        # Clients send UTF-8; the framework reads headers as Latin-1.
+        text = text.encode("latin-1").decode("utf-8")
+    return text
+
+
+def request_id_of(request: Request) -> str:
+    """The name of a request: what it says of itself, else one of ours, the same all along."""
+    told = shown_text(request, "x-request-id")
+    if told:
+        return told
+    made: str = request.scope.setdefault(REQUEST_ID, f"{random.getrandbits(64):016x}")
+    return made
 
 
 def _fingerprint(request: Request, body: bytes) -> str:

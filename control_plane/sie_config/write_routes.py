@@ -15,6 +15,7 @@ from starlette.responses import Response
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
 from sie_config.direct import DirectApp
+from sie_config.doors import JSON_BODY, WRITE_QUERY, door
 from sie_config.draft import Outcome, Write
 from sie_config.operations import Operation, key_of, parse_batch, work_out
 from sie_config.write_answers import entity_answer, group_answer
@@ -43,6 +44,7 @@ class _Writes:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
+    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
     async def post(self, request: Request) -> Response:
         """Create or replace the entity that the document names."""
         body, value = await self._body(request)
@@ -50,6 +52,7 @@ class _Writes:
             request, body, Operation(op="put", kind=_kind_of(request), document=value)
         )
 
+    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
     async def put(self, request: Request) -> Response:
         """Create or replace an entity; the path names it, and the document may repeat that."""
         body, value = await self._body(request)
@@ -58,22 +61,22 @@ class _Writes:
             request, body, Operation(op="put", kind=kind, key=key, document=value)
         )
 
+    @door("admin", trial="propose", query=WRITE_QUERY, media=_MERGE_PATCH)
     async def patch(self, request: Request) -> Response:
         """Merge a patch (RFC 7396) into an entity."""
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-        if content_type != _MERGE_PATCH:
-            raise FixRequest(f"a patch is of type {_MERGE_PATCH}", field="Content-Type")
         body, value = await self._body(request)
         kind, key = _named_by(request)
         return await self._write(
             request, body, Operation(op="patch", kind=kind, key=key, patch=value)
         )
 
+    @door("admin", trial="propose", query=WRITE_QUERY)
     async def delete(self, request: Request) -> Response:
         """Remove an entity."""
         kind, key = _named_by(request)
         return await self._write(request, b"", Operation(op="delete", kind=kind, key=key))
 
+    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
     async def batch(self, request: Request) -> Response:
         """All operations as one entry, or none of them."""
         settings = self._plane.settings
@@ -135,7 +138,7 @@ def _named_by(request: Request) -> tuple[Any, str]:
 def add_write_routes(app: DirectApp, plane: ControlPlane) -> None:
     """Mount the routes. The batch comes before the greedy paths, none of which it could be."""
     writes = _Writes(plane)
-    app.router.add_route("/v1/configs/batch", writes.batch, methods=["POST"])
+    app.add_plain("POST", "/v1/configs/batch", writes.batch)
     for plural in _KINDS:
         path = f"/v1/configs/{plural}"
         app.add_direct("POST", path, writes.post)
@@ -144,4 +147,4 @@ def add_write_routes(app: DirectApp, plane: ControlPlane) -> None:
             ("PATCH", writes.patch),
             ("DELETE", writes.delete),
         ):
-            app.router.add_route(path + "/{key:path}", endpoint, methods=[method])
+            app.add_plain(method, path + "/{key:path}", endpoint)

@@ -5,6 +5,7 @@ never depends on what has changed since. A write that rests on what it read (a p
 worked out anew when its ground moved before it was judged, and never applied to other ground.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -32,6 +33,7 @@ _WRITES: Final = Counter(
     ["operation", "outcome"],
 )
 _WAIT_S: Final = 30.0
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?(e-[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,8 @@ def convergence_body(found: Convergence, until: Until) -> dict[str, Any]:
 
 
 def seconds(text: str, most: float, name: str) -> float:
-    """A bounded number of seconds. Raises `FixRequest`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    """A bounded number of seconds, in plain digits. Raises `FixRequest`."""
+    value = float(text) if _SECONDS.fullmatch(text) else -1.0
     if not 0 <= value <= most:
         raise FixRequest(f"{name} is a number of seconds from 0 to {most:g}", field=name)
     return value

@@ -21,6 +21,7 @@ from sie_gateway.model_status import model_status
 from sie_gateway.openapi import openapi_document
 from sie_gateway.pool_routes import add_pools
 from sie_gateway.views import cluster_view, config_view, configs_view, model_view, models_view
+from sie_runtime.strict_route import StrictRoute, any_query
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
@@ -52,6 +53,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
+    app.router.route_class = StrictRoute
     app.add_exception_handler(SIEError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_defect)
@@ -158,6 +160,7 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
         }
 
     @app.api_route("/v1/configs/{rest:path}", methods=["GET", *_WRITES], include_in_schema=False)
+    @any_query
     async def config_elsewhere(rest: str, request: Request) -> None:
         """Writes belong to sie-config, and so do all other reads."""
         location = f"{cluster.config_url.rstrip('/')}/v1/configs/{rest}"

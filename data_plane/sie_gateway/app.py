@@ -37,6 +37,7 @@ from sie_gateway.routing import Cold, Wanted
 from sie_gateway.waiting import ClientGone
 from sie_runtime.gate import principal_of
 from sie_runtime.rates import Rates
+from sie_runtime.strict_query import check_query
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 
@@ -102,7 +103,7 @@ class GatewayApp:
             await self._rest(scope, receive, send)
             return
         try:
-            response = await self._respond(scope["method"], call, receive)
+            response = await self._respond(scope, call, receive)
             await send_response(scope, send, response)
         except ClientGone:
             _count(call, 499, "CLIENT_GONE")
@@ -123,7 +124,8 @@ class GatewayApp:
             elapsed_ms=call.elapsed_ms(),
         )
 
-    async def _respond(self, method: str, call: _Call, receive: Receive) -> Response:
+    async def _respond(self, scope: Scope, call: _Call, receive: Receive) -> Response:
+        method = scope["method"]
         try:
             if method != "POST":
                 raise FixRequest(
@@ -131,6 +133,9 @@ class GatewayApp:
                     code="METHOD_NOT_ALLOWED",
                     details={"allow": "POST"},
                 )
+            query = scope.get("query_string")
+            if query:
+                check_query(query, (), route=f"POST {scope['path']}")
             if self._rates is not None:
                 self._rates.take(call.tenant, call.started_at)
             body = await read_body(call.headers, receive, bytes_max=self._body_bytes_max)

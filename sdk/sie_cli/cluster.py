@@ -23,6 +23,7 @@ from sie_cli.operator_access import write_operator_access
 from sie_cli.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
 from sie_cli.ports import check_free, free_ports
 from sie_cli.private_files import write_private
+from sie_cli.replica_access import with_replica_access
 from sie_cli.seeding import register
 from sie_cli.settings import ClusterOptions, ClusterSettings
 from sie_cli.state import ClusterState, record_process
@@ -284,7 +285,7 @@ def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) ->
         settings,
         layout=layout,
         scripts=scripts_folder(),
-        environment=_environment(),
+        environment=with_replica_access(layout.data, _environment()),
         broker=plan,
         worker_ports=tuple(ports[: options.workers]),
         server_ports=tuple(ports[options.workers :]),

@@ -33,7 +33,7 @@ def resync(role: Role, replica_id: Id, url: Url = "") -> None:
 
 @app.command()
 def forget(role: Role, replica_id: Id, url: Url = "") -> None:
-    """Stop counting it: it will not come back, and a wait for all of them waits for it."""
+    """Give it up: no wait waits for it, and what it cannot read holds up no write."""
     from sie_cli.config_work import run_work  # noqa: PLC0415
 
     sys.exit(run_work(url, "table", lambda work: work.forget(role, replica_id)))

@@ -14,7 +14,7 @@ import typer
 
 from sie_cli.config_options import Output
 from sie_cli.private_files import write_private
-from sie_runtime.access import Grant, Role, Tokens, hash_of, read_tokens
+from sie_runtime.access import Grant, Role, Tokens, check_grant, hash_of, read_tokens
 from sie_schemas.errors import FixRequest
 
 __all__ = ["app"]
@@ -29,8 +29,17 @@ Name = Annotated[str, typer.Argument(help="Whose token it is; the actor of its c
 def new(
     name: Name,
     file: File,
-    roles: Annotated[str, typer.Option(help="Comma list: infer, read, propose, admin, audit.")],
+    roles: Annotated[
+        str, typer.Option(help="Comma list: infer, read, propose, report, admin, audit.")
+    ],
     tenant: Annotated[str, typer.Option(help="Whose share of the cluster it uses.")] = "",
+    replica: Annotated[
+        str,
+        typer.Option(
+            help="With `report`: the replica that it is, as gateway/ID or worker/ID; an ID that "
+            "ends in * is each that begins so."
+        ),
+    ] = "",
 ) -> None:
     """Make a token and print it, once."""
     asked = tuple(part.strip() for part in roles.split(",") if part.strip())
@@ -44,7 +53,10 @@ def new(
         raise FixRequest(f"{file} has a token {name!r} already: revoke it first")
     token = "sie_" + secrets.token_urlsafe(32)
     granted: tuple[Role, ...] = tuple(role for role in get_args(Role) if role in asked)
-    grant = Grant(name=name, sha256=hash_of(token.encode()), roles=granted, tenant=tenant)
+    grant = Grant(
+        name=name, sha256=hash_of(token.encode()), roles=granted, tenant=tenant, replica=replica
+    )
+    check_grant(grant, "--replica")
     _write(file, Tokens(tokens=(*held.tokens, grant)))
     typer.echo(token)
 
@@ -56,11 +68,16 @@ def list_(file: File, output: Output = "table") -> None:
 
     grants = _read(file).tokens
     rows = [
-        {"name": grant.name, "roles": list(grant.roles), "tenant": grant.tenant or None}
+        {
+            "name": grant.name,
+            "roles": list(grant.roles),
+            "tenant": grant.tenant or None,
+            "replica": grant.replica or None,
+        }
         for grant in grants
     ]
     names = [grant.name for grant in grants]
-    print_rows(rows, ["name", "roles", "tenant"], Form(output), names=names)
+    print_rows(rows, ["name", "roles", "tenant", "replica"], Form(output), names=names)
 
 
 @app.command()

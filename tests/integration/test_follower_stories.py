@@ -252,7 +252,9 @@ async def test_a_resync_of_a_replica_that_is_not_there_says_which_kind_of_absenc
         assert (status, "no worker 'w9' reports here" in words) == (2, True)
         behind = {"epoch": 1, "hash": "0" * 64, "digest": "0" * 64, "received": 1, "state": "stale"}
         gone = report_at(one.plane.sequencer.position, role="worker", id="w9", **behind)
-        await one.http.post("/v1/configs/replicas", content=gone)
+        await one.http.post(
+            "/v1/configs/replicas", content=gone, headers={"content-type": "application/json"}
+        )
         answer = await one.http.post("/v1/configs/replicas/resync", json=nobody)
         assert answer.status_code == 503
         assert "worker w9 was not reached" in answer.json()["detail"]["message"]

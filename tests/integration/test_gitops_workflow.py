@@ -25,7 +25,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "gitops"
 TOKENS: dict[str, tuple[Role, ...]] = {
     "merger": ("admin",),
     "reviewer": ("read", "propose"),
-    "gateway": ("read",),
+    "gateway": ("read", "report"),
 }
 
 
@@ -126,7 +126,11 @@ async def following(url: str) -> AsyncIterator[None]:
                     role="gateway", id="g1", received=after, state="fresh", **told
                 )
                 body = msgspec.json.encode(report)
-                answer = await client.post("/v1/configs/replicas", content=body)
+                answer = await client.post(
+                    "/v1/configs/replicas",
+                    content=body,
+                    headers={"content-type": "application/json"},
+                )
                 assert answer.is_success, answer.text
 
     task = asyncio.create_task(follow())
@@ -142,7 +146,12 @@ async def following(url: str) -> AsyncIterator[None]:
 async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path):
     tokens = tmp_path / "tokens.json"
     grants = tuple(
-        Grant(name=name, sha256=hash_of(token_of(name).encode()), roles=roles)
+        Grant(
+            name=name,
+            sha256=hash_of(token_of(name).encode()),
+            roles=roles,
+            replica="gateway/g1" if "report" in roles else "",
+        )
         for name, roles in TOKENS.items()
     )
     tokens.write_bytes(msgspec.json.encode(Tokens(tokens=grants)))

@@ -196,6 +196,9 @@ async def test_of_two_histories_an_operator_keeps_one_and_the_log_says_what_was_
         assert "own" in replica.follower.catalog.models
 
 
+JSON = {"content-type": "application/json"}
+
+
 async def post(http: httpx.AsyncClient, **report) -> httpx.Response:
     fields = {
         "role": "worker",
@@ -204,7 +207,9 @@ async def post(http: httpx.AsyncClient, **report) -> httpx.Response:
         "received": 9,
         "state": "fresh",
     }
-    return await http.post("/v1/configs/replicas", content=msgspec.json.encode(fields | report))
+    return await http.post(
+        "/v1/configs/replicas", content=msgspec.json.encode(fields | report), headers=JSON
+    )
 
 
 async def test_over_http_a_report_bears_witness_only_with_the_entry_that_it_speaks_of(tmp_path):
@@ -247,9 +252,9 @@ async def test_over_http_a_report_bears_witness_only_with_the_entry_that_it_spea
 
 async def test_what_is_no_report_is_refused_and_counted(tmp_path):
     async with writer(tmp_path, nowhere(), report_bytes_max=4096) as one:
-        bad = await one.http.post("/v1/configs/replicas", content=b'{"role":"king"}')
+        bad = await one.http.post("/v1/configs/replicas", content=b'{"role":"king"}', headers=JSON)
         assert (bad.status_code, bad.json()["detail"]["code"]) == (400, "INVALID_REQUEST")
-        long = await one.http.post("/v1/configs/replicas", content=b" " * 5000)
+        long = await one.http.post("/v1/configs/replicas", content=b" " * 5000, headers=JSON)
         assert long.json()["detail"]["code"] == "PAYLOAD_TOO_LARGE"
         assert one.plane.reports.malformed == 1
 

@@ -15,11 +15,12 @@ from tests.support.gateway_world import World, gateway_world
 from tests.support.polling import until
 from typer.testing import CliRunner
 
+from sie_cli.replica_access import with_replica_access
 from sie_cli.token import app as token_command
-from sie_config.access_rules import role_of as config_role_of
 from sie_gateway.rules import refusal_body, role_of
 from sie_runtime.access import Access, AccessSettings, Role, hash_of
 from sie_runtime.gate import Gate
+from sie_runtime.web_pages import check_page, origin_of
 from sie_schemas.errors import FixRequest
 
 ONE = {"items": [{"text": "four"}]}
@@ -169,6 +170,12 @@ def test_a_changed_file_is_in_force_after_the_interval_and_a_broken_one_never(
         '{"tokens":[{"name":"a","sha256":"00","roles":["infer"]}]}',
         '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":["root"]}]}',
         '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":[],"role":"infer"}]}',
+        '{"tokens":[{"name":"","sha256":"' + "0" * 64 + '","roles":[]}]}',
+        '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":["report"]}]}',
+        '{"tokens":[{"name":"a","sha256":"' + "0" * 64 + '","roles":[],"replica":"worker/a"}]}',
+        '{"tokens":[{"name":"a","sha256":"'
+        + "0" * 64
+        + '","roles":["report"],"replica":"king/*"}]}',
         '{"tokens":['
         + ",".join(['{"name":"a","sha256":"' + "0" * 64 + '","roles":[]}'] * 2)
         + "]}",
@@ -197,21 +204,10 @@ def test_no_file_lets_everyone_in_and_says_so_once_and_loudly(
 
 @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]), st.text(max_size=30))
 def test_no_route_but_a_probe_is_open_and_no_change_is_less_than_admin(method, path):
-    for rule in (role_of, config_role_of):
-        role = rule(method, "/" + path, b"")
-        assert role is not None or "/" + path in {"/healthz", "/readyz"}
-        if method != "GET":
-            assert role in {"admin", None}
-
-
-def test_sie_config_tells_reading_trying_changing_and_auditing_apart() -> None:
-    models = "/v1/configs/models"
-    assert config_role_of("GET", models, b"") == "read"
-    assert config_role_of("POST", models, b"") == "admin"
-    assert config_role_of("POST", models, b"dry_run=true") == "propose"
-    assert config_role_of("POST", models, b"dry_run=true&dry_run=false") == "admin"
-    assert config_role_of("POST", "/v1/configs/replicas", b"") == "read"
-    assert config_role_of("GET", "/v1/configs/audit", b"") == "audit"
+    role = role_of(method, "/" + path, b"")
+    assert role is not None or "/" + path in {"/healthz", "/readyz"}
+    if method != "GET":
+        assert role in {"admin", None}
 
 
 async def test_the_actor_of_a_change_is_the_tokens_name_whatever_the_request_says(
@@ -225,7 +221,7 @@ async def test_the_actor_of_a_change_is_the_tokens_name_whatever_the_request_say
         await send({"type": "http.response.body", "body": b""})
 
     access = Access(AccessSettings(auth_file=write(tmp_path / "tokens", boss=("admin",))))
-    transport = httpx.ASGITransport(app=Gate(app, access, config_role_of))
+    transport = httpx.ASGITransport(app=Gate(app, access, role_of))
     async with httpx.AsyncClient(transport=transport, base_url="http://config") as http:
         headers = {"authorization": "Bearer boss", "x-sie-actor": "somebody else"}
         await http.post("/v1/configs/models", headers=headers)
@@ -262,9 +258,14 @@ def test_the_command_makes_lists_and_revokes_tokens_and_stores_only_hashes(tmp_p
     assert file.stat().st_mode & 0o777 == 0o600
     principal = Access(AccessSettings(auth_file=file)).check(bearer(token), "infer")
     assert (principal.name, principal.tenant) == ("ci", "t")
-    assert run.invoke(token_command, ["ls", *told]).stdout.split()[-3:] == ["ci", "infer,read", "t"]
+    assert run.invoke(token_command, ["ls", *told]).stdout.split()[-4:-1] == [
+        "ci",
+        "infer,read",
+        "t",
+    ]
     listed = run.invoke(token_command, ["ls", *told, "-o", "json"]).stdout
-    assert json.loads(listed) == [{"name": "ci", "roles": ["infer", "read"], "tenant": "t"}]
+    [row] = json.loads(listed)
+    assert row == {"name": "ci", "roles": ["infer", "read"], "tenant": "t", "replica": None}
     twice = run.invoke(token_command, ["new", "ci", *told, "--roles", "infer"])
     assert isinstance(twice.exception, FixRequest)
     wrong = run.invoke(token_command, ["new", "x", *told, "--roles", "root"])
@@ -272,3 +273,70 @@ def test_the_command_makes_lists_and_revokes_tokens_and_stores_only_hashes(tmp_p
     assert run.invoke(token_command, ["revoke", "ci", *told]).exit_code == 0
     with pytest.raises(FixRequest):
         Access(AccessSettings(auth_file=file)).check(bearer(token), "infer")
+
+
+def test_a_token_speaks_as_the_replica_that_it_names_and_as_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    run = CliRunner()
+    for name, replica in (("one", "worker/gpu-1"), ("many", "worker/gpu-*"), ("all", "gateway/*")):
+        told = ["--file", str(file), "--roles", "read,report", "--replica", replica]
+        made = run.invoke(token_command, ["new", name, *told])
+        assert made.exit_code == 0
+        access = Access(AccessSettings(auth_file=file))
+        principal = access.check(bearer(made.stdout.strip()), "report")
+        spoken = {
+            (role, one)
+            for role in ("worker", "gateway")
+            for one in ("gpu-1", "gpu-10", "gpu", "g1")
+            if principal.speaks_as(role, one)
+        }
+        assert (
+            spoken
+            == {
+                "one": {("worker", "gpu-1")},
+                "many": {("worker", "gpu-1"), ("worker", "gpu-10")},
+                "all": {("gateway", one) for one in ("gpu-1", "gpu-10", "gpu", "g1")},
+            }[name]
+        )
+    for wrong in (["--roles", "report"], ["--roles", "read", "--replica", "worker/a"]):
+        refused = run.invoke(token_command, ["new", "x", "--file", str(file), *wrong])
+        assert isinstance(refused.exception, FixRequest)
+
+
+def test_a_web_page_is_known_by_its_origin_however_its_url_is_written() -> None:
+    for url, origin in {
+        "https://ops.example": "https://ops.example",
+        "https://OPS.example:443/console?x=1": "https://ops.example",
+        "http://config.example:8081/": "http://config.example:8081",
+        "http://user:word@config.example:80": "http://config.example",
+        "http://[::1]:8081": "http://[::1]:8081",
+        "": "",
+        "config.example": "",
+    }.items():
+        assert origin_of(url) == origin, url
+    allowed = frozenset({"https://ops.example"})
+    check_page(b"https://ops.example", allowed)
+    for other in (b"null", b"", b"http://ops.example", b"https://ops.example.evil", b"\xff"):
+        with pytest.raises(FixRequest, match="web page"):
+            check_page(other, allowed)
+
+
+def test_the_local_clusters_replicas_get_tokens_where_tokens_are_in_force(tmp_path: Path) -> None:
+    assert with_replica_access(tmp_path, {"A": "1"}) == {"A": "1"}, "an open cluster needs none"
+    operators = write(tmp_path / "tokens", boss=("admin",))
+    given = {"SIE_CONFIG_AUTH_FILE": str(operators), "SIE_WORKER_CONFIG_TOKEN": "mine"}
+    made = with_replica_access(tmp_path, given)
+    assert made["SIE_WORKER_CONFIG_TOKEN"] == "mine"
+    file = Path(made["SIE_CONFIG_REPLICA_AUTH_FILE"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    access = Access(AccessSettings(auth_file=operators), replicas=file)
+    gateway = access.check(bearer(made["SIE_GATEWAY_CONFIG_TOKEN"]), "report")
+    assert gateway.speaks_as("gateway", "local-1")
+    assert not gateway.speaks_as("worker", "local-1")
+    assert not gateway.may("propose")
+    assert access.check(bearer("boss"), "admin").name == "boss"
+    # It is a file of replicas alone, whoever writes it.
+    write(file, thief=("admin",))
+    with pytest.raises(FixRequest, match="more than the roles of a replica"):
+        Access(AccessSettings(auth_file=operators), replicas=file)
+    Access(AccessSettings(), replicas=file)

@@ -86,6 +86,7 @@ async def test_an_adapter_is_put_by_its_path_read_and_removed(client):
     assert (await client.delete(f"{MODELS}/org/m")).status_code == 200
 
 
+JSON = {"content-type": "application/json"}
 BODIES = ("revert", "wait", "compact", "replicas/forget", "replicas/resync", "batch")
 
 
@@ -97,7 +98,7 @@ async def test_every_route_that_takes_a_body_reads_it_strictly(client, path):
         (b'{"nothing like it": 1}', 422, "nothing like it"),
         (b"[]", 422, None),
     ):
-        answer = await client.post(f"/v1/configs/{path}", content=body)
+        answer = await client.post(f"/v1/configs/{path}", content=body, headers=JSON)
         assert answer.status_code == status, answer.text
         assert answer.json()["detail"].get("field") == field, answer.text
 
@@ -149,7 +150,7 @@ async def test_a_new_log_has_a_bundle_for_every_backend_of_models(client):
 )
 async def test_a_bad_document_is_refused_by_field_and_changes_nothing(client, body, status, field):
     before = (await client.get("/v1/configs/epoch")).json()
-    answer = await client.post(MODELS, content=body)
+    answer = await client.post(MODELS, content=body, headers=JSON)
     assert answer.status_code == status, answer.text
     assert answer.json()["detail"].get("field") == field, answer.text
     assert (await client.get("/v1/configs/epoch")).json() == before

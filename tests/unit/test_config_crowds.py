@@ -64,5 +64,5 @@ def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():
     reports.receive(report("known-0", leaving=True), 3.0)
     reports.receive(report("next"), 3.0)
     assert "next" in {seen.report.id for seen in reports.sightings()}
-    reports.receive(report("much later"), 100.0)
-    assert [seen.report.id for seen in reports.sightings()] == ["much later"]
+    reports.receive(report("much-later"), 100.0)
+    assert [seen.report.id for seen in reports.sightings()] == ["much-later"]

@@ -13,9 +13,9 @@ from tests.support.config_writer import client_of, grown_log, model, new_file, p
 from tests.support.polling import until
 from tests.support.reports import report_at
 
-from sie_config.access_rules import role_of
 from sie_config.api import build_app
 from sie_config.control_plane import LOG_FILE
+from sie_config.doors import Doors
 from sie_config.refusal_notes import noting_gate
 from sie_config.storage_faults import LogDamaged
 from sie_runtime.access import Access, AccessSettings, hash_of
@@ -320,7 +320,8 @@ async def test_attempts_without_the_right_are_audited_too(plane, tmp_path):
     grant = {"name": "ci", "sha256": hash_of(b"ci"), "roles": ["read", "audit"], "tenant": ""}
     (tmp_path / "tokens.json").write_text(json.dumps({"tokens": [grant]}))
     access = Access(AccessSettings(auth_file=tmp_path / "tokens.json"))
-    gate = Gate(build_app(plane), access, role_of, on_refused=noting_gate(plane))
+    app = build_app(plane)
+    gate = Gate(app, access, Doors(app).role_of, on_refused=noting_gate(plane))
     transport = httpx.ASGITransport(gate)
     async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
         assert (await client.delete(f"{MODELS}/m")).status_code == 401
@@ -328,7 +329,7 @@ async def test_attempts_without_the_right_are_audited_too(plane, tmp_path):
         assert (await client.delete(f"{MODELS}/m", headers=known)).status_code == 403
         answer = await client.get(f"{CONFIGS}/audit", headers=known, params={"outcome": "refused"})
         assert [(row["outcome"], row["actor"]) for row in answer.json()["rows"]] == [
-            ("FORBIDDEN", "unverified boss"),
+            ("FORBIDDEN", "ci"),
             ("UNAUTHORIZED", "unverified"),
         ]
         waited = {"min": 0, "timeout_s": 0}
@@ -345,10 +346,11 @@ async def test_a_token_above_its_rate_is_told_when_to_come_and_its_attempt_is_au
     ]
     (tmp_path / "tokens.json").write_text(json.dumps({"tokens": tokens}))
     access = Access(AccessSettings(auth_file=tmp_path / "tokens.json"))
+    app = build_app(plane)
     gate = Gate(
-        build_app(plane),
+        app,
         access,
-        role_of,
+        Doors(app).role_of,
         rates=Rates("token", per_s=0.1, burst=1),
         clock=lambda: 0.0,
         on_refused=noting_gate(plane),

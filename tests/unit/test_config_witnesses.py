@@ -221,8 +221,9 @@ async def test_replicas_show_their_position_age_out_and_leave(tmp_path):
 
 async def test_a_kind_that_a_live_replica_cannot_read_is_not_written(tmp_path):
     async with running(tmp_path) as plane:
-        plane.reports.receive(report(speaks=["pool.put"]), time.monotonic())
+        here = plane.sequencer.position.log_id
+        plane.reports.receive(report(speaks=["pool.put"], log_id=here), time.monotonic())
         with pytest.raises(SIEError, match=r"gateway g1 cannot read model\.put"):
             await put(plane, "m")
-        plane.reports.receive(report(speaks=["model.put"]), time.monotonic())
+        plane.reports.receive(report(speaks=["model.put"], log_id=here), time.monotonic())
         await put(plane, "m")

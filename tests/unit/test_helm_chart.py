@@ -321,3 +321,8 @@ def test_a_broker_of_ones_own_is_spoken_to_and_none_is_made():
         for container in containers(template):
             urls = [v["value"] for v in container["env"] if v["name"].endswith("_NATS_URL")]
             assert urls == ([] if container["name"] == "server" else ["nats://elsewhere:4222"])
+
+
+def test_a_closed_cluster_wants_tokens_for_its_followers():
+    with pytest.raises(Exception, match=r"auth\.followersSecret is wanted"):
+        rendered(values_of("", {"auth": {"existingSecret": "tokens"}}))

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -32,24 +33,31 @@ __all__ = [
     "Principal",
     "Role",
     "Tokens",
+    "check_grant",
     "hash_of",
     "read_tokens",
 ]
 
-Role: TypeAlias = Literal["infer", "read", "propose", "admin", "audit"]
+Role: TypeAlias = Literal["infer", "read", "propose", "report", "admin", "audit"]
 """`infer` sends requests, `read` sees models and configs, `propose` may try a change without making
-it, `admin` may do everything, `audit` sees who did what."""
+it, `report` speaks as the replica that the token names, `admin` may do everything else, `audit`
+sees who did what."""
 
 _LOG: Final = logging.getLogger(__name__)
+_OF_REPLICAS: Final = frozenset({"read", "report"})
+_REPLICA: Final = re.compile(r"(gateway|worker)/([A-Za-z0-9_-]{1,64}|[A-Za-z0-9_-]{0,63}\*)")
 
 
-class Grant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Grant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One line of the file: what the bearer of a token may do. `sha256` is the token's, in hex."""
 
     name: str
     sha256: str
     roles: tuple[Role, ...]
     tenant: str = ""
+    replica: str = ""
+    """Who the bearer is among the replicas: `gateway/g1`, or `worker/gpu-*` for each id that begins
+    so. Wanted for the role `report`, and for no other."""
 
 
 class Tokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,10 +72,30 @@ class Principal(Struct, frozen=True):
     name: str
     tenant: str
     roles: frozenset[str]
+    replica: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a token says who it is."""
+        return bool(self.name)
+
+    def speaks_as(self, role: str, replica_id: str) -> bool:
+        """Whether the token names this replica."""
+        told = f"{role}/{replica_id}"
+        if self.replica.endswith("*"):
+            return told.startswith(self.replica.removesuffix("*"))
+        return told == self.replica
 
     def may(self, role: Role) -> bool:
         """Whether it has a role; an admin has every one."""
         return role in self.roles or "admin" in self.roles
+
+    def require(self, role: Role) -> None:
+        """Raises `FixRequest` FORBIDDEN for one that does not have a role."""
+        if not self.may(role):
+            raise FixRequest(
+                f"the token {self.name!r} does not have the role {role!r}", code="FORBIDDEN"
+            )
 
 
 _ANYONE: Final = Principal("", "", frozenset({"admin"}))
@@ -88,26 +116,34 @@ class Access:
     """The door. One for each process; used by one loop."""
 
     def __init__(
-        self, settings: AccessSettings, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: AccessSettings,
+        *,
+        replicas: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises `FixRequest` when there is a file and it cannot be read."""
+        """`replicas` is a further file, of replicas alone, where tokens are in force.
+
+        Raises `FixRequest` when there is a file and it cannot be read.
+        """
         self._path = settings.auth_file
+        self._replicas = replicas
         self._reload_s = settings.auth_reload_s
         self._clock = clock
         self._grants: tuple[Grant, ...] = ()
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[tuple[int, int, int], ...] = ()
         self._looked_at = clock()
         if self._path is None:
             _LOG.warning("NO ACCESS CONTROL: everyone who reaches this process may do everything")
         else:
-            self._seen = _identity(self._path)
-            self._grants = read_tokens(self._path).tokens
+            self._seen = self._identities(self._path)
+            self._grants = self._read(self._path)
 
     @classmethod
-    def open(cls, settings: AccessSettings) -> "Access":
+    def open(cls, settings: AccessSettings, *, replicas: Path | None = None) -> "Access":
         """For a `main`: a file that cannot be used is printed as one line, and exits with 2."""
         try:
-            return cls(settings)
+            return cls(settings, replicas=replicas)
         except FixRequest as error:
             sys.stderr.write(f"error: {error.message}\n")
             raise SystemExit(2) from error
@@ -118,19 +154,20 @@ class Access:
         return self._path is None
 
     def check(self, headers: Mapping[bytes, bytes], role: Role) -> Principal:
-        """Who asks. Raises `FixRequest` UNAUTHORIZED or FORBIDDEN."""
+        """Who asks, with that role. Raises `FixRequest` UNAUTHORIZED or FORBIDDEN."""
+        principal = self.identify(headers)
+        principal.require(role)
+        return principal
+
+    def identify(self, headers: Mapping[bytes, bytes]) -> Principal:
+        """Who asks, whatever it may do. Raises `FixRequest` UNAUTHORIZED."""
         if self._path is None:
             tenant = headers.get(b"x-sie-tenant")
             if tenant is None:
                 return _ANYONE
             return Principal("", tenant.decode("latin-1").strip(), _ANYONE.roles)
         self._reload(self._path)
-        principal = self._bearer(headers.get(b"authorization", b""))
-        if not principal.may(role):
-            raise FixRequest(
-                f"the token {principal.name!r} does not have the role {role!r}", code="FORBIDDEN"
-            )
-        return principal
+        return self._bearer(headers.get(b"authorization", b""))
 
     def _bearer(self, header: bytes) -> Principal:
         scheme, _, token = header.partition(b" ")
@@ -147,7 +184,7 @@ class Access:
                 found = grant
         if found is None:
             raise FixRequest("the token is not known here", code="UNAUTHORIZED")
-        return Principal(found.name, found.tenant, frozenset(found.roles))
+        return Principal(found.name, found.tenant, frozenset(found.roles), found.replica)
 
     def _reload(self, path: Path) -> None:
         now = self._clock()
@@ -155,15 +192,31 @@ class Access:
             return
         self._looked_at = now
         try:
-            seen = _identity(path)
+            seen = self._identities(path)
             if seen == self._seen:
                 return
-            self._grants = read_tokens(path).tokens
+            self._grants = self._read(path)
         except FixRequest as error:
             _LOG.error("the tokens stay as they were: %s", error.message)
         else:
             self._seen = seen
             _LOG.info("tokens read again: %d", len(self._grants))
+
+    def _identities(self, path: Path) -> tuple[tuple[int, int, int], ...]:
+        return tuple(_identity(each) for each in (path, self._replicas) if each is not None)
+
+    def _read(self, path: Path) -> tuple[Grant, ...]:
+        grants = read_tokens(path).tokens
+        if self._replicas is None:
+            return grants
+        of_replicas = read_tokens(self._replicas).tokens
+        for grant in of_replicas:
+            if not set(grant.roles) <= _OF_REPLICAS:
+                raise FixRequest(
+                    f"{self._replicas}: {grant.name!r} has more than the roles of a replica, "
+                    f"{', '.join(sorted(_OF_REPLICAS))}"
+                )
+        return (*grants, *of_replicas)
 
 
 def hash_of(token: bytes) -> str:
@@ -188,9 +241,26 @@ def read_tokens(path: Path) -> Tokens:
     except MALFORMED as error:
         raise FixRequest(f"{path} is not a file of tokens: {error}") from error
     for grant in found.tokens:
-        if len(grant.sha256) != 64 or grant.sha256.strip("0123456789abcdef"):
-            raise FixRequest(f"{path}: the sha256 of {grant.name!r} is not 64 hex digits")
+        check_grant(grant, str(path))
     names = [grant.name for grant in found.tokens]
     if len(set(names)) < len(names):
         raise FixRequest(f"{path}: two tokens have one name")
     return found
+
+
+def check_grant(grant: Grant, where: str) -> None:
+    """Raises `FixRequest` for a grant that cannot be meant."""
+    if not grant.name:
+        raise FixRequest(f"{where}: a token has no name")
+    if len(grant.sha256) != 64 or grant.sha256.strip("0123456789abcdef"):
+        raise FixRequest(f"{where}: the sha256 of {grant.name!r} is not 64 hex digits")
+    if grant.replica and not _REPLICA.fullmatch(grant.replica):
+        raise FixRequest(
+            f"{where}: {grant.name!r} names the replica {grant.replica!r}; one is named like "
+            "gateway/g1, or worker/gpu-* for each id that begins so"
+        )
+    if ("report" in grant.roles) != bool(grant.replica):
+        raise FixRequest(
+            f"{where}: {grant.name!r} has the role 'report' without a replica that it speaks as, "
+            "or a replica without that role"
+        )

@@ -6,7 +6,7 @@ force, the actor of a change is the token's name, whatever the request says of i
 """
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -14,9 +14,10 @@ import msgspec
 from sie_runtime.access import Access, Principal, Role
 from sie_runtime.error_headers import error_headers
 from sie_runtime.rates import Rates
+from sie_runtime.web_pages import check_page
 from sie_schemas.errors import SIEError
 
-__all__ = ["PRINCIPAL", "Gate", "Rule", "principal_of"]
+__all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "principal_of"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,14 +28,17 @@ Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 
 PRINCIPAL: Final = "sie.principal"
 """Where the scope has the `Principal`."""
-_NOBODY: Final = Principal("", "", frozenset())
+REQUEST_ID: Final = "sie.request_id"
+"""Where the scope has the name of a request that brought none, once somebody made it."""
+NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
 
 
 class Gate:
     """One for each process. `rates` bounds what each token may ask, `shape` makes the body of a
-    refusal at a path, `on_refused` hears of it."""
+    refusal at a path, `on_refused` hears of it, `pages` are the origins of web pages that may use
+    this process; None leaves them to the application."""
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
         shape: Callable[[str, SIEError], bytes] | None = None,
         on_refused: Callable[[Scope, SIEError], None] | None = None,
+        pages: Collection[str] | None = None,
     ) -> None:
         self._app = app
         self._access = access
@@ -54,6 +59,7 @@ class Gate:
         self._clock = clock
         self._shape = shape or _own_shape
         self._on_refused = on_refused
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -62,19 +68,28 @@ class Gate:
             return
         method, path = scope.get("method", "GET"), scope.get("path", "")
         role = self._rule(method, path, scope.get("query_string", b""))
-        if role is not None:
-            try:
-                principal = scope[PRINCIPAL] = self._access.check(dict(scope["headers"]), role)
-                if self._rates is not None:
-                    self._rates.take(principal.name or "anonymous", self._clock())
-            except SIEError as error:
-                if self._on_refused is not None:
-                    self._on_refused(scope, error)
-                await self._refuse(scope, send, error)
-                return
-            if not self._access.is_open:
-                scope["headers"] = _with_actor(scope["headers"], principal)
+        headers = dict(scope["headers"])
+        try:
+            if self._pages is not None and b"origin" in headers:
+                check_page(headers[b"origin"], self._pages)
+            if role is not None:
+                self._let_in(scope, headers, role)
+        except SIEError as error:
+            if self._on_refused is not None:
+                self._on_refused(scope, error)
+            await self._refuse(scope, send, error)
+            return
         await self._app(scope, receive, send)
+
+    def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
+        """Note in the scope who asks. Raises `SIEError`."""
+        # Noted before its roles are looked at: whoever is refused is refused by name.
+        principal = scope[PRINCIPAL] = self._access.identify(headers)
+        principal.require(role)
+        if self._rates is not None:
+            self._rates.take(principal.name or "anonymous", self._clock())
+        if not self._access.is_open:
+            scope["headers"] = _with_actor(scope["headers"], principal)
 
     async def _refuse(self, scope: Scope, send: Send, error: SIEError) -> None:
         if scope["type"] == "websocket":
@@ -87,6 +102,8 @@ class Gate:
             (b"content-length", str(len(body)).encode()),
             *error_headers(error),
         ]
+        if REQUEST_ID in scope:
+            headers.append((b"x-request-id", scope[REQUEST_ID].encode()))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": error.status, "headers": headers})
@@ -95,7 +112,7 @@ class Gate:
 
 def principal_of(scope: Scope) -> Principal:
     """Who asks; nobody where no gate stands before the application."""
-    found: Principal = scope.get(PRINCIPAL, _NOBODY)
+    found: Principal = scope.get(PRINCIPAL, NOBODY)
     return found
 
 

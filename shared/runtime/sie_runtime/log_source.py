@@ -24,6 +24,7 @@ from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 __all__ = ["LogSource", "RangeGone", "SourceFailed"]
 
 _LOG: Final = logging.getLogger(__name__)
+_JSON: Final = {"content-type": "application/json"}
 _NDJSON: Final = {"accept": "application/x-ndjson"}
 
 
@@ -127,7 +128,8 @@ class LogSource:
     async def report(self, data: bytes) -> Head:
         """Send a report to the writer; gives its head. Raises `SourceFailed`."""
         response = await _answer(
-            "the report", self._http.post("/v1/configs/replicas", content=data)
+            "the report",
+            self._http.post("/v1/configs/replicas", content=data, headers=_JSON),
         )
         if response.status_code != httpx.codes.OK:
             raise SourceFailed(f"the report: status {response.status_code}")

@@ -82,7 +82,11 @@ nats://{{ include "sie.fullname" . }}-nats:4222
 {{- $prefix := printf "SIE_%s" (upper .role) -}}
 - name: {{ $prefix }}_CONFIG_URL
   value: {{ include "sie.configUrl" .root | quote }}
-{{- with .root.Values.auth.followersSecret }}
+{{- $secret := .root.Values.auth.followersSecret }}
+{{- if .root.Values.auth.existingSecret }}
+{{- $secret = required "auth.followersSecret is wanted where auth.existingSecret is set: without its tokens gateways and workers cannot follow" $secret }}
+{{- end }}
+{{- with $secret }}
 - name: {{ $prefix }}_CONFIG_TOKEN
   valueFrom:
     secretKeyRef:

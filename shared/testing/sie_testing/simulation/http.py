@@ -14,6 +14,7 @@ import msgspec
 
 from sie_config.control_plane import ControlPlane
 from sie_config.follow_routes import check_range, entry_lines, head_body, wait_for_difference
+from sie_runtime.gate import NOBODY
 from sie_schemas.errors import SIEError
 from sie_testing.simulation.loop import Host, SimulatedLoop
 from sie_testing.simulation.network import Network
@@ -100,8 +101,11 @@ class ConfigClient:
         query = params or {}
         return await self._sent(lambda plane: _ROUTES[path](plane, query), read_s)
 
-    async def post(self, path: str, *, content: bytes) -> httpx.Response:
+    async def post(
+        self, path: str, *, content: bytes, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """Send. Raises `httpx.TransportError`."""
+        del headers
         assert path == "/v1/configs/replicas", path
         return await self._sent(lambda plane: _report(plane, content), None)
 
@@ -141,7 +145,7 @@ async def _log(plane: ControlPlane, query: Mapping[str, str]) -> bytes:
 
 
 async def _report(plane: ControlPlane, data: bytes) -> bytes:
-    await plane.hearing.hear(data, vouched=False)
+    await plane.hearing.hear_over_http(data, NOBODY)
     return msgspec.json.encode(head_body(plane))
 
 

@@ -1,0 +1,141 @@
+"""Doors: what each route of sie-config asks of a request before it runs.
+
+*pure.* A door stands at the endpoint itself: the role that running it wants, the role that is
+enough to try it, the query parameters that it reads, and the type of its body. Whether a caller may
+ask is read from the route that will run, so that no route can be reached by another one's rule.
+Promises that a route without a door of its own is not open: one that changes something wants
+`admin`, one that looks wants `read`; and that only a route which knows dry runs is open for less
+when one is asked for.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Match, Route
+
+from sie_runtime.access import Role
+from sie_runtime.strict_query import check_query
+from sie_runtime.strict_route import query_names
+from sie_schemas.errors import FixRequest
+
+__all__ = ["JSON_BODY", "WRITE_QUERY", "Door", "Doors", "changes_the_log", "door", "door_of"]
+
+JSON_BODY: Final = "application/json"
+WRITE_QUERY: Final = frozenset({"dry_run", "ack", "wait", "timeout"})
+"""What a write of the log takes."""
+
+_LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DOOR: Final = "door"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a route asks. `role` None lets everybody in, `trial` None knows no dry run, `media`
+    None reads no body."""
+
+    role: Role | None
+    trial: Role | None = None
+    query: frozenset[str] = frozenset()
+    media: str | None = None
+
+    def role_for(self, query: bytes) -> Role | None:
+        """The role that a request with this query string wants."""
+        if self.trial is not None and query and _is_trial(query):
+            return self.trial
+        return self.role
+
+    def check(self, request: Request) -> None:
+        """Refuse a request that the route cannot mean to answer. Raises `FixRequest`."""
+        query = request.scope["query_string"]
+        if query:
+            check_query(query, self.query, route=f"{request.method} {request.url.path}")
+        if self.media is not None:
+            _check_media(request, self.media)
+
+
+def door(
+    role: Role | None,
+    *,
+    trial: Role | None = None,
+    query: Collection[str] = (),
+    media: str | None = None,
+) -> Callable[[F], F]:
+    """Put a door before an endpoint."""
+    made = Door(role, trial, frozenset(query), media)
+
+    def put(endpoint: F) -> F:
+        setattr(endpoint, _DOOR, made)
+        return endpoint
+
+    return put
+
+
+def door_of(route: BaseRoute) -> Door:
+    """The door of a route."""
+    endpoint = getattr(route, "endpoint", None)
+    own: Door | None = getattr(endpoint, _DOOR, None)
+    methods: set[str] = getattr(route, "methods", None) or set()
+    found = own or Door("read" if methods and methods <= _LOOKS else "admin")
+    if isinstance(route, APIRoute):
+        return Door(found.role, found.trial, query_names(route), found.media)
+    return found
+
+
+def changes_the_log(scope: Mapping[str, Any]) -> bool:
+    """Whether a request was meant to change something: by the route that ran, else its method."""
+    own: Door | None = getattr(scope.get("endpoint"), _DOOR, None)
+    return own.role == "admin" if own is not None else scope["method"] not in _LOOKS
+
+
+class Doors:
+    """The doors of one application."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._known: dict[tuple[str, str], Door] = {}
+        """Of paths that hold no name: as many as there are routes."""
+
+    def role_of(self, method: str, path: str, query: bytes) -> Role | None:
+        """The role that the route wants which will run; None lets everybody in."""
+        found = self.at(method, path)
+        if found is None:
+            return "read" if method in _LOOKS else "admin"
+        return found.role_for(query)
+
+    def at(self, method: str, path: str) -> Door | None:
+        """The door of the route that will run; None where none does."""
+        known = self._known.get((method, path))
+        if known is not None:
+            return known
+        scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+        for route in self._app.routes:
+            if route.matches(scope)[0] is Match.FULL:
+                found = door_of(route)
+                if isinstance(route, Route) and route.path == path:
+                    self._known[method, path] = found
+                return found
+        return None
+
+
+def _is_trial(query: bytes) -> bool:
+    """Whether a dry run is asked for, in the one way that a write understands."""
+    return parse_qs(query.decode("latin-1"), keep_blank_values=True).get("dry_run") == ["true"]
+
+
+def _check_media(request: Request, wanted: str) -> None:
+    """A page of another site can send any body, but not as this type without being asked."""
+    told = request.headers.get("content-type", "")
+    media, _, parameters = told.lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if media.strip() != wanted or charset not in {"", "charset=utf-8"}:
+        shown = f"not {told[:60]!r}" if told else "and there is none"
+        raise FixRequest(
+            f"send the body with the header `Content-Type: {wanted}`, {shown}",
+            field="Content-Type",
+        )

@@ -1,0 +1,85 @@
+"""What a token may not do, tried against a real sie-config: asked for as a trial, it was done."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.config_process import config_process
+from tests.support.config_writer import model
+from tests.support.log_world import nowhere
+from tests.support.tokens import bearer, tokens_file
+
+pytestmark = pytest.mark.integration
+
+CONFIGS = "/v1/configs"
+REPLICA = {"role": "gateway", "id": "g1"}
+HARM = {
+    "compact": {"keep": 1},
+    "replicas/forget": REPLICA,
+    "replicas/resync": REPLICA,
+}
+"""What changes something for good, and knows no trial."""
+
+
+async def state_of(client: httpx.AsyncClient) -> dict[str, object]:
+    head = (await client.get(f"{CONFIGS}/epoch", headers=bearer("viewer"))).json()
+    return {name: head[name] for name in ("epoch", "digest", "low_water")}
+
+
+async def test_who_may_only_try_changes_does_nothing_for_good(tmp_path: Path) -> None:
+    tokens = tokens_file(
+        tmp_path / "tokens.json",
+        viewer=("read",),
+        bot=("read", "propose"),
+        boss=("admin",),
+        auditor=("audit",),
+    )
+    data = tmp_path / "data"
+    async with config_process(data, nowhere(), "--auth-file", str(tokens)) as (_, client):
+        for number in range(5):
+            document = model(f"org/m{number}")
+            made = await client.post(f"{CONFIGS}/models", json=document, headers=bearer("boss"))
+            assert made.status_code == 201, made.text
+        before = await state_of(client)
+
+        for path, body in HARM.items():
+            for query in ("?dry_run=true", "?dry_run=true&dry_run=true", "?dry%5Frun=true", ""):
+                where = f"{CONFIGS}/{path}{query}"
+                tried = await client.post(where, json=body, headers=bearer("bot"))
+                assert tried.status_code == 403, f"{where}: {tried.text}"
+                if query:
+                    # It is no trial for those who may do it either.
+                    told = await client.post(where, json=body, headers=bearer("boss"))
+                    assert told.status_code == 400, f"{where}: {told.text}"
+                    assert told.json()["detail"]["field"] == "dry_run"
+        assert await state_of(client) == before
+
+        tried = await client.post(
+            f"{CONFIGS}/models?dry_run=true", json=model("org/new"), headers=bearer("bot")
+        )
+        assert tried.json()["dry_run"] is True, "a trial of what knows one is still theirs"
+        assert await state_of(client) == before
+
+        await check_audit(client)
+
+
+async def check_audit(client: httpx.AsyncClient) -> None:
+    """Who was refused stands there by name, and every attempt with the id that it was told."""
+    told = {"x-sie-actor": "boss", "x-request-id": "mine"}
+    named = await client.delete(f"{CONFIGS}/models/org/m0", headers=bearer("bot") | told)
+    unnamed = await client.delete(f"{CONFIGS}/models/org/m0", headers=bearer("viewer"))
+    gone = await client.delete(f"{CONFIGS}/models/none", headers=bearer("boss"))
+    assert [named.status_code, unnamed.status_code, gone.status_code] == [403, 403, 404]
+
+    answer = await client.get(f"{CONFIGS}/audit", headers=bearer("auditor"))
+    rows = answer.json()["rows"]
+    assert all(row["request_id"] for row in rows if row["actor"] != "sie-config"), rows
+    refused = {(row["actor"], row["path"]): row for row in rows if row["outcome"] != "accepted"}
+    assert not [actor for actor, _ in refused if actor.startswith("unverified")], refused.keys()
+    assert refused["bot", f"{CONFIGS}/models/org/m0"]["request_id"] == "mine"
+    for actor, answer, path in (
+        ("viewer", unnamed, "models/org/m0"),
+        ("boss", gone, "models/none"),
+    ):
+        row = refused[actor, f"{CONFIGS}/{path}"]
+        assert row["request_id"] == answer.headers["x-request-id"]

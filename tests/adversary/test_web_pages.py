@@ -1,0 +1,90 @@
+"""A web page of anywhere, in the browser of who reaches sie-config; and clients that leave."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.config_process import config_process
+from tests.support.config_writer import model
+from tests.support.log_world import nowhere
+from tests.support.polling import until_told
+
+pytestmark = pytest.mark.integration
+
+CONFIGS = "/v1/configs"
+PAGE = {"origin": "https://page.example"}
+JSON = {"content-type": "application/json"}
+BATCH = {"operations": [{"op": "delete", "kind": "model", "key": "m"}]}
+SIMPLE = (
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    None,
+)
+"""What a browser sends for a page of elsewhere without asking first."""
+
+
+async def test_a_page_of_elsewhere_writes_nothing(tmp_path: Path) -> None:
+    flags = ("--advertised-url", "http://config.example:8081")
+    async with config_process(tmp_path, nowhere(), *flags) as (_, client):
+        assert (await client.post(f"{CONFIGS}/models", json=model("m"))).status_code == 201
+        before = (await client.get(f"{CONFIGS}/epoch")).json()
+        body = json.dumps(BATCH).encode()
+        for path in ("batch", "models", "compact", "revert", "replicas", "wait", "replicas/forget"):
+            for media in SIMPLE:
+                told = {"content-type": media} if media else {}
+                refused = await client.post(f"{CONFIGS}/{path}", content=body, headers=told)
+                assert refused.status_code == 400, f"{path} as {media}: {refused.text}"
+                assert refused.json()["detail"]["field"] == "Content-Type"
+        for origin in ("https://page.example", "null", "http://config.example", "file://"):
+            for method, path in (("POST", "batch"), ("DELETE", "models/m"), ("GET", "export")):
+                refused = await client.request(
+                    method, f"{CONFIGS}/{path}", content=body, headers=JSON | {"origin": origin}
+                )
+                assert refused.status_code == 403, f"{method} {path} of {origin}"
+                assert refused.json()["detail"]["field"] == "Origin"
+        # A browser that asks whether it may is not told that it may.
+        asked = await client.options(
+            f"{CONFIGS}/models/m", headers=PAGE | {"access-control-request-method": "DELETE"}
+        )
+        assert asked.status_code == 403
+        assert "access-control-allow-origin" not in asked.headers
+        assert (await client.get(f"{CONFIGS}/epoch")).json() == before
+
+        own = {"origin": "http://config.example:8081"}
+        made = await client.post(f"{CONFIGS}/models", json=model("n"), headers=own)
+        assert made.status_code == 201, made.text
+
+
+async def left(url: httpx.URL, head: str) -> None:
+    """Send part of a request, and leave."""
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(head.replace("\n", "\r\n").encode())
+    await writer.drain()
+    writer.transport.abort()
+
+
+async def test_a_client_that_leaves_leaves_no_traceback(tmp_path: Path) -> None:
+    half = "content-type: application/json\ncontent-length: 1000\n\n{"
+    async with config_process(tmp_path, nowhere()) as (process, client):
+        for path in ("models", "batch", "replicas", "wait", "compact"):
+            await left(client.base_url, f"POST {CONFIGS}/{path} HTTP/1.1\nhost: x\n{half}")
+        head = (await client.get(f"{CONFIGS}/epoch")).json()["epoch"]
+        for path in (f"epoch?after={head}&wait=30", "export", "log", "verify", "replicas"):
+            await left(client.base_url, f"GET {CONFIGS}/{path} HTTP/1.1\nhost: x\n\n")
+        # All of them were met: what came after them is answered.
+        assert (await client.post(f"{CONFIGS}/models", json=model("m"))).status_code == 201
+
+        async def nobody_waits() -> bool:
+            text = (await client.get("/metrics")).text
+            return "sie_config_polls_waiting 1.0" not in text
+
+        await until_told(nobody_waits)
+        process.send_signal(signal.SIGTERM)
+        _, told = await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in told, told.decode()
+    assert b"nobody foresaw" not in told, told.decode()

@@ -1,0 +1,66 @@
+"""Query parameters: what is let through reads the same everywhere, and nothing is passed over."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
+
+from sie_runtime.strict_query import check_query, nearest
+from sie_schemas.errors import FixRequest
+
+KNOWN = frozenset({"dry_run", "ack", "wait", "timeout"})
+pieces = st.sampled_from(
+    [
+        "dry_run",
+        "ack",
+        "dry-run",
+        "=",
+        "&",
+        "+",
+        "%",
+        "%5F",
+        "%ff",
+        "%00",
+        "true",
+        ";",
+        "é",
+        "",
+        "?",
+    ]
+)
+queries = st.lists(pieces, max_size=8).map(lambda parts: "".join(parts).encode("latin-1"))
+
+
+@given(queries)
+@example(b"dry%5Frun=true")
+@example(b"dry_run=true&dry%5Frun=true")
+@example(b"&&dry_run=a+b&")
+def test_what_is_let_through_is_read_as_the_framework_reads_it(query):
+    read = QueryParams(query)
+    try:
+        check_query(query, KNOWN, route="POST /models")
+    except FixRequest as refused:
+        assert refused.status == 400
+        return
+    names = [name for name, _ in read.multi_items()]
+    assert set(names) <= KNOWN
+    assert len(names) == len(set(names))
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(read.values())
+
+
+@given(st.sampled_from(sorted(KNOWN)), st.data())
+def test_another_spelling_of_a_name_is_told_the_name(name, data):
+    joint = data.draw(st.sampled_from(["", "-", ".", " "]))
+    words = [data.draw(st.sampled_from([w, w.title(), w.upper()])) for w in name.split("_")]
+    spelt = joint.join(words)
+    assert nearest(spelt, KNOWN) == name
+
+
+def test_a_route_that_takes_none_says_so_and_a_long_name_is_not_repeated():
+    for query, told in ((b"dry_run=true", "it takes none"), (b"x" * 10_000, "x" * 40)):
+        try:
+            check_query(query, (), route="POST /compact")
+        except FixRequest as refused:
+            assert told in refused.message
+            assert len(refused.message) < 200
+        else:
+            raise AssertionError("it was let through")
