@@ -237,7 +237,6 @@ async def _run(*, calls: bool) -> None:
         bus,
         bus,
         asker=bus,
-        redeliveries=bus,
         gateway_id="g1",
         leases=bus,
         catalog=lambda: catalog,

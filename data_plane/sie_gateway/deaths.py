@@ -9,45 +9,30 @@ that comes late is as good as any: the first one of a job is its answer.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from sie_gateway import metrics
 from sie_gateway.fleet import Lane
-from sie_gateway.giving_back import Limits, Out, Why, due
+from sie_gateway.giving_back import Limits, Out, Why, due, went
 from sie_gateway.holders import Holders, Unheard
 from sie_gateway.lives import Life, Lives
 from sie_gateway.runs import Run
-from sie_runtime.redelivery import HandedOut
 from sie_schemas.errors import SIEError
+from sie_schemas.holding import HandedOut
 from sie_schemas.jobs import consumer_name
 
-__all__ = ["Deaths", "Redeliveries"]
+__all__ = ["Deaths"]
 
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Redeliveries(Protocol):
-    """The part of the queue that hands out again: the broker's, or one in memory."""
-
-    async def handed_out(self, pool: str, consumer: str, /) -> HandedOut | None:
-        """How far a consumer has handed out. Raises `SIEError`."""
-        ...
-
-    def hand_out_again(
-        self, pool: str, consumer: str, sequences: Iterable[int], out: HandedOut, /
-    ) -> None:
-        """Hand jobs out to somebody else. Raises `SIEError`."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Queue:
-    """One consumer, and the jobs of this gateway that wait behind it."""
+    """One consumer of a pool, and the jobs of this gateway that wait behind it."""
 
-    pool: str
     consumer: str
     jobs: list[Out]
 
@@ -59,7 +44,6 @@ class Deaths:
         self,
         lives: Lives,
         holders: Holders,
-        queue: Redeliveries,
         *,
         runs: Callable[[], Collection[Run]],
         is_over: Callable[[Life], None],
@@ -69,7 +53,6 @@ class Deaths:
     ) -> None:
         self._lives = lives
         self._holders = holders
-        self._queue = queue
         self._runs = runs
         self._is_over = is_over
         self._limits = limits
@@ -122,8 +105,13 @@ class Deaths:
     async def _give_back(self, lane: Lane, why: Why) -> bool:
         """Whether it is known who holds what. Raises `SIEError`."""
         self._suspects.discard(lane)
-        for queue in self._queues(lane):
-            out = await self._queue.handed_out(queue.pool, queue.consumer)
+        queues = self._queues(lane)
+        # Any worker of the pool: the one that died may have been the last on its lane.
+        speaker = next(iter(self._lives.speakers(lane[0], self._clock())), None)
+        if speaker is None:
+            return not queues
+        for queue in queues:
+            out = await self._holders.handed_out(speaker, queue.consumer)
             if out is None or not out.unacknowledged:
                 continue
             living = self._lives.living(lane, self._clock())
@@ -140,16 +128,17 @@ class Deaths:
             )
             if any(job.given.deaths >= self._limits.suspect_after for job in queue.jobs):
                 self._suspects.add(lane)
-            self._hand_out_again(queue, found, out, why)
+            await self._hand_out_again(speaker, queue, found, out, why)
         return True
 
-    def _hand_out_again(
-        self, queue: _Queue, found: Collection[Out], out: HandedOut, why: Why
+    async def _hand_out_again(
+        self, speaker: Life, queue: _Queue, found: Collection[Out], out: HandedOut, why: Why
     ) -> None:
         if not found:
             return
         sequences = [job.sequence for job in found]
-        self._queue.hand_out_again(queue.pool, queue.consumer, sequences, out)
+        await self._holders.give_back(speaker, queue.consumer, sequences, out)
+        went(found, why=why, limits=self._limits, now=self._clock())
         metrics.JOBS_GIVEN_BACK.labels(why).inc(len(found))
         _LOG.warning(
             "%d jobs that a worker held are given back: %s (%s)",
@@ -164,8 +153,8 @@ class Deaths:
         for run in self._runs():
             if run.route.lane != lane:
                 continue
-            pool, machine_profile, bundle = lane
+            _, machine_profile, bundle = lane
             consumer = consumer_name(machine_profile, bundle, run.route.model.model_id)
-            queue = found.setdefault(consumer, _Queue(pool, consumer, []))
+            queue = found.setdefault(consumer, _Queue(consumer, []))
             queue.jobs.extend(run.out())
         return [queue for queue in found.values() if queue.jobs]

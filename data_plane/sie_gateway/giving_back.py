@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["GivenBack", "Limits", "Out", "Why", "due"]
+__all__ = ["GivenBack", "Limits", "Out", "Why", "due", "went"]
 
 Why: TypeAlias = Literal["over", "stuck", "turn"]
 
@@ -56,38 +56,41 @@ def due(
     limits: Limits,
     now: float,
 ) -> list[Out]:
-    """The jobs to give back now; `given` of each is brought up to date.
+    """The jobs to give back now; `went` is to be told when that is done.
 
     `held` are those that a living worker has in hand, `last` is the newest sequence that was handed
     out. `why`: a life of the lane is over; or one is stuck; or it is only a suspect's turn.
     """
     out = [job for job in jobs if job.sequence <= last]
-    suspects = [job for job in out if job.given.deaths >= limits.suspect_after]
-    innocent = [job for job in out if job.given.deaths < limits.suspect_after]
-    candidates = [*(innocent if why != "turn" else []), *_on_trial(suspects)]
-    found = [
+    innocent = [job for job in out if not _is_suspect(job, limits)] if why != "turn" else []
+    suspects = [job for job in out if _is_suspect(job, limits)]
+    tried = [job for job in suspects if job.given.on_trial]
+    again = [
         job
-        for job in candidates
+        for job in [*innocent, *tried]
         if job.job_id not in held and (why == "over" or _has_paused(job.given, limits, now))
     ]
-    for job in found:
+    return again + ([] if tried else _next(suspects, held))
+
+
+def went(jobs: Iterable[Out], *, why: Why, limits: Limits, now: float) -> None:
+    """These were given back."""
+    for job in jobs:
+        job.given.on_trial = _is_suspect(job, limits)
         job.given.times += 1
         job.given.deaths += why == "over"
         job.given.at = now
-    return found
 
 
-def _on_trial(suspects: Sequence[Out]) -> list[Out]:
-    """The one suspect that is out, until it is answered: the oldest is next."""
-    if not suspects:
+def _is_suspect(job: Out, limits: Limits) -> bool:
+    return job.given.deaths >= limits.suspect_after
+
+
+def _next(suspects: Sequence[Out], held: Collection[str]) -> list[Out]:
+    """The suspect that goes out where none is on trial; one that came back by itself is out."""
+    if not suspects or any(job.job_id in held for job in suspects):
         return []
-    tried = [job for job in suspects if job.given.on_trial]
-    if tried:
-        return tried
-    chosen = min(suspects, key=lambda job: job.sequence)
-    # It stayed where it was since the death that made it one: no pause is due.
-    chosen.given.on_trial, chosen.given.at = True, float("-inf")
-    return [chosen]
+    return [min(suspects, key=lambda job: job.sequence)]
 
 
 def _has_paused(given: GivenBack, limits: Limits, now: float) -> bool:

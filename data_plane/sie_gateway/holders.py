@@ -1,4 +1,4 @@
-"""Holders: asks workers which jobs they have in hand, and whether they live at all.
+"""Holders: asks workers which jobs they have in hand, whether they live, and to give jobs back.
 
 *shell.* Promises that "gone" is only said where the broker finds nobody who listens as that life,
 and that an answer which did not come is never taken for "holds nothing". Keeps nothing.
@@ -13,8 +13,18 @@ import msgspec
 
 from sie_gateway.lives import Life
 from sie_runtime.bus import NoResponders
-from sie_schemas.errors import SIEError
-from sie_schemas.holding import HOLDING_ANSWER_DECODER, HoldingAsked, holding_subject
+from sie_schemas.errors import Later, SIEError
+from sie_schemas.holding import (
+    HOLDING_ANSWER_DECODER,
+    QUEUE_ANSWER_DECODER,
+    GiveBack,
+    HandedOut,
+    HandedOutAsked,
+    HoldingAsked,
+    QueueAnswer,
+    holding_subject,
+    queue_subject,
+)
 from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Asker", "Holders", "Unheard"]
@@ -40,11 +50,12 @@ class Unheard(Enum):
 
 
 class Holders:
-    """`answer_s` is how long a worker may take to answer."""
+    """`answer_s` is how long a worker may take to answer, `queue_s` where it asks the queue."""
 
-    def __init__(self, asker: Asker, *, answer_s: float) -> None:
+    def __init__(self, asker: Asker, *, answer_s: float, queue_s: float) -> None:
         self._asker = asker
         self._answer_s = answer_s
+        self._queue_s = queue_s
 
     async def ask(self, life: Life, job_ids: Sequence[str] = ()) -> frozenset[str] | Unheard:
         """Those of the jobs that a life has in hand."""
@@ -61,6 +72,29 @@ class Holders:
             except (SIEError, *MALFORMED):
                 return Unheard.SILENT
         return frozenset(held)
+
+    async def handed_out(self, speaker: Life, consumer: str) -> HandedOut | None:
+        """How far a consumer has handed out; None where there is none. Raises `SIEError`."""
+        return (await self._ask_queue(speaker, HandedOutAsked(consumer=consumer))).out
+
+    async def give_back(
+        self, speaker: Life, consumer: str, sequences: Iterable[int], out: HandedOut
+    ) -> None:
+        """Have a consumer hand jobs out again. Raises `SIEError`."""
+        told = GiveBack(consumer=consumer, sequences=tuple(sequences), out=out)
+        await self._ask_queue(speaker, told)
+
+    async def _ask_queue(self, speaker: Life, asked: HandedOutAsked | GiveBack) -> QueueAnswer:
+        data = await self._asker.request(
+            queue_subject(speaker.name), _ENCODER.encode(asked), timeout_s=self._queue_s
+        )
+        try:
+            answer = QUEUE_ANSWER_DECODER.decode(data)
+        except MALFORMED as error:
+            raise Later(f"what worker {speaker.worker_id!r} says cannot be read") from error
+        if answer.error:
+            raise Later(f"worker {speaker.worker_id!r} says: {answer.error}")
+        return answer
 
     async def held(self, lives: Iterable[Life], job_ids: Collection[str]) -> frozenset[str] | None:
         """Those of the jobs that any of these lives has in hand; None where that is not known."""

@@ -105,6 +105,17 @@ class Lives:
             if life.lane == lane and not seen.over and not self._is_stuck(seen, now)
         ]
 
+    def speakers(self, pool: str, now: float) -> list[Life]:
+        """Those of a pool that can be asked to speak with its queue."""
+        return [
+            life
+            for life, seen in self._seen.items()
+            if life.lane[0] == pool
+            and life.name
+            and not seen.over
+            and self._silence(seen, now) < self._doubt_s
+        ]
+
     def _is_stuck(self, seen: _Seen, now: float) -> bool:
         return not seen.over and self._silence(seen, now) >= self._dead_s
 

@@ -17,7 +17,7 @@ from sie_core.models import Catalog
 from sie_gateway.admin import Cluster, admin_app
 from sie_gateway.admission import Caps
 from sie_gateway.app import GatewayApp
-from sie_gateway.deaths import Deaths, Redeliveries
+from sie_gateway.deaths import Deaths
 from sie_gateway.demand import DemandBoard
 from sie_gateway.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore, ResultBus
 from sie_gateway.faces import FaceModels
@@ -46,7 +46,6 @@ from sie_runtime.gate import Gate
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
 from sie_runtime.rates import Rates
-from sie_runtime.redelivery import Redelivery
 from sie_runtime.settings import load
 from sie_runtime.sweeping import Sweeper
 from sie_runtime.work_queue import WorkQueue
@@ -96,7 +95,6 @@ async def serve(
                 bus,
                 WorkQueue(bus, settings),
                 asker=bus,
-                redeliveries=Redelivery(bus, timeout_s=settings.queue_publish_timeout_s),
                 gateway_id=process_id,
                 objects=PayloadStore(bus, settings),
                 leases=LeaseStore(bus, settings),
@@ -156,7 +154,6 @@ async def opened_parts(
     queue: JobQueue,
     *,
     asker: Asker,
-    redeliveries: Redeliveries,
     gateway_id: str,
     leases: Leases,
     catalog: Callable[[], Catalog],
@@ -176,7 +173,9 @@ async def opened_parts(
         settle_s=settings.fleet_settle_s,
         lives=Lives(doubt_s=settings.worker_doubt_s, dead_s=settings.worker_dead_s),
     )
-    holders = Holders(asker, answer_s=settings.worker_answer_s)
+    holders = Holders(
+        asker, answer_s=settings.worker_answer_s, queue_s=settings.queue_publish_timeout_s
+    )
     demand = DemandBoard(bus, keep_s=settings.demand_keep_s)
     desk = LeaseDesk(
         leases,
@@ -192,7 +191,6 @@ async def opened_parts(
     deaths = Deaths(
         watch.lives,
         holders,
-        redeliveries,
         runs=dispatcher.runs,
         is_over=watch.is_over,
         limits=GivingBackLimits(

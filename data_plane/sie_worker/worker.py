@@ -74,7 +74,12 @@ class Worker:
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
         )
-        self._holding = Holding(bus, held=self._held)
+        self._holding = Holding(
+            bus,
+            pool=settings.pool,
+            held=self._held,
+            timeout_s=settings.confirm_timeout_s,
+        )
         self._heartbeats = Heartbeats(
             bus, state=self._heartbeat, interval_s=settings.heartbeat_interval_s
         )

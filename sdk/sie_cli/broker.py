@@ -43,6 +43,7 @@ _DENIED: Final[Mapping[str, tuple[str, ...]]] = {
     "worker": (
         *_WRITERS,
         "sie.config.report.gateway.>",
+        "sie.holding.>",
         "sie.work.>",
         "$O.>",
         "$KV.>",

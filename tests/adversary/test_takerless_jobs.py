@@ -264,7 +264,7 @@ async def test_the_first_request_of_a_cold_model_outlives_its_bundle(
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(nats_server(tmp_path / "nats"))
         world = await stack.enter_async_context(worker_world(tmp_path, brokers=url))
-        bus = await stack.enter_async_context(bus_of(url, "gateway"))
+        bus = await stack.enter_async_context(bus_of(url, "gateway", role="gateway"))
         edge = await stack.enter_async_context(edge_on(bus, before, **FAST))
         world.execution.loads_go.clear()
         # In the queue: a worker that has the new registry does not pull for the model.

@@ -8,12 +8,22 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import httpx
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+from tests.integration.test_broker_roles import guarded, user
+from tests.support.log_world import admin, connected
 from tests.support.mortal_workers import Cluster, Pair, mortal_workers, texts_in_flight
 from tests.support.polling import until_told
+
+from sie_gateway.holders import Holders, Unheard
+from sie_gateway.lives import Life
+from sie_schemas.jobs import stream_name, stream_subjects, subject
+from sie_worker.holding import Holding
 
 COUNT = 16
 SOON_S = 5.0
@@ -127,3 +137,47 @@ async def _dropped(cluster: Cluster, count: int) -> bool:
 
 async def _ended(pair: Pair) -> bool:
     return not pair.sidecar.running
+
+
+async def test_the_users_of_the_broker_may_do_what_a_death_needs(tmp_path: Path) -> None:
+    """One worker took a job and is gone; another one of the pool gives it back when it is asked."""
+    life, consumer = Life("two", "", ("default", "cpu", "default")), "cpu_default_one"
+    stream, to = stream_name("default"), subject("default", "cpu", "default", "one")
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(guarded(tmp_path / "nats"))
+        jetstream = await stack.enter_async_context(admin(url, **user("config")))
+        await jetstream.add_stream(
+            StreamConfig(
+                stream, subjects=[stream_subjects("default")], retention=RetentionPolicy.WORK_QUEUE
+            )
+        )
+        await jetstream.add_consumer(
+            stream,
+            ConsumerConfig(consumer, filter_subject=to, ack_policy=AckPolicy.EXPLICIT, ack_wait=60),
+        )
+        gateway, one, two = [
+            await stack.enter_async_context(connected(url, role, **user(role)))
+            for role in ("gateway", "worker", "worker")
+        ]
+        for bus in (gateway, one, two):
+            assert await bus.wait_connected(5)
+        asked = Holding(two, pool="default", held=lambda ids: [], timeout_s=5.0)
+        await asked.open()
+        holders = Holders(gateway, answer_s=5.0, queue_s=5.0)
+        living = replace(life, name=asked.life)
+
+        stored = await gateway.client.jetstream().publish(to, b"job")
+        pulls = await one.client.jetstream().pull_subscribe_bind(consumer, stream)
+        [first] = await pulls.fetch(1, timeout=5)
+        await one.close()
+        assert await holders.ask(replace(life, name="nobody")) is Unheard.GONE
+        out = await holders.handed_out(living, consumer)
+        assert await holders.held([living], ["job"]) == frozenset()
+        assert out is not None
+        assert (out.last, out.unacknowledged) == (stored.seq, 1)
+        await holders.give_back(living, consumer, [stored.seq], out)
+        pulls = await two.client.jetstream().pull_subscribe_bind(consumer, stream)
+        [again] = await pulls.fetch(1, timeout=5)
+        assert (first.data, again.data) == (b"job", b"job")
+        assert again.metadata.num_delivered == 2
+        assert await holders.handed_out(living, "no_such_consumer") is None

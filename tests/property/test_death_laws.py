@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.gateway_world import heartbeat
 
 from sie_gateway.fleet import Fleet
-from sie_gateway.giving_back import GivenBack, Limits, Out, Why, due
+from sie_gateway.giving_back import GivenBack, Limits, Out, Why, due, went
 from sie_gateway.lives import Life, Lives
 
 DOUBT_S, DEAD_S = 1.5, 3.0
@@ -145,6 +145,8 @@ def test_nothing_is_given_back_that_is_held_or_was_never_out_and_one_suspect_at_
     suspects = {job.job_id for job in jobs if job.given.deaths >= LIMITS.suspect_after}
     held = {f"j{sequence}" for sequence in holding}
     found = due(jobs, held=held, last=last, why=why, limits=LIMITS, now=100.0)
+    assert {job.job_id: (job.given.times, job.given.deaths) for job in jobs} == before
+    went(found, why=why, limits=LIMITS, now=100.0)
     names = [job.job_id for job in found]
     assert len(set(names)) == len(names)
     assert all(job.sequence <= last and job.job_id not in held for job in found)
@@ -168,7 +170,9 @@ def test_a_stopped_worker_that_takes_a_job_each_time_leaves_it_deliveries(
     job, now, given_at = Out("j", 1, GivenBack()), 0.0, list[float]()
     for pause in pauses:
         now += pause
-        if due([job], held=(), last=1, why="stuck", limits=LIMITS, now=now):
+        found = due([job], held=(), last=1, why="stuck", limits=LIMITS, now=now)
+        went(found, why="stuck", limits=LIMITS, now=now)
+        if found:
             given_at.append(now)
     assert given_at[0] == pauses[0], "the first time at once"
     # The first delivery, and one for each time that it was given back.
@@ -214,7 +218,9 @@ class _Queue:
     def give_back(self, why: Why, now: float) -> None:
         """As the gateway does."""
         last = max((job.sequence for job in self.jobs.values()), default=0)
-        for job in due(self.jobs.values(), held=(), last=last, why=why, limits=LIMITS, now=now):
+        found = due(self.jobs.values(), held=(), last=last, why=why, limits=LIMITS, now=now)
+        went(found, why=why, limits=LIMITS, now=now)
+        for job in found:
             # What is queued already stays as it is.
             if job.job_id in self.out:
                 self.out.remove(job.job_id)

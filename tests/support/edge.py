@@ -15,7 +15,6 @@ from sie_gateway.settings import GatewaySettings
 from sie_runtime.bus import Bus, BusSettings
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
-from sie_runtime.redelivery import Redelivery
 from sie_runtime.work_queue import WorkQueue
 
 __all__ = ["Edge", "bus_of", "edge_on"]
@@ -65,7 +64,6 @@ async def edge_on(
         jobs or bus,
         jobs or WorkQueue(bus, settings),
         asker=bus,
-        redeliveries=Redelivery(bus, timeout_s=5.0),
         gateway_id=gateway_id,
         objects=PayloadStore(bus, settings),
         leases=LeaseStore(bus, settings),

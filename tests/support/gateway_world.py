@@ -2,7 +2,7 @@
 
 import asyncio
 import fnmatch
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,6 @@ from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.bus import BusUnavailable, NoResponders
 from sie_runtime.lease_store import HeldLease, LeaseMoved, LeaseTable
-from sie_runtime.redelivery import HandedOut
 from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import SIEError
@@ -253,20 +252,6 @@ class MemoryAsker:
         return answers[0]
 
 
-class MemoryRedeliveries:
-    """A memory bus hands nothing out twice."""
-
-    async def handed_out(self, pool: str, consumer: str, /) -> HandedOut | None:
-        """No consumer."""
-        return None
-
-    def hand_out_again(
-        self, pool: str, consumer: str, sequences: Iterable[int], out: HandedOut, /
-    ) -> None:
-        """Never asked for."""
-        raise AssertionError("there is no consumer")
-
-
 class MemoryLeases:
     """The lease store in memory. Nothing expires; `connected = False` is a lost broker."""
 
@@ -364,7 +349,6 @@ async def gateway_world(
         bus,
         bus,
         asker=MemoryAsker(bus),
-        redeliveries=MemoryRedeliveries(),
         gateway_id="g1",
         leases=kept,
         catalog=catalog,

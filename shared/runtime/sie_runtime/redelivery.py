@@ -7,23 +7,13 @@ back already, acknowledged) is left as it is: nothing counts as a delivery that 
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sie_runtime.bus import Bus, BusUnavailable, NoResponders
+from sie_schemas.holding import HandedOut
 from sie_schemas.jobs import stream_name
 
-__all__ = ["HandedOut", "Redelivery", "sequence_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOut:
-    """How far a consumer has handed out: `last` in its stream, `deliveries` by its own count, and
-    how many of them nobody has acknowledged."""
-
-    last: int
-    deliveries: int
-    unacknowledged: int
+__all__ = ["Redelivery", "sequence_of"]
 
 
 def sequence_of(word: bytes) -> int:

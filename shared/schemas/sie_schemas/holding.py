@@ -1,20 +1,28 @@
-"""Who holds a job: what a gateway asks a worker before it gives jobs back or turns them elsewhere.
+"""Who holds a job, and how a job goes back: what gateways ask workers when one of them has died.
 
-*types.* Frozen msgspec structs, msgpack: a core NATS request on `holding_subject(life)`. Only the
-life that is asked listens there, so that "no responders" says that its connection is gone.
+*types.* Frozen msgspec structs, msgpack. `holding_subject(life)` and `queue_subject(life)` are core
+NATS requests. Only the life that is asked listens there, so that "no responders" says that its
+connection is gone. A gateway cannot speak for a consumer of the queue; a worker of the pool can.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 __all__ = [
     "HOLDING_ANSWER_DECODER",
     "HOLDING_ASKED_DECODER",
+    "QUEUE_ANSWER_DECODER",
+    "QUEUE_ASKED_DECODER",
+    "GiveBack",
+    "HandedOut",
+    "HandedOutAsked",
     "HoldingAnswer",
     "HoldingAsked",
+    "QueueAnswer",
     "holding_subject",
+    "queue_subject",
 ]
 
 
@@ -32,10 +40,51 @@ class HoldingAnswer(Struct, frozen=True, kw_only=True):
     job_ids: tuple[str, ...] = ()
 
 
+ConsumerName = Annotated[str, Meta(pattern=r"^[^\s.*>]+$")]
+"""One token of a subject, as `consumer_name` makes it."""
+
+
+class HandedOut(Struct, frozen=True):
+    """How far a consumer has handed out: `last` in its stream, `deliveries` by its own count, and
+    how many of them nobody has acknowledged."""
+
+    last: int
+    deliveries: int
+    unacknowledged: int
+
+
+class HandedOutAsked(Struct, frozen=True, kw_only=True, tag="handed_out"):
+    """How far has a consumer of the worker's pool handed out?"""
+
+    consumer: ConsumerName
+
+
+class GiveBack(Struct, frozen=True, kw_only=True, tag="give_back"):
+    """Have a consumer of the worker's pool hand these out again. `out` is what it told before."""
+
+    consumer: ConsumerName
+    sequences: tuple[int, ...]
+    out: HandedOut
+
+
+class QueueAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """It is done; `out` is absent where there is no such consumer. `error` says why it is not."""
+
+    out: HandedOut | None = None
+    error: str = ""
+
+
 def holding_subject(life: str) -> str:
-    """Where one life of a worker is asked. `life` is hexadecimal."""
+    """Where one life of a worker is asked what it holds. `life` is hexadecimal."""
     return f"sie.holding.{life}"
+
+
+def queue_subject(life: str) -> str:
+    """Where it is asked to speak with the queue."""
+    return f"sie.holding.{life}.queue"
 
 
 HOLDING_ASKED_DECODER: Final = msgspec.msgpack.Decoder(HoldingAsked)
 HOLDING_ANSWER_DECODER: Final = msgspec.msgpack.Decoder(HoldingAnswer)
+QUEUE_ASKED_DECODER: Final = msgspec.msgpack.Decoder(HandedOutAsked | GiveBack)
+QUEUE_ANSWER_DECODER: Final = msgspec.msgpack.Decoder(QueueAnswer)
