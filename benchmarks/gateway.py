@@ -30,7 +30,7 @@ from sie_gateway.rules import refusal_body, role_of
 from sie_gateway.settings import GatewaySettings
 from sie_runtime import lifecycle
 from sie_runtime.access import Access
-from sie_runtime.direct_http import DirectHttp
+from sie_runtime.bounded_http import BoundedHttp
 from sie_runtime.gate import Gate
 from sie_runtime.lease_store import LeaseTable
 from sie_schemas import canonical
@@ -163,12 +163,12 @@ class _Clients:
     """Connections that ask all at once."""
 
     def __init__(self, app: Any, bus: _Memory) -> None:
-        config = lifecycle.http_config(app)
+        config = lifecycle.HttpConfig(app)
         config.load()
         state, loop = ServerState(), asyncio.get_running_loop()
         self._bus = bus
         self._connections = [
-            (DirectHttp(config, state, {}, loop), _Transport()) for _ in range(_CLIENTS)
+            (BoundedHttp(config, state, {}, loop), _Transport()) for _ in range(_CLIENTS)
         ]
         for protocol, transport in self._connections:
             protocol.connection_made(transport)  # type: ignore[arg-type]

@@ -110,6 +110,7 @@ async def _run(
                     host=settings.host,
                     port=settings.port,
                     stop=stop,
+                    bounds=settings,
                     drain_s=settings.drain_s,
                     on_listening=listening,
                 ),

@@ -120,6 +120,7 @@ async def serve(
                 host=settings.host,
                 port=settings.port,
                 stop=stop,
+                bounds=settings,
                 drain_s=settings.drain_s,
                 share_port=settings.share_port,
                 websockets=True,

@@ -12,6 +12,7 @@ from sie_gateway.request_log import RequestsLogged
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.dead_letters import DeadLetterSettings
+from sie_runtime.doors import DoorSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.lease_store import LeaseStoreSettings
 from sie_runtime.payload_store import PayloadSettings
@@ -34,6 +35,7 @@ class GatewaySettings(
     DeadLetterSettings,
     SweepSettings,
     AccessSettings,
+    DoorSettings,
 ):
     """sie-gateway: the edge of the cluster."""
 
@@ -146,6 +148,7 @@ class GatewaySettings(
 
     def __post_init__(self) -> None:
         """Raises `ValueError` in one line."""
+        DoorSettings.__post_init__(self)
         if self.gateway_id:
             require_id("gateway_id", self.gateway_id)
         times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)

@@ -136,6 +136,7 @@ async def _serve(
                 host=chosen.host,
                 port=chosen.port,
                 stop=over,
+                bounds=chosen,
                 on_listening=partial(_LOG.info, "status routes listen on port %d"),
             )
         )

@@ -50,6 +50,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
                     host=settings.host,
                     port=settings.port,
                     stop=over,
+                    bounds=settings,
                     on_listening=partial(_LOG.info, "status routes listen on port %d"),
                 )
             )

@@ -11,6 +11,7 @@ from typing import Final
 
 from sie_runtime.bus import BusSettings
 from sie_runtime.dead_letters import DeadLetterSettings
+from sie_runtime.doors import DoorSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import LogLevel, require_id, setting
@@ -23,7 +24,12 @@ _HOST_MAX: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(
-    BusSettings, WorkQueueSettings, FollowerSettings, PayloadSettings, DeadLetterSettings
+    BusSettings,
+    WorkQueueSettings,
+    FollowerSettings,
+    PayloadSettings,
+    DeadLetterSettings,
+    DoorSettings,
 ):
     """Worker sidecar: pulls jobs, tokenizes, forms batches, delivers results."""
 
@@ -154,6 +160,7 @@ class WorkerSettings(
 
     def __post_init__(self) -> None:
         """Check how the fields relate."""
+        DoorSettings.__post_init__(self)
         if self.worker_id:
             require_id("worker_id", self.worker_id)
         if self.claim_extend_s >= self.queue_ack_wait_s / 2:

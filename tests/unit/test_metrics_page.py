@@ -5,7 +5,7 @@ import re
 from prometheus_client import Histogram
 from tests.support.metrics_page import PAGE, declared, table, written_table
 
-PARTS = ("bus", "config", "gateway", "replica", "server", "worker")
+PARTS = ("bus", "config", "gateway", "http", "replica", "server", "worker")
 
 
 def test_the_page_lists_every_metric_that_there_is():

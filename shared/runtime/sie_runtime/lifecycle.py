@@ -20,14 +20,18 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
-from sie_runtime.direct_http import DirectHttp
+from sie_runtime.bounded_http import BoundedHttp
+from sie_runtime.doors import Doors, DoorSettings
 from sie_runtime.telemetry import configure_logs
 
-__all__ = ["http_config", "run", "serve_http", "spare_collections", "stop_when"]
+__all__ = ["HttpConfig", "run", "serve_http", "spare_collections", "stop_when"]
 
 _LOG: Final = logging.getLogger(__name__)
 _COLLECT_AFTER: Final = (20_000, 20, 20)
 """A request makes hundreds of objects and no cycle: the default collects at almost every one."""
+
+_MESSAGE_BYTES_MAX: Final = 64 * 1024
+"""Of a message that comes in over a WebSocket."""
 
 
 def run(
@@ -87,22 +91,38 @@ class _Server(uvicorn.Server):
         yield
 
 
-def http_config(app: Any, *, drain_s: float = 10.0, websockets: bool = False) -> uvicorn.Config:
+class HttpConfig(uvicorn.Config):
     """How every process serves HTTP."""
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        loop="none",
-        http=DirectHttp,
-        ws="wsproto" if websockets else "none",
-        lifespan="off",
-        timeout_graceful_shutdown=max(1, round(drain_s)),
-        # Nobody reads a client's address, and to look for one costs each request a call.
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-    )
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        bounds: DoorSettings | None = None,
+        drain_s: float = 10.0,
+        websockets: bool = False,
+    ) -> None:
+        super().__init__(
+            app,
+            log_config=None,
+            access_log=False,
+            loop="none",
+            http=BoundedHttp,
+            ws="none",
+            # Nobody has much to tell us there, and a compressed frame may stand for any number.
+            ws_max_size=_MESSAGE_BYTES_MAX,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            timeout_graceful_shutdown=max(1, round(drain_s)),
+            # Nobody reads a client's address, and to look for one costs each request a call.
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self.doors = Doors(bounds if bounds is not None else DoorSettings())
+        if websockets:
+            # By its name, since what it needs is installed where WebSockets are served.
+            self.ws = "sie_runtime.bounded_websocket:BoundedWebSocket"
 
 
 async def serve_http(
@@ -111,6 +131,7 @@ async def serve_http(
     host: str,
     port: int,
     stop: asyncio.Event,
+    bounds: DoorSettings | None = None,
     drain_s: float = 10.0,
     on_listening: Callable[[int], None] | None = None,
     share_port: bool = False,
@@ -119,12 +140,14 @@ async def serve_http(
     """Serve an ASGI application until `stop`, then finish what is in flight (at most `drain_s`).
 
     `port` 0 takes a free one; `on_listening` is told which. `share_port` lets several processes
-    listen on one port; the system deals connections out. Raises `OSError` for a taken port.
+    listen on one port; the system deals connections out. `bounds` are the defaults where absent.
+    Raises `OSError` for a taken port.
     """
     listener = _listen(host, port, share=share_port)
     if on_listening is not None:
         on_listening(listener.getsockname()[1])
-    server = _Server(http_config(app, drain_s=drain_s, websockets=websockets))
+    config = HttpConfig(app, bounds=bounds, drain_s=drain_s, websockets=websockets)
+    server = _Server(config)
 
     async def watch() -> None:
         await stop.wait()
@@ -132,11 +155,20 @@ async def serve_http(
 
     async with asyncio.TaskGroup() as tasks:
         watcher = tasks.create_task(watch())
+        looking = tasks.create_task(_look(config.doors))
         try:
             await server.serve(sockets=[listener])
         finally:
             watcher.cancel()
+            looking.cancel()
             listener.close()
+
+
+async def _look(doors: Doors) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(doors.bounds.http_look_s)
+        doors.look(loop.time())
 
 
 def _listen(host: str, port: int, *, share: bool) -> socket.socket:

@@ -1,0 +1,347 @@
+"""HTTP as it comes in, within bounds.
+
+*shell* inside uvicorn, whose parser takes in whatever comes, for as long as it comes. Here each
+request has a bounded head, a bounded share of framing in its body, and a time for both. Promises
+that what is refused costs no more memory than one read of the socket, that a refusal waits for the
+answers of requests before it, that no connection is closed under an answer which its client has
+yet to read, and that an offer to speak another protocol is passed over, as HTTP has it, where that
+is not WebSocket. It reaches into the library's exchange, whose version is bounded for that reason.
+"""
+
+from typing import Any, Final
+
+import httptools  # type: ignore[import-untyped]
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from sie_runtime.direct_http import DirectHttp
+from sie_runtime.door_answers import refusal_bytes, refusing
+from sie_runtime.http_heads import UNKNOWN, check_size, declared_size, without_offers
+from sie_schemas.errors import FixRequest, Later, SIEError
+
+__all__ = ["BoundedHttp"]
+
+_PIPELINED_MAX: Final = 16
+"""Requests sent ahead of their answers; few clients send any."""
+_SMALL_BODY: Final = 64 * 1024
+"""A body up to here is read and dropped after an early answer, so that the connection goes on."""
+_FRAMING_PER_BYTE: Final = 16
+"""A byte in a chunk of its own has five of framing; more is no body."""
+_LINGER_S: Final = 2.0
+"""For a client that is still sending to read why nobody listens."""
+_LINGER_BYTES: Final = 64 * 1024 * 1024
+
+
+class BoundedHttp(DirectHttp):
+    """One connection. Owner: the loop; `config` has the `doors`."""
+
+    def __init__(self, config: Any, *args: Any, **named: Any) -> None:
+        super().__init__(config, *args, **named)
+        self._doors = config.doors
+        self._bounds = config.doors.bounds
+        self.address = ""
+        self.since = self.loop.time()
+        self._in_body = False
+        self._raw = 0
+        """Bytes of the head, or of the body with its framing, as far as it came."""
+        self._content = 0
+        """Bytes of the body."""
+        self._held = 0
+        """Bytes of bodies that the doors count."""
+        self._keep_alive = True
+        """What the last request said of the connection."""
+        self._declines = False
+        """The request offers another protocol: it is read once more without that."""
+        self._deaf = False
+        """Nothing that comes is read any more."""
+        self._ended = False
+        """Nothing more is sent; what comes is dropped until the client closes."""
+        self._dropped = 0
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    # -- the connection --
+
+    def connection_made(self, transport: Any) -> None:
+        """As the library's, if the doors let it in."""
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        refusal = self._doors.enter(self)
+        if refusal is not None:
+            self._doors.refused(refusal)
+            self._deaf = True
+            transport.write(refusal_bytes(refusal))
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As the library's."""
+        self._doors.leave(self)
+        self._release()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: what is under way is the last."""
+        self._keep_alive = False
+        if self._ended:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is another protocol's from here on, and so is its place in the house."""
+        self._doors.leave(self)
+        super().handle_websocket_upgrade()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def send_away(self) -> None:
+        """Close at once."""
+        self._deaf = True
+        self.transport.abort()
+
+    def look(self, now: float) -> None:
+        """Judge the times. Called by the doors."""
+        if self.transport.is_closing():
+            return
+        if self._is_stuck(now):
+            self.transport.abort()
+        elif self._ended:
+            if now - self.since > _LINGER_S:
+                self.transport.close()
+        elif self._deaf:
+            return
+        elif self._in_body:
+            self._look_at_body(now)
+        elif self.is_waiting:
+            self._look_at_head(now)
+
+    def _is_stuck(self, now: float) -> bool:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        return unsent > 0 and now - self._unsent_since > self._bounds.http_write_s
+
+    def _look_at_head(self, now: float) -> None:
+        # Who never asked anything has no more time than a head.
+        in_head = self._raw > 0 or self.cycle is None
+        allowed = self._bounds.http_head_s if in_head else self._bounds.http_idle_s
+        if now - self.since <= allowed:
+            return
+        if self._raw:
+            self._refuse(_too_slow("the headers", allowed))
+        else:
+            self.transport.close()
+
+    def _look_at_body(self, now: float) -> None:
+        if self.flow.read_paused:
+            # It is for us to go on.
+            self.since, self._content = now, 0
+            return
+        allowed = self._bounds.http_body_s + self._content / self._bounds.http_body_bytes_per_s
+        if now - self.since <= allowed:
+            return
+        if self.is_waiting:
+            self.transport.close()
+        else:
+            self._refuse(_too_slow("the body", allowed))
+
+    # -- what comes --
+
+    def data_received(self, data: bytes) -> None:
+        """As the library's, within the bounds."""
+        while data and not self._deaf:
+            # A head is given to the parser as far as its bound: what follows may be a body.
+            room = len(data) if self._in_body else self._bounds.http_head_bytes_max - self._raw
+            part, data = (data, b"") if len(data) <= room else (data[:room], data[room:])
+            if not self._in_body and not self._raw:
+                self.since = self.loop.time()
+            self._raw += len(part)
+            self._feed(part)
+            if self._raw and not self._deaf:
+                self._judge_part()
+        if data:
+            self._drop(len(data))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._declines:
+                self._read_again(data[upgrade.args[0] :])
+            else:
+                self.handle_websocket_upgrade()
+                self._deaf = True
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, SIEError) else _malformed(error))
+
+    def _judge_part(self) -> None:
+        """Of a request that is not whole yet."""
+        bounds = self._bounds
+        try:
+            check_size(getattr(self, "url", b""), self.headers or (), bounds)
+        except FixRequest as error:
+            self._refuse(error)
+            return
+        if not self._in_body:
+            if self._raw >= bounds.http_head_bytes_max:
+                self._refuse(_long_head(bounds.http_head_bytes_max))
+        elif self._raw > bounds.http_head_bytes_max + (1 + _FRAMING_PER_BYTE) * self._content:
+            self._refuse(FixRequest("the chunks of the body hold next to nothing"))
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > _LINGER_BYTES:
+            self.transport.abort()
+
+    # -- the parser's words --
+
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        check_size(self.url, self.headers, self._bounds)
+        is_old = self.parser.get_http_version() != "1.1"
+        declared = declared_size(self.parser.get_method(), self.url, self.headers, is_old=is_old)
+        self._declines = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._declines:
+            return
+        if len(self.pipeline) >= _PIPELINED_MAX:
+            raise FixRequest(f"more than {_PIPELINED_MAX} requests wait for the one before them")
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            return
+        # What a body has behind its end are no headers of a request that is under way.
+        self.headers = []
+        self._in_body, self._raw, self._content = True, 0, 0
+        self._keep_alive = self.cycle.keep_alive
+        if declared == UNKNOWN or declared > _SMALL_BODY or self.expect_100_continue:
+            # Whoever answers before the body is here ends the connection.
+            self.cycle.keep_alive = False
+            self.cycle.transport = _Lingering(self)  # type: ignore[assignment]
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        size = len(body)
+        self._content += size
+        if self._declines or self.cycle.response_complete:
+            return
+        self._doors.take_body(size)
+        self._held += size
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        if self._declines:
+            return
+        self._in_body, self._raw = False, 0
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = self._keep_alive
+            self.cycle.transport = self.transport
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is on its way: the next request, or a rest."""
+        self.server_state.total_requests += 1
+        self.since = self.loop.time()
+        if self._ended or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._release()
+
+    def _read_again(self, rest: bytes) -> None:
+        """Read a request that offers another protocol as if it did not: its body follows."""
+        old = self.parser
+        version = old.get_http_version().encode()
+        head = without_offers(old.get_method(), self.url, version, self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        # As the library has it, for what is sent behind a last request.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._declines = False
+        self._feed(head)
+        if rest and not self._deaf:
+            self.data_received(rest)
+
+    # -- refusing --
+
+    def _refuse(self, error: SIEError) -> None:
+        """Answer what is being read with an error, in its turn, and read nothing more."""
+        self._deaf = True
+        self._doors.refused(error)
+        cycle = self.cycle
+        if self.is_waiting:
+            self.transport.write(refusal_bytes(error))
+            self.linger()
+        elif not self._in_body:
+            # Others are being answered: it comes after them.
+            self.pipeline.appendleft((self._last_cycle(), refusing(error)))
+        elif self.pipeline:
+            self.pipeline[0] = (self._last_cycle(), refusing(error))
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.abort()
+            else:
+                self.transport.write(refusal_bytes(error))
+                self.linger()
+
+    def _last_cycle(self) -> RequestResponseCycle:
+        before = self.cycle
+        self.cycle = RequestResponseCycle(
+            scope={"type": "http", "method": "GET", "headers": [], "http_version": "1.1"},  # type: ignore[typeddict-item]
+            transport=_Lingering(self),  # type: ignore[arg-type]
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=before.message_event,
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=self.on_response_complete,
+        )
+        return self.cycle
+
+    def linger(self) -> None:
+        """Close when the client has, or soon: before it has read its answer it would lose it."""
+        if self._ended or self.transport.is_closing():
+            return
+        self._deaf = self._ended = True
+        self.since = self.loop.time()
+        self._release()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def _release(self) -> None:
+        self._doors.give_body_back(self._held)
+        self._held = 0
+
+
+class _Lingering:
+    """The transport for an answer that may come before the request is whole."""
+
+    def __init__(self, connection: BoundedHttp) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        self._connection.linger()
+
+
+def _malformed(error: Exception) -> FixRequest:
+    return FixRequest(f"this is not HTTP/1.1 that can be read: {error}")
+
+
+def _long_head(bytes_max: int) -> FixRequest:
+    return FixRequest(
+        f"the request line and headers are longer than {bytes_max} bytes", code="HEADERS_TOO_LARGE"
+    )
+
+
+def _too_slow(what: str, allowed_s: float) -> Later:
+    return Later(f"{what} did not come within {allowed_s:.3g} s", code="REQUEST_TIMEOUT")

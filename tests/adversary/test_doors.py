@@ -1,0 +1,204 @@
+"""What somebody without a token can cost a process: nothing that grows with what is sent."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.config_process import config_process
+from tests.support.gateway_process import started_gateway
+from tests.support.log_world import free_port, nowhere
+from tests.support.raw_http import HOST, flood, kept_watch, told
+from tests.support.role_settings import ROLES
+
+from sie_runtime.doors import DoorSettings
+
+pytestmark = pytest.mark.integration
+
+MB = 1_000_000
+SENT = 40 * MB
+HELD = 12 * MB
+"""What a flood of `SENT` may add to the memory of a process."""
+SLOWEST_S = 2.0
+"""What it may make somebody else wait, on a machine that does other things too."""
+QUICK = {
+    "http_head_s": "0.5",
+    "http_body_s": "0.5",
+    "http_idle_s": "0.6",
+    "http_connections_max": "48",
+}
+FLAGS = [part for name, value in QUICK.items() for part in (f"--{name.replace('_', '-')}", value)]
+PROGRAMS = Path(sys.executable).parent
+MANUAL = Path(__file__).parents[2] / "docs/operations.md"
+
+
+@dataclasses.dataclass
+class Service:
+    """A process, and a path of it that takes a body."""
+
+    port: int
+    pid: int
+    body_path: bytes = b""
+
+
+@contextlib.asynccontextmanager
+async def config(folder: Path) -> AsyncIterator[Service]:
+    async with config_process(folder, nowhere(), *FLAGS) as (process, http):
+        assert http.base_url.port is not None
+        yield Service(http.base_url.port, process.pid, b"/v1/configs/models")
+
+
+@contextlib.asynccontextmanager
+async def gateway(folder: Path) -> AsyncIterator[Service]:
+    config_url = f"http://127.0.0.1:{free_port()}"
+    async with started_gateway(folder, nowhere(), config_url, *FLAGS) as (process, port):
+        yield Service(port, process.pid, b"/v1/encode/a")
+
+
+@contextlib.asynccontextmanager
+async def started(*command: str) -> AsyncIterator[Service]:
+    """A process whose only HTTP are its status routes."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(str(PROGRAMS / command[0]), *command[1:], "--port", str(port), *FLAGS),
+        stderr=asyncio.subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SIE_")},
+    )
+    try:
+
+        async def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                async with httpx.AsyncClient() as http:
+                    url = f"http://127.0.0.1:{port}/healthz"
+                    return (await http.get(url)).status_code == 200
+            return False
+
+        async with asyncio.timeout(100):
+            while not await answers():
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        yield Service(port, process.pid)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def worker(folder: Path) -> AbstractAsyncContextManager[Service]:
+    return started(
+        *("sie-worker", "--socket-path", str(folder / "none.sock")),
+        *("--nats-url", nowhere(), "--config-url", f"http://127.0.0.1:{free_port()}"),
+    )
+
+
+def server(folder: Path) -> AbstractAsyncContextManager[Service]:
+    return started("sie-server", "--socket", str(folder / "server.sock"))
+
+
+Started = Callable[[Path], AbstractAsyncContextManager[Service]]
+SERVICES: dict[str, Started] = {
+    "config": config,
+    "gateway": gateway,
+    "worker": worker,
+    "server": server,
+}
+CHUNKED = b"POST %b HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+FLOODS = {
+    "one header": (431, b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-A: ", b"a" * 1000),
+    "small headers": (431, b"GET /healthz HTTP/1.1\r\n" + HOST, b"a:b\r\n"),
+    "a long path": (414, b"GET /", b"a" * 1000),
+    "empty lines": (431, b"", b"\r\n"),
+}
+BODY_FLOODS = {
+    "chunk extensions": (400, CHUNKED + b"5;a=", b"a" * 1000),
+    "trailers": (431, CHUNKED + b"0\r\n", b"a:b\r\n"),
+    "one trailer": (400, CHUNKED + b"0\r\nX-A: ", b"a" * 1000),
+    "a body": (413, b"POST %b HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999\r\n\r\n", b"a"),
+}
+
+
+@pytest.mark.parametrize("start", SERVICES.values(), ids=SERVICES)
+async def test_no_flood_and_no_crowd_is_taken_in(tmp_path: Path, start: Started) -> None:
+    async with start(tmp_path) as service:
+        # What a first request makes a process import is not the flood's.
+        await told(service.port, b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n", within_s=0.2)
+        for name, (status, head, part) in FLOODS.items():
+            await flooded(service, name, status, head, part)
+        for name, (status, head, part) in BODY_FLOODS.items() if service.body_path else ():
+            await flooded(service, name, status, head % service.body_path, part)
+        await dripped(service)
+        await crowded(service)
+
+
+async def flooded(service: Service, name: str, status: int, head: bytes, part: bytes) -> None:
+    before = 0
+    async with kept_watch(service.port, service.pid) as watched:
+        before = watched.bytes
+        answer = await flood(service.port, head, part, SENT)
+    assert answer.statuses == [status], (name, answer)
+    assert watched.peak_bytes - before < HELD, (name, watched.peak_bytes - before)
+    assert max(watched.waits) < SLOWEST_S, (name, max(watched.waits))
+
+
+async def dripped(service: Service) -> None:
+    """Forty clients that send a byte now and then, and some that send none."""
+    head = b"GET /healthz HTTP/1.1\r\nX-A: " + b"a" * 1000
+    drops = [head[at : at + 1] for at in range(len(head))]
+    slow = [told(service.port, *drops, pause_s=0.05, within_s=20) for _ in range(20)]
+    silent = [told(service.port, within_s=20) for _ in range(10)]
+    stopped = [told(service.port, head[:30], within_s=20) for _ in range(10)]
+    answers = await asyncio.gather(*slow, *silent, *stopped)
+    assert all(answer.closed for answer in answers)
+    assert [answer.statuses for answer in answers] == [[408]] * 20 + [[]] * 10 + [[408]] * 10
+    if service.body_path:
+        begun = b"POST %b HTTP/1.1\r\nContent-Length: 9\r\n%b\r\n{" % (service.body_path, HOST)
+        answers = await asyncio.gather(*[told(service.port, begun) for _ in range(10)])
+        assert [answer.statuses for answer in answers] == [[408]] * 10
+
+
+async def crowded(service: Service) -> None:
+    """More connections than there may be: those that ask for nothing make room for who asks."""
+    crowd = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(200)]
+    try:
+        asked = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+        answers = await asyncio.gather(*[told(service.port, asked) for _ in range(10)])
+        assert [answer.statuses for answer in answers] == [[200]] * 10
+        assert sockets_of(service.pid) < 48 + 24
+    finally:
+        for _, writer in crowd:
+            writer.transport.abort()
+
+
+def sockets_of(pid: int) -> int:
+    files = Path(f"/proc/{pid}/fd").iterdir()
+    return sum(file.readlink().name.startswith("socket:") for file in files)
+
+
+DEFAULTS = {
+    "http_connections_max": 4096,
+    "http_head_bytes_max": 32 * 1024,
+    "http_headers_max": 100,
+    "http_url_bytes_max": 8192,
+    "http_head_s": 10.0,
+    "http_body_s": 20.0,
+    "http_body_bytes_per_s": 16_384.0,
+    "http_bodies_bytes_max": 256 * 1024 * 1024,
+    "http_idle_s": 75.0,
+    "http_write_s": 30.0,
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_bound_is_a_setting_of_each_process_and_stands_in_the_manual(role: str) -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(ROLES[role])}
+    assert {name: fields[name] for name in DEFAULTS} == DEFAULTS
+    assert set(DEFAULTS) == {field.name for field in dataclasses.fields(DoorSettings)}
+    manual = MANUAL.read_text()
+    for name, value in DEFAULTS.items():
+        assert f"| `{name.upper()}` | {value:.0f} |" in manual, name
