@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import typer
@@ -16,11 +17,14 @@ import typer
 if TYPE_CHECKING:
     from sie_cli.config_work import Ask, Work
 
-__all__ = ["At", "KindName", "Name", "Output", "Page", "Url", "command"]
+__all__ = ["At", "ClusterFolder", "KindName", "Name", "Output", "Page", "Url", "command"]
 
 Url: TypeAlias = Annotated[
     str,
     typer.Option(help="The address of sie-config; else SIE_CONFIG_URL, else the cluster in .sie."),
+]
+ClusterFolder: TypeAlias = Annotated[
+    Path | None, typer.Option("--data", help="Or: the folder of a cluster of this machine.")
 ]
 Output: TypeAlias = Annotated[
     Literal["table", "wide", "yaml", "json", "name"], typer.Option("-o", "--output")
@@ -32,10 +36,12 @@ KindName: TypeAlias = Annotated[str, typer.Argument(help="model, adapter, bundle
 Name: TypeAlias = Annotated[str, typer.Argument(help="Its name; of an adapter: MODEL/NAME.")]
 
 
-def _work(output: Output = "table", url: Url = "") -> Callable[[Callable[["Work"], int]], int]:
+def _work(
+    output: Output = "table", url: Url = "", data: ClusterFolder = None
+) -> Callable[[Callable[["Work"], int]], int]:
     from sie_cli.config_work import run_work  # noqa: PLC0415 - see the module's docstring
 
-    return partial(run_work, url, output)
+    return partial(run_work, url, output, data=data)
 
 
 def _ask(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sie_cli import state
 from sie_cli.applying import operations_for, pruned_kinds
 from sie_cli.config_rows import (
     COLUMNS,
@@ -28,6 +27,7 @@ from sie_cli.config_rows import (
 from sie_cli.documents import KINDS, LocalDocument, kind_named, read_documents
 from sie_cli.editing import edit, editor_of
 from sie_cli.exit_statuses import DIFFERS, INTERRUPTED, LATE, exit_status
+from sie_cli.named_cluster import config_url
 from sie_cli.printing import Form, json_text, print_lines, print_rows, print_value, talk
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
@@ -35,7 +35,6 @@ from sie_sdk.config_calls import Kind
 
 __all__ = ["Ask", "Work", "run_work"]
 
-_DEFAULT_URL: Final = "http://127.0.0.1:8081"
 _POLL_S: Final = 20.0
 _SHOWN_DIGITS: Final = 12
 _PAGE: Final = 1000
@@ -64,10 +63,15 @@ class Ask:
         )
 
 
-def run_work(url: str, output: str, command: Callable[["Work"], int]) -> int:
-    """Do one command against a sie-config; gives the exit status."""
+def run_work(
+    url: str, output: str, command: Callable[["Work"], int], *, data: Path | None = None
+) -> int:
+    """Do one command against a sie-config; gives the exit status.
+
+    `url` names it, else `data`, the folder of a local cluster, else the environment.
+    """
     try:
-        work = Work(url, output)
+        work = Work(config_url(url, data), output)
         with work.client:
             return command(work)
     except SIEError as error:
@@ -90,7 +94,7 @@ class Work:
         """Raises `FixRequest` for what is no address."""
         self.form = Form(output)
         try:
-            self.client = SIEConfigClient(_url_of(url), actor=_actor())
+            self.client = SIEConfigClient(url, actor=_actor())
         except ValueError as error:
             raise FixRequest(f"{error}: mend --url or SIE_CONFIG_URL") from error
 
@@ -343,14 +347,6 @@ def _actor() -> str:
     except (KeyError, OSError):
         # A container may run as a user that its system has no name for.
         return f"uid {os.getuid()}"
-
-
-def _url_of(given: str) -> str:
-    url = given or os.environ.get("SIE_CONFIG_URL", "")
-    if url:
-        return url
-    running = state.load(Path(".sie").absolute())
-    return running.config_url if running is not None else _DEFAULT_URL
 
 
 def _entity_named(text: str) -> tuple[Kind, str]:

@@ -39,10 +39,15 @@ NatsUrl = Annotated[
         "SIE_NATS_PASSWORD."
     ),
 ]
-Url = Annotated[str, typer.Option(help="A running sie-config.", envvar="SIE_CONFIG_URL")]
+Url = Annotated[
+    str,
+    typer.Option(
+        help="The sie-config that writes this log; else that of a cluster of this machine whose "
+        "log it is, else SIE_CONFIG_URL."
+    ),
+]
 
 _HERE = Path(".sie/config")
-_URL = "http://127.0.0.1:8081"
 
 
 @app.callback()
@@ -147,7 +152,7 @@ def compact(
     log: Log = _HERE,
     keep: Annotated[int | None, typer.Option(help="How many newest entries stay deltas.")] = None,
     low_water: Annotated[int | None, typer.Option(help="Or: the oldest epoch served.")] = None,
-    url: Url = _URL,
+    url: Url = "",
     output: Page = "table",
 ) -> None:
     """Move the low water and trim the stream; the history stays, all of it."""
@@ -156,7 +161,7 @@ def compact(
         from sie_config.offline.compaction import compact as move  # noqa: PLC0415
         from sie_config.offline.log_reader import log_path  # noqa: PLC0415
 
-        return move(log_path(log), url, keep=keep, low_water=low_water)
+        return move(log_path(log), _writer(log_path(log), url), keep=keep, low_water=low_water)
 
     found = _guarded(run)
     lines = [f"deltas from epoch {found['low_water']} on; the head is {found['head']}"]
@@ -184,16 +189,16 @@ def entries(
 
 
 @app.command()
-def doctor(
-    log: Log = _HERE, url: Url = _URL, nats_url: NatsUrl = "", output: Page = "table"
-) -> None:
+def doctor(log: Log = _HERE, url: Url = "", nats_url: NatsUrl = "", output: Page = "table") -> None:
     """Examine the log and all that stands around it; each line with its cure."""
 
     def run() -> "Report":
         from sie_config.offline.doctor import examine  # noqa: PLC0415
         from sie_config.offline.log_reader import log_path  # noqa: PLC0415
 
-        return examine(log_path(log), url=url, bus=_bus(nats_url) if nats_url else None)
+        path = log_path(log)
+        bus = _bus(nats_url) if nats_url else None
+        return examine(path, url=_writer(path, url), bus=bus)
 
     _conclude(run, output)
 
@@ -219,6 +224,22 @@ def replay(
         return replay_to(log_path(log), to, verify=verify, out=out)
 
     _conclude(run, output)
+
+
+def _writer(log: Path, url: str) -> str:
+    """Where the writer of a log answers; empty where nobody said it and no record does."""
+    import os  # noqa: PLC0415
+
+    from sie_cli import state  # noqa: PLC0415
+    from sie_cli.named_cluster import is_alive  # noqa: PLC0415
+
+    if url:
+        return url.rstrip("/")
+    # A local cluster keeps its log in `config/` of its folder.
+    record = state.load(log.absolute().parent.parent)
+    if record is not None and is_alive(record, "config"):
+        return record.config_url
+    return os.environ.get("SIE_CONFIG_URL", "").rstrip("/")
 
 
 def _bus(url: str) -> "BusSettings":

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
+from sie_cli.named_cluster import running_cluster
 from sie_cli.private_files import write_private
 from sie_runtime.bus import Bus, BusSettings, connected_bus
 from sie_schemas.errors import FixRequest
@@ -29,21 +30,21 @@ def write_operator_access(data: Path, *, nats_url: str, password: str) -> None:
 
 
 def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusSettings:
-    """Where the broker is and who asks. Raises `FixRequest` where no cluster runs."""
+    """Where the broker is and who asks. Raises `FixRequest` or `Later` where no cluster runs."""
     if nats_url:
         return BusSettings(
             nats_url=nats_url,
             nats_user=environ.get("SIE_NATS_USER"),
             nats_password=environ.get("SIE_NATS_PASSWORD"),
         )
+    # The file outlives its cluster, and its port may be a stranger's by now.
+    running_cluster(data, "nats", named_by="--nats-url URL")
     try:
         found = json.loads((data / _FILE).read_text())
         return BusSettings(
             nats_url=found["nats_url"], nats_user=found["user"], nats_password=found["password"]
         )
-    except FileNotFoundError as error:
-        raise FixRequest(f"no cluster runs in {data}: give --data, or --nats-url") from error
-    except (ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise FixRequest(f"{data / _FILE} cannot be read ({error}): start the cluster") from error
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sie_cli.config_options import Url
+from sie_cli.config_options import ClusterFolder, Url
 
 __all__ = ["app"]
 
@@ -24,16 +24,16 @@ app = typer.Typer(
 
 
 @app.command()
-def resync(role: Role, replica_id: Id, url: Url = "") -> None:
+def resync(role: Role, replica_id: Id, url: Url = "", data: ClusterFolder = None) -> None:
     """Have it forget its history and take the writer's snapshot: the way out of a fork."""
     from sie_cli.config_work import run_work  # noqa: PLC0415
 
-    sys.exit(run_work(url, "table", lambda work: work.resync(role, replica_id)))
+    sys.exit(run_work(url, "table", lambda work: work.resync(role, replica_id), data=data))
 
 
 @app.command()
-def forget(role: Role, replica_id: Id, url: Url = "") -> None:
+def forget(role: Role, replica_id: Id, url: Url = "", data: ClusterFolder = None) -> None:
     """Give it up: no wait waits for it, and what it cannot read holds up no write."""
     from sie_cli.config_work import run_work  # noqa: PLC0415
 
-    sys.exit(run_work(url, "table", lambda work: work.forget(role, replica_id)))
+    sys.exit(run_work(url, "table", lambda work: work.forget(role, replica_id), data=data))

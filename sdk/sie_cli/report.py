@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sie_cli import state
+from sie_cli.named_cluster import is_alive
 from sie_cli.operator_access import bearer
 from sie_cli.printing import Form, print_value
 from sie_cli.state import ClusterState
@@ -64,6 +65,9 @@ def gather_status(data: Path) -> dict[str, Any]:
 
 
 def _positions(record: ClusterState) -> dict[str, Any]:
+    if not is_alive(record, "config"):
+        # Whoever answers at its address now is somebody else.
+        return {"head": None, "replicas": [], "error": "sie-config does not run"}
     try:
         with httpx.Client(base_url=record.config_url, timeout=_TIMEOUT_S, headers=bearer()) as http:
             head = http.get("/v1/configs/epoch").raise_for_status().json()

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,7 @@ __all__ = [
     "ProcessRecord",
     "clear",
     "held",
+    "holder",
     "load",
     "record_process",
     "save",
@@ -34,6 +35,7 @@ __all__ = [
 
 _STATE: Final = "cluster.json"
 _LOCK: Final = "cluster.lock"
+_ROOT: Final = 0
 _STAT_STATE: Final = 0
 _STAT_START_TIME: Final = 19
 """Fields of /proc/<pid>/stat, counted after the command's closing parenthesis."""
@@ -97,29 +99,72 @@ def record_process(
 @contextmanager
 def held(data: Path) -> Iterator[None]:
     """Hold the folder. Raises `FixRequest` when another supervisor does."""
-    with os.fdopen(open_to_append(data / _LOCK), "a") as lock:
+    with _opened_lock(data) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            state = load(data)
-            owner = f" (supervisor pid {state.supervisor.pid})" if state is not None else ""
+            other = holder(data)
+            owner = f" (supervisor pid {other.pid})" if other is not None else ""
             raise FixRequest(
                 f"a cluster already runs in {data}{owner}: look with `sie status --data {data}`, "
                 f"stop it with `./sie down --data {data}`, or give another folder with --data",
                 code="ENTITY_CONFLICT",
             ) from error
-        yield
+        lock.truncate(0)
+        lock.write(msgspec.json.encode(record_process("supervisor", os.getpid(), data)))
+        lock.flush()
+        try:
+            yield
+        finally:
+            # What says who holds it leaves with the lock, or whoever looks would end us.
+            lock.truncate(0)
+
+
+def holder(data: Path) -> ProcessRecord | None:
+    """Who holds the folder now, from its first moment on: before there is a record, too."""
+    try:
+        with (data / _LOCK).open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = msgspec.json.decode(lock.read(), type=ProcessRecord)
+                return found if found.alive else None
+    except (OSError, *MALFORMED):
+        return None
+    return None
+
+
+def _opened_lock(data: Path) -> IO[bytes]:
+    try:
+        return os.fdopen(open_to_append(data / _LOCK), "ab")
+    except OSError as error:
+        raise FixRequest(
+            f"{data / _LOCK} cannot be opened ({error.strerror}): give another folder with --data"
+        ) from error
 
 
 def load(data: Path) -> ClusterState | None:
-    """The last record; None where there is none. Raises `FixRequest` for one it cannot read."""
+    """The last record; None where there is none. Raises `FixRequest` for one it cannot read.
+
+    A stranger's record is not read: it would choose whom a token is sent to, and what is killed.
+    """
     path = data / _STATE
     try:
+        owner = path.stat().st_uid
+        if owner not in {os.geteuid(), _ROOT}:
+            raise FixRequest(
+                f"{path} belongs to another user (uid {owner}): run this as that user, or give a "
+                "folder of your own with --data"
+            )
         return msgspec.json.decode(path.read_bytes(), type=ClusterState)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except MALFORMED as error:
         raise FixRequest(f"{path} is not a cluster's record ({error}): remove it") from error
+    except OSError as error:
+        raise FixRequest(
+            f"{path} cannot be read ({error.strerror}): give another --data"
+        ) from error
 
 
 def save(data: Path, state: ClusterState) -> None:

@@ -48,6 +48,7 @@ Kind: TypeAlias = Literal["model", "adapter", "bundle", "pool"]
 Until: TypeAlias = Literal["converged", "effective"]
 _PLURALS: Final = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
 _ROOT: Final = "/v1/configs"
+_HEAD: Final = ("digest", "epoch", "log_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +89,23 @@ def headers_of(token: str | None, actor: str | None, environ: Mapping[str, str])
 
 def epoch_call() -> Call:
     """Where the head is."""
-    return _get("/epoch")
+    return _get("/epoch", _HEAD)
 
 
 def list_call(kind: Kind, *, at: str | None, after: str, limit: int) -> Call:
     """One page of a kind."""
-    return _get(f"/{_PLURALS[kind]}", at=at, after=after or None, limit=limit)
+    return _get(
+        f"/{_PLURALS[kind]}",
+        (_PLURALS[kind], "next_after"),
+        at=at,
+        after=after or None,
+        limit=limit,
+    )
 
 
 def entity_call(kind: Kind, key: str, *, at: str | None) -> Call:
     """One entity."""
-    return _get(_entity(kind, key), at=at)
+    return _get(_entity(kind, key), ("document", "etag", "modified_epoch"), at=at)
 
 
 def history_call(
@@ -106,74 +113,76 @@ def history_call(
 ) -> Call:
     """One page of the changes of an entity."""
     told = {"after": after or None, "limit": limit, "diff": "true" if diff else None, "at": at}
-    return _get(_entity(kind, key) + "/history", **told)
+    return _get(_entity(kind, key) + "/history", ("history", "next_after"), **told)
 
 
 def blame_call(kind: Kind, key: str, *, at: str | None) -> Call:
     """Where each field came from."""
-    return _get(_entity(kind, key) + "/blame", at=at)
+    return _get(_entity(kind, key) + "/blame", ("fields",), at=at)
 
 
 def entries_call(*, after: int, limit: int) -> Call:
     """Entries of the log."""
-    return _get("/log", after=after, limit=limit)
+    return _get("/log", ("entries",), after=after, limit=limit)
 
 
 def entry_call(epoch: int) -> Call:
     """One entry."""
-    return _get(f"/entries/{epoch}")
+    return _get(f"/entries/{epoch}", ("body", "hash"))
 
 
 def poll_call(*, after: int, log_id: str, digest: str, wait_s: float) -> Call:
     """The head, when it has moved."""
     told = {"log_id": log_id or None, "digest": digest or None}
-    return _get("/epoch", after=after, wait=f"{wait_s:g}", **told)
+    return _get("/epoch", _HEAD, after=after, wait=f"{wait_s:g}", **told)
 
 
 def diff_call(start: str, end: str | None) -> Call:
     """What differs between two moments."""
-    return _get("/diff", **{"from": start, "to": end})
+    return _get("/diff", ("human", "patch", "to"), **{"from": start, "to": end})
 
 
 def resolve_call(revision: str, *, key: str | None, at: str | None) -> Call:
     """From a revision to its config."""
-    return _get("/resolve", revision=revision, key=key, at=at)
+    return _get("/resolve", (), revision=revision, key=key, at=at)
 
 
 def export_call(*, at: str | None) -> Call:
     """A snapshot."""
-    return _get("/export", at=at)
+    return _get("/export", ("entities", "entry"), at=at)
 
 
 def verify_call() -> Call:
     """A round of the self-check."""
-    return _get("/verify")
+    return _get("/verify", ("problem", "replica", "sound"))
 
 
 def replicas_call() -> Call:
     """Where every replica stands."""
-    return _get("/replicas")
+    return _get("/replicas", ("converged", "digest", "epoch", "replicas"))
 
 
 def audit_call(**filters: str | int | None) -> Call:
     """One page of the audit."""
-    return _get("/audit", **filters)
+    return _get("/audit", ("next_before", "rows"), **filters)
 
 
 def wait_call(body: Mapping[str, Any]) -> Call:
     """Wait for the replicas."""
     told = {name: value for name, value in body.items() if value is not None}
-    return _send("POST", "/wait", told)
+    return _send(
+        "POST", "/wait", told, ("reached", "satisfied", "selected", "until", "waiting_for")
+    )
 
 
 def forget_call(role: str, replica_id: str) -> Call:
     """Stop counting a replica."""
-    return _send("POST", "/replicas/forget", {"role": role, "id": replica_id})
+    return _send("POST", "/replicas/forget", {"role": role, "id": replica_id}, ("forgotten",))
 
 
 def resync_call(role: str, replica_id: str) -> Call:
     """Have a replica take the writer's snapshot whatever it holds."""
-    return _send("POST", "/replicas/resync", {"role": role, "id": replica_id})
+    return _send("POST", "/replicas/resync", {"role": role, "id": replica_id}, ("asked",))
 
 
 def put_call(kind: Kind, key: str, document: Mapping[str, Any], terms: Terms, fresh: str) -> Call:
@@ -210,14 +219,14 @@ def revert_call(
     return _write("POST", "/revert", body, terms, fresh)
 
 
-def _get(path: str, **query: str | int | None) -> Call:
+def _get(path: str, wants: tuple[str, ...], **query: str | int | None) -> Call:
     told = {name: value for name, value in query.items() if value is not None}
-    return Call("GET", _ROOT + path + (f"?{urlencode(told)}" if told else ""))
+    return Call("GET", _ROOT + path + (f"?{urlencode(told)}" if told else ""), wants=wants)
 
 
-def _send(method: str, path: str, body: Any) -> Call:
+def _send(method: str, path: str, body: Any, wants: tuple[str, ...] = ()) -> Call:
     headers = {"Content-Type": "application/json"}
-    return Call(method, _ROOT + path, headers, json.dumps(body).encode())
+    return Call(method, _ROOT + path, headers, json.dumps(body).encode(), wants=wants)
 
 
 def _write(method: str, path: str, body: Any, terms: Terms, fresh: str) -> Call:
@@ -238,7 +247,7 @@ def _write(method: str, path: str, body: Any, terms: Terms, fresh: str) -> Call:
         headers["Content-Type"] = "application/json"
         content = json.dumps(body, ensure_ascii=False).encode()
     where = _ROOT + path + (f"?{urlencode(query)}" if query else "")
-    return Call(method, where, headers, content, patience=Patience())
+    return Call(method, where, headers, content, patience=Patience(), wants=("changed", "epoch"))
 
 
 def _entity(kind: Kind, key: str) -> str:

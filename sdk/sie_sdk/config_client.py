@@ -17,8 +17,9 @@ import httpx
 from sie_schemas.errors import SIEError
 from sie_sdk import config_calls as calls
 from sie_sdk.attempts import Attempts
+from sie_sdk.config_answers import read_config_answer
 from sie_sdk.config_calls import PLAIN, Kind, Terms, Until
-from sie_sdk.exchange import Call, base_url_of, read_json
+from sie_sdk.exchange import Call, base_url_of
 from sie_sdk.transport import connection_error, limits_of, timeout_of
 
 __all__ = ["SIEConfigClient"]
@@ -246,7 +247,13 @@ class SIEConfigClient:
         while True:
             try:
                 response = self._send(call, wait_s)
-                return read_json(response.status_code, response.headers, response.content)
+                return read_config_answer(
+                    call,
+                    response.status_code,
+                    response.headers,
+                    response.content,
+                    self.base_url,
+                )
             except SIEError as error:
                 pause_s = attempts.pause_after(error)
             time.sleep(pause_s)

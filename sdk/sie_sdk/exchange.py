@@ -45,6 +45,7 @@ __all__ = [
     "read_extract",
     "read_json",
     "read_score",
+    "says_why",
     "score_call",
 ]
 
@@ -73,6 +74,8 @@ class Call:
     count: int = 0
     is_single: bool = False
     patience: Patience = field(default_factory=Patience)
+    wants: tuple[str, ...] = ()
+    """Names that the answer has to hold, where it is a mapping."""
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -90,7 +93,8 @@ def base_url_of(
     if not url:
         raise ValueError(f"give the address of {whose} as base_url or in {variable}")
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    # To ask for the port is to check it.
+    if parts.port == 0 or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{url!r} is not an http(s) address with a host")
     return url
 
@@ -252,6 +256,11 @@ def read_json(status: int, headers: Mapping[str, str], content: bytes) -> Any:
         return msgspec.json.decode(content)
     except MALFORMED as error:
         raise OurFault(f"the answer is not JSON: {error}") from error
+
+
+def says_why(headers: Mapping[str, str], content: bytes) -> bool:
+    """Whether an answer that is an error has one of our codes: else it may be a stranger's."""
+    return bool(headers.get("x-sie-error-code") or _detail(content).get("code"))
 
 
 def read_encode(call: Call, answer: Mapping[str, Any]) -> EncodeResult | list[EncodeResult]:

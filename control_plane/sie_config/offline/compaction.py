@@ -18,9 +18,9 @@ from sie_config.offline.findings import State
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
 from sie_config.storage_faults import LogDamaged, StoreLocked
-from sie_schemas.errors import error_for
+from sie_schemas.errors import FixRequest, error_for
 
-__all__ = ["compact", "compact_file", "compact_through"]
+__all__ = ["compact", "compact_file", "compact_through", "writers_log_id"]
 
 _TIMEOUT_S: Final = 30.0
 
@@ -79,8 +79,41 @@ def compact_through(url: str, *, keep: int | None, low_water: int | None) -> dic
 
 
 def compact(log: Path, url: str, *, keep: int | None, low_water: int | None) -> dict[str, Any]:
-    """The file itself if nobody has it open, else through the one who has."""
+    """The file itself if nobody has it open, else through the one who has.
+
+    `url` is empty where nobody said where that one answers. Raises `FixRequest` then, and where it
+    answers for another log.
+    """
     try:
         return compact_file(log, keep=keep, low_water=low_water)
-    except StoreLocked:
+    except StoreLocked as locked:
+        if not url:
+            raise FixRequest(
+                f"a writer has {log} open: give its address with --url or SIE_CONFIG_URL"
+            ) from locked
+        _require_writer_of(log, url)
         return compact_through(url, keep=keep, low_water=low_water)
+
+
+def _require_writer_of(log: Path, url: str) -> None:
+    """A mark that is moved in somebody else's log stays moved."""
+    with LogReader.open(log) as reader:
+        ours = reader.log_id()
+    theirs = writers_log_id(url)
+    if theirs is None:
+        raise NotReadable(f"no sie-config answers at {url}")
+    if theirs != ours:
+        raise FixRequest(
+            f"{url} writes log {theirs[:8]}, and {log} is of log {ours[:8]}: give the address of "
+            "its own sie-config with --url"
+        )
+
+
+def writers_log_id(url: str) -> str | None:
+    """The log of whoever answers at an address; None where no sie-config does."""
+    try:
+        found = httpx.get(f"{url}/v1/configs/epoch", headers=token_header(), timeout=_TIMEOUT_S)
+        log_id = found.json()["log_id"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return None
+    return log_id if isinstance(log_id, str) else None

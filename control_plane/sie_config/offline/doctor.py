@@ -15,6 +15,7 @@ import httpx
 
 from sie_config.checkpoint import CheckpointFile
 from sie_config.offline.access import token_header
+from sie_config.offline.compaction import writers_log_id
 from sie_config.offline.findings import Report
 from sie_config.offline.others import verify_stream
 from sie_config.offline.verification import verify_log
@@ -117,10 +118,18 @@ def _check_disk(log: Path, report: Report) -> None:
 
 
 def _check_writer(url: str, holder: int | None, report: Report) -> None:
+    if not url:
+        report.warn("writer", "not looked at", "give --url")
+        return
     ready, replicas = _get(f"{url}/readyz"), _get(f"{url}/v1/configs/replicas")
     if ready is None or replicas is None:
         cure = f"give --url: process {holder} holds the log" if holder else "start it to write"
         report.warn("writer", f"no sie-config answers at {url}", cure)
+        return
+    theirs = writers_log_id(url)
+    if report.position is not None and theirs != report.position.log_id:
+        told = f"{url} writes another log ({(theirs or 'none')[:8]})"
+        report.warn("writer", told, "give --url: the address of this log's own sie-config")
         return
     writer = ready.get("writer", {})
     if writer.get("state") == "serving":
@@ -144,7 +153,7 @@ _RECOVERY: Final = "the reason says what is missing: start with the broker and t
 
 def _get(url: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = httpx.get(url, headers=token_header(), timeout=_TIMEOUT_S).json()
-    except (httpx.HTTPError, ValueError):
+        found = httpx.get(url, headers=token_header(), timeout=_TIMEOUT_S).json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
-    return found
+    return found if isinstance(found, dict) else None

@@ -25,6 +25,7 @@ _ROWS: Final = (
     "SELECT epoch, hash, prev_hash, log_id, body, term, ts, actor FROM log"
     " WHERE epoch > ? ORDER BY epoch LIMIT ?"
 )
+_NEWEST_LOG_ID: Final = "SELECT log_id FROM log ORDER BY epoch DESC LIMIT 1"
 _CHANGES: Final = (
     "SELECT epoch, ordinal, entity_kind, entity_key, kind FROM change ORDER BY epoch, ordinal"
 )
@@ -95,6 +96,11 @@ class LogReader:
     def hash_at(self, epoch: int) -> str:
         """The hash that the row of an epoch has; empty if there is none."""
         row = self.connection.execute("SELECT hash FROM log WHERE epoch = ?", (epoch,)).fetchone()
+        return str(row[0]) if row is not None else ""
+
+    def log_id(self) -> str:
+        """The log that the newest entry is of; empty where there is no entry."""
+        row = self.connection.execute(_NEWEST_LOG_ID).fetchone()
         return str(row[0]) if row is not None else ""
 
     def changes(self) -> Iterator[tuple[Any, ...]]:

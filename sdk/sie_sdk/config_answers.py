@@ -1,0 +1,57 @@
+"""What an answer of sie-config means, and whether it is one.
+
+*pure.* Promises that whatever answers at an address that is not sie-config's is an error that says
+so and what to do: a gateway shows some of the configuration under the same paths, and a proxy or a
+stranger answers to anything. Whether to send again is for `patience`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sie_schemas.errors import FixRequest, SIEError
+from sie_sdk.exchange import Call, read_json, says_why
+
+__all__ = ["read_config_answer"]
+
+_OF_A_GATEWAY: Final = "gateway-registry"
+"""The `source` that a gateway puts on what it shows of its registry."""
+
+
+def read_config_answer(
+    call: Call, status: int, headers: Mapping[str, str], content: bytes, url: str
+) -> dict[str, Any]:
+    """The decoded answer to a call. Raises the error that it tells, or that it is not ours."""
+    try:
+        answer = read_json(status, headers, content)
+    except SIEError as error:
+        if status >= 500 or says_why(headers, content):
+            raise
+        raise _not_ours(url, error.message) from error
+    if not isinstance(answer, dict):
+        raise _not_ours(url, "the answer is no mapping")
+    if _is_a_gateways(answer) and not _holds(answer, call.wants):
+        raise FixRequest(
+            f"{url} is a gateway, which shows some of the configuration: give the address of "
+            "sie-config"
+        )
+    if not _holds(answer, call.wants):
+        missing = next(name for name in call.wants if name not in answer)
+        raise _not_ours(url, f"the answer to {call.path.partition('?')[0]} has no {missing!r}")
+    return answer
+
+
+def _holds(answer: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    return all(name in answer for name in names)
+
+
+def _is_a_gateways(answer: Mapping[str, Any]) -> bool:
+    listed = [each for rows in answer.values() if isinstance(rows, list) for each in rows]
+    return any(
+        isinstance(each, dict) and each.get("source") == _OF_A_GATEWAY for each in (answer, *listed)
+    )
+
+
+def _not_ours(url: str, why: str) -> SIEError:
+    return FixRequest(
+        f"{url} does not answer as sie-config does ({why}): give the address of sie-config"
+    )
