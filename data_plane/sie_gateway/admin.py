@@ -8,6 +8,7 @@ the address of the one writer.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -29,6 +30,7 @@ from sie_schemas.fleet import Heartbeat
 __all__ = ["Cluster", "admin_app"]
 
 _LOG: Final = logging.getLogger(__name__)
+_CONFIGS: Final = "/v1/configs/"
 _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -54,7 +56,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
         openapi_url=None,
     )
     app.router.route_class = StrictRoute
-    app.add_exception_handler(SIEError, _on_error)
+    app.add_exception_handler(SIEError, partial(_on_error, cluster))
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_defect)
     _add_operations(app, cluster)
@@ -177,8 +179,18 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
         )
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
+async def _on_error(cluster: Cluster, request: Request, error: Exception) -> Response:
     assert isinstance(error, SIEError)
+    path = request.url.path
+    if isinstance(error, FixRequest) and error.details is None and path.startswith(_CONFIGS):
+        # Most often it was meant for sie-config, which knows more names, moments and parameters.
+        location = f"{cluster.config_url.rstrip('/')}{path}"
+        error = FixRequest(
+            f"{error.message}. This is a gateway; sie-config may know more: {location}",
+            code=error.code,
+            field=error.field,
+            details={"location": location},
+        )
     return _respond(error)
 
 

@@ -46,7 +46,7 @@ def config_view(catalog: Catalog, kind: str, key: str) -> dict[str, Any]:
     entity = catalog.registry.get(kind, key)
     if entity is None:
         raise FixRequest(
-            f"this gateway's registry has no {kind} {key!r}; GET /v1/configs/{kind}s lists them",
+            f"there is no {kind} {key!r}; GET /v1/configs/{kind}s lists them",
             code=f"{kind.upper()}_NOT_FOUND",
             field=kind,
         )

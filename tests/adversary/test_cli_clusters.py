@@ -229,10 +229,6 @@ def test_a_gateway_at_the_address_is_called_one():
             refused = sie(COMMANDS[name], "--url", url)
             assert refused.exit_code == 2, (name, refused.output)
             assert "gateway" in refused.stderr, (name, refused.stderr)
-        for name in ("get", "get bundles"):
-            refused = sie(COMMANDS[name], "--url", url)
-            assert refused.exit_code == 2
-            assert f"{url} is a gateway" in refused.stderr
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:1", "http://", "http://h:99999", "http://[::1", "x"])
