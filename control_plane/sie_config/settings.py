@@ -9,14 +9,14 @@ from pathlib import Path
 from sie_config.plain_paths import is_plain_path
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
-from sie_runtime.doors import DoorSettings
+from sie_runtime.connections import HttpBounds
 from sie_runtime.settings import LogLevel, setting
 
 __all__ = ["ConfigSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigSettings(AccessSettings, BusSettings, DoorSettings):
+class ConfigSettings(AccessSettings, BusSettings, HttpBounds):
     """sie-config: the one writer of the configuration log."""
 
     data_dir: Path = setting(help="folder of the log file, its lock and its head file")
@@ -141,7 +141,7 @@ class ConfigSettings(AccessSettings, BusSettings, DoorSettings):
     drain_s: float = setting(5.0, help="seconds that requests in flight get at the end")
 
     def __post_init__(self) -> None:
-        DoorSettings.__post_init__(self)
+        HttpBounds.__post_init__(self)
         for folder in self.weights_folders:
             if not is_plain_path(folder):
                 raise ValueError(

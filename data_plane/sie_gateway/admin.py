@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -165,7 +166,7 @@ def _add_configs(app: FastAPI, cluster: Cluster) -> None:
     @any_query
     async def config_elsewhere(rest: str, request: Request) -> None:
         """Writes belong to sie-config, and so do all other reads."""
-        location = f"{cluster.config_url.rstrip('/')}/v1/configs/{rest}"
+        location = f"{cluster.config_url.rstrip('/')}/v1/configs/{quote(rest)}"
         if request.method == "GET":
             raise FixRequest(
                 f"a gateway shows its models, bundles and epoch: read {location} for the rest",

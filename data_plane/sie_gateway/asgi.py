@@ -7,6 +7,7 @@ error leaves in the one shape, with its code and its time to retry in headers.
 from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -47,6 +48,9 @@ VERSION_HEADERS: Final = (
 they compare that one with their own, and warn where it is another minor."""
 
 _JSON: Final = "application/json"
+_FORMS: Final = (b"text/plain", b"multipart/form-data")
+"""What a form of a web page is sent as, and no client of an API."""
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
 
 class Response(Struct, frozen=True):
@@ -67,7 +71,7 @@ def error_response(error: SIEError, body: bytes | None = None) -> Response:
     headers = error_headers(error)
     if error.status == 405 and isinstance(error.details, dict):
         headers += [
-            (name.encode(), str(error.details[name]).encode("latin-1"))
+            (name.encode(), _ascii(str(error.details[name])))
             for name in ("allow", "location")
             if name in error.details
         ]
@@ -77,7 +81,16 @@ def error_response(error: SIEError, body: bytes | None = None) -> Response:
 
 
 async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max: int) -> bytes:
-    """The whole body. Raises `FixRequest` PAYLOAD_TOO_LARGE, `ClientGone`."""
+    """The whole body.
+
+    Raises `FixRequest` PAYLOAD_TOO_LARGE or UNSUPPORTED_MEDIA_TYPE, and `ClientGone`.
+    """
+    if headers.get(b"content-type", b"").lower().startswith(_FORMS):
+        raise FixRequest(
+            "the body is JSON or MessagePack: say so in `Content-Type`",
+            code="UNSUPPORTED_MEDIA_TYPE",
+            field="Content-Type",
+        )
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > bytes_max:
         raise _too_large(bytes_max)
@@ -113,6 +126,11 @@ async def send_response(scope: Scope, send: Send, response: Response) -> None:
     if not answer_at_once(scope, response.status, headers, body):
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _ascii(text: str) -> bytes:
+    """The value of a header: what none may hold is written as a URL has it."""
+    return quote(text, safe=_PRINTABLE).encode()
 
 
 def _too_large(bytes_max: int) -> FixRequest:

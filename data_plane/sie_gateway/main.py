@@ -48,6 +48,7 @@ from sie_runtime.payload_store import PayloadStore
 from sie_runtime.rates import Rates
 from sie_runtime.settings import load
 from sie_runtime.sweeping import Sweeper
+from sie_runtime.web_pages import origin_of
 from sie_runtime.work_queue import WorkQueue
 
 __all__ = ["Parts", "build_app", "main", "opened_parts", "serve"]
@@ -116,7 +117,13 @@ async def serve(
             tasks.create_task(sweeper.run(drained), name="sweeper")
             tasks.create_task(parts.run(drained), name="parts")
             await lifecycle.serve_http(
-                Gate(inner, access, role_of, shape=refusal_body),
+                Gate(
+                    inner,
+                    access,
+                    role_of,
+                    shape=refusal_body,
+                    pages=frozenset(map(origin_of, settings.web_pages)) - {""},
+                ),
                 host=settings.host,
                 port=settings.port,
                 stop=stop,

@@ -11,8 +11,8 @@ from typing import Final
 from sie_gateway.request_log import RequestsLogged
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
+from sie_runtime.connections import HttpBounds
 from sie_runtime.dead_letters import DeadLetterSettings
-from sie_runtime.doors import DoorSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.lease_store import LeaseStoreSettings
 from sie_runtime.payload_store import PayloadSettings
@@ -35,7 +35,7 @@ class GatewaySettings(
     DeadLetterSettings,
     SweepSettings,
     AccessSettings,
-    DoorSettings,
+    HttpBounds,
 ):
     """sie-gateway: the edge of the cluster."""
 
@@ -51,6 +51,11 @@ class GatewaySettings(
         "",
         help="sie-config's address as clients reach it, named when they write here; "
         "absent names config_url",
+    )
+    web_pages: tuple[str, ...] = setting(
+        (),
+        help="comma list of origins (https://console.example) whose web pages may use this process "
+        "through a browser",
     )
     request_timeout_s: float = setting(
         60.0, help="longest wait for an answer; a worker that loads a model needs tens of seconds"
@@ -148,7 +153,7 @@ class GatewaySettings(
 
     def __post_init__(self) -> None:
         """Raises `ValueError` in one line."""
-        DoorSettings.__post_init__(self)
+        HttpBounds.__post_init__(self)
         if self.gateway_id:
             require_id("gateway_id", self.gateway_id)
         times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)

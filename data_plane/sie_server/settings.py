@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sie_runtime.doors import DoorSettings
+from sie_runtime.connections import HttpBounds
 from sie_runtime.settings import LogLevel, setting
 
 __all__ = ["ServerSettings"]
@@ -17,7 +17,7 @@ _PINNED_NAME: Final = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings(DoorSettings):
+class ServerSettings(HttpBounds):
     """How one model-execution process runs."""
 
     socket: str = setting(
@@ -93,7 +93,7 @@ class ServerSettings(DoorSettings):
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        DoorSettings.__post_init__(self)
+        HttpBounds.__post_init__(self)
         if self.queue_max < 1 or self.frame_bytes_max < 1:
             raise ValueError("queue_max and frame_bytes_max are at least 1")
         if self.reading_threads < 1:

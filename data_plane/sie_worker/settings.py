@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_runtime.bus import BusSettings
+from sie_runtime.connections import HttpBounds
 from sie_runtime.dead_letters import DeadLetterSettings
-from sie_runtime.doors import DoorSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import LogLevel, require_id, setting
@@ -29,7 +29,7 @@ class WorkerSettings(
     FollowerSettings,
     PayloadSettings,
     DeadLetterSettings,
-    DoorSettings,
+    HttpBounds,
 ):
     """Worker sidecar: pulls jobs, tokenizes, forms batches, delivers results."""
 
@@ -160,7 +160,7 @@ class WorkerSettings(
 
     def __post_init__(self) -> None:
         """Check how the fields relate."""
-        DoorSettings.__post_init__(self)
+        HttpBounds.__post_init__(self)
         if self.worker_id:
             require_id("worker_id", self.worker_id)
         if self.claim_extend_s >= self.queue_ack_wait_s / 2:

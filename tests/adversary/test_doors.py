@@ -17,7 +17,7 @@ from tests.support.log_world import free_port, nowhere
 from tests.support.raw_http import HOST, flood, kept_watch, told
 from tests.support.role_settings import ROLES
 
-from sie_runtime.doors import DoorSettings
+from sie_runtime.connections import HttpBounds
 
 pytestmark = pytest.mark.integration
 
@@ -198,7 +198,7 @@ DEFAULTS = {
 def test_each_bound_is_a_setting_of_each_process_and_stands_in_the_manual(role: str) -> None:
     fields = {field.name: field.default for field in dataclasses.fields(ROLES[role])}
     assert {name: fields[name] for name in DEFAULTS} == DEFAULTS
-    assert set(DEFAULTS) == {field.name for field in dataclasses.fields(DoorSettings)}
+    assert set(DEFAULTS) == {field.name for field in dataclasses.fields(HttpBounds)}
     manual = MANUAL.read_text()
     for name, value in DEFAULTS.items():
         assert f"| `{name.upper()}` | {value:.0f} |" in manual, name

@@ -14,8 +14,8 @@ from tests.support.raw_http import HOST, told
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request as Handshake
 
+from sie_runtime.connections import HttpBounds
 from sie_runtime.direct_http import answer_at_once
-from sie_runtime.doors import DoorSettings
 from sie_runtime.lifecycle import serve_http
 
 LAST = HOST + b"Connection: close\r\n"
@@ -77,7 +77,7 @@ async def serving(**bounds: Any) -> AsyncIterator[tuple[Application, int]]:
                 host="127.0.0.1",
                 port=0,
                 stop=stop,
-                bounds=DoorSettings(**bounds),
+                bounds=HttpBounds(**bounds),
                 drain_s=0.1,
                 on_listening=port.set_result,
                 websockets=True,
@@ -313,4 +313,4 @@ async def test_a_websocket_is_not_read_from_while_it_does_not_read():
 )
 def test_bounds_that_cannot_be_are_refused_at_start(changes):
     with pytest.raises(ValueError, match="http_"):
-        DoorSettings(**changes)
+        HttpBounds(**changes)

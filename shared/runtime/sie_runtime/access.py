@@ -34,6 +34,7 @@ __all__ = [
     "Role",
     "Tokens",
     "check_grant",
+    "check_tenant",
     "hash_of",
     "read_tokens",
 ]
@@ -46,6 +47,9 @@ sees who did what."""
 _LOG: Final = logging.getLogger(__name__)
 _OF_REPLICAS: Final = frozenset({"read", "report"})
 _REPLICA: Final = re.compile(r"(gateway|worker)/([A-Za-z0-9_-]{1,64}|[A-Za-z0-9_-]{0,63}\*)")
+
+_TENANT: Final = re.compile(r"[A-Za-z0-9._:@/+=~-]{1,128}")
+"""It is in every job, in log lines and in messages."""
 
 
 class Grant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -160,12 +164,14 @@ class Access:
         return principal
 
     def identify(self, headers: Mapping[bytes, bytes]) -> Principal:
-        """Who asks, whatever it may do. Raises `FixRequest` UNAUTHORIZED."""
+        """Who asks, whatever it may do. Raises `FixRequest` UNAUTHORIZED, or INVALID_REQUEST for a
+        tenant that is no name."""
         if self._path is None:
-            tenant = headers.get(b"x-sie-tenant")
-            if tenant is None:
+            tenant = headers.get(b"x-sie-tenant", b"").decode("latin-1").strip()
+            if not tenant:
                 return _ANYONE
-            return Principal("", tenant.decode("latin-1").strip(), _ANYONE.roles)
+            check_tenant(tenant, field="X-SIE-Tenant")
+            return Principal("", tenant, _ANYONE.roles)
         self._reload(self._path)
         return self._bearer(headers.get(b"authorization", b""))
 
@@ -219,6 +225,14 @@ class Access:
         return (*grants, *of_replicas)
 
 
+def check_tenant(name: str, *, field: str) -> None:
+    """Refuse what is no name of a tenant. Raises `FixRequest`."""
+    if not _TENANT.fullmatch(name):
+        raise FixRequest(
+            f"{field} takes 1 to 128 letters, digits and `. _ - : @ / + = ~`", field=field
+        )
+
+
 def hash_of(token: bytes) -> str:
     """How a token is stored."""
     return hashlib.sha256(token).hexdigest()
@@ -254,6 +268,8 @@ def check_grant(grant: Grant, where: str) -> None:
         raise FixRequest(f"{where}: a token has no name")
     if len(grant.sha256) != 64 or grant.sha256.strip("0123456789abcdef"):
         raise FixRequest(f"{where}: the sha256 of {grant.name!r} is not 64 hex digits")
+    if grant.tenant:
+        check_tenant(grant.tenant, field=f"{where}: the tenant of {grant.name!r}")
     if grant.replica and not _REPLICA.fullmatch(grant.replica):
         raise FixRequest(
             f"{where}: {grant.name!r} names the replica {grant.replica!r}; one is named like "

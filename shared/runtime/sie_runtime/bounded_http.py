@@ -14,8 +14,8 @@ import httptools  # type: ignore[import-untyped]
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from sie_runtime.direct_http import DirectHttp
-from sie_runtime.door_answers import refusal_bytes, refusing
 from sie_runtime.http_heads import UNKNOWN, check_size, declared_size, without_offers
+from sie_runtime.last_answers import refusal_bytes, refusing
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["BoundedHttp"]
@@ -32,12 +32,12 @@ _LINGER_BYTES: Final = 64 * 1024 * 1024
 
 
 class BoundedHttp(DirectHttp):
-    """One connection. Owner: the loop; `config` has the `doors`."""
+    """One connection. Owner: the loop; `config` has the `account`."""
 
     def __init__(self, config: Any, *args: Any, **named: Any) -> None:
         super().__init__(config, *args, **named)
-        self._doors = config.doors
-        self._bounds = config.doors.bounds
+        self._account = config.account
+        self._bounds = config.account.bounds
         self.address = ""
         self.since = self.loop.time()
         self._in_body = False
@@ -46,7 +46,7 @@ class BoundedHttp(DirectHttp):
         self._content = 0
         """Bytes of the body."""
         self._held = 0
-        """Bytes of bodies that the doors count."""
+        """Bytes of bodies that the account counts."""
         self._keep_alive = True
         """What the last request said of the connection."""
         self._declines = False
@@ -62,19 +62,19 @@ class BoundedHttp(DirectHttp):
     # -- the connection --
 
     def connection_made(self, transport: Any) -> None:
-        """As the library's, if the doors let it in."""
+        """As the library's, if there is room."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
-        refusal = self._doors.enter(self)
+        refusal = self._account.enter(self)
         if refusal is not None:
-            self._doors.refused(refusal)
+            self._account.refused(refusal)
             self._deaf = True
             transport.write(refusal_bytes(refusal))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As the library's."""
-        self._doors.leave(self)
+        self._account.leave(self)
         self._release()
         super().connection_lost(exc)
 
@@ -88,7 +88,7 @@ class BoundedHttp(DirectHttp):
 
     def handle_websocket_upgrade(self) -> None:
         """The connection is another protocol's from here on, and so is its place in the house."""
-        self._doors.leave(self)
+        self._account.leave(self)
         super().handle_websocket_upgrade()
 
     @property
@@ -102,7 +102,7 @@ class BoundedHttp(DirectHttp):
         self.transport.abort()
 
     def look(self, now: float) -> None:
-        """Judge the times. Called by the doors."""
+        """Judge the times. Called by the account."""
         if self.transport.is_closing():
             return
         if self._is_stuck(now):
@@ -226,7 +226,7 @@ class BoundedHttp(DirectHttp):
         self._content += size
         if self._declines or self.cycle.response_complete:
             return
-        self._doors.take_body(size)
+        self._account.take_body(size)
         self._held += size
         super().on_body(body)
 
@@ -270,7 +270,7 @@ class BoundedHttp(DirectHttp):
     def _refuse(self, error: SIEError) -> None:
         """Answer what is being read with an error, in its turn, and read nothing more."""
         self._deaf = True
-        self._doors.refused(error)
+        self._account.refused(error)
         cycle = self.cycle
         if self.is_waiting:
             self.transport.write(refusal_bytes(error))
@@ -317,7 +317,7 @@ class BoundedHttp(DirectHttp):
         self.flow.resume_reading()
 
     def _release(self) -> None:
-        self._doors.give_body_back(self._held)
+        self._account.give_body_back(self._held)
         self._held = 0
 
 

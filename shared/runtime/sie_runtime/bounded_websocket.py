@@ -2,7 +2,7 @@
 
 *shell* inside uvicorn. What a client may send us is small, compressed frames are not taken (a few
 bytes may stand for any number), and who does not read is not read from either: each ping wants an
-answer. The connection has its place at the doors like any other. It reaches into the library's
+answer. The connection has its place like any other. It reaches into the library's
 protocol, whose version is bounded for that reason.
 """
 
@@ -14,13 +14,13 @@ __all__ = ["BoundedWebSocket"]
 
 
 class BoundedWebSocket(WSProtocol):
-    """One connection. Owner: the loop; `config` has the `doors`."""
+    """One connection. Owner: the loop; `config` has the `account`."""
 
     is_waiting = False
 
     def __init__(self, config: Any, *args: Any, **named: Any) -> None:
         super().__init__(config, *args, **named)
-        self._doors = config.doors
+        self._account = config.account
         self.address = ""
         self.since = self.loop.time()
         self._unsent = 0
@@ -28,11 +28,11 @@ class BoundedWebSocket(WSProtocol):
     def connection_made(self, transport: Any) -> None:
         """It comes from the HTTP protocol, which had the place before."""
         super().connection_made(transport)
-        self._doors.enter(self)
+        self._account.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As the library's."""
-        self._doors.leave(self)
+        self._account.leave(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -55,13 +55,13 @@ class BoundedWebSocket(WSProtocol):
         return message
 
     def look(self, now: float) -> None:
-        """Cut off who has read nothing for too long. Called by the doors."""
+        """Cut off who has read nothing for too long. Called by the account."""
         if self.transport.is_closing():
             return
         unsent = self.transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent, self.since = unsent, now
-        if unsent and now - self.since > self._doors.bounds.http_write_s:
+        if unsent and now - self.since > self._account.bounds.http_write_s:
             self.transport.abort()
 
     def send_away(self) -> None:

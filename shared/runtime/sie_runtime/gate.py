@@ -1,12 +1,14 @@
 """The gate: access control in front of an ASGI application.
 
 *shell.* Promises that no request reaches the application without the role that its route wants, nor
-above the rate of its token, and that a refusal has the one shape of errors. Where tokens are in
-force, the actor of a change is the token's name, whatever the request says of itself.
+above the rate of its token, that a WebSocket ends when its token is taken back, and that a refusal
+has the one shape of errors. Where tokens are in force, the actor of a change is the token's name,
+whatever the request says of itself.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -33,6 +35,12 @@ REQUEST_ID: Final = "sie.request_id"
 NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
+_REASON_BYTES_MAX: Final = 123
+"""Of a WebSocket's last frame."""
+
+
+class _TakenBack(Exception):
+    """The right to what is being sent is gone."""
 
 
 class Gate:
@@ -79,7 +87,27 @@ class Gate:
                 self._on_refused(scope, error)
             await self._refuse(scope, send, error)
             return
-        await self._app(scope, receive, send)
+        if scope["type"] == "websocket" and role is not None:
+            await self._watched(scope, receive, send, headers, role)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _watched(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], role: Role
+    ) -> None:
+        """A WebSocket may outlive a token: each message that leaves is asked for anew."""
+
+        async def send_if_allowed(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "websocket.send":
+                try:
+                    self._access.check(headers, role)
+                except SIEError as error:
+                    await self._refuse(scope, send, error)
+                    raise _TakenBack from error
+            await send(message)
+
+        with suppress(_TakenBack):
+            await self._app(scope, receive, send_if_allowed)
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""
@@ -93,7 +121,8 @@ class Gate:
 
     async def _refuse(self, scope: Scope, send: Send, error: SIEError) -> None:
         if scope["type"] == "websocket":
-            closing = {"code": _POLICY_VIOLATION, "reason": error.message}
+            reason = error.message.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")
+            closing = {"code": _POLICY_VIOLATION, "reason": reason}
             await send({"type": "websocket.close", **closing})
             return
         body = self._shape(scope.get("path", ""), error)

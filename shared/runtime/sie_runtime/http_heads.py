@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from sie_runtime.doors import DoorSettings
+from sie_runtime.connections import HttpBounds
 from sie_schemas.errors import FixRequest
 
 __all__ = ["UNKNOWN", "Headers", "check_size", "declared_size", "without_offers"]
@@ -24,7 +24,7 @@ _ONCE: Final = frozenset(
 _OFFERS: Final = frozenset((b"upgrade", b"http2-settings"))
 
 
-def check_size(url: bytes, headers: Headers, bounds: DoorSettings) -> None:
+def check_size(url: bytes, headers: Headers, bounds: HttpBounds) -> None:
     """Judge what has come of a head. Raises `FixRequest` URL_TOO_LONG or HEADERS_TOO_LARGE."""
     if len(url) > bounds.http_url_bytes_max:
         raise FixRequest(

@@ -21,7 +21,7 @@ import uvicorn
 import uvloop
 
 from sie_runtime.bounded_http import BoundedHttp
-from sie_runtime.doors import Doors, DoorSettings
+from sie_runtime.connections import Connections, HttpBounds
 from sie_runtime.telemetry import configure_logs
 
 __all__ = ["HttpConfig", "run", "serve_http", "spare_collections", "stop_when"]
@@ -98,7 +98,7 @@ class HttpConfig(uvicorn.Config):
         self,
         app: Any,
         *,
-        bounds: DoorSettings | None = None,
+        bounds: HttpBounds | None = None,
         drain_s: float = 10.0,
         websockets: bool = False,
     ) -> None:
@@ -119,7 +119,7 @@ class HttpConfig(uvicorn.Config):
             server_header=False,
             date_header=False,
         )
-        self.doors = Doors(bounds if bounds is not None else DoorSettings())
+        self.account = Connections(bounds if bounds is not None else HttpBounds())
         if websockets:
             # By its name, since what it needs is installed where WebSockets are served.
             self.ws = "sie_runtime.bounded_websocket:BoundedWebSocket"
@@ -131,7 +131,7 @@ async def serve_http(
     host: str,
     port: int,
     stop: asyncio.Event,
-    bounds: DoorSettings | None = None,
+    bounds: HttpBounds | None = None,
     drain_s: float = 10.0,
     on_listening: Callable[[int], None] | None = None,
     share_port: bool = False,
@@ -155,7 +155,7 @@ async def serve_http(
 
     async with asyncio.TaskGroup() as tasks:
         watcher = tasks.create_task(watch())
-        looking = tasks.create_task(_look(config.doors))
+        looking = tasks.create_task(_look(config.account))
         try:
             await server.serve(sockets=[listener])
         finally:
@@ -164,11 +164,11 @@ async def serve_http(
             listener.close()
 
 
-async def _look(doors: Doors) -> None:
+async def _look(account: Connections) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        await asyncio.sleep(doors.bounds.http_look_s)
-        doors.look(loop.time())
+        await asyncio.sleep(account.bounds.http_look_s)
+        account.look(loop.time())
 
 
 def _listen(host: str, port: int, *, share: bool) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The doors: how much of HTTP one process takes in, whoever sends it.
+"""Connections: how much of HTTP one process takes in, whoever sends it.
 
 *shell.* The bounds of every HTTP face, and the account of its connections. They hold before a token
 is looked at: nobody who has none may cost more than they say. Promises that no more connections are
@@ -18,14 +18,14 @@ from prometheus_client import Counter, Gauge
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError
 
-__all__ = ["DoorSettings", "Doors", "Visitor"]
+__all__ = ["Connections", "HttpBounds", "Visitor"]
 
 _LOG: Final = logging.getLogger(__name__)
 
 _CONNECTIONS: Final = Gauge("sie_http_connections", "HTTP connections that are open")
 _REFUSED: Final = Counter(
     "sie_http_refused",
-    "Requests and connections that ended at the door, before a token was looked at",
+    "Requests and connections that ended before a token was looked at",
     ["code"],
 )
 
@@ -38,7 +38,7 @@ _LOOK_S_MIN: Final = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoorSettings:
+class HttpBounds:
     """How much of HTTP is taken in before anybody is asked for a token."""
 
     http_connections_max: int = setting(
@@ -100,7 +100,7 @@ class DoorSettings:
 
 
 class Visitor(Protocol):
-    """One connection, as the doors see it."""
+    """One connection, as the account has it."""
 
     address: str
     since: float
@@ -120,10 +120,10 @@ class Visitor(Protocol):
         ...
 
 
-class Doors:
+class Connections:
     """Those of one HTTP server. Owner: its loop."""
 
-    def __init__(self, bounds: DoorSettings) -> None:
+    def __init__(self, bounds: HttpBounds) -> None:
         self.bounds: Final = bounds
         self._visitors: dict[Visitor, None] = {}
         self._connections_max = _within_descriptors(bounds.http_connections_max)
@@ -164,7 +164,7 @@ class Doors:
     def refused(self, error: SIEError) -> None:
         """Somebody was told so."""
         _REFUSED.labels(error.code).inc()
-        _LOG.debug("refused at the door: %s", error.message)
+        _LOG.debug("refused: %s", error.message)
 
     def look(self, now: float) -> None:
         """Judge the times of every connection."""
