@@ -2,8 +2,8 @@
 
 *pure.* A report can hold up writes, so it is taken from the replica that it names and from nobody
 else: where tokens are in force, the token names it. Where none are, everybody may do everything,
-and a report over HTTP is shown and waited for, but what it says stops no write. Promises that what
-is kept of a report is bounded, field by field, and that a refusal names the field.
+and a report over HTTP is shown and waited for, but what it cannot read stops no write. Promises
+that what is kept of a report is bounded, field by field, and that a refusal names the field.
 """
 
 import re

@@ -132,7 +132,7 @@ class Reports:
         """Keep a report; gives what it bears witness to. `is_known` says that its sender is."""
         is_witness = vouched or _proves(report)
         self._forget(now)
-        if set(SPEAKS) <= set(report.speaks):
+        if self._overruled and set(SPEAKS) <= set(report.speaks):
             self._overruled.discard((report.role, report.id))
         kept = msgspec.structs.replace(report, entry=UNSET)
         self._keep(Sighting(kept, now, is_witness, is_known=is_known, size=size))

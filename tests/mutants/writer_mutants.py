@@ -15,6 +15,8 @@ WITNESSES = "control_plane/sie_config/witnesses.py"
 HEARING = "control_plane/sie_config/hearing.py"
 RECOVERY = "control_plane/sie_config/recovery.py"
 REPORTS = "control_plane/sie_config/reports.py"
+REPORT_DOOR = "control_plane/sie_config/report_door.py"
+DOORS = "control_plane/sie_config/doors.py"
 ANNOUNCER = "control_plane/sie_config/announcer.py"
 EXPORTS = "control_plane/sie_config/exports.py"
 FOLLOW = "control_plane/sie_config/follow_routes.py"
@@ -25,6 +27,8 @@ PUBLISHING = "tests/unit/test_config_publisher.py"
 JUDGED = "tests/unit/test_config_witnesses.py"
 LAWS = "tests/property/test_store_laws.py"
 REPORT_LAWS = "tests/property/test_report_laws.py"
+REPORTING = "tests/adversary/test_reports.py"
+ROLE_LAWS = "tests/property/test_role_laws.py"
 CORNERS = "tests/unit/test_log_corners.py"
 DISK = "tests/unit/test_disk_faults.py"
 TWO = "tests/unit/test_config_two_histories.py"
@@ -296,6 +300,48 @@ WRITER_MUTANTS = (
         "            and not set(kinds) <= set(seen.report.speaks)\n",
         "            and not kinds\n",
         (JUDGED,),
+    ),
+    edit(
+        "nobody-in-particular-stops-writes",
+        "any report over HTTP of a replica that reads nothing stops every write",
+        REPORTS,
+        "            and seen.is_known\n",
+        "",
+        (REPORTING,),
+    ),
+    edit(
+        "given-up-and-heard-again",
+        "a replica that an operator gave up stops the writes again two seconds later",
+        REPORTS,
+        "        self._overruled.add(name)\n",
+        "",
+        (REPORTING,),
+    ),
+    edit(
+        "any-token-speaks-for-any-replica",
+        "the token of one worker reports as every other",
+        REPORT_DOOR,
+        "    if not speaker.is_known or speaker.speaks_as(report.role, report.id):\n",
+        "    if not speaker.is_known or speaker.replica:\n",
+        (REPORTING,),
+    ),
+    edit(
+        "every-route-knows-a-trial",
+        "who may only try a change compacts the log for good",
+        DOORS,
+        "        if self.trial is not None and query and _is_trial(query):\n"
+        "            return self.trial\n",
+        '        if query and _is_trial(query):\n            return self.trial or "propose"\n',
+        (ROLE_LAWS,),
+    ),
+    edit(
+        "unknown-parameter-is-passed-over",
+        "a write that was meant as a trial is made",
+        DOORS,
+        "        if query:\n            check_query(query, self.query, "
+        'route=f"{request.method} {request.url.path}")\n',
+        "",
+        (ROLE_LAWS,),
     ),
     edit(
         "trimmed-range-starts-late",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from tests.support.config_writer import model, put, running
 from tests.support.openapi_file import OPENAPI_FILES
 from tests.support.reports import report_at
@@ -182,6 +182,22 @@ def test_a_door_takes_just_the_parameters_that_the_document_tells(tmp_path):
                     doors.setdefault((method, path), door_of(route).query)
             del doors["GET", "/openapi.json"]
             assert doors == told
+
+    asyncio.run(story())
+
+
+def test_the_door_is_that_of_the_route_which_the_router_takes(tmp_path):
+    async def story() -> None:
+        async with running(tmp_path) as plane:
+            app = build_app(plane)
+            doors = Doors(app)
+            urls = {each.url() for each in operations()} | {"/", "/v1/configs/models/a/history/x"}
+            urls |= {f"{url}/" for url in urls} | {f"{url}/history" for url in urls}
+            for method, url in itertools.product(("GET", "POST", "PUT", "PATCH", "HEAD"), urls):
+                scope = {"type": "http", "method": method, "path": url, "root_path": ""}
+                taken = (route for route in app.routes if route.matches(scope)[0] is Match.FULL)
+                route = next(taken, None)
+                assert doors.at(method, url) == (None if route is None else door_of(route))
 
     asyncio.run(story())
 

@@ -24,6 +24,7 @@ from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 __all__ = ["LogSource", "RangeGone", "SourceFailed"]
 
 _LOG: Final = logging.getLogger(__name__)
+_NO_RIGHT: Final = frozenset({401, 403})
 _JSON: Final = {"content-type": "application/json"}
 _NDJSON: Final = {"accept": "application/x-ndjson"}
 
@@ -56,6 +57,7 @@ class LogSource:
         self._bus = bus
         self._timeout_s = timeout_s
         self._page_entries = page_entries
+        self._refused = False
 
     async def snapshot(self) -> Snapshot:
         """The writer's snapshot. Raises `SourceFailed`."""
@@ -132,8 +134,16 @@ class LogSource:
             self._http.post("/v1/configs/replicas", content=data, headers=_JSON),
         )
         if response.status_code != httpx.codes.OK:
+            self._note_refusal(response)
             raise SourceFailed(f"the report: status {response.status_code}")
+        self._refused = False
         return _head(response)
+
+    def _note_refusal(self, response: httpx.Response) -> None:
+        """Say once that this replica's token is no replica's: else nobody would ever see why."""
+        if response.status_code in _NO_RIGHT and not self._refused:
+            self._refused = True
+            _LOG.warning("sie-config takes no report of this replica: %s", response.text[:500])
 
     async def close(self) -> None:
         """Close the HTTP client."""
