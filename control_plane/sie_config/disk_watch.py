@@ -1,8 +1,9 @@
 """The watch on the disk: what lies beside the log is kept, and a disk that failed ends the process.
 
 *shell.* One loop that looks now and then, so that no write waits for it. Promises that the head
-file is not written while it is evidence, and that a process whose disk failed goes on serving reads
-until the disk takes writes again: only then can a fresh one do better.
+file is not written while it is evidence, that a writer whose files were replaced stops although
+nobody writes, and that a process whose disk failed goes on serving reads until the disk takes
+writes again: only then can a fresh one do better.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from sie_config.storage_faults import StorageFailed, StorageFull
 from sie_config.store import Store
 from sie_config.waiting import first_of
 from sie_config.writer_state import Recovery
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["DiskWatch"]
 
@@ -51,11 +52,20 @@ class DiskWatch:
             if isinstance(failed, StorageFailed) or (failed is not None and self._store.read_only):
                 await self._end_once_the_disk_writes(failed)
             else:
+                await self._look()
                 await settle()
                 await self.write_head()
                 if self._keeper is not None:
                     await self._keeper.look()
             await first_of(stop.wait(), timeout_s=every_s)
+
+    async def _look(self) -> None:
+        """Stop writing as soon as the files are not the log's own, also when nobody writes."""
+        try:
+            await self._store.look()
+        except Untrusted as error:
+            _LOG.error("the writer stops writing", extra={"reason": error.message})
+            self._sequencer.enter(Recovery(error.message))
 
     async def write_head(self) -> None:
         """Write the head file, where the log was judged and may be written to."""

@@ -253,6 +253,11 @@ class LogFile:
         for file in (self._path, _sibling(self._path, "-wal"), _sibling(self._path, ".lock")):
             self._inodes[str(file)] = _inode(str(file))
 
+    def look(self) -> None:
+        """Raise `Untrusted` when the file under us is no longer ours, and `failed` is not set."""
+        if self.failed is None:
+            self._check_ours()
+
     def _check_ours(self) -> None:
         for file, expected in self._inodes.items():
             try:

@@ -76,6 +76,10 @@ class Store:
         await self._thread.run(lambda: self._file.append(entries, keys))
         self.commits += 1
 
+    async def look(self) -> None:
+        """Raise `Untrusted` when the files are no longer its own; the first time only."""
+        await self._thread.run(self._file.look)
+
     async def key_row(self, actor: str, key: str) -> KeyRow | None:
         """What was stored for an idempotency key."""
         return await self._thread.run(lambda: self._file.key_row(actor, key))

@@ -3,7 +3,9 @@
 *shell* over files.
 """
 
+import errno
 import hashlib
+import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +13,10 @@ __all__ = ["is_blob", "sha256", "sha256_as_of"]
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal. Raises `OSError`."""
+    """The SHA-256 of a file, in hexadecimal. Raises `OSError`, also for what is no plain file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        # A config names it: a pipe would be waited for, a device may never end.
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -21,8 +26,8 @@ def sha256_as_of(path: Path) -> str:
 
     A write, or a file put in its place, moves the inode's change time, which no program can set.
     """
-    stat = path.stat()
-    return _remembered(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+    found = path.stat()
+    return _remembered(path, found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.config_writer import running
+from tests.support.config_writer import put, running
+from tests.support.polling import until
 from tests.support.written_disk import ENTRIES, LOG_NAME, read_back, scratch_folder
 
 from sie_config.head_file import HeadFile
@@ -240,3 +241,16 @@ def test_a_flipped_bit_in_a_replicas_files_is_never_served_nor_given_back(tmp_pa
     here = replica.position
     assert here is None or here == position_of(ENTRIES[here.epoch - 1])
     assert replica.registry.digest == (here.digest if here else Registry.EMPTY.digest)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", ""])
+async def test_a_writer_whose_file_was_taken_stops_although_nobody_writes(tmp_path, suffix):
+    async with running(tmp_path) as plane:
+        await put(plane, "m")
+        (tmp_path / f"log.sqlite{suffix}").unlink()
+        await until(lambda: isinstance(plane.sequencer.state, Recovery))
+        assert isinstance(plane.sequencer.state, Recovery)
+        assert "replaced or removed" in plane.sequencer.state.reason
+        with pytest.raises(Untrusted):
+            await put(plane, "n")
+        assert [entry.epoch for entry in await plane.journal.page(0, 9, 9)] == [1, 2, 3, 4]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import struct
 from importlib.metadata import version
@@ -300,6 +301,21 @@ def test_weights_that_another_file_names_are_pinned_too(tiny, tmp_path, named_by
 def test_a_name_that_leaves_the_folder_is_no_file_of_it(tiny, name):
     with pytest.raises(SIEError, match="is outside"):
         Weights(tiny, None).file(name)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_plain_file_is_not_waited_for(tiny, kind):
+    odd = tiny / "odd.safetensors"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero")
+    source = PathSource(type="path", path=str(tiny), manifest={odd.name: "0" * 64})
+    try:
+        with pytest.raises(SIEError, match=r"odd\.safetensors of the manifest cannot be read"):
+            resolve(source)
+    finally:
+        odd.unlink()
 
 
 def test_a_missing_file_of_the_manifest_is_named(tiny):
