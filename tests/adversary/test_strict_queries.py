@@ -71,6 +71,15 @@ async def test_a_misspelt_or_malformed_parameter_is_an_error_and_never_a_write(
         for path in ("models", "models/org/m", "export", "epoch", "replicas", "audit", "verify"):
             answer = await client.get(f"{CONFIGS}/{path}?att=1")
             assert (answer.status_code, answer.json()["detail"]["field"]) == (400, "att")
+        for query in (
+            "log?after=1_0",
+            "log?after=%201",
+            "log?limit=1.0",
+            "epoch?after=+1",
+            "log?after=",
+        ):
+            answer = await client.get(f"{CONFIGS}/{query}")
+            assert answer.status_code == 422, f"{query}: {answer.text}"
         near = await client.get(f"{CONFIGS}/log?affter=1")
         assert "did you mean 'after'?" in near.json()["detail"]["message"]
 

@@ -9,6 +9,15 @@ from sie_sdk.errors import SIEConnectionError
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error
 
 
+class Refusing(httpx.AsyncBaseTransport):
+    """A sie-config that takes no report from this token."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert request.headers["content-type"] == "application/json"
+        told = {"detail": {"code": "FORBIDDEN", "message": "names no replica"}}
+        return httpx.Response(403, json=told)
+
+
 class Tripping(httpx.AsyncBaseTransport):
     """Fails as anyio does below httpx, where a connection is reset while it is made."""
 
@@ -26,6 +35,21 @@ async def test_a_connection_that_is_reset_while_it_is_made_fails_a_fetch_and_end
                 await asked
     finally:
         await source.close()
+
+
+async def test_a_replica_whose_token_is_none_says_so_once(caplog):
+    bus = Bus(BusSettings(), role="gateway", process_id="g1")
+    client = httpx.AsyncClient(base_url="http://127.0.0.1:1", transport=Refusing())
+    source = LogSource("", bus, timeout_s=1, page_entries=10, client=client)
+    try:
+        for _ in range(3):
+            with pytest.raises(SourceFailed, match="403"):
+                await source.report(b"{}")
+    finally:
+        await source.close()
+    told = [line for line in caplog.messages if "takes no report of this replica" in line]
+    assert len(told) == 1
+    assert "names no replica" in told[0]
 
 
 def test_to_the_sdk_it_is_a_connection_error_that_is_tried_again():

@@ -1,21 +1,26 @@
 """A route of the framework that takes no query parameter which its endpoint does not read.
 
 *shell.* What an endpoint reads is what its signature declares. The framework passes over all else;
-here it is refused by name.
+here it is refused by name. A number is plain digits: the framework also takes ` 1`, `1_0` and `1.0`
+for one, which nobody means and no other reader takes.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar, get_args
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sie_runtime.strict_query import check_query
+from sie_schemas.errors import FixRequest
 
 __all__ = ["StrictRoute", "any_query", "query_names"]
 
 _ANY: Final = "takes_any_query"
+_WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -28,14 +33,41 @@ class StrictRoute(APIRoute):
         if getattr(self.endpoint, _ANY, False):
             return answer
         known = query_names(self)
+        numbers = {
+            field.alias: shape
+            for field in self.dependant.query_params
+            if (shape := _shape_of(field.field_info.annotation)) is not None
+        }
 
         async def strict(request: Request) -> Response:
             query = request.scope["query_string"]
             if query:
                 check_query(query, known, route=f"{request.method} {request.url.path}")
+                _check_numbers(request, numbers)
             return await answer(request)
 
         return strict
+
+
+def _shape_of(annotation: Any) -> re.Pattern[str] | None:
+    """How a number of this type is written; None for what is no number."""
+    kinds = get_args(annotation) or (annotation,)
+    if int in kinds:
+        return _WHOLE
+    return _NUMBER if float in kinds else None
+
+
+def _check_numbers(request: Request, numbers: Mapping[str, re.Pattern[str]]) -> None:
+    for name, text in request.query_params.items():
+        shape = numbers.get(name)
+        if shape is not None and not shape.fullmatch(text):
+            told = f"{name} is a number in plain digits, not {text[:40]!r}"
+            raise FixRequest(
+                told,
+                code="VALIDATION_ERROR",
+                field=name,
+                details=[{"path": name, "message": told}],
+            )
 
 
 def any_query(endpoint: F) -> F:
