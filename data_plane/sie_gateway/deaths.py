@@ -60,10 +60,13 @@ class Deaths:
         self._clock = clock
         self._suspects: set[Lane] = set()
         """Lanes where a job waits for its turn."""
+        self._stuck_at = float("-inf")
+        """When stuck lives were looked at last: they may stay so for minutes."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`."""
         while not stop.is_set():
+            self._lives.forget_old(self._clock())
             if self._lives.can_judge(self._clock()):
                 await self._ask_doubtful()
                 for lane, why in self._lanes().items():
@@ -86,7 +89,10 @@ class Deaths:
         """Where something is to be done; a death says more than a silence, and that more than
         nothing."""
         found: dict[Lane, Why] = dict.fromkeys(self._suspects, "turn")
-        found |= {life.lane: "stuck" for life in self._lives.stuck(self._clock())}
+        now = self._clock()
+        if now - self._stuck_at >= self._limits.pause_s / 3:
+            self._stuck_at = now
+            found |= {life.lane: "stuck" for life in self._lives.stuck(now)}
         found |= {life.lane: "over" for life in self._lives.over()}
         return found
 

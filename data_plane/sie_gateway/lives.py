@@ -8,11 +8,15 @@ or its machine is gone) is *stuck* after `dead_s`: it may come back.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from sie_gateway.fleet import Lane
 from sie_schemas.fleet import Heartbeat
 
 __all__ = ["Life", "Lives"]
+
+_OLD: Final = 20
+"""Times the silence that means death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,12 @@ class Lives:
     def forget(self, life: Life) -> None:
         """All that could be done for its jobs is done."""
         self._seen.pop(life, None)
+
+    def forget_old(self, now: float) -> None:
+        """Whoever cannot be asked and said nothing for long is gone: nobody would ever say it."""
+        for life, seen in list(self._seen.items()):
+            if not life.name and self._silence(seen, now) >= _OLD * self._dead_s:
+                del self._seen[life]
 
     def can_judge(self, now: float) -> bool:
         """Whether everybody had the time to be heard."""

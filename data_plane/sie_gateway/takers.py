@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_gateway.fleet import Fleet, Lane
 from sie_gateway.holders import Holders
@@ -55,6 +56,8 @@ class Takers:
         self._look_s = look_s
         self._clock = clock
         self._routes = Routes()
+        self._all_are_of: Position | None = None
+        """The registry that no run is older than."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`."""
@@ -71,15 +74,21 @@ class Takers:
         catalog = self._catalog()
         found: dict[Lane, list[Run]] = {}
         taken: dict[str, bool] = {}
-        for run in self._runs():
-            route = run.route
-            if route.position == catalog.position:
-                continue
-            subject = route.subject
+        for run in self._older(catalog):
+            subject = run.route.subject
             if subject not in taken:
-                taken[subject] = has_taker(route, catalog, self._fleet(), now=self._clock())
+                taken[subject] = has_taker(run.route, catalog, self._fleet(), now=self._clock())
             if not taken[subject] and self._is_elsewhere(run, catalog):
-                found.setdefault(route.lane, []).append(run)
+                found.setdefault(run.route.lane, []).append(run)
+        return found
+
+    def _older(self, catalog: Catalog) -> list[Run]:
+        """The runs on a route of an earlier registry: those that begin now are on one of this."""
+        if self._all_are_of == catalog.position:
+            return []
+        found = [run for run in self._runs() if run.route.position != catalog.position]
+        if not found:
+            self._all_are_of = catalog.position
         return found
 
     def _is_elsewhere(self, run: Run, catalog: Catalog) -> bool:

@@ -107,6 +107,10 @@ def test_a_release_that_cannot_be_asked_is_never_taken_for_over() -> None:
     lives.heard(heartbeat("old"), 1.0)
     assert lives.doubtful(2.9) == []
     assert [life.worker_id for life in lives.living(LANE, 2.9)] == ["old"]
+    lives.forget_old(4.1)
+    assert len(lives.stuck(4.1)) == 1
+    lives.forget_old(100.0)
+    assert len(lives) == 0
 
 
 def test_the_fleet_forgets_the_life_that_is_over_and_not_the_one_after_it() -> None:
