@@ -86,7 +86,7 @@ class _Memory:
 
     def send_job(self, *, subject: str, data: bytes, job_id: str, heard: Any, stored: Any) -> None:
         self.sent.append(data)
-        stored(_STORED)
+        stored(job_id, _STORED)
         heard(None)
 
     async def read(self) -> LeaseTable:

@@ -106,12 +106,13 @@ class JobQueue(Protocol):
         data: bytes,
         job_id: str,
         heard: Callable[[SIEError | None], None],
-        stored: Callable[[bytes], None] | None = None,
+        stored: Callable[[str, bytes], None] | None = None,
     ) -> None:
         """Queue a job. Raises `BusUnavailable`.
 
         `heard` is told what became of it: None when it is stored, else `NoResponders` where there
-        is no stream, or `Later`. `stored` is told the broker's word before that, where it is good.
+        is no stream, or `Later`. `stored` is told the job, and the broker's word where it is good,
+        before that.
         """
         ...
 
@@ -238,7 +239,7 @@ class Dispatcher:
                 data=data,
                 job_id=job.job_id,
                 heard=heard,
-                stored=run.stored(job.job_id),
+                stored=run.stored,
             )
 
     async def _stored_apart(self, job: Job, data: bytes) -> Job:
@@ -288,7 +289,7 @@ class Dispatcher:
         if run is None:
             metrics.RESULTS_DROPPED.inc()
         else:
-            run.take(result)
+            run.waiting.take(result)
 
     def _take_chunk(self, chunk: ResultChunk) -> ResultReceipt:
         if chunk.job_id not in self._waiting:

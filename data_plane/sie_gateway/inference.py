@@ -120,32 +120,51 @@ class Inference:
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
-                return await self._settled(asked, wanted, request_id, tenant, waiting)
+                try:
+                    outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+                except Takerless:
+                    return await self._again(asked, wanted, request_id, tenant, waiting)
+                if outcome is None:
+                    return await self._again(
+                        asked, wanted, request_id, tenant, waiting, has_changed=True
+                    )
+                return outcome
             finally:
                 self._young.pop(waiting)
                 self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
 
-    async def _settled(
-        self, asked: Asked, wanted: Wanted, request_id: str, tenant: str, waiting: Waiting
+    async def _again(
+        self,
+        asked: Asked,
+        wanted: Wanted,
+        request_id: str,
+        tenant: str,
+        waiting: Waiting,
+        *,
+        has_changed: bool = False,
     ) -> Answer | Cold:
-        """Run it, and again where a config changed under it, until its time is over."""
-        has_changed = False
-        for again in count():
+        """Run it once more because a config changed under it, until its time is over.
+
+        `has_changed`: a revision did. Once is enough of that; where it lay may change again.
+        """
+        changes = int(has_changed)
+        for again in count(1):
+            (metrics.RERUNS if has_changed else metrics.REROUTES).inc()
             # The queue must not take these jobs for repetitions of an earlier run's.
-            run_id = f"{request_id}-again{again}" if again else request_id
+            run_id = f"{request_id}-again{again}"
+            has_changed = False
             try:
                 outcome = await self._run(asked, wanted, run_id, tenant, waiting)
             except Takerless:
-                metrics.REROUTES.inc()
                 continue
             if outcome is not None:
                 return outcome
-            if has_changed:
-                break
-            metrics.RERUNS.inc()
             has_changed = True
+            changes += 1
+            if changes > 1:
+                break
         raise Later(
             f"the configuration of {wanted.spec!r} changed twice while the request ran",
             code="REVISION_CHANGED",

@@ -5,14 +5,12 @@ result, and how often it was given back. Owner: the task of the request.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from sie_gateway.giving_back import GivenBack, Out
 from sie_gateway.routing import Route, Wanted
 from sie_gateway.waiting import Waiting
 from sie_runtime.redelivery import sequence_of
-from sie_runtime.work_queue import Stored
-from sie_schemas.jobs import Job, JobResult
+from sie_schemas.jobs import Job
 
 __all__ = ["Run"]
 
@@ -29,17 +27,13 @@ class Run:
         self.jobs = jobs
         self.waiting = waiting
         self.wanted = wanted
-        self._words: dict[str, bytes] = {}
+        self._words: list[tuple[str, bytes]] = []
         """The broker's word on each job that it has stored: read only where a worker has died."""
-        self._given: dict[str, GivenBack] = {}
+        self._given: dict[str, GivenBack] | None = None
 
-    def stored(self, job_id: str) -> Stored:
-        """What is told the broker's word on a job."""
-        return partial(self._words.__setitem__, job_id)
-
-    def take(self, result: JobResult) -> None:
-        """A job has its result."""
-        self.waiting.take(result)
+    def stored(self, job_id: str, word: bytes) -> None:
+        """The broker has stored a job."""
+        self._words.append((job_id, word))
 
     def open_jobs(self) -> list[str]:
         """The jobs without a result."""
@@ -47,8 +41,10 @@ class Run:
 
     def out(self) -> Iterator[Out]:
         """The jobs without a result whose place in the stream is known."""
-        for job_id in self.open_jobs():
-            word = self._words.get(job_id)
-            if word is not None:
+        if self._given is None:
+            self._given = {}
+        # A job that was sent twice lies where the last word says: a store may have been lost.
+        for job_id, word in dict(self._words).items():
+            if self.waiting.lacks(job_id):
                 given = self._given.setdefault(job_id, GivenBack())
                 yield Out(job_id, sequence_of(word), given)

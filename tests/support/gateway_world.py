@@ -211,7 +211,7 @@ class MemoryBus:
         data: bytes,
         job_id: str,
         heard: Callable[[SIEError | None], None],
-        stored: Callable[[bytes], None] | None = None,
+        stored: Callable[[str, bytes], None] | None = None,
     ) -> None:
         """Queue."""
         job = JOB_DECODER.decode(data)
@@ -222,7 +222,7 @@ class MemoryBus:
             self._stored.add(job_id)
             self.jobs.put_nowait((subject, job))
         if stored is not None:
-            stored(b'{"stream": "memory", "seq": %d}' % len(self._stored))
+            stored(job_id, b'{"stream": "memory", "seq": %d}' % len(self._stored))
         heard(None)
 
     async def deliver(self, *results: JobResult) -> tuple[str, ...]:

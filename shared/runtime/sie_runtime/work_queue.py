@@ -45,8 +45,8 @@ _BUSY_S: Final = 60.0
 
 Heard: TypeAlias = Callable[[SIEError | None], None]
 """Is told what became of a job: None when the broker has stored it."""
-Stored: TypeAlias = Callable[[bytes], None]
-"""Is told the broker's word on a job that it has stored: `redelivery` reads the place from it."""
+Stored: TypeAlias = Callable[[str, bytes], None]
+"""Is told of a job that the broker has stored, and its word: `redelivery` reads the place in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class WorkQueue:
         self._settings: Final = settings or WorkQueueSettings()
         self._jetstream = bus.client.jetstream(timeout=self._settings.queue_publish_timeout_s)
         self._streams: set[str] = set()
-        self._unconfirmed: Overdue[bytes, tuple[Heard, Stored | None]] = Overdue(
+        self._unconfirmed: Overdue[bytes, tuple[Heard, Stored | None, str]] = Overdue(
             self._settings.queue_publish_timeout_s, self._give_up
         )
         """By the subject that the broker's word comes to."""
@@ -240,7 +240,7 @@ class WorkQueue:
         reply = f"{self._inbox}.{next(self._numbers)}"
         headers = f"NATS/1.0\r\nNats-Msg-Id: {job_id}\r\n\r\n".encode()
         self._bus.send(subject, data, reply=reply, headers=headers)
-        self._unconfirmed.add(reply.encode(), (heard, stored))
+        self._unconfirmed.add(reply.encode(), (heard, stored, job_id))
 
     def forget_stream(self, pool: str) -> None:
         """The broker lost its store, or there is no leader: make sure of the stream anew."""
@@ -250,13 +250,13 @@ class WorkQueue:
         told = self._unconfirmed.pop(subject)
         if told is None:
             return
-        heard, stored = told
+        heard, stored, job_id = told
         refusal = _refusal(data, headers)
         if stored is not None and refusal is None:
-            stored(data)
+            stored(job_id, data)
         heard(refusal)
 
-    def _give_up(self, reply: bytes, told: tuple[Heard, Stored | None]) -> None:
+    def _give_up(self, reply: bytes, told: tuple[Heard, Stored | None, str]) -> None:
         timeout_s = self._settings.queue_publish_timeout_s
         told[0](BusUnavailable(f"the broker did not store the job within {timeout_s:g} s"))
 
