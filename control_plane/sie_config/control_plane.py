@@ -23,6 +23,7 @@ from sie_config.gates import check_in_use
 from sie_config.head_file import HeadFile
 from sie_config.hearing import Hearing
 from sie_config.journal import Journal
+from sie_config.living import live_of
 from sie_config.lookup import Lookup
 from sie_config.manifests import Manifests
 from sie_config.publisher import Stream
@@ -89,6 +90,9 @@ class ControlPlane:
             report_bytes_max=settings.report_bytes_max,
             bytes_max=settings.reports_bytes_max,
         )
+        sequencer.live = lambda: live_of(
+            self.reports.sightings(), self._clock(), settings.report_ttl_s
+        )
         self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
         self.timeline = Timeline(store.path, sequencer, registries_max=settings.past_registries)
@@ -107,6 +111,8 @@ class ControlPlane:
             clock=clock,
             ttl_s=settings.report_ttl_s,
             commits_max=settings.commits_remembered,
+            catalog=sequencer.catalog,
+            earlier=self.timeline.entity,
         )
         self.low_water = 1
         self.hearing = Hearing(self.reports, self.convergence, sequencer, journal, clock=clock)

@@ -2,13 +2,15 @@
 
 *pure.* A replica counts only by its own word, given after the commit: it is alive, it follows this
 log, it stands at the epoch or beyond with the very hash and digest that the log has there, and it
-is not failing. A dead, stale, quarantined or failing one never counts. Time is an argument.
+is not failing. A dead, stale, quarantined or failing one never counts. `effective` means that it
+can be used: what nobody serves is waited for, however well everybody agrees. Time is an argument.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from sie_config.dark import Dark
 from sie_config.reports import Sighting
 from sie_core.chain import Position
 from sie_schemas.fleet import ReplicaReport
@@ -76,16 +78,22 @@ def assess(
     *,
     now: float,
     ttl_s: float,
+    unserved: Sequence[Dark] = (),
 ) -> Convergence:
-    """Judge the selected replicas. `positions` are those of the log at the reported epochs."""
-    waiting: list[dict[str, Any]] = []
+    """Judge the selected replicas. `positions` are those of the log at the reported epochs,
+    `unserved` is what the entry is about and no live worker serves."""
+    waiting: list[dict[str, Any]] = [
+        {"role": "worker", "id": "", "cause": f"{dark.name}: {dark.needs}"} for dark in unserved
+    ]
+    behind = 0
     for seen in selected:
         cause = _cause(seen, goal, positions, now=now, ttl_s=ttl_s)
         if cause:
+            behind += 1
             waiting.append({"role": seen.report.role, "id": seen.report.id, "cause": cause})
-    satisfied = len(selected) - len(waiting)
+    satisfied = len(selected) - behind
     enough = len(selected) if goal.quorum is None else goal.quorum
-    reached = len(selected) >= goal.replicas_min and satisfied >= enough
+    reached = len(selected) >= goal.replicas_min and satisfied >= enough and not unserved
     return Convergence(reached, len(selected), satisfied, tuple(waiting[:_CAUSES_SHOWN]))
 
 

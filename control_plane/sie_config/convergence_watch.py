@@ -7,18 +7,23 @@ replica's word changes nothing but the answer here.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from msgspec import UNSET
 from prometheus_client import Histogram
 
+from sie_config.affected import About, about
 from sie_config.convergence import Convergence, Goal, Selector, Until, assess, select
+from sie_config.dark import Dark, unserved
 from sie_config.journal import Journal
+from sie_config.living import live_of
 from sie_config.reports import Reports, Sighting
 from sie_config.waiting import first_of
 from sie_config.witnesses import Claim
 from sie_core.chain import Position, position_of
+from sie_core.models import Catalog
+from sie_core.registry import Entity
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
 
@@ -45,7 +50,12 @@ class ConvergenceWatch:
         clock: Callable[[], float],
         ttl_s: float,
         commits_max: int,
+        catalog: Callable[[], Catalog],
+        earlier: Callable[[str, str, int], Awaitable[Entity | None]],
     ) -> None:
+        """`catalog` gives the registry of now, `earlier` an entity at an epoch."""
+        self._catalog = catalog
+        self._earlier = earlier
         self._reports = reports
         self._journal = journal
         self._clock = clock
@@ -99,18 +109,31 @@ class ConvergenceWatch:
             replicas_min=replicas_min,
         )
         deadline = asyncio.get_running_loop().time() + timeout_s
+        meant = await self._about(entry) if until == "effective" else None
         while True:
             heard = self._heard
-            found = await self._assess(selector, goal)
+            found = await self._assess(selector, goal, meant)
             left_s = deadline - asyncio.get_running_loop().time()
             if found.reached or left_s <= 0:
                 return found
             await first_of(heard.wait(), timeout_s=min(left_s, _LOOK_AGAIN_S))
 
-    async def _assess(self, selector: Selector, goal: Goal) -> Convergence:
+    async def _about(self, entry: Entry) -> About:
+        bundles = [change.key for change in entry.changes if change.entity_kind == "bundle"]
+        found = [await self._earlier("bundle", key, entry.epoch - 1) for key in bundles]
+        return about(entry, [entity.document for entity in found if entity is not None])
+
+    async def _assess(self, selector: Selector, goal: Goal, meant: About | None) -> Convergence:
         selected = select(self._reports.sightings(), selector, goal, self._ttl_s)
         positions = await self._positions(selected, goal.epoch)
-        return assess(selected, goal, positions, now=self._clock(), ttl_s=self._ttl_s)
+        now = self._clock()
+        dark = () if meant is None else self._unserved(meant, now)
+        return assess(selected, goal, positions, now=now, ttl_s=self._ttl_s, unserved=dark)
+
+    def _unserved(self, meant: About, now: float) -> tuple[Dark, ...]:
+        live = live_of(self._reports.sightings(), now, self._ttl_s)
+        catalog = self._catalog()
+        return unserved(catalog, meant.model_ids(catalog, live.asked), live)
 
     async def _positions(self, selected: list[Sighting], epoch_min: int) -> dict[int, Position]:
         positions: dict[int, Position] = {}

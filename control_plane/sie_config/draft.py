@@ -5,13 +5,14 @@ draft is the tentative chain: it becomes the log when its entries commit, and is
 they do not. Time and identity are arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
+from sie_config.dark import Dark, Live, check_dark, going_dark
 from sie_config.gates import check_removals
 from sie_config.log_rows import KeyRow
 from sie_config.moments import format_ts, parse_ts
@@ -94,14 +95,25 @@ class Outcome:
     modified_epoch: int
     before: Registry | None = None
     after: Registry | None = None
+    dark: tuple[Dark, ...] = ()
+    """What a trial with a reason would take out."""
 
 
 class Draft:
     """The tentative chain on top of a committed state. Owned by one group of the sequencer."""
 
     def __init__(
-        self, registry: Registry, index: Index, last: Entry | None, tenure: Tenure, now_us: int
+        self,
+        registry: Registry,
+        index: Index,
+        last: Entry | None,
+        tenure: Tenure,
+        now_us: int,
+        live: Callable[[], Live] = Live,
     ) -> None:
+        """`live` tells who serves and what is asked for now; it is asked where that matters."""
+        self._live = live
+        self._dark: tuple[Dark, ...] = ()
         self.registry = registry
         self.last = last
         self.entries: list[Entry] = []
@@ -121,6 +133,7 @@ class Draft:
             admit_all = self._admit_at_once if write.simultaneous else self._admit_in_order
             view, created = admit_all(write, self.last.epoch + 1, changes)
             check_removals(self.registry, view, touched, forced=write.forced)
+            self._check_dark(write, view, touched)
         except SIEError:
             self._index.restore(touched, self.registry)
             raise
@@ -134,10 +147,10 @@ class Draft:
 
     def trial(self, write: Write) -> Outcome:
         """What `write` would come to now. Raises as `write`; leaves the draft as it was."""
-        trial = Draft(self.registry, self._index, self.last, self._tenure, self._now_us)
+        trial = Draft(self.registry, self._index, self.last, self._tenure, self._now_us, self._live)
         outcome = trial.write(msgspec.structs.replace(write, idempotency=None))
         self._index.restore([(c.kind, c.key) for c in write.commands], self.registry)
-        return replace(outcome, before=self.registry, after=trial.registry)
+        return replace(outcome, before=self.registry, after=trial.registry, dark=trial._dark)
 
     def begin(self, changes: Sequence[Change], *, actor: str, reason: str) -> Entry:
         """Add an entry that no rule judges: the beginning of a log or a term, or its seed."""
@@ -165,6 +178,13 @@ class Draft:
             entity = self.registry.get(seen.kind, seen.key)
             if (entity.modified_epoch if entity is not None else 0) != seen.modified_epoch:
                 raise BasisMoved(f"{seen.kind} {seen.key!r} was changed meanwhile")
+
+    def _check_dark(self, write: Write, view: Registry, touched: Sequence[tuple[str, str]]) -> None:
+        if write.forced and not write.dry_run:
+            return
+        self._dark = going_dark(self._index.catalogs, self.registry, view, touched, self._live)
+        if not write.forced:
+            check_dark(self._dark)
 
     def _admit_in_order(
         self, write: Write, epoch: int, changes: list[Change]

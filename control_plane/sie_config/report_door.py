@@ -23,6 +23,7 @@ _KIND: Final = re.compile(r"[a-z_]{1,32}\.[a-z_]{1,32}|[a-z_]{1,64}")
 _KINDS_MAX: Final = 64
 _NUMBER_MAX: Final = 2**53
 _SHOWN_MAX: Final = 5
+_NAME_MAX: Final = 256
 
 
 def check_report(report: ReplicaReport) -> None:
@@ -41,8 +42,15 @@ def check_report(report: ReplicaReport) -> None:
             raise _refused(field, f"{number} is not from 0 to 2^53")
     if len(report.speaks) > _KINDS_MAX or not all(map(_KIND.fullmatch, report.speaks)):
         raise _refused("speaks", f"takes up to {_KINDS_MAX} kinds of change, like model.put")
-    if any(not 0 <= ago_s <= _NUMBER_MAX for ago_s in report.traffic.values()):
-        raise _refused("traffic", "takes seconds from 0 to 2^53")
+    _check_use(report)
+
+
+def _check_use(report: ReplicaReport) -> None:
+    for field, asked in (("traffic", report.traffic), ("adapters", report.adapters)):
+        if any(not 0 <= ago_s <= _NUMBER_MAX for ago_s in asked.values()):
+            raise _refused(field, "takes seconds from 0 to 2^53")
+    if any(len(name) > _NAME_MAX for name in report.place or ()):
+        raise _refused("place", f"takes names of up to {_NAME_MAX} characters")
 
 
 def check_speaker(report: ReplicaReport, speaker: Principal) -> None:

@@ -339,6 +339,8 @@ class Reports:
             "reason": report.reason,
             "models": msgspec.to_builtins(report.models),
             "traffic": report.traffic,
+            "adapters": report.adapters,
+            "place": report.place,
             "shares_name": (report.role, report.id) in shared,
             "age_s": round(now - seen.at, 3),
             "live": now - seen.at <= self._ttl_s,

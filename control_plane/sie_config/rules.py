@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
+from sie_config.dark import Catalogs
 from sie_core.registry import Entity, Registry
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import FixRequest
@@ -85,6 +86,7 @@ class Index:
         self.backends: dict[str, tuple[str, ...]] = {}
         self.adapters: dict[str, set[str]] = {}
         self._aliases_of: dict[str, tuple[str, ...]] = {}
+        self.catalogs = Catalogs()
 
     @classmethod
     def of(cls, registry: Registry) -> "Index":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sie_config.dark import Live
 from sie_config.draft import Draft, Outcome, Tenure, Write
 from sie_config.journal import Journal
 from sie_config.key_rows import key_rows_of
@@ -23,6 +24,7 @@ from sie_config.storage_faults import StorageFull
 from sie_config.store import Store
 from sie_config.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
 from sie_core.chain import Position, begins_log, position_of
+from sie_core.models import Catalog
 from sie_core.registry import Registry
 from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, Untrusted
@@ -66,6 +68,8 @@ class Sequencer:
         self.lineage: tuple[Entry, ...] = replayed.lineage
         self.state: WriterState = ReadOnly("the writer is starting")
         self._index = Index.of(replayed.registry)
+        self.live: Callable[[], Live] = Live
+        """Who serves and what is asked for; nobody, until the owner says otherwise."""
         self._tenure: Tenure | None = None
         self._queue: deque[_Pending] = deque()
         self._keys_in_flight: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -153,6 +157,10 @@ class Sequencer:
         task = asyncio.get_running_loop().create_task(self._submit_keyed(write))
         task.add_done_callback(lambda _: self._release(slot, decided))
         return await asyncio.shield(task)
+
+    def catalog(self) -> Catalog:
+        """The registry of now as a gateway reads it."""
+        return self._index.catalogs.of(self.registry)
 
     def moved(self) -> Coroutine[Any, Any, object]:
         """Ends when the head or the state of the writer changes after this call."""
@@ -251,7 +259,7 @@ class Sequencer:
         return None if may_try else refusal(self.state)
 
     def _draft(self, tenure: Tenure) -> Draft:
-        return Draft(self.registry, self._index, self.last, tenure, self._now_us())
+        return Draft(self.registry, self._index, self.last, tenure, self._now_us(), self.live)
 
     def _swap(self, draft: Draft) -> None:
         if not draft.entries:

@@ -77,6 +77,7 @@ def dry_run_answer(outcome: Outcome, replicas: Sequence[dict[str, Any]]) -> dict
         "patch": registry_patch(changes),
         "human": human_lines(changes),
         "replicas": list(replicas),
+        "dark": [each.row for each in outcome.dark],
     }
 
 

@@ -70,12 +70,12 @@ class Inference:
         timeout_s: float,
         placed: Callable[[Wanted], Awaitable[Wanted]],
         found_cold: Callable[[Lane, WantedModel], Awaitable[None]],
-        asked_for: Callable[[str], None],
+        asked_for: Callable[[str, str | None], None],
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
     ) -> None:
         """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
-        told of one that found no worker, `asked_for` the model of each."""
+        told of one that found no worker, `asked_for` the model and adapter of each."""
         self._dispatcher = dispatcher
         self._watch = watch
         self._catalog = catalog
@@ -185,7 +185,9 @@ class Inference:
         if load is None:
             load = self._loads[route.lane] = _Load(route.lane)
         load.requests.count += 1
-        self._asked_for(route.model.model_id)
+        self._asked_for(
+            route.model.model_id, route.adapter.name if route.adapter is not None else None
+        )
         if isinstance(found, Cold):
             self._watch.check_hearing()
             metrics.COLD_REQUESTS.labels(*route.lane).inc()

@@ -80,7 +80,12 @@ async def serve(
     bus = await Bus.connect(settings, role=_ROLE, process_id=process_id)
     traffic = Traffic(time.monotonic)
     follower = Follower(
-        settings, role=_ROLE, process_id=process_id, bus=bus, traffic_report=traffic.report
+        settings,
+        role=_ROLE,
+        process_id=process_id,
+        bus=bus,
+        traffic_report=traffic.report,
+        adapters_report=traffic.report_adapters,
     )
     sweeper = Sweeper(bus, DeadLetters(bus, settings), settings)
     drained = asyncio.Event()
@@ -237,10 +242,10 @@ def build_app(
     stop: asyncio.Event,
     *,
     replica_not_ready: Callable[[], str] = str,
-    asked_for: Callable[[str], None] = lambda _model_id: None,
+    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
-    `asked_for` is told the model of each request."""
+    `asked_for` is told the model and adapter of each request."""
 
     def not_ready() -> str:
         if stop.is_set():

@@ -1,7 +1,8 @@
 """The status of one model: which revision each worker serves, against the one that the log wants.
 
 *pure.* Says "everywhere" only of workers that could be asked to run the model and said so
-themselves: at this position of the log or beyond, and not failing.
+themselves: at this position of the log or beyond, and not failing. What no ready worker runs, by
+the pool, bundle and machine profiles that requests are sent to, is in effect nowhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,8 +42,23 @@ def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) 
         "modified_epoch": entity.modified_epoch,
         "revisions": revisions,
         "workers": rows,
-        "effective": bool(rows) and all(row["effective"] for row in rows),
+        "effective": all(row["effective"] for row in rows)
+        and all(_is_served(catalog, f"{model_id}:{name}", workers) for name in revisions),
     }
+
+
+def _is_served(catalog: Catalog, spec: str, workers: Sequence[Heartbeat]) -> bool:
+    """Whether a ready worker is where the requests go."""
+    try:
+        model = catalog.resolve(spec)
+    except FixRequest:
+        return False
+    return any(
+        worker.ready
+        and (worker.pool, worker.bundle) == (model.pool, model.bundle)
+        and worker.machine_profile in model.machine_profiles
+        for worker in workers
+    )
 
 
 def _bundles(catalog: Catalog, document: Mapping[str, Any]) -> frozenset[str]:

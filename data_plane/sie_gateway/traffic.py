@@ -1,4 +1,4 @@
-"""Traffic: when each model was last asked for at this gateway.
+"""Traffic: when each model and adapter was last asked for at this gateway.
 
 *shell.* Owns the times. Told to sie-config with the replica's report, so that a model which
 somebody used within the hour does not leave the cluster without a word. Promises to remember no
@@ -10,27 +10,41 @@ from typing import Final
 
 __all__ = ["Traffic"]
 
-_MODELS_MAX: Final = 500
+_NAMES_MAX: Final = 500
 _KEEP_S: Final = 3600.0
 
 
 class Traffic:
-    """The last request for each model. Owner: the gateway's one loop."""
+    """The last request for each model and adapter. Owner: the gateway's one loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._asked: dict[str, float] = {}
+        self._models: dict[str, float] = {}
+        self._adapters: dict[str, float] = {}
 
-    def note(self, model_id: str) -> None:
-        """A request asked for this model, which is in the registry."""
-        # Taken out first, so that the oldest stands in front.
-        self._asked.pop(model_id, None)
-        self._asked[model_id] = self._clock()
-        if len(self._asked) > _MODELS_MAX:
-            del self._asked[next(iter(self._asked))]
+    def note(self, model_id: str, adapter: str | None = None) -> None:
+        """A request asked for this model, and this adapter, which are in the registry."""
+        self._keep(self._models, model_id)
+        if adapter is not None:
+            self._keep(self._adapters, f"{model_id}/{adapter}")
 
     def report(self) -> dict[str, int]:
         """Whole seconds since the last request, by model."""
+        return self._told(self._models)
+
+    def report_adapters(self) -> dict[str, int]:
+        """The same by the key of an adapter."""
+        return self._told(self._adapters)
+
+    def _keep(self, asked: dict[str, float], name: str) -> None:
+        # Taken out first, so that the oldest stands in front.
+        asked.pop(name, None)
+        asked[name] = self._clock()
+        if len(asked) > _NAMES_MAX:
+            del asked[next(iter(asked))]
+
+    def _told(self, asked: dict[str, float]) -> dict[str, int]:
         now = self._clock()
-        self._asked = {name: at for name, at in self._asked.items() if now - at <= _KEEP_S}
-        return {name: int(now - at) for name, at in self._asked.items()}
+        for name in [name for name, at in asked.items() if now - at > _KEEP_S]:
+            del asked[name]
+        return {name: int(now - at) for name, at in asked.items()}

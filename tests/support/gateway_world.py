@@ -316,7 +316,11 @@ class World:
     catalog: Catalog
     leases: Leases
     asked_for: list[str]
-    """The model of each request."""
+    """The model of each request, or its adapter's key."""
+
+    def note_asked(self, model_id: str, adapter: str | None) -> None:
+        """What the edge says of each request."""
+        self.asked_for.append(model_id if adapter is None else f"{model_id}/{adapter}")
 
     async def hear(self, beat: Heartbeat) -> None:
         """Let the gateway hear a worker."""
@@ -356,7 +360,7 @@ async def gateway_world(
         parts.watch.begin()
         over = asyncio.Event()
         looking = asyncio.create_task(parts.takers.run(over))
-        world.app = build_app(config, parts, catalog, stop, asked_for=world.asked_for.append)
+        world.app = build_app(config, parts, catalog, stop, asked_for=world.note_asked)
         if warm:
             await world.hear(heartbeat())
         working = asyncio.create_task(world.echo.run())

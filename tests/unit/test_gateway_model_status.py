@@ -41,6 +41,12 @@ def test_a_worker_that_is_behind_or_follows_another_log_is_not_effective() -> No
     assert model_status(catalog, [elsewhere, worker("b")], "ranker")["effective"]
 
 
+def test_a_model_is_not_effective_where_no_worker_is_where_its_requests_go() -> None:
+    catalog = standard_catalog()
+    for fields in ({"pool": "night"}, {"machine_profile": "h100"}, {"bundle": "other"}):
+        assert not model_status(catalog, [worker("a", **fields)], "org/dense")["effective"]
+
+
 async def test_the_gateway_tells_it_under_the_models_name() -> None:
     async with gateway_world() as world:
         transport = httpx.ASGITransport(app=world.app)

@@ -97,6 +97,8 @@ class Follower:
         bus: Bus,
         models_report: Callable[[], dict[str, ModelReport]] = dict,
         traffic_report: Callable[[], dict[str, int]] = dict,
+        adapters_report: Callable[[], dict[str, int]] = dict,
+        place: tuple[str, str, str] | None = None,
         source: LogSource | None = None,
         files: ReplicaFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -112,6 +114,8 @@ class Follower:
         self._bus = bus
         self._models_report = models_report
         self._traffic_report = traffic_report
+        self._adapters_report = adapters_report
+        self._place = place
         self._replica = Replica(
             ReplicaLimits(
                 retry_s=settings.replica_retry_s,
@@ -377,6 +381,8 @@ class Follower:
             speaks=SPEAKS,
             models=self._models_report(),
             traffic=self._traffic_report(),
+            adapters=self._adapters_report(),
+            place=self._place,
             leaving=leaving,
         )
 

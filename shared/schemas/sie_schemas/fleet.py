@@ -80,6 +80,10 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: dict[str, ModelReport] = {}
     traffic: dict[str, int] = {}
     """Seconds since a request asked for a model, of those asked for within the hour."""
+    adapters: dict[str, int] = {}
+    """The same of adapters, by `model_id/name`."""
+    place: tuple[str, str, str] | None = None
+    """Of a worker: the pool, machine profile and bundle whose jobs it runs."""
     leaving: bool = False
     entry: Raw | UnsetType = UNSET
     """The entry at `epoch` as an envelope, where nobody vouches for who reports: it bears witness

@@ -1,0 +1,215 @@
+"""Going dark: models that are used, and that no live worker could serve after a change.
+
+*pure.* Whatever the change is (a bundle, a pool, a model, a batch, a revert), it is judged by the
+registry before and the registry after, read as gateways read them: what a client names is resolved
+to a pool, a bundle and machine profiles, and one live worker there is enough. Promises to name a
+profile exactly when it was served before and is not after; a model that slept before is not made
+dark by a change. A model that leaves its last bundle or pool behind is named also if nobody
+asks for it. Who is alive and what is asked for are arguments.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sie_core.models import Catalog, ResolvedModel
+from sie_core.registry import Entity, EntityId, Registry
+from sie_schemas.errors import FixRequest
+
+__all__ = ["Catalogs", "Dark", "Live", "Place", "check_dark", "going_dark", "unserved"]
+
+Place: TypeAlias = tuple[str, str, str]
+"""(pool, machine profile, bundle): the jobs that a worker runs."""
+
+_NAMED_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the live replicas told."""
+
+    places: frozenset[Place] = frozenset()
+    """Where a worker is."""
+    anywhere: bool = False
+    """A worker did not say where it is, as an older release does: it may be anywhere."""
+    asked: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Who was asked for a model and when, by the model's id."""
+    adapters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The same by the key of an adapter."""
+
+    def serves(self, model: ResolvedModel) -> bool:
+        """Whether a live worker runs the jobs of this model."""
+        return self.anywhere or any(
+            (model.pool, machine_profile, model.bundle) in self.places
+            for machine_profile in model.machine_profiles
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dark:
+    """One profile, or one adapter, that nobody serves, and what it would need."""
+
+    name: str
+    """`id:profile`, or the key of an adapter."""
+    needs: str
+    asked: str = ""
+    pool: str | None = None
+    bundle: str | None = None
+    machine_profiles: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As JSON tells it."""
+        return {
+            "name": self.name,
+            "needs": self.needs,
+            "asked": self.asked,
+            "pool": self.pool,
+            "bundle": self.bundle,
+            "machine_profiles": list(self.machine_profiles),
+        }
+
+
+class Catalogs:
+    """Registries as gateways read them, each made of the one before by what changed."""
+
+    def __init__(self) -> None:
+        self._last: Catalog | None = None
+
+    def of(self, registry: Registry) -> Catalog:
+        """The view of a registry."""
+        if self._last is None or self._last.registry is not registry:
+            self._last = Catalog.of(registry, None, self._last)
+        return self._last
+
+
+def check_dark(dark: Sequence[Dark]) -> None:
+    """Refuse a change that takes out what is used."""
+    if not dark:
+        return
+    first = dark[0]
+    asked = f" ({first.asked})" if first.asked else ""
+    more = f", and {len(dark) - 1} more would go with it" if len(dark) > 1 else ""
+    raise FixRequest(
+        f"nobody could serve {first.name!r}{asked} any more: {first.needs}{more}. Start what is "
+        "needed first, or say in X-SIE-Force why",
+        code="FORCE_REQUIRED",
+        field="X-SIE-Force",
+        details={"dark": [each.row for each in dark[:_NAMED_MAX]], "count": len(dark)},
+    )
+
+
+def going_dark(
+    catalogs: Catalogs,
+    before: Registry,
+    after: Registry,
+    touched: Sequence[EntityId],
+    told: Callable[[], Live],
+) -> tuple[Dark, ...]:
+    """What was served before a change of `touched`, and is not after. `told` is asked for what
+    lives only where the change may matter: most writes are of a new model."""
+    if not _may_matter(before, after, touched):
+        return ()
+    live = told()
+    # The registry before comes first: the one after is then read by what changed.
+    old = catalogs.of(before)
+    new = catalogs.of(after)
+    found = [*_without_worker(old, new, live), *_without_adapter(before, after, live)]
+    if any(kind in {"bundle", "pool"} for kind, _ in touched):
+        named = {each.name for each in found}
+        found += [each for each in _without_place(old, new) if each.name not in named]
+    return tuple(found)
+
+
+def unserved(catalog: Catalog, model_ids: Sequence[str], live: Live) -> tuple[Dark, ...]:
+    """The profiles of these models that no live worker serves; of models that are gone, none."""
+    return tuple(
+        dark
+        for model_id in model_ids
+        for spec in _specs(catalog, model_id)
+        if (dark := _dark(catalog, spec, live, live.asked.get(model_id, "")))
+    )
+
+
+def _may_matter(before: Registry, after: Registry, touched: Sequence[EntityId]) -> bool:
+    """Cheaply: whether the change touches where anything runs, or takes anything away."""
+    for kind, key in touched:
+        old, new = before.get(kind, key), after.get(kind, key)
+        if kind in {"bundle", "pool"} or (old is not None and new is None):
+            return True
+        if kind == "model" and old is not None and new is not None and _moves(old, new):
+            return True
+    return False
+
+
+def _moves(old: Entity, new: Entity) -> bool:
+    return _MODEL.decode(old.document) != _MODEL.decode(new.document)
+
+
+class _Profile(msgspec.Struct, frozen=True):
+    backend: str
+
+
+class _Model(msgspec.Struct, frozen=True):
+    """What of a model decides where it runs."""
+
+    pool: str
+    profiles: dict[str, _Profile]
+
+
+_MODEL: Final = msgspec.json.Decoder(_Model)
+
+
+def _without_worker(old: Catalog, new: Catalog, live: Live) -> Iterator[Dark]:
+    for model_id, asked in sorted(live.asked.items()):
+        for spec in _specs(old, model_id):
+            if _dark(old, spec, live, asked) is None and (dark := _dark(new, spec, live, asked)):
+                yield dark
+
+
+def _without_adapter(before: Registry, after: Registry, live: Live) -> Iterator[Dark]:
+    for key, asked in sorted(live.adapters.items()):
+        if before.get("adapter", key) is not None and after.get("adapter", key) is None:
+            yield Dark(key, "the adapter would be gone", asked)
+
+
+def _without_place(old: Catalog, new: Catalog) -> Iterator[Dark]:
+    for model_id in sorted(new.models):
+        for spec in _specs(new, model_id):
+            found = _resolved(new, spec)
+            if isinstance(found, str) and not isinstance(_resolved(old, spec), str):
+                yield Dark(spec, found)
+
+
+def _specs(catalog: Catalog, model_id: str) -> list[str]:
+    document = catalog.models.get(model_id)
+    return [f"{model_id}:{name}" for name in sorted(document["profiles"])] if document else []
+
+
+def _resolved(catalog: Catalog, spec: str) -> ResolvedModel | str:
+    """What a gateway would make of it, or why it refuses."""
+    try:
+        return catalog.resolve(spec)
+    except FixRequest as error:
+        return error.message
+
+
+def _dark(catalog: Catalog, spec: str, live: Live, asked: str) -> Dark | None:
+    model = _resolved(catalog, spec)
+    if isinstance(model, str):
+        return Dark(spec, model, asked)
+    if live.serves(model):
+        return None
+    kinds = " or ".join(repr(name) for name in model.machine_profiles)
+    return Dark(
+        spec,
+        f"it needs a worker of pool {model.pool!r}, bundle {model.bundle!r} and machine profile "
+        f"{kinds}, and none is alive",
+        asked,
+        pool=model.pool,
+        bundle=model.bundle,
+        machine_profiles=model.machine_profiles,
+    )
