@@ -252,6 +252,10 @@ class LogFile:
         self._connection.execute("COMMIT")
         for file in (self._path, _sibling(self._path, "-wal"), _sibling(self._path, ".lock")):
             self._inodes[str(file)] = _inode(str(file))
+        shared = _sibling(self._path, "-shm")
+        # In it readers and the writer see each other; a disk of a test has none.
+        if shared.exists():
+            self._inodes[str(shared)] = _inode(str(shared))
 
     def look(self) -> None:
         """Raise `Untrusted` when the file under us is no longer ours, and `failed` is not set."""

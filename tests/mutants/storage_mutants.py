@@ -82,6 +82,22 @@ STORAGE_MUTANTS = (
         (FILE,),
     ),
     edit(
+        "commit-into-an-unlinked-file",
+        "a write is acknowledged that went into a file which somebody had just unlinked",
+        LOG_FILE,
+        "one: say it now.\n        self._check_ours()\n",
+        "one: say it now.\n",
+        (FILE,),
+    ),
+    edit(
+        "own-files-are-weights",
+        "whoever may propose a change learns what the log's file hashes to, and any that is linked",
+        "control_plane/sie_config/manifest_reader.py",
+        "if (status.st_dev, status.st_ino) in self._private:",
+        "if False:",
+        ("tests/property/test_manifest_laws.py",),
+    ),
+    edit(
         "replaced-file-is-not-noticed",
         "a restored backup under a running writer swallows what it commits",
         LOG_FILE,

@@ -112,7 +112,7 @@ def test_an_entry_that_does_not_fit_leaves_nothing_and_room_heals_it(path):
     roomy.close()
 
 
-@pytest.mark.parametrize("suffix", ["-wal", ".lock", ""])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", ".lock", ""])
 def test_a_file_that_was_replaced_under_the_writer_stops_it(path, suffix):
     entries = grown_log(2)
     file = new_file(path, entries[:3])
