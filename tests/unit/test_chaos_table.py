@@ -10,6 +10,7 @@ from sie_testing.chaos import FAULTS, Row, broken
 from sie_testing.chaos.observe import longest_wait, not_steady, served_again, waited_on
 from sie_testing.chaos.report import chosen, judged
 from sie_testing.chaos.table import to_json, to_markdown, worst
+from sie_testing.commands import soak
 from sie_testing.processes.load import Ended
 
 WELL = Row(
@@ -69,6 +70,19 @@ def test_a_fault_that_does_not_exist_is_refused_with_those_that_do():
         FixRequest, match="gateway maimed: no such fault; there are nothing, worker"
     ):
         chosen("gateway killed, gateway maimed")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"faults": "worker killed"}, "--faults and --write go with --chaos"),
+        ({"chaos": True, "faults": "worker kiled"}, "worker kiled: no such fault"),
+    ],
+    ids=["without --chaos", "unknown"],
+)
+def test_options_that_mean_nothing_are_refused(options, said):
+    with pytest.raises(FixRequest, match=said):
+        soak(**options)
 
 
 def test_every_fault_has_a_name_of_its_own():

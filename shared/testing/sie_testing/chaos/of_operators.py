@@ -10,13 +10,20 @@ from typing import Any, Final
 
 import httpx
 
-from sie_testing.chaos.scene import Fault, Scene
+from sie_runtime.access import AccessSettings
+from sie_testing.chaos.observe import IN_TIME_S
+from sie_testing.chaos.scene import GUEST, TOKENS, Fault, Scene
 from sie_testing.echo_execution import BACKEND
-from sie_testing.processes.writes import model_document
+from sie_testing.processes.writes import MODELS
 
 __all__ = ["FAULTS"]
 
-_COLD: Final = 4
+_WAITING: Final = 4
+_WORKERS: Final = ("worker-0", "worker-1")
+_PAUSE_S: Final = 0.05
+_SERVED_S: Final = 10.0
+_ONE: Final = {"items": [{"text": "x"}]}
+_AS_GUEST: Final = {"Authorization": f"Bearer {GUEST}"}
 _AT_ONCE_S: Final = 5.0
 """In which a request has to end whose job nobody can take any more."""
 _GIVE_UP_S: Final = 70.0
@@ -27,16 +34,17 @@ _EVERYTHING: Final = {"name": "default", "backends": [BACKEND]}
 
 
 async def _bundle_changed(scene: Scene) -> None:
-    """First requests for a cold model wait for its load, and then nobody may run it."""
-    await scene.written("PUT", "models/cold", json=model_document("cold", 0))
-    await asyncio.sleep(_SETTLES_S)
-    for name in ("execution-0", "execution-1"):
+    """Requests wait for workers that are slow, and then nobody may run their model any more."""
+    for name in _WORKERS:
         scene.cluster.programs[name].pause()
-    url = f"{scene.cluster.url('gateway-0')}/v1/encode/cold"
-    asked = [asyncio.create_task(_timed(scene, url)) for _ in range(_COLD)]
+    url = f"{scene.cluster.url('gateway-0')}/v1/encode/{MODELS[0]}"
+    asked = [asyncio.create_task(_timed(scene, url)) for _ in range(_WAITING)]
     await asyncio.sleep(_SETTLES_S)
     scene.strikes()
     await scene.written("PUT", "bundles/default", json=_NOTHING, headers=_FORCE)
+    await asyncio.sleep(_SETTLES_S)
+    for name in _WORKERS:
+        scene.cluster.programs[name].resume()
     scene.kept["asked"] = (time.monotonic(), asked)
 
 
@@ -50,7 +58,7 @@ async def _timed(scene: Scene, url: str) -> float:
 
 async def _bundle_back(scene: Scene) -> None:
     changed_at, asked = scene.kept["asked"]
-    done, late = await asyncio.wait(asked, timeout=_AT_ONCE_S)
+    _, late = await asyncio.wait(asked, timeout=_AT_ONCE_S)
     await scene.written("PUT", "bundles/default", json=_EVERYTHING, headers=_FORCE)
     await scene.let_go()
     for task in late:
@@ -60,7 +68,6 @@ async def _bundle_back(scene: Scene) -> None:
         raise RuntimeError(
             f"{len(late)} of {len(asked)} requests waited {waited:.0f} s for nothing"
         )
-    del done
 
 
 async def _taken_out(scene: Scene) -> None:
@@ -77,14 +84,53 @@ async def _brought_back(scene: Scene) -> None:
         raise RuntimeError("a change that takes out live models was made without a reason")
 
 
+async def _token_revoked(scene: Scene) -> None:
+    """A guest asks on and on; his token is taken back, and his last request is under way."""
+    url = f"{scene.cluster.url('gateway-0')}/v1/encode/{MODELS[0]}"
+    answers: list[tuple[float, int]] = []
+
+    async def ask() -> None:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await scene.http.post(url, json=_ONE, headers=_AS_GUEST)
+                answers.append((time.monotonic(), answer.status_code))
+            await asyncio.sleep(_PAUSE_S)
+
+    task = asyncio.create_task(ask())
+    scene.own.callback(task.cancel)
+    if not await scene.until(lambda: any(status == 200 for _, status in answers), _SERVED_S):
+        raise RuntimeError("a guest with a token is not served")
+    scene.strikes()
+    scene.cluster.let_in(TOKENS[0])
+    scene.kept["answers"] = answers
+
+
+async def _token_given_back(scene: Scene) -> None:
+    allowed = scene.struck_at + AccessSettings.auth_reload_s + IN_TIME_S
+    late = [at for at, status in scene.kept["answers"] if status != 401 and at > allowed]
+    refused = [at for at, status in scene.kept["answers"] if status == 401]
+    scene.cluster.let_in(*TOKENS)
+    await scene.let_go()
+    if late or not refused:
+        after = max(late, default=time.monotonic()) - scene.struck_at
+        raise RuntimeError(f"a revoked token was let in {after:.1f} s later")
+
+
 FAULTS: Final = (
     Fault(
         name="bundle changed under waiting requests",
-        done=f"{_COLD} first requests wait for a cold model; its bundle loses the backend, with a "
-        f"reason; each has to end within {_AT_ONCE_S:g} s",
+        done=f"SIGSTOP to both workers, {_WAITING} requests wait for them; the bundle loses their "
+        f"backend, with a reason; SIGCONT: each request has to end within {_AT_ONCE_S:g} s",
         strike=_bundle_changed,
         mend=_bundle_back,
         lasts_s=0.1,
+    ),
+    Fault(
+        name="token revoked",
+        done="a guest asks gateway-0 on and on, and his token is taken back: he is refused within "
+        "the interval of the file, and nobody else",
+        strike=_token_revoked,
+        mend=_token_given_back,
     ),
     Fault(
         name="live models taken out",

@@ -19,7 +19,7 @@ from typing import Final
 
 from sie_testing.chaos import of_disks, of_links, of_operators, of_processes, of_strangers
 from sie_testing.chaos.observe import STEADY_S, longest_wait, served_again, waited_on
-from sie_testing.chaos.scene import Fault, NotHere, Scene
+from sie_testing.chaos.scene import TOKENS, Fault, NotHere, Scene
 from sie_testing.chaos.table import Row, broken, worst
 from sie_testing.processes.cluster import Cluster
 from sie_testing.processes.judge import Judge
@@ -124,7 +124,11 @@ def _tell_logs(scene: Scene, say: Callable[[str], None]) -> None:
 async def _cluster(chaos: Chaos, *, small_disk: bool) -> AsyncIterator[Scene]:
     folder = Path(tempfile.mkdtemp(prefix="sie-chaos-"))
     cluster = Cluster(
-        folder, replicas=REPLICAS, say=lambda _who, _what: None, shipped=chaos.shipped
+        folder,
+        replicas=REPLICAS,
+        say=lambda _who, _what: None,
+        shipped=chaos.shipped,
+        tokens=TOKENS,
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -19,10 +19,13 @@ from sie_testing.processes.judge import Judge
 from sie_testing.processes.load import Load
 from sie_testing.processes.programs import Program
 
-__all__ = ["RESTART_S", "Fault", "NotHere", "Scene"]
+__all__ = ["GUEST", "RESTART_S", "TOKENS", "Fault", "NotHere", "Scene"]
 
 RESTART_S: Final = 1.0
 """After which a supervisor starts a program again that has ended."""
+GUEST: Final = "token-of-a-guest-which-is-long-enough"
+TOKENS: Final = ("token-of-the-load-which-is-long-enough", GUEST)
+"""Of those whom the gateways let in; a fault takes the guest's back."""
 _LOOK_S: Final = 0.1
 _IN_HAND: Final = 6
 _IN_HAND_S: Final = 0.3
@@ -59,7 +62,7 @@ class Scene:
         self.held: set[str] = set()
         """Programs that a fault keeps down."""
         self.struck_at = 0.0
-        self.http = httpx.AsyncClient(timeout=_ASK_S)
+        self.http = httpx.AsyncClient(timeout=_ASK_S, headers=cluster.headers)
         self.own: contextlib.AsyncExitStack = contextlib.AsyncExitStack()
         """What a fault has open, and its mend or the end of the row closes."""
         self.kept: dict[str, Any] = {}
@@ -149,7 +152,8 @@ class Scene:
             old = [began for _, began in self.load.open.values() if now - began > _IN_HAND_S]
             return len(old) >= _IN_HAND
 
-        await self.until(waiting, _ASK_S)
+        if not await self.until(waiting, _ASK_S):
+            raise RuntimeError(f"{worker} holds no request after {_ASK_S:g} s: nothing is tried")
 
     async def writes(self) -> bool:
         """Whether sie-config takes writes."""

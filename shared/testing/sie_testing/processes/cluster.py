@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import msgspec
 
 from sie_config.head_file import HeadFile
 from sie_config.offline.backup import back_up, read_manifest
@@ -29,6 +30,7 @@ from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_core.chain import Position
 from sie_gateway.settings import GatewaySettings
+from sie_runtime.access import Grant, Tokens, hash_of
 from sie_runtime.bus import Bus, BusSettings, BusUnavailable, connected_bus
 from sie_runtime.log_stream import log_streams, stream_name
 from sie_runtime.replica_files import ReplicaFiles
@@ -82,8 +84,12 @@ class Cluster:
         replicas: int,
         say: Callable[[str, str], None],
         shipped: bool = False,
+        tokens: tuple[str, ...] = (),
     ) -> None:
-        """`shipped` keeps the time constants that the programs come with."""
+        """`shipped` keeps the time constants that the programs come with.
+
+        With `tokens` gateways let in only who has one of them; the first is the load's.
+        """
         self.folder = folder
         self.backups: list[Path] = []
         self.losses: list[Loss] = []
@@ -96,6 +102,9 @@ class Cluster:
         )
         """After which a gateway gives a request up."""
         self._shipped = shipped
+        self.headers = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
+        """What the load, the judge and the operator show."""
+        self._tokens = tokens
         self._say = say
         self._replicas = replicas
         self._ports: dict[str, int] = {}
@@ -117,10 +126,24 @@ class Cluster:
                 port=self._ports["broker"], store=json.dumps(str(self.folder / "broker"))
             )
         )
+        if self._tokens:
+            self.let_in(*self._tokens)
         for name in names:
             log = self.folder / f"{name}.log"
             argv = self._argv(name)
             self.programs[name] = Program(name, argv, log, environment=_without_settings())
+
+    def let_in(self, *tokens: str) -> None:
+        """Have the gateways let in who has one of these tokens, and nobody else."""
+        grants = tuple(
+            Grant(name=f"token-{number}", sha256=hash_of(token.encode()), roles=("infer", "read"))
+            for number, token in enumerate(tokens)
+        )
+        file = self._auth_file
+        made = file.with_name("tokens.new")
+        made.write_bytes(msgspec.json.encode(Tokens(tokens=grants)))
+        made.chmod(0o600)
+        made.replace(file)
 
     async def close(self) -> None:
         """End every program and every link."""
@@ -306,6 +329,10 @@ class Cluster:
         return self._data / _LOG_FILES[0]
 
     @property
+    def _auth_file(self) -> Path:
+        return self.folder / "tokens.json"
+
+    @property
     def _data(self) -> Path:
         return self.folder / "config"
 
@@ -327,6 +354,7 @@ class Cluster:
                 own |= self._unless_shipped(CONFIG)
             case "gateway":
                 own = {"gateway-id": name} | self._follows(name) | self._unless_shipped(GATEWAY)
+                own |= {"auth-file": str(self._auth_file)} if self._tokens else {}
             case _:
                 own = {"worker-id": name, "socket-path": self._socket(number)}
                 own |= self._follows(name) | self._unless_shipped(WORKER)

@@ -96,7 +96,7 @@ class Judge:
 
     async def _asked(self, name: str, path: str) -> dict[str, Any]:
         try:
-            async with httpx.AsyncClient(timeout=_ASK_S) as http:
+            async with httpx.AsyncClient(timeout=_ASK_S, headers=self._cluster.headers) as http:
                 response = await http.get(self._cluster.url(name) + path)
             found: dict[str, Any] = response.json()
         except (httpx.TransportError, ValueError):

@@ -118,7 +118,7 @@ class Load:
         self._moved = asyncio.Event()
         self._stopping = asyncio.Event()
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._http = httpx.AsyncClient(limits=limits, timeout=None)
+        self._http = httpx.AsyncClient(limits=limits, timeout=None, headers=cluster.headers)
 
     async def write_all(self) -> None:
         """Write until `stop`; then until the outcome of every write is known."""
