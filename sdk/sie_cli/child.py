@@ -65,16 +65,21 @@ class Child:
             plan.role, self._process.pid, plan.log, port=plan.port, restarts=self.restarts
         )
 
-    async def wait_ready(self) -> None:
+    async def wait_ready(self, *, within_s: float | None = None) -> None:
         """Wait until it is ready. Raises `StartFailed` when it ends or takes too long."""
+        patience_s = self.plan.ready_s if within_s is None else within_s
         try:
-            async with asyncio.timeout(self.plan.ready_s), httpx.AsyncClient() as http:
-                while not await _answers(self.plan.ready_url, http):
-                    if self._process is None or self._process.returncode is not None:
-                        raise self._failure(f"ended with status {self.returncode} while starting")
+            async with asyncio.timeout(patience_s), httpx.AsyncClient() as http:
+                while True:
+                    answered = await _answers(self.plan.ready_url, http)
+                    # A stranger may answer at the port of one that is gone.
+                    if not self.running:
+                        raise self.failure(f"ended with status {self.returncode} while starting")
+                    if answered:
+                        return
                     await asyncio.sleep(self._poll_s)
         except TimeoutError as error:
-            raise self._failure(f"was not ready within {self.plan.ready_s:g} s") from error
+            raise self.failure(f"was not ready within {self.plan.ready_s:g} s") from error
 
     async def wait_gone(self) -> None:
         """Wait until the process has ended, for whatever reason."""
@@ -121,7 +126,8 @@ class Child:
         except ProcessLookupError:
             return
 
-    def _failure(self, what: str) -> StartFailed:
+    def failure(self, what: str) -> StartFailed:
+        """What is told of a start that failed, with what it wrote since."""
         lines = tail(self.plan.log, self._log_tail_lines, since=self._log_start)
         shown = "\n".join(f"    {line}" for line in lines) or "    (nothing was written)"
         return StartFailed(f"{self.plan.role} {what}. The end of {self.plan.log}:\n{shown}")

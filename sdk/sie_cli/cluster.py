@@ -12,13 +12,16 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from sie_cli import broker, state
 from sie_cli.autoscaler import autoscale
-from sie_cli.child import Child, StartFailed, set_aside
+from sie_cli.child import Child, set_aside
+from sie_cli.environment import check_environment
 from sie_cli.first_answer import wait_for_first_answer
 from sie_cli.folders import prepare, write_broker_config
 from sie_cli.installation import check_installed, scripts_folder
+from sie_cli.keeping import Household, Keeper
 from sie_cli.operator_access import write_operator_access
 from sie_cli.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
 from sie_cli.ports import check_free, free_ports
@@ -28,6 +31,7 @@ from sie_cli.seeding import register
 from sie_cli.settings import ClusterOptions, ClusterSettings
 from sie_cli.state import ClusterState, record_process
 from sie_cli.stopping import stop_leftovers
+from sie_schemas.errors import Later
 
 __all__ = ["Cluster", "run_cluster"]
 
@@ -42,13 +46,18 @@ async def run_cluster(
     kill: asyncio.Event,
     say: Say,
     on_ready: Callable[[ClusterState], None],
+    scripts: Path | None = None,
 ) -> None:
     """Run a cluster from its first process to its last, until `stop`; `kill` ends the drain.
+
+    `scripts` is the folder of the programs, else that of this environment.
 
     Raises `FixRequest` for what the operator can mend before anything starts (a folder in use, a
     taken port, a missing part) and `StartFailed` for a process that does not become ready.
     """
-    check_installed(scripts_folder())
+    scripts = scripts_folder() if scripts is None else scripts
+    check_installed(scripts)
+    check_environment(os.environ)
     layout = prepare(options.data)
     with state.held(options.data):
         leftovers = stop_leftovers(options.data, settings)
@@ -56,7 +65,7 @@ async def run_cluster(
             say(f"stopped what a dead supervisor had left: {', '.join(leftovers)}")
         check_free(options.port, "the gateway")
         check_free(options.config_port, "sie-config")
-        cluster = Cluster(options, settings, layout=layout, say=say)
+        cluster = Cluster(options, settings, layout=layout, scripts=scripts, say=say)
         try:
             await cluster.run(stop=stop, kill=kill, on_ready=on_ready)
         finally:
@@ -67,16 +76,23 @@ class Cluster:
     """The processes of one cluster. Owner of all children; used by one task."""
 
     def __init__(
-        self, options: ClusterOptions, settings: ClusterSettings, *, layout: Layout, say: Say
+        self,
+        options: ClusterOptions,
+        settings: ClusterSettings,
+        *,
+        layout: Layout,
+        scripts: Path,
+        say: Say,
     ) -> None:
         self._settings = settings
         self._scale_to_zero = options.scale_to_zero
         self._layout = layout
         self._say = say
-        self._plan = _plan(options, settings, layout)
+        self._plan = _plan(options, settings, layout, scripts)
         self._children: list[Child] = []
-        self._watchers: dict[str, asyncio.Task[None]] = {}
-        """The task that starts each child again, by role."""
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        """The task that keeps each child running, by role."""
+        self._household = Household(settings, say, on_start=self._save)
         self._ready = False
 
     async def run(
@@ -86,52 +102,56 @@ class Cluster:
         kill: asyncio.Event,
         on_ready: Callable[[ClusterState], None],
     ) -> None:
-        """Start, watch until `stop`, drain."""
+        """Start, watch from the first process on, until `stop`; drain."""
+        self._save()
         try:
-            if await self._start_unless(stop):
-                self._ready = True
-                on_ready(self._save())
-                async with asyncio.TaskGroup() as group:
-                    for child in self._children:
-                        self._watch(child, group)
+            async with asyncio.TaskGroup() as group:
+                if await self._start_unless(stop, group):
+                    self._ready = True
+                    on_ready(self._save())
                     scaler = group.create_task(self._scale(group))
                     await stop.wait()
-                    for task in (scaler, *self._watchers.values()):
-                        task.cancel()
+                    scaler.cancel()
+                for task in self._watches.values():
+                    task.cancel()
+        except ExceptionGroup as failures:
+            # One clear failure is shown; the others are most often its consequence.
+            raise failures.exceptions[0] from None
         finally:
             await self._drain(kill)
 
-    async def _start_unless(self, stop: asyncio.Event) -> bool:
+    async def _start_unless(self, stop: asyncio.Event, group: asyncio.TaskGroup) -> bool:
         """Start everything; False when `stop` came first."""
-        start = asyncio.create_task(self._start())
+        start = asyncio.create_task(self._start(group))
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not start.done():
+        try:
+            await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            is_started = start.done()
+        finally:
+            stopping.cancel()
             start.cancel()
             await asyncio.wait({start})
-            return False
-        start.result()
-        return True
+        if is_started:
+            start.result()
+        return is_started
 
-    async def _start(self) -> None:
+    async def _start(self, group: asyncio.TaskGroup) -> None:
         """Bring everything up, each part after those that it needs."""
         plan, count = self._plan, len(self._plan.workers)
         self._say("starting the broker and sie-config")
         # Model execution needs no other process and is the slowest to start: it goes first.
-        servers = [] if self._scale_to_zero else await self._launch(plan.servers)
-        await self._wait_ready(await self._launch([plan.broker]))
-        await self._wait_ready(await self._launch([plan.config]))
-        await self._seed()
+        servers = [] if self._scale_to_zero else self._launch(plan.servers, group)
+        await _all_ready(self._launch([plan.broker], group))
+        config = self._launch([plan.config], group)
+        await _all_ready(config)
+        await self._seed(config[0])
         if self._scale_to_zero:
             self._say("starting the gateway; workers start with the first request")
-            await self._wait_ready(await self._launch([plan.gateway]))
+            await _all_ready(self._launch([plan.gateway], group))
             return
         self._say(f"starting the gateway and {count} worker{'s' if count != 1 else ''}")
-        others = await self._launch([plan.gateway, *plan.more_gateways, *plan.workers])
-        # A worker is ready when its model execution is, which may take longer than itself is given.
-        await self._wait_ready(servers)
-        await self._wait_ready(others)
+        others = self._launch([plan.gateway, *plan.more_gateways, *plan.workers], group)
+        await _all_ready([*servers, *others])
         await wait_for_first_answer(plan.gateway_url, self._settings, say=self._say)
 
     async def _scale(self, group: asyncio.TaskGroup) -> None:
@@ -146,53 +166,44 @@ class Cluster:
 
     async def _start_workers(self, group: asyncio.TaskGroup) -> None:
         """Raises `StartFailed`; what was started by then is watched all the same."""
-        servers = await self._launch(self._plan.servers)
-        workers = await self._launch(self._plan.workers)
-        for child in (*servers, *workers):
-            self._watch(child, group)
-        await self._wait_ready(servers)
-        await self._wait_ready(workers)
+        servers = self._launch(self._plan.servers, group)
+        workers = self._launch(self._plan.workers, group)
+        await _all_ready([*servers, *workers])
         self._say("workers are ready")
 
     async def _stop_workers(self) -> None:
         """Sidecars first: they finish what is in hand on their execution process."""
         for prefix in ("worker", "server"):
             leaving = [c for c in self._children if _part(c) == prefix]
-            for child in leaving:
-                self._watchers.pop(child.plan.role).cancel()
+            await asyncio.gather(*(self._unwatch(child) for child in leaving))
             await asyncio.gather(*(self._stop(child) for child in leaving))
             self._children = [child for child in self._children if child not in leaving]
         self._save()
 
-    def _watch(self, child: Child, group: asyncio.TaskGroup) -> None:
-        self._watchers[child.plan.role] = group.create_task(self._keep(child))
+    async def _unwatch(self, child: Child) -> None:
+        """Once this is over, nothing starts the child again."""
+        watch = self._watches.pop(child.plan.role)
+        watch.cancel()
+        await asyncio.wait({watch})
 
-    async def _launch(self, plans: Sequence[ChildPlan]) -> list[Child]:
+    def _launch(self, plans: Sequence[ChildPlan], group: asyncio.TaskGroup) -> list[Keeper]:
+        """Start processes, and watch each from now on."""
         settings = self._settings
-        launched = []
+        keepers = []
         for plan in plans:
             set_aside(plan.log)
             child = Child(plan, poll_s=settings.poll_s, log_tail_lines=settings.log_tail_lines)
             self._children.append(child)
-            await child.start()
-            launched.append(child)
-        self._save()
-        return launched
+            keeper = Keeper(child, self._household)
+            self._watches[plan.role] = group.create_task(keeper.run())
+            keepers.append(keeper)
+        return keepers
 
-    async def _wait_ready(self, children: Sequence[Child]) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for child in children:
-                    group.create_task(child.wait_ready())
-        except ExceptionGroup as failures:
-            # One clear failure is shown; the others are most often its consequence.
-            raise failures.exceptions[0] from None
-
-    async def _seed(self) -> None:
+    async def _seed(self, config: Keeper) -> None:
         marker = self._layout.seeded
         if marker.exists():
             return
-        registered = await register(self._plan.config_url)
+        registered = await self._register(config)
         # A crash before this line registers the same documents again, which changes nothing.
         write_private(marker, ("\n".join(registered) + "\n").encode())
         if registered:
@@ -200,34 +211,23 @@ class Cluster:
         else:
             self._say("no demo model is installed: register your own at sie-config")
 
-    async def _keep(self, child: Child) -> None:
-        """Start a child again whenever it dies."""
-        settings = self._settings
-        pause_s = settings.restart_min_s
+    async def _register(self, config: Keeper) -> list[str]:
+        """Register the demo models, again while sie-config cannot take them yet."""
+        deadline = time.monotonic() + self._settings.ready_s
         while True:
-            born = time.monotonic()
-            await child.wait_gone()
-            if time.monotonic() - born >= settings.healthy_s:
-                pause_s = settings.restart_min_s
-            self._say(
-                f"{child.plan.role} ended with status {child.returncode}; it is started again "
-                f"in {pause_s:g} s (log: {child.plan.log})"
-            )
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, settings.restart_max_s)
-            child.restarts += 1
+            await config.wait_ready()
             try:
-                await child.start()
-                self._save()
-                await child.wait_ready()
-                self._say(f"{child.plan.role} is ready again")
-            except StartFailed as failure:
-                self._say(failure.message)
+                return await register(self._plan.config_url)
+            except Later:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(self._settings.poll_s)
 
     async def _drain(self, kill: asyncio.Event) -> None:
         """Stop all, the gateway first: its requests in flight still need everything else."""
         killing = asyncio.create_task(self._kill_when(kill))
         try:
+            await asyncio.gather(*(self._unwatch(child) for child in self._children))
             for prefix in DRAIN_ORDER:
                 group = [c for c in self._children if _part(c) == prefix]
                 await asyncio.gather(*(self._stop(child) for child in group))
@@ -259,12 +259,24 @@ class Cluster:
         return record
 
 
+async def _all_ready(keepers: Sequence[Keeper]) -> None:
+    """Raises `StartFailed` for the first that cannot start."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for keeper in keepers:
+                group.create_task(keeper.wait_ready())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
 def _part(child: Child) -> str:
     """What a child is: its role without the number."""
     return child.plan.role.partition("-")[0]
 
 
-def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) -> ClusterPlan:
+def _plan(
+    options: ClusterOptions, settings: ClusterSettings, layout: Layout, scripts: Path
+) -> ClusterPlan:
     """Choose ports and passwords, write the broker's file, and plan the processes."""
     servers = options.workers * options.devices
     broker_port, monitor_port, *ports = free_ports(2 + options.workers + servers)
@@ -284,7 +296,7 @@ def _plan(options: ClusterOptions, settings: ClusterSettings, layout: Layout) ->
         options,
         settings,
         layout=layout,
-        scripts=scripts_folder(),
+        scripts=scripts,
         environment=with_replica_access(layout.data, _environment()),
         broker=plan,
         worker_ports=tuple(ports[: options.workers]),

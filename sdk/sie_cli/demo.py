@@ -1,11 +1,13 @@
 """The demo: a private cluster in a temporary folder, the story on it, and what came of each step.
 
-*shell.* Owns the folder and the cluster, and leaves nothing behind. A step that fails ends the
-story; the exit status is 0 only when every step held.
+*shell.* Owns the folder and the cluster, and leaves nothing behind but the folder of a demo that
+failed, which has the logs that its messages point at. A step that fails ends the story; the exit
+status is 0 only when every step held.
 """
 
 import asyncio
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,8 +55,17 @@ def show_demo(settings: ClusterSettings, *, as_json: bool) -> int:
         _print_step(console, result)
 
     console.print("[bold]SIE demo[/bold]: a private cluster of real processes and real models")
-    asyncio.run(_run(settings, told, say=lambda line: console.print(f"  {line}", style="dim")))
-    ok = len(results) == len(STEPS) + 1 and all(result.ok for result in results)
+    folder = Path(tempfile.mkdtemp(prefix="sie-demo-"))
+    try:
+        asyncio.run(
+            _run(folder, settings, told, lambda line: console.print(f"  {line}", style="dim"))
+        )
+    finally:
+        ok = len(results) == len(STEPS) + 1 and all(result.ok for result in results)
+        if ok:
+            shutil.rmtree(folder)
+        else:
+            console.print(f"its folder is kept, with the logs: {folder / 'logs'}", markup=False)
     took_s = round(time.monotonic() - started, 2)
     if as_json:
         steps = [asdict(result) for result in results]
@@ -65,33 +76,35 @@ def show_demo(settings: ClusterSettings, *, as_json: bool) -> int:
 
 
 async def _run(
-    settings: ClusterSettings, told: Callable[[StepResult], None], *, say: Callable[[str], None]
+    folder: Path,
+    settings: ClusterSettings,
+    told: Callable[[StepResult], None],
+    say: Callable[[str], None],
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="sie-demo-") as folder:
-        options = ClusterOptions(data=Path(folder), port=free_ports(1, adjacent=2)[0], workers=1)
-        stop, became_ready = asyncio.Event(), asyncio.Event()
-        cluster = asyncio.create_task(
-            run_cluster(
-                options,
-                settings,
-                stop=stop,
-                kill=asyncio.Event(),
-                say=say,
-                on_ready=lambda _: became_ready.set(),
-            )
+    options = ClusterOptions(data=folder, port=free_ports(1, adjacent=2)[0], workers=1)
+    stop, became_ready = asyncio.Event(), asyncio.Event()
+    cluster = asyncio.create_task(
+        run_cluster(
+            options,
+            settings,
+            stop=stop,
+            kill=asyncio.Event(),
+            say=say,
+            on_ready=lambda _: became_ready.set(),
         )
-        waiting = asyncio.create_task(became_ready.wait())
-        started = time.monotonic()
-        try:
-            await asyncio.wait({cluster, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            record = state.load(options.data)
-            if became_ready.is_set() and record is not None:
-                told(_done(_START, started, {"gateway": record.gateway_url}))
-                await _tell(record, options.data, told)
-        finally:
-            stop.set()
-            waiting.cancel()
-            await _end(cluster, started, told)
+    )
+    waiting = asyncio.create_task(became_ready.wait())
+    started = time.monotonic()
+    try:
+        await asyncio.wait({cluster, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        record = state.load(options.data)
+        if became_ready.is_set() and record is not None:
+            told(_done(_START, started, {"gateway": record.gateway_url}))
+            await _tell(record, options.data, told)
+    finally:
+        stop.set()
+        waiting.cancel()
+        await _end(cluster, started, told)
 
 
 async def _end(

@@ -94,8 +94,13 @@ class _Maker:
     passwords: Mapping[str, str]
     settings: ClusterSettings
 
-    def on_bus(self, role: str, name: str, arguments: tuple[str, ...], port: int) -> ChildPlan:
-        """A process that serves HTTP on `port` and speaks on the bus as `role`."""
+    def on_bus(
+        self, role: str, name: str, arguments: tuple[str, ...], port: int, *, waits_s: float = 0.0
+    ) -> ChildPlan:
+        """A process that serves HTTP on `port` and speaks on the bus as `role`.
+
+        `waits_s` is how long it may wait for another one before it gets ready itself.
+        """
         return ChildPlan(
             role=name,
             argv=(
@@ -110,7 +115,7 @@ class _Maker:
             },
             log=self.layout.log(name),
             ready_url=f"http://{_HOST}:{port}/readyz",
-            ready_s=self.settings.ready_s,
+            ready_s=waits_s + self.settings.ready_s,
             port=port,
         )
 
@@ -220,6 +225,8 @@ def plan_cluster(
                     *("--config-url", config_url),
                 ),
                 port,
+                # A worker is ready when its model execution is.
+                waits_s=settings.server_ready_s,
             )
             for index, (paths, port) in enumerate(zip(behind, worker_ports, strict=True))
         ),

@@ -18,7 +18,7 @@ import httpx
 import msgspec
 
 from sie_cli.operator_access import bearer
-from sie_schemas.errors import OurFault
+from sie_schemas.errors import Later, OurFault
 
 __all__ = ["ADAPTED_MODEL", "adapter_documents", "installed_models", "manifest_of", "register"]
 
@@ -60,7 +60,7 @@ def manifest_of(folder: Path) -> dict[str, str]:
 
 
 async def register(config_url: str) -> list[str]:
-    """Register what is installed; gives the registered model ids. Raises `OurFault`."""
+    """Register what is installed; gives the registered model ids. Raises `OurFault`, `Later`."""
     models = installed_models()
     headers = _HEADERS | bearer()
     async with httpx.AsyncClient(base_url=config_url, headers=headers, timeout=_TIMEOUT_S) as http:
@@ -79,9 +79,10 @@ async def _write(
     try:
         response = await http.request(method, path, json=document)
     except httpx.HTTPError as error:
-        raise OurFault(f"sie-config did not take {path}: {error}") from error
+        raise Later(f"sie-config did not take {path}: {error}") from error
     if response.is_error:
-        raise OurFault(
+        # A server's error may pass, a refusal does not.
+        raise (Later if response.is_server_error else OurFault)(
             f"sie-config refused {document['model_id']} ({response.status_code}): {response.text}"
         )
 

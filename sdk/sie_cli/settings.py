@@ -6,11 +6,14 @@ down. What an operator gives with each `sie up` (folder, port, workers) is in `C
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sie_runtime.settings import load, setting
 from sie_schemas.errors import FixRequest
 
-__all__ = ["ClusterOptions", "ClusterSettings", "read_settings"]
+__all__ = ["PREFIX", "ClusterOptions", "ClusterSettings", "read_settings"]
+
+PREFIX: Final = "SIE_CLUSTER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,4 +83,4 @@ class ClusterSettings:
 
 def read_settings() -> ClusterSettings:
     """The settings of this process; an unknown `SIE_CLUSTER_*` variable ends it with one line."""
-    return load(ClusterSettings, prefix="SIE_CLUSTER", argv=())
+    return load(ClusterSettings, prefix=PREFIX, argv=())

@@ -14,21 +14,27 @@ from sie_cli import state
 from sie_cli.plans import DRAIN_ORDER
 from sie_cli.settings import ClusterSettings
 from sie_cli.state import ClusterState, ProcessRecord
+from sie_schemas.errors import FixRequest
 
 __all__ = ["stop_cluster", "stop_leftovers"]
 
 
 def stop_cluster(data: Path, settings: ClusterSettings) -> bool:
-    """Stop the cluster of a folder; False when none ran there."""
-    record = state.load(data)
-    if record is None:
+    """Stop the cluster of a folder; False when none ran there.
+
+    Raises `FixRequest` where another one is started meanwhile.
+    """
+    record, supervisor = state.load(data), state.holder(data)
+    if record is None and supervisor is None:
         return False
-    found = record.supervisor.alive or any(process.alive for process in record.processes)
-    if record.supervisor.alive:
-        # The supervisor drains its processes one group after another.
-        patience_s = settings.drain_s * (len(record.processes) + 1)
-        _stop(record.supervisor, drain_s=patience_s, poll_s=settings.poll_s)
-    stop_leftovers(data, settings)
+    processes = record.processes if record is not None else ()
+    found = supervisor is not None or any(process.alive for process in processes)
+    if supervisor is not None:
+        # It drains one group after another; while it starts, the record does not say how many.
+        groups = max(len(processes), len(DRAIN_ORDER)) + 1
+        _stop(supervisor, drain_s=settings.drain_s * groups, poll_s=settings.poll_s)
+    with state.held(data):
+        stop_leftovers(data, settings)
     return found
 
 
@@ -59,6 +65,11 @@ def _stop(process: ProcessRecord, *, drain_s: float, poll_s: float) -> None:
             os.kill(process.pid, number)
         except ProcessLookupError:
             return
+        except PermissionError as error:
+            raise FixRequest(
+                f"{process.role} (process {process.pid}) belongs to another user: stop it as that "
+                "user"
+            ) from error
         deadline = time.monotonic() + patience_s
         while process.alive and time.monotonic() < deadline:
             time.sleep(poll_s)

@@ -27,9 +27,11 @@ from sie_cli.state import ClusterState
 __all__ = ["run_detached", "run_foreground"]
 
 
-def run_foreground(options: ClusterOptions, settings: ClusterSettings) -> None:
-    """Run a cluster until a signal ends it."""
-    asyncio.run(_foreground(options, settings))
+def run_foreground(
+    options: ClusterOptions, settings: ClusterSettings, *, scripts: Path | None = None
+) -> None:
+    """Run a cluster until a signal ends it. `scripts`: see `run_cluster`."""
+    asyncio.run(_foreground(options, settings, scripts))
 
 
 def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
@@ -52,11 +54,13 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
         )
     try:
         record = _wait_ready(supervisor, options.data, settings)
-    except KeyboardInterrupt:
+    except BaseException:
+        # It is not left behind half started, whatever ends the one who waits.
         supervisor.terminate()
+        supervisor.wait()
         raise
     if record is None:
-        raise StartFailed(_last_words(tail(log, sys.maxsize, since=before)))
+        raise StartFailed(_last_words(supervisor.returncode, log, before, settings))
     _show(options.data, record)
     typer.echo(f"stop it with: ./sie down --data {options.data}")
 
@@ -64,25 +68,35 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
 def _wait_ready(
     supervisor: "subprocess.Popen[bytes]", data: Path, settings: ClusterSettings
 ) -> ClusterState | None:
+    """The record once it is ready; None when its supervisor has ended before."""
     deadline = time.monotonic() + settings.detach_s
     while supervisor.poll() is None:
         record = state.load(data)
         if record is not None and record.ready and record.supervisor.pid == supervisor.pid:
             return record
         if time.monotonic() > deadline:
-            supervisor.terminate()
-            supervisor.wait()
+            raise StartFailed(
+                f"the cluster was not ready within {settings.detach_s:g} s "
+                "(SIE_CLUSTER_DETACH_S) and is stopped again: `sie logs` shows why"
+            )
         time.sleep(settings.poll_s)
     return None
 
 
-def _last_words(lines: list[str]) -> str:
-    """What a supervisor said last, which is why it ended; all lines when it came to say nothing."""
+def _last_words(status: int, log: Path, since: int, settings: ClusterSettings) -> str:
+    """What a supervisor said last, which is why it ended; how it ended when it did not say it."""
+    lines = tail(log, sys.maxsize, since=since)
     starts = [number for number, line in enumerate(lines) if line.startswith("sie: ")]
-    return "\n".join(lines[starts[-1] if starts else 0 :]).removeprefix("sie: ")
+    if starts:
+        return "\n".join(lines[starts[-1] :]).removeprefix("sie: ")
+    shown = "\n".join(f"    {line}" for line in lines[-settings.log_tail_lines :])
+    how = f"the supervisor ended with status {status} before the cluster was ready"
+    return f"{how}. The end of {log}:\n{shown or '    (nothing was written)'}"
 
 
-async def _foreground(options: ClusterOptions, settings: ClusterSettings) -> None:
+async def _foreground(
+    options: ClusterOptions, settings: ClusterSettings, scripts: Path | None
+) -> None:
     stop, kill = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -102,6 +116,7 @@ async def _foreground(options: ClusterOptions, settings: ClusterSettings) -> Non
         kill=kill,
         say=_say,
         on_ready=lambda record: _show(options.data, record),
+        scripts=scripts,
     )
     typer.echo("stopped")
 

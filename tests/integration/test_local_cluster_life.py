@@ -21,6 +21,19 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 ROLES = ("server-0", "nats", "config", "gateway", "worker-0")
 """In the order of their start."""
 NO_QUESTION = {"SIE_CLUSTER_FIRST_ANSWER_S": "0"}
+EXPORTED = {
+    "SIE_ACTOR": "me",
+    "SIE_API_KEY": "key",
+    "SIE_BASE_URL": "http://127.0.0.1:1",
+    "SIE_CONFIG_TOKEN": "token",
+    "SIE_CONFIG_URL": "http://127.0.0.1:1",
+    "SIE_GATEWAY_CONFIG_URL": "http://127.0.0.1:1",
+    "SIE_GATEWAY_PORT": "1",
+    "SIE_NATS_PASSWORD": "password",
+    "SIE_NATS_USER": "operator",
+    "SIE_WORKER_NATS_URL": "nats://127.0.0.1:1",
+}
+"""What somebody has exported who works with another cluster as well."""
 
 
 @pytest.fixture
@@ -173,7 +186,7 @@ def test_ctrl_c_in_a_terminal_drains_and_stops_every_process(folder):
 def test_a_killed_supervisor_leaves_processes_that_the_next_up_and_down_stop(folder):
     port = free_ports(1, adjacent=2)[0]
     up = ("up", "--data", str(folder), "--port", str(port), "--devices", "1", "--detach")
-    assert sie(*up, environment=NO_QUESTION).returncode == 0
+    assert sie(*up, environment=NO_QUESTION | EXPORTED).returncode == 0
     first = record_of(folder)
     os.kill(first.supervisor.pid, signal.SIGKILL)
     eventually(lambda: not first.supervisor.alive)
@@ -200,11 +213,38 @@ def test_a_process_that_cannot_start_is_shown_with_the_end_of_its_log(folder):
     failed = sie(
         "up",
         *("--data", str(folder), "--port", str(port)),
-        environment={"SIE_CONFIG_NO_SUCH_SETTING": "1"},
+        environment={"SIE_CONFIG_BODY_BYTES_MAX": "many"},
     )
     assert failed.returncode == 1
     first, *shown = failed.stderr.splitlines()
     assert first.startswith("sie: config ended with status 2 while starting. The end of ")
     assert str(folder / "logs" / "config.log") in first
-    assert any("SIE_CONFIG_NO_SUCH_SETTING is not a setting" in line for line in shown)
+    assert any("SIE_CONFIG_BODY_BYTES_MAX: 'many' is not of type int" in line for line in shown)
+    assert state.load(folder) is None
+
+
+@pytest.mark.parametrize("detach", [(), ("--detach",)], ids=["foreground", "detached"])
+def test_a_mistyped_variable_is_one_line_before_anything_starts(folder, detach):
+    refused = sie("up", "--data", str(folder), *detach, environment={"SIE_GATWAY_PORT": "1"})
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "sie: SIE_GATWAY_PORT is not a setting; did you mean SIE_GATEWAY_PORT?\n"
+    )
+    assert not (folder / "logs" / "nats.log").exists()
+
+
+def test_a_detached_start_that_fails_says_how_and_leaves_nothing(folder):
+    port = str(free_ports(1, adjacent=2)[0])
+    up = ("up", "--data", str(folder), "--port", port, "--detach")
+    late = sie(*up, environment={"SIE_CLUSTER_DETACH_S": "0.01"})
+    assert late.returncode == 1
+    assert "was not ready within 0.01 s (SIE_CLUSTER_DETACH_S)" in late.stderr
+    with subprocess.Popen([SIE, *up], stderr=subprocess.PIPE, text=True) as waiting:
+        supervisor = eventually(lambda: state.holder(folder))
+        os.kill(supervisor.pid, signal.SIGKILL)
+        _, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == 1
+    assert "the supervisor ended with status -9 before the cluster was ready" in told
+    assert str(folder / "logs" / "supervisor.log") in told
+    assert sie("down", "--data", str(folder)).returncode == 0
     assert state.load(folder) is None

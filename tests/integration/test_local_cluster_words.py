@@ -52,3 +52,13 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(tmp_path):
     ]
     assert all(step["ok"] for step in story["steps"])
     assert not list(tmp_path.glob("sie-demo-*"))
+
+
+def test_a_demo_that_fails_keeps_the_logs_that_it_points_at(tmp_path):
+    told = sie("demo", environment={"TMPDIR": str(tmp_path), "SIE_CLUSTER_READY_S": "0.001"})
+    assert told.returncode == 1
+    assert "was not ready within 0.001 s. The end of " in told.stdout
+    [folder] = tmp_path.glob("sie-demo-*")
+    assert f"its folder is kept, with the logs: {folder / 'logs'}" in told.stdout.replace("\n", "")
+    assert (folder / "logs" / "nats.log").exists()
+    assert sie("status", "--data", str(folder)).stdout == f"no cluster runs in {folder}\n"

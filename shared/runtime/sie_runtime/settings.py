@@ -3,9 +3,9 @@
 *shell.* A field comes from its flag, else from its environment variable, else from its default:
 `port` of prefix `SIE_GATEWAY` is `--port` and `SIE_GATEWAY_PORT`. An unknown flag, an unknown
 variable with the prefix and a value that cannot be each stop the process at start, with one line
-that names them: a mistyped setting is never ignored. Numbers are finite and not below 0, and a
-field whose name ends in `port` is a port. Relations between fields are checked by the class itself,
-in `__post_init__` (raise `ValueError`).
+that names them: a mistyped setting is never ignored, and only what clients read is passed over.
+Numbers are finite and not below 0, and a field whose name ends in `port` is a port. Relations
+between fields are checked by the class itself, in `__post_init__` (raise `ValueError`).
 """
 
 import dataclasses
@@ -28,6 +28,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+from sie_schemas.client_variables import CLIENT_VARIABLES
 
 __all__ = ["LogLevel", "SettingsError", "load", "parse", "require_id", "setting"]
 
@@ -107,7 +109,10 @@ def _from_environment(
             continue
         name = variable.removeprefix(f"{prefix}_").lower()
         if name not in fields:
+            if variable in CLIENT_VARIABLES:
+                continue
             known = [f"{prefix}_{field.upper()}" for field in fields]
+            known += [each for each in CLIENT_VARIABLES if each.startswith(f"{prefix}_")]
             raise SettingsError(f"{variable} is not a setting{_closest(variable, known)}")
         found[name] = (variable, text)
     return found
