@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 from sie_core.models import Catalog
 from sie_gateway import asgi
 from sie_gateway.lease_desk import LeaseDesk
+from sie_gateway.long_answers import long_answer
 from sie_gateway.model_status import model_status
 from sie_gateway.openapi import openapi_document
 from sie_gateway.pool_routes import add_pools
@@ -97,9 +99,10 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
         return "ready"
 
     @app.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health() -> Response:
         """The cluster as this gateway sees it."""
-        return cluster_view(cluster.catalog(), cluster.workers(), ready=not cluster.not_ready())
+        ready = not cluster.not_ready()
+        return await long_answer(cluster_view(cluster.catalog(), cluster.workers(), ready=ready))
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -109,9 +112,9 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
 
 def _add_models(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    async def models() -> Response:
         """Every model of the registry, with the state that the workers report."""
-        return models_view(cluster.catalog(), cluster.workers())
+        return await long_answer(models_view(cluster.catalog(), cluster.workers()))
 
     @app.get("/v1/models/{spec:path}")
     async def model(spec: str) -> dict[str, Any]:
@@ -126,24 +129,28 @@ def _add_documents(app: FastAPI, cluster: Cluster) -> None:
         return model_status(cluster.catalog(), cluster.workers(), model_id)
 
     @app.get("/v1/configs/models")
-    async def config_models() -> dict[str, Any]:
+    async def config_models() -> Response:
         """The models of this gateway's registry."""
-        return configs_view(cluster.catalog(), "model")
+        return await long_answer(configs_view(cluster.catalog(), "model"))
 
     @app.get("/v1/configs/models/{model_id:path}")
-    async def config_model(model_id: str) -> dict[str, Any]:
+    async def config_model(model_id: str) -> Response:
         """One model's document."""
-        return config_view(cluster.catalog(), "model", model_id)
+        return _whole(config_view(cluster.catalog(), "model", model_id))
 
     @app.get("/v1/configs/bundles")
-    async def config_bundles() -> dict[str, Any]:
+    async def config_bundles() -> Response:
         """The bundles of this gateway's registry."""
-        return configs_view(cluster.catalog(), "bundle")
+        return await long_answer(configs_view(cluster.catalog(), "bundle"))
 
     @app.get("/v1/configs/bundles/{name}")
-    async def config_bundle(name: str) -> dict[str, Any]:
+    async def config_bundle(name: str) -> Response:
         """One bundle's document."""
-        return config_view(cluster.catalog(), "bundle", name)
+        return _whole(config_view(cluster.catalog(), "bundle", name))
+
+
+def _whole(view: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(view), media_type="application/json")
 
 
 def _add_configs(app: FastAPI, cluster: Cluster) -> None:

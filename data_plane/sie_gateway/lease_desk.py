@@ -181,10 +181,16 @@ class LeaseDesk:
 
     async def overview(self) -> dict[str, Any]:
         """Every pool of the log and every lease, by name."""
-        workers, pools = self._workers(), self._catalog().pools
-        views = {name: pool_view(pool, workers) for name, pool in pools.items()}
-        leases = (await self._store.read()).held
-        views = {name: lease_view(each.lease, workers) for name, each in leases.items()} | views
+        pools = self._catalog().pools
+        there: dict[str, list[Heartbeat]] = {}
+        for worker in self._workers():
+            there.setdefault(worker.pool, []).append(worker)
+        views = {name: pool_view(pool, there.get(name, ())) for name, pool in pools.items()}
+        leases = [each.lease for each in (await self._store.read()).held.values()]
+        views = {
+            lease.spec.name: lease_view(lease, there.get(lease.spec.queue_pool, ()))
+            for lease in leases
+        } | views
         return {"pools": [list_entry(views[name]) for name in sorted(views)]}
 
     def pinned(self, lane: Lane) -> list[WantedModel]:
@@ -213,11 +219,13 @@ class LeaseDesk:
             self._table = await self._store.read()
         finally:
             self._looking = None
-        leases = [each.lease for each in self._table.held.values()]
+        leases: dict[str, list[Lease]] = {}
+        for each in self._table.held.values():
+            leases.setdefault(each.lease.spec.queue_pool, []).append(each.lease)
         # A pool that left the log must not keep workers for ever.
         metrics.POOL_WARM_WORKERS.clear()
         for name, pool in self._catalog().pools.items():
-            metrics.POOL_WARM_WORKERS.labels(name).set(warm_workers(pool, leases))
+            metrics.POOL_WARM_WORKERS.labels(name).set(warm_workers(pool, leases.get(name, ())))
 
     async def _pause(self, attempt: int) -> None:
         """Those who were overtaken together do not come back together."""

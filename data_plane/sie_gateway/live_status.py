@@ -1,17 +1,18 @@
 """The cluster's status by WebSocket: `/ws/cluster-status`.
 
 *shell.* Sends the view of `/health` as JSON text, at once and then at an interval, until the client
-leaves or the gateway stops. A client that reads too slowly holds up only itself.
+leaves or the gateway stops. A client that reads too slowly holds up only itself, and many cost one
+view for each interval.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from sie_gateway.asgi import Receive, Scope, Send
+from sie_gateway.long_answers import long_text
+from sie_gateway.views import LongView
 
 __all__ = ["CLUSTER_STATUS", "LiveStatus"]
 
@@ -24,9 +25,11 @@ class LiveStatus:
     """An ASGI application for WebSockets. `view` gives the status afresh."""
 
     def __init__(
-        self, view: Callable[[], dict[str, Any]], *, interval_s: float, stop: asyncio.Event
+        self, view: Callable[[], LongView], *, interval_s: float, stop: asyncio.Event
     ) -> None:
         self._view = view
+        self._made: asyncio.Task[str] | None = None
+        self._made_at = 0.0
         self._interval_s = interval_s
         self._stop = stop
 
@@ -41,8 +44,7 @@ class LiveStatus:
         stopping = asyncio.create_task(self._stop.wait())
         try:
             while not leaving.done() and not stopping.done():
-                status = {"timestamp": time.time(), **self._view()}
-                await send({"type": "websocket.send", "text": msgspec.json.encode(status).decode()})
+                await send({"type": "websocket.send", "text": await self._status()})
                 await asyncio.wait(
                     {leaving, stopping},
                     timeout=self._interval_s,
@@ -53,6 +55,19 @@ class LiveStatus:
         finally:
             leaving.cancel()
             stopping.cancel()
+
+    async def _status(self) -> str:
+        """The one that was made last, unless an interval has passed since."""
+        now = time.monotonic()
+        if self._made is None or now - self._made_at >= self._interval_s:
+            self._made, self._made_at = asyncio.create_task(self._make()), now
+        # Whoever leaves must not take it from the others.
+        return await asyncio.shield(self._made)
+
+    async def _make(self) -> str:
+        view = self._view()
+        head = {"timestamp": time.time(), **view.head}
+        return (await long_text(LongView(head, view.lists))).decode()
 
 
 async def _until_left(receive: Receive) -> None:

@@ -1,20 +1,33 @@
 """What the gateway tells of models and of the cluster: plain JSON from the catalog and the fleet.
 
-*pure.* Promises that a view is of one registry and one fleet. Says of a model only what the log and
-the heartbeats said: dimensions and limits that only a loaded model knows are left out.
+*pure.* Promises that a view is of one registry and one fleet, and costs what it tells. Says of a
+model only what the log and the heartbeats said: dimensions and limits that only a loaded model
+knows are left out.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
-import msgspec
+from msgspec import Raw, Struct
 
 from sie_core.models import Catalog
+from sie_core.registry import Entity
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
 
-__all__ = ["cluster_view", "config_view", "configs_view", "model_view", "models_view"]
+__all__ = [
+    "LongView",
+    "Rows",
+    "cluster_view",
+    "config_view",
+    "configs_view",
+    "model_view",
+    "models_view",
+]
+
+_SaidOf: TypeAlias = Callable[[str], Sequence[tuple[Heartbeat, ModelReport]]]
+"""What workers report of a model."""
 
 _LOADED: Final = "loaded"
 _NO_GENERATION: Final = {"total": 0, "groups": []}
@@ -22,23 +35,44 @@ _NO_GENERATION: Final = {"total": 0, "groups": []}
 _STATES_BEST_FIRST: Final = (_LOADED, "loading", "available", "failed")
 
 
-def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> dict[str, Any]:
+class Rows(Struct, frozen=True):
+    """A list that is made as it is sent."""
+
+    keys: Sequence[str]
+    row: Callable[[str], Any]
+
+
+class LongView(Struct, frozen=True):
+    """An object in JSON: what is short, and its lists."""
+
+    head: Mapping[str, Any]
+    lists: Mapping[str, Rows]
+
+
+def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> LongView:
     """Every model and every variant `id:profile`, in the native form and in OpenAI's."""
     names = [
         model_id if profile == "default" else f"{model_id}:{profile}"
         for model_id, document in sorted(catalog.models.items())
         for profile in sorted(document["profiles"], key=lambda name: (name != "default", name))
     ]
-    return {
-        "models": [_model(catalog, workers, name) for name in names],
-        "object": "list",
-        "data": [_openai(name) for name in names],
-    }
+    said = _said_by_model(workers)
+    return LongView(
+        {"object": "list"},
+        {
+            "models": Rows(names, lambda name: _model(catalog, said, name)),
+            "data": Rows(names, _openai),
+        },
+    )
 
 
 def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dict[str, Any]:
     """One model. Raises `FixRequest` MODEL_NOT_FOUND or PROFILE_NOT_FOUND."""
-    return {**_model(catalog, workers, spec), **_openai(spec)}
+
+    def said(model_id: str) -> list[tuple[Heartbeat, ModelReport]]:
+        return [(each, each.models[model_id]) for each in workers if model_id in each.models]
+
+    return {**_model(catalog, said, spec), **_openai(spec)}
 
 
 def config_view(catalog: Catalog, kind: str, key: str) -> dict[str, Any]:
@@ -50,24 +84,27 @@ def config_view(catalog: Catalog, kind: str, key: str) -> dict[str, Any]:
             code=f"{kind.upper()}_NOT_FOUND",
             field=kind,
         )
-    return {
-        "model_id" if kind == "model" else "name": key,
-        "modified_epoch": entity.modified_epoch,
-        "document": msgspec.json.decode(entity.document),
-        "source": "gateway-registry",
-    }
+    return _config(entity)
 
 
-def configs_view(catalog: Catalog, kind: str) -> dict[str, Any]:
+def configs_view(catalog: Catalog, kind: Literal["model", "bundle"]) -> LongView:
     """Every document of a kind, by key."""
-    keys = sorted(entity.key for entity in catalog.registry.of_kind(kind))
-    return {f"{kind}s": [config_view(catalog, kind, key) for key in keys]}
+    keys = sorted(catalog.models if kind == "model" else catalog.bundles)
+
+    def row(key: str) -> dict[str, Any]:
+        entity = catalog.registry.get(kind, key)
+        assert entity is not None, "a catalog is of its registry"
+        return _config(entity)
+
+    return LongView({}, {f"{kind}s": Rows(keys, row)})
 
 
-def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool) -> dict[str, Any]:
+def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool) -> LongView:
     """The cluster as this gateway sees it."""
     position = catalog.position
-    return {
+    said = _said_by_model(workers)
+    shown = {worker.worker_id: worker for worker in workers}
+    head = {
         "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",
         "type": "gateway",
         "config_epoch": str(position) if position is not None else None,
@@ -82,13 +119,37 @@ def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool)
             "models_loaded": len({name for worker in workers for name in _loaded(worker)}),
             "total_qps": round(sum(worker.answered_per_s for worker in workers), 3),
         },
-        "workers": [_worker(worker) for worker in workers],
-        "models": [_model_health(model_id, workers) for model_id in sorted(catalog.models)],
         "pending_generation": dict(_NO_GENERATION),
+    }
+    lists = {
+        "workers": Rows(list(shown), lambda worker_id: _worker(shown[worker_id])),
+        "models": Rows(
+            sorted(catalog.models),
+            lambda model_id: _model_health(model_id, said(model_id)),
+        ),
+    }
+    return LongView(head, lists)
+
+
+def _config(entity: Entity) -> dict[str, Any]:
+    return {
+        "model_id" if entity.kind == "model" else "name": entity.key,
+        "modified_epoch": entity.modified_epoch,
+        "document": Raw(entity.document),
+        "source": "gateway-registry",
     }
 
 
-def _model(catalog: Catalog, workers: Sequence[Heartbeat], name: str) -> dict[str, Any]:
+def _said_by_model(workers: Sequence[Heartbeat]) -> _SaidOf:
+    """What each worker reports, by model: in one pass, so that a view costs what it tells."""
+    said: dict[str, list[tuple[Heartbeat, ModelReport]]] = {}
+    for worker in workers:
+        for model_id, report in worker.models.items():
+            said.setdefault(model_id, []).append((worker, report))
+    return lambda model_id: said.get(model_id, ())
+
+
+def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
     model_id, _, profile = name.partition(":")
     document = catalog.models.get(model_id)
     if document is None or (profile or "default") not in document["profiles"]:
@@ -96,7 +157,7 @@ def _model(catalog: Catalog, workers: Sequence[Heartbeat], name: str) -> dict[st
         resolved = catalog.resolve(name)
         model_id, profile, document = resolved.model_id, resolved.profile, resolved.document
     profile = profile or "default"
-    reports = _reports(model_id, workers)
+    reports = [report for _, report in said(model_id)]
     state = _state(reports)
     return {
         "name": name,
@@ -124,10 +185,6 @@ def _outputs(tasks: Mapping[str, Any]) -> list[str]:
 
 def _openai(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "sie"}
-
-
-def _reports(model_id: str, workers: Sequence[Heartbeat]) -> list[ModelReport]:
-    return [worker.models[model_id] for worker in workers if model_id in worker.models]
 
 
 def _state(reports: Sequence[ModelReport]) -> str:
@@ -171,11 +228,11 @@ def _worker(worker: Heartbeat) -> dict[str, Any]:
     }
 
 
-def _model_health(model_id: str, workers: Sequence[Heartbeat]) -> dict[str, Any]:
-    holders = [worker for worker in workers if model_id in _loaded(worker)]
+def _model_health(model_id: str, said: Sequence[tuple[Heartbeat, ModelReport]]) -> dict[str, Any]:
+    holders = [worker for worker, report in said if report.state == _LOADED]
     return {
         "name": model_id,
-        "state": _state(_reports(model_id, workers)),
+        "state": _state([report for _, report in said]),
         "worker_count": len(holders),
         "gpu_types": sorted({worker.machine_profile for worker in holders}),
         "total_queue_depth": sum(worker.queue_depth for worker in holders),

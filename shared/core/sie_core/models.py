@@ -58,6 +58,7 @@ class Catalog:
     """
 
     __slots__ = (
+        "_adapters",
         "_aliases",
         "_memo",
         "_parsed",
@@ -74,6 +75,7 @@ class Catalog:
         position: Position | None,
         parsed: dict[str, Layered[Document]],
         aliases: Mapping[str, str],
+        adapters: Layered[tuple[str, ...]],
     ) -> None:
         self.registry: Final = registry
         self.position: Final = position
@@ -82,6 +84,8 @@ class Catalog:
         self.bundles: Final[Mapping[str, Document]] = parsed["bundle"]
         self.pools: Final[Mapping[str, Document]] = parsed["pool"]
         self._aliases: Final = aliases
+        self._adapters: Final = adapters
+        """Their names, sorted, by model."""
         self._memo: dict[tuple[str, str, str], ResolvedModel] = {}
 
     @classmethod
@@ -100,7 +104,9 @@ class Catalog:
         models = by_kind.get("model", {})
         renamed = any(map(_has_aliases, [*models.values(), *map(older.models.get, models)]))
         aliases = _aliases_of(parsed["model"]) if renamed else older._aliases
-        return cls(registry, position, parsed, aliases)
+        changed = _regrouped(older._adapters, by_kind.get("adapter", {}))
+        adapters = older._adapters.with_changes(changed)
+        return cls(registry, position, parsed, aliases, adapters)
 
     def resolve(
         self, spec: str, *, bundle: str | None = None, pool: str | None = None
@@ -145,11 +151,7 @@ class Catalog:
 
     def adapter_names(self, model_id: str) -> list[str]:
         """The names of a model's adapters, sorted."""
-        return [
-            entity.key.rpartition("/")[2]
-            for entity in self.registry.of_kind("adapter")
-            if entity.key.rpartition("/")[0] == model_id
-        ]
+        return list(self._adapters.get(model_id, ()))
 
     def _resolve(self, spec: str, bundle: str | None, pool: str | None) -> ResolvedModel:
         override, separator, rest = spec.partition(":/")
@@ -234,6 +236,18 @@ def _read(entity: Entity | None) -> Document | None:
     return None if entity is None else msgspec.json.decode(entity.document)
 
 
+def _regrouped(
+    adapters: Mapping[str, tuple[str, ...]], changes: Mapping[str, Document | None]
+) -> dict[str, tuple[str, ...] | None]:
+    """The names of the adapters of each model that some of these changes are of."""
+    found: dict[str, set[str]] = {}
+    for key, document in changes.items():
+        model_id, _, name = key.rpartition("/")
+        names = found.setdefault(model_id, set(adapters.get(model_id, ())))
+        (names.discard if document is None else names.add)(name)
+    return {model_id: tuple(sorted(names)) or None for model_id, names in found.items()}
+
+
 def _has_aliases(model: Document | None) -> bool:
     return model is not None and bool(model.get("aliases"))
 
@@ -248,5 +262,5 @@ def _aliases_of(models: Mapping[str, Document]) -> dict[str, str]:
 
 
 _NOTHING: Final = Catalog(
-    Registry.EMPTY, None, {kind: Layered({}, {}) for kind in ENTITY_KINDS}, {}
+    Registry.EMPTY, None, {kind: Layered({}, {}) for kind in ENTITY_KINDS}, {}, Layered({}, {})
 )
