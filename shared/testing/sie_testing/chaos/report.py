@@ -37,15 +37,19 @@ def run_table(faults: str, *, minutes: float | None, folder: Path | None) -> int
     rows = run_chaos(Chaos(faults=picked, until=until, say=typer.echo))
     verdicts = judged(rows, picked)
     if folder is not None:
-        about = _about()
-        folder.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(to_json(rows, about), indent=2)
-        (folder / "chaos.json").write_text(told + "\n")
-        (folder / "chaos.md").write_text(to_markdown(rows, about, verdicts))
+        _write(folder, to_json(rows, _about()), picked)
     for verdict in verdicts:
         typer.secho(verdict, fg="red")
     typer.echo(f"{len(rows)} faults, {len(verdicts)} bounds broken")
     return 1 if verdicts else 0
+
+
+def _write(folder: Path, table: dict[str, Any], faults: Sequence[Fault]) -> None:
+    """Both forms of the table; what a person reads is made of what a program reads."""
+    rows = [Row(**row) for row in table["rows"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "chaos.json").write_text(json.dumps(table, indent=2) + "\n")
+    (folder / "chaos.md").write_text(to_markdown(rows, table["about"], judged(rows, faults)))
 
 
 def chosen(names: str) -> list[Fault]:
@@ -73,8 +77,8 @@ def judged(rows: Sequence[Row], faults: Sequence[Fault]) -> list[str]:
 def _about() -> dict[str, Any]:
     gateways = REPLICAS - REPLICAS // 2
     return {
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory()}, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory()}, {platform.system()}, "
+        f"Python {platform.python_version()}",
         "load": f"two clients that write, {ASKERS} for each of {gateways} gateways that ask",
         "restart_s": RESTART_S,
         "limit_s": GatewaySettings.request_timeout_s,
