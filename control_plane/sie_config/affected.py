@@ -30,6 +30,11 @@ class About:
     backends: frozenset[str] = frozenset()
     """What its bundles run, or ran before."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether more than the models that it puts may have moved."""
+        return bool(self.pools or self.backends)
+
     def model_ids(self, catalog: Catalog, asked: Iterable[str]) -> list[str]:
         """The models that have to be served for the entry to be in effect."""
         moved = (name for name in asked if name in catalog.models and self._moves(catalog, name))

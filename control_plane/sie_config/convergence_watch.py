@@ -7,7 +7,7 @@ replica's word changes nothing but the answer here.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 from msgspec import UNSET
@@ -50,10 +50,10 @@ class ConvergenceWatch:
         clock: Callable[[], float],
         ttl_s: float,
         commits_max: int,
-        catalog: Callable[[], Catalog],
+        catalog: Callable[[Iterable[str]], Catalog],
         earlier: Callable[[str, str, int], Awaitable[Entity | None]],
     ) -> None:
-        """`catalog` gives the registry of now, `earlier` an entity at an epoch."""
+        """`catalog` gives what is read now of some models, `earlier` an entity at an epoch."""
         self._catalog = catalog
         self._earlier = earlier
         self._reports = reports
@@ -132,8 +132,9 @@ class ConvergenceWatch:
 
     def _unserved(self, meant: About, now: float) -> tuple[Dark, ...]:
         live = live_of(self._reports.sightings(), now, self._ttl_s)
-        catalog = self._catalog()
-        return unserved(catalog, meant.model_ids(catalog, live.asked), live)
+        asked = live.asked if meant.moves else {}
+        catalog = self._catalog({*meant.models, *asked})
+        return unserved(catalog, meant.model_ids(catalog, asked), live)
 
     async def _positions(self, selected: list[Sighting], epoch_min: int) -> dict[int, Position]:
         positions: dict[int, Position] = {}

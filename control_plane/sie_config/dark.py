@@ -8,7 +8,7 @@ dark by a change. A model that leaves its last bundle or pool behind is named al
 asks for it. Who is alive and what is asked for are arguments.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -19,7 +19,7 @@ from sie_core.models import Catalog, ResolvedModel
 from sie_core.registry import Entity, EntityId, Registry
 from sie_schemas.errors import FixRequest
 
-__all__ = ["Catalogs", "Dark", "Live", "Place", "check_dark", "going_dark", "unserved"]
+__all__ = ["Dark", "Live", "Names", "Place", "check_dark", "going_dark", "narrowed", "unserved"]
 
 Place: TypeAlias = tuple[str, str, str]
 """(pool, machine profile, bundle): the jobs that a worker runs."""
@@ -73,17 +73,33 @@ class Dark:
         }
 
 
-class Catalogs:
-    """Registries as gateways read them, each made of the one before by what changed."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that would take a walk over the whole registry to find."""
 
-    def __init__(self) -> None:
-        self._last: Catalog | None = None
+    bundles: frozenset[str]
+    """Every bundle; one that is not there does no harm."""
+    aliases: Mapping[str, str]
+    """The model that has a name as its alias."""
 
-    def of(self, registry: Registry) -> Catalog:
-        """The view of a registry."""
-        if self._last is None or self._last.registry is not registry:
-            self._last = Catalog.of(registry, None, self._last)
-        return self._last
+
+def narrowed(registry: Registry, models: Iterable[str], names: Names) -> Catalog:
+    """A registry as gateways read it, of all bundles, and of these models and their pools alone.
+
+    Of ten thousand models a few are asked for: to read them all would hold up the writer.
+    """
+    found: dict[EntityId, Entity] = {}
+    for model_id in models:
+        owner = names.aliases.get(model_id, "")
+        entity = registry.get("model", model_id) or registry.get("model", owner)
+        if entity is not None:
+            found["model", entity.key] = entity
+    pools = {_MODEL.decode(entity.document).pool for entity in found.values()}
+    for kind, keys in (("bundle", names.bundles), ("pool", pools)):
+        for key in keys:
+            if (entity := registry.get(kind, key)) is not None:
+                found[kind, key] = entity
+    return Catalog.of(Registry.of(found.values()), None)
 
 
 def check_dark(dark: Sequence[Dark]) -> None:
@@ -103,23 +119,25 @@ def check_dark(dark: Sequence[Dark]) -> None:
 
 
 def going_dark(
-    catalogs: Catalogs,
     before: Registry,
     after: Registry,
     touched: Sequence[EntityId],
     told: Callable[[], Live],
+    names: Callable[[], Names],
 ) -> tuple[Dark, ...]:
-    """What was served before a change of `touched`, and is not after. `told` is asked for what
-    lives only where the change may matter: most writes are of a new model."""
+    """What was served before a change of `touched`, and is not after. What lives and the `names` of
+    both registries are asked for only where the change may matter: most are of a new model."""
     if not _may_matter(before, after, touched):
         return ()
-    live = told()
-    # The registry before comes first: the one after is then read by what changed.
-    old = catalogs.of(before)
-    new = catalogs.of(after)
-    found = [*_without_worker(old, new, live), *_without_adapter(before, after, live)]
-    if any(kind in {"bundle", "pool"} for kind, _ in touched):
+    live, known = told(), names()
+    moves_all = any(kind in {"bundle", "pool"} for kind, _ in touched)
+    models = {key for kind, key in touched if kind == "model"}
+    asked = {name: words for name, words in live.asked.items() if moves_all or name in models}
+    old, new = narrowed(before, asked, known), narrowed(after, asked, known)
+    found = [*_without_worker(old, new, asked, live), *_without_adapter(before, after, live)]
+    if moves_all and (orphans := _orphans(before, after, touched, _lost_backends(old, new))):
         named = {each.name for each in found}
+        old, new = narrowed(before, orphans, known), narrowed(after, orphans, known)
         found += [each for each in _without_place(old, new) if each.name not in named]
     return tuple(found)
 
@@ -163,10 +181,12 @@ class _Model(msgspec.Struct, frozen=True):
 _MODEL: Final = msgspec.json.Decoder(_Model)
 
 
-def _without_worker(old: Catalog, new: Catalog, live: Live) -> Iterator[Dark]:
-    for model_id, asked in sorted(live.asked.items()):
+def _without_worker(
+    old: Catalog, new: Catalog, asked: Mapping[str, str], live: Live
+) -> Iterator[Dark]:
+    for model_id, words in sorted(asked.items()):
         for spec in _specs(old, model_id):
-            if _dark(old, spec, live, asked) is None and (dark := _dark(new, spec, live, asked)):
+            if _dark(old, spec, live, words) is None and (dark := _dark(new, spec, live, words)):
                 yield dark
 
 
@@ -176,12 +196,40 @@ def _without_adapter(before: Registry, after: Registry, live: Live) -> Iterator[
             yield Dark(key, "the adapter would be gone", asked)
 
 
+def _orphans(
+    before: Registry, after: Registry, touched: Sequence[EntityId], lost: frozenset[str]
+) -> list[str]:
+    """Models whose pool is gone, or that have a backend which no bundle runs any more."""
+    gone = {
+        key
+        for kind, key in touched
+        if kind == "pool" and before.get(kind, key) is not None and after.get(kind, key) is None
+    }
+    if not lost and not gone:
+        return []
+    models = ((each.key, _MODEL.decode(each.document)) for each in after.of_kind("model"))
+    return [
+        key
+        for key, model in models
+        if model.pool in gone or any(each.backend in lost for each in model.profiles.values())
+    ]
+
+
 def _without_place(old: Catalog, new: Catalog) -> Iterator[Dark]:
     for model_id in sorted(new.models):
         for spec in _specs(new, model_id):
             found = _resolved(new, spec)
             if isinstance(found, str) and not isinstance(_resolved(old, spec), str):
                 yield Dark(spec, found)
+
+
+def _lost_backends(old: Catalog, new: Catalog) -> frozenset[str]:
+    """What bundles ran, and none does any more."""
+    ran, runs = (
+        {name for bundle in each.bundles.values() for name in bundle["backends"]}
+        for each in (old, new)
+    )
+    return frozenset(ran - runs)
 
 
 def _specs(catalog: Catalog, model_id: str) -> list[str]:

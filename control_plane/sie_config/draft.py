@@ -182,7 +182,9 @@ class Draft:
     def _check_dark(self, write: Write, view: Registry, touched: Sequence[tuple[str, str]]) -> None:
         if write.forced and not write.dry_run:
             return
-        self._dark = going_dark(self._index.catalogs, self.registry, view, touched, self._live)
+        self._dark = going_dark(
+            self.registry, view, touched, self._live, lambda: self._index.names(touched)
+        )
         if not write.forced:
             check_dark(self._dark)
 

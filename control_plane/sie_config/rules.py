@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
-from sie_config.dark import Catalogs
+from sie_config.dark import Names
 from sie_core.registry import Entity, Registry
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import FixRequest
@@ -86,7 +86,6 @@ class Index:
         self.backends: dict[str, tuple[str, ...]] = {}
         self.adapters: dict[str, set[str]] = {}
         self._aliases_of: dict[str, tuple[str, ...]] = {}
-        self.catalogs = Catalogs()
 
     @classmethod
     def of(cls, registry: Registry) -> "Index":
@@ -110,6 +109,11 @@ class Index:
             names.discard(name)
             if document is not None:
                 names.add(name)
+
+    def names(self, touched: Sequence[tuple[str, str]] = ()) -> Names:
+        """Names of this registry, and of the one before a change of `touched`."""
+        before = {key for kind, key in touched if kind == "bundle"}
+        return Names(frozenset(self.backends.keys() | before), self.aliases)
 
     def restore(self, touched: Sequence[tuple[str, str]], registry: Registry) -> None:
         """Set these entities back to what the registry holds."""

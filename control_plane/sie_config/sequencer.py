@@ -9,11 +9,11 @@ registry and head as they were. Does not publish: the publisher follows the head
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sie_config.dark import Live
+from sie_config.dark import Live, narrowed
 from sie_config.draft import Draft, Outcome, Tenure, Write
 from sie_config.journal import Journal
 from sie_config.key_rows import key_rows_of
@@ -158,9 +158,9 @@ class Sequencer:
         task.add_done_callback(lambda _: self._release(slot, decided))
         return await asyncio.shield(task)
 
-    def catalog(self) -> Catalog:
-        """The registry of now as a gateway reads it."""
-        return self._index.catalogs.of(self.registry)
+    def catalog(self, models: Iterable[str]) -> Catalog:
+        """What gateways read of these models now."""
+        return narrowed(self.registry, models, self._index.names())
 
     def moved(self) -> Coroutine[Any, Any, object]:
         """Ends when the head or the state of the writer changes after this call."""

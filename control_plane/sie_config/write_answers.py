@@ -75,7 +75,10 @@ def dry_run_answer(outcome: Outcome, replicas: Sequence[dict[str, Any]]) -> dict
         "created": outcome.created,
         "changes": [{"kind": c.kind, "key": c.key, "verb": c.verb} for c in changes],
         "patch": registry_patch(changes),
-        "human": human_lines(changes),
+        "human": [
+            *human_lines(changes),
+            *(f"! nobody could serve {each.name} any more: {each.needs}" for each in outcome.dark),
+        ],
         "replicas": list(replicas),
         "dark": [each.row for each in outcome.dark],
     }

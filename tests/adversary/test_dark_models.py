@@ -71,6 +71,7 @@ async def _on_purpose(cluster: Cluster) -> None:
         "embed",
         ["cpu"],
     )
+    assert any(NEEDS_EMBED in line for line in trial.json()["human"])
     written = await http.post(
         f"{CONFIGS}/bundles?wait=effective&timeout=1", json=EMBED, headers=why
     )

@@ -10,13 +10,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_config.dark import Catalogs, Live, going_dark, unserved
+from sie_config.dark import Live, Names, going_dark, unserved
 from sie_core.apply import ChangeRefused, preview
 from sie_core.models import Catalog
 from sie_core.registry import Registry
 from sie_schemas.entry import Change, delete, put
 
 NAMES = ["a", "b"]
+KNOWN = Names(frozenset(NAMES), {})
 BACKENDS = st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=2, unique=True)
 MACHINES = st.lists(st.sampled_from(["cpu", "l4"]), min_size=1, max_size=2, unique=True)
 MODELS = st.builds(
@@ -96,7 +97,7 @@ def test_what_is_used_goes_dark_exactly_when_it_was_served_and_is_not(first, sec
     after = _folded(before, second, 2)
     touched = [(change.entity_kind, change.key) for change in second]
     live = Live(places, asked=dict.fromkeys(used, "just now"))
-    found = going_dark(Catalogs(), before, after, touched, lambda: live)
+    found = going_dark(before, after, touched, lambda: live, lambda: KNOWN)
     lost = _served(_documents(before), places) - _served(_documents(after), places)
     asked = {each.name for each in found if each.asked}
     assert asked == {name for name in lost if name.partition(":")[0] in used}
@@ -112,7 +113,7 @@ def test_a_change_of_nothing_darkens_nothing_and_a_worker_of_an_older_release_ma
     registry = _folded(Registry.EMPTY, changes, 1)
     touched = [(entity.kind, entity.key) for entity in registry]
     live = Live(places, asked=dict.fromkeys(NAMES, "just now"))
-    assert going_dark(Catalogs(), registry, registry, touched, lambda: live) == ()
+    assert going_dark(registry, registry, touched, lambda: live, lambda: KNOWN) == ()
     found = unserved(Catalog.of(registry, None), NAMES, Live(anywhere=True))
     assert all(each.pool is None for each in found), "only what resolves to nothing"
     served = _served(_documents(registry), places)
