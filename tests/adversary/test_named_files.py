@@ -50,7 +50,7 @@ async def test_dry_runs_over_the_data_folder_lose_no_acknowledged_write(tmp_path
     allowed = ("--weights-folders", str(tmp_path))
     for life in range(2):
         async with config_process(data, nowhere(), *allowed) as (process, client):
-            for number in range(20):
+            for number in range(5):
                 for path in (data, tmp_path):
                     named = await client.post(DRY, json=path_model(path))
                     assert named.status_code == 422, named.text
