@@ -48,19 +48,17 @@ def come_and_go(log: Path) -> None:
 async def test_dry_runs_over_the_data_folder_lose_no_acknowledged_write(tmp_path):
     data, acknowledged = tmp_path / "data", {}
     allowed = ("--weights-folders", str(tmp_path))
-    for life in range(2):
-        async with config_process(data, nowhere(), *allowed) as (process, client):
-            for number in range(5):
-                for path in (data, tmp_path):
-                    named = await client.post(DRY, json=path_model(path))
-                    assert named.status_code == 422, named.text
-                come_and_go(data / "log.sqlite")
-                name = f"m{life}-{number}"
-                answer = await client.post(MODELS, json=model(name))
-                assert answer.status_code == 201, answer.text
-                acknowledged[name] = answer.json()
-            process.kill()
-            await process.wait()
+    async with config_process(data, nowhere(), *allowed) as (process, client):
+        for number in range(10):
+            for path in (data, tmp_path):
+                named = await client.post(DRY, json=path_model(path))
+                assert named.status_code == 422, named.text
+            come_and_go(data / "log.sqlite")
+            answer = await client.post(MODELS, json=model(f"m{number}"))
+            assert answer.status_code == 201, answer.text
+            acknowledged[f"m{number}"] = answer.json()
+        process.kill()
+        await process.wait()
     async with config_process(data, nowhere()) as (_, client):
         for name, written in acknowledged.items():
             assert (await client.get(f"{MODELS}/{name}")).status_code == 200, name
