@@ -251,7 +251,7 @@ class Worker:
         metrics.EXECUTOR_UP.set(self._devices.connected)
         self._devices.wake()
         self._heartbeats.changed()
-        self._prefetch.changed()
+        self._placement_changed()
         self._room_again()
 
     def _models_changed(self) -> None:
@@ -403,7 +403,9 @@ class Worker:
             pool=settings.pool,
             machine_profile=settings.machine_profile,
             bundle=settings.bundle,
-            placed=self._homes.placed,
+            # Without a device nothing is pulled: what an open pull brings would only go back, and
+            # come again, until it has no delivery left.
+            placed=lambda: self._homes.placed() if self.ready else frozenset(),
             demand=self._demand,
             on_job=intake.take,
             look_s=settings.placement_look_s,
