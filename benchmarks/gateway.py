@@ -81,8 +81,8 @@ class _Memory:
     async def publish(self, subject: str, data: bytes, /) -> None:
         return
 
-    def has_stream(self, pool: str) -> bool:
-        return True
+    async def open(self) -> None:
+        return
 
     def send_job(self, *, subject: str, data: bytes, job_id: str, heard: Any, stored: Any) -> None:
         self.sent.append(data)

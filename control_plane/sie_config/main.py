@@ -14,6 +14,7 @@ from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
 from sie_config.doors import Doors
 from sie_config.private_modes import close_to_others
+from sie_config.queues import keep_queues
 from sie_config.refusal_notes import noting_gate
 from sie_config.settings import ConfigSettings
 from sie_runtime.access import Access
@@ -55,7 +56,7 @@ async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
             sys.stderr.write(f"error: {error.message}\n")
             raise SystemExit(_CANNOT_START) from error
         try:
-            await _run(settings, plane, access, stop)
+            await _run(settings, plane, access, bus, stop)
         except* OSError as group:
             problem = group.exceptions[0]
             sys.stderr.write(f"error: {settings.host}:{settings.port}: {problem}\n")
@@ -67,7 +68,7 @@ async def _serve(settings: ConfigSettings, stop: asyncio.Event) -> None:
 
 
 async def _run(
-    settings: ConfigSettings, plane: ControlPlane, access: Access, stop: asyncio.Event
+    settings: ConfigSettings, plane: ControlPlane, access: Access, bus: Bus, stop: asyncio.Event
 ) -> None:
     def listening(port: int) -> None:
         _LOG.info(
@@ -94,6 +95,7 @@ async def _run(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(plane.drain_on(stop))
         tasks.create_task(run_plane())
+        tasks.create_task(keep_queues(plane, bus, loops_stop))
         # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
         tasks.create_task(
             stop_when(

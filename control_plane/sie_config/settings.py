@@ -10,13 +10,18 @@ from sie_config.plain_paths import is_plain_path
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.connections import HttpBounds
+from sie_runtime.dead_letters import DeadLetterSettings
+from sie_runtime.provisions import ProvisionSettings
 from sie_runtime.settings import LogLevel, setting
+from sie_runtime.sweeping import SweepSettings
 
 __all__ = ["ConfigSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigSettings(AccessSettings, BusSettings, HttpBounds):
+class ConfigSettings(
+    AccessSettings, BusSettings, HttpBounds, ProvisionSettings, DeadLetterSettings, SweepSettings
+):
     """sie-config: the one writer of the configuration log."""
 
     data_dir: Path = setting(help="folder of the log file, its lock and its head file")
@@ -97,6 +102,14 @@ class ConfigSettings(AccessSettings, BusSettings, HttpBounds):
     )
     publish_retry_s: float = setting(0.5, help="pause after the bus refused an entry, in seconds")
     publish_verify_s: float = setting(5.0, help="seconds between checks of the stream's last entry")
+    queues_verify_s: float = setting(
+        5.0,
+        help="seconds between looks whether the broker still has the queues, and whatever else it "
+        "keeps for gateways and workers",
+    )
+    queues_retry_s: float = setting(
+        0.5, help="pause after the broker did not take a queue, in seconds"
+    )
     bookmark_s: float = setting(0.5, help="seconds between announcements of the head; 0 is none")
     head_file_s: float = setting(0.2, help="least seconds between writes of the head file")
     checkpoint_entries: int = setting(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -42,6 +42,9 @@ __all__ = [
     "ResultBus",
     "Subscribed",
 ]
+
+_PAUSE_S: Final = 0.02
+_PAUSE_MAX_S: Final = 0.5
 
 
 class Incoming(Protocol):
@@ -87,16 +90,8 @@ class ResultBus(Protocol):
 class JobQueue(Protocol):
     """The part of the work queue that a gateway needs."""
 
-    def has_stream(self, pool: str) -> bool:
-        """Whether it was made sure already that a pool has its stream."""
-        ...
-
-    async def ensure_stream(self, pool: str) -> None:
-        """Make sure that a pool has its stream. Raises `BusUnavailable`."""
-        ...
-
-    def forget_stream(self, pool: str) -> None:
-        """A pool may have no stream any more."""
+    async def open(self) -> None:
+        """Listen to what becomes of jobs. Called before the first is sent."""
         ...
 
     def send_job(
@@ -120,21 +115,23 @@ class JobQueue(Protocol):
 class ObjectStore(Protocol):
     """The part of the payload store that a gateway needs."""
 
-    async def put(self, object_id: str, data: bytes, *, ttl_s: float) -> PayloadRef:
-        """Store an object for a time. Raises `Later`: `BusUnavailable`, QUEUE_FULL."""
+    async def put(self, object_id: str, data: bytes, *, pool: str, ttl_s: float) -> PayloadRef:
+        """Store an object for a pool's workers. Raises `Later`: `BusUnavailable`, QUEUE_FULL."""
         ...
 
-    async def drop(self, object_id: str) -> None:
+    async def drop(self, ref: PayloadRef, /) -> None:
         """Forget an object. Raises `BusUnavailable`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MessageCaps:
-    """The largest job that goes as a message, and the bytes that chunked results may hold."""
+    """The largest job that goes as a message, the bytes that chunked results may hold, and how
+    long a pool's queue that is not there is waited for."""
 
     job_bytes_max: int = 1_000_000
     chunked_bytes_max: int = 256 * 1024 * 1024
+    queue_wait_s: float = 5.0
 
 
 class Dispatcher:
@@ -154,7 +151,7 @@ class Dispatcher:
         self._objects = objects
         self._caps = caps or MessageCaps()
         self._chunks = Chunks(bytes_max=self._caps.chunked_bytes_max)
-        self._stored: set[str] = set()
+        self._stored: dict[str, PayloadRef] = {}
         """Objects of the requests in flight, by job id."""
         self._waiting: dict[str, Run] = {}
         """By job id."""
@@ -171,7 +168,8 @@ class Dispatcher:
         return dict.fromkeys(self._waiting.values()).keys()
 
     async def open(self) -> None:
-        """Listen to the inbox. Called before the first request."""
+        """Listen to the inbox and to the queue. Called before the first request."""
+        await self._queue.open()
         self._subscription = await self._bus.subscribe(self.inbox, self._receive)
 
     async def close(self) -> None:
@@ -192,17 +190,7 @@ class Dispatcher:
         for job in jobs:
             self._waiting[job.job_id] = run
         try:
-            complete = waiting.begin([job.job_id for job in jobs])
-            try:
-                await self._send(run, partial(heard, complete))
-                results = await complete
-            except NoResponders:
-                # The broker lost its store, or the stream has no leader just now. A job that it
-                # has stored all the same is stored once.
-                self._queue.forget_stream(route.pool)
-                complete = waiting.again()
-                await self._send(run, partial(heard, complete))
-                results = await complete
+            results = await self._results_of(run)
             done = True
         except NoResponders as error:
             raise BusUnavailable(error.message) from error
@@ -221,17 +209,36 @@ class Dispatcher:
                 await self._cancel(jobs[0].request_id)
         return results
 
+    async def _results_of(self, run: Run) -> list[JobResult]:
+        """Send and wait. A queue that is not there is sent to again, for a bounded time.
+
+        sie-config makes it, for a new pool, and for every one where the broker lost its store; or
+        its stream has no leader just now. A job that the broker has stored all the same is stored
+        once.
+        """
+        waiting, loop = run.waiting, asyncio.get_running_loop()
+        gives_up_at = min(waiting.ends_at, loop.time() + self._caps.queue_wait_s)
+        complete = waiting.begin([job.job_id for job in run.jobs])
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                await self._send(run, partial(heard, complete))
+                return await complete
+            except NoResponders:
+                if loop.time() + pause_s > gives_up_at:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+            complete = waiting.again()
+
     async def _send(self, run: Run, heard: Callable[[SIEError | None], None]) -> None:
         """Send the jobs of a run. Raises `TimeoutError`, `BusUnavailable`."""
         route, jobs = run.route, run.jobs
         messages = [JOB_ENCODER.encode(job) for job in jobs]
-        # Seldom anything has to be waited for before jobs are sent.
-        if not self._queue.has_stream(route.pool):
-            await self._queue.ensure_stream(route.pool)
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
                 async with asyncio.timeout_at(run.waiting.ends_at):
-                    short = await self._stored_apart(jobs[index], data)
+                    short = await self._stored_apart(jobs[index], data, route.pool)
                 messages[index] = JOB_ENCODER.encode(short)
         for job, data in zip(jobs, messages, strict=True):
             self._queue.send_job(
@@ -242,24 +249,28 @@ class Dispatcher:
                 stored=run.stored,
             )
 
-    async def _stored_apart(self, job: Job, data: bytes) -> Job:
+    async def _stored_apart(self, job: Job, data: bytes, pool: str) -> Job:
         """What stands on the queue for a job that is larger than a message.
 
-        A crash after this leaves an object that nobody reads: its time to live ends it.
+        A crash or an error before it is dropped leaves an object that nobody reads: its time to
+        live ends it.
         """
         if self._objects is None:
             raise OurFault("a job is larger than a message and this gateway has no object store")
-        self._stored.add(job.job_id)
-        ref = await self._objects.put(job.job_id, data, ttl_s=job.deadline - time.time())
+        ref = self._stored.get(job.job_id)
+        if ref is None:
+            ttl_s = job.deadline - time.time()
+            ref = await self._objects.put(job.job_id, data, pool=pool, ttl_s=ttl_s)
+            self._stored[job.job_id] = ref
         return msgspec.structs.replace(job, v=2, items=(), query=None, options={}, payload=ref)
 
     async def _drop_objects(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            if self._objects is None or job.job_id not in self._stored:
+            ref = self._stored.pop(job.job_id, None)
+            if self._objects is None or ref is None:
                 continue
-            self._stored.discard(job.job_id)
             try:
-                await self._objects.drop(job.job_id)
+                await self._objects.drop(ref)
             except Later:
                 metrics.OBJECTS_LEFT.inc()
 

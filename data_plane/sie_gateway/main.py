@@ -40,14 +40,12 @@ from sie_gateway.watch import FleetWatch
 from sie_runtime import lifecycle
 from sie_runtime.access import Access
 from sie_runtime.bus import Bus
-from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.follower import Follower
 from sie_runtime.gate import Gate
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
 from sie_runtime.rates import Rates
 from sie_runtime.settings import load
-from sie_runtime.sweeping import Sweeper
 from sie_runtime.web_pages import origin_of
 from sie_runtime.work_queue import WorkQueue
 
@@ -87,7 +85,6 @@ async def serve(
         traffic_report=traffic.report,
         adapters_report=traffic.report_adapters,
     )
-    sweeper = Sweeper(bus, DeadLetters(bus, settings), settings)
     drained = asyncio.Event()
 
     def catalog() -> Catalog:
@@ -119,7 +116,6 @@ async def serve(
         lifecycle.spare_collections()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(drained), name="follower")
-            tasks.create_task(sweeper.run(drained), name="sweeper")
             tasks.create_task(parts.run(drained), name="parts")
             await lifecycle.serve_http(
                 Gate(
@@ -178,7 +174,11 @@ async def opened_parts(
         queue,
         gateway_id=gateway_id,
         objects=objects,
-        caps=MessageCaps(settings.payload_bytes_max, settings.chunked_bytes_max),
+        caps=MessageCaps(
+            settings.payload_bytes_max,
+            settings.chunked_bytes_max,
+            settings.queue_publish_timeout_s,
+        ),
     )
     watch = FleetWatch(
         bus,

@@ -12,12 +12,10 @@ from sie_gateway.request_log import RequestsLogged
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.connections import HttpBounds
-from sie_runtime.dead_letters import DeadLetterSettings
 from sie_runtime.follower import FollowerSettings
 from sie_runtime.lease_store import LeaseStoreSettings
 from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import LogLevel, require_id, setting
-from sie_runtime.sweeping import SweepSettings
 from sie_runtime.work_queue import WorkQueueSettings
 
 __all__ = ["PREFIX", "GatewaySettings"]
@@ -32,8 +30,6 @@ class GatewaySettings(
     WorkQueueSettings,
     PayloadSettings,
     LeaseStoreSettings,
-    DeadLetterSettings,
-    SweepSettings,
     AccessSettings,
     HttpBounds,
 ):

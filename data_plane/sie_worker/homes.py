@@ -9,13 +9,12 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from sie_core.models import Catalog
+from sie_core.models import Catalog, runnable_models
 from sie_runtime.bus import Message
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.malformed import MALFORMED
 from sie_worker.peers import Peers
 from sie_worker.placement import placed
-from sie_worker.revisions import runnable_models
 
 __all__ = ["Homes"]
 

@@ -12,7 +12,7 @@ from sie_core.models import Catalog, ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
 
-__all__ = ["KnownRevisions", "runnable_models"]
+__all__ = ["KnownRevisions"]
 
 
 class KnownRevisions:
@@ -68,8 +68,3 @@ class KnownRevisions:
             yield self._current
         for _, catalog in reversed(self._previous):
             yield catalog
-
-
-def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
-    """The ids of the models of which some profile can run in a bundle."""
-    return [model_id for model_id in sorted(catalog.models) if catalog.can_run(model_id, bundle)]

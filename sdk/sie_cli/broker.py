@@ -1,58 +1,157 @@
 """The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
 
-*pure.* Promises that only `config` may publish the log and its head and ask replicas for what they
-hold; that a gateway cannot speak as a worker nor a worker as a gateway, nor send work, payloads or
-leases; and that neither can delete, purge or rewrite a stream. Not that a role which was taken over
-cannot have the broker publish for it: whoever may make streams and consumers can. It chooses no
-port and no password.
+*pure.* Promises that each user may publish and hear exactly what its role's work needs: what is not
+named is refused, and nobody has everything. `config` alone may publish the log and its head, ask
+replicas, and make, mend or delete a stream or a consumer; a worker's user reads the work of its
+pools and no other; each user hears its own answers only. What one of these users can still have the
+*broker* deliver where it may not publish, by naming a reply, is dropped where it arrives
+(`sie_runtime.bus_messages`). It chooses no port and no password.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ROLES", "BrokerPlan", "authorization", "render"]
+from sie_schemas.jobs import stream_name, token
+
+__all__ = ["ROLES", "BrokerPlan", "Rights", "authorization", "render", "rights"]
 
 ROLES: Final = ("config", "gateway", "worker", "operator")
-_LOG_SUBJECTS: Final = ("sie.config.log.>", "sie.config.head.>")
-_ASKED_SUBJECTS: Final = (
-    "sie.config.rollcall",
-    "sie.config.tail.>",
-    "sie.config.recount.>",
-    "sie.config.resync.>",
-)
-"""What the writer asks of replicas. A report bears witness to the log: each role sends its own."""
-_WRITERS: Final = (*_LOG_SUBJECTS, *_ASKED_SUBJECTS)
-_DESTRUCTIVE: Final = tuple(
-    f"$JS.API.STREAM.{verb}"
-    for verb in (
-        "DELETE.*",
-        "MSG.DELETE.*",
-        "PEER.REMOVE.*",
-        "PURGE.*",
-        "RESTORE.*",
-        "SNAPSHOT.*",
-        "UPDATE.*",
-    )
-)
-_DENIED: Final[Mapping[str, tuple[str, ...]]] = {
-    "config": (),
-    "gateway": (*_WRITERS, "sie.config.report.worker.>", "sie.health.>", *_DESTRUCTIVE),
-    "worker": (
-        *_WRITERS,
-        "sie.config.report.gateway.>",
-        "sie.holding.>",
-        "sie.work.>",
-        "$O.>",
-        "$KV.>",
-        *_DESTRUCTIVE,
+_DEFAULT_POOLS: Final = ("default",)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What one user may publish and hear. `never` is taken from what `publish` names.
+
+    The broker takes a last `*` of `subscribe` for `>` too (tried on 2.15): below such a subject
+    there is nothing that is not for this role.
+    """
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    never: tuple[str, ...] = ()
+
+
+_ASKED: Final = ("tail", "recount", "resync")
+"""What the writer asks of one replica."""
+_CONFIG: Final = Rights(
+    publish=(
+        "sie.config.log.*.e",
+        "sie.config.head.*",
+        "sie.config.rollcall",
+        *(f"sie.config.{word}.*.*" for word in _ASKED),
+        "sie.dead.*",
+        "sie.result.*",
+        "sie.retried.*",
+        "$JS.ACK.>",
+        *(f"$JS.API.STREAM.{verb}.*" for verb in ("CREATE", "UPDATE", "DELETE", "INFO")),
+        "$JS.API.STREAM.MSG.GET.*",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.CONSUMER.CREATE.>",
+        "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
+        "$JS.API.CONSUMER.NAMES.*",
+        "$JS.API.CONSUMER.MSG.NEXT.SWEEP_ADVISORIES.sweeper",
     ),
-    # A person: may drop dead letters and clear queues, and speaks for no process.
-    "operator": (*_WRITERS, "sie.config.report.>", "sie.health.>"),
-}
-"""What each role may not publish. All else is open, so that a new subject needs no change here."""
+    subscribe=("_INBOX.config.>", "sie.answer.config.>", "sie.config.report.>", "sie.health.*"),
+)
+_READ_LOG: Final = ("$JS.API.DIRECT.GET.*", "$JS.API.STREAM.NAMES")
+"""A log's id is not known here, and a wildcard is a whole token: so every stream that can be read
+directly, but for those that `_NOT_THE_LOG` names. Work streams cannot be."""
+_NOT_THE_LOG: Final = tuple(
+    f"$JS.API.DIRECT.GET.{name}"
+    for name in ("DEAD_LETTERS", "KV_sie_leases", "OBJ_sie_jobs", "SWEEP_ADVISORIES")
+)
+
+
+def _follows(role: str) -> tuple[str, ...]:
+    """What a replica hears."""
+    return (
+        "sie.config.head.*",
+        "sie.config.stored.*",
+        "sie.config.rollcall",
+        *(f"sie.config.{word}.{role}.*" for word in _ASKED),
+    )
+
+
+_GATEWAY: Final = Rights(
+    publish=(
+        *_READ_LOG,
+        "$JS.API.STREAM.INFO.KV_sie_leases",
+        "$KV.sie_leases.>",
+        "$O.sie_jobs.C.>",
+        "sie.answer.config.>",
+        "sie.answer.worker.>",
+        "sie.cancel.*",
+        "sie.config.report.gateway.*",
+        "sie.demand.models.*.*.*",
+        "sie.holding.>",
+        "sie.work.*.*.*.*",
+    ),
+    subscribe=(
+        "_INBOX.gateway.>",
+        "sie.answer.gateway.gateway.>",
+        *_follows("gateway"),
+        "sie.demand.ask",
+        "sie.health.*",
+        "sie.result.*",
+    ),
+    never=tuple(each for each in _NOT_THE_LOG if "leases" not in each),
+)
+_OPERATOR: Final = Rights(
+    # A person: may drop dead letters, run their jobs again, clear queues and look at the log.
+    publish=(
+        *_READ_LOG,
+        "$JS.API.STREAM.INFO.*",
+        "$JS.API.STREAM.MSG.DELETE.DEAD_LETTERS",
+        "$JS.API.STREAM.PURGE.*",
+        "sie.answer.worker.>",
+        "sie.work.*.*.*.*",
+    ),
+    subscribe=("_INBOX.operator.>", "sie.answer.operator.>", "sie.retried.*"),
+    never=tuple(each for each in _NOT_THE_LOG if "DEAD" not in each),
+)
+
+
+def rights(role: str, pools: Iterable[str] = _DEFAULT_POOLS) -> Rights:
+    """What the user of a role may do; a worker's, for these pools."""
+    if role == "worker":
+        return _worker(tuple(pools))
+    return {"config": _CONFIG, "gateway": _GATEWAY, "operator": _OPERATOR}[role]
+
+
+def _worker(pools: tuple[str, ...]) -> Rights:
+    names = [token(pool) for pool in pools]
+    streams = [stream_name(pool) for pool in pools]
+    return Rights(
+        publish=(
+            *_READ_LOG,
+            *(f"$JS.ACK.{stream}.>" for stream in streams),
+            *(f"$JS.API.CONSUMER.INFO.{stream}.*" for stream in streams),
+            *(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*" for stream in streams),
+            *(f"$JS.API.DIRECT.GET.OBJ_sie_jobs.$O.sie_jobs.C.{name}.>" for name in names),
+            "sie.answer.config.>",
+            "sie.answer.gateway.>",
+            "sie.config.report.worker.*",
+            *(f"sie.dead.{name}" for name in names),
+            "sie.demand.ask",
+            "sie.health.*",
+            "sie.result.*",
+            "sie.retried.*",
+        ),
+        subscribe=(
+            "_INBOX.worker.>",
+            "sie.answer.worker.worker.>",
+            "sie.cancel.*",
+            *_follows("worker"),
+            *(f"sie.demand.models.{name}.*.*" for name in names),
+            "sie.health.*",
+            "sie.holding.>",
+        ),
+        never=_NOT_THE_LOG,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +164,8 @@ class BrokerPlan:
     passwords: Mapping[str, str]
     payload_bytes_max: int = 8 * 1024 * 1024
     """The broker's own recommended ceiling; larger requests are cut or go through a store."""
+    pools: tuple[str, ...] = _DEFAULT_POOLS
+    """What the workers serve."""
 
 
 def render(plan: BrokerPlan) -> str:
@@ -81,21 +182,26 @@ jetstream {{
   # An acknowledged entry is on the disk, not in a cache.
   sync_interval: always
 }}
-{authorization(lambda role: json.dumps(plan.passwords[role]))}"""
+{authorization(lambda role: json.dumps(plan.passwords[role]), plan.pools)}"""
 
 
-def authorization(password_of: Callable[[str], str]) -> str:
+def authorization(password_of: Callable[[str], str], pools: Iterable[str] = _DEFAULT_POOLS) -> str:
     """The block of users. `password_of` a role is a value of the broker's syntax.
 
-    `deploy/helm/sie-cluster/files/users.conf` is this block with `$SIE_NATS_PASSWORD_<ROLE>`.
+    `deploy/helm/sie-cluster/files/users.conf` is this block with `$SIE_NATS_PASSWORD_<ROLE>`; the
+    chart adds a user for each pool of its workers beside `default`, made of the line of `worker`.
     """
-    users = "\n".join(_user(role, password_of(role)) for role in ROLES)
+    wanted = tuple(pools)
+    users = "\n".join(_user(role, password_of(role), rights(role, wanted)) for role in ROLES)
     return f"authorization {{\n  users: [\n{users}\n  ]\n}}\n"
 
 
-def _user(role: str, password: str) -> str:
-    denied = json.dumps(list(_DENIED[role]))
+def _user(role: str, password: str, may: Rights) -> str:
+    publish = f"allow: {json.dumps(list(may.publish))}"
+    if may.never:
+        publish += f", deny: {json.dumps(list(may.never))}"
     return (
-        f"    {{ user: {json.dumps(role)}, password: {password}, "
-        f"permissions: {{ publish: {{ deny: {denied} }} }} }}"
+        f"    {{ user: {json.dumps(role)}, password: {password}, permissions: {{ "
+        f"publish: {{ {publish} }}, "
+        f"subscribe: {{ allow: {json.dumps(list(may.subscribe))} }} }} }}"
     )

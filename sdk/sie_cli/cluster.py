@@ -285,6 +285,7 @@ def _plan(
         monitor_port=monitor_port,
         store=layout.data / "nats",
         passwords={role: secrets.token_urlsafe(24) for role in broker.ROLES},
+        pools=(os.environ.get("SIE_WORKER_POOL") or "default",),
     )
     write_broker_config(layout, plan)
     write_operator_access(

@@ -82,7 +82,7 @@ async def _run(bus: Bus, letter: DeadLetter, job: Job, within_s: float) -> JobRe
         job,
         job_id=f"{run_id}.{job.first_item}",
         request_id=run_id,
-        reply_to=f"sie.result.{run_id}",
+        reply_to=f"sie.retried.{run_id}",
         published_at=now,
         deadline=now + within_s,
     )
@@ -98,7 +98,6 @@ async def _run(bus: Bus, letter: DeadLetter, job: Job, within_s: float) -> JobRe
 
     await bus.subscribe(again.reply_to, take)
     await WorkQueue(bus).publish_job(
-        pool=letter.pool,
         subject=letter.subject,
         data=JOB_ENCODER.encode(again),
         job_id=again.job_id,
@@ -113,7 +112,7 @@ async def _run(bus: Bus, letter: DeadLetter, job: Job, within_s: float) -> JobRe
 def _job(letter: DeadLetter, number: int) -> Job:
     if letter.payload is None:
         raise FixRequest(
-            f"dead letter {number} has no payload: workers and gateways keep them only with "
+            f"dead letter {number} has no payload: workers and sie-config keep them only with "
             "--dead-letter-payloads true"
         )
     return JOB_DECODER.decode(letter.payload)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
+from tests.support.provisioned import provide, provided_consumer
 from tests.support.scripted_execution import LETHAL
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 from typer.testing import CliRunner
@@ -96,8 +97,9 @@ async def test_a_letter_that_cannot_be_read_hides_no_other_and_can_be_dropped(
 ) -> None:
     async with nats_server(tmp_path) as url:
         access = BusSettings(nats_url=url)
-        assert await list_letters(access) == []
         async with connected_bus(access, role="operator", process_id="test") as bus:
+            await provide(bus)
+            assert await list_letters(access) == []
             await bus.request("sie.dead.default", b"\xc1", timeout_s=5)
             letters = DeadLetters(bus)
             with pytest.raises(OurFault, match="dead letter 1 cannot be read"):
@@ -144,7 +146,7 @@ async def test_a_job_that_takes_its_workers_down_is_swept_answered_and_gone_from
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(sweeper.run(stop))
-            await until(lambda: sweeper.is_open)
+            await provided_consumer(bus, place, queue_ack_wait_s=0.2, queue_deliveries_max=2)
             # A worker that pulls, and says nothing any more.
             puller = await queue.open_puller(on_job=deliveries.append, demand=lambda: 1, **place)
             jobs = {
@@ -155,7 +157,6 @@ async def test_a_job_that_takes_its_workers_down_is_swept_answered_and_gone_from
             }
             for name, data in jobs.items():
                 await queue.publish_job(
-                    pool="default",
                     subject=subject("default", "cpu", "default", MODEL),
                     data=data,
                     job_id=name,

@@ -14,6 +14,7 @@ import pytest
 from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
+from tests.support.provisioned import provide
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 
 from sie_cli.broker import ROLES, BrokerPlan, render
@@ -91,7 +92,8 @@ async def test_an_item_larger_than_a_message_goes_through_the_object_store_which
         assert response.status_code == 200, response.text[:300]
         answer = from_wire(msgspec.msgpack.decode(response.content))
         assert [entry["dense"]["values"][0] for entry in answer["items"]] == [1.0, 4.0]
-        assert await objects_held(world.bus) < 1000
+        # What is left of each chunk, for a second.
+        assert await objects_held(world.bus) < 5000
 
 
 async def test_a_large_request_that_is_given_up_leaves_no_object_and_costs_no_run(
@@ -105,7 +107,8 @@ async def test_a_large_request_that_is_given_up_leaves_no_object_and_costs_no_ru
         large = {"text": "four", "metadata": {"note": "n" * 2_000_000}}
         responses = await asyncio.gather(*(encode(gateway, {"items": [large]}) for _ in range(3)))
         assert {response.status_code for response in responses} == {504}
-        assert await objects_held(world.bus) < 1000
+        # What is left of each chunk, for a second.
+        assert await objects_held(world.bus) < 5000
         world.execution.let_go()
         await until(lambda: not world.worker.state()["items_in_hand"])
         assert len(world.execution.batches) == 1
@@ -118,9 +121,10 @@ def _bus(url: str, role: str, password: str | None = None) -> AbstractAsyncConte
 
 async def test_an_object_whose_owner_crashed_is_gone_after_its_time(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as url, _bus(url, "gateway") as bus:
+        await provide(bus)
         store = PayloadStore(bus)
         data = bytes(range(256)) * 4000
-        ref = await store.put("left", data, ttl_s=1.0)
+        ref = await store.put("left", data, pool="default", ttl_s=1.0)
         assert await store.get(ref) == data
 
         async def is_empty() -> bool:
@@ -141,16 +145,21 @@ async def test_the_brokers_roles_let_a_gateway_store_payloads_and_a_worker_only_
     config.write_text(render(plan))
     async with (
         nats_server(tmp_path / "run", port=port, config=config) as url,
+        _bus(url, "config", passwords["config"]) as config_bus,
         _bus(url, "gateway", passwords["gateway"]) as gateway_bus,
         _bus(url, "worker", passwords["worker"]) as worker_bus,
     ):
-        ref = await PayloadStore(gateway_bus).put("job", b"x" * 600_000, ttl_s=60)
+        await provide(config_bus)
+        ref = await PayloadStore(gateway_bus).put("job", b"x" * 600_000, pool="default", ttl_s=60)
+        other = await PayloadStore(gateway_bus).put("job", b"y", pool="other", ttl_s=60)
         reader = PayloadStore(worker_bus)
         assert await reader.get(ref) == b"x" * 600_000
         refused = PayloadStore(worker_bus, PayloadSettings(payload_timeout_s=0.3))
         with pytest.raises(BusUnavailable):
-            await refused.drop("job")
+            await refused.drop(ref)
+        with pytest.raises(BusUnavailable):
+            await refused.get(other)
         assert await reader.get(ref) == b"x" * 600_000
-        await PayloadStore(gateway_bus).drop("job")
+        await PayloadStore(gateway_bus).drop(ref)
         with pytest.raises(PayloadGone):
             await reader.get(ref)

@@ -14,6 +14,7 @@ from tests.support.edge import Edge, bus_of, edge_on
 from tests.support.gateway_world import MemoryBus, catalog_of, heartbeat, model
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
+from tests.support.provisioned import provide
 
 from sie_gateway import metrics
 from sie_runtime.lease_store import LeaseStore
@@ -262,6 +263,8 @@ async def test_a_store_that_was_lost_is_made_again(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as url, bus_of(url, "one") as bus, _edge(url, "two") as edge:
         assert (await edge.lease("eval")).status_code == 201
         await bus.request("$JS.API.STREAM.DELETE.KV_sie_leases", b"", timeout_s=2)
+        assert (await edge.lease("eval")).status_code == 503
+        await provide(bus)
         store = LeaseStore(bus)
         assert dict((await store.read()).held) == {}
 

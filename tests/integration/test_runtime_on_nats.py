@@ -11,6 +11,7 @@ import pytest
 from tests.support.log_world import free_port
 from tests.support.nats import nats_server
 from tests.support.polling import until
+from tests.support.provisioned import provide, provided_consumer
 
 from sie_runtime.bus import Bus, BusSettings, BusUnavailable, Message, NoResponders, connected_bus
 from sie_runtime.log_stream import LogStream, WrongLastSequence, log_streams
@@ -159,12 +160,11 @@ def job_subject() -> str:
 
 
 async def test_jobs_are_pulled_as_demand_allows_and_are_gone_after_their_ack(bus):
+    await provided_consumer(bus, LANE)
     queue = WorkQueue(bus)
     for number in range(10):
-        await queue.publish_job(
-            pool="p", subject=job_subject(), data=b"%d" % number, job_id=f"j{number}"
-        )
-    await queue.publish_job(pool="p", subject=job_subject(), data=b"again", job_id="j3")
+        await queue.publish_job(subject=job_subject(), data=b"%d" % number, job_id=f"j{number}")
+    await queue.publish_job(subject=job_subject(), data=b"again", job_id="j3")
     got: list[Delivery] = []
     room = 4
     puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: room - len(got))
@@ -185,8 +185,9 @@ async def test_jobs_are_pulled_as_demand_allows_and_are_gone_after_their_ack(bus
 
 
 async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_known(bus):
+    await provided_consumer(bus, LANE, queue_deliveries_max=2)
     queue = WorkQueue(bus, WorkQueueSettings(queue_deliveries_max=2))
-    await queue.publish_job(pool="p", subject=job_subject(), data=b"x", job_id="j")
+    await queue.publish_job(subject=job_subject(), data=b"x", job_id="j")
     got: list[Delivery] = []
     puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5)
     await until(lambda: len(got) == 1)
@@ -201,7 +202,8 @@ async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_kno
 
 
 async def test_whoever_sends_a_job_hears_what_became_of_it(bus):
-    queue = WorkQueue(bus, WorkQueueSettings(queue_messages_max=1, queue_publish_timeout_s=0.2))
+    await provide(bus, ["p"], queue_messages_max=1)
+    queue = WorkQueue(bus, WorkQueueSettings(queue_publish_timeout_s=0.2))
     heard: list[SIEError | None] = []
 
     async def sent(to: str, job_id: str) -> SIEError | None:
@@ -210,7 +212,7 @@ async def test_whoever_sends_a_job_hears_what_became_of_it(bus):
         await until(lambda: heard)
         return heard[0]
 
-    await queue.ensure_stream("p")
+    await queue.open()
     assert await sent(job_subject(), "j1") is None
     # A repetition is stored already, and so not refused.
     assert await sent(job_subject(), "j1") is None
@@ -223,15 +225,37 @@ async def test_whoever_sends_a_job_hears_what_became_of_it(bus):
     assert isinstance(await sent("sie.work.silent.a.b.c", "j4"), BusUnavailable)
 
 
-async def test_a_job_is_published_although_the_broker_lost_the_stream_meanwhile(bus):
-    queue = WorkQueue(bus)
-    await queue.ensure_stream("p")
+async def test_a_stream_and_a_consumer_that_come_late_are_waited_for(bus):
+    queue = WorkQueue(bus, WorkQueueSettings(queue_renew_s=0.05))
+    with pytest.raises(BusUnavailable, match="sie-config makes it"):
+        await queue.publish_job(subject=job_subject(), data=b"x", job_id="j")
+    got: list[Delivery] = []
+    puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+    await provided_consumer(bus, LANE)
+
+    await queue.publish_job(subject=job_subject(), data=b"x", job_id="j")
+
+    await until(lambda: [delivery.data for delivery in got] == [b"x"])
+    got[0].ack()
+    # The broker loses them, and has them again.
     await bus.client.jetstream().delete_stream("WORK_POOL_p")
+    await provided_consumer(bus, LANE)
+    await queue.publish_job(subject=job_subject(), data=b"y", job_id="k")
+    await until(lambda: len(got) == 2)
+    await puller.close()
 
-    await queue.publish_job(pool="p", subject=job_subject(), data=b"x", job_id="j")
 
-    state = (await bus.client.jetstream().stream_info("WORK_POOL_p")).state
-    assert state.messages == 1
+async def test_what_is_there_becomes_what_the_settings_say_and_keeps_its_messages(bus):
+    await provided_consumer(bus, LANE)
+    await WorkQueue(bus).publish_job(subject=job_subject(), data=b"x", job_id="j")
+
+    provisions = await provided_consumer(bus, LANE, queue_messages_max=7, queue_ack_wait_s=3.0)
+
+    info = await bus.client.jetstream().stream_info("WORK_POOL_p")
+    assert (info.config.max_msgs, info.state.messages) == (7, 1)
+    assert await provisions.consumers("p") == {"cpu_b_org~sm"}
+    consumer = await bus.client.jetstream().consumer_info("WORK_POOL_p", "cpu_b_org~sm")
+    assert consumer.config.ack_wait == 3.0
 
 
 async def test_what_was_sent_before_a_subscription_is_drained_still_comes(bus):
@@ -246,14 +270,15 @@ async def test_what_was_sent_before_a_subscription_is_drained_still_comes(bus):
 
 
 async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):
-    queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=60.0))
+    await provided_consumer(bus, LANE, queue_ack_wait_s=60.0)
+    queue = WorkQueue(bus)
     first: list[bytes] = []
     second: list[bytes] = []
     leaving = await queue.open_puller(
         **LANE, on_job=lambda job: first.append(job.data), demand=lambda: 50
     )
     jobs = [
-        queue.publish_job(pool="p", subject=job_subject(), data=b"%d" % number, job_id=f"j{number}")
+        queue.publish_job(subject=job_subject(), data=b"%d" % number, job_id=f"j{number}")
         for number in range(40)
     ]
     await asyncio.gather(leaving.close(), *jobs)
@@ -273,6 +298,7 @@ async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
         settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.05)
         bus = await Bus.connect(settings, role="test", process_id="1")
         assert await bus.wait_connected(5)
+        await provided_consumer(bus, LANE)
         queue = WorkQueue(bus)
         got: list[Delivery] = []
         puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
@@ -280,7 +306,7 @@ async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
     async with nats_server(tmp_path, port=port):
         await until(lambda: bus.connected)
 
-        await queue.publish_job(pool="p", subject=job_subject(), data=b"x", job_id="j")
+        await queue.publish_job(subject=job_subject(), data=b"x", job_id="j")
 
         await until(lambda: [delivery.data for delivery in got] == [b"x"])
         got[0].ack()

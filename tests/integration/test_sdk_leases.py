@@ -10,6 +10,7 @@ import pytest
 from tests.support.gateway_world import gateway_world
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
+from tests.support.provisioned import provide
 
 from sie_runtime.bus import Bus, BusSettings
 from sie_runtime.lease_store import LeaseStore
@@ -25,6 +26,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[str, LeaseStore]]:
     async with nats_server(folder) as url:
         bus = await Bus.connect(BusSettings(nats_url=url), role="gateway", process_id="one")
         assert await bus.wait_connected(5)
+        await provide(bus)
         store = LeaseStore(bus)
         stop, ports = asyncio.Event(), list[int]()
         async with gateway_world(leases=store) as world, asyncio.TaskGroup() as tasks:

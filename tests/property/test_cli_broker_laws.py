@@ -14,6 +14,7 @@ from sie_cli.broker import BrokerPlan
 from sie_cli.plans import Layout, plan_cluster
 from sie_cli.settings import ClusterOptions, ClusterSettings
 from sie_schemas.errors import FixRequest
+from sie_schemas.jobs import stream_name, token
 
 PORTS = st.integers(1024, 65000)
 SECRETS = st.fixed_dictionaries({role: st.text(min_size=1, max_size=30) for role in broker.ROLES})
@@ -42,7 +43,7 @@ def plan_of(
 
 
 @given(PORTS, SECRETS, FOLDERS)
-def test_only_config_may_publish_the_log_and_its_head(port, secrets, folder):
+def test_every_user_has_a_list_of_what_it_may_and_nobody_has_everything(port, secrets, folder):
     text = broker.render(
         BrokerPlan(port=port, monitor_port=port + 1, store=Path("/") / folder, passwords=secrets)
     )
@@ -50,8 +51,120 @@ def test_only_config_may_publish_the_log_and_its_head(port, secrets, folder):
     assert len(users) == len(broker.ROLES)
     for role, line in zip(broker.ROLES, users, strict=True):
         assert f'user: "{role}"' in line
-        denied = "sie.config.log.>" in line and "sie.config.head.>" in line
-        assert denied == (role != "config")
+        assert "publish: { allow: [" in line
+        assert "subscribe: { allow: [" in line
+
+
+POOLS = st.lists(st.text("abz-_.09", min_size=1, max_size=8), min_size=1, max_size=3, unique=True)
+VERBS = st.sampled_from(
+    [
+        "STREAM.CREATE.{}",
+        "STREAM.UPDATE.{}",
+        "STREAM.DELETE.{}",
+        "STREAM.RESTORE.{}",
+        "STREAM.SNAPSHOT.{}",
+        "STREAM.MSG.GET.{}",
+        "STREAM.TEMPLATE.CREATE.{}",
+        "CONSUMER.CREATE.{}",
+        "CONSUMER.CREATE.{}.c",
+        "CONSUMER.CREATE.{}.c.sie.work.a.b.c.d",
+        "CONSUMER.DURABLE.CREATE.{}.c",
+        "CONSUMER.DELETE.{}.c",
+        "CONSUMER.PAUSE.{}.c",
+        "CONSUMER.RESET.{}.c",
+    ]
+)
+STREAMS = st.sampled_from(
+    ["CFG_1", "WORK_POOL_a", "DEAD_LETTERS", "KV_sie_leases", "OBJ_sie_jobs", "SWEEP_ADVISORIES"]
+)
+SECRET = [
+    "sie.work.a.cpu.default.m",
+    "sie.retried.1",
+    "sie.result.g1",
+    "$O.sie_jobs.C.a.j.0",
+    "$KV.sie_leases.l",
+    "sie.dead.a",
+    "sie.config.log.1.e",
+]
+WRITERS_WORDS = [
+    "sie.config.log.1.e",
+    "sie.config.head.1",
+    "sie.config.stored.1",
+    "sie.config.rollcall",
+    "sie.config.tail.gateway.g",
+    "sie.config.recount.worker.w",
+    "sie.config.resync.gateway.g",
+    "_INBOX.config.x.1",
+    "_INBOX.gateway.x.1",
+    "_INBOX.worker.x.1",
+    "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.WORK_POOL_a.c",
+    "$SYS.REQ.SERVER.PING",
+]
+OTHERS = st.sampled_from([role for role in broker.ROLES if role != "config"])
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """As the broker does it."""
+    wanted, told = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted, told = wanted[:-1], told[: len(wanted) - 1] if len(told) >= len(wanted) else []
+    return len(wanted) == len(told) and all(
+        want in ("*", have) for want, have in zip(wanted, told, strict=True)
+    )
+
+
+def may_publish(role: str, subject: str, pools: list[str]) -> bool:
+    may = broker.rights(role, pools)
+    refused = any(matches(each, subject) for each in may.never)
+    return not refused and any(matches(each, subject) for each in may.publish)
+
+
+@given(OTHERS, VERBS, STREAMS, POOLS)
+def test_only_config_makes_mends_or_reads_any_stream_or_consumer(role, verb, stream, pools):
+    assert not may_publish(role, "$JS.API." + verb.format(stream), pools)
+
+
+@given(OTHERS, st.sampled_from(WRITERS_WORDS), POOLS)
+def test_nobody_else_speaks_as_the_writer_or_as_the_broker(role, subject, pools):
+    assert not may_publish(role, subject, pools)
+
+
+@given(st.sampled_from(broker.ROLES), st.sampled_from(SECRET), POOLS)
+def test_nobody_hears_where_texts_go_but_who_they_are_for(role, subject, pools):
+    heard = any(matches(each, subject) for each in broker.rights(role, pools).subscribe)
+    assert heard == (
+        (role, subject) in {("gateway", "sie.result.g1"), ("operator", "sie.retried.1")}
+    )
+
+
+@given(POOLS, st.text("abz-_.09", min_size=1, max_size=8))
+def test_a_workers_user_reads_the_work_of_its_pools_and_no_other(pools, pool):
+    stream, name = stream_name(pool), token(pool)
+    for subject in (
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.c",
+        f"$JS.ACK.{stream}.c.1.1.1.0.0",
+        f"$JS.API.DIRECT.GET.OBJ_sie_jobs.$O.sie_jobs.C.{name}.j.0",
+        f"sie.dead.{name}",
+    ):
+        assert may_publish("worker", subject, pools) == (pool in pools)
+    for stream in ("DEAD_LETTERS", "KV_sie_leases", "OBJ_sie_jobs", "SWEEP_ADVISORIES"):
+        assert not may_publish("worker", f"$JS.API.DIRECT.GET.{stream}", pools)
+    assert may_publish("worker", "$JS.API.DIRECT.GET.CFG_1", pools)
+
+
+@given(st.sampled_from(broker.ROLES), POOLS)
+def test_nothing_that_is_allowed_is_wider_than_a_prefix_of_ours(role, pools):
+    may = broker.rights(role, pools)
+    for pattern in (*may.publish, *may.subscribe):
+        assert not pattern.startswith(("*", ">", "$SYS")), pattern
+        assert pattern not in {"$JS.>", "$JS.API.>", "sie.>", "_INBOX.>", "$O.>", "$KV.>"}
+    # The broker takes a last `*` of what may be heard for `>` too.
+    widened = [
+        each.removesuffix("*") + ">" if each.endswith("*") else each for each in may.subscribe
+    ]
+    for subject in SECRET:
+        if (role, subject) not in {("gateway", "sie.result.g1"), ("operator", "sie.retried.1")}:
+            assert not any(matches(each, subject) for each in widened), subject
 
 
 @given(PORTS, SECRETS, FOLDERS)

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from tests.support.gateway_world import MemoryBus
+from tests.support.provisioned import provide
 
 from sie_core.models import Catalog
 from sie_gateway.main import Parts, build_app, opened_parts
@@ -59,6 +60,7 @@ async def edge_on(
     settings = GatewaySettings(**({"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0} | changed))
     stop = asyncio.Event()
     edge = Edge(catalog)
+    await provide(bus, catalog.pools)
     async with opened_parts(
         settings,
         jobs or bus,

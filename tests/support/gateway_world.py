@@ -192,17 +192,8 @@ class MemoryBus:
                     await waiting
         return incoming.answers
 
-    def has_stream(self, pool: str) -> bool:
-        """There always is one."""
-        return self.connected
-
-    async def ensure_stream(self, pool: str) -> None:
-        """There always is one."""
-        if not self.connected:
-            raise BusUnavailable("the bus is away")
-
-    def forget_stream(self, pool: str) -> None:
-        """There always is one."""
+    async def open(self) -> None:
+        """There is nothing to listen to."""
 
     def send_job(
         self,

@@ -20,6 +20,7 @@ from tests.support.polling import until
 
 from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
+from sie_config.queues import keep_queues
 from sie_config.writer_state import describe
 from sie_core.models import Catalog
 from sie_runtime.bus import Bus, BusSettings
@@ -135,6 +136,7 @@ async def writer(
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(plane.drain_on(stop))
                 tasks.create_task(plane.run(loops_stop))
+                tasks.create_task(keep_queues(plane, bus, loops_stop))
                 serving = tasks.create_task(
                     serve_http(
                         build_app(plane),

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from tests.support.edge import Edge
 from tests.support.gateway_world import echo_result, heartbeat
+from tests.support.provisioned import provided_consumer
 
 from sie_runtime.bus import Bus, BusUnavailable, NoResponders
 from sie_runtime.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
@@ -44,6 +45,7 @@ class QueueWorker:
     ) -> None:
         self._bus = bus
         self._lanes = lanes
+        self._ack_wait_s = ack_wait_s
         self._queue = WorkQueue(bus, WorkQueueSettings(queue_ack_wait_s=ack_wait_s))
         self._deliveries: asyncio.Queue[tuple[QueueLane, Delivery] | None] = asyncio.Queue()
         self.answering = asyncio.Event()
@@ -80,6 +82,7 @@ class QueueWorker:
         """A broker that has just started may not have its store ready yet."""
         while True:
             try:
+                await provided_consumer(self._bus, asdict(lane), queue_ack_wait_s=self._ack_wait_s)
                 return await self._queue.open_puller(
                     pool=lane.pool,
                     machine_profile=lane.machine_profile,

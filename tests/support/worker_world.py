@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 from tests.support.nats import nats_server
 from tests.support.polling import until
+from tests.support.provisioned import provide
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
 
+from sie_config.queues import Queues
 from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
 from sie_runtime.bus import Bus, BusSettings, Message
+from sie_runtime.provisions import Provisions, ProvisionSettings
 from sie_runtime.work_queue import WorkQueue, WorkQueueSettings
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
@@ -148,6 +151,8 @@ class WorkerWorld:
         self.execution = execution
         self.replica = replica
         self.stop = asyncio.Event()
+        self.registry = catalog_of(1).registry
+        self.moved = asyncio.Event()
         self.inbox = GatewayInbox(bus, "_INBOX.gateway.one")
         self.heartbeats: list[Heartbeat] = []
         self._queue = WorkQueue(bus, WorkQueueSettings())
@@ -155,6 +160,8 @@ class WorkerWorld:
 
     def advance(self, catalog: Catalog) -> None:
         """The log has moved."""
+        self.registry = catalog.registry
+        self.moved.set()
         self.replica.move(catalog.position)
         self.worker.advance(catalog)
 
@@ -179,7 +186,6 @@ class WorkerWorld:
         )
         job = msgspec.structs.replace(job, **changed)
         await self._queue.publish_job(
-            pool="default",
             subject=subject("default", "cpu", "default", model_id),
             data=_ENCODER.encode(job),
             job_id=job.job_id,
@@ -237,13 +243,37 @@ async def worker_world(
             report_soon=lambda: None,
         )
         world = WorkerWorld(test_bus, worker, execution, replica)
+        queues = _queues(test_bus, settings, world)
+        await provide(test_bus, ["default"])
         await test_bus.subscribe("sie.health.*", world.heard)
         await world.inbox.open()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(queues.run(world.stop))
                 group.create_task(worker.run(world.stop))
                 yield world
                 world.stop.set()
         finally:
             await worker_bus.close()
             await test_bus.close()
+
+
+def _queues(bus: Bus, settings: WorkerSettings, world: WorkerWorld) -> Queues:
+    """The broker as sie-config keeps it."""
+
+    async def moved() -> None:
+        await world.moved.wait()
+        world.moved.clear()
+
+    bounds = ProvisionSettings(
+        queue_ack_wait_s=settings.queue_ack_wait_s,
+        queue_deliveries_max=settings.queue_deliveries_max,
+    )
+    return Queues(
+        bus,
+        Provisions(bus, bounds),
+        registry=lambda: world.registry,
+        moved=moved,
+        verify_s=0.3,
+        retry_s=0.05,
+    )

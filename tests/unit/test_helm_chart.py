@@ -211,6 +211,40 @@ def test_the_brokers_file_is_one_that_the_broker_takes(documents, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_workers_of_each_pool_have_a_user_that_reads_that_pool_alone(tmp_path):
+    usual = values_of("values.yaml")["workers"]["cpu"]
+    documents = rendered(values_of("", {"workers": {"night": usual | {"pool": "night-shift"}}}))
+    environment = broker_files(documents, tmp_path)
+    users = (tmp_path / "users.conf").read_text().splitlines()
+    (own,) = [line for line in users if 'user: "worker-night-shift"' in line]
+    for subject in (
+        "$JS.API.CONSUMER.MSG.NEXT.WORK_POOL_night-shift.*",
+        "$O.sie_jobs.C.night-shift.>",
+        "_INBOX.worker-night-shift.>",
+        "sie.answer.worker.worker-night-shift.>",
+    ):
+        assert subject in own
+    assert "default" not in own
+    assert "SIE_NATS_PASSWORD_WORKER_NIGHT_SHIFT" in environment
+    done = subprocess.run(
+        [NATS_SERVER, "-c", tmp_path / "nats.conf", "-t"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    names = [
+        variable
+        for component, template in pod_specs(documents)
+        if component == "worker"
+        for container in containers(template)
+        for variable in container["env"]
+        if variable["name"].startswith("SIE_WORKER_NATS_")
+    ]
+    assert {"name": "SIE_WORKER_NATS_USER", "value": "worker-night-shift"} in names
+
+
 async def test_a_broker_that_does_not_know_the_password_does_not_join(tmp_path):
     documents = rendered(values_of("", {"nats": {"replicas": 3}}))
     environment = broker_files(documents, tmp_path)

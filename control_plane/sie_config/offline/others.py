@@ -18,6 +18,7 @@ from sie_config.witnesses import Claim
 from sie_core.chain import Position, position_of
 from sie_runtime.bus import Bus, BusSettings, connected_bus
 from sie_runtime.log_stream import LogStream, StreamTip
+from sie_runtime.stored_log import StoredLog
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.snapshot import SnapshotCorrupt
@@ -80,7 +81,7 @@ async def verify_stream(
         except LogDamaged as error:
             report.warn("stream", f"not held against the log: {error.message}")
             return
-        first_bad = await _first_difference(stream, tip, ours)
+        first_bad = await _first_difference(StoredLog(bus, position.log_id), tip, ours)
     _judge(report, tip, position, first_bad)
 
 
@@ -97,19 +98,21 @@ async def stream_after(
         tip = await stream.tip()
         if tip is None or tip.last < tip.first:
             return [], []
-        first = await _last_shared(stream, tip, position.epoch, hash_at)
-        messages = [data async for _, data in _read(stream, first, tip.last)]
+        # Read as a replica does, which is all that an operator's user may.
+        stored = StoredLog(bus, position.log_id)
+        first = await _last_shared(stored, tip, position.epoch, hash_at)
+        messages = [data async for _, data in _read(stored, first, tip.last)]
     found = [message for data in messages if (message := _message(data)) is not None]
     claims = [Claim("the stream", each.log_id, each.epoch, each.hash) for each in found]
     return claims, _whole(found, position.epoch)
 
 
 def _operator(settings: BusSettings) -> AbstractAsyncContextManager[Bus]:
-    return connected_bus(settings, role="log", process_id="offline")
+    return connected_bus(settings, role="operator", process_id="offline")
 
 
 async def _last_shared(
-    stream: LogStream, tip: StreamTip, head: int, hash_at: Callable[[int], str | None]
+    stream: StoredLog, tip: StreamTip, head: int, hash_at: Callable[[int], str | None]
 ) -> int:
     """The newest epoch that both have; the stream's first where they share none."""
 
@@ -168,7 +171,7 @@ def _judge(report: Report, tip: StreamTip, position: Position, first_bad: int | 
         report.ok("stream", f"epochs {tip.first} to {tip.last} are the log's")
 
 
-async def _first_difference(stream: LogStream, tip: StreamTip, ours: dict[int, str]) -> int | None:
+async def _first_difference(stream: StoredLog, tip: StreamTip, ours: dict[int, str]) -> int | None:
     async for epoch, data in _read(stream, tip.first, tip.last):
         message = _message(data)
         if message is None or message.hash != ours.get(epoch):
@@ -177,7 +180,7 @@ async def _first_difference(stream: LogStream, tip: StreamTip, ours: dict[int, s
 
 
 async def _read(
-    stream: LogStream, first: int, last: int
+    stream: StoredLog, first: int, last: int
 ) -> AsyncIterator[tuple[int, bytes | None]]:
     """Every message from one sequence to another, or that there is none."""
     for start in range(first, last + 1, _AT_ONCE):

@@ -19,7 +19,7 @@ from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import adapter_revision, model_revision
 
-__all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel"]
+__all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel", "runnable_models"]
 
 Document = Mapping[str, Any]
 
@@ -230,6 +230,11 @@ class Catalog:
                 details={"compatible_bundles": [name for _, name in compatible]},
             )
         return wanted
+
+
+def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
+    """The ids of the models of which some profile can run in a bundle."""
+    return [model_id for model_id in sorted(catalog.models) if catalog.can_run(model_id, bundle)]
 
 
 def _read(entity: Entity | None) -> Document | None:

@@ -1,8 +1,8 @@
 """The dead letters of the cluster: a file-backed stream that keeps the newest.
 
-*shell.* Owns the stream `DEAD_LETTERS`. Promises that a job has one letter, however often it is
-written within two minutes, and that reading takes nothing away. A letter is found by its number,
-its sequence in the stream. Only an operator may drop one.
+*shell.* Reads and writes the stream `DEAD_LETTERS`. Promises that a job has one letter, however
+often it is written within two minutes, and that reading takes nothing away. A letter is found by
+its number, its sequence in the stream. Only an operator may drop one.
 """
 
 import logging
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
@@ -21,25 +20,21 @@ from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.jobs import token
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["DeadLetterSettings", "DeadLetters", "NumberedLetter"]
+__all__ = ["STREAM", "SUBJECTS", "DeadLetterSettings", "DeadLetters", "NumberedLetter"]
 
 _LOG: Final = logging.getLogger(__name__)
-_STREAM: Final = "DEAD_LETTERS"
-_SUBJECTS: Final = "sie.dead"
+STREAM: Final = "DEAD_LETTERS"
+SUBJECTS: Final = "sie.dead"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterSettings:
-    """Bounds of the dead letters. All processes of one cluster use the same."""
+    """What this process does with dead letters."""
 
     dead_letter_payloads: bool = setting(
         False,
         help="keep the contents of failed requests with their dead letters, so that they can be "
         "run again; off, because they are your users' texts",
-    )
-    dead_letters_max: int = setting(10_000, help="newest dead letters that are kept")
-    dead_letter_age_max_s: float = setting(
-        14 * 86400.0, help="seconds after which a dead letter is forgotten"
     )
     dead_letter_timeout_s: float = setting(
         5.0, help="seconds that the broker may take to store or to give a dead letter"
@@ -61,14 +56,11 @@ class DeadLetters:
         self.settings: Final = settings or DeadLetterSettings()
         timeout_s = self.settings.dead_letter_timeout_s
         self._jetstream = bus.client.jetstream(timeout=timeout_s)
-        self._stream = SharedStream(
-            bus, _config(self.settings, bus), holds="dead letters", timeout_s=timeout_s
-        )
+        self._stream = SharedStream(bus, STREAM, holds="dead letters", timeout_s=timeout_s)
 
     async def write(self, letter: DeadLetter) -> None:
         """Store a letter. Raises `BusUnavailable`."""
-        await self._stream.ensure()
-        subject = f"{_SUBJECTS}.{token(letter.pool)}"
+        subject = f"{SUBJECTS}.{token(letter.pool)}"
         once = {"Nats-Msg-Id": letter.job_id}
         try:
             await self._stream.publish(subject, DEAD_LETTER_ENCODER.encode(letter), once)
@@ -80,10 +72,9 @@ class DeadLetters:
 
         Raises `BusUnavailable`.
         """
-        await self._stream.ensure()
         number = 0
         while True:
-            wanted = {"seq": number + 1, "next_by_subj": f"{_SUBJECTS}.>"}
+            wanted = {"seq": number + 1, "next_by_subj": f"{SUBJECTS}.>"}
             found = await self._stream.get(wanted)
             if found is None:
                 return
@@ -107,25 +98,10 @@ class DeadLetters:
         """Forget a letter. Raises `FixRequest` NOT_FOUND, `BusUnavailable`."""
         await self._message(number)
         async with self._stream.asking():
-            await self._jetstream.delete_msg(_STREAM, number)
+            await self._jetstream.delete_msg(STREAM, number)
 
     async def _message(self, number: int) -> Msg:
-        await self._stream.ensure()
         found = await self._stream.get({"seq": number})
         if found is None:
             raise FixRequest(f"there is no dead letter {number}", code="NOT_FOUND")
         return found[1]
-
-
-def _config(settings: DeadLetterSettings, bus: Bus) -> StreamConfig:
-    return StreamConfig(
-        name=_STREAM,
-        subjects=[f"{_SUBJECTS}.>"],
-        storage=StorageType.FILE,
-        discard=DiscardPolicy.OLD,
-        max_msgs=settings.dead_letters_max,
-        max_age=settings.dead_letter_age_max_s,
-        allow_direct=True,
-        duplicate_window=120,
-        num_replicas=bus.stream_replicas,
-    )

@@ -36,6 +36,7 @@ __all__ = ["DirectClient", "Taker"]
 Taker: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply, data and headers of one message as they came, and does not wait."""
 
+_CANCEL_AGAIN_S: Final = 0.05
 _AT_ONCE_BYTES: Final = 16 * 1024
 
 
@@ -167,6 +168,14 @@ class DirectClient(Client):
         if answer.headers and answer.headers.get("Status") == "503":
             raise NoRespondersError
         return answer
+
+    async def close(self) -> None:
+        """As the library's, which may go on connecting: see `Bus.close`."""
+        await super().close()
+        task = self._reconnection_task
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
 
     async def _read_loop(self) -> None:
         if isinstance(self._transport, TcpTransport) and self._transport._io_reader is not None:

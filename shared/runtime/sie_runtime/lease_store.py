@@ -1,36 +1,41 @@
 """The lease store: the leases of `/v1/pools` in a JetStream bucket, the same for every gateway.
 
-*shell.* Owns the bucket `sie_leases` (stream `KV_sie_leases`, one message for each lease, which
-carries its own time to live). Promises that a write which rests on a table goes through only if
-nobody wrote since that table was read: it names the stream's last sequence, and the broker
-compares. So what was judged over all leases together still holds when one of them is written. A
-lease that expires moves no sequence: it only makes room.
+*shell.* Reads and writes the bucket `sie_leases` (stream `KV_sie_leases`, one message for each
+lease, which carries its own time to live). Promises that a write which rests on a table goes
+through only if nobody wrote since that table was read: it names the stream's last sequence, and the
+broker compares. So what was judged over all leases together still holds when one of them is
+written. A lease that expires moves no sequence: it only makes room.
 """
 
 import asyncio
-import json
 import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from sie_runtime.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
 from sie_runtime.shared_stream import SharedStream, StreamRefusal
+from sie_runtime.stored import StoredMessage, read_stored
 from sie_schemas.leases import LEASE_DECODER, Lease
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["HeldLease", "LeaseMoved", "LeaseStore", "LeaseStoreSettings", "LeaseTable"]
+__all__ = [
+    "STREAM",
+    "SUBJECTS",
+    "HeldLease",
+    "LeaseMoved",
+    "LeaseStore",
+    "LeaseStoreSettings",
+    "LeaseTable",
+]
 
 _LOG: Final = logging.getLogger(__name__)
-_STREAM: Final = "KV_sie_leases"
-_SUBJECTS: Final = "$KV.sie_leases"
+STREAM: Final = "KV_sie_leases"
+SUBJECTS: Final = "$KV.sie_leases"
 _MOVED: Final = frozenset({10071, 10164})
 """JetStream's codes for a last sequence that is not the expected one."""
 _LEASES_AT_ONCE_MAX: Final = 1024
@@ -71,11 +76,10 @@ class LeaseStore:
         self._bus = bus
         self._timeout_s: Final = (settings or LeaseStoreSettings()).lease_timeout_s
         self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
-        self._bucket = SharedStream(bus, _config(bus), holds="leases", timeout_s=self._timeout_s)
+        self._bucket = SharedStream(bus, STREAM, holds="leases", timeout_s=self._timeout_s)
 
     async def read(self) -> LeaseTable:
         """Every lease that is alive. Raises `BusUnavailable`."""
-        await self._bucket.ensure()
         async with self._bucket.asking(), asyncio.timeout(self._timeout_s):
             messages, version = await self._last_of_each()
             while version is None:
@@ -85,15 +89,14 @@ class LeaseStore:
                     messages, version = await self._last_of_each()
         held: dict[str, HeldLease] = {}
         for message in messages:
-            headers: Mapping[str, Any] = message.headers or {}
-            if "KV-Operation" in headers:
+            if "KV-Operation" in message.headers:
                 continue
             try:
                 lease = LEASE_DECODER.decode(message.data)
             except MALFORMED as error:
-                _LOG.warning("%s is no lease: %s", headers["Nats-Subject"], error)
+                _LOG.warning("%s is no lease: %s", message.subject, error)
                 continue
-            held[lease.spec.name] = HeldLease(lease, int(headers["Nats-Sequence"]))
+            held[lease.spec.name] = HeldLease(lease, message.sequence)
         return LeaseTable(held, version)
 
     async def put(self, lease: Lease, *, version: int) -> None:
@@ -115,57 +118,24 @@ class LeaseStore:
 
     async def _publish(self, name: str, data: bytes, headers: Mapping[str, str]) -> None:
         try:
-            await self._bucket.publish(f"{_SUBJECTS}.{name}", data, headers)
+            await self._bucket.publish(f"{SUBJECTS}.{name}", data, headers)
         except StreamRefusal as error:
             if error.code in _MOVED:
                 raise LeaseMoved from error
             raise BusUnavailable(f"the broker takes no lease: {error}") from error
 
-    async def _last_of_each(self) -> tuple[list[Msg], int | None]:
+    async def _last_of_each(self) -> tuple[list[StoredMessage], int | None]:
         """The last message of each lease, and the sequence that this is as of; None: no message.
 
         A copy of the stream that lags may answer; its sequence then tells how far it is.
         """
-        client = self._bus.client
-        inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox)
-        try:
-            wanted = {"multi_last": [f"{_SUBJECTS}.>"], "batch": _LEASES_AT_ONCE_MAX}
-            name = f"$JS.API.DIRECT.GET.{_STREAM}"
-            await client.publish(name, json.dumps(wanted).encode(), reply=inbox)
-            messages: list[Msg] = []
-            while True:
-                message = await subscription.next_msg(timeout=self._timeout_s)
-                headers: Mapping[str, Any] = message.headers or {}
-                match headers.get("Status"):
-                    case None:
-                        messages.append(message)
-                    case "204":
-                        return messages, int(headers["Nats-UpTo-Sequence"])
-                    case "404":
-                        return [], None
-                    case "503":
-                        raise NoRespondersError
-                    case status:
-                        raise BusUnavailable(f"the broker gives no leases: status {status}")
-        finally:
-            await subscription.unsubscribe()
+        wanted = {"multi_last": [f"{SUBJECTS}.>"], "batch": _LEASES_AT_ONCE_MAX}
+        found = await read_stored(
+            self._bus, STREAM, wanted, holds="leases", timeout_s=self._timeout_s
+        )
+        return found.messages, found.up_to
 
     async def _empty_since(self) -> int | None:
         """The last sequence of a stream without a message, by its leader; None: there is one."""
-        state = (await self._jetstream.stream_info(_STREAM)).state
+        state = (await self._jetstream.stream_info(STREAM)).state
         return None if state.messages else state.last_seq
-
-
-def _config(bus: Bus) -> StreamConfig:
-    return StreamConfig(
-        name=_STREAM,
-        subjects=[f"{_SUBJECTS}.>"],
-        storage=StorageType.FILE,
-        discard=DiscardPolicy.NEW,
-        max_msgs_per_subject=1,
-        allow_rollup_hdrs=True,
-        allow_direct=True,
-        allow_msg_ttl=True,
-        num_replicas=bus.stream_replicas,
-    )

@@ -1,11 +1,11 @@
-"""A stream that many processes share and that whoever comes first makes.
+"""A stream that many processes share and that sie-config makes.
 
-*shell.* Dead letters, leases and large jobs are such streams. Promises that a stream is made once,
-and again after the broker lost it, and that what the client raises comes out as ours, with a word
-of what the stream holds.
+*shell.* Dead letters, leases and large jobs are such streams. Promises that what the client raises
+comes out as ours, with a word of what the stream holds; and that making one leaves what it holds.
 """
 
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -20,6 +20,7 @@ from sie_runtime.bus import Bus, BusUnavailable, reason_of
 
 __all__ = ["SharedStream", "StreamRefusal", "make_stream"]
 
+_LOG: Final = logging.getLogger(__name__)
 _EXISTS: Final = frozenset({10058, 10148})
 """JetStream's codes for a stream that is there already, with another config."""
 
@@ -35,18 +36,11 @@ class StreamRefusal(Exception):
 class SharedStream:
     """One process's way to it. `holds` names its contents in the plural, for messages."""
 
-    def __init__(self, bus: Bus, config: StreamConfig, *, holds: str, timeout_s: float) -> None:
+    def __init__(self, bus: Bus, name: str, *, holds: str, timeout_s: float) -> None:
         self._bus = bus
-        self._config = config
+        self._name = name
         self._holds = holds
         self._timeout_s = timeout_s
-        self._is_made = False
-
-    async def ensure(self) -> None:
-        """Make the stream if it is not there. Raises `BusUnavailable`."""
-        if not self._is_made:
-            await make_stream(self._bus, self._config, holds=self._holds, timeout_s=self._timeout_s)
-            self._is_made = True
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
         """Store a message. Raises `StreamRefusal`, `BusUnavailable`."""
@@ -61,11 +55,16 @@ class SharedStream:
     async def get(self, wanted: Mapping[str, Any]) -> tuple[int, Msg] | None:
         """A message and its sequence, by what JetStream's direct get takes; None where there is
         none. Raises `BusUnavailable`."""
+        return await self._got(self._name, json.dumps(wanted).encode())
+
+    async def last_of(self, subject: str) -> tuple[int, Msg] | None:
+        """The last message of a subject, which is all that whoever asks need be let read."""
+        return await self._got(f"{self._name}.{subject}", b"")
+
+    async def _got(self, what: str, wanted: bytes) -> tuple[int, Msg] | None:
         async with self.asking():
             answer = await self._bus.client.request(
-                f"$JS.API.DIRECT.GET.{self._config.name}",
-                json.dumps(wanted).encode(),
-                timeout=self._timeout_s,
+                f"$JS.API.DIRECT.GET.{what}", wanted, timeout=self._timeout_s
             )
         sequence = (answer.headers or {}).get("Nats-Sequence")
         return None if sequence is None else (int(sequence), answer)
@@ -77,10 +76,8 @@ class SharedStream:
         try:
             yield
         except NoRespondersError as error:
-            # The broker lost it, or was never asked to make it: the next `ensure` does.
-            self._is_made = False
             raise BusUnavailable(
-                f"the stream of {self._holds} is not there, or has no leader"
+                f"the stream of {self._holds} is not there, or has no leader: sie-config makes it"
             ) from error
         except (NatsError, TimeoutError) as error:
             raise BusUnavailable(
@@ -88,12 +85,31 @@ class SharedStream:
             ) from error
 
 
-async def make_stream(bus: Bus, config: StreamConfig, *, holds: str, timeout_s: float) -> None:
-    """Make a stream; one that is there already stays as it is. Raises `BusUnavailable`."""
+async def make_stream(
+    bus: Bus, config: StreamConfig, *, holds: str, timeout_s: float, mend: bool = False
+) -> None:
+    """Make a stream. One that is there already stays as it is, or with `mend` becomes this, as far
+    as the broker changes it. Raises `BusUnavailable`."""
     bus.require_connected()
+    jetstream = bus.client.jetstream(timeout=timeout_s)
     try:
-        await bus.client.jetstream(timeout=timeout_s).add_stream(config)
+        await jetstream.add_stream(config)
     except (APIError, NatsError, TimeoutError) as error:
-        if isinstance(error, APIError) and error.err_code in _EXISTS:
-            return
-        raise BusUnavailable(f"the stream of {holds} cannot be made: {reason_of(error)}") from error
+        if not isinstance(error, APIError) or error.err_code not in _EXISTS:
+            raise BusUnavailable(
+                f"the stream of {holds} cannot be made: {reason_of(error)}"
+            ) from error
+        if mend:
+            await _mend(jetstream, config, holds)
+
+
+async def _mend(jetstream: Any, config: StreamConfig, holds: str) -> None:
+    try:
+        await jetstream.update_stream(config)
+    except APIError as error:
+        # What cannot be changed in place: its messages matter more than its settings.
+        _LOG.warning("the stream of %s keeps its settings: %s", holds, error.description)
+    except (NatsError, TimeoutError) as error:
+        raise BusUnavailable(
+            f"the stream of {holds} cannot be mended: {reason_of(error)}"
+        ) from error

@@ -42,7 +42,7 @@ class StoredLog:
         self._log_id = log_id
         self._timeout_s = timeout_s
 
-    async def read_from(self, epoch: int) -> list[StoredMessage]:
+    async def read_from(self, epoch: int, at_most: int = _AT_ONCE) -> list[StoredMessage]:
         """Messages from a sequence on, some of them; empty past the end. Raises `BusUnavailable`.
 
         Where the stream begins later, the first is a later one.
@@ -50,17 +50,22 @@ class StoredLog:
         found = await read_stored(
             self._bus,
             stream_name(self._log_id),
-            {"seq": max(1, epoch), "batch": _AT_ONCE},
+            {"seq": max(1, epoch), "batch": at_most},
             holds=f"log {self._log_id[:8]}",
             timeout_s=self._timeout_s,
         )
         return found.messages
 
+    async def read(self, epoch: int) -> bytes | None:
+        """The message at a sequence; None if there is none. Raises `BusUnavailable`."""
+        found = await self.read_range(epoch - 1, epoch)
+        return found[0] if found else None
+
     async def read_range(self, after: int, until: int) -> list[bytes]:
         """Messages after `after` up to `until`, as far as they are there without a gap."""
         found: list[bytes] = []
         while after < until:
-            messages = await self.read_from(after + 1)
+            messages = await self.read_from(after + 1, min(until - after, _AT_ONCE))
             for message in messages:
                 if message.sequence != after + 1 or after == until:
                     return found

@@ -2,8 +2,9 @@
 
 *shell.* A job whose last delivery was neither acknowledged nor terminated stays in its stream, and
 nobody gets it any more. The broker says so once; the stream `SWEEP_ADVISORIES` keeps that word
-until a sweeper has written the dead letter, told the gateway that waits, and ended the job. Any
-number of sweepers share the work. An abandoned job, past its deadline, is ended without a letter.
+until the sweeper has written the dead letter, told the gateway that waits, and ended the job. It
+runs in sie-config, which alone may read any pool's jobs. An abandoned job, past its deadline, is
+ended without a letter. What is no word of the broker's own is dropped.
 """
 
 import asyncio
@@ -16,31 +17,22 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
 from nats.js.errors import NotFoundError
 
 from sie_runtime.bus import Bus, reason_of
 from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import make_stream
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_ENCODER, Job, JobFailure, JobResult, ResultBatch
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["SweepSettings", "Sweeper"]
+__all__ = ["ADVISORIES", "CONSUMER", "STREAM", "SweepSettings", "Sweeper"]
 
 _LOG: Final = logging.getLogger(__name__)
-_STREAM: Final = "SWEEP_ADVISORIES"
-_ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"
-_CONSUMER: Final = "sweeper"
+STREAM: Final = "SWEEP_ADVISORIES"
+ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"
+CONSUMER: Final = "sweeper"
 _QUEUES: Final = "WORK_POOL_"
 _CODE: Final = "INFERENCE_ERROR"
 _REASON: Final = "given up: no worker that tried this job came to an end with it"
@@ -55,9 +47,6 @@ class SweepSettings:
         1.0, help="seconds that one look for jobs that crash their workers stays open"
     )
     sweep_retry_s: float = setting(2.0, help="pause of the sweeper after the broker refused it")
-    sweep_age_max_s: float = setting(
-        86400.0, help="seconds that the broker's word on such a job waits for a sweeper"
-    )
 
 
 class Sweeper:
@@ -73,11 +62,6 @@ class Sweeper:
         self._jetstream = bus.client.jetstream(timeout=self._timeout_s)
         self._advisories: Any = None
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the broker keeps its word for this sweeper from now on."""
-        return self._advisories is not None
-
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep until `stop`, through every loss of the broker."""
         while not stop.is_set():
@@ -92,19 +76,7 @@ class Sweeper:
                 await self._pause(stop)
 
     async def _open(self) -> Any:
-        config = StreamConfig(
-            name=_STREAM,
-            subjects=[_ADVISORIES],
-            retention=RetentionPolicy.WORK_QUEUE,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.OLD,
-            max_age=self._settings.sweep_age_max_s,
-            num_replicas=self._bus.stream_replicas,
-        )
-        await make_stream(self._bus, config, holds="advisories", timeout_s=self._timeout_s)
-        consumer = ConsumerConfig(durable_name=_CONSUMER, ack_policy=AckPolicy.EXPLICIT)
-        await self._jetstream.add_consumer(_STREAM, consumer)
-        return await self._jetstream.pull_subscribe_bind(_CONSUMER, _STREAM)
+        return await self._jetstream.pull_subscribe_bind(CONSUMER, STREAM)
 
     async def _fetch(self) -> list[Msg]:
         try:
@@ -117,7 +89,10 @@ class Sweeper:
 
     async def _sweep(self, message: Msg) -> None:
         """A crash anywhere in here repeats it: each step may happen twice without harm."""
-        advisory = json.loads(message.data)
+        advisory = _advisory(message)
+        if advisory is None:
+            await message.ack_sync()
+            return
         stream, sequence = str(advisory["stream"]), int(advisory["stream_seq"])
         if stream.startswith(_QUEUES):
             try:
@@ -186,3 +161,22 @@ class Sweeper:
                 await stop.wait()
         except TimeoutError:
             return
+
+
+def _advisory(message: Msg) -> dict[str, Any] | None:
+    """The broker's word; None for what it was made to deliver among its words."""
+    try:
+        told = json.loads(message.data)
+        whole = {
+            "stream": str(told["stream"]),
+            "consumer": str(told["consumer"]),
+            "stream_seq": int(told["stream_seq"]),
+            "deliveries": int(told["deliveries"]),
+        }
+    except (ValueError, TypeError, KeyError):
+        whole = None
+    # What is read out of a stream says so in its headers; an advisory has none.
+    if whole is None or message.headers:
+        _LOG.warning("dropped what stood among the advisories and is none")
+        return None
+    return whole

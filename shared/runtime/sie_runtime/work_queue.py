@@ -1,8 +1,9 @@
 """The work queue: jobs through JetStream.
 
 *shell.* One work-queue stream for each pool, one durable consumer for each (machine profile,
-bundle, model), shared by the workers that pull for it. Promises that a published job is stored
-before `publish_job` returns, and that whoever calls `send_job` hears of a job that was not stored.
+bundle, model), shared by the workers that pull for it. sie-config makes them; here they are only
+used, and waited for where they are not there. Promises that a published job is stored before
+`publish_job` returns, and that whoever calls `send_job` hears of a job that was not stored.
 Delivery is at least once: whoever runs a job may see it again, also where its acknowledgement was
 lost on the way.
 """
@@ -16,32 +17,30 @@ from functools import partial
 from itertools import count
 from typing import Final, TypeAlias
 
-from nats.errors import Error as NatsError
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
-from nats.js.errors import APIError, NotFoundError
-
-from sie_runtime.bus import Bus, BusUnavailable, NoResponders, Subscription, reason_of
+from sie_runtime.bus import Bus, BusUnavailable, NoResponders, Subscription
 from sie_runtime.direct_parser import headers_of
 from sie_runtime.overdue import Overdue
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import make_stream
 from sie_schemas.errors import Later, SIEError
-from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
+from sie_schemas.jobs import consumer_name, stream_name
 
-__all__ = ["Delivery", "Puller", "WorkQueue", "WorkQueueSettings", "acknowledge"]
+__all__ = [
+    "Delivery",
+    "DeliverySettings",
+    "Puller",
+    "WorkQueue",
+    "WorkQueueSettings",
+    "acknowledge",
+]
 
 _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final = b"NATS/1.0 "
 """What begins the headers of the broker's own words: a job's have nothing behind the version."""
 _BUSY_S: Final = 60.0
 """How long a model counts as asked for, after a job or since its jobs are pulled."""
+
+_PAUSE_S: Final = 0.01
+_REFUSED_TOLD: Final = 20
 
 Heard: TypeAlias = Callable[[SIEError | None], None]
 """Is told what became of a job: None when the broker has stored it."""
@@ -50,24 +49,21 @@ Stored: TypeAlias = Callable[[str, bytes], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkQueueSettings:
-    """Bounds of the queue. Gateways and workers of one cluster use the same."""
+class DeliverySettings:
+    """How often a job is handed out. sie-config and the workers of one cluster use the same."""
 
     queue_ack_wait_s: float = setting(
         30.0, help="seconds without a word before a job goes to another worker"
     )
     queue_deliveries_max: int = setting(5, help="deliveries of one job, the first included")
-    queue_age_max_s: float = setting(
-        1800.0, help="seconds after which a job that nobody took is dropped"
-    )
-    queue_messages_max: int = setting(
-        100_000, help="jobs that a pool may hold before new ones are refused"
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkQueueSettings(DeliverySettings):
+    """How a process uses the queue."""
+
     queue_publish_timeout_s: float = setting(
         5.0, help="seconds to wait for the broker to store a job"
-    )
-    queue_consumers_max: int = setting(
-        100_000, help="consumers of a pool: models times kinds of worker"
     )
     queue_pull_expires_s: float = setting(
         20.0, help="seconds that one pull stays open at the broker where no jobs come"
@@ -78,7 +74,7 @@ class WorkQueueSettings:
         "jobs which it does not run; under a gateway's worker_dead_s by a heartbeat",
     )
     queue_renew_s: float = setting(
-        0.5, help="seconds before a consumer that could not be made is tried again"
+        0.5, help="longest pause before a consumer that is not there is pulled from again"
     )
 
 
@@ -142,84 +138,31 @@ class WorkQueue:
     def __init__(self, bus: Bus, settings: WorkQueueSettings | None = None) -> None:
         self._bus = bus
         self._settings: Final = settings or WorkQueueSettings()
-        self._jetstream = bus.client.jetstream(timeout=self._settings.queue_publish_timeout_s)
-        self._streams: set[str] = set()
         self._unconfirmed: Overdue[bytes, tuple[Heard, Stored | None, str]] = Overdue(
             self._settings.queue_publish_timeout_s, self._give_up
         )
         """By the subject that the broker's word comes to."""
         self._numbers = count(1)
         self._inbox = ""
-        self._making: dict[str, asyncio.Task[None]] = {}
 
-    def has_stream(self, pool: str) -> bool:
-        """Whether the stream of a pool was there when it was last looked for."""
-        return pool in self._streams
-
-    async def ensure_stream(self, pool: str) -> None:
-        """Make the stream of a pool if it is not there. Raises `BusUnavailable`.
-
-        Whoever asks while it is made shares the outcome: a crowd would bury the broker.
-        """
-        if pool in self._streams:
-            return
-        making = self._making.get(pool)
-        if making is None:
-            making = asyncio.create_task(self._make_stream(pool), name=f"make-stream-{pool}")
-            making.add_done_callback(_noted)
-            self._making[pool] = making
-        # A request that is given up must not take the outcome from the others.
-        await asyncio.shield(making)
-
-    async def _make_stream(self, pool: str) -> None:
-        try:
-            await self._add_stream(pool)
-        finally:
-            del self._making[pool]
-
-    async def _add_stream(self, pool: str) -> None:
-        settings = self._settings
-        self._bus.require_connected()
-        config = StreamConfig(
-            name=stream_name(pool),
-            subjects=[stream_subjects(pool)],
-            retention=RetentionPolicy.WORK_QUEUE,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            max_age=settings.queue_age_max_s,
-            max_msgs=settings.queue_messages_max,
-            max_consumers=settings.queue_consumers_max,
-            duplicate_window=60,
-            num_replicas=self._bus.stream_replicas,
-        )
-        await make_stream(
-            self._bus, config, holds=f"pool {pool!r}", timeout_s=settings.queue_publish_timeout_s
-        )
+    async def open(self) -> None:
+        """Listen to what the broker says of jobs. Called before the first is sent."""
         if not self._inbox:
-            # In front of every job on the wire, whoever sends one meanwhile.
-            self._inbox = self._bus.client.new_inbox()
+            self._inbox = self._bus.new_inbox()
             await self._bus.take(f"{self._inbox}.*", self._confirmed)
-        self._streams.add(pool)
 
-    async def publish_job(self, *, pool: str, subject: str, data: bytes, job_id: str) -> None:
+    async def publish_job(self, *, subject: str, data: bytes, job_id: str) -> None:
         """Store a job. Raises `BusUnavailable`, or `Later` QUEUE_FULL.
 
         After a timeout the job may be stored or not; the same `job_id` is stored once.
         """
-        try:
-            await self._publish(pool, subject, data, job_id)
-        except NoResponders:
-            self.forget_stream(pool)
-            try:
-                await self._publish(pool, subject, data, job_id)
-            except NoResponders as error:
-                raise BusUnavailable(error.message) from error
-
-    async def _publish(self, pool: str, subject: str, data: bytes, job_id: str) -> None:
-        await self.ensure_stream(pool)
+        await self.open()
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.send_job(subject=subject, data=data, job_id=job_id, heard=partial(_tell, stored))
-        await stored
+        try:
+            await stored
+        except NoResponders as error:
+            raise BusUnavailable(error.message) from error
 
     def send_job(
         self,
@@ -230,7 +173,7 @@ class WorkQueue:
         heard: Heard,
         stored: Stored | None = None,
     ) -> None:
-        """Send a job to a stream that `ensure_stream` made sure of. Raises `BusUnavailable`.
+        """Send a job, on a queue that is open. Raises `BusUnavailable`.
 
         `heard` is called once: with None when the broker has stored the job; with `Later`
         QUEUE_FULL; with `NoResponders` when there is no stream or it has no leader just now; with
@@ -241,10 +184,6 @@ class WorkQueue:
         headers = f"NATS/1.0\r\nNats-Msg-Id: {job_id}\r\n\r\n".encode()
         self._bus.send(subject, data, reply=reply, headers=headers)
         self._unconfirmed.add(reply.encode(), (heard, stored, job_id))
-
-    def forget_stream(self, pool: str) -> None:
-        """The broker lost its store, or there is no leader: make sure of the stream anew."""
-        self._streams.discard(pool)
 
     def _confirmed(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         told = self._unconfirmed.pop(subject)
@@ -272,41 +211,26 @@ class WorkQueue:
     ) -> "Puller":
         """Begin to pull jobs for one model. `demand` says how many jobs could be run soon.
 
-        `on_job` is called inline for each job. Raises `BusUnavailable` when the consumer cannot be
-        made.
+        `on_job` is called inline for each job. Raises `BusUnavailable`. A consumer that is not
+        there is waited for.
         """
-        await self.ensure_stream(pool)
-        settings = self._settings
-        config = ConsumerConfig(
-            durable_name=consumer_name(machine_profile, bundle, model_id),
-            filter_subject=subject(pool, machine_profile, bundle, model_id),
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=settings.queue_ack_wait_s,
-            max_deliver=settings.queue_deliveries_max,
-            max_ack_pending=100_000,
+        self._bus.require_connected()
+        puller = Puller(
+            self._bus,
+            stream_name(pool),
+            consumer_name(machine_profile, bundle, model_id),
+            self._settings,
+            on_job=on_job,
+            demand=demand,
         )
-        puller = Puller(self, self._bus, pool, config, settings, on_job=on_job, demand=demand)
         await puller.open()
         return puller
-
-    async def ensure_consumer(self, pool: str, config: ConsumerConfig) -> None:
-        """Make a durable consumer if it is not there. Raises `BusUnavailable`."""
-        self._bus.require_connected()
-        try:
-            await self._jetstream.add_consumer(stream_name(pool), config)
-        except NotFoundError as error:
-            self._streams.discard(pool)
-            raise BusUnavailable(f"the stream of pool {pool!r} is gone") from error
-        except (APIError, NatsError, TimeoutError) as error:
-            raise BusUnavailable(
-                f"consumer {config.durable_name!r} cannot be made: {reason_of(error)}"
-            ) from error
 
 
 def _refusal(data: bytes, headers: bytes) -> SIEError | None:
     """What the broker's word on a job says against it."""
     if headers and headers_of(headers).get("Status") == "503":
-        return NoResponders("the queue has no stream, or its stream no leader")
+        return NoResponders("the queue has no stream, or its stream no leader: sie-config makes it")
     if b'"error"' not in data:
         return None
     problem = json.loads(data)["error"].get("description", "unknown")
@@ -322,30 +246,22 @@ def _tell(stored: "asyncio.Future[None]", error: SIEError | None) -> None:
         stored.set_exception(error)
 
 
-def _noted(making: asyncio.Task[None]) -> None:
-    """Its error belongs to those who wait for it; they may all have left."""
-    if not making.cancelled():
-        making.exception()
-
-
 class Puller:
     """Pulls for one durable consumer, pipelined: asks again before the old pull is used up."""
 
     def __init__(
         self,
-        queue: WorkQueue,
         bus: Bus,
-        pool: str,
-        config: ConsumerConfig,
+        stream: str,
+        consumer: str,
         settings: WorkQueueSettings,
         *,
         on_job: Callable[[Delivery], None],
         demand: Callable[[], int],
     ) -> None:
-        self._queue = queue
         self._bus = bus
-        self._pool = pool
-        self._config = config
+        self._consumer = consumer
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._settings = settings
         self._on_job = on_job
         self._demand = demand
@@ -356,24 +272,21 @@ class Puller:
         self._busy_until = 0.0
         self._woken = asyncio.Event()
         self._closing = False
-        self._renewal_due = False
-        """Whether stream and consumer may be gone, and are to be made sure of before asking."""
+        self._refused = 0
+        """How often in a row the consumer was not there, or gave the pull up."""
+        self._pausing = False
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._task: asyncio.Task[None] | None = None
         self._forget_bus: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
-        """Make the consumer and begin. Raises `BusUnavailable`."""
-        await self._queue.ensure_consumer(self._pool, self._config)
-        await self._listen()
+        """Begin."""
+        self._inbox = self._bus.new_inbox()
+        self._subscription = await self._bus.take(self._inbox, self._received)
         self._forget_bus = self._bus.on_reconnect(self._reset)
-        # It was called for the connection that the consumer was just made on.
-        self._renewal_due = False
         self._busy_until = asyncio.get_running_loop().time() + _BUSY_S
-        self._task = asyncio.create_task(
-            self._keep_asking(), name=f"pull-{self._config.durable_name}"
-        )
+        self._task = asyncio.create_task(self._keep_asking(), name=f"pull-{self._consumer}")
 
     def wake(self, room: int) -> None:
         """There is room for so many jobs. Raises what ended the pulling, if anything did."""
@@ -397,8 +310,9 @@ class Puller:
         loop = asyncio.get_running_loop()
         while not self._closing:
             self._woken.clear()
-            if self._renewal_due and not await self._renewed():
-                await self._sleep(self._settings.queue_renew_s)
+            if self._pausing:
+                await self._sleep(self._pause_s)
+                self._pausing = False
                 continue
             if self._asked and loop.time() - self._asked_at > self._expires_s + 1:
                 # The broker's word that the pull expired was lost: ask anew.
@@ -417,9 +331,8 @@ class Puller:
         is_busy = now < self._busy_until
         self._expires_s = settings.queue_pull_brisk_s if is_busy else settings.queue_pull_expires_s
         request = {"batch": count, "expires": int(self._expires_s * 1e9)}
-        name = f"$JS.API.CONSUMER.MSG.NEXT.{stream_name(self._pool)}.{self._config.durable_name}"
         try:
-            self._bus.send(name, json.dumps(request).encode(), reply=self._inbox)
+            self._bus.send(self._subject, json.dumps(request).encode(), reply=self._inbox)
         except BusUnavailable:
             # The reconnection asks anew.
             return
@@ -434,14 +347,20 @@ class Puller:
         # 404 and 408: the pull is over; 409: the consumer is gone or limits were reached.
         pending = int(told.get("Nats-Pending-Messages", self._asked) or 0)
         self._asked = max(0, self._asked - pending)
-        if told.get("Status") in ("409", "503"):
+        if told.get("Status") not in ("409", "503"):
+            self._refused = 0
+        else:
             self._asked = 0
-            self._renewal_due = True
+            self._refused += 1
+            self._pausing = True
+            if self._refused == _REFUSED_TOLD:
+                _LOG.warning("no consumer %s is there: sie-config makes it", self._consumer)
         self._woken.set()
 
     def _take(self, data: bytes, reply: bytes) -> None:
         self._asked = max(0, self._asked - 1)
         self._busy_until = asyncio.get_running_loop().time() + _BUSY_S
+        self._refused = 0
         delivery = Delivery(self._bus, data, reply, self._settings.queue_deliveries_max)
         if self._closing:
             # It was on its way when the pull ended: at once to somebody else.
@@ -455,31 +374,20 @@ class Puller:
     def _ask_if_due(self, room: int) -> None:
         """Ask again before the old pull is used up, but not for each single job."""
         wanted = room - self._asked
-        if wanted >= max(1, self._asked) and not self._closing and not self._renewal_due:
+        if wanted >= max(1, self._asked) and not self._closing and not self._pausing:
             self._ask(wanted)
 
-    async def _renewed(self) -> bool:
-        # Before the attempt: whatever happens during it makes another one due.
-        self._renewal_due = False
-        try:
-            await self._queue.ensure_stream(self._pool)
-            await self._queue.ensure_consumer(self._pool, self._config)
-        except BusUnavailable as error:
-            _LOG.warning("the consumer could not be made again: %s", error.message)
-            self._renewal_due = True
-            return False
-        return True
+    @property
+    def _pause_s(self) -> float:
+        """Short at first: sie-config makes a consumer as soon as there is a use for it."""
+        return min(self._settings.queue_renew_s, _PAUSE_S * 2.0 ** min(self._refused, 16))
 
     def _reset(self) -> None:
         """After a reconnection nothing that was asked for can be relied on."""
         if not self._closing:
-            self._asked = 0
-            self._renewal_due = True
+            self._asked = self._refused = 0
+            self._pausing = False
             self._woken.set()
-
-    async def _listen(self) -> None:
-        self._inbox = self._bus.client.new_inbox()
-        self._subscription = await self._bus.take(self._inbox, self._received)
 
     async def _unlisten(self) -> None:
         if self._subscription is not None:

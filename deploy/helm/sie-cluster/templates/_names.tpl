@@ -48,6 +48,36 @@ nats://{{ include "sie.fullname" . }}-nats:4222
 {{- .Values.nats.existingSecret | default (printf "%s-nats-users" (include "sie.fullname" .)) -}}
 {{- end }}
 
+{{/* The broker's user of a pool's workers: `worker` for the pool `default`. */}}
+{{- define "sie.workerUser" -}}
+{{- if eq . "default" }}worker{{ else }}worker-{{ . }}{{ end -}}
+{{- end }}
+
+{{/* All of them, as JSON. */}}
+{{- define "sie.workerUsers" -}}
+{{- $users := list "worker" -}}
+{{- range .Values.workers }}{{ $users = append $users (include "sie.workerUser" .pool) }}{{ end -}}
+{{- $users | uniq | sortAlpha | toJson -}}
+{{- end }}
+
+{{/* The broker's users: those of files/users.conf, the line of `worker` once for each pool. */}}
+{{- define "sie.natsUsers" -}}
+{{- $text := .Files.Get "files/users.conf" -}}
+{{- $line := regexFind "(?m)^.*user: \"worker\".*$" $text -}}
+{{- $lines := list $line -}}
+{{- range $user := include "sie.workerUsers" . | fromJsonArray -}}
+{{- if ne $user "worker" -}}
+{{- $pool := trimPrefix "worker-" $user -}}
+{{- $password := printf "PASSWORD_%s" (upper $user | replace "-" "_") -}}
+{{- $other := $line | replace "default" $pool | replace "PASSWORD_WORKER" $password -}}
+{{- $other = $other | replace "\"worker\"" ($user | quote) | replace "_INBOX.worker." (printf "_INBOX.%s." $user) -}}
+{{- $other = $other | replace "answer.worker.worker." (printf "answer.worker.%s." $user) -}}
+{{- $lines = append $lines $other -}}
+{{- end -}}
+{{- end -}}
+{{- replace $line (join "\n" $lines) $text -}}
+{{- end }}
+
 {{/* Copies of every stream: those of the brokers that this chart runs. */}}
 {{- define "sie.streamReplicas" -}}
 {{- if .Values.nats.enabled }}{{ .Values.nats.replicas }}{{ else }}1{{ end -}}
@@ -61,20 +91,21 @@ nats://{{ include "sie.fullname" . }}-nats:4222
 {{- end -}}
 {{- end }}
 
-{{/* How a role reaches the broker: (dict "root" $ "role" "gateway"). */}}
+{{/* How a role reaches the broker: (dict "root" $ "role" "gateway"), `user` where it is another. */}}
 {{- define "sie.busEnv" -}}
 {{- $prefix := printf "SIE_%s" (upper .role) -}}
+{{- $user := .user | default .role -}}
 - name: {{ $prefix }}_NATS_URL
   value: {{ include "sie.natsUrl" .root | quote }}
 - name: {{ $prefix }}_NATS_USER
-  value: {{ .role }}
+  value: {{ $user }}
 - name: {{ $prefix }}_NATS_REPLICAS
   value: {{ include "sie.streamReplicas" .root | quote }}
 - name: {{ $prefix }}_NATS_PASSWORD
   valueFrom:
     secretKeyRef:
       name: {{ include "sie.natsSecret" .root }}
-      key: {{ .role }}
+      key: {{ $user }}
 {{- end }}
 
 {{/* How a follower finds sie-config. */}}
