@@ -11,6 +11,7 @@ is not WebSocket. It reaches into the library's exchange, whose version is bound
 from typing import Any, Final
 
 import httptools  # type: ignore[import-untyped]
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from sie_runtime.direct_http import DirectHttp
@@ -38,6 +39,9 @@ class BoundedHttp(DirectHttp):
         super().__init__(config, *args, **named)
         self._account = config.account
         self._bounds = config.account.bounds
+        self._head_bytes_max = config.account.bounds.http_head_bytes_max
+        self._headers_max = config.account.bounds.http_headers_max
+        self._bodies_bytes_max = config.account.bounds.http_bodies_bytes_max
         self.address = ""
         self.since = self.loop.time()
         self._in_body = False
@@ -49,8 +53,10 @@ class BoundedHttp(DirectHttp):
         """Bytes of bodies that the account counts."""
         self._keep_alive = True
         """What the last request said of the connection."""
-        self._declines = False
-        """The request offers another protocol: it is read once more without that."""
+        self._upgrades = self._declines = False
+        """The request offers another protocol; it is read once more without that."""
+        self._early_ends = False
+        """Who answers before the body is here ends the connection."""
         self._deaf = False
         """Nothing that comes is read any more."""
         self._ended = False
@@ -151,9 +157,21 @@ class BoundedHttp(DirectHttp):
 
     def data_received(self, data: bytes) -> None:
         """As the library's, within the bounds."""
+        if self._in_body or self._deaf or self._raw + len(data) > self._head_bytes_max:
+            self._take_in_parts(data)
+            return
+        # What nearly every request is: a head, and what may come behind it.
+        if not self._raw:
+            self.since = self.loop.time()
+        self._raw += len(data)
+        self._feed(data)
+        if self._raw and not self._deaf:
+            self._judge_part()
+
+    def _take_in_parts(self, data: bytes) -> None:
         while data and not self._deaf:
             # A head is given to the parser as far as its bound: what follows may be a body.
-            room = len(data) if self._in_body else self._bounds.http_head_bytes_max - self._raw
+            room = len(data) if self._in_body else self._head_bytes_max - self._raw
             part, data = (data, b"") if len(data) <= room else (data[:room], data[room:])
             if not self._in_body and not self._raw:
                 self.since = self.loop.time()
@@ -200,45 +218,64 @@ class BoundedHttp(DirectHttp):
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
-        check_size(self.url, self.headers, self._bounds)
-        is_old = self.parser.get_http_version() != "1.1"
-        declared = declared_size(self.parser.get_method(), self.url, self.headers, is_old=is_old)
-        self._declines = self.parser.should_upgrade() and not self._should_upgrade()
-        if self._declines:
-            return
+        parser, url, headers = self.parser, self.url, self.headers
+        if len(url) > self._bounds.http_url_bytes_max or len(headers) > self._headers_max:
+            check_size(url, headers, self._bounds)
+        is_old = parser.get_http_version() != "1.1"
+        declared = declared_size(parser.get_method(), url, headers, is_old=is_old)
+        if parser.should_upgrade():
+            # Its body is not read: it is over, or read once more.
+            self._upgrades = True
+            self._declines = not self._should_upgrade()
+            if self._declines:
+                return
         if len(self.pipeline) >= _PIPELINED_MAX:
             raise FixRequest(f"more than {_PIPELINED_MAX} requests wait for the one before them")
         super().on_headers_complete()
-        if self.parser.should_upgrade():
+        if self._upgrades:
             return
         # What a body has behind its end are no headers of a request that is under way.
         self.headers = []
         self._in_body, self._raw, self._content = True, 0, 0
-        self._keep_alive = self.cycle.keep_alive
+        cycle = self.cycle
+        self._keep_alive = cycle.keep_alive
         if declared == UNKNOWN or declared > _SMALL_BODY or self.expect_100_continue:
             # Whoever answers before the body is here ends the connection.
-            self.cycle.keep_alive = False
-            self.cycle.transport = _Lingering(self)  # type: ignore[assignment]
+            self._early_ends = True
+            cycle.keep_alive = False
+            cycle.transport = _Lingering(self)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
         size = len(body)
         self._content += size
-        if self._declines or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle.response_complete:
             return
-        self._account.take_body(size)
+        account = self._account
+        account.body_bytes += size
         self._held += size
-        super().on_body(body)
+        if account.body_bytes > self._bodies_bytes_max:
+            raise account.too_many_bodies()
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        if self._declines:
+        if self._upgrades:
             return
         self._in_body, self._raw = False, 0
-        if self.cycle is not None and not self.cycle.response_started:
-            self.cycle.keep_alive = self._keep_alive
-            self.cycle.transport = self.transport
-        super().on_message_complete()
+        cycle = self.cycle
+        if self._early_ends:
+            self._early_ends = False
+            if not cycle.response_started:
+                cycle.keep_alive = self._keep_alive
+                cycle.transport = self.transport
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """An answer is on its way: the next request, or a rest."""
@@ -249,7 +286,7 @@ class BoundedHttp(DirectHttp):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self._held:
             self._release()
 
     def _read_again(self, rest: bytes) -> None:
@@ -260,7 +297,7 @@ class BoundedHttp(DirectHttp):
         self.parser = httptools.HttpRequestParser(self)
         # As the library has it, for what is sent behind a last request.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._declines = False
+        self._upgrades = self._declines = False
         self._feed(head)
         if rest and not self._deaf:
             self.data_received(rest)
@@ -317,7 +354,7 @@ class BoundedHttp(DirectHttp):
         self.flow.resume_reading()
 
     def _release(self) -> None:
-        self._account.give_body_back(self._held)
+        self._account.body_bytes -= self._held
         self._held = 0
 
 

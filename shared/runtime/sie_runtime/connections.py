@@ -127,7 +127,8 @@ class Connections:
         self.bounds: Final = bounds
         self._visitors: dict[Visitor, None] = {}
         self._connections_max = _within_descriptors(bounds.http_connections_max)
-        self._body_bytes = 0
+        self.body_bytes = 0
+        """Of the bodies that the connections hold. They count it themselves, with each part."""
 
     def __len__(self) -> int:
         return len(self._visitors)
@@ -147,19 +148,13 @@ class Connections:
         """It is closed."""
         self._visitors.pop(visitor, None)
 
-    def take_body(self, size: int) -> None:
-        """Hold so many bytes more. Raises `Later` RESOURCE_EXHAUSTED."""
-        if self._body_bytes + size > self.bounds.http_bodies_bytes_max:
-            raise Later(
-                f"this process holds {self._body_bytes} bytes of bodies whose requests have no "
-                "answer yet, about the most that it takes: send the request again",
-                code="RESOURCE_EXHAUSTED",
-            )
-        self._body_bytes += size
-
-    def give_body_back(self, size: int) -> None:
-        """What `take_body` took."""
-        self._body_bytes -= size
+    def too_many_bodies(self) -> SIEError:
+        """What to tell whose body is more than may be held."""
+        return Later(
+            f"this process holds {self.bounds.http_bodies_bytes_max} bytes of bodies whose "
+            "requests have no answer yet, the most that it takes: send the request again",
+            code="RESOURCE_EXHAUSTED",
+        )
 
     def refused(self, error: SIEError) -> None:
         """Somebody was told so."""

@@ -42,12 +42,7 @@ def declared_size(method: bytes, url: bytes, headers: Headers, *, is_old: bool) 
 
     Raises `FixRequest`.
     """
-    once = [header for header in headers if header[0] in _ONCE]
-    found = dict(once)
-    if len(found) < len(once):
-        names = [name for name, _ in once]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FixRequest(f"the header {twice.decode()!r} stands there twice: send it once")
+    found = _found_once(headers)
     if b"host" not in found and not is_old:
         raise FixRequest("the header 'host' is missing, which HTTP/1.1 wants")
     if method == b"CONNECT":
@@ -56,10 +51,21 @@ def declared_size(method: bytes, url: bytes, headers: Headers, *, is_old: bool) 
         _check_path(url)
     coding = found.get(b"transfer-encoding")
     if coding is None:
-        return int(found.get(b"content-length", 0))
+        length = found.get(b"content-length")
+        return 0 if length is None else int(length)
     if is_old or coding.lower() != b"chunked":
         raise FixRequest("Transfer-Encoding takes `chunked` alone, and HTTP/1.1")
     return UNKNOWN
+
+
+def _found_once(headers: Headers) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _ONCE:
+            if name in found:
+                raise FixRequest(f"the header {name.decode()!r} stands there twice: send it once")
+            found[name] = value
+    return found
 
 
 def without_offers(method: bytes, url: bytes, version: bytes, headers: Headers) -> bytes:
