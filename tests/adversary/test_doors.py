@@ -108,7 +108,8 @@ SERVICES: dict[str, Started] = {
     "worker": worker,
     "server": server,
 }
-CHUNKED = b"POST %b HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+JSON = HOST + b"Content-Type: application/json\r\n"
+CHUNKED = b"POST %b HTTP/1.1\r\n" + JSON + b"Transfer-Encoding: chunked\r\n\r\n"
 FLOODS = {
     "one header": (431, b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-A: ", b"a" * 1000),
     "small headers": (431, b"GET /healthz HTTP/1.1\r\n" + HOST, b"a:b\r\n"),
@@ -119,7 +120,7 @@ BODY_FLOODS = {
     "chunk extensions": (400, CHUNKED + b"5;a=", b"a" * 1000),
     "trailers": (431, CHUNKED + b"0\r\n", b"a:b\r\n"),
     "one trailer": (400, CHUNKED + b"0\r\nX-A: ", b"a" * 1000),
-    "a body": (413, b"POST %b HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999\r\n\r\n", b"a"),
+    "a body": (413, b"POST %b HTTP/1.1\r\n" + JSON + b"Content-Length: 99999999\r\n\r\n", b"a"),
 }
 
 
@@ -157,7 +158,7 @@ async def dripped(service: Service) -> None:
     assert all(answer.closed for answer in answers)
     assert [answer.statuses for answer in answers] == [[408]] * 20 + [[]] * 10 + [[408]] * 10
     if service.body_path:
-        begun = b"POST %b HTTP/1.1\r\nContent-Length: 9\r\n%b\r\n{" % (service.body_path, HOST)
+        begun = b"POST %b HTTP/1.1\r\nContent-Length: 9\r\n%b\r\n{" % (service.body_path, JSON)
         answers = await asyncio.gather(*[told(service.port, begun) for _ in range(10)])
         assert [answer.statuses for answer in answers] == [[408]] * 10
 
