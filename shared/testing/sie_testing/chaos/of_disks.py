@@ -14,6 +14,7 @@ from typing import Final
 
 from sie_runtime.log_stream import LogStream, log_streams, stream_name
 from sie_testing.chaos.scene import Fault, Scene
+from sie_testing.chaos.table import LONGER_S
 
 __all__ = ["DISK_BYTES", "FAULTS"]
 
@@ -188,8 +189,10 @@ FAULTS: Final = (
     ),
     Fault(
         name="work queue deleted",
-        done="the operator deletes the stream of the default pool, jobs and consumers included",
+        done="the operator deletes the stream of the default pool, jobs and consumers included; "
+        "the requests of jobs that went with it end at the gateway's own limit",
         strike=_queues_deleted,
+        serves_s=LONGER_S,
     ),
     Fault(
         name="broker wiped",
@@ -201,13 +204,13 @@ FAULTS: Final = (
         done="sie-config's volume is put back from a backup without its head file, and the stream "
         "of its log is made anew, empty, beginning where the lost entries ended",
         strike=_past_the_head,
-        serves_s=60,
+        serves_s=LONGER_S,
     ),
     Fault(
         name="sie-config restarted behind",
         done="sie-config's file is put back from a backup that some sixty calls have gone past",
         strike=_behind,
-        serves_s=60,
+        serves_s=LONGER_S,
     ),
     Fault(
         name="WAL unlinked",
@@ -215,7 +218,7 @@ FAULTS: Final = (
         "restarts it, as its message says",
         strike=_wal_unlinked,
         mend=_restarted,
-        serves_s=60,
+        serves_s=LONGER_S,
     ),
     Fault(
         name="log file damaged",
@@ -223,7 +226,7 @@ FAULTS: Final = (
         "operator puts a backup back",
         strike=_file_damaged,
         mend=_put_back,
-        serves_s=60,
+        serves_s=LONGER_S,
     ),
     Fault(
         name="replica files damaged",

@@ -20,6 +20,7 @@ from sie_core.registry import Registry
 from sie_runtime.log_stream import entry_subject
 from sie_schemas.entry import Entry, build_entry, put, to_envelope
 from sie_testing.chaos.scene import Fault, Scene
+from sie_testing.chaos.table import LONGER_S
 
 __all__ = ["FAULTS"]
 
@@ -262,7 +263,7 @@ FAULTS: Final = (
         "sie-config is killed and started once more",
         strike=_forge,
         mend=_is_not_ours,
-        serves_s=60,
+        serves_s=LONGER_S,
     ),
     Fault(
         name="forged reports",

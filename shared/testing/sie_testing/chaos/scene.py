@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 
 from sie_testing.chaos.observe import STEADY_S, not_steady
+from sie_testing.chaos.table import SERVES_S
 from sie_testing.processes.cluster import Cluster
 from sie_testing.processes.judge import Judge
 from sie_testing.processes.load import Load
@@ -49,7 +50,7 @@ class Fault:
     worker_dies: bool = False
     small_disk: bool = False
     """Whether sie-config's folder has to be a disk of its own that can be filled."""
-    serves_s: float = 30.0
+    serves_s: float = SERVES_S
 
 
 class Scene:
