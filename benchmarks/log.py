@@ -21,6 +21,7 @@ from log_figures.figures import Figure, as_json, as_table
 from log_figures.following import following
 from log_figures.growth import grow, make_entries, make_log
 from log_figures.processes import make_peer
+from log_figures.signing import signing
 from log_figures.writing import exports, group_commits, sequential_writes
 
 
@@ -63,7 +64,8 @@ def _writes(folder: Path, venv: Path | None, quick: bool) -> list[Figure]:
     ]
     figures = sequential_writes(folder, venv, logs, writes=300 if quick else 2000)
     size = 2000 if quick else 10_000
-    return figures + group_commits(folder, make_entries(size), writes=size)
+    grouped = make_entries(size)
+    return figures + group_commits(folder, grouped, writes=size) + signing(grouped)
 
 
 def _draw(points: Sequence[dict[str, float]], target: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from log_figures.figures import Figure
 from log_figures.processes import Client, ours
 from sie_config.draft import Draft, Tenure, Write
+from sie_config.key_file import key_path, make_key
 from sie_config.links import check_links
 from sie_config.log_file import LogFile
 from sie_config.offline.log_reader import LOG_NAME, LogReader
@@ -23,7 +24,8 @@ from sie_config.seed import SEED
 from sie_core.registry import Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
-from sie_schemas.entry import Change, ChangeKind, Entry
+from sie_schemas.entry import Change, ChangeKind, Entry, put_key
+from sie_testing.signing import WRITER_KEY
 
 __all__ = ["command_of", "grow", "make_entries", "make_log"]
 
@@ -48,7 +50,7 @@ def make_entries(count: int) -> list[Entry]:
     draft = _begun()
     for number in range(count - len(draft.entries)):
         draft.write(Write("bench", "", "r", (command_of(number),)))
-    return draft.entries
+    return signed(draft.entries)
 
 
 def make_log(folder: Path, entries: int, models: int, *, often: int = 0) -> Path:
@@ -67,11 +69,17 @@ def make_log(folder: Path, entries: int, models: int, *, often: int = 0) -> Path
         model = (number - turn) % models if left else 0
         draft.write(Write("bench", "", "r", (command_of(model, number),)))
         if len(draft.entries) >= _PAGE:
-            file.append(draft.entries)
+            file.append(signed(draft.entries))
             draft.entries.clear()
-    file.append(draft.entries)
+    file.append(signed(draft.entries))
     file.close()
+    make_key(key_path(path), WRITER_KEY)
     return path
+
+
+def signed(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries with their signatures, as a log of single writes has them: one for each."""
+    return [WRITER_KEY.signed(entry) for entry in entries]
 
 
 def _begun() -> Draft:
@@ -79,7 +87,8 @@ def _begun() -> Draft:
     draft = Draft(
         Registry.EMPTY, index, None, Tenure("ab" * 16, 1, "00" * 8), time.time_ns() // 1000
     )
-    draft.begin([Change(kind=ChangeKind.LOG_BEGIN)], actor="bench", reason="")
+    first = [Change(kind=ChangeKind.LOG_BEGIN), put_key(WRITER_KEY.document)]
+    draft.begin(first, actor="bench", reason="")
     draft.begin([Change(kind=ChangeKind.TERM_BEGIN)], actor="bench", reason="")
     draft.begin(SEED, actor="bench", reason="")
     for entity in draft.registry:

@@ -1,7 +1,7 @@
 """The announcer: a bookmark of the head on the bus, after its entries.
 
 *shell.* A follower that hears a bookmark knows that it missed nothing, so it need not poll.
-Promises that a bookmark names only entries that are on the stream already.
+Promises that a bookmark names only entries that are on the stream already, and is signed.
 """
 
 import asyncio
@@ -13,22 +13,23 @@ from sie_config.journal import Journal
 from sie_config.publisher import Publisher
 from sie_config.sequencer import Sequencer
 from sie_config.waiting import first_of
-from sie_core.chain import Position, position_of
 from sie_runtime.bus import Bus, BusUnavailable
+from sie_schemas.entry import Entry
 from sie_schemas.fleet import Head
 
 __all__ = ["announce", "head_at"]
 
 
-def head_at(position: Position, low_water: int) -> Head:
-    """A position as it is announced."""
+def head_at(entry: Entry, low_water: int) -> Head:
+    """The position after an entry, as it is announced."""
     return Head(
-        log_id=position.log_id,
-        epoch=position.epoch,
-        hash=position.hash,
-        digest=position.digest,
-        term=position.term,
+        log_id=entry.log_id,
+        epoch=entry.epoch,
+        hash=entry.hash,
+        digest=entry.state_digest,
+        term=entry.term,
         low_water=low_water,
+        signature=entry.signature,
     )
 
 
@@ -43,20 +44,17 @@ async def announce(
 ) -> None:
     """Announce the newest published position every `every_s` until `stop`."""
     while not stop.is_set():
-        position = await _published(publisher, sequencer, journal)
-        if position is not None:
-            head = head_at(position, publisher.low_water)
+        entry = await _published(publisher, sequencer, journal)
+        if entry is not None:
+            head = head_at(sequencer.log_keys.signed(entry), publisher.low_water)
             with contextlib.suppress(BusUnavailable):
                 await bus.publish(f"sie.config.head.{head.log_id}", msgspec.json.encode(head))
         await first_of(stop.wait(), timeout_s=every_s)
 
 
-async def _published(
-    publisher: Publisher, sequencer: Sequencer, journal: Journal
-) -> Position | None:
+async def _published(publisher: Publisher, sequencer: Sequencer, journal: Journal) -> Entry | None:
     if publisher.published < 1:
         return None
     if publisher.published >= sequencer.position.epoch:
-        return sequencer.position
-    entry = await journal.entry(publisher.published)
-    return position_of(entry) if entry is not None else None
+        return sequencer.last
+    return await journal.entry(publisher.published)

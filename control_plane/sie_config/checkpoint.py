@@ -8,6 +8,7 @@ time; the next start then folds the whole log.
 
 import logging
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -58,11 +59,24 @@ def start_from(connection: sqlite3.Connection, checkpoint: Snapshot) -> Replayed
         # The fold from the beginning will meet the same row, and name it.
         _LOG.warning("the log does not bear the checkpoint out", extra={"reason": str(error)})
         return None
-    proof = (links.hash, links.begins, registry.digest)
+    lineage = _lineage(connection, links.begins, entry.epoch)
+    proof = (links.hash, lineage, registry.digest)
     if proof != (entry.hash, tuple(e.hash for e in checkpoint.lineage), entry.state_digest):
         _LOG.warning("the checkpoint is not of this log", extra={"epoch": entry.epoch})
         return None
     return Replayed(registry, entry, checkpoint.lineage, None)
+
+
+def _lineage(
+    connection: sqlite3.Connection, begins: Iterable[tuple[int, str]], until: int
+) -> tuple[str, ...]:
+    """The hashes of the entries that begin a log or bring a key, oldest first."""
+    keys = connection.execute(
+        "SELECT epoch, hash FROM log"
+        " WHERE epoch IN (SELECT epoch FROM change WHERE entity_kind = 'key' AND epoch <= ?)",
+        (until,),
+    )
+    return tuple(hash for _, hash in sorted({*begins, *keys}))
 
 
 def registry_of(snapshot: Snapshot) -> Registry:

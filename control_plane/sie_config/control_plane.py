@@ -23,10 +23,10 @@ from sie_config.gates import check_in_use
 from sie_config.head_file import HeadFile
 from sie_config.hearing import Hearing
 from sie_config.journal import Journal
+from sie_config.key_file import key_of_log, key_path
 from sie_config.living import live_of
 from sie_config.lookup import Lookup
 from sie_config.manifests import Manifests
-from sie_config.publisher import Stream
 from sie_config.refusals import Refusals
 from sie_config.replica_requests import ReplicaRequests
 from sie_config.report_door import cannot_read
@@ -38,6 +38,7 @@ from sie_config.sequencer import Sequencer
 from sie_config.settings import ConfigSettings
 from sie_config.storage_faults import LogDamaged
 from sie_config.store import Store
+from sie_config.stream_witness import Stream
 from sie_config.tenure import Tenure, streams_of
 from sie_config.timeline import Timeline
 from sie_config.waiting import Turnstile, first_of
@@ -185,6 +186,9 @@ class ControlPlane:
                 now_us=now_us,
                 group_writes_max=settings.group_writes_max,
                 waiting_writes_max=settings.waiting_writes_max,
+                signing_key=await asyncio.to_thread(
+                    key_of_log, settings.signing_key or key_path(store.path), replayed
+                ),
             )
             if stream_of is None and bus is not None:
                 stream_of = streams_of(bus, settings)
@@ -217,7 +221,8 @@ class ControlPlane:
     @property
     def head(self) -> Head:
         """The head as it is announced."""
-        return head_at(self.sequencer.position, self.low_water)
+        assert self.sequencer.last is not None
+        return head_at(self.sequencer.last, self.low_water)
 
     async def write(self, write: Write) -> tuple[Outcome, bool]:
         """Write, unless a live replica could not read it. Raises `SIEError`."""

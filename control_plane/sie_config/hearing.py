@@ -1,8 +1,9 @@
 """The hearing: what replicas report, and what the writer does about what it proves.
 
 *shell.* A report is kept, counts for convergence, and may bear witness: a replica that is ahead of
-the log, or holds another entry of it, stops the writer. Promises that nothing is stopped by what
-nobody vouches for, and nothing judged before the tenure has begun: that is the roll call's matter.
+the log, or holds another entry of it, stops the writer. Promises that nothing is stopped by what no
+key of the log signed, whoever says it, and nothing judged before the tenure has begun: that is the
+roll call's matter.
 """
 
 import logging
@@ -25,6 +26,9 @@ from sie_schemas.errors import FixRequest
 __all__ = ["Hearing"]
 
 _LOG: Final = logging.getLogger(__name__)
+_FORGED = Counter(
+    "sie_config_claims_forged_total", "claims to have seen what no key of the log signed"
+)
 _FORKS = Counter("sie_config_forks_total", "reports of another entry than the log has")
 
 
@@ -51,23 +55,18 @@ class Hearing:
         await bus.subscribe("sie.config.report.>", self._heard)
 
     async def _heard(self, message: Message) -> None:
-        await self.hear(message.data, subject=message.subject, vouched=True)
+        await self.hear(message.data, subject=message.subject)
 
-    async def hear(self, data: bytes, *, subject: str = "", vouched: bool) -> bool:
-        """Take a replica's report and act on what it bears witness to. False for a malformed one.
-
-        The broker vouches for whoever reports on it.
-        """
+    async def hear(self, data: bytes, *, subject: str = "") -> bool:
+        """Take a replica's report, act on what it bears witness to. False for a malformed one."""
         malformed = self._reports.malformed
-        claim = self._reports.receive(data, self._clock(), subject=subject, vouched=vouched)
-        await self._act_on(claim)
+        await self._act_on(self._reports.receive(data, self._clock(), subject=subject))
         return self._reports.malformed == malformed
 
     async def hear_over_http(self, data: bytes, speaker: Principal) -> None:
         """Take the report of whom a token names, or of anybody where none are in force.
 
-        Nobody vouches for what it says: only what comes with its entry is a claim. Raises
-        `FixRequest`.
+        Raises `FixRequest`.
         """
         report = self._reports.read(data)
         try:
@@ -75,9 +74,7 @@ class Hearing:
         except FixRequest:
             self._reports.refuse("another's name")
             raise
-        claim = self._reports.take(
-            report, self._clock(), size=len(data), vouched=False, is_known=speaker.is_known
-        )
+        claim = self._reports.take(report, self._clock(), size=len(data), is_known=speaker.is_known)
         await self._act_on(claim)
 
     async def _act_on(self, claim: Claim | None) -> None:
@@ -92,6 +89,10 @@ class Hearing:
             return
         ours = await self._journal.entry(claim.epoch) if claim.epoch <= last.epoch else None
         if ours is not None and ours.hash == claim.hash:
+            return
+        if claim.proof is None or not self._sequencer.log_keys.vouch_for(claim.proof):
+            _FORGED.inc()
+            _LOG.warning("a claim that no key of the log signed", extra={"claim": str(claim)})
             return
         if ours is not None:
             _FORKS.inc()

@@ -31,17 +31,18 @@ class LinkBroken(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """A range of rows that hang together. `begins` are the hashes of rows that begin a log id."""
+    """A range of rows that hang together. `begins` are epoch and hash of rows that begin a log
+    id."""
 
     epoch: int
     hash: str
-    begins: tuple[str, ...]
+    begins: tuple[tuple[int, str], ...]
 
 
 def check_links(connection: sqlite3.Connection, until: int) -> Links:
     """Check the rows 1 to `until`. Raises `LinkBroken`, or `sqlite3.Error` for a torn page."""
     epoch, last, log_id = 0, GENESIS_HASH, ""
-    begins: list[str] = []
+    begins: list[tuple[int, str]] = []
     while epoch < until:
         rows = connection.execute(_ROWS, (epoch, min(until, epoch + _PAGE))).fetchall()
         if not rows:
@@ -57,5 +58,5 @@ def check_links(connection: sqlite3.Connection, until: int) -> Links:
                 raise LinkBroken(epoch, "its body has another hash")
             if row_log_id != log_id:
                 log_id = row_log_id
-                begins.append(last)
+                begins.append((epoch, last))
     return Links(epoch, last, tuple(begins))

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from sie_config.log_rows import KeyRow, change_rows, entry_of, rows
+from sie_config.log_rows import KeyRow, change_rows, entry_of, rows, signature_rows
 from sie_config.schema import (
     connect_bare,
     connect_reader,
     connect_writer,
     guard,
+    is_current,
     is_folded_in,
     migrate,
     migrations_damage,
@@ -116,6 +117,11 @@ class LogFile:
         try:
             _raise_newer(path, connection)
             _raise_schema_damaged(path, schema_damage(connection))
+            if not is_current(connection):
+                raise type(why)(
+                    f"{why.message}. The log is of an older release, and is brought up to date "
+                    "once the disk takes writes"
+                )
         except (sqlite3.Error, UnicodeDecodeError, SIEError) as error:
             file.close()
             if isinstance(error, SIEError):
@@ -173,6 +179,9 @@ class LogFile:
             )
             connection.executemany(
                 "INSERT INTO change VALUES (?, ?, ?, ?, ?)", change_rows(entries)
+            )
+            connection.executemany(
+                "INSERT INTO signature VALUES (?, ?, ?)", signature_rows(entries)
             )
             if keys:
                 connection.executemany(

@@ -10,14 +10,27 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sie_schemas.entry import ENTITY_KINDS, Entry, EntryCorrupt, parse_entry
+from sie_schemas.signature import Signature
 
-__all__ = ["SELECT_ROWS", "KeyRow", "change_rows", "entry_of", "rows"]
+__all__ = [
+    "ENTRY_COLUMNS",
+    "LISTED_KINDS",
+    "SELECT_ROWS",
+    "KeyRow",
+    "change_rows",
+    "entry_of",
+    "rows",
+    "signature_rows",
+]
 
-SELECT_ROWS: Final = (
-    "SELECT epoch, hash, prev_hash, log_id, body FROM log"
-    " WHERE epoch > ? AND epoch <= ? ORDER BY epoch LIMIT ?"
+ENTRY_COLUMNS: Final = (
+    "epoch, hash, prev_hash, log_id, body, key_id, value FROM log LEFT JOIN signature USING (epoch)"
 )
+"""What `entry_of` takes, and where it is from."""
+SELECT_ROWS: Final = f"SELECT {ENTRY_COLUMNS} WHERE epoch > ? AND epoch <= ? ORDER BY epoch LIMIT ?"
 """Rows for `entry_of`: after, until, limit."""
+LISTED_KINDS: Final = frozenset({*ENTITY_KINDS, "key"})
+"""What is found again by its name; keys are no entities, and are looked for all the same."""
 
 _PAGE: Final = 1000
 _EPOCH_MAX: Final = 2**62
@@ -37,12 +50,13 @@ class KeyRow:
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """The entry of a row of `SELECT_ROWS`, checked against it. Raises `EntryCorrupt`."""
-    epoch, claimed, prev_hash, log_id, body = row
+    """The entry of a row of `SELECT_ROWS`, with its signature or without those columns, checked
+    against it. Raises `EntryCorrupt`."""
+    epoch, claimed, prev_hash, log_id, body, *signed = row
     if not isinstance(claimed, str) or not isinstance(body, bytes):
         # A damaged page can give a value of any type, whatever the schema says.
         raise EntryCorrupt(f"the row of epoch {epoch} holds no entry")
-    entry = parse_entry(body, claimed)
+    entry = parse_entry(body, claimed, _signature_of(signed))
     if (entry.epoch, entry.prev_hash, entry.log_id) != (epoch, prev_hash, log_id):
         raise EntryCorrupt(f"the row of epoch {epoch} holds another entry")
     return entry
@@ -64,5 +78,24 @@ def change_rows(entries: Sequence[Entry]) -> list[tuple[str, str, int, int, str]
         (change.entity_kind, change.key, entry.epoch, ordinal, change.kind)
         for entry in entries
         for ordinal, change in enumerate(entry.changes)
-        if change.entity_kind in ENTITY_KINDS
+        if change.entity_kind in LISTED_KINDS
     ]
+
+
+def signature_rows(entries: Sequence[Entry]) -> list[tuple[int, str, str]]:
+    """Rows of the signatures that entries bear."""
+    return [
+        (entry.epoch, entry.signature.key_id, entry.signature.value)
+        for entry in entries
+        if entry.signature is not None
+    ]
+
+
+def _signature_of(columns: Sequence[Any]) -> Signature | None:
+    match columns:
+        case [str(key_id), str(value)]:
+            return Signature(key_id, value)
+        case [] | [None, None]:
+            return None
+        case _:
+            raise EntryCorrupt("the row of its signature holds none")

@@ -2,20 +2,22 @@
 
 *shell.* Follows the head on its own and starts from what the stream has, so a restart, a reconnect
 and an ordinary write take the same path. Promises that the stream holds a contiguous range of this
-log or is made anew, and that another history of this log stops the writer instead of being
-overwritten. `published` is never taken from memory of an earlier process: it is the stream's last
-sequence after its hash was verified. The log does not wait for it.
+log or is made anew, that every message is signed, and that another history under a key of this log
+stops the writer instead of being overwritten. `published` is never taken from memory of an earlier
+process: it is the stream's last sequence after its hash was verified. The log does not wait for
+it.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypedDict
+from typing import Final, TypedDict
 
 from prometheus_client import Counter, Gauge
 
 from sie_config.journal import Journal
 from sie_config.sequencer import Sequencer
+from sie_config.stream_witness import Stream, entry_in, signed_at, what_was_there
 from sie_config.waiting import first_of
 from sie_config.witnesses import choices
 from sie_config.writer_state import Recovery
@@ -25,16 +27,14 @@ from sie_schemas.entry import (
     GENESIS_HASH,
     STUB_BYTES_MIN,
     Entry,
-    EntryCorrupt,
     Stub,
     log_id8,
-    parse_envelope,
     to_envelope,
     to_stub,
 )
 from sie_schemas.errors import SIEError, Untrusted
 
-__all__ = ["Publisher", "Stream"]
+__all__ = ["Publisher"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 200
@@ -46,31 +46,6 @@ _FAILURES = Counter("sie_config_publish_failures_total", "passes that the bus di
 class _Origin(TypedDict):
     first_epoch: int
     metadata: dict[str, str]
-
-
-class Stream(Protocol):
-    """One log's stream: `sie_runtime.log_stream.LogStream`, or one in memory."""
-
-    async def ensure(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
-        """Make it if it is not there."""
-
-    async def tip(self) -> StreamTip | None:
-        """Where it begins and ends."""
-
-    async def append(self, epoch: int, data: bytes) -> None:
-        """Store at this sequence. Raises `WrongLastSequence` or `BusUnavailable`."""
-
-    async def read(self, epoch: int) -> bytes | None:
-        """The message at a sequence."""
-
-    async def read_range(self, after: int, until: int) -> list[bytes]:
-        """The messages after one sequence up to another, up to the first that is not there."""
-
-    async def trim(self, first_epoch: int) -> StreamTip:
-        """Drop what is older; nobody appends meanwhile."""
-
-    async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
-        """Delete it and make it anew."""
 
 
 class Publisher:
@@ -200,6 +175,9 @@ class Publisher:
         self._verified = True
 
     async def _publish(self, entry: Entry) -> None:
+        # A group has one signature, at its end: with one for each message, a follower need not wait
+        # for the end, and a crash in the middle leaves nothing on the stream that does not count.
+        entry = self._sequencer.log_keys.signed(entry)
         data = to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)
         try:
             await self._stream.append(entry.epoch, data)
@@ -214,13 +192,19 @@ class Publisher:
 
         Raises `Untrusted` where it holds another history of this log: that is never overwritten.
         """
-        head = self._sequencer.position.epoch
-        if tip.first > head + 1 and tip.last < tip.first:
-            return f"it begins at {tip.first}, past the head {head}"
-        epoch = await self._first_other(tip, head)
+        head = self._sequencer.position
+        gone = what_was_there(tip, head)
+        if gone is not None:
+            raise Untrusted(
+                f"{gone}, but this log ends at {head}, and the stream has none of them left. "
+                f"{choices(head.epoch + 1, head)}",
+                code="LOG_RECOVERY",
+            )
+        epoch = await self._first_other(tip, head.epoch)
         if epoch <= tip.last:
-            found = await self._found(epoch)
-            if found is not None and await self._may_be_lost(found, epoch, tip.first):
+            keys = self._sequencer.log_keys
+            found = await signed_at(self._stream, epoch, head.log_id, keys)
+            if found is not None and await self._may_be_lost(found, tip.first):
                 raise Untrusted(self._two_histories(found, tip.last), code="LOG_RECOVERY")
             return f"epoch {epoch} on it is not of this log"
         return "" if tip.sound else "its settings let entries be taken away or added"
@@ -239,17 +223,14 @@ class Publisher:
                 high = middle
         return low
 
-    async def _may_be_lost(self, found: Entry | Stub, epoch: int, first: int) -> bool:
+    async def _may_be_lost(self, found: Entry | Stub, first: int) -> bool:
         """Whether another writer of this log wrote it, or we did and lost it: it can follow ours.
 
         Where nothing before it is left on the stream it cannot be held against ours, and is
         believed: what is thrown away in doubt is gone.
         """
-        ours = self._sequencer.position
-        if (found.log_id, found.epoch) != (ours.log_id, epoch):
-            return False
-        before = await self._journal.entry(epoch - 1)
-        if epoch > 1 and (epoch == first or before is None):
+        before = await self._journal.entry(found.epoch - 1)
+        if found.epoch > 1 and (found.epoch == first or before is None):
             return True
         prev_hash, term = (before.hash, before.term) if before is not None else (GENESIS_HASH, 0)
         return found.prev_hash == prev_hash and found.term >= term
@@ -285,15 +266,9 @@ class Publisher:
             },
         )
 
-    async def _found(self, epoch: int) -> Entry | Stub | None:
-        data = await self._stream.read(epoch)
-        try:
-            return parse_envelope(data) if data is not None else None
-        except EntryCorrupt:
-            return None
-
     async def _is_ours(self, epoch: int) -> bool:
-        found, ours = await self._found(epoch), await self._journal.entry(epoch)
+        found = entry_in(await self._stream.read(epoch))
+        ours = await self._journal.entry(epoch)
         return found is not None and ours is not None and found.hash == ours.hash
 
     def _set_published(self, epoch: int) -> None:
@@ -307,7 +282,6 @@ class Publisher:
 
 
 def _supersedes(lineage: Sequence[Entry]) -> str:
-    begin = begins_log(lineage[-1]) if lineage else None
-    if begin is None or begin.supersedes is None:
-        return ""
-    return f"{begin.supersedes.log_id}.{begin.supersedes.epoch}"
+    begins = [begin for entry in lineage if (begin := begins_log(entry)) is not None]
+    older = begins[-1].supersedes if begins else None
+    return f"{older.log_id}.{older.epoch}" if older is not None else ""

@@ -1,8 +1,9 @@
 """Recovery: taking back entries that this file lost and somebody still has.
 
-*shell.* Asks the stream and the tails of replicas. Promises that only entries which hang on the
-file's own chain, hash for hash and digest for digest, are written to it; a source that offers
-anything else is left aside. Does not decide whether the file may be written afterwards.
+*shell.* Asks the stream and the tails of replicas. Promises that only entries which a key of the
+log vouches for, and which hang on the file's own chain, hash for hash and digest for digest, are
+written to it; a source that offers anything else is left aside. Does not decide whether the file
+may be written afterwards.
 """
 
 import logging
@@ -11,8 +12,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sie_config.publisher import Stream
 from sie_config.sequencer import Sequencer
+from sie_config.stream_witness import Stream
 from sie_core.apply import ChangeRefused, apply
 from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_core.registry import Registry
@@ -107,7 +108,7 @@ async def _answer(
 async def _adopt(sequencer: Sequencer, offered: Sequence[Entry]) -> bool:
     position, registry = sequencer.position, sequencer.registry
     taken: list[Entry] = []
-    for entry in offered:
+    for entry in sequencer.log_keys.trust.proven(offered):
         try:
             check_successor(position, entry)
             registry = _folded(registry, entry)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sie_config.storage_faults import LogDamaged
 from sie_core.apply import ChangeRefused, apply
-from sie_core.chain import begins_log
+from sie_core.chain import is_of_lineage
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry
 
@@ -23,7 +23,7 @@ class Replayed:
     registry: Registry
     last: Entry | None
     lineage: tuple[Entry, ...]
-    """Every `log.begin` entry, oldest first."""
+    """Every entry that begins a log or brings a key, oldest first."""
     damage: LogDamaged | None
     taken_over: int = 0
     """Epochs up to this one came from a checkpoint and were not folded."""
@@ -42,7 +42,7 @@ def replay(entries: Iterator[Entry], start: Replayed | None = None) -> Replayed:
         for entry in entries:
             registry = step(registry, entry)
             last = entry
-            if begins_log(entry) is not None:
+            if is_of_lineage(entry):
                 lineage.append(entry)
     except LogDamaged as error:
         damage = error

@@ -18,6 +18,7 @@ __all__ = ["cannot_read", "check_report", "check_speaker"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEX: Final = re.compile(r"[0-9a-f]{0,64}")
+_SIGNED: Final = re.compile(r"[0-9a-f]{128}")
 _LIFE: Final = re.compile(r"[!-~]{0,64}")
 _KIND: Final = re.compile(r"[a-z_]{1,32}\.[a-z_]{1,32}|[a-z_]{1,64}")
 _KINDS_MAX: Final = 64
@@ -37,6 +38,9 @@ def check_report(report: ReplicaReport) -> None:
     ):
         if not shape.fullmatch(text):
             raise _refused(field, f"{text[:64]!r} is not like {shape.pattern}")
+    signature = report.signature
+    if signature and not (_HEX.fullmatch(signature.key_id) and _SIGNED.fullmatch(signature.value)):
+        raise _refused("signature", "is a key id and 64 bytes, in hex")
     for field, number in (("epoch", report.epoch), ("received", report.received)):
         if not 0 <= number <= _NUMBER_MAX:
             raise _refused(field, f"{number} is not from 0 to 2^53")

@@ -3,11 +3,10 @@
 *shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given.
 A process that starts takes the place of the one that had its name; one that speaks again after that
 lives too, and both are counted, so that neither hides behind the other's word. A report is a
-replica's word: it shows convergence, it never changes what the log says, and it bears witness only
-if somebody vouches for its sender (the broker, which knows its users) or it comes with the entry
-that it speaks of. What it cannot read holds up writes only while it lives, follows this log, and
-somebody knows who it is. Rows are bounded in number and in bytes: silent ones go first, then those
-of nobody in particular.
+replica's word: it shows convergence, it never changes what the log says, and what it claims to have
+seen counts for as much as the writer's signature that it brings. What it cannot read holds up
+writes only while it lives, follows this log, and somebody knows who it is. Rows are bounded in
+number and in bytes: silent ones go first, then those of nobody in particular.
 """
 
 import logging
@@ -17,16 +16,14 @@ from itertools import chain
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
 from prometheus_client import Counter, Gauge
 
 from sie_config.report_door import check_report
 from sie_config.witnesses import Claim
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
-from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_schemas.errors import FixRequest
-from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
+from sie_schemas.fleet import REPORT_DECODER, Head, ReplicaReport
 from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Reports", "Sighting"]
@@ -49,7 +46,6 @@ class Sighting:
 
     report: ReplicaReport
     at: float
-    is_witness: bool
     replaced: bool = False
     """A later life of the name has spoken, and this one not since."""
     is_known: bool = True
@@ -83,13 +79,10 @@ class Reports:
         self._seen: dict[tuple[str, str], dict[str, Sighting]] = {}
         self.malformed = 0
 
-    def receive(
-        self, data: bytes, now: float, *, subject: str = "", vouched: bool = True
-    ) -> Claim | None:
-        """Take a report; gives what it bears witness to. A malformed one is counted.
+    def receive(self, data: bytes, now: float, *, subject: str = "") -> Claim | None:
+        """Take a report; gives what it claims to have seen. A malformed one is counted.
 
-        `subject` is where it came from on the bus; empty over HTTP. `vouched` says that whoever
-        delivered it knows its sender.
+        `subject` is where it came from on the bus; empty over HTTP.
         """
         try:
             report = self.read(data)
@@ -98,7 +91,7 @@ class Reports:
         if subject and subject != f"sie.config.report.{report.role}.{report.id}":
             self.refuse("another's name")
             return None
-        return self.take(report, now, size=len(data), vouched=vouched, is_known=vouched)
+        return self.take(report, now, size=len(data), is_known=True)
 
     def read(self, data: bytes) -> ReplicaReport:
         """A report of bounded size. Raises `FixRequest`, and counts what is none."""
@@ -126,19 +119,13 @@ class Reports:
         self.malformed += 1
         _REFUSED.labels(reason).inc()
 
-    def take(
-        self, report: ReplicaReport, now: float, *, size: int, vouched: bool, is_known: bool
-    ) -> Claim | None:
-        """Keep a report; gives what it bears witness to. `is_known` says that its sender is."""
-        is_witness = vouched or _proves(report)
+    def take(self, report: ReplicaReport, now: float, *, size: int, is_known: bool) -> Claim | None:
+        """Keep a report; gives what it claims to have seen. `is_known` says that its sender is."""
         self._forget(now)
         if self._overruled and set(SPEAKS) <= set(report.speaks):
             self._overruled.discard((report.role, report.id))
-        kept = msgspec.structs.replace(report, entry=UNSET)
-        self._keep(Sighting(kept, now, is_witness, is_known=is_known, size=size))
-        if report.epoch < 1 or not is_witness:
-            return None
-        return _claim(report)
+        self._keep(Sighting(report, now, is_known=is_known, size=size))
+        return _claim(report) if report.epoch > 0 else None
 
     def _keep(self, seen: Sighting) -> None:
         report = seen.report
@@ -203,11 +190,11 @@ class Reports:
             self._seen.pop(name, None)
 
     def claims(self) -> list[Claim]:
-        """What all known replicas bear witness to."""
+        """What all known replicas claim to have seen."""
         return [
             _claim(seen.report)
             for seen in chain.from_iterable(lives.values() for lives in self._seen.values())
-            if seen.report.epoch > 0 and seen.is_witness
+            if seen.report.epoch > 0
         ]
 
     def holders(self, log_id: str, after: int) -> list[tuple[str, str]]:
@@ -365,21 +352,13 @@ class Reports:
 
 
 def _claim(report: ReplicaReport) -> Claim:
-    return Claim(f"{report.role} {report.id}", report.log_id, report.epoch, report.hash)
-
-
-def _proves(report: ReplicaReport) -> bool:
-    """Whether the report comes with the very entry that it claims to have applied."""
-    if report.entry is UNSET:
-        return False
-    try:
-        entry = parse_envelope(report.entry)
-    except EntryCorrupt:
-        return False
-    found = (entry.log_id, entry.epoch, entry.hash, entry.state_digest)
-    return isinstance(entry, Entry) and found == (
-        report.log_id,
-        report.epoch,
-        report.hash,
-        report.digest,
+    seen = Head(
+        log_id=report.log_id,
+        epoch=report.epoch,
+        hash=report.hash,
+        digest=report.digest,
+        term=0,
+        signature=report.signature,
     )
+    source = f"{report.role} {report.id}"
+    return Claim(source, report.log_id, report.epoch, report.hash, proof=seen)

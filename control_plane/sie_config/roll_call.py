@@ -14,23 +14,23 @@ from typing import Final, assert_never
 
 from sie_config.head_file import HeadFile
 from sie_config.journal import Journal
-from sie_config.publisher import Stream
 from sie_config.recovery import reclaim
 from sie_config.reports import Reports
 from sie_config.seed import SEED
 from sie_config.sequencer import Sequencer
 from sie_config.storage_faults import StorageFull
+from sie_config.stream_witness import Stream, newest_claim
 from sie_config.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
 from sie_config.writer_state import UNFENCED, ReadOnly, Recovery, Serving
+from sie_core.chain import Position
 from sie_runtime.bus import Bus
 from sie_runtime.log_stream import log_streams
-from sie_schemas.entry import Change, Entry, EntryCorrupt, Stub, parse_envelope
+from sie_schemas.entry import Change
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
-_LOOK_BACK_MAX: Final = 16
 _ASK_AGAIN_S: Final = 0.2
 
 
@@ -135,6 +135,11 @@ class RollCall:
         head = self._sequencer.position
         match verdict:
             case Confirmed(witnessed):
+                try:
+                    self._sequencer.log_keys.check(head.epoch)
+                except Untrusted as error:
+                    self._recover(error.message)
+                    return
                 term = self._sequencer.term + 1
                 await self._begin(
                     term=term, seed=(), reason="a writer started", witnessed=witnessed
@@ -169,9 +174,13 @@ class RollCall:
         self._sequencer.enter(state)
 
     async def _judged(self) -> Verdict:
-        claims = self._reports.claims()
-        head = self._sequencer.position
-        claim = await self._claim_of_stream(head.log_id)
+        head, keys = self._sequencer.position, self._sequencer.log_keys
+        claims = [
+            claim
+            for claim in self._reports.claims()
+            if claim.proof is not None and keys.vouch_for(claim.proof)
+        ]
+        claim = await self._claim_of_stream(head)
         if claim is not None:
             claims.append(claim)
         own = self._head_file.read()
@@ -194,51 +203,16 @@ class RollCall:
             timeout_s=self._listen_s,
         )
 
-    async def _claim_of_stream(self, log_id: str) -> Claim | None:
-        """What the newest entry of the stream bears witness to; it comes with the entry."""
+    async def _claim_of_stream(self, head: Position) -> Claim | None:
+        """What the stream of this log bears witness to."""
         if self._stream_of is None:
             return None
-        stream = self._stream_of(log_id)
+        stream = self._stream_of(head.log_id)
         try:
             tip = await stream.tip()
             if tip is None:
                 return None
-            # What somebody else wrote after it does not hide it.
-            for epoch in range(tip.last, max(tip.first, tip.last - _LOOK_BACK_MAX + 1) - 1, -1):
-                claim = _claim_in(await stream.read(epoch), log_id, epoch)
-                if claim is not None:
-                    return await self._linked(stream, claim)
+            return await newest_claim(stream, tip, head, self._sequencer.log_keys)
         except SIEError as error:
             _LOG.warning("the stream bears no witness", extra={"reason": error.message})
         return None
-
-    async def _linked(self, stream: Stream, claim: Claim) -> Claim:
-        """The claim, unless it rests on an entry that does not hang on our own chain.
-
-        Where the stream has our head and then another's entry, somebody wrote on it: the publisher
-        makes it anew. It is evidence of the head all the same.
-        """
-        head = self._sequencer.position
-        if claim.epoch <= head.epoch:
-            return claim
-        ours = _claim_in(await stream.read(head.epoch), head.log_id, head.epoch)
-        after = _entry_in(await stream.read(head.epoch + 1))
-        if ours is None or ours.hash != head.hash or after is None or after.prev_hash == head.hash:
-            return claim
-        _LOG.error("the stream goes on with an entry that is not linked to this log")
-        return ours
-
-
-def _entry_in(data: bytes | None) -> Entry | Stub | None:
-    try:
-        return parse_envelope(data) if data is not None else None
-    except EntryCorrupt as error:
-        _LOG.warning("the stream holds what is no entry", extra={"reason": str(error)})
-        return None
-
-
-def _claim_in(data: bytes | None, log_id: str, epoch: int) -> Claim | None:
-    entry = _entry_in(data)
-    if entry is None or (entry.log_id, entry.epoch) != (log_id, epoch):
-        return None
-    return Claim("the stream", entry.log_id, entry.epoch, entry.hash)

@@ -22,6 +22,7 @@ __all__ = [
     "connect_reader",
     "connect_writer",
     "guard",
+    "is_current",
     "is_folded_in",
     "migrate",
     "migrations_damage",
@@ -68,6 +69,15 @@ CREATE TABLE idempotency (
 ) STRICT, WITHOUT ROWID
 """
 
+# The writer's word for a position, beside its entry. Whether it is right is its reader's to check.
+_SIGNATURE: Final = """
+CREATE TABLE signature (
+  epoch INTEGER PRIMARY KEY REFERENCES log (epoch),
+  key_id TEXT NOT NULL,
+  value TEXT NOT NULL
+) STRICT
+"""
+
 _META: Final = "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT"
 
 # `INSERT OR REPLACE` deletes without firing delete triggers; the gap trigger runs before it.
@@ -92,14 +102,32 @@ _TRIGGERS: Final = (
         for verb in ("UPDATE", "DELETE")
     ),
 )
+_SIGNATURE_TRIGGERS: Final = tuple(
+    f"""
+    CREATE TRIGGER signature_refuses_{verb.lower()} BEFORE {verb} ON signature
+    BEGIN SELECT RAISE(ABORT, 'signature is append-only'); END
+    """
+    for verb in ("UPDATE", "DELETE")
+)
 
 _MIGRATIONS: Final = Migrations("sie-config-log")
 
 
-@_MIGRATIONS(name="0001-log")
-def _create_log(database: Database) -> None:
-    for statement in (_LOG, _CHANGE, _IDEMPOTENCY, _META, *_TRIGGERS):
-        database.execute(statement)
+_STATEMENTS: Final = {
+    "0001-log": (_LOG, _CHANGE, _IDEMPOTENCY, _META, *_TRIGGERS),
+    "0002-signature": (_SIGNATURE, *_SIGNATURE_TRIGGERS),
+}
+
+
+def _migration(name: str) -> None:
+    @_MIGRATIONS(name=name)
+    def migrate_one(database: Database) -> None:
+        for statement in _STATEMENTS[name]:
+            database.execute(statement)
+
+
+for _name in _STATEMENTS:
+    _migration(_name)
 
 
 _RECORDED: Final = {"id", "migration_set", "name", "applied_at"}
@@ -107,11 +135,12 @@ _OURS: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
 
 def schema_damage(connection: sqlite3.Connection) -> str:
-    """What of the schema is not as the migrations made it; empty if all is.
+    """What of the schema is not as its migrations made it; empty if all is.
 
-    A trigger whose text lost one letter may still parse, and guard nothing.
+    A trigger whose text lost one letter may still parse, and guard nothing. A file that an older
+    release wrote, and nobody migrated yet, is whole without the later tables.
     """
-    wrong = _schema_rows(connection) ^ _fresh_schema()
+    wrong = _schema_rows(connection) ^ _fresh_schema(_applied(connection) or frozenset(_STATEMENTS))
     return ", ".join(sorted({str(name) for _, name, _ in wrong}))
 
 
@@ -127,26 +156,32 @@ def newer_migrations(connection: sqlite3.Connection) -> str:
 
     Only beside all that this release does: a name that the disk changed is damage.
     """
+    found, known = _applied(connection), frozenset(_STATEMENTS)
+    return ", ".join(sorted(found - known)) if found > known else ""
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether the file went through every migration of this release."""
+    return _applied(connection) >= frozenset(_STATEMENTS)
+
+
+def _applied(connection: sqlite3.Connection) -> frozenset[str]:
+    """The migrations that the file says it went through; none where it does not say."""
     if not connection.execute("PRAGMA table_info(_sqlite_migrations)").fetchall():
-        return ""
+        return frozenset()
     rows = connection.execute(
         "SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (_MIGRATIONS.name,)
     )
-    found = {str(name) for (name,) in rows}
-    return ", ".join(sorted(found - _known())) if found > _known() else ""
+    return frozenset(str(name) for (name,) in rows)
 
 
 @functools.cache
-def _known() -> frozenset[str]:
-    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
-        pending = _MIGRATIONS.pending(Database(fresh, execute_plugins=False))
-        return frozenset(migration.name for migration in pending)
-
-
-@functools.cache
-def _fresh_schema() -> frozenset[tuple[str, str, str]]:
+def _fresh_schema(applied: frozenset[str]) -> frozenset[tuple[str, str, str]]:
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-        migrate(fresh)
+        for name, statements in _STATEMENTS.items():
+            if name in applied:
+                for statement in statements:
+                    fresh.execute(statement)
         return _schema_rows(fresh)
 
 
@@ -158,7 +193,7 @@ def _schema_rows(connection: sqlite3.Connection) -> frozenset[tuple[str, str, st
     )
 
 
-_APPEND_ONLY: Final = frozenset({"log", "change", "idempotency"})
+_APPEND_ONLY: Final = frozenset({"log", "change", "idempotency", "signature"})
 _SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_schema", "_sqlite_migrations"})
 _FORBIDDEN: Final = frozenset(
     {

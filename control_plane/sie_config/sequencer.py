@@ -1,9 +1,10 @@
 """The sequencer: the one writer, who puts all writes into one order.
 
 *shell.* Owns the registry, the head and the state of the writer. Order for every group of writes:
-judge and fold on a draft → commit → swap the registry → answer → wake the followers. Promises that
-no answer, a refusal included, rests on a state that did not commit, and that a failed commit leaves
-registry and head as they were. Does not publish: the publisher follows the head on its own.
+judge and fold on a draft → sign its end → commit → swap the registry → answer → wake the followers.
+Promises that no answer, a refusal included, rests on a state that did not commit, that a failed
+commit leaves registry and head as they were, and that whatever is committed ends with a position
+which this writer signed. Does not publish: the publisher follows the head on its own.
 """
 
 import asyncio
@@ -17,16 +18,18 @@ from sie_config.dark import Live, narrowed
 from sie_config.draft import Draft, Outcome, Tenure, Write
 from sie_config.journal import Journal
 from sie_config.key_rows import key_rows_of
+from sie_config.log_keys import LogKeys
 from sie_config.log_rows import KeyRow
 from sie_config.replay import Replayed
 from sie_config.rules import Index
 from sie_config.storage_faults import StorageFull
 from sie_config.store import Store
 from sie_config.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
-from sie_core.chain import Position, begins_log, position_of
+from sie_core.chain import Position, is_of_lineage, position_of
 from sie_core.models import Catalog
 from sie_core.registry import Registry
-from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency
+from sie_runtime.signing import SigningKey
+from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency, put_key
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, Untrusted
 
 __all__ = ["Sequencer"]
@@ -56,8 +59,10 @@ class Sequencer:
         new_id: Callable[[int], str] = secrets.token_hex,
         group_writes_max: int,
         waiting_writes_max: int,
+        signing_key: SigningKey,
     ) -> None:
         self._store = store
+        self.log_keys = LogKeys(signing_key, replayed.lineage)
         self._journal = journal
         self._now_us = now_us
         self._new_id = new_id
@@ -106,15 +111,20 @@ class Sequencer:
         and the next start goes on from them.
         """
         fresh = self.last is None
+        if self.last is not None:
+            self.log_keys.check(self.last.epoch)
         log_id = self._new_id(16) if self.last is None else self.last.log_id
         tenure = Tenure(log_id, term, writer=self._new_id(8))
         draft = self._draft(tenure)
         actor = "sie-config"
         if fresh:
-            draft.begin([Change(kind=ChangeKind.LOG_BEGIN)], actor=actor, reason=reason)
+            first = [Change(kind=ChangeKind.LOG_BEGIN), put_key(self.log_keys.own.document)]
+            draft.begin(first, actor=actor, reason=reason)
         draft.begin([Change(kind=ChangeKind.TERM_BEGIN)], actor=actor, reason="a writer started")
         if fresh and seed:
             draft.begin(seed, actor=actor, reason="the first bundle and pool")
+        draft.entries = [self.log_keys.own.signed(entry) for entry in draft.entries]
+        draft.last = draft.entries[-1]
         await self._store.append(draft.entries)
         self._tenure, self.witnessed = tenure, witnessed
         self.begun_at = draft.entries[0].epoch
@@ -129,9 +139,13 @@ class Sequencer:
         """
         await self._store.append(entries, key_rows_of(entries, self.registry))
         self.registry, self.last = registry, entries[-1]
-        self.lineage += tuple(entry for entry in entries if begins_log(entry) is not None)
+        self._note_lineage(entries)
         self._index = Index.of(registry)
         self._journal.remember(entries)
+
+    def _sign_end(self, draft: Draft) -> None:
+        if draft.entries:
+            draft.entries[-1] = draft.last = self.log_keys.own.signed(draft.entries[-1])
 
     def enter(self, state: WriterState) -> None:
         """Change the state of the writer. Recovery is left by a restart, or when what was lacking
@@ -235,6 +249,7 @@ class Sequencer:
             # A crash before this returns may leave the group on disk, whole and unanswered; one
             # that came earlier leaves nothing of it.
             if draft.entries or draft.keys:
+                self._sign_end(draft)
                 await self._store.append(draft.entries, draft.keys)
         except SIEError as error:
             touched = [(c.entity_kind, c.key) for entry in draft.entries for c in entry.changes]
@@ -265,8 +280,13 @@ class Sequencer:
         if not draft.entries:
             return
         self.registry, self.last = draft.registry, draft.last
-        self.lineage += tuple(entry for entry in draft.entries if begins_log(entry) is not None)
+        self._note_lineage(draft.entries)
         self._journal.remember(draft.entries)
+
+    def _note_lineage(self, entries: Sequence[Entry]) -> None:
+        found = tuple(entry for entry in entries if is_of_lineage(entry))
+        self.lineage += found
+        self.log_keys.note(found)
 
     def _note_failure(self, error: SIEError) -> None:
         if isinstance(error, Untrusted):

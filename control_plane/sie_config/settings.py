@@ -25,6 +25,11 @@ class ConfigSettings(
     """sie-config: the one writer of the configuration log."""
 
     data_dir: Path = setting(help="folder of the log file, its lock and its head file")
+    signing_key: Path | None = setting(
+        None,
+        help="file of the private key that signs the log, PEM; absent, log.sqlite.key in the data "
+        "folder, made with a new log. Keep a copy apart from the backups",
+    )
     host: str = setting("127.0.0.1", help="address to listen on; loopback until access is guarded")
     port: int = setting(8081, help="port to listen on; 0 takes a free one")
     advertised_url: str = setting("", help="URL that others reach this process by, for messages")

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from sie_config.announcer import announce
 from sie_config.journal import Journal
-from sie_config.publisher import Publisher, Stream
+from sie_config.publisher import Publisher
 from sie_config.sequencer import Sequencer
 from sie_config.settings import ConfigSettings
+from sie_config.stream_witness import Stream
 from sie_config.writer_state import UNFENCED, Recovery, Serving
 from sie_runtime.bus import Bus
 from sie_runtime.log_stream import LogStream

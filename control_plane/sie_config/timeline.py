@@ -20,7 +20,7 @@ from typing import Any, Final
 import aiosqlite
 from msgspec import UNSET
 
-from sie_config.log_rows import entry_of
+from sie_config.log_rows import ENTRY_COLUMNS, entry_of
 from sie_config.moments import format_ts, moment_us
 from sie_config.schema import connect_reader
 from sie_config.sequencer import Sequencer
@@ -58,7 +58,7 @@ _STEPS_REST: Final = (
     "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
     " AND epoch = ? AND ordinal > ? ORDER BY ordinal"
 )
-_ENTRIES: Final = "SELECT epoch, hash, prev_hash, log_id, body FROM log WHERE epoch IN ({marks})"
+_ENTRIES: Final = f"SELECT {ENTRY_COLUMNS} WHERE epoch IN ({{marks}})"
 
 
 @dataclass(frozen=True, slots=True)

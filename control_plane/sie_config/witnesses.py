@@ -6,23 +6,29 @@ may be written. A claim about another log says nothing about this one.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sie_core.chain import Position
-from sie_schemas.entry import log_id8
+from sie_schemas.entry import Entry, Stub, log_id8
+from sie_schemas.fleet import Head
 
 __all__ = ["Behind", "Claim", "Confirmed", "Forked", "Verdict", "choices", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody has seen this entry. `source` says who, for the operator."""
+    """Somebody has seen this entry. `source` says who, for the operator.
+
+    An empty `hash` is an entry that nobody has any more: that it existed is all that is claimed.
+    """
 
     source: str
     log_id: str
     epoch: int
     hash: str
+    proof: Entry | Stub | Head | None = field(default=None, compare=False, repr=False)
+    """The signed position that bears it out; the word of this folder needs none."""
 
     def __str__(self) -> str:
         return f"{self.source} has seen {log_id8(self.log_id)}.{self.epoch}"
@@ -67,9 +73,9 @@ def judge(
         if claim.epoch > head.epoch:
             if farthest is None or claim.epoch > farthest.epoch:
                 farthest = claim
-        elif hash_at(claim.epoch) != claim.hash:
+        elif claim.hash and hash_at(claim.epoch) != claim.hash:
             return Forked(claim)
-        elif claim is not own:
+        elif claim.hash and claim is not own:
             witnessed = True
     return Behind(farthest) if farthest is not None else Confirmed(witnessed)
 

@@ -75,7 +75,7 @@ def verify(
         from sie_config.offline.verification import verify_log  # noqa: PLC0415
 
         path = log_path(log)
-        report = verify_log(path).report
+        report = verify_log(path, every_signature=True).report
         if export is not None:
             verify_export(export, report, path)
         if nats_url and report.position is not None:
@@ -143,6 +143,51 @@ def restore(
         discard = Discard(discard_after, actor, reason) if discard_after is not None else None
         bus = _bus(nats_url) if nats_url else None
         return put_back(backup, folder, bus=bus, discard=discard, incomplete=incomplete)
+
+    _conclude(run, output)
+
+
+KeyFile = Annotated[
+    Path | None, typer.Option(help="The private key's file, if not log.sqlite.key beside the log.")
+]
+
+
+@app.command()
+def adopt(
+    log: Log = _HERE,
+    key: KeyFile = None,
+    nats_url: NatsUrl = "",
+    actor: Annotated[str, typer.Option(help="Who adopts it, for the log.")] = "operator",
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "signed from now on",
+    output: Page = "table",
+) -> None:
+    """Sign a log that a release before signatures wrote; sie-config must be stopped."""
+
+    def run() -> "Report":
+        from sie_config.offline.keys import adopt as sign  # noqa: PLC0415
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+
+        bus = _bus(nats_url) if nats_url else None
+        return sign(log_path(log), key_file=key, bus=bus, actor=actor, reason=reason)
+
+    _conclude(run, output)
+
+
+@app.command("change-key")
+def change_key(
+    log: Log = _HERE,
+    key: KeyFile = None,
+    actor: Annotated[str, typer.Option(help="Who changes it, for the log.")] = "operator",
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "the key was changed",
+    output: Page = "table",
+) -> None:
+    """Have a new key sign the log from now on; sie-config must be stopped."""
+
+    def run() -> "Report":
+        from sie_config.offline.keys import change_key as change  # noqa: PLC0415
+        from sie_config.offline.log_reader import log_path  # noqa: PLC0415
+
+        return change(log_path(log), key_file=key, actor=actor, reason=reason)
 
     _conclude(run, output)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from tests.support.config_process import config_process
 from tests.support.config_writer import model
@@ -17,8 +16,9 @@ from tests.support.reports import report_at
 from tests.support.tokens import bearer, tokens_file
 
 from sie_runtime.bus import Bus
-from sie_schemas.entry import build_entry, parse_envelope, to_envelope
+from sie_schemas.entry import build_entry, parse_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
+from sie_testing.signing import STRANGER
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +53,7 @@ async def written(client: httpx.AsyncClient, name: str | None = None) -> httpx.R
 
 
 async def invented(client: httpx.AsyncClient, name: str | None = None) -> list[bytes]:
-    """Reports that come with an entry, hashed by whoever made it: one ahead of the log, and one in
+    """Reports of an entry that somebody made, hashed and signed: one ahead of the log, and one in
     the place of its last."""
     head = await head_of(client, name)
     answer = await client.get(f"{CONFIGS}/entries/{head.epoch}", headers=bearer(name))
@@ -73,8 +73,9 @@ async def invented(client: httpx.AsyncClient, name: str | None = None) -> list[b
             prev_hash=prev,
             state_digest=head.digest,
         )
+        entry = STRANGER.signed(entry)
         told = {"epoch": epoch, "received": epoch, "hash": entry.hash}
-        made.append(report_at(head, entry=msgspec.Raw(to_envelope(entry)), **told))
+        made.append(report_at(head, signature=entry.signature, **told))
     return made
 
 

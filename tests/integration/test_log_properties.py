@@ -32,6 +32,7 @@ from sie_schemas.entry import GENESIS_HASH, Entry, EntryCorrupt, parse_envelope,
 from sie_schemas.fleet import HEAD_DECODER, Head
 from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 from sie_testing.memory_stream import MemoryStream
+from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 
 pytestmark = pytest.mark.integration
@@ -165,7 +166,7 @@ async def test_property_04_no_time_travel_through_restarts_and_a_writer_that_wen
 
 def test_property_04_no_time_travel_an_older_snapshot_of_a_cache_is_ignored():
     for older in (1, 3, 4):
-        replica = Replica()
+        replica = Replica(PINNED)
         replica.receive(SnapshotArrived(0, LOG.snapshot(5)))
         replica.receive(SnapshotArrived(0, LOG.snapshot(older)))
         assert replica.position == LOG.position_at(5)
@@ -353,7 +354,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 def test_property_14_tamper_no_bit_of_a_message_can_change_what_is_served(data):
     entry = LOG.entries[3]
     message = to_envelope(entry)
-    replica = Replica()
+    replica = Replica(PINNED)
     replica.receive(SnapshotArrived(0, LOG.snapshot(3)))
     with contextlib.suppress(EntryCorrupt):
         changed = parsed(flipped(message, data.draw(st.integers(0, 8 * len(message) - 1))))
@@ -365,7 +366,7 @@ def test_property_14_tamper_every_bit_of_a_snapshot_is_noticed_or_changes_nothin
     whole = LOG.snapshot_bytes(5)
     taken = 0
     for bit in range(8 * len(whole)):
-        fresh = Replica()
+        fresh = Replica(PINNED)
         with contextlib.suppress(SnapshotCorrupt):
             fresh.receive(SnapshotArrived(0, snapshots.decode(flipped(whole, bit))))
             taken += 1

@@ -17,9 +17,9 @@ from tests.support.reports import report_at
 
 from sie_config.writer_state import Recovery, Serving
 from sie_runtime.log_stream import log_streams
-from sie_schemas.entry import to_envelope
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
 from sie_testing.memory_stream import MemoryStream
+from sie_testing.signing import STRANGER
 
 pytestmark = pytest.mark.integration
 
@@ -182,6 +182,8 @@ async def test_of_two_histories_an_operator_keeps_one_and_the_log_says_what_was_
     assert status == 1
     assert f".{head - 1} with another hash" in refusal, "not where they part"
     keep = ("--discard-after", str(head))
+    (tmp_path / "new").mkdir(exist_ok=True)
+    shutil.copy(old / "log.sqlite.key", tmp_path / "new")
     assert (await asyncio.to_thread(run_log, *backup, *keep))[0] == 0
 
     async with (
@@ -212,7 +214,7 @@ async def post(http: httpx.AsyncClient, **report) -> httpx.Response:
     )
 
 
-async def test_over_http_a_report_bears_witness_only_with_the_entry_that_it_speaks_of(tmp_path):
+async def test_over_http_a_report_bears_witness_only_with_the_writers_signature(tmp_path):
     data, ahead = tmp_path / "data", tmp_path / "ahead"
     async with writer(data, nowhere()) as one:
         pass
@@ -227,15 +229,17 @@ async def test_over_http_a_report_bears_witness_only_with_the_entry_that_it_spea
         "hash": last.hash,
         "digest": last.state_digest,
     }
-    another = msgspec.Raw(to_envelope(last))
+    assert last.signature is not None
+    signature = msgspec.to_builtins(last.signature)
+    stranger = STRANGER.sign(last.log_id, last.epoch, last.hash, last.state_digest)
 
     async with writer(data, nowhere()) as one:
         state = one.plane.sequencer.state
         for claim in (
             told,
-            told | {"entry": another, "epoch": last.epoch + 1},
-            told | {"entry": another, "digest": "e" * 64},
-            told | {"entry": {"hash": "x", "body": {}}},
+            told | {"signature": signature, "epoch": last.epoch + 1},
+            told | {"signature": signature, "digest": "e" * 64},
+            told | {"signature": stranger},
         ):
             answer = await post(one.http, **claim)
             assert answer.status_code == 200
@@ -245,7 +249,7 @@ async def test_over_http_a_report_bears_witness_only_with_the_entry_that_it_spea
         shown = (await one.http.get("/v1/configs/replicas")).json()["replicas"]
         assert [(row["id"], row["converged"]) for row in shown] == [("w1", False)]
 
-        await post(one.http, **told, entry=another)
+        await post(one.http, **told, signature=signature)
 
         assert isinstance(one.plane.sequencer.state, Recovery)
 

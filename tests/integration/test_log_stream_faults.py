@@ -393,6 +393,7 @@ async def test_another_writers_valid_successor_is_found_by_looking_and_puts_this
             prev_hash=last.hash,
             state_digest="0" * 64,
         )
+        foreign = one.plane.sequencer.log_keys.own.signed(foreign)
         await jetstream.publish(entry_subject(last.log_id), to_envelope(foreign))
         await until(lambda: isinstance(one.plane.sequencer.state, Recovery))
         message = await jetstream.get_msg(one.stream, seq=foreign.epoch)

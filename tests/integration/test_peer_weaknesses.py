@@ -28,6 +28,7 @@ from sie_schemas.entry import build_entry, to_envelope
 from sie_schemas.entry import put as put_change
 from sie_schemas.errors import SIEError, Untrusted
 from sie_testing.memory_stream import MemoryStream
+from sie_testing.signing import PINNED, STRANGER
 from sie_testing.written_log import WrittenLog
 
 pytestmark = pytest.mark.integration
@@ -184,7 +185,7 @@ async def test_w7_a_change_moves_the_epoch_with_it_or_not_at_all_whatever_field_
 def test_w8_a_lost_delta_followed_by_another_is_seen_as_a_gap_and_fetched():
     log = WrittenLog()
     lost, next_one = log.put("model", "m1", {}), log.put("model", "m2", {})
-    replica = Replica()
+    replica = Replica(PINNED)
     replica.receive(SnapshotArrived(0, log.snapshot(1)))
 
     [fetch] = replica.receive(EntryArrived(next_one))
@@ -306,10 +307,11 @@ async def test_w15_a_forged_delta_moves_nobody_whatever_name_it_gives_itself(tmp
             }
         )
         await intruder.publish(f"sie.config.head.{head.log_id}", announced.encode())
-        # And on the stream itself, where its digest gives it away.
-        quarantined = metric("sie_replica_stops_total", state="quarantined")
+        # And on the stream itself, signed by somebody.
+        refused = metric("sie_replica_forged_total")
+        forged = STRANGER.signed(forged)
         await intruder.publish(f"sie.config.log.{head.log_id}.e", to_envelope(forged))
-        await until(lambda: metric("sie_replica_stops_total", state="quarantined") > quarantined)
+        await until(lambda: metric("sie_replica_forged_total") > refused)
         assert replica.follower.catalog.registry == before
         assert replica.follower.position == head
         assert "evil" not in documents(one.plane)

@@ -17,7 +17,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from sie_config.log_file import LogFile
-from tests.support.config_writer import begun_log, put_model, write
+from tests.support.config_writer import begun_log, put_model, sign, write
 
 file = LogFile.open(Path(sys.argv[1]))
 draft = begun_log()
@@ -29,7 +29,7 @@ while True:
     for _ in range(1 + number % 3):
         number += 1
         draft.write(write(put_model(f"org/model-{number}")))
-    file.append(draft.entries)
+    file.append(sign(draft))
     print(draft.entries[-1].epoch, draft.entries[-1].hash, flush=True)
 """
 

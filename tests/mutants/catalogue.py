@@ -8,6 +8,7 @@ from typing import Final
 from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
+from tests.mutants.signing_mutants import SIGNING_MUTANTS
 from tests.mutants.storage_mutants import STORAGE_MUTANTS
 from tests.mutants.writer_mutants import WRITER_MUTANTS
 
@@ -15,6 +16,7 @@ __all__ = ["MUTANTS"]
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *REPLICA_MUTANTS,
+    *SIGNING_MUTANTS,
     *STORAGE_MUTANTS,
     *WRITER_MUTANTS,
     *DATA_PLANE_MUTANTS,

@@ -8,6 +8,7 @@ from tests.mutants.mutant import Edit, Mutant, edit
 __all__ = ["REPLICA_MUTANTS"]
 
 REPLICA = "shared/core/sie_core/replica.py"
+BUFFER = "shared/core/sie_core/replica_buffer.py"
 CHAIN = "shared/core/sie_core/chain.py"
 APPLY = "shared/core/sie_core/apply.py"
 REGISTRY = "shared/core/sie_core/registry.py"
@@ -30,9 +31,9 @@ REPLICA_MUTANTS = (
         "a lost delta is skipped: the epoch is the writer's, a model is missing for good",
         (
             Edit(
-                REPLICA,
-                "self._early.pop(position.epoch + 1 if position is not None else 1, None)",
-                "self._early.pop(min(self._early), None) if self._early else None",
+                BUFFER,
+                "        run: list[Entry] = []\n",
+                "        run: list[Entry] = []\n        first = min(self._kept, default=first)\n",
             ),
             Edit(
                 REPLICA,
@@ -64,8 +65,8 @@ REPLICA_MUTANTS = (
         "gap-is-not-fetched",
         "the delivery is trusted to be complete: what it lost is not asked for",
         REPLICA,
-        "        if entry.epoch > here.epoch:\n            self._note_head_epoch(entry.epoch)\n",
-        "        if entry.epoch > here.epoch:\n",
+        "        elif entry.epoch > here.epoch:\n            self._note_head_epoch(entry.epoch)\n",
+        "        elif entry.epoch > here.epoch:\n",
         (CORNERS,),
     ),
     edit(
@@ -130,7 +131,7 @@ REPLICA_MUTANTS = (
         "fork-goes-unnoticed",
         "after a split writer, replicas serve two histories under one epoch",
         REPLICA,
-        "if entry.epoch == here.epoch and entry.hash != here.hash:",
+        "if entry.epoch == here.epoch and entry.hash != here.hash and self._believes(entry):",
         "if entry.epoch < 0:",
         (STOPS,),
     ),

@@ -1,6 +1,8 @@
-"""A replica in a world that loses, repeats, delays and reorders whatever it says or hears."""
+"""A replica in a world that loses, repeats, delays and reorders whatever it says or hears, and in
+which somebody forges what he can."""
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -22,7 +24,9 @@ from sie_core.replica_events import (
     SnapshotArrived,
     Ticked,
 )
+from sie_runtime.signing import SigningKey
 from sie_testing import strategies
+from sie_testing.signing import PINNED, STRANGER
 from sie_testing.written_log import WrittenLog
 
 LIMITS = ReplicaLimits(
@@ -40,7 +44,8 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
         self.wire: list[Event] = []
         self.asked: list[Fetch | FetchSnapshot] = []
         self.now = 0.0
-        self.replica = Replica(LIMITS)
+        self.keys = 0
+        self.replica = Replica(PINNED, LIMITS)
         self.served = Registry.EMPTY
         self.kept: tuple[int, int] = (0, 0)
         """What is on the replica's disk: a snapshot's epoch, and the last entry's after it."""
@@ -62,6 +67,12 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
     @rule()
     def writer_announces_its_head(self):
         self.wire.append(HeadAnnounced(self.head()))
+
+    @rule(data=st.data())
+    def writer_changes_its_key(self, data):
+        self.keys += 1
+        next_key = SigningKey.of_seed(self.keys.to_bytes(32, "big"))
+        self.wire.append(EntryArrived(self.log.change_key(next_key)))
 
     @rule(data=st.data())
     def writer_moves_the_low_water(self, data):
@@ -87,6 +98,44 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
     @rule(data=st.data())
     def wire_brings_an_old_entry_again(self, data):
         self.deliver(EntryArrived(data.draw(st.sampled_from(self.log.entries))))
+
+    # -- a stranger, who can hash and link as well as the writer, and has not its key --
+
+    def forged(self, data) -> WrittenLog:
+        """The log as the stranger goes on with it from some epoch, signed in some wrong way."""
+        forged = self.log.continued_by(STRANGER)
+        kept = data.draw(st.integers(1, forged.epoch))
+        del forged.entries[kept:], forged.registries[kept + 1 :], forged.states[kept + 1 :]
+        old = data.draw(st.sampled_from(self.log.entries)).signature
+        signature = data.draw(st.sampled_from(["none", "another's", "old"]))
+        if data.draw(st.booleans()):
+            forged.change_key(STRANGER)
+        for _ in range(data.draw(st.integers(1, 3))):
+            last = forged.put("pool", "p", {"name": "theirs", "n": forged.epoch})
+            if signature != "another's":
+                kept_one = old if signature == "old" else None
+                forged.entries[-1] = msgspec.structs.replace(last, signature=kept_one)
+        return forged
+
+    @rule(data=st.data())
+    def stranger_sends_entries(self, data):
+        forged = self.forged(data)
+        for entry in forged.entries:
+            if entry not in self.log.entries:
+                self.deliver(EntryArrived(entry))
+
+    @rule(data=st.data())
+    def stranger_announces_a_head(self, data):
+        self.deliver(HeadAnnounced(self.forged(data).head))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def fetch_is_answered_by_a_stranger(self, data):
+        asked, forged = self.asked.pop(0), self.forged(data)
+        if isinstance(asked, FetchSnapshot):
+            self.deliver(SnapshotArrived(asked.id, forged.snapshot(forged.epoch)))
+        else:
+            self.deliver(RangeArrived(asked.id, tuple(forged.entries[asked.after :])))
 
     # -- fetches --
 
@@ -135,7 +184,7 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
     @rule()
     def replica_restarts_from_its_files(self):
         before = self.replica.position
-        self.replica, self.asked = Replica(LIMITS), []
+        self.replica, self.asked = Replica(PINNED, LIMITS), []
         (snapshot_epoch, last), self.kept = self.kept, (0, 0)
         if snapshot_epoch:
             self.deliver(SnapshotArrived(0, self.log.snapshot(snapshot_epoch)))
@@ -147,7 +196,7 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
 
     @rule()
     def replica_restarts_without_files(self):
-        self.replica, self.asked, self.kept = Replica(LIMITS), [], (0, 0)
+        self.replica, self.asked, self.kept = Replica(PINNED, LIMITS), [], (0, 0)
         self.served = Registry.EMPTY
 
     # -- what must hold --
@@ -192,8 +241,6 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
     # -- how it is wired --
 
     def head(self):
-        import msgspec
-
         return msgspec.structs.replace(self.log.head, low_water=self.low_water)
 
     def answer(self, asked: Fetch | FetchSnapshot) -> Event:

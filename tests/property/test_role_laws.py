@@ -137,7 +137,7 @@ async def holds(folder: Path) -> None:
         app = build_app(plane)
         for name in ("m", "n"):
             await put(plane, name)
-        await plane.hearing.hear(report_at(plane.sequencer.position), vouched=True)
+        await plane.hearing.hear(report_at(plane.sequencer.position))
         transport = httpx.ASGITransport(Gate(app, access, Doors(app).role_of))
         async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
             before = state_of(plane, data)

@@ -15,6 +15,7 @@ import httpx
 from sie_config.api import build_app
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Draft, Outcome, Tenure, Write
+from sie_config.key_file import key_path, make_key, read_key
 from sie_config.log_file import LogFile
 from sie_config.rules import Command, Index, Put
 from sie_config.seed import SEED
@@ -22,8 +23,9 @@ from sie_config.settings import ConfigSettings
 from sie_core.registry import Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
-from sie_schemas.entry import Change, ChangeKind, Entry
+from sie_schemas.entry import Change, ChangeKind, Entry, put_key
 from sie_testing.memory_stream import MemoryStream
+from sie_testing.signing import WRITER_KEY
 
 LOG_ID = "0123456789abcdef0123456789abcdef"
 TENURE = Tenure(LOG_ID, term=1, writer="00112233aabbccdd")
@@ -56,25 +58,36 @@ def begun_log(tenure: Tenure = TENURE) -> Draft:
     """A draft that holds the first three entries of a new log."""
     index = Index()
     draft = Draft(Registry.EMPTY, index, None, tenure, NOW_US)
-    draft.begin([Change(kind=ChangeKind.LOG_BEGIN)], actor="sie-config", reason="a new log")
+    first = [Change(kind=ChangeKind.LOG_BEGIN), put_key(WRITER_KEY.document)]
+    draft.begin(first, actor="sie-config", reason="a new log")
     draft.begin([Change(kind=ChangeKind.TERM_BEGIN)], actor="sie-config", reason="a writer started")
     draft.begin(SEED, actor="sie-config", reason="seed")
+    sign(draft)
     for entity in draft.registry:
         index.update(entity.kind, entity.key, json.loads(entity.document))
     return draft
 
 
-def grown_log(models: int) -> list[Entry]:
-    """The entries of a log with so many models, one entry each."""
-    draft = begun_log()
-    for number in range(models):
-        draft.write(write(put_model(f"org/model-{number}")))
+def sign(draft: Draft) -> list[Entry]:
+    """Sign every entry of a draft, as the key that its first one brings; gives them."""
+    draft.entries = [WRITER_KEY.signed(entry) for entry in draft.entries]
+    draft.last = draft.entries[-1]
     return draft.entries
 
 
+def grown_log(models: int) -> list[Entry]:
+    """The entries of a log with so many models, one entry each, and each signed."""
+    draft = begun_log()
+    for number in range(models):
+        draft.write(write(put_model(f"org/model-{number}")))
+    return sign(draft)
+
+
 def new_file(path: Path, entries: Sequence[Entry] = ()) -> LogFile:
-    """An open log file that holds these entries."""
+    """An open log file that holds these entries, with its key beside it."""
     file = LogFile.open(path)
+    if read_key(key_path(path)) is None:
+        make_key(key_path(path), WRITER_KEY)
     if entries:
         file.append(entries)
     return file

@@ -5,9 +5,16 @@ from typing import Any
 import msgspec
 
 from sie_core.chain import Position
+from sie_runtime.signing import SigningKey
 from sie_schemas.fleet import Head, ReplicaReport
 
-__all__ = ["report_at"]
+__all__ = ["report_at", "witness_of"]
+
+
+def witness_of(position: Position | Head, key: SigningKey, **fields: Any) -> bytes:
+    """The report of a replica that has the signature of a position."""
+    signature = key.sign(position.log_id, position.epoch, position.hash, position.digest)
+    return report_at(position, signature=signature, **fields)
 
 
 def report_at(position: Position | Head, **fields: Any) -> bytes:

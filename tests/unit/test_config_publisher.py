@@ -122,7 +122,7 @@ def successor_of(
     plane: ControlPlane, *, term: int, log_id: str | None = None, prev_hash: str | None = None
 ) -> Entry:
     head = plane.sequencer.position
-    return build_entry(
+    entry = build_entry(
         log_id=log_id or head.log_id,
         epoch=head.epoch + 1,
         term=term,
@@ -135,6 +135,7 @@ def successor_of(
         prev_hash=prev_hash or head.hash,
         state_digest="0" * 64,
     )
+    return plane.sequencer.log_keys.own.signed(entry)
 
 
 @pytest.mark.parametrize("newer", [0, 1])

@@ -292,7 +292,6 @@ async def test_a_model_that_a_live_worker_has_loaded_goes_only_by_force(client, 
     await client.post(MODELS, json=model("m"))
     await plane.hearing.hear(
         report_at(plane.sequencer.position, **WORKER, models={"m": ModelReport(state="loaded")}),
-        vouched=True,
     )
     refused = await client.delete(f"{MODELS}/m")
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
@@ -318,7 +317,7 @@ async def test_a_model_with_traffic_in_the_last_hour_goes_only_by_force(client, 
     await client.post(MODELS, json=model("m"))
     await client.post(MODELS, json=model("quiet"))
     told = {"role": "gateway", "id": "g", "traffic": {"m": 3500, "quiet": 3700}}
-    await plane.hearing.hear(report_at(plane.sequencer.position, **(WORKER | told)), vouched=True)
+    await plane.hearing.hear(report_at(plane.sequencer.position, **(WORKER | told)))
     refused = await client.delete(f"{MODELS}/m")
     assert (refused.status_code, refused.json()["detail"]["code"]) == (409, "FORCE_REQUIRED")
     assert "gateway g was asked for it 3500 s ago" in refused.json()["detail"]["message"]

@@ -15,17 +15,19 @@ from tests.support.config_writer import client_of, put, running
 
 from sie_config.checkpoint import registry_of
 from sie_config.log_file import LogFile
+from sie_config.offline.keys import adopt
 from sie_config.offline.log_reader import LogReader
 from sie_config.offline.restore import restore
 from sie_config.offline.verification import verify_log
 from sie_config.storage_faults import LogDamaged, LogNewer, StorageFailed
-from sie_config.writer_state import Serving
+from sie_config.writer_state import Serving, describe
 from sie_core.chain import begins_log, position_of
 from sie_core.replica import Replica
 from sie_core.replica_events import RangeArrived, SnapshotArrived
 from sie_runtime.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import ChangeKind
+from sie_testing.signing import FIRST_CONTACT
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_v1"
 HEAD = 17
@@ -49,7 +51,8 @@ def test_the_golden_log_is_sound_and_holds_every_kind_of_change(golden):
         entries = list(reader.entries())
         keys = {(row.actor, row.key, row.changed) for row in reader.key_rows()}
         assert reader.low_water() == 9
-    assert {change.kind for entry in entries for change in entry.changes} == set(ChangeKind)
+    kinds = {change.kind for entry in entries for change in entry.changes}
+    assert kinds == set(ChangeKind) - {ChangeKind.KEY_PUT}, "it was not signed then"
     assert {entry.forced for entry in entries} == {"", "moving house"}
     assert keys == {("ann", "k1", True), ("ann", "k2-changes-nothing", False)}
     [_, begin] = found.lineage
@@ -64,10 +67,14 @@ async def test_a_writer_goes_on_from_golden_files(golden, tmp_path):
     restore(golden / "backup.sqlite", data, bus=None, discard=None)
     for kept in ("log.sqlite.head", "log.sqlite.checkpoint"):
         shutil.copy(golden / kept, data / kept)
+    async with running(data) as plane:
+        assert "sie log adopt" in str(describe(plane.sequencer.state))
+    adopted = adopt(data / "log.sqlite", key_file=None, bus=None, actor="ann", reason="upgraded")
+    assert adopted.sound
     async with running(data) as plane, client_of(plane) as client:
         assert isinstance(plane.sequencer.state, Serving)
         assert plane._taken_over == HEAD
-        assert plane.sequencer.position.epoch == HEAD + 1
+        assert plane.sequencer.position.epoch == HEAD + 2
         assert plane.sequencer.registry.digest == DIGEST
         await put(plane, "more")
         past = await client.get(f"/v1/configs/models/org/m-1?at={HEAD}")
@@ -84,7 +91,7 @@ async def test_a_writer_goes_on_from_golden_files(golden, tmp_path):
 
 
 def test_a_replica_boots_from_golden_files(golden):
-    files, replica = ReplicaFiles(golden / "replica", tail_entries_min=100), Replica()
+    files, replica = ReplicaFiles(golden / "replica", tail_entries_min=100), Replica(FIRST_CONTACT)
     snapshot, entries = files.load()
     assert snapshot is not None
     replica.receive(SnapshotArrived(0, snapshot))
@@ -97,14 +104,15 @@ def test_a_replica_boots_from_golden_files(golden):
 
 def test_a_file_of_a_newer_release_is_not_called_damaged_and_not_written(golden):
     path = golden / "backup.sqlite"
+    LogFile.open(path).close()
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE later (n INTEGER) STRICT")
         connection.execute(
-            "INSERT INTO _sqlite_migrations SELECT id + 1, migration_set, '0002-later', applied_at"
-            " FROM _sqlite_migrations"
+            "INSERT INTO _sqlite_migrations SELECT id + 1, migration_set, '0003-later', applied_at"
+            " FROM _sqlite_migrations ORDER BY id DESC LIMIT 1"
         )
     before = path.read_bytes()
-    with pytest.raises(LogNewer, match=r"newer release \(0002-later\): start that release"):
+    with pytest.raises(LogNewer, match=r"newer release \(0003-later\): start that release"):
         LogFile.open(path)
     with pytest.raises(LogNewer):
         LogFile.open_to_read(path, StorageFailed("the disk takes nothing"))
@@ -115,6 +123,6 @@ def test_a_file_of_a_newer_release_is_not_called_damaged_and_not_written(golden)
 
 def test_a_migration_whose_name_the_disk_changed_is_damage(golden):
     path = golden / "backup.sqlite"
-    path.write_bytes(path.read_bytes().replace(b"0001-log", b"0003-log"))
+    path.write_bytes(path.read_bytes().replace(b"0001-log", b"0009-log"))
     with pytest.raises(LogDamaged):
         LogFile.open(path)

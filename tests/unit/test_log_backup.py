@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from tests.unit.test_log_verify import head_file, keyed_log
 
 from sie_config.control_plane import ControlPlane
 from sie_config.draft import Write
+from sie_config.key_file import key_path
 from sie_config.log_file import LogFile
 from sie_config.offline.backup import back_up, manifest_path, read_manifest
 from sie_config.offline.log_reader import LogReader, NotReadable
@@ -24,8 +26,16 @@ from sie_core.replica_events import FetchSnapshot, HeadAnnounced, SnapshotArrive
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Idempotency
 from sie_schemas.errors import FixRequest, Untrusted
+from sie_testing.signing import FIRST_CONTACT
 
 DISCARD = Discard(5, "ann", "a wrong batch")
+
+
+def with_key_of(data: Path, folder: Path) -> None:
+    """Put the private key of one folder into another, as an operator does."""
+    folder.mkdir(exist_ok=True)
+    key = key_path(data / "log.sqlite")
+    shutil.copy(key, key_path(folder / "log.sqlite"))
 
 
 def backed_up(folder: Path, models: int = 5) -> Path:
@@ -66,6 +76,7 @@ async def test_a_full_disk_of_the_writer_does_not_stop_a_backup(tmp_path):
         position = plane.sequencer.position
         _, report = back_up(data / "log.sqlite", tmp_path)
         assert report.position == position
+    with_key_of(data, tmp_path / "new")
     restore(tmp_path / f"log-{position}.sqlite", tmp_path / "new", bus=None, discard=None)
     async with running(tmp_path / "new") as plane:
         await put(plane, "room")
@@ -221,8 +232,9 @@ async def test_a_replica_of_the_old_log_follows_the_one_that_supersedes_it(tmp_p
             await put(plane, f"m{number}")
         name, _ = back_up(data / "log.sqlite", tmp_path)
         old = (await plane.exports.newest(plane.sequencer)).data
-    replica = Replica(ReplicaLimits(retry_s=1, retry_max_s=1, stale_after_s=1))
+    replica = Replica(FIRST_CONTACT, ReplicaLimits(retry_s=1, retry_max_s=1, stale_after_s=1))
     replica.receive(SnapshotArrived(0, snapshots.decode(old)))
+    with_key_of(data, tmp_path / "new")
     restore(name, tmp_path / "new", bus=None, discard=DISCARD)
     async with running(tmp_path / "new") as plane:
         await put(plane, "after")

@@ -180,6 +180,7 @@ def test_the_doctor_tells_what_is_well_and_what_it_could_not_see(tmp_path):
         "pages": "ok",
         "schema": "ok",
         "entries": "ok",
+        "signatures": "ok",
         "changes": "ok",
         "keys": "ok",
         "low water": "ok",

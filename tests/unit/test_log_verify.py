@@ -12,6 +12,7 @@ from tests.support.config_writer import (
     put,
     put_model,
     running,
+    sign,
 )
 from tests.support.log_tools import closed_log, forged_log, run_log, states, tamper, whats
 
@@ -39,7 +40,7 @@ def keyed_log(folder: Path) -> Path:
         draft.write(Write("ci", "", "r", (put_model(name),), key))
     path = folder / "log.sqlite"
     file = LogFile.open(path)
-    file.append(draft.entries, draft.keys)
+    file.append(sign(draft), draft.keys)
     file.close()
     return path
 

@@ -33,7 +33,7 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
     log = WrittenLog()
     for number in range(3):
         log.put("model", f"m{number}", {"number": number})
-    here, head = position_of(log.entries[1]), head_at(position_of(log.entries[epoch - 1]), 1)
+    here, head = position_of(log.entries[1]), head_at(log.entries[epoch - 1], 1)
     events: list[Event] = []
 
     def take(event: Event) -> bool:

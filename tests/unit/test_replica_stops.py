@@ -24,6 +24,8 @@ from sie_core.replica_events import (
     Ticked,
 )
 from sie_schemas.entry import Change, build_entry
+from sie_schemas.fleet import Head
+from sie_testing.signing import PINNED, STRANGER
 from sie_testing.written_log import WrittenLog
 
 
@@ -39,14 +41,19 @@ def following(
 ) -> Replica:
     """A replica that is fresh at an epoch, before it has heard of a later one."""
     last = log.entries[(epoch or log.epoch) - 1]
-    head = msgspec.structs.replace(
-        log.head, epoch=last.epoch, hash=last.hash, digest=last.state_digest
-    )
-    replica = Replica(limits)
+    head = head_with(log, epoch=last.epoch, hash=last.hash, digest=last.state_digest)
+    replica = Replica(PINNED, limits)
     replica.receive(Ticked(0.0))
     replica.receive(SnapshotArrived(0, log.snapshot(last.epoch)))
     replica.receive(HeadAnnounced(head))
     return replica
+
+
+def head_with(log: WrittenLog, **changed) -> Head:
+    """The log's head with some fields changed, signed."""
+    head = msgspec.structs.replace(log.head, **changed)
+    signature = log.key.sign(head.log_id, head.epoch, head.hash, head.digest)
+    return msgspec.structs.replace(head, signature=signature)
 
 
 def only_fetch(commands: list[Command]) -> Fetch | FetchSnapshot:
@@ -57,11 +64,12 @@ def only_fetch(commands: list[Command]) -> Fetch | FetchSnapshot:
 
 
 def variant(log: WrittenLog, at: int, **changed):
-    """The log's entry at an epoch with some fields changed, and a hash that is right for it."""
+    """The log's entry at an epoch with some fields changed, and a hash and signature that are right
+    for it."""
     fields = msgspec.structs.asdict(log.entries[at - 1])
-    for name in ("body", "hash", "v"):
+    for name in ("body", "hash", "v", "signature"):
         del fields[name]
-    return build_entry(**fields | changed)
+    return log.key.signed(build_entry(**fields | changed))
 
 
 def test_a_second_entry_for_an_applied_epoch_is_a_fork_and_the_old_state_is_served():
@@ -93,7 +101,7 @@ def test_a_head_with_another_hash_at_our_epoch_is_a_fork():
     log = log_with(2)
     replica = following(log)
 
-    replica.receive(HeadAnnounced(msgspec.structs.replace(log.head, hash="f" * 64)))
+    replica.receive(HeadAnnounced(head_with(log, hash="f" * 64)))
 
     assert replica.state == "forked"
 
@@ -147,6 +155,23 @@ def test_an_unknown_kind_of_change_halts_at_the_entry_before_it():
     assert replica.receive(SnapshotArrived(0, log.snapshot(log.epoch))) == []
 
 
+def test_what_nobody_signed_in_the_place_of_the_writers_next_entry_is_fetched_anew():
+    log = log_with(3)
+    replica = following(log, epoch=2)
+    forged = log.continued_by(STRANGER)
+    del forged.entries[2:], forged.registries[3:], forged.states[3:]
+    theirs = msgspec.structs.replace(forged.put("pool", "p", {}), signature=None)
+
+    assert [type(one) for one in replica.receive(EntryArrived(theirs))] == [Fetch]
+    asked = Fetch(1, log.log_id, 2, 4)
+    replica.receive(EntryArrived(log.entries[3]))
+
+    assert replica.stopped is None, replica.reason
+    assert replica.position == log.position_at(2)
+    replica.receive(RangeArrived(asked.id, tuple(log.entries[2:])))
+    assert replica.position == log.position_at(4)
+
+
 def test_a_wrong_digest_quarantines_and_a_verified_snapshot_ends_it():
     log = log_with(2)
     replica = following(log, epoch=2)
@@ -178,7 +203,7 @@ def test_a_damaged_registry_in_memory_is_noticed_at_the_next_head_and_replaced()
 def test_a_snapshot_that_is_not_its_digests_is_not_served():
     log = log_with(3)
     bad = dataclasses.replace(log.snapshot(log.epoch), entities=log.snapshot(2).entities)
-    replica = Replica()
+    replica = Replica(PINNED)
 
     replica.receive(SnapshotArrived(0, bad))
 
@@ -246,9 +271,7 @@ def test_a_log_that_supersedes_another_history_of_ours_is_refused():
 def test_a_replica_ahead_of_its_writer_never_goes_back():
     log = log_with(5)
     replica = following(log)
-    behind = msgspec.structs.replace(
-        log.head, epoch=3, hash=log.entries[2].hash, digest=log.entries[2].state_digest
-    )
+    behind = head_with(log, epoch=3, hash=log.entries[2].hash, digest=log.entries[2].state_digest)
 
     assert replica.receive(HeadAnnounced(behind)) == []
     replica.receive(SnapshotArrived(0, log.snapshot(3)))
@@ -259,7 +282,7 @@ def test_a_replica_ahead_of_its_writer_never_goes_back():
 def test_an_announcement_that_nothing_bears_out_costs_one_fetch_and_no_storm():
     log = log_with(2)
     replica = following(log)
-    lying = msgspec.structs.replace(log.head, epoch=10**9, hash="f" * 64)
+    lying = head_with(log, epoch=10**9, hash="f" * 64)
 
     asked = only_fetch(replica.receive(HeadAnnounced(lying)))
     assert isinstance(asked, FetchSnapshot)
@@ -270,7 +293,7 @@ def test_an_announcement_that_nothing_bears_out_costs_one_fetch_and_no_storm():
 
 def test_failed_fetches_are_paced_with_growing_pauses():
     log = log_with(1)
-    replica = Replica(ReplicaLimits(retry_s=1.0, retry_max_s=4.0))
+    replica = Replica(PINNED, ReplicaLimits(retry_s=1.0, retry_max_s=4.0))
     replica.receive(Ticked(0.0))
     asked = only_fetch(replica.receive(HeadAnnounced(log.head)))
     waits = []
@@ -308,11 +331,11 @@ def test_who_asks_for_a_snapshot_says_why():
     trimmed = msgspec.structs.replace(head, low_water=4)
     behind = following(log, 2)
     fetch = only_fetch(behind.receive(HeadAnnounced(head)))
-    another = msgspec.structs.replace(head, digest="0" * 64)
+    another = head_with(log, digest="0" * 64)
     lying = variant(log, 3, state_digest="0" * 64)
     odd = variant(log, 3, changes=[Change(kind="log.begin")])
     asked = {
-        "boot": Replica().receive(HeadAnnounced(head)),
+        "boot": Replica(PINNED).receive(HeadAnnounced(head)),
         "far behind": following(log, 2, near).receive(HeadAnnounced(head)),
         "below low water": following(log, 2).receive(HeadAnnounced(trimmed)),
         "gone": behind.receive(Gone(fetch.id)),
@@ -331,7 +354,7 @@ def test_who_asks_for_a_snapshot_says_why():
 
 def test_a_whole_log_is_an_answer_to_the_first_snapshot_request():
     log = log_with(3)
-    replica = Replica()
+    replica = Replica(PINNED)
     asked = only_fetch(replica.receive(HeadAnnounced(log.head)))
 
     replica.receive(RangeArrived(asked.id, tuple(log.entries)))
@@ -342,7 +365,7 @@ def test_a_whole_log_is_an_answer_to_the_first_snapshot_request():
 
 @pytest.mark.parametrize(("silence", "state"), [(5.0, "fresh"), (15.0, "stale")])
 def test_silence_makes_a_replica_stale(silence, state):
-    replica = Replica(ReplicaLimits(stale_after_s=10.0))
+    replica = Replica(PINNED, ReplicaLimits(stale_after_s=10.0))
     log = log_with(1)
     replica.receive(Ticked(0.0))
     replica.receive(SnapshotArrived(0, log.snapshot(log.epoch)))

@@ -4,13 +4,14 @@ import msgspec
 
 from sie_core.replica import Replica, ReplicaLimits
 from sie_core.replica_events import Command, FetchSnapshot, HeadAnnounced, SnapshotArrived, Ticked
+from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 
 
 def followed() -> tuple[Replica, WrittenLog]:
     log = WrittenLog()
     log.put("model", "m", {})
-    replica = Replica(ReplicaLimits(other_log_s=30.0))
+    replica = Replica(PINNED, ReplicaLimits(other_log_s=30.0))
     replica.receive(SnapshotArrived(0, log.snapshot(2)))
     return replica, log
 

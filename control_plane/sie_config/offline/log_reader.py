@@ -22,10 +22,13 @@ __all__ = ["LOG_NAME", "LogReader", "NotReadable", "log_path"]
 LOG_NAME: Final = "log.sqlite"
 _PAGE: Final = 1000
 _ROWS: Final = (
-    "SELECT epoch, hash, prev_hash, log_id, body, term, ts, actor FROM log"
+    "SELECT epoch, hash, prev_hash, log_id, body, {signature}, term, ts, actor FROM log {joined}"
     " WHERE epoch > ? ORDER BY epoch LIMIT ?"
 )
 _NEWEST_LOG_ID: Final = "SELECT log_id FROM log ORDER BY epoch DESC LIMIT 1"
+_SIGNED: Final = _ROWS.format(signature="key_id, value", joined="LEFT JOIN signature USING (epoch)")
+_UNSIGNED: Final = _ROWS.format(signature="NULL, NULL", joined="")
+"""Of a file that a release before signatures wrote, and no later one opened to write."""
 _CHANGES: Final = (
     "SELECT epoch, ordinal, entity_kind, entity_key, kind FROM change ORDER BY epoch, ordinal"
 )
@@ -83,15 +86,17 @@ class LogReader:
             connection.close()
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The rows of the log: those of `entry_of`, then term, ts and actor."""
+        """The rows of the log: those of `entry_of`, seven columns, then term, ts and actor."""
         epoch = 0
-        while rows := self.connection.execute(_ROWS, (epoch, _PAGE)).fetchall():
+        signed = self.connection.execute("PRAGMA table_info(signature)").fetchall()
+        select = _SIGNED if signed else _UNSIGNED
+        while rows := self.connection.execute(select, (epoch, _PAGE)).fetchall():
             yield from rows
             epoch = rows[-1][0]
 
     def entries(self) -> Iterator[Entry]:
         """The entries, each checked against its row. Raises `EntryCorrupt`."""
-        return (entry_of(row[:5]) for row in self.rows())
+        return (entry_of(row[:7]) for row in self.rows())
 
     def hash_at(self, epoch: int) -> str:
         """The hash that the row of an epoch has; empty if there is none."""

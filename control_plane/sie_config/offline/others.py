@@ -103,7 +103,7 @@ async def stream_after(
         first = await _last_shared(stored, tip, position.epoch, hash_at)
         messages = [data async for _, data in _read(stored, first, tip.last)]
     found = [message for data in messages if (message := _message(data)) is not None]
-    claims = [Claim("the stream", each.log_id, each.epoch, each.hash) for each in found]
+    claims = [Claim("the stream", one.log_id, one.epoch, one.hash, proof=one) for one in found]
     return claims, _whole(found, position.epoch)
 
 

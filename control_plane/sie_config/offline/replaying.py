@@ -12,7 +12,7 @@ from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
 from sie_config.storage_faults import LogDamaged
 from sie_core.apply import ChangeRefused, apply
-from sie_core.chain import ChainBroken, Position, begins_log, check_successor, position_of
+from sie_core.chain import ChainBroken, Position, check_successor, is_of_lineage, position_of
 from sie_core.registry import Registry
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt
@@ -34,7 +34,7 @@ def replay_to(log: Path, epoch: int | None, *, verify: bool, out: Path | None) -
                     break
                 check_successor(last, entry)
                 registry, last, final = _folded(registry, entry, verify), position_of(entry), entry
-                if begins_log(entry) is not None:
+                if is_of_lineage(entry):
                     lineage.append(entry)
     except (ChainBroken, ChangeRefused, EntryCorrupt, LogDamaged) as error:
         bad = last.epoch + 1 if last is not None else 1

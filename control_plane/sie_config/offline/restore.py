@@ -19,6 +19,7 @@ from typing import Final
 
 from sie_config.draft import Draft, Tenure
 from sie_config.head_file import HeadFile
+from sie_config.key_file import key_path, make_key, read_key
 from sie_config.key_rows import key_rows_of
 from sie_config.log_file import LogFile
 from sie_config.offline.backup import copy_log, read_manifest
@@ -31,8 +32,10 @@ from sie_config.rules import Index
 from sie_config.witnesses import Behind, Claim, Confirmed, Forked, judge
 from sie_config.writer_lock import take_lock
 from sie_core.chain import ChainBroken, check_successor, position_of
+from sie_core.trust import Trust, keys_of
 from sie_runtime.bus import BusSettings
-from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes
+from sie_runtime.signing import verify
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, put_key
 from sie_schemas.errors import FixRequest, SIEError, Untrusted
 
 __all__ = ["Discard", "restore"]
@@ -79,12 +82,25 @@ def restore(
         if discard is None:
             _check_complete(partial, verified, claims, incomplete=incomplete)
         else:
-            _discard(partial, verified, claims, discard)
+            _discard(partial, verified, claims, discard, key_path(path))
         _put_in_place(partial, path, own, verified)
+        _tell_of_key(key_path(path), verified)
         return verified.report
     finally:
         _remove(partial)
         os.close(lock)
+
+
+def _tell_of_key(path: Path, verified: Verified) -> None:
+    """A backup has no private key in it: say so before the writer does."""
+    named = verified.trust.key_id
+    key = read_key(path)
+    if named and (key is None or key.key_id != named):
+        verified.report.warn(
+            "key",
+            f"the log is signed by key {named}, and {path} is not that one",
+            "put the key of the old folder there before you start sie-config",
+        )
 
 
 def _verified(partial: Path, expected: str) -> Verified:
@@ -105,6 +121,7 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
     with LogReader.open(partial) as reader:
         reading = stream_after(bus, position_of(verified.last), reader.hash_at)
         claims, offered = asyncio.run(reading)
+    claims = [claim for claim in claims if _is_vouched_for(claim, verified)]
     taken = _successors(verified, offered)
     if taken:
         file = LogFile.open(partial)
@@ -118,16 +135,29 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
         finally:
             file.close()
         verified.registry, verified.last = before, taken[-1]
+        for entry in taken:
+            verified.trust = verified.trust.after(entry)
         verified.report.position = position_of(taken[-1])
         verified.report.ok("stream", f"{len(taken)} entries after the backup were taken back")
     return claims
+
+
+def _is_vouched_for(claim: Claim, verified: Verified) -> bool:
+    """Whether a key of the log signed what the stream has; a log without keys is believed."""
+    keys = keys_of(verified.lineage)
+    if not keys:
+        return True
+    signature = claim.proof.signature if claim.proof is not None else None
+    if claim.proof is None or signature is None:
+        return False
+    return Trust(verify, keys.get(signature.key_id)).accepts(claim.proof)
 
 
 def _successors(verified: Verified, offered: Sequence[Entry]) -> list[Entry]:
     assert verified.last is not None
     registry, position = verified.registry, position_of(verified.last)
     taken: list[Entry] = []
-    for entry in offered:
+    for entry in verified.trust.proven(offered):
         try:
             check_successor(position, entry)
             registry = step(registry, entry)
@@ -170,7 +200,9 @@ def _check_complete(
             )
 
 
-def _discard(partial: Path, verified: Verified, claims: Sequence[Claim], discard: Discard) -> None:
+def _discard(
+    partial: Path, verified: Verified, claims: Sequence[Claim], discard: Discard, key_file: Path
+) -> None:
     """Replace the copy by a new log that goes on after `discard.after`."""
     assert verified.last is not None
     if not 1 <= discard.after <= verified.last.epoch:
@@ -185,8 +217,16 @@ def _discard(partial: Path, verified: Verified, claims: Sequence[Claim], discard
     supersedes = Supersedes(last.log_id, last.epoch, last.hash, lost)
     tenure = Tenure(secrets.token_hex(16), last.term + 1, secrets.token_hex(8))
     draft = Draft(prefix.registry, Index(), last, tenure, time.time_ns() // 1000)
-    begin = Change(kind=ChangeKind.LOG_BEGIN, supersedes=supersedes)
-    entry = draft.begin([begin], actor=discard.actor, reason=discard.reason)
+    changes = [Change(kind=ChangeKind.LOG_BEGIN, supersedes=supersedes)]
+    key = read_key(key_file) or make_key(key_file)
+    if key.key_id != prefix.trust.key_id:
+        changes.append(put_key(key.document))
+        verified.report.warn(
+            "key",
+            f"the new log is signed by key {key.key_id}, which the old log does not name",
+            "gateways and workers follow it once each was told to: `sie replica resync`",
+        )
+    entry = key.signed(draft.begin(changes, actor=discard.actor, reason=discard.reason))
     fresh = partial.with_name(partial.name + ".anew")
     _remove(fresh)
     try:
@@ -196,6 +236,7 @@ def _discard(partial: Path, verified: Verified, claims: Sequence[Claim], discard
     finally:
         _remove(fresh)
     verified.last, verified.registry = entry, draft.registry
+    verified.trust = Trust(verify, key.public)
     verified.report.position = position_of(entry)
     given_up = f"epochs {lost[0]} to {lost[1]} of {last.log_id[:8]} are given up" if lost else ""
     verified.report.warn(

@@ -21,7 +21,8 @@ __all__ = ["SPEAKS", "ChangeRefused", "apply", "preview"]
 SPEAKS: Final = tuple(str(kind) for kind in ChangeKind)
 """The kinds of change that this release can fold; a follower's report carries them."""
 
-_TENURE: Final = frozenset({ChangeKind.LOG_BEGIN, ChangeKind.TERM_BEGIN})
+_NO_ENTITY: Final = frozenset({ChangeKind.LOG_BEGIN, ChangeKind.TERM_BEGIN, ChangeKind.KEY_PUT})
+"""Changes that say who writes; the registry is as it was."""
 _KEY_BYTES_MAX: Final = 512
 
 
@@ -51,7 +52,7 @@ def preview(registry: Registry, changes: Sequence[Change], epoch: int) -> Regist
     """The registry after these changes at this epoch: how a writer tries what it may append."""
     pending: dict[EntityId, Entity | None] = {}
     for change in changes:
-        if change.kind in _TENURE:
+        if change.kind in _NO_ENTITY:
             continue
         entity_id = _entity_id(change, epoch)
         if change.verb == "put":

@@ -9,7 +9,14 @@ from msgspec import Struct
 
 from sie_schemas.entry import GENESIS_HASH, Change, ChangeKind, Entry, Supersedes, log_id8
 
-__all__ = ["ChainBroken", "Position", "begins_log", "check_successor", "position_of"]
+__all__ = [
+    "ChainBroken",
+    "Position",
+    "begins_log",
+    "check_successor",
+    "is_of_lineage",
+    "position_of",
+]
 
 
 class ChainBroken(ValueError):
@@ -40,6 +47,11 @@ def begins_log(entry: Entry) -> Change | None:
         if change.kind == ChangeKind.LOG_BEGIN:
             return change
     return None
+
+
+def is_of_lineage(entry: Entry) -> bool:
+    """Whether an entry says who writes: it begins a log, or brings a key."""
+    return any(c.kind in {ChangeKind.LOG_BEGIN, ChangeKind.KEY_PUT} for c in entry.changes)
 
 
 def check_successor(last: Position | None, entry: Entry) -> None:

@@ -4,10 +4,11 @@
 and brings what comes of them back as events; it may lose, repeat, delay and reorder anything.
 
 Promises, whatever the world does: the registry is always that of a prefix of one log; it advances
-one verified entry at a time or by one verified snapshot, never back; a second hash for an applied
-epoch stops it (FORK); a change of a kind it cannot read halts it; another log is followed only if
-that log supersedes this one. While it is stopped it goes on serving what it last verified. At most
-one fetch is in flight and the buffer of early entries is bounded.
+one verified entry at a time or by one verified snapshot, never back; once a key is known it moves
+only to positions that the writer's signature covers, and nothing unsigned stops it; a second signed
+entry for an applied epoch stops it (FORK); a change of a kind it cannot read halts it; another log
+is followed only if that log supersedes this one. While it is stopped it goes on serving what it
+last verified. At most one fetch is in flight and the buffer of early entries is bounded.
 
 The driver's duties: carry out each command once; answer each `Fetch` and `FetchSnapshot` with
 `RangeArrived`, `SnapshotArrived`, `Gone` or `FetchFailed` of the same id; tick now and then; never
@@ -20,6 +21,7 @@ from typing import Final, assert_never
 from sie_core.apply import ChangeRefused, apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Entity, Registry
+from sie_core.replica_buffer import EarlyEntries
 from sie_core.replica_events import (
     Advance,
     Command,
@@ -36,6 +38,7 @@ from sie_core.replica_events import (
     Ticked,
 )
 from sie_core.replica_fetches import ReplicaFetches
+from sie_core.trust import Trust
 from sie_schemas.entry import ENTITY_KINDS, ENTRY_VERSION, Entry
 from sie_schemas.fleet import Head, ReplicaState
 from sie_schemas.snapshot import Snapshot
@@ -65,8 +68,13 @@ class ReplicaLimits:
 class Replica:
     """See the module. Owner: the task that drives it; attributes may be read by anyone."""
 
-    def __init__(self, limits: ReplicaLimits | None = None) -> None:
+    def __init__(self, trust: Trust, limits: ReplicaLimits | None = None) -> None:
+        """`trust` has a key that was pinned by hand, or none: the first snapshot brings it then."""
         self._limits: Final = limits or ReplicaLimits()
+        self._pinned: Final = trust
+        self._trust = trust
+        self.forged: int = 0
+        """What was heard under a wrong signature, or under none where one is due."""
         self.registry: Registry = Registry.EMPTY
         self.position: Position | None = None
         self.received: int = 0
@@ -75,7 +83,7 @@ class Replica:
         """`quarantined`, `forked` or `halted`, or None while it follows."""
         self.reason: str = ""
         self._head: Head | None = None
-        self._early: dict[int, Entry] = {}
+        self._early = EarlyEntries(self._limits.buffer_entries_max)
         self._fetches = ReplicaFetches(
             retry_s=self._limits.retry_s, retry_max_s=self._limits.retry_max_s
         )
@@ -112,7 +120,7 @@ class Replica:
         """Take one event in; the commands are to be carried out in order."""
         match event:
             case EntryArrived(entry):
-                return self._entries((entry,))
+                return self._take_in((entry,)) + self._catch_up()
             case HeadAnnounced(head):
                 return self._announced(head)
             case RangeArrived() | SnapshotArrived() | Gone():
@@ -130,29 +138,35 @@ class Replica:
     def _resync(self) -> list[Command]:
         """The one way out of a fork besides a log that supersedes. The old registry is served
         until the snapshot has been verified."""
-        self.position = None
+        self.position, self._trust = None, self._pinned
         self.stopped, self.reason, self._refused_log = None, "", None
         self._early.clear()
         return self._ask_snapshot("resync")
 
     # -- entries --
 
-    def _entries(self, entries: tuple[Entry, ...]) -> list[Command]:
+    def _take_in(self, entries: tuple[Entry, ...]) -> list[Command]:
         commands: list[Command] = []
         for entry in entries:
             commands += self._offer(entry)
-            if len(self._early) >= self._limits.buffer_entries_max:
+            if self._early.is_full:
                 # A range longer than the buffer goes in by slices.
                 commands += self._drain()
-        return commands + self._drain() + self._catch_up()
+        return commands + self._drain()
 
     def _range(self, entries: tuple[Entry, ...]) -> list[Command]:
-        if not entries:
-            # An answer without an entry is no progress: pause, or this would spin.
+        before = self.position
+        commands = self._take_in(entries)
+        here = self.position.epoch if self.position is not None else 0
+        if self.position == before and (not entries or entries[-1].epoch > here):
+            # Nothing came, or what came did not count: pause, or this would spin. What was only
+            # heard of is forgotten.
             self._fetches.pause(self._now)
-            return []
-        self._fetches.succeeded()
-        return self._entries(entries)
+            known = self._head.epoch if self._head is not None else 0
+            self.received = max(here, known, self._early.last)
+        else:
+            self._fetches.succeeded()
+        return commands + self._catch_up()
 
     def _offer(self, entry: Entry) -> list[Command]:
         """Look at one entry: remember it, recognise it, or raise what it proves."""
@@ -165,30 +179,46 @@ class Replica:
         begins_next = entry.epoch == here.epoch + 1 and entry.prev_hash == here.hash
         if entry.log_id != here.log_id and not begins_next:
             return self._other_log(entry.log_id)
-        if entry.epoch == here.epoch and entry.hash != here.hash:
+        if entry.epoch == here.epoch and entry.hash != here.hash and self._believes(entry):
             return self._stop(
                 "forked", f"a second entry for epoch {entry.epoch}: {entry.hash[:16]}"
             )
-        if entry.epoch > here.epoch:
+        if entry.epoch > here.epoch + self._limits.buffer_entries_max:
+            # Too early to be of use; its signature, if it is good, says how far there is to go.
+            if self._believes(entry):
+                self._note_head_epoch(entry.epoch)
+        elif entry.epoch > here.epoch:
             self._note_head_epoch(entry.epoch)
-            if entry.epoch <= here.epoch + self._limits.buffer_entries_max:
-                self._early[entry.epoch] = entry
+            self._early.keep(entry)
         return []
 
+    def _believes(self, signed: Entry | Head) -> bool:
+        """Whether the writer vouches for it. A log without keys is believed as it comes."""
+        if self._trust.public is None or self._trust.accepts(signed):
+            return True
+        self.forged += 1
+        return False
+
     def _offer_first(self, entry: Entry) -> None:
-        """Before anything was verified, only an unbroken chain from epoch 1 is of use."""
-        before = self._early.get(entry.epoch - 1)
+        """Before anything was verified, only an unbroken chain from epoch 1 is of use, and that
+        only under a key that was pinned: a stream may be anybody's."""
+        if self._trust.public is None:
+            return
+        before = self._early.at(entry.epoch - 1)
         linked = before is not None and before.hash == entry.prev_hash
         if entry.epoch == 1 or (linked and entry.epoch <= self._limits.buffer_entries_max):
-            self._early[entry.epoch] = entry
+            self._early.keep(entry)
         self._note_head_epoch(entry.epoch)
 
     def _drain(self) -> list[Command]:
-        """Apply whatever now follows without a gap, as one advance."""
+        """Apply what now follows without a gap and is vouched for, as one advance."""
         if self.stopped is not None and self._refused_log is None:
             return []
         applied: list[Entry] = []
-        registry, stop = self._fold_early(applied)
+        here = self.position.epoch if self.position is not None else 0
+        entries, forged = self._early.take_covered(here + 1, self._trust)
+        self.forged += forged
+        registry, stop = self._fold(entries, applied)
         if applied and registry.digest != applied[-1].state_digest:
             return self._digest_wrong(f"epoch {applied[-1].epoch}")
         if not applied:
@@ -197,14 +227,11 @@ class Replica:
         # What stopped it stopped it after these; the state must not be cleared by the advance.
         return [advance, *stop]
 
-    def _fold_early(self, applied: list[Entry]) -> tuple[Registry, list[Command]]:
-        """Fold early entries on top of the registry; those that went in are put into `applied`."""
+    def _fold(self, entries: list[Entry], applied: list[Entry]) -> tuple[Registry, list[Command]]:
+        """Fold entries on top of the registry; those that went in are put into `applied`."""
         position = self.position
         registry = self.registry if position is not None else Registry.EMPTY
-        while True:
-            entry = self._early.pop(position.epoch + 1 if position is not None else 1, None)
-            if entry is None:
-                return registry, []
+        for entry in entries:
             try:
                 check_successor(position, entry)
                 after = apply(registry, entry)
@@ -217,6 +244,7 @@ class Replica:
                 return registry, self._digest_wrong(str(error))
             registry, position = after, position_of(entry)
             applied.append(entry)
+        return registry, []
 
     def _check_digest(self, registry: Registry, entry: Entry) -> None:
         every = self._limits.digest_every
@@ -240,7 +268,11 @@ class Replica:
         here = self.position
         if here is not None and head.log_id != here.log_id:
             return self._other_log(head.log_id)
-        self._head_at = self._now
+        if here is not None and not self._believes(head):
+            return self._heard_say(head, here)
+        if here is None or head.epoch >= here.epoch:
+            # An old word, said again, is no news.
+            self._head_at = self._now
         if self._refused_log is not None and self.stopped == "quarantined":
             # Our own log speaks again: the stranger was the reason to stop, and it is gone.
             self.stopped, self.reason, self._refused_log = None, "", None
@@ -252,6 +284,15 @@ class Replica:
             return self._stop("forked", f"the writer has another entry at epoch {here.epoch}")
         if head.epoch == here.epoch and head.digest != here.digest:
             return self._digest_wrong(f"epoch {here.epoch}")
+        return self._catch_up()
+
+    def _heard_say(self, head: Head, here: Position) -> list[Command]:
+        """A head under a key that is not trusted. If the key was changed meanwhile, the entries up
+        to there say so: they are asked for once, and nothing else is made of it."""
+        if head.signature is None or head.signature.key_id == self._trust.key_id:
+            return []
+        if head.epoch > here.epoch:
+            self._note_head_epoch(head.epoch)
         return self._catch_up()
 
     def _other_log(self, log_id: str) -> list[Command]:
@@ -279,16 +320,29 @@ class Replica:
             self._stranger = (asked_about, self._now + self._limits.other_log_s)
         if self.stopped == "halted" or (self.stopped == "forked" and same_log):
             return []
+        trust = self._trust.through(snapshot)
         if here is not None and not same_log:
-            refusal = _refusal(snapshot, here)
+            refusal = _refusal(snapshot, here) if trust is not None else _UNSIGNED_LOG
             if refusal:
                 self._refused_log = entry.log_id
                 return self._stop("quarantined", refusal)
+        if trust is None:
+            return self._forged_snapshot(entry)
         if here is not None and same_log and entry.epoch <= here.epoch:
-            return self._not_newer(entry, here, snapshot)
-        return self._replace(snapshot)
+            return self._not_newer(entry, here, snapshot, trust)
+        return self._replace(snapshot, trust)
 
-    def _not_newer(self, entry: Entry, here: Position, snapshot: Snapshot) -> list[Command]:
+    def _forged_snapshot(self, entry: Entry) -> list[Command]:
+        """Of our own log, or the first of all, and not signed as it should be: as if none came."""
+        self.forged += 1
+        self.reason = f"the snapshot at epoch {entry.epoch} is not signed by the trusted key"
+        self._fetches.wanted_snapshot = "unsigned"
+        self._fetches.pause(self._now)
+        return []
+
+    def _not_newer(
+        self, entry: Entry, here: Position, snapshot: Snapshot, trust: Trust
+    ) -> list[Command]:
         """A snapshot of our own log that is no further than we are."""
         self._settle_received()
         if entry.epoch < here.epoch:
@@ -298,10 +352,10 @@ class Replica:
         if entry.hash != here.hash:
             return self._stop("forked", f"the snapshot has another entry at epoch {here.epoch}")
         if self.stopped == "quarantined" or self.registry.digest != entry.state_digest:
-            return self._replace(snapshot)
+            return self._replace(snapshot, trust)
         return self._catch_up()
 
-    def _replace(self, snapshot: Snapshot) -> list[Command]:
+    def _replace(self, snapshot: Snapshot, trust: Trust) -> list[Command]:
         """Verify a snapshot and take it whole."""
         entry = snapshot.entry
         registry = _registry_of(snapshot)
@@ -319,6 +373,7 @@ class Replica:
             )
         self.stopped, self.reason, self._refused_log = None, "", None
         self._fetches.succeeded()
+        self._trust = trust
         advance = self._advance(registry, position_of(entry), snapshot=snapshot)
         self._settle_received()
         return [advance, *self._drain(), *self._catch_up()]
@@ -350,7 +405,7 @@ class Replica:
     def _settle_received(self) -> None:
         """A snapshot told where the log ends: forget announcements that nothing has borne out."""
         here = self.position.epoch if self.position is not None else 0
-        self.received = max(here, *self._early) if self._early else here
+        self.received = max(here, self._early.last)
 
     def _ask_snapshot(self, reason: str) -> list[Command]:
         return self._fetches.ask_snapshot(reason, self._now)
@@ -387,11 +442,11 @@ class Replica:
         if self.position is not None and position.log_id != self.position.log_id:
             self.received = position.epoch
         self.registry, self.position = registry, position
+        for entry in entries:
+            self._trust = self._trust.after(entry)
         self.reason = self.reason if self.stopped else ""
         self._note_head_epoch(position.epoch)
-        self._early = {
-            epoch: entry for epoch, entry in self._early.items() if epoch > position.epoch
-        }
+        self._early.forget(position.epoch)
         return Advance(registry, position, entries, snapshot)
 
     def _stop(self, state: ReplicaState, reason: str) -> list[Command]:
@@ -400,6 +455,12 @@ class Replica:
         self.stopped, self.reason = state, reason
         self._early.clear()
         return [Quarantine(reason) if state == "quarantined" else Halt(reason)]
+
+
+_UNSIGNED_LOG: Final = (
+    "the writer's log is another one, and the key that is trusted here did not sign it. If its key "
+    "was lost and a new log begun on purpose: `sie replica resync`, or pin the new key"
+)
 
 
 class _DigestWrong(Exception):

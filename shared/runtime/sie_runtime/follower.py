@@ -38,6 +38,7 @@ from sie_core.replica_events import (
     SnapshotArrived,
     Ticked,
 )
+from sie_core.trust import Trust
 from sie_runtime.bus import Bus
 from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
@@ -45,7 +46,9 @@ from sie_runtime.replica_files import ReplicaFiles
 from sie_runtime.replica_queue import ReplicaQueue
 from sie_runtime.replica_reports import ReplicaReports, ReportSettings
 from sie_runtime.settings import setting
+from sie_runtime.signing import first_trust
 from sie_schemas.entry import Entry
+from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import ModelReport, ReplicaReport, ReplicaState
 
 __all__ = ["Follower", "FollowerSettings"]
@@ -60,6 +63,9 @@ _STATE = Enum(
 _RESYNCS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
 _FETCHES = Counter("sie_replica_fetches_total", "Fetches that ended, by outcome.", ["outcome"])
 _STOPS = Counter("sie_replica_stops_total", "Quarantines and halts.", ["state"])
+_FORGED = Counter(
+    "sie_replica_forged_total", "Entries, heads and snapshots that the writer did not sign."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,11 @@ class FollowerSettings(FeedSettings, ReportSettings):
 
     config_url: str = setting("http://127.0.0.1:8081", help="base URL of sie-config")
     config_token: str | None = setting(None, help="bearer token for sie-config, if it asks for one")
+    config_public_key: str = setting(
+        "",
+        help="public key of sie-config in hex, which signs the log; empty trusts the key of the "
+        "first snapshot, and keeps it",
+    )
     replica_dir: Path | None = setting(
         None, help="folder for the replica's files; absent keeps none"
     )
@@ -117,11 +128,12 @@ class Follower:
         self._adapters_report = adapters_report
         self._place = place
         self._replica = Replica(
+            _trust_of(settings),
             ReplicaLimits(
                 retry_s=settings.replica_retry_s,
                 retry_max_s=settings.replica_retry_max_s,
                 stale_after_s=settings.replica_stale_after_s,
-            )
+            ),
         )
         self._source = source or _source_of(settings, bus)
         if files is None and settings.replica_dir is not None:
@@ -140,6 +152,7 @@ class Follower:
         self._last: Entry | None = None
         self._stopped_at: float | None = None
         self._told: tuple[int, ReplicaState] | None = None
+        self._forged_told = 0
         self.catalog: Catalog = Catalog.of(self._replica.registry, None)
         rng = rng or random.Random()
         self._feeds = ReplicaFeeds(
@@ -161,7 +174,6 @@ class Follower:
             files=files,
             report=self._report,
             registry=lambda: (self.position, self.catalog.registry),
-            last=lambda: self._last,
             bus_silent=lambda: self._feeds.bus_silent,
             head_heard=self._feeds.head_heard,
             resync=lambda: self._events.put(ResyncAsked()),
@@ -290,6 +302,11 @@ class Follower:
             self._stopped_at = self._clock()
 
     def _tell_metrics(self) -> None:
+        forged = self._replica.forged - self._forged_told
+        if forged:
+            self._forged_told += forged
+            _FORGED.inc(forged)
+            _LOG.error("heard what the writer did not sign: %d", forged)
         told = self._replica.behind, self._replica.state
         if told != self._told:
             self._told = told
@@ -384,7 +401,15 @@ class Follower:
             adapters=self._adapters_report(),
             place=self._place,
             leaving=leaving,
+            signature=self._last.signature if here is not None and self._last else None,
         )
+
+
+def _trust_of(settings: FollowerSettings) -> Trust:
+    try:
+        return first_trust(settings.config_public_key)
+    except ValueError as error:
+        raise FixRequest(f"config_public_key: {error}") from error
 
 
 def _source_of(settings: FollowerSettings, bus: Bus) -> LogSource:

@@ -225,4 +225,5 @@ def _head_of(stub: Stub) -> Head:
         hash=stub.hash,
         digest=stub.state_digest,
         term=stub.term,
+        signature=stub.signature,
     )

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from prometheus_client import Counter
 
-from sie_core.chain import begins_log
+from sie_core.chain import is_of_lineage
 from sie_core.registry import Registry
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
@@ -78,7 +78,7 @@ class ReplicaFiles:
         """Add entries that were applied; `registry` is the state after them."""
         with self._lock:
             for entry in entries:
-                if begins_log(entry) is not None:
+                if is_of_lineage(entry):
                     self._lineage = (*self._lineage, entry)
             self._last = entries[-1]
             if self._are_found(entries):

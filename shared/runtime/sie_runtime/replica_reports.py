@@ -2,7 +2,7 @@
 
 *shell.* Reports the replica's position on the bus, answers a roll call at once, and hands kept
 entries to a writer that lost them. While the bus is silent the same report goes to the writer over
-HTTP, and a writer that turns out to be behind is sent the last entry with it, which bears witness.
+HTTP. It comes with the writer's own signature of the position, and so bears witness by any way.
 Promises that a report tells the newest position, however fast the replica advances, and that
 reports are paced, but for the one that says that it stopped. Knows nothing of how the replica
 follows.
@@ -60,7 +60,7 @@ class ReportSettings:
 
 class ReplicaReports:
     """One replica's voice. `report` gives what it would say now, `registry` what it serves
-    and where that is, `last` the last entry applied."""
+    and where that is."""
 
     def __init__(
         self,
@@ -73,7 +73,6 @@ class ReplicaReports:
         files: ReplicaFiles | None,
         report: Callable[[bool], ReplicaReport],
         registry: Callable[[], tuple[Position | None, Registry]],
-        last: Callable[[], Entry | None],
         bus_silent: Callable[[], bool],
         head_heard: Callable[[Head], None],
         resync: Callable[[], None],
@@ -87,7 +86,6 @@ class ReplicaReports:
         self._files = files
         self._report = report
         self._registry = registry
-        self._last = last
         self._bus_silent = bus_silent
         self._head_heard = head_heard
         self._resync = resync
@@ -157,21 +155,12 @@ class ReplicaReports:
         self._posted_at, self._posted = self._clock(), told
         try:
             head = await self._source.report(msgspec.json.encode(report))
-            accuses = head.epoch < report.epoch or report.state == "forked"
-            if head.log_id == report.log_id and accuses:
-                await self._bear_witness(report)
         except (SourceFailed, RangeGone) as error:
             _HTTP_REPORTS.labels("failed").inc()
             _LOG.debug("the report did not reach the writer: %s", error)
             return
         _HTTP_REPORTS.labels("sent").inc()
         self._head_heard(head)
-
-    async def _bear_witness(self, report: ReplicaReport) -> None:
-        last = self._last()
-        if last is not None and (last.epoch, last.hash) == (report.epoch, report.hash):
-            proven = msgspec.structs.replace(report, entry=msgspec.Raw(to_envelope(last)))
-            await self._source.report(msgspec.json.encode(proven))
 
     async def _called(self, _message: Message) -> None:
         # At once, whatever the pace: a writer that starts listens for a moment only.

@@ -18,6 +18,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from sie_schemas import canonical
 from sie_schemas.malformed import MALFORMED
+from sie_schemas.signature import PublicKey, Signature
 
 __all__ = [
     "ENTITY_KINDS",
@@ -38,6 +39,7 @@ __all__ = [
     "parse_entry",
     "parse_envelope",
     "put",
+    "put_key",
     "to_envelope",
     "to_stub",
 ]
@@ -65,6 +67,7 @@ class ChangeKind(StrEnum):
     BUNDLE_DELETE = "bundle.delete"
     POOL_PUT = "pool.put"
     POOL_DELETE = "pool.delete"
+    KEY_PUT = "key.put"
 
 
 ENTITY_KINDS: Final = ("adapter", "bundle", "model", "pool")
@@ -136,6 +139,7 @@ class _Body(Struct, frozen=True):
 class _Envelope(Struct, frozen=True):
     hash: str
     body: Raw
+    signature: Signature | None = None
 
 
 _BODY_DECODER = msgspec.json.Decoder(_Body)
@@ -165,6 +169,9 @@ class Entry(Struct, frozen=True):
     idempotency: Idempotency | None = None
     forced: str = ""
     """Why a gate was passed that would have refused the write; empty for most entries."""
+    signature: Signature | None = None
+    """The writer's word for this position, if it is one that was signed. Not part of the record,
+    and not checked where an `Entry` is made: `sie_core.trust` says whether it counts."""
 
 
 def entry_hash(body: bytes) -> str:
@@ -226,6 +233,11 @@ def put(entity_kind: str, key: str, document: Mapping[str, Any]) -> Change:
     return Change(kind=f"{entity_kind}.put", key=key, document=Raw(canonical.dumps(dict(document))))
 
 
+def put_key(key: PublicKey) -> Change:
+    """The change after which positions are signed by another key."""
+    return put("key", key.key_id, msgspec.to_builtins(key))
+
+
 def delete(entity_kind: str, key: str) -> Change:
     """The change that takes an entity away."""
     return Change(kind=f"{entity_kind}.delete", key=key)
@@ -242,8 +254,8 @@ def _change_fields(change: Change) -> dict[str, Any]:
     return fields
 
 
-def parse_entry(body: bytes, claimed_hash: str) -> Entry:
-    """Read and verify an entry. Raises `EntryCorrupt` when the hash or the form is wrong."""
+def parse_entry(body: bytes, claimed_hash: str, signature: Signature | None = None) -> Entry:
+    """Read an entry and check its hash. Raises `EntryCorrupt` when that or the form is wrong."""
     actual = entry_hash(body)
     if actual != claimed_hash:
         raise EntryCorrupt(f"the body hashes to {actual[:16]}…, not to {claimed_hash[:16]}…")
@@ -270,28 +282,36 @@ def parse_entry(body: bytes, claimed_hash: str) -> Entry:
         state_digest=parsed.state_digest,
         idempotency=parsed.idempotency,
         forced=parsed.forced,
+        signature=signature,
     )
 
 
 def to_envelope(entry: Entry) -> bytes:
-    """The entry as it travels and as `/log` lists it: `{"hash":…,"body":{…}}`, body verbatim."""
-    return b'{"hash":"' + entry.hash.encode() + b'","body":' + entry.body + b"}"
+    """The entry as it travels and as `/log` lists it: `{"hash":…,"body":{…}}`, body verbatim.
+
+    A signed one has `"signature":{"key_id":…,"value":…}` between the two.
+    """
+    signed = b""
+    if entry.signature is not None:
+        signed = b'"signature":' + msgspec.json.encode(entry.signature) + b","
+    return b'{"hash":"' + entry.hash.encode() + b'",' + signed + b'"body":' + entry.body + b"}"
 
 
 def to_stub(entry: Entry) -> bytes:
     """What the stream carries for a large entry: its hashes, and where the body is."""
-    return msgspec.json.encode(
-        {
-            "hash": entry.hash,
-            "body": "http",
-            "log_id": entry.log_id,
-            "epoch": entry.epoch,
-            "term": entry.term,
-            "prev_hash": entry.prev_hash,
-            "state_digest": entry.state_digest,
-            "bytes": len(entry.body),
-        }
-    )
+    stub = {
+        "hash": entry.hash,
+        "body": "http",
+        "log_id": entry.log_id,
+        "epoch": entry.epoch,
+        "term": entry.term,
+        "prev_hash": entry.prev_hash,
+        "state_digest": entry.state_digest,
+        "bytes": len(entry.body),
+    }
+    if entry.signature is not None:
+        stub["signature"] = msgspec.to_builtins(entry.signature)
+    return msgspec.json.encode(stub)
 
 
 class Stub(Struct, frozen=True):
@@ -303,6 +323,7 @@ class Stub(Struct, frozen=True):
     term: int
     prev_hash: str
     state_digest: str
+    signature: Signature | None = None
 
 
 _STUB_DECODER = msgspec.json.Decoder(Stub)
@@ -317,4 +338,4 @@ def parse_envelope(data: bytes | Raw) -> Entry | Stub:
             return _STUB_DECODER.decode(data)
     except MALFORMED as error:
         raise EntryCorrupt(f"the message is not an envelope: {error}") from error
-    return parse_entry(body, envelope.hash)
+    return parse_entry(body, envelope.hash, envelope.signature)

@@ -9,9 +9,10 @@ on `DEMAND_SUBJECT`.
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Struct
 
 from sie_schemas.jobs import token
+from sie_schemas.signature import Signature
 
 __all__ = [
     "DEMAND_DECODER",
@@ -48,6 +49,8 @@ class Head(Struct, frozen=True, kw_only=True):
     term: int
     low_water: int = 1
     """The first epoch that is served as a delta."""
+    signature: Signature | None = None
+    """The writer's word for all of this but the low water."""
 
 
 class ModelReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,9 +88,9 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     place: tuple[str, str, str] | None = None
     """Of a worker: the pool, machine profile and bundle whose jobs it runs."""
     leaving: bool = False
-    entry: Raw | UnsetType = UNSET
-    """The entry at `epoch` as an envelope, where nobody vouches for who reports: it bears witness
-    by itself."""
+    signature: Signature | None = None
+    """The writer's own word for this position: with it the report bears witness, whoever sends it.
+    """
 
 
 class Recount(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from sie_runtime.follower import Follower, FollowerSettings
 from sie_runtime.log_source import LogSource
 from sie_runtime.replica_files import ReplicaFiles
 from sie_schemas.errors import SIEError
+from sie_testing.signing import WRITER_KEY
 from sie_testing.simulation.broker_client import BrokerClient
 from sie_testing.simulation.folder import Folder
 from sie_testing.simulation.http import ConfigClient
@@ -245,6 +246,7 @@ class WriterProcess(Process):
             new_id=world.new_id,
             group_writes_max=CONFIG_SETTINGS.group_writes_max,
             waiting_writes_max=CONFIG_SETTINGS.waiting_writes_max,
+            signing_key=WRITER_KEY,
         )
         return ControlPlane(
             CONFIG_SETTINGS,

@@ -140,6 +140,9 @@ def _after(state: State, entry: Entry) -> State:
     after = dict(state)
     for change in entry.changes:
         slot = (change.entity_kind, change.key)
+        if change.entity_kind == "key":
+            # Who signs is no part of the state.
+            continue
         if change.verb == "put":
             after[slot] = (entry.epoch, bytes(change.document))  # type: ignore[arg-type]
         elif change.verb == "delete":

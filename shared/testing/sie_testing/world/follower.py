@@ -24,7 +24,9 @@ from sie_core.replica_events import (
 )
 from sie_schemas.entry import Entry
 from sie_schemas.fleet import ReplicaReport
+from sie_schemas.signature import Signature
 from sie_schemas.snapshot import Snapshot
+from sie_testing.signing import FIRST_CONTACT
 from sie_testing.simulation.truth import Truth
 
 __all__ = ["FollowerNode"]
@@ -41,13 +43,14 @@ class FollowerNode:
         self.name: Final = name
         self._role: Literal["gateway", "worker"] = role
         self._truth = truth
-        self.replica = Replica(LIMITS)
+        self.replica = Replica(FIRST_CONTACT, LIMITS)
         self.registry = Registry.EMPTY
         self.kept_snapshot: Snapshot | None = None
         self.kept_entries: list[Entry] = []
         self.asked: list[Fetch | FetchSnapshot] = []
         self.bus_connected = True
         self.http_connected = True
+        self._signature: Signature | None = None
 
     @property
     def position(self) -> Position | None:
@@ -63,6 +66,8 @@ class FollowerNode:
                     self._truth.served(self.name, served, position, registry)
                     self.registry, served = registry, position
                     self._keep(entries, snapshot)
+                    last = entries[-1] if snapshot is None else snapshot.entry
+                    self._signature = last.signature
                 case Fetch() | FetchSnapshot():
                     assert not self.asked, f"{self.name} has two fetches in flight"
                     self.asked.append(command)
@@ -72,7 +77,7 @@ class FollowerNode:
     def restart(self, *, with_files: bool) -> None:
         """Another life: from its files, or from nothing."""
         snapshot, entries = self.kept_snapshot, self.kept_entries
-        self.replica, self.asked = Replica(LIMITS), []
+        self.replica, self.asked = Replica(FIRST_CONTACT, LIMITS), []
         self.kept_snapshot, self.kept_entries = None, []
         if not with_files:
             self.registry = Registry.EMPTY
@@ -95,6 +100,7 @@ class FollowerNode:
             received=self.replica.received,
             state=self.replica.state,
             speaks=SPEAKS,
+            signature=self._signature,
         )
         return msgspec.json.encode(report)
 

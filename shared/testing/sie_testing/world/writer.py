@@ -26,6 +26,7 @@ from sie_core.registry import Registry
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError
 from sie_testing.memory_stream import MemoryStream
+from sie_testing.signing import WRITER_KEY
 from sie_testing.simulation.load import keyed
 from sie_testing.simulation.loop import Host, SimulatedLoop
 from sie_testing.simulation.processes import LoopThread
@@ -142,7 +143,7 @@ class WriterNode:
 
     def hear(self, report: bytes) -> None:
         """A replica's report comes in over the bus."""
-        self._run(self.plane.hearing.hear(report, vouched=True))
+        self._run(self.plane.hearing.hear(report))
 
     def snapshot(self) -> bytes:
         """What `/v1/configs/export` gives."""
@@ -171,6 +172,7 @@ class WriterNode:
             new_id=lambda size: self._ids.randbytes(size).hex(),
             group_writes_max=4,
             waiting_writes_max=8,
+            signing_key=WRITER_KEY,
         )
         self.plane = ControlPlane(
             _SETTINGS,
@@ -183,7 +185,7 @@ class WriterNode:
             clock=self._loop.time,
         )
         for report in reports:
-            await self.plane.hearing.hear(report, vouched=True)
+            await self.plane.hearing.hear(report)
         await self.plane.start(replayed.damage)
         self._host.tasks.append(
             self._loop.create_task(sequencer.run(self._stop), context=self._host.context.copy())

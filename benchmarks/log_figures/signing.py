@@ -1,0 +1,45 @@
+"""What signed positions cost: the writer once a commit, a reader once a range.
+
+Interleaved in one run, so that a busy machine slows both alike.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from log_figures.figures import Figure, percentile
+from sie_schemas.entry import Entry
+from sie_testing.signing import PINNED, WRITER_KEY
+
+__all__ = ["signing"]
+
+_ROUNDS = 200
+_RANGE = 1000
+
+
+def signing(entries: Sequence[Entry]) -> list[Figure]:
+    """Microseconds of one signature, of one check, and of a range that has one at its end."""
+    one, run = entries[0], list(entries[:_RANGE])
+    took: dict[str, list[float]] = {"sign": [], "check": [], "range": []}
+    for _ in range(_ROUNDS):
+        took["sign"].append(_timed(lambda: WRITER_KEY.signed(one)))
+        took["check"].append(_timed(lambda: PINNED.accepts(one)))
+        took["range"].append(_timed(lambda: PINNED.covered(run)))
+    middle = {name: percentile(values, 0.5) * 1e6 for name, values in took.items()}
+    return [
+        Figure("signing a position, once a commit", middle["sign"], "µs", 100, "below"),
+        Figure("checking a position", middle["check"], "µs", 200, "below"),
+        Figure(
+            f"checking a range of {len(run)} entries",
+            middle["range"],
+            "µs",
+            1500,
+            "below",
+            note="one check for its key, one for its end",
+        ),
+    ]
+
+
+def _timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
