@@ -6,6 +6,7 @@ is checked row by row: damage is an error that names the first bad epoch. Nothin
 database except through SQLite: one stray `open().close()` would drop SQLite's own locks.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["LogFile"]
 
+_LOG: Final = logging.getLogger(__name__)
 _PAGES_MAX: Final = 0xFFFFFFFE
 
 
@@ -278,12 +280,25 @@ class LogFile:
             except OSError:
                 ours = False
             if not ours:
+                self._save_what_was_acknowledged()
                 self.failed = Untrusted(
                     f"{file} was replaced or removed while sie-config had it open: a commit could "
                     "be lost. Nothing is written any more; find out who did it, then restart",
                     code="LOG_RECOVERY",
                 )
                 raise self.failed
+
+    def _save_what_was_acknowledged(self) -> None:
+        """Fold the write-ahead log in while this process still has it open.
+
+        Whoever unlinked it took what was answered and not folded in yet: at the end of this process
+        it would be gone. Only into a database file that is still our own.
+        """
+        try:
+            if _inode(str(self._path)) == self._inodes.get(str(self._path)):
+                self._connection.execute("PRAGMA wal_checkpoint(FULL)")
+        except (OSError, sqlite3.Error):
+            _LOG.exception("what was acknowledged may be in the removed write-ahead log alone")
 
     def _fail(self, error: sqlite3.Error) -> NoReturn:
         fault = translated(error, self._path, "write")

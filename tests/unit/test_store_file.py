@@ -126,6 +126,23 @@ def test_a_file_that_was_replaced_under_the_writer_stops_it(path, suffix):
     file.close()
 
 
+def test_what_was_acknowledged_outlives_the_write_ahead_log_that_somebody_took_away(path):
+    entries = grown_log(4)
+    file = new_file(path, entries[:6])
+    # A reader that stays keeps a last close from folding anything in.
+    reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    reader.execute("SELECT count(*) FROM log").fetchone()
+    path.with_name(path.name + "-wal").unlink()
+    with pytest.raises(Untrusted, match="replaced or removed"):
+        file.append(entries[6:])
+    image = path.with_name("as-after-kill.sqlite")
+    image.write_bytes(path.read_bytes())
+    with contextlib.closing(sqlite3.connect(image)) as found:
+        assert found.execute("SELECT max(epoch) FROM log").fetchone() == (6,)
+    reader.close()
+    file.close()
+
+
 class _Overtaken(sqlite3.Connection):
     """A connection whose write-ahead log somebody unlinks while a transaction is open."""
 
