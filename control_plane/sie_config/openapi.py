@@ -1,6 +1,6 @@
 """The OpenAPI document of sie-config: what FastAPI knows of its routes, and the direct routes.
 
-*pure.* The routes that write bypass the framework, so they are described here. Promises that every
+*types.* The routes that write bypass the framework, so they are described here. Promises that every
 answer outside of success is described as the one shape of errors, and that the shapes of bodies
 come from the very types that read them.
 """

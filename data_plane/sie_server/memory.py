@@ -1,6 +1,6 @@
 """How much memory there is: of the device for models, and of the host.
 
-*shell* over the kernel's and the driver's figures. A container's limit counts where there is one.
+*device* over the kernel's and the driver's figures. A container's limit counts where there is one.
 """
 
 import os

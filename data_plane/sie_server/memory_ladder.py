@@ -1,7 +1,7 @@
 """What is done when the device's memory is full: make room, then do less at once, then say so.
 
-*pure* but for what it is given to call. The rungs: run; free what is cached and run again; let the
-least recently used model leave and run again, one after the other; halve the batch; and for an
+*device* but for what it is given to call. The rungs: run; free what is cached and run again; let
+the least recently used model leave and run again, one after the other; halve the batch; and for an
 input that does not fit alone, RESOURCE_EXHAUSTED, which may be sent again later. Any other error
 passes through.
 """

@@ -1,6 +1,6 @@
 """What the config of a load says: where the weights are, which backend, which tasks.
 
-*pure.* Reads the parts of a profile-resolved model document. What does not read is
+*types.* Reads the parts of a profile-resolved model document. What does not read is
 MODEL_LOAD_FAILED, with the field that is wrong.
 """
 

@@ -1,6 +1,6 @@
 """Attention over sequences laid end to end, for every model that goes through the interface.
 
-*pure.* `register()` names the function and its mask with transformers; a model whose attention
+*device.* `register()` names the function and its mask with transformers; a model whose attention
 implementation is `PACKED` then runs one flat row of tokens, and a `Plan` travels as a keyword of
 its forward. Honours causal modules, sliding windows and grouped query heads. Raises `NotPackable`
 for anything it does not know (a position bias, a soft cap, a mask): the probe then runs the model

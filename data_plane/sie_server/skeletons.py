@@ -1,6 +1,6 @@
 """Skeletons: how a model that has left comes back without transformers' loading.
 
-*shell* over weight files. A skeleton is a loaded model without its weights. It is kept when a
+*device* over weight files. A skeleton is a loaded model without its weights. It is kept when a
 revision is loaded for the second time, since most never leave, and only where the file's tensors
 were found equal to what transformers had made of them, under one prefix: whatever it renames, ties
 or merges is loaded its way again. Promises weights from the same verified files, in the same type.

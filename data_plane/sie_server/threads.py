@@ -1,6 +1,6 @@
 """The threads of a device on a CPU: its own, and those that a batch is lent.
 
-*shell* over torch's setting, which the device's thread alone changes. Promises that a batch which
+*device* over torch's setting, which the device's thread alone changes. Promises that a batch which
 is lent threads gives them back however it ends, and that no more are used than allowed.
 """
 

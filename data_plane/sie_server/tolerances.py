@@ -1,6 +1,6 @@
 """How near two answers have to be to count as the same: one bound for each type of number.
 
-*pure.* Kernels of other shapes, orders and instruction sets round otherwise, and bfloat16 a
+*device.* Kernels of other shapes, orders and instruction sets round otherwise, and bfloat16 a
 thousand times as much as float32. The probe and the check of a head decide by these bounds, and
 the tests hold answers to them; nobody else has numbers of his own. What is no finite number agrees
 with nothing.

@@ -1,6 +1,6 @@
 """httpx as both clients use it: timeouts, limits, and its errors in our words.
 
-*pure.* Promises that a response which did not come in time is never taken for one to ask again:
+*shell.* Promises that a response which did not come in time is never taken for one to ask again:
 the work may be running, and asking again doubles it.
 """
 

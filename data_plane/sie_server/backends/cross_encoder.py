@@ -1,6 +1,6 @@
 """The backend `cross-encoder`: one score for each pair of texts, from a torch classifier.
 
-*shell* over one sequence-classification model and its adapters. Takes token ids of pairs, with
+*device* over one sequence-classification model and its adapters. Takes token ids of pairs, with
 their types where the model has any. Scores are the model's logits, or their sigmoid with the option
 `activation: sigmoid`; of several labels the option `label` chooses one, else the last counts.
 """

@@ -1,9 +1,9 @@
 """Sparse vectors and multivectors from the hidden states of flat tokens.
 
-*pure.* Works on tokens laid end to end, sequences given by their lengths. `masked_language` weighs
-the whole vocabulary (SPLADE: log(1 + relu), the maximum over a text's tokens); `lexical` weighs the
-tokens of the text itself, and `token_vectors` projects each token but the first (both as bge-m3
-does). Everything is float32.
+*device.* Works on tokens laid end to end, sequences given by their lengths. `masked_language`
+weighs the whole vocabulary (SPLADE: log(1 + relu), the maximum over a text's tokens); `lexical`
+weighs the tokens of the text itself, and `token_vectors` projects each token but the first (both
+as bge-m3 does). Everything is float32.
 """
 
 from collections.abc import Callable, Sequence

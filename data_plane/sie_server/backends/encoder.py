@@ -1,6 +1,6 @@
 """A transformer's forward over a batch of token ids: packed, or padded.
 
-*shell* over one torch model. `packed` runs flat rows without a padding token; `padded` runs
+*device* over one torch model. `packed` runs flat rows without a padding token; `padded` runs
 length-sorted chunks through the model's own attention. Both give the hidden states of all tokens,
 laid end to end in the order that they say. Owned by the device's thread.
 """

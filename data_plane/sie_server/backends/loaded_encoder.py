@@ -1,6 +1,6 @@
 """What every backend on an encoder shares: its limits, its adapters, its forward, its words.
 
-*shell* over one encoder. The outputs are the backend's: it says how hidden states become numbers
+*device* over one encoder. The outputs are the backend's: it says how hidden states become numbers
 (`Finish`), and the probe judges those. `load_adapter` and `prepare` may run on any thread beside a
 batch; everything else belongs to the device's thread.
 """

@@ -1,6 +1,6 @@
 """Sparse vectors from a masked-language model: weights of the whole vocabulary (SPLADE).
 
-*shell* over one torch model and its adapters; the part of the backend `transformer` that is chosen
+*device* over one torch model and its adapters; the part of the backend `transformer` that is chosen
 where `sparse` is the only output and the folder has no small head for it.
 """
 

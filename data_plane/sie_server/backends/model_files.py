@@ -1,6 +1,6 @@
 """A transformers model from a verified folder: safetensors, nothing random, no code of a model.
 
-*shell* over transformers' loading. Promises that every weight that is used came from a pinned
+*device* over transformers' loading. Promises that every weight that is used came from a pinned
 file; what transformers would make up is refused. A model's own code runs only where the operator
 allows its revision, and only the code that lies in that revision.
 """

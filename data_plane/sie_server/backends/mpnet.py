@@ -1,6 +1,6 @@
 """MPNet, packed: its attention adds a bias by relative position and goes through no interface.
 
-*pure* over a model's modules. `install` replaces MPNet's encoder by one that shares its weights
+*device* over a model's modules. `install` replaces MPNet's encoder by one that shares its weights
 and, while a plan is set, attends sequence by sequence; without a plan it is the stock forward.
 """
 

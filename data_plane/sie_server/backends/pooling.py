@@ -1,6 +1,6 @@
 """From the hidden states of flat tokens to one vector for each sequence.
 
-*pure.* Works on tokens laid end to end, in float32 whatever the model's type. Sequences are given
+*device.* Works on tokens laid end to end, in float32 whatever the model's type. Sequences are given
 by their lengths, in the order of the tokens.
 """
 

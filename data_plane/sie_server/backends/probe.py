@@ -1,6 +1,6 @@
 """The probe: may this model run packed, and on weights laid out anew?
 
-*pure* over an encoder. Three texts of random tokens run together, packed, and each alone through
+*device* over an encoder. Three texts of random tokens run together, packed, and each alone through
 the model's own forward and attention, on its weights as they were loaded. Promises that a model is
 called packed only if the outputs agree within the tolerance of its type; whatever else happens, it
 runs padded and the reason says why. What is done for speed after that is undone unless the outputs

@@ -1,6 +1,6 @@
 """How a model folder says that sentence vectors are made.
 
-*pure but for reading its files.* Reads the layout that sentence-transformers writes
+*shell.* It only reads: the layout that sentence-transformers writes
 (`modules.json`, a pooling folder, `sentence_bert_config.json`); a folder without it takes the
 profile's options. A step that is not done here refuses the load: a vector is never made by half.
 """

@@ -1,6 +1,6 @@
 """The backend `token-classification`: entities from a torch classifier of tokens.
 
-*shell* over one model, its tokenizer and its adapters. Takes texts and tokenizes them itself: an
+*device* over one model, its tokenizer and its adapters. Takes texts and tokenizes them itself: an
 entity's place is told in characters of the text. A text longer than the model reads is read in
 windows that overlap, up to 64 of them: a word has the label of the window in which it lies farthest
 from where the text was cut. Asking for a label that the model does not have is an error, not an

@@ -1,6 +1,6 @@
 """The backend `transformer`: vectors from an encoder on torch, packed where it may be.
 
-*shell* over one torch model and its adapters. Reads how vectors are made from the model's folder;
+*device* over one torch model and its adapters. Reads how vectors are made from the model's folder;
 takes token ids only; answers float32. Gives `dense`, or `sparse` from a masked-language model
 (SPLADE), or any of `dense`, `sparse` and `multivector` where the folder has the small heads of
 bge-m3 as `sparse_linear.safetensors` and `colbert_linear.safetensors`. Heads that score or

@@ -1,6 +1,6 @@
 """From tensors in packed order to answers in the order of the inputs.
 
-*pure.* Promises little-endian float32 and int32 bytes, C order.
+*device.* Promises little-endian float32 and int32 bytes, C order.
 """
 
 from collections.abc import Sequence

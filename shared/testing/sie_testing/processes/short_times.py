@@ -1,4 +1,7 @@
-"""Time constants for a run of real processes that is to be short: fractions of the shipped ones."""
+"""Time constants for a run of real processes that is to be short: fractions of the shipped ones.
+
+*types.*
+"""
 
 from typing import Final
 
