@@ -186,9 +186,7 @@ class ControlPlane:
                 now_us=now_us,
                 group_writes_max=settings.group_writes_max,
                 waiting_writes_max=settings.waiting_writes_max,
-                signing_key=await asyncio.to_thread(
-                    key_of_log, settings.signing_key or key_path(store.path), replayed
-                ),
+                signing_key=key_of_log(settings.signing_key or key_path(store.path), replayed),
             )
             if stream_of is None and bus is not None:
                 stream_of = streams_of(bus, settings)

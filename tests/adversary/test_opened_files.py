@@ -44,7 +44,9 @@ ALLOWED: Final = [
     # The metrics of the process itself.
     r"open '/proc/((self|[0-9]+)/(stat|limits)|stat)'",
     r"(os\.listdir|os\.scandir) '/proc/(self|[0-9]+)/fd'",
-    r"open 'FOLDER/data/log\.sqlite\.(head|checkpoint|lock)(\.new)?'",
+    r"open 'FOLDER/data/log\.sqlite\.(head|checkpoint|lock|key)(\.new)?'",
+    # Synced once, when the key is made with a new log.
+    r"open 'FOLDER/data'",
     r"open 'FOLDER/tokens\.json'",
     r"os\.listdir 'FOLDER/hook'",
     r"sqlite3\.connect '(FOLDER/data/(log|lookup|refused)\.sqlite|:memory:)'",

@@ -112,7 +112,10 @@ def check_loss_is_said(promised: int, path: Path) -> str:
         assert error.code in {"LOG_RECOVERY", "STORAGE_FAILED"}
         return "refused"
     file.close()
-    assert entries == ENTRIES[: len(entries)], "something else is served than was written"
+    # A signature has a row of its own, and can be lost without its entry: the next one covers it.
+    served = [(entry.hash, entry.body) for entry in entries]
+    written = [(entry.hash, entry.body) for entry in ENTRIES[: len(entries)]]
+    assert served == written, "something else is served than was written"
     if replayed.damage is not None:
         assert isinstance(replayed.damage, LogDamaged)
         # What the fold found bad it found after it had verified the entry itself.

@@ -205,6 +205,8 @@ class MemoryBus:
         stored: Callable[[str, bytes], None] | None = None,
     ) -> None:
         """Queue."""
+        if not self.connected:
+            raise BusUnavailable("the bus is away")
         job = JOB_DECODER.decode(data)
         assert job.job_id == job_id
         assert subject.startswith("sie.work.")
