@@ -32,6 +32,7 @@ __all__ = ["Queues", "keep_queues"]
 
 _LOG: Final = logging.getLogger(__name__)
 _AT_ONCE: Final = 32
+_SETTLE_S: Final = 0.1
 _CONSUMERS = Gauge("sie_config_queue_consumers", "consumers that workers pull from, over all pools")
 _MADE = Counter("sie_config_queues_made_total", "streams and consumers made or mended", ["kind"])
 
@@ -80,6 +81,8 @@ class Queues:
         """Of the workers that were heard."""
         self._consumers: dict[str, set[str]] = {}
         """By pool, those that are there. A pool that is not in it is to be made sure of."""
+        self._looked_at: dict[Kind, Registry] = {}
+        """The registry whose models all have their consumer on such workers."""
         self._mended: set[str] = set()
         """Pools whose consumers were made as this process's settings say."""
         self._shared_is_there = False
@@ -102,8 +105,13 @@ class Queues:
                     await first_of(
                         asyncio.wait([moved]), self._due.wait(), stop.wait(), timeout_s=wait_s
                     )
+                    settling = moved.done()
                 finally:
                     moved.cancel()
+                if settling:
+                    # What is written meanwhile shares the look, and its consumers are made at once:
+                    # one by one they held up the log's own syncs by a third.
+                    await first_of(stop.wait(), timeout_s=_SETTLE_S)
                 if loop.time() >= verify_at:
                     verify_at = loop.time() + self._verify_s
                     self._distrust()
@@ -113,7 +121,7 @@ class Queues:
 
     def _distrust(self) -> None:
         """The broker may have lost anything."""
-        self._consumers = {}
+        self._consumers, self._looked_at = {}, {}
         self._shared_is_there = False
         self._due.set()
 
@@ -152,9 +160,21 @@ class Queues:
                 self._consumers[pool] = set(there)
         for kind in list(self._kinds):
             if _names(catalog, kind):
-                await self._make_consumers(kind, runnable_models(catalog, kind[2]))
+                await self._make_consumers(kind, self._new_models(catalog, kind))
+                self._looked_at[kind] = catalog.registry
                 self._mended.add(kind[0])
         _CONSUMERS.set(sum(map(len, self._consumers.values())))
+
+    def _new_models(self, catalog: Catalog, kind: Kind) -> list[str]:
+        """The models that may lack their consumer: what changed since the last look, so that a
+        write costs what it changes and not what there is."""
+        bundle, before = kind[2], self._looked_at.get(kind)
+        if before is None:
+            return runnable_models(catalog, bundle)
+        changes = catalog.registry.difference(before)
+        if ("bundle", bundle) in changes:
+            return runnable_models(catalog, bundle)
+        return [key for what, key in changes if what == "model" and catalog.can_run(key, bundle)]
 
     async def _make_consumers(self, kind: Kind, models: list[str]) -> None:
         pool, machine_profile, bundle = kind

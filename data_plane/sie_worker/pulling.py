@@ -17,6 +17,7 @@ from sie_worker import metrics
 __all__ = ["Pulling"]
 
 _LOG: Final = logging.getLogger(__name__)
+_LOOKS_APART_S: Final = 0.05
 
 
 class Pulling:
@@ -79,6 +80,8 @@ class Pulling:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+            # A look is as long as there are models: many changes at once share one.
+            await asyncio.sleep(_LOOKS_APART_S)
 
     async def _follow_placement(self) -> None:
         placed = self._placed()
