@@ -32,7 +32,7 @@ __all__ = ["Queues", "keep_queues"]
 
 _LOG: Final = logging.getLogger(__name__)
 _AT_ONCE: Final = 32
-_SETTLE_S: Final = 0.1
+_LOOKS_APART_S: Final = 0.1
 _CONSUMERS = Gauge("sie_config_queue_consumers", "consumers that workers pull from, over all pools")
 _MADE = Counter("sie_config_queues_made_total", "streams and consumers made or mended", ["kind"])
 
@@ -98,6 +98,7 @@ class Queues:
             while not stop.is_set():
                 # Taken before the look: a change during it is not missed.
                 self._due.clear()
+                looked_at = loop.time()
                 moved = asyncio.ensure_future(self._moved())
                 try:
                     left_s = max(0.0, verify_at - loop.time())
@@ -105,13 +106,13 @@ class Queues:
                     await first_of(
                         asyncio.wait([moved]), self._due.wait(), stop.wait(), timeout_s=wait_s
                     )
-                    settling = moved.done()
                 finally:
                     moved.cancel()
-                if settling:
-                    # What is written meanwhile shares the look, and its consumers are made at once:
+                early_s = looked_at + _LOOKS_APART_S - loop.time()
+                if early_s > 0:
+                    # In a burst of writes many share a look, and their consumers are made at once:
                     # one by one they held up the log's own syncs by a third.
-                    await first_of(stop.wait(), timeout_s=_SETTLE_S)
+                    await first_of(stop.wait(), timeout_s=early_s)
                 if loop.time() >= verify_at:
                     verify_at = loop.time() + self._verify_s
                     self._distrust()

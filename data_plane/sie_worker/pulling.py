@@ -72,16 +72,18 @@ class Pulling:
             await self._close(model_id)
 
     async def _keep_looking(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
+            looked_at = loop.time()
             await self._follow_placement()
             try:
                 async with asyncio.timeout(self._look_s):
                     await self._changed.wait()
             except TimeoutError:
                 continue
-            # A look is as long as there are models: many changes at once share one.
-            await asyncio.sleep(_LOOKS_APART_S)
+            # A look is as long as there are models: in a burst of changes many share one.
+            await asyncio.sleep(max(0.0, looked_at + _LOOKS_APART_S - loop.time()))
 
     async def _follow_placement(self) -> None:
         placed = self._placed()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 MB = 1_000_000
 SENT = 40 * MB
-HELD = 12 * MB
+HELD = 24 * MB
 """What a flood of `SENT` may add to the memory of a process."""
 SLOWEST_S = 2.0
 """What it may make somebody else wait, on a machine that does other things too."""

@@ -168,7 +168,7 @@ async def test_a_result_that_nobody_ever_takes_is_acknowledged_at_its_deadline(t
     async with worker_world(tmp_path) as world:
         world.advance(FIRST)
         await world.inbox.close()
-        await world.publish(FIRST, "org/one", "abc", deadline=time.time() + 0.6)
+        await world.publish(FIRST, "org/one", "abc", deadline=time.time() + 2.0)
         await until(lambda: world.execution.batches)
 
         await until_queue_is_empty(world)
