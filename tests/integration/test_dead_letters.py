@@ -114,7 +114,7 @@ async def test_a_job_that_nobody_waits_for_any_more_has_no_letter(tmp_path: Path
     async with worker_world(tmp_path, queue_deliveries_max=1) as world:
         world.advance(CATALOG)
         world.execution.hold()
-        await world.publish(CATALOG, MODEL, "abc", deadline=time.time() + 0.2)
+        await world.publish(CATALOG, MODEL, "abc", deadline=time.time() + 1.5)
         await until(lambda: world.execution.batches)
         await world.inbox.close()
         world.execution.let_go()
