@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["until", "until_told"]
 
 
-async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
     """Return as soon as the condition holds; fail the test when it does not in time."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + within_s
@@ -17,7 +17,7 @@ async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> No
         await asyncio.sleep(0.005)
 
 
-async def until_told(ask: Callable[[], Awaitable[object]], *, within_s: float = 5.0) -> None:
+async def until_told(ask: Callable[[], Awaitable[object]], *, within_s: float = 20.0) -> None:
     """Like `until`, for a condition that has to be asked for."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + within_s
