@@ -106,6 +106,8 @@ class NatsCluster:
             info = await client.jetstream().stream_info(stream)
         finally:
             await client.close()
+        # With fewer copies a story of lost nodes would prove nothing.
+        assert info.config.num_replicas == len(self.nodes)
         leader = info.cluster.leader if info.cluster is not None else None
         [found] = [node for node in self.nodes if node.name == leader]
         return found

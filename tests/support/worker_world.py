@@ -230,7 +230,9 @@ async def worker_world(
             "expiry_tick_s": 0.02,
         } | changed
         settings = WorkerSettings(**values)
-        test_bus = await Bus.connect(BusSettings(nats_url=url), role="gateway", process_id="test")
+        # The streams are made over this one: with as many copies as the worker's.
+        test_settings = BusSettings(nats_url=url, nats_replicas=settings.nats_replicas)
+        test_bus = await Bus.connect(test_settings, role="gateway", process_id="test")
         worker_bus = await Bus.connect(settings, role="worker", process_id=worker_id)
         assert await test_bus.wait_connected(5)
         assert await worker_bus.wait_connected(5)
