@@ -298,12 +298,13 @@ def _plan(
         settings,
         layout=layout,
         scripts=scripts,
-        environment=with_replica_access(layout.data, _environment()),
+        environment=with_replica_access(layout.data, _environment(layout.data)),
         broker=plan,
         worker_ports=tuple(ports[: options.workers]),
         server_ports=tuple(ports[options.workers :]),
     )
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+def _environment(data: Path) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+    return own | {state.MARK: str(data.resolve())}

@@ -22,12 +22,14 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED
 
 __all__ = [
+    "MARK",
     "ClusterState",
     "ProcessRecord",
     "clear",
     "held",
     "holder",
     "load",
+    "marked",
     "record_process",
     "save",
     "start_time",
@@ -35,6 +37,8 @@ __all__ = [
 
 _STATE: Final = "cluster.json"
 _LOCK: Final = "cluster.lock"
+MARK: Final = "SIE_UP_FOLDER"
+"""In the environment of every process of a cluster: its data folder."""
 _ROOT: Final = 0
 _STAT_STATE: Final = 0
 _STAT_START_TIME: Final = 19
@@ -94,6 +98,23 @@ def record_process(
     return ProcessRecord(
         role=role, pid=pid, started=started, log=str(log), port=port, restarts=restarts
     )
+
+
+def marked(data: Path) -> list[ProcessRecord]:
+    """Every process that bears the mark of this folder, also one that was started and not yet
+    recorded when its supervisor died. Empty where the system has no /proc."""
+    mark = f"{MARK}={data.resolve()}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            program = (folder / "comm").read_text().strip()
+        except OSError:
+            # It has ended meanwhile, or is somebody else's.
+            continue
+        if mark in variables:
+            found.append(record_process(program, int(folder.name), data))
+    return found
 
 
 @contextmanager

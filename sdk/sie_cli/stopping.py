@@ -7,13 +7,12 @@ since it knows the order; when it is gone, what it left is stopped in the order 
 import os
 import signal
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from sie_cli import state
 from sie_cli.plans import DRAIN_ORDER
 from sie_cli.settings import ClusterSettings
-from sie_cli.state import ClusterState, ProcessRecord
+from sie_cli.state import ProcessRecord
 from sie_schemas.errors import FixRequest
 
 __all__ = ["stop_cluster", "stop_leftovers"]
@@ -40,11 +39,8 @@ def stop_cluster(data: Path, settings: ClusterSettings) -> bool:
 
 def stop_leftovers(data: Path, settings: ClusterSettings) -> list[str]:
     """Stop what a dead supervisor left and clear its record; gives the roles that still ran."""
-    record = state.load(data)
-    if record is None:
-        return []
     roles = []
-    for process in _in_drain_order(record):
+    for process in _left(data):
         if process.alive:
             roles.append(process.role)
             _stop(process, drain_s=settings.drain_s, poll_s=settings.poll_s)
@@ -52,11 +48,15 @@ def stop_leftovers(data: Path, settings: ClusterSettings) -> list[str]:
     return roles
 
 
-def _in_drain_order(record: ClusterState) -> Iterable[ProcessRecord]:
-    return sorted(
-        record.processes,
+def _left(data: Path) -> list[ProcessRecord]:
+    """What is recorded, in the order of a drain, and what was started and not recorded yet."""
+    record = state.load(data)
+    recorded = sorted(
+        record.processes if record is not None else (),
         key=lambda process: DRAIN_ORDER.index(process.role.partition("-")[0]),
     )
+    known = {process.pid for process in recorded}
+    return recorded + [process for process in state.marked(data) if process.pid not in known]
 
 
 def _stop(process: ProcessRecord, *, drain_s: float, poll_s: float) -> None:

@@ -248,3 +248,4 @@ def test_a_detached_start_that_fails_says_how_and_leaves_nothing(folder):
     assert str(folder / "logs" / "supervisor.log") in told
     assert sie("down", "--data", str(folder)).returncode == 0
     assert state.load(folder) is None
+    assert not state.marked(folder)

@@ -19,7 +19,7 @@ from sie_cli.private_files import open_to_append
 from sie_cli.seeding import ADAPTED_MODEL, adapter_documents, installed_models, manifest_of
 from sie_cli.settings import ClusterSettings
 from sie_cli.state import ClusterState, ProcessRecord, record_process
-from sie_cli.stopping import stop_cluster
+from sie_cli.stopping import stop_cluster, stop_leftovers
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
 
@@ -38,14 +38,17 @@ def a_record(*processes: ProcessRecord, supervisor: ProcessRecord) -> ClusterSta
 
 
 @pytest.fixture
-def sleeper():
-    """A process that ignores SIGTERM, in a session of its own."""
+def sleeper(tmp_path):
+    """A process of the folder's cluster that ignores SIGTERM, in a session of its own."""
     script = (
         "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(600)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={state.MARK: str(tmp_path / "cluster")},
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -94,6 +97,17 @@ def test_what_a_dead_supervisor_left_is_stopped_even_if_it_ignores_the_wish(tmp_
     assert stop_cluster(tmp_path, QUICK)
     assert sleeper.wait(timeout=5) < 0
     assert state.load(tmp_path) is None
+
+
+def test_what_a_dead_supervisor_had_started_and_not_recorded_is_stopped_too(tmp_path, sleeper):
+    data = tmp_path / "cluster"
+    data.mkdir()
+    (tmp_path / "another").mkdir()
+    assert not stop_leftovers(tmp_path / "another", QUICK)
+    assert sleeper.poll() is None
+    assert stop_leftovers(data, QUICK)
+    assert sleeper.wait(timeout=5) < 0
+    assert not state.marked(data)
 
 
 def test_a_stranger_with_a_recorded_process_id_is_left_alone(tmp_path, sleeper):
