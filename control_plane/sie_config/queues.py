@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from sie_config.control_plane import ControlPlane
 from sie_config.waiting import first_of
-from sie_core.models import Catalog, runnable_models
+from sie_core.models import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
 from sie_runtime.bus import Bus, Message
 from sie_runtime.dead_letters import DeadLetters
@@ -170,12 +170,10 @@ class Queues:
         """The models that may lack their consumer: what changed since the last look, so that a
         write costs what it changes and not what there is."""
         bundle, before = kind[2], self._looked_at.get(kind)
-        if before is None:
+        touched = touched_models(catalog, bundle, before) if before is not None else None
+        if touched is None:
             return runnable_models(catalog, bundle)
-        changes = catalog.registry.difference(before)
-        if ("bundle", bundle) in changes:
-            return runnable_models(catalog, bundle)
-        return [key for what, key in changes if what == "model" and catalog.can_run(key, bundle)]
+        return [model for model in touched if catalog.can_run(model, bundle)]
 
     async def _make_consumers(self, kind: Kind, models: list[str]) -> None:
         pool, machine_profile, bundle = kind

@@ -6,10 +6,11 @@ room. Decides nothing itself: `peers` says who lives, `placement` where a model 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from sie_core.models import Catalog, runnable_models
+from sie_core.models import Catalog, runnable_models, touched_models
+from sie_core.registry import Registry
 from sie_runtime.bus import Message
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.malformed import MALFORMED
@@ -45,8 +46,9 @@ class Homes:
         self._clock = clock
         self._on_change = on_change
         self._found: frozenset[str] = frozenset()
-        self._basis: object = None
-        """What `_found` was computed from: catalog, rooms, held models."""
+        self._registry: Registry | None = None
+        self._basis: tuple[Mapping[str, float], frozenset[str]] = ({}, frozenset())
+        """What `_found` was computed from, with the registry: rooms, held models."""
 
     @property
     def has_peers(self) -> bool:
@@ -60,13 +62,21 @@ class Homes:
             return frozenset()
         # This worker counts although its own heartbeat may not have come back yet.
         rooms = {self._worker_id: float(self._room())} | self._peers.rooms(self._clock())
-        basis = (catalog, rooms, self._held())
-        # Hashing thousands of models at each look would cost more than the look is worth.
-        if basis != self._basis:
-            self._basis = basis
-            models = runnable_models(catalog, self._bundle)
-            self._found = placed(self._worker_id, rooms=rooms, models=models, held=self._held())
+        basis = (rooms, self._held())
+        before = self._registry if basis == self._basis else None
+        self._registry, self._basis = catalog.registry, basis
+        # A score for each of thousands of models would cost a look more than what changed does.
+        touched = touched_models(catalog, self._bundle, before) if before is not None else None
+        if touched is None:
+            self._found = self._home_to(runnable_models(catalog, self._bundle))
+        elif touched:
+            models = [model for model in touched if catalog.can_run(model, self._bundle)]
+            self._found = (self._found - touched) | self._home_to(models)
         return self._found
+
+    def _home_to(self, models: Iterable[str]) -> frozenset[str]:
+        rooms, held = self._basis
+        return placed(self._worker_id, rooms=rooms, models=models, held=held)
 
     def heard(self, message: Message) -> None:
         """Take the heartbeat of a peer."""

@@ -1,8 +1,16 @@
 """Laws of placement: every model has a home, and few move."""
 
+from typing import Any
+
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.worker_world import catalog_of, model_document
 
+from sie_core.models import Catalog
+from sie_schemas.fleet import Heartbeat
+from sie_worker.homes import Homes
+from sie_worker.peers import Peers
 from sie_worker.placement import home, placed
 
 MODELS = st.lists(st.integers(0, 500).map(lambda n: f"org/model-{n}"), unique=True, max_size=60)
@@ -65,3 +73,79 @@ def test_workers_that_tell_no_room_count_alike_unless_another_tells_some():
     assert 100 < len(silent) < 200
     assert not beside
     assert home("m", {}) is None
+
+
+# ---- what a worker remembers of it --------------------------------------------------------------
+
+PLACE = {"pool": "default", "machine_profile": "cpu", "bundle": "default"}
+NAMES = [f"org/model-{n}" for n in range(8)]
+CHANGES = st.one_of(
+    st.tuples(st.just("models"), st.frozensets(st.sampled_from(NAMES))),
+    st.tuples(st.just("held"), st.frozensets(st.sampled_from(NAMES), max_size=2)),
+    st.tuples(st.just("bundle"), st.booleans()),
+    st.tuples(st.just("peer"), st.tuples(st.sampled_from(["b", "c"]), st.booleans())),
+)
+
+
+def word(worker_id: str, *, ready: bool) -> Heartbeat:
+    """What a peer says."""
+    place = {**PLACE, "worker_id": worker_id, "log_id": "1"}
+    return msgspec.convert({**place, "ready": ready, "epoch": 1}, Heartbeat)
+
+
+class World:
+    """What a worker's homes are judged by."""
+
+    def __init__(self) -> None:
+        self.models: frozenset[str] = frozenset()
+        self.held: frozenset[str] = frozenset()
+        self.runs = True
+        self.epoch = 0
+        self.heard: list[Heartbeat] = []
+        self.catalog: Catalog | None = None
+
+    def homes(self, peers: Peers) -> Homes:
+        """Homes that have not looked yet."""
+        return Homes(
+            "a",
+            peers,
+            bundle="default",
+            catalog=lambda: self.catalog,
+            room=lambda: 0,
+            held=lambda: self.held,
+            clock=lambda: 0.0,
+            on_change=lambda: None,
+        )
+
+    def all_anew(self) -> frozenset[str]:
+        """What one finds who has heard all that was said and looks for the first time."""
+        peers = Peers(silence_s=1e9, **PLACE)
+        for heartbeat in self.heard:
+            peers.heard(heartbeat, 0.0)
+        return self.homes(peers).placed()
+
+    def change(self, what: str, value: Any, peers: Peers) -> None:
+        """One thing is another one from now on."""
+        if what == "peer":
+            self.heard.append(word(value[0], ready=value[1]))
+            peers.heard(self.heard[-1], 0.0)
+        else:
+            setattr(self, {"bundle": "runs"}.get(what, what), value)
+        self.epoch += 1
+        made = catalog_of(
+            self.epoch,
+            *[model_document(name) for name in sorted(self.models)],
+            backends=("scripted",) if self.runs else ("other",),
+        )
+        self.catalog = Catalog.of(made.registry, made.position, self.catalog)
+
+
+@given(st.lists(st.tuples(CHANGES, st.booleans()), max_size=12))
+def test_looks_that_take_up_what_changed_find_what_a_look_at_everything_does(steps):
+    world = World()
+    peers = Peers(silence_s=1e9, **PLACE)
+    homes = world.homes(peers)
+    for (what, value), looks in steps:
+        world.change(what, value, peers)
+        if looks:
+            assert homes.placed() == world.all_anew()

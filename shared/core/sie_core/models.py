@@ -19,7 +19,7 @@ from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import adapter_revision, model_revision
 
-__all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel", "runnable_models"]
+__all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel", "runnable_models", "touched_models"]
 
 Document = Mapping[str, Any]
 
@@ -235,6 +235,15 @@ class Catalog:
 def runnable_models(catalog: Catalog, bundle: str) -> list[str]:
     """The ids of the models of which some profile can run in a bundle."""
     return [model_id for model_id in sorted(catalog.models) if catalog.can_run(model_id, bundle)]
+
+
+def touched_models(catalog: Catalog, bundle: str, before: Registry) -> set[str] | None:
+    """The ids of the models, those that are gone included, of which it may have changed since
+    `before` whether they can run in a bundle. None: all of them, since the bundle itself did."""
+    changes = catalog.registry.difference(before)
+    if ("bundle", bundle) in changes:
+        return None
+    return {key for kind, key in changes if kind == "model"}
 
 
 def _read(entity: Entity | None) -> Document | None:

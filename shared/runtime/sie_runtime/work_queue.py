@@ -37,7 +37,7 @@ _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final = b"NATS/1.0 "
 """What begins the headers of the broker's own words: a job's have nothing behind the version."""
 _BUSY_S: Final = 60.0
-"""How long a model counts as asked for, after a job or since its jobs are pulled."""
+"""How long a model counts as asked for, after a job."""
 
 _PAUSE_S: Final = 0.01
 _REFUSED_TOLD: Final = 20
@@ -66,7 +66,7 @@ class WorkQueueSettings(DeliverySettings):
         5.0, help="seconds to wait for the broker to store a job"
     )
     queue_pull_expires_s: float = setting(
-        20.0, help="seconds that one pull stays open at the broker where no jobs come"
+        20.0, help="seconds that one pull, for one job, stays open where no jobs come"
     )
     queue_pull_brisk_s: float = setting(
         2.0,
@@ -285,7 +285,6 @@ class Puller:
         self._inbox = self._bus.new_inbox()
         self._subscription = await self._bus.take(self._inbox, self._received)
         self._forget_bus = self._bus.on_reconnect(self._reset)
-        self._busy_until = asyncio.get_running_loop().time() + _BUSY_S
         self._task = asyncio.create_task(self._keep_asking(), name=f"pull-{self._consumer}")
 
     def wake(self, room: int) -> None:
@@ -328,8 +327,9 @@ class Puller:
 
     def _ask(self, count: int) -> None:
         settings, now = self._settings, asyncio.get_running_loop().time()
-        is_busy = now < self._busy_until
-        self._expires_s = settings.queue_pull_brisk_s if is_busy else settings.queue_pull_expires_s
+        self._expires_s = (
+            settings.queue_pull_brisk_s if self._is_busy else settings.queue_pull_expires_s
+        )
         request = {"batch": count, "expires": int(self._expires_s * 1e9)}
         try:
             self._bus.send(self._subject, json.dumps(request).encode(), reply=self._inbox)
@@ -372,10 +372,18 @@ class Puller:
             self._ask_if_due(self._demand())
 
     def _ask_if_due(self, room: int) -> None:
-        """Ask again before the old pull is used up, but not for each single job."""
-        wanted = room - self._asked
+        """Ask again before the old pull is used up, but not for each single job.
+
+        Where no jobs came, one is asked for: what a long pull left open, a worker that stops here
+        would take from the others.
+        """
+        wanted = (room if self._is_busy else min(room, 1)) - self._asked
         if wanted >= max(1, self._asked) and not self._closing and not self._pausing:
             self._ask(wanted)
+
+    @property
+    def _is_busy(self) -> bool:
+        return asyncio.get_running_loop().time() < self._busy_until
 
     @property
     def _pause_s(self) -> float:
