@@ -8,7 +8,7 @@ not believe.
 
 from collections.abc import Iterable
 
-from sie_core.trust import Trust, keys_of
+from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.signing import SigningKey, verify
 from sie_schemas.entry import Entry, Stub
 from sie_schemas.errors import Untrusted
@@ -46,13 +46,10 @@ class LogKeys:
         may_sign = self.trust.key_id == self.own.key_id and entry.epoch > self.trust.since
         return self.own.signed(entry) if may_sign and entry.signature is None else entry
 
-    def vouch_for(self, signed: Entry | Stub | Head) -> bool:
+    def vouch_for(self, signed: Entry | Stub | Head | None) -> bool:
         """Whether a key of this log signed a position that somebody tells, or this writer's own:
         a restored file may lack the entry that brought it."""
-        if signed.signature is None:
-            return False
-        known = self._public | {self.own.key_id: self.own.public}
-        return Trust(verify, known.get(signed.signature.key_id)).accepts(signed)
+        return vouched_for(signed, self._public | {self.own.key_id: self.own.public}, verify)
 
     def check(self, head: int) -> None:
         """Raise `Untrusted` unless this writer's key is the one that signs the log at its head."""

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 MB = 1_000_000
 SENT = 40 * MB
-HELD = 24 * MB
+HELD = 12 * MB
 """What a flood of `SENT` may add to the memory of a process."""
 SLOWEST_S = 2.0
 """What it may make somebody else wait, on a machine that does other things too."""
@@ -62,8 +62,8 @@ async def gateway(folder: Path) -> AsyncIterator[Service]:
 
 
 @contextlib.asynccontextmanager
-async def started(*command: str) -> AsyncIterator[Service]:
-    """A process whose only HTTP are its status routes."""
+async def started(*command: str, route: str) -> AsyncIterator[Service]:
+    """A process whose only HTTP are its status routes, once one of them answers."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(str(PROGRAMS / command[0]), *command[1:], "--port", str(port), *FLAGS),
@@ -75,7 +75,7 @@ async def started(*command: str) -> AsyncIterator[Service]:
         async def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
                 async with httpx.AsyncClient() as http:
-                    url = f"http://127.0.0.1:{port}/healthz"
+                    url = f"http://127.0.0.1:{port}{route}"
                     return (await http.get(url)).status_code == 200
             return False
 
@@ -94,11 +94,13 @@ def worker(folder: Path) -> AbstractAsyncContextManager[Service]:
     return started(
         *("sie-worker", "--socket-path", str(folder / "none.sock")),
         *("--nats-url", nowhere(), "--config-url", f"http://127.0.0.1:{free_port()}"),
+        route="/healthz",
     )
 
 
 def server(folder: Path) -> AbstractAsyncContextManager[Service]:
-    return started("sie-server", "--socket", str(folder / "server.sock"))
+    # It answers before all is imported that it will hold.
+    return started("sie-server", "--socket", str(folder / "server.sock"), route="/readyz")
 
 
 Started = Callable[[Path], AbstractAsyncContextManager[Service]]

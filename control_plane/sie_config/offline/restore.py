@@ -32,7 +32,7 @@ from sie_config.rules import Index
 from sie_config.witnesses import Behind, Claim, Confirmed, Forked, judge
 from sie_config.writer_lock import take_lock
 from sie_core.chain import ChainBroken, check_successor, position_of
-from sie_core.trust import Trust, keys_of
+from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.bus import BusSettings
 from sie_runtime.signing import verify
 from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, put_key
@@ -145,12 +145,7 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
 def _is_vouched_for(claim: Claim, verified: Verified) -> bool:
     """Whether a key of the log signed what the stream has; a log without keys is believed."""
     keys = keys_of(verified.lineage)
-    if not keys:
-        return True
-    signature = claim.proof.signature if claim.proof is not None else None
-    if claim.proof is None or signature is None:
-        return False
-    return Trust(verify, keys.get(signature.key_id)).accepts(claim.proof)
+    return not keys or vouched_for(claim.proof, keys, verify)
 
 
 def _successors(verified: Verified, offered: Sequence[Entry]) -> list[Entry]:

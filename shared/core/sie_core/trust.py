@@ -8,7 +8,7 @@ an entry that brings its own is first contact, and a log without keys is believe
 The arithmetic of a signature is given as `verify`, so that nothing here needs a library.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from sie_schemas.fleet import Head
 from sie_schemas.signature import PublicKey, Signature, key_id_of, signed_bytes
 from sie_schemas.snapshot import Snapshot
 
-__all__ = ["Coverage", "Trust", "Verify", "keys_of"]
+__all__ = ["Coverage", "Trust", "Verify", "keys_of", "vouched_for"]
 
 Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 """Whether (public key, message, signature) belong together."""
@@ -136,6 +136,16 @@ class Trust:
         for entry in snapshot.lineage:
             trust = trust.after(entry)
         return trust if trust.accepts(snapshot.entry) else None
+
+
+def vouched_for(
+    signed: Entry | Stub | Head | None, keys: Mapping[str, bytes], verify: Verify
+) -> bool:
+    """Whether one of these keys, by its id, signed a position that somebody tells."""
+    signature = signed.signature if signed is not None else None
+    if signed is None or signature is None:
+        return False
+    return Trust(verify, keys.get(signature.key_id)).accepts(signed)
 
 
 def keys_of(entries: Iterable[Entry]) -> dict[str, bytes]:
