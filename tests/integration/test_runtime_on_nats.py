@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.support.log_world import free_port
 from tests.support.nats import nats_server
-from tests.support.polling import until
+from tests.support.polling import until, until_told
 from tests.support.provisioned import provide, provided_consumer
 
 from sie_runtime.bus import Bus, BusSettings, BusUnavailable, Message, NoResponders, connected_bus
@@ -290,6 +290,31 @@ async def test_a_closed_puller_keeps_no_job_that_was_on_its_way(bus):
     await until(lambda: len(first) + len(second) == 40)
     assert len(set(first + second)) == 40
     await staying.close()
+
+
+async def test_a_worker_of_an_idle_queue_that_stops_takes_one_job_of_what_comes(bus):
+    await provided_consumer(bus, LANE)
+    queue = WorkQueue(bus)
+    stopped: list[Delivery] = []
+    others: list[Delivery] = []
+    stopping = await queue.open_puller(
+        **LANE, on_job=stopped.append, demand=lambda: 0 if stopped else 50
+    )
+
+    async def is_asked() -> bool:
+        return (
+            await bus.client.jetstream().consumer_info("WORK_POOL_p", "cpu_b_org~sm")
+        ).num_waiting
+
+    await until_told(is_asked)
+    going = await queue.open_puller(**LANE, on_job=others.append, demand=lambda: 50)
+    for number in range(20):
+        await queue.publish_job(subject=job_subject(), data=b"%d" % number, job_id=f"j{number}")
+
+    await until(lambda: len(others) == 19)
+    assert len(stopped) == 1
+    await stopping.close()
+    await going.close()
 
 
 async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
