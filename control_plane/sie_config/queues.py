@@ -148,8 +148,8 @@ class Queues:
         return True
 
     async def _make(self) -> None:
-        self._catalog = catalog = Catalog.of(self._registry(), None, self._catalog)
         self._bus.require_connected()
+        self._catalog = catalog = Catalog.of(self._registry(), None, self._catalog)
         if not self._shared_is_there:
             await self._provisions.ensure_shared()
             self._shared_is_there = True
