@@ -303,7 +303,7 @@ async def test_a_worker_of_an_idle_queue_that_stops_takes_one_job_of_what_comes(
 
     async def is_asked() -> bool:
         consumer = await bus.client.jetstream().consumer_info("WORK_POOL_p", "cpu_b_org~sm")
-        return consumer.num_waiting == 1
+        return bool(consumer.num_waiting)
 
     await until_told(is_asked)
     going = await queue.open_puller(**LANE, on_job=others.append, demand=lambda: 50)
