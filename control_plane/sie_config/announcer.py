@@ -12,8 +12,8 @@ import msgspec
 from sie_config.journal import Journal
 from sie_config.publisher import Publisher
 from sie_config.sequencer import Sequencer
-from sie_config.waiting import first_of
 from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.waiting import first_of
 from sie_schemas.entry import Entry
 from sie_schemas.fleet import Head
 

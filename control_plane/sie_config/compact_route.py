@@ -11,11 +11,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sie_config.bodies import converted, parse_json
 from sie_config.control_plane import ControlPlane
 from sie_config.direct import DirectApp
 from sie_config.doors import JSON_BODY, door
 from sie_config.json_answers import json_answer
-from sie_config.write_requests import converted, parse_json, read_body
+from sie_config.write_requests import read_body
 from sie_schemas.errors import FixRequest
 
 __all__ = ["add_compact_route", "low_water_for"]

@@ -41,10 +41,10 @@ from sie_config.store import Store
 from sie_config.stream_witness import Stream
 from sie_config.tenure import Tenure, streams_of
 from sie_config.timeline import Timeline
-from sie_config.waiting import Turnstile, first_of
 from sie_config.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
 from sie_runtime.bus import Bus
+from sie_runtime.waiting import Turnstile, first_of
 from sie_schemas.errors import FixRequest, SIEError
 from sie_schemas.fleet import Head
 

@@ -19,11 +19,11 @@ from sie_config.dark import Dark, unserved
 from sie_config.journal import Journal
 from sie_config.living import live_of
 from sie_config.reports import Reports, Sighting
-from sie_config.waiting import first_of
 from sie_config.witnesses import Claim
 from sie_core.chain import Position, position_of
 from sie_core.models import Catalog
 from sie_core.registry import Entity
+from sie_runtime.waiting import first_of
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
 

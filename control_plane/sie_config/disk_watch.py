@@ -16,8 +16,8 @@ from sie_config.head_file import HeadFile
 from sie_config.sequencer import Sequencer
 from sie_config.storage_faults import StorageFailed, StorageFull
 from sie_config.store import Store
-from sie_config.waiting import first_of
 from sie_config.writer_state import Recovery
+from sie_runtime.waiting import first_of
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["DiskWatch"]

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sie_config.audit import AuditPage, AuditQuery, read_audit
+from sie_config.bodies import converted, parse_json
 from sie_config.control_plane import ControlPlane
 from sie_config.convergence import Selector
 from sie_config.direct import DirectApp
@@ -27,9 +28,7 @@ from sie_config.operations import Kind
 from sie_config.reverting import revert_commands
 from sie_config.write_answers import group_answer
 from sie_config.write_requests import (
-    converted,
     idempotency_of,
-    parse_json,
     read_body,
     write_of,
 )

@@ -95,7 +95,7 @@ async def _run(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(plane.drain_on(stop))
         tasks.create_task(run_plane())
-        tasks.create_task(keep_queues(plane, bus, loops_stop))
+        tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
         # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
         tasks.create_task(
             stop_when(

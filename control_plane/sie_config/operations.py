@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from sie_config.bodies import converted
 from sie_config.draft import Seen
 from sie_config.manifests import Pin, unpinned
 from sie_config.merge_patch import merged
 from sie_config.rules import Command, Delete, Expectation, Put, absent, invalid
 from sie_config.secret_rules import refuse_secrets
-from sie_config.write_requests import converted
 from sie_core.registry import EntityId, Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document

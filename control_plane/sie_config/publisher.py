@@ -18,11 +18,11 @@ from prometheus_client import Counter, Gauge
 from sie_config.journal import Journal
 from sie_config.sequencer import Sequencer
 from sie_config.stream_witness import Stream, entry_in, signed_at, what_was_there
-from sie_config.waiting import first_of
 from sie_config.witnesses import choices
 from sie_config.writer_state import Recovery
 from sie_core.chain import begins_log
 from sie_runtime.log_stream import StreamTip, WrongLastSequence
+from sie_runtime.waiting import first_of
 from sie_schemas.entry import (
     GENESIS_HASH,
     STUB_BYTES_MIN,

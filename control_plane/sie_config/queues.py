@@ -15,14 +15,15 @@ from typing import Any, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
-from sie_config.control_plane import ControlPlane
-from sie_config.waiting import first_of
+from sie_config.sequencer import Sequencer
+from sie_config.settings import ConfigSettings
 from sie_core.models import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
 from sie_runtime.bus import Bus, Message
 from sie_runtime.dead_letters import DeadLetters
 from sie_runtime.provisions import Provisions
 from sie_runtime.sweeping import Sweeper
+from sie_runtime.waiting import first_of
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.jobs import consumer_name
@@ -40,14 +41,15 @@ Kind: TypeAlias = tuple[str, str, str]
 """Pool, machine profile and bundle of a worker."""
 
 
-async def keep_queues(plane: ControlPlane, bus: Bus, stop: asyncio.Event) -> None:
+async def keep_queues(
+    sequencer: Sequencer, settings: ConfigSettings, bus: Bus, stop: asyncio.Event
+) -> None:
     """Make and mend the queues, and sweep them, until `stop`."""
-    settings = plane.settings
     queues = Queues(
         bus,
         Provisions(bus, settings),
-        registry=lambda: plane.sequencer.registry,
-        moved=plane.sequencer.moved,
+        registry=lambda: sequencer.registry,
+        moved=sequencer.moved,
         verify_s=settings.queues_verify_s,
         retry_s=settings.queues_retry_s,
     )

@@ -23,10 +23,10 @@ from sie_config.exports import Exports, Log
 from sie_config.journal import Journal
 from sie_config.replay import step
 from sie_config.storage_faults import LogDamaged
-from sie_config.waiting import first_of
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
 from sie_runtime.aside import Aside
+from sie_runtime.waiting import first_of
 from sie_schemas import snapshot as snapshots
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Recount

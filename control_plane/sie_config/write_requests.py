@@ -8,36 +8,29 @@ import contextlib
 import hashlib
 import random
 import re
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from sie_config.draft import Write
 from sie_config.rules import Expectation
 from sie_runtime.gate import REQUEST_ID
-from sie_schemas import canonical
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
-from sie_schemas.malformed import problem_of
 
 __all__ = [
     "client_left",
-    "converted",
     "expectation",
     "expectation_of",
     "flag",
     "header_text",
     "idempotency_of",
-    "parse_json",
     "read_body",
     "request_id_of",
     "sent",
     "shown_text",
     "write_of",
 ]
-
-T = TypeVar("T")
 
 _ETAGS: Final = re.compile(r'\*|"[^"]*"(\s*,\s*"[^"]*")*')
 _EPOCH: Final = re.compile(r"(?:(?P<log>[0-9a-f]{8})\.)?(?P<epoch>[0-9]{1,15})")
@@ -74,29 +67,6 @@ async def client_left(request: Request) -> None:
     """Ends when the client of a request, whose body was read, is gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def parse_json(body: bytes) -> Any:
-    """The value of a body. Raises `FixRequest` INVALID_REQUEST for what is not strict JSON."""
-    try:
-        return canonical.loads(body)
-    except canonical.NotCanonical as error:
-        raise FixRequest(f"the body cannot be read: {error}", field="body") from error
-
-
-def converted(value: Any, shape: type[T]) -> T:
-    """A decoded body as what it has to be. Raises `FixRequest` naming the part at fault."""
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
-        path, message = problem_of(error)
-        where = path.removeprefix("$").removeprefix(".")
-        raise FixRequest(
-            f"{where}: {message}" if where else message,
-            code="VALIDATION_ERROR",
-            field=where or None,
-            details=[{"path": where, "message": message}],
-        ) from error
 
 
 def expectation_of(request: Request) -> Expectation:

@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sie_config.bodies import parse_json
 from sie_config.control_plane import ControlPlane
 from sie_config.differences import PLURALS
 from sie_config.direct import DirectApp
@@ -24,7 +25,6 @@ from sie_config.write_requests import (
     expectation,
     expectation_of,
     idempotency_of,
-    parse_json,
     read_body,
     write_of,
 )

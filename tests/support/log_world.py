@@ -136,7 +136,7 @@ async def writer(
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(plane.drain_on(stop))
                 tasks.create_task(plane.run(loops_stop))
-                tasks.create_task(keep_queues(plane, bus, loops_stop))
+                tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
                 serving = tasks.create_task(
                     serve_http(
                         build_app(plane),
