@@ -13,14 +13,14 @@ from pathlib import Path
 
 from log_figures.figures import Figure
 from log_figures.processes import Client, ours
-from sie_config.draft import Draft, Tenure, Write
-from sie_config.key_file import key_path, make_key
-from sie_config.links import check_links
-from sie_config.log_file import LogFile
+from sie_config.keys.key_file import key_path, make_key
+from sie_config.log.links import check_links
+from sie_config.log.log_file import LogFile
+from sie_config.log.replay import replay
 from sie_config.offline.log_reader import LOG_NAME, LogReader
-from sie_config.replay import replay
-from sie_config.rules import Index, Put
-from sie_config.seed import SEED
+from sie_config.writer.draft import Draft, Tenure, Write
+from sie_config.writer.rules import Index, Put
+from sie_config.writer.seed import SEED
 from sie_core.registry import Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document

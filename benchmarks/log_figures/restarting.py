@@ -12,9 +12,9 @@ from pathlib import Path
 import uvloop
 
 from log_figures.growth import command_of
-from sie_config.control_plane import ControlPlane
-from sie_config.draft import Write
 from sie_config.settings import ConfigSettings
+from sie_config.writer.draft import Write
+from sie_config.writer_process import ControlPlane
 
 _CHANGES = 1_000_000
 """A document bounds the number that a change sets."""

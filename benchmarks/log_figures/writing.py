@@ -17,10 +17,10 @@ from log_figures.figures import Figure, percentile
 from log_figures.floor import bare_table
 from log_figures.growth import command_of, make_log
 from log_figures.processes import Client, Server, exporting, floor, ours, peer
-from sie_config.control_plane import ControlPlane
-from sie_config.draft import Write
-from sie_config.log_file import LogFile
+from sie_config.log.log_file import LogFile
 from sie_config.settings import ConfigSettings
+from sie_config.writer.draft import Write
+from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import Entry
 
 __all__ = ["exports", "group_commits", "sequential_writes"]

@@ -10,13 +10,13 @@ import os
 import sys
 from typing import Final
 
-from sie_config.api import build_app
-from sie_config.control_plane import ControlPlane
-from sie_config.doors import Doors
-from sie_config.private_modes import close_to_others
-from sie_config.queues import keep_queues
-from sie_config.refusal_notes import noting_gate
+from sie_config.http.api import build_app
+from sie_config.http.doors import Doors
+from sie_config.http.refusal_notes import noting_gate
+from sie_config.keys.private_modes import close_to_others
 from sie_config.settings import ConfigSettings
+from sie_config.stream.queues import keep_queues
+from sie_config.writer_process import ControlPlane
 from sie_runtime.access import Access
 from sie_runtime.bus import Bus
 from sie_runtime.gate import Gate

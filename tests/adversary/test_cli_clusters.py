@@ -258,6 +258,6 @@ async def test_a_log_is_compacted_by_its_own_writer_and_by_no_other(tmp_path):
 
 
 def _a_write():
-    from sie_config.draft import Write
+    from sie_config.writer.draft import Write
 
     return Write("ci", "", "r", (put_model("m"),), None)

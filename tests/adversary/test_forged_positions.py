@@ -14,12 +14,12 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.reports import report_at, witness_of
 
-from sie_config.key_file import key_path
+from sie_config.keys.key_file import key_path
 from sie_config.offline.backup import back_up
 from sie_config.offline.keys import change_key
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
-from sie_config.writer_state import Recovery, Serving
+from sie_config.writer.writer_state import Recovery, Serving
 from sie_core.apply import preview
 from sie_runtime.log_stream import entry_subject
 from sie_schemas.entry import Entry, build_entry, put, to_envelope

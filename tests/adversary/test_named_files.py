@@ -26,7 +26,7 @@ from tests.support.config_writer import client_of, model, running
 from tests.support.log_world import nowhere
 from tests.support.polling import until, until_told
 
-from sie_config.control_plane import ControlPlane
+from sie_config.writer_process import ControlPlane
 
 pytestmark = pytest.mark.integration
 
@@ -154,7 +154,7 @@ exec "$2" -c "$3" "$4" "$1"
 """
 _ASKS = """
 import json, sys
-from sie_config.manifest_reader import Ask, Refused, manifest_of
+from sie_config.documents.manifest_reader import Ask, Refused, manifest_of
 words, root = json.loads(sys.argv[1]), sys.argv[2]
 for name in ("whole", "part", "file", "above", "kernel", "weights"):
     try:

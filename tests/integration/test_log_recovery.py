@@ -15,7 +15,7 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.reports import report_at
 
-from sie_config.writer_state import Recovery, Serving
+from sie_config.writer.writer_state import Recovery, Serving
 from sie_runtime.log_stream import log_streams
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
 from sie_testing.memory_stream import MemoryStream

@@ -17,9 +17,9 @@ from tests.support.log_world import connected, follower, metric, nowhere, same, 
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
-from sie_config.control_plane import LOG_FILE, ControlPlane
-from sie_config.rules import Delete
-from sie_config.storage_faults import LogDamaged, StoreLocked
+from sie_config.log.storage_faults import LogDamaged, StoreLocked
+from sie_config.writer.rules import Delete
+from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_core.registry import Entity, Registry
 from sie_core.replica import Replica
 from sie_core.replica_events import EntryArrived, Fetch, RangeArrived, SnapshotArrived

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sie_config.log_file import LogFile
-from sie_config.replay import replay
-from sie_config.storage_faults import StoreLocked
+from sie_config.log.log_file import LogFile
+from sie_config.log.replay import replay
+from sie_config.log.storage_faults import StoreLocked
 
 ROOT = Path(__file__).parents[2]
 
 WRITER = """
 import sys
 from pathlib import Path
-from sie_config.log_file import LogFile
+from sie_config.log.log_file import LogFile
 from tests.support.config_writer import begun_log, put_model, sign, write
 
 file = LogFile.open(Path(sys.argv[1]))
@@ -67,8 +67,8 @@ def test_a_killed_writer_loses_no_acknowledged_entry_and_its_file_reopens(tmp_pa
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from sie_config.log_file import LogFile
-from sie_config.storage_faults import StorageFailed
+from sie_config.log.log_file import LogFile
+from sie_config.log.storage_faults import StorageFailed
 from tests.support.config_writer import grown_log
 
 entries = grown_log(60)

@@ -10,7 +10,7 @@ __all__ = ["SIGNING_MUTANTS"]
 TRUST = "shared/core/sie_core/trust.py"
 REPLICA = "shared/core/sie_core/replica.py"
 BUFFER = "shared/core/sie_core/replica_buffer.py"
-SEQUENCER = "control_plane/sie_config/sequencer.py"
+SEQUENCER = "control_plane/sie_config/writer/sequencer.py"
 
 MACHINE = "tests/property/test_replica_machine.py"
 FORGED = "tests/adversary/test_forged_positions.py"
@@ -69,7 +69,7 @@ SIGNING_MUTANTS = (
     edit(
         "claims-need-no-signature",
         "one invented report stops all writes",
-        "control_plane/sie_config/hearing.py",
+        "control_plane/sie_config/replicas/hearing.py",
         "if not self._sequencer.log_keys.vouch_for(claim.proof):",
         "if claim.proof is None:",
         (FORGED,),
@@ -77,7 +77,7 @@ SIGNING_MUTANTS = (
     edit(
         "recovery-takes-what-nobody-signed",
         "a forged entry on the stream becomes history when the writer starts again",
-        "control_plane/sie_config/recovery.py",
+        "control_plane/sie_config/start/recovery.py",
         "for entry in sequencer.log_keys.trust.proven(offered):",
         "for entry in offered:",
         (FORGED,),
@@ -85,7 +85,7 @@ SIGNING_MUTANTS = (
     edit(
         "stream-bears-witness-unsigned",
         "a forged entry on the stream puts the writer into recovery",
-        "control_plane/sie_config/stream_witness.py",
+        "control_plane/sie_config/stream/stream_witness.py",
         "return found if keys.vouch_for(found) else None",
         "return found",
         (FORGED,),
@@ -101,7 +101,7 @@ SIGNING_MUTANTS = (
     edit(
         "wrong-key-writes",
         "a writer with another key forks every replica from itself",
-        "control_plane/sie_config/log_keys.py",
+        "control_plane/sie_config/keys/log_keys.py",
         "if self.trust.key_id != self.own.key_id:",
         "if not self.own.key_id:",
         (FORGED,),
@@ -109,7 +109,7 @@ SIGNING_MUTANTS = (
     edit(
         "empty-stream-bears-no-witness",
         "a restored file is written on at epochs that were lost",
-        "control_plane/sie_config/stream_witness.py",
+        "control_plane/sie_config/stream/stream_witness.py",
         "    if tip.last >= tip.first or tip.last <= head.epoch:\n",
         "    if tip.last >= 0:\n",
         (FORGED,),

@@ -7,14 +7,14 @@ from tests.mutants.mutant import Edit, Mutant, edit
 
 __all__ = ["STORAGE_MUTANTS"]
 
-LOG_FILE = "control_plane/sie_config/log_file.py"
-LOG_ROWS = "control_plane/sie_config/log_rows.py"
-LOCK = "control_plane/sie_config/writer_lock.py"
-SCHEMA = "control_plane/sie_config/schema.py"
-HEAD_FILE = "control_plane/sie_config/head_file.py"
-REPLAY = "control_plane/sie_config/replay.py"
-PLANE = "control_plane/sie_config/control_plane.py"
-DISK_WATCH = "control_plane/sie_config/disk_watch.py"
+LOG_FILE = "control_plane/sie_config/log/log_file.py"
+LOG_ROWS = "control_plane/sie_config/log/log_rows.py"
+LOCK = "control_plane/sie_config/log/writer_lock.py"
+SCHEMA = "control_plane/sie_config/log/schema.py"
+HEAD_FILE = "control_plane/sie_config/log/head_file.py"
+REPLAY = "control_plane/sie_config/log/replay.py"
+PLANE = "control_plane/sie_config/writer_process.py"
+DISK_WATCH = "control_plane/sie_config/upkeep/disk_watch.py"
 
 POWER = "tests/property/test_power_loss.py"
 FILE = "tests/unit/test_store_file.py"
@@ -92,7 +92,7 @@ STORAGE_MUTANTS = (
     edit(
         "own-files-are-weights",
         "whoever may propose a change learns what the log's file hashes to, and any that is linked",
-        "control_plane/sie_config/manifest_reader.py",
+        "control_plane/sie_config/documents/manifest_reader.py",
         "if (status.st_dev, status.st_ino) in self._private:",
         "if False:",
         ("tests/property/test_manifest_laws.py",),

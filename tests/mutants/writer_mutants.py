@@ -7,19 +7,19 @@ from tests.mutants.mutant import Edit, Mutant, edit
 
 __all__ = ["WRITER_MUTANTS"]
 
-SEQUENCER = "control_plane/sie_config/sequencer.py"
-DRAFT = "control_plane/sie_config/draft.py"
-PUBLISHER = "control_plane/sie_config/publisher.py"
-ROLL_CALL = "control_plane/sie_config/roll_call.py"
-WITNESSES = "control_plane/sie_config/witnesses.py"
-HEARING = "control_plane/sie_config/hearing.py"
-RECOVERY = "control_plane/sie_config/recovery.py"
-REPORTS = "control_plane/sie_config/reports.py"
-REPORT_DOOR = "control_plane/sie_config/report_door.py"
-DOORS = "control_plane/sie_config/doors.py"
-ANNOUNCER = "control_plane/sie_config/announcer.py"
-EXPORTS = "control_plane/sie_config/exports.py"
-FOLLOW = "control_plane/sie_config/follow_routes.py"
+SEQUENCER = "control_plane/sie_config/writer/sequencer.py"
+DRAFT = "control_plane/sie_config/writer/draft.py"
+PUBLISHER = "control_plane/sie_config/stream/publisher.py"
+ROLL_CALL = "control_plane/sie_config/start/roll_call.py"
+WITNESSES = "control_plane/sie_config/log/witnesses.py"
+HEARING = "control_plane/sie_config/replicas/hearing.py"
+RECOVERY = "control_plane/sie_config/start/recovery.py"
+REPORTS = "control_plane/sie_config/replicas/reports.py"
+REPORT_DOOR = "control_plane/sie_config/replicas/report_door.py"
+DOORS = "control_plane/sie_config/http/doors.py"
+ANNOUNCER = "control_plane/sie_config/stream/announcer.py"
+EXPORTS = "control_plane/sie_config/upkeep/exports.py"
+FOLLOW = "control_plane/sie_config/http/follow_routes.py"
 STREAM = "shared/runtime/sie_runtime/log_stream.py"
 
 API = "tests/unit/test_config_api.py"
@@ -362,7 +362,7 @@ WRITER_MUTANTS = (
     edit(
         "revert-keeps-what-came-since",
         "a revert leaves models in place that the older state did not have",
-        "control_plane/sie_config/reverting.py",
+        "control_plane/sie_config/writer/reverting.py",
         "            commands.append(Delete(change.kind, change.key))\n",
         "            continue\n",
         ("tests/property/test_cluster_machine.py",),

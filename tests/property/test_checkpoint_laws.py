@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.property.test_store_laws import COMMANDS, attempt
 from tests.support.config_writer import begun_log, new_file
 
-from sie_config.checkpoint import start_from
-from sie_config.draft import Draft, Write
-from sie_config.key_rows import key_rows_of
-from sie_config.links import LinkBroken, check_links
-from sie_config.replay import replay
+from sie_config.log.checkpoint import start_from
+from sie_config.log.key_rows import key_rows_of
+from sie_config.log.links import LinkBroken, check_links
+from sie_config.log.replay import replay
+from sie_config.writer.draft import Draft, Write
 from sie_core.apply import apply
 from sie_core.chain import position_of
 from sie_core.registry import Registry

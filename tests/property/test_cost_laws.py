@@ -15,7 +15,7 @@ from tests.support.config_writer import client_of, model, running, write
 from tests.support.gateway_world import catalog_of, gateway_world, heartbeat
 from tests.support.gateway_world import model as routed
 
-from sie_config.rules import Put
+from sie_config.writer.rules import Put
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_config.dark import Live, Names, going_dark, unserved
+from sie_config.writer.dark import Live, Names, going_dark, unserved
 from sie_core.apply import ChangeRefused, preview
 from sie_core.models import Catalog
 from sie_core.registry import Registry

@@ -7,13 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.config_writer import LOG_ID, NOW_US, TENURE, begun_log, put_model, write
 
-from sie_config.blame import Traced, origins, trace
-from sie_config.differences import changes_between, escape, json_patch, registry_patch, same
-from sie_config.draft import Draft, Write
-from sie_config.listing import Listing
-from sie_config.merge_patch import merged
-from sie_config.reverting import revert_commands
-from sie_config.rules import Command, Delete, Expectation, Index, Put, etag
+from sie_config.documents.differences import (
+    changes_between,
+    escape,
+    json_patch,
+    registry_patch,
+    same,
+)
+from sie_config.documents.merge_patch import merged
+from sie_config.past.blame import Traced, origins, trace
+from sie_config.past.listing import Listing
+from sie_config.writer.draft import Draft, Write
+from sie_config.writer.reverting import revert_commands
+from sie_config.writer.rules import Command, Delete, Expectation, Index, Put, etag
 from sie_core.registry import Entity, Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document

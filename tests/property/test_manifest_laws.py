@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_config.manifest_reader import Ask, Refused, manifest_of
+from sie_config.documents.manifest_reader import Ask, Refused, manifest_of
 from sie_runtime.plain_paths import is_below, is_plain_path
 
 SEGMENTS = st.sampled_from(["a", "b", "weights", "weights2", "data", ".", "..", "", " ", "ä"])

@@ -21,8 +21,8 @@ from tests.support.written_disk import (
     write_log,
 )
 
-from sie_config.storage_faults import LogDamaged
-from sie_config.witnesses import Behind, Claim, Confirmed, judge
+from sie_config.log.storage_faults import LogDamaged
+from sie_config.log.witnesses import Behind, Claim, Confirmed, judge
 from sie_core.chain import position_of
 from sie_schemas.errors import SIEError
 from sie_testing.crash_images import Loss, Wrote

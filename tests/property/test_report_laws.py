@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.reports import report_at
 
-from sie_config.reports import Reports
+from sie_config.replicas.reports import Reports
 from sie_core.chain import Position
 
 TTL_S = 10.0

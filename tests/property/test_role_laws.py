@@ -20,9 +20,9 @@ from tests.support.openapi_file import OPENAPI_FILES
 from tests.support.reports import report_at
 from tests.support.tokens import bearer, tokens_file
 
-from sie_config.api import build_app
-from sie_config.control_plane import ControlPlane
-from sie_config.doors import Doors, door_of
+from sie_config.http.api import build_app
+from sie_config.http.doors import Doors, door_of
+from sie_config.writer_process import ControlPlane
 from sie_runtime.access import Access, AccessSettings
 from sie_runtime.gate import Gate
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.config_writer import NOW_US, TENURE, begun_log, put_model, write
 
-from sie_config.draft import Draft
-from sie_config.log_file import LogFile
-from sie_config.moments import format_ts, parse_ts
-from sie_config.replay import replay
-from sie_config.rules import Command, Delete, Index
+from sie_config.documents.moments import format_ts, parse_ts
+from sie_config.log.log_file import LogFile
+from sie_config.log.replay import replay
+from sie_config.writer.draft import Draft
+from sie_config.writer.rules import Command, Delete, Index
 from sie_core.chain import check_successor, position_of
 from sie_schemas.entry import Change, put
 from sie_schemas.errors import SIEError

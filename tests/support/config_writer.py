@@ -12,14 +12,14 @@ from typing import Any
 
 import httpx
 
-from sie_config.api import build_app
-from sie_config.control_plane import ControlPlane
-from sie_config.draft import Draft, Outcome, Tenure, Write
-from sie_config.key_file import key_path, make_key, read_key
-from sie_config.log_file import LogFile
-from sie_config.rules import Command, Index, Put
-from sie_config.seed import SEED
+from sie_config.http.api import build_app
+from sie_config.keys.key_file import key_path, make_key, read_key
+from sie_config.log.log_file import LogFile
 from sie_config.settings import ConfigSettings
+from sie_config.writer.draft import Draft, Outcome, Tenure, Write
+from sie_config.writer.rules import Command, Index, Put
+from sie_config.writer.seed import SEED
+from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document

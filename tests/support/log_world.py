@@ -18,10 +18,10 @@ from prometheus_client import REGISTRY
 from tests.support.config_writer import put, settings_for
 from tests.support.polling import until
 
-from sie_config.api import build_app
-from sie_config.control_plane import ControlPlane
-from sie_config.queues import keep_queues
-from sie_config.writer_state import describe
+from sie_config.http.api import build_app
+from sie_config.stream.queues import keep_queues
+from sie_config.writer.writer_state import describe
+from sie_config.writer_process import ControlPlane
 from sie_core.models import Catalog
 from sie_runtime.bus import Bus, BusSettings
 from sie_runtime.follower import Follower, FollowerSettings

@@ -13,7 +13,7 @@ import httpx
 from tests.support.config_writer import running
 from tests.support.gateway_world import gateway_world
 
-from sie_config.api import build_app
+from sie_config.http.api import build_app
 
 __all__ = ["OPENAPI_FILES", "current_documents"]
 

@@ -17,7 +17,7 @@ from tests.support.polling import until
 from tests.support.provisioned import provide
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
 
-from sie_config.queues import Queues
+from sie_config.stream.queues import Queues
 from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry

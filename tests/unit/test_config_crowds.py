@@ -5,8 +5,8 @@ import asyncio
 from tests.support.config_writer import put_model, running
 from tests.support.reports import report_at
 
-from sie_config.reports import Reports
-from sie_config.rules import Put
+from sie_config.replicas.reports import Reports
+from sie_config.writer.rules import Put
 from sie_core.chain import Position
 from sie_testing.simulation.load import keyed
 

@@ -22,11 +22,11 @@ from tests.support.config_writer import (
 )
 from tests.support.polling import until
 
-from sie_config.blame import origins
-from sie_config.control_plane import LOG_FILE, LOOKUP_FILE
-from sie_config.lookup import Lookup, revisions_of
-from sie_config.origins import Origins
-from sie_config.rules import Delete
+from sie_config.past.blame import origins
+from sie_config.past.lookup import Lookup, revisions_of
+from sie_config.past.origins import Origins
+from sie_config.writer.rules import Delete
+from sie_config.writer_process import LOG_FILE, LOOKUP_FILE
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
 

@@ -7,9 +7,9 @@ from tests.support.config_writer import client_of, model, running
 from tests.support.config_writer import put as put_model_into
 from tests.support.polling import until
 
-from sie_config.control_plane import ControlPlane
-from sie_config.publisher import Publisher
-from sie_config.writer_state import Recovery, Serving
+from sie_config.stream.publisher import Publisher
+from sie_config.writer.writer_state import Recovery, Serving
+from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import (
     GENESIS_HASH,
     Entry,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sie_config.refusals import Refusals
+from sie_config.past.refusals import Refusals
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ import pytest
 from tests.support.config_writer import client_of, grown_log, new_file, put, running
 from tests.support.polling import until_told
 
-from sie_config.control_plane import LOG_FILE
-from sie_config.exports import Exports
-from sie_config.journal import Journal
-from sie_config.self_check import AskReplica, SelfCheck
+from sie_config.log.journal import Journal
+from sie_config.upkeep.exports import Exports
+from sie_config.upkeep.self_check import AskReplica, SelfCheck
+from sie_config.writer_process import LOG_FILE
 from sie_core.apply import apply
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry

@@ -13,11 +13,11 @@ from tests.support.config_writer import client_of, grown_log, model, new_file, p
 from tests.support.polling import until
 from tests.support.reports import report_at
 
-from sie_config.api import build_app
-from sie_config.control_plane import LOG_FILE
-from sie_config.doors import Doors
-from sie_config.refusal_notes import noting_gate
-from sie_config.storage_faults import LogDamaged
+from sie_config.http.api import build_app
+from sie_config.http.doors import Doors
+from sie_config.http.refusal_notes import noting_gate
+from sie_config.log.storage_faults import LogDamaged
+from sie_config.writer_process import LOG_FILE
 from sie_runtime.access import Access, AccessSettings, hash_of
 from sie_runtime.gate import Gate
 from sie_runtime.rates import Rates

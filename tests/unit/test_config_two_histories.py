@@ -16,8 +16,8 @@ from tests.support.log_world import metric
 from tests.support.polling import until
 from tests.support.reports import report_at, witness_of
 
-from sie_config.control_plane import ControlPlane
-from sie_config.writer_state import Recovery, Serving
+from sie_config.writer.writer_state import Recovery, Serving
+from sie_config.writer_process import ControlPlane
 from sie_core.chain import Position, position_of
 from sie_schemas.entry import to_envelope
 from sie_testing.memory_stream import MemoryStream

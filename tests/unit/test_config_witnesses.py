@@ -10,10 +10,10 @@ import pytest
 from tests.support.config_writer import client_of, model, put, running, settings_for
 from tests.support.polling import until
 
-from sie_config.control_plane import LOG_FILE, ControlPlane
-from sie_config.storage_faults import LogDamaged, StoreLocked
-from sie_config.witnesses import Behind, Claim, Confirmed, Forked, judge
-from sie_config.writer_state import Recovery, Serving
+from sie_config.log.storage_faults import LogDamaged, StoreLocked
+from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, judge
+from sie_config.writer.writer_state import Recovery, Serving
+from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_core.chain import Position
 from sie_schemas.errors import SIEError, Untrusted
 from sie_testing.memory_stream import MemoryStream

@@ -15,10 +15,10 @@ from tests.support.config_writer import new_file, put, running
 from tests.support.polling import until
 from tests.support.written_disk import ENTRIES, LOG_NAME, read_back, scratch_folder
 
-from sie_config.head_file import HeadFile
-from sie_config.log_file import LogFile
-from sie_config.storage_faults import StorageFull
-from sie_config.writer_state import Recovery, Serving
+from sie_config.log.head_file import HeadFile
+from sie_config.log.log_file import LogFile
+from sie_config.log.storage_faults import StorageFull
+from sie_config.writer.writer_state import Recovery, Serving
 from sie_core.apply import apply
 from sie_core.chain import position_of
 from sie_core.registry import Registry

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from tests.support.config_writer import client_of, put, running
 
-from sie_config.checkpoint import registry_of
-from sie_config.log_file import LogFile
+from sie_config.log.checkpoint import registry_of
+from sie_config.log.log_file import LogFile
+from sie_config.log.storage_faults import LogDamaged, LogNewer, StorageFailed
 from sie_config.offline.keys import adopt
 from sie_config.offline.log_reader import LogReader
 from sie_config.offline.restore import restore
 from sie_config.offline.verification import verify_log
-from sie_config.storage_faults import LogDamaged, LogNewer, StorageFailed
-from sie_config.writer_state import Serving, describe
+from sie_config.writer.writer_state import Serving, describe
 from sie_core.chain import begins_log, position_of
 from sie_core.replica import Replica
 from sie_core.replica_events import RangeArrived, SnapshotArrived

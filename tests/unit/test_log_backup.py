@@ -11,15 +11,15 @@ from tests.support.config_writer import LOG_ID, put, put_model, running, setting
 from tests.support.log_tools import closed_log, run_log, tamper
 from tests.unit.test_log_verify import head_file, keyed_log
 
-from sie_config.control_plane import ControlPlane
-from sie_config.draft import Write
-from sie_config.key_file import key_path
-from sie_config.log_file import LogFile
+from sie_config.keys.key_file import key_path
+from sie_config.log.log_file import LogFile
+from sie_config.log.storage_faults import StorageFailed, StoreLocked
 from sie_config.offline.backup import back_up, manifest_path, read_manifest
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
-from sie_config.storage_faults import StorageFailed, StoreLocked
+from sie_config.writer.draft import Write
+from sie_config.writer_process import ControlPlane
 from sie_core.chain import begins_log
 from sie_core.replica import Replica, ReplicaLimits
 from sie_core.replica_events import FetchSnapshot, HeadAnnounced, SnapshotArrived

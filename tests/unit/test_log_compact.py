@@ -11,12 +11,12 @@ from tests.support.polling import until
 from typer.testing import CliRunner, Result
 
 from sie_cli.log_commands import app
-from sie_config.control_plane import LOG_FILE, ControlPlane
-from sie_config.log_file import LogFile
+from sie_config.log.log_file import LogFile
 from sie_config.offline.compaction import compact, compact_file, compact_through
 from sie_config.offline.doctor import examine
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
+from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_schemas.errors import FixRequest
 from sie_testing.history import read_history
 from sie_testing.memory_stream import MemoryStream

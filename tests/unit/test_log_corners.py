@@ -11,12 +11,12 @@ import pytest
 from tests.support.config_writer import client_of, put, put_model, running, write
 from tests.support.written_disk import ENTRIES, LOG_NAME
 
-from sie_config.announcer import announce
-from sie_config.log_file import LogFile
-from sie_config.recovery import reclaim
-from sie_config.reports import Reports
-from sie_config.rules import Expectation, etag
-from sie_config.storage_faults import LogDamaged
+from sie_config.log.log_file import LogFile
+from sie_config.log.storage_faults import LogDamaged
+from sie_config.replicas.reports import Reports
+from sie_config.start.recovery import reclaim
+from sie_config.stream.announcer import announce
+from sie_config.writer.rules import Expectation, etag
 from sie_core.apply import apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry

@@ -16,13 +16,13 @@ from tests.support.config_writer import (
 )
 from tests.support.log_tools import closed_log, forged_log, run_log, states, tamper, whats
 
-from sie_config.draft import Write
-from sie_config.log_file import LogFile
+from sie_config.log.log_file import LogFile
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import NotReadable
 from sie_config.offline.others import verify_export
 from sie_config.offline.replaying import replay_to
 from sie_config.offline.verification import verify_log
+from sie_config.writer.draft import Write
 from sie_schemas.entry import Idempotency
 from sie_schemas.errors import FixRequest
 

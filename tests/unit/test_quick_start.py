@@ -12,11 +12,11 @@ import pytest
 from tests.support.config_writer import LOG_ID, grown_log, new_file, put, put_model, running
 from tests.support.polling import until
 
-from sie_config.checkpoint import CheckpointFile
-from sie_config.control_plane import LOG_FILE, ControlPlane
-from sie_config.draft import Write
-from sie_config.store import Store
-from sie_config.writer_state import Recovery, Serving
+from sie_config.log.checkpoint import CheckpointFile
+from sie_config.log.store import Store
+from sie_config.writer.draft import Write
+from sie_config.writer.writer_state import Recovery, Serving
+from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_core.chain import position_of
 from sie_core.registry import Registry
 from sie_schemas import snapshot as snapshots

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tests.support.polling import until
 
-from sie_config.announcer import head_at
+from sie_config.stream.announcer import head_at
 from sie_core.chain import position_of
 from sie_core.replica_events import (
     EntryArrived,

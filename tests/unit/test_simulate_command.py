@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sie_cli.main import build
-from sie_config.seed import SEED
+from sie_config.writer.seed import SEED
 from sie_schemas.documents import admit_document
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest

@@ -8,11 +8,11 @@ import pytest
 from tests.support.config_writer import LOG_ID, grown_log, new_file
 from tests.support.log_tools import forged_log
 
-from sie_config.log_file import LogFile
-from sie_config.log_rows import KeyRow
-from sie_config.replay import replay
-from sie_config.schema import connect_reader, connect_writer, guard
-from sie_config.storage_faults import LogDamaged, StorageFailed, StorageFull, StoreLocked
+from sie_config.log.log_file import LogFile
+from sie_config.log.log_rows import KeyRow
+from sie_config.log.replay import replay
+from sie_config.log.schema import connect_reader, connect_writer, guard
+from sie_config.log.storage_faults import LogDamaged, StorageFailed, StorageFull, StoreLocked
 from sie_schemas.entry import GENESIS_HASH, Entry, build_entry, parse_envelope
 from sie_schemas.errors import Untrusted
 

@@ -18,10 +18,10 @@ from typing import Final
 
 import msgspec
 
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
-from sie_config.storage_faults import LogDamaged
 from sie_core.chain import Position
 from sie_schemas.errors import FixRequest, Untrusted
 from sie_schemas.malformed import MALFORMED

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import httpx
 
-from sie_config.compact_route import low_water_for
-from sie_config.log_file import LogFile
+from sie_config.http.compact_route import low_water_for
+from sie_config.log.log_file import LogFile
+from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.offline.access import token_header
 from sie_config.offline.findings import State
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
-from sie_config.storage_faults import LogDamaged, StoreLocked
 from sie_schemas.errors import FixRequest, error_for
 
 __all__ = ["compact", "compact_file", "compact_through", "writers_log_id"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-from sie_config.checkpoint import CheckpointFile
+from sie_config.log.checkpoint import CheckpointFile
 from sie_config.offline.access import token_header
 from sie_config.offline.compaction import writers_log_id
 from sie_config.offline.findings import Report

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.offline.backup import replace_file
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
-from sie_config.storage_faults import LogDamaged
 from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_schemas.entry import EntryCorrupt, to_envelope
 

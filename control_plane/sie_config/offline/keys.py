@@ -9,14 +9,14 @@ import asyncio
 import time
 from pathlib import Path
 
-from sie_config.draft import Draft, Tenure
-from sie_config.key_file import begin_change, end_change, key_path, make_key, read_key
-from sie_config.log_file import LogFile
+from sie_config.keys.key_file import begin_change, end_change, key_path, make_key, read_key
+from sie_config.log.log_file import LogFile
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
 from sie_config.offline.others import stream_after
 from sie_config.offline.verification import Verified, verify_log
-from sie_config.rules import Index
+from sie_config.writer.draft import Draft, Tenure
+from sie_config.writer.rules import Index
 from sie_core.chain import position_of
 from sie_runtime.bus import BusSettings
 from sie_runtime.signing import SigningKey

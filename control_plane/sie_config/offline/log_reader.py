@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from sie_config.log_rows import KeyRow, entry_of
-from sie_config.schema import connect_reader
-from sie_config.storage_faults import LogDamaged
+from sie_config.log.log_rows import KeyRow, entry_of
+from sie_config.log.schema import connect_reader
+from sie_config.log.storage_faults import LogDamaged
 from sie_schemas.entry import Entry
 from sie_schemas.errors import Later
 

@@ -10,11 +10,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from sie_config.checkpoint import registry_of
+from sie_config.log.checkpoint import registry_of
+from sie_config.log.storage_faults import LogDamaged
+from sie_config.log.witnesses import Claim
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader, NotReadable
-from sie_config.storage_faults import LogDamaged
-from sie_config.witnesses import Claim
 from sie_core.chain import Position, position_of
 from sie_runtime.bus import Bus, BusSettings, connected_bus
 from sie_runtime.log_stream import LogStream, StreamTip

@@ -7,10 +7,10 @@ digest on the way where that is asked for.
 
 from pathlib import Path
 
+from sie_config.log.storage_faults import LogDamaged
 from sie_config.offline.backup import replace_file
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
-from sie_config.storage_faults import LogDamaged
 from sie_core.apply import ChangeRefused, apply
 from sie_core.chain import ChainBroken, Position, check_successor, is_of_lineage, position_of
 from sie_core.registry import Registry

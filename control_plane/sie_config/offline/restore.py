@@ -17,20 +17,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sie_config.draft import Draft, Tenure
-from sie_config.head_file import HeadFile
-from sie_config.key_file import key_path, make_key, read_key
-from sie_config.key_rows import key_rows_of
-from sie_config.log_file import LogFile
+from sie_config.keys.key_file import key_path, make_key, read_key
+from sie_config.log.head_file import HeadFile
+from sie_config.log.key_rows import key_rows_of
+from sie_config.log.log_file import LogFile
+from sie_config.log.replay import step
+from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, judge
+from sie_config.log.writer_lock import take_lock
 from sie_config.offline.backup import copy_log, read_manifest
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LOG_NAME, LogReader
 from sie_config.offline.others import stream_after
 from sie_config.offline.verification import Verified, verify_log
-from sie_config.replay import step
-from sie_config.rules import Index
-from sie_config.witnesses import Behind, Claim, Confirmed, Forked, judge
-from sie_config.writer_lock import take_lock
+from sie_config.writer.draft import Draft, Tenure
+from sie_config.writer.rules import Index
 from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.bus import BusSettings

@@ -12,14 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sie_config.head_file import HeadFile
-from sie_config.log_rows import LISTED_KINDS, entry_of
+from sie_config.log.head_file import HeadFile
+from sie_config.log.log_rows import LISTED_KINDS, entry_of
+from sie_config.log.replay import step
+from sie_config.log.schema import newer_migrations, schema_damage
+from sie_config.log.storage_faults import LogDamaged
+from sie_config.log.witnesses import Claim
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader
-from sie_config.replay import step
-from sie_config.schema import newer_migrations, schema_damage
-from sie_config.storage_faults import LogDamaged
-from sie_config.witnesses import Claim
 from sie_core.chain import (
     ChainBroken,
     Position,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sie_config.differences import PLURALS
+from sie_config.documents.differences import PLURALS
 from sie_core.registry import Registry
 
 __all__ = ["as_json", "patched"]

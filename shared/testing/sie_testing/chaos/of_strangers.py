@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from sie_config.log.replay import step
 from sie_config.offline.log_reader import LogReader
-from sie_config.replay import step
 from sie_core.apply import preview
 from sie_core.registry import Registry
 from sie_runtime.log_stream import entry_subject

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sie_config.stream_witness import Stream
+from sie_config.stream.stream_witness import Stream
 from sie_runtime.log_stream import WrongLastSequence
 from sie_schemas.entry import to_envelope
 from sie_testing.written_log import WrittenLog

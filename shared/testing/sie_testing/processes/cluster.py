@@ -22,7 +22,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from sie_config.head_file import HeadFile
+from sie_config.log.head_file import HeadFile
 from sie_config.offline.backup import back_up, read_manifest
 from sie_config.offline.findings import Report
 from sie_config.offline.others import verify_stream

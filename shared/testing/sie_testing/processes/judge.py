@@ -13,8 +13,8 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from sie_config.log.replay import step
 from sie_config.offline.log_reader import LogReader
-from sie_config.replay import step
 from sie_core.models import Catalog
 from sie_core.registry import Registry
 from sie_runtime.log_stream import LogStream

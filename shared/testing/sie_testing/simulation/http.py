@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 import httpx
 import msgspec
 
-from sie_config.control_plane import ControlPlane
-from sie_config.follow_routes import check_range, entry_lines, head_body, wait_for_difference
+from sie_config.http.follow_routes import check_range, entry_lines, head_body, wait_for_difference
+from sie_config.writer_process import ControlPlane
 from sie_runtime.gate import NOBODY
 from sie_schemas.errors import SIEError
 from sie_testing.simulation.loop import Host, SimulatedLoop

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from msgspec import UNSET, json
 
-from sie_config.draft import Write
-from sie_config.rules import Command, Delete, Put
+from sie_config.writer.draft import Write
+from sie_config.writer.rules import Command, Delete, Put
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.entry import ENTITY_KINDS, Entry, Idempotency

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 import httpx
 from nats.aio.client import Client
 
-from sie_config.control_plane import ControlPlane
-from sie_config.own_thread import OwnThread
-from sie_config.sequencer import Sequencer
+from sie_config.log.own_thread import OwnThread
+from sie_config.log.store import Store
 from sie_config.settings import ConfigSettings
-from sie_config.store import Store
-from sie_config.tenure import streams_of
-from sie_config.writer_state import Recovery
+from sie_config.stream.tenure import streams_of
+from sie_config.writer.sequencer import Sequencer
+from sie_config.writer.writer_state import Recovery
+from sie_config.writer_process import ControlPlane
 from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_runtime.bus import Bus, BusSettings

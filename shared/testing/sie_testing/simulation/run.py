@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sie_config.control_plane import ControlPlane
-from sie_config.writer_state import Recovery
+from sie_config.writer.writer_state import Recovery
+from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_testing.simulation.faults import FAULTS, heal, inject
 from sie_testing.simulation.load import sure_command

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sie_config.head_file import HeadFile
-from sie_config.journal import Journal
-from sie_config.log_file import LogFile
-from sie_config.log_rows import KeyRow
-from sie_config.storage_faults import LogDamaged, StorageFailed, StorageFull, StoreLocked
-from sie_config.witnesses import Claim
+from sie_config.log.head_file import HeadFile
+from sie_config.log.journal import Journal
+from sie_config.log.log_file import LogFile
+from sie_config.log.log_rows import KeyRow
+from sie_config.log.storage_faults import LogDamaged, StorageFailed, StorageFull, StoreLocked
+from sie_config.log.witnesses import Claim
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_schemas.entry import Entry
 from sie_schemas.errors import SIEError

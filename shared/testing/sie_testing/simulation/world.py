@@ -12,11 +12,11 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from sie_config.control_plane import ControlPlane
-from sie_config.draft import Draft, Tenure, Write
-from sie_config.replay import replay
-from sie_config.rules import Command, Index
-from sie_config.writer_state import Recovery
+from sie_config.log.replay import replay
+from sie_config.writer.draft import Draft, Tenure, Write
+from sie_config.writer.rules import Command, Index
+from sie_config.writer.writer_state import Recovery
+from sie_config.writer_process import ControlPlane
 from sie_core.chain import position_of
 from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, parse_envelope
 from sie_schemas.errors import FixRequest, SIEError

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from sie_config.draft import Write
+from sie_config.writer.draft import Write
 from sie_core.replica_events import (
     EntryArrived,
     Event,

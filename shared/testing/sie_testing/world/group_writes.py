@@ -11,8 +11,8 @@ import hypothesis.strategies as st
 import msgspec
 from hypothesis.stateful import precondition, rule
 
-from sie_config.differences import changes_between, registry_patch
-from sie_config.operations import Operation
+from sie_config.documents.differences import changes_between, registry_patch
+from sie_config.writer.operations import Operation
 from sie_core.registry import Entity, Registry
 from sie_testing.json_patching import as_json, patched
 from sie_testing.simulation.truth import Broken

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
-from sie_config.control_plane import ControlPlane
-from sie_config.draft import Outcome, Write
-from sie_config.operations import Operation, work_out
-from sie_config.reverting import revert_commands
-from sie_config.rules import Expectation
-from sie_config.sequencer import Sequencer
+from sie_config.log.store import Store
 from sie_config.settings import ConfigSettings
-from sie_config.store import Store
-from sie_config.writer_state import Recovery
+from sie_config.writer.draft import Outcome, Write
+from sie_config.writer.operations import Operation, work_out
+from sie_config.writer.reverting import revert_commands
+from sie_config.writer.rules import Expectation
+from sie_config.writer.sequencer import Sequencer
+from sie_config.writer.writer_state import Recovery
+from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError

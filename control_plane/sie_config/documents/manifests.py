@@ -1,0 +1,222 @@
+"""Manifests: the hashes that pin a folder of weights.
+
+*shell.* Fills in the manifest of a path source that has none, so that what is admitted is pinned;
+where it cannot, says what to send. Opens nothing itself: to open and close a file that a request
+names, were it the log under another name, would drop the locks that SQLite holds on it in this
+process. A reader of its own does, a few at a time, each bounded and ended with its client. Whoever
+asks learns of no folder but those that the operator allowed, not even that there is one.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+
+from sie_config.documents import manifest_reader
+from sie_config.documents.manifest_reader import Ask
+from sie_config.settings import ConfigSettings
+from sie_runtime.plain_paths import is_below
+from sie_runtime.waiting import first_of
+from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
+from sie_schemas.malformed import MALFORMED
+
+__all__ = ["Manifests", "Pin", "Pinning", "unpinned"]
+
+T = TypeVar("T")
+
+Pin: TypeAlias = Callable[[Any], Awaitable[Any]]
+"""Gives a document with its path source pinned. Raises `SIEError`."""
+
+_FIELD: Final = "source.manifest"
+_FILES_MAX: Final = 1000
+"""As many as a manifest may have."""
+_ENTRIES_MAX: Final = 20_000
+_DEPTH_MAX: Final = 16
+_ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+_INHERITED: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What an interpreter may need to start; the writer's environment has passwords in it."""
+
+
+class _Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a reader says."""
+
+    manifest: dict[str, str] = {}
+    size: int = 0
+    refused: str = ""
+
+
+class Manifests:
+    """The readers of one sie-config. Made with its control plane, closed by it."""
+
+    def __init__(self, settings: ConfigSettings) -> None:
+        self._allowed = settings.weights_folders
+        self._private = [
+            # The reader has another folder of its own; where links lead is for it to say.
+            str(value.absolute())
+            for field in fields(settings)
+            if isinstance(value := getattr(settings, field.name), Path)
+        ]
+        self._bytes_max = settings.manifest_bytes_max
+        self._time_s = settings.manifest_s
+        self._readers_max = settings.manifest_readers_max
+        self._readers = 0
+        self._closing = asyncio.Event()
+
+    def pinning(self, left: Callable[[], Coroutine[Any, Any, object]]) -> "Pinning":
+        """For one request; `left` ends when its client does."""
+        return Pinning(self, left, size_left=self._bytes_max, ends_at=self._ends_at())
+
+    def close(self) -> None:
+        """End every reader, and begin none."""
+        self._closing.set()
+
+    def _ends_at(self) -> float:
+        return time.monotonic() + self._time_s
+
+    async def read(
+        self,
+        path: str,
+        left: Callable[[], Coroutine[Any, Any, object]],
+        *,
+        size_left: int,
+        ends_at: float,
+    ) -> tuple[dict[str, str], int]:
+        """The manifest of a folder, and its bytes. Raises `SIEError`."""
+        if not is_below(path, self._allowed):
+            raise _refused(
+                "sie-config may read no folder of that name (its setting weights_folders allows "
+                "some)"
+            )
+        if self._readers >= self._readers_max:
+            raise Later(
+                f"{self._readers} folders of weights are being read already; send the request "
+                "again, or with the manifest",
+                code="RESOURCE_EXHAUSTED",
+            )
+        time_s = ends_at - time.monotonic()
+        ask = Ask(
+            path=path,
+            allowed=list(self._allowed),
+            private=self._private,
+            files_max=_FILES_MAX,
+            entries_max=_ENTRIES_MAX,
+            depth_max=_DEPTH_MAX,
+            bytes_max=size_left,
+            time_s=max(0.001, time_s),
+        )
+        self._readers += 1
+        try:
+            found = await self._while_wanted(_read(ask), left)
+        finally:
+            self._readers -= 1
+        if found.refused:
+            raise _refused(f"sie-config cannot pin {path}: {found.refused}")
+        return found.manifest, found.size
+
+    async def _while_wanted(
+        self, reading: Coroutine[Any, Any, T], left: Callable[[], Coroutine[Any, Any, object]]
+    ) -> T:
+        task = asyncio.ensure_future(reading)
+        try:
+            await first_of(asyncio.wait([task]), left(), self._closing.wait())
+            if not task.done():
+                raise Later("the reading of the weights was given up", code="NOT_READY")
+            return task.result()
+        finally:
+            task.cancel()
+            # Not before its process has ended: who comes next takes its place.
+            await asyncio.wait([task])
+
+
+class Pinning:
+    """The path sources of one request: together within one bound, and each folder read once."""
+
+    def __init__(
+        self,
+        manifests: Manifests,
+        left: Callable[[], Coroutine[Any, Any, object]],
+        *,
+        size_left: int,
+        ends_at: float,
+    ) -> None:
+        self._manifests = manifests
+        self._left = left
+        self._size_left = size_left
+        self._ends_at = ends_at
+        self._known: dict[str, dict[str, str]] = {}
+
+    async def __call__(self, document: Any) -> Any:
+        """The document, pinned. Raises `FixRequest` naming `source.manifest`, or `Later`."""
+        path = _unpinned_path(document)
+        if path is None:
+            return document
+        if path not in self._known:
+            self._known[path], size = await self._manifests.read(
+                path, self._left, size_left=self._size_left, ends_at=self._ends_at
+            )
+            self._size_left -= size
+        return {**document, "source": {**document["source"], "manifest": self._known[path]}}
+
+
+async def unpinned(document: Any) -> Any:
+    """The document, if it needs no manifest. Raises `FixRequest`: here no folder is read."""
+    if _unpinned_path(document) is not None:
+        raise _refused("no folder is read here")
+    return document
+
+
+def _unpinned_path(document: Any) -> str | None:
+    """The path of a source that wants a manifest; a document that has none is not for us."""
+    source = document.get("source") if isinstance(document, Mapping) else None
+    if not isinstance(source, Mapping) or source.get("type") != "path" or "manifest" in source:
+        return None
+    path = source.get("path")
+    # Of another path the document's own rules say what is wrong with it.
+    return path if isinstance(path, str) and path.startswith("/") else None
+
+
+async def _read(ask: Ask) -> _Found:
+    """What a reader finds. Raises `OurFault`, and `FixRequest` where its time is over."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=_ANSWER_BYTES_MAX,
+        env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+        cwd="/",
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(ask.time_s):
+            # Its stdin stays open: it ends when that does.
+            process.stdin.write(msgspec.json.encode(asdict(ask)) + b"\n")
+            line = await process.stdout.readline()
+        return msgspec.json.decode(line, type=_Found)
+    except TimeoutError as error:
+        raise _refused(f"{ask.path} takes longer than {ask.time_s:.3g} s to read") from error
+    except (*MALFORMED, ValueError, OSError) as error:
+        raise OurFault("the process that reads weights ended without an answer") from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.stdin.close()
+        await process.wait()
+
+
+def _refused(problem: str) -> SIEError:
+    message = f"{problem}; send the manifest: a mapping of each file to its SHA-256"
+    return FixRequest(
+        message,
+        code="VALIDATION_ERROR",
+        field=_FIELD,
+        details=[{"path": _FIELD, "message": message}],
+    )

@@ -1,0 +1,94 @@
+"""Direct routes: the hot writes, answered beside the framework's layers.
+
+*shell.* A request for a direct route goes straight to its endpoint; every other takes the long way,
+and so do all as soon as anybody adds middleware: what guards the application guards these routes.
+Promises the same answers and errors on both ways. Holds only whole paths, without parameters.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sie_config.http.doors import Door
+from sie_runtime.direct_http import answer_at_once
+from sie_runtime.strict_route import StrictRoute
+from sie_schemas.errors import SIEError
+
+__all__ = ["DirectApp", "Endpoint"]
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+OnError: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
+
+
+class DirectApp(FastAPI):
+    """An application with direct routes. Owner: `api.build_app`."""
+
+    def __init__(self, *, on_error: OnError, on_defect: OnError, **options: Any) -> None:
+        super().__init__(**options)
+        self.router.route_class = StrictRoute
+        self.add_exception_handler(SIEError, on_error)
+        self.add_exception_handler(ClientDisconnect, _on_gone)
+        self.add_exception_handler(Exception, on_defect)
+        self._on_error = on_error
+        self._direct: dict[tuple[str, str], Endpoint] = {}
+        self._shortcut: ASGIApp = ServerErrorMiddleware(self._answer, handler=on_defect)
+
+    def add_plain(self, method: str, path: str, endpoint: Endpoint) -> Endpoint:
+        """Answer this method and path by an endpoint that reads the request itself, behind the door
+        that stands before it. Gives the endpoint with its door."""
+        guarded = _guarded(endpoint)
+        self.router.add_route(path, guarded, methods=[method])
+        return guarded
+
+    def add_direct(self, method: str, path: str, endpoint: Endpoint) -> None:
+        """Answer this method and path directly; also known to the router, for what it tells."""
+        self._direct[method, path] = self.add_plain(method, path, endpoint)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI request."""
+        is_direct = (
+            scope["type"] == "http"
+            and (scope["method"], scope["path"]) in self._direct
+            and not self.user_middleware
+        )
+        if is_direct:
+            await self._shortcut(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        endpoint = scope["endpoint"] = self._direct[scope["method"], scope["path"]]
+        try:
+            response = await endpoint(request)
+        except SIEError as error:
+            response = await self._on_error(request, error)
+        except ClientDisconnect:
+            return
+        at_once = answer_at_once(
+            scope, response.status_code, response.raw_headers, bytes(response.body)
+        )
+        if not at_once:
+            await response(scope, receive, send)
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    before: Door = endpoint.door  # type: ignore[attr-defined]
+
+    @functools.wraps(endpoint)
+    async def checked(request: Request) -> Response:
+        before.check(request)
+        return await endpoint(request)
+
+    return checked
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this: the client left before its request was whole."""
+    return Response(status_code=400)

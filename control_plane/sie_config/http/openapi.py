@@ -1,0 +1,148 @@
+"""The OpenAPI document of sie-config: what FastAPI knows of its routes, and the direct routes.
+
+*types.* The routes that write bypass the framework, so they are described here. Promises that every
+answer outside of success is described as the one shape of errors, and that the shapes of bodies
+come from the very types that read them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from sie_config.documents.differences import PLURALS
+from sie_config.http.group_routes import BODIES
+from sie_config.http.json_answers import NDJSON
+from sie_config.writer.operations import BatchBody
+from sie_runtime.openapi_words import ERROR, JSON, answer, error_answers, ref
+from sie_schemas.documents import DOCUMENT_TYPES
+
+__all__ = ["openapi_document"]
+
+_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
+_TEXT_ANSWERS: Final = frozenset({"/metrics"})
+_LINES: Final = frozenset({"/v1/configs/audit", "/v1/configs/log"})
+_VERSION: Final = "1"
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """The document, as JSON."""
+    document = get_openapi(
+        title=app.title, version=_VERSION, description=app.description, routes=app.routes
+    )
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            operation["responses"] = _responses(path)
+    for path, method, operation in _writes():
+        document["paths"].setdefault(path, {})[method] = operation
+    document["components"] = {"schemas": dict(sorted(_schemas().items()))}
+    document["paths"] = dict(sorted(document["paths"].items()))
+    return document
+
+
+def _writes() -> list[tuple[str, str, dict[str, Any]]]:
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    for kind, plural in PLURALS.items():
+        path = f"/v1/configs/{plural}"
+        body = ref(DOCUMENT_TYPES[kind].__name__)
+        keyed = [_path_parameter("key"), *_WRITE_PARAMETERS]
+        found += [
+            (path, "post", _write(f"Create or replace a {kind}.", body)),
+            (path + "/{key}", "put", _write(f"Create or replace a {kind}.", _OBJECT, keyed)),
+            (path + "/{key}", "patch", _write(f"Merge a patch into a {kind}.", _OBJECT, keyed)),
+            (path + "/{key}", "delete", _write(f"Remove a {kind}.", None, keyed)),
+        ]
+        patch = found[-2][2]["requestBody"]
+        patch["content"] = {"application/merge-patch+json": patch["content"][JSON]}
+    found.append(
+        (
+            "/v1/configs/batch",
+            "post",
+            _write(
+                "All operations as one entry, or none of them.",
+                ref("BatchBody"),
+            ),
+        )
+    )
+    compact = _write("Raise the low water: older entries are no delta any more.", _OBJECT, [])
+    found.append(("/v1/configs/compact", "post", compact))
+    for path, (body_type, summary, is_write) in BODIES.items():
+        parameters = _WRITE_PARAMETERS if is_write else []
+        found.append((path, "post", _write(summary, ref(body_type.__name__), parameters)))
+    return found
+
+
+def _write(
+    summary: str, body: Mapping[str, Any] | None, parameters: list[Any] | None = None
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "parameters": _WRITE_PARAMETERS if parameters is None else parameters,
+        "responses": _responses("") | {"201": answer("Created.")},
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
+    return operation
+
+
+def _responses(path: str) -> dict[str, Any]:
+    success = answer("Done.")
+    if path in _TEXT_ANSWERS:
+        success = {"description": "Text.", "content": {"text/plain": {}}}
+    elif path in _LINES:
+        success["content"][NDJSON] = {}
+    return {
+        "200": success,
+        "304": {"description": "It is what If-None-Match names."},
+        **error_answers(),
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    _, pydantic_schemas = models_json_schema(
+        [(each, "validation") for each in DOCUMENT_TYPES.values()],
+        ref_template="#/components/schemas/{model}",
+    )
+    bodies = [BatchBody, *(body_type for body_type, _, _ in BODIES.values())]
+    _, msgspec_schemas = msgspec.json.schema_components(
+        bodies, ref_template="#/components/schemas/{name}"
+    )
+    return {**pydantic_schemas["$defs"], **msgspec_schemas, "Error": dict(ERROR)}
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _query(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": dict(schema)}
+
+
+def _header(name: str, description: str, pattern: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", "pattern": pattern},
+    }
+
+
+_WORDS: Final = "^[!-~]( ?[!-~]){0,60}$"
+_WRITE_PARAMETERS: Final[list[Any]] = [
+    _query("dry_run", {"type": "string", "enum": ["true", "false"]}),
+    _query("ack", {"type": "string", "enum": ["local", "stream"]}),
+    _query("wait", {"type": "string", "enum": ["converged", "effective"]}),
+    _query("timeout", {"type": "number", "minimum": 0, "maximum": 600}),
+    _header("X-SIE-Actor", "Who asks, if no token says so.", _WORDS),
+    _header("X-SIE-Reason", "Why: kept in the entry.", _WORDS),
+    _header("X-SIE-Force", "Why a gate is to let this pass: kept in the entry.", _WORDS),
+    _header("X-Request-Id", "A name for this request: kept in the entry.", _WORDS),
+    _header("Idempotency-Key", "The same key and request: the same answer.", _WORDS),
+    _header("If-Match", "The ETag that the entity must have.", r'^(\*|"[0-9a-f]{8}-[0-9]{1,9}")$'),
+    _header("If-None-Match", "The entity must be absent.", r"^\*$"),
+    _header("If-Match-Epoch", "The epoch that the head must have.", "^[0-9]{1,9}$"),
+]

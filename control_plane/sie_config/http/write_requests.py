@@ -1,0 +1,192 @@
+"""Write requests: what an HTTP request asks to write, read strictly and bounded.
+
+*shell.* Reads the body; the rest is pure. Promises that a request which is refused here has changed
+nothing, and that the refusal names the field or header at fault.
+"""
+
+import contextlib
+import hashlib
+import random
+import re
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from sie_config.writer.draft import Write
+from sie_config.writer.rules import Expectation
+from sie_runtime.gate import REQUEST_ID
+from sie_schemas.entry import Idempotency, log_id8
+from sie_schemas.errors import FixRequest
+
+__all__ = [
+    "client_left",
+    "expectation",
+    "expectation_of",
+    "flag",
+    "header_text",
+    "idempotency_of",
+    "read_body",
+    "request_id_of",
+    "sent",
+    "shown_text",
+    "write_of",
+]
+
+_ETAGS: Final = re.compile(r'\*|"[^"]*"(\s*,\s*"[^"]*")*')
+_EPOCH: Final = re.compile(r"(?:(?P<log>[0-9a-f]{8})\.)?(?P<epoch>[0-9]{1,15})")
+_HEADERS: Final = {
+    "x-sie-actor": ("X-SIE-Actor", 128),
+    "x-sie-reason": ("X-SIE-Reason", 1000),
+    "x-sie-force": ("X-SIE-Force", 1000),
+    "x-request-id": ("X-Request-Id", 128),
+    "idempotency-key": ("Idempotency-Key", 255),
+}
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """The body, refused as soon as it is too long. Raises `FixRequest` PAYLOAD_TOO_LARGE."""
+    announced = sent(request, b"content-length") or ""
+    if announced.isdigit() and int(announced) > bytes_max:
+        raise _too_large(bytes_max)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def client_left(request: Request) -> None:
+    """Ends when the client of a request, whose body was read, is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def expectation_of(request: Request) -> Expectation:
+    """What `If-Match` and `If-None-Match` expect. Raises `FixRequest`."""
+    return expectation(sent(request, b"if-match"), sent(request, b"if-none-match"))
+
+
+def expectation(if_match: str | None, if_none_match: str | None) -> Expectation:
+    """The same, from the texts."""
+    if if_none_match is not None and if_none_match.strip() != "*":
+        raise FixRequest("a write takes If-None-Match: * only", field="If-None-Match")
+    if if_match is None:
+        return Expectation(absent=if_none_match is not None)
+    if not _ETAGS.fullmatch(if_match.strip()):
+        raise FixRequest('If-Match takes * or quoted ETags: "1a2b3c4d-17"', field="If-Match")
+    etags = tuple(part.strip() for part in if_match.split(","))
+    return Expectation(etags=etags, absent=if_none_match is not None)
+
+
+def write_of(request: Request, idempotency: Idempotency | None, log_id: str) -> Write:
+    """The write that a request asks for, still without its commands.
+
+    Raises `FixRequest` naming the header or parameter at fault.
+    """
+    return Write(
+        actor=header_text(request, "x-sie-actor") or "anonymous",
+        reason=header_text(request, "x-sie-reason"),
+        request_id=header_text(request, "x-request-id") or request_id_of(request),
+        commands=(),
+        idempotency=idempotency,
+        if_epoch=_expected_epoch(request, log_id),
+        forced=header_text(request, "x-sie-force"),
+        dry_run=flag(request, "dry_run"),
+    )
+
+
+def idempotency_of(request: Request, body: bytes) -> Idempotency | None:
+    """The key of a request, with the fingerprint of what it asks for."""
+    key = header_text(request, "idempotency-key")
+    return Idempotency(key, _fingerprint(request, body)) if key else None
+
+
+def flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false. Raises `FixRequest`."""
+    if not request.scope["query_string"]:
+        return False
+    text = request.query_params.get(name, "false")
+    if text not in {"true", "false"}:
+        raise FixRequest(f"{name} is `true` or `false`, not {text!r}", field=name)
+    return text == "true"
+
+
+def _expected_epoch(request: Request, log_id: str) -> int | None:
+    text = sent(request, b"if-match-epoch")
+    if text is None:
+        return None
+    found = _EPOCH.fullmatch(text.strip())
+    if found is None:
+        raise FixRequest(
+            "If-Match-Epoch takes an epoch, `17` or `1a2b3c4d.17`", field="If-Match-Epoch"
+        )
+    if found["log"] is not None and found["log"] != log_id8(log_id):
+        raise FixRequest(
+            f"this is log {log_id8(log_id)}, not {found['log']} as If-Match-Epoch expects",
+            code="PRECONDITION_FAILED",
+            field="If-Match-Epoch",
+            details={"log_id": log_id},
+        )
+    return int(found["epoch"])
+
+
+def sent(request: Request, name: bytes) -> str | None:
+    """A header by its name in small letters, the first of several; None when absent.
+
+    Several times as fast as the framework's view of them, and a write looks for a dozen.
+    """
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
+def header_text(request: Request, name: str) -> str:
+    """A bounded, printable header; empty when absent. Raises `FixRequest`."""
+    text = shown_text(request, name)
+    if not text:
+        return ""
+    shown, length_max = _HEADERS[name]
+    if len(text) > length_max or not text.isprintable():
+        raise FixRequest(f"{shown} takes up to {length_max} printable characters", field=shown)
+    return text
+
+
+def shown_text(request: Request, name: str) -> str:
+    """A header as it was meant, unbounded; empty when absent."""
+    text = (sent(request, name.encode()) or "").strip()
+    with contextlib.suppress(UnicodeError):
+        # Clients send UTF-8; the framework reads headers as Latin-1.
+        text = text.encode("latin-1").decode("utf-8")
+    return text
+
+
+def request_id_of(request: Request) -> str:
+    """The name of a request: what it says of itself, else one of ours, the same all along."""
+    told = shown_text(request, "x-request-id")
+    if told:
+        return told
+    made: str = request.scope.setdefault(REQUEST_ID, f"{random.getrandbits(64):016x}")
+    return made
+
+
+def _fingerprint(request: Request, body: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in (request.method, request.url.path, request.url.query):
+        digest.update(part.encode() + b"\0")
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def _too_large(bytes_max: int) -> FixRequest:
+    return FixRequest(
+        f"the body is longer than {bytes_max} bytes", code="PAYLOAD_TOO_LARGE", field="body"
+    )

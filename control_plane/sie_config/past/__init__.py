@@ -1,0 +1,1 @@
+"""Questions about the past of the log: history, blame, audit, any state at any epoch."""

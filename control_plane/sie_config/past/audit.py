@@ -1,0 +1,134 @@
+"""The audit: what was changed and what was refused, as one list, newest first.
+
+*shell.* Accepted changes come from the log itself, so none can be missing and none can be made up;
+refused attempts from their own file. Promises that a reader who follows `next_before` sees each row
+once.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sie_config.documents.moments import format_ts, parse_ts
+from sie_config.past.lookup import Lookup
+from sie_config.past.refusals import Refusals
+from sie_config.past.timeline import Timeline
+from sie_config.writer.sequencer import Sequencer
+from sie_schemas.entry import ENTITY_KINDS, Entry
+
+__all__ = ["ACCEPTED", "REFUSED", "AuditPage", "AuditQuery", "read_audit"]
+
+ACCEPTED: Final = "accepted"
+REFUSED: Final = "refused"
+"""Any outcome but accepted; a code names one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """What is asked for; None is anything. Times are microseconds: since <= t < before."""
+
+    actor: str | None = None
+    kind: str | None = None
+    key: str | None = None
+    outcome: str | None = None
+    since_us: int = 0
+    before_us: int = 250_000_000_000_000_000
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Rows newest first; `next_before` is the `before` of the next page, None at the end."""
+
+    rows: tuple[dict[str, Any], ...]
+    next_before: str | None
+
+
+async def read_audit(
+    query: AuditQuery,
+    timeline: Timeline,
+    lookup: Lookup,
+    refusals: Refusals,
+    sequencer: Sequencer,
+) -> AuditPage:
+    """One page of the audit."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    if query.outcome in {None, ACCEPTED}:
+        entries = await _accepted(query, timeline, lookup, sequencer.position.epoch)
+        found += [(parse_ts(entry.ts), _row(entry)) for entry in entries]
+    if query.outcome != ACCEPTED:
+        where, parameters = _refused_where(query)
+        refused = await refusals.newest_first(
+            where, parameters, before_us=query.before_us, limit=query.limit + 1
+        )
+        found += [(row.first_us, row.row()) for row in refused]
+    found.sort(key=lambda pair: pair[0], reverse=True)
+    if len(found) <= query.limit:
+        return AuditPage(tuple(row for _, row in found), None)
+    last_us = found[query.limit - 1][0]
+    # An entry and a refusal may share a moment; the page then holds both.
+    page = tuple(row for at, row in found if at >= last_us)
+    return AuditPage(page, format_ts(last_us))
+
+
+async def _accepted(
+    query: AuditQuery, timeline: Timeline, lookup: Lookup, head: int
+) -> list[Entry]:
+    # A moment is a place in the log, which is found faster than times are compared.
+    first = await timeline.last_at(format_ts(query.since_us - 1)) + 1 if query.since_us else 1
+    last = min(head, await timeline.last_at(format_ts(query.before_us - 1)))
+    if query.actor is not None:
+        epochs = await lookup.epochs_of(
+            query.actor,
+            kind=query.kind,
+            key=query.key,
+            first=first,
+            last=last,
+            limit=query.limit + 1,
+        )
+        entries = await timeline.entries(epochs)
+        return [entries[epoch] for epoch in epochs]
+    named = {"entity_kind": query.kind, "entity_key": query.key}
+    columns = {column: value for column, value in named.items() if value is not None}
+    where = " AND ".join(f"{column} = ?" for column in columns)
+    return await timeline.newest_first(
+        f"epoch IN (SELECT epoch FROM change WHERE {where})" if columns else "TRUE",
+        [*columns.values()],
+        first=first,
+        last=last,
+        limit=query.limit + 1,
+    )
+
+
+def _refused_where(query: AuditQuery) -> tuple[str, list[Any]]:
+    conditions = ["first_us >= ?"]
+    parameters: list[Any] = [query.since_us]
+    for column, value in (
+        ("actor", query.actor),
+        ("kind", query.kind),
+        ("key", query.key),
+        ("outcome", query.outcome),
+    ):
+        if value is not None and value != REFUSED:
+            conditions.append(f"{column} = ?")
+            parameters.append(value)
+    return " AND ".join(conditions), parameters
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "ts": entry.ts,
+        "actor": entry.actor,
+        "outcome": ACCEPTED,
+        "epoch": entry.epoch,
+        "hash": entry.hash,
+        "reason": entry.reason,
+        "forced": entry.forced,
+        "request_id": entry.request_id,
+        "changes": [
+            {"kind": change.entity_kind, "key": change.key, "verb": change.verb}
+            if change.entity_kind in ENTITY_KINDS
+            else {"kind": change.kind, "key": "", "verb": change.verb}
+            for change in entry.changes
+        ],
+        "count": 1,
+    }

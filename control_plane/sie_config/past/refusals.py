@@ -1,0 +1,275 @@
+"""Refused attempts: who tried what and was turned away, in a file of its own.
+
+*shell.* Owns `refused.sqlite` beside the log. Attempts of one actor that fail alike in one minute
+are one row with a count; a minute takes a bounded number of rows and the file a bounded number in
+all, the oldest leaving first, so that nobody can fill the writer's disk by failing. The file is no
+part of the log: when it cannot be written, attempts are counted as lost and nothing else happens.
+Accepted changes are not here: they are the log.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+from prometheus_client import Counter
+
+from sie_config.documents.moments import format_ts
+from sie_config.log.storage_faults import StorageFailed
+from sie_runtime.waiting import first_of
+
+__all__ = ["Refusal", "Refusals"]
+
+_LOG: Final = logging.getLogger(__name__)
+_LOST: Final = Counter("sie_config_refusals_lost_total", "refused attempts that were not recorded")
+_MINUTE_US: Final = 60_000_000
+_TEXT_MAX: Final = 300
+_OTHERS: Final = "(others)"
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS refused (
+  first_us INTEGER PRIMARY KEY,
+  last_us INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  status INTEGER NOT NULL,
+  method TEXT NOT NULL,
+  path TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  message TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  count INTEGER NOT NULL
+) STRICT
+"""
+_COLUMNS: Final = (
+    "first_us, last_us, actor, outcome, status, method, path, kind, key, reason, message,"
+    " request_id, count"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Attempts that failed alike. `first_us` is unique: it is the row's name."""
+
+    first_us: int
+    last_us: int
+    actor: str
+    outcome: str
+    status: int
+    method: str
+    path: str
+    kind: str
+    key: str
+    reason: str
+    message: str
+    request_id: str
+    count: int = 1
+
+    def row(self) -> dict[str, Any]:
+        """As the audit shows it."""
+        return {
+            "ts": format_ts(self.first_us),
+            "last_ts": format_ts(self.last_us),
+            "actor": self.actor,
+            "outcome": self.outcome,
+            "status": self.status,
+            "method": self.method,
+            "path": self.path,
+            "kind": self.kind,
+            "key": self.key,
+            "reason": self.reason,
+            "message": self.message,
+            "request_id": self.request_id,
+            "count": self.count,
+        }
+
+
+class Refusals:
+    """The refused attempts of one writer. Notes are kept in memory until the next flush."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now_us: Callable[[], int],
+        rows_max: int,
+        rows_per_minute: int,
+    ) -> None:
+        self._path = path
+        self._now_us = now_us
+        self._rows_max = rows_max
+        self._rows_per_minute = rows_per_minute
+        self._opening = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._connection: aiosqlite.Connection | None = None
+        self._minute = 0
+        self._last_us = 0
+        self._rows: dict[tuple[str, ...], Refusal] = {}
+        self._unwritten: set[tuple[str, ...]] = set()
+
+    def note(
+        self,
+        *,
+        actor: str,
+        outcome: str,
+        status: int,
+        method: str,
+        path: str,
+        kind: str,
+        key: str,
+        reason: str,
+        message: str,
+        request_id: str,
+    ) -> None:
+        """Note an attempt. Never fails and never waits."""
+        now = max(self._now_us(), self._last_us + 1)
+        self._last_us = now
+        self._turn_minute(now // _MINUTE_US)
+        texts = [text[:_TEXT_MAX] for text in (actor, outcome, method, path)]
+        name = tuple(texts)
+        if name not in self._rows and len(self._rows) >= self._rows_per_minute:
+            name = (_OTHERS, outcome, "", "")
+        known = self._rows.get(name)
+        if known is not None:
+            self._rows[name] = replace(known, last_us=now, count=known.count + 1)
+        else:
+            who, _, how, where = name
+            full = who != _OTHERS
+            self._rows[name] = Refusal(
+                first_us=now,
+                last_us=now,
+                actor=who,
+                outcome=outcome,
+                status=status,
+                method=how,
+                path=where,
+                kind=kind if full else "",
+                key=key[:_TEXT_MAX] if full else "",
+                reason=reason[:_TEXT_MAX] if full else "",
+                message=message[:_TEXT_MAX] if full else "",
+                request_id=request_id[:_TEXT_MAX] if full else "",
+            )
+        self._unwritten.add(name)
+
+    async def flush(self) -> None:
+        """Write what was noted before. What cannot be written is counted as lost."""
+        # One at a time: a reader's flush must not return while another has taken its rows and not
+        # yet written them, and two would begin a transaction inside a transaction.
+        async with self._writing:
+            pending = [self._rows[name] for name in self._unwritten]
+            self._unwritten.clear()
+            if not pending:
+                return
+            try:
+                await self._write(pending)
+            except (sqlite3.Error, OSError) as error:
+                _LOST.inc(len(pending))
+                _LOG.warning("refused attempts were not recorded", extra={"reason": str(error)})
+
+    async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
+        """Flush now and then, and at the end."""
+        while not stop.is_set():
+            await first_of(stop.wait(), timeout_s=every_s)
+            await self.flush()
+
+    async def newest_first(
+        self, where: str, parameters: Sequence[Any], *, before_us: int, limit: int
+    ) -> list[Refusal]:
+        """Rows that first came before a moment and that a condition picks, newest first.
+
+        Raises `StorageFailed`.
+        """
+        await self.flush()
+        if self._connection is None and not self._path.exists():
+            return []
+        try:
+            connection = await self._connected()
+            rows = await connection.execute_fetchall(
+                f"SELECT {_COLUMNS} FROM refused WHERE first_us < ? AND {where}"
+                " ORDER BY first_us DESC LIMIT ?",
+                (before_us, *parameters, limit),
+            )
+        except sqlite3.Error as error:
+            raise StorageFailed(
+                f"refused attempts could not be read: {error}. Stop sie-config and remove "
+                f"{self._path}: nothing of the log is lost with it"
+            ) from error
+        return [Refusal(*row) for row in rows]
+
+    async def close(self) -> None:
+        """Flush and close."""
+        await self.flush()
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _turn_minute(self, minute: int) -> None:
+        if minute == self._minute:
+            return
+        # What is not on disk yet stays known until it is.
+        self._rows = {name: self._rows[name] for name in self._unwritten}
+        self._minute = minute
+
+    async def _write(self, pending: Sequence[Refusal]) -> None:
+        connection = await self._connected()
+        await connection.execute("BEGIN IMMEDIATE")
+        try:
+            await connection.executemany(
+                f"INSERT INTO refused ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                " ON CONFLICT (first_us) DO UPDATE"
+                " SET last_us = excluded.last_us, count = excluded.count",
+                [_values(row) for row in pending],
+            )
+            await connection.execute(
+                "DELETE FROM refused WHERE first_us <= coalesce((SELECT first_us FROM refused"
+                " ORDER BY first_us DESC LIMIT 1 OFFSET ?), -1)",
+                (self._rows_max,),
+            )
+            await connection.execute("COMMIT")
+        except sqlite3.Error:
+            await connection.execute("ROLLBACK")
+            raise
+
+    async def _connected(self) -> aiosqlite.Connection:
+        async with self._opening:
+            if self._connection is None:
+                connection = await aiosqlite.connect(self._path, isolation_level=None)
+                try:
+                    self._last_us = max(self._last_us, await _newest_us(connection))
+                except sqlite3.Error:
+                    # Each of them has a thread, and every flush tries again.
+                    await connection.close()
+                    raise
+                self._connection = connection
+        return self._connection
+
+
+async def _newest_us(connection: aiosqlite.Connection) -> int:
+    """Make the table where there is none; gives the name of the newest row."""
+    await connection.execute("PRAGMA journal_mode = WAL")
+    await connection.execute("PRAGMA synchronous = NORMAL")
+    await connection.execute(_SCHEMA)
+    rows = await connection.execute_fetchall("SELECT max(first_us) FROM refused")
+    return next(iter(rows))[0] or 0
+
+
+def _values(row: Refusal) -> tuple[Any, ...]:
+    return (
+        row.first_us,
+        row.last_us,
+        row.actor,
+        row.outcome,
+        row.status,
+        row.method,
+        row.path,
+        row.kind,
+        row.key,
+        row.reason,
+        row.message,
+        row.request_id,
+        row.count,
+    )

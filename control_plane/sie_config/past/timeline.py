@@ -1,0 +1,305 @@
+"""The timeline: the log read backwards from any moment of it.
+
+*shell.* Owns one read-only connection, opened when it is first needed, and a few registries of past
+epochs. Promises that what it tells of an epoch is what the log held there: an entity comes from the
+entry that made it, and a whole registry is compared with the digest that its entry names. Nothing
+here depends on the low water: all history is kept.
+
+A registry of the past is not folded from the beginning: the file knows every change of every
+entity, so the newest put of each at or before the epoch is the registry, and the digest proves it.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+from msgspec import UNSET
+
+from sie_config.documents.moments import format_ts, moment_us
+from sie_config.log.log_rows import ENTRY_COLUMNS, entry_of
+from sie_config.log.schema import connect_reader
+from sie_config.log.storage_faults import LogDamaged, StorageFailed
+from sie_config.writer.sequencer import Sequencer
+from sie_core.registry import Entity, EntityId, Registry
+from sie_runtime.aside import Aside
+from sie_schemas.entry import ENTITY_KINDS, Change, Entry, EntryCorrupt
+from sie_schemas.errors import FixRequest
+
+__all__ = ["Past", "Step", "Timeline"]
+
+_CHUNK: Final = 400
+_PART: Final = 400
+"""Entities in one part of a bulk read."""
+# The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
+_NEWEST: Final = (
+    "SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"
+    " WHERE entity_kind = ? AND entity_key > ? AND epoch <= ?"
+    " GROUP BY entity_key HAVING kind LIKE '%.put' ORDER BY entity_key LIMIT ?"
+)
+_TOUCHED: Final = (
+    "SELECT DISTINCT entity_kind, entity_key FROM change WHERE (entity_kind, entity_key) > (?, ?)"
+    " AND epoch > ? AND epoch <= ? ORDER BY entity_kind, entity_key LIMIT ?"
+)
+_STATES: Final = (
+    "WITH wanted (kind, key) AS (VALUES {wanted}) SELECT (SELECT epoch * 1048576 + ordinal"
+    " FROM change WHERE entity_kind = wanted.kind AND entity_key = wanted.key AND epoch <= ?"
+    " ORDER BY epoch DESC, ordinal DESC LIMIT 1) FROM wanted"
+)
+_STEPS: Final = (
+    "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+    " AND epoch > ? AND epoch <= ? ORDER BY epoch, ordinal LIMIT ?"
+)
+_STEPS_REST: Final = (
+    "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+    " AND epoch = ? AND ordinal > ? ORDER BY ordinal"
+)
+_ENTRIES: Final = f"SELECT {ENTRY_COLUMNS} WHERE epoch IN ({{marks}})"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A registry at an epoch, with the entry that it stands at."""
+
+    entry: Entry
+    registry: Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of one entity. `document` None: it was removed."""
+
+    entry: Entry
+    change: Change
+    document: bytes | None
+
+
+class Timeline:
+    """The past of one log. Made with its control plane, closed by it."""
+
+    def __init__(self, path: Path, sequencer: Sequencer, *, registries_max: int) -> None:
+        self._path = path
+        self._sequencer = sequencer
+        self._registries_max = registries_max
+        self._past: OrderedDict[str, Registry] = OrderedDict()
+        self._opening = asyncio.Lock()
+        self._thread = Aside("past")
+        self._connection: aiosqlite.Connection | None = None
+
+    async def epoch_at(self, at: str) -> int:
+        """The epoch that `at` names: digits, or an RFC 3339 time with its offset.
+
+        A time means the last entry at or before it. Raises `FixRequest`: 400 for what is no epoch
+        or time, or is in the future; 404 for a time before the log began.
+        """
+        head = self._sequencer.position.epoch
+        if at.isascii() and at.isdigit():
+            epoch = int(at[:16])
+            if not 1 <= epoch <= head:
+                raise FixRequest(f"epochs are 1 to {head}, not {at[:16]}", field="at")
+            return epoch
+        moment = moment_us(at, field="at", wanted="an epoch, or a time")
+        if moment > time.time_ns() // 1000:
+            raise FixRequest(f"{at} is in the future", field="at")
+        epoch = await self.last_at(format_ts(moment))
+        if epoch == 0:
+            raise FixRequest(f"the log begins after {at}", code="NOT_FOUND", field="at")
+        return epoch
+
+    async def last_at(self, ts: str) -> int:
+        """The newest epoch whose time is at or before this one; 0 where the log begins later."""
+        newest = self._sequencer.last
+        if newest is not None and newest.ts <= ts:
+            return newest.epoch
+        # Times rise with epochs, so a search by halves needs no index on them.
+        low, high = 0, self._sequencer.position.epoch
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = await self._rows("SELECT ts FROM log WHERE epoch = ?", (middle,))
+            low, high = (middle, high) if rows and rows[0][0] <= ts else (low, middle - 1)
+        return low
+
+    async def entry(self, epoch: int) -> Entry:
+        """One entry. Raises `LogDamaged`."""
+        return (await self.entries([epoch]))[epoch]
+
+    async def past(self, epoch: int) -> Past:
+        """The registry at an epoch. Raises `LogDamaged` when its digest is not the entry's."""
+        head, registry = self._sequencer.last, self._sequencer.registry
+        if head is not None and epoch == head.epoch:
+            return Past(head, registry)
+        entry = await self.entry(epoch)
+        if entry.hash not in self._past:
+            async for _ in self.parts(entry):
+                pass
+        self._past.move_to_end(entry.hash)
+        return Past(entry, self._past[entry.hash])
+
+    async def parts(self, entry: Entry) -> AsyncIterator[Sequence[Entity]]:
+        """The registry at an entry, by kind and key, in parts.
+
+        Raises `LogDamaged` after the last part when its digest is not the entry's.
+        """
+        known = self._past.get(entry.hash)
+        if known is not None:
+            everything = list(known)
+            for start in range(0, len(everything), _PART):
+                yield everything[start : start + _PART]
+            return
+        found: list[Entity] = []
+        for kind in sorted(ENTITY_KINDS):
+            async for part in self.pages(kind, entry.epoch):
+                found += part
+                yield part
+        # Hashing thousands of entities would hold up the loop on which writes are answered.
+        registry, digest = await self._thread.run(_gathered, found)
+        if digest != entry.state_digest:
+            raise LogDamaged(
+                f"the changes up to epoch {entry.epoch} do not add up to its digest",
+                first_bad_epoch=None,
+            )
+        self._past[entry.hash] = registry
+        while len(self._past) > max(1, self._registries_max):
+            self._past.popitem(last=False)
+
+    async def pages(
+        self, kind: str, epoch: int, *, after: str = "", limit: int | None = None
+    ) -> AsyncIterator[list[Entity]]:
+        """The entities of a kind as they were at an epoch, by key, in parts; at most `limit`."""
+        left = limit
+        while left is None or left > 0:
+            wanted = _PART if left is None else min(_PART, left)
+            part = await self.page(kind, epoch, after=after, limit=wanted)
+            if part:
+                yield part
+            if len(part) < wanted:
+                return
+            after = part[-1].key
+            left = None if left is None else left - len(part)
+
+    async def touched(
+        self, first: int, last: int, *, after: EntityId, limit: int
+    ) -> list[EntityId]:
+        """The first entities after one, by kind and key, that entries in (first, last] changed."""
+        rows = await self._rows(_TOUCHED, (*after, first, last, limit))
+        return [(kind, key) for kind, key in rows]
+
+    async def states(self, ids: Sequence[EntityId], epoch: int) -> Registry:
+        """These entities as they were at an epoch, those that were there."""
+        wanted = ",".join(["(?,?)"] * len(ids))
+        named = [text for entity_id in ids for text in entity_id]
+        rows = await self._rows(_STATES.format(wanted=wanted), (*named, epoch))
+        places = [divmod(place, 1 << 20) for (place,) in rows if place is not None]
+        entries = await self.entries({made for made, _ in places})
+        changes = [(entries[made].changes[ordinal], made) for made, ordinal in places]
+        return Registry.of([_entity(each, made) for each, made in changes if each.verb == "put"])
+
+    async def page(self, kind: str, epoch: int, *, after: str, limit: int) -> list[Entity]:
+        """The first entities of a kind after a key, as they were at an epoch."""
+        rows = await self._rows(_NEWEST, (kind, after, epoch, limit))
+        places = {key: divmod(place, 1 << 20) for key, place, _ in rows}
+        entries = await self.entries({made for made, _ in places.values()})
+        return [_entity(entries[made].changes[ordinal], made) for made, ordinal in places.values()]
+
+    async def entity(self, kind: str, key: str, epoch: int) -> Entity | None:
+        """One entity as it was at an epoch; None where it was absent."""
+        rows = await self._rows(
+            "SELECT epoch, ordinal FROM change WHERE entity_kind = ? AND entity_key = ?"
+            " AND epoch <= ? ORDER BY epoch DESC, ordinal DESC LIMIT 1",
+            (kind, key, epoch),
+        )
+        if not rows:
+            return None
+        made, ordinal = rows[0]
+        change = (await self.entry(made)).changes[ordinal]
+        return _entity(change, made) if change.verb == "put" else None
+
+    async def steps(
+        self, kind: str, key: str, *, after: int = 0, until: int, limit: int
+    ) -> list[Step]:
+        """The first changes of one entity in (after, until], oldest first.
+
+        All of the last entry's, though it be more than `limit`: a batch may name an entity twice.
+        """
+        rows = await self._rows(_STEPS, (kind, key, after, until, limit))
+        if len(rows) == limit:
+            last, ordinal = rows[-1]
+            rows += await self._rows(_STEPS_REST, (kind, key, last, ordinal))
+        entries = await self.entries({epoch for epoch, _ in rows})
+        return [_step(entries[epoch], ordinal) for epoch, ordinal in rows]
+
+    async def newest_first(
+        self, where: str, parameters: Sequence[Any], *, first: int, last: int, limit: int
+    ) -> list[Entry]:
+        """The newest entries in [first, last] that a condition on the log's columns picks."""
+        rows = await self._rows(
+            "SELECT epoch FROM log WHERE epoch >= ? AND epoch <= ?"
+            f" AND {where} ORDER BY epoch DESC LIMIT ?",
+            (first, last, *parameters, limit),
+        )
+        entries = await self.entries([epoch for (epoch,) in rows])
+        return [entries[epoch] for (epoch,) in rows]
+
+    async def entries(self, epochs: Iterable[int]) -> dict[int, Entry]:
+        """Entries by epoch, each verified. Raises `LogDamaged`."""
+        wanted = sorted(epochs)
+        found: dict[int, Entry] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            rows = await self._rows(_ENTRIES.format(marks=",".join("?" * len(part))), part)
+            try:
+                # Parsing and hashing many entries would hold up the loop that answers writes.
+                read = await self._thread.run(_parsed, rows)
+                found.update((entry.epoch, entry) for entry in read)
+            except EntryCorrupt as error:
+                raise LogDamaged(
+                    f"an entry of the past cannot be read back: {error}", first_bad_epoch=None
+                ) from error
+        missing = [epoch for epoch in wanted if epoch not in found]
+        if missing:
+            raise LogDamaged(f"epoch {missing[0]} is not in the file", first_bad_epoch=missing[0])
+        return found
+
+    async def close(self) -> None:
+        """Close the connection, if it was ever wanted."""
+        self._thread.end()
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        try:
+            connection = await self._connected()
+            return [tuple(row) for row in await connection.execute_fetchall(sql, parameters)]
+        except aiosqlite.Error as error:
+            raise StorageFailed(f"the past could not be read: {error}") from error
+
+    async def _connected(self) -> aiosqlite.Connection:
+        async with self._opening:
+            if self._connection is None:
+                opened = aiosqlite.Connection(lambda: connect_reader(self._path), 64)
+                self._connection = await opened
+        return self._connection
+
+
+def _gathered(entities: Sequence[Entity]) -> tuple[Registry, str]:
+    registry = Registry.of(entities)
+    return registry, registry.digest
+
+
+def _parsed(rows: Sequence[tuple[Any, ...]]) -> list[Entry]:
+    return [entry_of(row) for row in rows]
+
+
+def _entity(change: Change, epoch: int) -> Entity:
+    assert change.document is not UNSET
+    return Entity(change.entity_kind, change.key, epoch, bytes(change.document))
+
+
+def _step(entry: Entry, ordinal: int) -> Step:
+    change = entry.changes[ordinal]
+    document = None if change.document is UNSET else bytes(change.document)
+    return Step(entry, change, document)

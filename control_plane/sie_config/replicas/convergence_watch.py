@@ -1,0 +1,165 @@
+"""The watch over convergence: when entries were committed, and who got there when.
+
+*shell.* Owns the times of the newest commits and the epoch that each replica was last heard at.
+Measures the time from commit to report, and lets callers wait for a goal. It never writes, and a
+replica's word changes nothing but the answer here.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
+from msgspec import UNSET
+from prometheus_client import Histogram
+
+from sie_config.log.journal import Journal
+from sie_config.log.witnesses import Claim
+from sie_config.replicas.affected import About, about
+from sie_config.replicas.convergence import Convergence, Goal, Selector, Until, assess, select
+from sie_config.replicas.living import live_of
+from sie_config.replicas.reports import Reports, Sighting
+from sie_config.writer.dark import Dark, unserved
+from sie_core.chain import Position, position_of
+from sie_core.models import Catalog
+from sie_core.registry import Entity
+from sie_runtime.waiting import first_of
+from sie_schemas.entry import Entry
+from sie_schemas.revisions import model_revision
+
+__all__ = ["ConvergenceWatch"]
+
+_PROPAGATION = Histogram(
+    "sie_config_propagation_seconds",
+    "from the commit of an entry to a replica's word that it applied it",
+    ["role"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+_LOOK_AGAIN_S = 0.5
+"""Silence is noticed by the clock alone; all else wakes the waiters."""
+
+
+class ConvergenceWatch:
+    """One for a control plane; everything runs on one loop."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        journal: Journal,
+        *,
+        clock: Callable[[], float],
+        ttl_s: float,
+        commits_max: int,
+        catalog: Callable[[Iterable[str]], Catalog],
+        earlier: Callable[[str, str, int], Awaitable[Entity | None]],
+    ) -> None:
+        """`catalog` gives what is read now of some models, `earlier` an entity at an epoch."""
+        self._catalog = catalog
+        self._earlier = earlier
+        self._reports = reports
+        self._journal = journal
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._commits_max = commits_max
+        self._commits: OrderedDict[int, float] = OrderedDict()
+        self._applied: dict[str, int] = {}
+        self._started_at = clock()
+        self._heard = asyncio.Event()
+
+    def committed(self, epoch: int) -> None:
+        """Note that an entry was committed now."""
+        self._commits[epoch] = self._clock()
+        while len(self._commits) > self._commits_max:
+            self._commits.popitem(last=False)
+
+    def committed_at(self, epoch: int) -> float:
+        """When an entry was committed; for one that is older than we know, when we started."""
+        return self._commits.get(epoch, self._started_at)
+
+    def lag_s(self, epoch: int) -> float | None:
+        """How long a replica at `epoch` has been behind; None when nobody remembers."""
+        moved_on = self._commits.get(epoch + 1)
+        return None if moved_on is None else round(self._clock() - moved_on, 3)
+
+    def heard(self, claim: Claim | None) -> None:
+        """Note a report, and let those who wait look again."""
+        if claim is not None:
+            self._measure(claim)
+        heard, self._heard = self._heard, asyncio.Event()
+        heard.set()
+
+    async def wait(
+        self,
+        entry: Entry,
+        selector: Selector,
+        until: Until,
+        *,
+        quorum: int | None,
+        replicas_min: int,
+        timeout_s: float,
+    ) -> Convergence:
+        """How far the replicas are with an entry: at once if they are there, else when they are."""
+        goal = Goal(
+            log_id=entry.log_id,
+            epoch=entry.epoch,
+            committed_at=self.committed_at(entry.epoch),
+            until=until,
+            models=_revisions_of(entry),
+            quorum=quorum,
+            replicas_min=replicas_min,
+        )
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        meant = await self._about(entry) if until == "effective" else None
+        while True:
+            heard = self._heard
+            found = await self._assess(selector, goal, meant)
+            left_s = deadline - asyncio.get_running_loop().time()
+            if found.reached or left_s <= 0:
+                return found
+            await first_of(heard.wait(), timeout_s=min(left_s, _LOOK_AGAIN_S))
+
+    async def _about(self, entry: Entry) -> About:
+        bundles = [change.key for change in entry.changes if change.entity_kind == "bundle"]
+        found = [await self._earlier("bundle", key, entry.epoch - 1) for key in bundles]
+        return about(entry, [entity.document for entity in found if entity is not None])
+
+    async def _assess(self, selector: Selector, goal: Goal, meant: About | None) -> Convergence:
+        selected = select(self._reports.sightings(), selector, goal, self._ttl_s)
+        positions = await self._positions(selected, goal.epoch)
+        now = self._clock()
+        dark = () if meant is None else self._unserved(meant, now)
+        return assess(selected, goal, positions, now=now, ttl_s=self._ttl_s, unserved=dark)
+
+    def _unserved(self, meant: About, now: float) -> tuple[Dark, ...]:
+        live = live_of(self._reports.sightings(), now, self._ttl_s)
+        asked = live.asked if meant.moves else {}
+        catalog = self._catalog({*meant.models, *asked})
+        return unserved(catalog, meant.model_ids(catalog, asked), live)
+
+    async def _positions(self, selected: list[Sighting], epoch_min: int) -> dict[int, Position]:
+        positions: dict[int, Position] = {}
+        for epoch in {seen.report.epoch for seen in selected if seen.report.epoch >= epoch_min}:
+            entry = await self._journal.entry(epoch)
+            if entry is not None:
+                positions[epoch] = position_of(entry)
+        return positions
+
+    def _measure(self, claim: Claim) -> None:
+        before = self._applied.get(claim.source, claim.epoch)
+        self._applied[claim.source] = claim.epoch
+        role = claim.source.partition(" ")[0]
+        now = self._clock()
+        for epoch in range(max(before + 1, claim.epoch - self._commits_max), claim.epoch + 1):
+            if epoch in self._commits:
+                _PROPAGATION.labels(role).observe(now - self._commits[epoch])
+
+
+def _revisions_of(entry: Entry) -> dict[str, frozenset[str]]:
+    revisions: dict[str, frozenset[str]] = {}
+    for change in entry.changes:
+        if change.entity_kind == "model" and change.document is not UNSET:
+            document = msgspec.json.decode(change.document)
+            revisions[change.key] = frozenset(
+                model_revision(document, profile) for profile in document["profiles"]
+            )
+    return revisions

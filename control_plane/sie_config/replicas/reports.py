@@ -1,0 +1,364 @@
+"""Reports: where every replica is, and what it made of each model.
+
+*shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given.
+A process that starts takes the place of the one that had its name; one that speaks again after that
+lives too, and both are counted, so that neither hides behind the other's word. A report is a
+replica's word: it shows convergence, it never changes what the log says, and what it claims to have
+seen counts for as much as the writer's signature that it brings. What it cannot read holds up
+writes only while it lives, follows this log, and somebody knows who it is. Rows are bounded in
+number and in bytes: silent ones go first, then those of nobody in particular.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+from prometheus_client import Counter, Gauge
+
+from sie_config.log.witnesses import Claim
+from sie_config.replicas.report_door import check_report
+from sie_core.apply import SPEAKS
+from sie_core.chain import Position
+from sie_schemas.errors import FixRequest
+from sie_schemas.fleet import REPORT_DECODER, Head, ReplicaReport
+from sie_schemas.malformed import MALFORMED
+
+__all__ = ["Reports", "Sighting"]
+
+_LOG: Final = logging.getLogger(__name__)
+_REFUSED = Counter(
+    "sie_config_reports_refused_total", "Reports that were not taken, by reason.", ["reason"]
+)
+_SHARED = Counter(
+    "sie_config_replica_names_shared_total", "Times that a second process spoke under one name."
+)
+_TRAFFIC_S: Final = 3600.0
+_LIVES_MAX: Final = 8
+_REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The last report of a replica, and when it came."""
+
+    report: ReplicaReport
+    at: float
+    replaced: bool = False
+    """A later life of the name has spoken, and this one not since."""
+    is_known: bool = True
+    """The broker, or a token that names this replica, says who it is."""
+    size: int = 0
+    """Bytes that its report had."""
+
+
+class Reports:
+    """The last report of each replica, by role, id and life."""
+
+    def __init__(
+        self,
+        *,
+        ttl_s: float,
+        forget_s: float,
+        replicas_max: int,
+        report_bytes_max: int = 262_144,
+        bytes_max: int = 67_108_864,
+    ) -> None:
+        self._ttl_s = ttl_s
+        self._forget_s = forget_s
+        self._replicas_max = replicas_max
+        self._report_bytes_max = report_bytes_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._forgot_at = float("-inf")
+        self._swept_at = {True: float("-inf"), False: float("-inf")}
+        self._overruled: set[tuple[str, str]] = set()
+        """Those that an operator has given up: what they cannot read holds up nothing."""
+        self._seen: dict[tuple[str, str], dict[str, Sighting]] = {}
+        self.malformed = 0
+
+    def receive(self, data: bytes, now: float, *, subject: str = "") -> Claim | None:
+        """Take a report; gives what it claims to have seen. A malformed one is counted.
+
+        `subject` is where it came from on the bus; empty over HTTP.
+        """
+        try:
+            report = self.read(data)
+        except FixRequest:
+            return None
+        if subject and subject != f"sie.config.report.{report.role}.{report.id}":
+            self.refuse("another's name")
+            return None
+        return self.take(report, now, size=len(data), is_known=True)
+
+    def read(self, data: bytes) -> ReplicaReport:
+        """A report of bounded size. Raises `FixRequest`, and counts what is none."""
+        try:
+            if len(data) > self._report_bytes_max:
+                raise FixRequest(
+                    f"the report is longer than {self._report_bytes_max} bytes",
+                    code="PAYLOAD_TOO_LARGE",
+                    field="body",
+                )
+            report = REPORT_DECODER.decode(data)
+            check_report(report)
+        except MALFORMED as error:
+            self.refuse("malformed")
+            raise FixRequest(
+                f"the body is not a replica's report: {error}", field="body"
+            ) from error
+        except FixRequest as error:
+            self.refuse("too large" if error.status == 413 else "malformed")
+            raise
+        return report
+
+    def refuse(self, reason: str) -> None:
+        """Count a report that is not taken."""
+        self.malformed += 1
+        _REFUSED.labels(reason).inc()
+
+    def take(self, report: ReplicaReport, now: float, *, size: int, is_known: bool) -> Claim | None:
+        """Keep a report; gives what it claims to have seen. `is_known` says that its sender is."""
+        self._forget(now)
+        if self._overruled and set(SPEAKS) <= set(report.speaks):
+            self._overruled.discard((report.role, report.id))
+        self._keep(Sighting(report, now, is_known=is_known, size=size))
+        return _claim(report) if report.epoch > 0 else None
+
+    def _keep(self, seen: Sighting) -> None:
+        report = seen.report
+        name = (report.role, report.id)
+        if report.leaving:
+            self._drop(name, report.life)
+        elif self._has_room(name, seen) or self._makes_room(name, seen):
+            lives = self._seen.setdefault(name, {})
+            self._take_turns(lives, report)
+            self._drop_life(lives, report.life)
+            lives[report.life] = seen
+            self._bytes += seen.size
+        else:
+            _REFUSED.labels("too many replicas").inc()
+        _REPLICAS.set(len(self._seen))
+
+    def _has_room(self, name: tuple[str, str], seen: Sighting) -> bool:
+        held = self._seen.get(name, {}).get(seen.report.life)
+        grown = self._bytes + seen.size - (held.size if held is not None else 0)
+        return grown <= self._bytes_max and (
+            name in self._seen or len(self._seen) < self._replicas_max
+        )
+
+    def _makes_room(self, name: tuple[str, str], seen: Sighting) -> bool:
+        """Let go of silent rows, and of those of nobody in particular for one that is known."""
+        # Looked for once a second: a flood of names must not cost a walk for each, and one of
+        # nobody in particular must not take the turn of those that are known.
+        if seen.at - self._swept_at[seen.is_known] < 1.0:
+            return False
+        self._swept_at[seen.is_known] = seen.at
+        for lives in [*self._seen.values()]:
+            for held in [*lives.values()]:
+                if seen.at - held.at > self._ttl_s or (seen.is_known and not held.is_known):
+                    self._drop((held.report.role, held.report.id), held.report.life)
+        return self._has_room(name, seen)
+
+    def _drop_life(self, lives: dict[str, Sighting], life: str) -> None:
+        held = lives.pop(life, None)
+        if held is not None:
+            self._bytes -= held.size
+
+    def _take_turns(self, lives: dict[str, Sighting], report: ReplicaReport) -> None:
+        """What a report says of the other lives of its name."""
+        known = lives.get(report.life)
+        if known is None:
+            for life, seen in lives.items():
+                lives[life] = replace(seen, replaced=True)
+            if len(lives) >= _LIVES_MAX:
+                self._drop_life(lives, min(lives, key=lambda life: lives[life].at))
+        elif known.replaced:
+            _SHARED.inc()
+            _LOG.warning(
+                "two processes report as %s %s: give each an id of its own",
+                report.role,
+                report.id,
+            )
+
+    def _drop(self, name: tuple[str, str], life: str) -> None:
+        lives = self._seen.get(name, {})
+        self._drop_life(lives, life)
+        if not lives:
+            self._seen.pop(name, None)
+
+    def claims(self) -> list[Claim]:
+        """What all known replicas claim to have seen."""
+        return [
+            _claim(seen.report)
+            for seen in chain.from_iterable(lives.values() for lives in self._seen.values())
+            if seen.report.epoch > 0
+        ]
+
+    def holders(self, log_id: str, after: int) -> list[tuple[str, str]]:
+        """Role and id of every replica that is further than `after`, the farthest first."""
+        ahead = [
+            seen.report
+            for seen in self._counted()
+            if seen.report.log_id == log_id and seen.report.epoch > after
+        ]
+        ahead.sort(key=lambda report: (-report.epoch, report.role, report.id))
+        return [(report.role, report.id) for report in ahead]
+
+    def sightings(self) -> list[Sighting]:
+        """The last report of every known replica, by role, id and life."""
+        return sorted(
+            self._counted(), key=lambda seen: (seen.report.role, seen.report.id, seen.report.life)
+        )
+
+    def _counted(self) -> Iterator[Sighting]:
+        """Every life but those whose place another one took."""
+        for lives in self._seen.values():
+            for seen in lives.values():
+                if not seen.replaced:
+                    yield seen
+
+    def living(self, now: float) -> list[tuple[str, str]]:
+        """Role and id of every replica that was heard of lately."""
+        return [
+            (seen.report.role, seen.report.id)
+            for seen in self.sightings()
+            if now - seen.at <= self._ttl_s
+        ]
+
+    def shared_names(self) -> list[tuple[str, str]]:
+        """Role and id that more than one process goes by."""
+        return [
+            name
+            for name, lives in self._seen.items()
+            if sum(not seen.replaced for seen in lives.values()) > 1
+        ]
+
+    def forget(self, role: str, replica_id: str) -> bool:
+        """Stop counting a replica that will not come back; whether it was known.
+
+        If it speaks again all the same, what it cannot read holds up no write.
+        """
+        name = (role, replica_id)
+        lives = self._seen.get(name)
+        if lives is None:
+            return False
+        self._overruled.add(name)
+        for life in [*lives]:
+            self._drop(name, life)
+        return True
+
+    def holders_of(self, model_ids: Sequence[str], now: float) -> list[dict[str, Any]]:
+        """Every live replica, and which of these models it tells of: whom a change meets."""
+        wanted = set(model_ids)
+        return [
+            {
+                "role": seen.report.role,
+                "id": seen.report.id,
+                "models": sorted(wanted & seen.report.models.keys()),
+            }
+            for seen in self.sightings()
+            if now - seen.at <= self._ttl_s
+        ]
+
+    def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
+        """Who uses one of these models, by model: live replicas that have it loaded, and gateways
+        that were asked for it within the hour, also if they fell silent since."""
+        users: dict[str, list[str]] = {}
+        for seen in self.sightings() if model_ids else ():
+            who, age_s = f"{seen.report.role} {seen.report.id}", now - seen.at
+            for model_id in model_ids:
+                held, ago_s = seen.report.models.get(model_id), seen.report.traffic.get(model_id)
+                if held is not None and held.state == "loaded" and age_s <= self._ttl_s:
+                    users.setdefault(model_id, []).append(f"{who} has it loaded")
+                if ago_s is not None and age_s + ago_s <= _TRAFFIC_S:
+                    told = f"{who} was asked for it {age_s + ago_s:.0f} s ago"
+                    users.setdefault(model_id, []).append(told)
+        return users
+
+    def lacking(self, kinds: Sequence[str], now: float, log_id: str) -> list[str]:
+        """Role and id of live replicas of this log that cannot read one of these kinds of change.
+
+        Whoever somebody knows, and no operator has given up.
+        """
+        return sorted(
+            f"{seen.report.role} {seen.report.id}"
+            for seen in self._counted()
+            if now - seen.at <= self._ttl_s
+            and seen.is_known
+            and seen.report.log_id == log_id
+            and (seen.report.role, seen.report.id) not in self._overruled
+            and seen.report.speaks
+            and not set(kinds) <= set(seen.report.speaks)
+        )
+
+    def view(self, head: Position, now: float) -> dict[str, Any]:
+        """The convergence of the cluster: every replica against the head."""
+        self._forget(now)
+        shared = frozenset(self.shared_names())
+        rows = [self._row(seen, head, now, shared) for seen in self.sightings()]
+        live = [row for row in rows if row["live"]]
+        return {
+            "log_id": head.log_id,
+            "epoch": head.epoch,
+            "hash": head.hash,
+            "digest": head.digest,
+            "live": len(live),
+            "converged": bool(live) and all(row["converged"] for row in live),
+            "epoch_min": min((row["epoch"] for row in live), default=None),
+            "replicas": rows,
+        }
+
+    def _row(
+        self, seen: Sighting, head: Position, now: float, shared: frozenset[tuple[str, str]]
+    ) -> dict[str, Any]:
+        report = seen.report
+        at_head = (report.log_id, report.epoch, report.digest) == (
+            head.log_id,
+            head.epoch,
+            head.digest,
+        )
+        row: dict[str, Any] = msgspec.to_builtins(report)
+        return row | {
+            "life": report.life,
+            "reason": report.reason,
+            "models": msgspec.to_builtins(report.models),
+            "traffic": report.traffic,
+            "adapters": report.adapters,
+            "place": report.place,
+            "shares_name": (report.role, report.id) in shared,
+            "age_s": round(now - seen.at, 3),
+            "live": now - seen.at <= self._ttl_s,
+            "lag": head.epoch - report.epoch if report.log_id == head.log_id else None,
+            "converged": at_head and report.state == "fresh",
+        }
+
+    def _forget(self, now: float) -> None:
+        # Not at each report: with thousands of replicas that would be the most of the work.
+        if now - self._forgot_at < min(1.0, self._ttl_s):
+            return
+        self._forgot_at = now
+        gone = [
+            (name, life)
+            for name, lives in self._seen.items()
+            for life, seen in lives.items()
+            if now - seen.at > self._forget_s
+        ]
+        for name, life in gone:
+            self._drop(name, life)
+        _REPLICAS.set(len(self._seen))
+
+
+def _claim(report: ReplicaReport) -> Claim:
+    seen = Head(
+        log_id=report.log_id,
+        epoch=report.epoch,
+        hash=report.hash,
+        digest=report.digest,
+        term=0,
+        signature=report.signature,
+    )
+    source = f"{report.role} {report.id}"
+    return Claim(source, report.log_id, report.epoch, report.hash, proof=seen)

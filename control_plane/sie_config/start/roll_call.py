@@ -1,0 +1,214 @@
+"""The roll call: at start, everybody who may have seen the log is asked before it is written.
+
+*shell.* Hears replicas and the broker for a bounded time, has the file judged by what they say, and
+opens the tenure or puts the writer into recovery. Promises that a file which is behind takes no
+write before what it lost was taken back. Hears nothing once the writer serves: claims that come
+later are the control plane's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, assert_never
+
+from sie_config.log.head_file import HeadFile
+from sie_config.log.journal import Journal
+from sie_config.log.storage_faults import StorageFull
+from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, Verdict, choices, judge
+from sie_config.replicas.reports import Reports
+from sie_config.start.recovery import reclaim
+from sie_config.stream.stream_witness import Stream, newest_claim
+from sie_config.writer.seed import SEED
+from sie_config.writer.sequencer import Sequencer
+from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
+from sie_core.chain import Position
+from sie_runtime.bus import Bus
+from sie_runtime.log_stream import log_streams
+from sie_schemas.entry import Change
+from sie_schemas.errors import SIEError, Untrusted
+
+__all__ = ["RollCall"]
+
+_LOG: Final = logging.getLogger(__name__)
+_ASK_AGAIN_S: Final = 0.2
+
+
+class RollCall:
+    """One start of one writer. Its owner subscribes `reports` to the bus before `listen`."""
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        journal: Journal,
+        reports: Reports,
+        head_file: HeadFile,
+        *,
+        bus: Bus | None,
+        stream_of: Callable[[str], Stream] | None,
+        listen_s: float,
+        broker_wait_s: float,
+    ) -> None:
+        self._sequencer = sequencer
+        self._journal = journal
+        self._reports = reports
+        self._head_file = head_file
+        self._bus = bus
+        self._stream_of = stream_of
+        self._listen_s = listen_s
+        self._broker_wait_s = broker_wait_s
+
+    async def listen(self) -> None:
+        """Wait for reports, for a bounded time."""
+        bus = self._bus
+        if bus is None:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._listen_s
+        if not await bus.wait_connected(self._listen_s):
+            return
+        try:
+            await bus.publish("sie.config.rollcall", b"{}")
+        except SIEError as error:
+            _LOG.warning("the roll call found no broker", extra={"reason": error.message})
+        # A fixed time, because nobody knows how many replicas there are to wait for.
+        await asyncio.sleep(max(0.0, until - loop.time()))
+
+    async def begin_log(self, *, new_log: bool) -> None:
+        """Begin a log in an empty file.
+
+        Raises `Untrusted` when somebody knows an older one, or a broker that is there does not say.
+        """
+        if not new_log:
+            await self._check_that_none_is_known()
+        await self._begin(term=1, seed=SEED, reason="a new log", witnessed=False)
+
+    async def _check_that_none_is_known(self) -> None:
+        own = self._head_file.read()
+        known = [str(claim) for claim in self._reports.claims()]
+        known += [str(own)] if own is not None else []
+        known += await self._streams_of_broker()
+        if known:
+            raise Untrusted(
+                f"the log file is empty, but {'; '.join(known[:3])}. Restore the log file; or "
+                "start with --new-log to begin a new log, and lose that configuration",
+                code="LOG_RECOVERY",
+            )
+
+    async def _streams_of_broker(self) -> list[str]:
+        """What the broker knows of logs, in words; nothing where no broker is there at all.
+
+        Raises `Untrusted` after a bounded time if one is there and does not say: its silence is no
+        evidence that there is none.
+        """
+        bus, loop = self._bus, asyncio.get_running_loop()
+        until = loop.time() + self._broker_wait_s
+        while bus is not None and not bus.absent:
+            try:
+                streams = await log_streams(bus, timeout_s=self._broker_wait_s)
+                return [f"the broker has stream CFG_{log_id}" for log_id in sorted(streams)]
+            except SIEError as error:
+                if loop.time() >= until:
+                    raise Untrusted(
+                        "the log file is empty, and the broker is there but does not say whether "
+                        f"it holds an older log: {error.message}. Mend the broker (JetStream has "
+                        "to answer) or restore the log file, then start again; or start with "
+                        "--new-log to begin a new log, and lose what there may be",
+                        code="LOG_RECOVERY",
+                    ) from error
+            await asyncio.sleep(_ASK_AGAIN_S)
+        return []
+
+    async def resume(self) -> None:
+        """Go on with the log of the file, or enter the state that says why not."""
+        verdict = await self._judged()
+        if isinstance(verdict, Behind):
+            await self._reclaim(verdict.claim.epoch)
+            verdict = await self._judged()
+        try:
+            await self._act_on(verdict)
+        except StorageFull as error:
+            # Reads are served meanwhile; the control plane tries again.
+            self._sequencer.enter(ReadOnly(error.message, code=error.code))
+
+    async def _act_on(self, verdict: Verdict) -> None:
+        head = self._sequencer.position
+        match verdict:
+            case Confirmed(witnessed):
+                try:
+                    self._sequencer.log_keys.check(head.epoch)
+                except Untrusted as error:
+                    self._recover(error.message)
+                    return
+                term = self._sequencer.term + 1
+                await self._begin(
+                    term=term, seed=(), reason="a writer started", witnessed=witnessed
+                )
+            case Behind(claim):
+                self._recover(
+                    f"{claim}, but the file ends at {head}: it was restored or has lost its tail, "
+                    "and nobody gave the missing entries back. Bring up who has them; or give them "
+                    f"up: `sie log backup`, and `sie log restore` that with --discard-after "
+                    f"{head.epoch}, which begins a new log",
+                    lacking=claim.epoch,
+                )
+            case Forked(claim):
+                self._recover(
+                    f"{claim} with another hash than this file has at that epoch. "
+                    f"{choices(claim.epoch, head)}"
+                )
+            case _:
+                assert_never(verdict)
+
+    async def _begin(
+        self, *, term: int, seed: Sequence[Change], reason: str, witnessed: bool
+    ) -> None:
+        await self._sequencer.begin(term=term, seed=seed, reason=reason, witnessed=witnessed)
+        fenced = self._bus is not None and self._bus.connected
+        self._sequencer.enter(UNFENCED if fenced else Serving(witnessed))
+
+    def _recover(self, reason: str, lacking: int | None = None) -> None:
+        state = Recovery(reason, lacking)
+        if state != self._sequencer.state:
+            _LOG.error("the writer is in recovery", extra={"reason": reason})
+        self._sequencer.enter(state)
+
+    async def _judged(self) -> Verdict:
+        head, keys = self._sequencer.position, self._sequencer.log_keys
+        claims = [claim for claim in self._reports.claims() if keys.vouch_for(claim.proof)]
+        claim = await self._claim_of_stream(head)
+        if claim is not None:
+            claims.append(claim)
+        own = self._head_file.read()
+        everybody = claims if own is None else [*claims, own]
+        hashes: dict[int, str] = {}
+        for epoch in {claim.epoch for claim in everybody if claim.epoch <= head.epoch}:
+            entry = await self._journal.entry(epoch)
+            if entry is not None:
+                hashes[epoch] = entry.hash
+        return judge(head, hashes.get, claims, own)
+
+    async def _reclaim(self, until: int) -> None:
+        stream = self._stream_of(self._sequencer.position.log_id) if self._stream_of else None
+        await reclaim(
+            self._sequencer,
+            until=until,
+            stream=stream,
+            bus=self._bus,
+            replicas=partial(self._reports.holders, self._sequencer.position.log_id),
+            timeout_s=self._listen_s,
+        )
+
+    async def _claim_of_stream(self, head: Position) -> Claim | None:
+        """What the stream of this log bears witness to."""
+        if self._stream_of is None:
+            return None
+        stream = self._stream_of(head.log_id)
+        try:
+            tip = await stream.tip()
+            if tip is None:
+                return None
+            return await newest_claim(stream, tip, head, self._sequencer.log_keys)
+        except SIEError as error:
+            _LOG.warning("the stream bears no witness", extra={"reason": error.message})
+        return None

@@ -1,0 +1,86 @@
+"""What a stream bears witness to: the newest position on it that a key of the log signed.
+
+*shell.* Reads a stream and changes nothing. Promises that an entry which no key of the log signed
+is evidence of nothing, whoever put it there; and that a stream of this log which has lost its
+entries is evidence that they were: nobody but sie-config may make one.
+"""
+
+import logging
+from typing import Final, Protocol
+
+from sie_config.keys.log_keys import LogKeys
+from sie_config.log.witnesses import Claim
+from sie_core.chain import Position
+from sie_runtime.log_stream import StreamTip
+from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
+
+__all__ = ["Stream", "entry_in", "newest_claim", "signed_at", "what_was_there"]
+
+_LOG: Final = logging.getLogger(__name__)
+_LOOK_MAX: Final = 16
+"""Messages looked at from one end: each is a question to the broker."""
+
+
+class Stream(Protocol):
+    """One log's stream: `sie_runtime.log_stream.LogStream`, or one in memory."""
+
+    async def ensure(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
+        """Make it if it is not there."""
+
+    async def tip(self) -> StreamTip | None:
+        """Where it begins and ends."""
+
+    async def append(self, epoch: int, data: bytes) -> None:
+        """Store at this sequence. Raises `WrongLastSequence` or `BusUnavailable`."""
+
+    async def read(self, epoch: int) -> bytes | None:
+        """The message at a sequence."""
+
+    async def read_range(self, after: int, until: int) -> list[bytes]:
+        """The messages after one sequence up to another, up to the first that is not there."""
+
+    async def trim(self, first_epoch: int) -> StreamTip:
+        """Drop what is older; nobody appends meanwhile."""
+
+    async def recreate(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
+        """Delete it and make it anew."""
+
+
+async def newest_claim(
+    stream: Stream, tip: StreamTip, head: Position, keys: LogKeys
+) -> Claim | None:
+    """The farthest signed position on a stream; what somebody else wrote after it does not hide it.
+
+    Raises `BusUnavailable`.
+    """
+    for epoch in range(tip.last, max(tip.first, tip.last - _LOOK_MAX + 1) - 1, -1):
+        found = await signed_at(stream, epoch, head.log_id, keys)
+        if found is not None:
+            return Claim("the stream", found.log_id, found.epoch, found.hash, proof=found)
+    return what_was_there(tip, head)
+
+
+def what_was_there(tip: StreamTip, head: Position) -> Claim | None:
+    """What an empty stream says by where it begins: entries past this head were on it once."""
+    if tip.last >= tip.first or tip.last <= head.epoch:
+        return None
+    base_epoch, base_hash = tip.metadata.get("base_epoch"), tip.metadata.get("base_hash", "")
+    known = base_epoch == str(tip.last)
+    return Claim("the stream", head.log_id, tip.last, base_hash if known else "")
+
+
+def entry_in(data: bytes | None) -> Entry | Stub | None:
+    """The entry of a message; None where there is no message, or it is no entry."""
+    try:
+        return parse_envelope(data) if data is not None else None
+    except EntryCorrupt as error:
+        _LOG.warning("the stream holds what is no entry", extra={"reason": str(error)})
+        return None
+
+
+async def signed_at(stream: Stream, epoch: int, log_id: str, keys: LogKeys) -> Entry | Stub | None:
+    """The entry of this log at a sequence, if a key of the log signed it."""
+    found = entry_in(await stream.read(epoch))
+    if found is None or (found.log_id, found.epoch) != (log_id, epoch):
+        return None
+    return found if keys.vouch_for(found) else None

@@ -1,0 +1,1 @@
+"""The one writer: which writes may be, in which order, and the entries that they make."""

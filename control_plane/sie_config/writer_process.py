@@ -1,0 +1,362 @@
+"""The control plane of one process: the log, its writer, and what follows from both.
+
+*shell.* Opens the file, judges it with witnesses, begins the tenure, and runs the loops until it is
+told to stop. Promises that nothing is served before the file was verified, and that no write is
+taken before the roll call is over. The bus may be absent: everything but the stream then works.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from sie_config.documents.manifests import Manifests
+from sie_config.keys.key_file import key_of_log, key_path
+from sie_config.log.checkpoint import CheckpointFile
+from sie_config.log.head_file import HeadFile
+from sie_config.log.journal import Journal
+from sie_config.log.storage_faults import LogDamaged
+from sie_config.log.store import Store
+from sie_config.past.lookup import Lookup
+from sie_config.past.refusals import Refusals
+from sie_config.past.timeline import Timeline
+from sie_config.replicas.convergence_watch import ConvergenceWatch
+from sie_config.replicas.hearing import Hearing
+from sie_config.replicas.living import live_of
+from sie_config.replicas.replica_requests import ReplicaRequests
+from sie_config.replicas.report_door import cannot_read
+from sie_config.replicas.reports import Reports
+from sie_config.settings import ConfigSettings
+from sie_config.start.roll_call import RollCall
+from sie_config.stream.announcer import head_at
+from sie_config.stream.stream_witness import Stream
+from sie_config.stream.tenure import Tenure, streams_of
+from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
+from sie_config.upkeep.disk_watch import DiskWatch
+from sie_config.upkeep.exports import Exports
+from sie_config.upkeep.self_check import Checked, SelfCheck
+from sie_config.writer.draft import Outcome, Write
+from sie_config.writer.gates import check_in_use
+from sie_config.writer.rules import Delete, Put
+from sie_config.writer.sequencer import Sequencer
+from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
+from sie_core.chain import position_of
+from sie_runtime.bus import Bus
+from sie_runtime.waiting import Turnstile, first_of
+from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.fleet import Head
+
+__all__ = ["LOG_FILE", "ControlPlane"]
+
+_LOG: Final = logging.getLogger(__name__)
+LOG_FILE: Final = "log.sqlite"
+REFUSED_FILE: Final = "refused.sqlite"
+LOOKUP_FILE: Final = "lookup.sqlite"
+
+
+def _unix_us() -> int:
+    return time.time_ns() // 1000
+
+
+class ControlPlane:
+    """All parts of one writer. Made by `open`, run by `run`, closed by its owner."""
+
+    def __init__(
+        self,
+        settings: ConfigSettings,
+        store: Store,
+        journal: Journal,
+        sequencer: Sequencer,
+        *,
+        head_file: HeadFile,
+        bus: Bus | None,
+        stream_of: Callable[[str], Stream] | None,
+        clock: Callable[[], float] = time.monotonic,
+        checkpoint: CheckpointFile | None = None,
+        taken_over: int = 0,
+    ) -> None:
+        self._clock = clock
+        self._taken_over = taken_over
+        self.settings = settings
+        self.store = store
+        self.journal = journal
+        self.sequencer = sequencer
+        self.exports = Exports()
+        self.reports = Reports(
+            ttl_s=settings.report_ttl_s,
+            forget_s=settings.report_forget_s,
+            replicas_max=settings.replicas_max,
+            report_bytes_max=settings.report_bytes_max,
+            bytes_max=settings.reports_bytes_max,
+        )
+        sequencer.live = lambda: live_of(
+            self.reports.sightings(), self._clock(), settings.report_ttl_s
+        )
+        self.manifests = Manifests(settings)
+        self.turnstile = Turnstile(settings.answers_at_once_max)
+        self.timeline = Timeline(store.path, sequencer, registries_max=settings.past_registries)
+        self.lookup = Lookup(
+            store.path.with_name(LOOKUP_FILE), store.path, head=lambda: sequencer.position.epoch
+        )
+        self.refusals = Refusals(
+            store.path.with_name(REFUSED_FILE),
+            now_us=_unix_us,
+            rows_max=settings.audit_rows_max,
+            rows_per_minute=settings.audit_rows_per_minute,
+        )
+        self.convergence = ConvergenceWatch(
+            self.reports,
+            journal,
+            clock=clock,
+            ttl_s=settings.report_ttl_s,
+            commits_max=settings.commits_remembered,
+            catalog=sequencer.catalog,
+            earlier=self.timeline.entity,
+        )
+        self.low_water = 1
+        self.hearing = Hearing(self.reports, self.convergence, sequencer, journal, clock=clock)
+        self.replica_requests = ReplicaRequests(
+            bus,
+            self.reports,
+            resync_wait_s=settings.ack_wait_s,
+            recount_wait_s=settings.self_check_ask_s,
+        )
+        self.tenure = Tenure(
+            settings,
+            sequencer,
+            journal,
+            bus=bus,
+            stream_of=stream_of,
+            low_water=lambda: self.low_water,
+        )
+        self._bus = bus
+        self._disk_watch = DiskWatch(
+            store, sequencer, head_file, self._keeper_of(checkpoint, taken_over)
+        )
+        self._roll_call = RollCall(
+            sequencer,
+            journal,
+            self.reports,
+            head_file,
+            bus=bus,
+            stream_of=stream_of,
+            listen_s=settings.roll_call_s,
+            broker_wait_s=settings.broker_wait_s,
+        )
+        last = sequencer.last
+        self.self_check = SelfCheck(
+            journal,
+            self.exports,
+            sequencer,
+            # A start from a checkpoint did not fold what is before it; the first round does.
+            known=(sequencer.registry, position_of(last)) if last and not taken_over else None,
+            replicas=lambda: self.reports.living(self._clock()),
+            ask=self.replica_requests.recount,
+            share=settings.full_fold_share,
+        )
+        self.stopping = False
+        self.polls_waiting = 0
+
+    @classmethod
+    async def open(
+        cls,
+        settings: ConfigSettings,
+        *,
+        bus: Bus | None = None,
+        stream_of: Callable[[str], Stream] | None = None,
+        now_us: Callable[[], int] = _unix_us,
+    ) -> "ControlPlane":
+        """Open the log, judge it and begin the tenure. Raises `SIEError` when it cannot be served.
+
+        `stream_of` gives the stream of a log id; by default the bus's.
+        """
+        store = await Store.open(settings.data_dir / LOG_FILE, bytes_max=settings.store_bytes_max)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(store.close)
+            checkpoint = CheckpointFile(store.path) if settings.checkpoint_entries else None
+            replayed = await store.replay(checkpoint.read if checkpoint is not None else None)
+            journal = await Journal.open(store.path, tail_entries=settings.tail_entries)
+            undo.push_async_callback(journal.close)
+            sequencer = Sequencer(
+                store,
+                journal,
+                replayed,
+                now_us=now_us,
+                group_writes_max=settings.group_writes_max,
+                waiting_writes_max=settings.waiting_writes_max,
+                signing_key=key_of_log(settings.signing_key or key_path(store.path), replayed),
+            )
+            if stream_of is None and bus is not None:
+                stream_of = streams_of(bus, settings)
+            plane = cls(
+                settings,
+                store,
+                journal,
+                sequencer,
+                head_file=HeadFile(store.path),
+                bus=bus,
+                stream_of=stream_of,
+                checkpoint=checkpoint,
+                taken_over=replayed.taken_over,
+            )
+            await plane.start(replayed.damage)
+            undo.pop_all()
+        return plane
+
+    def _keeper_of(
+        self, checkpoint: CheckpointFile | None, taken_over: int
+    ) -> CheckpointKeeper | None:
+        if checkpoint is None:
+            return None
+        checkpoint.epoch = taken_over
+        every_entries = self.settings.checkpoint_entries
+        return CheckpointKeeper(
+            checkpoint, self.sequencer, self.exports, every_entries=every_entries
+        )
+
+    @property
+    def head(self) -> Head:
+        """The head as it is announced."""
+        assert self.sequencer.last is not None
+        return head_at(self.sequencer.last, self.low_water)
+
+    async def write(self, write: Write) -> tuple[Outcome, bool]:
+        """Write, unless a live replica could not read it. Raises `SIEError`."""
+        kinds = [f"{c.kind}.{'put' if isinstance(c, Put) else 'delete'}" for c in write.commands]
+        log_id = self.sequencer.position.log_id
+        lacking = self.reports.lacking(kinds, self._clock(), log_id)
+        if lacking:
+            raise cannot_read(lacking, kinds)
+        self._check_gates(write)
+        outcome, repeated = await self.sequencer.submit(write)
+        if outcome.changed and not repeated and not write.dry_run:
+            self.convergence.committed(outcome.entry.epoch)
+        return outcome, repeated
+
+    def now(self) -> float:
+        """The clock by which reports are dated."""
+        return self._clock()
+
+    def _check_gates(self, write: Write) -> None:
+        registry = self.sequencer.registry
+        gone = [c.key for c in write.commands if c.kind == "model" and isinstance(c, Delete)]
+        check_in_use(self.reports.users_of(gone, self._clock()), forced=write.forced)
+        added = sum(
+            isinstance(c, Put) and registry.get(c.kind, c.key) is None for c in write.commands
+        )
+        if added and len(registry) + added > self.settings.entities_max:
+            raise FixRequest(
+                f"the registry holds {len(registry)} entities and takes up to "
+                f"{self.settings.entities_max}",
+                code="PAYLOAD_TOO_LARGE",
+            )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run every loop until `stop`. Raises `SIEError` when only a fresh process may go on."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.sequencer.run(stop))
+            every_s = self.settings.head_file_s
+            tasks.create_task(self._disk_watch.run(stop, every_s=every_s, settle=self._settle))
+            tasks.create_task(self.refusals.run(stop, every_s=self.settings.audit_flush_s))
+            if self.settings.lookup_s > 0:
+                tasks.create_task(self.lookup.run(stop, every_s=self.settings.lookup_s))
+            if self._taken_over > 0 or self.settings.self_check_s > 0:
+                every_s = self.settings.self_check_s
+                tasks.create_task(self.self_check.run(stop, every_s=every_s, found=self.act_on))
+            tasks.create_task(self._publish(stop))
+
+    async def compact(self, low_water: int) -> None:
+        """Serve deltas from this epoch on only. Raises as a write does; the mark never falls."""
+        refused = refusal(self.sequencer.state)
+        if refused is not None:
+            raise refused
+        await self.store.move_low_water(low_water)
+        self.low_water = max(self.low_water, low_water)
+
+    async def drain_on(self, stop: asyncio.Event) -> None:
+        """When `stop` is set, let every waiting poll go, so that the server can drain."""
+        await stop.wait()
+        self.stopping = True
+        self.manifests.close()
+        self.sequencer.wake_followers()
+
+    def replicas_view(self) -> dict[str, Any]:
+        """Every replica that reports, against the head."""
+        return self.reports.view(self.sequencer.position, self._clock())
+
+    async def close(self) -> None:
+        """Close readers first, so that the writer's last checkpoint leaves one whole file."""
+        await self._disk_watch.finish()
+        self.exports.close()
+        self.self_check.close()
+        await self.refusals.close()
+        await self.lookup.close()
+        await self.timeline.close()
+        await self.journal.close()
+        await self.store.close()
+
+    async def start(self, damage: LogDamaged | None) -> None:
+        """Judge the log with witnesses and begin the tenure: once, before anything is served."""
+        head = self.sequencer.last.epoch if self.sequencer.last is not None else 0
+        # A file that lost entries may have a mark past its end, and what follows is served.
+        self.low_water = min(await self.store.low_water(), head + 1)
+        if damage is not None and self.sequencer.last is None:
+            raise damage
+        if self._bus is not None:
+            await self.hearing.listen(self._bus)
+        if self.store.failed is not None:
+            self._start_to_read(self.store.failed, damage)
+            return
+        await self._roll_call.listen()
+        if self.sequencer.last is None:
+            await self._roll_call.begin_log(new_log=self.settings.new_log)
+        elif damage is not None:
+            self.sequencer.enter(Recovery(damage.message))
+        else:
+            await self._roll_call.resume()
+        await self.tenure.begin()
+        await self._disk_watch.write_head()
+
+    def _start_to_read(self, failed: SIEError, damage: LogDamaged | None) -> None:
+        """Serve what the file has and judge nothing: a fresh process does once the disk writes."""
+        if self.sequencer.last is None:
+            raise failed
+        _LOG.error("the disk takes no writes; reads go on", extra={"reason": failed.message})
+        state = ReadOnly(failed.message, code=failed.code)
+        self.sequencer.enter(state if damage is None else Recovery(damage.message))
+
+    async def _publish(self, stop: asyncio.Event) -> None:
+        """Publish and announce until `stop`, once there is nothing lacking."""
+        await self._heal(stop)
+        if not self.store.read_only:
+            await self.tenure.run(stop)
+
+    async def _settle(self) -> None:
+        """Take up what could not be done at the start, once it can."""
+        if not self.sequencer.has_begun and not isinstance(self.sequencer.state, Recovery):
+            await self._roll_call.resume()
+        self.tenure.take_writes()
+
+    async def _heal(self, stop: asyncio.Event) -> None:
+        """Go on asking for what the file lost: whoever has it may come later."""
+        while not stop.is_set() and self._lacks_entries():
+            await first_of(stop.wait(), timeout_s=self.settings.recovery_retry_s)
+            if not stop.is_set():
+                await self._roll_call.resume()
+
+    def _lacks_entries(self) -> bool:
+        state = self.sequencer.state
+        return isinstance(state, Recovery) and state.lacking is not None
+
+    def act_on(self, checked: Checked) -> None:
+        """What a round of the self-check found: a log that does not add up is not written to."""
+        if checked.damage is not None:
+            _LOG.error("the writer stops writing", extra={"reason": checked.damage.message})
+            self.sequencer.enter(Recovery(checked.damage.message))
+        if checked.replica is not None and checked.replica.sound is False:
+            _LOG.error(
+                "a replica serves what the log does not say: restart it",
+                extra={"replica": f"{checked.replica.role} {checked.replica.id}"},
+            )
