@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from sie_gateway import metrics
-from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
 from sie_gateway.fleet import Lane
 from sie_runtime.bus import BusUnavailable
+from sie_runtime.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.fleet import (
     DEMAND_DECODER,
     DEMAND_SUBJECT,

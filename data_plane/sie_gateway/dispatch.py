@@ -8,7 +8,7 @@ cancelled. Does not look into answers.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from sie_gateway.chunks import Chunks, Misfit, NoRoom
 from sie_gateway.runs import Run
 from sie_gateway.waiting import heard
 from sie_runtime.bus import BusUnavailable, NoResponders
+from sie_runtime.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
 from sie_schemas.jobs import (
     JOB_ENCODER,
@@ -35,56 +36,13 @@ from sie_schemas.malformed import MALFORMED
 
 __all__ = [
     "Dispatcher",
-    "Incoming",
     "JobQueue",
     "MessageCaps",
     "ObjectStore",
-    "ResultBus",
-    "Subscribed",
 ]
 
 _PAUSE_S: Final = 0.02
 _PAUSE_MAX_S: Final = 0.5
-
-
-class Incoming(Protocol):
-    """A message from the bus, with the way to answer it."""
-
-    @property
-    def data(self) -> bytes:
-        """The payload."""
-        ...
-
-    def answer(self, data: bytes) -> None:
-        """Answer the sender."""
-        ...
-
-
-class Subscribed(Protocol):
-    """A subscription that can be ended."""
-
-    async def unsubscribe(self) -> None:
-        """Take no more messages."""
-        ...
-
-
-class ResultBus(Protocol):
-    """The part of the bus that a gateway needs: NATS in a process, memory in a test."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether a broker is there now."""
-        ...
-
-    async def subscribe(
-        self, subject: str, callback: Callable[[Incoming], Awaitable[None] | None], /
-    ) -> Subscribed:
-        """Call back for each message of a subject, in order."""
-        ...
-
-    async def publish(self, subject: str, data: bytes, /) -> None:
-        """Send to whoever listens. Raises `BusUnavailable`."""
-        ...
 
 
 class JobQueue(Protocol):

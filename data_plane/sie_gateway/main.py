@@ -19,7 +19,7 @@ from sie_gateway.admission import Caps
 from sie_gateway.app import GatewayApp
 from sie_gateway.deaths import Deaths
 from sie_gateway.demand import DemandBoard
-from sie_gateway.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore, ResultBus
+from sie_gateway.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore
 from sie_gateway.faces import FaceModels
 from sie_gateway.giving_back import Limits as GivingBackLimits
 from sie_gateway.holders import Asker, Holders
@@ -44,6 +44,7 @@ from sie_runtime.follower import Follower
 from sie_runtime.gate import Gate
 from sie_runtime.lease_store import LeaseStore
 from sie_runtime.payload_store import PayloadStore
+from sie_runtime.protocols import ResultBus
 from sie_runtime.rates import Rates
 from sie_runtime.settings import load
 from sie_runtime.web_pages import origin_of

@@ -6,13 +6,13 @@ made under, how it ended and how long it took; never what was in it.
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-__all__ = ["RequestLog", "RequestsLogged"]
+from sie_gateway.settings import RequestsLogged
+
+__all__ = ["RequestLog"]
 
 _LOG: Final = logging.getLogger(__name__)
-
-RequestsLogged: TypeAlias = Literal["all", "failed", "none"]
 
 _HEADERS: Final = {
     b"x-sie-config-epoch": "epoch",
@@ -25,8 +25,8 @@ _HEADERS: Final = {
 class RequestLog:
     """`failed` writes what this cluster could not answer: 5xx, less the 503 that say "again"."""
 
-    def __init__(self, which: str, *, position: Callable[[], object]) -> None:
-        """`which` is one of `RequestsLogged`; `position` is that of the registry now."""
+    def __init__(self, which: RequestsLogged, *, position: Callable[[], object]) -> None:
+        """`position` is that of the registry now."""
         self._which = which
         self._position = position
 

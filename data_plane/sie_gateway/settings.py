@@ -6,9 +6,8 @@ process at start.
 
 import uuid
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-from sie_gateway.request_log import RequestsLogged
 from sie_runtime.access import AccessSettings
 from sie_runtime.bus import BusSettings
 from sie_runtime.connections import HttpBounds
@@ -18,9 +17,10 @@ from sie_runtime.payload_store import PayloadSettings
 from sie_runtime.settings import LogLevel, require_id, setting
 from sie_runtime.work_queue import WorkQueueSettings
 
-__all__ = ["PREFIX", "GatewaySettings"]
+__all__ = ["PREFIX", "GatewaySettings", "RequestsLogged"]
 
 PREFIX: Final = "SIE_GATEWAY"
+RequestsLogged: TypeAlias = Literal["all", "failed", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)

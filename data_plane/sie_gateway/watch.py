@@ -8,10 +8,10 @@ absence only where it can be: not before the workers had time to be heard, nor w
 import asyncio
 
 from sie_gateway import metrics
-from sie_gateway.dispatch import Incoming, ResultBus, Subscribed
 from sie_gateway.fleet import Fleet, Lane
 from sie_gateway.lives import Life, Lives
 from sie_runtime.bus import BusUnavailable
+from sie_runtime.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
 from sie_schemas.malformed import MALFORMED
