@@ -25,8 +25,8 @@ from uvicorn.server import ServerState
 from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
+from sie_gateway.http.rules import refusal_body, role_of
 from sie_gateway.main import build_app, opened_parts
-from sie_gateway.rules import refusal_body, role_of
 from sie_gateway.settings import GatewaySettings
 from sie_runtime import lifecycle
 from sie_runtime.access import Access

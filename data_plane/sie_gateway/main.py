@@ -14,29 +14,29 @@ from functools import partial
 from typing import Final
 
 from sie_core.models import Catalog
-from sie_gateway.admin import Cluster, admin_app
-from sie_gateway.admission import Caps
-from sie_gateway.app import GatewayApp
-from sie_gateway.deaths import Deaths
-from sie_gateway.demand import DemandBoard
-from sie_gateway.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore
 from sie_gateway.faces import FaceModels
-from sie_gateway.giving_back import Limits as GivingBackLimits
-from sie_gateway.holders import Asker, Holders
-from sie_gateway.inference import Inference
-from sie_gateway.jobs import JobCaps
-from sie_gateway.lease_desk import LeaseDesk, Leases
-from sie_gateway.leases import LeaseCaps
-from sie_gateway.live_status import LiveStatus
-from sie_gateway.lives import Lives
-from sie_gateway.request_log import RequestLog
-from sie_gateway.requests import Limits
-from sie_gateway.rules import refusal_body, role_of
+from sie_gateway.fleet.demand import DemandBoard
+from sie_gateway.fleet.holders import Asker, Holders
+from sie_gateway.fleet.lives import Lives
+from sie_gateway.fleet.traffic import Traffic
+from sie_gateway.fleet.watch import FleetWatch
+from sie_gateway.http.admin import Cluster, admin_app
+from sie_gateway.http.app import GatewayApp
+from sie_gateway.http.live_status import LiveStatus
+from sie_gateway.http.request_log import RequestLog
+from sie_gateway.http.rules import refusal_body, role_of
+from sie_gateway.http.views import cluster_view
+from sie_gateway.leases.lease_desk import LeaseDesk, Leases
+from sie_gateway.leases.leases import LeaseCaps
+from sie_gateway.request.admission import Caps
+from sie_gateway.request.deaths import Deaths
+from sie_gateway.request.dispatch import Dispatcher, JobQueue, MessageCaps, ObjectStore
+from sie_gateway.request.giving_back import Limits as GivingBackLimits
+from sie_gateway.request.inference import Inference
+from sie_gateway.request.jobs import JobCaps
+from sie_gateway.request.requests import Limits
+from sie_gateway.request.takers import Takers
 from sie_gateway.settings import PREFIX, GatewaySettings
-from sie_gateway.takers import Takers
-from sie_gateway.traffic import Traffic
-from sie_gateway.views import cluster_view
-from sie_gateway.watch import FleetWatch
 from sie_runtime import lifecycle
 from sie_runtime.access import Access
 from sie_runtime.bus import Bus

@@ -21,8 +21,8 @@ from tests.support.mortal_workers import Cluster, Pair, mortal_workers, texts_in
 from tests.support.polling import until, until_told
 from tests.support.worker_world import catalog_of, model_document, worker_world
 
-from sie_gateway.holders import Holders, Unheard
-from sie_gateway.lives import Life
+from sie_gateway.fleet.holders import Holders, Unheard
+from sie_gateway.fleet.lives import Life
 from sie_schemas.jobs import stream_name, stream_subjects, subject
 from sie_worker.holding import Holding
 

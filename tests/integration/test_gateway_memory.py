@@ -19,7 +19,7 @@ from tests.support.nats import nats_server
 from tests.support.queue_worker import QueueWorker, beat_until_heard, working
 
 from sie_core.models import Catalog
-from sie_gateway.rules import role_of
+from sie_gateway.http.rules import role_of
 from sie_runtime.access import Access, AccessSettings
 from sie_runtime.gate import Gate
 

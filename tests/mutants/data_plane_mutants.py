@@ -10,7 +10,7 @@ __all__ = ["DATA_PLANE_MUTANTS"]
 RESULTS = "data_plane/sie_worker/results.py"
 INTAKE = "data_plane/sie_worker/intake.py"
 REVISIONS = "data_plane/sie_worker/revisions.py"
-WAITING = "data_plane/sie_gateway/waiting.py"
+WAITING = "data_plane/sie_gateway/request/waiting.py"
 
 STORIES = "tests/integration/test_worker_stories.py"
 

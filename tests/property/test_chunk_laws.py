@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sie_gateway.chunks import Chunks, Misfit, NoRoom
+from sie_gateway.request.chunks import Chunks, Misfit, NoRoom
 from sie_schemas.jobs import ResultChunk
 from sie_worker.chunking import chunks_of
 

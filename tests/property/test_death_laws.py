@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import heartbeat
 
-from sie_gateway.fleet import Fleet
-from sie_gateway.giving_back import GivenBack, Limits, Out, Why, due, went
-from sie_gateway.lives import Life, Lives
+from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.lives import Life, Lives
+from sie_gateway.request.giving_back import GivenBack, Limits, Out, Why, due, went
 
 DOUBT_S, DEAD_S = 1.5, 3.0
 LANE = ("default", "cpu", "default")

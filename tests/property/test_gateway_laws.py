@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 
 from sie_core.models import Catalog
-from sie_gateway.admission import Caps, InFlight, cut
-from sie_gateway.fleet import Fleet
-from sie_gateway.jobs import JobCaps, jobs_for
-from sie_gateway.requests import Asked, Limits, read_request
-from sie_gateway.responses import assemble, of_one_revision, render
-from sie_gateway.routing import Cold, Route, Routes, Wanted
+from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
+from sie_gateway.request.admission import Caps, InFlight, cut
+from sie_gateway.request.jobs import JobCaps, jobs_for
+from sie_gateway.request.requests import Asked, Limits, read_request
+from sie_gateway.request.responses import assemble, of_one_revision, render
 from sie_runtime.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat

@@ -13,7 +13,7 @@ import numpy as np
 from sie_core.chain import Position
 from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
-from sie_gateway.lease_desk import Leases
+from sie_gateway.leases.lease_desk import Leases
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.bus import BusUnavailable, NoResponders

@@ -7,7 +7,7 @@ import pytest
 from tests.support.config_writer import client_of, model, running
 from tests.support.reports import report_at
 
-from sie_gateway.traffic import Traffic
+from sie_gateway.fleet.traffic import Traffic
 
 CONFIGS = "/v1/configs"
 MERGE = {"content-type": "application/merge-patch+json"}

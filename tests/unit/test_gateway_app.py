@@ -20,8 +20,8 @@ from tests.support.gateway_world import (
 )
 from tests.support.polling import until
 
-from sie_gateway.lives import Lives
-from sie_gateway.watch import FleetWatch
+from sie_gateway.fleet.lives import Lives
+from sie_gateway.fleet.watch import FleetWatch
 from sie_schemas.errors import Later
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult
 
@@ -607,7 +607,7 @@ async def test_a_request_that_failed_has_a_line_that_finds_it_again(
         failure = JobFailure("INFERENCE_ERROR", "the device said no")
         return echo_result(job, answers=(), failure=failure)
 
-    caplog.set_level("INFO", logger="sie_gateway.request_log")
+    caplog.set_level("INFO", logger="sie_gateway.http.request_log")
     async with gateway_world(log_requests=log_requests) as world:
         await _post(world, "/v1/encode/org/unknown", ONE)
         world.echo.answer = failing
@@ -634,7 +634,7 @@ async def test_a_request_that_failed_has_a_line_that_finds_it_again(
 async def test_a_line_of_a_request_names_what_it_ran_on_whatever_the_api(
     caplog: pytest.LogCaptureFixture, path: str, body: dict[str, Any]
 ) -> None:
-    caplog.set_level("INFO", logger="sie_gateway.request_log")
+    caplog.set_level("INFO", logger="sie_gateway.http.request_log")
     async with gateway_world(log_requests="all") as world:
         response = await _post(world, path, body)
         refused = await _post(world, path, body | {"no_such_field": 1})

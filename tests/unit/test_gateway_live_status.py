@@ -11,7 +11,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConnection, Request
 from wsproto.events import TextMessage as Text
 
-from sie_gateway.rules import role_of
+from sie_gateway.http.rules import role_of
 from sie_runtime.access import Access, AccessSettings
 from sie_runtime.gate import Gate
 from sie_runtime.lifecycle import serve_http

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from tests.support.gateway_world import gateway_world, heartbeat, standard_catalog
 
-from sie_gateway.model_status import model_status
+from sie_gateway.http.model_status import model_status
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport
 

@@ -1,6 +1,6 @@
 """What a gateway remembers of the models that it was asked for."""
 
-from sie_gateway.traffic import Traffic
+from sie_gateway.fleet.traffic import Traffic
 
 
 def test_the_last_request_for_each_model_is_told_for_an_hour_and_the_newest_are_kept() -> None:

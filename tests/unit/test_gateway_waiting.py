@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sie_gateway.waiting import ClientGone, Waiting, heard
+from sie_gateway.request.waiting import ClientGone, Waiting, heard
 from sie_schemas.errors import Later
 from sie_schemas.jobs import JobResult
 

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sie_gateway.faces.face import Face, FaceModels, Translated, ranking, rerank_request
-from sie_gateway.requests import Decoder, Limits, decode_body
-from sie_gateway.responses import Answer
+from sie_gateway.request.requests import Decoder, Limits, decode_body
+from sie_gateway.request.responses import Answer
 from sie_schemas.errors import SIEError
 
 __all__ = ["RERANK_V1", "RERANK_V2"]

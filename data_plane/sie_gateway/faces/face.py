@@ -15,8 +15,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from sie_gateway.requests import Asked, Limits, Request, check_request
-from sie_gateway.responses import Answer
+from sie_gateway.request.requests import Asked, Limits, Request, check_request
+from sie_gateway.request.responses import Answer
 from sie_schemas.arrays import from_wire
 from sie_schemas.errors import FixRequest, SIEError, error_for
 from sie_schemas.items import EncodeParams, EncodeRequest, Item, Operation, ScoreRequest

@@ -22,8 +22,8 @@ from sie_gateway.faces.face import (
     encode_request,
     unsupported,
 )
-from sie_gateway.requests import Limits, decode_body
-from sie_gateway.responses import Answer
+from sie_gateway.request.requests import Limits, decode_body
+from sie_gateway.request.responses import Answer
 from sie_schemas.errors import SIEError
 
 __all__ = ["EMBEDDINGS"]

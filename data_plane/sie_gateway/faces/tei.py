@@ -20,8 +20,8 @@ from sie_gateway.faces.face import (
     rerank_request,
     unsupported,
 )
-from sie_gateway.requests import Asked, Limits, decode_body
-from sie_gateway.responses import Answer
+from sie_gateway.request.requests import Asked, Limits, decode_body
+from sie_gateway.request.responses import Answer
 from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut
 
 __all__ = ["EMBED", "RERANK"]

@@ -16,9 +16,9 @@ from typing import Final, Protocol
 import msgspec
 
 from sie_gateway import metrics
-from sie_gateway.chunks import Chunks, Misfit, NoRoom
-from sie_gateway.runs import Run
-from sie_gateway.waiting import heard
+from sie_gateway.request.chunks import Chunks, Misfit, NoRoom
+from sie_gateway.request.runs import Run
+from sie_gateway.request.waiting import heard
 from sie_runtime.bus import BusUnavailable, NoResponders
 from sie_runtime.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut

@@ -10,7 +10,7 @@ or its machine is gone) is *stuck* after `dead_s`: it may come back.
 from dataclasses import dataclass
 from typing import Final
 
-from sie_gateway.fleet import Lane
+from sie_gateway.fleet.fleet import Lane
 from sie_schemas.fleet import Heartbeat
 
 __all__ = ["Life", "Lives"]

@@ -17,8 +17,9 @@ import msgspec
 
 from sie_core.models import Catalog
 from sie_gateway import metrics
-from sie_gateway.fleet import Lane
-from sie_gateway.leases import (
+from sie_gateway.fleet.fleet import Lane
+from sie_gateway.fleet.routing import Wanted
+from sie_gateway.leases.leases import (
     LeaseCaps,
     check_grant,
     check_name,
@@ -30,7 +31,6 @@ from sie_gateway.leases import (
     under_lease,
     warm_workers,
 )
-from sie_gateway.routing import Wanted
 from sie_runtime.lease_store import LeaseMoved, LeaseTable
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel

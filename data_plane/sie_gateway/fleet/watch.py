@@ -8,8 +8,8 @@ absence only where it can be: not before the workers had time to be heard, nor w
 import asyncio
 
 from sie_gateway import metrics
-from sie_gateway.fleet import Fleet, Lane
-from sie_gateway.lives import Life, Lives
+from sie_gateway.fleet.fleet import Fleet, Lane
+from sie_gateway.fleet.lives import Life, Lives
 from sie_runtime.bus import BusUnavailable
 from sie_runtime.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from sie_gateway.requests import Asked
-from sie_gateway.routing import Route
+from sie_gateway.fleet.routing import Route
+from sie_gateway.request.requests import Asked
 from sie_schemas.arrays import lists_from_wire
 from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
 from sie_schemas.jobs import Job, JobFailure, JobResult

@@ -6,9 +6,9 @@ result, and how often it was given back. Owner: the task of the request.
 
 from collections.abc import Iterator, Sequence
 
-from sie_gateway.giving_back import GivenBack, Out
-from sie_gateway.routing import Route, Wanted
-from sie_gateway.waiting import Waiting
+from sie_gateway.fleet.routing import Route, Wanted
+from sie_gateway.request.giving_back import GivenBack, Out
+from sie_gateway.request.waiting import Waiting
 from sie_runtime.redelivery import sequence_of
 from sie_schemas.jobs import Job
 

@@ -18,13 +18,13 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from sie_core.models import Catalog
-from sie_gateway import asgi
-from sie_gateway.lease_desk import LeaseDesk
-from sie_gateway.long_answers import long_answer
-from sie_gateway.model_status import model_status
-from sie_gateway.openapi import openapi_document
-from sie_gateway.pool_routes import add_pools
-from sie_gateway.views import cluster_view, config_view, configs_view, model_view, models_view
+from sie_gateway.http.long_answers import long_answer
+from sie_gateway.http.model_status import model_status
+from sie_gateway.http.openapi import openapi_document
+from sie_gateway.http.pool_routes import add_pools
+from sie_gateway.http.views import cluster_view, config_view, configs_view, model_view, models_view
+from sie_gateway.leases.lease_desk import LeaseDesk
+from sie_gateway.request import asgi
 from sie_runtime.strict_route import StrictRoute, any_query
 from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError

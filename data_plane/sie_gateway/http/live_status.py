@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sie_gateway.asgi import Receive, Scope, Send
-from sie_gateway.long_answers import long_text
-from sie_gateway.views import LongView
+from sie_gateway.http.long_answers import long_text
+from sie_gateway.http.views import LongView
+from sie_gateway.request.asgi import Receive, Scope, Send
 
 __all__ = ["CLUSTER_STATUS", "LiveStatus"]
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from fastapi.responses import Response, StreamingResponse
 
-from sie_gateway.views import LongView, Rows
+from sie_gateway.http.views import LongView, Rows
 
 __all__ = ["long_answer", "long_text"]
 

@@ -15,7 +15,11 @@ from typing import Final, TypeAlias, get_args
 from msgspec import Struct
 
 from sie_gateway import metrics
-from sie_gateway.asgi import (
+from sie_gateway.faces import FACES, Face, FaceModels, Translated
+from sie_gateway.faces.native import cold_error, cold_response, read_native, understands_202
+from sie_gateway.fleet.routing import Cold, Wanted
+from sie_gateway.http.request_log import RequestLog
+from sie_gateway.request.asgi import (
     VERSION_HEADERS,
     Headers,
     Receive,
@@ -27,14 +31,10 @@ from sie_gateway.asgi import (
     send_response,
     until_gone,
 )
-from sie_gateway.faces import FACES, Face, FaceModels, Translated
-from sie_gateway.inference import Inference, new_request_id
-from sie_gateway.native import cold_error, cold_response, read_native, understands_202
-from sie_gateway.request_log import RequestLog
-from sie_gateway.requests import Limits
-from sie_gateway.responses import Answer
-from sie_gateway.routing import Cold, Wanted
-from sie_gateway.waiting import ClientGone
+from sie_gateway.request.inference import Inference, new_request_id
+from sie_gateway.request.requests import Limits
+from sie_gateway.request.responses import Answer
+from sie_gateway.request.waiting import ClientGone
 from sie_runtime.gate import principal_of
 from sie_runtime.rates import Rates
 from sie_runtime.strict_query import check_query

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from sie_core.models import Catalog
-from sie_gateway.fleet import Lane
-from sie_gateway.routing import Wanted
+from sie_gateway.fleet.fleet import Lane
+from sie_gateway.fleet.routing import Wanted
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel
 from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec

@@ -13,11 +13,11 @@ from contextlib import suppress
 
 from sie_core.chain import Position
 from sie_core.models import Catalog
-from sie_gateway.fleet import Fleet, Lane
-from sie_gateway.holders import Holders
-from sie_gateway.lives import Life
-from sie_gateway.routing import Cold, Route, Routes
-from sie_gateway.runs import Run
+from sie_gateway.fleet.fleet import Fleet, Lane
+from sie_gateway.fleet.holders import Holders
+from sie_gateway.fleet.lives import Life
+from sie_gateway.fleet.routing import Cold, Route, Routes
+from sie_gateway.request.runs import Run
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Heartbeat
 

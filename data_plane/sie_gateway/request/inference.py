@@ -14,16 +14,16 @@ from typing import Final
 
 from sie_core.models import Catalog
 from sie_gateway import metrics
-from sie_gateway.admission import Caps, InFlight
-from sie_gateway.dispatch import Dispatcher
-from sie_gateway.fleet import Lane
-from sie_gateway.jobs import JobCaps, check_outputs, jobs_for
-from sie_gateway.requests import Asked
-from sie_gateway.responses import Answer, assemble, of_one_revision
-from sie_gateway.routing import Cold, Route, Routes, Wanted
-from sie_gateway.runs import Run
-from sie_gateway.waiting import Takerless, UntilGone, Waiting
-from sie_gateway.watch import FleetWatch
+from sie_gateway.fleet.fleet import Lane
+from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
+from sie_gateway.fleet.watch import FleetWatch
+from sie_gateway.request.admission import Caps, InFlight
+from sie_gateway.request.dispatch import Dispatcher
+from sie_gateway.request.jobs import JobCaps, check_outputs, jobs_for
+from sie_gateway.request.requests import Asked
+from sie_gateway.request.responses import Answer, assemble, of_one_revision
+from sie_gateway.request.runs import Run
+from sie_gateway.request.waiting import Takerless, UntilGone, Waiting
 from sie_runtime.overdue import Overdue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import WantedModel

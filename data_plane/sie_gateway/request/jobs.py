@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from sie_gateway.admission import cut
-from sie_gateway.requests import Asked
-from sie_gateway.routing import Route
+from sie_gateway.fleet.routing import Route
+from sie_gateway.request.admission import cut
+from sie_gateway.request.requests import Asked
 from sie_schemas.errors import FixRequest
 from sie_schemas.jobs import Job
 

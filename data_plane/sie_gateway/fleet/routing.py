@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from sie_core.chain import Position
 from sie_core.models import Catalog, ResolvedModel
-from sie_gateway.fleet import Fleet, Lane
+from sie_gateway.fleet.fleet import Fleet, Lane
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin, Job, subject

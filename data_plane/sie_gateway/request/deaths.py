@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_gateway import metrics
-from sie_gateway.fleet import Lane
-from sie_gateway.giving_back import Limits, Out, Why, due, went
-from sie_gateway.holders import Holders, Unheard
-from sie_gateway.lives import Life, Lives
-from sie_gateway.runs import Run
+from sie_gateway.fleet.fleet import Lane
+from sie_gateway.fleet.holders import Holders, Unheard
+from sie_gateway.fleet.lives import Life, Lives
+from sie_gateway.request.giving_back import Limits, Out, Why, due, went
+from sie_gateway.request.runs import Run
 from sie_schemas.errors import SIEError
 from sie_schemas.holding import HandedOut
 from sie_schemas.jobs import consumer_name

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 
-from sie_gateway.asgi import read_body
-from sie_gateway.lease_desk import LeaseDesk
-from sie_gateway.requests import decode_body
-from sie_gateway.waiting import ClientGone
+from sie_gateway.leases.lease_desk import LeaseDesk
+from sie_gateway.request.asgi import read_body
+from sie_gateway.request.requests import decode_body
+from sie_gateway.request.waiting import ClientGone
 from sie_schemas.errors import FixRequest
 from sie_schemas.leases import LEASE_REQUEST_DECODER, LeaseRequest
 

@@ -1,0 +1,1 @@
+"""HTTP of the gateway beside inference: the application, admin, views, OpenAPI."""

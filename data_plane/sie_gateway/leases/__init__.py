@@ -1,0 +1,1 @@
+"""Leases: pools held warm for a client."""
