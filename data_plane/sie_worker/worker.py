@@ -19,27 +19,27 @@ from sie_runtime.work_queue import WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_worker import metrics
-from sie_worker.answer_rate import AnswerRate
-from sie_worker.batching import Scheduler
-from sie_worker.cancelled import CancelledRequests
-from sie_worker.claims import Claims
-from sie_worker.devices import Devices
-from sie_worker.executor import Executor
-from sie_worker.gathering import Gathering
-from sie_worker.heartbeat import HEALTH_SUBJECTS, Heartbeats
-from sie_worker.holding import Holding
-from sie_worker.homes import Homes
-from sie_worker.intake import Intake, IntakeLimits, Replica
-from sie_worker.letters import JobLetters
-from sie_worker.models import DEFAULT_PROFILE, Models
-from sie_worker.peers import Peers
-from sie_worker.prefetch import Kind, Prefetch
-from sie_worker.pulling import Pulling
-from sie_worker.results import Results
-from sie_worker.revisions import KnownRevisions
-from sie_worker.running import Device, DeviceLimits
+from sie_worker.device.devices import Devices
+from sie_worker.device.running import Device, DeviceLimits
+from sie_worker.execution.executor import Executor
+from sie_worker.execution.models import DEFAULT_PROFILE, Models
+from sie_worker.intake.cancelled import CancelledRequests
+from sie_worker.intake.heartbeat import HEALTH_SUBJECTS, Heartbeats
+from sie_worker.intake.holding import Holding
+from sie_worker.intake.homes import Homes
+from sie_worker.intake.intake import Intake, IntakeLimits, Replica
+from sie_worker.intake.letters import JobLetters
+from sie_worker.intake.peers import Peers
+from sie_worker.intake.prefetch import Kind, Prefetch
+from sie_worker.intake.pulling import Pulling
+from sie_worker.jobs.claims import Claims
+from sie_worker.jobs.results import Results
+from sie_worker.jobs.revisions import KnownRevisions
+from sie_worker.scheduling.answer_rate import AnswerRate
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.gathering import Gathering
+from sie_worker.scheduling.window import Window
 from sie_worker.settings import WorkerSettings
-from sie_worker.window import Window
 
 __all__ = ["Worker"]
 

@@ -24,7 +24,7 @@ from tests.support.worker_world import catalog_of, model_document, worker_world
 from sie_gateway.fleet.holders import Holders, Unheard
 from sie_gateway.fleet.lives import Life
 from sie_schemas.jobs import stream_name, stream_subjects, subject
-from sie_worker.holding import Holding
+from sie_worker.intake.holding import Holding
 
 COUNT = 16
 SOON_S = 5.0

@@ -42,7 +42,7 @@ async def test_a_job_that_kills_the_device_each_time_has_a_letter_with_its_conte
         result = await world.result_of(job)
         assert result.failure is not None
         await until(lambda: world.worker.state()["items_in_hand"] == 0)
-        [line] = [vars(each) for each in caplog.records if each.name == "sie_worker.results"]
+        [line] = [vars(each) for each in caplog.records if each.name == "sie_worker.jobs.results"]
         assert (line["request_id"], line["job_id"]) == (job.request_id, job.job_id)
         assert (line["code"], line["model"]) == ("INFERENCE_ERROR", MODEL)
         assert line["epoch"] == str(CATALOG.position)

@@ -35,8 +35,8 @@ from sie_server.backends.model_files import has_own_code
 from sie_server.hub_cache import Lease
 from sie_server.settings import ServerSettings
 from sie_server.sources import Weights
-from sie_worker.executor import Executor
-from sie_worker.models import Models
+from sie_worker.execution.executor import Executor
+from sie_worker.execution.models import Models
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from tests.support.scripted_execution import LETHAL, ScriptedExecution, scripted
 
 from sie_schemas import ipc
 from sie_schemas.errors import SIEError
-from sie_worker.executor import Executor, ExecutorLost
+from sie_worker.execution.executor import Executor, ExecutorLost
 
 
 @asynccontextmanager

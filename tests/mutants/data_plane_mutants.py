@@ -7,9 +7,9 @@ from tests.mutants.mutant import edit
 
 __all__ = ["DATA_PLANE_MUTANTS"]
 
-RESULTS = "data_plane/sie_worker/results.py"
-INTAKE = "data_plane/sie_worker/intake.py"
-REVISIONS = "data_plane/sie_worker/revisions.py"
+RESULTS = "data_plane/sie_worker/jobs/results.py"
+INTAKE = "data_plane/sie_worker/intake/intake.py"
+REVISIONS = "data_plane/sie_worker/jobs/revisions.py"
 WAITING = "data_plane/sie_gateway/request/waiting.py"
 
 STORIES = "tests/integration/test_worker_stories.py"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sie_schemas.ipc import TextInput
-from sie_worker.batching import Scheduler
-from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
 
 LANES = [
     Lane("rev-a", "default", "encode"),

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from sie_gateway.request.chunks import Chunks, Misfit, NoRoom
 from sie_schemas.jobs import ResultChunk
-from sie_worker.chunking import chunks_of
+from sie_worker.forms.chunking import chunks_of
 
 RESULTS = st.dictionaries(
     st.text(min_size=1, max_size=8), st.binary(min_size=1, max_size=300), min_size=1, max_size=6

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
-from sie_worker.batching import Scheduler
-from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
 
 QUANTUM = 20
 COST_MAX = 40

@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
-from sie_worker.batching import Scheduler
-from sie_worker.gathering import Gathering
-from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
-from sie_worker.returning import Returns
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.gathering import Gathering
+from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
+from sie_worker.scheduling.returning import Returns
 
 LANE = Lane("rev", "default", "encode")
 LIMITS = Limits(cost_max=4096, items_max=256, wait_s=0.005, latency_s=0.1)

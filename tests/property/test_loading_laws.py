@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from sie_worker.loading import LoadTurns
+from sie_worker.execution.loading import LoadTurns
 
 NAMES = st.sampled_from("abcdef")
 SHARE = 0.25

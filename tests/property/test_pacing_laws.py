@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
-from sie_worker.answer_rate import AnswerRate
-from sie_worker.batching import Scheduler
-from sie_worker.lanes import Batch, Lane, Limits, QueuedInput
-from sie_worker.pacing import Pace
+from sie_worker.scheduling.answer_rate import AnswerRate
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
+from sie_worker.scheduling.pacing import Pace
 
 ONE = Lane("rev-a", "default", "encode")
 OTHER = Lane("rev-a", "default", "score")

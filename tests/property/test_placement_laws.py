@@ -9,9 +9,9 @@ from tests.support.worker_world import catalog_of, model_document
 
 from sie_core.models import Catalog
 from sie_schemas.fleet import Heartbeat
-from sie_worker.homes import Homes
-from sie_worker.peers import Peers
-from sie_worker.placement import home, placed
+from sie_worker.intake.homes import Homes
+from sie_worker.intake.peers import Peers
+from sie_worker.intake.placement import home, placed
 
 MODELS = st.lists(st.integers(0, 500).map(lambda n: f"org/model-{n}"), unique=True, max_size=60)
 ROOMS = st.dictionaries(

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_worker.spreading import spread
+from sie_worker.scheduling.spreading import spread
 
 COSTS = st.lists(st.integers(1, 500), min_size=1, max_size=64)
 LOADS = st.lists(st.integers(0, 10_000), min_size=1, max_size=6)

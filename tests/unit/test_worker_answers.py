@@ -18,7 +18,7 @@ from sie_schemas.ipc import (
     SparseAnswers,
 )
 from sie_schemas.items import Item
-from sie_worker.answers import public_answers
+from sie_worker.forms.answers import public_answers
 
 ITEMS = [Item(text="a", id="first"), Item(text="b")]
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_worker.cancelled import CancelledRequests
+from sie_worker.intake.cancelled import CancelledRequests
 
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 10))

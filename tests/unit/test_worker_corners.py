@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from sie_schemas.errors import Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
-from sie_worker.isolation import run_isolated
-from sie_worker.peers import Peers
+from sie_worker.device.isolation import run_isolated
+from sie_worker.intake.peers import Peers
+from sie_worker.scheduling.window import Window
 from sie_worker.settings import WorkerSettings, host_id
-from sie_worker.window import Window
 
 BAD = OurFault("poisoned", code="INFERENCE_ERROR")
 

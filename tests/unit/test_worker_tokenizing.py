@@ -13,7 +13,7 @@ from sie_schemas.errors import SIEError
 from sie_schemas.ipc import ImageInput, Loaded, PairInput, TextInput, TokensInput
 from sie_schemas.items import Item, Media
 from sie_schemas.jobs import Job
-from sie_worker.tokenizing import Tokenizer, prepare
+from sie_worker.forms.tokenizing import Tokenizer, prepare
 
 JOB = Job(
     job_id="r.0",

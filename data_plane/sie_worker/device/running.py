@@ -20,15 +20,15 @@ from sie_core.models import ResolvedModel
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
-from sie_worker.answers import public_answers
-from sie_worker.batching import Scheduler
-from sie_worker.claims import Claim, Claims
-from sie_worker.executor import Executor, ExecutorLost
-from sie_worker.isolation import run_isolated
-from sie_worker.lanes import Batch, Lane, QueuedInput
-from sie_worker.loading import LoadTurns
-from sie_worker.models import LoadedModel, Models
-from sie_worker.results import Results
+from sie_worker.device.isolation import run_isolated
+from sie_worker.execution.executor import Executor, ExecutorLost
+from sie_worker.execution.loading import LoadTurns
+from sie_worker.execution.models import LoadedModel, Models
+from sie_worker.forms.answers import public_answers
+from sie_worker.jobs.claims import Claim, Claims
+from sie_worker.jobs.results import Results
+from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.lanes import Batch, Lane, QueuedInput
 
 __all__ = ["Device", "DeviceLimits"]
 

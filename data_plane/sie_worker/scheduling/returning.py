@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from sie_worker.lanes import Way
+from sie_worker.scheduling.lanes import Way
 
 __all__ = ["Due", "Returns"]
 

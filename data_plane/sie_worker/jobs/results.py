@@ -27,8 +27,8 @@ from sie_schemas.jobs import (
 )
 from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
-from sie_worker.chunking import chunks_of
-from sie_worker.claims import Claim, Claims
+from sie_worker.forms.chunking import chunks_of
+from sie_worker.jobs.claims import Claim, Claims
 
 __all__ = ["DeadLetterBox", "Requests", "Results"]
 

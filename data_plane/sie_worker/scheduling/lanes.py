@@ -15,7 +15,7 @@ from msgspec import Struct
 from sie_schemas.ipc import Input
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
-from sie_worker.pacing import Pace
+from sie_worker.scheduling.pacing import Pace
 
 __all__ = ["Batch", "Lane", "LaneQueue", "Limits", "QueuedInput", "Way"]
 

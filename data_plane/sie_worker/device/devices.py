@@ -18,10 +18,10 @@ from sie_core.models import ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.jobs import AdapterPin
-from sie_worker.lanes import Lane, QueuedInput
-from sie_worker.models import LoadedModel
-from sie_worker.running import Device
-from sie_worker.spreading import spread
+from sie_worker.device.running import Device
+from sie_worker.execution.models import LoadedModel
+from sie_worker.scheduling.lanes import Lane, QueuedInput
+from sie_worker.scheduling.spreading import spread
 
 __all__ = ["Devices"]
 

@@ -27,9 +27,9 @@ from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.revisions import profile_config
-from sie_worker.executor import Executor, ExecutorLost
-from sie_worker.lanes import Limits
-from sie_worker.tokenizing import Tokenizer
+from sie_worker.execution.executor import Executor, ExecutorLost
+from sie_worker.forms.tokenizing import Tokenizer
+from sie_worker.scheduling.lanes import Limits
 
 __all__ = ["DEFAULT_PROFILE", "LoadedModel", "Models"]
 

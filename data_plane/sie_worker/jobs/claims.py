@@ -15,7 +15,7 @@ from sie_core.models import ResolvedAdapter
 from sie_runtime.work_queue import Delivery
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing
-from sie_worker.models import LoadedModel
+from sie_worker.execution.models import LoadedModel
 
 __all__ = ["Claim", "Claims"]
 

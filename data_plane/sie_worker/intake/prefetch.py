@@ -28,7 +28,7 @@ from sie_schemas.fleet import (
 )
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.malformed import MALFORMED
-from sie_worker.devices import Devices
+from sie_worker.device.devices import Devices
 
 __all__ = ["Kind", "Prefetch"]
 

@@ -25,7 +25,7 @@ from sie_schemas.ipc import (
     SparseAnswers,
 )
 from sie_schemas.items import Item
-from sie_worker.quantizing import DTYPES, in_dtype
+from sie_worker.forms.quantizing import DTYPES, in_dtype
 
 __all__ = ["public_answers"]
 

@@ -20,8 +20,8 @@ some four times later.
 from math import inf
 from typing import Final, Protocol
 
-from sie_worker.lanes import LaneQueue, Way
-from sie_worker.returning import Returns
+from sie_worker.scheduling.lanes import LaneQueue, Way
+from sie_worker.scheduling.returning import Returns
 
 __all__ = ["Gathering", "Place"]
 

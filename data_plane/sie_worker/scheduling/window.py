@@ -8,7 +8,7 @@ wide, so that one who fills it leaves room for the others to be seen.
 
 from typing import Final
 
-from sie_worker.fairness import Senders
+from sie_worker.scheduling.fairness import Senders
 
 __all__ = ["Window"]
 

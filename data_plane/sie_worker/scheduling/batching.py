@@ -33,10 +33,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from sie_worker.fairness import Senders, Turns
-from sie_worker.gathering import Gathering
-from sie_worker.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput, Way
-from sie_worker.pacing import Pace
+from sie_worker.scheduling.fairness import Senders, Turns
+from sie_worker.scheduling.gathering import Gathering
+from sie_worker.scheduling.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput, Way
+from sie_worker.scheduling.pacing import Pace
 
 __all__ = ["Scheduler"]
 

@@ -25,15 +25,15 @@ from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
-from sie_worker.cancelled import CancelledRequests
-from sie_worker.claims import Claim, Claims
-from sie_worker.devices import Devices
-from sie_worker.executor import ExecutorLost
-from sie_worker.lanes import Lane, QueuedInput
-from sie_worker.models import LoadedModel
-from sie_worker.results import Results
-from sie_worker.revisions import KnownRevisions
-from sie_worker.tokenizing import Prepared, prepare
+from sie_worker.device.devices import Devices
+from sie_worker.execution.executor import ExecutorLost
+from sie_worker.execution.models import LoadedModel
+from sie_worker.forms.tokenizing import Prepared, prepare
+from sie_worker.intake.cancelled import CancelledRequests
+from sie_worker.jobs.claims import Claim, Claims
+from sie_worker.jobs.results import Results
+from sie_worker.jobs.revisions import KnownRevisions
+from sie_worker.scheduling.lanes import Lane, QueuedInput
 
 __all__ = ["Intake", "IntakeLimits", "ObjectStore", "Replica"]
 

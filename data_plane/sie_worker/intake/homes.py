@@ -14,8 +14,8 @@ from sie_core.registry import Registry
 from sie_runtime.bus import Message
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.malformed import MALFORMED
-from sie_worker.peers import Peers
-from sie_worker.placement import placed
+from sie_worker.intake.peers import Peers
+from sie_worker.intake.placement import placed
 
 __all__ = ["Homes"]
 

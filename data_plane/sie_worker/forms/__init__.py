@@ -1,0 +1,1 @@
+"""Inputs and answers in their forms: tokens, windows, vectors, quantized vectors."""

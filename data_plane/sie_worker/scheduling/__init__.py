@@ -1,0 +1,1 @@
+"""Scheduling: lanes, batches, fairness, and how long a device waits for more."""
