@@ -72,7 +72,7 @@ def main() -> None:
         sys.stderr.write("no CUDA device is here: nothing was measured\n")
         sys.exit(2)
     sys.path += [str(_ROOT / "data_plane"), str(_ROOT / "shared/schemas")]
-    importlib.import_module("sie_server.packed_attention").register()
+    importlib.import_module("sie_server.packed.packed_attention").register()
     peak = _matmul_peak()
     shapes = {
         name: _measure(shape, peak, texts=512 if chosen.quick else 4096, rounds=5)
@@ -179,8 +179,8 @@ def _sentence_transformers(folder: Path) -> Callable[[Sequence[str], int], objec
 def _adapters(model: PreTrainedModel, folder: Path) -> list[Any]:
     """Sixteen adapters as peft writes them, read and bound as the cluster does."""
     peft = importlib.import_module("peft")
-    formats = importlib.import_module("sie_server.lora_format")
-    lora = importlib.import_module("sie_server.lora")
+    formats = importlib.import_module("sie_server.adapters.lora_format")
+    lora = importlib.import_module("sie_server.adapters.lora")
     found: list[Any] = []
     for place in range(16):
         torch.manual_seed(place)
@@ -259,7 +259,7 @@ def _matmul_peak() -> float:
 
 
 def _has_varlen() -> bool:
-    attention = importlib.import_module("sie_server.packed_attention")
+    attention = importlib.import_module("sie_server.packed.packed_attention")
     return getattr(attention, "_VARLEN", None) is not None
 
 

@@ -28,10 +28,10 @@ from transformers.utils.logging import disable_progress_bar
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.jobs import AdapterPin
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends import transformer
-from sie_server.sources import Weights, resolve
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.weights.sources import Weights, resolve
 
 _LAYERS: Final = 6
 _ATTENTION: Final = {"attention.self.query": (384, 384), "attention.self.value": (384, 384)}

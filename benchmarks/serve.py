@@ -43,8 +43,8 @@ from serving.workloads import (
 )
 
 from sie_cli.ports import free_ports
-from sie_server.prepacked import multiplies_bfloat16
-from sie_server.sources import resolve
+from sie_server.packed.prepacked import multiplies_bfloat16
+from sie_server.weights.sources import resolve
 
 _DISTANCE_MAX: Final = 1e-3
 _OURS: Final = "sie-cluster"

@@ -25,7 +25,7 @@ from serving.load import Window, drive, post
 from serving.running import Running, started
 
 from sie_cli.ports import free_ports
-from sie_server.sources import resolve
+from sie_server.weights.sources import resolve
 
 _MODELS: Final = tuple(f"bench/minilm-{number}" for number in range(8))
 _ROOM: Final = 4

@@ -20,18 +20,18 @@ from sie_runtime import lifecycle, settings
 from sie_runtime.status_routes import status_application
 from sie_schemas import ipc
 from sie_schemas.errors import Later
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.backend import DeviceSpec
-from sie_server.device import Device
-from sie_server.execution import Execution
-from sie_server.hub_cache import HubCache
-from sie_server.memory import device_bytes
-from sie_server.registry import backend_names, import_backends
-from sie_server.residents import Pressure
-from sie_server.server import Server
+from sie_server.adapters.adapter_shelf import AdapterShelf
+from sie_server.backends.backend import DeviceSpec
+from sie_server.backends.names import backend_names, import_backends
+from sie_server.device.device import Device
+from sie_server.device.memory import device_bytes
+from sie_server.device.threads import Threads
+from sie_server.device.watchdog import Watchdog
+from sie_server.execution.execution import Execution
+from sie_server.execution.residents import Pressure
 from sie_server.settings import ServerSettings
-from sie_server.threads import Threads
-from sie_server.watchdog import Watchdog
+from sie_server.socket.server import Server
+from sie_server.weights.hub_cache import HubCache
 
 __all__ = ["main"]
 

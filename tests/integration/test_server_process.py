@@ -25,9 +25,9 @@ from sie_schemas import ipc
 from sie_schemas.errors import OurFault
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.revisions import profile_config
-from sie_server.device import Device
-from sie_server.execution import Execution
-from sie_server.server import Server
+from sie_server.device.device import Device
+from sie_server.execution.execution import Execution
+from sie_server.socket.server import Server
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 

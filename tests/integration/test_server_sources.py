@@ -32,9 +32,9 @@ from sie_schemas.documents import admit_document
 from sie_schemas.errors import OurFault
 from sie_schemas.revisions import model_revision
 from sie_server.backends.model_files import has_own_code
-from sie_server.hub_cache import Lease
 from sie_server.settings import ServerSettings
-from sie_server.sources import Weights
+from sie_server.weights.hub_cache import Lease
+from sie_server.weights.sources import Weights
 from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
 

@@ -34,9 +34,9 @@ from transformers import (
 from sie_schemas import ipc
 from sie_schemas.documents import ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.jobs import AdapterPin
-from sie_server.backend import Backend, ModelSpec
 from sie_server.backends import cross_encoder, token_classification
-from sie_server.sources import Weights, resolve
+from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.weights.sources import Weights, resolve
 
 # peft reads a name of transformers that is on its way out.
 # And a pattern that no drawn target meets is a case that is wanted here.

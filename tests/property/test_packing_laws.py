@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.encoder_models import dense, minilm, random_tokens
 from tests.support.sameness import assert_same
 
-from sie_server.packing import Group, Segment, lay_out, packed_chunks, padded_chunks
+from sie_server.packed.packing import Group, Segment, lay_out, packed_chunks, padded_chunks
 
 _LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 _OWNERS = st.sampled_from([None, 0, 1, 2])

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sie_schemas.jobs import AdapterPin
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.lora import Adapter, Delta
-from sie_server.residency import Residency
+from sie_server.adapters.adapter_shelf import AdapterShelf
+from sie_server.adapters.lora import Adapter, Delta
+from sie_server.device.residency import Residency
 
 _NAMES = st.sampled_from("abcdefg")
 _PINNED = st.sets(_NAMES, max_size=3)

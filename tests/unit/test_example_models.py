@@ -19,13 +19,13 @@ from sie_core.registry import Entity, Registry
 from sie_schemas import canonical
 from sie_schemas.documents import ModelDocument, PathSource, admit_document
 from sie_schemas.errors import FixRequest
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.backend import ModelSpec
+from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends import transformer
+from sie_server.backends.backend import ModelSpec
+from sie_server.backends.names import backend_names
 from sie_server.backends.sentence_layout import read_layout
-from sie_server.file_hashes import sha256
-from sie_server.registry import backend_names
-from sie_server.sources import resolve
+from sie_server.weights.file_hashes import sha256
+from sie_server.weights.sources import resolve
 
 _FOLDER = Path(__file__).parents[2] / "examples/models"
 _STAND_INS = {"PUT-ITS-SHA256-HERE": "a" * 64, "PUT-THE-COMMIT-HERE": "b" * 40}

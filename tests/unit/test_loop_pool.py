@@ -15,7 +15,7 @@ LIVES_BY = {
     "shared/runtime/sie_runtime/log_source.py",
     "shared/runtime/sie_runtime/replica_reports.py",
     # Each of its threads writes to one worker; the process has nothing else there.
-    "data_plane/sie_server/server.py",
+    "data_plane/sie_server/socket/server.py",
 }
 """A replica's files and what it fetched, a few calls at a time, none of which a client asks for."""
 

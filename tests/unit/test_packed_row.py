@@ -7,8 +7,8 @@ import torch
 from tests.support.sameness import assert_same
 from torch import Tensor
 
-from sie_server.packed_attention import Plan, attend_groups, attend_row
-from sie_server.packing import lay_out
+from sie_server.packed.packed_attention import Plan, attend_groups, attend_row
+from sie_server.packed.packing import lay_out
 
 _LENGTHS = (9, 3, 3, 1, 14)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sie_schemas import ipc
 from sie_schemas.frames import Frames
-from sie_server.batches import BatchConnections, Send
+from sie_server.execution.batches import BatchConnections, Send
 
 _GREETING = ipc.Pong(0)
 

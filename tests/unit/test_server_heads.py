@@ -41,12 +41,12 @@ from transformers import (
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.errors import FixRequest, OurFault
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.backend import Backend, ModelSpec
+from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends import cross_encoder, token_classification, transformer
+from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.entities import Word, entities
 from sie_server.backends.new_architecture import gte_config
-from sie_server.sources import Weights
+from sie_server.weights.sources import Weights
 
 _SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,

@@ -25,11 +25,11 @@ from transformers import AutoModel, BertConfig
 from sie_schemas.documents import EncodeTask, PathSource, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import TokensInput
-from sie_server.backend import Backend, ModelSpec
 from sie_server.backends import transformer
-from sie_server.file_hashes import sha256
-from sie_server.sources import Weights, resolve
-from sie_server.tokenizer_file import tokenizer_file
+from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.weights.file_hashes import sha256
+from sie_server.weights.sources import Weights, resolve
+from sie_server.weights.tokenizer_file import tokenizer_file
 
 _TINY = BertConfig(
     vocab_size=VOCABULARY,

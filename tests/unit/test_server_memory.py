@@ -11,13 +11,13 @@ from tests.support.encoder_models import DEVICE
 
 from sie_schemas import ipc
 from sie_schemas.jobs import AdapterPin
-from sie_server.adapter_shelf import AdapterShelf
-from sie_server.answer_joining import join
-from sie_server.backend import WithoutAdapters
-from sie_server.execution import Execution
-from sie_server.memory import host_available_bytes
-from sie_server.memory_ladder import run_batch
-from sie_server.residents import Pressure
+from sie_server.adapters.adapter_shelf import AdapterShelf
+from sie_server.backends.backend import WithoutAdapters
+from sie_server.device.memory import host_available_bytes
+from sie_server.execution.answer_joining import join
+from sie_server.execution.execution import Execution
+from sie_server.execution.memory_ladder import run_batch
+from sie_server.execution.residents import Pressure
 
 
 class _Narrow(WithoutAdapters):

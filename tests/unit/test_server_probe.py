@@ -99,7 +99,7 @@ def test_a_family_runs_as_the_probe_says_and_answers_as_transformers_does(family
 def test_minilm_answers_as_transformers_with_mean_pooling_and_a_unit_length():
     from tests.support.encoder_models import MINILM
 
-    from sie_server.sources import resolve
+    from sie_server.weights.sources import resolve
 
     texts = text_tokens("a cat", "the quick brown fox jumps over the lazy dog", "rain " * 90)
     expected = reference(resolve(MINILM).folder, texts)
@@ -111,9 +111,9 @@ def test_half_precision_stays_within_a_thousandth_of_twice_full(dtype, tmp_path)
     from tests.support.encoder_models import DEVICE
 
     from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
-    from sie_server.backend import ModelSpec
     from sie_server.backends import transformer
-    from sie_server.sources import Weights
+    from sie_server.backends.backend import ModelSpec
+    from sie_server.weights.sources import Weights
 
     folder = write_tiny(tmp_path, _PACKED["bert"])
     profile = ProfileDocument(backend="transformer", dtype=dtype, options={"pooling": "cls"})
@@ -127,9 +127,9 @@ def test_a_model_that_comes_back_runs_as_its_first_probe_found(tmp_path):
     from tests.support.encoder_models import DEVICE
 
     from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
-    from sie_server.backend import ModelSpec
     from sie_server.backends import transformer
-    from sie_server.sources import Weights
+    from sie_server.backends.backend import ModelSpec
+    from sie_server.weights.sources import Weights
 
     folder = write_tiny(tmp_path, _PACKED["bert"])
     profile = ProfileDocument(backend="transformer", options={"pooling": "cls"})

@@ -36,11 +36,11 @@ from sie_schemas.documents import (
 )
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
-from sie_server.backend import Backend, ModelSpec
 from sie_server.backends import echo, onnx_cross_encoder, spacy_pipeline, transformer
-from sie_server.execution import Execution
-from sie_server.residency import Residency
-from sie_server.sources import Weights, resolve
+from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.device.residency import Residency
+from sie_server.execution.execution import Execution
+from sie_server.weights.sources import Weights, resolve
 
 _TINY = BertConfig(
     vocab_size=VOCABULARY,

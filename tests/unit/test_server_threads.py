@@ -7,7 +7,7 @@ import torch
 from tests.support.encoder_models import dense, minilm, random_tokens
 from tests.support.sameness import assert_same
 
-from sie_server.threads import Threads
+from sie_server.device.threads import Threads
 
 
 @pytest.fixture(autouse=True)

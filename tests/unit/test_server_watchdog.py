@@ -8,8 +8,8 @@ import pytest
 
 _START: Final = """
 import asyncio, threading
-from sie_server.device import Device
-from sie_server.watchdog import Watchdog
+from sie_server.device.device import Device
+from sie_server.device.watchdog import Watchdog
 
 async def main():
     device = Device(queue_max=4)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sie_server.backend import load_failed
+from sie_server.backends.backend import load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.pooling import pool
 from sie_server.tolerances import logits_agree

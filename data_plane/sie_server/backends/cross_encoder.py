@@ -12,14 +12,14 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from sie_schemas.ipc import Answers, Loaded, RunBatch, ScoreAnswers, TokensInput
-from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.class_heads import first_states, require_same, sequence_head
 from sie_server.backends.encoder import Encoder
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.vector_answers import float_bytes, lengths_of, rows_as_given
-from sie_server.packed_attention import register
-from sie_server.tokenizer_file import tokenizer_file
+from sie_server.packed.packed_attention import register
+from sie_server.weights.tokenizer_file import tokenizer_file
 
 __all__ = ["CrossEncoder", "load"]
 

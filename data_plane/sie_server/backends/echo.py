@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from sie_schemas.ipc import DenseAnswers, Loaded, RunBatch, TextInput
-from sie_server.backend import (
+from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
     ModelSpec,

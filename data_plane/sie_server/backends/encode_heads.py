@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sie_server.backend import load_failed
+from sie_server.backends.backend import load_failed
 
 __all__ = ["lexical", "masked_language", "masked_language_head", "token_vectors"]
 

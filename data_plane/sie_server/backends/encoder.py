@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sie_server.adapters.lora import Adapter, applied
 from sie_server.backends import mpnet
-from sie_server.lora import Adapter, applied
-from sie_server.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, plan_of
-from sie_server.packing import Layout, Segment, lay_out, packed_chunks, padded_chunks
-from sie_server.prepacked import PrepackedLinear, Swap, prepack
+from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, plan_of
+from sie_server.packed.packing import Layout, Segment, lay_out, packed_chunks, padded_chunks
+from sie_server.packed.prepacked import PrepackedLinear, Swap, prepack
 
 __all__ = ["Encoder", "Execution", "Sequences", "States"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sie_schemas.errors import FixRequest
-from sie_server.backend import ModelSpec, load_failed
+from sie_server.backends.backend import ModelSpec, load_failed
 
 __all__ = ["Word", "default_labels", "entities", "merged", "require_labels"]
 

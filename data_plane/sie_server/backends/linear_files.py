@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sie_server.backend import load_failed
+from sie_server.backends.backend import load_failed
 from sie_server.backends.sentence_layout import DenseStep
-from sie_server.sources import Weights
+from sie_server.weights.sources import Weights
 
 __all__ = ["DenseLayer", "dense_layer", "read_head"]
 

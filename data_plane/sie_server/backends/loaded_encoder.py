@@ -16,14 +16,20 @@ from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
-from sie_server import lora, lora_format
-from sie_server.backend import DeviceSpec, ModelSpec, Verdict, load_failed, require_operation
+from sie_server.adapters import lora, lora_format
+from sie_server.backends.backend import (
+    DeviceSpec,
+    ModelSpec,
+    Verdict,
+    load_failed,
+    require_operation,
+)
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.model_files import has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
-from sie_server.sources import Weights
-from sie_server.tokenizer_file import TokenizerFile
+from sie_server.weights.sources import Weights
+from sie_server.weights.tokenizer_file import TokenizerFile
 
 __all__ = ["EncoderBackend", "LoadedEncoder"]
 

@@ -11,14 +11,14 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
 from sie_schemas.ipc import Answers, EncodeAnswers, Loaded, RunBatch, TokensInput
-from sie_server.backend import DeviceSpec, ModelSpec, take
 from sie_server.backends import encode_heads
+from sie_server.backends.backend import DeviceSpec, ModelSpec, take
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.sentence_layout import SentenceLayout
 from sie_server.backends.vector_answers import lengths_of, rows_as_given, sparse_answers
-from sie_server.tokenizer_file import TokenizerFile
+from sie_server.weights.tokenizer_file import TokenizerFile
 
 __all__ = ["MaskedLanguageBackend"]
 

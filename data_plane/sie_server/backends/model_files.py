@@ -15,10 +15,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
-from sie_server.backend import DeviceSpec, ModelSpec, load_failed
+from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.new_architecture import gte_config
-from sie_server.prepacked import multiplies_bfloat16
-from sie_server.sources import Weights
+from sie_server.packed.prepacked import multiplies_bfloat16
+from sie_server.weights.sources import Weights
 
 __all__ = ["backbone_of", "encoder_kind", "has_own_code", "load_model"]
 

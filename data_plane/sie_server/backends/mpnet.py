@@ -16,7 +16,7 @@ from transformers.models.mpnet.modeling_mpnet import (
     MPNetSelfAttention,
 )
 
-from sie_server.packed_attention import Plan, block
+from sie_server.packed.packed_attention import Plan, block
 
 __all__ = ["PackedMPNetEncoder", "install"]
 

@@ -22,7 +22,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from tokenizers import Encoding
 
 from sie_schemas.ipc import Answers, Loaded, PairInput, RunBatch, ScoreAnswers
-from sie_server.backend import (
+from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
     ModelSpec,
@@ -31,7 +31,7 @@ from sie_server.backend import (
     require_operation,
     take,
 )
-from sie_server.tokenizer_file import read_tokenizer
+from sie_server.weights.tokenizer_file import read_tokenizer
 
 __all__ = ["OnnxCrossEncoder", "load"]
 

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 import torch
 from torch import Tensor
 
-from sie_server.backend import Verdict
+from sie_server.backends.backend import Verdict
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.packed_attention import NotPackable
+from sie_server.packed.packed_attention import NotPackable
 from sie_server.tolerances import disagreement
 
 __all__ = ["Finish", "probe", "settle"]

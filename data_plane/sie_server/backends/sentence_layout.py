@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 
 from sie_schemas.documents import ProfileDocument
-from sie_server.backend import load_failed
+from sie_server.backends.backend import load_failed
 
 __all__ = ["DenseStep", "PoolingMode", "SentenceLayout", "read_layout"]
 

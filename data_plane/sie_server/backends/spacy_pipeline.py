@@ -14,7 +14,7 @@ import spacy
 
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
-from sie_server.backend import (
+from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
     ModelSpec,

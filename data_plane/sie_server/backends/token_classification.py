@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput, TokensInput
-from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.class_heads import first_states, require_same, token_head
 from sie_server.backends.encoder import Encoder
 from sie_server.backends.entities import (
@@ -32,8 +32,8 @@ from sie_server.backends.entities import (
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.vector_answers import as_given, lengths_of
-from sie_server.packed_attention import register
-from sie_server.tokenizer_file import read_tokenizer, tokenizer_file
+from sie_server.packed.packed_attention import register
+from sie_server.weights.tokenizer_file import read_tokenizer, tokenizer_file
 
 __all__ = ["TokenClassifier", "load"]
 

@@ -28,8 +28,8 @@ from sie_schemas.ipc import (
     SparseAnswers,
     TokensInput,
 )
-from sie_server.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends import encode_heads
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.linear_files import DenseLayer, dense_layer, read_head
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
@@ -44,8 +44,8 @@ from sie_server.backends.vector_answers import (
     rows_as_given,
     sparse_answers,
 )
-from sie_server.packed_attention import register
-from sie_server.tokenizer_file import TokenizerFile, require_lowercase, tokenizer_file
+from sie_server.packed.packed_attention import register
+from sie_server.weights.tokenizer_file import TokenizerFile, require_lowercase, tokenizer_file
 
 __all__ = ["TransformerBackend", "load"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sie_server.lora_format import LowRank, refused
-from sie_server.packing import Segment
-from sie_server.prepacked import PrepackedLinear
+from sie_server.adapters.lora_format import LowRank, refused
+from sie_server.packed.packing import Segment
+from sie_server.packed.prepacked import PrepackedLinear
 
 __all__ = ["Adapter", "Delta", "applied", "bind"]
 

@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from sie_schemas import ipc
 from sie_schemas.malformed import MALFORMED
-from sie_server.execution import DeviceRequest
+from sie_server.execution.execution import DeviceRequest
 
 __all__ = ["Connection"]
 

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from sie_schemas.documents import ProfileDocument, Source, Tasks
 from sie_schemas.ipc import Load, LoadAdapter
-from sie_server.backend import ModelSpec, load_failed
-from sie_server.sources import Weights
+from sie_server.backends.backend import ModelSpec, load_failed
+from sie_server.weights.sources import Weights
 
 __all__ = ["profile_of", "source_of", "spec_of"]
 

@@ -13,7 +13,7 @@ import logging
 import os
 from typing import Final
 
-from sie_server.device import Device
+from sie_server.device.device import Device
 
 __all__ = ["Watchdog"]
 

@@ -22,11 +22,11 @@ import msgspec
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError
 from sie_server import metrics
-from sie_server.batches import BatchConnections, Send
-from sie_server.connection import Connection
-from sie_server.device import Device
-from sie_server.execution import Built, DeviceRequest, Execution
-from sie_server.sources import Weights
+from sie_server.device.device import Device
+from sie_server.execution.batches import BatchConnections, Send
+from sie_server.execution.execution import Built, DeviceRequest, Execution
+from sie_server.socket.connection import Connection
+from sie_server.weights.sources import Weights
 
 __all__ = ["Server"]
 

@@ -16,10 +16,10 @@ from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Answers, Loaded, RunBatch
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
-from sie_server.adapter_shelf import AdapterShelf
+from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.failures import load_failed
-from sie_server.skeletons import Skeletons
-from sie_server.sources import Weights
+from sie_server.weights.skeletons import Skeletons
+from sie_server.weights.sources import Weights
 
 __all__ = [
     "Backend",

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from sie_schemas.errors import SIEError
-from sie_server.backend import Loader, load_failed
+from sie_server.backends.backend import Loader, load_failed
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from sie_schemas.errors import Later
 from sie_schemas.ipc import Answers, RunBatch
-from sie_server.answer_joining import join
+from sie_server.execution.answer_joining import join
 
 __all__ = ["is_out_of_memory", "run_batch", "with_room"]
 

@@ -31,8 +31,8 @@ from huggingface_hub.errors import (
 
 from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
-from sie_server.file_hashes import is_blob
-from sie_server.hub_progress import Downloads
+from sie_server.weights.file_hashes import is_blob
+from sie_server.weights.hub_progress import Downloads
 
 __all__ = ["HubCache", "Lease", "pinned_name"]
 

@@ -15,8 +15,8 @@ from typing import assert_never
 
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_server.failures import load_failed
-from sie_server.file_hashes import sha256_as_of
-from sie_server.hub_cache import HubCache, Lease, pinned_name
+from sie_server.weights.file_hashes import sha256_as_of
+from sie_server.weights.hub_cache import HubCache, Lease, pinned_name
 
 __all__ = ["Weights", "resolve"]
 

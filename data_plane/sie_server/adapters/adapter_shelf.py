@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from sie_schemas.jobs import AdapterPin
 from sie_server import metrics
-from sie_server.lora import Adapter
-from sie_server.residency import Residency
+from sie_server.adapters.lora import Adapter
+from sie_server.device.residency import Residency
 
 __all__ = ["AdapterShelf"]
 

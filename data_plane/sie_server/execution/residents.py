@@ -20,10 +20,10 @@ from sie_schemas.errors import Later
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import AdapterPin
 from sie_server import metrics
-from sie_server.backend import Backend
-from sie_server.memory import host_available_bytes
-from sie_server.residency import Demand, Residency, Worth
-from sie_server.sources import Weights
+from sie_server.backends.backend import Backend
+from sie_server.device.memory import host_available_bytes
+from sie_server.device.residency import Demand, Residency, Worth
+from sie_server.weights.sources import Weights
 
 __all__ = ["Pressure", "Resident", "Residents"]
 

@@ -28,14 +28,14 @@ from sie_schemas.ipc import (
     RunBatch,
     Unload,
 )
-from sie_server.backend import Backend, DeviceSpec
-from sie_server.hub_cache import HubCache
-from sie_server.memory_ladder import is_out_of_memory, run_batch, with_room
-from sie_server.model_config import profile_of, source_of, spec_of
-from sie_server.registry import find_backend, reads_graphs, require_backend
-from sie_server.residents import Pressure, Resident, Residents
-from sie_server.sources import Weights, resolve
-from sie_server.threads import Threads
+from sie_server.backends.backend import Backend, DeviceSpec
+from sie_server.backends.model_config import profile_of, source_of, spec_of
+from sie_server.backends.names import find_backend, reads_graphs, require_backend
+from sie_server.device.threads import Threads
+from sie_server.execution.memory_ladder import is_out_of_memory, run_batch, with_room
+from sie_server.execution.residents import Pressure, Resident, Residents
+from sie_server.weights.hub_cache import HubCache
+from sie_server.weights.sources import Weights, resolve
 
 __all__ = ["Built", "DeviceRequest", "Execution"]
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from sie_server.packing import Group, Layout
+from sie_server.packed.packing import Group, Layout
 
 __all__ = [
     "PACKED",

@@ -1,0 +1,1 @@
+"""LoRA adapters: read, held, and applied to a packed batch."""

@@ -1,0 +1,1 @@
+"""The device: its memory, its threads, its residents by use, and a watchdog."""

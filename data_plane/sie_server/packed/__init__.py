@@ -1,0 +1,1 @@
+"""Packed execution: batches without padding, and the attention that runs them."""

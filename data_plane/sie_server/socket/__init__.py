@@ -1,0 +1,1 @@
+"""The socket: connections of sidecars, and the server that listens."""

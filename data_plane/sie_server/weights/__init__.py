@@ -1,0 +1,1 @@
+"""Weights: where files come from, their hashes, the cache of the hub, empty skeletons."""
