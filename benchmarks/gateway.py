@@ -28,11 +28,11 @@ from sie_core.registry import Entity, Registry
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
-from sie_runtime import lifecycle
-from sie_runtime.access import Access
-from sie_runtime.bounded_http import BoundedHttp
-from sie_runtime.gate import Gate
-from sie_runtime.lease_store import LeaseTable
+from sie_runtime.access.access import Access
+from sie_runtime.access.gate import Gate
+from sie_runtime.http.bounded_http import BoundedHttp
+from sie_runtime.process import lifecycle
+from sie_runtime.streams.lease_store import LeaseTable
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.fleet import Heartbeat

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sie_runtime import lifecycle
+from sie_runtime.process import lifecycle
 
 _ANSWER_BYTES = 600
 

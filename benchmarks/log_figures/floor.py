@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from sie_config.log.own_thread import OwnThread
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.process.lifecycle import serve_http
 
 __all__ = ["bare_table"]
 

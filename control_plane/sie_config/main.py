@@ -17,13 +17,13 @@ from sie_config.keys.private_modes import close_to_others
 from sie_config.settings import ConfigSettings
 from sie_config.stream.queues import keep_queues
 from sie_config.writer_process import ControlPlane
-from sie_runtime.access import Access
-from sie_runtime.bus import Bus
-from sie_runtime.gate import Gate
-from sie_runtime.lifecycle import run, serve_http, spare_collections, stop_when
-from sie_runtime.rates import Rates
+from sie_runtime.access.access import Access
+from sie_runtime.access.gate import Gate
+from sie_runtime.access.rates import Rates
+from sie_runtime.access.web_pages import origin_of
+from sie_runtime.broker.bus import Bus
+from sie_runtime.process.lifecycle import run, serve_http, spare_collections, stop_when
 from sie_runtime.settings import load
-from sie_runtime.web_pages import origin_of
 from sie_schemas.errors import SIEError
 
 __all__ = ["main"]

@@ -6,14 +6,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sie_runtime.access import AccessSettings
-from sie_runtime.bus import BusSettings
-from sie_runtime.connections import HttpBounds
-from sie_runtime.dead_letters import DeadLetterSettings
-from sie_runtime.plain_paths import is_plain_path
-from sie_runtime.provisions import ProvisionSettings
+from sie_runtime.access.access import AccessSettings
+from sie_runtime.broker.bus import BusSettings
+from sie_runtime.http.connections import HttpBounds
+from sie_runtime.process.plain_paths import is_plain_path
 from sie_runtime.settings import LogLevel, setting
-from sie_runtime.sweeping import SweepSettings
+from sie_runtime.streams.dead_letters import DeadLetterSettings
+from sie_runtime.streams.provisions import ProvisionSettings
+from sie_runtime.streams.sweeping import SweepSettings
 
 __all__ = ["ConfigSettings"]
 

@@ -43,8 +43,8 @@ from sie_config.writer.rules import Delete, Put
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
-from sie_runtime.bus import Bus
-from sie_runtime.waiting import Turnstile, first_of
+from sie_runtime.broker.bus import Bus
+from sie_runtime.process.waiting import Turnstile, first_of
 from sie_schemas.errors import FixRequest, SIEError
 from sie_schemas.fleet import Head
 

@@ -37,18 +37,18 @@ from sie_gateway.request.jobs import JobCaps
 from sie_gateway.request.requests import Limits
 from sie_gateway.request.takers import Takers
 from sie_gateway.settings import PREFIX, GatewaySettings
-from sie_runtime import lifecycle
-from sie_runtime.access import Access
-from sie_runtime.bus import Bus
-from sie_runtime.follower import Follower
-from sie_runtime.gate import Gate
-from sie_runtime.lease_store import LeaseStore
-from sie_runtime.payload_store import PayloadStore
+from sie_runtime.access.access import Access
+from sie_runtime.access.gate import Gate
+from sie_runtime.access.rates import Rates
+from sie_runtime.access.web_pages import origin_of
+from sie_runtime.broker.bus import Bus
+from sie_runtime.follower.follower import Follower
+from sie_runtime.process import lifecycle
 from sie_runtime.protocols import ResultBus
-from sie_runtime.rates import Rates
 from sie_runtime.settings import load
-from sie_runtime.web_pages import origin_of
-from sie_runtime.work_queue import WorkQueue
+from sie_runtime.streams.lease_store import LeaseStore
+from sie_runtime.streams.payload_store import PayloadStore
+from sie_runtime.streams.work_queue import WorkQueue
 
 __all__ = ["Parts", "build_app", "main", "opened_parts", "serve"]
 

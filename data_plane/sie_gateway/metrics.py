@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from sie_runtime.tallies import Tally, Timings
+from sie_runtime.process.tallies import Tally, Timings
 
 __all__ = [
     "CHUNKS_REFUSED",

@@ -8,14 +8,14 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from sie_runtime.access import AccessSettings
-from sie_runtime.bus import BusSettings
-from sie_runtime.connections import HttpBounds
-from sie_runtime.follower import FollowerSettings
-from sie_runtime.lease_store import LeaseStoreSettings
-from sie_runtime.payload_store import PayloadSettings
+from sie_runtime.access.access import AccessSettings
+from sie_runtime.broker.bus import BusSettings
+from sie_runtime.follower.follower import FollowerSettings
+from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, require_id, setting
-from sie_runtime.work_queue import WorkQueueSettings
+from sie_runtime.streams.lease_store import LeaseStoreSettings
+from sie_runtime.streams.payload_store import PayloadSettings
+from sie_runtime.streams.work_queue import WorkQueueSettings
 
 __all__ = ["PREFIX", "GatewaySettings", "RequestsLogged"]
 

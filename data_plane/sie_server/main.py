@@ -16,8 +16,9 @@ from typing import Final
 
 from transformers.utils.logging import disable_progress_bar
 
-from sie_runtime import lifecycle, settings
-from sie_runtime.status_routes import status_application
+from sie_runtime import settings
+from sie_runtime.process import lifecycle
+from sie_runtime.process.status_routes import status_application
 from sie_schemas import ipc
 from sie_schemas.errors import Later
 from sie_server.adapters.adapter_shelf import AdapterShelf

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sie_runtime.connections import HttpBounds
+from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, setting
 
 __all__ = ["ServerSettings"]

@@ -9,11 +9,11 @@ import logging
 from functools import partial
 from typing import Any, Final
 
-from sie_runtime.bus import Bus
-from sie_runtime.follower import Follower
-from sie_runtime.lifecycle import run, serve_http, spare_collections
+from sie_runtime.broker.bus import Bus
+from sie_runtime.follower.follower import Follower
+from sie_runtime.process.lifecycle import run, serve_http, spare_collections
+from sie_runtime.process.status_routes import status_application
 from sie_runtime.settings import load
-from sie_runtime.status_routes import status_application
 from sie_worker.settings import WorkerSettings
 from sie_worker.worker import Worker
 

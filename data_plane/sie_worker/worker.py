@@ -12,10 +12,10 @@ from math import inf
 from typing import Any, Final
 
 from sie_core.models import Catalog, ResolvedModel
-from sie_runtime.bus import Bus, Message
-from sie_runtime.dead_letters import DeadLetters
-from sie_runtime.payload_store import PayloadStore
-from sie_runtime.work_queue import WorkQueue
+from sie_runtime.broker.bus import Bus, Message
+from sie_runtime.streams.dead_letters import DeadLetters
+from sie_runtime.streams.payload_store import PayloadStore
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_worker import metrics

@@ -5,7 +5,7 @@ named is refused, and nobody has everything. `config` alone may publish the log 
 replicas, and make, mend or delete a stream or a consumer; a worker's user reads the work of its
 pools and no other; each user hears its own answers only. What one of these users can still have the
 *broker* deliver where it may not publish, by naming a reply, is dropped where it arrives
-(`sie_runtime.bus_messages`). It chooses no port and no password.
+(`sie_runtime.broker.bus_messages`). It chooses no port and no password.
 """
 
 import json

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from sie_cli.operator_access import operator_bus
-from sie_runtime.bus import Bus, BusSettings, Message
-from sie_runtime.dead_letters import DeadLetters, NumberedLetter
-from sie_runtime.work_queue import WorkQueue
+from sie_runtime.broker.bus import Bus, BusSettings, Message
+from sie_runtime.streams.dead_letters import DeadLetters, NumberedLetter
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.dead_letters import DeadLetter
 from sie_schemas.errors import FixRequest, TimeRanOut, error_for
 from sie_schemas.jobs import (

@@ -13,7 +13,7 @@ import typer
 from sie_cli.config_options import Output, Page
 
 if TYPE_CHECKING:
-    from sie_runtime.bus import BusSettings
+    from sie_runtime.broker.bus import BusSettings
 
 __all__ = ["app"]
 

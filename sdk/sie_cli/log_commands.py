@@ -19,7 +19,7 @@ from sie_schemas.errors import FixRequest, Later, SIEError
 
 if TYPE_CHECKING:
     from sie_config.offline.findings import Report
-    from sie_runtime.bus import BusSettings
+    from sie_runtime.broker.bus import BusSettings
 
 __all__ = ["app"]
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from sie_cli.named_cluster import running_cluster
 from sie_cli.private_files import write_private
-from sie_runtime.bus import Bus, BusSettings, connected_bus
+from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
 from sie_schemas.errors import FixRequest
 
 __all__ = ["bearer", "broker_access", "operator_bus", "write_operator_access"]

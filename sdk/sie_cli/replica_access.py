@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from sie_cli.private_files import write_private
-from sie_runtime.access import Grant, Tokens, hash_of
+from sie_runtime.access.access import Grant, Tokens, hash_of
 
 __all__ = ["with_replica_access"]
 

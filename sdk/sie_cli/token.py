@@ -14,7 +14,7 @@ import typer
 
 from sie_cli.config_options import Output
 from sie_cli.private_files import write_private
-from sie_runtime.access import Grant, Role, Tokens, check_grant, hash_of, read_tokens
+from sie_runtime.access.access import Grant, Role, Tokens, check_grant, hash_of, read_tokens
 from sie_schemas.errors import FixRequest
 
 __all__ = ["app"]

@@ -17,7 +17,7 @@ from tests.support.log_world import free_port, nowhere
 from tests.support.raw_http import HOST, flood, kept_watch, told
 from tests.support.role_settings import ROLES
 
-from sie_runtime.connections import HttpBounds
+from sie_runtime.http.connections import HttpBounds
 
 pytestmark = pytest.mark.integration
 

@@ -21,7 +21,7 @@ from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_core.apply import preview
-from sie_runtime.log_stream import entry_subject
+from sie_runtime.streams.log_stream import entry_subject
 from sie_schemas.entry import Entry, build_entry, put, to_envelope
 from sie_schemas.fleet import Head
 from sie_testing.signing import STRANGER

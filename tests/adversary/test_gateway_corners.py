@@ -16,7 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConnection, Request
 from wsproto.events import TextMessage as Text
 
-from sie_runtime.access import hash_of
+from sie_runtime.access.access import hash_of
 
 pytestmark = pytest.mark.integration
 

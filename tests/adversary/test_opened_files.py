@@ -18,7 +18,7 @@ from tests.support.config_process import config_process
 from tests.support.config_writer import model
 from tests.support.log_world import nowhere
 
-from sie_runtime.access import hash_of
+from sie_runtime.access.access import hash_of
 
 pytestmark = pytest.mark.integration
 

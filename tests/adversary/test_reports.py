@@ -15,7 +15,7 @@ from tests.support.polling import until_told
 from tests.support.reports import report_at
 from tests.support.tokens import bearer, tokens_file
 
-from sie_runtime.bus import Bus
+from sie_runtime.broker.bus import Bus
 from sie_schemas.entry import build_entry, parse_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
 from sie_testing.signing import STRANGER

@@ -8,8 +8,8 @@ import pytest
 from nats.aio.client import Client
 from tests.support.nats import nats_server
 
-from sie_runtime.bus import Bus, BusSettings
-from sie_runtime.log_stream import LogStream
+from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.streams.log_stream import LogStream
 from sie_testing.contracts import (
     BROKER_CONTRACT,
     STREAM_CONTRACT,

@@ -15,8 +15,8 @@ from tests.support.polling import until
 
 from sie_cli import broker
 from sie_cli.broker import BrokerPlan
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable, connected_bus
-from sie_runtime.log_stream import stream_name
+from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, connected_bus
+from sie_runtime.streams.log_stream import stream_name
 from sie_schemas.errors import SIEError
 
 pytestmark = pytest.mark.integration

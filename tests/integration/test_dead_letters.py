@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from sie_cli.dead_letters import drop_letters, list_letters, retry_letter
 from sie_cli.dlq import app as dlq
-from sie_runtime.bus import Bus, BusSettings, Message, connected_bus
-from sie_runtime.dead_letters import DeadLetters, DeadLetterSettings
-from sie_runtime.sweeping import Sweeper, SweepSettings
-from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
+from sie_runtime.broker.bus import Bus, BusSettings, Message, connected_bus
+from sie_runtime.streams.dead_letters import DeadLetters, DeadLetterSettings
+from sie_runtime.streams.sweeping import Sweeper, SweepSettings
+from sie_runtime.streams.work_queue import Delivery, WorkQueue, WorkQueueSettings
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.items import Item
 from sie_schemas.jobs import JOB_ENCODER, RESULT_DECODER, Job, JobResult, ResultReceipt, subject

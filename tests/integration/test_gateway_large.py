@@ -19,8 +19,8 @@ from tests.support.worker_world import WorkerWorld, catalog_of, model_document, 
 
 from sie_cli.broker import ROLES, BrokerPlan, render
 from sie_cli.ports import free_ports
-from sie_runtime.bus import Bus, BusUnavailable
-from sie_runtime.payload_store import PayloadGone, PayloadSettings, PayloadStore
+from sie_runtime.broker.bus import Bus, BusUnavailable
+from sie_runtime.streams.payload_store import PayloadGone, PayloadSettings, PayloadStore
 from sie_schemas import ipc
 from sie_schemas.arrays import from_wire
 

@@ -17,7 +17,7 @@ from tests.support.polling import until, until_told
 from tests.support.provisioned import provide
 
 from sie_gateway import metrics
-from sie_runtime.lease_store import LeaseStore
+from sie_runtime.streams.lease_store import LeaseStore
 from sie_schemas.jobs import JOB_ENCODER
 
 pytestmark = pytest.mark.integration

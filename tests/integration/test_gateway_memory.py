@@ -20,8 +20,8 @@ from tests.support.queue_worker import QueueWorker, beat_until_heard, working
 
 from sie_core.models import Catalog
 from sie_gateway.http.rules import role_of
-from sie_runtime.access import Access, AccessSettings
-from sie_runtime.gate import Gate
+from sie_runtime.access.access import Access, AccessSettings
+from sie_runtime.access.gate import Gate
 
 pytestmark = pytest.mark.integration
 

@@ -19,8 +19,8 @@ from tests.support.nats import nats_server
 from tests.support.polling import until
 from tests.support.queue_worker import beat_until_heard, working
 
-from sie_runtime.access import Grant, Tokens, hash_of
-from sie_runtime.bus import Bus
+from sie_runtime.access.access import Grant, Tokens, hash_of
+from sie_runtime.broker.bus import Bus
 
 pytestmark = pytest.mark.integration
 

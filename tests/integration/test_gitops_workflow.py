@@ -18,7 +18,7 @@ import yaml
 from tests.support.config_process import config_process
 from tests.support.log_world import free_port
 
-from sie_runtime.access import Grant, Role, Tokens, hash_of
+from sie_runtime.access.access import Grant, Role, Tokens, hash_of
 from sie_schemas.fleet import ReplicaReport
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "gitops"

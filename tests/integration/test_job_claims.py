@@ -13,8 +13,8 @@ from tests.support.edge import Edge, edge_on
 from tests.support.polling import until, until_told
 from tests.support.worker_world import WorkerWorld, worker_world
 
-from sie_runtime.bus import Message
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.broker.bus import Message
+from sie_runtime.process.lifecycle import serve_http
 
 pytestmark = pytest.mark.integration
 

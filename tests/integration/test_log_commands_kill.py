@@ -14,8 +14,8 @@ from tests.support.log_tools import closed_log, run_log, start_log, states
 from tests.support.nats import nats_server
 
 from sie_config.offline.backup import manifest_path
-from sie_runtime.bus import Bus, BusSettings
-from sie_runtime.log_stream import LogStream
+from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.streams.log_stream import LogStream
 
 MODELS = "/v1/configs/models"
 

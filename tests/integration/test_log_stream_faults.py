@@ -21,7 +21,7 @@ from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 
 from sie_config.writer.writer_state import Recovery, Serving
-from sie_runtime.log_stream import entry_subject
+from sie_runtime.streams.log_stream import entry_subject
 from sie_schemas.entry import Stub, build_entry, parse_envelope, to_envelope
 from sie_schemas.entry import put as put_change
 from sie_testing.written_log import WrittenLog

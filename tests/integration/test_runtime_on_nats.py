@@ -13,10 +13,17 @@ from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.provisioned import provide, provided_consumer
 
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable, Message, NoResponders, connected_bus
-from sie_runtime.log_stream import LogStream, WrongLastSequence, log_streams
-from sie_runtime.stored_log import follow
-from sie_runtime.work_queue import Delivery, WorkQueue, WorkQueueSettings
+from sie_runtime.broker.bus import (
+    Bus,
+    BusSettings,
+    BusUnavailable,
+    Message,
+    NoResponders,
+    connected_bus,
+)
+from sie_runtime.follower.stored_log import follow
+from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_streams
+from sie_runtime.streams.work_queue import Delivery, WorkQueue, WorkQueueSettings
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 from sie_schemas.jobs import subject

@@ -10,7 +10,7 @@ import pytest
 from tests.support.gateway_world import World, echo_result, gateway_world, heartbeat
 from tests.support.polling import until
 
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.process.lifecycle import serve_http
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult
 from sie_sdk import (
     Item,

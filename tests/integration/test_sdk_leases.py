@@ -12,9 +12,9 @@ from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.provisioned import provide
 
-from sie_runtime.bus import Bus, BusSettings
-from sie_runtime.lease_store import LeaseStore
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.process.lifecycle import serve_http
+from sie_runtime.streams.lease_store import LeaseStore
 from sie_sdk import RequestError, SIEAsyncClient, SIEClient
 
 pytestmark = pytest.mark.integration

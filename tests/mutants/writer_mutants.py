@@ -20,7 +20,7 @@ DOORS = "control_plane/sie_config/http/doors.py"
 ANNOUNCER = "control_plane/sie_config/stream/announcer.py"
 EXPORTS = "control_plane/sie_config/upkeep/exports.py"
 FOLLOW = "control_plane/sie_config/http/follow_routes.py"
-STREAM = "shared/runtime/sie_runtime/log_stream.py"
+STREAM = "shared/runtime/sie_runtime/streams/log_stream.py"
 
 API = "tests/unit/test_config_api.py"
 PUBLISHING = "tests/unit/test_config_publisher.py"

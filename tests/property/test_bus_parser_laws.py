@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-from sie_runtime.direct_parser import DirectParser, headers_of
+from sie_runtime.broker.direct_parser import DirectParser, headers_of
 
 Read = tuple[Any, ...]
 

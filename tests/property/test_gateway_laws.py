@@ -16,7 +16,7 @@ from sie_gateway.request.admission import Caps, InFlight, cut
 from sie_gateway.request.jobs import JobCaps, jobs_for
 from sie_gateway.request.requests import Asked, Limits, read_request
 from sie_gateway.request.responses import assemble, of_one_revision, render
-from sie_runtime.rates import Rates
+from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.items import Item, Operation

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_config.documents.manifest_reader import Ask, Refused, manifest_of
-from sie_runtime.plain_paths import is_below, is_plain_path
+from sie_runtime.process.plain_paths import is_below, is_plain_path
 
 SEGMENTS = st.sampled_from(["a", "b", "weights", "weights2", "data", ".", "..", "", " ", "ä"])
 PATHS = st.lists(SEGMENTS, max_size=6).map("/".join)

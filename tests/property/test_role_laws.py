@@ -23,8 +23,8 @@ from tests.support.tokens import bearer, tokens_file
 from sie_config.http.api import build_app
 from sie_config.http.doors import Doors, door_of
 from sie_config.writer_process import ControlPlane
-from sie_runtime.access import Access, AccessSettings
-from sie_runtime.gate import Gate
+from sie_runtime.access.access import Access, AccessSettings
+from sie_runtime.access.gate import Gate
 
 DOCUMENT = json.loads(OPENAPI_FILES["sie-config"].read_text())
 TOKENS = {

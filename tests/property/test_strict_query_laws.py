@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from sie_runtime.strict_query import check_query, nearest
+from sie_runtime.access.strict_query import check_query, nearest
 from sie_schemas.errors import FixRequest
 
 KNOWN = frozenset({"dry_run", "ack", "wait", "timeout"})

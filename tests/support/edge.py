@@ -13,10 +13,10 @@ from tests.support.provisioned import provide
 from sie_core.models import Catalog
 from sie_gateway.main import Parts, build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
-from sie_runtime.bus import Bus, BusSettings
-from sie_runtime.lease_store import LeaseStore
-from sie_runtime.payload_store import PayloadStore
-from sie_runtime.work_queue import WorkQueue
+from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.streams.lease_store import LeaseStore
+from sie_runtime.streams.payload_store import PayloadStore
+from sie_runtime.streams.work_queue import WorkQueue
 
 __all__ = ["Edge", "bus_of", "edge_on"]
 

@@ -18,7 +18,7 @@ from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.queue_worker import QueueLane, QueueWorker, working
 
-from sie_runtime.bus import Bus
+from sie_runtime.broker.bus import Bus
 from sie_schemas.jobs import JOB_ENCODER
 
 __all__ = ["GatewayProcess", "gateway_process", "started_gateway"]

@@ -16,9 +16,9 @@ from sie_core.registry import Entity, Registry
 from sie_gateway.leases.lease_desk import Leases
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
-from sie_runtime.bus import BusUnavailable, NoResponders
-from sie_runtime.lease_store import HeldLease, LeaseMoved, LeaseTable
+from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.protocols import Incoming
+from sie_runtime.streams.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import SIEError

@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.support.polling import until_told
 
-from sie_runtime.bus import Bus, BusUnavailable
-from sie_runtime.provisions import Provisions, ProvisionSettings
+from sie_runtime.broker.bus import Bus, BusUnavailable
+from sie_runtime.streams.provisions import Provisions, ProvisionSettings
 
 __all__ = ["provide", "provided_consumer"]
 

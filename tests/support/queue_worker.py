@@ -10,8 +10,8 @@ from tests.support.edge import Edge
 from tests.support.gateway_world import echo_result, heartbeat
 from tests.support.provisioned import provided_consumer
 
-from sie_runtime.bus import Bus, BusUnavailable, NoResponders
-from sie_runtime.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
+from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders
+from sie_runtime.streams.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,

@@ -13,7 +13,7 @@ from tests.support.config_writer import running
 from tests.support.gateway_world import gateway_world
 
 from sie_config.http.api import build_app
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.process.lifecycle import serve_http
 
 __all__ = ["served_application", "served_config", "served_gateway"]
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sie_runtime.access import hash_of
+from sie_runtime.access.access import hash_of
 
 __all__ = ["bearer", "tokens_file"]
 

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from sie_cli.replica_access import with_replica_access
 from sie_cli.token import app as token_command
 from sie_gateway.http.rules import refusal_body, role_of
-from sie_runtime.access import Access, AccessSettings, Role, hash_of
-from sie_runtime.gate import Gate
-from sie_runtime.web_pages import check_page, origin_of
+from sie_runtime.access.access import Access, AccessSettings, Role, hash_of
+from sie_runtime.access.gate import Gate
+from sie_runtime.access.web_pages import check_page, origin_of
 from sie_schemas.errors import FixRequest
 
 ONE = {"items": [{"text": "four"}]}

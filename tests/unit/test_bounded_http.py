@@ -14,9 +14,9 @@ from tests.support.raw_http import HOST, told
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request as Handshake
 
-from sie_runtime.connections import HttpBounds
-from sie_runtime.direct_http import answer_at_once
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.http.connections import HttpBounds
+from sie_runtime.http.direct_http import answer_at_once
+from sie_runtime.process.lifecycle import serve_http
 
 LAST = HOST + b"Connection: close\r\n"
 LARGE = b"x" * 8_000_000

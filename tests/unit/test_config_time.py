@@ -18,9 +18,9 @@ from sie_config.http.doors import Doors
 from sie_config.http.refusal_notes import noting_gate
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.writer_process import LOG_FILE
-from sie_runtime.access import Access, AccessSettings, hash_of
-from sie_runtime.gate import Gate
-from sie_runtime.rates import Rates
+from sie_runtime.access.access import Access, AccessSettings, hash_of
+from sie_runtime.access.gate import Gate
+from sie_runtime.access.rates import Rates
 from sie_schemas import snapshot
 from sie_schemas.fleet import ModelReport
 from sie_schemas.revisions import adapter_revision, model_revision

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sie_runtime.direct_http import answer_at_once
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.http.direct_http import answer_at_once
+from sie_runtime.process.lifecycle import serve_http
 
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"5"), (b"x-a", b"1")]
 BAD = [(b"content-length", b"5"), (b"x-a", b"1\r\nx-b: 2")]

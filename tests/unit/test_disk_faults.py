@@ -24,7 +24,7 @@ from sie_core.chain import position_of
 from sie_core.registry import Registry
 from sie_core.replica import Replica
 from sie_core.replica_events import RangeArrived, SnapshotArrived
-from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.errors import Later, SIEError, Untrusted
 from sie_testing.crash_images import Synced, Truncated, Wrote

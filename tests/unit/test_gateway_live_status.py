@@ -12,9 +12,9 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConne
 from wsproto.events import TextMessage as Text
 
 from sie_gateway.http.rules import role_of
-from sie_runtime.access import Access, AccessSettings
-from sie_runtime.gate import Gate
-from sie_runtime.lifecycle import serve_http
+from sie_runtime.access.access import Access, AccessSettings
+from sie_runtime.access.gate import Gate
+from sie_runtime.process.lifecycle import serve_http
 
 
 class Client:

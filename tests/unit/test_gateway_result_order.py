@@ -9,7 +9,7 @@ import pytest
 from tests.support.gateway_world import MemoryBus, echo_result, gateway_world
 from tests.support.polling import until
 
-from sie_runtime.bus import NoResponders
+from sie_runtime.broker.bus import NoResponders
 from sie_schemas.errors import SIEError
 
 

@@ -22,8 +22,8 @@ from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
 from sie_core.replica import Replica
 from sie_core.replica_events import EntryArrived, Fetch, SnapshotArrived
-from sie_runtime.bus import Bus
-from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.broker.bus import Bus
+from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import (
     Change,

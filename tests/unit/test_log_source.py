@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from sie_runtime.bus import Bus, BusSettings
-from sie_runtime.log_source import LogSource, SourceFailed
+from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.follower.log_source import LogSource, SourceFailed
 from sie_sdk.errors import SIEConnectionError
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sie_runtime.aside import Aside
+from sie_runtime.process.aside import Aside
 
 ROOT = Path(__file__).parents[2]
 LIVES_BY = {
-    "shared/runtime/sie_runtime/follower.py",
-    "shared/runtime/sie_runtime/log_source.py",
-    "shared/runtime/sie_runtime/replica_reports.py",
+    "shared/runtime/sie_runtime/follower/follower.py",
+    "shared/runtime/sie_runtime/follower/log_source.py",
+    "shared/runtime/sie_runtime/follower/replica_reports.py",
     # Each of its threads writes to one worker; the process has nothing else there.
     "data_plane/sie_server/socket/server.py",
 }

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.support.polling import until
 
-from sie_runtime.overdue import Overdue
+from sie_runtime.broker.overdue import Overdue
 
 AFTER_S = 0.02
 

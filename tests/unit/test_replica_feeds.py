@@ -20,10 +20,10 @@ from sie_core.replica_events import (
     RangeArrived,
     Ticked,
 )
-from sie_runtime.bus import Bus, BusSettings, Message
-from sie_runtime.log_source import LogSource
-from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
-from sie_runtime.replica_queue import ReplicaQueue
+from sie_runtime.broker.bus import Bus, BusSettings, Message
+from sie_runtime.follower.log_source import LogSource
+from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
+from sie_runtime.follower.replica_queue import ReplicaQueue
 from sie_testing.simulation.loop import SimulatedLoop
 from sie_testing.written_log import WrittenLog
 

@@ -6,7 +6,7 @@ import pytest
 
 from sie_core.apply import apply
 from sie_core.registry import Registry
-from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas.entry import to_envelope
 from sie_testing.written_log import WrittenLog
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from sie_runtime.tallies import Tally, Timings
+from sie_runtime.process.tallies import Tally, Timings
 
 BOUNDS = (0.25, 1, 5)
 # Sums of these are exact in whatever order.

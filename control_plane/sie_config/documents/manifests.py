@@ -22,8 +22,8 @@ import msgspec
 from sie_config.documents import manifest_reader
 from sie_config.documents.manifest_reader import Ask
 from sie_config.settings import ConfigSettings
-from sie_runtime.plain_paths import is_below
-from sie_runtime.waiting import first_of
+from sie_runtime.process.plain_paths import is_below
+from sie_runtime.process.waiting import first_of
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.malformed import MALFORMED
 

@@ -28,8 +28,8 @@ from sie_config.http.verify_route import add_verify_route
 from sie_config.http.write_routes import add_write_routes
 from sie_config.writer.writer_state import Recovery, describe
 from sie_config.writer_process import ControlPlane
-from sie_runtime.error_headers import error_headers
-from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.http.error_headers import error_headers
+from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 
 __all__ = ["build_app"]

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sie_config.http.doors import Door
-from sie_runtime.direct_http import answer_at_once
-from sie_runtime.strict_route import StrictRoute
+from sie_runtime.access.strict_route import StrictRoute
+from sie_runtime.http.direct_http import answer_at_once
 from sie_schemas.errors import SIEError
 
 __all__ = ["DirectApp", "Endpoint"]

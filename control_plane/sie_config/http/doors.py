@@ -18,9 +18,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from sie_runtime.access import Role
-from sie_runtime.strict_query import check_query
-from sie_runtime.strict_route import query_names
+from sie_runtime.access.access import Role
+from sie_runtime.access.strict_query import check_query
+from sie_runtime.access.strict_route import query_names
 from sie_schemas.errors import FixRequest
 
 __all__ = ["JSON_BODY", "WRITE_QUERY", "Door", "Doors", "changes_the_log", "door", "door_of"]

@@ -22,7 +22,7 @@ from sie_config.http.json_answers import JSON, NDJSON, json_answer
 from sie_config.http.write_requests import read_body
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
-from sie_runtime.gate import principal_of
+from sie_runtime.access.gate import principal_of
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest
 

@@ -17,7 +17,7 @@ from sie_config.documents.differences import PLURALS
 from sie_config.http.group_routes import BODIES
 from sie_config.http.json_answers import NDJSON
 from sie_config.writer.operations import BatchBody
-from sie_runtime.openapi_words import ERROR, JSON, answer, error_answers, ref
+from sie_runtime.access.openapi_words import ERROR, JSON, answer, error_answers, ref
 from sie_schemas.documents import DOCUMENT_TYPES
 
 __all__ = ["openapi_document"]

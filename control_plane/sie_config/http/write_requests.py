@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from sie_config.writer.draft import Write
 from sie_config.writer.rules import Expectation
-from sie_runtime.gate import REQUEST_ID
+from sie_runtime.access.gate import REQUEST_ID
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
 

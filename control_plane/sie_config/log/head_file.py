@@ -11,7 +11,7 @@ import msgspec
 
 from sie_config.log.witnesses import Claim
 from sie_core.chain import Position
-from sie_runtime.aside import Aside
+from sie_runtime.process.aside import Aside
 from sie_schemas.errors import Untrusted
 from sie_schemas.malformed import MALFORMED
 

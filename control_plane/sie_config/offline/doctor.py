@@ -19,7 +19,7 @@ from sie_config.offline.compaction import writers_log_id
 from sie_config.offline.findings import Report
 from sie_config.offline.others import verify_stream
 from sie_config.offline.verification import verify_log
-from sie_runtime.bus import BusSettings, BusUnavailable
+from sie_runtime.broker.bus import BusSettings, BusUnavailable
 
 __all__ = ["examine"]
 

@@ -18,7 +18,7 @@ from sie_config.offline.verification import Verified, verify_log
 from sie_config.writer.draft import Draft, Tenure
 from sie_config.writer.rules import Index
 from sie_core.chain import position_of
-from sie_runtime.bus import BusSettings
+from sie_runtime.broker.bus import BusSettings
 from sie_runtime.signing import SigningKey
 from sie_schemas.entry import put_key
 from sie_schemas.errors import FixRequest, Untrusted

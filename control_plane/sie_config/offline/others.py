@@ -16,9 +16,9 @@ from sie_config.log.witnesses import Claim
 from sie_config.offline.findings import Report
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_core.chain import Position, position_of
-from sie_runtime.bus import Bus, BusSettings, connected_bus
-from sie_runtime.log_stream import LogStream, StreamTip
-from sie_runtime.stored_log import StoredLog
+from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
+from sie_runtime.follower.stored_log import StoredLog
+from sie_runtime.streams.log_stream import LogStream, StreamTip
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.snapshot import SnapshotCorrupt

@@ -33,7 +33,7 @@ from sie_config.writer.draft import Draft, Tenure
 from sie_config.writer.rules import Index
 from sie_core.chain import ChainBroken, check_successor, position_of
 from sie_core.trust import Trust, keys_of, vouched_for
-from sie_runtime.bus import BusSettings
+from sie_runtime.broker.bus import BusSettings
 from sie_runtime.signing import verify
 from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, put_key
 from sie_schemas.errors import FixRequest, SIEError, Untrusted

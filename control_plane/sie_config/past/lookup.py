@@ -22,7 +22,7 @@ from sie_config.log.log_rows import SELECT_ROWS, entry_of
 from sie_config.log.own_thread import OwnThread
 from sie_config.log.schema import connect_reader
 from sie_config.log.storage_faults import LogDamaged, StorageFailed
-from sie_runtime.waiting import first_of
+from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Change, Entry, EntryCorrupt
 from sie_schemas.errors import SIEError
 from sie_schemas.revisions import adapter_revision, model_revision

@@ -20,7 +20,7 @@ from prometheus_client import Counter
 
 from sie_config.documents.moments import format_ts
 from sie_config.log.storage_faults import StorageFailed
-from sie_runtime.waiting import first_of
+from sie_runtime.process.waiting import first_of
 
 __all__ = ["Refusal", "Refusals"]
 

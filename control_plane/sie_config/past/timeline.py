@@ -26,7 +26,7 @@ from sie_config.log.schema import connect_reader
 from sie_config.log.storage_faults import LogDamaged, StorageFailed
 from sie_config.writer.sequencer import Sequencer
 from sie_core.registry import Entity, EntityId, Registry
-from sie_runtime.aside import Aside
+from sie_runtime.process.aside import Aside
 from sie_schemas.entry import ENTITY_KINDS, Change, Entry, EntryCorrupt
 from sie_schemas.errors import FixRequest
 

@@ -23,7 +23,7 @@ from sie_config.writer.dark import Dark, unserved
 from sie_core.chain import Position, position_of
 from sie_core.models import Catalog
 from sie_core.registry import Entity
-from sie_runtime.waiting import first_of
+from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry
 from sie_schemas.revisions import model_revision
 

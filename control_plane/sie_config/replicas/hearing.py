@@ -19,8 +19,8 @@ from sie_config.replicas.report_door import check_speaker
 from sie_config.replicas.reports import Reports
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
-from sie_runtime.access import Principal
-from sie_runtime.bus import Bus, Message
+from sie_runtime.access.access import Principal
+from sie_runtime.broker.bus import Bus, Message
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Hearing"]

@@ -5,7 +5,7 @@ answer in bounded time, and an error that says what can be done instead.
 """
 
 from sie_config.replicas.reports import Reports
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.fleet import RECOUNT_DECODER, Recount
 from sie_schemas.malformed import MALFORMED

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from sie_runtime.access import Principal
+from sie_runtime.access.access import Principal
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import ReplicaReport
 

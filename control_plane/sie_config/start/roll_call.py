@@ -23,8 +23,8 @@ from sie_config.writer.seed import SEED
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_core.chain import Position
-from sie_runtime.bus import Bus
-from sie_runtime.log_stream import log_streams
+from sie_runtime.broker.bus import Bus
+from sie_runtime.streams.log_stream import log_streams
 from sie_schemas.entry import Change
 from sie_schemas.errors import SIEError, Untrusted
 

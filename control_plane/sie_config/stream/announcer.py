@@ -12,8 +12,8 @@ import msgspec
 from sie_config.log.journal import Journal
 from sie_config.stream.publisher import Publisher
 from sie_config.writer.sequencer import Sequencer
-from sie_runtime.bus import Bus, BusUnavailable
-from sie_runtime.waiting import first_of
+from sie_runtime.broker.bus import Bus, BusUnavailable
+from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry
 from sie_schemas.fleet import Head
 

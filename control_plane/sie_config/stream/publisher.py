@@ -21,8 +21,8 @@ from sie_config.stream.stream_witness import Stream, entry_in, signed_at, what_w
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
 from sie_core.chain import begins_log
-from sie_runtime.log_stream import StreamTip, WrongLastSequence
-from sie_runtime.waiting import first_of
+from sie_runtime.process.waiting import first_of
+from sie_runtime.streams.log_stream import StreamTip, WrongLastSequence
 from sie_schemas.entry import (
     GENESIS_HASH,
     STUB_BYTES_MIN,

@@ -19,11 +19,11 @@ from sie_config.settings import ConfigSettings
 from sie_config.writer.sequencer import Sequencer
 from sie_core.models import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
-from sie_runtime.bus import Bus, Message
-from sie_runtime.dead_letters import DeadLetters
-from sie_runtime.provisions import Provisions
-from sie_runtime.sweeping import Sweeper
-from sie_runtime.waiting import first_of
+from sie_runtime.broker.bus import Bus, Message
+from sie_runtime.process.waiting import first_of
+from sie_runtime.streams.dead_letters import DeadLetters
+from sie_runtime.streams.provisions import Provisions
+from sie_runtime.streams.sweeping import Sweeper
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.jobs import consumer_name

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from sie_config.keys.log_keys import LogKeys
 from sie_config.log.witnesses import Claim
 from sie_core.chain import Position
-from sie_runtime.log_stream import StreamTip
+from sie_runtime.streams.log_stream import StreamTip
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 
 __all__ = ["Stream", "entry_in", "newest_claim", "signed_at", "what_was_there"]
@@ -22,7 +22,7 @@ _LOOK_MAX: Final = 16
 
 
 class Stream(Protocol):
-    """One log's stream: `sie_runtime.log_stream.LogStream`, or one in memory."""
+    """One log's stream: `sie_runtime.streams.log_stream.LogStream`, or one in memory."""
 
     async def ensure(self, *, first_epoch: int, metadata: dict[str, str]) -> StreamTip:
         """Make it if it is not there."""

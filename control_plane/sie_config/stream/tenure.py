@@ -14,8 +14,8 @@ from sie_config.stream.publisher import Publisher
 from sie_config.stream.stream_witness import Stream
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, Recovery, Serving
-from sie_runtime.bus import Bus
-from sie_runtime.log_stream import LogStream
+from sie_runtime.broker.bus import Bus
+from sie_runtime.streams.log_stream import LogStream
 
 __all__ = ["Tenure", "streams_of"]
 

@@ -11,7 +11,7 @@ from sie_config.log.checkpoint import CheckpointFile
 from sie_config.upkeep.exports import Exports
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
-from sie_runtime.aside import Aside
+from sie_runtime.process.aside import Aside
 
 __all__ = ["CheckpointKeeper"]
 

@@ -17,7 +17,7 @@ from sie_config.log.store import Store
 from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
-from sie_runtime.waiting import first_of
+from sie_runtime.process.waiting import first_of
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["DiskWatch"]

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from sie_config.past.listing import Listing
 from sie_core.registry import EntityId, Registry
-from sie_runtime.aside import Aside
+from sie_runtime.process.aside import Aside
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry
 

@@ -25,8 +25,8 @@ from sie_config.log.storage_faults import LogDamaged
 from sie_config.upkeep.exports import Exports, Log
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
-from sie_runtime.aside import Aside
-from sie_runtime.waiting import first_of
+from sie_runtime.process.aside import Aside
+from sie_runtime.process.waiting import first_of
 from sie_schemas import snapshot as snapshots
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Recount

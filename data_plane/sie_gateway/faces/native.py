@@ -14,7 +14,7 @@ from sie_gateway.fleet.routing import Cold
 from sie_gateway.request.asgi import Response
 from sie_gateway.request.requests import Limits, read_request
 from sie_gateway.request.responses import Answer, render
-from sie_runtime.error_headers import retry_headers
+from sie_runtime.http.error_headers import retry_headers
 from sie_schemas.errors import Later
 from sie_schemas.items import Operation
 

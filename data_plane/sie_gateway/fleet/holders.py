@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from sie_gateway.fleet.lives import Life
-from sie_runtime.bus import NoResponders
+from sie_runtime.broker.bus import NoResponders
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.holding import (
     HOLDING_ANSWER_DECODER,

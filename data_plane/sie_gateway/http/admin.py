@@ -25,8 +25,8 @@ from sie_gateway.http.pool_routes import add_pools
 from sie_gateway.http.views import cluster_view, config_view, configs_view, model_view, models_view
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
-from sie_runtime.strict_route import StrictRoute, any_query
-from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.access.strict_route import StrictRoute, any_query
+from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
 

@@ -35,9 +35,9 @@ from sie_gateway.request.inference import Inference, new_request_id
 from sie_gateway.request.requests import Limits
 from sie_gateway.request.responses import Answer
 from sie_gateway.request.waiting import ClientGone
-from sie_runtime.gate import principal_of
-from sie_runtime.rates import Rates
-from sie_runtime.strict_query import check_query
+from sie_runtime.access.gate import principal_of
+from sie_runtime.access.rates import Rates
+from sie_runtime.access.strict_query import check_query
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 

@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 
 from sie_gateway.faces import FACES
-from sie_runtime.openapi_words import ERROR, JSON, answer, error_answers, ref
+from sie_runtime.access.openapi_words import ERROR, JSON, answer, error_answers, ref
 from sie_schemas.items import EncodeRequest, ExtractRequest, ScoreRequest
 from sie_schemas.leases import LeaseRequest
 

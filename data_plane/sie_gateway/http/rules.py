@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from sie_gateway.faces import FACES
-from sie_runtime.access import Role
+from sie_runtime.access.access import Role
 from sie_schemas.errors import SIEError
 
 __all__ = ["refusal_body", "role_of"]

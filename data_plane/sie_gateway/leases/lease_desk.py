@@ -31,7 +31,7 @@ from sie_gateway.leases.leases import (
     under_lease,
     warm_workers,
 )
-from sie_runtime.lease_store import LeaseMoved, LeaseTable
+from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel
 from sie_schemas.leases import Lease, LeaseRequest

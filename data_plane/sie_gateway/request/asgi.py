@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from sie_gateway.request.waiting import ClientGone
-from sie_runtime.direct_http import answer_at_once
-from sie_runtime.error_headers import error_headers
+from sie_runtime.http.direct_http import answer_at_once
+from sie_runtime.http.error_headers import error_headers
 from sie_schemas.errors import FixRequest, SIEError
 
 __all__ = [

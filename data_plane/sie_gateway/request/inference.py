@@ -24,7 +24,7 @@ from sie_gateway.request.requests import Asked
 from sie_gateway.request.responses import Answer, assemble, of_one_revision
 from sie_gateway.request.runs import Run
 from sie_gateway.request.waiting import Takerless, UntilGone, Waiting
-from sie_runtime.overdue import Overdue
+from sie_runtime.broker.overdue import Overdue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import WantedModel
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from sie_gateway.fleet.routing import Route, Wanted
 from sie_gateway.request.giving_back import GivenBack, Out
 from sie_gateway.request.waiting import Waiting
-from sie_runtime.redelivery import sequence_of
+from sie_runtime.streams.redelivery import sequence_of
 from sie_schemas.jobs import Job
 
 __all__ = ["Run"]

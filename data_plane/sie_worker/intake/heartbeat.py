@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_schemas.fleet import Heartbeat
 
 __all__ = ["HEALTH_SUBJECTS", "Heartbeats"]

@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from sie_runtime.bus import Bus, Message, Subscription
-from sie_runtime.redelivery import Redelivery
+from sie_runtime.broker.bus import Bus, Message, Subscription
+from sie_runtime.streams.redelivery import Redelivery
 from sie_schemas.errors import SIEError
 from sie_schemas.holding import (
     HOLDING_ASKED_DECODER,

@@ -11,7 +11,7 @@ from typing import Final
 
 from sie_core.models import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
-from sie_runtime.bus import Message
+from sie_runtime.broker.bus import Message
 from sie_schemas.fleet import HEARTBEAT_DECODER
 from sie_schemas.malformed import MALFORMED
 from sie_worker.intake.peers import Peers

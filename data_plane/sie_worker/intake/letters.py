@@ -6,7 +6,7 @@ for good.
 
 import time
 
-from sie_runtime.dead_letters import DeadLetters
+from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.jobs import JobResult, subject
 from sie_worker.jobs.claims import Claim

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from sie_runtime.bus import BusUnavailable
-from sie_runtime.work_queue import Delivery, Puller, WorkQueue
+from sie_runtime.broker.bus import BusUnavailable
+from sie_runtime.streams.work_queue import Delivery, Puller, WorkQueue
 from sie_worker import metrics
 
 __all__ = ["Pulling"]

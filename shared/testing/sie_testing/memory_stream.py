@@ -5,8 +5,8 @@ sequence. A test may take the bus away, lose an acknowledgement, lose the tail, 
 somebody else.
 """
 
-from sie_runtime.bus import BusUnavailable
-from sie_runtime.log_stream import StreamTip, WrongLastSequence
+from sie_runtime.broker.bus import BusUnavailable
+from sie_runtime.streams.log_stream import StreamTip, WrongLastSequence
 
 __all__ = ["MemoryStream"]
 

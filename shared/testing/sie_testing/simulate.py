@@ -13,7 +13,7 @@ from typing import Final
 
 import typer
 
-from sie_runtime.lifecycle import spare_collections
+from sie_runtime.process.lifecycle import spare_collections
 from sie_schemas.errors import FixRequest
 from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
 from sie_testing.history import read_history

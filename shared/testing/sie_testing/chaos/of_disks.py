@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from sie_runtime.log_stream import LogStream, log_streams, stream_name
+from sie_runtime.streams.log_stream import LogStream, log_streams, stream_name
 from sie_testing.chaos.scene import Fault, Scene
 from sie_testing.chaos.table import LONGER_S
 

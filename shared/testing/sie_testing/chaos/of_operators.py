@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from sie_runtime.access import AccessSettings
+from sie_runtime.access.access import AccessSettings
 from sie_testing.chaos.observe import IN_TIME_S
 from sie_testing.chaos.scene import GUEST, TOKENS, Fault, Scene
 from sie_testing.echo_execution import BACKEND

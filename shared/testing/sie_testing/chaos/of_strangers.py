@@ -17,7 +17,7 @@ from sie_config.log.replay import step
 from sie_config.offline.log_reader import LogReader
 from sie_core.apply import preview
 from sie_core.registry import Registry
-from sie_runtime.log_stream import entry_subject
+from sie_runtime.streams.log_stream import entry_subject
 from sie_schemas.entry import Entry, build_entry, put, to_envelope
 from sie_testing.chaos.scene import Fault, Scene
 from sie_testing.chaos.table import LONGER_S

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sie_runtime.bus import Bus, BusUnavailable, Message, NoResponders
-from sie_runtime.log_stream import (
+from sie_runtime.broker.bus import Bus, BusUnavailable, Message, NoResponders
+from sie_runtime.follower.stored_log import StoredLog, follow, stored_logs
+from sie_runtime.streams.log_stream import (
     LogStream,
     WrongLastSequence,
     log_streams,
     stored_subject,
 )
-from sie_runtime.stored_log import StoredLog, follow, stored_logs
 from sie_testing.written_log import WrittenLog
 
 __all__ = ["BROKER_CONTRACT", "BrokerUnderTest"]

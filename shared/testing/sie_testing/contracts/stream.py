@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_config.stream.stream_witness import Stream
-from sie_runtime.log_stream import WrongLastSequence
+from sie_runtime.streams.log_stream import WrongLastSequence
 from sie_schemas.entry import to_envelope
 from sie_testing.written_log import WrittenLog
 

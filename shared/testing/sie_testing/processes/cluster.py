@@ -30,10 +30,10 @@ from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
 from sie_core.chain import Position
 from sie_gateway.settings import GatewaySettings
-from sie_runtime.access import Grant, Tokens, hash_of
-from sie_runtime.bus import Bus, BusSettings, BusUnavailable, connected_bus
-from sie_runtime.log_stream import log_streams, stream_name
-from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.access.access import Grant, Tokens, hash_of
+from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, connected_bus
+from sie_runtime.follower.replica_files import ReplicaFiles
+from sie_runtime.streams.log_stream import log_streams, stream_name
 from sie_schemas.entry import Entry
 from sie_schemas.errors import SIEError
 from sie_testing.processes.actions import link_names, process_names

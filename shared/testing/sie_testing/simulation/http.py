@@ -1,6 +1,6 @@
 """HTTP in memory: a replica's fetches answered by the writer's own functions.
 
-*shell.* What `sie_runtime.log_source` uses of an HTTP client, and the routes of followers.
+*shell.* What `sie_runtime.follower.log_source` uses of an HTTP client, and the routes of followers.
 Promises the failures of a network (a request or an answer that is lost, a server that is gone in
 the middle) as the client library's own errors. Frames no bytes: uvicorn and httpx do that.
 """
@@ -14,7 +14,7 @@ import msgspec
 
 from sie_config.http.follow_routes import check_range, entry_lines, head_body, wait_for_difference
 from sie_config.writer_process import ControlPlane
-from sie_runtime.gate import NOBODY
+from sie_runtime.access.gate import NOBODY
 from sie_schemas.errors import SIEError
 from sie_testing.simulation.loop import Host, SimulatedLoop
 from sie_testing.simulation.network import Network
@@ -80,7 +80,7 @@ class Calls:
 
 
 class ConfigClient:
-    """The HTTP client of one host, as far as `sie_runtime.log_source` uses httpx's."""
+    """The HTTP client of one host, as far as `sie_runtime.follower.log_source` uses httpx's."""
 
     def __init__(self, calls: Calls, sender: str, *, timeout_s: float) -> None:
         self._calls = calls

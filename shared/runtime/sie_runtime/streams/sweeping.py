@@ -19,9 +19,9 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.errors import NotFoundError
 
-from sie_runtime.bus import Bus, reason_of
-from sie_runtime.dead_letters import DeadLetters
+from sie_runtime.broker.bus import Bus, reason_of
 from sie_runtime.settings import setting
+from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_ENCODER, Job, JobFailure, JobResult, ResultBatch

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sie_runtime.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
 from sie_schemas.errors import FixRequest
 
 __all__ = ["status_application"]

@@ -13,8 +13,8 @@ from typing import Final
 import httpx
 
 from sie_core.chain import Position
-from sie_runtime.bus import Bus, BusUnavailable
-from sie_runtime.stored_log import StoredLog, stored_logs
+from sie_runtime.broker.bus import Bus, BusUnavailable
+from sie_runtime.follower.stored_log import StoredLog, stored_logs
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError

@@ -18,10 +18,10 @@ from prometheus_client import Counter
 
 from sie_core.chain import Position
 from sie_core.replica_events import EntryArrived, Event, HeadAnnounced, Ticked
-from sie_runtime.bus import Bus, BusUnavailable, Message
-from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.broker.bus import Bus, BusUnavailable, Message
+from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.follower.stored_log import follow
 from sie_runtime.settings import setting
-from sie_runtime.stored_log import follow
 from sie_schemas.entry import EntryCorrupt, Stub, parse_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
 from sie_schemas.malformed import MALFORMED

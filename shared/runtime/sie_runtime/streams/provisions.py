@@ -23,11 +23,11 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime import dead_letters, lease_store, payload_store, sweeping
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import make_stream
-from sie_runtime.work_queue import DeliverySettings
+from sie_runtime.streams import dead_letters, lease_store, payload_store, sweeping
+from sie_runtime.streams.shared_stream import make_stream
+from sie_runtime.streams.work_queue import DeliverySettings
 from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
 
 __all__ = ["ProvisionSettings", "Provisions"]

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sie_runtime.strict_query import check_query
+from sie_runtime.access.strict_query import check_query
 from sie_schemas.errors import FixRequest
 
 __all__ = ["StrictRoute", "any_query", "query_names"]

@@ -12,9 +12,9 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import SharedStream, StreamRefusal
+from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.dead_letters import DEAD_LETTER_DECODER, DEAD_LETTER_ENCODER, DeadLetter
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.jobs import token

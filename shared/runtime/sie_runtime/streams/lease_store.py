@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from sie_runtime.bus import Bus, BusUnavailable
+from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import SharedStream, StreamRefusal
-from sie_runtime.stored import StoredMessage, read_stored
+from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
+from sie_runtime.streams.stored import StoredMessage, read_stored
 from sie_schemas.leases import LEASE_DECODER, Lease
 from sie_schemas.malformed import MALFORMED
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sie_runtime.bus import Bus, BusUnavailable, NoResponders
+from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders
 from sie_schemas.holding import HandedOut
 from sie_schemas.jobs import stream_name
 

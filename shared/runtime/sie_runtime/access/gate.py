@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sie_runtime.access import Access, Principal, Role
-from sie_runtime.error_headers import error_headers
-from sie_runtime.rates import Rates
-from sie_runtime.web_pages import check_page
+from sie_runtime.access.access import Access, Principal, Role
+from sie_runtime.access.rates import Rates
+from sie_runtime.access.web_pages import check_page
+from sie_runtime.http.error_headers import error_headers
 from sie_schemas.errors import SIEError
 
 __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "principal_of"]

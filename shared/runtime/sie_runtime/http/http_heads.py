@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from sie_runtime.connections import HttpBounds
+from sie_runtime.http.connections import HttpBounds
 from sie_schemas.errors import FixRequest
 
 __all__ = ["UNKNOWN", "Headers", "check_size", "declared_size", "without_offers"]

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sie_runtime.bus import Bus
+from sie_runtime.broker.bus import Bus
 from sie_runtime.settings import setting
-from sie_runtime.shared_stream import SharedStream, StreamRefusal
+from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.errors import Later
 from sie_schemas.jobs import PayloadRef, token
 

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from prometheus_client import Counter
 
-from sie_runtime.direct_client import DirectClient, Taker
+from sie_runtime.broker.direct_client import DirectClient, Taker
 
 __all__ = ["ANSWERS", "ERRORS", "Callback", "Message", "Subscription", "direct", "is_of_broker"]
 

@@ -21,9 +21,9 @@ from prometheus_client import Counter
 
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_runtime.bus import Bus, BusUnavailable, Message
-from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
-from sie_runtime.replica_files import ReplicaFiles
+from sie_runtime.broker.bus import Bus, BusUnavailable, Message
+from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.settings import setting
 from sie_schemas.entry import Entry, to_envelope
 from sie_schemas.fleet import Head, Recount, ReplicaReport

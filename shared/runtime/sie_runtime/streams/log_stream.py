@@ -16,8 +16,8 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
-from sie_runtime.shared_stream import make_stream
+from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.streams.shared_stream import make_stream
 from sie_schemas.errors import SIEError
 
 __all__ = [

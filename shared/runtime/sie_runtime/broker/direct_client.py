@@ -29,7 +29,7 @@ from nats.errors import (
 )
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from sie_runtime.direct_parser import DirectParser, headers_of
+from sie_runtime.broker.direct_parser import DirectParser, headers_of
 
 __all__ = ["DirectClient", "Taker"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from sie_runtime.error_headers import error_headers
+from sie_runtime.http.error_headers import error_headers
 from sie_schemas.errors import SIEError
 
 __all__ = ["refusal_bytes", "refusing"]

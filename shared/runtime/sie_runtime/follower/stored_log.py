@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from sie_runtime.bus import Bus, BusUnavailable, Message
-from sie_runtime.log_stream import entry_subject, stored_subject, stream_name
-from sie_runtime.stored import StoredMessage, read_stored
+from sie_runtime.broker.bus import Bus, BusUnavailable, Message
+from sie_runtime.streams.log_stream import entry_subject, stored_subject, stream_name
+from sie_runtime.streams.stored import StoredMessage, read_stored
 from sie_schemas.errors import SIEError
 
 __all__ = ["StoredLog", "follow", "stored_logs"]

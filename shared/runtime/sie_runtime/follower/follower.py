@@ -39,12 +39,12 @@ from sie_core.replica_events import (
     Ticked,
 )
 from sie_core.trust import Trust
-from sie_runtime.bus import Bus
-from sie_runtime.log_source import LogSource, RangeGone, SourceFailed
-from sie_runtime.replica_feeds import FeedSettings, ReplicaFeeds
-from sie_runtime.replica_files import ReplicaFiles
-from sie_runtime.replica_queue import ReplicaQueue
-from sie_runtime.replica_reports import ReplicaReports, ReportSettings
+from sie_runtime.broker.bus import Bus
+from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
+from sie_runtime.follower.replica_files import ReplicaFiles
+from sie_runtime.follower.replica_queue import ReplicaQueue
+from sie_runtime.follower.replica_reports import ReplicaReports, ReportSettings
 from sie_runtime.settings import setting
 from sie_runtime.signing import first_trust
 from sie_schemas.entry import Entry

@@ -17,9 +17,9 @@ from functools import partial
 from itertools import count
 from typing import Final, TypeAlias
 
-from sie_runtime.bus import Bus, BusUnavailable, NoResponders, Subscription
-from sie_runtime.direct_parser import headers_of
-from sie_runtime.overdue import Overdue
+from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders, Subscription
+from sie_runtime.broker.direct_parser import headers_of
+from sie_runtime.broker.overdue import Overdue
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import consumer_name, stream_name

@@ -22,7 +22,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError, SlowConsumerError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from sie_runtime.bus_messages import (
+from sie_runtime.broker.bus_messages import (
     ANSWERS,
     ERRORS,
     Callback,
@@ -31,8 +31,8 @@ from sie_runtime.bus_messages import (
     direct,
     is_of_broker,
 )
-from sie_runtime.direct_client import DirectClient, Taker
-from sie_runtime.direct_parser import headers_of
+from sie_runtime.broker.direct_client import DirectClient, Taker
+from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.settings import setting
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 

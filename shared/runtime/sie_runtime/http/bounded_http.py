@@ -14,9 +14,9 @@ import httptools  # type: ignore[import-untyped]
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from sie_runtime.direct_http import DirectHttp
-from sie_runtime.http_heads import UNKNOWN, check_size, declared_size, without_offers
-from sie_runtime.last_answers import refusal_bytes, refusing
+from sie_runtime.http.direct_http import DirectHttp
+from sie_runtime.http.http_heads import UNKNOWN, check_size, declared_size, without_offers
+from sie_runtime.http.last_answers import refusal_bytes, refusing
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["BoundedHttp"]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nats.errors import Error as NatsError
 
-from sie_runtime.bus import Bus, BusUnavailable, Message, reason_of
+from sie_runtime.broker.bus import Bus, BusUnavailable, Message, reason_of
 
 __all__ = ["Stored", "StoredMessage", "read_stored"]
 

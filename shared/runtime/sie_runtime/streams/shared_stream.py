@@ -16,7 +16,7 @@ from nats.errors import NoRespondersError
 from nats.js.api import StreamConfig
 from nats.js.errors import APIError
 
-from sie_runtime.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
 
 __all__ = ["SharedStream", "StreamRefusal", "make_stream"]
 

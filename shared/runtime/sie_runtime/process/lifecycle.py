@@ -20,9 +20,9 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
-from sie_runtime.bounded_http import BoundedHttp
-from sie_runtime.connections import Connections, HttpBounds
-from sie_runtime.telemetry import configure_logs
+from sie_runtime.http.bounded_http import BoundedHttp
+from sie_runtime.http.connections import Connections, HttpBounds
+from sie_runtime.process.telemetry import configure_logs
 
 __all__ = ["HttpConfig", "run", "serve_http", "spare_collections", "stop_when"]
 
@@ -122,7 +122,7 @@ class HttpConfig(uvicorn.Config):
         self.account = Connections(bounds if bounds is not None else HttpBounds())
         if websockets:
             # By its name, since what it needs is installed where WebSockets are served.
-            self.ws = "sie_runtime.bounded_websocket:BoundedWebSocket"
+            self.ws = "sie_runtime.http.bounded_websocket:BoundedWebSocket"
 
 
 async def serve_http(

@@ -1,0 +1,1 @@
+"""The follower: a replica kept current by stream, range and snapshot, and its reports."""

@@ -1,0 +1,1 @@
+"""HTTP below the framework: bounds, heads, connections, and answers in one write."""

@@ -1,0 +1,1 @@
+"""Streams of the broker: the log, the work queue, leases, large jobs, dead letters."""
