@@ -15,9 +15,9 @@ from tests.support.log_world import free_port
 from tests.support.served import served_config, served_gateway
 from typer.testing import CliRunner, Result
 
-from sie_cli import state
+from sie_cli.access import state
+from sie_cli.access.state import ClusterState, ProcessRecord, record_process
 from sie_cli.main import build
-from sie_cli.state import ClusterState, ProcessRecord, record_process
 from sie_config.offline.compaction import compact
 from sie_schemas.errors import FixRequest, Later
 

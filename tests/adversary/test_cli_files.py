@@ -13,7 +13,7 @@ from tests.support.config_writer import model
 from tests.support.served import served_config
 from typer.testing import CliRunner, Result
 
-from sie_cli import config_commands
+from sie_cli.config import config_commands
 
 NAMES = ("one", "two", "three")
 

@@ -16,9 +16,9 @@ from tests.support.log_world import free_port
 from tests.support.served import served_config
 from typer.testing import CliRunner, Result
 
-from sie_cli import config_commands
-from sie_cli.config_rows import verified_lines
-from sie_cli.config_work import Work, run_work
+from sie_cli.config import config_commands
+from sie_cli.config.config_rows import verified_lines
+from sie_cli.config.config_work import Work, run_work
 from sie_schemas.errors import SIEError, error_for
 from sie_schemas.fleet import ReplicaReport
 from sie_sdk import FixRequest, SIEAsyncConfigClient, SIEConfigClient, SIEConnectionError, Terms

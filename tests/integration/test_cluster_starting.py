@@ -10,12 +10,12 @@ import pytest
 from tests.support.polling import until
 from tests.support.toy_cluster import QUICK, ROLES, ToyCluster, toy_cluster, toy_programs
 
-from sie_cli import state
-from sie_cli.child import Child, StartFailed
-from sie_cli.keeping import Household, Keeper
-from sie_cli.plans import ChildPlan
-from sie_cli.ports import free_ports
-from sie_cli.stopping import stop_cluster
+from sie_cli.access import state
+from sie_cli.local.child import Child, StartFailed
+from sie_cli.local.keeping import Household, Keeper
+from sie_cli.local.plans import ChildPlan
+from sie_cli.local.ports import free_ports
+from sie_cli.local.stopping import stop_cluster
 from sie_schemas.errors import FixRequest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -104,8 +104,8 @@ def supervisor(folder: Path, port: int) -> "subprocess.Popen[str]":
     """The supervisor of a toy cluster in a process of its own, as a terminal starts it."""
     code = (
         "import sys, pathlib\n"
-        "from sie_cli.settings import ClusterOptions, ClusterSettings\n"
-        "from sie_cli.supervising import run_foreground\n"
+        "from sie_cli.local.settings import ClusterOptions, ClusterSettings\n"
+        "from sie_cli.local.supervising import run_foreground\n"
         "from tests.support.toy_cluster import QUICK\n"
         f"folder = pathlib.Path({str(folder)!r})\n"
         f"run_foreground(ClusterOptions(data=folder / 'data', port={port}, workers=1), QUICK,\n"

@@ -14,8 +14,8 @@ from tests.support.scripted_execution import LETHAL
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 from typer.testing import CliRunner
 
-from sie_cli.dead_letters import drop_letters, list_letters, retry_letter
-from sie_cli.dlq import app as dlq
+from sie_cli.admin.dead_letters import drop_letters, list_letters, retry_letter
+from sie_cli.admin.dlq import app as dlq
 from sie_runtime.broker.bus import Bus, BusSettings, Message, connected_bus
 from sie_runtime.streams.dead_letters import DeadLetters, DeadLetterSettings
 from sie_runtime.streams.sweeping import Sweeper, SweepSettings

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_cli.applying import operations_for
-from sie_cli.documents import read_documents
+from sie_cli.config.applying import operations_for
+from sie_cli.config.documents import read_documents
 from sie_schemas.errors import FixRequest
 
 SUFFIXES = st.sampled_from(["yaml", "yml", "json"]).flatmap(

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sie_cli import state
-from sie_cli.cluster import run_cluster
-from sie_cli.ports import free_ports
-from sie_cli.settings import ClusterOptions, ClusterSettings
-from sie_cli.state import ClusterState, ProcessRecord
+from sie_cli.access import state
+from sie_cli.access.state import ClusterState, ProcessRecord
+from sie_cli.local.cluster import run_cluster
+from sie_cli.local.ports import free_ports
+from sie_cli.local.settings import ClusterOptions, ClusterSettings
 
 __all__ = ["QUICK", "ROLES", "ToyCluster", "toy_cluster", "toy_programs"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sie_cli.logs import Wanted, read_lines, rendered
+from sie_cli.local.logs import Wanted, read_lines, rendered
 from sie_cli.main import build
 
 

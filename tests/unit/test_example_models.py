@@ -13,7 +13,7 @@ import torch
 from tests.support.encoder_models import DEVICE, VOCABULARY, write_tiny
 from transformers import XLMRobertaConfig
 
-from sie_cli.documents import LocalDocument, read_documents
+from sie_cli.config.documents import LocalDocument, read_documents
 from sie_config.writer.rules import Index, Put, admit
 from sie_core.registry import Entity, Registry
 from sie_schemas import canonical

@@ -10,7 +10,7 @@ from tests.support.log_tools import closed_log, run_log, states, tamper
 from tests.support.polling import until
 from typer.testing import CliRunner, Result
 
-from sie_cli.log_commands import app
+from sie_cli.admin.log_commands import app
 from sie_config.log.log_file import LogFile
 from sie_config.offline.compaction import compact, compact_file, compact_through
 from sie_config.offline.doctor import examine

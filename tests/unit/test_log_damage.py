@@ -7,7 +7,7 @@ import pytest
 from tests.support.log_tools import closed_log
 from typer.testing import CliRunner
 
-from sie_cli.log_commands import app
+from sie_cli.admin.log_commands import app
 from sie_schemas.entry import Entry
 
 PAGE = 4096

@@ -1,0 +1,1 @@
+"""Which cluster a command is for, and how it is reached."""

@@ -1,0 +1,1 @@
+"""Commands of operators: the log file, replicas, tokens, dead letters."""

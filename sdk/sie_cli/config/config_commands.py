@@ -1,0 +1,214 @@
+"""The sub-commands for configuration: from `sie apply` to `sie verify`.
+
+*main.* Each reads its options and calls the work that it names. Exit statuses: 0 done, 1 it differs
+or has not converged, 2 the request is at fault, 3 sie-config cannot be reached or cannot do it now,
+4 a conflict, 5 time ran out, 130 it was stopped.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sie_cli.config.config_options import At, KindName, Name, command
+
+if TYPE_CHECKING:
+    from sie_cli.config.config_work import Ask, Work
+
+__all__ = [
+    "apply",
+    "audit",
+    "blame",
+    "delete",
+    "describe",
+    "diff",
+    "edit",
+    "export",
+    "get",
+    "history",
+    "import_",
+    "replicas",
+    "revert",
+    "show",
+    "verify",
+    "wait",
+    "watch",
+]
+
+
+@command
+def apply(
+    work: "Work",
+    ask: "Ask",
+    file: Annotated[str, typer.Option("-f", "--file", help="A file, a folder, or - for stdin.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what the files leave out, of their kinds.")
+    ] = False,
+) -> int:
+    """Make the cluster hold what files say: one entry, or none where nothing differs."""
+    return work.apply(file, ask, prune=prune)
+
+
+@command
+def diff(
+    work: "Work",
+    start: Annotated[str, typer.Argument(help="An epoch or a time.")] = "",
+    end: Annotated[str, typer.Argument(help="Another; else now.")] = "",
+    file: Annotated[str, typer.Option("-f", "--file", help="Compare files with now.")] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="As apply --prune would.")] = False,
+) -> int:
+    """What differs between two moments, or between files and now; status 1 when anything does."""
+    if bool(start) == bool(file):
+        raise typer.BadParameter("give either one or two moments, or -f")
+    return work.diff_files(file, prune=prune) if file else work.diff(start, end)
+
+
+@command
+def get(
+    work: "Work", kind: KindName, name: Annotated[str, typer.Argument()] = "", at: At = ""
+) -> int:
+    """Show entities, now or at any moment."""
+    return work.get(kind, name, at)
+
+
+@command
+def describe(work: "Work", kind: KindName, name: Name) -> int:
+    """Show one entity with who made each of its fields, and its history."""
+    return work.describe(kind, name)
+
+
+@command
+def edit(work: "Work", ask: "Ask", kind: KindName, name: Name) -> int:
+    """Change an entity in $VISUAL or $EDITOR; refused if somebody else changed it meanwhile."""
+    return work.edit(kind, name, ask)
+
+
+@command
+def delete(work: "Work", ask: "Ask", kind: KindName, name: Name) -> int:
+    """Remove an entity."""
+    return work.delete(kind, name, ask)
+
+
+@command
+def history(
+    work: "Work",
+    kind: Annotated[str, typer.Argument()] = "",
+    name: Annotated[str, typer.Argument()] = "",
+    number: Annotated[int, typer.Option("-n", min=1, help="How many, the newest.")] = 20,
+    at: At = "",
+) -> int:
+    """The changes of one entity, or of everything, up to now or up to any moment."""
+    if bool(kind) != bool(name):
+        raise typer.BadParameter("give a kind and a name, or neither")
+    return work.history(kind, name, number, at)
+
+
+@command
+def blame(work: "Work", kind: KindName, name: Name, at: At = "") -> int:
+    """For each field of an entity, the change that gave it its value."""
+    return work.blame(kind, name, at)
+
+
+@command
+def show(work: "Work", epoch: int) -> int:
+    """One entry of the log, and what it changed."""
+    return work.show(epoch)
+
+
+@command
+def revert(
+    work: "Work",
+    ask: "Ask",
+    to: Annotated[str, typer.Argument(help="An epoch or a time.")],
+    entities: Annotated[
+        list[str] | None, typer.Argument(help="KIND/NAME …; else everything.")
+    ] = None,
+) -> int:
+    """Bring back the state of an older moment, as a new entry."""
+    return work.revert(to, entities or [], ask)
+
+
+@command
+def watch(
+    work: "Work",
+    start: Annotated[
+        int | None, typer.Option("--from", min=0, help="Entries after this epoch; else from now.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=0, help="End after so many; 0 goes on.")] = 0,
+) -> int:
+    """Show changes as they are made."""
+    return work.watch(start, count)
+
+
+@command
+def replicas(work: "Work") -> int:
+    """Where each gateway and worker stands in the log; status 1 unless all live ones agree."""
+    return work.replicas()
+
+
+@command
+def verify(work: "Work") -> int:
+    """Have sie-config fold its log anew, and a replica count what it serves; status 1 if amiss."""
+    return work.verify()
+
+
+@command
+def wait(
+    work: "Work",
+    epoch: Annotated[int | None, typer.Option(help="Else the head.")] = None,
+    effective: Annotated[
+        bool, typer.Option("--effective", help="Also: none fails to load what changed.")
+    ] = False,
+    role: Annotated[list[str] | None, typer.Option(help="gateway or worker; else both.")] = None,
+    replica: Annotated[list[str] | None, typer.Option("--id", help="A replica; else all.")] = None,
+    quorum: Annotated[int | None, typer.Option(min=1, help="How many are enough.")] = None,
+    minimum: Annotated[int, typer.Option("--min", min=0, help="Fewer are not enough.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds.")] = 60.0,
+) -> int:
+    """Wait until replicas are at an epoch, by their own word; status 5 when time runs out."""
+    told = {
+        "epoch": epoch,
+        "until": "effective" if effective else "converged",
+        "roles": role or [],
+        "ids": replica or [],
+        "quorum": quorum,
+        "replicas_min": minimum,
+        "timeout_s": timeout,
+    }
+    return work.wait(told)
+
+
+@command
+def export(
+    work: "Work",
+    file: Annotated[str, typer.Option("-f", "--file", help="Else stdout.")] = "-",
+    at: At = "",
+) -> int:
+    """Write every document, as `sie apply` reads them: YAML, or JSON with -o json."""
+    return work.export(file, at)
+
+
+@command
+def import_(
+    work: "Work",
+    ask: "Ask",
+    file: Annotated[str, typer.Argument(help="What `sie export` wrote, or -.")],
+) -> int:
+    """Make the cluster hold exactly what a file says, as one entry."""
+    return work.apply(file, replace(ask, reason=ask.reason or f"import {file}"), prune=True)
+
+
+@command
+def audit(
+    work: "Work",
+    actor: str = "",
+    kind: str = "",
+    name: str = "",
+    outcome: Annotated[str, typer.Option(help="accepted, refused, or the code of a refusal.")] = "",
+    since: Annotated[str, typer.Option(help="From this time on: 2026-01-31T12:00:00Z.")] = "",
+    until: Annotated[str, typer.Option(help="Before this time.")] = "",
+    number: Annotated[int, typer.Option("-n", min=1, help="How many, the newest.")] = 50,
+) -> int:
+    """What was changed and what was refused: who, when, why."""
+    asked = {"actor": actor, "kind": kind, "key": name, "outcome": outcome}
+    return work.audit(asked | {"since": since, "before": until}, number)

@@ -1,0 +1,126 @@
+"""Rows of the configuration sub-commands: what is shown of an entity, an entry, an audit row.
+
+*pure.* Only shortens and joins; `-o json` and `-o yaml` show what the service said instead.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from sie_cli.texts.plain_yaml import dump_yaml_all
+from sie_sdk.config_calls import Kind
+
+__all__ = [
+    "COLUMNS",
+    "all_as_yaml",
+    "audit_row",
+    "change_line",
+    "entity_row",
+    "entry_row",
+    "field_line",
+    "name_of",
+    "trial_line",
+    "verified_lines",
+]
+
+COLUMNS: Final[Mapping[Kind, Sequence[str]]] = {
+    "model": ["name", "profiles", "tasks", "pool", "epoch"],
+    "adapter": ["name", "description", "epoch"],
+    "bundle": ["name", "backends", "priority", "epoch"],
+    "pool": ["name", "machine_profiles", "epoch"],
+}
+
+
+def name_of(kind: Kind, row: Mapping[str, Any]) -> str:
+    """The key of an entity that was listed."""
+    if kind == "adapter":
+        return f"{row['model_id']}/{row['name']}"
+    return cast(str, row["model_id"] if kind == "model" else row["name"])
+
+
+def entity_row(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+    """An entity in a table."""
+    shown = dict(row["document"])
+    for field in ("profiles", "tasks"):
+        if field in shown:
+            shown[field] = sorted(shown[field])
+    if "source" in shown:
+        shown["source"] = _source_text(shown["source"])
+    return shown | {
+        "name": name_of(kind, row),
+        "epoch": row["modified_epoch"],
+        "etag": row["etag"],
+    }
+
+
+def entry_row(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry: what it says of itself, and what it changes."""
+    body = envelope["body"]
+    changes = [f"{each['kind']} {each.get('key', '')}".strip() for each in body["changes"]]
+    told = ("epoch", "ts", "actor", "reason", "request_id", "state_digest")
+    return {name: body[name] for name in told} | {"hash": envelope["hash"], "changes": changes}
+
+
+def change_line(row: Mapping[str, Any]) -> str:
+    """A change or an entry in one line."""
+    what = row["kind"] if "kind" in row else ", ".join(row["changes"])
+    reason = f"  ({row['reason']})" if row["reason"] else ""
+    return f"{row['epoch']}  {row['ts']}  {row['actor']}  {what}{reason}"
+
+
+def field_line(row: Mapping[str, Any]) -> str:
+    """A field, and the change that gave it its value, in one line."""
+    value = json.dumps(row["value"], ensure_ascii=False)
+    return f"{row['path']}: {value}  (epoch {row['epoch']}, {row['actor']}, {row['ts']})"
+
+
+def trial_line(answer: Mapping[str, Any]) -> str:
+    """What a dry run would come to, beside what differs: its place, and whom it meets."""
+    met = [
+        f"{row['role']} {row['id']}" + (f" ({', '.join(row['models'])})" if row["models"] else "")
+        for row in answer["replicas"]
+    ]
+    place = f"epoch {answer['epoch']}, digest {answer['state_digest'][:12]}"
+    would = "would be" if answer["changed"] else "stays"
+    return f"it {would} {place}; it meets {', '.join(met) or 'no replica'}"
+
+
+def verified_lines(found: Mapping[str, Any]) -> list[str]:
+    """What a round of the self-check found: of the writer, then of the replica that it asked."""
+    lines = [found["problem"] or f"the snapshot at epoch {found['epoch']} is the fold of the log"]
+    replica = found["replica"]
+    if replica is None:
+        return [*lines, "no replica lives that could be asked"]
+    name = f"{replica['role']} {replica['id']}"
+    if replica["sound"] is None:
+        return [*lines, f"{name} could not be asked: {replica['problem']}"]
+    told = " serves the same" if replica["sound"] else f": {replica['problem']}"
+    return [*lines, name + told]
+
+
+def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the audit with what was tried."""
+    if row["outcome"] == "accepted":
+        # What is of no entity says its verb in its kind.
+        what = [
+            f"{each['kind']}.{each['verb']} {each['key']}" if each["key"] else each["kind"]
+            for each in row["changes"]
+        ]
+        return dict(row) | {"what": what}
+    return dict(row) | {"what": f"{row['method']} {row['path']}"}
+
+
+def all_as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Documents as `sie apply` reads them."""
+    return dump_yaml_all([dict(each) for each in documents])
+
+
+def _source_text(source: Mapping[str, Any]) -> str:
+    """Where weights come from and what pins them; the hashes of files are in `-o yaml`."""
+    match source["type"]:
+        case "hub":
+            return f"hub {source['id']}@{source['revision'][:12]}"
+        case "package":
+            return f"package {source['distribution']}=={source['version']}"
+        case _:
+            return f"{source['type']} {source.get('path', '')}".strip()

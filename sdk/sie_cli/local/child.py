@@ -1,0 +1,157 @@
+"""One process of the local cluster: started in a session of its own, watched, stopped.
+
+*shell.* Owns the process and its log file. A session of its own keeps Ctrl-C in a terminal from
+reaching it, so that the supervisor alone decides the order of the end. Promises that after `stop`
+the process is gone. It decides nothing about starting again.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from sie_cli.access.private_files import open_to_append
+from sie_cli.access.state import ProcessRecord, record_process
+from sie_cli.local.plans import ChildPlan
+from sie_schemas.errors import OurFault
+
+__all__ = ["Child", "StartFailed", "set_aside", "tail"]
+
+_PROBE_TIMEOUT_S: Final = 2.0
+_LOG_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A log larger than this is set aside (`.1`) at the next start of the cluster."""
+_TAIL_BYTES: Final = 64 * 1024
+
+
+class StartFailed(OurFault):
+    """A process did not become ready; the message shows its role, its log's end and its path."""
+
+
+class Child:
+    """A process made from a plan, again and again. One task owns it."""
+
+    def __init__(self, plan: ChildPlan, *, poll_s: float, log_tail_lines: int) -> None:
+        self.plan = plan
+        self.restarts = 0
+        self._poll_s = poll_s
+        self._log_tail_lines = log_tail_lines
+        self.record = ProcessRecord(role=plan.role, pid=0, started="", log=str(plan.log))
+        """Its entry in the cluster's record, made when it is started: pids are used again."""
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_start = 0
+
+    async def start(self) -> None:
+        """Start the process; its output goes to the log file."""
+        plan = self.plan
+        log = open_to_append(plan.log)
+        self._log_start = os.lseek(log, 0, os.SEEK_END)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *plan.argv,
+                env=dict(plan.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartFailed(f"{plan.role} could not be started: {error}") from error
+        finally:
+            os.close(log)
+        self.record = record_process(
+            plan.role, self._process.pid, plan.log, port=plan.port, restarts=self.restarts
+        )
+
+    async def wait_ready(self, *, within_s: float | None = None) -> None:
+        """Wait until it is ready. Raises `StartFailed` when it ends or takes too long."""
+        patience_s = self.plan.ready_s if within_s is None else within_s
+        try:
+            async with asyncio.timeout(patience_s), httpx.AsyncClient() as http:
+                while True:
+                    answered = await _answers(self.plan.ready_url, http)
+                    # A stranger may answer at the port of one that is gone.
+                    if not self.running:
+                        raise self.failure(f"ended with status {self.returncode} while starting")
+                    if answered:
+                        return
+                    await asyncio.sleep(self._poll_s)
+        except TimeoutError as error:
+            raise self.failure(f"was not ready within {self.plan.ready_s:g} s") from error
+
+    async def wait_gone(self) -> None:
+        """Wait until the process has ended, for whatever reason."""
+        if self._process is not None:
+            await self._process.wait()
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs or before it was started."""
+        return self._process.returncode if self._process is not None else None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def stop(self, *, drain_s: float) -> bool:
+        """End the process; True when it ended by itself in time, False when it was killed."""
+        if self._process is None or not self.running:
+            return True
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End the process and what it started, at once."""
+        if self._process is not None and self.running:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        try:
+            self._process.send_signal(number)
+        except ProcessLookupError:
+            return
+
+    def failure(self, what: str) -> StartFailed:
+        """What is told of a start that failed, with what it wrote since."""
+        lines = tail(self.plan.log, self._log_tail_lines, since=self._log_start)
+        shown = "\n".join(f"    {line}" for line in lines) or "    (nothing was written)"
+        return StartFailed(f"{self.plan.role} {what}. The end of {self.plan.log}:\n{shown}")
+
+
+async def _answers(url: str, http: httpx.AsyncClient) -> bool:
+    try:
+        response = await http.get(url, timeout=_PROBE_TIMEOUT_S)
+    except httpx.TransportError:
+        return False
+    return response.status_code == httpx.codes.OK
+
+
+def tail(path: Path, lines: int, *, since: int = 0) -> list[str]:
+    """The last lines that a log file got after its byte `since`; none where there is no file."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(since, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return log.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
+
+
+def set_aside(path: Path) -> None:
+    """Move a log that has grown large out of the way, keeping one older file."""
+    if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
+        os.replace(path, path.with_name(path.name + ".1"))

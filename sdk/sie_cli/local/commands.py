@@ -1,0 +1,121 @@
+"""The sub-commands that this package brings: up, down, status, logs,
+demo, test, check.
+
+*main.* Each reads its options and calls the module that does the work, which is imported inside: a
+command line must start fast, and `sie --help` needs none of it.
+"""
+
+import os
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sie_cli.config.config_options import Page
+
+__all__ = ["check", "demo", "down", "logs", "status", "test", "up"]
+
+Data = Annotated[Path, typer.Option(help="The folder that holds everything of one cluster.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def up(
+    data: Data = Path(".sie"),
+    port: Annotated[
+        int, typer.Option(help="The gateway's port; sie-config takes the next one.")
+    ] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many workers.")] = 1,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Execution processes behind each worker; 0: one for each core, at most two.",
+        ),
+    ] = 0,
+    gateways: Annotated[
+        int, typer.Option(min=1, max=64, help="How many gateways share the port.")
+    ] = 1,
+    scale_to_zero: Annotated[
+        bool,
+        typer.Option("--scale-to-zero", help="Workers start with demand and stop when idle."),
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when it is ready; it runs on.")
+    ] = False,
+) -> None:
+    """Start the whole cluster on this machine; Ctrl-C drains and stops it."""
+    from sie_cli.local import supervising
+    from sie_cli.local.settings import ClusterOptions, read_settings  # noqa: PLC0415
+
+    options = ClusterOptions(
+        data=data.absolute(),
+        port=port,
+        workers=workers,
+        gateways=gateways,
+        devices=devices or min(2, len(os.sched_getaffinity(0))),
+        scale_to_zero=scale_to_zero,
+    )
+    run = supervising.run_detached if detach else supervising.run_foreground
+    run(options, read_settings())
+
+
+def down(data: Data = Path(".sie")) -> None:
+    """Stop the cluster of a data folder, whether or not its supervisor still lives."""
+    from sie_cli.local.settings import read_settings  # noqa: PLC0415
+    from sie_cli.local.stopping import stop_cluster  # noqa: PLC0415
+
+    stopped = stop_cluster(data.absolute(), read_settings())
+    typer.echo("stopped" if stopped else f"no cluster runs in {data.absolute()}")
+
+
+def status(data: Data = Path(".sie"), output: Page = "table") -> None:
+    """Show every process, and where each replica stands in the log."""
+    from sie_cli.local.report import show_status  # noqa: PLC0415
+    from sie_cli.show.printing import Form  # noqa: PLC0415
+
+    sys.exit(show_status(data.absolute(), Form(output)))
+
+
+def logs(
+    roles: Annotated[
+        list[str] | None, typer.Argument(help="Whose lines: gateway, worker, worker-1 …; all.")
+    ] = None,
+    data: Data = Path(".sie"),
+    level: Annotated[str, typer.Option(help="The least level that is shown.")] = "debug",
+    text: Annotated[str, typer.Option("--grep", help="Only lines that hold this text.")] = "",
+    count: Annotated[int, typer.Option("-n", min=1, help="How many lines, the newest.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Show the log lines of all processes, in order of time."""
+    from sie_cli.local.logs import LEVELS, Wanted, read_lines, rendered  # noqa: PLC0415
+
+    if level not in LEVELS:
+        raise typer.BadParameter(f"{level} is none of {', '.join(LEVELS)}")
+    wanted = Wanted(tuple(roles or ()), level, text)
+    for line in deque(read_lines(data.absolute() / "logs", wanted), maxlen=count):
+        typer.echo(line.text if as_json else rendered(line))
+
+
+def demo(as_json: Json = False) -> None:
+    """Tell the whole story on a private cluster, in about a minute."""
+    from sie_cli.local.demo import show_demo  # noqa: PLC0415
+    from sie_cli.local.settings import read_settings  # noqa: PLC0415
+
+    sys.exit(show_demo(read_settings(), as_json=as_json))
+
+
+def test(context: typer.Context) -> None:
+    """Run every test, folder by folder; with arguments, run pytest with these."""
+    from sie_cli.local.checking import run_tests  # noqa: PLC0415
+
+    sys.exit(run_tests(tuple(context.args)))
+
+
+def check() -> None:
+    """Run every check and every test: the bar that a change must pass."""
+    from sie_cli.local.checking import run_checks  # noqa: PLC0415
+
+    sys.exit(run_checks())

@@ -1,0 +1,57 @@
+"""Asks the new cluster its first question, so that what `sie up` prints is known to work.
+
+*shell.* Sends the very request that is printed as a curl line. A model that does not answer stops
+nothing: the cluster is up, and the operator may be about to mend that model.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from sie_cli.access.operator_access import bearer
+from sie_cli.local.seeding import ADAPTED_MODEL
+from sie_cli.local.settings import ClusterSettings
+
+__all__ = ["curl_line", "wait_for_first_answer"]
+
+_BODY: Final = {"items": [{"text": "hello"}]}
+_REQUEST_TIMEOUT_S: Final = 30.0
+
+
+def _url(gateway_url: str) -> str:
+    return f"{gateway_url}/v1/encode/{ADAPTED_MODEL}"
+
+
+def curl_line(gateway_url: str) -> str:
+    """One line for a terminal that gives a vector; a token is named, never shown."""
+    token = ' -H "authorization: Bearer $SIE_API_KEY"' if bearer() else ""
+    media = "-H 'content-type: application/json'"
+    return f"curl -s {_url(gateway_url)} {media}{token} -d '{json.dumps(_BODY)}'"
+
+
+async def wait_for_first_answer(
+    gateway_url: str, settings: ClusterSettings, *, say: Callable[[str], None]
+) -> None:
+    """Ask until there is an answer. Says so when there is none in time; never raises for it."""
+    deadline = time.monotonic() + settings.first_answer_s
+    last = "it was not asked"
+    async with httpx.AsyncClient(timeout=_REQUEST_TIMEOUT_S, headers=bearer()) as http:
+        while time.monotonic() < deadline:
+            status, last = await _ask(http, gateway_url)
+            if status in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+                return
+            await asyncio.sleep(settings.poll_s)
+    if settings.first_answer_s > 0:
+        say(f"{ADAPTED_MODEL} has not answered in {settings.first_answer_s:g} s: {last}")
+
+
+async def _ask(http: httpx.AsyncClient, gateway_url: str) -> tuple[int, str]:
+    try:
+        response = await http.post(_url(gateway_url), json=_BODY)
+    except httpx.HTTPError as error:
+        return 0, str(error)
+    return response.status_code, response.text

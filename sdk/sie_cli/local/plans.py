@@ -1,0 +1,251 @@
+"""What the local cluster is made of: every process's command line, environment and readiness.
+
+*pure.* From options, ports and passwords to plans, in the order of the start. Passwords go through
+the environment, since command lines can be read by everyone. It starts nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sie_cli.local.broker import BrokerPlan
+from sie_cli.local.settings import ClusterOptions, ClusterSettings
+from sie_schemas.errors import FixRequest
+
+__all__ = [
+    "DRAIN_ORDER",
+    "ChildPlan",
+    "ClusterPlan",
+    "Layout",
+    "plan_cluster",
+]
+
+_HOST: Final = "127.0.0.1"
+DRAIN_ORDER: Final = ("gateway", "worker", "server", "config", "nats")
+"""Roles in the order in which they are stopped: what was accepted still needs all that follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildPlan:
+    """How one process is started and when it counts as ready."""
+
+    role: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    ready_url: str
+    """Ready when this address answers 200."""
+    ready_s: float
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the files of a cluster are, below its data folder (`sockets` may be elsewhere)."""
+
+    data: Path
+    sockets: Path
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each process."""
+        return self.data / "logs"
+
+    @property
+    def broker_config(self) -> Path:
+        """The broker's configuration, with the passwords: readable by its owner only."""
+        return self.data / "nats.conf"
+
+    @property
+    def seeded(self) -> Path:
+        """Says that the demo models were registered once, so that a deleted one stays deleted."""
+        return self.data / "seeded"
+
+    def log(self, role: str) -> Path:
+        """The log file of a role."""
+        return self.logs / f"{role}.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan:
+    """The plans of all processes. Workers follow the control plane; order is that of the start."""
+
+    broker: ChildPlan
+    config: ChildPlan
+    gateway: ChildPlan
+    more_gateways: tuple[ChildPlan, ...]
+    """Those that share the port of the first."""
+    servers: tuple[ChildPlan, ...]
+    workers: tuple[ChildPlan, ...]
+    gateway_url: str
+    config_url: str
+    nats_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker:
+    """What every process's plan has in common."""
+
+    scripts: Path
+    environment: Mapping[str, str]
+    layout: Layout
+    nats_url: str
+    passwords: Mapping[str, str]
+    settings: ClusterSettings
+
+    def on_bus(
+        self, role: str, name: str, arguments: tuple[str, ...], port: int, *, waits_s: float = 0.0
+    ) -> ChildPlan:
+        """A process that serves HTTP on `port` and speaks on the bus as `role`.
+
+        `waits_s` is how long it may wait for another one before it gets ready itself.
+        """
+        return ChildPlan(
+            role=name,
+            argv=(
+                str(self.scripts / f"sie-{role}"),
+                *("--host", _HOST, "--port", str(port)),
+                *("--nats-url", self.nats_url, "--nats-user", role),
+                *arguments,
+            ),
+            environment={
+                **self.environment,
+                f"SIE_{role.upper()}_NATS_PASSWORD": self.passwords[role],
+            },
+            log=self.layout.log(name),
+            ready_url=f"http://{_HOST}:{port}/readyz",
+            ready_s=waits_s + self.settings.ready_s,
+            port=port,
+        )
+
+    def gateway(
+        self, name: str, gateway_id: str, options: ClusterOptions, config_url: str
+    ) -> ChildPlan:
+        """A gateway; several share one port, and each has files and an inbox of its own."""
+        return self.on_bus(
+            "gateway",
+            name,
+            (
+                *("--gateway-id", gateway_id, "--config-url", config_url),
+                *("--replica-dir", str(options.data / name)),
+                *(("--share-port", "true") if options.gateways > 1 else ()),
+            ),
+            options.port,
+        )
+
+    def server(self, index: int, socket: Path, port: int, *, place: int) -> ChildPlan:
+        """Model execution behind one worker, of whose devices it is number `place`; its status
+        routes are on `port`."""
+        name = f"server-{index}"
+        return ChildPlan(
+            role=name,
+            argv=(
+                str(self.scripts / "sie-server"),
+                *("--socket", str(socket), "--host", _HOST, "--port", str(port)),
+            ),
+            environment={**self.environment, **_gpu(self.environment, place)},
+            log=self.layout.log(name),
+            ready_url=f"http://{_HOST}:{port}/readyz",
+            ready_s=self.settings.server_ready_s,
+            port=port,
+        )
+
+    def broker(self, plan: BrokerPlan) -> ChildPlan:
+        """The broker; its monitoring port says when JetStream is ready."""
+        return ChildPlan(
+            role="nats",
+            argv=(str(self.scripts / "nats-server"), "-c", str(self.layout.broker_config)),
+            environment=self.environment,
+            log=self.layout.log("nats"),
+            ready_url=f"http://{_HOST}:{plan.monitor_port}/healthz?js-enabled-only=true",
+            ready_s=self.settings.ready_s,
+            port=plan.port,
+        )
+
+
+def plan_cluster(
+    options: ClusterOptions,
+    settings: ClusterSettings,
+    *,
+    layout: Layout,
+    scripts: Path,
+    environment: Mapping[str, str],
+    broker: BrokerPlan,
+    worker_ports: tuple[int, ...],
+    server_ports: tuple[int, ...],
+) -> ClusterPlan:
+    """Plan every process. `scripts` holds the programs; ports are one for each process.
+
+    Raises `FixRequest` where there are fewer GPUs than devices.
+    """
+    nats_url = f"nats://{_HOST}:{broker.port}"
+    gateway_url = f"http://{_HOST}:{options.port}"
+    config_url = f"http://{_HOST}:{options.config_port}"
+    maker = _Maker(
+        scripts=scripts,
+        environment=environment,
+        layout=layout,
+        nats_url=nats_url,
+        passwords=broker.passwords,
+        settings=settings,
+    )
+    sockets = [
+        layout.sockets / f"server-{index}.sock"
+        for index in range(options.workers * options.devices)
+    ]
+    behind = [
+        ",".join(map(str, sockets[start : start + options.devices]))
+        for start in range(0, len(sockets), options.devices)
+    ]
+    return ClusterPlan(
+        broker=maker.broker(broker),
+        config=maker.on_bus(
+            "config",
+            "config",
+            ("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
+            options.config_port,
+        ),
+        gateway=maker.gateway("gateway", "local", options, config_url),
+        more_gateways=tuple(
+            maker.gateway(f"gateway-{index}", f"local-{index}", options, config_url)
+            for index in range(1, options.gateways)
+        ),
+        servers=tuple(
+            maker.server(index, socket, port, place=index % options.devices)
+            for index, (socket, port) in enumerate(zip(sockets, server_ports, strict=True))
+        ),
+        workers=tuple(
+            maker.on_bus(
+                "worker",
+                f"worker-{index}",
+                (
+                    *("--socket-path", paths, "--worker-id", f"local-{index}"),
+                    *("--replica-dir", str(options.data / f"worker-{index}")),
+                    *("--config-url", config_url),
+                ),
+                port,
+                # A worker is ready when its model execution is.
+                waits_s=settings.server_ready_s,
+            )
+            for index, (paths, port) in enumerate(zip(behind, worker_ports, strict=True))
+        ),
+        gateway_url=gateway_url,
+        config_url=config_url,
+        nats_url=nats_url,
+    )
+
+
+def _gpu(environment: Mapping[str, str], place: int) -> dict[str, str]:
+    """What shows a process its own GPU and no other: all would take the first."""
+    if environment.get("SIE_SERVER_DEVICE") != "cuda":
+        return {}
+    visible = [each.strip() for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if not any(visible):
+        return {"CUDA_VISIBLE_DEVICES": str(place)}
+    if place >= len(visible):
+        raise FixRequest(
+            f"CUDA_VISIBLE_DEVICES shows {len(visible)} GPUs: give --devices {len(visible)}",
+            field="devices",
+        )
+    return {"CUDA_VISIBLE_DEVICES": visible[place]}

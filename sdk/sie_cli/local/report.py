@@ -1,0 +1,109 @@
+"""What `sie status` shows: the processes of a cluster, and where each replica stands.
+
+*shell.* Reads the folder's record and asks sie-config; a sie-config that does not answer is shown
+as that, since the processes are worth seeing then most of all. It changes nothing.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sie_cli.access import state
+from sie_cli.access.named_cluster import is_alive
+from sie_cli.access.operator_access import bearer
+from sie_cli.access.state import ClusterState
+from sie_cli.show.printing import Form, print_value
+
+__all__ = ["gather_status", "show_status"]
+
+_TIMEOUT_S: Final = 5.0
+_SHOWN_DIGITS: Final = 12
+_NOT_RUNNING: Final = 3
+
+
+def show_status(data: Path, form: Form) -> int:
+    """Print the status; 0 when all of it runs, 3 when it does not."""
+    status = gather_status(data)
+    if form.is_whole:
+        print_value(status, form)
+    elif not status["processes"]:
+        typer.echo(f"no cluster runs in {data}")
+    else:
+        _print_tables(status)
+    return 0 if status["running"] else _NOT_RUNNING
+
+
+def gather_status(data: Path) -> dict[str, Any]:
+    """The status as JSON; `error` says why `head` and `replicas` are absent."""
+    record = state.load(data)
+    if record is None:
+        return {"data": str(data), "running": False, "processes": [], "replicas": []}
+    processes = [
+        {
+            "role": process.role,
+            "pid": process.pid,
+            "port": process.port or None,
+            "log": process.log,
+            "alive": process.alive,
+            "restarts": process.restarts,
+        }
+        for process in (record.supervisor, *record.processes)
+    ]
+    return {
+        "data": str(data),
+        "running": record.ready and all(process["alive"] for process in processes),
+        "gateway_url": record.gateway_url,
+        "config_url": record.config_url,
+        "nats_url": record.nats_url,
+        "processes": processes,
+        **_positions(record),
+    }
+
+
+def _positions(record: ClusterState) -> dict[str, Any]:
+    if not is_alive(record, "config"):
+        # Whoever answers at its address now is somebody else.
+        return {"head": None, "replicas": [], "error": "sie-config does not run"}
+    try:
+        with httpx.Client(base_url=record.config_url, timeout=_TIMEOUT_S, headers=bearer()) as http:
+            head = http.get("/v1/configs/epoch").raise_for_status().json()
+            replicas = http.get("/v1/configs/replicas").raise_for_status().json()
+    except (httpx.HTTPError, ValueError) as error:
+        return {"head": None, "replicas": [], "error": f"sie-config does not answer: {error}"}
+    return {"head": head, "replicas": replicas.get("replicas", [])}
+
+
+def _print_tables(status: dict[str, Any]) -> None:
+    console = Console()
+    table = Table("role", "pid", "port", "alive", "restarts", "log", title="Processes")
+    for process in status["processes"]:
+        table.add_row(
+            process["role"],
+            str(process["pid"]),
+            str(process["port"] or ""),
+            "yes" if process["alive"] else "[red]no[/red]",
+            str(process["restarts"]),
+            process["log"],
+        )
+    console.print(table)
+    if status.get("error"):
+        console.print(status["error"], style="red", markup=False)
+        return
+    head = status["head"]
+    title = f"Replicas (head: epoch {head['epoch']}, digest {head['digest'][:_SHOWN_DIGITS]})"
+    replicas = Table("role", "id", "epoch", "digest", "state", "in step", title=title)
+    for replica in status["replicas"]:
+        same = (replica["epoch"], replica["digest"]) == (head["epoch"], head["digest"])
+        replicas.add_row(
+            replica["role"],
+            replica["id"],
+            str(replica["epoch"]),
+            replica["digest"][:_SHOWN_DIGITS],
+            replica["state"],
+            "yes" if same else "[yellow]not yet[/yellow]",
+        )
+    console.print(replicas)

@@ -1,0 +1,134 @@
+"""Runs the supervisor in this process, or leaves one in the background.
+
+*shell.* In the foreground, the first SIGINT, SIGTERM or SIGHUP drains and the second kills. In the
+background, the same command runs in a session of its own with its output in a log file, and this
+process returns when the cluster is ready.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from sie_cli.access import state
+from sie_cli.access.private_files import open_to_append
+from sie_cli.access.state import ClusterState
+from sie_cli.local.child import StartFailed, tail
+from sie_cli.local.cluster import run_cluster
+from sie_cli.local.first_answer import curl_line
+from sie_cli.local.folders import prepare
+from sie_cli.local.settings import ClusterOptions, ClusterSettings
+
+__all__ = ["run_detached", "run_foreground"]
+
+
+def run_foreground(
+    options: ClusterOptions, settings: ClusterSettings, *, scripts: Path | None = None
+) -> None:
+    """Run a cluster until a signal ends it. `scripts`: see `run_cluster`."""
+    asyncio.run(_foreground(options, settings, scripts))
+
+
+def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
+    """Leave a supervisor in the background; returns when its cluster is ready."""
+    log = prepare(options.data).log("supervisor")
+    with os.fdopen(open_to_append(log), "ab") as output:
+        before = output.tell()
+        supervisor = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "sie_cli.main", "up"),
+                *("--data", str(options.data), "--port", str(options.port)),
+                *("--workers", str(options.workers), "--devices", str(options.devices)),
+                *("--gateways", str(options.gateways)),
+                *(("--scale-to-zero",) if options.scale_to_zero else ()),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        record = _wait_ready(supervisor, options.data, settings)
+    except BaseException:
+        # It is not left behind half started, whatever ends the one who waits.
+        supervisor.terminate()
+        supervisor.wait()
+        raise
+    if record is None:
+        raise StartFailed(_last_words(supervisor.returncode, log, before, settings))
+    _show(options.data, record)
+    typer.echo(f"stop it with: ./sie down --data {options.data}")
+
+
+def _wait_ready(
+    supervisor: "subprocess.Popen[bytes]", data: Path, settings: ClusterSettings
+) -> ClusterState | None:
+    """The record once it is ready; None when its supervisor has ended before."""
+    deadline = time.monotonic() + settings.detach_s
+    while supervisor.poll() is None:
+        record = state.load(data)
+        if record is not None and record.ready and record.supervisor.pid == supervisor.pid:
+            return record
+        if time.monotonic() > deadline:
+            raise StartFailed(
+                f"the cluster was not ready within {settings.detach_s:g} s "
+                "(SIE_CLUSTER_DETACH_S) and is stopped again: `sie logs` shows why"
+            )
+        time.sleep(settings.poll_s)
+    return None
+
+
+def _last_words(status: int, log: Path, since: int, settings: ClusterSettings) -> str:
+    """What a supervisor said last, which is why it ended; how it ended when it did not say it."""
+    lines = tail(log, sys.maxsize, since=since)
+    starts = [number for number, line in enumerate(lines) if line.startswith("sie: ")]
+    if starts:
+        return "\n".join(lines[starts[-1] :]).removeprefix("sie: ")
+    shown = "\n".join(f"    {line}" for line in lines[-settings.log_tail_lines :])
+    how = f"the supervisor ended with status {status} before the cluster was ready"
+    return f"{how}. The end of {log}:\n{shown or '    (nothing was written)'}"
+
+
+async def _foreground(
+    options: ClusterOptions, settings: ClusterSettings, scripts: Path | None
+) -> None:
+    stop, kill = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            kill.set()
+        else:
+            typer.echo("stopping (once more: at once)")
+            stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    await run_cluster(
+        options,
+        settings,
+        stop=stop,
+        kill=kill,
+        say=_say,
+        on_ready=lambda record: _show(options.data, record),
+        scripts=scripts,
+    )
+    typer.echo("stopped")
+
+
+def _say(line: str) -> None:
+    typer.echo(f"{time.strftime('%H:%M:%S')} {line}")
+
+
+def _show(data: Path, record: ClusterState) -> None:
+    typer.echo(
+        f"\n  gateway     {record.gateway_url}"
+        f"\n  sie-config  {record.config_url}"
+        f"\n  data        {data}{os.sep} (logs in {data / 'logs'})"
+        f"\n\nTry:\n  {curl_line(record.gateway_url)}\n"
+    )

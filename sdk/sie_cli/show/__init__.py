@@ -1,0 +1,1 @@
+"""Output: rows, documents, exit statuses."""
