@@ -70,6 +70,14 @@ REPLICA_MUTANTS = (
         (CORNERS,),
     ),
     edit(
+        "a-busy-stream-puts-off-the-fetch",
+        "under steady writes a replica with a gap never asks for what it lacks",
+        REPLICA,
+        "case RangeArrived() if event.fetch_id == 0:",
+        "case RangeArrived() if event.fetch_id < 0:",
+        ("tests/property/test_replica_gap_laws.py",),
+    ),
+    edit(
         "delete-changes-nothing",
         "a deleted model is served for ever",
         APPLY,

@@ -155,6 +155,7 @@ class Replica:
         return commands + self._drain()
 
     def _range(self, entries: tuple[Entry, ...]) -> list[Command]:
+        """Take in the answer to a fetch."""
         before = self.position
         commands = self._take_in(entries)
         here = self.position.epoch if self.position is not None else 0
@@ -414,6 +415,10 @@ class Replica:
         if event.fetch_id != 0 and not self._fetches.ended(event.fetch_id):
             return []
         match event:
+            case RangeArrived() if event.fetch_id == 0:
+                # Nobody asked for it, so it ends no pause and begins none: a busy stream behind a
+                # gap would put off for ever what mends the gap.
+                return self._take_in(event.entries) + self._catch_up()
             case RangeArrived():
                 return self._range(event.entries)
             case SnapshotArrived():
