@@ -22,8 +22,8 @@ import msgspec
 import uvloop
 from uvicorn.server import ServerState
 
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_gateway.main import build_app, opened_parts

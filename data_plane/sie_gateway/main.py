@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway.faces import FaceModels
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
@@ -42,9 +42,9 @@ from sie_runtime.access.gate import Gate
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import origin_of
 from sie_runtime.broker.bus import Bus
+from sie_runtime.broker.protocols import ResultBus
 from sie_runtime.follower.follower import Follower
 from sie_runtime.process import lifecycle
-from sie_runtime.protocols import ResultBus
 from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Any, Final
 
-from sie_core.models import Catalog, ResolvedModel
+from sie_core.catalog import Catalog, ResolvedModel
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.payload_store import PayloadStore

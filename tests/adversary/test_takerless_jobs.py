@@ -25,7 +25,7 @@ from tests.support.polling import until
 from tests.support.worker_world import catalog_of as worker_catalog_of
 from tests.support.worker_world import model_document, worker_world
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_schemas.holding import HOLDING_ASKED_DECODER, HoldingAnswer
 from sie_schemas.jobs import JOB_ENCODER
 

@@ -18,7 +18,7 @@ from tests.support.gateway_world import standard_catalog
 from tests.support.nats import nats_server
 from tests.support.queue_worker import QueueWorker, beat_until_heard, working
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway.http.rules import role_of
 from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.access.gate import Gate

@@ -26,7 +26,7 @@ from tests.support.polling import until
 from tests.support.sameness import assert_same
 from transformers import BertConfig
 
-from sie_core.models import ResolvedModel
+from sie_core.catalog import ResolvedModel
 from sie_schemas import ipc
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import OurFault

@@ -8,8 +8,8 @@ import pytest
 from tests.support.polling import until, until_told
 from tests.support.worker_world import LOG_ID, WorkerWorld, model_document, worker_world
 
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
 from sie_schemas import canonical, ipc
 from sie_schemas.documents import admit_document

@@ -9,7 +9,7 @@ from tests.support.edge import edge_on
 from tests.support.polling import until
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_core.registry import Entity, Registry
 from sie_schemas import canonical, ipc
 from sie_schemas.documents import admit_document

@@ -28,7 +28,7 @@ _SOURCES: Final = (
     "shared/schemas",
     "shared/core",
     "shared/runtime",
-    "shared/testing",
+    "testing",
     "control_plane",
     "data_plane",
     "sdk",

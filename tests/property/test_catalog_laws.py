@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_core.apply import ChangeRefused, preview
+from sie_core.catalog import Catalog
 from sie_core.layered import Layered
-from sie_core.models import Catalog
 from sie_core.registry import Registry
 from sie_schemas.entry import delete, put
 

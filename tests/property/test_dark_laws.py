@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sie_config.writer.dark import Live, Names, going_dark, unserved
 from sie_core.apply import ChangeRefused, preview
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_core.registry import Registry
 from sie_schemas.entry import Change, delete, put
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.request.admission import Caps, InFlight, cut

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.worker_world import catalog_of, model_document
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_schemas.fleet import Heartbeat
 from sie_worker.intake.homes import Homes
 from sie_worker.intake.peers import Peers

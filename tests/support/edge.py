@@ -10,7 +10,7 @@ import httpx
 from tests.support.gateway_world import MemoryBus
 from tests.support.provisioned import provide
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway.main import Parts, build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import Bus, BusSettings

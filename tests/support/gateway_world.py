@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
 from sie_gateway.leases.lease_desk import Leases
 from sie_gateway.main import build_app, opened_parts
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import BusUnavailable, NoResponders
-from sie_runtime.protocols import Incoming
+from sie_runtime.broker.protocols import Incoming
 from sie_runtime.streams.lease_store import HeldLease, LeaseMoved, LeaseTable
 from sie_schemas import arrays, canonical
 from sie_schemas.documents import admit_document

@@ -22,7 +22,7 @@ from sie_config.http.api import build_app
 from sie_config.stream.queues import keep_queues
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.follower import Follower, FollowerSettings
 from sie_runtime.process.lifecycle import serve_http

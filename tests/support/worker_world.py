@@ -18,8 +18,8 @@ from tests.support.provisioned import provide
 from tests.support.scripted_execution import ScriptedExecution, scripted_execution
 
 from sie_config.stream.queues import Queues
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_core.registry import Entity, Registry
 from sie_runtime.broker.bus import Bus, BusSettings, Message
 from sie_runtime.streams.provisions import Provisions, ProvisionSettings

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UNSET, Raw
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_schemas.entry import Entry
 
 __all__ = ["About", "about"]

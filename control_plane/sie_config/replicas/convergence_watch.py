@@ -20,8 +20,8 @@ from sie_config.replicas.convergence import Convergence, Goal, Selector, Until, 
 from sie_config.replicas.living import live_of
 from sie_config.replicas.reports import Reports, Sighting
 from sie_config.writer.dark import Dark, unserved
+from sie_core.catalog import Catalog
 from sie_core.chain import Position, position_of
-from sie_core.models import Catalog
 from sie_core.registry import Entity
 from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry

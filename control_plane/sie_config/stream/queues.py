@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from sie_config.settings import ConfigSettings
 from sie_config.writer.sequencer import Sequencer
-from sie_core.models import Catalog, runnable_models, touched_models
+from sie_core.catalog import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
 from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.process.waiting import first_of

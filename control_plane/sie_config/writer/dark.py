@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sie_core.models import Catalog, ResolvedModel
+from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.registry import Entity, EntityId, Registry
 from sie_schemas.errors import FixRequest
 

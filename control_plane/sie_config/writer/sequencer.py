@@ -25,8 +25,8 @@ from sie_config.writer.dark import Live, narrowed
 from sie_config.writer.draft import Draft, Outcome, Tenure, Write
 from sie_config.writer.rules import Index
 from sie_config.writer.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
+from sie_core.catalog import Catalog
 from sie_core.chain import Position, is_of_lineage, position_of
-from sie_core.models import Catalog
 from sie_core.registry import Registry
 from sie_runtime.signing import SigningKey
 from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency, put_key

@@ -16,7 +16,7 @@ import msgspec
 from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Lane
 from sie_runtime.broker.bus import BusUnavailable
-from sie_runtime.protocols import Incoming, ResultBus, Subscribed
+from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.fleet import (
     DEMAND_DECODER,
     DEMAND_SUBJECT,

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.chain import Position
-from sie_core.models import Catalog, ResolvedModel
 from sie_gateway.fleet.fleet import Fleet, Lane
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.items import Operation

@@ -11,7 +11,7 @@ from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Fleet, Lane
 from sie_gateway.fleet.lives import Life, Lives
 from sie_runtime.broker.bus import BusUnavailable
-from sie_runtime.protocols import Incoming, ResultBus, Subscribed
+from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
 from sie_schemas.malformed import MALFORMED

@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway.http.long_answers import long_answer
 from sie_gateway.http.model_status import model_status
 from sie_gateway.http.openapi import openapi_document

@@ -8,7 +8,7 @@ the pool, bundle and machine profiles that requests are sent to, is in effect no
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.revisions import model_revision

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_core.registry import Entity
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.routing import Wanted

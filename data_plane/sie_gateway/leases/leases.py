@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.routing import Wanted
 from sie_schemas.errors import FixRequest, Later

@@ -20,7 +20,7 @@ from sie_gateway.request.chunks import Chunks, Misfit, NoRoom
 from sie_gateway.request.runs import Run
 from sie_gateway.request.waiting import heard
 from sie_runtime.broker.bus import BusUnavailable, NoResponders
-from sie_runtime.protocols import Incoming, ResultBus, Subscribed
+from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
 from sie_schemas.jobs import (
     JOB_ENCODER,

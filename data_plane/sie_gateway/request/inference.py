@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Final
 
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted

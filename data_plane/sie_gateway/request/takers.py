@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_gateway.fleet.fleet import Fleet, Lane
 from sie_gateway.fleet.holders import Holders
 from sie_gateway.fleet.lives import Life

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from sie_core.models import ResolvedModel
+from sie_core.catalog import ResolvedModel
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from sie_core.models import Catalog, runnable_models, touched_models
+from sie_core.catalog import Catalog, runnable_models, touched_models
 from sie_core.registry import Registry
 from sie_runtime.broker.bus import Message
 from sie_schemas.fleet import HEARTBEAT_DECODER

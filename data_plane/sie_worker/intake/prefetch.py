@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from sie_core.models import Catalog, ResolvedModel
+from sie_core.catalog import Catalog, ResolvedModel
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import (

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
-from sie_core.models import ResolvedAdapter
+from sie_core.catalog import ResolvedAdapter
 from sie_runtime.streams.work_queue import Delivery
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing

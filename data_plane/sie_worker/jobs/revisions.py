@@ -8,7 +8,7 @@ flight finish on the revision they started with. Owned by the pulling loop. Noth
 from collections import deque
 from collections.abc import Iterator
 
-from sie_core.models import Catalog, ResolvedAdapter, ResolvedModel
+from sie_core.catalog import Catalog, ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
 

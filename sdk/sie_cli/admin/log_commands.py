@@ -275,7 +275,7 @@ def _writer(log: Path, url: str) -> str:
     """Where the writer of a log answers; empty where nobody said it and no record does."""
     import os  # noqa: PLC0415
 
-    from sie_cli.access import state
+    from sie_cli.access import state  # noqa: PLC0415
     from sie_cli.access.named_cluster import is_alive  # noqa: PLC0415
 
     if url:

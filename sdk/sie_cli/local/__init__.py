@@ -1,1 +1,1 @@
-"""The local cluster: planned, started, kept running, shown, drained; and the checks of a checkout."""
+"""The local cluster: planned, started, kept running, drained; and the checks of a checkout."""

@@ -117,7 +117,7 @@ def _list_missing_tools() -> None:
 
 def _checkout() -> Path:
     """The checkout that this command belongs to, or the one that it runs in."""
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
+    for folder in (Path(__file__).resolve().parents[3], Path.cwd()):
         if (folder / "pyproject.toml").is_file() and (folder / "tests").is_dir():
             return folder
     raise FixRequest("tests live in a checkout of the project: run this from its root")

@@ -47,7 +47,7 @@ def up(
     ] = False,
 ) -> None:
     """Start the whole cluster on this machine; Ctrl-C drains and stops it."""
-    from sie_cli.local import supervising
+    from sie_cli.local import supervising  # noqa: PLC0415
     from sie_cli.local.settings import ClusterOptions, read_settings  # noqa: PLC0415
 
     options = ClusterOptions(

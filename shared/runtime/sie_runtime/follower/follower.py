@@ -20,8 +20,8 @@ from typing import Final, Literal, assert_never, get_args
 from prometheus_client import Counter, Enum, Gauge
 
 from sie_core.apply import SPEAKS
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_core.replica import Replica, ReplicaLimits
 from sie_core.replica_events import (
     Advance,

@@ -23,8 +23,8 @@ from sie_config.stream.tenure import streams_of
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
+from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.models import Catalog
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.follower import Follower, FollowerSettings
 from sie_runtime.follower.log_source import LogSource

@@ -15,7 +15,7 @@ import msgspec
 
 from sie_config.log.replay import step
 from sie_config.offline.log_reader import LogReader
-from sie_core.models import Catalog
+from sie_core.catalog import Catalog
 from sie_core.registry import Registry
 from sie_runtime.streams.log_stream import LogStream
 from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
