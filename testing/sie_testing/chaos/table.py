@@ -134,7 +134,8 @@ _COLUMNS: Final = (
 _ABOUT: Final = """\
 # Chaos table
 
-Written by `sie soak --chaos --write docs`; edits are lost. Measured on {machine}.
+Written by `sie soak --chaos --write docs`; edits are lost. Measured on {machine}. The words are in
+the [glossary](glossary.md).
 
 Each row is a fault of running processes: a broker, sie-config, two gateways, two workers and their
 execution (a stand-in that hashes), with the time constants that they are shipped with, under load
