@@ -31,7 +31,16 @@ from typing import (
 
 from sie_schemas.client_variables import CLIENT_VARIABLES
 
-__all__ = ["LogLevel", "SettingsError", "load", "parse", "require_id", "setting"]
+__all__ = [
+    "LogLevel",
+    "SettingsError",
+    "constant",
+    "is_constant",
+    "load",
+    "parse",
+    "require_id",
+    "setting",
+]
 
 T = TypeVar("T")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -51,6 +60,20 @@ def setting(default: Any = dataclasses.MISSING, *, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def constant(default: Any, *, help: str) -> Any:
+    """A field that no operator has a reason to turn, with what it is.
+
+    It is taken as a setting is, so that a test of real processes can give milliseconds; help and
+    manual leave it out (`--help-all` does not).
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "constant": True})
+
+
+def is_constant(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a field is none of the operator's."""
+    return bool(field.metadata.get("constant"))
+
+
 def load(
     cls: type[T],
     *,
@@ -59,8 +82,9 @@ def load(
 ) -> T:
     """`parse`, for a `main`: an error is printed as one line and the process exits with 2."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if "--help" in arguments or "-h" in arguments:
-        sys.stdout.write(_usage(cls, prefix))
+    asked = {"--help", "-h", "--help-all"}.intersection(arguments)
+    if asked:
+        sys.stdout.write(_usage(cls, prefix, constants="--help-all" in asked))
         raise SystemExit(0)
     try:
         return parse(cls, prefix=prefix, argv=arguments, environ=os.environ)
@@ -173,10 +197,14 @@ def _require_possible(name: str, value: Any, origin: str) -> None:
         raise SettingsError(f"{origin}: {value} is no port: the last is {_PORT_MAX}")
 
 
-def _usage(cls: type[Any], prefix: str) -> str:
+def _usage(cls: type[Any], prefix: str, *, constants: bool) -> str:
     lines = [(cls.__doc__ or "").strip(), ""]
-    for field in dataclasses.fields(cls):
+    shown = [field for field in dataclasses.fields(cls) if constants or not is_constant(field)]
+    for field in shown:
         default = "" if field.default is dataclasses.MISSING else f" (default: {field.default})"
         lines.append(f"  --{field.name.replace('_', '-')}{default}")
         lines.append(f"      {field.metadata.get('help', '')} [{prefix}_{field.name.upper()}]")
+    left_out = len(dataclasses.fields(cls)) - len(shown)
+    if left_out:
+        lines.append(f"\n{left_out} constants that need no turning: --help-all")
     return "\n".join(lines) + "\n"

@@ -22,7 +22,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED
 
@@ -113,7 +113,7 @@ class AccessSettings:
     auth_file: Path | None = setting(
         None, help="file of token hashes (`sie token new` writes it); absent lets everyone in"
     )
-    auth_reload_s: float = setting(1.0, help="seconds between looks whether that file changed")
+    auth_reload_s: float = constant(1.0, help="seconds between looks whether that file changed")
 
 
 class Access:

@@ -33,7 +33,7 @@ from sie_runtime.broker.bus_messages import (
 )
 from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 
 __all__ = [
@@ -77,7 +77,7 @@ class BusSettings:
     nats_url: str = setting("nats://127.0.0.1:4222", help="URL of the broker, or several, by comma")
     nats_user: str | None = setting(None, help="user of this role; absent without authentication")
     nats_password: str | None = setting(None, help="its password; give it by environment")
-    nats_reconnect_wait_s: float = setting(0.2, help="seconds between attempts to connect")
+    nats_reconnect_wait_s: float = constant(0.2, help="seconds between attempts to connect")
     nats_replicas: int = setting(
         1, help="copies of each stream among the brokers: 3 on a cluster of three or more"
     )

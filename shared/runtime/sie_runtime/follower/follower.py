@@ -45,7 +45,7 @@ from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.follower.replica_queue import ReplicaQueue
 from sie_runtime.follower.replica_reports import ReplicaReports, ReportSettings
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_runtime.signing import first_trust
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
@@ -82,16 +82,18 @@ class FollowerSettings(FeedSettings, ReportSettings):
     replica_dir: Path | None = setting(
         None, help="folder for the replica's files; absent keeps none"
     )
-    replica_stale_after_s: float = setting(15.0, help="silence after which the replica is stale")
+    replica_stale_after_s: float = constant(15.0, help="silence after which the replica is stale")
     replica_stopped_ready_s: float = setting(
         300.0,
         help="how long /readyz stays 200 while the replica is forked, quarantined or halted; what "
         "it last verified is served all the same. 0 is not ready at once",
     )
-    replica_fetch_timeout_s: float = setting(5.0, help="seconds for one fetch")
-    replica_page_entries: int = setting(1000, help="entries in one fetch")
-    replica_tail_entries: int = setting(1000, help="raw entries kept at least, for a writer's loss")
-    replica_queue_max: int = setting(
+    replica_fetch_timeout_s: float = constant(5.0, help="seconds for one fetch")
+    replica_page_entries: int = constant(1000, help="entries in one fetch")
+    replica_tail_entries: int = constant(
+        1000, help="raw entries kept at least, for a writer's loss"
+    )
+    replica_queue_max: int = constant(
         20_000, help="events that may wait; what does not fit is asked for again"
     )
 

@@ -21,7 +21,7 @@ from sie_core.replica_events import EntryArrived, Event, HeadAnnounced, Ticked
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.stored_log import follow
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant
 from sie_schemas.entry import EntryCorrupt, Stub, parse_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
 from sie_schemas.malformed import MALFORMED
@@ -43,17 +43,17 @@ _CALM_TICKS: Final = 5
 class FeedSettings:
     """How a replica hears of the log."""
 
-    replica_tick_s: float = setting(
+    replica_tick_s: float = constant(
         0.1, help="seconds between looks at the clock; five times that while nothing is missing"
     )
-    replica_retry_s: float = setting(0.2, help="pause after a failed fetch; doubles each time")
-    replica_retry_max_s: float = setting(5.0, help="longest pause after failed fetches")
-    replica_grace_s: float = setting(
+    replica_retry_s: float = constant(0.2, help="pause after a failed fetch; doubles each time")
+    replica_retry_max_s: float = constant(5.0, help="longest pause after failed fetches")
+    replica_grace_s: float = constant(
         0.1, help="how long entries that a bookmark names may still come by the stream"
     )
-    replica_poll_s: float = setting(15.0, help="seconds between polls while the bus speaks")
-    replica_long_poll_s: float = setting(20.0, help="seconds that a poll waits while it does not")
-    replica_bus_silent_s: float = setting(3.0, help="silence after which the bus counts as down")
+    replica_poll_s: float = constant(15.0, help="seconds between polls while the bus speaks")
+    replica_long_poll_s: float = constant(20.0, help="seconds that a poll waits while it does not")
+    replica_bus_silent_s: float = constant(3.0, help="silence after which the bus counts as down")
 
 
 class ReplicaFeeds:

@@ -24,7 +24,7 @@ from sie_core.registry import Registry
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.replica_files import ReplicaFiles
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant
 from sie_schemas.entry import Entry, to_envelope
 from sie_schemas.fleet import Head, Recount, ReplicaReport
 from sie_schemas.malformed import MALFORMED
@@ -44,16 +44,16 @@ _HTTP_REPORTS = Counter(
 class ReportSettings:
     """How often a replica speaks, and how much it says at once."""
 
-    replica_report_s: float = setting(2.0, help="seconds between reports to sie-config")
-    replica_report_min_s: float = setting(
+    replica_report_s: float = constant(2.0, help="seconds between reports to sie-config")
+    replica_report_min_s: float = constant(
         0.25, help="least seconds between two reports; what changes meanwhile is in the next one"
     )
-    replica_report_http_s: float = setting(
+    replica_report_http_s: float = constant(
         4.0,
         help="seconds between reports over HTTP while the bus is silent; a new position waits a "
         "quarter of it",
     )
-    replica_tail_bytes_max: int = setting(
+    replica_tail_bytes_max: int = constant(
         512 * 1024, help="bytes in one answer to a writer that lost entries"
     )
 

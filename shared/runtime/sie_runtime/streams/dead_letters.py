@@ -13,7 +13,7 @@ from typing import Final
 from nats.aio.msg import Msg
 
 from sie_runtime.broker.bus import Bus, BusUnavailable
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.dead_letters import DEAD_LETTER_DECODER, DEAD_LETTER_ENCODER, DeadLetter
 from sie_schemas.errors import FixRequest, OurFault
@@ -36,7 +36,7 @@ class DeadLetterSettings:
         help="keep the contents of failed requests with their dead letters, so that they can be "
         "run again; off, because they are your users' texts",
     )
-    dead_letter_timeout_s: float = setting(
+    dead_letter_timeout_s: float = constant(
         5.0, help="seconds that the broker may take to store or to give a dead letter"
     )
 

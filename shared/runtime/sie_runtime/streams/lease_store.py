@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from sie_runtime.broker.bus import Bus, BusUnavailable
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant
 from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
 from sie_runtime.streams.stored import StoredMessage, read_stored
 from sie_schemas.leases import LEASE_DECODER, Lease
@@ -50,7 +50,7 @@ class LeaseMoved(Exception):
 class LeaseStoreSettings:
     """Bounds of the store."""
 
-    lease_timeout_s: float = setting(5.0, help="seconds that the broker may take for a lease")
+    lease_timeout_s: float = constant(5.0, help="seconds that the broker may take for a lease")
 
 
 @dataclass(frozen=True, slots=True)

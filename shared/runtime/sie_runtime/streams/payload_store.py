@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_runtime.broker.bus import Bus
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant
 from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
 from sie_schemas.errors import Later
 from sie_schemas.jobs import PayloadRef, token
@@ -35,10 +35,10 @@ class PayloadGone(Exception):
 class PayloadSettings:
     """How one process uses the store."""
 
-    payload_chunk_bytes: int = setting(
+    payload_chunk_bytes: int = constant(
         256 * 1024, help="bytes in one message of an object; below the broker's limit (1 MiB)"
     )
-    payload_timeout_s: float = setting(
+    payload_timeout_s: float = constant(
         5.0, help="seconds that the broker may take for one chunk of an object"
     )
 

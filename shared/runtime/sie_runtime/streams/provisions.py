@@ -24,7 +24,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_runtime.streams import dead_letters, lease_store, payload_store, sweeping
 from sie_runtime.streams.shared_stream import make_stream
 from sie_runtime.streams.work_queue import DeliverySettings
@@ -48,20 +48,20 @@ class ProvisionSettings(DeliverySettings):
     queue_messages_max: int = setting(
         100_000, help="jobs that a pool may hold before new ones are refused"
     )
-    queue_consumers_max: int = setting(
+    queue_consumers_max: int = constant(
         100_000, help="consumers of a pool: models times kinds of worker"
     )
     payload_store_bytes_max: int = setting(
         1024 * 1024 * 1024, help="bytes of all large jobs together before new ones are refused"
     )
-    payload_age_max_s: float = setting(
+    payload_age_max_s: float = constant(
         1800.0, help="seconds after which a large job is gone, whatever its chunks say"
     )
     dead_letters_max: int = setting(10_000, help="newest dead letters that are kept")
     dead_letter_age_max_s: float = setting(
         14 * 86400.0, help="seconds after which a dead letter is forgotten"
     )
-    sweep_age_max_s: float = setting(
+    sweep_age_max_s: float = constant(
         86400.0, help="seconds that the broker's word on a job that crashes workers is kept"
     )
 

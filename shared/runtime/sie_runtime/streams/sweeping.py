@@ -20,7 +20,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.errors import NotFoundError
 
 from sie_runtime.broker.bus import Bus, reason_of
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import SIEError
@@ -43,10 +43,10 @@ _SWEEP_MAX: Final = 16
 class SweepSettings:
     """Pace of the sweeper."""
 
-    sweep_interval_s: float = setting(
+    sweep_interval_s: float = constant(
         1.0, help="seconds that one look for jobs that crash their workers stays open"
     )
-    sweep_retry_s: float = setting(2.0, help="pause of the sweeper after the broker refused it")
+    sweep_retry_s: float = constant(2.0, help="pause of the sweeper after the broker refused it")
 
 
 class Sweeper:

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders, Subscription
 from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.broker.overdue import Overdue
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_schemas.errors import Later, SIEError
 from sie_schemas.jobs import consumer_name, stream_name
 
@@ -62,10 +62,10 @@ class DeliverySettings:
 class WorkQueueSettings(DeliverySettings):
     """How a process uses the queue."""
 
-    queue_publish_timeout_s: float = setting(
+    queue_publish_timeout_s: float = constant(
         5.0, help="seconds to wait for the broker to store a job"
     )
-    queue_pull_expires_s: float = setting(
+    queue_pull_expires_s: float = constant(
         20.0, help="seconds that one pull, for one job, stays open where no jobs come"
     )
     queue_pull_brisk_s: float = setting(
@@ -73,7 +73,7 @@ class WorkQueueSettings(DeliverySettings):
         help="the same where jobs came within a minute: so long may a worker that stopped take "
         "jobs which it does not run; under a gateway's worker_dead_s by a heartbeat",
     )
-    queue_renew_s: float = setting(
+    queue_renew_s: float = constant(
         0.5, help="longest pause before a consumer that is not there is pulled from again"
     )
 
