@@ -10,7 +10,7 @@ from sie_runtime.access.access import AccessSettings
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.process.plain_paths import is_plain_path
-from sie_runtime.settings import LogLevel, setting
+from sie_runtime.settings import LogLevel, constant, setting
 from sie_runtime.streams.dead_letters import DeadLetterSettings
 from sie_runtime.streams.provisions import ProvisionSettings
 from sie_runtime.streams.sweeping import SweepSettings
@@ -48,8 +48,8 @@ class ConfigSettings(
         False, help="begin a new log although replicas or the broker know one; their state is lost"
     )
     store_bytes_max: int = setting(0, help="largest size of the log file in bytes; 0 is no bound")
-    group_writes_max: int = setting(256, help="writes that may share one commit")
-    waiting_writes_max: int = setting(
+    group_writes_max: int = constant(256, help="writes that may share one commit")
+    waiting_writes_max: int = constant(
         4096, help="writes that may wait; more are told to come later"
     )
     body_bytes_max: int = setting(1024 * 1024, help="largest body of a write, in bytes")
@@ -63,7 +63,7 @@ class ConfigSettings(
         "its document has no manifest. Who may propose a change then learns the names and the "
         "SHA-256 of files in them. None by default: a document has to bring its manifest",
     )
-    manifest_readers_max: int = setting(
+    manifest_readers_max: int = constant(
         2, help="folders of weights that are read at a time; more are told to come later"
     )
     manifest_bytes_max: int = setting(
@@ -73,55 +73,57 @@ class ConfigSettings(
         120.0, help="seconds that the weights of one request may take to read"
     )
     entities_max: int = setting(100_000, help="most entities in the registry")
-    rework_max: int = setting(
+    rework_max: int = constant(
         8, help="how often a patch or revert is worked out anew when its ground moved"
     )
-    past_registries: int = setting(
+    past_registries: int = constant(
         8, help="registries of past epochs kept in memory, for ?at=, diffs and reverts"
     )
-    convergence_wait_max_s: float = setting(600.0, help="longest wait for convergence, in seconds")
-    commits_remembered: int = setting(
+    convergence_wait_max_s: float = constant(600.0, help="longest wait for convergence, in seconds")
+    commits_remembered: int = constant(
         4096, help="newest commits whose time is kept, to measure how fast replicas follow"
     )
     audit_rows_max: int = setting(
         100_000, help="rows of refused attempts that are kept; the oldest go first"
     )
-    audit_rows_per_minute: int = setting(
+    audit_rows_per_minute: int = constant(
         1000, help="rows of refused attempts in one minute; beyond, only a count is kept"
     )
-    audit_flush_s: float = setting(1.0, help="seconds until a refused attempt is on disk")
-    lookup_s: float = setting(
+    audit_flush_s: float = constant(1.0, help="seconds until a refused attempt is on disk")
+    lookup_s: float = constant(
         1.0,
         help="seconds without a write after which new entries are noted in lookup.sqlite; 0 notes "
         "them when somebody asks",
     )
-    page_entries_max: int = setting(1000, help="most entries in one answer of /log")
-    tail_entries: int = setting(2000, help="newest entries kept in memory for followers")
-    poll_wait_max_s: float = setting(60.0, help="longest wait of a poll of /epoch, in seconds")
-    ack_wait_s: float = setting(5.0, help="how long ?ack=stream waits for the broker, in seconds")
+    page_entries_max: int = constant(1000, help="most entries in one answer of /log")
+    tail_entries: int = constant(2000, help="newest entries kept in memory for followers")
+    poll_wait_max_s: float = constant(60.0, help="longest wait of a poll of /epoch, in seconds")
+    ack_wait_s: float = constant(5.0, help="how long ?ack=stream waits for the broker, in seconds")
     roll_call_s: float = setting(1.0, help="how long a start listens for witnesses, in seconds")
-    broker_wait_s: float = setting(
+    broker_wait_s: float = constant(
         5.0,
         help="with an empty log file, how long a start waits for a broker that is there to say "
         "which logs it has, in seconds; without its word it begins none",
     )
-    publish_retry_s: float = setting(0.5, help="pause after the bus refused an entry, in seconds")
-    publish_verify_s: float = setting(5.0, help="seconds between checks of the stream's last entry")
-    queues_verify_s: float = setting(
+    publish_retry_s: float = constant(0.5, help="pause after the bus refused an entry, in seconds")
+    publish_verify_s: float = constant(
+        5.0, help="seconds between checks of the stream's last entry"
+    )
+    queues_verify_s: float = constant(
         5.0,
         help="seconds between looks whether the broker still has the queues, and whatever else it "
         "keeps for gateways and workers",
     )
-    queues_retry_s: float = setting(
+    queues_retry_s: float = constant(
         0.5, help="pause after the broker did not take a queue, in seconds"
     )
-    bookmark_s: float = setting(0.5, help="seconds between announcements of the head; 0 is none")
-    head_file_s: float = setting(0.2, help="least seconds between writes of the head file")
-    checkpoint_entries: int = setting(
+    bookmark_s: float = constant(0.5, help="seconds between announcements of the head; 0 is none")
+    head_file_s: float = constant(0.2, help="least seconds between writes of the head file")
+    checkpoint_entries: int = constant(
         5000,
         help="entries after which the registry is stored beside the log for a quick start; 0 never",
     )
-    full_fold_share: float = setting(
+    full_fold_share: float = constant(
         0.2, help="share of the loop that folds the log behind a quick start, more than 0 up to 1"
     )
     self_check_s: float = setting(
@@ -129,23 +131,25 @@ class ConfigSettings(
         help="seconds between two looks whether the snapshot is the fold of the entries, here and "
         "at a replica; 0 looks only behind a quick start",
     )
-    self_check_ask_s: float = setting(5.0, help="seconds that a replica may take to count anew")
-    report_ttl_s: float = setting(10.0, help="seconds after which a silent replica is lost")
-    report_forget_s: float = setting(3600.0, help="seconds after which a lost replica is forgotten")
+    self_check_ask_s: float = constant(5.0, help="seconds that a replica may take to count anew")
+    report_ttl_s: float = constant(10.0, help="seconds after which a silent replica is lost")
+    report_forget_s: float = constant(
+        3600.0, help="seconds after which a lost replica is forgotten"
+    )
     replicas_max: int = setting(10_000, help="most replicas that are kept; more are not shown")
-    report_bytes_max: int = setting(256 * 1024, help="largest report of a replica, in bytes")
-    reports_bytes_max: int = setting(
+    report_bytes_max: int = constant(256 * 1024, help="largest report of a replica, in bytes")
+    reports_bytes_max: int = constant(
         64 * 1024 * 1024,
         help="bytes of all reports that are kept; silent replicas leave first, then those that "
         "reported over HTTP without a token",
     )
-    recovery_retry_s: float = setting(
+    recovery_retry_s: float = constant(
         2.0, help="seconds between attempts to get lost entries back, while the writer lacks some"
     )
-    page_bytes_max: int = setting(
+    page_bytes_max: int = constant(
         8 * 1024 * 1024, help="bytes after which a range of entries that has a limit ends early"
     )
-    answers_at_once_max: int = setting(
+    answers_at_once_max: int = constant(
         16, help="followers that are answered before waiting writes have their turn"
     )
     token_rate_per_s: float = setting(

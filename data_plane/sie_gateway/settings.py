@@ -12,7 +12,7 @@ from sie_runtime.access.access import AccessSettings
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.follower.follower import FollowerSettings
 from sie_runtime.http.connections import HttpBounds
-from sie_runtime.settings import LogLevel, require_id, setting
+from sie_runtime.settings import LogLevel, constant, require_id, setting
 from sie_runtime.streams.lease_store import LeaseStoreSettings
 from sie_runtime.streams.payload_store import PayloadSettings
 from sie_runtime.streams.work_queue import WorkQueueSettings
@@ -57,10 +57,10 @@ class GatewaySettings(
         60.0, help="longest wait for an answer; a worker that loads a model needs tens of seconds"
     )
     drain_s: float = setting(30.0, help="how long a stopping gateway lets requests finish")
-    fleet_ttl_s: float = setting(
+    fleet_ttl_s: float = constant(
         6.0, help="silence after which a worker is gone; several of its heartbeats"
     )
-    fleet_settle_s: float = setting(
+    fleet_settle_s: float = constant(
         3.0,
         help="silence after a start, the gateway's or the broker's, that means there is no worker",
     )
@@ -72,20 +72,20 @@ class GatewaySettings(
         help="silence, of heartbeats and of answers, after which a worker counts as dead and "
         "what it held goes to another one; one whose connection is gone is known to be dead sooner",
     )
-    worker_answer_s: float = setting(
+    worker_answer_s: float = constant(
         0.5, help="seconds that a worker may take to say which jobs it holds"
     )
-    suspect_after_deaths: int = setting(
+    suspect_after_deaths: int = constant(
         2,
         help="deaths of workers that held a job after which it may be their cause, and such jobs "
         "are given back one at a time",
     )
-    taker_look_s: float = setting(
+    taker_look_s: float = constant(
         0.25,
         help="seconds between looks for jobs that lie where, after a change of the configuration "
         "or a death, nobody takes them",
     )
-    provisioning_retry_after_s: float = setting(
+    provisioning_retry_after_s: float = constant(
         5.0, help="what a client is told to wait for when no worker is ready"
     )
     body_bytes_max: int = setting(16 * 1024 * 1024, help="largest body of a request")
@@ -94,7 +94,7 @@ class GatewaySettings(
     job_items_max: int = setting(
         64, help="most items in one job; fewer let more workers share a large request"
     )
-    job_bytes_max: int = setting(
+    job_bytes_max: int = constant(
         256 * 1024, help="most bytes in one job, unless it has a single item"
     )
     payload_bytes_max: int = setting(
@@ -126,7 +126,7 @@ class GatewaySettings(
     tenant_burst: int = setting(
         20, help="requests that a tenant with such a limit may send at once after a pause"
     )
-    demand_keep_s: float = setting(
+    demand_keep_s: float = constant(
         300.0, help="seconds that a worker which starts is told of a model that found none"
     )
     lease_ttl_s: float = setting(
@@ -135,11 +135,11 @@ class GatewaySettings(
     lease_ttl_max_s: float = setting(3600.0, help="the most that a client may ask for")
     leases_max: int = setting(64, help="most leases at one time, up to 1000; 0 gives none")
     lease_warm_workers_max: int = setting(4, help="most workers that one lease may keep warm")
-    lease_items_per_worker: int = setting(
+    lease_items_per_worker: int = constant(
         256, help="items of a lease that may wait for one worker of its share, at this gateway"
     )
-    lease_look_s: float = setting(1.0, help="seconds between looks at the leases that are alive")
-    live_status_s: float = setting(
+    lease_look_s: float = constant(1.0, help="seconds between looks at the leases that are alive")
+    live_status_s: float = constant(
         1.0, help="seconds between two messages of the WebSocket /ws/cluster-status"
     )
     log_level: LogLevel = setting("info", help="debug, info, warning or error")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_runtime.http.connections import HttpBounds
-from sie_runtime.settings import LogLevel, setting
+from sie_runtime.settings import LogLevel, constant, setting
 
 __all__ = ["ServerSettings"]
 
@@ -32,8 +32,8 @@ class ServerSettings(HttpBounds):
         "Without it one, because two collapse beside a busy neighbour, and on a CPU more for a "
         "batch beside which the worker's other devices have nothing to do.",
     )
-    queue_max: int = setting(64, help="Requests that may wait for the device; more are refused.")
-    frame_bytes_max: int = setting(
+    queue_max: int = constant(64, help="Requests that may wait for the device; more are refused.")
+    frame_bytes_max: int = constant(
         256 * 1024 * 1024, help="Longest frame that is read; a longer one closes its connection."
     )
     memory_bytes_max: int = setting(
@@ -49,13 +49,13 @@ class ServerSettings(HttpBounds):
         help="Bytes of the host's memory (of the container's, where it has a limit) that stay "
         "free: below that models leave, least recently used first. 0 does not look.",
     )
-    tend_s: float = setting(5.0, help="Seconds between looks for idle models and short memory.")
+    tend_s: float = constant(5.0, help="Seconds between looks for idle models and short memory.")
     adapter_bytes_max: int = setting(
         1024 * 1024 * 1024,
         help="Bytes that adapters in memory may hold together; above it the least recently used "
         "leave, and are read again when asked for. 0 sets no limit.",
     )
-    reading_threads: int = setting(
+    reading_threads: int = constant(
         2, help="Threads that fetch and verify files and read adapters beside the device."
     )
     drain_timeout_s: float = setting(
@@ -70,7 +70,7 @@ class ServerSettings(HttpBounds):
     load_hang_s: float = setting(
         600.0, help="Seconds that loading a model may have the device, likewise; 0 waits for ever."
     )
-    loop_hang_s: float = setting(
+    loop_hang_s: float = constant(
         60.0, help="Seconds without a turn of the socket's loop, likewise; 0 waits for ever."
     )
     cache_folder: str = setting(
@@ -81,7 +81,7 @@ class ServerSettings(HttpBounds):
         help="Bytes that the hub's cache (HF_HUB_CACHE) may hold: after a download the least "
         "recently used revisions that no process uses leave. 0 sets no limit.",
     )
-    download_progress_s: float = setting(
+    download_progress_s: float = constant(
         10.0, help="Seconds between log lines on a download that runs; 0 writes none."
     )
     remote_code_models: tuple[str, ...] = setting(

@@ -12,7 +12,7 @@ from typing import Final
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.follower.follower import FollowerSettings
 from sie_runtime.http.connections import HttpBounds
-from sie_runtime.settings import LogLevel, require_id, setting
+from sie_runtime.settings import LogLevel, constant, require_id, setting
 from sie_runtime.streams.dead_letters import DeadLetterSettings
 from sie_runtime.streams.payload_store import PayloadSettings
 from sie_runtime.streams.work_queue import WorkQueueSettings
@@ -52,43 +52,43 @@ class WorkerSettings(
     heartbeat_interval_s: float = setting(
         1.0, help="seconds between heartbeats; a change is told at once"
     )
-    peer_silence_s: float = setting(
+    peer_silence_s: float = constant(
         3.0, help="silence after which a peer is gone, and its models have a new home"
     )
-    placement_look_s: float = setting(
+    placement_look_s: float = constant(
         1.0, help="seconds between looks at the placement, beside those that a change causes"
     )
 
     # -- pulling --
-    window_items_max: int = setting(
+    window_items_max: int = constant(
         512,
         help="items in hand at most for each device; about two full batches keep it busy. Twice as "
         "many while several tenants send, since a flood would fill it for all of them",
     )
-    fetches_max: int = setting(
+    fetches_max: int = constant(
         8, help="large jobs fetched from the object store at once; more are not pulled meanwhile"
     )
-    claim_extend_s: float = setting(
+    claim_extend_s: float = constant(
         10.0, help="seconds after which a claim is extended, and again; under queue_ack_wait_s"
     )
-    catch_up_s: float = setting(
+    catch_up_s: float = constant(
         5.0, help="seconds that a job waits here for the epoch that it names"
     )
-    retry_delay_s: float = setting(0.2, help="pause before a job that was given back comes again")
-    alone_after_deliveries: int = setting(
+    retry_delay_s: float = constant(0.2, help="pause before a job that was given back comes again")
+    alone_after_deliveries: int = constant(
         2, help="deliveries after which a job shares no batch: it may be what crashes the device"
     )
-    inline_characters_max: int = setting(
+    inline_characters_max: int = constant(
         2000, help="characters up to which a job is tokenized without a thread; 0 always uses one"
     )
 
-    cancelled_ids_max: int = setting(
+    cancelled_ids_max: int = constant(
         10_000,
         help="requests whose client left that are remembered, so that their jobs cost nothing",
     )
 
     # -- running --
-    batches_ahead_max: int = setting(
+    batches_ahead_max: int = constant(
         2, help="batches handed over at once: the one that runs and those ready behind it"
     )
     batch_latency_ms: float = setting(
@@ -96,30 +96,30 @@ class WorkerSettings(
         help="milliseconds from an input's arrival to its answer to aim at where a profile states "
         "no batch_latency_ms; 0 keeps the profile's batch_wait_ms as it is",
     )
-    batch_handover_ms: float = setting(
+    batch_handover_ms: float = constant(
         2.0, help="milliseconds by which the next batch is handed over before the device is free"
     )
-    spread_after: int = setting(
+    spread_after: int = constant(
         8,
         help="with several devices: how often in a row a model's devices are found busy beside an "
         "idle one until that one loads it too; 0 keeps a model on one device",
     )
-    piece_cost_min: int = setting(
+    piece_cost_min: int = constant(
         128, help="cost (tokens, for texts) of a part of a job that is worth a device of its own"
     )
-    tenant_slice_ms: float = setting(
+    tenant_slice_ms: float = constant(
         20.0,
         help="milliseconds that a batch may take while several tenants send, as far as the batches "
         "before it tell: about what a small tenant waits behind a flood; 0 has no bound",
     )
-    tenant_quantum_cost: int = setting(
+    tenant_quantum_cost: int = constant(
         64, help="cost that one tenant takes in its turn while others wait (tokens, for texts)"
     )
-    expiry_tick_s: float = setting(0.5, help="seconds between looks for jobs past their deadline")
-    isolation_passes_max: int = setting(
+    expiry_tick_s: float = constant(0.5, help="seconds between looks for jobs past their deadline")
+    isolation_passes_max: int = constant(
         32, help="runs spent on finding the bad input of a batch; 0 fails the whole batch"
     )
-    load_share: float = setting(
+    load_share: float = constant(
         0.5,
         help="share of the time that loads may take which make another model leave, while there "
         "is other work; inputs of the models that are away gather meanwhile",
@@ -127,28 +127,28 @@ class WorkerSettings(
     load_cooldown_s: float = setting(
         30.0, help="seconds before a load that failed is tried again; 0 tries for each job"
     )
-    previous_revision_s: float = setting(
+    previous_revision_s: float = constant(
         300.0,
         help="seconds that a replaced revision may still be run; at least the longest deadline",
     )
-    previous_catalogs_max: int = setting(64, help="replaced catalogs kept for that")
+    previous_catalogs_max: int = constant(64, help="replaced catalogs kept for that")
 
     # -- model execution --
-    reconnect_s: float = setting(0.1, help="seconds between attempts to reach model execution")
-    ping_interval_s: float = setting(5.0, help="seconds between pings to model execution")
-    ping_timeout_s: float = setting(20.0, help="seconds without an answer after which it is lost")
+    reconnect_s: float = constant(0.1, help="seconds between attempts to reach model execution")
+    ping_interval_s: float = constant(5.0, help="seconds between pings to model execution")
+    ping_timeout_s: float = constant(20.0, help="seconds without an answer after which it is lost")
     load_timeout_s: float = setting(600.0, help="seconds for loading a model, weights included")
     batch_timeout_s: float = setting(120.0, help="seconds for a batch after which it is lost")
-    executor_grace_s: float = setting(
+    executor_grace_s: float = constant(
         10.0, help="seconds that jobs in hand wait for model execution to come back"
     )
-    executor_handover_s: float = setting(
+    executor_handover_s: float = constant(
         1.0, help="the same where another worker of this kind is ready, which then runs them"
     )
 
     # -- results --
-    confirm_timeout_s: float = setting(2.0, help="seconds for a gateway to confirm results")
-    confirm_retry_s: float = setting(0.25, help="pause before results are offered again")
+    confirm_timeout_s: float = constant(2.0, help="seconds for a gateway to confirm results")
+    confirm_retry_s: float = constant(0.25, help="pause before results are offered again")
     result_bytes_max: int = setting(
         1_000_000, help="bytes of one result message; under the broker's limit (1 MiB by default)"
     )

@@ -15,6 +15,7 @@ _HEAD = """# Mutants
 Each row is a known way to break such a system, made in our own code, and the test that saw it.
 `python -m tests.mutants --write` runs them all and writes this page; `--only NAME` runs one,
 `--list` lists them. A mutant that survives is an open hole: the run fails.
+The words are in the [glossary](glossary.md).
 
 | Mutant | What it breaks | Killed by | Seconds |
 |---|---|---|---|

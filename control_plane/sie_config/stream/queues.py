@@ -11,7 +11,7 @@ crash their workers.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from prometheus_client import Counter, Gauge
 
@@ -25,7 +25,7 @@ from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.provisions import Provisions
 from sie_runtime.streams.sweeping import Sweeper
 from sie_schemas.errors import SIEError
-from sie_schemas.fleet import HEARTBEAT_DECODER
+from sie_schemas.fleet import HEARTBEAT_DECODER, WorkerKind
 from sie_schemas.jobs import consumer_name
 from sie_schemas.malformed import MALFORMED
 
@@ -36,9 +36,6 @@ _AT_ONCE: Final = 32
 _LOOKS_APART_S: Final = 0.1
 _CONSUMERS = Gauge("sie_config_queue_consumers", "consumers that workers pull from, over all pools")
 _MADE = Counter("sie_config_queues_made_total", "streams and consumers made or mended", ["kind"])
-
-Kind: TypeAlias = tuple[str, str, str]
-"""Pool, machine profile and bundle of a worker."""
 
 
 async def keep_queues(
@@ -79,11 +76,11 @@ class Queues:
         self._verify_s = verify_s
         self._retry_s = retry_s
         self._catalog: Catalog | None = None
-        self._kinds: dict[Kind, None] = {}
+        self._kinds: dict[WorkerKind, None] = {}
         """Of the workers that were heard."""
         self._consumers: dict[str, set[str]] = {}
         """By pool, those that are there. A pool that is not in it is to be made sure of."""
-        self._looked_at: dict[Kind, Registry] = {}
+        self._looked_at: dict[WorkerKind, Registry] = {}
         """The registry whose models all have their consumer on such workers."""
         self._mended: set[str] = set()
         """Pools whose consumers were made as this process's settings say."""
@@ -133,7 +130,7 @@ class Queues:
             worker = HEARTBEAT_DECODER.decode(message.data)
         except MALFORMED:
             return
-        kind = (worker.pool, worker.machine_profile, worker.bundle)
+        kind = worker.kind
         if kind not in self._kinds and self._catalog is not None and _names(self._catalog, kind):
             self._kinds[kind] = None
             self._due.set()
@@ -168,7 +165,7 @@ class Queues:
                 self._mended.add(kind[0])
         _CONSUMERS.set(sum(map(len, self._consumers.values())))
 
-    def _new_models(self, catalog: Catalog, kind: Kind) -> list[str]:
+    def _new_models(self, catalog: Catalog, kind: WorkerKind) -> list[str]:
         """The models that may lack their consumer: what changed since the last look, so that a
         write costs what it changes and not what there is."""
         bundle, before = kind[2], self._looked_at.get(kind)
@@ -177,7 +174,7 @@ class Queues:
             return runnable_models(catalog, bundle)
         return [model for model in touched if catalog.can_run(model, bundle)]
 
-    async def _make_consumers(self, kind: Kind, models: list[str]) -> None:
+    async def _make_consumers(self, kind: WorkerKind, models: list[str]) -> None:
         pool, machine_profile, bundle = kind
         there = self._consumers[pool]
         names = {consumer_name(machine_profile, bundle, model): model for model in models}
@@ -199,7 +196,7 @@ class Queues:
             _MADE.labels("consumer").inc(len(some))
 
 
-def _names(catalog: Catalog, kind: Kind) -> bool:
+def _names(catalog: Catalog, kind: WorkerKind) -> bool:
     """Whether the registry has a place for such a worker."""
     pool, machine_profile, bundle = kind
     document = catalog.pools.get(pool)

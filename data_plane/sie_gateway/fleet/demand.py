@@ -1,8 +1,8 @@
 """Demand: which models were asked for where no worker was, so that the next one loads them first.
 
-*shell.* Owns what this gateway remembers of requests that found their lane cold, and tells the
-workers of that lane: at once, for one that is just starting, and again to each worker that asks.
-Promises to remember no more than a bound for each lane, the newest, and nothing longer than
+*shell.* Owns what this gateway remembers of requests that found no worker of their kind, and tells
+the workers of that kind: at once, for one that is just starting, and again to each that asks.
+Promises to remember no more than a bound for each kind, the newest, and nothing longer than
 `keep_s`. A word that is lost costs a model that loads with its first job instead.
 """
 
@@ -14,7 +14,6 @@ from typing import Final
 import msgspec
 
 from sie_gateway import metrics
-from sie_gateway.fleet.fleet import Lane
 from sie_runtime.broker.bus import BusUnavailable
 from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.fleet import (
@@ -22,6 +21,7 @@ from sie_schemas.fleet import (
     DEMAND_SUBJECT,
     WantedModel,
     WantedModels,
+    WorkerKind,
     wanted_subject,
 )
 from sie_schemas.malformed import MALFORMED
@@ -33,32 +33,32 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 class Remembered:
-    """What was asked for of each lane, and when. `keep_s` is how long that counts."""
+    """What was asked for of each kind of worker, and when. `keep_s` is how long that counts."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
-        self._asked: dict[Lane, dict[WantedModel, float]] = {}
+        self._asked: dict[WorkerKind, dict[WantedModel, float]] = {}
 
-    def ask(self, lane: Lane, wanted: WantedModel, now: float) -> bool:
+    def ask(self, kind: WorkerKind, wanted: WantedModel, now: float) -> bool:
         """Remember a request; whether it is news: a crowd that asks for one model is told once."""
-        models = self._asked.setdefault(lane, {})
+        models = self._asked.setdefault(kind, {})
         before = models.pop(wanted, None)
         models[wanted] = now
         while len(models) > _MODELS_MAX:
             del models[next(iter(models))]
         return before is None or now - before > self._keep_s
 
-    def of(self, lane: Lane, now: float) -> list[WantedModel]:
-        """What is wanted of a lane, the newest first."""
+    def of(self, kind: WorkerKind, now: float) -> list[WantedModel]:
+        """What is wanted of workers of a kind, the newest first."""
         kept = {
             wanted: at
-            for wanted, at in self._asked.get(lane, {}).items()
+            for wanted, at in self._asked.get(kind, {}).items()
             if now - at <= self._keep_s
         }
         if kept:
-            self._asked[lane] = kept
+            self._asked[kind] = kept
         else:
-            self._asked.pop(lane, None)
+            self._asked.pop(kind, None)
         return list(reversed(kept))
 
 
@@ -69,10 +69,10 @@ class DemandBoard:
         self._bus = bus
         self._remembered = Remembered(keep_s)
         self._subscription: Subscribed | None = None
-        self._pinned: Callable[[Lane], Sequence[WantedModel]] = lambda lane: ()
+        self._pinned: Callable[[WorkerKind], Sequence[WantedModel]] = lambda kind: ()
 
-    async def open(self, pinned: Callable[[Lane], Sequence[WantedModel]]) -> None:
-        """Answer workers that ask. `pinned` gives what leases keep loaded on a lane."""
+    async def open(self, pinned: Callable[[WorkerKind], Sequence[WantedModel]]) -> None:
+        """Answer workers that ask. `pinned` gives what leases keep loaded on workers of a kind."""
         self._pinned = pinned
         self._subscription = await self._bus.subscribe(DEMAND_SUBJECT, self._answer)
 
@@ -82,16 +82,16 @@ class DemandBoard:
             await self._subscription.unsubscribe()
             self._subscription = None
 
-    async def found_cold(self, lane: Lane, wanted: WantedModel) -> None:
+    async def found_cold(self, kind: WorkerKind, wanted: WantedModel) -> None:
         """A request found no worker of this kind."""
-        if self._remembered.ask(lane, wanted, _now()):
-            await self.tell(lane, (wanted,))
+        if self._remembered.ask(kind, wanted, _now()):
+            await self.tell(kind, (wanted,))
 
-    async def tell(self, lane: Lane, models: Sequence[WantedModel]) -> None:
-        """Say to the workers of a lane what to load."""
+    async def tell(self, kind: WorkerKind, models: Sequence[WantedModel]) -> None:
+        """Say to the workers of a kind what to load."""
         with suppress(BusUnavailable):
             await self._bus.publish(
-                wanted_subject(*lane), _ENCODER.encode(WantedModels(models=tuple(models)))
+                wanted_subject(*kind), _ENCODER.encode(WantedModels(models=tuple(models)))
             )
 
     async def _answer(self, message: Incoming) -> None:
@@ -100,10 +100,10 @@ class DemandBoard:
         except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("demand").inc()
             return
-        lane = (asked.pool, asked.machine_profile, asked.bundle)
-        wanted = [*self._remembered.of(lane, _now()), *self._pinned(lane)]
+        kind = (asked.pool, asked.machine_profile, asked.bundle)
+        wanted = [*self._remembered.of(kind, _now()), *self._pinned(kind)]
         if wanted:
-            await self.tell(lane, tuple(dict.fromkeys(wanted)))
+            await self.tell(kind, tuple(dict.fromkeys(wanted)))
 
 
 def _now() -> float:

@@ -7,14 +7,10 @@ of models beyond what heartbeats report.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WorkerKind
 
-__all__ = ["Fleet", "Lane", "Seen"]
-
-Lane: TypeAlias = tuple[str, str, str]
-"""(pool, machine profile, bundle): a kind of worker."""
+__all__ = ["Fleet", "Seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +27,10 @@ class Fleet:
 
     ttl_s: float
     seen: Mapping[str, Seen] = field(default_factory=dict)
-    _ready: dict[Lane, Sequence[Seen]] = field(
+    _ready: dict[WorkerKind, Sequence[Seen]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
-    """Who said last that it is ready, by lane: found once for all requests between two words."""
+    """Who said last that it is ready, by kind: found once for all requests between two words."""
 
     def heard(self, heartbeat: Heartbeat, *, now: float) -> "Fleet":
         """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""
@@ -61,17 +57,13 @@ class Fleet:
             seen.heartbeat for _, seen in sorted(self.seen.items()) if now - seen.at <= self.ttl_s
         ]
 
-    def ready(self, lane: Lane, *, now: float) -> list[Heartbeat]:
+    def ready(self, kind: WorkerKind, *, now: float) -> list[Heartbeat]:
         """The workers of one kind that run jobs published now."""
-        there = self._ready.get(lane)
+        there = self._ready.get(kind)
         if there is None:
-            there = self._ready[lane] = [
+            there = self._ready[kind] = [
                 seen
                 for seen in self.seen.values()
-                if seen.heartbeat.ready and _lane_of(seen.heartbeat) == lane
+                if seen.heartbeat.ready and seen.heartbeat.kind == kind
             ]
         return [seen.heartbeat for seen in there if now - seen.at <= self.ttl_s]
-
-
-def _lane_of(heartbeat: Heartbeat) -> Lane:
-    return heartbeat.pool, heartbeat.machine_profile, heartbeat.bundle

@@ -10,8 +10,7 @@ or its machine is gone) is *stuck* after `dead_s`: it may come back.
 from dataclasses import dataclass
 from typing import Final
 
-from sie_gateway.fleet.fleet import Lane
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WorkerKind
 
 __all__ = ["Life", "Lives"]
 
@@ -25,7 +24,7 @@ class Life:
 
     worker_id: str
     name: str
-    lane: Lane
+    kind: WorkerKind
 
 
 @dataclass(slots=True)
@@ -56,8 +55,7 @@ class Lives:
 
     def heard(self, heartbeat: Heartbeat, now: float) -> None:
         """A life said something, its farewell perhaps."""
-        lane = (heartbeat.pool, heartbeat.machine_profile, heartbeat.bundle)
-        life = Life(heartbeat.worker_id, heartbeat.life, lane)
+        life = Life(heartbeat.worker_id, heartbeat.life, heartbeat.kind)
         if life not in self._seen:
             for other, seen in self._seen.items():
                 seen.doubted = seen.doubted or other.worker_id == life.worker_id
@@ -107,12 +105,12 @@ class Lives:
         """Those that count as dead, and may come back."""
         return [life for life, seen in self._seen.items() if self._is_stuck(seen, now)]
 
-    def living(self, lane: Lane, now: float) -> list[Life]:
-        """Those on a lane that may hold jobs and can tell of them."""
+    def living(self, kind: WorkerKind, now: float) -> list[Life]:
+        """Those of a kind that may hold jobs and can tell of them."""
         return [
             life
             for life, seen in self._seen.items()
-            if life.lane == lane and not seen.over and not self._is_stuck(seen, now)
+            if life.kind == kind and not seen.over and not self._is_stuck(seen, now)
         ]
 
     def speakers(self, pool: str, now: float) -> list[Life]:
@@ -120,7 +118,7 @@ class Lives:
         return [
             life
             for life, seen in self._seen.items()
-            if life.lane[0] == pool
+            if life.kind[0] == pool
             and life.name
             and not seen.over
             and self._silence(seen, now) < self._doubt_s

@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from sie_core.catalog import Catalog, ResolvedModel
 from sie_core.chain import Position
-from sie_gateway.fleet.fleet import Fleet, Lane
+from sie_gateway.fleet.fleet import Fleet
 from sie_schemas.errors import FixRequest, Later
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin, Job, subject
 from sie_schemas.leases import LeaseSpec
@@ -48,7 +49,7 @@ class Route(Struct, frozen=True):
     model_name: str
     """The model as an answer names it."""
     adapter: AdapterPin | None
-    lane: Lane
+    kind: WorkerKind
     subject: str
     """Where the jobs are published."""
     headers: Headers
@@ -58,18 +59,18 @@ class Route(Struct, frozen=True):
 
     @property
     def pool(self) -> str:
-        """The pool of the lane."""
-        return self.lane[0]
+        """The pool that it goes to."""
+        return self.kind[0]
 
     @property
     def machine_profile(self) -> str:
-        """The machine profile of the lane."""
-        return self.lane[1]
+        """The machine profile that it goes to."""
+        return self.kind[1]
 
     @property
     def bundle(self) -> str:
-        """The bundle of the lane."""
-        return self.lane[2]
+        """The bundle that it goes to."""
+        return self.kind[2]
 
 
 class Cold(Struct, frozen=True):
@@ -149,7 +150,7 @@ def _route(
         model=model,
         model_name=model.model_id if is_default else f"{model.model_id}:{model.profile}",
         adapter=adapter,
-        lane=(model.pool, machine_profile, model.bundle),
+        kind=(model.pool, machine_profile, model.bundle),
         subject=subject(model.pool, machine_profile, model.bundle, model.model_id),
         headers=tuple(headers),
         job=Job(
@@ -205,7 +206,7 @@ def _warmest(choices: Sequence[Route], fleet: Fleet, now: float) -> Route | Cold
     """
     fallback: Route | None = None
     for route in choices:
-        workers = fleet.ready(route.lane, now=now)
+        workers = fleet.ready(route.kind, now=now)
         for worker in workers:
             report = worker.models.get(route.model.model_id)
             if (

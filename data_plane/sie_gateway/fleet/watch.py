@@ -8,12 +8,12 @@ absence only where it can be: not before the workers had time to be heard, nor w
 import asyncio
 
 from sie_gateway import metrics
-from sie_gateway.fleet.fleet import Fleet, Lane
+from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.lives import Life, Lives
 from sie_runtime.broker.bus import BusUnavailable
 from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later
-from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat
+from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat, WorkerKind
 from sie_schemas.malformed import MALFORMED
 
 __all__ = ["FleetWatch"]
@@ -64,9 +64,9 @@ class FleetWatch:
         if self._began_at is None:
             self._began_at = self._connected_at
 
-    def living(self, lane: Lane) -> list[Life]:
-        """The lives on a lane that may hold jobs."""
-        return self.lives.living(lane, self.now())
+    def living(self, kind: WorkerKind) -> list[Life]:
+        """The lives of a kind that may hold jobs."""
+        return self.lives.living(kind, self.now())
 
     def is_over(self, life: Life) -> None:
         """Nobody is there any more: no request is routed to it."""

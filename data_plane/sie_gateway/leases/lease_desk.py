@@ -17,7 +17,6 @@ import msgspec
 
 from sie_core.catalog import Catalog
 from sie_gateway import metrics
-from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.routing import Wanted
 from sie_gateway.leases.leases import (
     LeaseCaps,
@@ -33,7 +32,7 @@ from sie_gateway.leases.leases import (
 )
 from sie_runtime.streams.lease_store import LeaseMoved, LeaseTable
 from sie_schemas.errors import FixRequest, Later
-from sie_schemas.fleet import Heartbeat, WantedModel
+from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
 from sie_schemas.leases import Lease, LeaseRequest
 
 __all__ = ["LeaseDesk", "Leases"]
@@ -77,9 +76,9 @@ class LeaseDesk:
         caps: LeaseCaps,
         ttl_s: float,
         look_s: float,
-        tell: Callable[[Lane, Sequence[WantedModel]], Awaitable[None]],
+        tell: Callable[[WorkerKind, Sequence[WantedModel]], Awaitable[None]],
     ) -> None:
-        """`tell` says to the workers of a lane which models to load."""
+        """`tell` says to the workers of a kind which models to load."""
         self._store = store
         self._catalog = catalog
         self._workers = workers
@@ -193,18 +192,18 @@ class LeaseDesk:
         } | views
         return {"pools": [list_entry(views[name]) for name in sorted(views)]}
 
-    def pinned(self, lane: Lane) -> list[WantedModel]:
-        """What the leases that are known here keep loaded on a lane."""
+    def pinned(self, kind: WorkerKind) -> list[WantedModel]:
+        """What the leases that are known here keep loaded on workers of a kind."""
         catalog = self._catalog()
         return [
             wanted
             for each in self._table.held.values()
-            for wanted in pinned_models(catalog, each.lease.spec).get(lane, ())
+            for wanted in pinned_models(catalog, each.lease.spec).get(kind, ())
         ]
 
     async def _tell_pinned(self, lease: Lease) -> None:
-        for lane, models in pinned_models(self._catalog(), lease.spec).items():
-            await self._tell(lane, models)
+        for kind, models in pinned_models(self._catalog(), lease.spec).items():
+            await self._tell(kind, models)
 
     async def _look(self) -> None:
         """Read the table. Whoever asks while it is read shares the answer."""

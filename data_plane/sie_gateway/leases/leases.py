@@ -13,10 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from sie_core.catalog import Catalog
-from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.routing import Wanted
 from sie_schemas.errors import FixRequest, Later
-from sie_schemas.fleet import Heartbeat, WantedModel
+from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
 from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec
 
 __all__ = [
@@ -145,9 +144,9 @@ def list_entry(view: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[Lane, list[WantedModel]]:
+def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[WorkerKind, list[WantedModel]]:
     """What a lease keeps loaded, by kind of worker. A model that has left the registry is not."""
-    pinned: dict[Lane, list[WantedModel]] = {}
+    pinned: dict[WorkerKind, list[WantedModel]] = {}
     for named in spec.pinned_models:
         try:
             model = catalog.resolve(named, bundle=spec.bundle, pool=spec.queue_pool)
@@ -155,8 +154,8 @@ def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[Lane, list[WantedMo
             continue
         wanted = WantedModel(model_id=model.model_id, profile=model.profile)
         for machine_profile in spec.share:
-            lane = (spec.queue_pool, machine_profile, model.bundle)
-            pinned.setdefault(lane, []).append(wanted)
+            kind = (spec.queue_pool, machine_profile, model.bundle)
+            pinned.setdefault(kind, []).append(wanted)
     return pinned
 
 

@@ -2,7 +2,7 @@
 
 *shell.* One loop. A worker that fell silent, left, or whose name another process speaks under is
 asked; `lives` says what the answers mean, `giving_back` which jobs go. Promises that a job is given
-back only after every living worker of its lane has said that it does not hold it, in an order that
+back only after every living worker of its kind has said that it does not hold it, in an order that
 leaves no gap: first how far the queue has handed out, then who holds what, then the word. A result
 that comes late is as good as any: the first one of a job is its answer.
 """
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_gateway import metrics
-from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.holders import Holders, Unheard
 from sie_gateway.fleet.lives import Life, Lives
 from sie_gateway.request.giving_back import Limits, Out, Why, due, went
 from sie_gateway.request.runs import Run
 from sie_schemas.errors import SIEError
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.holding import HandedOut
 from sie_schemas.jobs import consumer_name
 
@@ -58,8 +58,8 @@ class Deaths:
         self._limits = limits
         self._look_s = look_s
         self._clock = clock
-        self._suspects: set[Lane] = set()
-        """Lanes where a job waits for its turn."""
+        self._suspects: set[WorkerKind] = set()
+        """Kinds of worker where a job waits for its turn."""
         self._stuck_at = float("-inf")
         """When stuck lives were looked at last: they may stay so for minutes."""
 
@@ -69,8 +69,8 @@ class Deaths:
             self._lives.forget_old(self._clock())
             if self._lives.can_judge(self._clock()):
                 await self._ask_doubtful()
-                for lane, why in self._lanes().items():
-                    await self._settle(lane, why)
+                for kind, why in self._kinds().items():
+                    await self._settle(kind, why)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._look_s):
                     await stop.wait()
@@ -85,22 +85,22 @@ class Deaths:
             elif answer is not Unheard.SILENT:
                 self._lives.answered(life, self._clock())
 
-    def _lanes(self) -> Mapping[Lane, Why]:
+    def _kinds(self) -> Mapping[WorkerKind, Why]:
         """Where something is to be done; a death says more than a silence, and that more than
         nothing."""
-        found: dict[Lane, Why] = dict.fromkeys(self._suspects, "turn")
+        found: dict[WorkerKind, Why] = dict.fromkeys(self._suspects, "turn")
         now = self._clock()
         if now - self._stuck_at >= self._limits.pause_s / 3:
             self._stuck_at = now
-            found |= {life.lane: "stuck" for life in self._lives.stuck(now)}
-        found |= {life.lane: "over" for life in self._lives.over()}
+            found |= {life.kind: "stuck" for life in self._lives.stuck(now)}
+        found |= {life.kind: "over" for life in self._lives.over()}
         return found
 
-    async def _settle(self, lane: Lane, why: Why) -> None:
-        """Give back what is due on one lane; where that cannot be known now, at the next look."""
-        over = [life for life in self._lives.over() if life.lane == lane]
+    async def _settle(self, kind: WorkerKind, why: Why) -> None:
+        """Give back what is due to one kind; where that cannot be known now, at the next look."""
+        over = [life for life in self._lives.over() if life.kind == kind]
         try:
-            done = await self._give_back(lane, why)
+            done = await self._give_back(kind, why)
         except SIEError as error:
             _LOG.info("jobs of a dead worker are not given back yet: %s", error.message)
             return
@@ -108,19 +108,19 @@ class Deaths:
             for life in over:
                 self._lives.forget(life)
 
-    async def _give_back(self, lane: Lane, why: Why) -> bool:
+    async def _give_back(self, kind: WorkerKind, why: Why) -> bool:
         """Whether it is known who holds what. Raises `SIEError`."""
-        self._suspects.discard(lane)
-        queues = self._queues(lane)
-        # Any worker of the pool: the one that died may have been the last on its lane.
-        speaker = next(iter(self._lives.speakers(lane[0], self._clock())), None)
+        self._suspects.discard(kind)
+        queues = self._queues(kind)
+        # Any worker of the pool: the one that died may have been the last of its kind.
+        speaker = next(iter(self._lives.speakers(kind[0], self._clock())), None)
         if speaker is None:
             return not queues
         for queue in queues:
             out = await self._holders.handed_out(speaker, queue.consumer)
             if out is None or not out.unacknowledged:
                 continue
-            living = self._lives.living(lane, self._clock())
+            living = self._lives.living(kind, self._clock())
             held = await self._holders.held(living, [job.job_id for job in queue.jobs])
             if held is None:
                 return False
@@ -133,7 +133,7 @@ class Deaths:
                 now=self._clock(),
             )
             if any(job.given.deaths >= self._limits.suspect_after for job in queue.jobs):
-                self._suspects.add(lane)
+                self._suspects.add(kind)
             await self._hand_out_again(speaker, queue, found, out, why)
         return True
 
@@ -153,13 +153,13 @@ class Deaths:
             queue.consumer,
         )
 
-    def _queues(self, lane: Lane) -> list[_Queue]:
-        """What waits on a lane, by consumer."""
+    def _queues(self, kind: WorkerKind) -> list[_Queue]:
+        """What waits for one kind, by consumer."""
         found: dict[str, _Queue] = {}
         for run in self._runs():
-            if run.route.lane != lane:
+            if run.route.kind != kind:
                 continue
-            _, machine_profile, bundle = lane
+            _, machine_profile, bundle = kind
             consumer = consumer_name(machine_profile, bundle, run.route.model.model_id)
             queue = found.setdefault(consumer, _Queue(consumer, []))
             queue.jobs.extend(run.out())

@@ -59,7 +59,7 @@ def due(
     """The jobs to give back now; `went` is to be told when that is done.
 
     `held` are those that a living worker has in hand, `last` is the newest sequence that was handed
-    out. `why`: a life of the lane is over; or one is stuck; or it is only a suspect's turn.
+    out. `why`: a life of that kind is over; or one is stuck; or it is only a suspect's turn.
     """
     out = [job for job in jobs if job.sequence <= last]
     innocent = [job for job in out if not _is_suspect(job, limits)] if why != "turn" else []

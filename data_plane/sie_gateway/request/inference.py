@@ -14,7 +14,6 @@ from typing import Final
 
 from sie_core.catalog import Catalog
 from sie_gateway import metrics
-from sie_gateway.fleet.fleet import Lane
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.admission import Caps, InFlight
@@ -26,7 +25,7 @@ from sie_gateway.request.runs import Run
 from sie_gateway.request.waiting import Takerless, UntilGone, Waiting
 from sie_runtime.broker.overdue import Overdue
 from sie_schemas.errors import Later
-from sie_schemas.fleet import WantedModel
+from sie_schemas.fleet import WantedModel, WorkerKind
 
 __all__ = ["Inference", "new_request_id"]
 
@@ -49,11 +48,11 @@ class _Load:
 
     __slots__ = ("in_flight_items", "requests")
 
-    def __init__(self, lane: Lane) -> None:
-        self.requests: Final = metrics.LANE_REQUESTS.labels(*lane)
+    def __init__(self, kind: WorkerKind) -> None:
+        self.requests: Final = metrics.LANE_REQUESTS.labels(*kind)
         self.in_flight_items = 0
         # Read when it is asked for, and not set twice for each request.
-        metrics.LANE_IN_FLIGHT_ITEMS.labels(*lane).set_function(lambda: self.in_flight_items)
+        metrics.LANE_IN_FLIGHT_ITEMS.labels(*kind).set_function(lambda: self.in_flight_items)
 
 
 class Inference:
@@ -69,7 +68,7 @@ class Inference:
         job_caps: JobCaps,
         timeout_s: float,
         placed: Callable[[Wanted], Awaitable[Wanted]],
-        found_cold: Callable[[Lane, WantedModel], Awaitable[None]],
+        found_cold: Callable[[WorkerKind, WantedModel], Awaitable[None]],
         asked_for: Callable[[str, str | None], None],
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
@@ -88,7 +87,7 @@ class Inference:
         self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
         self._routes = Routes()
-        self._loads: dict[Lane, _Load] = {}
+        self._loads: dict[WorkerKind, _Load] = {}
         patience_s = min(_PATIENCE_S, timeout_s)
         self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
         self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
@@ -181,17 +180,17 @@ class Inference:
         now = self._watch.now()
         found = self._routes.find(self._catalog(), self._watch.fleet, wanted, now=now)
         route = found.route if isinstance(found, Cold) else found
-        load = self._loads.get(route.lane)
+        load = self._loads.get(route.kind)
         if load is None:
-            load = self._loads[route.lane] = _Load(route.lane)
+            load = self._loads[route.kind] = _Load(route.kind)
         load.requests.count += 1
         self._asked_for(
             route.model.model_id, route.adapter.name if route.adapter is not None else None
         )
         if isinstance(found, Cold):
             self._watch.check_hearing()
-            metrics.COLD_REQUESTS.labels(*route.lane).inc()
-            await self._found_cold(route.lane, _wanted_model(route))
+            metrics.COLD_REQUESTS.labels(*route.kind).inc()
+            await self._found_cold(route.kind, _wanted_model(route))
             return found
         check_outputs(asked, route)
         published_at = time.time()

@@ -13,27 +13,27 @@ from contextlib import suppress
 
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_gateway.fleet.fleet import Fleet, Lane
+from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.holders import Holders
 from sie_gateway.fleet.lives import Life
 from sie_gateway.fleet.routing import Cold, Route, Routes
 from sie_gateway.request.runs import Run
 from sie_schemas.errors import SIEError
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import WorkerKind
 
 __all__ = ["Takers", "has_taker"]
 
 
 def has_taker(route: Route, catalog: Catalog, fleet: Fleet, *, now: float) -> bool:
     """Whether a worker is alive where a route leads and pulls for its model, by a registry."""
-    if not any(_lane(beat) == route.lane for beat in fleet.live(now=now)):
+    if not any(beat.kind == route.kind for beat in fleet.live(now=now)):
         return False
     return catalog.can_run(route.model.model_id, route.bundle)
 
 
 class Takers:
-    """`living` gives those on a lane that may hold jobs; `can_judge` says whether everybody had the
-    time to be heard."""
+    """`living` gives those of a kind that may hold jobs; `can_judge` says whether everybody had
+    the time to be heard."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Takers:
         *,
         catalog: Callable[[], Catalog],
         fleet: Callable[[], Fleet],
-        living: Callable[[Lane], Collection[Life]],
+        living: Callable[[WorkerKind], Collection[Life]],
         can_judge: Callable[[], bool],
         runs: Callable[[], Collection[Run]],
         look_s: float,
@@ -63,23 +63,23 @@ class Takers:
         """Look until `stop`."""
         while not stop.is_set():
             if self._can_judge():
-                for lane, runs in self._lost().items():
-                    await self._turn_away(lane, runs)
+                for kind, runs in self._lost().items():
+                    await self._turn_away(kind, runs)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._look_s):
                     await stop.wait()
 
-    def _lost(self) -> dict[Lane, list[Run]]:
+    def _lost(self) -> dict[WorkerKind, list[Run]]:
         """The runs that would go elsewhere now, and that nobody takes where they are."""
         catalog = self._catalog()
-        found: dict[Lane, list[Run]] = {}
+        found: dict[WorkerKind, list[Run]] = {}
         taken: dict[str, bool] = {}
         for run in self._older(catalog):
             subject = run.route.subject
             if subject not in taken:
                 taken[subject] = has_taker(run.route, catalog, self._fleet(), now=self._clock())
             if not taken[subject] and self._is_elsewhere(run, catalog):
-                found.setdefault(run.route.lane, []).append(run)
+                found.setdefault(run.route.kind, []).append(run)
         return found
 
     def _older(self, catalog: Catalog) -> list[Run]:
@@ -102,16 +102,12 @@ class Takers:
         route = found.route if isinstance(found, Cold) else found
         return route.subject != run.route.subject
 
-    async def _turn_away(self, lane: Lane, runs: Collection[Run]) -> None:
+    async def _turn_away(self, kind: WorkerKind, runs: Collection[Run]) -> None:
         job_ids = [job_id for run in runs for job_id in run.open_jobs()]
-        held = await self._holders.held(self._living(lane), job_ids)
+        held = await self._holders.held(self._living(kind), job_ids)
         if held is None:
             return
         for run in runs:
             # What is in hand has its answer soon; the rest goes with it, or comes back here.
             if held.isdisjoint(run.open_jobs()):
                 run.waiting.turn_away()
-
-
-def _lane(beat: Heartbeat) -> Lane:
-    return beat.pool, beat.machine_profile, beat.bundle

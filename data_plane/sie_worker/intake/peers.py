@@ -21,8 +21,7 @@ class Peers:
 
     def heard(self, heartbeat: Heartbeat, now: float) -> None:
         """Take a heartbeat of any worker into account."""
-        kind = (heartbeat.pool, heartbeat.machine_profile, heartbeat.bundle)
-        if kind == self._kind and heartbeat.ready and not heartbeat.leaving:
+        if heartbeat.kind == self._kind and heartbeat.ready and not heartbeat.leaving:
             # All of a worker's memory, not what is free of it now: free memory moves with every
             # model that is loaded, and a home must not.
             self._heard[heartbeat.worker_id] = (now, float(heartbeat.memory_total_bytes))

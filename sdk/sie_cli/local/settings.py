@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sie_runtime.settings import load, setting
+from sie_runtime.settings import constant, load, setting
 from sie_schemas.errors import FixRequest
 
 __all__ = ["PREFIX", "ClusterOptions", "ClusterSettings", "read_settings"]
@@ -53,25 +53,25 @@ class ClusterSettings:
     first_answer_s: float = setting(
         60.0, help="How long the demo model may take to answer for the first time; 0 does not ask."
     )
-    poll_s: float = setting(0.05, help="Pause between two looks at a condition.")
+    poll_s: float = constant(0.05, help="Pause between two looks at a condition.")
     drain_s: float = setting(
         35.0,
         help="How long a process may take to finish its work before it is killed; longer than "
         "its own limit for that.",
     )
-    restart_min_s: float = setting(0.2, help="Pause before a dead process is started again.")
-    restart_max_s: float = setting(
+    restart_min_s: float = constant(0.2, help="Pause before a dead process is started again.")
+    restart_max_s: float = constant(
         10.0, help="The pause doubles up to this while a process keeps dying."
     )
-    healthy_s: float = setting(
+    healthy_s: float = constant(
         30.0, help="A process that lived this long starts again from the shortest pause."
     )
     detach_s: float = setting(300.0, help="How long `up --detach` waits for the cluster.")
     scale_idle_s: float = setting(
         300.0, help="With --scale-to-zero: how long nothing is asked until workers are stopped."
     )
-    scale_look_s: float = setting(0.5, help="The same: pause between two looks at the demand.")
-    log_tail_lines: int = setting(15, help="Lines of a failed process's log that are shown.")
+    scale_look_s: float = constant(0.5, help="The same: pause between two looks at the demand.")
+    log_tail_lines: int = constant(15, help="Lines of a failed process's log that are shown.")
 
     def __post_init__(self) -> None:
         """Check the relations between fields."""

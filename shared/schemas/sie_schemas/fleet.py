@@ -32,6 +32,7 @@ __all__ = [
     "ReplicaState",
     "WantedModel",
     "WantedModels",
+    "WorkerKind",
     "wanted_subject",
 ]
 
@@ -103,6 +104,10 @@ class Recount(Struct, frozen=True, kw_only=True):
     digest: str
 
 
+WorkerKind: TypeAlias = tuple[str, str, str]
+"""(pool, machine profile, bundle): workers that can stand in for each other."""
+
+
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A worker's word to every gateway.
 
@@ -135,6 +140,11 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     life: str = ""
     """Random, of this process alone: another one under the same name says that it is over. It is
     asked on `holding_subject(life)` for what it holds; empty of an older release."""
+
+    @property
+    def kind(self) -> WorkerKind:
+        """What kind of worker this is."""
+        return self.pool, self.machine_profile, self.bundle
 
 
 class WantedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
