@@ -13,9 +13,9 @@ from sie_runtime.broker.bus import BusSettings
 from sie_runtime.follower.follower import FollowerSettings
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, constant, require_id, setting
+from sie_runtime.streams.deliveries import WorkQueueSettings
 from sie_runtime.streams.lease_store import LeaseStoreSettings
 from sie_runtime.streams.payload_store import PayloadSettings
-from sie_runtime.streams.work_queue import WorkQueueSettings
 
 __all__ = ["PREFIX", "GatewaySettings", "RequestsLogged"]
 

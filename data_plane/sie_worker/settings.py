@@ -14,8 +14,8 @@ from sie_runtime.follower.follower import FollowerSettings
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, constant, require_id, setting
 from sie_runtime.streams.dead_letters import DeadLetterSettings
+from sie_runtime.streams.deliveries import WorkQueueSettings
 from sie_runtime.streams.payload_store import PayloadSettings
-from sie_runtime.streams.work_queue import WorkQueueSettings
 
 __all__ = ["WorkerSettings", "host_id"]
 

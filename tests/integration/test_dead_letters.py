@@ -18,8 +18,9 @@ from sie_cli.admin.dead_letters import drop_letters, list_letters, retry_letter
 from sie_cli.admin.dlq import app as dlq
 from sie_runtime.broker.bus import Bus, BusSettings, Message, connected_bus
 from sie_runtime.streams.dead_letters import DeadLetters, DeadLetterSettings
+from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
 from sie_runtime.streams.sweeping import Sweeper, SweepSettings
-from sie_runtime.streams.work_queue import Delivery, WorkQueue, WorkQueueSettings
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.items import Item
 from sie_schemas.jobs import JOB_ENCODER, RESULT_DECODER, Job, JobResult, ResultReceipt, subject

@@ -22,8 +22,9 @@ from sie_runtime.broker.bus import (
     connected_bus,
 )
 from sie_runtime.follower.stored_log import follow
+from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
 from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_streams
-from sie_runtime.streams.work_queue import Delivery, WorkQueue, WorkQueueSettings
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 from sie_schemas.jobs import subject

@@ -11,7 +11,9 @@ from tests.support.gateway_world import echo_result, heartbeat
 from tests.support.provisioned import provided_consumer
 
 from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders
-from sie_runtime.streams.work_queue import Delivery, Puller, WorkQueue, WorkQueueSettings
+from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
+from sie_runtime.streams.puller import Puller
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,

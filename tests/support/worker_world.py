@@ -22,8 +22,9 @@ from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Entity, Registry
 from sie_runtime.broker.bus import Bus, BusSettings, Message
+from sie_runtime.streams.deliveries import WorkQueueSettings
 from sie_runtime.streams.provisions import Provisions, ProvisionSettings
-from sie_runtime.streams.work_queue import WorkQueue, WorkQueueSettings
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.fleet import HEARTBEAT_DECODER, Heartbeat

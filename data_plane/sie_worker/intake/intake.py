@@ -19,8 +19,8 @@ import msgspec
 
 from sie_core.chain import Position
 from sie_runtime.process.aside import Aside
+from sie_runtime.streams.deliveries import Delivery
 from sie_runtime.streams.payload_store import PayloadGone
-from sie_runtime.streams.work_queue import Delivery
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_schemas.malformed import MALFORMED

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from sie_runtime.broker.bus import BusUnavailable
-from sie_runtime.streams.work_queue import Delivery, Puller, WorkQueue
+from sie_runtime.streams.deliveries import Delivery
+from sie_runtime.streams.puller import Puller
+from sie_runtime.streams.work_queue import WorkQueue
 from sie_worker import metrics
 
 __all__ = ["Pulling"]

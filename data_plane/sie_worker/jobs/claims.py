@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
 from sie_core.catalog import ResolvedAdapter
-from sie_runtime.streams.work_queue import Delivery
+from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing
 from sie_worker.execution.models import LoadedModel

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
-from sie_runtime.streams.work_queue import acknowledge
+from sie_runtime.streams.deliveries import acknowledge
 from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
 from sie_schemas.jobs import (
     RECEIPT_DECODER,

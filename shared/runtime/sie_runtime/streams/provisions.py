@@ -26,8 +26,8 @@ from nats.js.errors import APIError, NotFoundError
 from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
 from sie_runtime.settings import constant, setting
 from sie_runtime.streams import dead_letters, lease_store, payload_store, sweeping
+from sie_runtime.streams.deliveries import DeliverySettings
 from sie_runtime.streams.shared_stream import make_stream
-from sie_runtime.streams.work_queue import DeliverySettings
 from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
 
 __all__ = ["ProvisionSettings", "Provisions"]
