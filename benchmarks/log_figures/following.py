@@ -21,7 +21,8 @@ import uvloop
 from log_figures.figures import Figure, percentile
 from log_figures.processes import Client, Server, free_port, ours
 from sie_runtime.broker.bus import Bus, BusSettings
-from sie_runtime.follower.follower import Follower, FollowerSettings
+from sie_runtime.follower.follower import Follower
+from sie_runtime.follower.settings import FollowerSettings
 from sie_runtime.process.lifecycle import spare_collections
 
 __all__ = ["following"]

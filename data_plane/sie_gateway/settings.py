@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from sie_runtime.access.access import AccessSettings
 from sie_runtime.broker.bus import BusSettings
-from sie_runtime.follower.follower import FollowerSettings
+from sie_runtime.follower.settings import FollowerSettings
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, constant, require_id, setting
 from sie_runtime.streams.deliveries import WorkQueueSettings

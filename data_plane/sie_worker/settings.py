@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_runtime.broker.bus import BusSettings
-from sie_runtime.follower.follower import FollowerSettings
+from sie_runtime.follower.settings import FollowerSettings
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, constant, require_id, setting
 from sie_runtime.streams.dead_letters import DeadLetterSettings

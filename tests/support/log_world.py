@@ -24,7 +24,8 @@ from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
 from sie_core.catalog import Catalog
 from sie_runtime.broker.bus import Bus, BusSettings
-from sie_runtime.follower.follower import Follower, FollowerSettings
+from sie_runtime.follower.follower import Follower
+from sie_runtime.follower.settings import FollowerSettings
 from sie_runtime.process.lifecycle import serve_http
 from sie_runtime.streams.log_stream import stream_name
 from sie_testing.memory_stream import MemoryStream

@@ -26,9 +26,10 @@ from sie_config.writer_process import ControlPlane
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus, BusSettings
-from sie_runtime.follower.follower import Follower, FollowerSettings
+from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_files import ReplicaFiles
+from sie_runtime.follower.settings import FollowerSettings
 from sie_schemas.errors import SIEError
 from sie_testing.signing import WRITER_KEY
 from sie_testing.simulation.broker_client import BrokerClient
