@@ -42,7 +42,7 @@ from serving.workloads import (
     texts_of,
 )
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 from sie_server.packed.prepacked import multiplies_bfloat16
 from sie_server.weights.sources import resolve
 

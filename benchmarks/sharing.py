@@ -24,7 +24,7 @@ from serving import ours
 from serving.load import Window, drive, post
 from serving.running import Running, started
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 from sie_server.weights.sources import resolve
 
 _MODELS: Final = tuple(f"bench/minilm-{number}" for number in range(8))

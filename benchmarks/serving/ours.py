@@ -14,7 +14,7 @@ from minilm import SOURCE
 
 from serving.peers import Launch
 from serving.running import Running, ask
-from sie_cli.local.installation import scripts_folder
+from sie_cli.plan.installation import scripts_folder
 
 __all__ = ["MODEL", "launch", "register", "spec"]
 

@@ -19,7 +19,7 @@ from tests.support.log_world import Replica, Writer, follower, free_port, metric
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 
-from sie_cli.local.broker import ROLES, BrokerPlan, render
+from sie_cli.plan.broker import ROLES, BrokerPlan, render
 from sie_config.writer.writer_state import Serving
 from sie_core.apply import preview
 from sie_schemas.entry import build_entry, put, to_envelope

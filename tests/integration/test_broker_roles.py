@@ -13,8 +13,8 @@ from tests.support.log_world import connected, follower, free_port, metric, same
 from tests.support.nats import nats_server
 from tests.support.polling import until
 
-from sie_cli.local import broker
-from sie_cli.local.broker import BrokerPlan
+from sie_cli.plan import broker
+from sie_cli.plan.broker import BrokerPlan
 from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, connected_bus
 from sie_runtime.streams.log_stream import stream_name
 from sie_schemas.errors import SIEError

@@ -9,10 +9,10 @@ import pytest
 from tests.support.live_cluster import sie
 
 from sie_cli.local.checking import Step, run_steps
-from sie_cli.local.child import Child, StartFailed
-from sie_cli.local.plans import ChildPlan
-from sie_cli.local.ports import free_ports
 from sie_cli.main import build
+from sie_cli.plan.plans import ChildPlan
+from sie_cli.plan.ports import free_ports
+from sie_cli.supervisor.child import Child, StartFailed
 from sie_schemas.errors import FixRequest
 
 pytestmark = pytest.mark.integration

@@ -11,11 +11,11 @@ from tests.support.polling import until
 from tests.support.toy_cluster import QUICK, ROLES, ToyCluster, toy_cluster, toy_programs
 
 from sie_cli.access import state
-from sie_cli.local.child import Child, StartFailed
-from sie_cli.local.keeping import Household, Keeper
-from sie_cli.local.plans import ChildPlan
-from sie_cli.local.ports import free_ports
-from sie_cli.local.stopping import stop_cluster
+from sie_cli.plan.plans import ChildPlan
+from sie_cli.plan.ports import free_ports
+from sie_cli.supervisor.child import Child, StartFailed
+from sie_cli.supervisor.keeping import Household, Keeper
+from sie_cli.supervisor.stopping import stop_cluster
 from sie_schemas.errors import FixRequest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -104,7 +104,7 @@ def supervisor(folder: Path, port: int) -> "subprocess.Popen[str]":
     """The supervisor of a toy cluster in a process of its own, as a terminal starts it."""
     code = (
         "import sys, pathlib\n"
-        "from sie_cli.local.settings import ClusterOptions, ClusterSettings\n"
+        "from sie_cli.plan.settings import ClusterOptions, ClusterSettings\n"
         "from sie_cli.local.supervising import run_foreground\n"
         "from tests.support.toy_cluster import QUICK\n"
         f"folder = pathlib.Path({str(folder)!r})\n"

@@ -17,8 +17,8 @@ from tests.support.polling import until, until_told
 from tests.support.provisioned import provide
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 
-from sie_cli.local.broker import ROLES, BrokerPlan, render
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.broker import ROLES, BrokerPlan, render
+from sie_cli.plan.ports import free_ports
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.streams.payload_store import PayloadGone, PayloadSettings, PayloadStore
 from sie_schemas import ipc

@@ -14,7 +14,7 @@ from tests.support.live_cluster import MODEL, SIE, LiveCluster, eventually, sie
 
 from sie_cli.access import state
 from sie_cli.access.state import ClusterState
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

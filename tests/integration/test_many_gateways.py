@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.live_cluster import LiveCluster, eventually, sie
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

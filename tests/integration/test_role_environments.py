@@ -18,8 +18,8 @@ from tests.support.nats import nats_server
 from tests.support.polling import until_told
 from tests.support.role_environment import install_role
 
-from sie_cli.local.ports import free_ports
-from sie_cli.local.seeding import manifest_of
+from sie_cli.plan.ports import free_ports
+from sie_cli.supervisor.seeding import manifest_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("config", "gateway", "worker", "server")

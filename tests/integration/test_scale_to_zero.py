@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.support.live_cluster import MODEL, LiveCluster, eventually, sie
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 from sie_sdk import SIEClient
 
 pytestmark = pytest.mark.integration

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_cli.local import broker
-from sie_cli.local.broker import BrokerPlan
-from sie_cli.local.plans import Layout, plan_cluster
-from sie_cli.local.settings import ClusterOptions, ClusterSettings
+from sie_cli.plan import broker
+from sie_cli.plan.broker import BrokerPlan
+from sie_cli.plan.plans import Layout, plan_cluster
+from sie_cli.plan.settings import ClusterOptions, ClusterSettings
 from sie_schemas.errors import FixRequest
 from sie_schemas.jobs import stream_name, token
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_cli.local.scaling import Demand, Scaling, demand_of
+from sie_cli.supervisor.scaling import Demand, Scaling, demand_of
 
 LOOKS = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2), st.floats(0.1, 8.0)),

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 
 SIE = str(Path(sys.executable).parent / "sie")
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

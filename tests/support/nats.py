@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from tests.support.polling import until, until_told
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 
 __all__ = ["NatsCluster", "NatsNode", "nats_cluster", "nats_server"]
 

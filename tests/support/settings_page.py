@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from sie_cli.local import settings as local
+from sie_cli.plan import settings as local
 from sie_config.settings import ConfigSettings
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.settings import is_constant

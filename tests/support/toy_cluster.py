@@ -15,9 +15,9 @@ from pathlib import Path
 
 from sie_cli.access import state
 from sie_cli.access.state import ClusterState, ProcessRecord
-from sie_cli.local.cluster import run_cluster
-from sie_cli.local.ports import free_ports
-from sie_cli.local.settings import ClusterOptions, ClusterSettings
+from sie_cli.plan.ports import free_ports
+from sie_cli.plan.settings import ClusterOptions, ClusterSettings
+from sie_cli.supervisor.cluster import run_cluster
 
 __all__ = ["QUICK", "ROLES", "ToyCluster", "toy_cluster", "toy_programs"]
 

@@ -16,7 +16,7 @@ from tests.support.polling import until
 from typer.testing import CliRunner
 
 from sie_cli.admin.token import app as token_command
-from sie_cli.local.replica_access import with_replica_access
+from sie_cli.supervisor.replica_access import with_replica_access
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_runtime.access.access import Access, AccessSettings, Role, hash_of
 from sie_runtime.access.gate import Gate

@@ -12,14 +12,19 @@ import pytest
 from sie_cli.access import state
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ClusterState, ProcessRecord, record_process
-from sie_cli.local.broker import ROLES, BrokerPlan
-from sie_cli.local.child import tail
-from sie_cli.local.folders import prepare, write_broker_config
-from sie_cli.local.installation import check_installed, scripts_folder
-from sie_cli.local.ports import check_free, free_ports
-from sie_cli.local.seeding import ADAPTED_MODEL, adapter_documents, installed_models, manifest_of
-from sie_cli.local.settings import ClusterSettings
-from sie_cli.local.stopping import stop_cluster, stop_leftovers
+from sie_cli.plan.broker import ROLES, BrokerPlan
+from sie_cli.plan.folders import prepare, write_broker_config
+from sie_cli.plan.installation import check_installed, scripts_folder
+from sie_cli.plan.ports import check_free, free_ports
+from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.child import tail
+from sie_cli.supervisor.seeding import (
+    ADAPTED_MODEL,
+    adapter_documents,
+    installed_models,
+    manifest_of,
+)
+from sie_cli.supervisor.stopping import stop_cluster, stop_leftovers
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
 

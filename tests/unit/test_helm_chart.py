@@ -18,8 +18,8 @@ from tests.support.polling import until
 from tests.support.role_settings import ROLES, read_settings
 
 import sie_gateway.metrics  # noqa: F401
-from sie_cli.local.broker import authorization
-from sie_cli.local.ports import free_ports, is_free
+from sie_cli.plan.broker import authorization
+from sie_cli.plan.ports import free_ports, is_free
 
 FILES = ("", "values-local.yaml", "values-gke.yaml")
 EVERYTHING = {

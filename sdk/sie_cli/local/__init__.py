@@ -1,1 +1,1 @@
-"""The local cluster: planned, started, kept running, drained; and the checks of a checkout."""
+"""Commands for one machine: the local cluster, its demo, its logs, and the checks of a checkout."""

@@ -48,7 +48,7 @@ def up(
 ) -> None:
     """Start the whole cluster on this machine; Ctrl-C drains and stops it."""
     from sie_cli.local import supervising  # noqa: PLC0415
-    from sie_cli.local.settings import ClusterOptions, read_settings  # noqa: PLC0415
+    from sie_cli.plan.settings import ClusterOptions, read_settings  # noqa: PLC0415
 
     options = ClusterOptions(
         data=data.absolute(),
@@ -64,8 +64,8 @@ def up(
 
 def down(data: Data = Path(".sie")) -> None:
     """Stop the cluster of a data folder, whether or not its supervisor still lives."""
-    from sie_cli.local.settings import read_settings  # noqa: PLC0415
-    from sie_cli.local.stopping import stop_cluster  # noqa: PLC0415
+    from sie_cli.plan.settings import read_settings  # noqa: PLC0415
+    from sie_cli.supervisor.stopping import stop_cluster  # noqa: PLC0415
 
     stopped = stop_cluster(data.absolute(), read_settings())
     typer.echo("stopped" if stopped else f"no cluster runs in {data.absolute()}")
@@ -102,7 +102,7 @@ def logs(
 def demo(as_json: Json = False) -> None:
     """Tell the whole story on a private cluster, in about a minute."""
     from sie_cli.local.demo import show_demo  # noqa: PLC0415
-    from sie_cli.local.settings import read_settings  # noqa: PLC0415
+    from sie_cli.plan.settings import read_settings  # noqa: PLC0415
 
     sys.exit(show_demo(read_settings(), as_json=as_json))
 

@@ -21,10 +21,10 @@ from rich.console import Console
 
 from sie_cli.access import state
 from sie_cli.access.state import ClusterState
-from sie_cli.local.cluster import run_cluster
-from sie_cli.local.ports import free_ports
-from sie_cli.local.settings import ClusterOptions, ClusterSettings
 from sie_cli.local.story import STEPS, Stage
+from sie_cli.plan.ports import free_ports
+from sie_cli.plan.settings import ClusterOptions, ClusterSettings
+from sie_cli.supervisor.cluster import run_cluster
 from sie_schemas.errors import SIEError
 from sie_sdk import SIEAsyncClient
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sie_cli.access import state
-from sie_cli.local.seeding import ADAPTED_MODEL, installed_models
+from sie_cli.supervisor.seeding import ADAPTED_MODEL, installed_models
 from sie_schemas.errors import OurFault, SIEError
 from sie_sdk import SIEAsyncClient
 from sie_sdk.types import Item

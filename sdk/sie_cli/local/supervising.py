@@ -18,11 +18,11 @@ import typer
 from sie_cli.access import state
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ClusterState
-from sie_cli.local.child import StartFailed, tail
-from sie_cli.local.cluster import run_cluster
-from sie_cli.local.first_answer import curl_line
-from sie_cli.local.folders import prepare
-from sie_cli.local.settings import ClusterOptions, ClusterSettings
+from sie_cli.plan.folders import prepare
+from sie_cli.plan.settings import ClusterOptions, ClusterSettings
+from sie_cli.supervisor.child import StartFailed, tail
+from sie_cli.supervisor.cluster import run_cluster
+from sie_cli.supervisor.first_answer import curl_line
 
 __all__ = ["run_detached", "run_foreground"]
 

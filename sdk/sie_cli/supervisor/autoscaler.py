@@ -13,9 +13,9 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from sie_cli.access.operator_access import bearer
-from sie_cli.local.child import StartFailed
-from sie_cli.local.scaling import Demand, Scaling, demand_of
-from sie_cli.local.settings import ClusterSettings
+from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.child import StartFailed
+from sie_cli.supervisor.scaling import Demand, Scaling, demand_of
 
 __all__ = ["autoscale"]
 

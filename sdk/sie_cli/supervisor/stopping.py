@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sie_cli.access import state
 from sie_cli.access.state import ProcessRecord
-from sie_cli.local.plans import DRAIN_ORDER
-from sie_cli.local.settings import ClusterSettings
+from sie_cli.plan.plans import DRAIN_ORDER
+from sie_cli.plan.settings import ClusterSettings
 from sie_schemas.errors import FixRequest
 
 __all__ = ["stop_cluster", "stop_leftovers"]

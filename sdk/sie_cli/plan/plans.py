@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sie_cli.local.broker import BrokerPlan
-from sie_cli.local.settings import ClusterOptions, ClusterSettings
+from sie_cli.plan.broker import BrokerPlan
+from sie_cli.plan.settings import ClusterOptions, ClusterSettings
 from sie_schemas.errors import FixRequest
 
 __all__ = [

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from sie_cli.access.private_files import write_private
-from sie_cli.local import broker
-from sie_cli.local.plans import Layout
+from sie_cli.plan import broker
+from sie_cli.plan.plans import Layout
 from sie_schemas.errors import FixRequest
 
 __all__ = ["prepare", "write_broker_config"]

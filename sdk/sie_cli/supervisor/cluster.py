@@ -18,20 +18,20 @@ from sie_cli.access import state
 from sie_cli.access.operator_access import write_operator_access
 from sie_cli.access.private_files import write_private
 from sie_cli.access.state import ClusterState, record_process
-from sie_cli.local import broker
-from sie_cli.local.autoscaler import autoscale
-from sie_cli.local.child import Child, set_aside
-from sie_cli.local.environment import check_environment
-from sie_cli.local.first_answer import wait_for_first_answer
-from sie_cli.local.folders import prepare, write_broker_config
-from sie_cli.local.installation import check_installed, scripts_folder
-from sie_cli.local.keeping import Household, Keeper
-from sie_cli.local.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
-from sie_cli.local.ports import check_free, free_ports
-from sie_cli.local.replica_access import with_replica_access
-from sie_cli.local.seeding import register
-from sie_cli.local.settings import ClusterOptions, ClusterSettings
-from sie_cli.local.stopping import stop_leftovers
+from sie_cli.plan import broker
+from sie_cli.plan.environment import check_environment
+from sie_cli.plan.folders import prepare, write_broker_config
+from sie_cli.plan.installation import check_installed, scripts_folder
+from sie_cli.plan.plans import DRAIN_ORDER, ChildPlan, ClusterPlan, Layout, plan_cluster
+from sie_cli.plan.ports import check_free, free_ports
+from sie_cli.plan.settings import ClusterOptions, ClusterSettings
+from sie_cli.supervisor.autoscaler import autoscale
+from sie_cli.supervisor.child import Child, set_aside
+from sie_cli.supervisor.first_answer import wait_for_first_answer
+from sie_cli.supervisor.keeping import Household, Keeper
+from sie_cli.supervisor.replica_access import with_replica_access
+from sie_cli.supervisor.seeding import register
+from sie_cli.supervisor.stopping import stop_leftovers
 from sie_schemas.errors import Later
 
 __all__ = ["Cluster", "run_cluster"]

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sie_cli.local.child import Child, StartFailed
-from sie_cli.local.settings import ClusterSettings
+from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.child import Child, StartFailed
 
 __all__ = ["Household", "Keeper"]
 

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sie_cli.local.settings import PREFIX, ClusterSettings
+from sie_cli.plan.settings import PREFIX, ClusterSettings
 from sie_config.settings import ConfigSettings
 from sie_gateway.settings import GatewaySettings
 from sie_schemas.client_variables import CLIENT_VARIABLES

@@ -15,7 +15,7 @@ import httpx
 
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ProcessRecord, record_process
-from sie_cli.local.plans import ChildPlan
+from sie_cli.plan.plans import ChildPlan
 from sie_schemas.errors import OurFault
 
 __all__ = ["Child", "StartFailed", "set_aside", "tail"]

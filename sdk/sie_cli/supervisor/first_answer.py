@@ -13,8 +13,8 @@ from typing import Final
 import httpx
 
 from sie_cli.access.operator_access import bearer
-from sie_cli.local.seeding import ADAPTED_MODEL
-from sie_cli.local.settings import ClusterSettings
+from sie_cli.plan.settings import ClusterSettings
+from sie_cli.supervisor.seeding import ADAPTED_MODEL
 
 __all__ = ["curl_line", "wait_for_first_answer"]
 

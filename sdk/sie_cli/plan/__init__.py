@@ -1,0 +1,1 @@
+"""The plan of a local cluster: its processes, ports, folders, broker and environment."""
