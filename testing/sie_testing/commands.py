@@ -79,6 +79,6 @@ def soak(
         from sie_schemas.errors import FixRequest  # noqa: PLC0415
 
         raise FixRequest("--faults and --write go with --chaos")
-    from sie_testing.soak import run_numbers, run_soak  # noqa: PLC0415
+    from sie_testing.soak.turns import run_numbers, run_soak  # noqa: PLC0415
 
     sys.exit(run_numbers() if numbers else run_soak(10.0 if minutes is None else minutes))

@@ -11,7 +11,7 @@ import httpx
 from tests.support.mortal_workers import MODEL, Cluster, mortal_workers
 from tests.support.polling import until_told
 
-from sie_testing.echo_execution import BACKEND
+from sie_testing.processes.echo_execution import BACKEND
 
 CONFIGS = "/v1/configs"
 EMBED = {"name": "embed", "backends": [BACKEND], "priority": 5}

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.adversary.disk.crash_images import Loss, Wrote
 from tests.support.written_disk import (
     ENTRIES,
     WrittenDisk,
@@ -25,7 +26,6 @@ from sie_config.log.storage_faults import LogDamaged
 from sie_config.log.witnesses import Behind, Claim, Confirmed, judge
 from sie_core.chain import position_of
 from sie_schemas.errors import SIEError
-from sie_testing.crash_images import Loss, Wrote
 
 GROUPS = st.lists(st.integers(1, 4), min_size=4, max_size=9)
 HISTORIES = max(3, settings().max_examples // 30)

@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Final
 
+from sie_schemas.error_guide import GUIDE
 from sie_schemas.errors import CODES
 
 __all__ = ["PAGE", "page"]
@@ -21,7 +22,7 @@ Every error of every process has this body; the code is in the header `X-SIE-Err
 
 A code is stable, a message is not. *Again* is what `Retry-After` says, in seconds;
 where it is empty, sending the same again changes nothing. Words: [glossary](glossary.md).
-`python -m tests.support.errors_page` writes this page from `sie_schemas/errors.py`.
+`python -m tests.support.errors_page` writes this page from `sie_schemas/error_guide.py`.
 
 | Code | Status | Again, s | Cause | Cure |
 |---|--:|--:|---|---|
@@ -34,7 +35,7 @@ def page() -> str:
     return _HEAD + "".join(
         f"| `{code}` | {rule.status} | "
         f"{'' if rule.retry_after_s is None else f'{rule.retry_after_s:g}'} | "
-        f"{rule.cause} | {rule.cure} |\n"
+        f"{GUIDE[code].cause} | {GUIDE[code].cure} |\n"
         for code, rule in rows
     )
 

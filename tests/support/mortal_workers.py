@@ -20,7 +20,7 @@ from tests.support.log_world import Writer, admin, free_port, writer
 from tests.support.nats import nats_server
 from tests.support.polling import until_told
 
-from sie_testing.echo_execution import BACKEND, echo_vector
+from sie_testing.processes.echo_execution import BACKEND, echo_vector
 from sie_testing.processes.programs import Program, program_path
 
 __all__ = ["MODEL", "Cluster", "Pair", "mortal_workers"]
@@ -180,7 +180,7 @@ def _pair(folder: Path, number: int, nats_url: str, config: str, flags: dict[str
     )
     execution = Program(
         f"execution-{number}",
-        [sys.executable, "-m", "sie_testing.echo_execution", socket],
+        [sys.executable, "-m", "sie_testing.processes.echo_execution", socket],
         folder / f"execution-{number}.log",
         environment=environment,
     )

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from tests.adversary.disk.crash_images import Disk, Loss, Operation
+from tests.adversary.disk.recording_disk import RecordingDisk
 from tests.support.config_writer import grown_log
 
 from sie_config.log.log_file import LogFile
 from sie_config.log.log_rows import KeyRow
 from sie_config.log.replay import Replayed, replay
 from sie_schemas.entry import Entry
-from sie_testing.crash_images import Disk, Loss, Operation
-from sie_testing.recording_disk import RecordingDisk
 
 __all__ = [
     "ENTRIES",

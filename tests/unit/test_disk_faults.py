@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.adversary.disk.crash_images import Synced, Truncated, Wrote
+from tests.adversary.disk.recording_disk import Fault, RecordingDisk
 from tests.support.config_writer import new_file, put, running
 from tests.support.polling import until
 from tests.support.written_disk import ENTRIES, LOG_NAME, read_back, scratch_folder
@@ -27,8 +29,6 @@ from sie_core.replica_events import RangeArrived, SnapshotArrived
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.errors import Later, SIEError, Untrusted
-from sie_testing.crash_images import Synced, Truncated, Wrote
-from sie_testing.recording_disk import Fault, RecordingDisk
 from sie_testing.signing import PINNED
 
 FULL = partial(Fault, code=sqlite3.SQLITE_FULL, kinds=(Wrote,))

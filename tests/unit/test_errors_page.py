@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.errors_page import PAGE, page
 
+from sie_schemas.error_guide import GUIDE
 from sie_schemas.errors import CODES
 
 ROOT = Path(__file__).parents[2]
@@ -31,10 +32,13 @@ def test_every_code_that_is_given_is_in_the_table():
     assert given() <= CODES.keys()
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_cause_and_cure_stand_in_one_row_of_a_table(code):
-    rule = CODES[code]
+def test_every_code_has_its_guidance():
+    assert GUIDE.keys() == CODES.keys()
 
-    assert rule.cause
-    assert rule.cure
-    assert not {"|", "\n"} & set(rule.cause + rule.cure)
+
+@pytest.mark.parametrize("code", GUIDE)
+def test_cause_and_cure_stand_in_one_row_of_a_table(code):
+    text = GUIDE[code].cause, GUIDE[code].cure
+
+    assert all(text)
+    assert not {"|", "\n"} & set("".join(text))

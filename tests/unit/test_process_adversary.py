@@ -11,8 +11,8 @@ import pytest
 
 from sie_schemas.documents import admit_document
 from sie_schemas.revisions import adapter_revision, model_revision
-from sie_testing.echo_execution import echo_vector
 from sie_testing.processes import PROCESS_FAULTS, Link, actions_of
+from sie_testing.processes.echo_execution import echo_vector
 from sie_testing.processes.load import wrong_answer
 from sie_testing.processes.proxy import WAYS
 from sie_testing.processes.writes import setup_writes

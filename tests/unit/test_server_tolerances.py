@@ -8,7 +8,7 @@ import torch
 from tests.support.sameness import assert_same
 
 from sie_server.tolerances import disagreement, logits_agree
-from sie_testing.instruction_sets import (
+from sie_testing.soak.instruction_sets import (
     InstructionSet,
     instruction_sets,
     processor_flags,

@@ -13,7 +13,7 @@ import httpx
 from sie_runtime.access.access import AccessSettings
 from sie_testing.chaos.observe import IN_TIME_S
 from sie_testing.chaos.scene import GUEST, TOKENS, Fault, Scene
-from sie_testing.echo_execution import BACKEND
+from sie_testing.processes.echo_execution import BACKEND
 from sie_testing.processes.writes import MODELS
 
 __all__ = ["FAULTS"]

@@ -36,6 +36,7 @@ from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.streams.log_stream import log_streams, stream_name
 from sie_schemas.entry import Entry
 from sie_schemas.errors import SIEError
+from sie_testing.processes import echo_execution
 from sie_testing.processes.actions import link_names, process_names
 from sie_testing.processes.programs import Program, program_path
 from sie_testing.processes.proxy import Link
@@ -348,7 +349,7 @@ class Cluster:
             case "broker":
                 return [program_path("nats-server"), "-c", str(self.folder / "nats.conf")]
             case "execution":
-                return [sys.executable, "-m", "sie_testing.echo_execution", self._socket(number)]
+                return [sys.executable, "-m", echo_execution.__name__, self._socket(number)]
             case "config":
                 own = {"data-dir": str(self._data), "weights-folders": str(self.weights)}
                 own |= self._unless_shipped(CONFIG)

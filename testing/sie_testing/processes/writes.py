@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sie_schemas.documents import admit_document
 from sie_schemas.revisions import adapter_revision, model_revision
-from sie_testing.echo_execution import BACKEND
+from sie_testing.processes.echo_execution import BACKEND
 
 __all__ = [
     "ADAPTED",

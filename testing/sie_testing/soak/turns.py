@@ -15,17 +15,17 @@ from typing import Final
 import typer
 
 from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
-from sie_testing.instruction_sets import (
+from sie_testing.processes import PROCESSES
+from sie_testing.processes.cluster import PROGRAMS
+from sie_testing.processes.programs import missing_programs
+from sie_testing.simulation import Plan, Result
+from sie_testing.soak.instruction_sets import (
     InstructionSet,
     checkout,
     instruction_sets,
     processor_flags,
     run_numeric,
 )
-from sie_testing.processes import PROCESSES
-from sie_testing.processes.cluster import PROGRAMS
-from sie_testing.processes.programs import missing_programs
-from sie_testing.simulation import Plan, Result
 from sie_testing.world import run_machine
 
 __all__ = ["run_numbers", "run_soak"]

@@ -81,7 +81,7 @@ def instruction_sets(flags: Collection[str] | None) -> tuple[InstructionSet, ...
 
 def checkout() -> Path | None:
     """The folder with the tests, where this package lies in a checkout."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     return root if (root / "tests" / "conftest.py").is_file() else None
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import apsw
-
-from sie_testing.crash_images import Deleted, Operation, Synced, Truncated, Wrote
+from tests.adversary.disk.crash_images import Deleted, Operation, Synced, Truncated, Wrote
 
 __all__ = ["Fault", "RecordingDisk"]
 

@@ -1,0 +1,1 @@
+"""Soaking: fresh seeds for hours, and numbers under every instruction set."""
