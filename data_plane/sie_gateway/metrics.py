@@ -6,9 +6,7 @@
 from functools import cache
 from typing import Final, TypeVar
 
-from prometheus_client import Counter, Gauge
-
-from sie_runtime.process.tallies import Tally, Timings
+from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
     "CHUNKS_REFUSED",
@@ -29,12 +27,12 @@ __all__ = [
     "child",
 ]
 
-Metric = TypeVar("Metric", Tally, Timings)
+Metric = TypeVar("Metric", Counter, Histogram)
 
-REQUESTS: Final = Tally(
+REQUESTS: Final = Counter(
     "sie_gateway_requests", "Requests by outcome.", ["operation", "status", "code"]
 )
-REQUEST_SECONDS: Final = Timings(
+REQUEST_SECONDS: Final = Histogram(
     "sie_gateway_request_seconds",
     "Time from the first byte read to the last byte sent.",
     ["operation"],
@@ -45,7 +43,7 @@ COLD_REQUESTS: Final = Counter(
     "Requests that found no ready worker: the demand that an autoscaler acts on.",
     ["pool", "machine_profile", "bundle"],
 )
-LANE_REQUESTS: Final = Tally(
+LANE_REQUESTS: Final = Counter(
     "sie_gateway_lane_requests",
     "Requests by the kind of worker that they need, those included that found none.",
     ["pool", "machine_profile", "bundle"],

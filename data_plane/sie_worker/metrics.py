@@ -5,9 +5,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge
-
-from sie_runtime.process.tallies import Tally, Timings
+from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
     "BATCHES",
@@ -27,33 +25,33 @@ __all__ = [
     "UNCONFIRMED",
 ]
 
-JOBS: Final = Tally(
+JOBS: Final = Counter(
     "sie_worker_jobs_total",
     "Jobs settled: answered, failed, dropped (nobody waits), given_back, unreadable.",
     ["outcome"],
 )
-BATCHES: Final = Tally("sie_worker_batches_total", "Batches handed to the device.")
-BATCH_ITEMS: Final = Timings(
+BATCHES: Final = Counter("sie_worker_batches_total", "Batches handed to the device.")
+BATCH_ITEMS: Final = Histogram(
     "sie_worker_batch_items",
     "Inputs in a batch.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
-BATCH_COST: Final = Timings(
+BATCH_COST: Final = Histogram(
     "sie_worker_batch_cost",
     "Cost of a batch, in its model's unit.",
     buckets=(16, 64, 256, 1024, 2048, 4096, 8192, 16384, 65536),
 )
-BATCH_FILL: Final = Timings(
+BATCH_FILL: Final = Histogram(
     "sie_worker_batch_fill_ratio",
     "Share of its budget that a batch uses: of cost or of inputs, whichever is larger.",
     buckets=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
-BATCH_WAIT: Final = Timings(
+BATCH_WAIT: Final = Histogram(
     "sie_worker_batch_wait_seconds",
     "From the arrival of a batch's oldest input to handing the batch over.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
-BATCH_SECONDS: Final = Timings(
+BATCH_SECONDS: Final = Histogram(
     "sie_worker_batch_seconds", "From handing a batch over to having its answers."
 )
 SPLITS: Final = Counter(

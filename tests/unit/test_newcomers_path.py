@@ -1,4 +1,4 @@
-"""CONTRIBUTING's path for newcomers: its files are there, about as long as it says, and short in all."""
+"""CONTRIBUTING's path for newcomers: its files are there, as long as it says, and few lines."""
 
 import re
 from pathlib import Path

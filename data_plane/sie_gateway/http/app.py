@@ -222,8 +222,8 @@ def _answer_headers(answer: Answer) -> Headers:
 
 
 def _count(call: _Call, status: int, code: str) -> None:
-    metrics.child(metrics.REQUESTS, call.operation, str(status), code).count += 1
-    metrics.child(metrics.REQUEST_SECONDS, call.operation).note(
+    metrics.child(metrics.REQUESTS, call.operation, str(status), code).inc()
+    metrics.child(metrics.REQUEST_SECONDS, call.operation).observe(
         time.perf_counter() - call.started_at
     )
 

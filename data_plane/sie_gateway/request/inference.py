@@ -183,7 +183,7 @@ class Inference:
         load = self._loads.get(route.kind)
         if load is None:
             load = self._loads[route.kind] = _Load(route.kind)
-        load.requests.count += 1
+        load.requests.inc()
         self._asked_for(
             route.model.model_id, route.adapter.name if route.adapter is not None else None
         )

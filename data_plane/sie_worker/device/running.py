@@ -220,7 +220,7 @@ class Device:
             await self._settle_lost(_claims(work), error)
         elif work:
             took_s = time.perf_counter() - started
-            metrics.BATCH_SECONDS.note(took_s)
+            metrics.BATCH_SECONDS.observe(took_s)
             await self._answer(work, outcomes, took_s * 1000)
 
     async def _run_loaded(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
@@ -334,11 +334,11 @@ class Device:
         return [claim for number in numbers if (claim := self._claims.get(number)) is not None]
 
     def _count(self, batch: Batch, now: float) -> None:
-        metrics.BATCHES.count += 1
-        metrics.BATCH_ITEMS.note(len(batch.inputs))
-        metrics.BATCH_COST.note(batch.cost)
-        metrics.BATCH_FILL.note(batch.fill)
-        metrics.BATCH_WAIT.note(now - batch.arrived)
+        metrics.BATCHES.inc()
+        metrics.BATCH_ITEMS.observe(len(batch.inputs))
+        metrics.BATCH_COST.observe(batch.cost)
+        metrics.BATCH_FILL.observe(batch.fill)
+        metrics.BATCH_WAIT.observe(now - batch.arrived)
 
 
 def _claims(work: Iterable[_Work]) -> list[Claim]:

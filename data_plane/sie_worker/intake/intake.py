@@ -132,7 +132,7 @@ class Intake:
         if self._claims.was_settled(job.job_id):
             delivery.ack()
         elif job.request_id in self._cancelled:
-            metrics.JOBS.labels(outcome="dropped").count += 1
+            metrics.JOBS.labels(outcome="dropped").inc()
             delivery.ack()
         elif job.payload is not None:
             self._fetching.append(job.job_id)
@@ -146,7 +146,7 @@ class Intake:
         except MALFORMED as error:
             # Nobody can be told: what cannot be read names no inbox.
             _LOG.warning("a job on the queue cannot be read and is dropped: %s", error)
-            metrics.JOBS.labels(outcome="unreadable").count += 1
+            metrics.JOBS.labels(outcome="unreadable").inc()
             delivery.terminate()
             return None
 
@@ -155,7 +155,7 @@ class Intake:
         try:
             data = await self._objects.get(ref)
         except PayloadGone:
-            metrics.JOBS.labels(outcome="dropped").count += 1
+            metrics.JOBS.labels(outcome="dropped").inc()
             delivery.ack()
         except SIEError as error:
             _LOG.info("a large job goes back to the queue: %s", error.message)

@@ -112,7 +112,7 @@ class Results:
         ending = _begin(claims)
         again = [claim for claim in ending if not claim.delivery.last_delivery]
         last = [claim for claim in ending if claim.delivery.last_delivery]
-        metrics.JOBS.labels(outcome="given_back").count += len(again)
+        metrics.JOBS.labels(outcome="given_back").inc(len(again))
         self._claims.close(again, settled=False)
         for claim in again:
             claim.delivery.retry(delay_s)
@@ -122,7 +122,7 @@ class Results:
 
     def _drop(self, claims: Sequence[Claim]) -> None:
         if claims:
-            metrics.JOBS.labels(outcome="dropped").count += len(claims)
+            metrics.JOBS.labels(outcome="dropped").inc(len(claims))
             self._acknowledge(claims)
 
     def _acknowledge(self, claims: Sequence[Claim]) -> None:
@@ -193,8 +193,8 @@ class Results:
 
     async def _settle(self, confirmed: Sequence[_Ended], *, for_good: bool) -> None:
         failed = [each for each in confirmed if each[1].failure is not None]
-        _FAILED.count += len(failed)
-        _ANSWERED.count += len(confirmed) - len(failed)
+        _FAILED.inc(len(failed))
+        _ANSWERED.inc(len(confirmed) - len(failed))
         self.answered += len(confirmed)
         for claim, result in failed:
             _log_failure(claim, result)
