@@ -1,0 +1,70 @@
+"""What is used inside other people's libraries is there, and their versions are one minor."""
+
+import asyncio
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+
+PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("library", ["uvicorn", "nats-py"])
+def test_a_library_that_is_used_inside_is_pinned_to_one_minor(library):
+    runtime = PYPROJECT["project"]["optional-dependencies"]["runtime"]
+    [pin] = [each for each in runtime if each.startswith(f"{library}>=")]
+    found = re.fullmatch(rf"{library}>=0?(\d*)\.?(\d+)(?:\.\d+)?,<0?(\d*)\.?(\d+)", pin)
+
+    assert found is not None, pin
+    assert (found[1], int(found[2]) + 1) == (found[3], int(found[4])), pin
+
+
+@pytest.mark.parametrize("name", ["_start_asgi_task", "on_headers_complete", "data_received"])
+def test_uvicorns_protocol_has_what_is_overridden(name):
+    assert callable(getattr(HttpToolsProtocol, name))
+
+
+def test_an_exchange_of_uvicorns_has_what_an_answer_at_once_uses():
+    source = inspect.getsource(RequestResponseCycle)
+    used = (
+        "response_started",
+        "response_complete",
+        "waiting_for_100_continue",
+        "message_event",
+        "on_response",
+        "keep_alive",
+        "disconnected",
+        "transport",
+        "flow",
+    )
+
+    assert [name for name in used if f"self.{name}" not in source] == []
+    assert "self.write_paused" in inspect.getsource(FlowControl)
+    assert STATUS_LINE[200].startswith(b"HTTP/1.1 200")
+    assert HIGH_WATER_LIMIT > 0
+    assert issubclass(WSProtocol, asyncio.Protocol)
+
+
+@pytest.mark.parametrize("name", ["_read_loop", "_remove_sub"])
+def test_the_brokers_client_has_what_is_overridden(name):
+    assert callable(getattr(Client, name))
+
+
+def test_the_brokers_client_holds_what_is_sent_and_read_as_it_is_used():
+    source = inspect.getsource(Client)
+
+    used = ("_status", "_pending", "_pending_data_size", "_transport", "_ps", "_error_cb")
+    assert [name for name in used if f"self.{name}" not in source] == []
+    assert "_io_reader" in inspect.getsource(TcpTransport)
+    assert "self._buffer" in inspect.getsource(asyncio.StreamReader)
