@@ -137,7 +137,7 @@ def _request() -> bytes:
     head = (
         "POST /v1/encode/load/echo HTTP/1.1\r\nhost: localhost\r\n"
         "content-type: application/msgpack\r\naccept: application/msgpack\r\n"
-        f"x-sie-sdk-version: sie-cluster/0.1.0\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"x-sie-sdk-version: sie-cluster/0.2.0\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

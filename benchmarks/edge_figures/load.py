@@ -44,7 +44,7 @@ def _client(port: int, path: str, number: int) -> _Client:
     body = msgspec.msgpack.encode({"items": [{"text": text}]})
     head = (
         f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/msgpack\r\n"
-        f"accept: application/msgpack\r\nx-sie-sdk-version: sie-cluster/0.1.0\r\n"
+        f"accept: application/msgpack\r\nx-sie-sdk-version: sie-cluster/0.2.0\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     vector = np.frombuffer(text.encode().ljust(DIMS, b"\0"), "u1").astype("<f4").tobytes()
