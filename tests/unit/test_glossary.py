@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/glossary.md"
 ROWS = re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \| `(.+?)` \|$", PAGE.read_text(), re.MULTILINE)
-PROSE = [path for path in (ROOT / "docs").glob("*.md") if path != PAGE]
+PROSE = [path for path in (ROOT / "docs").rglob("*.md") if path != PAGE]
 WRITTEN = [*PROSE, ROOT / "README.md", ROOT / "SECURITY.md"]
 
 
@@ -30,6 +30,6 @@ def test_a_word_is_owned_by_a_module_and_used(word, module):
     assert any(pattern.search(text) for text in [owner, *[path.read_text() for path in WRITTEN]])
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_glossary_is_at_hand_on_every_page(path):
     assert "glossary.md" in path.read_text()
