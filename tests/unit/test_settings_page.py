@@ -7,7 +7,7 @@ import pytest
 from tests.support.settings_page import PAGE, PROCESSES, constants, page, settings
 
 ROOT = Path(__file__).parents[2]
-MANUALS = [*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
+MANUALS = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
 SETTINGS_MAX = 110
 """By name, over all processes: another one needs an operator who would turn it."""
 
