@@ -35,7 +35,7 @@ QUICK = {
 }
 FLAGS = [part for name, value in QUICK.items() for part in (f"--{name.replace('_', '-')}", value)]
 PROGRAMS = Path(sys.executable).parent
-MANUAL = Path(__file__).parents[2] / "docs/operations.md"
+MANUAL = Path(__file__).parents[2] / "docs/operations/secure.md"
 
 
 @dataclasses.dataclass
