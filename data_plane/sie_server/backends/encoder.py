@@ -26,7 +26,7 @@ __all__ = ["Encoder", "Execution", "Sequences", "States"]
 Execution: TypeAlias = Literal["packed", "padded"]
 
 _ROW_TOKENS_MAX: Final = {"cpu": 2048, "cuda": 131_072}
-"""Tokens of one packed row: on a CPU more would fall out of its caches (docs/performance.md)."""
+"""Tokens of one packed row: more would fall out of a CPU's caches (docs/laboratory/engine.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from transformers.activations import GELUActivation
 __all__ = ["PrepackedLinear", "Swap", "multiplies_bfloat16", "prepack"]
 
 _ROWS_EXPECTED: Final = 1024
-"""Rows that the layout is chosen for; other counts run as well on it (docs/performance.md)."""
+"""Rows that the layout is chosen for; other counts run as well (docs/laboratory/engine.md)."""
 _DTYPES: Final = frozenset({torch.float32, torch.bfloat16})
 _ACTIVATED: Final = (("dense", "intermediate_act_fn"), ("lin1", "activation"))
 """Names under which families keep a layer and the activation that takes its output alone."""
