@@ -21,7 +21,8 @@ __all__ = ["TokenLimits", "read_tokens"]
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """What a model takes: ids below `vocabulary`, types below `types`, texts to `tokens_max`."""
+    """The inputs that a model takes: ids below `vocabulary`, types below `types`, texts to
+    `tokens_max`."""
 
     vocabulary: int
     types: int
