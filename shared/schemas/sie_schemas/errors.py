@@ -22,7 +22,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CodeRule:
-    """How a code is answered. `retry_after_s` is None where a retry cannot help by itself.
+    """The rule by which a code is answered. `retry_after_s` is None where a retry cannot help by
+    itself.
 
     `cause` and `cure` are for whoever reads the manual (docs/errors.md).
     """

@@ -18,7 +18,7 @@ class Tally(Counter):
     """A counter: `tally.labels(…).count += 1`. Owner: one loop."""
 
     count = 0
-    """What was counted and not told yet."""
+    """The number that was counted and not told yet."""
 
     def _child_samples(self) -> Iterable[Sample]:
         counted, self.count = self.count, 0

@@ -35,9 +35,10 @@ __all__ = [
 
 _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final = b"NATS/1.0 "
-"""What begins the headers of the broker's own words: a job's have nothing behind the version."""
+"""The beginning of the headers of the broker's own words: a job's have nothing behind the
+version."""
 _BUSY_S: Final = 60.0
-"""How long a model counts as asked for, after a job."""
+"""The seconds that a model counts as asked for, after a job."""
 
 _PAUSE_S: Final = 0.01
 _REFUSED_TOLD: Final = 20
@@ -50,7 +51,7 @@ Stored: TypeAlias = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, kw_only=True)
 class DeliverySettings:
-    """How often a job is handed out. sie-config and the workers of one cluster use the same."""
+    """The settings of delivery. sie-config and the workers of one cluster use the same."""
 
     queue_ack_wait_s: float = setting(
         30.0, help="seconds without a word before a job goes to another worker"
@@ -60,7 +61,7 @@ class DeliverySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkQueueSettings(DeliverySettings):
-    """How a process uses the queue."""
+    """The settings by which a process uses the queue."""
 
     queue_publish_timeout_s: float = constant(
         5.0, help="seconds to wait for the broker to store a job"
@@ -228,7 +229,7 @@ class WorkQueue:
 
 
 def _refusal(data: bytes, headers: bytes) -> SIEError | None:
-    """What the broker's word on a job says against it."""
+    """The error in the broker's word on a job, if it has one."""
     if headers and headers_of(headers).get("Status") == "503":
         return NoResponders("the queue has no stream, or its stream no leader: sie-config makes it")
     if b'"error"' not in data:
@@ -268,12 +269,12 @@ class Puller:
         self._asked = 0
         self._asked_at = 0.0
         self._expires_s = 0.0
-        """How long the last pull stays open."""
+        """The seconds that the last pull stays open."""
         self._busy_until = 0.0
         self._woken = asyncio.Event()
         self._closing = False
         self._refused = 0
-        """How often in a row the consumer was not there, or gave the pull up."""
+        """The number of times in a row that the consumer was not there, or gave the pull up."""
         self._pausing = False
         self._subscription: Subscription | None = None
         self._inbox = ""
