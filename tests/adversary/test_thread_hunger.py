@@ -19,7 +19,8 @@ MODELS: Final = "/v1/configs/models"
 DRY: Final = f"{MODELS}?dry_run=true"
 SPARSE: Final = 60 * 1024**3
 PROMPT_S: Final = 10.0
-"""What nothing here takes a twentieth of, where it does not wait for somebody else's job."""
+"""The seconds of which nothing here takes a twentieth, where it does not wait for somebody else's
+job."""
 
 
 @pytest.fixture
