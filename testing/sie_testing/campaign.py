@@ -33,8 +33,7 @@ _SEED_BITS: Final = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Harness:
-    """The way to run a plan, and all that such runs must have shown once there are enough of
-    them."""
+    """The way to run a plan, and what such runs must have shown once there are enough of them."""
 
     run: Callable[[Plan], Result]
     faults: tuple[str, ...]

@@ -64,8 +64,7 @@ async def test_who_may_only_try_changes_does_nothing_for_good(tmp_path: Path) ->
 
 
 async def check_audit(client: httpx.AsyncClient) -> None:
-    """Check that the refused stand there by name, and every attempt with the id that it was
-    told."""
+    """Check that the refused stand there by name, and each attempt with the id that it was told."""
     told = {"x-sie-actor": "boss", "x-request-id": "mine"}
     named = await client.delete(f"{CONFIGS}/models/org/m0", headers=bearer("bot") | told)
     unnamed = await client.delete(f"{CONFIGS}/models/org/m0", headers=bearer("viewer"))

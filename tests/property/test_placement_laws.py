@@ -118,8 +118,7 @@ class World:
         )
 
     def all_anew(self) -> frozenset[str]:
-        """The models that one finds who has heard all that was said and looks for the first
-        time."""
+        """The models found by one who has heard all that was said and looks for the first time."""
         peers = Peers(silence_s=1e9, **PLACE)
         for heartbeat in self.heard:
             peers.heard(heartbeat, 0.0)

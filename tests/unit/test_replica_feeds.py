@@ -62,8 +62,7 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
 
 
 class WriterInVirtualTime:
-    """The part of an HTTP client that `LogSource` uses: a writer with nothing new, or one that is
-    away."""
+    """`LogSource`'s part of an HTTP client: a writer with nothing new, or one that is away."""
 
     def __init__(self, loop: SimulatedLoop, head: bytes | None) -> None:
         self._loop = loop

@@ -183,7 +183,7 @@ def _unpinned_path(document: Any) -> str | None:
 
 
 async def _read(ask: Ask) -> _Found:
-    """Read a manifest in a process apart. Raises `OurFault`, and `FixRequest` where its time is
+    """Read a manifest in a process apart. Raises `OurFault`, `FixRequest` where its time is
     over."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),

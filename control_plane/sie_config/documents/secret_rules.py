@@ -35,8 +35,7 @@ _TOKEN_OWNERS: Final = _KEY_OWNERS | {"bearer", "github", "gitlab", "hf", "hub",
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """One kind of text that is a secret. Each such text has one of `marks`, which are quickly
-    found."""
+    """One kind of secret text. Each such text has one of `marks`, which are quickly found."""
 
     what: str
     marks: tuple[str, ...]

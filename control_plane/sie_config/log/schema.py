@@ -145,7 +145,7 @@ def schema_damage(connection: sqlite3.Connection) -> str:
 
 
 def migrations_damage(connection: sqlite3.Connection) -> str:
-    """The parts of the record of migrations that cannot be read; empty if all can, or there is none
+    """The unreadable parts of the record of migrations; empty if all can be read, or there is none
     yet."""
     columns = connection.execute("PRAGMA table_info(_sqlite_migrations)").fetchall()
     found = {column[1] for column in columns}

@@ -73,8 +73,7 @@ class _Pages:
 
 
 class Origins:
-    """The pages that were found of the entities that were asked for last. Owner: the routes of one
-    log."""
+    """The pages found of the entities that were asked for last. Owner: the routes of one log."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline

@@ -37,8 +37,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The state that is waited for. `models` maps a model that the entry changed to its valid
-    revisions."""
+    """The goal of a wait. `models` maps a model that the entry changed to its valid revisions."""
 
     log_id: str
     epoch: int

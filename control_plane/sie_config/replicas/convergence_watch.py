@@ -73,8 +73,7 @@ class ConvergenceWatch:
             self._commits.popitem(last=False)
 
     def committed_at(self, epoch: int) -> float:
-        """The time at which an entry was committed; for one that is older than we know, when we
-        started."""
+        """The time of an entry's commit; for one that is older than we know, when we started."""
         return self._commits.get(epoch, self._started_at)
 
     def lag_s(self, epoch: int) -> float | None:

@@ -61,8 +61,7 @@ async def newest_claim(
 
 
 def what_was_there(tip: StreamTip, head: Position) -> Claim | None:
-    """The claim that an empty stream makes by where it begins: entries past this head were on it
-    once."""
+    """The claim of an empty stream, by where it begins: entries past this head were on it once."""
     if tip.last >= tip.first or tip.last <= head.epoch:
         return None
     base_epoch, base_hash = tip.metadata.get("base_epoch"), tip.metadata.get("base_hash", "")

@@ -146,8 +146,7 @@ class Draft:
         return self._outcome(write, changed=bool(changes), created=created)
 
     def trial(self, write: Write) -> Outcome:
-        """The outcome that `write` would come to now. Raises as `write`; leaves the draft as it
-        was."""
+        """The outcome of `write` now. Raises as `write`; leaves the draft as it was."""
         trial = Draft(self.registry, self._index, self.last, self._tenure, self._now_us, self._live)
         outcome = trial.write(msgspec.structs.replace(write, idempotency=None))
         self._index.restore([(c.kind, c.key) for c in write.commands], self.registry)

@@ -74,8 +74,7 @@ class Sequencer:
         self.state: WriterState = ReadOnly("the writer is starting")
         self._index = Index.of(replayed.registry)
         self.live: Callable[[], Live] = Live
-        """The live workers and the models that are asked for; nobody, until the owner says
-        otherwise."""
+        """Live workers and models that are asked for; nobody, until the owner says otherwise."""
         self._tenure: Tenure | None = None
         self._queue: deque[_Pending] = deque()
         self._keys_in_flight: dict[tuple[str, str], asyncio.Future[None]] = {}

@@ -74,8 +74,7 @@ class Holders:
         return frozenset(held)
 
     async def handed_out(self, speaker: Life, consumer: str) -> HandedOut | None:
-        """The point that a consumer has handed out to; None where there is none. Raises
-        `SIEError`."""
+        """The point that a consumer handed out to; None where there is none. Raises `SIEError`."""
         return (await self._ask_queue(speaker, HandedOutAsked(consumer=consumer))).out
 
     async def give_back(

@@ -39,7 +39,7 @@ _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The sources of the routes, each read afresh for a request. `not_ready` says why, empty when
+    """The routes' sources, each read afresh for a request. `not_ready` says why, empty when
     ready."""
 
     catalog: Callable[[], Catalog]

@@ -145,8 +145,7 @@ def list_entry(view: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[WorkerKind, list[WantedModel]]:
-    """The models that a lease keeps loaded, by kind of worker. A model that has left the registry
-    is not."""
+    """The models that a lease keeps loaded, by kind of worker: none that has left the registry."""
     pinned: dict[WorkerKind, list[WantedModel]] = {}
     for named in spec.pinned_models:
         try:

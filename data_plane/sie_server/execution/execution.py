@@ -84,8 +84,8 @@ class Execution:
         )
 
     def prepare(self, request: DeviceRequest) -> Weights | Failed | None:
-        """Get the things that must be at hand before the device is taken: a model's files, a
-        batch's adapters."""
+        """Get what must be at hand before the device is taken: a model's files, a batch's
+        adapters."""
         try:
             if isinstance(request, Load) and self._residents.get(request.revision) is None:
                 # The backend first: a name that nobody knows is told before gigabytes are hashed.

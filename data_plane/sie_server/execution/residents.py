@@ -43,8 +43,8 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """The rule by which models leave although there is room: idle for `idle_s`, or the host's
-    memory short."""
+    """The reasons to let models go although there is room: idle for `idle_s`, or short host
+    memory."""
 
     idle_s: float = inf
     host_bytes_min: int = 0

@@ -127,8 +127,7 @@ def _fits(linear: nn.Linear, shared: frozenset[int]) -> bool:
 
 
 def _shared_weights(model: nn.Module) -> frozenset[int]:
-    """The addresses of the weights that two modules hold, an output layer tied to its embedding
-    say."""
+    """The addresses of weights that two modules hold, an output layer tied to its embedding say."""
     seen: set[int] = set()
     twice: set[int] = set()
     for module in model.modules():

@@ -39,8 +39,7 @@ __all__ = ["HubCache", "Lease", "pinned_name"]
 _LOG: Final = logging.getLogger(__name__)
 
 _PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""The files that are fetched of a hub repository: never pickles, and code only where it is
-allowed."""
+"""The files fetched of a hub repository: never pickles, and code only where it is allowed."""
 _GRAPHS: Final = ("*.onnx", "*.onnx_data", "*.onnx.data")
 """Fetched only for who reads them: a repository often has the same weights ten times as graphs."""
 

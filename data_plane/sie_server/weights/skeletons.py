@@ -93,8 +93,7 @@ def _tensors(files: Iterable[Path]) -> dict[str, Tensor] | None:
 
 
 def _prefix(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str | None:
-    """The text that stands before each of the model's names in the file, where all tensors are
-    equal."""
+    """The text before each of the model's names in the file, where all tensors are equal."""
     if not state:
         return None
     first = next(iter(state))

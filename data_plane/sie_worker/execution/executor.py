@@ -115,8 +115,7 @@ class Executor:
         self.connections = 0
         """The number of connections so far: what was loaded in an earlier one is gone."""
         self.downloading: dict[str, str] = {}
-        """The progress of each hub source (`<id>@<commit>`) that the last ping found being
-        fetched."""
+        """The progress of each hub source (`<id>@<commit>`) that the last ping found on its way."""
         self.resident: frozenset[str] | None = None
         """The revisions that the last word of it named as loaded; None where it does not say."""
         self.last_loss = ""

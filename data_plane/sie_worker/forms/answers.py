@@ -54,8 +54,7 @@ def public_answers(
 
 
 def _vectors(answers: DenseAnswers, items: Sequence[Item]) -> list[bytes | SIEError]:
-    """The vectors, which are asked for nearly always, without an array for each item: slices of the
-    bytes."""
+    """The vectors, asked for nearly always, without an array for each item: slices of the bytes."""
     _check_dense(answers, len(items))
     size = 4 * answers.dim
     return [

@@ -241,8 +241,7 @@ class Intake:
         claim.adapter = adapter
 
     async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:
-        """Find what a job names. A revision that is known is right at any epoch: no catching up
-        then."""
+        """Find what a job names. A known revision is right at any epoch: no catching up then."""
         found = find()
         if found is None:
             await self._catch_up(job)

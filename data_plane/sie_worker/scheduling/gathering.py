@@ -124,8 +124,7 @@ class Gathering:
         return min(due.by, max(free_at, queue.oldest) + wait_s)
 
     def _share(self, own: Place, way: Way, due: int) -> int:
-        """The number of inputs that a device may expect of what waits and is due, where others are
-        free too."""
+        """A device's share of what waits and is due, where others are free too."""
         waiting = [
             count
             for place in self._places

@@ -86,8 +86,7 @@ def trial_line(answer: Mapping[str, Any]) -> str:
 
 
 def verified_lines(found: Mapping[str, Any]) -> list[str]:
-    """The findings of a round of the self-check: of the writer, then of the replica that it
-    asked."""
+    """The findings of a self-check: of the writer, then of the replica that it asked."""
     lines = [found["problem"] or f"the snapshot at epoch {found['epoch']} is the fold of the log"]
     replica = found["replica"]
     if replica is None:

@@ -37,8 +37,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The lines to show: of these roles (`worker` means every worker), a level, with a text in
-    them."""
+    """The lines to show: these roles (`worker` means every worker), a level, a text in them."""
 
     roles: tuple[str, ...] = ()
     level: str = "debug"

@@ -86,8 +86,7 @@ class Trust:
         return then if then.accepts(entry) else self
 
     def covered(self, run: Sequence[Entry]) -> Coverage:
-        """Find how far linked entries are vouched for: one check for each key, and one for the
-        end."""
+        """Find how far linked entries are vouched for: one check for each key, one for the end."""
         trust, count = self, 0
         for index, entry in enumerate(run):
             then = trust.after(entry)

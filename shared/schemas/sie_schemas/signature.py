@@ -61,8 +61,7 @@ def key_id_of(public: bytes) -> str:
 
 
 def signed_bytes(log_id: str, epoch: int, hash: str, digest: str, key_id: str) -> bytes:
-    """The bytes that a signature is over: each field with its length, so that none runs into the
-    next."""
+    """The bytes to sign: each field with its length, so that none runs into the next."""
     fields = (log_id, str(epoch), hash, digest, key_id)
     parts = (field.encode("utf-8", "surrogatepass") for field in fields)
     return _POSITION_DOMAIN + b"".join(b"%d:%b," % (len(part), part) for part in parts)

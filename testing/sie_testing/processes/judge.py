@@ -68,8 +68,7 @@ class Judge:
         return ""
 
     async def following(self, at_least: tuple[str, int]) -> str:
-        """The process that is not yet at a position, or past it, while the log goes on; empty if
-        none."""
+        """The process that is not yet at a position, or past it, as the log goes on; else empty."""
         log_id, epoch = at_least
         writer = await self.writer()
         if writer.get("status") != "ready":

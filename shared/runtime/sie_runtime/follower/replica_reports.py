@@ -33,8 +33,7 @@ __all__ = ["ReplicaReports", "ReportSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
 _STOPPED: Final = frozenset({"quarantined", "forked", "halted"})
-"""The states that the writer has to hear at once: it may be the one who is wrong, and it goes on
-writing."""
+"""The states to tell the writer at once: it may be the one who is wrong, and it goes on writing."""
 _TAILS = Counter("sie_replica_tails_given_total", "Answers to a writer that asked for entries.")
 _HTTP_REPORTS = Counter(
     "sie_replica_http_reports_total", "Reports to the writer over HTTP, by outcome.", ["outcome"]

@@ -72,8 +72,7 @@ def entry_subject(log_id: str) -> str:
 
 
 def stored_subject(log_id: str) -> str:
-    """The subject on which the broker says again what it has stored: replicas hear nothing that it
-    refused."""
+    """The subject of the broker's echo of what it stored: replicas hear nothing that it refused."""
     return f"sie.config.stored.{log_id}"
 
 

@@ -35,8 +35,7 @@ __all__ = [
 
 _LOG: Final = logging.getLogger(__name__)
 _STATUS: Final = b"NATS/1.0 "
-"""The beginning of the headers of the broker's own words: a job's have nothing behind the
-version."""
+"""The start of headers of the broker's own words: a job's have nothing behind the version."""
 _BUSY_S: Final = 60.0
 """The seconds that a model counts as asked for, after a job."""
 
