@@ -1,4 +1,4 @@
-"""What the edge costs: gateway, queue and sidecar, beside a bare uvicorn echo.
+"""The cost of the edge: gateway, queue and sidecar, beside a bare uvicorn echo.
 
 *main.* `python benchmarks/edge.py [--quick] [--json]`. Needs an environment with the cluster in it.
 Single items in msgpack, closed loop, every answer checked. Both contenders take turns, window by

@@ -1,4 +1,4 @@
-"""What the gateway's own code costs a request: uvicorn's protocol, gate, application, no socket.
+"""A request's cost in the gateway's own code: uvicorn's protocol, gate, application, no socket.
 
 *main.* `python benchmarks/gateway.py [--calls]`. 64 requests at a time are read, sent to a queue in
 memory and answered from it, all in one thread; told is its processor time for a request, the least

@@ -1,4 +1,4 @@
-"""How fast the past is told: every read of sie-config over a long log, one client.
+"""The speed at which the past is told: every read of sie-config over a long log, one client.
 
 *main.* `python benchmarks/history.py [--quick] [--json] [--only WORD…] [--folder DIR]`. Makes a log
 of 100,000 entries over 10,000 models, one of which was changed 5,000 times, and asks a real
@@ -39,10 +39,10 @@ class Read:
     path: Callable[[], str]
     times: int = 200
     is_bulk: bool = False
-    """Whether the first rows count, and not the last."""
+    """True if the first rows count, and not the last."""
     headers: tuple[tuple[str, str], ...] = ()
     after_write: bool = False
-    """Whether the head moves before each: what was made for an older one does not serve."""
+    """True if the head moves before each: what was made for an older one does not serve."""
 
 
 @dataclass(frozen=True, slots=True)

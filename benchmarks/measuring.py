@@ -1,4 +1,4 @@
-"""What the engine's benchmarks share: texts, interleaved timing, words about the machine.
+"""The part that the engine's benchmarks share: texts, interleaved timing, words about the machine.
 
 *shell* over clocks. Contenders take turns in one process, so that a noisy neighbour hurts all of
 them; CPU time is measured beside wall time and the ratios are made of it, for it does not count
@@ -118,7 +118,7 @@ def cosine_distance(found: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),

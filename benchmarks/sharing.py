@@ -1,4 +1,4 @@
-"""What sharing costs: eight models where four fit, and a small tenant beside one that floods.
+"""The cost of sharing: eight models where four fit, and a small tenant beside one that floods.
 
 *main.* `python benchmarks/sharing.py [--quick] [--json] [--only models|tenants]`. Whole clusters,
 over HTTP, with one device each. Models: eight that are MiniLM under eight names, asked for single

@@ -32,7 +32,7 @@ LOCKS: Final = {
     "worker": ("worker",),
     "server": ("server", "onnx", "spacy"),
 }
-"""What each file is for, and the extras that it holds; `dev` first."""
+"""The use of each file, and the extras that it holds; `dev` first."""
 _PYTHON: Final = "3.11"
 _TORCH: Final = re.compile(r"(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==")
 _CPU_BUILDS: Final = {

@@ -1,4 +1,4 @@
-"""What every test has: Hypothesis profiles, and tools that a test may need.
+"""The tools of every test: Hypothesis profiles, and tools that a test may need.
 
 Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples; `mutants`, which
 shrinks nothing, under the mutant zoo. A test marked `@pytest.mark.tool("name")` is skipped where

@@ -23,7 +23,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bound holds; None without one."""
+        """True if the bound holds; None without one."""
         if self.expected is None:
             return None
         if self.bound == "below":

@@ -1,4 +1,4 @@
-"""What signed positions cost: the writer once a commit, a reader once a range.
+"""The cost of signed positions: the writer once a commit, a reader once a range.
 
 Interleaved in one run, so that a busy machine slows both alike.
 """

@@ -36,7 +36,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What came in a window. Times are of `time.perf_counter`."""
+    """The answers that came in a window. Times are of `time.perf_counter`."""
 
     seconds: float
     requests: float
@@ -46,7 +46,7 @@ class Window:
     latencies: list[float]
     """Seconds, of the requests that ran in the window; there are some however short it is."""
     processor_s: float
-    """What the load generator itself used."""
+    """The seconds of processor that the load generator itself used."""
     bodies: dict[int, bytes]
     """The last answer to each request, by its place."""
 

@@ -39,7 +39,7 @@ def launch(data: Path, port: int, *flags: str, environ: dict[str, str] | None = 
 
 
 def spec(model_id: str, dtype: str) -> str:
-    """How a request names the model in a type: float32 is its default profile."""
+    """The name by which a request asks for the model in a type: float32 is its default profile."""
     return model_id if dtype == "fp32" else f"{model_id}:{dtype}"
 
 

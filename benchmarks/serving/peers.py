@@ -19,7 +19,7 @@ _INFINITY_DTYPES: Final = {"fp32": "float32", "bf16": "bfloat16"}
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a server is started, where it says that it is ready, and where it is asked."""
+    """The start of a server, the place where it says that it is ready, and where it is asked."""
 
     command: tuple[str, ...]
     port: int
@@ -42,7 +42,7 @@ class Peer:
     unwanted: tuple[str, ...] = ()
     """Packages that its dependencies bring and that break it on a CPU."""
     body: dict[str, Any] = field(default_factory=dict)
-    """What its requests hold beside model and input."""
+    """The fields that its requests hold beside model and input."""
     after_install: Callable[[Path], None] | None = None
 
 

@@ -1,4 +1,4 @@
-"""What is asked: the workloads, their texts, and their requests.
+"""The workloads, their texts, and their requests.
 
 *pure.* Every server gets the same texts in the same order, in requests that were made beforehand.
 """

@@ -276,7 +276,7 @@ class ControlPlane:
         self.low_water = max(self.low_water, low_water)
 
     async def drain_on(self, stop: asyncio.Event) -> None:
-        """When `stop` is set, let every waiting poll go, so that the server can drain."""
+        """Let every waiting poll go when `stop` is set, so that the server can drain."""
         await stop.wait()
         self.stopping = True
         self.manifests.close()
@@ -351,7 +351,7 @@ class ControlPlane:
         return isinstance(state, Recovery) and state.lacking is not None
 
     def act_on(self, checked: Checked) -> None:
-        """What a round of the self-check found: a log that does not add up is not written to."""
+        """Act on a round of the self-check: a log that does not add up is not written to."""
         if checked.damage is not None:
             _LOG.error("the writer stops writing", extra={"reason": checked.damage.message})
             self.sequencer.enter(Recovery(checked.damage.message))

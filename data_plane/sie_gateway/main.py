@@ -140,7 +140,7 @@ async def serve(
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What lives beside the HTTP face: each owns its own state, and the bus is under all."""
+    """The parts beside the HTTP face: each owns its own state, and the bus is under all."""
 
     dispatcher: Dispatcher
     watch: FleetWatch
@@ -150,7 +150,7 @@ class Parts:
     takers: Takers
 
     async def run(self, stop: asyncio.Event) -> None:
-        """What looks at intervals, until `stop`."""
+        """Run the parts that look at intervals, until `stop`."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.desk.run(stop), name="lease-desk")
             tasks.create_task(self.deaths.run(stop), name="deaths")

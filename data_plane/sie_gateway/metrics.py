@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus.
+"""The gateway's counters, for Prometheus.
 
 *types.* Names are `sie_gateway_<what>_<unit>`. No label takes a value that a client can invent.
 """

@@ -1,4 +1,4 @@
-"""What the model-execution process counts.
+"""The counters of the model-execution process.
 
 *types.* Prometheus instruments, one each, named `sie_server_<what>_<unit>`. No label takes a value
 that a client can invent.

@@ -18,7 +18,7 @@ _PINNED_NAME: Final = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(HttpBounds):
-    """How one model-execution process runs."""
+    """The settings of one model-execution process."""
 
     socket: str = setting(
         help="Unix socket to listen on; a stale one is replaced, a live one refuses the start.",

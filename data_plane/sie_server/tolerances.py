@@ -1,4 +1,4 @@
-"""How near two answers have to be to count as the same: one bound for each type of number.
+"""The nearness at which two answers count as the same: one bound for each type of number.
 
 *device.* Kernels of other shapes, orders and instruction sets round otherwise, and bfloat16 a
 thousand times as much as float32. The probe and the check of a head decide by these bounds, and
@@ -39,7 +39,7 @@ def tolerance_of(dtype: torch.dtype) -> Tolerance:
 
 
 def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
-    """Why two sets of vectors, one a row, do not count as equal; empty if they do."""
+    """The reason why two sets of vectors, one a row, do not count as equal; empty if they do."""
     allowed = tolerance_of(dtype)
     left, right = found.double(), expected.double()
     if not (left.isfinite().all() and right.isfinite().all()):
@@ -58,6 +58,6 @@ def disagreement(found: Tensor, expected: Tensor, dtype: torch.dtype) -> str:
 
 
 def logits_agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Whether two sets of logits count as equal, each number by itself."""
+    """True if two sets of logits count as equal, each number by itself."""
     allowed = tolerance_of(dtype).logit * (1 + expected.abs())
     return bool(((found - expected).abs() <= allowed).all())

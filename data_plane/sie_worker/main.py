@@ -64,7 +64,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
 
 
 def _state(worker: Worker, follower: Follower) -> dict[str, Any]:
-    """What `/readyz` tells: the worker's own state, and whether its registry may be counted on."""
+    """The body of `/readyz`: the worker's own state, and whether its registry may be counted on."""
     found = dict(worker.state())
     found["ready"] = found["ready"] and follower.ready
     return found | {"replica": follower.state, "replica_reason": follower.not_ready}

@@ -1,4 +1,4 @@
-"""What this process counts.
+"""The counters of this process.
 
 *types.* Prometheus instruments, one each, named `sie_worker_<what>_<unit>`.
 """

@@ -118,7 +118,7 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether jobs published now are run."""
+        """True if jobs published now are run."""
         return self._known.current is not None and self._devices.connected > 0
 
     @property
@@ -129,11 +129,11 @@ class Worker:
         return own + max((each.memory_bytes for each in hellos if each.memory_shared), default=0)
 
     def reports(self) -> dict[str, ModelReport]:
-        """What became of each model here."""
+        """The state of each model here."""
         return self._devices.reports()
 
     def state(self) -> Mapping[str, Any]:
-        """What `/readyz` tells."""
+        """The state that `/readyz` tells."""
         return {
             "ready": self.ready and self._bus.connected,
             "worker_id": self._worker_id,
@@ -218,7 +218,7 @@ class Worker:
             await self._devices.unload_unless(self._is_wanted)
 
     def _is_pinned(self, model: ResolvedModel) -> bool:
-        """Whether the pool's document says that no other model may make this one leave."""
+        """True if the pool's document says that no other model may make this one leave."""
         catalog = self._known.current
         pool = catalog.pools.get(self._settings.pool) if catalog is not None else None
         names = (pool or {}).get("pinned_models", ())

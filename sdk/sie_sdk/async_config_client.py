@@ -26,7 +26,7 @@ __all__ = ["SIEAsyncConfigClient"]
 
 _PAGE = 1000
 _MARGIN_S = 10.0
-"""What an answer that waits may take beyond what it was told to wait."""
+"""The seconds that an answer that waits may take beyond what it was told to wait."""
 
 
 class SIEAsyncConfigClient:
@@ -147,7 +147,7 @@ class SIEAsyncConfigClient:
         return dict(await self._json(call, wait_s=wait_s))
 
     async def diff(self, start: int | str, end: int | str | None = None) -> dict[str, Any]:
-        """What differs between two moments."""
+        """The difference between two moments."""
         to = None if end is None else str(end)
         return dict(await self._json(calls.diff_call(str(start), to)))
 
@@ -162,11 +162,11 @@ class SIEAsyncConfigClient:
         return dict(await self._json(calls.export_call(at=at)))
 
     async def verify(self) -> dict[str, Any]:
-        """Whether the snapshot is the fold of the log, here and at a replica: `sound`."""
+        """Check the snapshot against the log, here and at a replica: `sound`."""
         return dict(await self._json(calls.verify_call()))
 
     async def replicas(self) -> dict[str, Any]:
-        """Where every replica stands."""
+        """The place of every replica in the log."""
         return dict(await self._json(calls.replicas_call()))
 
     async def wait(

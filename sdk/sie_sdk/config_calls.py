@@ -57,7 +57,7 @@ class Terms:
 
     reason: str = ""
     force: str = ""
-    """Why a gate is to let it pass."""
+    """The reason for which a gate is to let it pass."""
     if_match: str | None = None
     """The ETag that the entity must have."""
     if_absent: bool = False
@@ -76,7 +76,7 @@ PLAIN: Final = Terms()
 
 
 def headers_of(token: str | None, actor: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """What every request carries. The name of the token, where one is given, is the actor."""
+    """The headers of every request. The name of the token, where one is given, is the actor."""
     headers = {"Accept": "application/json"}
     token = token or environ.get("SIE_CONFIG_TOKEN") or environ.get("SIE_API_KEY")
     actor = actor or environ.get("SIE_ACTOR")
@@ -88,7 +88,7 @@ def headers_of(token: str | None, actor: str | None, environ: Mapping[str, str])
 
 
 def epoch_call() -> Call:
-    """Where the head is."""
+    """The call for the head's position."""
     return _get("/epoch", _HEAD)
 
 
@@ -117,7 +117,7 @@ def history_call(
 
 
 def blame_call(kind: Kind, key: str, *, at: str | None) -> Call:
-    """Where each field came from."""
+    """The call for the origin of each field."""
     return _get(_entity(kind, key) + "/blame", ("fields",), at=at)
 
 
@@ -138,7 +138,7 @@ def poll_call(*, after: int, log_id: str, digest: str, wait_s: float) -> Call:
 
 
 def diff_call(start: str, end: str | None) -> Call:
-    """What differs between two moments."""
+    """The call for the difference between two moments."""
     return _get("/diff", ("human", "patch", "to"), **{"from": start, "to": end})
 
 
@@ -158,7 +158,7 @@ def verify_call() -> Call:
 
 
 def replicas_call() -> Call:
-    """Where every replica stands."""
+    """The call for the place of every replica in the log."""
     return _get("/replicas", ("converged", "digest", "epoch", "replicas"))
 
 

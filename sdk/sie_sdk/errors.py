@@ -1,4 +1,4 @@
-"""What the client raises: the errors of the cluster, by what the caller does about them.
+"""The errors that the client raises: those of the cluster, by what the caller does about them.
 
 *types.* `RequestError`: change the request. `Later`: send it again; the client did so already as
 often as it was allowed to. `ServerError`: a defect on the other side. Every error has a stable

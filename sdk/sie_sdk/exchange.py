@@ -56,7 +56,7 @@ _RETRY_AFTER_MAX_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a client adds to every call that does not say otherwise."""
+    """The values that a client adds to every call that does not say otherwise."""
 
     gpu: str | None = None
     pool: str | None = None
@@ -100,7 +100,7 @@ def base_url_of(
 
 
 def client_headers(api_key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """What every request carries."""
+    """The headers of every request."""
     headers = {"X-SIE-SDK-Version": f"sie-cluster/{version('sie-cluster')}"}
     key = api_key or environ.get("SIE_API_KEY")
     if key:
@@ -160,7 +160,7 @@ def get_call(path: str) -> Call:
 
 
 def model_path(model: str) -> str:
-    """Where a model is described."""
+    """The path at which a model is described."""
     return f"/v1/models/{quote(model, safe='/:')}"
 
 
@@ -259,7 +259,7 @@ def read_json(status: int, headers: Mapping[str, str], content: bytes) -> Any:
 
 
 def says_why(headers: Mapping[str, str], content: bytes) -> bool:
-    """Whether an answer that is an error has one of our codes: else it may be a stranger's."""
+    """True if an answer that is an error has one of our codes: else it may be a stranger's."""
     return bool(headers.get("x-sie-error-code") or _detail(content).get("code"))
 
 

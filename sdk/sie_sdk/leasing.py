@@ -70,7 +70,7 @@ def _plain(method: str, path: str) -> Call:
 
 
 def ttl_of(pool: Mapping[str, Any]) -> float:
-    """How long a lease lasts, as the answer to its creation tells."""
+    """The seconds that a lease lasts, as the answer to its creation tells."""
     return float(pool.get("spec", {}).get("ttl_seconds", _TTL_S))
 
 
@@ -105,7 +105,7 @@ class Renewals:
         return [name for _, name in sorted(due)]
 
     def wait_s(self, now: float) -> float | None:
-        """How long nothing is due; None while nothing is held."""
+        """The seconds in which nothing is due; None while nothing is held."""
         if not self._held:
             return None
         return max(0.0, min(held.due_at for held in self._held.values()) - now)

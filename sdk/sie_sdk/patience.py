@@ -19,7 +19,7 @@ _DELAY_MAX_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often and how long to try. `retries_max` is for errors that are no lack of capacity."""
+    """The tries and the time for them. `retries_max` is for errors that are no lack of capacity."""
 
     wait_for_capacity: bool = True
     provision_timeout_s: float = 900.0
@@ -29,7 +29,7 @@ class Patience:
 def retry_delay_s(
     error: SIEError, *, attempt: int, elapsed_s: float, patience: Patience, chance: float
 ) -> float | None:
-    """How long to wait before sending again, or None: give up.
+    """The seconds to wait before sending again, or None: give up.
 
     `attempt` counts from 0, `chance` is uniform in [0, 1). Every operation is safe to repeat. The
     delay is never shorter than the server asked for; a little is added so that clients spread.

@@ -14,8 +14,8 @@ from sie_sdk.errors import SIEConnectionError
 __all__ = ["EXCHANGE_FAILURES", "connection_error", "limits_of", "timeout_of"]
 
 EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
-"""What an exchange raises that failed. A connection that is reset while it is made shows as an
-AttributeError: below httpx, anyio asks the socket for its peer, and it has none any more."""
+"""The exceptions that a failed exchange raises. A connection that is reset while it is made shows
+as an AttributeError: below httpx, anyio asks the socket for its peer, and it has none any more."""
 
 
 def timeout_of(timeout_s: float, connect_timeout_s: float) -> httpx.Timeout:
@@ -29,7 +29,7 @@ def limits_of(max_connections: int) -> httpx.Limits:
 
 
 def connection_error(error: Exception, base_url: str) -> SIEError:
-    """What a failed exchange means to the caller."""
+    """The error that tells the caller of a failed exchange."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
         late = TimeRanOut(f"{base_url} did not answer in time: {reason}")

@@ -1,4 +1,4 @@
-"""What goes in and what comes out: items, and results as typed mappings with numpy arrays.
+"""The types that go in and come out: items, and results as typed mappings with numpy arrays.
 
 *types.* Every result carries `request`: which configuration, which revisions and which worker made
 it. A list of results may hold one with an `error` in place of its content; it never has a gap.
@@ -40,7 +40,7 @@ Items: TypeAlias = Sequence[Item] | list[str] | list[ItemLike] | tuple[ItemLike,
 
 
 class CallOptions(TypedDict, total=False):
-    """What every call takes: where to run, and how long to wait for capacity.
+    """The options that every call takes: where to run, and how long to wait for capacity.
 
     `gpu` is a machine profile, or `pool/machine profile`. `wait_for_capacity` (the default) sends
     the request again while no worker is ready, for at most `provision_timeout_s` (900). `options`
@@ -56,7 +56,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class EncodeOptions(CallOptions, total=False):
-    """What `encode` takes besides."""
+    """The options that `encode` takes besides."""
 
     output_types: Sequence[OutputType] | None
     output_dtype: OutputDtype | None
@@ -64,7 +64,7 @@ class EncodeOptions(CallOptions, total=False):
 
 
 class ExtractOptions(CallOptions, total=False):
-    """What `extract` takes besides. Empty `labels` mean the model's own."""
+    """The options that `extract` takes besides. Empty `labels` mean the model's own."""
 
     labels: Sequence[str] | None
     output_schema: Mapping[str, Any] | None
@@ -80,13 +80,13 @@ class Timing(TypedDict, total=False):
 
 
 class Usage(TypedDict, total=False):
-    """What the request cost."""
+    """The cost of the request."""
 
     input_tokens: int
 
 
 class RequestInfo(TypedDict):
-    """How an answer was made. `epoch` is `<log>.<epoch>`; empty strings where nothing was said."""
+    """The making of an answer. `epoch` is `<log>.<epoch>`; empty strings where nothing was said."""
 
     id: str
     epoch: str
@@ -98,7 +98,7 @@ class RequestInfo(TypedDict):
 
 
 class ItemError(TypedDict):
-    """Why one item of a list has no content."""
+    """The reason why one item of a list has no content."""
 
     code: str
     message: str
@@ -153,7 +153,7 @@ class Entity(TypedDict, total=False):
 
 
 class ExtractResult(TypedDict, total=False):
-    """What was found in one item."""
+    """The things that were found in one item."""
 
     id: str
     entities: list[Entity]

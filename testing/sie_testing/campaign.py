@@ -25,7 +25,7 @@ CHECKS: Final = (
     "the view of the writer says converged",
     "two replicas of one name are told apart",
 )
-"""What every campaign puts to the test."""
+"""The properties that every campaign puts to the test."""
 
 _FAILURES_MAX: Final = 5
 _SEED_BITS: Final = 48
@@ -33,7 +33,7 @@ _SEED_BITS: Final = 48
 
 @dataclass(frozen=True, kw_only=True)
 class Harness:
-    """What runs a plan, and what such runs have to have shown once there are enough of them."""
+    """The way to run a plan, and what such runs must have shown once there are enough of them."""
 
     run: Callable[[Plan], Result]
     faults: tuple[str, ...]
@@ -49,7 +49,7 @@ SIMULATION: Final = Harness(
 
 @dataclass(slots=True)
 class Campaign:
-    """What came of it so far."""
+    """The outcome so far."""
 
     seeds: int = 0
     failures: list[Result] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Campaign:
 
     @property
     def passed(self) -> bool:
-        """Whether every run held, and everything that had to happen did."""
+        """True if every run held, and everything that had to happen did."""
         return not self.failures and not self.uncovered
 
     def to_json(self) -> dict[str, Any]:

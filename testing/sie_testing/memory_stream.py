@@ -34,7 +34,7 @@ class MemoryStream:
         return self._tip()
 
     async def tip(self) -> StreamTip | None:
-        """Where the stream begins and ends; None if there is none."""
+        """The ends of the stream; None if there is none."""
         self._require_connected()
         return self._tip() if self._exists else None
 

@@ -1,4 +1,4 @@
-"""What `sie simulate` does: options to a campaign, and the campaign to words.
+"""The work of `sie simulate`: options to a campaign, and the campaign to words.
 
 *shell.* One campaign in a simulated world, or with real processes. Prints progress, coverage and,
 for a failure, the story and the command that tells it again. Exit status: 0 when every property
@@ -33,7 +33,7 @@ _UNCOVERED: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What was asked for on the command line."""
+    """The options that were given on the command line."""
 
     seed: int | None
     seeds: int | None
@@ -47,7 +47,7 @@ class Options:
 
     @property
     def harness(self) -> Harness:
-        """What runs the seeds."""
+        """The harness that runs the seeds."""
         return PROCESSES if self.processes else SIMULATION
 
 

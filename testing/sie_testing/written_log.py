@@ -71,7 +71,7 @@ class WrittenLog:
 
     @property
     def head(self) -> Head:
-        """What the writer would announce."""
+        """The head that the writer would announce."""
         last = self.entries[-1]
         return Head(
             log_id=last.log_id,

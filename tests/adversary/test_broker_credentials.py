@@ -39,7 +39,7 @@ class Thief:
     refused: list[str] = field(default_factory=list)
 
     async def ask(self, subject: str, body: Any = None) -> bytes | None:
-        """What the broker answers; None where it refuses, or answers with an error."""
+        """The broker's answer; None where it refuses, or answers with an error."""
         data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
         inbox = self.client.new_inbox()
         # A job that is pulled keeps its own subject, which the library's requests do not expect.
@@ -52,7 +52,7 @@ class Thief:
         return None if failed else answers[0].data
 
     async def overhear(self, *subjects: str) -> list[Msg]:
-        """What comes on some subjects, if anything."""
+        """The messages that come on some subjects, if anything."""
         heard: list[Msg] = []
 
         async def hear(message: Msg) -> None:
@@ -64,11 +64,11 @@ class Thief:
         return heard
 
     def may_not(self, subject: str) -> bool:
-        """Whether the broker said so."""
+        """True if the broker said so."""
         return any(f'"{subject.lower()}"' in each for each in self.refused)
 
     async def settled(self) -> None:
-        """What was sent before is done, and its refusals are here."""
+        """Wait until what was sent before is done, and its refusals are here."""
         await self.client.flush()
 
 
@@ -238,7 +238,7 @@ TEXTS = {
     "$O.sie_jobs.C.other.j.0": set(),
     "$KV.sie_leases.l": set(),
 }
-"""Where texts and answers go, and who may hear them there."""
+"""The subjects of texts and answers, and who may hear them there."""
 EARS = [
     ">",
     "*.>",
@@ -333,7 +333,7 @@ OTHERS = {
     "worker": ["$KV.sie_leases.l", "sie.cancel.r", "sie.work.default.cpu.default.m"],
     "operator": ["sie.health.w", "$KV.sie_leases.l", "sie.cancel.r", "$O.sie_jobs.C.default.j.0"],
 }
-"""What only other roles say."""
+"""The subjects that only other roles publish to."""
 
 
 async def test_nobody_makes_changes_or_copies_a_stream_or_speaks_for_another(tmp_path):

@@ -1,4 +1,4 @@
-"""What somebody without a token can cost a process: nothing that grows with what is sent."""
+"""The cost of somebody without a token to a process: nothing that grows with what is sent."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.integration
 MB = 1_000_000
 SENT = 40 * MB
 HELD = 12 * MB
-"""What a flood of `SENT` may add to the memory of a process."""
+"""The bytes that a flood of `SENT` may add to the memory of a process."""
 SLOWEST_S = 2.0
-"""What it may make somebody else wait, on a machine that does other things too."""
+"""The seconds that it may make somebody else wait, on a machine that does other things too."""
 QUICK = {
     "http_head_s": "0.5",
     "http_body_s": "0.5",

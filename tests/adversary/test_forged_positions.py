@@ -1,4 +1,4 @@
-"""Who can hash and publish as well as the writer, and has not its key, moves nobody.
+"""Nobody is moved by one who can hash and publish as well as the writer, and has not its key.
 
 A credential of the broker was enough once: an entry with a right link and a right digest was
 applied, stopped the writer, and was taken into the log when it started again.

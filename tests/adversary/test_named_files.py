@@ -40,7 +40,7 @@ def path_model(path: object, name: str = "attacker") -> dict[str, Any]:
 
 
 def come_and_go(log: Path) -> None:
-    """What any program does that has a look at the log: `sqlite3 log.sqlite .tables`."""
+    """Do what any program does that has a look at the log: `sqlite3 log.sqlite .tables`."""
     with contextlib.closing(sqlite3.connect(log)) as reader:
         assert reader.execute("SELECT count(*) FROM log").fetchone()
 

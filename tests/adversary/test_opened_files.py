@@ -1,4 +1,4 @@
-"""What sie-config opens while anybody asks it anything: a small set of files, whatever is asked.
+"""The files that sie-config opens while anybody asks it anything: a small set, whatever is asked.
 
 A hook in the real process notes every file that Python opens there and every database that SQLite
 is given. SQLite's own opens are not seen, which is the point: it alone may open the log.
@@ -126,7 +126,7 @@ async def test_no_request_has_a_file_opened_that_is_not_the_writers_own(tmp_path
 
 
 def unknown(notes: Path, folder: Path) -> list[str]:
-    """What was noted and is neither the writer's own nor a module."""
+    """The lines that were noted and are neither the writer's own nor a module."""
     known = [re.compile(each.replace("FOLDER", re.escape(str(folder)))) for each in ALLOWED]
     noted = set(notes.read_text().splitlines())
     assert any("log.sqlite.head" in line for line in noted)

@@ -1,4 +1,4 @@
-"""What a token may not do, tried against a real sie-config: asked for as a trial, it was done."""
+"""The limits of a token, tried against a real sie-config: asked for as a trial, it was done."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ HARM = {
     "replicas/forget": REPLICA,
     "replicas/resync": REPLICA,
 }
-"""What changes something for good, and knows no trial."""
+"""The calls that change something for good, and know no trial."""
 
 
 async def state_of(client: httpx.AsyncClient) -> dict[str, object]:
@@ -64,7 +64,7 @@ async def test_who_may_only_try_changes_does_nothing_for_good(tmp_path: Path) ->
 
 
 async def check_audit(client: httpx.AsyncClient) -> None:
-    """Who was refused stands there by name, and every attempt with the id that it was told."""
+    """Check that the refused stand there by name, and each attempt with the id that it was told."""
     told = {"x-sie-actor": "boss", "x-request-id": "mine"}
     named = await client.delete(f"{CONFIGS}/models/org/m0", headers=bearer("bot") | told)
     unnamed = await client.delete(f"{CONFIGS}/models/org/m0", headers=bearer("viewer"))

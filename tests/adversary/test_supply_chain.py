@@ -1,4 +1,4 @@
-"""What an image, the CI and a workflow run is decided in the repository, by digest.
+"""The code that images, the CI and workflows run is decided in the repository, by digest.
 
 Somebody who can move a tag, publish a new release of a dependency, or answer in the place of an
 index, changes nothing of what is installed.
@@ -22,7 +22,7 @@ ROLES = ("config", "gateway", "worker", "server")
 
 
 def floating(image: str) -> bool:
-    """Whether an image is named by anything but a digest."""
+    """True if an image is named by anything but a digest."""
     return re.fullmatch(r"[^@\s]+@sha256:[0-9a-f]{64}", image) is None
 
 

@@ -19,7 +19,7 @@ MODELS: Final = "/v1/configs/models"
 DRY: Final = f"{MODELS}?dry_run=true"
 SPARSE: Final = 60 * 1024**3
 PROMPT_S: Final = 10.0
-"""What nothing here takes a twentieth of, where it does not wait for somebody else's job."""
+"""More than twenty times what anything here takes, where it does not wait for somebody's job."""
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ SIMPLE = (
     "multipart/form-data; boundary=x",
     None,
 )
-"""What a browser sends for a page of elsewhere without asking first."""
+"""The media types that a browser sends for a page of elsewhere without asking first."""
 
 
 async def test_a_page_of_elsewhere_writes_nothing(tmp_path: Path) -> None:

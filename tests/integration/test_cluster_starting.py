@@ -29,7 +29,7 @@ STAGES = {
     "worker": ROLES,
     "gateway-asked": ROLES,
 }
-"""What holds a start up -> what runs by then."""
+"""The stage that holds a start up -> the roles that run by then."""
 
 
 def is_back(cluster: ToyCluster, role: str, killed: int) -> bool:

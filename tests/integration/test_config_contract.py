@@ -29,7 +29,8 @@ NOT_OURS = [
     unsupported_method,
     allow_header_conformance,
 ]
-"""What a document refers to decides beside its form, and a key may be any path below its kind."""
+"""The checks that are not ours: what a document refers to decides beside its form, and a key may be
+any path below its kind."""
 
 
 @pytest.fixture(scope="module")

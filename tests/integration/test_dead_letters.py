@@ -177,7 +177,7 @@ async def test_a_job_that_takes_its_workers_down_is_swept_answered_and_gone_from
 
 
 async def _dlq(access: BusSettings, *words: str) -> str:
-    """What `sie dlq` prints; a loop of its own, as in a shell."""
+    """The output of `sie dlq`; a loop of its own, as in a shell."""
     told = ["--nats-url", access.nats_url]
     done = await asyncio.to_thread(CliRunner().invoke, dlq, [*words, *told])
     assert done.exit_code == 0, done.exception

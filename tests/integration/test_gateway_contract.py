@@ -31,7 +31,8 @@ DOCUMENT = json.loads(OPENAPI_FILES["sie-gateway"].read_text())
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
 CALM = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
 NOT_OURS = [positive_data_acceptance, negative_data_rejection, unsupported_method]
-"""Which models there are decides beside a body's form; a name may be any path below its route."""
+"""The checks that are not ours: which models there are decides beside a body's form; a name may be
+any path below its route."""
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ class Asked:
     tenant: int
 
     def headers(self) -> dict[str, str]:
-        """Where it runs and whose it is."""
+        """The headers that say where it runs and whose it is."""
         return {"x-sie-pool": POOLS[self.pool], "x-sie-tenant": TENANTS[self.tenant]}
 
     def body(self) -> dict[str, Any]:

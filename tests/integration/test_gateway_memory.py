@@ -93,7 +93,7 @@ def fill(catalog: Catalog) -> None:
 
 
 def blocks_held() -> int:
-    """What the allocator has given out."""
+    """The number of blocks that the allocator has given out."""
     gc.collect()
     return sys.getallocatedblocks()
 

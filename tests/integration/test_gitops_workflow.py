@@ -35,7 +35,7 @@ def token_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Done:
-    """How a run of the workflow ended."""
+    """The end of a run of the workflow."""
 
     status: int
     output: str

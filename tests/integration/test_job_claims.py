@@ -1,4 +1,4 @@
-"""What a worker owes the queue and a client: long work is claimed, unwanted work costs nothing."""
+"""A worker's duties to queue and client: long work is claimed, unwanted work costs nothing."""
 
 import asyncio
 import json

@@ -33,7 +33,7 @@ EXPORTED = {
     "SIE_NATS_USER": "operator",
     "SIE_WORKER_NATS_URL": "nats://127.0.0.1:1",
 }
-"""What somebody has exported who works with another cluster as well."""
+"""The variables that somebody has exported who works with another cluster as well."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the documents promise, run: the README's code, and the demo."""
+"""The promises of the documents, run: the README's code, and the demo."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the log promises, one test for each promise, each on the real parts.
+"""The promises of the log, one test for each promise, each on the real parts.
 
 Laws over many more cases stand behind them: `tests/property`, and the simulation.
 """

@@ -1,4 +1,4 @@
-"""What a broker, or somebody at the broker, can do to the config stream, and what comes of it."""
+"""The harm that a broker, or somebody at it, can do to the config stream, and what comes of it."""
 
 import contextlib
 import shutil

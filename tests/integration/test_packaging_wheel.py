@@ -41,7 +41,7 @@ def pip(*arguments: str) -> None:
 
 
 def imported_from(folder: Path, *, path: Path | None) -> dict[str, Path]:
-    """Where each package comes from, for an interpreter that starts in an empty folder."""
+    """The place that each package comes from, for an interpreter that starts in an empty folder."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if path is not None:
         environment["PYTHONPATH"] = str(path)

@@ -1,4 +1,4 @@
-"""Where config planes of this kind are known to break: one test for each, on the real parts."""
+"""The known weaknesses of config planes of this kind: one test for each, on the real parts."""
 
 import asyncio
 import json

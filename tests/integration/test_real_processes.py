@@ -20,7 +20,8 @@ WHEN_NOTHING_IS_LOST = {
     "every acknowledged write is there",
     "every answer is of the revision that its position has",
 }
-"""Whether a restore loses what nobody had seen yet is for the machine to decide, not the seed."""
+"""The promises of a run in which nothing is lost: whether a restore loses what nobody had seen yet
+is for the machine to decide, not the seed."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,4 +1,4 @@
-"""What an image contains: each role in an environment of its own, with exactly what its lock names.
+"""The contents of an image: each role in its own environment, with exactly what its lock names.
 
 The four processes run from four environments and answer one request together.
 """
@@ -29,7 +29,7 @@ FOREIGN = {
     "worker": ("torch", "transformers", "fastapi", "aiosqlite", "pytest", "typer"),
     "server": ("fastapi", "aiosqlite", "pytest"),
 }
-"""What would be there if a role's extra dragged in another's."""
+"""The packages that would be there if a role's extra dragged in another's."""
 
 
 @pytest.fixture(scope="module")

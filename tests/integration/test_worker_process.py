@@ -59,7 +59,7 @@ async def test_a_setting_that_does_not_exist_refuses_to_start_with_one_line():
 
 
 async def _told(client: httpx.AsyncClient) -> dict[str, object]:
-    """What /readyz tells once model execution and bus are connected."""
+    """The answer of /readyz once model execution and bus are connected."""
     found: dict[str, object] = {}
 
     async def look() -> None:

@@ -38,7 +38,7 @@ def numbers(result: JobResult) -> list[float]:
 
 
 def metric(name: str, **labels: str) -> float:
-    """What this process counts."""
+    """The value of a counter of this process."""
     found = REGISTRY.get_sample_value(name, labels)
     assert found is not None, name
     return found

@@ -1,4 +1,4 @@
-"""What a mutant is: one known way to break such a system, as an edit of our own code.
+"""A mutant: one known way to break such a system, as an edit of our own code.
 
 *types.* An edit is textual and its fragment stands exactly once in its file, so that a mutant which
 no longer applies is noticed and not passed over.
@@ -30,7 +30,7 @@ class Mutant:
 
     name: str
     why: str
-    """What breaks, for somebody who runs the cluster."""
+    """The damage, for somebody who runs the cluster."""
     edits: tuple[Edit, ...]
     killers: tuple[str, ...]
     """Tests that are run, as pytest names them."""

@@ -41,7 +41,7 @@ _ALL_KILLERS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a mutant. `killer` is the test that saw it, empty if none did."""
+    """The fate of a mutant. `killer` is the test that saw it, empty if none did."""
 
     mutant: str
     killer: str

@@ -1,4 +1,4 @@
-"""What a read costs grows with what it tells: counted in steps of the interpreter, not in time."""
+"""The cost of a read grows with what it tells: counted in steps of the interpreter, not in time."""
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -21,7 +21,7 @@ LIMITS = Limits(pause_s=DEAD_S, deliveries_max=5, suspect_after=2)
 
 @dataclass
 class _Model:
-    """What must be true of one life, told in other words."""
+    """The truth about one life, told in other words."""
 
     word_at: float
     doubted: bool = False

@@ -438,7 +438,7 @@ def test_who_comes_again_when_told_is_taken_and_who_is_quiet_is_forgotten(
 
 
 def _wait(rates: Rates, tenant: str, now: float) -> float | None:
-    """How long a request is told to wait; None where it is taken."""
+    """The seconds that a request is told to wait; None where it is taken."""
     try:
         rates.take(tenant, now)
     except Later as error:

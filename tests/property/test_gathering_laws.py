@@ -33,12 +33,12 @@ class Crowd:
         self.free_at = [0.0] * devices
         self.now = 0.0
         self.coming: list[tuple[float, int]] = []
-        """When each client's next input comes."""
+        """The time of each client's next input."""
         self.served: set[int] = set()
         """The clients of whom something waits or runs."""
         self.batches: list[int] = []
         self.waits: list[float] = []
-        """How long a device that was free left its inputs waiting, for each batch."""
+        """The seconds that a free device left its inputs waiting, for each batch."""
         self.waits_known: list[float] = []
         """Those of devices that had run small and large batches, and so could know the price."""
         self.sizes: list[set[int]] = [set() for _ in range(devices)]

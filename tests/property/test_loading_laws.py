@@ -24,7 +24,7 @@ class LoadMachine(RuleBasedStateMachine):
         self.pause_until = 0.0
         self.came_since = 0.0
         self.came: str | None = None
-        """What was loaded last, while inputs still wait that it was loaded for."""
+        """The model that was loaded last, while inputs still wait that it was loaded for."""
 
     @rule(name=NAMES)
     def an_input_comes_for_an_absent_model(self, name: str) -> None:

@@ -88,13 +88,13 @@ CHANGES = st.one_of(
 
 
 def word(worker_id: str, *, ready: bool) -> Heartbeat:
-    """What a peer says."""
+    """A peer's heartbeat."""
     place = {**PLACE, "worker_id": worker_id, "log_id": "1"}
     return msgspec.convert({**place, "ready": ready, "epoch": 1}, Heartbeat)
 
 
 class World:
-    """What a worker's homes are judged by."""
+    """The state that a worker's homes are judged by."""
 
     def __init__(self) -> None:
         self.models: frozenset[str] = frozenset()
@@ -118,7 +118,7 @@ class World:
         )
 
     def all_anew(self) -> frozenset[str]:
-        """What one finds who has heard all that was said and looks for the first time."""
+        """The models found by one who has heard all that was said and looks for the first time."""
         peers = Peers(silence_s=1e9, **PLACE)
         for heartbeat in self.heard:
             peers.heard(heartbeat, 0.0)

@@ -105,7 +105,7 @@ def test_what_a_lying_disk_lost_is_damage_that_is_named_or_a_loss_that_the_head_
 
 
 def check_loss_is_said(promised: int, path: Path) -> str:
-    """Whether everything is there, damage is named, or the head file shows what is missing."""
+    """Check that everything is there, damage is named, or the head file shows what is missing."""
     try:
         file, replayed, entries = read_back(path)
     except SIEError as error:

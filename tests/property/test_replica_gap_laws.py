@@ -31,7 +31,7 @@ for number in range(ENTRIES):
 LIMITS = ReplicaLimits(retry_s=0.2, retry_max_s=2.0)
 
 RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 3)), min_size=1, max_size=30)
-"""Whether what comes next comes as a run, and how many entries it is of."""
+"""Pairs: true if what comes next comes as a run, and the number of its entries."""
 
 
 def begun(at: int) -> Replica:

@@ -48,7 +48,7 @@ class ReplicaInAnUnreliableWorld(RuleBasedStateMachine):
         self.replica = Replica(PINNED, LIMITS)
         self.served = Registry.EMPTY
         self.kept: tuple[int, int] = (0, 0)
-        """What is on the replica's disk: a snapshot's epoch, and the last entry's after it."""
+        """The contents of the replica's disk: a snapshot's epoch, and the last entry's after it."""
 
     # -- the writer --
 

@@ -26,8 +26,9 @@ words = st.tuples(
 
 
 def counted_after(said: list[tuple[str, str, bool, bool, float]]) -> dict[tuple[str, str], bool]:
-    """Who counts, and who is at the head: of each name the lives that spoke at or after the moment
-    at which a life of that name was new, and have neither left nor fallen silent since."""
+    """The lives that count, and whether each is at the head: of each name the lives that spoke at
+    or after the moment at which a life of that name was new, and have neither left nor fallen
+    silent since."""
     newest: dict[str, float] = {}
     last: dict[tuple[str, str], tuple[float, bool]] = {}
     now = 0.0

@@ -47,7 +47,7 @@ class ResidencyMachine(RuleBasedStateMachine):
         worth=st.dictionaries(_NAMES, st.integers(0, 3), max_size=7),
     )
     def way_is_made_for_more(self, coming: int, pinned: set[str], worth: dict[str, int]) -> None:
-        """What is worth least leaves first; of equals the least recently used."""
+        """The model that is worth least leaves first; of equals the least recently used."""
 
         def value(name: str) -> tuple[float, ...]:
             return (worth.get(name, 0),)

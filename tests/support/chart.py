@@ -20,7 +20,7 @@ def chart() -> helm_python.Chart:
 
 
 def values_of(file: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What `-f FILE` gives, with what `--set` would add; an empty name is the defaults alone."""
+    """The values of `-f FILE`, with what `--set` would add; an empty name is the defaults alone."""
     found = yaml.safe_load((CHART / file).read_text()) if file else {}
     return _merged(found, more or {})
 

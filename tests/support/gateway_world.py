@@ -312,7 +312,7 @@ class World:
     """The model of each request, or its adapter's key."""
 
     def note_asked(self, model_id: str, adapter: str | None) -> None:
-        """What the edge says of each request."""
+        """Note a request, as the edge does."""
         self.asked_for.append(model_id if adapter is None else f"{model_id}/{adapter}")
 
     async def hear(self, beat: Heartbeat) -> None:

@@ -23,7 +23,7 @@ _HELD_S = 30.0
 
 @dataclass
 class HubMirror:
-    """What is served. `asked` are the paths of the requests so far."""
+    """The repositories that are served. `asked` are the paths of the requests so far."""
 
     url: str
     repositories: dict[tuple[str, str], Path] = field(default_factory=dict)

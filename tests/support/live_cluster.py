@@ -25,7 +25,7 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 @dataclass(frozen=True)
 class LiveCluster:
-    """Where a running cluster is reached, and where its files are."""
+    """The addresses of a running cluster, and the place of its files."""
 
     data: Path
     port: int
@@ -42,7 +42,7 @@ class LiveCluster:
         return f"http://127.0.0.1:{self.port + 1}"
 
     def status(self) -> dict[str, Any]:
-        """What `sie status -o json` prints."""
+        """The output of `sie status -o json`."""
         answer = sie("status", "--data", str(self.data), "-o", "json")
         status: dict[str, Any] = json.loads(answer.stdout)
         return status
@@ -76,7 +76,7 @@ def sie(
 
 
 def eventually(look: Callable[[], Any], *, within_s: float = 30.0, every_s: float = 0.05) -> Any:
-    """What `look` gives once it gives something true; fails the test when that takes too long."""
+    """Wait for `look` to give something true; fails the test when that takes too long."""
     deadline = time.monotonic() + within_s
     seen = look()
     while not seen:

@@ -1,4 +1,4 @@
-"""What the lock files promise, judged against pyproject.toml and what is installed here."""
+"""The promises of the lock files, judged against pyproject.toml and what is installed here."""
 
 import re
 import tomllib
@@ -51,13 +51,13 @@ def locked(*files: str) -> list[Locked]:
 
 
 def project() -> dict[str, Any]:
-    """What pyproject.toml says of the distribution."""
+    """The table of the distribution in pyproject.toml."""
     told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return told
 
 
 def disagreements(told: Mapping[str, Any], lock: str) -> Iterator[str]:
-    """What pyproject.toml asks for and a lock does not hold, or holds in another version."""
+    """The requirements of pyproject.toml that a lock does not hold, or holds in another version."""
     torch = ("torch-cuda",) if lock in ("dev", "server") else ()
     held: dict[str, set[str]] = {}
     for each in locked(lock, *torch):
@@ -101,7 +101,7 @@ def _wanted(told: Mapping[str, Any], extras: tuple[str, ...]) -> Iterator[Requir
 
 
 def _asked_by(name: str, extras: set[str]) -> Iterator[Requirement]:
-    """What an installed package asks for on this machine."""
+    """The requirements of an installed package on this machine."""
     for text in metadata.requires(name) or ():
         wanted = Requirement(text)
         marker = wanted.marker
@@ -110,5 +110,5 @@ def _asked_by(name: str, extras: set[str]) -> Iterator[Requirement]:
 
 
 def _builds(name: str, lock: str) -> bool:
-    """What makes a wheel of the checkout lies in `dev` too."""
+    """True for what makes a wheel of the checkout, which lies in `dev` too."""
     return lock == "dev" and name in {each.name for each in locked("build")}

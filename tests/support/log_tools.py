@@ -81,7 +81,7 @@ def run_log(*arguments: str | Path) -> tuple[int, Any]:
 
 
 def states(report: Any) -> dict[str, str]:
-    """What was looked at, and how it was found."""
+    """The things that were looked at, and the state of each."""
     return {finding["what"]: finding["state"] for finding in report["findings"]}
 
 

@@ -89,7 +89,7 @@ class Writer:
 
     @property
     def reason(self) -> str:
-        """Why it takes no writes; empty when it does."""
+        """The reason why it takes no writes; empty when it does."""
         return str(describe(self.plane.sequencer.state).get("reason", ""))
 
     async def put(self, *model_ids: str) -> int:
@@ -178,7 +178,7 @@ class Replica:
 
     @property
     def epoch(self) -> int:
-        """What it serves."""
+        """The epoch that it serves."""
         here = self.follower.position
         return here.epoch if here is not None else 0
 

@@ -48,7 +48,7 @@ class Pair:
         await self.execution.kill()
 
     async def state(self, http: httpx.AsyncClient) -> dict[str, Any]:
-        """What `/readyz` tells; nothing while it does not answer."""
+        """The answer of `/readyz`; nothing while it does not answer."""
         try:
             told = await http.get(f"http://127.0.0.1:{self.port}/readyz", timeout=1)
         except httpx.TransportError:
@@ -94,7 +94,7 @@ class Cluster:
         return self.pairs[max(held, key=lambda place: held[place])]
 
     async def counted(self, name: str, **labels: str) -> float:
-        """What the gateway counts, over all other labels."""
+        """The gateway's count, over all other labels."""
         page = (await self.http.get(f"{self.gateway}/metrics")).text
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(
@@ -115,7 +115,7 @@ class Cluster:
         return int(jobs), int(letters)
 
     def right(self, response: httpx.Response, text: str) -> bool:
-        """Whether it is the vector of this text at the revision that it names."""
+        """True if it is the vector of this text at the revision that it names."""
         if response.status_code != 200:
             return False
         [item] = response.json()["items"]

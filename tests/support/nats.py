@@ -113,7 +113,7 @@ class NatsCluster:
         return found
 
     async def has_quorum(self) -> bool:
-        """Whether JetStream answers."""
+        """True if JetStream answers."""
         try:
             client = await self._client()
         except (NatsError, OSError, TimeoutError):

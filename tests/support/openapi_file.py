@@ -22,7 +22,7 @@ OPENAPI_FILES = {name: _FOLDER / f"{name}.json" for name in ("sie-config", "sie-
 
 
 async def current_documents(folder: Path) -> dict[str, Any]:
-    """What each application tells at `/openapi.json`."""
+    """The document that each application tells at `/openapi.json`."""
     async with running(folder) as plane, gateway_world() as world:
         return {
             "sie-config": await _told(build_app(plane)),

@@ -1,4 +1,4 @@
-"""What sie-config makes on the broker, for tests that have none."""
+"""The provisions that sie-config makes on the broker, for tests that have none."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["provide", "provided_consumer"]
 
 
 async def provide(bus: Bus, pools: Iterable[str] = (), **changed: Any) -> Provisions:
-    """What all pools share, and the queues of some; `changed` are settings.
+    """Make what all pools share, and the queues of some; `changed` are settings.
 
     A broker that has just started may not have its store ready yet.
     """

@@ -27,7 +27,7 @@ __all__ = ["QueueLane", "QueueWorker", "beat_until_heard", "working"]
 
 @dataclass(frozen=True)
 class QueueLane:
-    """What one consumer of the queue is for."""
+    """The jobs that one consumer of the queue is for."""
 
     pool: str = "default"
     machine_profile: str = "cpu"

@@ -16,7 +16,7 @@ _CHUNK = 64 * 1024
 
 @dataclass
 class Told:
-    """What came until the other side closed, or for as long as was waited."""
+    """The bytes that came until the other side closed, or for as long as was waited."""
 
     data: bytes
     closed: bool

@@ -1,4 +1,4 @@
-"""What a replica reports, as the tests' gateway g1 would."""
+"""The report of a replica, as the tests' gateway g1 would."""
 
 from typing import Any
 

@@ -20,5 +20,5 @@ ROLES: Mapping[str, Any] = {
 
 
 def read_settings(role: str, environment: Mapping[str, str]) -> Any:
-    """What a role makes of an environment. Raises `SettingsError`, as its start would."""
+    """The settings that an environment gives a role. Raises `SettingsError`, as its start would."""
     return parse(ROLES[role], prefix=f"SIE_{role.upper()}", argv=[], environ=environment)

@@ -1,4 +1,4 @@
-"""Whether two answers are the same, by the bounds of the type that they were made in.
+"""The sameness of two answers, by the bounds of the type that they were made in.
 
 A test module that imports `assert_same` is numeric: `sie soak` runs it under every instruction set.
 """

@@ -21,7 +21,7 @@ LETHAL = "lethal"
 
 
 class ScriptedExecution:
-    """What was asked, and what is answered."""
+    """The requests that were asked, and their answers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class ScriptedExecution:
         self.evicted: set[str] = set()
         """Revisions that a batch finds unloaded, until they are loaded again."""
         self.resident: tuple[str, ...] | None = None
-        """What is said to be loaded; None says nothing of it."""
+        """The models that are said to be loaded; None says nothing of it."""
         self.loads_go = asyncio.Event()
         """Loads end while this is set."""
         self.loads_go.set()
@@ -62,7 +62,7 @@ class ScriptedExecution:
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """The number of connections now."""
         return len(self._writers)
 
     def hold(self) -> None:
@@ -88,7 +88,7 @@ class ScriptedExecution:
         self.path.unlink(missing_ok=True)
 
     def usual_answer(self, request: ipc.Request) -> ipc.Reply | None:
-        """What a healthy process answers."""
+        """The reply of a healthy process."""
         match request:
             case ipc.Ping() | ipc.Unload() | ipc.Batches():
                 return ipc.Pong(request.id, resident=self.resident)

@@ -40,7 +40,7 @@ constants too, which no operator has a reason to turn: `--help-all` shows them.
 
 
 def settings(cls: type[Any]) -> Iterator["dataclasses.Field[Any]"]:
-    """What an operator may turn."""
+    """The fields that an operator may turn."""
     return (field for field in dataclasses.fields(cls) if not is_constant(field))
 
 

@@ -76,7 +76,7 @@ class ToyCluster:
     ready: asyncio.Event
 
     def record(self) -> ClusterState | None:
-        """What the folder says."""
+        """The record in the folder."""
         return state.load(self.data)
 
     def process(self, role: str) -> ProcessRecord | None:

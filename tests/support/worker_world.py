@@ -142,7 +142,7 @@ class GatewayInbox:
 
 
 class WorkerWorld:
-    """What a test needs to speak to one worker."""
+    """The parts that a test needs to speak to one worker."""
 
     def __init__(
         self, bus: Bus, worker: Worker, execution: ScriptedExecution, replica: ScriptedReplica

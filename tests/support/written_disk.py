@@ -56,7 +56,7 @@ class WrittenDisk:
         return min(later, default=self.promised(cut))
 
     def image(self, cut: int, loss: Loss, random: Random, *, lies_after: int = -1) -> Image:
-        """What is found when the power goes before operation number `cut`.
+        """The image that is found when the power goes before operation number `cut`.
 
         With `lies_after`, the disk keeps nothing that is synced from that operation on.
         """

@@ -1,4 +1,4 @@
-"""What a user's type checker sees of the SDK. Compiled, never run."""
+"""The SDK as a user's type checker sees it. Compiled, never run."""
 
 from typing import Any, assert_type
 

@@ -1,4 +1,4 @@
-"""What `sie apply` and `sie edit` read as YAML, and what they refuse by its line."""
+"""The YAML that `sie apply` and `sie edit` read, and what they refuse by its line."""
 
 import json
 

@@ -27,7 +27,7 @@ ENTRIES = grown_log(70)
 
 @dataclass
 class Served:
-    """What a writer serves; here it may differ from its log."""
+    """The state that a writer serves; here it may differ from its log."""
 
     registry: Registry
     lineage: tuple[Entry, ...]

@@ -23,7 +23,7 @@ def stages() -> dict[str, str]:
 
 
 def environment(text: str) -> dict[str, str]:
-    """What a stage's ENV lines set."""
+    """The variables that a stage's ENV lines set."""
     blocks = re.findall(r"^ENV ((?:.*\\\n)*.*)$", text, flags=re.MULTILINE)
     return {name: value for block in blocks for name, value in re.findall(r"(\w+)=(\S+)", block)}
 

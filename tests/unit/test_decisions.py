@@ -28,7 +28,7 @@ class Record(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Where a link from another page of the folder leads to."""
+        """The link to it from another page of the folder."""
         return f"{self.page}#{re.sub(r'[^a-z0-9_ -]', '', self.title.lower()).replace(' ', '-')}"
 
     @property

@@ -24,7 +24,7 @@ ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
 def links(text):
-    """Where a page leads within the repository. Code shows links and has none."""
+    """The places in the repository that a page leads to. Code shows links and has none."""
     prose = CODE.sub("", FENCED.sub("", text))
     found = [link for pattern in (INLINE, DEFINED, TAG) for link in pattern.findall(prose)]
     return [link for link in found if not ELSEWHERE.match(link)]

@@ -1,4 +1,4 @@
-"""What a gateway remembers of the models that it was asked for."""
+"""A gateway's memory of the models that it was asked for."""
 
 from sie_gateway.fleet.traffic import Traffic
 

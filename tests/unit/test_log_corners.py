@@ -168,7 +168,7 @@ async def test_a_snapshot_made_while_entries_are_written_is_that_of_one_epoch(tm
 
 
 class HeardBus:
-    """What is published, in memory."""
+    """The heads that are published, in memory."""
 
     def __init__(self) -> None:
         self.heads: list[int] = []

@@ -1,4 +1,4 @@
-"""What a follower fetches, when the connection fails in ways that its library has no word for."""
+"""The fetches of a follower, when the connection fails in ways that its library has no word for."""
 
 import httpx
 import pytest

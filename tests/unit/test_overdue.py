@@ -1,4 +1,4 @@
-"""What waits too long is told, in its order, with one timer for all."""
+"""A wait that is too long is told, in its order, with one timer for all."""
 
 import asyncio
 

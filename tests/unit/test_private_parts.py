@@ -1,4 +1,4 @@
-"""What is used inside other people's libraries is there, and their versions are one minor."""
+"""Parts of other people's libraries that are used inside: they are there, in one minor."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""What a module says of itself in its docstring is true: read from there, not from a list.
+"""A module's word on itself in its docstring is true: read from there, not from a list.
 
 `*pure.*` reaches no clock, loop, thread, device, file, network or broker; time and randomness are
 arguments. `*device.*` computes on tensors. `*types.*` says what is said. `*shell.*` does the rest,
@@ -26,7 +26,7 @@ OUTSIDE = {
     "datetime": {"now", "today", "utcnow"},
     "random": {"SystemRandom", "choice", "random", "randint", "randrange", "seed", "shuffle"},
 }
-"""What of a package that is else harmless asks the machine."""
+"""The part of a package, else harmless, that asks the machine."""
 
 
 def modules() -> list[Path]:

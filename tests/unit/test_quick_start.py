@@ -41,7 +41,7 @@ async def some_log(folder: Path, models: int = 8) -> Path:
 
 
 async def replayed(path: Path) -> tuple[int, str]:
-    """What a start takes over from the checkpoint, and the digest that it comes to."""
+    """The part that a start takes over from the checkpoint, and the digest that it comes to."""
     store = await Store.open(path)
     found = await store.replay(CheckpointFile(path).read)
     await store.close()

@@ -1,4 +1,4 @@
-"""What a replica's feeds make of a bookmark, when they poll, and what waits for the replica."""
+"""A replica's feeds: their answer to a bookmark, their polls, and what waits for the replica."""
 
 import asyncio
 import random
@@ -62,13 +62,13 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
 
 
 class WriterInVirtualTime:
-    """What `LogSource` uses of an HTTP client: a writer with nothing new, or one that is away."""
+    """`LogSource`'s part of an HTTP client: a writer with nothing new, or one that is away."""
 
     def __init__(self, loop: SimulatedLoop, head: bytes | None) -> None:
         self._loop = loop
         self._head = head
         self.asked: list[tuple[float, float]] = []
-        """When it was polled, and how long the poll was to wait."""
+        """The time of each poll, and the seconds that it was to wait."""
 
     async def get(
         self,

@@ -1,4 +1,4 @@
-"""What a replica keeps on disk: what is read back, also after a crash in the middle."""
+"""The files of a replica: what is read back, also after a crash in the middle."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""When a replica stops, and the only ways in which it goes on."""
+"""The stops of a replica, and the only ways in which it goes on."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a folder says of its vectors: tokenizer, pooling, layers behind it, files of weights."""
+"""A folder's word on its vectors: tokenizer, pooling, layers behind it, files of weights."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Which models run packed: the probe's word for each family, and the same vectors either way."""
+"""The models that run packed: the probe's word for each family, and the same vectors either way."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What model execution refuses, and with which words."""
+"""The refusals of model execution, and their words."""
 
 import hashlib
 import json

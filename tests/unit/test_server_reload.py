@@ -45,7 +45,7 @@ class Loads:
         return transformer.load(spec, self.device)
 
     def revived(self) -> PreTrainedModel | None:
-        """What a further load would be given, without transformers' loading."""
+        """The model that a further load would be given, without transformers' loading."""
         dtype = torch.bfloat16 if self.profile.dtype == "bf16" else torch.float32
         files = [self.folder / "model.safetensors"]
         place = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""What a process makes of its flags and its environment, and what it refuses at start."""
+"""A process's flags and environment: what it makes of them, and what it refuses at start."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -43,7 +43,7 @@ class EntityChange:
 
     @property
     def verb(self) -> str:
-        """What happened to it."""
+        """The word for the change: `added`, `removed` or `changed`."""
         if self.before is None:
             return "added"
         return "removed" if self.after is None else "changed"

@@ -48,7 +48,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Ask:
-    """What to read, and how much at most."""
+    """The file to read, and the most that may be read."""
 
     path: str
     allowed: list[str]

@@ -41,11 +41,11 @@ _ENTRIES_MAX: Final = 20_000
 _DEPTH_MAX: Final = 16
 _ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 _INHERITED: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What an interpreter may need to start; the writer's environment has passwords in it."""
+"""Variables that an interpreter may need to start; the writer's environment has passwords in it."""
 
 
 class _Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a reader says."""
+    """The answer of a reader."""
 
     manifest: dict[str, str] = {}
     size: int = 0
@@ -183,7 +183,8 @@ def _unpinned_path(document: Any) -> str | None:
 
 
 async def _read(ask: Ask) -> _Found:
-    """What a reader finds. Raises `OurFault`, and `FixRequest` where its time is over."""
+    """Read a manifest in a process apart. Raises `OurFault`, `FixRequest` where its time is
+    over."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),
         stdin=asyncio.subprocess.PIPE,

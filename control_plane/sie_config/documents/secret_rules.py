@@ -35,7 +35,7 @@ _TOKEN_OWNERS: Final = _KEY_OWNERS | {"bearer", "github", "gitlab", "hf", "hub",
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a text of some shape is. Each such text has one of `marks`, which are quickly found."""
+    """One kind of secret text. Each such text has one of `marks`, which are quickly found."""
 
     what: str
     marks: tuple[str, ...]
@@ -103,7 +103,7 @@ def _look(value: Any, path: str, named_secret: bool, found: list[tuple[str, str]
 
 
 def _reason(text: str, named_secret: bool) -> str:
-    """Why this text looks like a secret; empty if it does not."""
+    """The reason why this text looks like a secret; empty if it does not."""
     if _REFERENCE.fullmatch(text):
         return ""
     if _MARKS.search(text):

@@ -63,7 +63,7 @@ def build_app(plane: ControlPlane) -> DirectApp:
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        """What this document says."""
+        """The OpenAPI document of these routes."""
         if not described:
             described.append(openapi_document(app))
         return json_answer(described[0], 200)

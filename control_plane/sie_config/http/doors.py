@@ -27,7 +27,7 @@ __all__ = ["JSON_BODY", "WRITE_QUERY", "Door", "Doors", "changes_the_log", "door
 
 JSON_BODY: Final = "application/json"
 WRITE_QUERY: Final = frozenset({"dry_run", "ack", "wait", "timeout"})
-"""What a write of the log takes."""
+"""The query parameters that a write of the log takes."""
 
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DOOR: Final = "door"
@@ -36,7 +36,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What a route asks. `role` None lets everybody in, `trial` None knows no dry run, `media`
+    """The demands of a route. `role` None lets everybody in, `trial` None knows no dry run, `media`
     None reads no body."""
 
     role: Role | None
@@ -88,7 +88,7 @@ def door_of(route: BaseRoute) -> Door:
 
 
 def changes_the_log(scope: Mapping[str, Any]) -> bool:
-    """Whether a request was meant to change something: by the route that ran, else its method."""
+    """True if a request was meant to change something: by the route that ran, else its method."""
     own: Door | None = getattr(scope.get("endpoint"), _DOOR, None)
     return own.role == "admin" if own is not None else scope["method"] not in _LOOKS
 
@@ -133,7 +133,7 @@ class Doors:
 
 
 def _is_trial(query: bytes) -> bool:
-    """Whether a dry run is asked for, in the one way that a write understands."""
+    """True if a dry run is asked for, in the one way that a write understands."""
     return parse_qs(query.decode("latin-1"), keep_blank_values=True).get("dry_run") == ["true"]
 
 

@@ -69,7 +69,7 @@ class ReplicaBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class WaitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is waited for, and on whom; empty `roles` and `ids` are all."""
+    """The goal of a wait, and the replicas that it asks; empty `roles` and `ids` are all."""
 
     epoch: int | None = None
     log_id: str | None = None
@@ -96,7 +96,7 @@ BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
         False,
     ),
 }
-"""What these routes read, in words, and whether they write the log."""
+"""The body that each of these routes reads, in words, and whether the route writes the log."""
 
 
 def add_group_routes(app: DirectApp, plane: ControlPlane) -> None:

@@ -93,7 +93,7 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
     async def diff(
         from_: Annotated[str, Query(alias="from", max_length=64)], to: AtText = ""
     ) -> Response:
-        """What differs between two moments: RFC 6902, and lines for people."""
+        """The difference between two moments: RFC 6902, and lines for people."""
         old = await plane.timeline.epoch_at(from_)
         new = await plane.timeline.epoch_at(to) if to else plane.sequencer.position.epoch
         span = min(old, new), max(old, new)

@@ -44,7 +44,7 @@ def noting(plane: ControlPlane, on_error: OnError) -> OnError:
 
 
 def noting_gate(plane: ControlPlane) -> Callable[[Any, SIEError], None]:
-    """What the gate tells of requests that lacked the right to ask, or asked too often."""
+    """A gate's callback that notes requests that lacked the right to ask, or asked too often."""
 
     def on_refused(scope: Any, error: SIEError) -> None:
         if scope["type"] != "http":

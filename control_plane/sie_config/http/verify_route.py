@@ -23,7 +23,7 @@ def add_verify_route(app: FastAPI, plane: ControlPlane) -> None:
 
     @app.get("/v1/configs/verify")
     async def verify() -> Response:
-        """Whether the snapshot is the fold of the log's entries, here and at a replica by chance.
+        """Check the snapshot against the log's entries, here and at a replica by chance.
 
         `replica` is null where none lives; its `sound` is null where it could not be asked.
         """

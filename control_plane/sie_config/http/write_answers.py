@@ -1,4 +1,4 @@
-"""What a write is answered with.
+"""The answers to writes.
 
 *pure.* Promises that the answer to a write is a function of its entry and of what was asked, so
 that a repeated key gets the first answer again, in another process too.
@@ -23,13 +23,13 @@ class _Profile(Struct):
 
 
 class _Model(Struct):
-    """Where a model runs."""
+    """The pool and the backends of a model."""
 
     pool: str
     profiles: dict[str, _Profile]
 
     def is_placed(self, pools: Container[str], backends: Container[str]) -> bool:
-        """Whether it runs in one of these pools, or on one of these backends."""
+        """True if it runs in one of these pools, or on one of these backends."""
         return self.pool in pools or any(p.backend in backends for p in self.profiles.values())
 
 
@@ -63,7 +63,8 @@ def group_answer(outcome: Outcome) -> dict[str, Any]:
 
 
 def dry_run_answer(outcome: Outcome, replicas: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What a write would come to. There is no hash: it would hold the time of the write."""
+    """The answer to a dry run: the changes that a write would make. There is no hash: it would hold
+    the time of the write."""
     assert outcome.before is not None and outcome.after is not None
     changes = changes_between(outcome.before, outcome.after)
     return {

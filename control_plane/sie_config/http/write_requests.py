@@ -70,7 +70,7 @@ async def client_left(request: Request) -> None:
 
 
 def expectation_of(request: Request) -> Expectation:
-    """What `If-Match` and `If-None-Match` expect. Raises `FixRequest`."""
+    """The expectation in `If-Match` and `If-None-Match`. Raises `FixRequest`."""
     return expectation(sent(request, b"if-match"), sent(request, b"if-none-match"))
 
 

@@ -38,7 +38,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?(e-[0-9]{1,2})?")
 
 @dataclass(frozen=True, slots=True)
 class _After:
-    """What a client waits for after the commit."""
+    """The things that a client waits for after the commit."""
 
     ack_stream: bool
     until: Until | None
@@ -122,7 +122,7 @@ def _outcome_of(outcome: Outcome, *, repeated: bool) -> str:
 
 
 def convergence_body(found: Convergence, until: Until) -> dict[str, Any]:
-    """How far the replicas are, as JSON tells it."""
+    """The convergence of the replicas, as JSON tells it."""
     return {
         "until": until,
         "reached": found.reached,

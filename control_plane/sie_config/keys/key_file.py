@@ -24,7 +24,7 @@ _NEXT: Final = ".next"
 
 
 def key_path(log: Path) -> Path:
-    """Where the key of a log file is, unless a setting says otherwise."""
+    """The path of a log file's key, unless a setting says otherwise."""
     return log.with_name(log.name + ".key")
 
 

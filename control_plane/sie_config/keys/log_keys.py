@@ -47,8 +47,8 @@ class LogKeys:
         return self.own.signed(entry) if may_sign and entry.signature is None else entry
 
     def vouch_for(self, signed: Entry | Stub | Head | None) -> bool:
-        """Whether a key of this log signed a position that somebody tells, or this writer's own:
-        a restored file may lack the entry that brought it."""
+        """True if a key of this log signed a position that somebody tells, or this writer's own: a
+        restored file may lack the entry that brought it."""
         return vouched_for(signed, self._public | {self.own.key_id: self.own.public}, verify)
 
     def check(self, head: int) -> None:

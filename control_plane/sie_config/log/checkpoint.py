@@ -50,7 +50,7 @@ class CheckpointFile:
 
 
 def start_from(connection: sqlite3.Connection, checkpoint: Snapshot) -> Replayed | None:
-    """Where a replay may begin; None when the log in this connection does not bear it out."""
+    """The point to replay from; None when the log in this connection does not bear it out."""
     entry = checkpoint.entry
     registry = registry_of(checkpoint)
     try:

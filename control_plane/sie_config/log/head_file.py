@@ -33,7 +33,7 @@ class HeadFile:
         self._thread = Aside("head-file")
 
     def read(self) -> Claim | None:
-        """What the file says; None if there is none. Raises `Untrusted` if it cannot be read."""
+        """The claim in the file; None if there is none. Raises `Untrusted` if it cannot be read."""
         try:
             head = msgspec.json.decode(self._path.read_bytes(), type=_Head)
         except FileNotFoundError:

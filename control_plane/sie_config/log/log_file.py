@@ -52,7 +52,7 @@ class LogFile:
     """
 
     read_only = False
-    """Whether the disk took nothing at the start: then there is neither a lock nor a writer."""
+    """True if the disk took nothing at the start: then there is neither a lock nor a writer."""
 
     def __init__(self, path: Path, lock: int | None, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -209,7 +209,7 @@ class LogFile:
         self._check_ours()
 
     def key_row(self, actor: str, key: str) -> KeyRow | None:
-        """What was stored for an idempotency key."""
+        """The row that was stored for an idempotency key."""
         row = self._connection.execute(
             "SELECT fingerprint, epoch, changed, created, modified_epoch"
             " FROM idempotency WHERE actor = ? AND key = ?",

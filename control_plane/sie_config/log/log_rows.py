@@ -1,4 +1,4 @@
-"""How entries and idempotency keys stand in the log file, row by row.
+"""The rows of entries and idempotency keys in the log file.
 
 *types*, and the reading of them. Promises that an entry read from a row is the one that the row
 says it is, whatever a damaged page holds.
@@ -26,11 +26,11 @@ __all__ = [
 ENTRY_COLUMNS: Final = (
     "epoch, hash, prev_hash, log_id, body, key_id, value FROM log LEFT JOIN signature USING (epoch)"
 )
-"""What `entry_of` takes, and where it is from."""
+"""The columns that `entry_of` takes, and the tables that they are from."""
 SELECT_ROWS: Final = f"SELECT {ENTRY_COLUMNS} WHERE epoch > ? AND epoch <= ? ORDER BY epoch LIMIT ?"
 """Rows for `entry_of`: after, until, limit."""
 LISTED_KINDS: Final = frozenset({*ENTITY_KINDS, "key"})
-"""What is found again by its name; keys are no entities, and are looked for all the same."""
+"""The kinds that are found again by name; keys are no entities, and are looked for all the same."""
 
 _PAGE: Final = 1000
 _EPOCH_MAX: Final = 2**62
@@ -38,7 +38,7 @@ _EPOCH_MAX: Final = 2**62
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """What an idempotency key stands for: enough to give the first answer again."""
+    """The write that an idempotency key stands for: enough to give the first answer again."""
 
     actor: str
     key: str

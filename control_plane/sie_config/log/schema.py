@@ -135,7 +135,7 @@ _OURS: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
 
 def schema_damage(connection: sqlite3.Connection) -> str:
-    """What of the schema is not as its migrations made it; empty if all is.
+    """The parts of the schema that are not as its migrations made them; empty if all are.
 
     A trigger whose text lost one letter may still parse, and guard nothing. A file that an older
     release wrote, and nobody migrated yet, is whole without the later tables.
@@ -145,14 +145,15 @@ def schema_damage(connection: sqlite3.Connection) -> str:
 
 
 def migrations_damage(connection: sqlite3.Connection) -> str:
-    """What of the record of migrations cannot be read; empty if all can, or there is none yet."""
+    """The unreadable parts of the record of migrations; empty if all can be read, or there is none
+    yet."""
     columns = connection.execute("PRAGMA table_info(_sqlite_migrations)").fetchall()
     found = {column[1] for column in columns}
     return ", ".join(sorted(_RECORDED - found)) if found else ""
 
 
 def newer_migrations(connection: sqlite3.Connection) -> str:
-    """What a newer release did to the schema of this file; empty if there is nothing.
+    """The changes that a newer release made to the schema of this file; empty if there is nothing.
 
     Only beside all that this release does: a name that the disk changed is damage.
     """
@@ -161,7 +162,7 @@ def newer_migrations(connection: sqlite3.Connection) -> str:
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """Whether the file went through every migration of this release."""
+    """True if the file went through every migration of this release."""
     return _applied(connection) >= frozenset(_STATEMENTS)
 
 
@@ -293,7 +294,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def is_folded_in(path: Path) -> bool:
-    """Whether the log is there, and all of it is in its one file."""
+    """True if the log is there, and all of it is in its one file."""
     wal = path.with_name(path.name + "-wal")
     return path.is_file() and not (wal.exists() and wal.stat().st_size)
 

@@ -52,16 +52,16 @@ class Store:
 
     @property
     def read_only(self) -> bool:
-        """Whether the disk took nothing at the start; `failed` says why."""
+        """True if the disk took nothing at the start; `failed` says why."""
         return self._file.read_only
 
     async def try_to_write(self) -> None:
-        """Whether the file could be opened to be written now. Raises as `LogFile.open`."""
+        """Open the file to be written, and close it. Raises as `LogFile.open`."""
         await self._thread.run(lambda: LogFile.open(self.path).close())
 
     @property
     def failed(self) -> SIEError | None:
-        """Why this process may not write any more; None while it may."""
+        """The error for which this process may not write any more; None while it may."""
         return self._file.failed
 
     async def replay(self, checkpoint: Callable[[], Snapshot | None] | None = None) -> Replayed:
@@ -81,7 +81,7 @@ class Store:
         await self._thread.run(self._file.look)
 
     async def key_row(self, actor: str, key: str) -> KeyRow | None:
-        """What was stored for an idempotency key."""
+        """The row that was stored for an idempotency key."""
         return await self._thread.run(lambda: self._file.key_row(actor, key))
 
     async def low_water(self) -> int:

@@ -81,7 +81,7 @@ def judge(
 
 
 def choices(first: int, head: Position) -> str:
-    """What an operator can do about two histories of one log that part at epoch `first`."""
+    """The choices of an operator who finds two histories of one log that part at epoch `first`."""
     return (
         "Stop the other writer, if there is one. Then keep theirs: `sie log restore` a backup that "
         f"ends before epoch {first}, with --nats-url; or keep this one: `sie log backup`, and "

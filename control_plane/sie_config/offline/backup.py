@@ -35,7 +35,7 @@ _VERSION: Final = 1
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup holds. `size` in bytes and `sha256` are of the file."""
+    """The contents of a backup. `size` in bytes and `sha256` are of the file."""
 
     log_id: str
     epoch: int
@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def manifest_path(backup: Path) -> Path:
-    """Where the manifest of a backup is."""
+    """The path of a backup's manifest."""
     return backup.with_name(backup.name + ".manifest.json")
 
 

@@ -16,7 +16,7 @@ __all__ = ["Finding", "Report", "State"]
 
 
 class State(StrEnum):
-    """How grave a finding is."""
+    """The gravity of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -55,7 +55,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is bad."""
+        """True if nothing is bad."""
         return all(finding.state is not State.BAD for finding in self.findings)
 
     @property

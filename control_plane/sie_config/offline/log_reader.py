@@ -125,6 +125,6 @@ class LogReader:
         return int(row[0]) if row is not None else 1
 
     def integrity(self) -> list[str]:
-        """What SQLite itself finds wrong; nothing, mostly."""
+        """The faults that SQLite itself finds; none, mostly."""
         rows = self.connection.execute("PRAGMA integrity_check").fetchall()
         return [str(row[0]) for row in rows if row[0] != "ok"]

@@ -143,7 +143,7 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
 
 
 def _is_vouched_for(claim: Claim, verified: Verified) -> bool:
-    """Whether a key of the log signed what the stream has; a log without keys is believed."""
+    """True if a key of the log signed what the stream has; a log without keys is believed."""
     keys = keys_of(verified.lineage)
     return not keys or vouched_for(claim.proof, keys, verify)
 

@@ -49,7 +49,7 @@ class Verified:
     unlisted: int | None = None
     """The first epoch whose changes are not listed as they are."""
     trust: Trust = field(default_factory=first_trust)
-    """What a reader believes at `last`."""
+    """The trust of a reader that stands at `last`."""
     every_signature: bool = False
 
 
@@ -221,7 +221,7 @@ def _check_low_water(reader: LogReader, found: Verified) -> None:
 
 
 def read_claim(path: Path, report: Report) -> Claim | None:
-    """What the sibling head file says. Read before the log: it lags it."""
+    """The claim in the sibling head file. Read it before the log: it lags it."""
     try:
         return HeadFile(path).read()
     except Untrusted as error:

@@ -24,7 +24,7 @@ REFUSED: Final = "refused"
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """What is asked for; None is anything. Times are microseconds: since <= t < before."""
+    """The entries asked for; None is anything. Times are microseconds: since <= t < before."""
 
     actor: str | None = None
     kind: str | None = None

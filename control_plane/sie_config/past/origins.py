@@ -28,7 +28,7 @@ _BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Origin(Struct, frozen=True):
-    """Who made an entry and why, without its body, which may be large."""
+    """An entry's author and reason, without its body, which may be large."""
 
     epoch: int
     ts: str
@@ -73,7 +73,7 @@ class _Pages:
 
 
 class Origins:
-    """What was found of the entities that were asked for last. Owner: the routes of one log."""
+    """The pages found of the entities that were asked for last. Owner: the routes of one log."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline

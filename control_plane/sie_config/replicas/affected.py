@@ -1,4 +1,4 @@
-"""Which models an entry is about, for somebody who waits until it is in effect.
+"""The models that an entry is about, for somebody who waits until it is in effect.
 
 *pure.* A model that the entry puts is meant whether it is used or not. One that the entry may have
 moved, by a bundle or a pool, is meant if it is asked for: of a thousand that sleep in a pool nobody
@@ -23,16 +23,16 @@ class _Bundle(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What an entry changed of where models run."""
+    """The changes that an entry makes to where models run."""
 
     models: frozenset[str] = frozenset()
     pools: frozenset[str] = frozenset()
     backends: frozenset[str] = frozenset()
-    """What its bundles run, or ran before."""
+    """The backends that its bundles run, or ran before."""
 
     @property
     def moves(self) -> bool:
-        """Whether more than the models that it puts may have moved."""
+        """True if more than the models that it puts may have moved."""
         return bool(self.pools or self.backends)
 
     def model_ids(self, catalog: Catalog, asked: Iterable[str]) -> list[str]:
@@ -48,7 +48,8 @@ class About:
 
 
 def about(entry: Entry, earlier: Iterable[bytes | Raw]) -> About:
-    """What an entry is about. `earlier` are the documents that its bundles had before."""
+    """The models, pools and backends that an entry is about. `earlier` are the documents that its
+    bundles had before."""
     changed: dict[str, set[str]] = {"model": set(), "pool": set(), "bundle": set()}
     bundles = list(earlier)
     for change in entry.changes:

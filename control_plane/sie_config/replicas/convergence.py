@@ -23,13 +23,13 @@ _CAUSES_SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which replicas are asked; empty is all."""
+    """The replicas that are asked; empty is all."""
 
     roles: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
 
     def takes(self, report: ReplicaReport) -> bool:
-        """Whether a replica is selected."""
+        """True if a replica is selected."""
         return (not self.roles or report.role in self.roles) and (
             not self.ids or report.id in self.ids
         )
@@ -37,7 +37,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is waited for. `models` maps a model that the entry changed to its valid revisions."""
+    """The goal of a wait. `models` maps a model that the entry changed to its valid revisions."""
 
     log_id: str
     epoch: int
@@ -45,14 +45,14 @@ class Goal:
     until: Until = "converged"
     models: Mapping[str, frozenset[str]] | None = None
     quorum: int | None = None
-    """How many are enough; None is all that are selected."""
+    """The number of replicas that is enough; None is all that are selected."""
     replicas_min: int = 1
     """Fewer selected than this is not converged: silence is no agreement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """How far the selected replicas are."""
+    """The number of selected replicas that are there, and the ones that are waited for."""
 
     reached: bool
     selected: int
@@ -100,7 +100,7 @@ def assess(
 def _cause(
     seen: Sighting, goal: Goal, positions: Mapping[int, Position], *, now: float, ttl_s: float
 ) -> str:
-    """Why a replica does not count; empty when it does."""
+    """The reason why a replica does not count; empty when it does."""
     report = seen.report
     if now - seen.at > ttl_s:
         return f"silent for {now - seen.at:.1f} s"

@@ -73,11 +73,11 @@ class ConvergenceWatch:
             self._commits.popitem(last=False)
 
     def committed_at(self, epoch: int) -> float:
-        """When an entry was committed; for one that is older than we know, when we started."""
+        """The time of an entry's commit; for one that is older than we know, when we started."""
         return self._commits.get(epoch, self._started_at)
 
     def lag_s(self, epoch: int) -> float | None:
-        """How long a replica at `epoch` has been behind; None when nobody remembers."""
+        """The seconds that a replica at `epoch` has been behind; None when nobody remembers."""
         moved_on = self._commits.get(epoch + 1)
         return None if moved_on is None else round(self._clock() - moved_on, 3)
 
@@ -98,7 +98,7 @@ class ConvergenceWatch:
         replicas_min: int,
         timeout_s: float,
     ) -> Convergence:
-        """How far the replicas are with an entry: at once if they are there, else when they are."""
+        """Wait for the replicas to take an entry: at once if they are there, else when they are."""
         goal = Goal(
             log_id=entry.log_id,
             epoch=entry.epoch,

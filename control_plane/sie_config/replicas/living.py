@@ -1,4 +1,4 @@
-"""What lives: where workers are, and what gateways were asked for, by what replicas told lately.
+"""The places of live workers, and the models that gateways were asked for, as replicas told lately.
 
 *pure.* A worker counts while it was heard of; traffic counts for an hour, also of a gateway that
 fell silent since. Time is an argument.

@@ -1,4 +1,4 @@
-"""What the writer asks of one replica, over the bus.
+"""The requests of the writer to one replica, over the bus.
 
 *shell.* To forget its history and take a snapshot, and to count anew what it serves. Promises an
 answer in bounded time, and an error that says what can be done instead.
@@ -48,7 +48,7 @@ class ReplicaRequests:
             ) from error
 
     async def recount(self, role: str, replica: str) -> Recount:
-        """What a replica serves, counted anew by it. Raises `SIEError`."""
+        """The count that a replica makes anew of what it serves. Raises `SIEError`."""
         if self._bus is None:
             raise BusUnavailable("without a broker no replica can be asked")
         subject = f"sie.config.recount.{role}.{replica}"

@@ -168,7 +168,7 @@ class Reports:
             self._bytes -= held.size
 
     def _take_turns(self, lives: dict[str, Sighting], report: ReplicaReport) -> None:
-        """What a report says of the other lives of its name."""
+        """Judge the other lives of a name by a report of one."""
         known = lives.get(report.life)
         if known is None:
             for life, seen in lives.items():
@@ -190,7 +190,7 @@ class Reports:
             self._seen.pop(name, None)
 
     def claims(self) -> list[Claim]:
-        """What all known replicas claim to have seen."""
+        """The positions that all known replicas claim to have seen."""
         return [
             _claim(seen.report)
             for seen in chain.from_iterable(lives.values() for lives in self._seen.values())
@@ -264,8 +264,8 @@ class Reports:
         ]
 
     def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
-        """Who uses one of these models, by model: live replicas that have it loaded, and gateways
-        that were asked for it within the hour, also if they fell silent since."""
+        """The users of these models, by model: live replicas that have it loaded, and gateways that
+        were asked for it within the hour, also if they fell silent since."""
         users: dict[str, list[str]] = {}
         for seen in self.sightings() if model_ids else ():
             who, age_s = f"{seen.report.role} {seen.report.id}", now - seen.at

@@ -96,7 +96,7 @@ class RollCall:
             )
 
     async def _streams_of_broker(self) -> list[str]:
-        """What the broker knows of logs, in words; nothing where no broker is there at all.
+        """The broker's streams of logs, in words; nothing where no broker is there at all.
 
         Raises `Untrusted` after a bounded time if one is there and does not say: its silence is no
         evidence that there is none.
@@ -200,7 +200,7 @@ class RollCall:
         )
 
     async def _claim_of_stream(self, head: Position) -> Claim | None:
-        """What the stream of this log bears witness to."""
+        """The claim that the stream of this log makes."""
         if self._stream_of is None:
             return None
         stream = self._stream_of(head.log_id)

@@ -188,7 +188,7 @@ class Publisher:
             self._set_published(entry.epoch)
 
     async def _strange(self, tip: StreamTip) -> str:
-        """Why the stream must be made anew; empty where it holds a range of this log.
+        """The reason why the stream must be made anew; empty where it holds a range of this log.
 
         Raises `Untrusted` where it holds another history of this log: that is never overwritten.
         """
@@ -224,7 +224,7 @@ class Publisher:
         return low
 
     async def _may_be_lost(self, found: Entry | Stub, first: int) -> bool:
-        """Whether another writer of this log wrote it, or we did and lost it: it can follow ours.
+        """True if another writer of this log wrote it, or we did and lost it: it can follow ours.
 
         Where nothing before it is left on the stream it cannot be held against ours, and is
         believed: what is thrown away in doubt is gone.

@@ -197,7 +197,7 @@ class Queues:
 
 
 def _names(catalog: Catalog, kind: WorkerKind) -> bool:
-    """Whether the registry has a place for such a worker."""
+    """True if the registry has a place for such a worker."""
     pool, machine_profile, bundle = kind
     document = catalog.pools.get(pool)
     return (

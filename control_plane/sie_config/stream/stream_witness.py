@@ -1,4 +1,4 @@
-"""What a stream bears witness to: the newest position on it that a key of the log signed.
+"""The claim that a stream makes: the newest position on it that a key of the log signed.
 
 *shell.* Reads a stream and changes nothing. Promises that an entry which no key of the log signed
 is evidence of nothing, whoever put it there; and that a stream of this log which has lost its
@@ -28,7 +28,7 @@ class Stream(Protocol):
         """Make it if it is not there."""
 
     async def tip(self) -> StreamTip | None:
-        """Where it begins and ends."""
+        """The epochs at which it begins and ends."""
 
     async def append(self, epoch: int, data: bytes) -> None:
         """Store at this sequence. Raises `WrongLastSequence` or `BusUnavailable`."""
@@ -61,7 +61,7 @@ async def newest_claim(
 
 
 def what_was_there(tip: StreamTip, head: Position) -> Claim | None:
-    """What an empty stream says by where it begins: entries past this head were on it once."""
+    """The claim of an empty stream, by where it begins: entries past this head were on it once."""
     if tip.last >= tip.first or tip.last <= head.epoch:
         return None
     base_epoch, base_hash = tip.metadata.get("base_epoch"), tip.metadata.get("base_hash", "")

@@ -48,7 +48,7 @@ class Tenure:
         return self.publisher.published if self.publisher is not None else 0
 
     def is_published(self, epoch: int) -> bool:
-        """Whether an epoch is on the stream, as far as is verified."""
+        """True if an epoch is on the stream, as far as is verified."""
         return self.published_epoch >= epoch
 
     async def begin(self) -> None:

@@ -44,7 +44,7 @@ AskReplica = Callable[[str, str], Awaitable[Recount]]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaChecked:
-    """What one replica's own count came to. `sound` None: it could not be asked."""
+    """The outcome of one replica's own count. `sound` None: it could not be asked."""
 
     role: str
     id: str
@@ -56,7 +56,7 @@ class ReplicaChecked:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a round found. `damage` None: the snapshot at `epoch` is the fold of its deltas."""
+    """The outcome of a round. `damage` None: the snapshot at `epoch` is the fold of its deltas."""
 
     epoch: int
     digest: str
@@ -66,7 +66,7 @@ class Checked:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was found, here and at the replica."""
+        """True if nothing was found, here and at the replica."""
         return self.damage is None and (self.replica is None or self.replica.sound is not False)
 
 
@@ -202,7 +202,8 @@ class SelfCheck:
 
 
 def _difference(data: bytes, fold: Registry, at: Position) -> str:
-    """What a follower that took this snapshot would hold, against the fold; empty if the same."""
+    """The difference between the fold and what a follower that took this snapshot would hold; empty
+    if there is none."""
     try:
         found = snapshots.decode(data)
     except SnapshotCorrupt as error:

@@ -29,19 +29,19 @@ _NAMED_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What the live replicas told."""
+    """The places and the demand that the live replicas told."""
 
     places: frozenset[Place] = frozenset()
-    """Where a worker is."""
+    """The places of workers."""
     anywhere: bool = False
     """A worker did not say where it is, as an older release does: it may be anywhere."""
     asked: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Who was asked for a model and when, by the model's id."""
+    """The replica that was asked for a model last, and when, by the model's id."""
     adapters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The same by the key of an adapter."""
 
     def serves(self, model: ResolvedModel) -> bool:
-        """Whether a live worker runs the jobs of this model."""
+        """True if a live worker runs the jobs of this model."""
         return self.anywhere or any(
             (model.pool, machine_profile, model.bundle) in self.places
             for machine_profile in model.machine_profiles
@@ -125,8 +125,9 @@ def going_dark(
     told: Callable[[], Live],
     names: Callable[[], Names],
 ) -> tuple[Dark, ...]:
-    """What was served before a change of `touched`, and is not after. What lives and the `names` of
-    both registries are asked for only where the change may matter: most are of a new model."""
+    """The models and adapters that were served before a change of `touched`, and are not after it.
+    What lives and the `names` of both registries are asked for only where the change may matter:
+    most are of a new model."""
     if not _may_matter(before, after, touched):
         return ()
     live, known = told(), names()
@@ -172,7 +173,7 @@ class _Profile(msgspec.Struct, frozen=True):
 
 
 class _Model(msgspec.Struct, frozen=True):
-    """What of a model decides where it runs."""
+    """The fields of a model that decide where it runs."""
 
     pool: str
     profiles: dict[str, _Profile]
@@ -224,7 +225,7 @@ def _without_place(old: Catalog, new: Catalog) -> Iterator[Dark]:
 
 
 def _lost_backends(old: Catalog, new: Catalog) -> frozenset[str]:
-    """What bundles ran, and none does any more."""
+    """The backends that bundles ran, and that none runs any more."""
     ran, runs = (
         {name for bundle in each.bundles.values() for name in bundle["backends"]}
         for each in (old, new)
@@ -238,7 +239,7 @@ def _specs(catalog: Catalog, model_id: str) -> list[str]:
 
 
 def _resolved(catalog: Catalog, spec: str) -> ResolvedModel | str:
-    """What a gateway would make of it, or why it refuses."""
+    """The model that a gateway would make of it, or the reason for which it refuses."""
     try:
         return catalog.resolve(spec)
     except FixRequest as error:

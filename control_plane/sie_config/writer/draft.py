@@ -32,18 +32,18 @@ __all__ = [
 ]
 
 _PUT_ORDER: Final = {"bundle": 0, "pool": 1, "model": 2, "adapter": 3}
-"""What is referred to comes before what refers to it."""
+"""The order of puts: a document comes before those that refer to it."""
 
 
 class BasisMoved(FixRequest):
-    """What a write was worked out from is no longer so: work it out again."""
+    """The state that a write was worked out from has changed: work it out again."""
 
     code = "PRECONDITION_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """Who writes: the log, the term, and the random id of this process's tenure."""
+    """The writer: the log, the term, and the random id of this process's tenure."""
 
     log_id: str
     term: int
@@ -77,14 +77,14 @@ class Write(Struct, frozen=True):
     basis_epoch: int | None = None
     """The head that the commands were worked out from, where all of it matters."""
     forced: str = ""
-    """Why gates are to let this pass."""
+    """The reason for which gates are to let this pass."""
     simultaneous: bool = False
     dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a write came to. `entry` is the head it was judged on when it changed nothing.
+    """The outcome of a write. `entry` is the head it was judged on when it changed nothing.
 
     A trial has the registries `before` and `after`; its entry was never in the log.
     """
@@ -96,7 +96,7 @@ class Outcome:
     before: Registry | None = None
     after: Registry | None = None
     dark: tuple[Dark, ...] = ()
-    """What a trial with a reason would take out."""
+    """The models and adapters that a trial with a reason would take out."""
 
 
 class Draft:
@@ -146,7 +146,7 @@ class Draft:
         return self._outcome(write, changed=bool(changes), created=created)
 
     def trial(self, write: Write) -> Outcome:
-        """What `write` would come to now. Raises as `write`; leaves the draft as it was."""
+        """The outcome of `write` now. Raises as `write`; leaves the draft as it was."""
         trial = Draft(self.registry, self._index, self.last, self._tenure, self._now_us, self._live)
         outcome = trial.write(msgspec.structs.replace(write, idempotency=None))
         self._index.restore([(c.kind, c.key) for c in write.commands], self.registry)

@@ -19,7 +19,7 @@ __all__ = ["revert_commands"]
 def revert_commands(
     now: Registry, then: Registry, chosen: Sequence[EntityId] | None
 ) -> tuple[Command, ...]:
-    """What makes `now` hold the documents of `then`, for the chosen entities or for all."""
+    """The commands that give `now` the documents of `then`, for the chosen entities or for all."""
     commands: list[Command] = []
     for change in changes_between(now, then, chosen):
         if change.after is None:

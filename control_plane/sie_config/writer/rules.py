@@ -38,7 +38,7 @@ _PATHS = frozenset({"blame", "history", "status"})
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the client believes: the entity has one of `etags` (`*`: any), or it is `absent`."""
+    """The client's belief: the entity has one of `etags` (`*`: any), or it is `absent`."""
 
     etags: tuple[str, ...] | None = None
     absent: bool = False
@@ -69,14 +69,14 @@ Command: TypeAlias = Put | Delete
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What a command comes to. `changed` is False for a put of what is there already."""
+    """The effect of a command. `changed` is False for a put of what is there already."""
 
     changed: bool
     created: bool = False
 
 
 class Index:
-    """What the rules look up, kept beside a registry. Owned by the sequencer.
+    """The tables that the rules look up, kept beside a registry. Owned by the sequencer.
 
     Invariant: it equals `Index.of` the registry that all `update` calls have led to.
     """
@@ -150,7 +150,7 @@ def admit(
 
 
 def judge(registry: Registry, log_id: str, command: Command) -> Admitted:
-    """Whether the client's expectation holds, and whether the command changes anything."""
+    """Check the client's expectation, and find whether the command changes anything."""
     entity = registry.get(command.kind, command.key)
     _check_expectation(entity, log_id, command)
     match command:

@@ -74,7 +74,7 @@ class Sequencer:
         self.state: WriterState = ReadOnly("the writer is starting")
         self._index = Index.of(replayed.registry)
         self.live: Callable[[], Live] = Live
-        """Who serves and what is asked for; nobody, until the owner says otherwise."""
+        """Live workers and models that are asked for; nobody, until the owner says otherwise."""
         self._tenure: Tenure | None = None
         self._queue: deque[_Pending] = deque()
         self._keys_in_flight: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -82,7 +82,7 @@ class Sequencer:
         self._moved = asyncio.Event()
         self._closed = False
         self.witnessed = False
-        """Whether somebody confirmed the head when this process's tenure began."""
+        """True if somebody confirmed the head when this process's tenure began."""
         self.begun_at = 0
         """The first epoch of this process's tenure; 0 before it began."""
 
@@ -99,7 +99,7 @@ class Sequencer:
 
     @property
     def has_begun(self) -> bool:
-        """Whether this process's tenure is in the log."""
+        """True if this process's tenure is in the log."""
         return self._tenure is not None
 
     async def begin(
@@ -173,7 +173,7 @@ class Sequencer:
         return await asyncio.shield(task)
 
     def catalog(self, models: Iterable[str]) -> Catalog:
-        """What gateways read of these models now."""
+        """The catalog that gateways read of these models now."""
         return narrowed(self.registry, models, self._index.names())
 
     def moved(self) -> Coroutine[Any, Any, object]:

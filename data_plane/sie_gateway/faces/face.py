@@ -1,4 +1,4 @@
-"""What a face is, and what all faces share.
+"""A face, and the code that all faces share.
 
 *pure.* A face reads a body into a request of ours and renders our answer in its own form. Promises
 that an error names the field by the name that the client gave it, and that a ranking's relevance

@@ -33,7 +33,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 class Remembered:
-    """What was asked for of each kind of worker, and when. `keep_s` is how long that counts."""
+    """The models asked for of each kind of worker, and when. `keep_s` is how long that counts."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
@@ -49,7 +49,7 @@ class Remembered:
         return before is None or now - before > self._keep_s
 
     def of(self, kind: WorkerKind, now: float) -> list[WantedModel]:
-        """What is wanted of workers of a kind, the newest first."""
+        """The models that are wanted of workers of a kind, the newest first."""
         kept = {
             wanted: at
             for wanted, at in self._asked.get(kind, {}).items()

@@ -30,7 +30,8 @@ class Fleet:
     _ready: dict[WorkerKind, Sequence[Seen]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
-    """Who said last that it is ready, by kind: found once for all requests between two words."""
+    """The workers whose last word is that they are ready, by kind: found once for all requests
+    between two words."""
 
     def heard(self, heartbeat: Heartbeat, *, now: float) -> "Fleet":
         """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""

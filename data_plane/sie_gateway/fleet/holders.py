@@ -43,7 +43,7 @@ class Asker(Protocol):
 
 
 class Unheard(Enum):
-    """Why a life gave no answer: nobody is there, or nothing came in time."""
+    """The reason why a life gave no answer: nobody is there, or nothing came in time."""
 
     GONE = auto()
     SILENT = auto()
@@ -74,7 +74,7 @@ class Holders:
         return frozenset(held)
 
     async def handed_out(self, speaker: Life, consumer: str) -> HandedOut | None:
-        """How far a consumer has handed out; None where there is none. Raises `SIEError`."""
+        """The point that a consumer handed out to; None where there is none. Raises `SIEError`."""
         return (await self._ask_queue(speaker, HandedOutAsked(consumer=consumer))).out
 
     async def give_back(

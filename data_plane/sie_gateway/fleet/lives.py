@@ -31,7 +31,7 @@ class Life:
 class _Seen:
     at: float
     doubted: bool = False
-    """Whether it left, or another life spoke under its name, since it was heard last."""
+    """True if it left, or another life spoke under its name, since it was heard last."""
     over: bool = False
 
 
@@ -84,7 +84,7 @@ class Lives:
                 del self._seen[life]
 
     def can_judge(self, now: float) -> bool:
-        """Whether everybody had the time to be heard."""
+        """True if everybody had the time to be heard."""
         return now - self._since >= self._doubt_s
 
     def doubtful(self, now: float) -> list[Life]:

@@ -29,7 +29,7 @@ Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
 class Wanted(Struct, frozen=True):
-    """What a request asks for. None leaves the choice to the registry."""
+    """The wishes of a request. None leaves the choice to the registry."""
 
     spec: str
     operation: Operation
@@ -42,7 +42,7 @@ class Wanted(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """Where the jobs go, and at which revisions. `position` is of the registry that said so."""
+    """The place of the jobs, and their revisions. `position` is of the registry that said so."""
 
     position: Position
     model: ResolvedModel
@@ -51,11 +51,11 @@ class Route(Struct, frozen=True):
     adapter: AdapterPin | None
     kind: WorkerKind
     subject: str
-    """Where the jobs are published."""
+    """The subject on which the jobs are published."""
     headers: Headers
-    """What every answer tells of the position and the revisions."""
+    """The headers of every answer, with the position and the revisions."""
     job: Job
-    """What all jobs on this route have in common."""
+    """The fields that all jobs on this route have in common."""
 
     @property
     def pool(self) -> str:

@@ -39,7 +39,8 @@ _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the routes read, each afresh for a request. `not_ready` says why, empty when ready."""
+    """The routes' sources, each read afresh for a request. `not_ready` says why, empty when
+    ready."""
 
     catalog: Callable[[], Catalog]
     workers: Callable[[], list[Heartbeat]]
@@ -125,7 +126,7 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
 def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/models/{model_id:path}/status")
     async def config_model_status(model_id: str) -> dict[str, Any]:
-        """Which revision of a model each worker serves, against the one that the log wants."""
+        """The revision of a model that each worker serves, against the one that the log wants."""
         return model_status(cluster.catalog(), cluster.workers(), model_id)
 
     @app.get("/v1/configs/models")

@@ -48,7 +48,7 @@ def model_status(catalog: Catalog, workers: Sequence[Heartbeat], model_id: str) 
 
 
 def _is_served(catalog: Catalog, spec: str, workers: Sequence[Heartbeat]) -> bool:
-    """Whether a ready worker is where the requests go."""
+    """True if a ready worker is where the requests go."""
     try:
         model = catalog.resolve(spec)
     except FixRequest:

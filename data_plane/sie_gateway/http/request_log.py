@@ -1,4 +1,4 @@
-"""What the log says of single requests: one line, with what finds the request again.
+"""The log's lines on single requests: one each, with what finds the request again.
 
 *shell* over the process's logger. A line names the request, the epoch and revisions that it was
 made under, how it ended and how long it took; never what was in it.
@@ -31,7 +31,7 @@ class RequestLog:
         self._position = position
 
     def wants(self, status: int) -> bool:
-        """Whether a request that ended so gets a line."""
+        """True if a request that ended so gets a line."""
         return self._which == "all" or (self._which == "failed" and _failed(status))
 
     def note(

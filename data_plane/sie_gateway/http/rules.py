@@ -1,4 +1,4 @@
-"""Which role each route of the gateway wants, and the shape of a refusal there.
+"""The role that each route of the gateway wants, and the shape of a refusal there.
 
 *pure.* Promises that a route nobody thought of is not open: what changes something wants `admin`,
 what only looks wants `read`.

@@ -1,4 +1,4 @@
-"""What the gateway tells of models and of the cluster: plain JSON from the catalog and the fleet.
+"""The gateway's views of models and of the cluster: plain JSON from the catalog and the fleet.
 
 *pure.* Promises that a view is of one registry and one fleet, and costs what it tells. Says of a
 model only what the log and the heartbeats said: dimensions and limits that only a loaded model
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _SaidOf: TypeAlias = Callable[[str], Sequence[tuple[Heartbeat, ModelReport]]]
-"""What workers report of a model."""
+"""The reports of workers on a model."""
 
 _LOADED: Final = "loaded"
 _NO_GENERATION: Final = {"total": 0, "groups": []}
@@ -141,7 +141,7 @@ def _config(entity: Entity) -> dict[str, Any]:
 
 
 def _said_by_model(workers: Sequence[Heartbeat]) -> _SaidOf:
-    """What each worker reports, by model: in one pass, so that a view costs what it tells."""
+    """Each worker's reports, by model: in one pass, so that a view costs what it tells."""
     said: dict[str, list[tuple[Heartbeat, ModelReport]]] = {}
     for worker in workers:
         for model_id, report in worker.models.items():

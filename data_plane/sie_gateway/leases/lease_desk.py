@@ -103,7 +103,7 @@ class LeaseDesk:
                 continue
 
     async def placed(self, wanted: Wanted) -> Wanted:
-        """Where the lease that a request names places it; the same where it names none.
+        """The request as placed by the lease that it names; the same where it names none.
 
         A name that is neither a lease nor a pool is left to routing, which says so.
         """
@@ -193,7 +193,7 @@ class LeaseDesk:
         return {"pools": [list_entry(views[name]) for name in sorted(views)]}
 
     def pinned(self, kind: WorkerKind) -> list[WantedModel]:
-        """What the leases that are known here keep loaded on workers of a kind."""
+        """The models that the leases that are known here keep loaded on workers of a kind."""
         catalog = self._catalog()
         return [
             wanted

@@ -56,7 +56,7 @@ def check_name(catalog: Catalog, name: str, *, deleting: bool = False) -> None:
 
 
 def spec_of(request: LeaseRequest) -> LeaseSpec:
-    """What is asked for without for how long."""
+    """The lease that is asked for, without its duration."""
     fields = {name: getattr(request, name) for name in LeaseSpec.__struct_fields__}
     return LeaseSpec(**fields)
 
@@ -145,7 +145,7 @@ def list_entry(view: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[WorkerKind, list[WantedModel]]:
-    """What a lease keeps loaded, by kind of worker. A model that has left the registry is not."""
+    """The models that a lease keeps loaded, by kind of worker: none that has left the registry."""
     pinned: dict[WorkerKind, list[WantedModel]] = {}
     for named in spec.pinned_models:
         try:

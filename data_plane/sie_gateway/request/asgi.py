@@ -49,7 +49,7 @@ they compare that one with their own, and warn where it is another minor."""
 
 _JSON: Final = "application/json"
 _FORMS: Final = (b"text/plain", b"multipart/form-data")
-"""What a form of a web page is sent as, and no client of an API."""
+"""The media types that a web page sends a form as, and that no client of an API uses."""
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
 

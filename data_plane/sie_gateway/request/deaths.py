@@ -61,7 +61,7 @@ class Deaths:
         self._suspects: set[WorkerKind] = set()
         """Kinds of worker where a job waits for its turn."""
         self._stuck_at = float("-inf")
-        """When stuck lives were looked at last: they may stay so for minutes."""
+        """The last time that stuck lives were looked at: they may stay so for minutes."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`."""
@@ -86,8 +86,8 @@ class Deaths:
                 self._lives.answered(life, self._clock())
 
     def _kinds(self) -> Mapping[WorkerKind, Why]:
-        """Where something is to be done; a death says more than a silence, and that more than
-        nothing."""
+        """The kinds of worker for which something is to be done; a death says more than a silence,
+        and that more than nothing."""
         found: dict[WorkerKind, Why] = dict.fromkeys(self._suspects, "turn")
         now = self._clock()
         if now - self._stuck_at >= self._limits.pause_s / 3:
@@ -109,7 +109,7 @@ class Deaths:
                 self._lives.forget(life)
 
     async def _give_back(self, kind: WorkerKind, why: Why) -> bool:
-        """Whether it is known who holds what. Raises `SIEError`."""
+        """Give back the jobs of one kind; true if it is known who holds what. Raises `SIEError`."""
         self._suspects.discard(kind)
         queues = self._queues(kind)
         # Any worker of the pool: the one that died may have been the last of its kind.
@@ -154,7 +154,7 @@ class Deaths:
         )
 
     def _queues(self, kind: WorkerKind) -> list[_Queue]:
-        """What waits for one kind, by consumer."""
+        """The jobs that wait for one kind, by consumer."""
         found: dict[str, _Queue] = {}
         for run in self._runs():
             if run.route.kind != kind:

@@ -208,7 +208,7 @@ class Dispatcher:
             )
 
     async def _stored_apart(self, job: Job, data: bytes, pool: str) -> Job:
-        """What stands on the queue for a job that is larger than a message.
+        """The message that stands on the queue for a job that is larger than a message.
 
         A crash or an error before it is dropped leaves an object that nobody reads: its time to
         live ends it.

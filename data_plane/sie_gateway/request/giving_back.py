@@ -19,8 +19,8 @@ Why: TypeAlias = Literal["over", "stuck", "turn"]
 
 @dataclass(slots=True)
 class GivenBack:
-    """What was done for one job so far. `times` it was given back, of those `deaths` because a life
-    was over; the last time `at`. `on_trial` is a suspect that went out."""
+    """The steps taken for one job so far. `times` it was given back, of those `deaths` because a
+    life was over; the last time `at`. `on_trial` is a suspect that went out."""
 
     times: int = 0
     deaths: int = 0
@@ -94,7 +94,7 @@ def _next(suspects: Sequence[Out], held: Collection[str]) -> list[Out]:
 
 
 def _has_paused(given: GivenBack, limits: Limits, now: float) -> bool:
-    """Whether a job may go out once more although nobody has died."""
+    """True if a job may go out once more although nobody has died."""
     # The last deliveries are left to whoever has them: they may still be answered.
     left = given.on_trial or given.times < limits.deliveries_max - 2
     return left and now - given.at >= limits.pause_s * 2**given.times

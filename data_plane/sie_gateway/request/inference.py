@@ -44,7 +44,7 @@ def new_request_id() -> str:
 
 
 class _Load:
-    """What one kind of worker was asked for, and what it has not answered yet."""
+    """The requests to one kind of worker, and the items that it has not answered yet."""
 
     __slots__ = ("in_flight_items", "requests")
 
@@ -93,7 +93,7 @@ class Inference:
         self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
         self._in_flight = InFlight()
         self._shares: dict[str, InFlight] = {}
-        """What is in flight of each tenant and of each share of a lease that has anything."""
+        """The items in flight of each tenant and of each share of a lease that has any."""
         metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
 
     async def answer(

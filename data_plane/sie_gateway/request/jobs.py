@@ -80,7 +80,8 @@ def jobs_for(
 
 
 def _outputs(asked: Asked, route: Route) -> tuple[str, ...]:
-    """What was asked for, else dense vectors where the model has them, else all that it gives."""
+    """The outputs asked for, else dense vectors where the model has them, else all that it
+    gives."""
     if asked.operation != "encode":
         return ()
     if asked.output_types:

@@ -48,7 +48,7 @@ _CANNOT_BE_ENCODED: Final = (OverflowError, TypeError, ValueError, RecursionErro
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a single request may hold. Characters are counted over all its texts."""
+    """The most that a single request may hold. Characters are counted over all its texts."""
 
     items_max: int
     chars_max: int
@@ -136,7 +136,7 @@ def _asked(operation: Operation, request: Request) -> tuple[Asked, str]:
 
 
 def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
-    """What a decoder makes of a body. Raises `FixRequest`, which names the field."""
+    """Decode a body. Raises `FixRequest`, which names the field."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -25,7 +25,7 @@ __all__ = ["Takers", "has_taker"]
 
 
 def has_taker(route: Route, catalog: Catalog, fleet: Fleet, *, now: float) -> bool:
-    """Whether a worker is alive where a route leads and pulls for its model, by a registry."""
+    """True if a worker is alive where a route leads and pulls for its model, by a registry."""
     if not any(beat.kind == route.kind for beat in fleet.live(now=now)):
         return False
     return catalog.can_run(route.model.model_id, route.bundle)

@@ -51,7 +51,7 @@ class Waiting:
         self._until_gone = until_gone
         self._watcher: asyncio.Task[None] | None = None
         self._over: Exception | None = None
-        """What ended the wait for every run: the deadline, or that the client left."""
+        """The end of the wait for every run: the deadline, or that the client left."""
         self._complete: asyncio.Future[list[JobResult]] | None = None
         self._wanted: Sequence[str] = ()
         self._results: dict[str, JobResult] = {}
@@ -91,7 +91,7 @@ class Waiting:
         complete.set_result([self._results[job_id] for job_id in self._wanted])
 
     def lacks(self, job_id: str) -> bool:
-        """Whether a job of the run has no result yet."""
+        """True if a job of the run has no result yet."""
         return job_id not in self._results
 
     def turn_away(self) -> None:

@@ -20,7 +20,7 @@ __all__ = ["AdapterShelf"]
 
 @dataclass(slots=True)
 class _Place:
-    """How to read an adapter, and the adapter while it is in memory."""
+    """The reader of an adapter, and the adapter while it is in memory."""
 
     read: Callable[[], Adapter]
     adapter: Adapter | None
@@ -41,13 +41,13 @@ class AdapterShelf:
             return self._residency.used_bytes
 
     def resident(self, revision: str) -> int:
-        """How many adapters of a model are in memory."""
+        """The number of a model's adapters in memory."""
         with self._lock:
             places = self._places.get(revision, {}).values()
             return sum(1 for place in places if place.adapter is not None)
 
     def holds(self, revision: str, pins: Iterable[AdapterPin | None]) -> bool:
-        """Whether all of these are in memory; None is the base, which needs none."""
+        """True if all of these are in memory; None is the base, which needs none."""
         with self._lock:
             places = self._places.get(revision, {})
             found = (places.get(pin) for pin in pins if pin is not None)

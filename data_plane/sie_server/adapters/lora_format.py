@@ -107,7 +107,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _not_plain(config: Mapping[str, Any]) -> str | None:
-    """Why an adapter is more than low-rank products over an unchanged base; None if it is not."""
+    """The reason an adapter is more than low-rank products over an unchanged base, or None."""
     if config.get("peft_type") != "LORA":
         return f"its peft_type is {config.get('peft_type')!r}, not 'LORA'"
     for key, reason in _NOT_PLAIN.items():

@@ -1,4 +1,4 @@
-"""What a backend is: the code that runs one family of models.
+"""A backend: the code that runs one family of models.
 
 *types.* A backend is found by its registered name (`registry`); its `Loader` gets a `ModelSpec`
 and the `DeviceSpec` and gives a `Backend`, or raises MODEL_LOAD_FAILED with reason and cure. All
@@ -38,12 +38,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an encoder runs, by its probe; `reason` is empty where it runs packed."""
+    """The way in which an encoder runs, by its probe; `reason` is empty where it runs packed."""
 
     execution: Literal["packed", "padded"]
     reason: str
     prepacked: bool = False
-    """Whether its weights were laid out anew."""
+    """True if its weights were laid out anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class DeviceSpec:
     adapters: AdapterShelf = field(default_factory=AdapterShelf)
     """The adapters of every model on this device."""
     verdicts: dict[tuple[Path, str], Verdict] = field(default_factory=dict)
-    """What was found of each folder and revision before: a model that comes back is not probed."""
+    """The verdicts on each folder and revision so far: a model that comes back is not probed."""
     skeletons: Skeletons = field(default_factory=Skeletons)
-    """What is left of models that come and go."""
+    """The skeletons of models that come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Backend(Protocol):
     """One loaded model. A batch either is answered whole or raises; it leaves nothing behind."""
 
     def describe(self) -> Loaded:
-        """What the sidecar needs to know; `id` and `load_ms` are filled in by the caller."""
+        """The facts for the sidecar; `id` and `load_ms` are filled in by the caller."""
         ...
 
     def run(self, batch: RunBatch) -> Answers:
@@ -105,7 +105,7 @@ class Backend(Protocol):
 
 
 class Loader(Protocol):
-    """What a backend's name stands for."""
+    """The function that a backend's name stands for."""
 
     def __call__(self, spec: ModelSpec, device: DeviceSpec) -> Backend:
         """Load a model. Slow; raises MODEL_LOAD_FAILED."""

@@ -62,7 +62,7 @@ def entities(
 
 
 def _read(label: str) -> tuple[bool, str]:
-    """Whether a label begins an entity, and its kind."""
+    """Read a label: true if it begins an entity, and the entity's kind."""
     prefix, dash, kind = label.partition("-")
     if dash and prefix in {"B", "I"}:
         return prefix == "B", kind

@@ -1,4 +1,4 @@
-"""What every backend on an encoder shares: its limits, its adapters, its forward, its words.
+"""The part that all backends on an encoder share: its limits, adapters, forward and words.
 
 *device* over one encoder. The outputs are the backend's: it says how hidden states become numbers
 (`Finish`), and the probe judges those. `load_adapter` and `prepare` may run on any thread beside a
@@ -224,7 +224,7 @@ def _tokens_max(spec: ModelSpec, encoder: Encoder, layout_max: int | None) -> in
 
 
 def _stamp(folder: Path) -> tuple[tuple[int, int, int], ...]:
-    """What changes when one of an adapter's files does."""
+    """A value that changes when one of an adapter's files does."""
     try:
         found = [
             (folder / name).stat() for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE)

@@ -1,4 +1,4 @@
-"""What the config of a load says: where the weights are, which backend, which tasks.
+"""The config of a load: where the weights are, which backend, which tasks.
 
 *types.* Reads the parts of a profile-resolved model document. What does not read is
 MODEL_LOAD_FAILED, with the field that is wrong.
@@ -20,7 +20,7 @@ _SOURCE: Final[TypeAdapter[Source]] = TypeAdapter(Source)
 
 
 def source_of(request: Load | LoadAdapter) -> Source:
-    """Where the weights come from. Raises MODEL_LOAD_FAILED."""
+    """The source of the weights. Raises MODEL_LOAD_FAILED."""
     try:
         return _SOURCE.validate_json(msgspec.json.encode(request.config.get("source")))
     except ValidationError as error:
@@ -28,7 +28,7 @@ def source_of(request: Load | LoadAdapter) -> Source:
 
 
 def profile_of(request: Load) -> ProfileDocument:
-    """How the model is to run. Raises MODEL_LOAD_FAILED."""
+    """The profile that the model is to run with. Raises MODEL_LOAD_FAILED."""
     try:
         return ProfileDocument.model_validate_json(
             msgspec.json.encode(request.config.get("profile"))
@@ -38,7 +38,7 @@ def profile_of(request: Load) -> ProfileDocument:
 
 
 def spec_of(request: Load, weights: Weights) -> ModelSpec:
-    """What a backend's loader is given. Raises MODEL_LOAD_FAILED."""
+    """The spec that a backend's loader is given. Raises MODEL_LOAD_FAILED."""
     try:
         tasks = Tasks.model_validate_json(msgspec.json.encode(request.config.get("tasks")))
     except ValidationError as error:

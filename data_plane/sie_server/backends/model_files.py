@@ -34,7 +34,7 @@ _LOADING_FAILS: Final = (
     SafetensorError,
     StrictDataclassError,
 )
-"""What transformers raises of files that are not what they should be."""
+"""The exceptions that transformers raises of files that are not what they should be."""
 _ALSO_DECODE: Final = frozenset({"t5", "mt5", "umt5"})
 """Families of which only the encoder is wanted."""
 _WEIGHTS: Final = "model.safetensors"
@@ -103,7 +103,7 @@ def _from_pretrained(
 
 
 def has_own_code(weights: Weights) -> bool:
-    """Whether the model is made by code of its own, and may be. Raises MODEL_LOAD_FAILED.
+    """True if the model is made by code of its own, and may be. Raises MODEL_LOAD_FAILED.
 
     What it may not run is left to transformers: it may know the architecture by itself.
     """
@@ -128,7 +128,7 @@ def _own_code(weights: Weights) -> list[str]:
 
 
 def _config(weights: Weights) -> dict[str, Any]:
-    """What config.json holds; empty where it does not read, which transformers then tells."""
+    """The contents of config.json; empty where it does not read, which transformers then tells."""
     try:
         config = json.loads((weights.folder / "config.json").read_bytes())
     except (OSError, ValueError):

@@ -88,7 +88,7 @@ def require_backend(name: str) -> None:
 
 
 def reads_graphs(name: str) -> bool:
-    """Whether a backend may want the ONNX graphs of a repository, beside or in place of weights."""
+    """True if a backend may want the ONNX graphs of a repository, beside or in place of weights."""
     built_in = _BUILT_IN.get(name)
     return built_in is None or built_in.library == "onnxruntime"
 

@@ -20,7 +20,7 @@ _TAKEN: Final = (
     "intermediate_size", "layer_norm_eps", "max_position_embeddings", "num_attention_heads",
     "num_hidden_layers", "type_vocab_size", "vocab_size",
 )  # fmt: skip
-"""What the two have in common, and `gte` has other defaults for."""
+"""The settings that the two have in common, and that `gte` has other defaults for."""
 _TAKEN_IF_THERE: Final = (
     "classifier_dropout", "id2label", "initializer_range", "label2id", "pad_token_id",
 )  # fmt: skip
@@ -30,7 +30,7 @@ _ALIKE: Final[Mapping[str, Any]] = {
     "pack_qkv": True,
     "position_embedding_type": "rope",
 }
-"""What has to be so, or absent, for the two to compute the same."""
+"""The settings that have to be so, or absent, for the two to compute the same."""
 
 
 def gte_config(config: Mapping[str, Any]) -> GteConfig | None:

@@ -71,7 +71,7 @@ def probe(
 
 
 def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> bool:
-    """Whether the layers stay laid out anew."""
+    """Lay the layers out anew; true if they stay so."""
     swap = encoder.prepack()
     try:
         reason = _unlike(encoder, finish, together, alone)

@@ -1,4 +1,4 @@
-"""How a model folder says that sentence vectors are made.
+"""The layout of sentence vectors, as a model folder states it.
 
 *shell.* It only reads: the layout that sentence-transformers writes
 (`modules.json`, a pooling folder, `sentence_bert_config.json`); a folder without it takes the

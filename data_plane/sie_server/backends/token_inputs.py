@@ -21,7 +21,7 @@ __all__ = ["TokenLimits", "read_tokens"]
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """What a model takes: ids below `vocabulary`, types below `types`, texts to `tokens_max`."""
+    """A model's bounds: ids below `vocabulary`, types below `types`, texts to `tokens_max`."""
 
     vocabulary: int
     types: int

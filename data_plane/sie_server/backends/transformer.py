@@ -81,7 +81,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
 
 @dataclass(frozen=True, slots=True)
 class _Heads:
-    """What stands behind the encoder; None for an output that is not offered."""
+    """The heads behind the encoder; None for an output that is not offered."""
 
     dense: tuple[DenseLayer, ...]
     sparse: nn.Linear | None

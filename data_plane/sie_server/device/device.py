@@ -27,7 +27,7 @@ class Device:
         self._queue_max = queue_max
         self._pending: set[object] = set()
         self._due: dict[object, float] = {}
-        """When what runs now should be done, on the monotonic clock; written by the threads."""
+        """The due times of what runs now, on the monotonic clock; written by the threads."""
         self._interrupt: Callable[[], None] = lambda: None
         self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 

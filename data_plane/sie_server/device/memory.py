@@ -1,4 +1,4 @@
-"""How much memory there is: of the device for models, and of the host.
+"""The memory that there is: of the device for models, and of the host.
 
 *device* over the kernel's and the driver's figures. A container's limit counts where there is one.
 """
@@ -25,7 +25,7 @@ def device_bytes(device: str) -> int:
 
 
 def host_available_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
-    """What processes here can still take without swapping; None where nobody tells."""
+    """The bytes that processes here can still take without swapping; None where nobody tells."""
     found = [_available(meminfo), _left_in_group(cgroup)]
     known = [each for each in found if each is not None]
     return min(known) if known else None

@@ -1,4 +1,4 @@
-"""What is loaded on the device, and what leaves when room is needed.
+"""The things that are loaded on the device, and those that leave when room is needed.
 
 *pure.* A `Residency` orders resident names by use; time is an argument, in seconds of any monotonic
 clock. Promises that what it chooses to evict is what is worth least, of equals the least recently
@@ -13,14 +13,14 @@ __all__ = ["Demand", "Residency", "Worth"]
 
 Name = TypeVar("Name", bound=Hashable)
 Worth: TypeAlias = Callable[[Name], tuple[float, ...]]
-"""How much it is worth to keep something; compared as tuples are."""
+"""The worth of keeping something; compared as tuples are."""
 
 _HALF_LIFE_S = 60.0
 _NAMES_MAX = 1024
 
 
 class Demand(Generic[Name]):
-    """How much each name was asked for, of which a half is forgotten each minute.
+    """The amount that each name was asked for, of which a half is forgotten each minute.
 
     What has left keeps its count, so that it is known for what it is when it comes back. The names
     that were asked for longest ago are forgotten.
@@ -39,7 +39,7 @@ class Demand(Generic[Name]):
             del self._counts[next(iter(self._counts))]
 
     def of(self, name: Name, now: float) -> float:
-        """What is left of its count; 0 for what was never asked for."""
+        """The part that is left of its count; 0 for what was never asked for."""
         count, since = self._counts.get(name, (0.0, now))
         return float(count * 0.5 ** ((now - since) / _HALF_LIFE_S))
 
@@ -81,20 +81,20 @@ class Residency(Generic[Name]):
         self._used_at.pop(name, None)
 
     def idle(self, since: float, pinned: Iterable[Name]) -> tuple[Name, ...]:
-        """What was last used at `since` or before; what is pinned stays."""
+        """The names that were last used at `since` or before; what is pinned stays."""
         kept = frozenset(pinned)
         return tuple(
             name for name in self._sizes if name not in kept and self._used_at[name] <= since
         )
 
     def first_out(self, pinned: Iterable[Name], *, worth: Worth[Name] | None = None) -> Name | None:
-        """What is not pinned and worth least: what leaves when the device is full."""
+        """The name that is worth least of those not pinned: it leaves first of a full device."""
         return next(iter(self._leaving_order(pinned, worth)), None)
 
     def excess(
         self, pinned: Iterable[Name], *, coming: int = 0, worth: Worth[Name] | None = None
     ) -> tuple[Name, ...]:
-        """What must leave so that the rest and `coming` bytes fit; what is pinned stays."""
+        """The names to remove so that the rest and `coming` bytes fit; what is pinned stays."""
         over = self.used_bytes + coming - self._bytes_max if self._bytes_max else 0
         leaving: list[Name] = []
         for name in self._leaving_order(pinned, worth):

@@ -1,4 +1,4 @@
-"""What each request does: models loaded, adapters bound, batches run.
+"""The work of each request: models loaded, adapters bound, batches run.
 
 *shell.* Batches run, and models come and go, on the device's thread, in the order of the requests.
 What would hold the device up is done on other threads, beside a batch: `prepare` fetches and
@@ -78,13 +78,14 @@ class Execution:
         return self._residents.revisions
 
     def awaits_adapters(self, request: DeviceRequest) -> bool:
-        """Whether a batch names adapters that are not in memory."""
+        """True if a batch names adapters that are not in memory."""
         return isinstance(request, RunBatch) and not self._device.adapters.holds(
             request.model_revision, (request.adapter, *request.adapters)
         )
 
     def prepare(self, request: DeviceRequest) -> Weights | Failed | None:
-        """What must be at hand before the device is taken: a model's files, a batch's adapters."""
+        """Get what must be at hand before the device is taken: a model's files, a batch's
+        adapters."""
         try:
             if isinstance(request, Load) and self._residents.get(request.revision) is None:
                 # The backend first: a name that nobody knows is told before gigabytes are hashed.

@@ -1,4 +1,4 @@
-"""What is done when the device's memory is full: make room, then do less at once, then say so.
+"""The ladder of a device whose memory is full: make room, then do less at once, then say so.
 
 *device* but for what it is given to call. The rungs: run; free what is cached and run again; let
 the least recently used model leave and run again, one after the other; halve the batch; and for an
@@ -53,7 +53,7 @@ def with_room(work: Callable[[], T], make_room: Callable[[], bool]) -> T:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there is no memory left."""
+    """True if an error says that there is no memory left."""
     # The CPU allocator has no exception of its own.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -43,14 +43,15 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """When models leave although there is room: idle for `idle_s`, or the host's memory short."""
+    """The reasons to let models go although there is room: idle for `idle_s`, or short host
+    memory."""
 
     idle_s: float = inf
     host_bytes_min: int = 0
     available_bytes: Callable[[], int | None] = host_available_bytes
 
     def is_high(self) -> bool:
-        """Whether the host has less left than it must keep."""
+        """True if the host has less left than it must keep."""
         if not self.host_bytes_min:
             return False
         available = self.available_bytes()
@@ -58,7 +59,7 @@ class Pressure:
 
 
 class Residents:
-    """What is loaded, by revision. `memory_bytes_max` 0 sets no limit."""
+    """The loaded models, by revision. `memory_bytes_max` 0 sets no limit."""
 
     def __init__(self, *, memory_bytes_max: int, pressure: Pressure) -> None:
         self._pressure = pressure
@@ -153,7 +154,8 @@ class Residents:
             self.unload(leaving)
 
     def _worth(self, running: Collection[str] = ()) -> Worth[str]:
-        """What runs stays before what does not; then what is asked for most, for a byte."""
+        """The worth of models: what runs stays before the rest; then what is asked for most, for a
+        byte."""
         now = time.monotonic()
 
         def worth(revision: str) -> tuple[float, ...]:

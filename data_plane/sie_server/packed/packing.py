@@ -1,4 +1,4 @@
-"""How sequences are laid end to end in one packed batch.
+"""The order in which sequences are laid end to end in one packed batch.
 
 *pure.* A layout orders the sequences by (adapter, length), so that each adapter owns one run of
 tokens and sequences of equal length are neighbours, which attention can take as one dense block.

@@ -49,7 +49,7 @@ class PrepackedLinear(nn.Module):
         return self.in_features * self.out_features * self.dtype.itemsize + bias
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What `nn.Linear`, and GELU, would give."""
+        """The output that `nn.Linear`, and GELU, would give."""
         if self.addition is None:
             return self._product(inputs, gelu=self._gelu)
         output = self._product(inputs, gelu=False)
@@ -86,7 +86,7 @@ def prepack(model: nn.Module) -> Swap:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for it that oneDNN uses."""
+    """True if this CPU has instructions for it that oneDNN uses."""
     return torch.backends.mkldnn.is_available() and bool(  # type: ignore[no-untyped-call]
         torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
@@ -127,7 +127,7 @@ def _fits(linear: nn.Linear, shared: frozenset[int]) -> bool:
 
 
 def _shared_weights(model: nn.Module) -> frozenset[int]:
-    """Where the weights lie that two modules hold, an output layer tied to its embedding say."""
+    """The addresses of weights that two modules hold, an output layer tied to its embedding say."""
     seen: set[int] = set()
     twice: set[int] = set()
     for module in model.modules():

@@ -77,7 +77,7 @@ class Server:
         self._stopping = False
 
     def state(self) -> dict[str, Any]:
-        """What `/readyz` tells."""
+        """The state that `/readyz` tells."""
         return {
             "ready": self._listening and not self._stopping,
             "socket": str(self._path),

@@ -36,7 +36,7 @@ def _remembered(path: Path, _device: int, _inode: int, _size: int, _changed_ns: 
 
 
 def is_blob(blob: Path) -> bool:
-    """Whether a file of the hub's cache has the bytes that its name states."""
+    """True if a file of the hub's cache has the bytes that its name states."""
     match len(blob.name):
         case 64:
             return sha256(blob) == blob.name

@@ -39,7 +39,7 @@ __all__ = ["HubCache", "Lease", "pinned_name"]
 _LOG: Final = logging.getLogger(__name__)
 
 _PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""What is fetched of a hub repository: never pickles, and code only where it is allowed."""
+"""The files fetched of a hub repository: never pickles, and code only where it is allowed."""
 _GRAPHS: Final = ("*.onnx", "*.onnx_data", "*.onnx.data")
 """Fetched only for who reads them: a repository often has the same weights ten times as graphs."""
 
@@ -63,7 +63,7 @@ class Lease:
 
 
 class HubCache:
-    """Where hub sources come from; one for a process, for any of its threads."""
+    """The place that hub sources come from; one for a process, for any of its threads."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class HubCache:
         self.downloads: Final = Downloads(progress_s)
 
     def may_run_code(self, source: HubSource) -> bool:
-        """Whether the operator allows this very revision to run its own code."""
+        """True if the operator allows this very revision to run its own code."""
         return pinned_name(source) in self._own_code_allowed
 
     def fetch(self, source: HubSource, *, graphs: bool = False) -> tuple[Path, Lease]:
@@ -173,7 +173,7 @@ def _oldest(
 
 
 def _last_used(repository: CachedRepoInfo, revision: CachedRevisionInfo) -> float:
-    """When its last lease began or ended; when it came, where it never had one."""
+    """The time at which its last lease began or ended; when it came, where it never had one."""
     try:
         path = _lease_file(repository.repo_path.name, revision.commit_hash)
         return path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""How far downloads are: lines in the log at a bounded pace, and the same for the status routes.
+"""The progress of downloads: in the log at a bounded pace, and the same for the status routes.
 
 *shell*: owns one thread for each download that runs. A download that stalls is told as such, since
 the lines come by the clock and not by what arrives.
@@ -27,7 +27,7 @@ class Downloads:
         self._lock = threading.Lock()
 
     def state(self) -> dict[str, str]:
-        """What is being downloaded now, and how far it is."""
+        """The downloads that run now, and how far each is."""
         with self._lock:
             return {what: counted.told() for what, counted in self._running.items()}
 
@@ -64,7 +64,7 @@ class _Counted:
 
     def __init__(self) -> None:
         self.bars: list[tqdm] = []
-        """What the library counts in bytes: what came over the wire, and what was written."""
+        """The bytes that the library counts: what came over the wire, and what was written."""
         self._started = time.monotonic()
 
     def told(self) -> str:

@@ -28,7 +28,7 @@ _KEPT_MAX: Final = 64
 class _Skeleton:
     model: PreTrainedModel
     prefix: str
-    """What the file puts before the model's names."""
+    """The text that the file puts before the model's names."""
 
 
 class Skeletons:
@@ -93,7 +93,7 @@ def _tensors(files: Iterable[Path]) -> dict[str, Tensor] | None:
 
 
 def _prefix(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str | None:
-    """What stands before each of the model's names in the file, where all tensors are equal."""
+    """The text before each of the model's names in the file, where all tensors are equal."""
     if not state:
         return None
     first = next(iter(state))

@@ -1,4 +1,4 @@
-"""Where weights come from: a source becomes a folder whose pinned files were verified.
+"""The sources of weights: a source becomes a folder whose pinned files were verified.
 
 *shell.* Promises that a folder it gives back is at the pinned version or commit, that each file of
 a manifest has its hash, and each file of a hub the hash that the hub states. A file that holds
@@ -28,11 +28,11 @@ class Weights:
     folder: Path
     pinned: frozenset[str] | None
     lease: Lease | None = None
-    """What keeps a folder of the hub's cache in place while this object lives."""
+    """The lease that keeps a folder of the hub's cache in place while this object lives."""
     hub_name: str = ""
     """`<id>@<commit>` where they came from a hub."""
     may_run_code: bool = False
-    """Whether the operator allows this revision to run its own code."""
+    """True if the operator allows this revision to run its own code."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights.

@@ -21,7 +21,7 @@ __all__ = ["TokenizerFile", "read_tokenizer", "require_lowercase", "tokenizer_fi
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFile:
-    """Where the tokenizer is, and the hash of its bytes."""
+    """The tokenizer's path, and the hash of its bytes."""
 
     path: Path
     sha256: str

@@ -26,7 +26,7 @@ from sie_worker.scheduling.spreading import spread
 __all__ = ["Devices"]
 
 _TOLD_FIRST: Final[tuple[ModelState, ...]] = ("available", "failed", "loading", "loaded")
-"""What is told of a model of which devices say different things: the last of these."""
+"""The state that is told of a model of which devices say different things: the last of these."""
 
 
 class Devices:
@@ -39,9 +39,9 @@ class Devices:
         self._spread_after = spread_after
         self._piece_cost_min = piece_cost_min
         self._homes: dict[str, Device] = {}
-        """Where a revision is loaded first, by revision."""
+        """The device on which a revision is loaded first, by revision."""
         self._found_busy: dict[str, int] = {}
-        """How often in a row a revision's devices were busy beside an idle one."""
+        """The number of times in a row that a revision's devices were busy beside an idle one."""
         self._group: asyncio.TaskGroup | None = None
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Devices:
 
     @property
     def connected(self) -> int:
-        """How many devices can be given work."""
+        """The number of devices that can be given work."""
         return sum(device.connected for device in self._devices)
 
     @property
@@ -74,7 +74,7 @@ class Devices:
 
     @property
     def last_loss(self) -> str:
-        """Why a device is away, if one is."""
+        """The reason why a device is away, if one is."""
         losses = (device.last_loss for device in self._devices if not device.connected)
         return next(losses, "")
 
@@ -169,7 +169,7 @@ class Devices:
             device.scheduler.drop_claims(claims)
 
     def state(self) -> Mapping[str, Any]:
-        """What `/readyz` tells of them."""
+        """The part of `/readyz` that is about the devices."""
         return {
             "executor": self.connected > 0,
             "executors": self.connected,
@@ -177,7 +177,7 @@ class Devices:
         }
 
     def _home(self, revision: str) -> Device:
-        """Where a revision is to be loaded: chosen at once, so that it is loaded once."""
+        """The device to load a revision on: chosen at once, so that it is loaded once."""
         home = self._homes.get(revision)
         if home is None or (not home.connected and self.connected):
             there = [device for device in self._devices if device.connected] or self._devices

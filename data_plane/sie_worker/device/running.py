@@ -37,7 +37,7 @@ _NOT_LOADED: Final = frozenset(
 )
 """Codes by which model execution says that it evicted what it is asked to run."""
 _EVICTED_MAX: Final = 3
-"""How often in a row a batch may find that its model left as it was handed over."""
+"""The number of times in a row that a batch may find that its model left as it was handed over."""
 
 _Work: TypeAlias = tuple[QueuedInput, Claim]
 """An input of a batch, and the job that it is of: which may be settled while it runs."""
@@ -90,12 +90,12 @@ class Device:
 
     @property
     def connected(self) -> bool:
-        """Whether it can be given work."""
+        """True if it can be given work."""
         return self._executor.connected
 
     @property
     def last_loss(self) -> str:
-        """Why its last connection ended."""
+        """The reason why its last connection ended."""
         return self._executor.last_loss
 
     @property

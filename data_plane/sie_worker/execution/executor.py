@@ -113,27 +113,27 @@ class Executor:
         self._on_resident: list[Callable[[], None]] = []
         self._connected = asyncio.Event()
         self.connections = 0
-        """How many connections there have been: what was loaded in an earlier one is gone."""
+        """The number of connections so far: what was loaded in an earlier one is gone."""
         self.downloading: dict[str, str] = {}
-        """How far each hub source (`<id>@<commit>`) was that the last ping found being fetched."""
+        """The progress of each hub source (`<id>@<commit>`) that the last ping found on its way."""
         self.resident: frozenset[str] | None = None
         """The revisions that the last word of it named as loaded; None where it does not say."""
         self.last_loss = ""
-        """Why the last connection ended, or could not be made."""
+        """The reason why the last connection ended, or could not be made."""
 
     @property
     def connected(self) -> bool:
-        """Whether requests can be sent: the process said hello and is still there."""
+        """True if requests can be sent: the process said hello and is still there."""
         return self._connected.is_set()
 
     @property
     def hello(self) -> ipc.Hello | None:
-        """What the process said of itself on this connection."""
+        """The words of the process about itself on this connection."""
         return self._hello
 
     @property
     def threads_max(self) -> int:
-        """How many threads its batches may be lent; 0 where they may not."""
+        """The number of threads that its batches may be lent; 0 where they may not."""
         return self._hello.threads_max if self._hello is not None else 0
 
     def on_change(self, callback: Callable[[], None]) -> None:

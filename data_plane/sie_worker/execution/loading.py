@@ -1,4 +1,4 @@
-"""Which model is loaded next, of those that inputs wait for and that are not on the device.
+"""The model that is loaded next, of those that inputs wait for and that are not on the device.
 
 *pure.* Time is an argument, in seconds of any monotonic clock. Loads are one after the other, the
 model whose inputs have waited longest first. One that fits beside the others, or for which the
@@ -27,9 +27,9 @@ class LoadTurns:
         self._pause_per_s = (1 - share) / share
         self._began: float | None = None
         self._due = -inf
-        """When the next load may begin that makes others leave."""
+        """The time from which a load may begin that makes others leave."""
         self._came: tuple[str, float] | None = None
-        """What was loaded last, and when."""
+        """The model that was loaded last, and when."""
 
     def pick(
         self,
@@ -52,14 +52,14 @@ class LoadTurns:
         return min(ready, key=lambda each: (waiting[each], each), default=None)
 
     def _is_owed(self, waiting: Mapping[str, float], absent: Collection[str]) -> bool:
-        """Whether inputs still wait that the last load was for."""
+        """True if inputs still wait that the last load was for."""
         if self._came is None or self._came[0] in absent:
             return False
         revision, since = self._came
         return waiting.get(revision, inf) < since
 
     def due(self, now: float) -> float | None:
-        """When to ask again, where nothing else happens; None: not before a load ends."""
+        """The time to ask again, where nothing else happens; None: not before a load ends."""
         return max(now, self._due) if self._began is None and self._due > now else None
 
     def began(self, now: float) -> None:

@@ -56,7 +56,7 @@ class _Failure:
 
 
 class Models:
-    """What is loaded. One owner: the event loop of this process."""
+    """The models that are loaded. One owner: the event loop of this process."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Models:
         self._reading = Aside("tokenizers")
         self._cooldown_s = cooldown_s
         self._pinned = pinned
-        """Whether the config wants a model kept; asked at each demand, since it may change."""
+        """True if the config wants a model kept; asked at each demand, since it may change."""
         self._latency_s = latency_s
         """The latency target of profiles that state none."""
         self._clock = clock
@@ -80,7 +80,7 @@ class Models:
         self._loaded: dict[str, LoadedModel] = {}
         """By revision."""
         self._left: dict[str, LoadedModel] = {}
-        """What is not loaded any more, by revision; what was asked for last is the last."""
+        """The models that have left, by revision; what was asked for last is the last."""
         self._adapters: set[tuple[str, AdapterPin]] = set()
         """(model revision, adapter)."""
         self._failures: dict[Hashable, _Failure] = {}
@@ -134,7 +134,7 @@ class Models:
         return found
 
     def fits(self, revision: str) -> bool:
-        """Whether a model that has left has room beside the others, as far as can be told."""
+        """True if a model that has left has room beside the others, as far as can be told."""
         hello, left = self._executor.hello, self._left.get(revision)
         if hello is None or left is None or not hello.memory_bytes:
             return True

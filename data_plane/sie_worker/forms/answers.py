@@ -54,7 +54,7 @@ def public_answers(
 
 
 def _vectors(answers: DenseAnswers, items: Sequence[Item]) -> list[bytes | SIEError]:
-    """What is asked for nearly always, without an array for each item: slices of the bytes."""
+    """The vectors, asked for nearly always, without an array for each item: slices of the bytes."""
     _check_dense(answers, len(items))
     size = 4 * answers.dim
     return [
@@ -141,7 +141,7 @@ def _multivectors(answers: MultivectorAnswers, count: int) -> list[Any]:
 
 
 def _bounds(counts: bytes, count: int, what: str) -> Any:
-    """Where each input's part begins, and the end of the last."""
+    """The place where each input's part begins, and the end of the last."""
     sizes = _array(counts, "<i4", count, what)
     if count and int(sizes.min()) < 0:
         raise _misfit(what, count)

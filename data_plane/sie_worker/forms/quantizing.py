@@ -51,7 +51,7 @@ DTYPES: Final[Mapping[str, _Form]] = {
     "binary": _bits,
     "ubinary": _bits,
 }
-"""What `output_dtype` names, and how vectors get there."""
+"""The forms that `output_dtype` names, and how vectors get there."""
 
 
 def in_dtype(vectors: NDArray[np.float32], dtype: str) -> NDArray[Any]:

@@ -167,7 +167,7 @@ def _prompt(job: Job, loaded: Loaded) -> str:
 
 
 def _costs(inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded) -> list[int]:
-    """What each input costs; one that is not tokenized a quarter of its bytes."""
+    """The cost of each input; one that is not tokenized a quarter of its bytes."""
     match loaded.cost_unit:
         case "tokens":
             counted = zip(inputs, tokens, strict=True)

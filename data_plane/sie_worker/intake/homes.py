@@ -48,11 +48,11 @@ class Homes:
         self._found: frozenset[str] = frozenset()
         self._registry: Registry | None = None
         self._basis: tuple[Mapping[str, float], frozenset[str]] = ({}, frozenset())
-        """What `_found` was computed from, with the registry: rooms, held models."""
+        """The values that `_found` was computed from, with the registry: rooms, held models."""
 
     @property
     def has_peers(self) -> bool:
-        """Whether another worker of this kind is ready."""
+        """True if another worker of this kind is ready."""
         return bool(self._peers.rooms(self._clock()))
 
     def placed(self) -> frozenset[str]:

@@ -53,7 +53,7 @@ class Replica(Protocol):
         """The newest applied position."""
 
     async def wait_for_epoch(self, log_id: str, epoch: int, *, timeout_s: float) -> bool:
-        """Whether the position was reached in time."""
+        """Wait for a position; true if it was reached in time."""
 
 
 class ObjectStore(Protocol):
@@ -111,7 +111,7 @@ class Intake:
 
     @property
     def fetching(self) -> int:
-        """How many large jobs are on their way from the object store."""
+        """The number of large jobs that are on their way from the object store."""
         return len(self._fetching)
 
     def held(self, job_ids: Collection[str]) -> list[str]:
@@ -241,7 +241,7 @@ class Intake:
         claim.adapter = adapter
 
     async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:
-        """What a job names. A revision that is known is right at any epoch: no catching up then."""
+        """Find what a job names. A known revision is right at any epoch: no catching up then."""
         found = find()
         if found is None:
             await self._catch_up(job)
@@ -262,7 +262,7 @@ class Intake:
             )
 
     def _is_short(self, job: Job, data: bytes) -> bool:
-        """Whether a job's texts are tokenized in less time than a thread takes to be handed it."""
+        """True if a job's texts are tokenized in less time than a thread takes to be handed it."""
         limit = self._limits.inline_characters_max
         # A text has no more characters than bytes.
         return len(data) <= limit or sum(len(item.text or "") for item in job.items) <= limit
@@ -307,7 +307,7 @@ class Intake:
         self._devices.add(self._lane(claim, model), model, inputs, now=self._clock())
 
     def _is_unwanted(self, claim: Claim) -> bool:
-        """Whether nobody waits for it: past its deadline, or its client left."""
+        """True if nobody waits for it: past its deadline, or its client left."""
         return claim.deadline <= self._clock() or claim.job.request_id in self._cancelled
 
     def _lane(self, claim: Claim, model: LoadedModel) -> Lane:

@@ -11,7 +11,7 @@ __all__ = ["Peers"]
 
 
 class Peers:
-    """Who shares the models of one (pool, machine profile, bundle)."""
+    """The workers that share the models of one (pool, machine profile, bundle)."""
 
     def __init__(self, *, pool: str, machine_profile: str, bundle: str, silence_s: float) -> None:
         self._kind = (pool, machine_profile, bundle)

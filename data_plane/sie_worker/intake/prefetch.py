@@ -68,7 +68,7 @@ class Prefetch:
         self._ready = ready
         self._look_s = look_s
         self._wanted: dict[WantedModel, None] = {}
-        """What was told and not tried yet, the oldest first."""
+        """The models that were told and not tried yet, the oldest first."""
         self._changed = asyncio.Event()
 
     def changed(self) -> None:

@@ -55,7 +55,7 @@ class Claim:
         self.inference_ms = 0.0
         self.queue_ms: float | None = None
         self.is_ending = False
-        """Whether it is being settled: set once, by `Results`, and never taken back."""
+        """True if it is being settled: set once, by `Results`, and never taken back."""
         self.open_items = len(job.items)
         """Items without an outcome."""
         self._answers: list[bytes | None] = [None] * len(job.items)
@@ -64,7 +64,7 @@ class Claim:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each item has its answer or its failure."""
+        """True if each item has its answer or its failure."""
         return not self.open_items
 
     def started(self) -> None:
@@ -86,7 +86,7 @@ class Claim:
         return True
 
     def result(self, worker_id: str, failure: SIEError | None = None) -> JobResult:
-        """What the gateway gets: the answers, or the failure of the whole job."""
+        """The result that the gateway gets: the answers, or the failure of the whole job."""
         job = self.job
         failed = failure is not None
         return JobResult(
@@ -141,7 +141,7 @@ class Claims:
         self._tell_room(before)
 
     def was_settled(self, job_id: str) -> bool:
-        """Whether a job that comes again was answered lately: only its acknowledgement was lost."""
+        """True if a job that comes again was answered lately: only its acknowledgement was lost."""
         return job_id in self._settled
 
     def open(self, job: Job, delivery: Delivery, now: float) -> Claim | None:
@@ -158,7 +158,7 @@ class Claims:
         return claim
 
     def holds(self, job_id: str) -> bool:
-        """Whether a job is in hand."""
+        """True if a job is in hand."""
         return job_id in self._by_job
 
     def get(self, number: int) -> Claim | None:

@@ -48,7 +48,7 @@ class Requests(Protocol):
 
 
 class DeadLetterBox(Protocol):
-    """Where the letters of jobs that failed for good are kept."""
+    """The place where the letters of jobs that failed for good are kept."""
 
     async def write(self, claim: Claim, result: JobResult) -> None:
         """Keep the letter of a job. Raises `SIEError`."""
@@ -149,7 +149,7 @@ class Results:
     def _sending(
         self, inbox: str, ended: Sequence[_Ended], *, for_good: bool
     ) -> list[Coroutine[Any, Any, None]]:
-        """What sends results to one inbox: in one message, or halved until each is small enough."""
+        """The sends to one inbox: in one message, or halved until each is small enough."""
         message = self._message(result for _, result in ended)
         if len(message) <= self._message_bytes_max:
             return [self._confirm(inbox, ended, message, for_good=for_good)]
@@ -236,7 +236,7 @@ class Results:
             message = self._message(result for _, result in unconfirmed.values())
 
     async def _ask(self, inbox: str, message: bytes) -> ResultReceipt | None:
-        """What the gateway confirms; None where it cannot be reached."""
+        """The receipt that the gateway gives; None where it cannot be reached."""
         try:
             reply = await self._bus.request(inbox, message, timeout_s=self._confirm_timeout_s)
             return RECEIPT_DECODER.decode(reply)

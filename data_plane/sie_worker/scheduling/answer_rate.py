@@ -1,4 +1,4 @@
-"""How many jobs a second this worker answers, as its heartbeats tell it.
+"""The number of jobs a second that this worker answers, as its heartbeats tell it.
 
 *pure.* Seconds are arguments. Promises the mean over about the last ten seconds, 0 before the
 second look, and to remember no more looks than fit into that time.
@@ -19,7 +19,7 @@ class AnswerRate:
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, int]] = deque()
-        """When it was looked and how many were answered by then, the oldest first."""
+        """The time of each look and the count of answers by then, the oldest first."""
 
     def look(self, answered: int, now: float) -> float:
         """Jobs a second, where `answered` were answered since the start."""

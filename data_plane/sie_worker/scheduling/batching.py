@@ -133,7 +133,7 @@ class Scheduler:
         return oldest
 
     def waiting_for(self, revision: str) -> list[QueuedInput]:
-        """What waits of a model revision."""
+        """The inputs that wait of a model revision."""
         return [
             entry[2]
             for lane, queue in self._queues.items()
@@ -153,7 +153,7 @@ class Scheduler:
         return len(self._out)
 
     def oldest_age(self, now: float) -> float:
-        """How long the input that has waited longest has waited; 0 where nothing waits."""
+        """The wait of the input that has waited longest; 0 where nothing waits."""
         return now - min((queue.oldest for queue in self._queues.values()), default=now)
 
     def add(
@@ -206,8 +206,8 @@ class Scheduler:
         return batch
 
     def wait_until(self, now: float, *, absent: Container[str] = ()) -> float | None:
-        """When `next_batch` could first give one; None: not before an `add`, a `finished` or a
-        model that comes."""
+        """The time at which `next_batch` could first give one; None: not before an `add`, a
+        `finished` or a model that comes."""
         if self._is_taken(now):
             return None
         free_at = self._free_at()
@@ -259,7 +259,7 @@ class Scheduler:
         return dropped
 
     def _pace(self, lane: Lane, limits: Limits) -> Pace:
-        """What is remembered of a lane's way of running, which many lanes may share."""
+        """The pace that is remembered of a lane's way of running, which many lanes may share."""
         pace = self._paces.pop(lane.way, None) or Pace(limits.wait_s, limits.latency_s)
         self._paces[lane.way] = pace
         if len(self._paces) > _PACES_MAX:
@@ -267,7 +267,7 @@ class Scheduler:
         return pace
 
     def _free_at(self) -> float | None:
-        """When the device should have run what it has; None where nobody can tell."""
+        """The time at which the device should have run what it has; None where nobody can tell."""
         free_at = self._last_end
         for out in self._out:
             if out.expected_s is None:
@@ -279,7 +279,7 @@ class Scheduler:
         return self._slice_s < inf and self._senders.several(now)
 
     def _is_taken(self, now: float) -> bool:
-        """Whether the device has all the batches that it may have."""
+        """True if the device has all the batches that it may have."""
         return len(self._out) >= (1 if self._is_sliced(now) else self._ahead_max)
 
     def _may_go_at(self, lane: Lane, queue: LaneQueue, free_at: float | None, now: float) -> float:
@@ -294,7 +294,7 @@ class Scheduler:
         return free_at - self._handover_s - _MARGIN * (free_at - began)
 
     def _gathered_at(self, lane: Lane, queue: LaneQueue, free_at: float, now: float) -> float:
-        """When what is due of a lane should be here, if the device is to wait for it."""
+        """The time by which what is due of a lane should be here, if the device is to wait."""
         if self._gathering is None:
             return -inf
         running = sum(len(out.batch.inputs) for out in self._out if out.batch.lane.way == lane.way)

@@ -17,11 +17,11 @@ _LATELY_S: Final = 10.0
 
 
 class Senders:
-    """Which tenants sent something lately."""
+    """The tenants that sent something lately."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
-        """When each sent last, the latest last."""
+        """The time at which each sent last, the latest last."""
 
     def sent(self, tenant: str, now: float) -> None:
         """A tenant sends something."""
@@ -29,7 +29,7 @@ class Senders:
         self._last[tenant] = now
 
     def several(self, now: float) -> bool:
-        """Whether more than one sent in the last ten seconds."""
+        """True if more than one sent in the last ten seconds."""
         while self._last and now - self._last[first := next(iter(self._last))] > _LATELY_S:
             del self._last[first]
         return len(self._last) > 1

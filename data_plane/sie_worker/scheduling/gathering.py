@@ -28,7 +28,7 @@ __all__ = ["Gathering", "Place"]
 _WAIT_SHARE: Final = 0.5
 """Of the price of a batch, that a wait may cost."""
 _PRICES_MAX: Final = 5.0
-"""What a batch may take, in its prices, to be worth waiting for."""
+"""The most that a batch may take, in its prices, to be worth waiting for."""
 
 _ALONE_MIN: Final = 8
 """Batches in a row beside which nothing came, before one is lent threads."""
@@ -54,7 +54,7 @@ class Place(Protocol):
 
 
 class Gathering:
-    """What the devices of one worker know of each other, and of the clients of all."""
+    """The knowledge that one worker's devices have of each other, and of the clients of all."""
 
     def __init__(self) -> None:
         self.returns = Returns()
@@ -63,7 +63,7 @@ class Gathering:
         """Batches that were answered since anything came while there was work in hand."""
         self._alone_min = _ALONE_MIN
         self._lost_before = False
-        """Whether the last batch that was lent threads lost by it."""
+        """True if the last batch that was lent threads lost by it."""
 
     def join(self, place: Place) -> None:
         """There is one more device."""
@@ -71,7 +71,7 @@ class Gathering:
 
     @property
     def threads(self) -> int:
-        """How many threads a batch that is about to run is lent; 0 where it is not alone."""
+        """The number of threads that a batch about to run is lent; 0 where it is not alone."""
         devices = len(self._places)
         return devices if devices > 1 and self._alone >= self._alone_min and self._is_idle else 0
 
@@ -124,7 +124,7 @@ class Gathering:
         return min(due.by, max(free_at, queue.oldest) + wait_s)
 
     def _share(self, own: Place, way: Way, due: int) -> int:
-        """What a device may expect of what waits and is due, where others are free too."""
+        """A device's share of what waits and is due, where others are free too."""
         waiting = [
             count
             for place in self._places

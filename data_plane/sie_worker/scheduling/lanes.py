@@ -24,7 +24,8 @@ Way: TypeAlias = tuple[str, str, Operation]
 
 
 class Lane(Struct, frozen=True):
-    """What may share a batch. `alone` is a job's id where that job must have no batch-mates.
+    """The things that inputs must have in common to share a batch. `alone` is a job's id where that
+    job must have no batch-mates.
 
     `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
     """
@@ -40,7 +41,7 @@ class Lane(Struct, frozen=True):
 
     @property
     def way(self) -> Way:
-        """How its batches run."""
+        """The way in which its batches run."""
         return self.model_revision, self.profile, self.operation
 
 
@@ -62,7 +63,7 @@ class Limits:
 
     @property
     def count_max(self) -> int:
-        """How many inputs one batch may hold: one where batch-mates change an answer."""
+        """The number of inputs that one batch may hold: one where batch-mates change an answer."""
         return self.items_max if self.batch_invariant else 1
 
 
@@ -98,7 +99,7 @@ class Batch(Struct, frozen=True):
 
 @dataclass(slots=True)
 class LaneQueue:
-    """What waits in one lane, by tenant. Owned by the scheduler."""
+    """The inputs that wait in one lane, by tenant. Owned by the scheduler."""
 
     limits: Limits
     pace: Pace
@@ -109,7 +110,7 @@ class LaneQueue:
 
     @property
     def is_full(self) -> bool:
-        """Whether what waits is enough for a batch."""
+        """True if what waits is enough for a batch."""
         return self.cost >= self.cost_max or self.count >= self.limits.count_max
 
     @property
@@ -119,7 +120,7 @@ class LaneQueue:
 
     @property
     def oldest(self) -> float:
-        """When the input came that has waited longest."""
+        """The arrival time of the input that has waited longest."""
         return min(each[0][1] for each in self.waiting.values())
 
     @property

@@ -50,7 +50,7 @@ class _Line:
 
 
 class Pace:
-    """What was seen of the batches of one way of running.
+    """The record of the batches of one way of running.
 
     `wait_s` is where the wait starts; it stays there where `latency_s`, the target, is None.
     """
@@ -65,12 +65,12 @@ class Pace:
 
     @property
     def wait_s(self) -> float:
-        """How long a lane's oldest input may wait for the lane to fill."""
+        """The seconds that a lane's oldest input may wait for the lane to fill."""
         return self._wait_s
 
     @property
     def price_s(self) -> float | None:
-        """What a batch takes by itself, whatever is in it; None before the first one ended.
+        """The seconds of a batch by itself, whatever is in it; None before the first one ended.
 
         Where one size was seen it may be all of its time.
         """
@@ -86,7 +86,7 @@ class Pace:
         return self._cost_in_time
 
     def expected_s(self, cost: int) -> float | None:
-        """How long a batch of that cost will run; None before the first one ended."""
+        """The seconds that a batch of that cost will run; None before the first one ended."""
         line = self._line
         if line is None:
             return None

@@ -1,4 +1,4 @@
-"""Who comes back: the clients that were answered a moment ago and whose next input is due.
+"""The clients that come back: they were answered a moment ago and their next input is due.
 
 *pure.* Time is an argument, in seconds of any monotonic clock. Most clients send the next request
 when they have the answer to the last, so that after a batch a crowd of inputs is on its way. What
@@ -58,7 +58,7 @@ class _Seen:
 
     @property
     def within_s(self) -> float:
-        """How long a return takes, unless it is late; a clockwork of clients has no spread."""
+        """The seconds of a return, unless it is late; a clockwork of clients has no spread."""
         mean_s = self.mean_s or 0.0
         return mean_s + _SPREADS * max(self.spread_s, _SPREAD_MIN * mean_s)
 
@@ -72,7 +72,7 @@ class _Seen:
 
 
 class Returns:
-    """What was answered and what came, at all devices of a worker."""
+    """The inputs that were answered and those that came, at all devices of a worker."""
 
     def __init__(self) -> None:
         self._seen: dict[Way, _Seen] = {}
@@ -97,7 +97,7 @@ class Returns:
             seen.came_back(now - seen.away.pop())
 
     def due(self, way: Way, now: float, *, running: int = 0, free_at: float = 0.0) -> Due | None:
-        """Who should be here soon; None where that is nobody.
+        """The clients that should be here soon; None where that is nobody.
 
         `running` inputs have their answers at `free_at`, and so are on their way from then on.
         """

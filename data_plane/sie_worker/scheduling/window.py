@@ -15,7 +15,7 @@ __all__ = ["Window"]
 _WEIGHT: Final = 0.1
 """Of the newest job in the average: about the last ten jobs count."""
 _SHARED: Final = 2
-"""How much wider the window is while several tenants send."""
+"""The factor by which the window is wider while several tenants send."""
 
 
 class Window:

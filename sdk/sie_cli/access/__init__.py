@@ -1,1 +1,1 @@
-"""Which cluster a command is for, and how it is reached."""
+"""The cluster that a command is for, and the way to it."""

@@ -1,4 +1,4 @@
-"""Which cluster a command is for: the one that was named, or the one that runs in this folder.
+"""The cluster that a command is for: the one that was named, or the one that runs in this folder.
 
 *shell.* Reads the folder's record and the environment. Promises that no address is guessed: where
 no cluster is named and none of this user's runs in the folder, no command is run, and the error
@@ -17,7 +17,7 @@ from sie_schemas.errors import FixRequest, Later
 __all__ = ["HERE", "config_url", "is_alive", "running_cluster"]
 
 HERE: Final = Path(".sie")
-"""Where `./sie up` puts a cluster unless told otherwise: in the folder that one stands in."""
+"""The folder of a cluster that `./sie up` starts, unless told otherwise: where one stands."""
 
 
 def config_url(url: str, data: Path | None, environ: Mapping[str, str] = os.environ) -> str:
@@ -63,5 +63,5 @@ def running_cluster(folder: Path, role: str, *, named_by: str) -> ClusterState:
 
 
 def is_alive(record: ClusterState, role: str) -> bool:
-    """Whether that very process of a cluster runs: another one may have its port by now."""
+    """True if that very process of a cluster runs: another one may have its port by now."""
     return any(process.alive for process in record.processes if process.role == role)

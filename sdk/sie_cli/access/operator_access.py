@@ -1,4 +1,4 @@
-"""How an operator's command reaches the broker of a local cluster.
+"""The way of an operator's command to the broker of a local cluster.
 
 *shell.* Owns `operator.json` in the data folder: the broker's address and the operator's password,
 for its owner only, written at every start. Elsewhere the address is given, with `SIE_NATS_USER` and
@@ -30,7 +30,7 @@ def write_operator_access(data: Path, *, nats_url: str, password: str) -> None:
 
 
 def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusSettings:
-    """Where the broker is and who asks. Raises `FixRequest` or `Later` where no cluster runs."""
+    """The broker's address and who asks. Raises `FixRequest` or `Later` where no cluster runs."""
     if nats_url:
         return BusSettings(
             nats_url=nats_url,

@@ -57,7 +57,7 @@ class ProcessRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs."""
+        """True if that very process still runs."""
         return start_time(self.pid) == self.started
 
 
@@ -74,7 +74,7 @@ class ClusterState(Struct, frozen=True, kw_only=True):
 
 
 def start_time(pid: int) -> str | None:
-    """When a process was started, in the system's own form; None when it is not running."""
+    """The start time of a process, in the system's own form; None when it is not running."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -142,7 +142,7 @@ def held(data: Path) -> Iterator[None]:
 
 
 def holder(data: Path) -> ProcessRecord | None:
-    """Who holds the folder now, from its first moment on: before there is a record, too."""
+    """The holder of the folder now, from its first moment on: before there is a record, too."""
     try:
         with (data / _LOCK).open("rb") as lock:
             try:

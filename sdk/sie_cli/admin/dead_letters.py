@@ -1,4 +1,4 @@
-"""What `sie dlq` does: list, show, run again and drop the dead letters of a cluster.
+"""The work of `sie dlq`: list, show, run again and drop the dead letters of a cluster.
 
 *shell.* Speaks to the broker as the operator. Promises that a letter is dropped by `retry` only
 after its job was run with success, and that nothing here prints the contents of a request unless

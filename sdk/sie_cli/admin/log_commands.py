@@ -272,7 +272,7 @@ def replay(
 
 
 def _writer(log: Path, url: str) -> str:
-    """Where the writer of a log answers; empty where nobody said it and no record does."""
+    """The address of a log's writer; empty where nobody said it and no record does."""
     import os  # noqa: PLC0415
 
     from sie_cli.access import state  # noqa: PLC0415

@@ -57,7 +57,7 @@ def diff(
     file: Annotated[str, typer.Option("-f", "--file", help="Compare files with now.")] = "",
     prune: Annotated[bool, typer.Option("--prune", help="As apply --prune would.")] = False,
 ) -> int:
-    """What differs between two moments, or between files and now; status 1 when anything does."""
+    """Show what differs between two moments, or files and now; status 1 when anything does."""
     if bool(start) == bool(file):
         raise typer.BadParameter("give either one or two moments, or -f")
     return work.diff_files(file, prune=prune) if file else work.diff(start, end)
@@ -142,7 +142,7 @@ def watch(
 
 @command
 def replicas(work: "Work") -> int:
-    """Where each gateway and worker stands in the log; status 1 unless all live ones agree."""
+    """Show the place of each gateway and worker in the log; status 1 unless all live ones agree."""
     return work.replicas()
 
 
@@ -209,6 +209,6 @@ def audit(
     until: Annotated[str, typer.Option(help="Before this time.")] = "",
     number: Annotated[int, typer.Option("-n", min=1, help="How many, the newest.")] = 50,
 ) -> int:
-    """What was changed and what was refused: who, when, why."""
+    """List what was changed and what was refused: who, when, why."""
     asked = {"actor": actor, "kind": kind, "key": name, "outcome": outcome}
     return work.audit(asked | {"since": since, "before": until}, number)

@@ -75,7 +75,7 @@ def field_line(row: Mapping[str, Any]) -> str:
 
 
 def trial_line(answer: Mapping[str, Any]) -> str:
-    """What a dry run would come to, beside what differs: its place, and whom it meets."""
+    """The outcome of a dry run, beside what differs: its place, and whom it meets."""
     met = [
         f"{row['role']} {row['id']}" + (f" ({', '.join(row['models'])})" if row["models"] else "")
         for row in answer["replicas"]
@@ -86,7 +86,7 @@ def trial_line(answer: Mapping[str, Any]) -> str:
 
 
 def verified_lines(found: Mapping[str, Any]) -> list[str]:
-    """What a round of the self-check found: of the writer, then of the replica that it asked."""
+    """The findings of a self-check: of the writer, then of the replica that it asked."""
     lines = [found["problem"] or f"the snapshot at epoch {found['epoch']} is the fold of the log"]
     replica = found["replica"]
     if replica is None:
@@ -116,7 +116,7 @@ def all_as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _source_text(source: Mapping[str, Any]) -> str:
-    """Where weights come from and what pins them; the hashes of files are in `-o yaml`."""
+    """The source of weights and its pins; the hashes of files are in `-o yaml`."""
     match source["type"]:
         case "hub":
             return f"hub {source['id']}@{source['revision'][:12]}"

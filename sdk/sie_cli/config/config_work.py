@@ -42,7 +42,7 @@ _PAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """How a write was asked for."""
+    """The terms on which a write was asked for."""
 
     reason: str = ""
     force: str = ""
@@ -109,7 +109,7 @@ class Work:
         return self._told(answer)
 
     def diff_files(self, source: str, *, prune: bool) -> int:
-        """What `apply` would change."""
+        """Print what `apply` would change."""
         documents = _read(source, prune=prune)
         present = self._present(pruned_kinds(documents)) if prune else {}
         # A gate is for writing; a look at what differs is never refused by one.
@@ -118,7 +118,7 @@ class Work:
         return self._difference(self.client.batch(operations, terms, simultaneous=True))
 
     def diff(self, start: str, end: str) -> int:
-        """What differs between two moments."""
+        """Print the difference between two moments."""
         return self._difference(self.client.diff(start, end or None))
 
     def get(self, kind_name: str, name: str, at: str) -> int:
@@ -189,7 +189,7 @@ class Work:
         return 0
 
     def blame(self, kind_name: str, name: str, at: str) -> int:
-        """Where each field came from."""
+        """Print the origin of each field."""
         rows = self.client.blame(kind_named(kind_name), name, at=at or None)
         columns = ["path", "value", "epoch", "ts", "actor", "reason"]
         print_rows(rows, columns, self.form, more=["hash"], names=[row["path"] for row in rows])
@@ -227,7 +227,7 @@ class Work:
             self.client.poll(after=after, wait_s=_POLL_S)
 
     def replicas(self) -> int:
-        """Where each replica stands; status 1 unless all live ones are at the head."""
+        """Print the place of each replica; status 1 unless all live ones are at the head."""
         view = self.client.replicas()
         if self.form.is_whole:
             print_value(view, self.form)

@@ -42,7 +42,7 @@ class LocalDocuments:
     """Files that were not read, since their names do not say that they hold documents."""
 
     def unread_line(self) -> str:
-        """What was not read, for the person; empty where all was."""
+        """A line on the files that were not read, for the person; empty where all were."""
         if not self.left_out:
             return ""
         names = ", ".join(self.left_out[:_SHOWN_MAX])

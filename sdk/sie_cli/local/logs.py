@@ -1,4 +1,4 @@
-"""What `sie logs` shows: the log lines of all processes of a local cluster, in order of time.
+"""The lines that `sie logs` shows: those of all processes of a local cluster, in order of time.
 
 *shell.* Reads the files in the data folder's `logs`. A line that is no JSON (the broker's, a
 traceback) goes with the time of the line before it, so that it stays where it was written. Changes
@@ -37,18 +37,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which lines: of these roles (`worker` means every worker), a level, with a text in them."""
+    """The lines to show: these roles (`worker` means every worker), a level, a text in them."""
 
     roles: tuple[str, ...] = ()
     level: str = "debug"
     text: str = ""
 
     def takes(self, line: Line) -> bool:
-        """Whether a line is shown."""
+        """True if a line is shown."""
         return LEVELS.index(line.level) >= LEVELS.index(self.level) and self.text in line.text
 
     def takes_role(self, role: str) -> bool:
-        """Whether a process's lines are shown."""
+        """True if a process's lines are shown."""
         return not self.roles or role in self.roles or role.partition("-")[0] in self.roles
 
 

@@ -1,4 +1,4 @@
-"""What `sie status` shows: the processes of a cluster, and where each replica stands.
+"""The tables of `sie status`: the processes of a cluster, and the place of each replica.
 
 *shell.* Reads the folder's record and asks sie-config; a sie-config that does not answer is shown
 as that, since the processes are worth seeing then most of all. It changes nothing.

@@ -39,12 +39,12 @@ _DIFFERENT: Final = 1e-3
 
 
 class StepFailed(OurFault):
-    """What a step promised was not so."""
+    """A step whose promise was not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Where the story plays."""
+    """The scene of the story."""
 
     data: Path
     gateway_url: str
@@ -201,7 +201,7 @@ async def _refused(stage: Stage) -> str | None:
 
 
 async def _until(look: Callable[[], Awaitable[Any]]) -> Any:
-    """What `look` gives once it gives something. Raises `StepFailed` when that takes too long."""
+    """Wait for `look` to give something. Raises `StepFailed` when that takes too long."""
     deadline = time.monotonic() + _SEEN_S
     while time.monotonic() < deadline:
         found = await look()

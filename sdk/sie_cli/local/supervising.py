@@ -84,7 +84,7 @@ def _wait_ready(
 
 
 def _last_words(status: int, log: Path, since: int, settings: ClusterSettings) -> str:
-    """What a supervisor said last, which is why it ended; how it ended when it did not say it."""
+    """A supervisor's last words, which say why it ended; its status when it did not say it."""
     lines = tail(log, sys.maxsize, since=since)
     starts = [number for number, line in enumerate(lines) if line.startswith("sie: ")]
     if starts:

@@ -24,7 +24,7 @@ _DEFAULT_POOLS: Final = ("default",)
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What one user may publish and hear. `never` is taken from what `publish` names.
+    """The subjects that one user may publish and hear. `never` is taken from what `publish` names.
 
     The broker takes a last `*` of `subscribe` for `>` too (tried on 2.15): below such a subject
     there is nothing that is not for this role.
@@ -36,7 +36,7 @@ class Rights:
 
 
 _ASKED: Final = ("tail", "recount", "resync")
-"""What the writer asks of one replica."""
+"""The things that the writer asks of one replica."""
 _CONFIG: Final = Rights(
     publish=(
         "sie.config.log.*.e",
@@ -67,7 +67,7 @@ _NOT_THE_LOG: Final = tuple(
 
 
 def _follows(role: str) -> tuple[str, ...]:
-    """What a replica hears."""
+    """The subjects that a replica hears."""
     return (
         "sie.config.head.*",
         "sie.config.stored.*",
@@ -116,7 +116,7 @@ _OPERATOR: Final = Rights(
 
 
 def rights(role: str, pools: Iterable[str] = _DEFAULT_POOLS) -> Rights:
-    """What the user of a role may do; a worker's, for these pools."""
+    """The rights of a role's user; a worker's, for these pools."""
     if role == "worker":
         return _worker(tuple(pools))
     return {"config": _CONFIG, "gateway": _GATEWAY, "operator": _OPERATOR}[role]
@@ -156,7 +156,7 @@ def _worker(pools: tuple[str, ...]) -> Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerPlan:
-    """Where the broker listens, where it stores, and the password of each role."""
+    """The broker's ports, its store, and the password of each role."""
 
     port: int
     monitor_port: int
@@ -165,7 +165,7 @@ class BrokerPlan:
     payload_bytes_max: int = 8 * 1024 * 1024
     """The broker's own recommended ceiling; larger requests are cut or go through a store."""
     pools: tuple[str, ...] = _DEFAULT_POOLS
-    """What the workers serve."""
+    """The pools that the workers serve."""
 
 
 def render(plan: BrokerPlan) -> str:

@@ -1,4 +1,4 @@
-"""Whether the parts of the cluster are installed here.
+"""A check that the parts of the cluster are installed here.
 
 *shell.* Looks at the interpreter's folder and its packages, without importing one. It installs
 nothing.
@@ -27,7 +27,7 @@ _CURE: Final = "pip install 'sie-cluster[local]' (with demo models: 'sie-cluster
 
 
 def scripts_folder() -> Path:
-    """Where this environment keeps its programs: beside its interpreter."""
+    """The folder of this environment's programs: beside its interpreter."""
     return Path(sys.executable).parent
 
 

@@ -1,4 +1,4 @@
-"""What the local cluster is made of: every process's command line, environment and readiness.
+"""The processes of the local cluster: every process's command line, environment and readiness.
 
 *pure.* From options, ports and passwords to plans, in the order of the start. Passwords go through
 the environment, since command lines can be read by everyone. It starts nothing.
@@ -28,7 +28,7 @@ DRAIN_ORDER: Final = ("gateway", "worker", "server", "config", "nats")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildPlan:
-    """How one process is started and when it counts as ready."""
+    """The way in which one process is started and when it counts as ready."""
 
     role: str
     argv: tuple[str, ...]
@@ -42,7 +42,7 @@ class ChildPlan:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the files of a cluster are, below its data folder (`sockets` may be elsewhere)."""
+    """The places of a cluster's files, below its data folder (`sockets` may be elsewhere)."""
 
     data: Path
     sockets: Path
@@ -85,7 +85,7 @@ class ClusterPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
-    """What every process's plan has in common."""
+    """The part that all processes' plans have in common."""
 
     scripts: Path
     environment: Mapping[str, str]
@@ -237,7 +237,7 @@ def plan_cluster(
 
 
 def _gpu(environment: Mapping[str, str], place: int) -> dict[str, str]:
-    """What shows a process its own GPU and no other: all would take the first."""
+    """The variables that show a process its own GPU and no other: all would take the first."""
     if environment.get("SIE_SERVER_DEVICE") != "cuda":
         return {}
     visible = [each.strip() for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]

@@ -19,7 +19,7 @@ _PORT_MAX: Final = 65_535
 
 
 def is_free(port: int) -> bool:
-    """Whether a process could listen on this loopback port now."""
+    """True if a process could listen on this loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

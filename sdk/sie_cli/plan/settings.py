@@ -18,7 +18,7 @@ PREFIX: Final = "SIE_CLUSTER"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """What one `sie up` was asked for: the gateway listens on `port`, sie-config on the next."""
+    """The options of one `sie up`: the gateway listens on `port`, sie-config on the next."""
 
     data: Path
     port: int

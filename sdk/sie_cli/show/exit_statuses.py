@@ -22,7 +22,7 @@ _CONFLICTS: Final = frozenset(
 
 
 def exit_status(error: SIEError) -> int:
-    """What an error means to a script."""
+    """The status that tells a script of an error."""
     if error.code in _CONFLICTS:
         return CONFLICT
     match error:

@@ -22,7 +22,7 @@ _WIDTH: Final = 10_000
 
 
 class Form(StrEnum):
-    """What output looks like."""
+    """The form of the output."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -32,7 +32,7 @@ class Form(StrEnum):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that the service said is printed."""
+        """True if all that the service said is printed."""
         return self in {Form.JSON, Form.YAML}
 
 

@@ -88,12 +88,12 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """How it ended; None while it runs or before it was started."""
+        """The status with which it ended; None while it runs or before it was started."""
         return self._process.returncode if self._process is not None else None
 
     @property
     def running(self) -> bool:
-        """Whether there is a process that has not ended."""
+        """True if there is a process that has not ended."""
         return self._process is not None and self._process.returncode is None
 
     async def stop(self, *, drain_s: float) -> bool:
@@ -127,7 +127,7 @@ class Child:
             return
 
     def failure(self, what: str) -> StartFailed:
-        """What is told of a start that failed, with what it wrote since."""
+        """The error for a start that failed, with what it wrote since."""
         lines = tail(self.plan.log, self._log_tail_lines, since=self._log_start)
         shown = "\n".join(f"    {line}" for line in lines) or "    (nothing was written)"
         return StartFailed(f"{self.plan.role} {what}. The end of {self.plan.log}:\n{shown}")

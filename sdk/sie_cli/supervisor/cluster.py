@@ -271,7 +271,7 @@ async def _all_ready(keepers: Sequence[Keeper]) -> None:
 
 
 def _part(child: Child) -> str:
-    """What a child is: its role without the number."""
+    """The part that a child is: its role without the number."""
     return child.plan.role.partition("-")[0]
 
 

@@ -19,7 +19,7 @@ __all__ = ["Household", "Keeper"]
 
 @dataclass(slots=True)
 class Household:
-    """What the keepers of one cluster share."""
+    """The things that the keepers of one cluster share."""
 
     settings: ClusterSettings
     say: Callable[[str], None]
@@ -110,7 +110,7 @@ class Keeper:
         self._tell()
 
     def _judge(self, *, others_died: bool) -> None:
-        """Whether a child that died before it was ever ready can start at all."""
+        """Judge whether a child that died before it was ever ready can start at all."""
         returncode = self.child.returncode
         if self._was_ready or self._failure is not None or returncode is None:
             return

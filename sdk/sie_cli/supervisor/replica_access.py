@@ -1,4 +1,4 @@
-"""How the gateways and workers of a local cluster follow a sie-config that asks for tokens.
+"""The access of a local cluster's gateways and workers to a sie-config that asks for tokens.
 
 *shell.* Owns `replicas.json` in the data folder: the hashes of two tokens, made at every start,
 that may read and report as the replicas of this cluster and do nothing else. The tokens go through

@@ -1,4 +1,4 @@
-"""When workers of a local cluster are started and stopped: the decision.
+"""The decision when to start and when to stop workers of a local cluster.
 
 *pure.* From two looks at a gateway's demand to start, stop or neither. Promises that a request that
 found no worker starts them, and that they are stopped only after a time in which nothing was asked
@@ -38,7 +38,7 @@ def demand_of(samples: Mapping[str, float]) -> Demand:
 
 
 class Scaling:
-    """What was seen so far. Owned by the autoscaler."""
+    """The demand that was seen so far. Owned by the autoscaler."""
 
     def __init__(self, *, idle_s: float, now: float) -> None:
         self._idle_s = idle_s
@@ -46,7 +46,7 @@ class Scaling:
         self._busy_at = now
 
     def decide(self, demand: Demand, *, running: bool, now: float) -> Decision:
-        """What to do after a look. `running` tells whether workers are up or on their way."""
+        """The action after a look. `running` tells whether workers are up or on their way."""
         cold = _grown(self._seen.cold, demand.cold)
         asked = _grown(self._seen.asked, demand.asked)
         self._seen = demand

@@ -49,7 +49,7 @@ def stop_leftovers(data: Path, settings: ClusterSettings) -> list[str]:
 
 
 def _left(data: Path) -> list[ProcessRecord]:
-    """What is recorded, in the order of a drain, and what was started and not recorded yet."""
+    """The processes on record, in the order of a drain, and those started and not recorded yet."""
     record = state.load(data)
     recorded = sorted(
         record.processes if record is not None else (),

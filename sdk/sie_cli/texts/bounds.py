@@ -1,4 +1,4 @@
-"""How much a text of configuration may hold before it is refused.
+"""The bounds of a text of configuration: beyond them it is refused.
 
 *pure.* The bounds hold for everything that one command reads together: it becomes one write, and
 sie-config takes no larger one.

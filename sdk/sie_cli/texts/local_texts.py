@@ -26,7 +26,7 @@ _ENTRIES_MAX: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What was read."""
+    """The texts that were read."""
 
     by_place: dict[str, str]
     """Text by where it stood."""
@@ -94,7 +94,7 @@ def _folder(folder: Path, budget: _Budget) -> Texts:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """What is no folder, in and below a folder and the links in it, each folder once."""
+    """Every path that is no folder, in and below a folder and the links in it, each folder once."""
     seen = {_identity(os.stat(folder))}
     pending = [str(folder)]
     count = 0

@@ -1,4 +1,4 @@
-"""What a plain scalar of YAML means: the core schema of YAML 1.2, and nothing that is guessed.
+"""The meaning of a plain scalar of YAML: the core schema of YAML 1.2, and nothing that is guessed.
 
 *pure.* Promises that a text which YAML 1.1 takes for a switch or for another number than YAML 1.2
 does (`no`, `010`, `1_000`, `12:30`) is refused and never read as either; that a date stays the text
@@ -71,7 +71,7 @@ def tagged_meaning(tag: str, text: str) -> Scalar:
 
 
 def is_surely_text(text: str) -> bool:
-    """Whether a text that stands without quotes is a text to every reader of either version."""
+    """True if a text that stands without quotes is a text to every reader of either version."""
     try:
         return isinstance(meaning_of(text), str) and _older_tag(text) == f"{_TAG}str"
     except ValueError:
@@ -99,7 +99,7 @@ def _older_tag(text: str) -> str:
 
 
 def no_form(kind: str) -> str:
-    """What is said of a value of a type that JSON does not have."""
+    """The message on a value of a type that JSON does not have."""
     return f"a value of type {shown(kind)} has no form in JSON"
 
 

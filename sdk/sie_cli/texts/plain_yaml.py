@@ -76,7 +76,7 @@ class _Open:
 
     anchor: str | None
     began: int
-    """How many values there were before it."""
+    """The number of values before it."""
     value: Any
     key: Any = None
     """Of a mapping: the key whose value comes next."""
@@ -202,7 +202,7 @@ class _Reading:
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
-    """What `<<` takes: a mapping, or a list of them of which the first prevails."""
+    """The mappings that `<<` takes: one, or a list of them of which the first prevails."""
     found = value if isinstance(value, list) else [value]
     if not all(isinstance(each, dict) for each in found):
         raise FixRequest(f"{_MERGE} takes a mapping, or a list of them")

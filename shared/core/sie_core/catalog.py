@@ -125,7 +125,7 @@ class Catalog:
         return found
 
     def can_run(self, model_id: str, bundle: str) -> bool:
-        """Whether some profile of a model can run in a bundle: then its workers pull for it.
+        """True if some profile of a model can run in a bundle: then its workers pull for it.
 
         Every compatible one, not only where it is routed by default: a client may name the bundle.
         """

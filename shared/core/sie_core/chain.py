@@ -50,7 +50,7 @@ def begins_log(entry: Entry) -> Change | None:
 
 
 def is_of_lineage(entry: Entry) -> bool:
-    """Whether an entry says who writes: it begins a log, or brings a key."""
+    """True if an entry says who writes: it begins a log, or brings a key."""
     return any(c.kind in {ChangeKind.LOG_BEGIN, ChangeKind.KEY_PUT} for c in entry.changes)
 
 

@@ -24,7 +24,7 @@ class Layered(Mapping[str, _Value], Generic[_Value]):
     def __init__(self, lower: Mapping[str, _Value], upper: Mapping[str, _Value | None]) -> None:
         self._lower: Final = lower
         self._upper: Final = upper
-        """What was put since; None where a key went."""
+        """The values put since; None for a key that went."""
 
     def with_changes(self, changes: Mapping[str, _Value | None]) -> "Layered[_Value]":
         """The next version: a value is put, None takes the key away."""

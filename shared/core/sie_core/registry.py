@@ -196,7 +196,7 @@ class Registry:
         return after
 
     def difference(self, older: "Registry") -> dict[EntityId, Entity | None]:
-        """What made this registry of an older one, None where an entity went.
+        """The changes that made this registry of an older one, None where an entity went.
 
         Between neighbours it costs what changed; else parts that both share are passed over.
         """

@@ -74,7 +74,7 @@ class Replica:
         self._pinned: Final = trust
         self._trust = trust
         self.forged: int = 0
-        """What was heard under a wrong signature, or under none where one is due."""
+        """The number of messages under a wrong signature, or under none where one is due."""
         self.registry: Registry = Registry.EMPTY
         self.position: Position | None = None
         self.received: int = 0
@@ -110,7 +110,7 @@ class Replica:
 
     @property
     def behind(self) -> int:
-        """How many epochs are known to be missing."""
+        """The number of epochs that are known to be missing."""
         applied = self.position.epoch if self.position is not None else 0
         return max(0, self.received - applied)
 
@@ -194,7 +194,7 @@ class Replica:
         return []
 
     def _believes(self, signed: Entry | Head) -> bool:
-        """Whether the writer vouches for it. A log without keys is believed as it comes."""
+        """True if the writer vouches for it. A log without keys is believed as it comes."""
         if self._trust.public is None or self._trust.accepts(signed):
             return True
         self.forged += 1
@@ -473,7 +473,7 @@ class _DigestWrong(Exception):
 
 
 def _refusal(snapshot: Snapshot, here: Position) -> str:
-    """Why a snapshot of another log may not be followed from here; empty if it may."""
+    """The reason why a snapshot of another log may not be followed from here; empty if it may."""
     for begin in snapshot.lineage:
         for change in begin.changes:
             older = change.supersedes

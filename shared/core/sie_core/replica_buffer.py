@@ -23,7 +23,7 @@ class EarlyEntries:
 
     @property
     def is_full(self) -> bool:
-        """Whether it holds as many as it may."""
+        """True if it holds as many as it may."""
         return len(self._kept) >= self._entries_max
 
     @property

@@ -1,4 +1,4 @@
-"""What a replica hears and what it asks for: the events and commands of `sie_core.replica`.
+"""The things that a replica hears and asks for: the events and commands of `sie_core.replica`.
 
 *types.* An answer carries the id of the fetch that it answers, so that a late one is recognised.
 """

@@ -1,4 +1,4 @@
-"""What a replica asks for: one fetch at a time, and a pause after each that came to nothing.
+"""The fetches of a replica: one fetch at a time, and a pause after each that came to nothing.
 
 *pure.* Time is an argument. Promises that at most one fetch is under way, that a late answer is not
 taken for the one that is awaited, and that failures make the pauses longer up to a bound.
@@ -19,7 +19,7 @@ class ReplicaFetches:
 
     def __init__(self, *, retry_s: float, retry_max_s: float) -> None:
         self.wanted_snapshot: str = ""
-        """Why a snapshot is wanted; empty when none is. It stays wanted until one has come."""
+        """The reason to want a snapshot; empty when there is none. It stays until one has come."""
         self._retry_s = retry_s
         self._retry_max_s = retry_max_s
         self._last_id = 0
@@ -29,11 +29,11 @@ class ReplicaFetches:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is asked for, and no snapshot is to be."""
+        """True if nothing is asked for, and no snapshot is to be."""
         return self._under_way is None and not self.wanted_snapshot
 
     def may_ask(self, now: float) -> bool:
-        """Whether no fetch is under way and no pause is on."""
+        """True if no fetch is under way and no pause is on."""
         return self._under_way is None and now >= self._retry_at
 
     def ask_entries(self, after: Position, until: int) -> list[Command]:
@@ -58,10 +58,10 @@ class ReplicaFetches:
         return True
 
     def succeeded(self) -> None:
-        """What came was of use: the next failure is the first again."""
+        """Note that the answer was of use: the next failure is the first again."""
         self._failures = 0
 
     def pause(self, now: float) -> None:
-        """What came was of no use, or nothing came: do not ask again at once."""
+        """Pause after an answer of no use, or none: do not ask again at once."""
         self._retry_at = now + min(self._retry_s * 2**self._failures, self._retry_max_s)
         self._failures = min(self._failures + 1, _DOUBLINGS_MAX)

@@ -22,12 +22,12 @@ from sie_schemas.snapshot import Snapshot
 __all__ = ["Coverage", "Trust", "Verify", "keys_of", "vouched_for"]
 
 Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
-"""Whether (public key, message, signature) belong together."""
+"""A check that (public key, message, signature) belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many entries of a run are vouched for, and which bear a signature that is wrong."""
+    """The number of entries of a run that are vouched for, and those with a wrong signature."""
 
     count: int
     forged: tuple[Entry, ...] = ()
@@ -52,7 +52,7 @@ class Trust:
         return key_id_of(self.public) if self.public is not None else ""
 
     def accepts(self, signed: Entry | Stub | Head) -> bool:
-        """Whether the trusted key signed this very position."""
+        """True if the trusted key signed this very position."""
         if self.public is None:
             return False
         digest = signed.digest if isinstance(signed, Head) else signed.state_digest
@@ -86,7 +86,7 @@ class Trust:
         return then if then.accepts(entry) else self
 
     def covered(self, run: Sequence[Entry]) -> Coverage:
-        """How far linked entries are vouched for: one check for each key, and one for the end."""
+        """Find how far linked entries are vouched for: one check for each key, one for the end."""
         trust, count = self, 0
         for index, entry in enumerate(run):
             then = trust.after(entry)
@@ -141,7 +141,7 @@ class Trust:
 def vouched_for(
     signed: Entry | Stub | Head | None, keys: Mapping[str, bytes], verify: Verify
 ) -> bool:
-    """Whether one of these keys, by its id, signed a position that somebody tells."""
+    """True if one of these keys, by its id, signed a position that somebody tells."""
     signature = signed.signature if signed is not None else None
     if signed is None or signature is None:
         return False

@@ -1,4 +1,4 @@
-"""How a process lives: settings, lifecycle, telemetry, the bus, and the follower of the log.
+"""The life of a process: settings, lifecycle, telemetry, the bus, and the follower of the log.
 
 The one place that speaks NATS. Each process of the cluster is built on it and knows no other.
 """

@@ -70,7 +70,7 @@ def constant(default: Any, *, help: str) -> Any:
 
 
 def is_constant(field: "dataclasses.Field[Any]") -> bool:
-    """Whether a field is none of the operator's."""
+    """True if a field is none of the operator's."""
     return bool(field.metadata.get("constant"))
 
 

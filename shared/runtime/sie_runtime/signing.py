@@ -47,7 +47,7 @@ class SigningKey:
 
     @property
     def document(self) -> PublicKey:
-        """What a `key.put` says of it."""
+        """The key as a `key.put` says it."""
         return PublicKey(self.public.hex())
 
     def sign(self, log_id: str, epoch: int, hash: str, digest: str) -> Signature:
@@ -62,7 +62,7 @@ class SigningKey:
 
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the key signed the message.
+    """True if the key signed the message.
 
     One position is told by its entry, by bookmarks and by the report of each replica: it is
     worked out once (0.1 ms).
@@ -73,7 +73,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def first_trust(pinned: str = "") -> Trust:
-    """What a reader believes before it has met its writer: a pinned key in hex, or none.
+    """The trust of a reader that has not met its writer yet: a pinned key in hex, or none.
 
     Raises `ValueError` for what is no key.
     """

@@ -1,4 +1,4 @@
-"""What is said: every byte that crosses a process or a disk is defined in this package, once.
+"""The words of the cluster: every byte that crosses a process or a disk, defined here, once.
 
 `canonical`, `entry` and `snapshot` are the log's bytes; `documents` are what an entry changes, and
 `revisions` name what of them serves an answer; `jobs`, `dead_letters`, `fleet` and `ipc` are the

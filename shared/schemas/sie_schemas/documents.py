@@ -122,7 +122,7 @@ Source: TypeAlias = Annotated[HubSource | PathSource | PackageSource, Field(disc
 
 
 class EncodeTask(Document):
-    """What `encode` gives."""
+    """The outputs of `encode`."""
 
     outputs: tuple[Literal["dense", "sparse", "multivector"], ...] = ("dense",)
 
@@ -132,7 +132,7 @@ class ScoreTask(Document):
 
 
 class ExtractTask(Document):
-    """What `extract` gives; `labels` empty means the backend's own."""
+    """The outputs of `extract`; `labels` empty means the backend's own."""
 
     labels: tuple[Annotated[str, StringConstraints(min_length=1, max_length=128)], ...] = ()
 
@@ -161,8 +161,8 @@ class ProfileDocument(Document):
     """Budget of one batch, in the backend's cost unit: tokens where it takes token ids."""
     batch_items_max: Annotated[int, Field(ge=1, le=4096)] = 256
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
-    """How long a lane may wait to fill while other work runs, at first: `batch_latency_ms`, or the
-    worker's default for it, moves this wait. An idle device never waits."""
+    """A lane's wait to fill while other work runs, at first: `batch_latency_ms`, or the worker's
+    default for it, moves this wait. An idle device never waits."""
     batch_latency_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
     """The time from an input's arrival at the worker to its answer to aim at: while answers take
     longer, lanes wait half as long to fill; while they are in time, a little longer."""

@@ -79,7 +79,7 @@ class EntryCorrupt(ValueError):
 
 
 class Supersedes(Struct, frozen=True):
-    """What a `log.begin` puts an end to: the last entry of the older log that stays valid.
+    """The end that a `log.begin` puts to an older log: the last entry of it that stays valid.
 
     `lost` names the range of epochs of the older log that the operator gave up.
     """
@@ -98,7 +98,7 @@ class Idempotency(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True, omit_defaults=True):
-    """What an entry does to one entity. `document` is the exact bytes as admitted.
+    """The change that an entry makes to one entity. `document` is the exact bytes as admitted.
 
     Entity changes have `kind` and `key`; a put has a `document`; `log.begin` may have `supersedes`.
     """
@@ -168,7 +168,7 @@ class Entry(Struct, frozen=True):
     state_digest: str
     idempotency: Idempotency | None = None
     forced: str = ""
-    """Why a gate was passed that would have refused the write; empty for most entries."""
+    """The reason for passing a gate that would have refused the write; mostly empty."""
     signature: Signature | None = None
     """The writer's word for this position, if it is one that was signed. Not part of the record,
     and not checked where an `Entry` is made: `sie_core.trust` says whether it counts."""
@@ -298,7 +298,7 @@ def to_envelope(entry: Entry) -> bytes:
 
 
 def to_stub(entry: Entry) -> bytes:
-    """What the stream carries for a large entry: its hashes, and where the body is."""
+    """The message that the stream carries for a large entry: its hashes, and where the body is."""
     stub = {
         "hash": entry.hash,
         "body": "http",

@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CodeRule:
-    """How a code is answered. `retry_after_s` is None where a retry cannot help by itself."""
+    """The answer to a code. `retry_after_s` is None where a retry cannot help by itself."""
 
     status: int
     retry_after_s: float | None

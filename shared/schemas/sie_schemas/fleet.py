@@ -1,4 +1,4 @@
-"""What processes say of themselves: heartbeats of workers, reports of replicas, heads of the log.
+"""The words of processes about themselves: workers' heartbeats, replicas' reports, the log's heads.
 
 *types.* Heartbeats are msgpack on `sie.health.<worker_id>`; reports and heads are JSON on
 `sie.config.report.<role>.<id>` and `sie.config.head.<log_id>`, so that an operator can read them.
@@ -55,7 +55,7 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class ModelReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one process makes of one model: `effective` is the revision that it serves now."""
+    """The state of one model in one process: `effective` is the revision that it serves now."""
 
     state: ModelState
     revision: str = ""
@@ -143,7 +143,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def kind(self) -> WorkerKind:
-        """What kind of worker this is."""
+        """The kind of worker that this is."""
         return self.pool, self.machine_profile, self.bundle
 
 
@@ -172,7 +172,7 @@ class DemandAsked(Struct, frozen=True, kw_only=True):
 
 
 def wanted_subject(pool: str, machine_profile: str, bundle: str) -> str:
-    """Where gateways say what one kind of worker is wanted for."""
+    """The subject on which gateways say what one kind of worker is wanted for."""
     return f"sie.demand.models.{token(pool)}.{token(machine_profile)}.{token(bundle)}"
 
 

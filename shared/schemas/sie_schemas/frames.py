@@ -18,7 +18,7 @@ class FrameTooLong(ValueError):
 
 
 class Frames:
-    """What has come of one stream, and is no whole frame yet."""
+    """The bytes of one stream that have come and are no whole frame yet."""
 
     def __init__(self, *, bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
@@ -26,11 +26,11 @@ class Frames:
         self._held = 0
         """Bytes in the parts."""
         self._wanted = _HEADER
-        """How many bytes are needed before it is worth looking again."""
+        """The number of bytes that are needed before it is worth looking again."""
 
     @property
     def partial(self) -> bool:
-        """Whether a frame has begun to come."""
+        """True if a frame has begun to come."""
         return self._held > 0
 
     def feed(self, data: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Who holds a job, and how a job goes back: what gateways ask workers when one of them has died.
+"""The holders of a job, and its way back: what gateways ask workers when one of them has died.
 
 *types.* Frozen msgspec structs, msgpack. `holding_subject(life)` and `queue_subject(life)` are core
 NATS requests. Only the life that is asked listens there, so that "no responders" says that its
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class HoldingAsked(Struct, frozen=True, kw_only=True):
-    """Which of these jobs are in hand? None of them asks whether the worker lives."""
+    """A question: which of these jobs are in hand? None of them asks whether the worker lives."""
 
     v: int = 1
     job_ids: tuple[str, ...] = ()
@@ -45,8 +45,8 @@ ConsumerName = Annotated[str, Meta(pattern=r"^[^\s.*>]+$")]
 
 
 class HandedOut(Struct, frozen=True):
-    """How far a consumer has handed out: `last` in its stream, `deliveries` by its own count, and
-    how many of them nobody has acknowledged."""
+    """The point that a consumer has handed out to: `last` in its stream, `deliveries` by its own
+    count, and how many of them nobody has acknowledged."""
 
     last: int
     deliveries: int
@@ -54,7 +54,7 @@ class HandedOut(Struct, frozen=True):
 
 
 class HandedOutAsked(Struct, frozen=True, kw_only=True, tag="handed_out"):
-    """How far has a consumer of the worker's pool handed out?"""
+    """A question: how far has a consumer of the worker's pool handed out?"""
 
     consumer: ConsumerName
 
@@ -75,12 +75,12 @@ class QueueAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def holding_subject(life: str) -> str:
-    """Where one life of a worker is asked what it holds. `life` is hexadecimal."""
+    """The subject on which one life of a worker is asked what it holds. `life` is hexadecimal."""
     return f"sie.holding.{life}"
 
 
 def queue_subject(life: str) -> str:
-    """Where it is asked to speak with the queue."""
+    """The subject on which it is asked to speak with the queue."""
     return f"sie.holding.{life}.queue"
 
 

@@ -178,13 +178,13 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     device: str
     backends: tuple[str, ...]
     memory_bytes: int = 0
-    """What the device has for models, all told; 0 where it is not known."""
+    """The bytes that the device has for models, all told; 0 where it is not known."""
     memory_shared: bool = False
-    """Whether that is the host's memory, which every other such process of the host counts too."""
+    """True if that is the host's memory, which every other such process of the host counts too."""
     batches_apart: bool = False
-    """Whether a connection may carry batches only (`Batches`)."""
+    """True if a connection may carry batches only (`Batches`)."""
     threads_max: int = 0
-    """How many threads a batch may be lent; 0 where it runs on the device's own and no others."""
+    """The threads that a batch may be lent; 0 where it runs on the device's own and no others."""
 
 
 class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):
@@ -201,7 +201,7 @@ class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):
 
 
 class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True):
-    """What the sidecar needs to know of a loaded model.
+    """The facts that the sidecar needs to know of a loaded model.
 
     `accepts` says which input the backend takes; with `tokens`, `tokenizer_path` is a
     `tokenizer.json` (its SHA-256 beside it) and the sidecar tokenizes, cutting at

@@ -48,7 +48,7 @@ class AdapterPin(Struct, frozen=True):
 
 
 class PayloadRef(Struct, frozen=True, kw_only=True):
-    """Where a job is that is larger than a message: an object of the broker's object store."""
+    """The place of a job that is larger than a message: an object of the broker's object store."""
 
     object_id: str
     size: int
@@ -99,7 +99,7 @@ class Timing(Struct, frozen=True, omit_defaults=True):
 
 
 class ItemFailure(Struct, frozen=True, omit_defaults=True):
-    """Why one item has no answer. `index` counts within the job."""
+    """The reason why one item has no answer. `index` counts within the job."""
 
     index: int
     code: str
@@ -107,7 +107,7 @@ class ItemFailure(Struct, frozen=True, omit_defaults=True):
 
 
 class JobFailure(Struct, frozen=True, omit_defaults=True):
-    """Why a whole job has no answer."""
+    """The reason why a whole job has no answer."""
 
     code: str
     message: str
@@ -196,7 +196,7 @@ def stream_subjects(pool: str) -> str:
 
 @lru_cache(maxsize=4096)
 def subject(pool: str, machine_profile: str, bundle: str, model_id: str) -> str:
-    """Where jobs for a model on one kind of worker are published."""
+    """The subject on which jobs for a model on one kind of worker are published."""
     return f"sie.work.{token(pool)}.{token(machine_profile)}.{token(bundle)}.{token(model_id)}"
 
 

@@ -18,8 +18,9 @@ Counts: TypeAlias = Annotated[dict[str, Count], Meta(max_length=64)]
 
 
 class LeaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client asks for. `gpus` are the workers that it counts on, by machine profile, and
-    `gpu_caps` the most whose capacity its requests may use; at least one of the two names one."""
+    """The lease that a client asks for. `gpus` are the workers that it counts on, by machine
+    profile, and `gpu_caps` the most whose capacity its requests may use; at least one of the two
+    names one."""
 
     name: Name
     queue_pool: str = "default"
@@ -42,7 +43,7 @@ class LeaseRequest(LeaseSpec, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The body of `POST /v1/pools`."""
 
     ttl_seconds: Annotated[float, Meta(ge=1)] | None = None
-    """How long it lasts without being renewed; absent leaves it to the gateway."""
+    """The seconds that it lasts without being renewed; absent leaves it to the gateway."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What a decoder raises for bytes that are not what it reads.
+"""The exceptions that a decoder raises for bytes that are not what it reads.
 
 *types.* msgspec has an error of its own for most of what can be wrong with a message, and leaves
 two to Python: a text that is not UTF-8, and what is nested too deep. Whoever catches one means all.
@@ -19,7 +19,7 @@ _NAMED_FIELD: Final = re.compile(r"(?:required|unknown) field `([^`]+)`")
 
 
 def problem_of(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Where a message is not of its type, as `$.items[0].text`, and what is wrong there."""
+    """The place where a message is not of its type, as `$.items[0].text`, and the fault there."""
     text = str(error)
     path, named = _PATH.search(text), _NAMED_FIELD.search(text)
     where = (path.group(1) if path else "$") + (f".{named.group(1)}" if named else "")

@@ -21,7 +21,7 @@ _PUBLIC_BYTES: Final = 32
 
 
 class Signature(Struct, frozen=True, gc=False):
-    """Which key signed, and its 64 bytes in hex."""
+    """The key that signed, and its 64 bytes in hex."""
 
     key_id: str
     value: str
@@ -36,7 +36,7 @@ class PublicKey(Struct, frozen=True):
 
     @property
     def key_id(self) -> str:
-        """What signatures call it by."""
+        """The id by which signatures call it."""
         return key_id_of(bytes.fromhex(self.public))
 
     @classmethod
@@ -61,7 +61,7 @@ def key_id_of(public: bytes) -> str:
 
 
 def signed_bytes(log_id: str, epoch: int, hash: str, digest: str, key_id: str) -> bytes:
-    """What a signature is over: each field with its length, so that none runs into the next."""
+    """The bytes to sign: each field with its length, so that none runs into the next."""
     fields = (log_id, str(epoch), hash, digest, key_id)
     parts = (field.encode("utf-8", "surrogatepass") for field in fields)
     return _POSITION_DOMAIN + b"".join(b"%d:%b," % (len(part), part) for part in parts)

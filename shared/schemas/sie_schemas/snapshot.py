@@ -33,7 +33,7 @@ class SnapshotCorrupt(ValueError):
 
 
 CLOSING: Final = b"]}"
-"""What stands after the last row."""
+"""The bytes after the last row."""
 
 
 class EntityRow(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""When a cluster serves, by what its clients saw.
+"""The times at which a cluster serves, by what its clients saw.
 
 *pure.* Looks at exchanges that are over and at those under way; times are of one monotonic clock.
 An exchange is in time when it was served within `IN_TIME_S`.
@@ -18,14 +18,14 @@ STEADY_S: Final = 2.0
 
 
 def in_time(call: Ended) -> bool:
-    """Whether an exchange was served, and soon."""
+    """True if an exchange was served, and soon."""
     return call.served and call.ended - call.began <= IN_TIME_S
 
 
 def not_steady(
     calls: Sequence[Ended], waiting: Iterable[tuple[str, float]], who: Iterable[str], now: float
 ) -> str:
-    """Why these are not served in time for a while; empty when they are."""
+    """The reason why these are not served in time for a while; empty when they are."""
     for name, began in waiting:
         if now - began > IN_TIME_S:
             return f"{name} has not answered for {now - began:.1f} s"
@@ -48,7 +48,7 @@ def served_again(calls: Iterable[Ended], who: str, since: float) -> float:
 
 
 def longest_wait(calls: Iterable[Ended], who: str, since: float) -> float:
-    """What the slowest exchange took that ended after a moment."""
+    """The seconds of the slowest exchange that ended after a moment."""
     took = [
         call.ended - call.began for call in calls if call.who.startswith(who) and call.ended > since
     ]
@@ -56,7 +56,7 @@ def longest_wait(calls: Iterable[Ended], who: str, since: float) -> float:
 
 
 def waited_on(calls: Iterable[Ended], who: str, moment: float) -> float:
-    """How long after a moment the last exchange ended that was under way at it."""
+    """The seconds after a moment at which the last exchange ended that was under way at it."""
     ends = [
         call.ended - moment
         for call in calls

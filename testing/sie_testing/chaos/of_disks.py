@@ -89,7 +89,7 @@ async def _file_damaged(scene: Scene) -> None:
 
 
 async def _put_back(scene: Scene) -> None:
-    """What the manual says of a damaged file: a backup, and the rest from whoever has it."""
+    """Do what the manual says of a damaged file: a backup, and the rest from whoever has it."""
     await scene.cluster.restore(scene.cluster.backups[scene.kept["backup"]], with_head=True)
 
 

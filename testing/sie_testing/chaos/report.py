@@ -1,4 +1,4 @@
-"""What `sie soak --chaos` does: the faults that were asked for, a table, and a verdict.
+"""The work of `sie soak --chaos`: the faults that were asked for, a table, and a verdict.
 
 *shell.* Prints each row as it comes. With a folder, writes `chaos.json` and `chaos.md` into it.
 Exit status: 0 when every bound holds, 1 when one is broken.

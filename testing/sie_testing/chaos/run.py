@@ -49,7 +49,7 @@ _ROWS_MAX: Final = 12
 
 @dataclass(kw_only=True)
 class Chaos:
-    """How a run goes; a test has its own."""
+    """The settings of a run; a test has its own."""
 
     faults: Sequence[Fault]
     shipped: bool = True

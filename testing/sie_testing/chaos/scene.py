@@ -1,4 +1,4 @@
-"""What a fault is done to: a cluster under load, and somebody who starts again what has ended.
+"""The scene of a fault: a cluster under load, and somebody who starts again what has ended.
 
 *shell.* Owns the supervisor and the clients of strangers. A fault holds a program down by its name,
 says when it strikes, and uses the operator's ways of the cluster itself.
@@ -49,7 +49,7 @@ class Fault:
     lasts_s: float = 4.0
     worker_dies: bool = False
     small_disk: bool = False
-    """Whether sie-config's folder has to be a disk of its own that can be filled."""
+    """True if sie-config's folder has to be a disk of its own that can be filled."""
     serves_s: float = SERVES_S
 
 
@@ -65,9 +65,9 @@ class Scene:
         self.struck_at = 0.0
         self.http = httpx.AsyncClient(timeout=_ASK_S, headers=cluster.headers)
         self.own: contextlib.AsyncExitStack = contextlib.AsyncExitStack()
-        """What a fault has open, and its mend or the end of the row closes."""
+        """The things that a fault has open, and its mend or the end of the row closes."""
         self.kept: dict[str, Any] = {}
-        """What a fault remembers for its mend."""
+        """The things that a fault remembers for its mend."""
 
     async def close(self) -> None:
         """Close what strangers and faults have open."""
@@ -112,7 +112,7 @@ class Scene:
         self.cluster.heal()
 
     async def until(self, ask: Callable[[], bool | Awaitable[bool]], within_s: float) -> bool:
-        """Whether something came true in time."""
+        """Wait for something; true if it came true in time."""
         ends_at = time.monotonic() + within_s
         while True:
             told = ask()
@@ -157,7 +157,7 @@ class Scene:
             raise RuntimeError(f"{worker} holds no request after {_ASK_S:g} s: nothing is tried")
 
     async def writes(self) -> bool:
-        """Whether sie-config takes writes."""
+        """True if sie-config takes writes."""
         return (await self.judge.writer()).get("status") == "ready"
 
     async def config(self, method: str, path: str, **sent: Any) -> httpx.Response | None:

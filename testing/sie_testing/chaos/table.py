@@ -1,4 +1,4 @@
-"""What the chaos table says of a fault, and what breaks it.
+"""The words of the chaos table on a fault, and what breaks it.
 
 *pure.* A row is what was measured; its bounds are the promise. `broken` is the judgement, and it
 takes a row from anywhere, so that a test can hand it one that must fail.
@@ -33,7 +33,7 @@ class Row:
 
     fault: str
     done: str
-    """What was done, in words."""
+    """The fault's action, in words."""
     acknowledged: int = 0
     lost: int = 0
     answered: int = 0

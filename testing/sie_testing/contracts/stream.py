@@ -1,4 +1,4 @@
-"""What every config stream keeps: sequence and epoch are one number, or the append is refused.
+"""The contract of each config stream: sequence and epoch are one number, or the append is refused.
 
 *pure.* Each promise is a coroutine over one fresh stream. Holds for `MemoryStream`, for the broker
 in memory and for JetStream alike, and for any stream of your own that a publisher is to use.
@@ -72,7 +72,7 @@ async def in_order(under_test: StreamUnderTest) -> None:
 
 
 async def read_back(under_test: StreamUnderTest) -> None:
-    """What was stored is read back byte for byte; what was not is None."""
+    """Check that what was stored is read back byte for byte; what was not is None."""
     await _filled(under_test)
     for entry in under_test.log.entries:
         assert await under_test.stream.read(entry.epoch) == to_envelope(entry)

@@ -1,4 +1,4 @@
-"""What the adversary does to a real cluster, and in which order: a function of the seed.
+"""The adversary's actions on a real cluster, in their order: a function of the seed.
 
 *pure.* The whole list is drawn before anything runs, against a model of what is down, stopped or
 cut, so that the same seed does the same things however the cluster takes them. Each action says how
@@ -95,7 +95,7 @@ class _Drawing:
         self._faults = faults
         self._weights = [_OFTEN.get(kind, 1) for kind in faults]
         self._lasting: dict[str, str] = {}
-        """Who is down, stopped or cut, and the verb that did it."""
+        """The processes and links that are down, stopped or cut, and the verb that did it."""
         self._backups = 0
 
     def draw(self, steps: int) -> tuple[Action, ...]:

@@ -45,7 +45,7 @@ from sie_testing.processes.short_times import CONFIG, FOLLOWER, GATEWAY, WORKER
 __all__ = ["PROGRAMS", "Cluster", "Loss"]
 
 PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
-"""What has to be installed, beside this interpreter or on PATH."""
+"""The programs that have to be installed, beside this interpreter or on PATH."""
 
 _ADMIN_S: Final = 5.0
 _LOG_FILES: Final = ("log.sqlite", "log.sqlite-wal", "log.sqlite-shm", "log.sqlite.checkpoint")
@@ -95,16 +95,16 @@ class Cluster:
         self.backups: list[Path] = []
         self.losses: list[Loss] = []
         self.said_lost: list[str] = []
-        """What an operator was told is lost, or gave up."""
+        """The losses that an operator was told of, or accepted."""
         self.gave_up = False
-        """Whether a log was restored without any word of what it lacks: two histories may be."""
+        """True if a log was restored without any word of what it lacks: two histories may be."""
         self.request_timeout_s = (
             GatewaySettings.request_timeout_s if shipped else float(GATEWAY["request-timeout-s"])
         )
         """After which a gateway gives a request up."""
         self._shipped = shipped
         self.headers = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
-        """What the load, the judge and the operator show."""
+        """The headers that the load, the judge and the operator send."""
         self._tokens = tokens
         self._say = say
         self._replicas = replicas
@@ -171,7 +171,7 @@ class Cluster:
 
     @property
     def clients_config_url(self) -> str:
-        """How clients reach sie-config: by a link."""
+        """The address at which clients reach sie-config: that of a link."""
         return f"http://{self.links['client>config'].url}"
 
     def second_writer(self) -> Program:
@@ -263,7 +263,7 @@ class Cluster:
         await config.start()
 
     async def verify(self) -> list[str]:
-        """What is wrong with the file and with the stream."""
+        """The faults of the file and of the stream."""
         report = (await asyncio.to_thread(verify_log, self.log_file)).report
         assert report.position is not None, "a log has a position"
         await verify_stream(self._broker, self.log_file, report.position, report)
@@ -284,7 +284,7 @@ class Cluster:
         return (await self._restored(backup, discard=discard)).position
 
     async def _losses(self) -> list[Loss]:
-        """What is about to be lost with the writer's disk, for each log that anybody knows."""
+        """The losses about to come with the writer's disk, for each log that anybody knows."""
         seen: dict[str, int] = {}
         head = HeadFile(self.log_file).read()
         if head is not None:
@@ -321,7 +321,7 @@ class Cluster:
 
     @property
     def weights(self) -> Path:
-        """Where sie-config may have folders of weights read."""
+        """The folder below which sie-config may read folders of weights."""
         return self.folder / "weights"
 
     @property

@@ -44,11 +44,11 @@ class Judge:
     # -- where everybody stands --
 
     async def writer(self) -> dict[str, Any]:
-        """What sie-config says of itself; empty while it says nothing."""
+        """The words of sie-config on itself; empty while it says nothing."""
         return await self._asked("config", "/readyz")
 
     async def standing(self) -> str:
-        """Why the cluster has not converged; empty when it has."""
+        """The reason why the cluster has not converged; empty when it has."""
         writer = await self.writer()
         if writer.get("status") != "ready":
             return f"the writer says {json.dumps(writer.get('writer', 'nothing'))}"
@@ -68,7 +68,7 @@ class Judge:
         return ""
 
     async def following(self, at_least: tuple[str, int]) -> str:
-        """Who is not yet at a position, or past it, while the log goes on; empty when all are."""
+        """The process that is not yet at a position, or past it, as the log goes on; else empty."""
         log_id, epoch = at_least
         writer = await self.writer()
         if writer.get("status") != "ready":
@@ -85,7 +85,7 @@ class Judge:
         return ""
 
     async def head(self) -> tuple[str, int] | None:
-        """Where the writer is; absent while it does not say."""
+        """The writer's position; absent while it does not say."""
         told = await self._asked("config", "/v1/configs/epoch")
         return (told["log_id"], told["epoch"]) if "log_id" in told else None
 
@@ -130,7 +130,7 @@ class Judge:
         return _lost(log, told), [*_wrong_answers(log, answered)]
 
     async def survivors(self) -> list[str]:
-        """Who could give the entry after the head back, while the writer lacks it."""
+        """The holders that could give the entry after the head back, while the writer lacks it."""
         head = await self._asked("config", "/v1/configs/epoch")
         if not head:
             return []
@@ -182,7 +182,7 @@ class Judge:
         )
 
     def _alarms(self) -> list[str]:
-        """What sie-config has logged as an error."""
+        """The lines that sie-config has logged as an error."""
         lines = self._cluster.programs["config"].log.read_text(errors="replace").splitlines()
         return [line for line in lines if '"level": "error"' in line]
 

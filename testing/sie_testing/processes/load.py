@@ -64,7 +64,7 @@ class Acknowledged:
     epoch: int
     hash: str
     at: float = field(compare=False)
-    """When the client was told, on the monotonic clock."""
+    """The moment at which the client was told, on the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Load:
         self.answered: list[Answered] = []
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[str] = []
-        """What no fault excuses."""
+        """The answers that no fault excuses."""
         self.recoveries: list[str] = []
         """Writes that were refused because the log lacks something: what clients were told."""
         self.calls: list[Ended] = []
@@ -304,7 +304,7 @@ class Load:
 
 
 def wrong_answer(model: str, texts: Sequence[str], response: httpx.Response, *, lora: bool) -> str:
-    """What is wrong with an answer; empty when it is right."""
+    """The fault of an answer; empty when it is right."""
     revision = response.headers.get("x-sie-model-revision", "")
     adapter = response.headers.get("x-sie-adapter-revision", "")
     if revision not in REVISIONS[model]:

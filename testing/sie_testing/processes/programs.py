@@ -49,9 +49,9 @@ class Program:
         self.name = name
         self.log = log
         self.deaths = 0
-        """How often it was killed, or has ended by itself."""
+        """The number of times that it was killed or ended by itself."""
         self.answered = False
-        """Whether it has answered anything since its last start."""
+        """True if it has answered anything since its last start."""
         self._argv = tuple(argv)
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
@@ -60,12 +60,12 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process, stopped or not."""
+        """True if there is a process, stopped or not."""
         return self._process is not None and self._process.returncode is None
 
     @property
     def returncode(self) -> int | None:
-        """How its last life ended; None while it lives."""
+        """The status with which its last life ended; None while it lives."""
         return self._process.returncode if self._process is not None else None
 
     @property

@@ -39,7 +39,7 @@ class Link:
 
     @property
     def url(self) -> str:
-        """Where to connect, without a scheme."""
+        """The address to connect to, without a scheme."""
         return f"127.0.0.1:{self.port}"
 
     async def open(self) -> None:

@@ -39,7 +39,7 @@ PROCESS_CHECKS: Final = (
     "no request hung and none was answered wrongly",
     "every model is served after healing",
 )
-"""What is put to the test."""
+"""The properties that are put to the test."""
 
 _START_S: Final = 60.0
 _HEAL_S: Final = 90.0
@@ -190,7 +190,7 @@ class _Run:
         judge.count("every triple is equal")
 
     async def _help(self, judge: Judge) -> None:
-        """What an operator does after minutes of alarms, in the order of the manual."""
+        """Do what an operator does after minutes of alarms, in the order of the manual."""
         cluster = self._cluster
         for name, program in cluster.programs.items():
             if not program.running:

@@ -1,4 +1,4 @@
-"""What the clients of a real cluster write: the documents, and what is drawn next.
+"""The writes of a real cluster's clients: the documents, and what is drawn next.
 
 *pure.* Every revision that a model or an adapter of the load may ever have is known beforehand, so
 that an answer of another one is told from a right one.
@@ -41,7 +41,7 @@ class Call:
 
 
 def setup_writes() -> list[Call]:
-    """What every run needs: a bundle that can run the models, the models, an adapter."""
+    """The writes that every run needs: a bundle that can run the models, the models, an adapter."""
     bundle = {"name": "default", "backends": [BACKEND]}
     calls = [Call("setup-bundle", "PUT", "bundles/default", bundle)]
     calls += [

@@ -47,7 +47,7 @@ class Connection(Protocol):
         """A message for it: 1 if somebody there wants it."""
 
     def listens(self, subject: str) -> bool:
-        """Whether anything there hears this subject."""
+        """True if anything there hears this subject."""
 
     def unlink(self) -> None:
         """The link breaks."""
@@ -103,7 +103,7 @@ class Broker:
         """Clients that there ever were: each one's inboxes are its own."""
         self.acks_to_lose = 0
         self.spoil: Callable[[bytes], list[bytes]] = lambda data: [data]
-        """What becomes of a delivery of a stream's message: nothing, one, several, other bytes."""
+        """The fate of a delivery of a stream's message: nothing, one, several, other bytes."""
         self.on_delete: Callable[[list[bytes]], None] = lambda messages: None
         """Called with the messages of a stream that a client deletes."""
         self.context: Final = contextvars.copy_context()
@@ -141,7 +141,7 @@ class Broker:
     # -- connections --
 
     def reaches(self, client: Connection) -> bool:
-        """Whether a connection of this client would hold now."""
+        """True if a connection of this client would hold now."""
         return self.up and client.host.alive and self.network.joins(client.host.name, BROKER)
 
     def drop(self, client: Connection) -> None:

@@ -27,7 +27,7 @@ _NOTICED_S: Final = 2.0
 """Longest time until a broken link is noticed."""
 _RECONNECT_S: Final = 0.5
 _BURST_S: Final = 0.001
-"""What arrives within so long is read at once."""
+"""The seconds within which what arrives is read at once."""
 
 
 @dataclass(eq=False, slots=True)
@@ -48,7 +48,7 @@ class Interest:
         self.waiting.clear()
 
     def wants(self, tokens: list[str]) -> bool:
-        """Whether this subject matches, wildcards and all."""
+        """True if this subject matches, wildcards and all."""
         mine = self.tokens
         if mine[-1] == ">":
             return len(tokens) >= len(mine) and _alike(mine[:-1], tokens)
@@ -68,7 +68,7 @@ class BrokerClient:
         self.host = host
         self.interests: dict[Interest, None] = {}
         self.linked = False
-        """Whether the connection truly holds."""
+        """True if the connection truly holds."""
         self.session = 0
         self.waiting_max = 1000
         self.dropped = 0
@@ -254,7 +254,7 @@ class BrokerClient:
         broker.loop.call_at(self._sent_at, take, context=broker.context)
 
     def listens(self, subject: str) -> bool:
-        """Whether anything here hears this subject."""
+        """True if anything here hears this subject."""
         tokens = subject.split(".")
         return any(interest.wants(tokens) for interest in self.interests)
 
@@ -324,7 +324,7 @@ class BrokerClient:
 
 
 class JetStream:
-    """What is used of the library's JetStream context."""
+    """The part of the library's JetStream context that is used."""
 
     def __init__(self, client: BrokerClient, broker: Broker, timeout_s: float) -> None:
         self._client = client

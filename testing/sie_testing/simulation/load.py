@@ -37,7 +37,7 @@ def sure_command(rng: random.Random) -> tuple[Command, ...]:
 
 
 def commands_of(entry: Entry) -> tuple[Command, ...]:
-    """What a client would send today for the changes of a recorded entry.
+    """The commands that a client would send today for the changes of a recorded entry.
 
     A document that is not admitted any more is left out: the rules may have become stricter.
     """

@@ -95,7 +95,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self.steps = 0
         self.troubles: list[str] = []
-        """What nobody handled: an error of a task that was never looked at."""
+        """The errors that nobody handled, of tasks that were never looked at."""
 
     # -- time and callbacks --
 
@@ -271,11 +271,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 ready.append(timer)
 
     def is_running(self) -> bool:
-        """Whether `run_until_complete` is under way."""
+        """True if `run_until_complete` is under way."""
         return self._running
 
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._closed
 
     def close(self) -> None:

@@ -42,15 +42,15 @@ class Network:
         self._changed()
 
     def carries(self, sender: str, receiver: str) -> bool:
-        """Whether a message from one to the other would arrive."""
+        """True if a message from one to the other would arrive."""
         return (sender, receiver) not in self._cut
 
     def joins(self, one: str, other: str) -> bool:
-        """Whether a connection between the two holds."""
+        """True if a connection between the two holds."""
         return self.carries(one, other) and self.carries(other, one)
 
     def delay_s(self) -> float:
-        """How long one message takes: mostly little, now and then much."""
+        """The seconds that one message takes: mostly little, now and then much."""
         slow = self._rng.random() < _SLOW_SHARE
         return self._rng.random() * (_SLOW_S if slow else _FAST_S)
 

@@ -34,7 +34,7 @@ _LOOK_S: Final = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run is made of. Equal plans give equal results."""
+    """The plan of a run. Equal plans give equal results."""
 
     seed: int
     steps: int = 10
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it. `failure` is empty when every property held."""
+    """The outcome of a run. `failure` is empty when every property held."""
 
     seed: int
     failure: str
@@ -167,13 +167,13 @@ def _converged(world: World) -> bool:
 
 
 def _is_known(world: World, plane: ControlPlane) -> bool:
-    """Whether the writer says so too: who is dead is not waited for, nobody hides (12)."""
+    """True if the writer says so too: who is dead is not waited for, nobody hides (12)."""
     view = plane.replicas_view()
     return bool(view["converged"]) and view["live"] == len(world.replicas)
 
 
 def _help(world: World) -> None:
-    """What an operator does after minutes of alarms, in the order of the manual."""
+    """Do what an operator does after minutes of alarms, in the order of the manual."""
     writer = world.writer
     for old in (*world.zombies, *world.early):
         old.kill()
@@ -235,7 +235,7 @@ def _judge(world: World) -> None:
 
 
 def _announced(world: World) -> bool:
-    """Whether some writer was in recovery, and said what is lost."""
+    """True if some writer was in recovery, and said what is lost."""
     return world.counts.get("writer: recovery", 0) > 0
 
 

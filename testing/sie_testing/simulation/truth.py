@@ -1,4 +1,4 @@
-"""What is true in a simulated world: every entry that was ever committed, and what it amounts to.
+"""The truth of a simulated world: every entry that was ever committed, and what it amounts to.
 
 *pure.* The oracle. It sees each commit of each disk, folds it naively with plain dicts (sharing no
 code with the fold that it judges), and remembers what was promised to clients. `Broken` names the
@@ -49,7 +49,7 @@ class Truth:
     forks: list[str] = field(default_factory=list)
     """Two replicas of one log with two entries of one epoch: judged against the faults."""
     excused: list[str] = field(default_factory=list)
-    """What the operator or a writer in recovery said is lost."""
+    """The losses that the operator or a writer in recovery told."""
     checks: dict[str, int] = field(default_factory=dict)
 
     def committed(self, entries: Sequence[Entry]) -> None:

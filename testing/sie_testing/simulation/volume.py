@@ -30,14 +30,14 @@ _PATH: Final = Path("/volume/log.sqlite")
 
 @dataclass(slots=True)
 class Volume:
-    """What is on the disk. Owner: the simulated world; processes come and go."""
+    """The contents of the disk. Owner: the simulated world; processes come and go."""
 
     entries: list[Entry] = field(default_factory=list)
     keys: dict[tuple[str, str], KeyRow] = field(default_factory=dict)
     low_water: int = 1
     head: Claim | None = None
     holder: object | None = None
-    """Who holds the lock: the file object of one life of one process."""
+    """The holder of the lock: the file object of one life of one process."""
     full: bool = False
     fail_next: str = ""
     """`before` or `after`: the next commit fails, without or with its effect."""
@@ -110,7 +110,7 @@ class MemoryLogFile(LogFile):
             raise self.failed
 
     def key_row(self, actor: str, key: str) -> KeyRow | None:
-        """What was stored for an idempotency key."""
+        """The row that was stored for an idempotency key."""
         return self._volume.keys.get((actor, key))
 
     def low_water(self) -> int:
@@ -174,7 +174,7 @@ class MemoryHeadFile(HeadFile):
         self._file = file
 
     def read(self) -> Claim | None:
-        """What it says; None if there is none."""
+        """The claim in it; None if there is none."""
         return self._volume.head
 
     async def write(self, position: Position, *, again: bool = False) -> None:

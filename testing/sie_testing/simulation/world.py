@@ -205,10 +205,10 @@ class World:
         self.count("operator: discards")
 
     def has_one_writer(self) -> bool:
-        """Whether nothing has happened that lets two histories of one log come about."""
+        """True if nothing has happened that lets two histories of one log come about."""
         return not any(self.counts.get(f"fault: {kind}", 0) for kind in FORKING)
 
     def in_recovery(self) -> bool:
-        """Whether the writer says that its log is not to be trusted."""
+        """True if the writer says that its log is not to be trusted."""
         plane = self.writer.plane
         return plane is not None and isinstance(plane.sequencer.state, Recovery)

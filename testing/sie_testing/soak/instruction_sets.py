@@ -20,12 +20,12 @@ __all__ = ["InstructionSet", "checkout", "instruction_sets", "processor_flags", 
 
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
-    """What the libraries are told they have."""
+    """The instruction set that the libraries are told they have."""
 
     name: str
     """As oneDNN calls it."""
     flag: str
-    """What the kernel calls it; a processor without it would run the next smaller set again."""
+    """The kernel's name for it; a processor without it would run the next smaller set again."""
     aten: str
     mkl: str
 
@@ -59,11 +59,11 @@ _PATIENCE_S: Final = 1800.0
 """They take about a minute; a machine that others keep busy is no failure of theirs."""
 _LINES_MAX: Final = 40
 _COMPARES: Final = "assert_same"
-"""What a numeric test file names; tests/conftest.py marks its tests by the same."""
+"""The name that a numeric test file has in it; tests/conftest.py marks its tests by the same."""
 
 
 def processor_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str] | None:
-    """What the kernel says of this processor; nothing where it does not say, or it is no x86."""
+    """The kernel's flags for this processor; None where it does not say, or it is no x86."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:

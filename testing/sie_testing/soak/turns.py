@@ -1,4 +1,4 @@
-"""What `sie soak` does: machines, simulation and real processes with fresh seeds, turn by turn.
+"""The work of `sie soak`: machines, simulation and real processes with fresh seeds, turn by turn.
 
 *shell.* About a third of the time for each; in a checkout each turn also runs the numeric tests
 under the next instruction set of this processor. Promises that whatever is found is printed with
@@ -34,7 +34,7 @@ _EXAMPLES: Final = 200
 _STEPS: Final = 60
 _TURN_MINUTES: Final = 0.5
 _PROCESS_MINUTES: Final = 1.0
-"""What a run of real processes takes: none is begun when less is left."""
+"""The minutes that a run of real processes takes: none is begun when less is left."""
 
 
 def run_soak(minutes: float) -> int:
@@ -86,7 +86,7 @@ class _Numbers:
         return not self._to_come or _numbers_agree(self._to_come.pop())
 
     def tell(self) -> None:
-        """How many had their turn, and which did not."""
+        """Tell how many had their turn, and which did not."""
         typer.echo(f"{len(self._sets) - len(self._to_come):8d}  instruction sets")
         if self._to_come:
             left = ", ".join(each.name for each in reversed(self._to_come))

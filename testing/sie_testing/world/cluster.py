@@ -148,7 +148,7 @@ class WiredCluster(RuleBasedStateMachine):
         self.one_writer = False
 
     def stream(self) -> dict[int, bytes]:
-        """What the stream of the volume's log holds, by sequence."""
+        """The messages on the stream of the volume's log, by sequence."""
         if not self.volume.entries:
             return {}
         stream = self.streams.by_log.get(self.volume.entries[-1].log_id)
@@ -179,7 +179,7 @@ class WiredCluster(RuleBasedStateMachine):
             self.fired["corrupt refused"] += 1
 
     def answer(self, follower: FollowerNode, asked: Fetch | FetchSnapshot) -> Event:
-        """What a fetch brings now."""
+        """The event that a fetch brings now."""
         if self.writer is None or not follower.http_connected:
             return fetch_failed(asked)
         plane = self.writer.plane

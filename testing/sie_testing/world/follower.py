@@ -54,7 +54,7 @@ class FollowerNode:
 
     @property
     def position(self) -> Position | None:
-        """What it serves."""
+        """The position that it serves."""
         return self.replica.position
 
     def receive(self, event: Event) -> None:
@@ -88,7 +88,7 @@ class FollowerNode:
             self.receive(RangeArrived(0, tuple(entries)))
 
     def report(self) -> bytes:
-        """What it says of itself on the bus."""
+        """Its report on the bus."""
         here = self.position
         report = ReplicaReport(
             role=self._role,

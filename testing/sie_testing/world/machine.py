@@ -29,11 +29,11 @@ from sie_testing.world.writer import WriterNode
 __all__ = ["ClusterMachine", "run_machine"]
 
 VERBS: Final = ("deliver", "drop", "duplicate", "corrupt")
-"""What the adversary may do to a message; to leave it where it is delays and reorders it."""
+"""The adversary's verbs for a message; to leave it where it is delays and reorders it."""
 ANSWERS: Final = ("whole", "lost", "twice", "stale")
-"""What may become of the answer to a fetch."""
+"""The fates of the answer to a fetch."""
 TROUBLES: Final = ("disk full", "broker away", "acknowledgement lost")
-"""What befalls the writer's surroundings, and passes."""
+"""The troubles that befall the writer's surroundings, and pass."""
 MOSTLY: Final = st.sampled_from([True, True, True, False])
 _FETCHES_MAX: Final = 40
 

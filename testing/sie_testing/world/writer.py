@@ -96,12 +96,12 @@ class WriterNode:
 
     @property
     def in_recovery(self) -> bool:
-        """Whether it says that its log is not to be trusted."""
+        """True if it says that its log is not to be trusted."""
         return isinstance(self.plane.sequencer.state, Recovery)
 
     @property
     def may_go_on(self) -> bool:
-        """Whether its disk never failed, and its tenure began: what else asks for a new look."""
+        """True if its disk never failed, and its tenure began: what else asks for a new look."""
         return self.plane.store.failed is None and self.plane.sequencer.has_begun
 
     def write(self, write: Write) -> Outcome:
@@ -123,7 +123,7 @@ class WriterNode:
         )
 
     def revert(self, then: Registry, *, key: str) -> Write:
-        """What brings the documents of another registry back."""
+        """The write that brings the documents of another registry back."""
         sequencer = self.plane.sequencer
         commands = revert_commands(sequencer.registry, then, None)
         return replace(
@@ -146,11 +146,11 @@ class WriterNode:
         self._run(self.plane.hearing.hear(report))
 
     def snapshot(self) -> bytes:
-        """What `/v1/configs/export` gives."""
+        """The bytes that `/v1/configs/export` gives."""
         return self._run(self.plane.exports.newest(self.plane.sequencer)).data
 
     def page(self, after: int, until: int) -> list[Entry]:
-        """What `/v1/configs/log` gives. Raises `SIEError`."""
+        """The entries that `/v1/configs/log` gives. Raises `SIEError`."""
         return self._run(self.plane.journal.page(after, until, 4))
 
     def kill(self) -> None:

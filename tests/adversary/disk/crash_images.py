@@ -58,7 +58,7 @@ _Pending = Wrote | Truncated | Deleted
 
 
 class Loss(StrEnum):
-    """What becomes of the un-synced operations."""
+    """The fate of the un-synced operations."""
 
     NONE = "all of them reached the medium"
     ALL = "none of them did"

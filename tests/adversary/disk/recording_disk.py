@@ -35,7 +35,7 @@ class Fault:
     count: int = 1
     kinds: tuple[type[Operation], ...] = (Wrote, Truncated, Synced, Deleted)
     after_effect: bool = False
-    """Whether the operation takes effect before it is said to have failed."""
+    """True if the operation takes effect before it is said to have failed."""
 
 
 class RecordingDisk:
@@ -50,7 +50,7 @@ class RecordingDisk:
 
     @property
     def attempts(self) -> int:
-        """How many operations were asked for, failed ones included."""
+        """The number of operations that were asked for, failed ones included."""
         return self._attempts
 
     def connect(self, path: Path) -> sqlite3.Connection:

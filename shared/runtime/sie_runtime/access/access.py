@@ -60,7 +60,7 @@ class Grant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     roles: tuple[Role, ...]
     tenant: str = ""
     replica: str = ""
-    """Who the bearer is among the replicas: `gateway/g1`, or `worker/gpu-*` for each id that begins
+    """The bearer's name among the replicas: `gateway/g1`, or `worker/gpu-*` for each id that begins
     so. Wanted for the role `report`, and for no other."""
 
 
@@ -71,7 +71,7 @@ class Tokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Principal(Struct, frozen=True):
-    """Who asks. Nobody in particular where everything is open."""
+    """The caller of a request. Nobody in particular where everything is open."""
 
     name: str
     tenant: str
@@ -80,18 +80,18 @@ class Principal(Struct, frozen=True):
 
     @property
     def is_known(self) -> bool:
-        """Whether a token says who it is."""
+        """True if a token says who it is."""
         return bool(self.name)
 
     def speaks_as(self, role: str, replica_id: str) -> bool:
-        """Whether the token names this replica."""
+        """True if the token names this replica."""
         told = f"{role}/{replica_id}"
         if self.replica.endswith("*"):
             return told.startswith(self.replica.removesuffix("*"))
         return told == self.replica
 
     def may(self, role: Role) -> bool:
-        """Whether it has a role; an admin has every one."""
+        """True if it has a role; an admin has every one."""
         return role in self.roles or "admin" in self.roles
 
     def require(self, role: Role) -> None:
@@ -108,7 +108,7 @@ _ANYONE: Final = Principal("", "", frozenset({"admin"}))
 
 @dataclass(frozen=True, kw_only=True)
 class AccessSettings:
-    """Who may use this process."""
+    """The settings that say who may use this process."""
 
     auth_file: Path | None = setting(
         None, help="file of token hashes (`sie token new` writes it); absent lets everyone in"
@@ -154,18 +154,18 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether everyone is let in."""
+        """True if everyone is let in."""
         return self._path is None
 
     def check(self, headers: Mapping[bytes, bytes], role: Role) -> Principal:
-        """Who asks, with that role. Raises `FixRequest` UNAUTHORIZED or FORBIDDEN."""
+        """The caller, who has that role. Raises `FixRequest` UNAUTHORIZED or FORBIDDEN."""
         principal = self.identify(headers)
         principal.require(role)
         return principal
 
     def identify(self, headers: Mapping[bytes, bytes]) -> Principal:
-        """Who asks, whatever it may do. Raises `FixRequest` UNAUTHORIZED, or INVALID_REQUEST for a
-        tenant that is no name."""
+        """The caller, whatever it may do. Raises `FixRequest` UNAUTHORIZED, or INVALID_REQUEST for
+        a tenant that is no name."""
         if self._path is None:
             tenant = headers.get(b"x-sie-tenant", b"").decode("latin-1").strip()
             if not tenant:
@@ -234,7 +234,7 @@ def check_tenant(name: str, *, field: str) -> None:
 
 
 def hash_of(token: bytes) -> str:
-    """How a token is stored."""
+    """The form in which a token is stored."""
     return hashlib.sha256(token).hexdigest()
 
 

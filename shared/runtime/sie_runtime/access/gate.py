@@ -29,9 +29,9 @@ Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 """The role that a method, a path and a query string want; None lets everyone in."""
 
 PRINCIPAL: Final = "sie.principal"
-"""Where the scope has the `Principal`."""
+"""The scope's key for the `Principal`."""
 REQUEST_ID: Final = "sie.request_id"
-"""Where the scope has the name of a request that brought none, once somebody made it."""
+"""The scope's key for the name of a request that brought none, once somebody made it."""
 NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
@@ -140,7 +140,7 @@ class Gate:
 
 
 def principal_of(scope: Scope) -> Principal:
-    """Who asks; nobody where no gate stands before the application."""
+    """The caller; nobody where no gate stands before the application."""
     found: Principal = scope.get(PRINCIPAL, NOBODY)
     return found
 

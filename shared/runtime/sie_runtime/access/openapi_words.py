@@ -1,4 +1,4 @@
-"""What the OpenAPI documents of all processes have in common: the one shape of errors, and answers.
+"""The common part of all processes' OpenAPI documents: the one shape of errors, and answers.
 
 *pure.* Promises that every answer outside of success is told as that shape, unless a route says
 another.

@@ -24,7 +24,7 @@ class Rates:
         self._step_s = 1.0 / per_s
         self._ahead_s = (burst - 1) / per_s
         self._free_at: dict[str, float] = {}
-        """When a caller would be as if it had never asked; who asked last stands last."""
+        """The time from which a caller is as if it had never asked; who asked last stands last."""
 
     def __len__(self) -> int:
         return len(self._free_at)

@@ -28,7 +28,7 @@ class StrictRoute(APIRoute):
     """For `router.route_class`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request, behind the check of its query."""
+        """The handler that answers a request, behind the check of its query."""
         answer = super().get_route_handler()
         if getattr(self.endpoint, _ANY, False):
             return answer
@@ -50,7 +50,7 @@ class StrictRoute(APIRoute):
 
 
 def _shape_of(annotation: Any) -> re.Pattern[str] | None:
-    """How a number of this type is written; None for what is no number."""
+    """The pattern of a number of this type; None for what is no number."""
     kinds = get_args(annotation) or (annotation,)
     if int in kinds:
         return _WHOLE

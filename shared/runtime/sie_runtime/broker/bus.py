@@ -72,7 +72,7 @@ class NoResponders(SIEError):
 
 @dataclass(frozen=True, kw_only=True)
 class BusSettings:
-    """How to reach the broker."""
+    """The settings by which a process reaches the broker."""
 
     nats_url: str = setting("nats://127.0.0.1:4222", help="URL of the broker, or several, by comma")
     nats_user: str | None = setting(None, help="user of this role; absent without authentication")
@@ -99,7 +99,7 @@ class Bus:
         self._first_connected = asyncio.Event()
         self._found_nobody = 0
         self.refusal = ""
-        """Why the broker turned the last attempt to connect down; empty if it did not."""
+        """The broker's reason to turn the last attempt to connect down; empty if it did not."""
         self._connecting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -116,12 +116,12 @@ class Bus:
 
     @property
     def connected(self) -> bool:
-        """Whether a publish would be sent now."""
+        """True if a publish would be sent now."""
         return self._first_connected.is_set() and bool(self.client.is_connected)
 
     @property
     def absent(self) -> bool:
-        """Whether each address was tried in turn and nobody is there.
+        """True if each address was tried in turn and nobody is there.
 
         False while that is not known: a broker that hangs, or a network that swallows what is sent
         to it, refuses nothing.
@@ -360,7 +360,7 @@ async def connected_bus(
 
 
 def _nothing(message: Message) -> None:
-    """What is taken in bytes never comes as a message."""
+    """Nothing to do: what is taken in bytes never comes as a message."""
 
 
 def _finished(result: Awaitable[None] | None) -> None:

@@ -1,4 +1,4 @@
-"""What a bus hands over: messages, and the subscriptions that bring them.
+"""The things that a bus hands over: messages, and the subscriptions that bring them.
 
 *types.* Promises that an answer goes only to where processes answer each other, so that nobody who
 asks chooses what the answering role publishes to, and that what the broker was made to send is told
@@ -24,7 +24,8 @@ ERRORS: Final = Counter(
     "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
 )
 ANSWERS: Final = "sie.answer"
-"""Where processes answer each other. Inboxes are the broker's: no role may publish to one."""
+"""The subject below which processes answer each other. Inboxes are the broker's: no role may
+publish to one."""
 
 
 class Message(Struct, frozen=True):
@@ -37,7 +38,7 @@ class Message(Struct, frozen=True):
     _client: Client
 
     def is_asked_by(self, role: str) -> bool:
-        """Whether an answer goes to a process of this role.
+        """True if an answer goes to a process of this role.
 
         Who may ask on a subject is the broker's matter; what the broker is tricked into saying
         there never has such a subject for an answer.
@@ -111,7 +112,7 @@ def direct(client: Client) -> DirectClient:
 
 
 def is_of_broker(message: Message) -> bool:
-    """Whether the broker made this message, or gives out one that it stores. Counts those."""
+    """True if the broker made this message, or gives out one that it stores. Counts those."""
     told = message.headers
     if not message.reply.startswith("$JS.") and not ("Status" in told or "Nats-Stream" in told):
         return False

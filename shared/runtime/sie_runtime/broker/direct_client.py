@@ -55,7 +55,7 @@ class DirectClient(Client):
         self._answer_prefix = ""
         self._numbers = count(1)
         self._is_flushing = False
-        """Whether `_flush_now` will be called in this turn of the loop."""
+        """True if `_flush_now` will be called in this turn of the loop."""
         self._parser = self._ps = DirectParser(self, self._taken)
         self._failing: set[asyncio.Future[None]] = set()
 

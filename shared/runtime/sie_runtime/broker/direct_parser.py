@@ -33,11 +33,11 @@ class DirectParser(Parser):
         """A new connection: what came over the old one is void."""
         super().reset()
         self._wanted = 0
-        """How many bytes are needed before it is worth looking again."""
+        """The number of bytes that are needed before it is worth looking again."""
 
     @property
     def idle(self) -> bool:
-        """Whether all that was given to `parse` is done with, so that nothing can be overtaken."""
+        """True if all that was given to `parse` is done with, so that nothing can be overtaken."""
         return not self._parsing and not self.buf
 
     def take(self, data: bytes, at: int = 0) -> int:
@@ -82,7 +82,7 @@ class DirectParser(Parser):
             self._parsing = False
 
     async def _parse_one(self, data: bytes, at: int) -> int:
-        """What nobody takes where it is read: a line of the protocol, a message, or part of one."""
+        """Parse what nobody takes where it is read: a protocol line, a message, or part of one."""
         end = data.find(_LINE_END, at)
         if end < 0:
             return self._keep(data, at, 0)

@@ -35,7 +35,7 @@ class ResultBus(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether a broker is there now."""
+        """True if a broker is there now."""
         ...
 
     async def subscribe(

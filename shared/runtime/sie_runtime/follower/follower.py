@@ -155,17 +155,17 @@ class Follower:
 
     @property
     def position(self) -> Position | None:
-        """What `catalog` is the state of."""
+        """The position that `catalog` is the state of."""
         return self.catalog.position
 
     @property
     def ready(self) -> bool:
-        """Whether what is served was verified and may still be counted on: see `not_ready`."""
+        """True if what is served was verified and may still be counted on: see `not_ready`."""
         return not self.not_ready
 
     @property
     def not_ready(self) -> str:
-        """Why requests should go elsewhere; empty when they may come."""
+        """The reason why requests should go elsewhere; empty when they may come."""
         if self.catalog.position is None:
             return "no verified registry is loaded yet"
         stopped_at = self._stopped_at
@@ -182,7 +182,7 @@ class Follower:
 
     @property
     def reason(self) -> str:
-        """Why it is not fresh, if something is known."""
+        """The reason why it is not fresh, if something is known."""
         return self._replica.reason
 
     def on_change(self, callback: Callable[[Catalog], None]) -> None:

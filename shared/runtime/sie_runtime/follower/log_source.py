@@ -1,4 +1,4 @@
-"""Where a follower fetches from: the writer's HTTP surface, else the stream.
+"""The sources that a follower fetches from: the writer's HTTP surface, else the stream.
 
 *shell.* Gives back verified entries and snapshots, or raises. A snapshot can only come from the
 writer; entries from either, so that an untrimmed stream is enough to follow without the writer.

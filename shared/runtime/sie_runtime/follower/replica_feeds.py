@@ -1,4 +1,4 @@
-"""Where a replica's events come from: the config stream, bookmarks on the bus, polls of the writer.
+"""The sources of a replica's events: the config stream, bookmarks on the bus, polls of the writer.
 
 *shell.* Three loops that put events into one place and decide nothing. Promises that a stream which
 stops speaking is left and followed anew from what is applied, that the writer is polled rarely
@@ -41,7 +41,7 @@ _CALM_TICKS: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class FeedSettings:
-    """How a replica hears of the log."""
+    """The settings by which a replica hears of the log."""
 
     replica_tick_s: float = constant(
         0.1, help="seconds between looks at the clock; five times that while nothing is missing"
@@ -85,7 +85,7 @@ class ReplicaFeeds:
 
     @property
     def bus_silent(self) -> bool:
-        """Whether no bookmark came for so long that the bus counts as down."""
+        """True if no bookmark came for so long that the bus counts as down."""
         heard = self._bus_heard_at
         return heard is None or self._clock() - heard > self._settings.replica_bus_silent_s
 

@@ -1,4 +1,4 @@
-"""What a replica keeps on disk: its last verified snapshot and the entries since.
+"""The files of a replica: its last verified snapshot and the entries since.
 
 *shell.* Two generations in one folder: `snapshot-<epoch>.json` with `tail-<epoch>.ndjson` (the
 entries after it), and the generation before, so that at least `tail_entries_min` raw entries can be
@@ -43,9 +43,9 @@ class ReplicaFiles:
         self._broken = False
         self._lock = threading.Lock()
         self._found: tuple[Snapshot | None, tuple[Entry, ...]] | None = None
-        """What `load` gave and nothing was written over: the generation to go on with."""
+        """The files that `load` gave and nothing was written over: the generation to go on with."""
         self._confirmed = 0
-        """How many entries of `_found` the replica has verified."""
+        """The number of entries of `_found` that the replica has verified."""
 
     def load(self) -> tuple[Snapshot | None, tuple[Entry, ...]]:
         """The newest generation that can be read: a snapshot, and the entries that follow it."""
@@ -92,7 +92,7 @@ class ReplicaFiles:
                 self._try_begin(registry)
 
     def entries(self, after: int, until: int) -> list[Entry]:
-        """What is kept of the entries after `after` up to `until`, in order, without a gap."""
+        """The entries kept after `after` up to `until`, in order, without a gap."""
         kept: dict[int, Entry] = {}
         for epoch in sorted(self._generations()):
             for entry in _entries(self._tail_path(epoch)):
@@ -113,7 +113,7 @@ class ReplicaFiles:
     # -- generations --
 
     def _are_found(self, entries: tuple[Entry, ...]) -> bool:
-        """Whether these are the next ones of what was read from here; then they are kept as is."""
+        """True if these are the next ones of what was read from here; then they are kept as is."""
         if self._found is None or self._tail is not None:
             return False
         expected = self._found[1][self._confirmed : self._confirmed + len(entries)]

@@ -1,4 +1,4 @@
-"""What waits for a replica: its events, bounded, taken many at a time.
+"""The queue of a replica: its events, bounded, taken many at a time.
 
 *shell.* Anybody on the loop puts, one task takes. Promises that putting never waits; that what does
 not fit is refused and counted, so that whoever brought it can say that it is lost; and that entries
@@ -45,7 +45,7 @@ class ReplicaQueue:
             taker.set_result(None)
 
     async def take(self) -> list[Event]:
-        """What waits, in its order; waits for a first one. For one task."""
+        """Take what waits, in its order; wait for a first one. For one task."""
         waiting = self._waiting
         while not waiting:
             self._taker = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""What a replica says of itself, and what it gives back.
+"""The reports of a replica on itself, and what it gives back.
 
 *shell.* Reports the replica's position on the bus, answers a roll call at once, and hands kept
 entries to a writer that lost them. While the bus is silent the same report goes to the writer over
@@ -33,7 +33,7 @@ __all__ = ["ReplicaReports", "ReportSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
 _STOPPED: Final = frozenset({"quarantined", "forked", "halted"})
-"""What the writer has to hear at once: it may be the one who is wrong, and it goes on writing."""
+"""The states to tell the writer at once: it may be the one who is wrong, and it goes on writing."""
 _TAILS = Counter("sie_replica_tails_given_total", "Answers to a writer that asked for entries.")
 _HTTP_REPORTS = Counter(
     "sie_replica_http_reports_total", "Reports to the writer over HTTP, by outcome.", ["outcome"]
@@ -42,7 +42,7 @@ _HTTP_REPORTS = Counter(
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSettings:
-    """How often a replica speaks, and how much it says at once."""
+    """The pace of a replica's reports, and how much it says at once."""
 
     replica_report_s: float = constant(2.0, help="seconds between reports to sie-config")
     replica_report_min_s: float = constant(

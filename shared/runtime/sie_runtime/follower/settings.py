@@ -15,7 +15,7 @@ __all__ = ["FollowerSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class FollowerSettings(FeedSettings, ReportSettings):
-    """How a process follows the log."""
+    """The settings of a process that follows the log."""
 
     config_url: str = setting("http://127.0.0.1:8081", help="base URL of sie-config")
     config_token: str | None = setting(None, help="bearer token for sie-config, if it asks for one")

@@ -108,7 +108,7 @@ async def follow(
 
 
 class _Feed:
-    """What one replica was given, and what it is to be given next."""
+    """The entries that one replica was given, and those that it is to be given next."""
 
     def __init__(
         self,

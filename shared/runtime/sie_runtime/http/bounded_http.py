@@ -52,11 +52,11 @@ class BoundedHttp(DirectHttp):
         self._held = 0
         """Bytes of bodies that the account counts."""
         self._keep_alive = True
-        """What the last request said of the connection."""
+        """True if the last request keeps the connection open."""
         self._upgrades = self._declines = False
         """The request offers another protocol; it is read once more without that."""
         self._early_ends = False
-        """Who answers before the body is here ends the connection."""
+        """True if an answer before the body is here ends the connection."""
         self._deaf = False
         """Nothing that comes is read any more."""
         self._ended = False
@@ -99,7 +99,7 @@ class BoundedHttp(DirectHttp):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request is under way."""
+        """True if no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
     def send_away(self) -> None:

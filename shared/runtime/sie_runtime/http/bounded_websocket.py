@@ -36,7 +36,7 @@ class BoundedWebSocket(WSProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Who does not read is not read from."""
+        """Stop reading from a client that does not read."""
         super().pause_writing()
         if not self.read_paused and not self.transport.is_closing():
             self.transport.pause_reading()

@@ -39,7 +39,7 @@ _LOOK_S_MIN: Final = 0.005
 
 @dataclass(frozen=True, kw_only=True)
 class HttpBounds:
-    """How much of HTTP is taken in before anybody is asked for a token."""
+    """The bounds on the HTTP that is taken in before anybody is asked for a token."""
 
     http_connections_max: int = setting(
         4096,
@@ -104,11 +104,11 @@ class Visitor(Protocol):
 
     address: str
     since: float
-    """When it began to do what it does."""
+    """The time at which it began to do what it does."""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request is under way."""
+        """True if no request is under way."""
         ...
 
     def look(self, now: float) -> None:
@@ -149,7 +149,7 @@ class Connections:
         self._visitors.pop(visitor, None)
 
     def too_many_bodies(self) -> SIEError:
-        """What to tell whose body is more than may be held."""
+        """The error for a client whose body is more than may be held."""
         return Later(
             f"this process holds {self.bounds.http_bodies_bytes_max} bytes of bodies whose "
             "requests have no answer yet, the most that it takes: send the request again",

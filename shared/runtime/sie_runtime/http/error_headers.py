@@ -12,7 +12,8 @@ __all__ = ["error_headers", "retry_headers"]
 
 
 def retry_headers(retry_after_s: float | None) -> list[tuple[bytes, bytes]]:
-    """When to send again: whole seconds for every client, milliseconds for those that read them."""
+    """The headers that say when to send again: whole seconds for every client, milliseconds for
+    those that read them."""
     if retry_after_s is None:
         return []
     return [
@@ -22,5 +23,5 @@ def retry_headers(retry_after_s: float | None) -> list[tuple[bytes, bytes]]:
 
 
 def error_headers(error: SIEError) -> list[tuple[bytes, bytes]]:
-    """What every answer with an error says in its headers."""
+    """The headers of every answer with an error."""
     return [(b"x-sie-error-code", error.code.encode()), *retry_headers(error.retry_after_s)]

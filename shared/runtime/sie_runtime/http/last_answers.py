@@ -1,4 +1,4 @@
-"""What somebody is told before there is a request, in the one shape of errors.
+"""The answers that are given before there is a request, in the one shape of errors.
 
 *pure.* An answer of this kind is the last of its connection.
 """

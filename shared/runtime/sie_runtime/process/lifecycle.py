@@ -70,7 +70,7 @@ async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
 
 def spare_collections() -> None:
-    """What is there now lives as long as the process: no collection need walk it again."""
+    """Freeze what is there now: it lives as long as the process, and no collection need walk it."""
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
 
@@ -92,7 +92,7 @@ class _Server(uvicorn.Server):
 
 
 class HttpConfig(uvicorn.Config):
-    """How every process serves HTTP."""
+    """The way in which every process serves HTTP."""
 
     def __init__(
         self,

@@ -11,14 +11,14 @@ __all__ = ["is_below", "is_plain_path"]
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether a path is absolute, in the one way to spell it, and not the root."""
+    """True if a path is absolute, in the one way to spell it, and not the root."""
     if not path.startswith("/") or path.startswith("//") or "\0" in path:
         return False
     return path != "/" and posixpath.normpath(path) == path
 
 
 def is_below(path: str, folders: Sequence[str]) -> bool:
-    """Whether a path is spelled plainly, as one of these folders or something below it."""
+    """True if a path is spelled plainly, as one of these folders or something below it."""
     return is_plain_path(path) and any(
         path == folder or path.startswith(f"{folder}/") for folder in folders
     )

@@ -29,7 +29,7 @@ SUBJECTS: Final = "sie.dead"
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterSettings:
-    """What this process does with dead letters."""
+    """The settings of this process for dead letters."""
 
     dead_letter_payloads: bool = setting(
         False,

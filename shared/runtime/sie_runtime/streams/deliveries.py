@@ -19,7 +19,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class DeliverySettings:
-    """How often a job is handed out. sie-config and the workers of one cluster use the same."""
+    """The settings of handing out jobs. sie-config and the workers of one cluster use the same."""
 
     queue_ack_wait_s: float = setting(
         30.0, help="seconds without a word before a job goes to another worker"
@@ -29,7 +29,7 @@ class DeliverySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkQueueSettings(DeliverySettings):
-    """How a process uses the queue."""
+    """The settings of a process that uses the queue."""
 
     queue_publish_timeout_s: float = constant(
         5.0, help="seconds to wait for the broker to store a job"

@@ -49,15 +49,15 @@ class WrongLastSequence(SIEError):
 
 @dataclass(frozen=True, slots=True)
 class StreamTip:
-    """Where a stream begins and ends. `last` of an empty stream is `first - 1`."""
+    """The ends of a stream. `last` of an empty stream is `first - 1`."""
 
     first: int
     last: int
     metadata: dict[str, str]
     sound: bool = True
-    """Whether its settings are those of a config stream: files, no expiry, no way to delete."""
+    """True if its settings are those of a config stream: files, no expiry, no way to delete."""
     bounded: bool = False
-    """Whether a trim mends its settings: an earlier one was interrupted, and each append would now
+    """True if a trim mends its settings: an earlier one was interrupted, and each append would now
     drop the oldest message; or replicas cannot read it, since an older version made it."""
 
 
@@ -72,7 +72,7 @@ def entry_subject(log_id: str) -> str:
 
 
 def stored_subject(log_id: str) -> str:
-    """Where the broker says again what it has stored: replicas hear nothing that it refused."""
+    """The subject of the broker's echo of what it stored: replicas hear nothing that it refused."""
     return f"sie.config.stored.{log_id}"
 
 
@@ -138,7 +138,7 @@ class LogStream:
         return made
 
     async def tip(self) -> StreamTip | None:
-        """Where the stream begins and ends; None if there is none. Raises `BusUnavailable`."""
+        """The ends of the stream; None if there is none. Raises `BusUnavailable`."""
         answer = await _api(self._bus, f"$JS.API.STREAM.INFO.{stream_name(self._log_id)}", None)
         if answer.get("error", {}).get("err_code") == _STREAM_NOT_FOUND:
             return None
@@ -273,12 +273,12 @@ def _said_again(log_id: str) -> dict[str, str]:
 
 
 def _is_readable(config: dict[str, Any]) -> bool:
-    """Whether replicas hear of what it stores, and may read it."""
+    """True if replicas hear of what it stores, and may read it."""
     return bool(config.get("allow_direct")) and bool(config.get("republish"))
 
 
 def _is_sound(config: dict[str, Any]) -> bool:
-    """Whether nobody but a trim can take an entry away, and nothing but a publish can add one."""
+    """True if nobody but a trim can take an entry away, and nothing but a publish can add one."""
     log_id = str(config.get("name", "")).removeprefix("CFG_")
     return (
         config.get("subjects") == [entry_subject(log_id)]
@@ -294,7 +294,7 @@ def _is_sound(config: dict[str, Any]) -> bool:
 
 
 def _last_sequence(description: str, epoch: int) -> int:
-    """Where the stream ends, from the broker's words: `wrong last sequence: 7`."""
+    """The end of the stream, from the broker's words: `wrong last sequence: 7`."""
     text = description.rpartition(":")[2].strip()
     # Not in these words: the epoch itself is in doubt, and is read back.
     return int(text) if text.isdigit() else epoch

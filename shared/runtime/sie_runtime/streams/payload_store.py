@@ -33,7 +33,7 @@ class PayloadGone(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PayloadSettings:
-    """How one process uses the store."""
+    """The settings by which one process uses the store."""
 
     payload_chunk_bytes: int = constant(
         256 * 1024, help="bytes in one message of an object; below the broker's limit (1 MiB)"

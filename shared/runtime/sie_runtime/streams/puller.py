@@ -47,12 +47,12 @@ class Puller:
         self._asked = 0
         self._asked_at = 0.0
         self._expires_s = 0.0
-        """How long the last pull stays open."""
+        """The seconds that the last pull stays open."""
         self._busy_until = 0.0
         self._woken = asyncio.Event()
         self._closing = False
         self._refused = 0
-        """How often in a row the consumer was not there, or gave the pull up."""
+        """Times in a row that the consumer was not there, or gave the pull up."""
         self._pausing = False
         self._subscription: Subscription | None = None
         self._inbox = ""

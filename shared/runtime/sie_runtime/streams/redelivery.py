@@ -17,7 +17,7 @@ __all__ = ["Redelivery", "sequence_of"]
 
 
 def sequence_of(word: bytes) -> int:
-    """Where the broker stored a job, by its word."""
+    """The sequence at which the broker stored a job, by its word."""
     return int(json.loads(word)["seq"])
 
 

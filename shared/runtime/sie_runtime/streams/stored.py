@@ -34,7 +34,7 @@ class StoredMessage:
 
 @dataclass(slots=True)
 class Stored:
-    """What one read gave, in the order of the stream."""
+    """The result of one read, in the order of the stream."""
 
     messages: list[StoredMessage] = field(default_factory=list)
     up_to: int | None = None

@@ -125,7 +125,7 @@ class WorkQueue:
 
 
 def _refusal(data: bytes, headers: bytes) -> SIEError | None:
-    """What the broker's word on a job says against it."""
+    """The error in the broker's word on a job, if it has one."""
     if headers and headers_of(headers).get("Status") == "503":
         return NoResponders("the queue has no stream, or its stream no leader: sie-config makes it")
     if b'"error"' not in data:
