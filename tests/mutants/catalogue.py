@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
 from tests.mutants.mutant import Mutant
+from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
 from tests.mutants.storage_mutants import STORAGE_MUTANTS
@@ -20,4 +21,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *STORAGE_MUTANTS,
     *WRITER_MUTANTS,
     *DATA_PLANE_MUTANTS,
+    *OUTSIDE_MUTANTS,
 )

@@ -19,12 +19,12 @@ class Record(NamedTuple):
 
     page: str
     title: str
-    """With its number: `L-001 · …`."""
+    """With its number: `L-001: …`."""
     body: str
 
     @property
     def number(self) -> str:
-        return self.title.split(" ")[0]
+        return self.title.partition(":")[0]
 
     @property
     def address(self) -> str:
@@ -70,7 +70,7 @@ def test_numbers_have_no_gap_and_the_newest_comes_last(page):
 def test_a_record_has_a_title_and_three_parts(record):
     parts = re.findall(r"^\*\*(\w+)\.\*\* \S", record.body, re.MULTILINE)
 
-    assert re.fullmatch(r"[LDP]-\d{3} · \S.*", record.title)
+    assert re.fullmatch(r"[LDP]-\d{3}: \S.*", record.title)
     assert parts == PARTS
 
 

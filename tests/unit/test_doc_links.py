@@ -39,7 +39,7 @@ def slug(heading):
 
 def anchors(text):
     prose = FENCED.sub("", text)
-    taken = Counter()
+    taken: Counter[str] = Counter()
     found = set(NAMED.findall(prose))
     for heading in HEADING.findall(prose):
         name = slug(heading)
