@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/glossary.md"
 ROWS = re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \| `(.+?)` \|$", PAGE.read_text(), re.MULTILINE)
-PROSE = [path for path in (ROOT / "docs").glob("*.md") if path != PAGE]
+PROSE = [path for path in (ROOT / "docs").rglob("*.md") if path != PAGE]
 WRITTEN = [*PROSE, ROOT / "README.md", ROOT / "SECURITY.md"]
 
 
