@@ -1,4 +1,4 @@
-"""The built-in backends: each a module with `load(spec, device)`, found by name in `registry`.
+"""The built-in backends: each a module with `load(spec, device)`, found by name in `names`.
 
 `transformer` stands on `encoder` (packed and padded forward), `pooling`, `sentence_layout` (the
 files that say how vectors are made) and `probe`. No module here is imported before it is needed,
