@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.support.live_cluster import SIE, sie
 
-from sie_cli.local.ports import free_ports
+from sie_cli.plan.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.tool("curl"), pytest.mark.timeout(120)]
 
@@ -33,7 +33,7 @@ class Step:
 
 
 def steps(page: str) -> list[Step]:
-    """What a reader runs, in order. A text block is what the block before it shows."""
+    """The blocks that a reader runs, in order. A text block is what the block before it shows."""
     found: list[Step] = []
     for language, text in BLOCK.findall(page):
         match language:
@@ -53,7 +53,7 @@ def as_shown(text: str) -> str:
 
 
 def shows(shown: str, output: str) -> bool:
-    """Whether an output is what the page shows."""
+    """True if an output is what the page shows."""
     lines = [
         r"(.*\n)*?" if line == "…" else ".*?".join(map(re.escape, line.split("…"))) + r"\n"
         for line in as_shown(shown).splitlines()
@@ -69,7 +69,7 @@ class Reader:
         self._environment = dict(environment)
 
     def run(self, step: Step) -> str:
-        """What one block shows. What a shell exports is there for the blocks after it."""
+        """The output of one block. What a shell exports is there for the blocks after it."""
         kept = self._folder / "environment"
         command = {
             "sh": ["bash", "-euo", "pipefail", "-c", f"{step.code}\nenv -0 > {kept}"],

@@ -15,7 +15,7 @@ SOURCES: Final = sorted(FOLDER.glob("*.dot"))
 
 
 def svg_of(source: Path) -> Path:
-    """Where the SVG of a source lies."""
+    """The path of the SVG of a source."""
     return source.with_suffix(".svg")
 
 

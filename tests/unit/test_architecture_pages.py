@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs/architecture.md"
 PAGES = [ARCHITECTURE, *sorted((ROOT / "docs/concepts").glob("*.md"))]
-LINKING = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = [
     ROOT / each for each in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
@@ -29,12 +28,6 @@ def rooms() -> dict[str, str]:
         for path in package.glob("*/__init__.py")
         if (told := ast.get_docstring(ast.parse(path.read_text())))
     }
-
-
-def anchors(page: Path) -> set[str]:
-    """What a link may name of a page: its headings, as GitHub spells them."""
-    heads = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def test_every_room_has_its_line():
@@ -56,12 +49,3 @@ def test_rooms_stand_in_the_order_of_their_layers():
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_named_is_there(name):
     pkgutil.resolve_name(name)
-
-
-@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_what_is_there(page):
-    for target in re.findall(r"\]\((?!https?:)(.+?)\)", page.read_text()):
-        path, _, anchor = target.partition("#")
-        linked = (page.parent / path).resolve() if path else page
-        assert linked.exists(), target
-        assert not anchor or anchor in anchors(linked), target
