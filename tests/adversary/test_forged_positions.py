@@ -6,6 +6,7 @@ applied, stopped the writer, and was taken into the log when it started again.
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -62,6 +63,11 @@ def next_entry(one: Writer, way: str) -> Entry:
         "an old signature": msgspec.structs.replace(entry, signature=last.signature),
     }
     return signed[way]
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """Every file of a replica."""
+    return {path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()}
 
 
 def serves(one: Writer) -> bool:
@@ -239,6 +245,7 @@ async def test_a_stranger_who_stands_in_for_the_writer_is_not_followed(tmp_path,
         async with follower(url, one.url, kept) as replica:
             await same(one, replica)
         position = one.plane.sequencer.position
+        before, empty = read(kept), tmp_path / "empty"
         pinned = one.plane.sequencer.log_keys.own.public.hex()
         back_up(data / LOG, tmp_path / "copy.sqlite")
     restore(
@@ -251,13 +258,15 @@ async def test_a_stranger_who_stands_in_for_the_writer_is_not_followed(tmp_path,
         await it.put("theirs")
         async with (
             follower(their_url, it.url, kept) as replica,
-            follower(their_url, it.url, name="new", config_public_key=pinned) as new,
+            follower(their_url, it.url, empty, name="new", config_public_key=pinned) as new,
         ):
             await replica.state("quarantined")
             assert "did not sign it" in replica.follower.reason
             assert replica.follower.position == position
             await until(lambda: "not signed by the trusted key" in new.follower.reason)
             assert new.follower.position is None
+            # What is not believed is not kept either: the next start finds what was verified.
+            assert (read(kept), read(empty)) == (before, {})
             # On purpose, it is an operator's word: the key of the writer at that URL is taken.
             await it.plane.replica_requests.resync("gateway", "g1")
             await same(it, replica)

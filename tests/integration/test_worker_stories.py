@@ -255,6 +255,24 @@ async def test_a_job_of_the_previous_revision_runs_at_that_revision(tmp_path: Pa
         )
 
 
+async def test_a_job_that_comes_again_runs_at_the_revision_that_it_names(tmp_path: Path):
+    second = catalog_of(2, model_document("org/one", cost_max=99))
+    async with worker_world(tmp_path) as world:
+        world.advance(FIRST)
+        world.execution.hold()
+        job = await world.publish(FIRST, "org/one", "abc")
+        await until(lambda: world.execution.batches)
+        await world.execution.die()
+        world.advance(second)
+        world.execution.let_go()
+        await world.execution.start()
+
+        result = await world.result_of(job)
+
+        assert result.model_revision == FIRST.resolve("org/one").revision
+        assert set(world.execution.loads) == {FIRST.resolve("org/one").revision}
+
+
 async def test_a_revision_that_no_job_can_name_any_more_is_unloaded(tmp_path: Path):
     second = catalog_of(2, model_document("org/one", cost_max=99))
     async with worker_world(tmp_path, previous_revision_s=0.1, claim_extend_s=0.05) as world:

@@ -22,7 +22,7 @@ from tests.mutants.mutant import Mutant, mutated
 
 __all__ = ["Outcome", "Zoo"]
 
-_COPIED: Final = ("shared", "control_plane", "data_plane", "sdk", "tests", "docs")
+_COPIED: Final = ("shared", "testing", "control_plane", "data_plane", "sdk", "tests", "docs")
 _SINGLE_FILES: Final = ("pyproject.toml", "README.md", "sie")
 _SOURCES: Final = (
     "shared/schemas",

@@ -56,4 +56,5 @@ def test_entries_move_no_replica_that_is_quarantined_and_a_snapshot_does(key, si
     replica.receive(SnapshotArrived(0, LOG.snapshot(at)))
 
     assert replica.stopped is None
+    assert replica.position is not None
     assert replica.registry.digest == LOG.entries[replica.position.epoch - 1].state_digest

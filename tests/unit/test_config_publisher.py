@@ -1,6 +1,7 @@
 """The publisher against a stream that does everything a broker may do to it."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from tests.support.config_writer import client_of, model, running
@@ -10,6 +11,7 @@ from tests.support.polling import until
 from sie_config.stream.publisher import Publisher
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import ControlPlane
+from sie_runtime.broker.bus import BusUnavailable
 from sie_schemas.entry import (
     GENESIS_HASH,
     Entry,
@@ -227,3 +229,35 @@ async def test_a_write_that_is_refused_puts_nothing_on_the_stream(tmp_path):
         with pytest.raises(SIEError):
             await put_model_into(plane, "m", pool="nowhere")
         assert len(stream.messages) == 3
+
+
+class Weighed(MemoryStream):
+    """A stream that notes at each append how far it was said to be published already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: Callable[[], int] = lambda: 0
+        self.too_far: list[tuple[int, int]] = []
+        self.refuses = 0
+
+    async def append(self, epoch: int, data: bytes) -> None:
+        if self.said() >= epoch:
+            self.too_far.append((epoch, self.said()))
+        if self.refuses:
+            self.refuses -= 1
+            raise BusUnavailable("not now")
+        await super().append(epoch, data)
+
+
+@pytest.mark.parametrize("refuses", [0, 1, 3])
+async def test_an_entry_counts_as_published_by_the_brokers_word_alone(tmp_path, refuses):
+    stream = Weighed()
+    async with running(tmp_path, stream, publish_retry_s=0.01) as plane:
+        stream.said = lambda: plane.tenure.published_epoch
+        stream.refuses = refuses
+        for number in range(4):
+            await put_model_into(plane, f"m{number}")
+        await settled(plane)
+
+    assert stream.too_far == []
+    assert sorted(stream.messages) == list(range(1, 8))

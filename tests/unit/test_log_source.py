@@ -52,6 +52,46 @@ async def test_a_replica_whose_token_is_none_says_so_once(caplog):
     assert "names no replica" in told[0]
 
 
+class Answering(httpx.AsyncBaseTransport):
+    """Somebody at the writer's address who answers everything so."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._status, self._body = status, body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(self._status, content=self._body)
+
+
+_NO_ANSWERS = [
+    *[(status, b"") for status in (201, 204, 301, 304, 400, 401, 403, 404, 429, 500, 502, 503)],
+    (200, b"<html>"),
+    (200, b"{}"),
+    (200, b'{"log_id":"1","epoch":"x"}\n'),
+    (401, b'{"detail":{"code":"UNAUTHORIZED","message":"who?"}}'),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), _NO_ANSWERS)
+async def test_what_is_no_answer_is_a_failure_of_every_fetch_and_never_an_empty_one(status, body):
+    bus = Bus(BusSettings(), role="gateway", process_id="g1")
+    client = httpx.AsyncClient(
+        base_url="http://127.0.0.1:1", transport=Answering(status, body), follow_redirects=False
+    )
+    source = LogSource("", bus, timeout_s=1, page_entries=10, client=client)
+    fetches = [
+        lambda: source.entries("1" * 32, 3, 9),
+        source.snapshot,
+        lambda: source.head(None, 0),
+        lambda: source.report(b"{}"),
+    ]
+    try:
+        for asked in fetches:
+            with pytest.raises(SourceFailed):
+                await asked()
+    finally:
+        await source.close()
+
+
 def test_to_the_sdk_it_is_a_connection_error_that_is_tried_again():
     error = AttributeError("'NoneType' object has no attribute 'getpeername'")
 

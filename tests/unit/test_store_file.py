@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.support.config_writer import LOG_ID, grown_log, new_file
 from tests.support.log_tools import forged_log
 
@@ -40,6 +41,15 @@ FORBIDDEN = [
 ]
 
 
+def entries_of(path: Path) -> list[Entry]:
+    """The entries that a reader finds in a closed file."""
+    file = LogFile.open(path)
+    try:
+        return list(file.verified())
+    finally:
+        file.close()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "log.sqlite"
@@ -69,6 +79,24 @@ def test_without_the_guard_the_triggers_still_refuse(path, verb):
         bare.execute(verb)
     bare.close()
     file.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize(
+    "damage",
+    [{"hash": "short"}, {"log_id": "short"}, {"term": 0}, {"ts": None}, {"actor": None}],
+    ids=lambda damage: next(iter(damage)),
+)
+def test_a_group_with_one_row_that_the_file_refuses_leaves_nothing_of_it(path, size, damage):
+    entries = grown_log(2 + size)
+    file = new_file(path, entries[:-size])
+    group = [*entries[-size:-1], replace(entries[-1], **damage)]
+
+    with pytest.raises((StorageFailed, sqlite3.Error)):
+        file.append(group)
+
+    file.close()
+    assert [entry.hash for entry in entries_of(path)] == [e.hash for e in entries[:-size]]
 
 
 @pytest.mark.parametrize("insert", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE"])
