@@ -13,7 +13,8 @@ NAMES = st.sampled_from("abcde")
 SOME = st.frozensets(NAMES, max_size=2)
 LOADS = st.tuples(st.just("load"), NAMES, st.sampled_from([10, 30, 60]), SOME)
 WAYS = st.tuples(st.just("way"), NAMES, st.just(0), SOME)
-PINS = st.tuples(st.just("pin"), NAMES, st.integers(0, 1), st.just(frozenset()))
+NOBODY: frozenset[str] = frozenset()
+PINS = st.tuples(st.just("pin"), NAMES, st.integers(0, 1), st.just(NOBODY))
 STEPS = st.lists(st.one_of(LOADS, LOADS, WAYS, PINS), min_size=5, max_size=25)
 
 
@@ -29,7 +30,7 @@ def test_what_is_pinned_stays_and_what_runs_leaves_last(pins, steps):
     residents = Residents(memory_bytes_max=BUDGET, pressure=Pressure())
     pinned: set[str] = set()
     sizes: dict[str, int] = {}
-    for what, name, number, running in [*(("pin", name, 1, frozenset()) for name in pins), *steps]:
+    for what, name, number, running in [*(("pin", name, 1, NOBODY) for name in pins), *steps]:
         before = set(residents.revisions)
         if what == "load":
             sizes[name] = number
