@@ -31,8 +31,8 @@ from sie_config.replicas.reports import Reports
 from sie_config.settings import ConfigSettings
 from sie_config.start.roll_call import RollCall
 from sie_config.stream.announcer import head_at
+from sie_config.stream.broadcast import Broadcast, streams_of
 from sie_config.stream.stream_witness import Stream
-from sie_config.stream.tenure import Tenure, streams_of
 from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.upkeep.disk_watch import DiskWatch
 from sie_config.upkeep.exports import Exports
@@ -123,7 +123,7 @@ class ControlPlane:
             resync_wait_s=settings.ack_wait_s,
             recount_wait_s=settings.self_check_ask_s,
         )
-        self.tenure = Tenure(
+        self.broadcast = Broadcast(
             settings,
             sequencer,
             journal,
@@ -316,7 +316,7 @@ class ControlPlane:
             self.sequencer.enter(Recovery(damage.message))
         else:
             await self._roll_call.resume()
-        await self.tenure.begin()
+        await self.broadcast.begin()
         await self._disk_watch.write_head()
 
     def _start_to_read(self, failed: SIEError, damage: LogDamaged | None) -> None:
@@ -331,13 +331,13 @@ class ControlPlane:
         """Publish and announce until `stop`, once there is nothing lacking."""
         await self._heal(stop)
         if not self.store.read_only:
-            await self.tenure.run(stop)
+            await self.broadcast.run(stop)
 
     async def _settle(self) -> None:
         """Take up what could not be done at the start, once it can."""
         if not self.sequencer.has_begun and not isinstance(self.sequencer.state, Recovery):
             await self._roll_call.resume()
-        self.tenure.take_writes()
+        self.broadcast.take_writes()
 
     async def _heal(self, stop: asyncio.Event) -> None:
         """Go on asking for what the file lost: whoever has it may come later."""

@@ -89,7 +89,7 @@ async def test_an_entry_that_the_writer_did_not_sign_is_applied_by_nobody(tmp_pa
         subject = entry_subject(forged.log_id)
         await jetstream.publish(subject, to_envelope(forged))
         # The writer finds it, makes the stream anew, and goes on as if nobody had been there.
-        await until(lambda: one.plane.tenure.publisher is not None and serves(one))
+        await until(lambda: one.plane.broadcast.publisher is not None and serves(one))
         await one.put("b")
         await same(one, replica)
         await one.published()

@@ -182,7 +182,7 @@ async def test_a_stream_recreated_empty_by_somebody_is_made_again_as_it_must_be(
         await jetstream.delete_stream(one.stream)
         await jetstream.add_stream(like_ours(one, max_age=60))
 
-        await until(lambda: one.plane.tenure.published_epoch == 4)
+        await until(lambda: one.plane.broadcast.published_epoch == 4)
         await one.put("b")
         await same(one, replica)
         await one.published()
@@ -329,9 +329,9 @@ async def test_a_stream_that_is_behind_the_file_at_start_is_brought_up(tmp_path,
         await one.published()
     async with writer(tmp_path / "data", nowhere()) as one:
         await one.put("a", "b", "c")
-        assert not one.plane.tenure.is_published(one.plane.sequencer.position.epoch)
+        assert not one.plane.broadcast.is_published(one.plane.sequencer.position.epoch)
     async with writer(tmp_path / "data", url) as one, admin(url) as jetstream:
-        assert one.plane.tenure.is_published(one.plane.sequencer.position.epoch)
+        assert one.plane.broadcast.is_published(one.plane.sequencer.position.epoch)
         await holds_the_log(jetstream, one)
 
 

@@ -109,7 +109,7 @@ class Writer:
         """Wait until the stream has it all."""
         plane = self.plane
         await until(
-            lambda: plane.tenure.is_published(plane.sequencer.position.epoch), within_s=within_s
+            lambda: plane.broadcast.is_published(plane.sequencer.position.epoch), within_s=within_s
         )
 
 

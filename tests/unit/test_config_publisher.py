@@ -35,12 +35,12 @@ async def log_hashes(plane: ControlPlane) -> list[str]:
 
 
 def publisher_of(plane: ControlPlane) -> Publisher:
-    assert plane.tenure.publisher is not None
-    return plane.tenure.publisher
+    assert plane.broadcast.publisher is not None
+    return plane.broadcast.publisher
 
 
 async def settled(plane: ControlPlane) -> None:
-    await until(lambda: plane.tenure.is_published(plane.sequencer.position.epoch))
+    await until(lambda: plane.broadcast.is_published(plane.sequencer.position.epoch))
 
 
 async def test_every_entry_reaches_the_stream_at_its_epoch_and_the_tenure_before_any_write(
@@ -253,7 +253,7 @@ class Weighed(MemoryStream):
 async def test_an_entry_counts_as_published_by_the_brokers_word_alone(tmp_path, refuses):
     stream = Weighed()
     async with running(tmp_path, stream, publish_retry_s=0.01) as plane:
-        stream.said = lambda: plane.tenure.published_epoch
+        stream.said = lambda: plane.broadcast.published_epoch
         stream.refuses = refuses
         for number in range(4):
             await put_model_into(plane, f"m{number}")

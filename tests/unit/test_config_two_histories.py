@@ -30,7 +30,7 @@ async def history_and_backup(folder: Path, stream: MemoryStream) -> tuple[Path, 
     data, old = folder / "data", folder / "old"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.tenure.is_published(4))
+        await until(lambda: plane.broadcast.is_published(4))
     shutil.copytree(data, old)
     positions = []
     async with running(data, stream) as plane:
@@ -38,7 +38,7 @@ async def history_and_backup(folder: Path, stream: MemoryStream) -> tuple[Path, 
             positions.append(plane.sequencer.position)
             await put(plane, f"lost{number}")
         positions.append(plane.sequencer.position)
-        await until(lambda: plane.tenure.is_published(positions[-1].epoch))
+        await until(lambda: plane.broadcast.is_published(positions[-1].epoch))
     return old, positions
 
 
@@ -128,7 +128,7 @@ async def test_a_replica_of_another_writer_stops_one_that_was_witnessed_too(tmp_
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.tenure.is_published(4))
+        await until(lambda: plane.broadcast.is_published(4))
     shutil.copytree(data, copy)
     async with running(copy) as other:
         await put(other, "other")
@@ -164,7 +164,7 @@ async def test_a_zombies_entry_between_the_roll_call_and_the_first_publish_is_no
     data, copy = tmp_path / "data", tmp_path / "copy"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.tenure.is_published(4))
+        await until(lambda: plane.broadcast.is_published(4))
     shutil.copytree(data, copy)
     async with running(copy) as zombie:
         # Of the term of its own start; the successor's term will be as new.

@@ -65,13 +65,13 @@ async def test_a_restored_backup_takes_its_lost_entries_back_from_the_stream(tmp
     stream, data = MemoryStream(), tmp_path / "data"
     async with running(data, stream) as plane:
         await put(plane, "before")
-        await until(lambda: plane.tenure.is_published(4))
+        await until(lambda: plane.broadcast.is_published(4))
     old = backup(data, "old")
     async with running(data, stream) as plane:
         for number in range(3):
             await put(plane, f"m{number}")
         lost = plane.sequencer.position
-        await until(lambda: plane.tenure.is_published(lost.epoch))
+        await until(lambda: plane.broadcast.is_published(lost.epoch))
         registry = plane.sequencer.registry
     async with running(old, stream) as plane:
         assert plane.sequencer.state == Serving(witnessed=True)
@@ -89,7 +89,7 @@ async def test_a_file_behind_its_stream_writes_nothing_while_entries_are_missing
     old = backup(data, "old")
     async with running(data, stream) as plane:
         await put(plane, "m")
-        await until(lambda: plane.tenure.is_published(5))
+        await until(lambda: plane.broadcast.is_published(5))
     del stream.messages[4]
     tip = dict(stream.messages)
     async with running(old, stream) as plane, client_of(plane) as client:

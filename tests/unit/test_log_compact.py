@@ -54,12 +54,12 @@ async def test_the_stream_is_trimmed_after_the_mark_and_goes_on(tmp_path):
     stream = MemoryStream()
     async with running(tmp_path, stream) as plane, client_of(plane) as client:
         head = await grown(plane, 9)
-        await until(lambda: plane.tenure.is_published(head))
+        await until(lambda: plane.broadcast.is_published(head))
         answer = (await client.post(COMPACT, json={"low_water": 6})).json()
         assert answer["trimmed"] is True
         assert min(stream.messages) == 6
         await put(plane, "after")
-        await until(lambda: plane.tenure.is_published(head + 1))
+        await until(lambda: plane.broadcast.is_published(head + 1))
         assert sorted(stream.messages) == list(range(6, head + 2))
 
 
@@ -67,7 +67,7 @@ async def test_a_crash_between_mark_and_trim_is_made_good_by_the_next_start(tmp_
     stream = MemoryStream()
     async with running(tmp_path, stream) as plane:
         head = await grown(plane, 9)
-        await until(lambda: plane.tenure.is_published(head))
+        await until(lambda: plane.broadcast.is_published(head))
     file = LogFile.open(tmp_path / LOG_FILE)
     file.move_low_water(7)
     file.close()

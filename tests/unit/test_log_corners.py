@@ -182,14 +182,14 @@ class HeardBus:
 async def test_a_bookmark_names_no_entry_that_is_not_on_the_stream_yet(tmp_path):
     stream = MemoryStream()
     async with running(tmp_path, stream) as plane:
-        assert plane.tenure.publisher is not None
+        assert plane.broadcast.publisher is not None
         stream.connected = False
         await put(plane, "m")
         bus, stop = HeardBus(), asyncio.Event()
         announcing = asyncio.create_task(
             announce(
                 cast(Bus, bus),
-                plane.tenure.publisher,
+                plane.broadcast.publisher,
                 plane.sequencer,
                 plane.journal,
                 every_s=0.005,

@@ -181,7 +181,7 @@ async def test_entries_that_were_taken_back_still_answer_for_their_keys(tmp_path
     old = (data / LOG_FILE).read_bytes()
     async with running(data, stream) as plane:
         first, _ = await plane.write(keyed)
-        await until(lambda: plane.tenure.is_published(first.entry.epoch))
+        await until(lambda: plane.broadcast.is_published(first.entry.epoch))
     (data / LOG_FILE).write_bytes(old)
     (data / f"{LOG_FILE}.head").unlink()
     async with running(data, stream) as plane:

@@ -88,7 +88,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
             "status": "ready" if ready else "not_ready",
             "writer": describe(state),
             "head": str(plane.sequencer.position),
-            "published_epoch": plane.tenure.published_epoch,
+            "published_epoch": plane.broadcast.published_epoch,
             "url": plane.settings.advertised_url,
         }
         return json_answer(body, 200 if ready else 503)

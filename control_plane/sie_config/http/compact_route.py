@@ -49,7 +49,7 @@ def add_compact_route(app: DirectApp, plane: ControlPlane) -> None:
         head = plane.sequencer.position.epoch
         before = plane.low_water
         await plane.compact(low_water_for(head, keep=wanted.keep, low_water=wanted.low_water))
-        publisher = plane.tenure.publisher
+        publisher = plane.broadcast.publisher
         answer: dict[str, Any] = {
             "low_water": plane.low_water,
             "moved": plane.low_water != before,

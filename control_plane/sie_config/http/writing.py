@@ -69,7 +69,7 @@ class Writing:
         epoch = outcome.entry.epoch
         if self._after.ack_stream and not await self._on_stream(epoch):
             answer["outcome_pending"] = True
-        answer["published"] = self._plane.tenure.is_published(epoch)
+        answer["published"] = self._plane.broadcast.is_published(epoch)
         if self._after.until is not None:
             answer["convergence"] = await self._converge(outcome, self._after.until)
         headers = {"idempotency-replayed": "true"} if repeated else {}
@@ -100,7 +100,7 @@ class Writing:
         return self._plane.reports.holders_of(models_met(outcome), self._plane.now())
 
     async def _on_stream(self, epoch: int) -> bool:
-        publisher, wait_s = self._plane.tenure.publisher, self._plane.settings.ack_wait_s
+        publisher, wait_s = self._plane.broadcast.publisher, self._plane.settings.ack_wait_s
         return publisher is not None and await publisher.wait_published(epoch, timeout_s=wait_s)
 
     async def _converge(self, outcome: Outcome, until: Until) -> dict[str, Any]:

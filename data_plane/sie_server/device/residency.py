@@ -9,7 +9,7 @@ Frees nothing itself; its owner is the device's thread.
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeAlias, TypeVar
 
-__all__ = ["Demand", "Residency", "Worth"]
+__all__ = ["Interest", "Residency", "Worth"]
 
 Name = TypeVar("Name", bound=Hashable)
 Worth: TypeAlias = Callable[[Name], tuple[float, ...]]
@@ -19,7 +19,7 @@ _HALF_LIFE_S = 60.0
 _NAMES_MAX = 1024
 
 
-class Demand(Generic[Name]):
+class Interest(Generic[Name]):
     """The amount that each name was asked for, of which a half is forgotten each minute.
 
     What has left keeps its count, so that it is known for what it is when it comes back. The names

@@ -22,7 +22,7 @@ from sie_schemas.jobs import AdapterPin
 from sie_server import metrics
 from sie_server.backends.backend import Backend
 from sie_server.device.memory import host_available_bytes
-from sie_server.device.residency import Demand, Residency, Worth
+from sie_server.device.residency import Interest, Residency, Worth
 from sie_server.weights.sources import Weights
 
 __all__ = ["Pressure", "Resident", "Residents"]
@@ -67,7 +67,7 @@ class Residents:
         self._pinned: set[str] = set()
         """Revisions that leave only when they are unloaded by name."""
         self._residency: Residency[str] = Residency(memory_bytes_max)
-        self._demand: Demand[str] = Demand()
+        self._interest: Interest[str] = Interest()
         self._sizes: dict[str, int] = {}
         """Bytes of each revision that was ever loaded: room can be made before it comes back."""
 
@@ -120,7 +120,7 @@ class Residents:
         """A batch of so many inputs is about to run."""
         now = time.monotonic()
         self._residency.touch(revision, now)
-        self._demand.add(revision, inputs, now)
+        self._interest.add(revision, inputs, now)
 
     def tend(self) -> None:
         """Let go of what was not used for long, and of more where the host runs short."""
@@ -159,7 +159,7 @@ class Residents:
         now = time.monotonic()
 
         def worth(revision: str) -> tuple[float, ...]:
-            density = self._demand.of(revision, now) / max(1, self._residency.size(revision))
+            density = self._interest.of(revision, now) / max(1, self._residency.size(revision))
             return (revision in running, density)
 
         return worth

@@ -2,7 +2,7 @@
 
 *shell*: shares the cache's folder with every other process of the host. Promises that a file has
 the hash that the hub states for it, and that no revision that any `sie-server` uses is removed:
-who uses one holds a lease of it, a lock on a file that the system takes back from a process that
+who uses one holds a pin of it, a lock on a file that the system takes back from a process that
 dies. Nothing of a hub is run here. No pickle is fetched, and code only of a revision whose own code
 the operator allows (`may_run_code`).
 """
@@ -34,7 +34,7 @@ from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import is_blob
 from sie_server.weights.hub_progress import Downloads
 
-__all__ = ["HubCache", "Lease", "pinned_name"]
+__all__ = ["FolderPin", "HubCache", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -49,11 +49,11 @@ def pinned_name(source: HubSource) -> str:
     return f"{source.id}@{source.revision}"
 
 
-class Lease:
+class FolderPin:
     """A revision in the cache is in use for as long as this object lives."""
 
     def __init__(self, path: Path) -> None:
-        # A cache that cannot be written to needs no lease: nothing can be removed from it either.
+        # A cache that cannot be written to needs no pin: nothing can be removed from it either.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -81,8 +81,8 @@ class HubCache:
         """True if the operator allows this very revision to run its own code."""
         return pinned_name(source) in self._own_code_allowed
 
-    def fetch(self, source: HubSource, *, graphs: bool = False) -> tuple[Path, Lease]:
-        """The folder of a pinned revision, and the lease that keeps it there.
+    def fetch(self, source: HubSource, *, graphs: bool = False) -> tuple[Path, FolderPin]:
+        """The folder of a pinned revision, and the pin that keeps it there.
 
         `graphs` wants its ONNX graphs too.
 
@@ -90,8 +90,8 @@ class HubCache:
         """
         what = f"{source.id} at {source.revision[:12]}"
         # Before the download: else it could be removed between the two.
-        lease = Lease(_lease_file(_folder_name(source.id), source.revision))
-        downloading = Lease(_download_file(_folder_name(source.id)))
+        pin = FolderPin(_pin_file(_folder_name(source.id), source.revision))
+        downloading = FolderPin(_download_file(_folder_name(source.id)))
         try:
             folder = self._download(source, what, _GRAPHS if graphs else ())
             _verify(folder, what)
@@ -99,7 +99,7 @@ class HubCache:
             del downloading
         if self._bytes_max:
             self._trim()
-        return folder, lease
+        return folder, pin
 
     def _download(self, source: HubSource, what: str, more: Sequence[str]) -> Path:
         code = ("*.py",) if self.may_run_code(source) else ()
@@ -138,7 +138,7 @@ class HubCache:
 
     def _trim(self) -> None:
         """Remove the least recently used revisions that nobody uses, down to the bound."""
-        # What left the device may still be in a cycle, and its lease with it.
+        # What left the device may still be in a cycle, and its pin with it.
         gc.collect()
         with _locked(_locks() / "trim") as alone:
             if not alone:
@@ -173,9 +173,9 @@ def _oldest(
 
 
 def _last_used(repository: CachedRepoInfo, revision: CachedRevisionInfo) -> float:
-    """The time at which its last lease began or ended; when it came, where it never had one."""
+    """The time at which its last pin began or ended; when it came, where it never had one."""
     try:
-        path = _lease_file(repository.repo_path.name, revision.commit_hash)
+        path = _pin_file(repository.repo_path.name, revision.commit_hash)
         return path.stat().st_mtime
     except OSError:
         return revision.last_modified
@@ -184,7 +184,7 @@ def _last_used(repository: CachedRepoInfo, revision: CachedRevisionInfo) -> floa
 def _remove(info: HFCacheInfo, repository: CachedRepoInfo, revision: CachedRevisionInfo) -> None:
     name, commit = repository.repo_path.name, revision.commit_hash
     with (
-        _locked(_lease_file(name, commit)) as unused,
+        _locked(_pin_file(name, commit)) as unused,
         # A download of another revision may be about to use the same files.
         _locked(_download_file(name)) as quiet,
     ):
@@ -228,7 +228,7 @@ def _locks() -> Path:
     return Path(constants.HF_HUB_CACHE) / ".locks" / "sie"
 
 
-def _lease_file(repository: str, commit: str) -> Path:
+def _pin_file(repository: str, commit: str) -> Path:
     return _locks() / repository / commit
 
 

@@ -16,7 +16,7 @@ from typing import assert_never
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import sha256_as_of
-from sie_server.weights.hub_cache import HubCache, Lease, pinned_name
+from sie_server.weights.hub_cache import FolderPin, HubCache, pinned_name
 
 __all__ = ["Weights", "resolve"]
 
@@ -27,8 +27,8 @@ class Weights:
 
     folder: Path
     pinned: frozenset[str] | None
-    lease: Lease | None = None
-    """The lease that keeps a folder of the hub's cache in place while this object lives."""
+    pin: FolderPin | None = None
+    """The pin that keeps a folder of the hub's cache in place while this object lives."""
     hub_name: str = ""
     """`<id>@<commit>` where they came from a hub."""
     may_run_code: bool = False
@@ -73,8 +73,8 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
             return Weights(folder, frozenset(source.manifest))
         case HubSource():
             hub = hub or HubCache()
-            folder, lease = hub.fetch(source, graphs=graphs)
-            return Weights(folder, None, lease, pinned_name(source), hub.may_run_code(source))
+            folder, pin = hub.fetch(source, graphs=graphs)
+            return Weights(folder, None, pin, pinned_name(source), hub.may_run_code(source))
         case _:
             assert_never(source)
 

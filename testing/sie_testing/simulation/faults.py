@@ -240,9 +240,9 @@ def _file_damaged(world: "World", rng: random.Random) -> str:
 def _low_water_moved(world: "World", rng: random.Random) -> str:
     """Compaction: first the mark, then the publisher trims the stream."""
     plane = world.writer.plane
-    if plane is None or plane.tenure.published_epoch < 4:
+    if plane is None or plane.broadcast.published_epoch < 4:
         return ""
-    mark = rng.randint(2, plane.tenure.published_epoch)
+    mark = rng.randint(2, plane.broadcast.published_epoch)
     world.ask("operator", lambda plane: plane.compact(mark))
     return f"to {mark}"
 

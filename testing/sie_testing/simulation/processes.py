@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from sie_config.log.own_thread import OwnThread
 from sie_config.log.store import Store
 from sie_config.settings import ConfigSettings
-from sie_config.stream.tenure import streams_of
+from sie_config.stream.broadcast import streams_of
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane

@@ -149,7 +149,7 @@ def _converged(world: World) -> bool:
         return False
     if isinstance(plane.sequencer.state, Recovery):
         return False
-    if plane.tenure.published_epoch != plane.sequencer.position.epoch:
+    if plane.broadcast.published_epoch != plane.sequencer.position.epoch:
         return False
     head = plane.sequencer.position
     stream = world.broker.streams.get(f"CFG_{head.log_id}")

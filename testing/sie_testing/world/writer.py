@@ -132,7 +132,7 @@ class WriterNode:
 
     def publish(self) -> None:
         """Verify the stream, and put on it what is missing."""
-        publisher = self.plane.tenure.publisher
+        publisher = self.plane.broadcast.publisher
         if publisher is not None and not self.in_recovery:
             publisher.distrust()
             self._run(publisher.catch_up())

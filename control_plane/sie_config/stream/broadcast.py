@@ -1,4 +1,4 @@
-"""The tenure on the stream: the writer's log published and announced, and writes taken by right.
+"""The broadcast: the writer's log published and announced, and writes taken by right.
 
 *shell.* Owns the publisher of one log. Promises that with the bus up no write is taken before the
 tenure is on the stream, and that what recovers publishes nothing.
@@ -17,10 +17,10 @@ from sie_config.writer.writer_state import UNFENCED, Recovery, Serving
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.log_stream import LogStream
 
-__all__ = ["Tenure", "streams_of"]
+__all__ = ["Broadcast", "streams_of"]
 
 
-class Tenure:
+class Broadcast:
     """Owner: the control plane. `stream_of` None: there is no stream, and nothing is published."""
 
     def __init__(
