@@ -33,7 +33,7 @@ from sie_schemas.errors import OurFault
 from sie_schemas.revisions import model_revision
 from sie_server.backends.model_files import has_own_code
 from sie_server.settings import ServerSettings
-from sie_server.weights.hub_cache import Lease
+from sie_server.weights.hub_cache import FolderPin
 from sie_server.weights.sources import Weights
 from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import Models
@@ -214,7 +214,7 @@ async def test_a_bounded_cache_lets_go_of_the_least_recently_used_and_never_of_w
     assert kept() == {"a", "c", "d"}, "all of it is in use"
     assert "all of it is in use: raise the bound" in log.read_text()
     # Another process of this host uses c.
-    elsewhere = Lease(home / "cache/.locks/sie/models--org--c" / _COMMIT)
+    elsewhere = FolderPin(home / "cache/.locks/sie/models--org--c" / _COMMIT)
     for name in ("a", "c"):
         await _unload(client, name)
     await load("b")
