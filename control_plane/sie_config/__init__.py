@@ -1,6 +1,6 @@
 """The writer of the epoch log: one process, one file, one order of all configuration.
 
-`log_file` and `store` keep the entries, `rules` decides what may be written, `sequencer` is the one
-writer, `publisher` puts entries on the stream, `witnesses` judges a file before it is trusted,
-`reports` shows how far the replicas are, `api` is the HTTP surface, `main` wires.
+A write comes in at `http`, is judged and made an entry in `writer`, is kept by `log` and leaves by
+`stream`. `replicas` knows how far the others are, `past` answers for any epoch, `start` judges a
+file before it is trusted, `offline` works on a file without a writer. `writer_process` wires.
 """

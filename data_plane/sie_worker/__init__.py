@@ -1,6 +1,5 @@
 """The worker sidecar: pulls jobs, tokenizes, forms batches, delivers confirmed results.
 
-`batching`, `placement`, `peers`, `revisions`, `window` and `answers` are pure. A job's way through
-the shells is `pulling`, `intake` (with `models` and `tokenizing`), `running` (with `executor` and
-`isolation`), `results`; `claims` is what is in hand meanwhile. `worker` wires them, `main` starts.
+A job is pulled and taken in by `intake`, waits in a lane of `scheduling`, runs on a `device` by way
+of `execution`, and ends in `jobs`, which holds it all the while. `worker` wires, `main` starts.
 """
