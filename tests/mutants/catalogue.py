@@ -6,6 +6,7 @@
 from typing import Final
 
 from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
+from tests.mutants.hunted_mutants import HUNTED_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
@@ -22,4 +23,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *WRITER_MUTANTS,
     *DATA_PLANE_MUTANTS,
     *OUTSIDE_MUTANTS,
+    *HUNTED_MUTANTS,
 )

@@ -112,7 +112,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert batch.cost == cost_of(batch.inputs, limits)
         assert batch.arrived == taken[0].since
         assert batch.cost <= limits.cost_max or len(batch.inputs) == 1
-        assert 1 <= len(batch.inputs) <= limits.count_max
+        alone = not limits.batch_invariant
+        assert 1 <= len(batch.inputs) <= (1 if alone else limits.items_max)
         self.check_filled(batch, in_lane, limits)
         self.check_turn(batch, in_lane[0])
         self.waiting = [entry for entry in self.waiting if entry not in taken]

@@ -1,0 +1,77 @@
+"""Laws of the jobs in hand: each is run once, and the queue hears of the newest delivery."""
+
+import time
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_runtime.streams.deliveries import Delivery
+from sie_schemas.items import Item
+from sie_schemas.jobs import Job
+from sie_worker.jobs.claims import Claim, Claims
+
+JOBS = st.sampled_from(["a", "b", "c"])
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["comes", "settles", "goes back"]), JOBS), min_size=3, max_size=30
+)
+
+
+class Told:
+    """A delivery that notes what is said of it."""
+
+    def __init__(self) -> None:
+        self.extended = 0
+
+    def extend(self) -> None:
+        self.extended += 1
+
+
+def job(name: str) -> Job:
+    return Job(
+        job_id=name,
+        request_id=name,
+        reply_to="inbox",
+        first_item=0,
+        published_at=time.time(),
+        log_id="1" * 32,
+        epoch=1,
+        model_id="org/one",
+        profile="default",
+        model_revision="r",
+        operation="encode",
+        items=(Item(text="x"),),
+        deadline=time.time() + 60,
+    )
+
+
+@given(STEPS)
+def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_known(steps):
+    claims = Claims(on_room=lambda: None)
+    in_hand: dict[str, tuple[Claim, Told]] = {}
+    settled: set[str] = set()
+    for what, name in steps:
+        if what == "comes":
+            told = Told()
+            opened = claims.open(job(name), cast("Delivery", told), 0.0)
+            if name in in_hand:
+                assert opened is None, "it is in hand already, and runs once"
+                in_hand[name] = (in_hand[name][0], told)
+            else:
+                assert opened is not None
+                in_hand[name] = (opened, told)
+        elif name in in_hand:
+            claim, _ = in_hand.pop(name)
+            claims.close([claim], settled=what == "settles")
+            if what == "settles":
+                settled.add(name)
+        for other in ("a", "b", "c"):
+            assert claims.holds(other) == (other in in_hand)
+            assert claims.was_settled(other) == (other in settled)
+        assert len(claims) == len(in_hand)
+        assert claims.open_items == len(in_hand)
+        before = {other: told.extended for other, (_, told) in in_hand.items()}
+        claims.extend(older_than=1.0)
+        assert {o: told.extended for o, (_, told) in in_hand.items()} == {
+            o: count + 1 for o, count in before.items()
+        }
