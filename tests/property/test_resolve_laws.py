@@ -106,7 +106,12 @@ def test_what_a_client_names_is_found_or_refused_by_the_rules(models, bundles, p
         text = (f"{bundle}:/" if bundle else "") + name + (f":{profile}" if profile else "")
         try:
             found = catalog.resolve(text, pool=pool)
-            told = (found.model_id, found.profile, found.bundle, found.pool)
+            told: tuple[str, ...] = (
+                found.model_id,
+                found.profile,
+                found.bundle,
+                found.pool,
+            )
         except FixRequest as error:
             told = (error.code,)
         assert told == expected(models, bundles, pools, spec), text
