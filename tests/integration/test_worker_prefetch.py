@@ -95,20 +95,3 @@ async def test_what_a_pool_and_a_lease_pin_is_loaded_without_being_asked_for(
         await world.execution.die()
         await world.execution.start()
         await until(lambda: set(world.execution.loads[before:]) == {one, three}, within_s=8)
-
-
-async def test_a_model_that_is_loaded_stays_warm_through_a_change_and_no_other_is_loaded(
-    tmp_path: Path,
-) -> None:
-    names = ("org/one", "org/two")
-    second = catalog_of(2, *(model_document(name, cost_max=99) for name in names))
-    async with worker_world(tmp_path) as world:
-        world.advance(CATALOG)
-        await world.result_of(await world.publish(CATALOG, "org/one", "abc"))
-        world.advance(second)
-
-        new = second.resolve("org/one").revision
-        await until(lambda: new in revisions(world))
-        await until(lambda: world.heartbeats[-1].models["org/one"].revision == new)
-
-        assert revisions(world) == {CATALOG.resolve("org/one").revision, new}

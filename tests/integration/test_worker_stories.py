@@ -270,6 +270,7 @@ async def test_a_job_that_comes_again_runs_at_the_revision_that_it_names(tmp_pat
         result = await world.result_of(job)
 
         assert result.model_revision == FIRST.resolve("org/one").revision
+        assert set(world.execution.loads) == {FIRST.resolve("org/one").revision}
 
 
 async def test_a_revision_that_no_job_can_name_any_more_is_unloaded(tmp_path: Path):

@@ -1,5 +1,4 @@
-"""Prefetch: loads models before their jobs come: what the pool pins, what found no worker, and the
-new revision of what is loaded.
+"""Prefetch: loads models before their jobs come, what the pool pins and what found no worker.
 
 *shell*: owns the list of what is still to be loaded, and one loop that loads one model after the
 other, so that a job's own load waits for at most one of them. Asks the gateways whenever this
@@ -117,7 +116,7 @@ class Prefetch:
             await self._bus.publish(DEMAND_SUBJECT, _ENCODER.encode(question))
 
     async def _load_all(self) -> None:
-        for wanted in [*self._pinned(), *self._outdated()]:
+        for wanted in self._pinned():
             await self._load(wanted)
         while self._wanted and self._ready():
             wanted = next(iter(self._wanted))
@@ -130,30 +129,6 @@ class Prefetch:
         for spec in (pool or {}).get("pinned_models", ()):
             model_id, _, profile = spec.partition(":")
             yield WantedModel(model_id=model_id, profile=profile or "default")
-
-    def _outdated(self) -> Iterator[WantedModel]:
-        """The models that are on a device at a revision that the registry has replaced.
-
-        What is in use stays warm through a change of its configuration, and whoever waits until the
-        change is in effect need not send a request.
-        """
-        catalog = self._catalog()
-        if catalog is None:
-            return
-        for name, report in self._devices.reports().items():
-            model_id, _, profile = name.partition(":")
-            wanted = WantedModel(model_id=model_id, profile=profile or "default")
-            is_here = self._devices.at_hand(report.revision) is not None
-            if is_here and self._revision(catalog, wanted) not in {"", report.revision}:
-                yield wanted
-
-    def _revision(self, catalog: Catalog, wanted: WantedModel) -> str:
-        """The revision at which the registry has a model of this worker's; empty for none."""
-        try:
-            resolved = self._resolved(catalog, wanted)
-        except SIEError:
-            return ""
-        return resolved.revision if resolved is not None else ""
 
     async def _load(self, wanted: WantedModel) -> None:
         catalog = self._catalog()
