@@ -73,9 +73,14 @@ class Cluster:
         return await self.http.post(f"{self.gateway}/v1/encode/{MODEL}", json=body, timeout=90)
 
     async def ready(self, count: int) -> None:
-        """Wait until so many workers are ready, and the gateway knows it."""
+        """Wait until the gateway takes work, and knows so many workers as ready.
+
+        It hears workers before its own registry is verified, and answers `NOT_READY` until then.
+        """
 
         async def are() -> bool:
+            if (await self.http.get(f"{self.gateway}/readyz")).status_code != 200:
+                return False
             found = (await self.http.get(f"{self.gateway}/health")).json()["workers"]
             return sum(bool(each["healthy"]) for each in found) >= count
 
