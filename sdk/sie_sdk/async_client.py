@@ -60,7 +60,7 @@ class SIEAsyncClient:
         self._leases = AsyncLeaseKeeper(self.renew_pool)
 
     @overload
-    async def encode(
+    async def encode(  # type: ignore[overload-overlap]
         self, model: str, items: ItemLike, **told: Unpack[EncodeOptions]
     ) -> EncodeResult: ...
 
@@ -81,14 +81,14 @@ class SIEAsyncClient:
         return exchange.read_encode(call, await self._answer(call))
 
     async def score(
-        self, model: str, query: ItemLike, items: Items, **told: Unpack[CallOptions]
+        self, model: str, query: ItemLike, items: ItemLike | Items, **told: Unpack[CallOptions]
     ) -> ScoreResult:
         """The items ranked against the query, best first. Keywords as in `types.CallOptions`."""
         call = exchange.score_call(model, query, items, told, self._defaults)
         return exchange.read_score(call, await self._answer(call))
 
     @overload
-    async def extract(
+    async def extract(  # type: ignore[overload-overlap]
         self, model: str, items: ItemLike, **told: Unpack[ExtractOptions]
     ) -> ExtractResult: ...
 

@@ -60,7 +60,7 @@ class SIEClient:
         self._leases = LeaseKeeper(self.renew_pool)
 
     @overload
-    def encode(
+    def encode(  # type: ignore[overload-overlap]
         self, model: str, items: ItemLike, **told: Unpack[EncodeOptions]
     ) -> EncodeResult: ...
 
@@ -81,14 +81,14 @@ class SIEClient:
         return exchange.read_encode(call, self._answer(call))
 
     def score(
-        self, model: str, query: ItemLike, items: Items, **told: Unpack[CallOptions]
+        self, model: str, query: ItemLike, items: ItemLike | Items, **told: Unpack[CallOptions]
     ) -> ScoreResult:
         """The items ranked against the query, best first. Keywords as in `types.CallOptions`."""
         call = exchange.score_call(model, query, items, told, self._defaults)
         return exchange.read_score(call, self._answer(call))
 
     @overload
-    def extract(
+    def extract(  # type: ignore[overload-overlap]
         self, model: str, items: ItemLike, **told: Unpack[ExtractOptions]
     ) -> ExtractResult: ...
 

@@ -14,9 +14,10 @@ import msgspec
 
 from sie_schemas.arrays import ArrayMalformed, from_wire
 from sie_schemas.errors import FixRequest, OurFault, error_for
-from sie_schemas.items import Item, Operation
+from sie_schemas.items import Operation
 from sie_schemas.malformed import MALFORMED
 from sie_sdk.errors import ProvisioningError
+from sie_sdk.inputs import item_of, listed
 from sie_sdk.patience import Patience
 from sie_sdk.types import (
     CallOptions,
@@ -142,16 +143,16 @@ def extract_call(
 
 
 def score_call(
-    model: str, query: ItemLike, items: Items, told: CallOptions, defaults: Defaults
+    model: str, query: ItemLike, items: ItemLike | Items, told: CallOptions, defaults: Defaults
 ) -> Call:
     """A request for a ranking of items against a query."""
     _refuse_unknown(told, CallOptions)
-    listed, _ = _listed(items)
-    body = {"query": _item(query), "items": listed} | _present(
+    ranked, _ = listed(items)
+    body = {"query": item_of(query, "the query"), "items": ranked} | _present(
         {"instruction": told.get("instruction"), "options": _options(told, defaults) or None}
     )
     call = _call("score", model, body, told, defaults)
-    return replace(call, count=len(listed))
+    return replace(call, count=len(ranked))
 
 
 def get_call(path: str) -> Call:
@@ -172,11 +173,11 @@ def _items_call(
     told: CallOptions,
     defaults: Defaults,
 ) -> Call:
-    listed, is_single = _listed(items)
+    sent, is_single = listed(items)
     present = _present(params)
-    body = {"items": listed, **({"params": present} if present else {})}
+    body = {"items": sent, **({"params": present} if present else {})}
     call = _call(operation, model, body, told, defaults)
-    return replace(call, count=len(listed), is_single=is_single)
+    return replace(call, count=len(sent), is_single=is_single)
 
 
 def _call(
@@ -217,16 +218,6 @@ def _refuse_unknown(told: Mapping[str, Any], kind: Any) -> None:
     unknown = told.keys() - get_type_hints(kind).keys()
     if unknown:
         raise TypeError(f"{min(unknown)!r} is not a parameter of this call")
-
-
-def _listed(items: ItemLike | Items) -> tuple[list[Item], bool]:
-    if isinstance(items, Item | str):
-        return [_item(items)], True
-    return [_item(item) for item in items], False
-
-
-def _item(item: ItemLike) -> Item:
-    return Item(text=item) if isinstance(item, str) else item
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

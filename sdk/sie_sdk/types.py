@@ -4,7 +4,7 @@
 it. A list of results may hold one with an `error` in place of its content; it never has a gap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
@@ -33,10 +33,10 @@ __all__ = [
     "Usage",
 ]
 
-ItemLike: TypeAlias = Item | str
-"""A plain string is an item with that text."""
-Items: TypeAlias = Sequence[Item] | list[str] | list[ItemLike] | tuple[ItemLike, ...]
-"""Several items. (Not `Sequence[str]`: a string is one, and would be a list of its letters.)"""
+ItemLike: TypeAlias = Item | str | Mapping[str, object]
+"""One item. A plain string is an item with that text, a mapping has an item's fields as keys."""
+Items: TypeAlias = Iterable[ItemLike]
+"""Several items. A string and a mapping are one, though Python iterates over both."""
 
 
 class CallOptions(TypedDict, total=False):

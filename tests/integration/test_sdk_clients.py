@@ -47,9 +47,10 @@ def _everything(url: str) -> dict[str, Any]:
         return {
             "one": client.encode("org/dense", Item(text="four", id="a")),
             "string": client.encode("dense", "xy", options={"lora": "legal"}),
-            "list": client.encode("dense", [Item(text="a"), Item(text="bb")]),
-            "score": client.score("ranker", "q", ["a", "bb"]),
-            "extract": client.extract("finder", "find me"),
+            "list": client.encode("dense", [Item(text="a"), {"text": "bb"}]),
+            "mapping": client.encode("dense", {"text": "hello"}),
+            "score": client.score("ranker", {"text": "q"}, ["a", {"text": "bb"}]),
+            "extract": client.extract("finder", {"text": "find me"}),
             "models": client.list_models(),
             "model": client.get_model("org/dense"),
             "health": client.health(),
@@ -61,9 +62,10 @@ async def _everything_async(url: str) -> dict[str, Any]:
         return {
             "one": await client.encode("org/dense", Item(text="four", id="a")),
             "string": await client.encode("dense", "xy", options={"lora": "legal"}),
-            "list": await client.encode("dense", [Item(text="a"), Item(text="bb")]),
-            "score": await client.score("ranker", "q", ["a", "bb"]),
-            "extract": await client.extract("finder", "find me"),
+            "list": await client.encode("dense", [Item(text="a"), {"text": "bb"}]),
+            "mapping": await client.encode("dense", {"text": "hello"}),
+            "score": await client.score("ranker", {"text": "q"}, ["a", {"text": "bb"}]),
+            "extract": await client.extract("finder", {"text": "find me"}),
             "models": await client.list_models(),
             "model": await client.get_model("org/dense"),
             "health": await client.health(),
@@ -83,6 +85,7 @@ async def test_every_call_answers_with_numpy_and_tells_how_it_was_made(is_async:
     assert got["string"]["request"]["adapter_revision"] == adapter.revision
     assert got["one"]["request"]["adapter_revision"] == ""
     assert [result["dense"][0] for result in got["list"]] == [1.0, 2.0]
+    assert got["mapping"]["dense"].tolist() == [5.0, 0.0, 0.0]
     assert [entry["item_id"] for entry in got["score"]["scores"]] == ["item-1", "item-0"]
     assert got["extract"]["entities"][0]["text"] == "find me"
     assert len(got["models"]) == 6
