@@ -34,6 +34,7 @@ from sie_gateway.request.dispatch import Dispatcher, JobQueue, MessageCaps, Obje
 from sie_gateway.request.giving_back import Limits as GivingBackLimits
 from sie_gateway.request.inference import Inference
 from sie_gateway.request.jobs import JobCaps
+from sie_gateway.request.lost_jobs import LostJobs
 from sie_gateway.request.requests import Limits
 from sie_gateway.request.takers import Takers
 from sie_gateway.settings import PREFIX, GatewaySettings
@@ -106,6 +107,7 @@ async def serve(
             )
         )
         bus.on_reconnect(parts.watch.begin)
+        bus.on_reconnect(parts.lost_jobs.suspect)
         inner = build_app(
             settings,
             parts,
@@ -148,6 +150,7 @@ class Parts:
     desk: LeaseDesk
     deaths: Deaths
     takers: Takers
+    lost_jobs: LostJobs
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the parts that look at intervals, until `stop`."""
@@ -155,6 +158,7 @@ class Parts:
             tasks.create_task(self.desk.run(stop), name="lease-desk")
             tasks.create_task(self.deaths.run(stop), name="deaths")
             tasks.create_task(self.takers.run(stop), name="takers")
+            tasks.create_task(self.lost_jobs.run(stop), name="lost-jobs")
 
 
 @asynccontextmanager
@@ -225,11 +229,12 @@ async def opened_parts(
         look_s=settings.taker_look_s,
         clock=watch.now,
     )
+    lost_jobs = LostJobs(dispatcher, holders, living=watch.living, pause_s=settings.taker_look_s)
     await dispatcher.open()
     await watch.open()
     await demand.open(desk.pinned)
     try:
-        yield Parts(dispatcher, watch, demand, desk, deaths, takers)
+        yield Parts(dispatcher, watch, demand, desk, deaths, takers, lost_jobs)
     finally:
         await demand.close()
         await watch.close()

@@ -13,6 +13,7 @@ __all__ = [
     "COLD_REQUESTS",
     "IN_FLIGHT_ITEMS",
     "JOBS_GIVEN_BACK",
+    "JOBS_SENT_AGAIN",
     "LANE_IN_FLIGHT_ITEMS",
     "LANE_REQUESTS",
     "MALFORMED_MESSAGES",
@@ -73,6 +74,10 @@ JOBS_GIVEN_BACK: Final = Counter(
     "sie_gateway_jobs_given_back",
     "Jobs given back to the queue because who held them is over, is stuck, or it was their turn.",
     ["why"],
+)
+JOBS_SENT_AGAIN: Final = Counter(
+    "sie_gateway_jobs_sent_again",
+    "Jobs sent once more after a new connection, because the broker may have lost them.",
 )
 MALFORMED_MESSAGES: Final = Counter(
     "sie_gateway_malformed_messages", "Messages from the bus that could not be read.", ["kind"]

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from nats.js.api import PersistMode, RetentionPolicy, StreamConfig
 from tests.support.log_world import free_port
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
@@ -27,7 +28,7 @@ from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_str
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import Later, SIEError, TimeRanOut
-from sie_schemas.jobs import subject
+from sie_schemas.jobs import stream_name, stream_subjects, subject
 from sie_testing.written_log import WrittenLog
 
 pytestmark = pytest.mark.integration
@@ -474,3 +475,19 @@ async def test_without_a_stream_there_is_nothing_to_follow(bus):
             on_message=lambda sequence, data: True,
             stop=asyncio.Event(),
         )
+
+
+async def test_a_queue_of_an_older_release_keeps_its_jobs_and_is_mended(bus):
+    """A stream is written in the way that it was made with; all else is brought up to date."""
+    jetstream = bus.client.jetstream()
+    config = StreamConfig(
+        name=stream_name("old"),
+        subjects=[stream_subjects("old")],
+        retention=RetentionPolicy.WORK_QUEUE,
+    )
+    await jetstream.add_stream(config)
+    await jetstream.publish(subject("old", "cpu", "default", "m"), b"job")
+    await provide(bus, ["old", "new"], queue_messages_max=7)
+    old, new = [(await jetstream.stream_info(stream_name(pool))) for pool in ("old", "new")]
+    assert (old.state.messages, old.config.max_msgs, new.config.max_msgs) == (1, 7, 7)
+    assert (old.config.persist_mode, new.config.persist_mode) == (None, PersistMode.ASYNC)

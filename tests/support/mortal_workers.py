@@ -23,7 +23,7 @@ from tests.support.polling import until_told
 from sie_testing.processes.echo_execution import BACKEND, echo_vector
 from sie_testing.processes.programs import Program, program_path
 
-__all__ = ["MODEL", "Cluster", "Pair", "mortal_workers"]
+__all__ = ["MODEL", "Broker", "Cluster", "Pair", "mortal_workers", "texts_in_flight"]
 
 MODEL = "org/echo"
 _SOURCE = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
@@ -57,6 +57,24 @@ class Pair:
         return found
 
 
+class Broker:
+    """The broker, which can be killed and begun anew on what is left of its store."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = AsyncExitStack()
+        self.url = ""
+
+    async def start(self) -> None:
+        """Run it, on the port that it had."""
+        port = int(self.url.rpartition(":")[2]) if self.url else -1
+        self.url = await self._running.enter_async_context(nats_server(self._folder, port=port))
+
+    async def kill(self) -> None:
+        """As a process that is lost."""
+        await self._running.aclose()
+
+
 @dataclass
 class Cluster:
     """The gateway, its workers, and the way to ask."""
@@ -65,7 +83,7 @@ class Cluster:
     gateway: str
     pairs: list[Pair]
     writer: Writer
-    nats_url: str
+    broker: Broker
 
     async def ask(self, text: str) -> httpx.Response:
         """One request, waited for as long as it takes."""
@@ -111,7 +129,7 @@ class Cluster:
 
     async def left(self) -> tuple[int, int]:
         """Jobs that the queue still has, and dead letters."""
-        async with admin(self.nats_url) as jetstream:
+        async with admin(self.broker.url) as jetstream:
             jobs = (await jetstream.stream_info("WORK_POOL_default")).state.messages
             try:
                 letters = (await jetstream.stream_info("DEAD_LETTERS")).state.messages
@@ -138,7 +156,10 @@ async def mortal_workers(
 ) -> AsyncIterator[Cluster]:
     """A gateway and so many workers, which are ready and know `MODEL`."""
     async with AsyncExitStack() as stack:
-        nats_url = await stack.enter_async_context(nats_server(folder / "nats"))
+        broker = Broker(folder / "nats")
+        stack.push_async_callback(broker.kill)
+        await broker.start()
+        nats_url = broker.url
         wrote = await stack.enter_async_context(writer(folder / "config", nats_url))
         bundle = {"name": "default", "backends": [BACKEND]}
         profile = {"backend": BACKEND, "batch_wait_ms": 1.0}
@@ -160,7 +181,7 @@ async def mortal_workers(
             started_gateway(folder, nats_url, wrote.url, *flags)
         )
         http = await stack.enter_async_context(httpx.AsyncClient())
-        cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, nats_url)
+        cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker)
         await cluster.ready(count)
         yield cluster
 

@@ -180,7 +180,7 @@ class Dispatcher:
         pause_s = _PAUSE_S
         while True:
             try:
-                await self._send(run, partial(heard, complete))
+                await self._send(run, run.jobs, partial(heard, complete))
                 return await complete
             except NoResponders:
                 if loop.time() + pause_s > gives_up_at:
@@ -189,9 +189,32 @@ class Dispatcher:
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             complete = waiting.again()
 
-    async def _send(self, run: Run, heard: Callable[[SIEError | None], None]) -> None:
-        """Send the jobs of a run. Raises `TimeoutError`, `BusUnavailable`."""
-        route, jobs = run.route, run.jobs
+    async def send_again(self, run: Run, held: Collection[str]) -> int:
+        """Store the jobs of a run that have no result, but those that are held; how many.
+
+        One that the broker still has stays as it is. Raises `NoResponders`, `Later`,
+        `TimeoutError`.
+        """
+        jobs = [
+            job
+            for job in run.jobs
+            if job.job_id in self._waiting
+            and job.job_id not in held
+            and run.waiting.lacks(job.job_id)
+        ]
+        words: asyncio.Queue[SIEError | None] = asyncio.Queue()
+        await self._send(run, jobs, words.put_nowait)
+        for _ in jobs:
+            refusal = await words.get()
+            if refusal is not None:
+                raise refusal
+        return len(jobs)
+
+    async def _send(
+        self, run: Run, jobs: Sequence[Job], heard: Callable[[SIEError | None], None]
+    ) -> None:
+        """Send jobs of a run. Raises `TimeoutError`, `BusUnavailable`."""
+        route = run.route
         messages = [JOB_ENCODER.encode(job) for job in jobs]
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:

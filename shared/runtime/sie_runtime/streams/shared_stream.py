@@ -105,6 +105,9 @@ async def make_stream(
 
 async def _mend(jetstream: Any, config: StreamConfig, holds: str) -> None:
     try:
+        there = await jetstream.stream_info(config.name)
+        # Chosen for good when a stream is made; a change of it alone would keep all others out.
+        config.persist_mode = there.config.persist_mode
         await jetstream.update_stream(config)
     except APIError as error:
         # What cannot be changed in place: its messages matter more than its settings.
