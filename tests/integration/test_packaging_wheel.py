@@ -13,6 +13,7 @@ PACKAGES = (
     "sie_cli",
     "sie_config",
     "sie_core",
+    "sie_layouts",
     "sie_gateway",
     "sie_runtime",
     "sie_schemas",

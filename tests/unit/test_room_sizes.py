@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "shared/schemas/sie_schemas",
     "shared/core/sie_core",
+    "shared/layouts/sie_layouts",
     "shared/runtime/sie_runtime",
     "control_plane/sie_config",
     "data_plane/sie_gateway",

@@ -1,0 +1,36 @@
+"""A model's files in a folder of this disk.
+
+*shell* over one folder. It only reads, and never outside the folder.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["FolderFiles"]
+
+
+class FolderFiles:
+    """The files under one folder, as `sie_layouts.files.Files`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> Mapping[str, int]:
+        """The bytes of each file; of a file that leaves meanwhile, nothing."""
+        found: dict[str, int] = {}
+        for path in self._folder.rglob("*"):
+            try:
+                if path.is_file():
+                    found[path.relative_to(self._folder).as_posix()] = path.stat().st_size
+            except OSError:
+                continue
+        return found
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where it is not there, or lies outside the folder."""
+        if name.startswith("/") or ".." in name.split("/"):
+            return None
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError:
+            return None

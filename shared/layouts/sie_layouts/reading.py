@@ -1,0 +1,54 @@
+"""The layout of any model folder, by what the folder says that it is.
+
+*pure.* `kind_of` looks only at what a folder calls itself; the reader of that kind decides. A kind
+that has no reader here is refused by name.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+from sie_layouts.facts import Reading
+from sie_layouts.files import Files
+from sie_layouts.layout import SentenceLayout
+from sie_layouts.reader import Reader
+from sie_layouts.routes import MODULES_FILE
+from sie_layouts.sentence import SETTINGS_FILE, read_sentence
+
+__all__ = ["Kind", "Layout", "kind_of", "read"]
+
+Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities"]
+Layout: TypeAlias = SentenceLayout
+
+_OF_SETTINGS: Final[dict[str, Kind]] = {
+    "CrossEncoder": "scores",
+    "MultiVectorEncoder": "token_vectors",
+}
+_OF_CLASSES: Final[tuple[tuple[str, Kind], ...]] = (
+    ("ForSequenceClassification", "scores"),
+    ("ForTokenClassification", "entities"),
+)
+
+
+def read(files: Files) -> Reading[Layout]:
+    """The layout of a folder, or all that stands in the way."""
+    kind = kind_of(files)
+    if kind == "vectors":
+        return read_sentence(files)
+    reader = Reader(files)
+    reader.refuse(
+        "config.json", f"is of a model of {kind.replace('_', ' ')}, which is not read yet"
+    )
+    return Reading(None, tuple(reader.refusals))
+
+
+def kind_of(files: Files) -> Kind:
+    """The name that a folder gives itself; vectors where it does not say."""
+    reader = Reader(files)
+    if reader.has(MODULES_FILE):
+        settings = reader.table(SETTINGS_FILE)
+        return _OF_SETTINGS.get(str(settings.get("model_type")), "vectors")
+    classes = reader.table("config.json").get("architectures") or []
+    for name in classes if isinstance(classes, list) else []:
+        for ending, kind in _OF_CLASSES:
+            if str(name).endswith(ending):
+                return kind
+    return "vectors"

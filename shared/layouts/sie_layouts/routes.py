@@ -1,0 +1,98 @@
+"""Routes: the steps of a query and of a document, where a folder tells them apart.
+
+*pure.* Reads `modules.json` and, for a step `Router` (`Asym` in old folders), its own list. The
+route of a task is the one that the reference takes for a text.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sie_layouts.modules import module_name, read_module
+from sie_layouts.reader import Reader, joined
+from sie_layouts.steps import Step
+
+__all__ = ["MODULES_FILE", "steps_of"]
+
+MODULES_FILE: Final = "modules.json"
+_ROUTERS: Final = frozenset({"Router", "Asym"})
+
+
+def steps_of(reader: Reader, task: str) -> tuple[Step, ...]:
+    """The steps of `query` or `document`, as `modules.json` orders them."""
+    entries = reader.json(MODULES_FILE)
+    if not isinstance(entries, list):
+        reader.refuse(MODULES_FILE, "is no list of modules", "restore the file")
+        return ()
+    steps: list[Step] = []
+    for place, entry in enumerate(entries):
+        source = f"{MODULES_FILE}: {place}.type"
+        table = entry if isinstance(entry, dict) else {}
+        folder = table.get("path", "")
+        if not isinstance(folder, str) or _leaves(folder):
+            reader.refuse(f"{MODULES_FILE}: {place}.path", f"is {folder!r}, outside the folder")
+            continue
+        steps += _module(reader, source, str(table.get("type")), folder, task)
+    return tuple(steps)
+
+
+def _module(reader: Reader, source: str, path: str, folder: str, task: str) -> Sequence[Step]:
+    name = module_name(reader, source, path)
+    if name is None:
+        return ()
+    if name in _ROUTERS:
+        return _routed(reader, folder, task)
+    step = read_module(reader, source, name, folder)
+    return () if step is None else (step,)
+
+
+def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
+    name = joined(folder, "router_config.json")
+    if not reader.has(name):
+        name = joined(folder, "config.json")
+    table = reader.table(name)
+    types = reader.take(name, table, "types", dict, {})
+    structure = reader.take(name, table, "structure", dict, {})
+    route = _route(reader, name, reader.take(name, table, "parameters", dict, {}), task)
+    members = structure.get(route)
+    if not isinstance(members, list):
+        reader.refuse(
+            f"{name}: structure",
+            f"has no route for a {task}: it has {', '.join(map(str, sorted(structure)))}",
+            "name its routes query and document",
+        )
+        return ()
+    steps: list[Step] = []
+    for member in map(str, members):
+        if _leaves(member):
+            reader.refuse(f"{name}: structure", f"names {member!r}, outside the folder")
+            continue
+        source = f"{name}: types.{member}"
+        steps += _module(reader, source, str(types.get(member)), joined(folder, member), task)
+    return steps
+
+
+def _route(reader: Reader, name: str, parameters: Mapping[str, Any], task: str) -> str:
+    known = {"allow_empty_key", "default_route", "route_mappings"}
+    reader.refuse_others(f"{name}: parameters", parameters, known, "Router")
+    mappings = parameters.get("route_mappings") or {}
+    if not isinstance(mappings, dict):
+        reader.refuse(f"{name}: parameters.route_mappings", "is no object", "restore the file")
+        mappings = {}
+    found = {_pair(key): str(route) for key, route in mappings.items()}
+    for wanted in ((task, "text"), (task, None), (None, "text"), (None, None)):
+        if wanted in found:
+            return found[wanted]
+    return task
+
+
+def _pair(key: str) -> object:
+    """A (task, modality) that was written as a text; None where it does not read."""
+    try:
+        return ast.literal_eval(key)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None  # the reference skips it too
+
+
+def _leaves(folder: str) -> bool:
+    return folder.startswith(("/", "\\")) or ".." in folder.replace("\\", "/").split("/")

@@ -1,0 +1,173 @@
+"""The way from a text to token ids: length, side, case, and what is handed to the tokenizer.
+
+*pure.* The length is the one that the reference uses, wherever a file says it:
+`sentence_bert_config.json` (`max_seq_length`, the tokenizer's options, `processing_kwargs`), then
+`tokenizer_config.json`; the model's positions cap it unless the first of these named it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from sie_layouts.reader import Reader, joined
+from sie_layouts.steps import TextLayout
+
+__all__ = ["IGNORED_OPTIONS", "SENTENCE_FILES", "bare_text", "sentence_table", "text_layout"]
+
+SENTENCE_FILES: Final = (
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)
+"""The names under which a transformer step keeps its settings, the first that is there counts."""
+TOKENIZER_FILE: Final = "tokenizer_config.json"
+IGNORED_OPTIONS: Final = frozenset(
+    {"cache_dir", "local_files_only", "revision", "subfolder", "token", "trust_remote_code"}
+)
+"""Options of loading that the reference replaces by its caller's."""
+_WITHOUT_EFFECT: Final = frozenset({"use_fast", "padding_side", "clean_up_tokenization_spaces"})
+"""Options of a tokenizer that change no vector."""
+_TEXT_OPTIONS: Final = frozenset(
+    {
+        "bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token",
+        "truncation_side", "unk_token",
+    }
+)  # fmt: skip
+_NO_LIMIT: Final = 10**20
+"""Above it transformers takes a length for none."""
+_CUTTING: Final = (True, "longest_first")
+_PADDING: Final = (True, "longest", "max_length")
+
+
+def sentence_table(reader: Reader, folder: str) -> tuple[str, dict[str, Any]]:
+    """The name and content of a transformer step's settings; empty where it has none."""
+    for base in SENTENCE_FILES:
+        name = joined(folder, base)
+        table = reader.table(name) if reader.has(name) else {}
+        if table:
+            return name, table
+    return joined(folder, SENTENCE_FILES[0]), {}
+
+
+def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]) -> TextLayout:
+    """The layout of texts for a transformer in `folder`, whose settings are in the file `name`."""
+    options = _tokenizer_options(reader, name, table)
+    found = _tokenizer_limit(reader, folder)
+    given = options.get("model_max_length")
+    if given is None and table.get("max_seq_length") is not None:
+        given = reader.count(name, table, "max_seq_length")
+        reader.fact("tokens_max", given, f"{name}: max_seq_length")
+    elif given is not None:
+        reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
+    limit = _bounded(given) if given is not None else _told(reader, folder, found)
+    called = _processing_limit(reader, name, table)
+    return TextLayout(
+        # What the call is given counts over what the tokenizer would do by itself.
+        tokens_max=limit if called is None else called,
+        capped_by_positions=given is None and called is None,
+        truncation_side=_side(reader, folder, name, options),
+        lowercase=reader.take(name, table, "do_lower_case", bool, False),
+        tokenizer_options={
+            key: value
+            for key, value in options.items()
+            if key not in _WITHOUT_EFFECT | {"model_max_length", "truncation_side"}
+        },
+    )
+
+
+def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:
+    """The layout of texts without special tokens, for a step that looks tokens up."""
+    limit = _told(reader, folder, _tokenizer_limit(reader, folder)) if limited else None
+    return TextLayout(
+        tokens_max=limit,
+        capped_by_positions=False,
+        truncation_side=_side(reader, folder, "", {}) if limited else "right",
+        special_tokens=False,
+    )
+
+
+def _tokenizer_limit(reader: Reader, folder: str) -> int | None:
+    name = joined(folder, TOKENIZER_FILE)
+    table = reader.table(name)
+    key = "model_max_length" if table.get("model_max_length") is not None else "max_len"
+    value = table.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1:
+        reader.refuse(f"{name}: {key}", f"is {value!r}, and a length is wanted", "restore the file")
+        return None
+    return _bounded(value)
+
+
+def _told(reader: Reader, folder: str, limit: int | None) -> int | None:
+    if limit is not None:
+        reader.fact("tokens_max", limit, f"{joined(folder, TOKENIZER_FILE)}: model_max_length")
+    return limit
+
+
+def _bounded(value: float) -> int | None:
+    return None if value > _NO_LIMIT else int(value)
+
+
+def _side(
+    reader: Reader, folder: str, name: str, options: Mapping[str, Any]
+) -> Literal["left", "right"]:
+    source = f"{name}: processor_kwargs.truncation_side"
+    side = options.get("truncation_side")
+    if side is None:
+        file = joined(folder, TOKENIZER_FILE)
+        source = f"{file}: truncation_side"
+        side = reader.table(file).get("truncation_side")
+    if side is None:
+        return "right"
+    if side not in ("left", "right"):
+        reader.refuse(source, f"is {side!r}, and left or right is wanted", "restore the file")
+    reader.fact("truncation_side", side, source)
+    return "left" if side == "left" else "right"
+
+
+def _tokenizer_options(reader: Reader, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    key = "tokenizer_args" if "tokenizer_args" in table else "processor_kwargs"
+    given = reader.take(name, table, key, dict, {})
+    options = {each: value for each, value in given.items() if each not in IGNORED_OPTIONS}
+    limit = options.get("model_max_length")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
+        reader.refuse(f"{name}: {key}.model_max_length", f"is {limit!r}, and a length is wanted")
+        options.pop("model_max_length")
+    for each, value in sorted(options.items()):
+        # A path or an object could replace the tokenizer that was verified.
+        simple = isinstance(value, bool | int | float)
+        if not simple and each not in _WITHOUT_EFFECT and each not in _TEXT_OPTIONS:
+            reader.refuse(f"{name}: {key}.{each}", f"is {value!r}, which is not done here")
+            options.pop(each)
+    return options
+
+
+def _processing_limit(reader: Reader, name: str, table: Mapping[str, Any]) -> int | None:
+    """The `max_length` of the tokenizer's call; whatever else changes ids is refused."""
+    limit: int | None = None
+    for part, options in reader.take(name, table, "processing_kwargs", dict, {}).items():
+        place = f"{name}: processing_kwargs.{part}"
+        if part in ("audio", "image", "video"):
+            continue  # of other inputs than texts
+        if part not in ("text", "common") or not isinstance(options, dict):
+            reader.refuse(place, "is not done here; `text` and `common` are")
+            continue
+        for key, value in options.items():
+            if key == "max_length" and isinstance(value, int) and value > 0:
+                limit = value
+                reader.fact("tokens_max", value, f"{place}.max_length")
+            elif not _changes_nothing(key, value):
+                reader.refuse(f"{place}.{key}", f"is {value!r}, which is not done here")
+    return limit
+
+
+def _changes_nothing(key: str, value: object) -> bool:
+    if key == "padding":
+        return value in _PADDING
+    if key == "truncation":
+        return value in _CUTTING
+    return key in ("padding_side", "pad_to_multiple_of", "return_tensors")

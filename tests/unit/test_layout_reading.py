@@ -1,0 +1,256 @@
+"""A model folder's layout is read from its small files, and what is not done there is refused."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sie_layouts.folder import FolderFiles
+from sie_layouts.reading import read
+from sie_layouts.sentence import read_sentence
+from sie_layouts.steps import NormalizeStep, PoolingStep, TransformerStep
+
+_MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {
+        "idx": 2,
+        "name": "2",
+        "path": "2_Normalize",
+        "type": "sentence_transformers.base.modules.normalize.Normalize",
+    },
+]
+_POOLING = {"embedding_dimension": 8, "pooling_mode": "mean", "include_prompt": True}
+
+
+class _Held:
+    """Files that are held in memory: what a folder is to the reader."""
+
+    def __init__(self, **files: Any) -> None:
+        self._files = {
+            name: content if isinstance(content, bytes) else json.dumps(content).encode()
+            for name, content in files.items()
+        }
+
+    def names(self) -> Mapping[str, int]:
+        return {name: len(content) for name, content in self._files.items()}
+
+    def read(self, name: str) -> bytes | None:
+        return self._files.get(name)
+
+
+def _folder(**changed: Any) -> _Held:
+    files: dict[str, Any] = {
+        "modules.json": _MODULES,
+        "1_Pooling/config.json": _POOLING,
+        "config.json": {"model_type": "bert", "architectures": ["BertModel"]},
+        **changed,
+    }
+    return _Held(**{name: content for name, content in files.items() if content is not None})
+
+
+def _refusals(files: _Held) -> str:
+    return "\n".join(map(str, read(files).refusals))
+
+
+def test_a_folder_of_sentence_transformers_is_read_step_by_step():
+    found = read(_folder(**{"tokenizer_config.json": {"model_max_length": 256}}))
+    assert found.refusals == ()
+    assert found.layout is not None
+    kinds = [type(step) for step in found.layout.document]
+    assert kinds == [TransformerStep, PoolingStep, NormalizeStep]
+    assert (found.layout.kind, found.layout.width, found.layout.routed) == ("dense", 8, False)
+    assert found.layout.text.tokens_max == 256
+    said = {(fact.name, fact.value, fact.source) for fact in found.layout.facts}
+    assert ("tokens_max", "256", "tokenizer_config.json: model_max_length") in said
+
+
+@pytest.mark.parametrize(
+    ("sentence", "tokenizer", "tokens_max", "capped"),
+    [
+        ({}, {}, None, True),
+        ({}, {"model_max_length": 1e30}, None, True),
+        ({}, {"max_len": 48}, 48, True),
+        ({}, {"model_max_length": 256}, 256, True),
+        ({"max_seq_length": None}, {"model_max_length": 256}, 256, True),
+        ({"max_seq_length": 24}, {"model_max_length": 256}, 24, False),
+        ({"tokenizer_args": {"model_max_length": 40}, "max_seq_length": 24}, {}, 40, False),
+        ({"processing_kwargs": {"text": {"max_length": 12}}}, {"model_max_length": 256}, 12, False),
+    ],
+)
+def test_the_length_is_read_where_the_reference_reads_it(sentence, tokenizer, tokens_max, capped):
+    found = read(
+        _folder(**{"sentence_bert_config.json": sentence, "tokenizer_config.json": tokenizer})
+    )
+    assert found.layout is not None, found.refusals
+    assert found.layout.text.tokens_max == tokens_max
+    assert found.layout.text.capped_by_positions == capped
+
+
+def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
+    return [{**each, **changed} if each["idx"] == place else each for each in _MODULES]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"modules.json": b"{"}, "modules.json is no JSON"),
+        ({"modules.json": {}}, "modules.json is no list of modules"),
+        ({"modules.json": _module(1, type="custom_st.Pooling")}, "modules.json: 1.type is 'custom"),
+        (
+            {"modules.json": _module(1, type="sentence_transformers.models.LSTM")},
+            "modules.json: 1.type names a step 'LSTM', which is not done here: it runs a recurrent",
+        ),
+        (
+            {"modules.json": _module(1, type="sentence_transformers.models.Newest")},
+            "names a step 'Newest', which is not done here; done are Dense, LayerNorm",
+        ),
+        ({"modules.json": _module(1, path="../other")}, "1.path is '../other', outside the folder"),
+        ({"modules.json": _MODULES[:1]}, "ends without a sentence_embedding"),
+        ({"modules.json": _MODULES[1:]}, "begins with Pooling, which takes no texts in"),
+        (
+            {"1_Pooling/config.json": {**_POOLING, "sharpness": 2}},
+            "1_Pooling/config.json: sharpness is 2, which is not done here: Pooling has no such",
+        ),
+        (
+            {"1_Pooling/config.json": {**_POOLING, "pooling_mode": ["mean", "median"]}},
+            "pooling_mode is ['mean', 'median'], which is not done here; cls, lasttoken, max",
+        ),
+        (
+            {"1_Pooling/config.json": {**_POOLING, "embedding_dimension": "8"}},
+            'embedding_dimension is "8", and a whole number is wanted',
+        ),
+        (
+            {"sentence_bert_config.json": {"max_sequence_length": 3}},
+            "sentence_bert_config.json: max_sequence_length is 3, which is not done here",
+        ),
+        (
+            {"sentence_bert_config.json": {"transformer_task": "text-generation"}},
+            "transformer_task is 'text-generation', which makes no vectors here",
+        ),
+        (
+            {"sentence_bert_config.json": {"modality_config": {"message": {}, "text": {}}}},
+            "modality_config.message is there: the reference puts every text into a chat template",
+        ),
+        (
+            {"sentence_bert_config.json": {"query_length": 32}},
+            "sentence_bert_config.json: query_length is 32, which is not done here",
+        ),
+        (
+            {"sentence_bert_config.json": {"processor_kwargs": {"vocab_file": "/etc/passwd"}}},
+            "processor_kwargs.vocab_file is '/etc/passwd', which is not done here",
+        ),
+        (
+            {"sentence_bert_config.json": {"model_args": {"default_task": "retrieval"}}},
+            "model_args.default_task is 'retrieval', which is not done here",
+        ),
+        (
+            {"sentence_bert_config.json": {"processing_kwargs": {"text": {"stride": 3}}}},
+            "processing_kwargs.text.stride is 3, which is not done here",
+        ),
+        (
+            {"config_sentence_transformers.json": {"default_prompt_name": "clustering"}},
+            "default_prompt_name is 'clustering', and the prompts are []",
+        ),
+        (
+            {"modules.json": None, "config.json": None},
+            "config.json is not there, nor is modules.json",
+        ),
+        (
+            {"modules.json": None, "chat_template.jinja": b"{{ messages }}"},
+            "chat_template.jinja has a chat template, into which the reference puts every text",
+        ),
+    ],
+)
+def test_a_file_that_says_what_is_not_done_is_named_with_its_key(changed, said):
+    assert said in _refusals(_folder(**changed))
+
+
+def test_every_refusal_is_told_at_once():
+    found = _refusals(
+        _folder(
+            **{
+                "1_Pooling/config.json": {**_POOLING, "sharpness": 2},
+                "sentence_bert_config.json": {"max_sequence_length": 3},
+            }
+        )
+    )
+    assert "sharpness" in found
+    assert "max_sequence_length" in found
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [(["BertModel"], "mean"), (["Qwen3ForCausalLM"], "last"), (None, "mean")],
+)
+def test_a_bare_transformer_is_pooled_as_the_reference_chooses(architecture, expected):
+    config = {"model_type": "bert", "architectures": architecture}
+    found = read(_folder(**{"modules.json": None, "config.json": config}))
+    assert found.layout is not None, found.refusals
+    assert found.layout.document[1] == PoolingStep((expected,), width=0)
+    assert any("no file says another" in fact.value for fact in found.layout.facts)
+
+
+def test_the_output_that_is_wanted_is_the_one_that_the_folder_makes():
+    found = read_sentence(_folder(), "sparse")
+    assert found.layout is None
+    assert "modules.json makes dense vectors, and sparse ones are wanted" in str(found.refusals[0])
+
+
+def test_a_folder_on_disk_is_read_and_never_left(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "1_Pooling/config.json").write_text("{}")
+    (tmp_path / "secret").write_text("no")
+    files = FolderFiles(folder)
+    assert files.names() == {"1_Pooling/config.json": 2}
+    assert files.read("1_Pooling/config.json") == b"{}"
+    assert files.read("../secret") is None
+    assert files.read(str(tmp_path / "secret")) is None
+    assert files.read("absent") is None
+
+
+def test_a_router_sends_queries_another_way():
+    router = {
+        "types": {
+            "query_0_StaticEmbedding": "sentence_transformers.models.StaticEmbedding",
+            "document_0_Transformer": "sentence_transformers.models.Transformer",
+            "document_1_Pooling": "sentence_transformers.models.Pooling",
+        },
+        "structure": {
+            "query": ["query_0_StaticEmbedding"],
+            "document": ["document_0_Transformer", "document_1_Pooling"],
+        },
+        "parameters": {"default_route": "document", "allow_empty_key": True},
+    }
+    files = _folder(
+        **{
+            "modules.json": [
+                {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"},
+                _MODULES[2],
+            ],
+            "router_config.json": router,
+            "document_1_Pooling/config.json": _POOLING,
+        }
+    )
+    found = read(files)
+    assert found.layout is not None, found.refusals
+    assert found.layout.routed
+    assert [type(step).__name__ for step in found.layout.query] == ["StaticStep", "NormalizeStep"]
+    assert [type(step).__name__ for step in found.layout.document] == [
+        "TransformerStep",
+        "PoolingStep",
+        "NormalizeStep",
+    ]
+    del router["structure"]["query"]  # type: ignore[attr-defined]
+    files = _folder(
+        **{
+            "modules.json": [
+                {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}
+            ],
+            "router_config.json": router,
+            "document_1_Pooling/config.json": _POOLING,
+        }
+    )
+    assert "router_config.json: structure has no route for a query" in _refusals(files)
