@@ -56,7 +56,9 @@ class ConfigSettings(
     batch_bytes_max: int = setting(
         16 * 1024 * 1024, help="largest body of a batch, in bytes; one entry holds all of it"
     )
-    batch_operations_max: int = setting(5000, help="most operations in one batch")
+    batch_operations_max: int = constant(
+        5000, help="most operations in one batch; its bytes are what costs, and are a setting"
+    )
     weights_folders: tuple[str, ...] = setting(
         (),
         help="folders, by comma, below which a path source is pinned by reading its files where "
@@ -66,8 +68,10 @@ class ConfigSettings(
     manifest_readers_max: int = constant(
         2, help="folders of weights that are read at a time; more are told to come later"
     )
-    manifest_bytes_max: int = setting(
-        64 * 1024**3, help="bytes of weights that are read for one request"
+    manifest_bytes_max: int = constant(
+        64 * 1024**3,
+        help="bytes of weights that are read for one request: several of the largest models; what "
+        "reading costs is bounded by manifest_s",
     )
     manifest_s: float = setting(
         120.0, help="seconds that the weights of one request may take to read"
@@ -99,7 +103,11 @@ class ConfigSettings(
     tail_entries: int = constant(2000, help="newest entries kept in memory for followers")
     poll_wait_max_s: float = constant(60.0, help="longest wait of a poll of /epoch, in seconds")
     ack_wait_s: float = constant(5.0, help="how long ?ack=stream waits for the broker, in seconds")
-    roll_call_s: float = setting(1.0, help="how long a start listens for witnesses, in seconds")
+    roll_call_s: float = constant(
+        1.0,
+        help="how long a start listens for witnesses, in seconds; replicas answer at once, and a "
+        "late one is heard all the same",
+    )
     broker_wait_s: float = constant(
         5.0,
         help="with an empty log file, how long a start waits for a broker that is there to say "
@@ -136,7 +144,9 @@ class ConfigSettings(
     report_forget_s: float = constant(
         3600.0, help="seconds after which a lost replica is forgotten"
     )
-    replicas_max: int = setting(10_000, help="most replicas that are kept; more are not shown")
+    replicas_max: int = constant(
+        10_000, help="most replicas that are kept; more are not shown. No cluster has as many"
+    )
     report_bytes_max: int = constant(256 * 1024, help="largest report of a replica, in bytes")
     reports_bytes_max: int = constant(
         64 * 1024 * 1024,

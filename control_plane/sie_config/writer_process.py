@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from sie_config.documents.manifests import Manifests
@@ -223,6 +224,13 @@ class ControlPlane:
         return head_at(self.sequencer.last, self.low_water)
 
     async def write(self, write: Write) -> tuple[Outcome, bool]:
+        """Write what is worked out; the flag tells a repeated answer of a known key.
+
+        Raises `SIEError`.
+        """
+        return await self.sequencer.once(write, partial(self.decide, write))
+
+    async def decide(self, write: Write) -> Outcome:
         """Write, unless a live replica could not read it. Raises `SIEError`."""
         kinds = [f"{c.kind}.{'put' if isinstance(c, Put) else 'delete'}" for c in write.commands]
         log_id = self.sequencer.position.log_id
@@ -230,10 +238,10 @@ class ControlPlane:
         if lacking:
             raise cannot_read(lacking, kinds)
         self._check_gates(write)
-        outcome, repeated = await self.sequencer.submit(write)
-        if outcome.changed and not repeated and not write.dry_run:
+        outcome = await self.sequencer.submit(write)
+        if outcome.changed and not write.dry_run:
             self.convergence.committed(outcome.entry.epoch)
-        return outcome, repeated
+        return outcome
 
     def now(self) -> float:
         """The clock by which reports are dated."""

@@ -64,13 +64,14 @@ class GatewaySettings(
         3.0,
         help="silence after a start, the gateway's or the broker's, that means there is no worker",
     )
-    worker_doubt_s: float = setting(
+    worker_doubt_s: float = constant(
         1.5, help="silence after which a worker is asked whether it lives; over its heartbeats"
     )
     worker_dead_s: float = setting(
         3.0,
         help="silence, of heartbeats and of answers, after which a worker counts as dead and "
-        "what it held goes to another one; one whose connection is gone is known to be dead sooner",
+        "what it held goes to another one; one whose connection is gone is known to be dead "
+        "sooner. From 3 on: a stopped worker may take jobs for 2 seconds, and beats once a second",
     )
     worker_answer_s: float = constant(
         0.5, help="seconds that a worker may take to say which jobs it holds"
@@ -129,10 +130,16 @@ class GatewaySettings(
     demand_keep_s: float = constant(
         300.0, help="seconds that a worker which starts is told of a model that found none"
     )
-    lease_ttl_s: float = setting(
-        1200.0, help="seconds that a lease of /v1/pools lasts without being renewed"
+    lease_ttl_s: float = constant(
+        1200.0,
+        help="seconds that a lease of /v1/pools lasts without being renewed, where a client asks "
+        "for no other time",
     )
-    lease_ttl_max_s: float = setting(3600.0, help="the most that a client may ask for")
+    lease_ttl_max_s: float = setting(
+        3600.0,
+        help="seconds that a lease of /v1/pools may last without being renewed, at most; a client "
+        "that asks for no time gets 1200",
+    )
     leases_max: int = setting(64, help="most leases at one time, up to 1000; 0 gives none")
     lease_warm_workers_max: int = setting(4, help="most workers that one lease may keep warm")
     lease_items_per_worker: int = constant(

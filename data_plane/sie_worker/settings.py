@@ -49,8 +49,10 @@ class WorkerSettings(
     log_level: LogLevel = setting("info", help="debug, info, warning or error")
 
     # -- heartbeats and placement --
-    heartbeat_interval_s: float = setting(
-        1.0, help="seconds between heartbeats; a change is told at once"
+    heartbeat_interval_s: float = constant(
+        1.0,
+        help="seconds between heartbeats; a change is told at once. Gateways reckon with it: under "
+        "their worker_doubt_s",
     )
     peer_silence_s: float = constant(
         3.0, help="silence after which a peer is gone, and its models have a new home"
@@ -124,8 +126,10 @@ class WorkerSettings(
         help="share of the time that loads may take which make another model leave, while there "
         "is other work; inputs of the models that are away gather meanwhile",
     )
-    load_cooldown_s: float = setting(
-        30.0, help="seconds before a load that failed is tried again; 0 tries for each job"
+    load_cooldown_s: float = constant(
+        30.0,
+        help="seconds before a load that failed is tried again; 0 tries for each job. A changed "
+        "document is another revision, and is tried at once",
     )
     previous_revision_s: float = constant(
         300.0,
@@ -152,9 +156,10 @@ class WorkerSettings(
     result_bytes_max: int = setting(
         1_000_000, help="bytes of one result message; under the broker's limit (1 MiB by default)"
     )
-    chunked_result_bytes_max: int = setting(
+    chunked_result_bytes_max: int = constant(
         64 * 1024 * 1024,
-        help="bytes of the largest result of one job; above result_bytes_max it goes in chunks",
+        help="bytes of the largest result of one job; above result_bytes_max it goes in chunks. "
+        "What a gateway holds of them is its chunked_bytes_max",
     )
     drain_s: float = setting(10.0, help="seconds to finish what is in hand at shutdown")
 

@@ -1,6 +1,7 @@
 """Clients that leave in the middle of a write, and replicas that come in floods."""
 
 import asyncio
+from functools import partial
 
 from tests.support.config_writer import put_model, running
 from tests.support.reports import report_at
@@ -45,6 +46,24 @@ async def test_a_write_whose_client_leaves_at_any_moment_is_in_the_log_once_when
     keys = [entry.idempotency.key for entry in entries if entry.idempotency is not None]
     assert keys == [f"key-{n}" for n in range(1, number + 1)]
     assert number > 5
+
+
+async def test_of_requests_with_one_key_at_once_the_first_alone_is_worked_out(tmp_path):
+    worked_out: list[int] = []
+    async with running(tmp_path) as plane:
+        write = keyed((sure(1),), "key-1")
+
+        def decide(number: int):
+            worked_out.append(number)
+            return plane.decide(write)
+
+        sequencer = plane.sequencer
+        answers = await asyncio.gather(
+            *(sequencer.once(write, partial(decide, number)) for number in range(5))
+        )
+    assert worked_out == [0]
+    assert [repeated for _, repeated in answers] == [False, True, True, True, True]
+    assert len({outcome.entry.hash for outcome, _ in answers}) == 1
 
 
 def test_a_flood_of_replicas_is_bounded_and_those_that_are_known_stay():

@@ -8,6 +8,7 @@ worked out anew when its ground moved before it was judged, and never applied to
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 from prometheus_client import Counter
@@ -57,7 +58,9 @@ class Writing:
     async def answer(self, work: Work, shown: Callable[[Outcome], dict[str, Any]]) -> Response:
         """Write, and answer. Raises `SIEError`."""
         try:
-            outcome, repeated = await self._write(work)
+            outcome, repeated = await self._plane.sequencer.once(
+                self._asked, partial(self._write, work)
+            )
         except SIEError as error:
             _WRITES.labels(self._name, error.code).inc()
             raise
@@ -77,16 +80,11 @@ class Writing:
             headers["etag"] = answer["etag"]
         return json_answer(answer, 201 if outcome.created else 200, headers)
 
-    async def _write(self, work: Work) -> tuple[Outcome, bool]:
-        asked = self._asked
-        if asked.idempotency is not None and not asked.dry_run:
-            known = await self._plane.sequencer.recall(asked.actor, asked.idempotency)
-            if known is not None:
-                return known, True
+    async def _write(self, work: Work) -> Outcome:
         for _ in range(self._plane.settings.rework_max):
             write = await work(self._plane.sequencer.registry)
             try:
-                return await self._plane.write(write)
+                return await self._plane.decide(write)
             except BasisMoved:
                 continue
         raise Later(

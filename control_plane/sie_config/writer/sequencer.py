@@ -12,7 +12,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from sie_config.keys.log_keys import LogKeys
 from sie_config.log.journal import Journal
@@ -32,7 +32,10 @@ from sie_runtime.signing import SigningKey
 from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency, put_key
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, Untrusted
 
-__all__ = ["Sequencer"]
+__all__ = ["Decide", "Sequencer"]
+
+Decide: TypeAlias = Callable[[], Coroutine[Any, Any, Outcome]]
+"""Works a write out and submits it. Raises `SIEError`."""
 
 
 @dataclass(slots=True)
@@ -154,23 +157,35 @@ class Sequencer:
             self.state = state
             self.wake_followers()
 
-    async def submit(self, write: Write) -> tuple[Outcome, bool]:
-        """Write, and wait until it is on disk. The flag tells a repeated answer of a known key.
+    async def once(self, asked: Write, decide: Decide) -> tuple[Outcome, bool]:
+        """The first answer of the key that `asked` has, and True; else what `decide` comes to.
 
-        Raises `SIEError`. A caller that is cancelled leaves the write in the queue: it is decided
-        all the same, and its idempotency key finds the answer.
+        Raises `SIEError`. One at a time decides for a key. A caller that is cancelled leaves a
+        write with a key to be decided all the same, and its key finds the answer.
         """
-        if write.idempotency is None or write.dry_run:
-            return await self._enqueue(write), False
-        slot = (write.actor, write.idempotency.key)
+        if asked.idempotency is None or asked.dry_run:
+            return await decide(), False
+        slot = (asked.actor, asked.idempotency.key)
         while (ahead := self._keys_in_flight.get(slot)) is not None:
             await asyncio.shield(ahead)
         decided = asyncio.get_running_loop().create_future()
         self._keys_in_flight[slot] = decided
         # The decision outlives its caller, and the key stays taken until it is made.
-        task = asyncio.get_running_loop().create_task(self._submit_keyed(write))
+        task = asyncio.get_running_loop().create_task(self._first_of(asked, decide))
         task.add_done_callback(lambda _: self._release(slot, decided))
         return await asyncio.shield(task)
+
+    async def submit(self, write: Write) -> Outcome:
+        """Write, and wait until it is on disk. Raises `SIEError`. See `once` for a key."""
+        refused = self._refusal()
+        if refused is not None:
+            raise refused
+        if self._closed or len(self._queue) >= self._waiting_writes_max:
+            raise Later("too many writes are waiting", code="RESOURCE_EXHAUSTED")
+        pending = _Pending(write)
+        self._queue.append(pending)
+        self._arrived.set()
+        return await pending.answer
 
     def catalog(self, models: Iterable[str]) -> Catalog:
         """The catalog that gateways read of these models now."""
@@ -196,7 +211,12 @@ class Sequencer:
             stopping.cancel()
             self.wake_followers()
 
-    async def recall(self, actor: str, idempotency: Idempotency) -> Outcome | None:
+    async def _first_of(self, asked: Write, decide: Decide) -> tuple[Outcome, bool]:
+        assert asked.idempotency is not None
+        known = await self._recall(asked.actor, asked.idempotency)
+        return (known, True) if known is not None else (await decide(), False)
+
+    async def _recall(self, actor: str, idempotency: Idempotency) -> Outcome | None:
         """The first answer of a key that is known. Raises `FixRequest` for another request's."""
         row = await self._store.key_row(actor, idempotency.key)
         if row is None:
@@ -209,11 +229,6 @@ class Sequencer:
             )
         return await self._answer_again(row)
 
-    async def _submit_keyed(self, write: Write) -> tuple[Outcome, bool]:
-        assert write.idempotency is not None
-        known = await self.recall(write.actor, write.idempotency)
-        return (known, True) if known is not None else (await self._enqueue(write), False)
-
     async def _answer_again(self, row: KeyRow) -> Outcome:
         entry = await self._journal.entry(row.epoch)
         if entry is None:
@@ -223,17 +238,6 @@ class Sequencer:
     def _release(self, slot: tuple[str, str], decided: asyncio.Future[None]) -> None:
         del self._keys_in_flight[slot]
         decided.set_result(None)
-
-    async def _enqueue(self, write: Write) -> Outcome:
-        refused = self._refusal()
-        if refused is not None:
-            raise refused
-        if self._closed or len(self._queue) >= self._waiting_writes_max:
-            raise Later("too many writes are waiting", code="RESOURCE_EXHAUSTED")
-        pending = _Pending(write)
-        self._queue.append(pending)
-        self._arrived.set()
-        return await pending.answer
 
     async def _write_group(self) -> None:
         size = min(len(self._queue), self._group_writes_max)

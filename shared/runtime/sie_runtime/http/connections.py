@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from prometheus_client import Counter, Gauge
 
-from sie_runtime.settings import setting
+from sie_runtime.settings import constant, setting
 from sie_schemas.errors import Later, SIEError
 
 __all__ = ["Connections", "HttpBounds", "Visitor"]
@@ -45,22 +45,30 @@ class HttpBounds:
         4096,
         help="most connections at one time; a newcomer takes the place of an idle one, or gets 503",
     )
-    http_head_bytes_max: int = setting(
-        32 * 1024, help="most bytes of the request line and headers of one request, before 431"
+    http_head_bytes_max: int = constant(
+        32 * 1024,
+        help="most bytes of the request line and headers of one request, before 431; room for a "
+        "proxy's headers and a token, which are a few KiB",
     )
-    http_headers_max: int = setting(100, help="most headers of one request, before 431")
-    http_url_bytes_max: int = setting(
-        8192, help="longest path and query of a request in bytes, before 414"
+    http_headers_max: int = constant(
+        100, help="most headers of one request, before 431; a browser behind proxies sends fewer"
     )
-    http_head_s: float = setting(
-        10.0, help="seconds that the headers of a request may take to come, before 408"
+    http_url_bytes_max: int = constant(
+        8192, help="longest path and query of a request in bytes, before 414; so do common proxies"
+    )
+    http_head_s: float = constant(
+        10.0,
+        help="seconds that the headers of a request may take to come, before 408; they are one "
+        "packet or two",
     )
     http_body_s: float = setting(
         20.0,
         help="seconds that a body may take to come before 408, besides those that its bytes earn",
     )
-    http_body_bytes_per_s: float = setting(
-        16_384.0, help="bytes of a body that earn it one second more"
+    http_body_bytes_per_s: float = constant(
+        16_384.0,
+        help="bytes of a body that earn it one second more; a client slower than that on average "
+        "is no client",
     )
     http_bodies_bytes_max: int = setting(
         256 * 1024 * 1024,
@@ -71,8 +79,10 @@ class HttpBounds:
         help="seconds that a connection may stay without a request; more than that of a load "
         "balancer before it",
     )
-    http_write_s: float = setting(
-        30.0, help="seconds without progress after which a client that reads no answer is cut off"
+    http_write_s: float = constant(
+        30.0,
+        help="seconds without progress after which a client that reads no answer is cut off; one "
+        "that reads slowly makes progress",
     )
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class WorkQueueSettings(DeliverySettings):
     queue_pull_expires_s: float = constant(
         20.0, help="seconds that one pull, for one job, stays open where no jobs come"
     )
-    queue_pull_brisk_s: float = setting(
+    queue_pull_brisk_s: float = constant(
         2.0,
         help="the same where jobs came within a minute: so long may a worker that stopped take "
         "jobs which it does not run; under a gateway's worker_dead_s by a heartbeat",
