@@ -99,6 +99,17 @@ class Devices:
         for device in self._devices:
             device.wake()
 
+    async def wait_connected(self) -> None:
+        """Return once a device can be given work, or the grace of one that is away has ended."""
+        if self.connected:
+            return
+        coming = [asyncio.ensure_future(device.wait_connected()) for device in self._devices]
+        try:
+            await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in coming:
+                each.cancel()
+
     def at_hand(self, revision: str) -> LoadedModel | None:
         """A model revision that is loaded somewhere already."""
         found = (device.models.at_hand(revision) for device in self._devices)

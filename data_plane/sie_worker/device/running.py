@@ -11,6 +11,7 @@ back, for `grace_s`, or `handover_s` where others can run it, and goes back to t
 import asyncio
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -102,6 +103,12 @@ class Device:
     def load(self) -> int:
         """Cost of what waits for it and of what it runs."""
         return self.scheduler.cost_in_hand
+
+    async def wait_connected(self) -> None:
+        """Return once it can be given work, or its grace has ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace_s()):
+                await self._executor.wait_connected()
 
     def add(
         self, lane: Lane, model: LoadedModel, inputs: Collection[QueuedInput], *, now: float

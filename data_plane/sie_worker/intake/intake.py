@@ -225,6 +225,8 @@ class Intake:
             )
         model = self._devices.described(resolved.revision)
         if model is None:
+            # A job that came while every process is away would use up its deliveries meanwhile.
+            await self._devices.wait_connected()
             model = await self._devices.ensure(resolved)
         if job.adapter is not None:
             await self._ready_adapter(claim, model, job.adapter)
