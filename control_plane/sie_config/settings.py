@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sie_catalog.offers import Choice
 from sie_runtime.access.access import AccessSettings
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.http.connections import HttpBounds
@@ -46,6 +47,11 @@ class ConfigSettings(
     log_level: LogLevel = setting("info", help="debug, info, warning or error")
     new_log: bool = setting(
         False, help="begin a new log although replicas or the broker know one; their state is lost"
+    )
+    catalog: Choice = setting(
+        "none",
+        help="the published models that a new log holds from its start: none, small (the best "
+        "known few) or all. Documents alone: nothing is fetched before it is asked for",
     )
     store_bytes_max: int = setting(0, help="largest size of the log file in bytes; 0 is no bound")
     group_writes_max: int = constant(256, help="writes that may share one commit")

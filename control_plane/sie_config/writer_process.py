@@ -143,6 +143,7 @@ class ControlPlane:
             head_file,
             bus=bus,
             stream_of=stream_of,
+            catalog=settings.catalog,
             listen_s=settings.roll_call_s,
             broker_wait_s=settings.broker_wait_s,
         )

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
+    "sie_catalog",
     "sie_cli",
     "sie_config",
     "sie_core",
@@ -92,5 +93,5 @@ def test_a_wheel_holds_types_and_demo_data_and_no_tests(wheel):
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
-    assert "sie_cli/demo_data/models.json" in names
+    assert {"sie_cli/demo_data/models.json", "sie_catalog/published.jsonl"} <= set(names)
     assert not [name for name in names if name.split("/")[-1].startswith("test_")]

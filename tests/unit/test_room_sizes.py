@@ -10,6 +10,7 @@ PACKAGES = (
     "shared/schemas/sie_schemas",
     "shared/core/sie_core",
     "shared/layouts/sie_layouts",
+    "shared/catalog/sie_catalog",
     "shared/runtime/sie_runtime",
     "control_plane/sie_config",
     "data_plane/sie_gateway",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
+from sie_catalog.offers import Choice
 from sie_config.log.head_file import HeadFile
 from sie_config.log.journal import Journal
 from sie_config.log.storage_faults import StorageFull
@@ -19,13 +20,12 @@ from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, Verdict, 
 from sie_config.replicas.reports import Reports
 from sie_config.start.recovery import reclaim
 from sie_config.stream.stream_witness import Stream, newest_claim
-from sie_config.writer.seed import SEED
+from sie_config.writer.seed import FirstEntry, first_entries
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.log_stream import log_streams
-from sie_schemas.entry import Change
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["RollCall"]
@@ -46,6 +46,7 @@ class RollCall:
         *,
         bus: Bus | None,
         stream_of: Callable[[str], Stream] | None,
+        catalog: Choice,
         listen_s: float,
         broker_wait_s: float,
     ) -> None:
@@ -55,6 +56,7 @@ class RollCall:
         self._head_file = head_file
         self._bus = bus
         self._stream_of = stream_of
+        self._catalog: Choice = catalog
         self._listen_s = listen_s
         self._broker_wait_s = broker_wait_s
 
@@ -81,7 +83,9 @@ class RollCall:
         """
         if not new_log:
             await self._check_that_none_is_known()
-        await self._begin(term=1, seed=SEED, reason="a new log", witnessed=False)
+        await self._begin(
+            term=1, first=first_entries(self._catalog), reason="a new log", witnessed=False
+        )
 
     async def _check_that_none_is_known(self) -> None:
         own = self._head_file.read()
@@ -142,7 +146,7 @@ class RollCall:
                     return
                 term = self._sequencer.term + 1
                 await self._begin(
-                    term=term, seed=(), reason="a writer started", witnessed=witnessed
+                    term=term, first=(), reason="a writer started", witnessed=witnessed
                 )
             case Behind(claim):
                 self._recover(
@@ -161,9 +165,9 @@ class RollCall:
                 assert_never(verdict)
 
     async def _begin(
-        self, *, term: int, seed: Sequence[Change], reason: str, witnessed: bool
+        self, *, term: int, first: Sequence[FirstEntry], reason: str, witnessed: bool
     ) -> None:
-        await self._sequencer.begin(term=term, seed=seed, reason=reason, witnessed=witnessed)
+        await self._sequencer.begin(term=term, first=first, reason=reason, witnessed=witnessed)
         fenced = self._bus is not None and self._bus.connected
         self._sequencer.enter(UNFENCED if fenced else Serving(witnessed))
 

@@ -1,15 +1,28 @@
 """The seed: what a new log holds before anybody wrote to it.
 
 *pure.* One bundle that runs every built-in backend of models and one pool on the processor, as one
-entry, so that a first model can be registered and served.
+entry, so that a first model can be registered and served; and, where the operator wants it, the
+catalog of published models as one more.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from sie_catalog.offers import Choice, entry_reason, offered
 from sie_schemas.documents import admit_document
 from sie_schemas.entry import Change, put
 
-__all__ = ["SEED"]
+__all__ = ["SEED", "FirstEntry", "first_entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEntry:
+    """One entry of a new log."""
+
+    reason: str
+    changes: Sequence[Change]
+
 
 _BUNDLE: Final = admit_document(
     "bundle",
@@ -35,3 +48,13 @@ SEED: Final[tuple[Change, ...]] = (
     put("pool", "default", _POOL),
 )
 """The changes of a new log's seed entry."""
+
+
+def first_entries(catalog: Choice) -> tuple[FirstEntry, ...]:
+    """The entries of a new log, in their order."""
+    first = FirstEntry("the first bundle and pool", SEED)
+    models = [admit_document("model", document) for document in offered(catalog)]
+    if not models:
+        return (first,)
+    changes = [put("model", model["model_id"], model) for model in models]
+    return (first, FirstEntry(entry_reason(catalog), changes))

@@ -24,6 +24,7 @@ from sie_config.log.store import Store
 from sie_config.writer.dark import Live, narrowed
 from sie_config.writer.draft import Draft, Outcome, Tenure, Write
 from sie_config.writer.rules import Index
+from sie_config.writer.seed import FirstEntry
 from sie_config.writer.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
 from sie_core.catalog import Catalog
 from sie_core.chain import Position, is_of_lineage, position_of
@@ -106,11 +107,11 @@ class Sequencer:
         return self._tenure is not None
 
     async def begin(
-        self, *, term: int, seed: Sequence[Change], reason: str, witnessed: bool
+        self, *, term: int, first: Sequence[FirstEntry], reason: str, witnessed: bool
     ) -> None:
-        """Open this process's tenure; on an empty file, first the log, and last its seed.
+        """Open this process's tenure; on an empty file, the log, and its first entries.
 
-        A crash in here leaves a log without a seed or a term without a write: both are whole logs,
+        A crash in here leaves no log or a term without a write: both are whole logs,
         and the next start goes on from them.
         """
         fresh = self.last is None
@@ -121,11 +122,11 @@ class Sequencer:
         draft = self._draft(tenure)
         actor = "sie-config"
         if fresh:
-            first = [Change(kind=ChangeKind.LOG_BEGIN), put_key(self.log_keys.own.document)]
-            draft.begin(first, actor=actor, reason=reason)
+            birth = [Change(kind=ChangeKind.LOG_BEGIN), put_key(self.log_keys.own.document)]
+            draft.begin(birth, actor=actor, reason=reason)
         draft.begin([Change(kind=ChangeKind.TERM_BEGIN)], actor=actor, reason="a writer started")
-        if fresh and seed:
-            draft.begin(seed, actor=actor, reason="the first bundle and pool")
+        for entry in first if fresh else ():
+            draft.begin(entry.changes, actor=actor, reason=entry.reason)
         draft.entries = [self.log_keys.own.signed(entry) for entry in draft.entries]
         draft.last = draft.entries[-1]
         await self._store.append(draft.entries)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -42,6 +42,10 @@ def up(
         bool,
         typer.Option("--scale-to-zero", help="Workers start with demand and stop when idle."),
     ] = False,
+    catalog: Annotated[
+        Literal["none", "small", "all"],
+        typer.Option(help="The published models that a new log holds; none is fetched unasked."),
+    ] = "all",
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is ready; it runs on.")
     ] = False,
@@ -57,6 +61,7 @@ def up(
         gateways=gateways,
         devices=devices or min(2, len(os.sched_getaffinity(0))),
         scale_to_zero=scale_to_zero,
+        catalog=catalog,
     )
     run = supervising.run_detached if detach else supervising.run_foreground
     run(options, read_settings())

@@ -44,7 +44,7 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
                 *(sys.executable, "-m", "sie_cli.main", "up"),
                 *("--data", str(options.data), "--port", str(options.port)),
                 *("--workers", str(options.workers), "--devices", str(options.devices)),
-                *("--gateways", str(options.gateways)),
+                *("--gateways", str(options.gateways), "--catalog", options.catalog),
                 *(("--scale-to-zero",) if options.scale_to_zero else ()),
             ],
             stdin=subprocess.DEVNULL,

@@ -203,7 +203,10 @@ def plan_cluster(
         config=maker.on_bus(
             "config",
             "config",
-            ("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
+            (
+                *("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
+                *("--catalog", options.catalog),
+            ),
             options.config_port,
         ),
         gateway=maker.gateway("gateway", "local", options, config_url),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sie_catalog.offers import Choice
 from sie_runtime.settings import constant, load, setting
 from sie_schemas.errors import FixRequest
 
@@ -28,6 +29,8 @@ class ClusterOptions:
     gateways: int = 1
     devices: int = 1
     """Execution processes behind each worker."""
+    catalog: Choice = "none"
+    """The published models that a new log holds."""
 
     def __post_init__(self) -> None:
         """Check the relations between fields."""

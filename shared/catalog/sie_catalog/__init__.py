@@ -1,0 +1,1 @@
+"""The published models that this release knows: facts, families, and the documents made of them."""

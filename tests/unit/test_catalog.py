@@ -1,0 +1,126 @@
+"""The catalog of published models: its facts, its families, and the documents that are offered."""
+
+import re
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.config_process import config_process
+from tests.support.config_writer import client_of, running
+from tests.support.log_world import nowhere
+
+from sie_catalog.families import FAMILIES
+from sie_catalog.offers import REASON, document_of, offered, reason_not, verified
+from sie_catalog.published import Published, published
+from sie_config.writer.rules import Index, Put, admit
+from sie_config.writer.seed import SEED, first_entries
+from sie_core.registry import Entity, Registry
+from sie_schemas import canonical
+from sie_schemas.documents import admit_document
+from sie_schemas.entry import Change
+from sie_server.backends.names import backend_names
+
+ROOT = Path(__file__).parents[2]
+ROWS = published()
+
+
+def _bytes(change: Change) -> bytes:
+    assert isinstance(change.document, msgspec.Raw)
+    return bytes(change.document)
+
+
+def _row(name: str) -> Published:
+    return next(row for row in ROWS if row.id == name)
+
+
+def test_each_model_stands_once_and_in_order_and_is_of_a_known_family():
+    names = [row.id for row in ROWS]
+    assert names == sorted(set(names), key=str.lower)
+    assert len(names) > 150
+    assert {row.family for row in ROWS} == FAMILIES.keys()
+
+
+def test_a_family_is_run_by_a_backend_or_says_why_not():
+    for name, family in FAMILIES.items():
+        assert bool(family.backend) != bool(family.refused), name
+        assert family.backend in {"", *backend_names()}, name
+        assert family.backend or not family.proven, f"{name} is proven and does not run"
+
+
+def test_a_proof_is_a_case_of_a_suite():
+    for case in sorted({case for family in FAMILIES.values() for case in family.proven}):
+        path, _, rest = case.partition("::")
+        test, _, row = rest.partition("[")
+        text = (ROOT / path).read_text()
+        assert re.search(rf"def {test}\b", text), case
+        assert not row or re.search(rf"['\"]{re.escape(row.rstrip(']'))}['\"]", text), case
+
+
+def test_the_models_that_first_lines_name_are_offered():
+    names = {document["model_id"] for document in offered("small")}
+    assert {"NovaSearch/stella_en_400M_v5", "BAAI/bge-small-en-v1.5"} <= names
+    assert names < {document["model_id"] for document in offered("all")}
+    assert list(offered("none")) == []
+
+
+def test_every_offer_is_admitted_beside_what_a_new_log_holds():
+    held = [(each.kind.partition(".")[0], each.key, _bytes(each)) for each in SEED]
+    registry = Registry.of([Entity(kind, key, 1, body) for kind, key, body in held])
+    index = Index.of(registry)
+    documents = list(offered("all"))
+    assert len(documents) >= 30
+    for given in documents:
+        document = admit_document("model", given)
+        put = Put("model", document["model_id"], document, canonical.dumps(document))
+        assert admit(registry, index, "0" * 32, put).created, given["model_id"]
+
+
+def test_a_document_leaves_to_the_files_what_they_say():
+    profile = document_of(_row("WhereIsAI/UAE-Large-V1"))["profiles"]["default"]
+    assert profile == {"backend": "transformer"}
+    plain = document_of(_row("answerdotai/ModernBERT-base"))["profiles"]["default"]
+    assert plain["options"] == {"pooling": "cls", "normalize": True}
+
+
+def test_a_model_that_is_not_offered_says_why():
+    assert "sie add BAAI/bge-base-en-v1.5" in reason_not(_row("BAAI/bge-base-en-v1.5"))
+    assert "no images" in reason_not(_row("openai/clip-vit-base-patch32"))
+    assert "labels" in reason_not(_row("urchade/gliner_multi-v2.1"))
+    assert reason_not(_row("NovaSearch/stella_en_400M_v5")) == ""
+    assert verified(_row("urchade/gliner_multi-v2.1")) == "none"
+    assert verified(_row("sentence-transformers/all-MiniLM-L6-v2")) == "weights"
+
+
+def test_the_whole_catalog_is_small_and_made_at_once():
+    published.cache_clear()
+    started = time.process_time()
+    seed, catalog = first_entries("all")
+    assert time.process_time() - started < 0.1
+    assert catalog.reason.startswith(REASON)
+    assert seed.changes == SEED
+    size = sum(len(_bytes(change)) for change in catalog.changes)
+    assert size < 1_000_000, "a follower holds it, and one message carries it"
+
+
+async def test_a_new_log_begins_with_the_catalog_as_one_entry_and_a_later_start_adds_none(tmp_path):
+    async with running(tmp_path, catalog="all") as plane, client_of(plane) as client:
+        entries = (await client.get("/v1/configs/log", params={"after": 0})).json()["entries"]
+        bodies = [each["body"] for each in entries]
+        found = [body for body in bodies if body["reason"].startswith(REASON)]
+        assert [len(body["changes"]) for body in found] == [len(list(offered("all")))]
+        head = (await client.get("/v1/configs/epoch")).json()["epoch"]
+        assert (await client.delete("/v1/configs/models/BAAI/bge-reranker-base")).is_success
+    async with running(tmp_path, catalog="all") as plane, client_of(plane) as client:
+        # The deletion, and the term of the new writer.
+        assert (await client.get("/v1/configs/epoch")).json()["epoch"] == head + 2
+        answer = await client.get("/v1/configs/models/BAAI/bge-reranker-base")
+        assert answer.status_code == 404, "a deleted model stays deleted"
+
+
+@pytest.mark.integration
+async def test_the_flag_of_the_process_names_the_catalog(tmp_path):
+    async with config_process(tmp_path, nowhere(), "--catalog", "small") as (_, client):
+        listed = (await client.get("/v1/configs/models")).json()["models"]
+        names = {row["model_id"] for row in listed}
+        assert names == {document["model_id"] for document in offered("small")}
