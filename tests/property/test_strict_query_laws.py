@@ -4,7 +4,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from sie_runtime.access.strict_query import check_query, nearest
+from sie_core.nearest import nearest
+from sie_runtime.access.strict_query import check_query
 from sie_schemas.errors import FixRequest
 
 KNOWN = frozenset({"dry_run", "ack", "wait", "timeout"})

@@ -345,7 +345,7 @@ async def test_a_path_source_is_pinned_by_the_files_that_are_there(tmp_path):
 
 async def test_a_full_disk_refuses_writes_keeps_reads_and_ends_by_itself(tmp_path):
     async with running(tmp_path, store_bytes_max=150_000) as plane, client_of(plane) as client:
-        big = {"default": {"backend": "transformer", "options": {"x": "y" * 4000}}}
+        big = {"default": {"backend": "transformer", "options": {"query_prompt": "y" * 4000}}}
         refused = None
         for number in range(200):
             answer = await client.post(MODELS, json=model(f"m{number}", profiles=big))

@@ -347,8 +347,36 @@ async def test_a_secret_in_a_document_is_refused_by_path_and_never_repeated(clie
 
 async def test_a_reference_to_a_secret_and_the_words_of_a_tokenizer_are_allowed(client):
     options = {"api_key": "secret:hub/prod", "pad_token": "[PAD]", "max_tokens": 5, "key": "x"}
-    profiles = {"default": {"backend": "transformer", "options": options}}
+    # A backend of another package: its options are not known here.
+    own = {"name": "own", "backends": ["own"]}
+    assert (await client.post("/v1/configs/bundles", json=own)).status_code == 201
+    profiles = {"default": {"backend": "own", "options": options}}
     assert (await client.post(MODELS, json=model("m", profiles=profiles))).status_code == 201
+
+
+async def test_an_option_that_its_backend_does_not_take_is_refused_with_the_nearest(client):
+    profiles = {
+        "default": {"backend": "transformer", "options": {"poling": "mean", "normalize": "yes"}},
+        "tuned": {"backend": "transformer", "options": {"pooling": "median", "is_query": True}},
+        "asked": {"backend": "transformer", "options": {"query_template": "ask: {txt}"}},
+        "bare": {"backend": "transformer", "options": {"default_instruction": "find"}},
+    }
+    answer = await client.post(MODELS, json=model("m", profiles=profiles))
+    assert answer.status_code == 422
+    told = {each["path"]: each["message"] for each in answer.json()["detail"]["details"]}
+    assert set(told) == {
+        "profiles.default.options.poling",
+        "profiles.default.options.normalize",
+        "profiles.tuned.options.pooling",
+        "profiles.tuned.options.is_query",
+        "profiles.asked.options.query_template",
+        "profiles.bare.options.default_instruction",
+    }
+    assert "did you mean 'pooling'?" in told["profiles.default.options.poling"]
+    assert "true or false, not 'yes'" in told["profiles.default.options.normalize"]
+    assert "one of mean, cls, last" in told["profiles.tuned.options.pooling"]
+    assert "in a request, not in a profile" in told["profiles.tuned.options.is_query"]
+    assert "did you mean 'text'?" in told["profiles.asked.options.query_template"]
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,11 @@ async def test_the_openai_client_reads_our_errors_and_a_cold_pool_as_its_own() -
         with pytest.raises(openai.NotFoundError) as unknown:
             await client.embeddings.create(model="nobody", input="a")
         with pytest.raises(openai.BadRequestError) as cut:
-            await client.embeddings.create(model="org/dense", input="a", dimensions=2)
+            await client.embeddings.create(model="org/dense", input="a", dimensions=0)
         with pytest.raises(openai.BadRequestError) as tokens:
             await client.embeddings.create(model="org/dense", input=[1, 2, 3])
     assert (unknown.value.code, unknown.value.type) == ("model_not_found", "invalid_request_error")
-    assert (cut.value.code, cut.value.param) == ("unsupported_field", "dimensions")
+    assert (cut.value.code, cut.value.param) == ("invalid_request", "dimensions")
     assert tokens.value.param == "input[0]"
     async with gateway_world(warm=False) as world, openai_client(world) as client:
         with pytest.raises(openai.InternalServerError) as cold:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from sie_config.documents.bodies import converted
 from sie_config.documents.manifests import Pin, unpinned
 from sie_config.documents.merge_patch import merged
+from sie_config.documents.profile_options import check_profile_options
 from sie_config.documents.secret_rules import refuse_secrets
 from sie_config.writer.draft import Seen
 from sie_config.writer.rules import Command, Delete, Expectation, Put, absent, invalid
@@ -108,6 +109,8 @@ async def admitted(kind: str, value: Any, pin: Pin) -> dict[str, Any]:
     """A document that may enter the log, as it will be stored. Raises `FixRequest`."""
     document = admit_document(kind, await pin(value))
     refuse_secrets(document)
+    if kind == "model":
+        check_profile_options(document)
     return document
 
 

@@ -73,13 +73,18 @@ class Relevance:
 
 
 def encode_request(
-    texts: str | list[str], options: dict[str, Any], limits: Limits, *, field: str
+    texts: str | list[str],
+    options: dict[str, Any],
+    limits: Limits,
+    *,
+    field: str,
+    dimensions: int | None = None,
 ) -> Asked:
     """Dense vectors of texts that the request has under `field`. Raises `FixRequest`."""
     listed = [texts] if isinstance(texts, str) else texts
     request = EncodeRequest(
         items=tuple(Item(text=text) for text in listed),
-        params=EncodeParams(output_types=("dense",), options=options),
+        params=EncodeParams(output_types=("dense",), dimensions=dimensions, options=options),
     )
     return _checked("encode", request, limits, field)
 
@@ -123,7 +128,7 @@ def unsupported(field: str, reason: str) -> FixRequest:
 
 def _checked(operation: Operation, request: Request, limits: Limits, field: str) -> Asked:
     try:
-        return check_request(operation, request, limits)
+        return check_request(operation, request, limits, params="$")
     except FixRequest as error:
         raise FixRequest(
             error.message.replace("$.items", f"$.{field}"),

@@ -1,9 +1,9 @@
 """OpenAI's embeddings: `POST /v1/embeddings`.
 
 *pure.* `input` is a text or a list of texts, `encoding_format` is `float` or `base64` (the bytes of
-little-endian float32), `dimensions` may only be the model's own width, `user` is ignored. `options`
-is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope, their codes in small
-letters.
+little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
+`options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope, their
+codes in small letters.
 """
 
 import base64
@@ -20,7 +20,6 @@ from sie_gateway.faces.face import (
     Translated,
     dense_vectors,
     encode_request,
-    unsupported,
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
@@ -46,17 +45,14 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
-    asked = encode_request(request.input, request.options, limits, field="input")
+    asked = encode_request(
+        request.input, request.options, limits, field="input", dimensions=request.dimensions
+    )
     return Translated(request.model, asked, lambda answer: _render(answer, request))
 
 
 def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
     vectors = dense_vectors(answer)
-    if request.dimensions is not None and request.dimensions != len(vectors[0]):
-        raise unsupported(
-            "$.dimensions",
-            f"{request.model} gives vectors of {len(vectors[0])} numbers, which are not cut",
-        )
     data = [
         {
             "object": "embedding",

@@ -34,6 +34,7 @@ class TeiEmbedBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     model: str = ""
     normalize: bool = True
     truncate: bool = True
+    dimensions: int | None = None
     options: dict[str, Any] = {}
 
 
@@ -59,7 +60,9 @@ def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     _check_truncate(request.truncate)
     if not request.normalize:
         raise unsupported("$.normalize", "vectors are as the model's profile gives them")
-    asked = encode_request(request.inputs, request.options, limits, field="inputs")
+    asked = encode_request(
+        request.inputs, request.options, limits, field="inputs", dimensions=request.dimensions
+    )
     return Translated(_model(request.model, models.embed), asked, _render_embed)
 
 

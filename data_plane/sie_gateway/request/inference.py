@@ -18,7 +18,7 @@ from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.admission import Caps, InFlight
 from sie_gateway.request.dispatch import Dispatcher
-from sie_gateway.request.jobs import JobCaps, check_outputs, jobs_for
+from sie_gateway.request.jobs import JobCaps, check_asked, jobs_for
 from sie_gateway.request.requests import Asked
 from sie_gateway.request.responses import Answer, assemble, of_one_revision
 from sie_gateway.request.runs import Run
@@ -183,6 +183,7 @@ class Inference:
         load = self._loads.get(route.kind)
         if load is None:
             load = self._loads[route.kind] = _Load(route.kind)
+        check_asked(asked, route)
         load.requests.inc()
         self._asked_for(
             route.model.model_id, route.adapter.name if route.adapter is not None else None
@@ -192,7 +193,6 @@ class Inference:
             metrics.COLD_REQUESTS.labels(*route.kind).inc()
             await self._found_cold(route.kind, _wanted_model(route))
             return found
-        check_outputs(asked, route)
         published_at = time.time()
         jobs = jobs_for(
             asked,

@@ -5,16 +5,24 @@ name the same revisions. Time is an argument.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
+from sie_core.backend_options import GENERAL, of_backend
+from sie_core.options import check_request, request_field
 from sie_gateway.fleet.routing import Route
 from sie_gateway.request.admission import cut
 from sie_gateway.request.requests import Asked
 from sie_schemas.errors import FixRequest
-from sie_schemas.jobs import Job
+from sie_schemas.jobs import JOB_VERSION, Job
 
-__all__ = ["JobCaps", "check_outputs", "jobs_for"]
+__all__ = ["JobCaps", "check_asked", "jobs_for"]
+
+_CUT: Final = frozenset({"dense", "multivector"})
+_SPARSE_DTYPES: Final = ("float32", "float16")
+_PLAIN_OPTIONS: Final = frozenset({"is_query"})
+"""Options that workers of every release know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +33,47 @@ class JobCaps:
     bytes_max: int
 
 
-def check_outputs(asked: Asked, route: Route) -> None:
-    """Refuse outputs that the model does not give. Raises `FixRequest`."""
+def check_asked(asked: Asked, route: Route) -> None:
+    """Refuse outputs and options that the model does not give or take. Raises `FixRequest`."""
+    model = route.model
     for index, output in enumerate(asked.output_types):
-        if output not in route.model.outputs:
+        if output not in model.outputs:
             raise FixRequest(
-                f"{route.model.model_id} gives no {output!r}; "
-                f"it gives {', '.join(route.model.outputs)}",
-                field=f"$.params.output_types[{index}]",
+                f"{model.model_id} gives no {output!r}; it gives {', '.join(model.outputs)}",
+                field=f"{asked.params}.output_types[{index}]",
             )
+    if asked.output_dtype != "float32":
+        _check_dtype(asked, route)
+    if not asked.given:
+        return
+    declared = of_backend(model.profile_document["backend"])
+    check_request(
+        asked.given,
+        GENERAL if declared is None else declared,
+        asked.operation,
+        model=model.model_id,
+        params=asked.params,
+        # A backend of another package declares its own, which the worker knows.
+        other_names=declared is None,
+    )
+    if asked.dimensions is not None and not _CUT.intersection(_outputs(asked, route)):
+        where = request_field(asked.params, "dimensions")
+        raise FixRequest(
+            f"{where}: only {' and '.join(sorted(_CUT))} vectors are cut, and none is asked for",
+            field=where,
+        )
+
+
+def _check_dtype(asked: Asked, route: Route) -> None:
+    """Weights of a vocabulary come as floats: smaller ones would save nothing beside indices."""
+    if asked.output_dtype in _SPARSE_DTYPES or _outputs(asked, route) != ("sparse",):
+        return
+    where = f"{asked.params}.output_dtype"
+    raise FixRequest(
+        f"{where}: sparse vectors come as {' or '.join(_SPARSE_DTYPES)}, not "
+        f"{asked.output_dtype!r}",
+        field=where,
+    )
 
 
 def jobs_for(
@@ -56,6 +96,7 @@ def jobs_for(
     # A job like the route's: to make one of all its fields takes four times as long.
     made = replace(
         route.job,
+        v=_version(asked),
         request_id=run_id,
         query=asked.query,
         output_types=_outputs(asked, route),
@@ -63,6 +104,7 @@ def jobs_for(
         labels=asked.labels,
         instruction=asked.instruction,
         options=asked.options,
+        dimensions=asked.dimensions,
         reply_to=reply_to,
         deadline=deadline,
         published_at=published_at,
@@ -87,3 +129,9 @@ def _outputs(asked: Asked, route: Route) -> tuple[str, ...]:
     if asked.output_types:
         return asked.output_types
     return ("dense",) if "dense" in route.model.outputs else route.model.outputs
+
+
+def _version(asked: Asked) -> int:
+    """The release that a worker must be of: an older one would pass over what it does not know."""
+    plain = asked.dimensions is None and asked.options.keys() <= _PLAIN_OPTIONS
+    return 1 if plain else JOB_VERSION

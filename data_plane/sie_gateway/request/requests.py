@@ -11,10 +11,10 @@ from typing import Any, Final, TypeAlias, assert_never
 import msgspec
 from msgspec import Struct
 
+from sie_gateway.request.bodies import Decoder, decode_body
 from sie_schemas.errors import FixRequest
 from sie_schemas.items import EncodeRequest, ExtractRequest, Item, Operation, ScoreRequest
 from sie_schemas.jobs import JOB_ENCODER
-from sie_schemas.malformed import MALFORMED, problem_of
 
 __all__ = [
     "Asked",
@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 Request: TypeAlias = EncodeRequest | ScoreRequest | ExtractRequest
-Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
 
 _JSON: Final[dict[Operation, Decoder]] = {
     "encode": msgspec.json.Decoder(EncodeRequest),
@@ -43,6 +42,8 @@ _MEDIA: Final = ("images", "audio", "video", "document")
 _ENVELOPE_BYTES: Final = 1024
 """Room for a job's ids, revisions and times."""
 _LORA_KEYS: Final = ("lora", "lora_id")
+_PARAMETERS: Final = {"instruction": str, "dimensions": int}
+"""Options that are parameters too: other APIs have no place for them but `options`."""
 _CANNOT_BE_ENCODED: Final = (OverflowError, TypeError, ValueError, RecursionError)
 
 
@@ -70,8 +71,13 @@ class Asked(Struct, frozen=True):
     output_dtype: str = "float32"
     labels: tuple[str, ...] = ()
     instruction: str | None = None
+    dimensions: int | None = None
     options: dict[str, Any] = {}
     lora: str | None = None
+    given: dict[str, Any] = {}
+    """The options as they were given, `instruction` and `dimensions` among them."""
+    params: str = "$"
+    """The path of the parameters in the body; `options` stands below it."""
 
     @property
     def total_size(self) -> int:
@@ -87,65 +93,84 @@ def read_request(operation: Operation, body: bytes, *, is_msgpack: bool, limits:
     return check_request(operation, request, limits)
 
 
-def check_request(operation: Operation, request: Request, limits: Limits) -> Asked:
-    """Check a request that was decoded, or translated from another API. Raises `FixRequest`."""
-    asked, where = _asked(operation, request)
-    lora, options = _lora(asked.options, where)
+def check_request(
+    operation: Operation, request: Request, limits: Limits, *, params: str | None = None
+) -> Asked:
+    """Check a request that was decoded, or translated from another API. Raises `FixRequest`.
+
+    `params` is the path of its parameters in the body; by itself that of our own form.
+    """
+    asked = _asked(operation, request)
+    if params is not None:
+        asked = msgspec.structs.replace(asked, params=params)
+    where = f"{asked.params}.options"
+    if asked.options or asked.instruction is not None or asked.dimensions is not None:
+        asked = _told_apart(asked, where)
     _check_contents(asked.items, asked.query, limits)
     sizes = _sizes(asked.items)
-    shared = (options, asked.query, asked.labels, asked.instruction)
+    shared = (asked.options, asked.query, asked.labels, asked.instruction)
     fixed = _ENVELOPE_BYTES + _size(shared, where)
     if fixed > limits.payload_bytes_max:
         raise _too_large(where, fixed, limits)
     largest = max(sizes)
     if fixed + largest > limits.payload_bytes_max:
         raise _too_large(f"$.items[{sizes.index(largest)}]", fixed + largest, limits)
-    return msgspec.structs.replace(
-        asked, item_sizes=sizes, fixed_size=fixed, options=options, lora=lora
-    )
+    return msgspec.structs.replace(asked, item_sizes=sizes, fixed_size=fixed)
 
 
-def _asked(operation: Operation, request: Request) -> tuple[Asked, str]:
-    """The request in one form, and the path of its options."""
+def _asked(operation: Operation, request: Request) -> Asked:
+    """The request in one form."""
     match request:
         case EncodeRequest(items=items, params=encode):
-            asked = Asked(
+            return Asked(
                 operation,
                 items,
                 output_types=encode.output_types,
                 output_dtype=encode.output_dtype,
                 instruction=encode.instruction,
+                dimensions=encode.dimensions,
                 options=encode.options,
+                params="$.params",
             )
-            return asked, "$.params.options"
         case ScoreRequest(items=items, query=query, instruction=instruction, options=options):
-            asked = Asked(operation, items, query=query, instruction=instruction, options=options)
-            return asked, "$.options"
+            return Asked(operation, items, query=query, instruction=instruction, options=options)
         case ExtractRequest(items=items, params=extract):
             _refuse_schema(extract.output_schema)
-            asked = Asked(
+            return Asked(
                 operation,
                 items,
                 labels=extract.labels,
                 instruction=extract.instruction,
                 options=extract.options,
+                params="$.params",
             )
-            return asked, "$.params.options"
         case _:
             assert_never(request)
 
 
-def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
-    """Decode a body. Raises `FixRequest`, which names the field."""
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        where, message = problem_of(error)
-        raise FixRequest(f"{where}: {message}", field=where) from error
-    except MALFORMED as error:
-        if not body:
-            raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
-        raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
+def _told_apart(asked: Asked, where: str) -> Asked:
+    """The request with an adapter, an instruction and dimensions in places of their own."""
+    lora, options = _lora(asked.options, where)
+    given = dict(asked.options)
+    for name, kind in _PARAMETERS.items():
+        value = getattr(asked, name)
+        among = options.get(name)
+        if among is not None and value is not None and among != value:
+            raise FixRequest(
+                f"{where}.{name} is not {asked.params}.{name}: give one", field=f"{where}.{name}"
+            )
+        if value is not None:
+            given[name] = value
+        elif among is not None:
+            # Another type is told when the options are checked.
+            value = among if isinstance(among, kind) else None
+        asked = msgspec.structs.replace(asked, **{name: value})
+    rest = {
+        name: value
+        for name, value in options.items()
+        if name not in _PARAMETERS and value is not None
+    }
+    return msgspec.structs.replace(asked, lora=lora, options=rest, given=given)
 
 
 def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits) -> None:

@@ -20,6 +20,7 @@ from sie_schemas.jobs import Job, JobFailure, JobResult
 
 __all__ = ["Answer", "assemble", "of_one_revision", "render"]
 
+_OWN_PARAMS: Final = "$.params."
 _REVISION_CHANGED: Final = "REVISION_CHANGED"
 _DECODER: Final = msgspec.msgpack.Decoder()
 _MSGPACK: Final = msgspec.msgpack.Encoder()
@@ -115,21 +116,21 @@ def _whole(jobs: Sequence[Job], results: Sequence[JobResult]) -> list[bytes] | N
 def _with_failures(
     asked: Asked, jobs: Sequence[Job], results: Sequence[JobResult]
 ) -> dict[str, Any]:
-    _raise_retryable(results)
+    _raise_retryable(asked, results)
     outcomes = [
         outcome
         for job, result in zip(jobs, results, strict=True)
-        for outcome in _outcomes(job, result)
+        for outcome in _outcomes(asked, job, result)
     ]
     _raise_failed(asked, outcomes)
     return {"items": _entries(asked, outcomes)}
 
 
-def _outcomes(job: Job, result: JobResult) -> list[bytes | SIEError]:
+def _outcomes(asked: Asked, job: Job, result: JobResult) -> list[bytes | SIEError]:
     """One answer or error for each item of a job."""
     count = len(job.items)
     if result.failure is not None:
-        return [_error(result.failure)] * count
+        return [_error(result.failure, asked)] * count
     failures = {failure.index: failure for failure in result.item_failures}
     if len(result.answers) != count:
         wrong = OurFault(
@@ -144,14 +145,19 @@ def _outcomes(job: Job, result: JobResult) -> list[bytes | SIEError]:
     ]
 
 
-def _error(failure: JobFailure) -> SIEError:
-    return error_for(failure.code, failure.message, retry_after_s=failure.retry_after_s)
+def _error(failure: JobFailure, asked: Asked) -> SIEError:
+    """The error, its path in the form that the client used."""
+    field, message = failure.field, failure.message
+    if field is not None and field.startswith(_OWN_PARAMS):
+        field = f"{asked.params}.{field.removeprefix(_OWN_PARAMS)}"
+        message = message.replace(failure.field or "", field, 1)
+    return error_for(failure.code, message, field=field, retry_after_s=failure.retry_after_s)
 
 
-def _raise_retryable(results: Sequence[JobResult]) -> None:
+def _raise_retryable(asked: Asked, results: Sequence[JobResult]) -> None:
     for result in results:
         if result.failure is not None:
-            error = _error(result.failure)
+            error = _error(result.failure, asked)
             if error.retry_after_s is not None:
                 raise error
 
@@ -163,6 +169,7 @@ def _raise_failed(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> None:
     if len(errors) < len(outcomes) and asked.operation != "score":
         return
     first = errors[0][1]
+    is_theirs = isinstance(first, FixRequest)
     details = [
         {"item_index": index, "code": error.code, "message": error.message}
         for index, error in errors[:100]
@@ -170,7 +177,7 @@ def _raise_failed(asked: Asked, outcomes: Sequence[bytes | SIEError]) -> None:
     raise error_for(
         first.code,
         first.message,
-        field=f"$.items[{errors[0][0]}]" if isinstance(first, FixRequest) else None,
+        field=first.field or (f"$.items[{errors[0][0]}]" if is_theirs else None),
         details=details,
     )
 

@@ -6,14 +6,14 @@ of its methods run on the device's thread, but for `load_adapter` and `prepare`,
 any thread beside a batch.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Final, Literal, Protocol, TypeVar
 
 from sie_schemas.documents import ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
-from sie_schemas.ipc import Answers, Loaded, RunBatch
+from sie_schemas.ipc import Answers, Loaded, Option, RunBatch
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
@@ -28,12 +28,15 @@ __all__ = [
     "ModelSpec",
     "Verdict",
     "WithoutAdapters",
+    "declared_options",
+    "declares",
     "load_failed",
     "require_operation",
     "take",
 ]
 
 T = TypeVar("T")
+_DECLARED: Final = "sie_options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,26 @@ class Loader(Protocol):
     def __call__(self, spec: ModelSpec, device: DeviceSpec) -> Backend:
         """Load a model. Slow; raises MODEL_LOAD_FAILED."""
         ...
+
+
+_Load = TypeVar("_Load", bound=Callable[..., Backend])
+
+
+def declares(*options: Option) -> Callable[[_Load], _Load]:
+    """For a loader of another package: the options that its backend takes, beside the general
+    ones. Without it, none."""
+
+    def declared(load: _Load) -> _Load:
+        setattr(load, _DECLARED, options)
+        return load
+
+    return declared
+
+
+def declared_options(load: Loader) -> tuple[Option, ...]:
+    """The options that a loader declares."""
+    found: tuple[Option, ...] = getattr(load, _DECLARED, ())
+    return found
 
 
 class WithoutAdapters:

@@ -5,8 +5,6 @@ their types where the model has any. Scores are the model's logits, or their sig
 `activation: sigmoid`; of several labels the option `label` chooses one, else the last counts.
 """
 
-from typing import Final
-
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
@@ -23,21 +21,11 @@ from sie_server.weights.tokenizer_file import tokenizer_file
 
 __all__ = ["CrossEncoder", "load"]
 
-_OPTIONS: Final = frozenset({"activation", "label"})
-_ACTIVATIONS: Final = ("none", "sigmoid")
-
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
-    unknown = sorted(spec.profile.options.keys() - _OPTIONS)
-    if unknown or spec.tasks.score is None or spec.tasks.encode or spec.tasks.extract:
-        raise load_failed(
-            f"the backend cross-encoder has no option {unknown[0]!r}; it has {sorted(_OPTIONS)}"
-            if unknown
-            else "the backend cross-encoder does `score` only"
-        )
-    if spec.profile.options.get("activation", "none") not in _ACTIVATIONS:
-        raise load_failed(f"the option activation is one of {list(_ACTIVATIONS)}")
+    if spec.tasks.score is None or spec.tasks.encode or spec.tasks.extract:
+        raise load_failed("the backend cross-encoder does `score` only")
     register()
     return CrossEncoder(spec, device)
 

@@ -24,18 +24,13 @@ from sie_server.backends.backend import (
 __all__ = ["Echo", "load"]
 
 _DIMS: Final = 64
-_DIMS_MAX: Final = 65_536
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Check the profile. Raises MODEL_LOAD_FAILED."""
-    options = dict(spec.profile.options)
-    dims = options.pop("dims", _DIMS)
-    if options or type(dims) is not int or not 1 <= dims <= _DIMS_MAX:
-        raise load_failed(f"the backend echo has one option: `dims`, from 1 to {_DIMS_MAX}")
     if spec.tasks.encode is None or spec.tasks.encode.outputs != ("dense",):
         raise load_failed("the backend echo does `encode` only, and gives `dense`")
-    return Echo(spec, dims)
+    return Echo(spec, int(spec.profile.options.get("dims", _DIMS)))
 
 
 class Echo(WithoutAdapters):

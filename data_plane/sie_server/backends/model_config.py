@@ -14,8 +14,13 @@ from sie_schemas.ipc import Load, LoadAdapter
 from sie_server.backends.backend import ModelSpec, load_failed
 from sie_server.weights.sources import Weights
 
-__all__ = ["profile_of", "source_of", "spec_of"]
+__all__ = ["profile_of", "source_of", "spec_of", "templates_of"]
 
+_TEMPLATES: Final = {
+    "query": "query_template",
+    "document": "doc_template",
+    "instruction": "default_instruction",
+}
 _SOURCE: Final[TypeAdapter[Source]] = TypeAdapter(Source)
 
 
@@ -35,6 +40,12 @@ def profile_of(request: Load) -> ProfileDocument:
         )
     except ValidationError as error:
         raise load_failed(f"the model's profile is not valid: {_first(error)}") from error
+
+
+def templates_of(profile: ProfileDocument) -> dict[str, str]:
+    """The templates that a profile's options have, as the sidecar reads them."""
+    found = {name: profile.options.get(option) for name, option in _TEMPLATES.items()}
+    return {name: str(text) for name, text in found.items() if text is not None}
 
 
 def spec_of(request: Load, weights: Weights) -> ModelSpec:

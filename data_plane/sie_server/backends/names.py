@@ -12,14 +12,26 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Final
 
+from sie_core.backend_options import GENERAL, of_backend
+from sie_core.options import profile_problems
 from sie_schemas.errors import SIEError
-from sie_server.backends.backend import Loader, load_failed
+from sie_schemas.ipc import Option
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    Loader,
+    ModelSpec,
+    declared_options,
+    load_failed,
+)
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "backend_names",
     "find_backend",
     "import_backends",
+    "load_backend",
+    "options_of",
     "reads_graphs",
     "require_backend",
 ]
@@ -79,6 +91,21 @@ def find_backend(name: str) -> Loader:
         f"there is no backend named {name}; known are {', '.join(backend_names())}. "
         "Install the package that registers it, or route the model to another bundle"
     )
+
+
+def options_of(name: str) -> tuple[Option, ...]:
+    """The options of a backend and the general ones. Raises as `find_backend` does."""
+    return of_backend(name) or (*declared_options(find_backend(name)), *GENERAL)
+
+
+def load_backend(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a model with its profile's backend. Raises MODEL_LOAD_FAILED, for an option that the
+    backend does not declare too."""
+    name = spec.profile.backend
+    load = find_backend(name)
+    for option, problem in profile_problems(spec.profile.options, options_of(name), backend=name):
+        raise load_failed(f"the profile's option {option}: {problem}")
+    return load(spec, device)
 
 
 def require_backend(name: str) -> None:

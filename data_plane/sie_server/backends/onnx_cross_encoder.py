@@ -38,19 +38,13 @@ __all__ = ["OnnxCrossEncoder", "load"]
 _GRAPH: Final = "model.onnx"
 _TOKENIZER: Final = "tokenizer.json"
 _TOKENS_MAX_DEFAULT: Final = 512
-_OPTIONS: Final = frozenset({"file"})
 _SESSION_ERRORS: Final = (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Open the graph and the tokenizer. Raises MODEL_LOAD_FAILED."""
-    unknown = sorted(spec.profile.options.keys() - _OPTIONS)
-    if unknown or spec.tasks.score is None:
-        raise load_failed(
-            f"the backend onnx-cross-encoder has no option {unknown[0]!r}"
-            if unknown
-            else "the backend onnx-cross-encoder does `score` only"
-        )
+    if spec.tasks.score is None:
+        raise load_failed("the backend onnx-cross-encoder does `score` only")
     path = spec.weights.file(str(spec.profile.options.get("file", _GRAPH)))
     session = _session(path, device)
     missing = {"input_ids", "attention_mask"} - {node.name for node in session.get_inputs()}

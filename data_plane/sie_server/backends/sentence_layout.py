@@ -19,7 +19,6 @@ __all__ = ["DenseStep", "PoolingMode", "SentenceLayout", "read_layout"]
 
 PoolingMode: TypeAlias = Literal["mean", "cls", "last", "max", "mean_sqrt_len"]
 
-_OPTIONS: Final = frozenset({"pooling", "normalize", "query_prompt", "document_prompt"})
 _FLAGS: Final[Mapping[str, PoolingMode]] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -94,11 +93,6 @@ class _Steps:
 
 def read_layout(folder: Path, profile: ProfileDocument) -> SentenceLayout:
     """The layout of a folder, the profile's options over it. Raises MODEL_LOAD_FAILED."""
-    unknown = sorted(profile.options.keys() - _OPTIONS)
-    if unknown:
-        raise load_failed(
-            f"the backend transformer has no option {unknown[0]!r}; it has {sorted(_OPTIONS)}"
-        )
     steps = _steps(folder)
     sentence = _read(folder / "sentence_bert_config.json", _SentenceFile, _SentenceFile())
     prompts = _prompts(folder, profile)

@@ -33,8 +33,8 @@ _UNUSED: Final = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter",
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a pipeline's data folder. Raises MODEL_LOAD_FAILED."""
-    if spec.profile.options or spec.tasks.extract is None:
-        raise load_failed("the backend spacy has no options and does `extract` only")
+    if spec.tasks.extract is None:
+        raise load_failed("the backend spacy does `extract` only")
     folder = spec.weights.folder
     spec.weights.file(f"{_RECOGNISER}/model", cure="the pipeline needs an entity recogniser")
     try:

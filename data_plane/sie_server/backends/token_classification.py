@@ -45,8 +45,8 @@ _OVERLAP: Final = 4
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.profile.options or spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
-        raise load_failed("the backend token-classification has no options and does `extract` only")
+    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
+        raise load_failed("the backend token-classification does `extract` only")
     register()
     return TokenClassifier(spec, device)
 

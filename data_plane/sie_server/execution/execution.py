@@ -29,8 +29,8 @@ from sie_schemas.ipc import (
     Unload,
 )
 from sie_server.backends.backend import Backend, DeviceSpec
-from sie_server.backends.model_config import profile_of, source_of, spec_of
-from sie_server.backends.names import find_backend, reads_graphs, require_backend
+from sie_server.backends.model_config import profile_of, source_of, spec_of, templates_of
+from sie_server.backends.names import load_backend, options_of, reads_graphs, require_backend
 from sie_server.device.threads import Threads
 from sie_server.execution.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.execution.residents import Pressure, Resident, Residents
@@ -177,15 +177,20 @@ class Execution:
             weights = ready or self._weights(request)
             make_room = self._residents.make_room("")
             built = with_room(lambda: self._built(request, weights), make_room)
+        profile = profile_of(request)
         loaded = msgspec.structs.replace(
-            built.backend.describe(), revision=request.revision, load_ms=built.took_s * 1000
+            built.backend.describe(),
+            revision=request.revision,
+            load_ms=built.took_s * 1000,
+            options=options_of(profile.backend),
+            templates=templates_of(profile),
         )
         return Resident(built.backend, loaded, built.weights)
 
     def _built(self, request: Load, weights: Weights) -> Built:
         started = time.perf_counter()
         spec = spec_of(request, weights)
-        backend = find_backend(spec.profile.backend)(spec, self._device)
+        backend = load_backend(spec, self._device)
         _LOG.info("loaded %s (%s)", spec.model_id, backend.describe().execution)
         return Built(backend, weights, time.perf_counter() - started)
 

@@ -297,6 +297,7 @@ class Device:
             done.answers,
             [job.items[item.index] for job, (item, _) in zip(jobs, part, strict=True)],
             [job.output_dtype for job in jobs],
+            [job.dimensions for job in jobs],
         )
 
     async def _answer(

@@ -25,7 +25,7 @@ from sie_schemas.ipc import (
     SparseAnswers,
 )
 from sie_schemas.items import Item
-from sie_worker.forms.quantizing import DTYPES, in_dtype
+from sie_worker.forms.quantizing import DTYPES, in_dtype, kept
 
 __all__ = ["public_answers"]
 
@@ -35,16 +35,26 @@ _SPARSE_DTYPES: Final = frozenset({"float32", "float16"})
 
 
 def public_answers(
-    answers: Answers, items: Sequence[Item], output_dtypes: Sequence[str]
+    answers: Answers,
+    items: Sequence[Item],
+    output_dtypes: Sequence[str],
+    dimensions: Sequence[int | None] = (),
 ) -> list[bytes | SIEError]:
-    """The answer of each item, or why it has none. `output_dtypes` has one dtype per item."""
+    """The answer of each item, or why it has none.
+
+    `output_dtypes` has one dtype per item; `dimensions`, where any item wants its vectors cut, how
+    many numbers each keeps.
+    """
+    widths = dimensions or [None] * len(items)
     match answers:
-        case DenseAnswers() if all(dtype == "float32" for dtype in output_dtypes):
+        case DenseAnswers() if all(dtype == "float32" for dtype in output_dtypes) and all(
+            width is None for width in widths
+        ):
             return _vectors(answers, items)
         case DenseAnswers():
-            return _encoded_items(EncodeAnswers(dense=answers), items, output_dtypes)
+            return _encoded_items(EncodeAnswers(dense=answers), items, output_dtypes, widths)
         case EncodeAnswers():
-            return _encoded_items(answers, items, output_dtypes)
+            return _encoded_items(answers, items, output_dtypes, widths)
         case ScoreAnswers():
             return _scores(answers, items)
         case EntityAnswers():
@@ -75,7 +85,10 @@ def _vectors(answers: DenseAnswers, items: Sequence[Item]) -> list[bytes | SIEEr
 
 
 def _encoded_items(
-    answers: EncodeAnswers, items: Sequence[Item], output_dtypes: Sequence[str]
+    answers: EncodeAnswers,
+    items: Sequence[Item],
+    output_dtypes: Sequence[str],
+    widths: Sequence[int | None],
 ) -> list[bytes | SIEError]:
     """One map for each item, of the outputs that there are."""
     count = len(items)
@@ -87,17 +100,21 @@ def _encoded_items(
     if answers.multivector is not None:
         outputs["multivector"] = [(rows,) for rows in _multivectors(answers.multivector, count)]
     return [
-        _encoded_item(item, {name: values[place] for name, values in outputs.items()}, dtype)
-        for place, (item, dtype) in enumerate(zip(items, output_dtypes, strict=True))
+        _encoded_item(item, {name: values[place] for name, values in outputs.items()}, dtype, width)
+        for place, (item, dtype, width) in enumerate(zip(items, output_dtypes, widths, strict=True))
     ]
 
 
-def _encoded_item(item: Item, outputs: dict[str, tuple[Any, ...]], dtype: str) -> bytes | SIEError:
+def _encoded_item(
+    item: Item, outputs: dict[str, tuple[Any, ...]], dtype: str, width: int | None
+) -> bytes | SIEError:
     if dtype not in DTYPES:
         return SIEError(f"output_dtype {dtype!r} is not offered", code="UNSUPPORTED_OPERATION")
     answer: dict[str, Any] = {}
     for name, arrays_ in outputs.items():
         *indices, values = arrays_
+        if width is not None and name != "sparse":
+            values = kept(values, width)
         told = dtype if name != "sparse" or dtype in _SPARSE_DTYPES else "float32"
         wired = {"dtype": told, "values": arrays.to_wire(in_dtype(values, told))}
         match name:

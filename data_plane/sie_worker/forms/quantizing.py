@@ -11,8 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "in_dtype"]
+__all__ = ["DTYPES", "in_dtype", "kept"]
 
+_NORM_MIN: Final = 1e-12
+"""Below it a length counts as this, as torch's normalize has it."""
 _Form = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
@@ -52,6 +54,18 @@ DTYPES: Final[Mapping[str, _Form]] = {
     "ubinary": _bits,
 }
 """The forms that `output_dtype` names, and how vectors get there."""
+
+
+def kept(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """The first `width` numbers of each vector, normalised; all of them as they are.
+
+    A row of zeros stays one. Matryoshka models are trained to be cut so.
+    """
+    if width >= vectors.shape[-1]:
+        return vectors
+    cut = vectors[..., :width]
+    lengths = np.linalg.norm(cut, axis=-1, keepdims=True)
+    return np.ascontiguousarray(cut / np.maximum(lengths, np.float32(_NORM_MIN)))
 
 
 def in_dtype(vectors: NDArray[np.float32], dtype: str) -> NDArray[Any]:

@@ -8,7 +8,7 @@ needs fails alone. Does not know transformers.
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from sie_schemas.ipc import (
 )
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
+from sie_worker.forms.wording import check_options, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
@@ -90,6 +91,7 @@ class Tokenizer:
 def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     """Make the inputs of a job. Blocking. Raises `FixRequest` where no item could ever run."""
     started = time.perf_counter()
+    check_options(job, loaded)
     failures: list[ItemFailure] = []
     if tokenizer is not None:
         indexes, inputs = _tokenized(job, loaded, tokenizer, failures)
@@ -118,19 +120,18 @@ def _tokenized(
             texts.append(item.text)
     if job.operation == "score":
         return indexes, tokenizer.pairs(_query(job), texts)
-    prefix = _prompt(job, loaded)
-    return indexes, tokenizer.texts([prefix + text for text in texts])
+    return indexes, tokenizer.texts(list(map(wording(job, loaded), texts)))
 
 
 def _passed_through(
     job: Job, loaded: Loaded, failures: list[ItemFailure]
 ) -> tuple[list[int], Sequence[Input]]:
     query = _query(job) if job.operation == "score" else None
-    prefix = _prompt(job, loaded)
+    worded = wording(job, loaded)
     indexes: list[int] = []
     inputs: list[Input] = []
     for index, item in enumerate(job.items):
-        made = _input(item, loaded.accepts, query, prefix)
+        made = _input(item, loaded.accepts, query, worded)
         if made is None:
             wanted = loaded.accepts if loaded.accepts in {"image", "document"} else "text"
             failures.append(_lacks(index, wanted))
@@ -140,7 +141,9 @@ def _passed_through(
     return indexes, inputs
 
 
-def _input(item: Item, accepts: str, query: str | None, prefix: str) -> Input | None:
+def _input(
+    item: Item, accepts: str, query: str | None, worded: Callable[[str], str]
+) -> Input | None:
     if accepts == "image":
         return ImageInput(item.images[0].data, item.images[0].format) if item.images else None
     if accepts == "document":
@@ -148,22 +151,13 @@ def _input(item: Item, accepts: str, query: str | None, prefix: str) -> Input | 
         return DocumentInput(document.data, document.format) if document is not None else None
     if item.text is None:
         return None
-    return TextInput(prefix + item.text) if query is None else PairInput(query, item.text)
+    return TextInput(worded(item.text)) if query is None else PairInput(query, item.text)
 
 
 def _query(job: Job) -> str:
     if job.query is None or job.query.text is None:
         raise FixRequest("score needs a query with a text", field="query.text")
     return job.query.text
-
-
-def _prompt(job: Job, loaded: Loaded) -> str:
-    """The text put before each text of `encode`: the request's instruction, or the model's own."""
-    if job.operation != "encode":
-        return ""
-    if job.instruction is not None:
-        return job.instruction
-    return loaded.prompts.get("query" if job.options.get("is_query") else "document", "")
 
 
 def _costs(inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded) -> list[int]:

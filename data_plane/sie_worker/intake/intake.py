@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from sie_core.backend_options import GENERAL
 from sie_core.chain import Position
 from sie_runtime.process.aside import Aside
 from sie_runtime.streams.deliveries import Delivery
@@ -39,10 +40,10 @@ __all__ = ["Intake", "IntakeLimits", "ObjectStore", "Replica"]
 
 _Found = TypeVar("_Found")
 _LOG: Final = logging.getLogger(__name__)
-_SIDECAR_OPTIONS: Final = frozenset({"lora", "is_query"})
+_SIDECAR_OPTIONS: Final = frozenset(option.name for option in GENERAL)
+"""Options that were spent before the batch: in the lane's adapter, and in the tokens."""
 _THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
 """They run native code without the interpreter's lock, and wait for it at both ends."""
-"""Options that were spent before the batch: in the lane's adapter, and in the tokens."""
 
 
 class Replica(Protocol):

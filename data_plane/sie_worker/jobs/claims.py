@@ -97,7 +97,7 @@ class Claim:
             item_failures=() if failed else tuple(sorted(self._failures, key=lambda f: f.index)),
             failure=None
             if failure is None
-            else JobFailure(failure.code, failure.message, failure.retry_after_s),
+            else JobFailure(failure.code, failure.message, failure.retry_after_s, failure.field),
             model_revision=job.model_revision,
             adapter=job.adapter,
             timing=Timing(self.queue_ms or 0.0, self.tokenization_ms, self.inference_ms),

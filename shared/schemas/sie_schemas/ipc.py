@@ -7,7 +7,7 @@ profile-resolved config, and a batch names revisions that were loaded before.
 """
 
 import struct
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +33,7 @@ __all__ = [
     "LoadAdapter",
     "Loaded",
     "MultivectorAnswers",
+    "Option",
     "PairInput",
     "Ping",
     "Pong",
@@ -92,6 +93,28 @@ class DocumentInput(Struct, frozen=True, tag="document"):
 
 
 Input: TypeAlias = TokensInput | TextInput | PairInput | ImageInput | DocumentInput
+
+
+# ---- options ------------------------------------------------------------------------------------
+
+
+class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A setting that a backend takes: its name, type and range, declared once.
+
+    `in_profile` and `in_request` say where it may stand; in a request only for `operations`, or
+    for all where those are empty. Numbers lie from `least` to `most`, a text is one of `choices`
+    where there are any.
+    """
+
+    name: str
+    kind: Literal["flag", "whole", "number", "text"]
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    in_profile: bool = False
+    in_request: bool = False
+    operations: tuple[Operation, ...] = ()
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -229,6 +252,11 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     load_ms: float = 0.0
     fuses_adapters: bool = False
     resident: tuple[str, ...] | None = None
+    options: tuple[Option, ...] | None = None
+    """The options that its backend declares; None where an older process does not say."""
+    templates: dict[str, str] = {}
+    """`query` and `document`, as the profile's options have them; and `instruction`, the default
+    one."""
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):

@@ -47,11 +47,15 @@ class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class EncodeParams(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Parameters of `encode`. `options` may hold `lora`, `is_query` and the backend's own."""
+    """Parameters of `encode`. `options` may hold `lora`, `is_query` and the backend's own.
+
+    `dimensions` is how many numbers of each vector are kept: it is cut, and then normalised.
+    """
 
     output_types: tuple[OutputType, ...] = ()
     instruction: str | None = None
     output_dtype: OutputDtype = "float32"
+    dimensions: int | None = None
     options: dict[str, Any] = {}
 
 

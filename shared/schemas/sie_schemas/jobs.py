@@ -35,9 +35,9 @@ __all__ = [
     "token",
 ]
 
-JOB_VERSION: Final = 2
+JOB_VERSION: Final = 3
 """The newest feature level that this release reads. 1: the message is the whole job. 2: `payload`
-may name the object that holds it."""
+may name the object that holds it. 3: `dimensions`, and options other than `is_query`."""
 
 
 class AdapterPin(Struct, frozen=True):
@@ -62,7 +62,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waits, and the job is dropped. (`log_id`, `epoch`) is the position whose registry named the
     revisions: a worker that is behind catches up first.
 
-    Where `payload` is given, `v` is 2, the items are left out, and the object holds the whole job.
+    Where `payload` is given, `v` is 2, the items are left out, and the object holds the whole job
+    with its own `v`. `dimensions` is how many numbers of each vector are wanted.
     """
 
     v: int = 1
@@ -83,6 +84,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: tuple[str, ...] = ()
     instruction: str | None = None
     options: dict[str, Any] = {}
+    dimensions: int | None = None
     reply_to: str
     deadline: float
     published_at: float
@@ -107,11 +109,13 @@ class ItemFailure(Struct, frozen=True, omit_defaults=True):
 
 
 class JobFailure(Struct, frozen=True, omit_defaults=True):
-    """The reason why a whole job has no answer."""
+    """The reason why a whole job has no answer. `field` is the part of the request that is amiss,
+    as a path in our own form."""
 
     code: str
     message: str
     retry_after_s: float | None = None
+    field: str | None = None
 
 
 class JobResult(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,86 @@
+"""Decoding a body: bytes in, the struct that it stands for out, or an error that names the field.
+
+*pure.* Promises that a field or a word that nobody knows is told the nearest right one, or all that
+may stand there.
+"""
+
+import re
+import types
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from sie_core.nearest import advice
+from sie_schemas.errors import FixRequest
+from sie_schemas.malformed import MALFORMED, problem_of
+
+__all__ = ["Decoder", "decode_body"]
+
+Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
+
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
+_UNKNOWN_WORD: Final = re.compile(r"^Invalid enum value '([^']*)'")
+_STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
+    """Decode a body. Raises `FixRequest`, which names the field."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        where, message = problem_of(error)
+        told = f"{where}: {message}{_advice(decoder.type, where, message)}"
+        raise FixRequest(told, field=where) from error
+    except MALFORMED as error:
+        if not body:
+            raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
+        raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
+
+
+def _advice(body: Any, where: str, message: str) -> str:
+    if (unknown := _UNKNOWN_FIELD.search(message)) is not None:
+        parent = where.removesuffix(f".{unknown.group(1)}")
+        structs = [each for each in _at(body, parent) if _is_struct(each)]
+        fields = {name for each in structs for name in each.__struct_encode_fields__}
+        return f"; {advice(unknown.group(1), fields)}" if fields else ""
+    if (word := _UNKNOWN_WORD.search(message)) is not None:
+        words = [each for each in _at(body, where) if get_origin(each) is Literal]
+        allowed = {str(each) for choice in words for each in get_args(choice)}
+        return f"; {_choice(word.group(1), allowed)}" if allowed else ""
+    return ""
+
+
+def _choice(word: str, allowed: Collection[str]) -> str:
+    meant = advice(word, allowed)
+    listed = ", ".join(sorted(allowed))
+    return meant if meant.startswith("it takes") else f"{meant} It is one of {listed}"
+
+
+def _at(kind: Any, path: str) -> list[Any]:
+    """The types that may stand at a path such as `$.items[0].text` of a type."""
+    found = list(_inner(kind))
+    for name in _STEP.findall(path):
+        hints = [
+            get_type_hints(each, include_extras=True).get(name)
+            for each in found
+            if _is_struct(each)
+        ]
+        found = [inner for hint in hints if hint is not None for inner in _inner(hint)]
+    return found
+
+
+def _inner(kind: Any) -> Iterator[Any]:
+    """The types inside lists, alternatives and annotations; a type by itself."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        yield from _inner(get_args(kind)[0])
+    elif origin in (tuple, list, types.UnionType) or getattr(origin, "_name", "") == "Union":
+        for part in get_args(kind):
+            yield from _inner(part)
+    else:
+        yield kind
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

@@ -1,0 +1,93 @@
+"""Wording: the text that a model reads, from an item's text and what its author puts around it.
+
+*pure.* A template of the request goes before one of the profile, and a template before a prompt of
+the model's folder. Promises that an instruction is never dropped: where the side (query or
+document) has a template without a place for it, it is refused.
+"""
+
+from collections.abc import Callable
+
+from sie_core.options import check_request, request_field
+from sie_core.templates import INSTRUCTION, TEXT, Template, text_template
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import Loaded
+from sie_schemas.jobs import Job
+
+__all__ = ["check_options", "wording"]
+
+_OPTIONS = {"query": "query_template", "document": "doc_template"}
+
+
+def check_options(job: Job, loaded: Loaded) -> None:
+    """Refuse what the model's backend does not declare, and more numbers than its vectors have.
+
+    Raises `FixRequest`. Paths are those of our own form: which one the client used is the
+    gateway's matter.
+    """
+    params = "$" if job.operation == "score" else "$.params"
+    given = dict(job.options)
+    if job.instruction is not None:
+        given["instruction"] = job.instruction
+    if loaded.options is not None and given:
+        check_request(given, loaded.options, job.operation, model=job.model_id, params=params)
+    if job.dimensions is not None:
+        _check_dimensions(job, loaded, job.dimensions)
+
+
+def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
+    """A text of an `encode` as the model reads it; those of another operation stay as they are."""
+    if job.operation != "encode":
+        return str
+    side = "query" if job.options.get("is_query") else "document"
+    source = job.options.get(_OPTIONS[side]) or loaded.templates.get(side)
+    if source is not None:
+        return _filled(text_template(source), job, loaded, side)
+    other = "document" if side == "query" else "query"
+    told = job.options.get(_OPTIONS[other]) or loaded.templates.get(other)
+    if job.instruction is not None and told is not None and f"{{{INSTRUCTION}}}" in told:
+        raise _placeless(job, side, f"only a {other}'s has one: say `is_query`")
+    prefix = loaded.prompts.get(side, "") if job.instruction is None else job.instruction
+    return lambda text: prefix + text
+
+
+def _filled(template: Template, job: Job, loaded: Loaded, side: str) -> Callable[[str], str]:
+    instruction = job.instruction
+    if INSTRUCTION not in template.names:
+        if instruction is not None:
+            raise _placeless(job, side, "leave it out, or give a template of your own")
+        return lambda text: template.filled({TEXT: text})
+    if instruction is None:
+        instruction = loaded.templates.get(INSTRUCTION)
+    if instruction is None:
+        raise FixRequest(
+            f"$.params.instruction: the template of a {side} of {job.model_id} wants an "
+            "instruction, and its profile has no default_instruction",
+            field="$.params.instruction",
+        )
+    told = instruction
+    return lambda text: template.filled({TEXT: text, INSTRUCTION: told})
+
+
+def _placeless(job: Job, side: str, cure: str) -> FixRequest:
+    where = request_field("$.params", "instruction")
+    return FixRequest(
+        f"{where}: the template of a {side} of {job.model_id} has no place for an instruction; "
+        f"{cure}",
+        field=where,
+    )
+
+
+def _check_dimensions(job: Job, loaded: Loaded, wanted: int) -> None:
+    widths = {
+        output: width
+        for output in job.output_types
+        if output != "sparse" and (width := loaded.dims.get(output))
+    }
+    for output, width in widths.items():
+        if wanted > width:
+            where = request_field("$.params", "dimensions")
+            raise FixRequest(
+                f"{where}: {output} vectors of {job.model_id} have {width} numbers, not {wanted}: "
+                f"from 1 to {width} can be kept",
+                field=where,
+            )

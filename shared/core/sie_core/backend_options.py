@@ -1,0 +1,97 @@
+"""The options of every built-in backend, each declared once.
+
+*pure.* Data that the gateway, sie-config and the workers read alike. `GENERAL` are the sidecar's
+own, which every backend has; `of_backend` gives them with those of one backend. A backend of
+another package declares its own at its loader (`sie_server.backends.backend.declares`), and is not
+known here.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from sie_schemas.ipc import Option
+
+__all__ = ["BACKEND_OPTIONS", "GENERAL", "of_backend"]
+
+_TEMPLATE: Final = "a text that ends in {text}; {instruction} may stand before it"
+_POOLINGS: Final = ("mean", "cls", "last", "max", "mean_sqrt_len")
+
+GENERAL: Final = (
+    Option(name="lora", kind="text", help="the name of an adapter", in_request=True),
+    Option(name="lora_id", kind="text", help="the same as lora", in_request=True),
+    Option(
+        name="is_query",
+        kind="flag",
+        help="true for a query, false for a document",
+        in_request=True,
+        operations=("encode",),
+    ),
+    Option(
+        name="instruction",
+        kind="text",
+        help="what the texts are read for",
+        in_request=True,
+        operations=("encode",),
+    ),
+    Option(
+        name="dimensions",
+        kind="whole",
+        help="numbers of a vector that are kept",
+        least=1,
+        most=65_536,
+        in_request=True,
+        operations=("encode",),
+    ),
+    *(
+        Option(
+            name=name,
+            kind="text",
+            help=_TEMPLATE,
+            in_profile=True,
+            in_request=True,
+            operations=("encode",),
+        )
+        for name in ("query_template", "doc_template")
+    ),
+    Option(
+        name="default_instruction",
+        kind="text",
+        help="the {instruction} of a request that has none",
+        in_profile=True,
+    ),
+)
+
+BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
+    "cross-encoder": (
+        Option(name="activation", kind="text", choices=("none", "sigmoid"), in_profile=True),
+        Option(name="label", kind="whole", least=0, in_profile=True),
+    ),
+    "echo": (Option(name="dims", kind="whole", least=1, most=65_536, in_profile=True),),
+    "onnx-cross-encoder": (
+        Option(name="file", kind="text", help="the graph's file", in_profile=True),
+    ),
+    "spacy": (),
+    "token-classification": (),
+    "transformer": (
+        Option(name="pooling", kind="text", choices=_POOLINGS, in_profile=True),
+        Option(name="normalize", kind="flag", in_profile=True),
+        Option(
+            name="query_prompt",
+            kind="text",
+            help="the folder's prompt that queries are given",
+            in_profile=True,
+        ),
+        Option(
+            name="document_prompt",
+            kind="text",
+            help="the folder's prompt that documents are given",
+            in_profile=True,
+        ),
+    ),
+}
+
+
+def of_backend(name: str) -> tuple[Option, ...] | None:
+    """The options of a built-in backend and the general ones; None for another's."""
+    own = BACKEND_OPTIONS.get(name)
+    return None if own is None else (*own, *GENERAL)
