@@ -33,7 +33,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
         process_id=worker_id,
         bus=bus,
         models_report=lambda: worker.reports() if worker is not None else {},
-        place=(settings.pool, settings.machine_profile, settings.bundle),
+        place=settings.kind,
     )
     worker = Worker(
         settings, worker_id=worker_id, bus=bus, replica=follower, report_soon=follower.report_soon

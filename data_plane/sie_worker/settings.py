@@ -16,6 +16,7 @@ from sie_runtime.settings import LogLevel, constant, require_id, setting
 from sie_runtime.streams.dead_letters import DeadLetterSettings
 from sie_runtime.streams.deliveries import WorkQueueSettings
 from sie_runtime.streams.payload_store import PayloadSettings
+from sie_schemas.fleet import WorkerKind
 
 __all__ = ["WorkerSettings", "host_id"]
 
@@ -180,6 +181,11 @@ class WorkerSettings(
             raise ValueError("batches_ahead_max and window_items_max are at least 1")
         if not 0 < self.load_share <= 1:
             raise ValueError("load_share is above 0 and at most 1")
+
+    @property
+    def kind(self) -> WorkerKind:
+        """The kind of worker that this one is."""
+        return WorkerKind(self.pool, self.machine_profile, self.bundle)
 
     def process_id(self) -> str:
         """The name of this process on the bus."""

@@ -30,7 +30,7 @@ from sie_worker.intake.homes import Homes
 from sie_worker.intake.intake import Intake, IntakeLimits, Replica
 from sie_worker.intake.letters import JobLetters
 from sie_worker.intake.peers import Peers
-from sie_worker.intake.prefetch import Kind, Prefetch
+from sie_worker.intake.prefetch import Prefetch
 from sie_worker.intake.pulling import Pulling
 from sie_worker.jobs.claims import Claims
 from sie_worker.jobs.results import Results
@@ -311,12 +311,7 @@ class Worker:
 
     def _make_homes(self) -> Homes:
         settings = self._settings
-        peers = Peers(
-            pool=settings.pool,
-            machine_profile=settings.machine_profile,
-            bundle=settings.bundle,
-            silence_s=settings.peer_silence_s,
-        )
+        peers = Peers(settings.kind, silence_s=settings.peer_silence_s)
         return Homes(
             self._worker_id,
             peers,
@@ -333,7 +328,7 @@ class Worker:
         return Prefetch(
             self._bus,
             self._devices,
-            kind=Kind(settings.pool, settings.machine_profile, settings.bundle),
+            kind=settings.kind,
             catalog=lambda: self._known.current,
             placed=self._homes.placed,
             ready=lambda: self.ready,

@@ -23,6 +23,7 @@ from tests.support.worker_world import catalog_of, model_document, worker_world
 
 from sie_gateway.fleet.holders import Holders, Unheard
 from sie_gateway.fleet.lives import Life
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.jobs import stream_name, stream_subjects, subject
 from sie_worker.intake.holding import Holding
 
@@ -142,7 +143,7 @@ async def _ended(pair: Pair) -> bool:
 
 async def test_the_users_of_the_broker_may_do_what_a_death_needs(tmp_path: Path) -> None:
     """One worker took a job and is gone; another one of the pool gives it back when it is asked."""
-    life, consumer = Life("two", "", ("default", "cpu", "default")), "cpu_default_one"
+    life, consumer = Life("two", "", WorkerKind("default", "cpu", "default")), "cpu_default_one"
     stream, to = stream_name("default"), subject("default", "cpu", "default", "one")
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(guarded(tmp_path / "nats"))

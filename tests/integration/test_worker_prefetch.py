@@ -13,7 +13,7 @@ from sie_core.catalog import Catalog
 from sie_core.registry import Entity, Registry
 from sie_schemas import canonical, ipc
 from sie_schemas.documents import admit_document
-from sie_schemas.fleet import WantedModel
+from sie_schemas.fleet import WantedModel, WorkerKind
 
 pytestmark = pytest.mark.integration
 
@@ -62,13 +62,13 @@ async def test_a_worker_that_runs_already_is_told_at_once_and_a_failed_load_harm
         world.execution.answer = only_three
         world.advance(CATALOG)
         await until(lambda: any(beat.ready for beat in edge.parts.watch.live()))
-        lane = ("default", "cpu", "default")
+        kind = WorkerKind("default", "cpu", "default")
         unknown = WantedModel(model_id="org/nobody")
         failing = WantedModel(model_id="org/one")
         wanted = WantedModel(model_id="org/three")
-        await edge.parts.demand.tell(lane, (unknown, failing, wanted))
+        await edge.parts.demand.tell(kind, (unknown, failing, wanted))
         await edge.parts.demand.tell(
-            ("night", "cpu", "default"), (WantedModel(model_id="org/two"),)
+            WorkerKind("night", "cpu", "default"), (WantedModel(model_id="org/two"),)
         )
         await until(lambda: three in revisions(world))
         assert CATALOG.resolve("org/two").revision not in revisions(world)

@@ -10,9 +10,10 @@ from tests.support.gateway_world import heartbeat
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.lives import Life, Lives
 from sie_gateway.request.giving_back import GivenBack, Limits, Out, Why, due, went
+from sie_schemas.fleet import WorkerKind
 
 DOUBT_S, DEAD_S = 1.5, 3.0
-LANE = ("default", "cpu", "default")
+KIND = WorkerKind("default", "cpu", "default")
 LIMITS = Limits(pause_s=DEAD_S, deliveries_max=5, suspect_after=2)
 
 
@@ -42,7 +43,7 @@ def _lived(steps: list[tuple[str, tuple[str, str], float]]) -> tuple[Lives, dict
     lives, known, now = Lives(doubt_s=DOUBT_S, dead_s=DEAD_S), dict[Life, _Model](), 100.0
     for what, (worker_id, name), pause in steps:
         now += pause
-        life = Life(worker_id, name, LANE)
+        life = Life(worker_id, name, KIND)
         if what in {"heard", "leaves"}:
             if life not in known:
                 for other, model in known.items():
@@ -70,7 +71,7 @@ def test_a_life_is_over_when_nobody_listens_and_stuck_when_somebody_does_and_say
     stuck = {life for life in known if life not in over and silence[life] >= DEAD_S}
     assert set(lives.over()) == over
     assert set(lives.stuck(now)) == stuck
-    assert set(lives.living(LANE, now)) == known.keys() - over - stuck
+    assert set(lives.living(KIND, now)) == known.keys() - over - stuck
     assert set(lives.doubtful(now)) == {
         life
         for life, model in known.items()
@@ -92,21 +93,21 @@ def test_who_has_just_come_to_hear_takes_nobody_for_dead(
 
 def test_two_processes_of_one_name_that_both_answer_both_live() -> None:
     lives = Lives(doubt_s=DOUBT_S, dead_s=DEAD_S)
-    one, two = (Life("w", name, LANE) for name in ("aa", "bb"))
+    one, two = (Life("w", name, KIND) for name in ("aa", "bb"))
     for now in (1.0, 2.0):
         for life in (one, two):
             lives.heard(heartbeat("w", life=life.name), now)
             for doubted in lives.doubtful(now):
                 lives.answered(doubted, now)
     assert lives.over() == []
-    assert set(lives.living(LANE, 2.0)) == {one, two}
+    assert set(lives.living(KIND, 2.0)) == {one, two}
 
 
 def test_a_release_that_cannot_be_asked_is_never_taken_for_over() -> None:
     lives = Lives(doubt_s=DOUBT_S, dead_s=DEAD_S)
     lives.heard(heartbeat("old"), 1.0)
     assert lives.doubtful(2.9) == []
-    assert [life.worker_id for life in lives.living(LANE, 2.9)] == ["old"]
+    assert [life.worker_id for life in lives.living(KIND, 2.9)] == ["old"]
     lives.forget_old(4.1)
     assert len(lives.stuck(4.1)) == 1
     lives.forget_old(100.0)

@@ -18,7 +18,7 @@ from sie_gateway.request.requests import Asked, Limits, read_request
 from sie_gateway.request.responses import assemble, of_one_revision, render
 from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
 from sie_schemas.jobs import ItemFailure, JobFailure
 
@@ -48,7 +48,7 @@ def test_a_worker_counts_while_its_last_word_is_fresh_and_no_farewell(
     now += wait_s
     alive = {name for name, (at, _, leaving) in last.items() if not leaving and now - at <= 6.0}
     able = {name for name in alive if last[name][1]}
-    ready_now = fleet.ready(("default", "cpu", "default"), now=now)
+    ready_now = fleet.ready(WorkerKind("default", "cpu", "default"), now=now)
     assert [beat.worker_id for beat in fleet.live(now=now)] == sorted(alive)
     assert {beat.worker_id for beat in ready_now} == able
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.worker_world import catalog_of, model_document
 
 from sie_core.catalog import Catalog
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_worker.intake.homes import Homes
 from sie_worker.intake.peers import Peers
 from sie_worker.intake.placement import home, placed
@@ -119,7 +119,7 @@ class World:
 
     def all_anew(self) -> frozenset[str]:
         """The models found by one who has heard all that was said and looks for the first time."""
-        peers = Peers(silence_s=1e9, **PLACE)
+        peers = Peers(WorkerKind(**PLACE), silence_s=1e9)
         for heartbeat in self.heard:
             peers.heard(heartbeat, 0.0)
         return self.homes(peers).placed()
@@ -143,7 +143,7 @@ class World:
 @given(st.lists(st.tuples(CHANGES, st.booleans()), max_size=12))
 def test_looks_that_take_up_what_changed_find_what_a_look_at_everything_does(steps):
     world = World()
-    peers = Peers(silence_s=1e9, **PLACE)
+    peers = Peers(WorkerKind(**PLACE), silence_s=1e9)
     homes = world.homes(peers)
     for (what, value), looks in steps:
         world.change(what, value, peers)

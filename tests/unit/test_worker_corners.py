@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_schemas.errors import Later, OurFault, SIEError
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_worker.device.isolation import run_isolated
 from sie_worker.intake.peers import Peers
 from sie_worker.scheduling.window import Window
@@ -91,7 +91,7 @@ def heartbeat(worker: str, **changed: Any) -> Heartbeat:
 
 
 def test_a_peer_counts_while_it_is_ready_of_our_kind_and_heard():
-    peers = Peers(pool="p", machine_profile="cpu", bundle="b", silence_s=3.0)
+    peers = Peers(WorkerKind("p", "cpu", "b"), silence_s=3.0)
     peers.heard(heartbeat("a", memory_total_bytes=5), now=0.0)
     peers.heard(heartbeat("other", pool="q"), now=0.0)
     peers.heard(heartbeat("b"), now=1.0)

@@ -15,11 +15,11 @@ from starlette.requests import ClientDisconnect, Request
 from sie_config.writer.draft import Write
 from sie_config.writer.rules import Expectation
 from sie_runtime.access.gate import REQUEST_ID
+from sie_runtime.http.bodies import read_bounded
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
 
 __all__ = [
-    "client_left",
     "expectation",
     "expectation_of",
     "flag",
@@ -45,28 +45,10 @@ _HEADERS: Final = {
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """The body, refused as soon as it is too long. Raises `FixRequest` PAYLOAD_TOO_LARGE."""
-    announced = sent(request, b"content-length") or ""
-    if announced.isdigit() and int(announced) > bytes_max:
-        raise _too_large(bytes_max)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part = message.get("body", b"")
-        size += len(part)
-        if size > bytes_max:
-            raise _too_large(bytes_max)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-async def client_left(request: Request) -> None:
-    """Ends when the client of a request, whose body was read, is gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    told = (sent(request, b"content-length") or "").encode("latin-1")
+    return await read_bounded(
+        request.receive, told, bytes_max, too_large=_too_large, gone=ClientDisconnect
+    )
 
 
 def expectation_of(request: Request) -> Expectation:

@@ -18,7 +18,6 @@ from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
 from sie_config.http.write_answers import entity_answer, group_answer
 from sie_config.http.write_requests import (
-    client_left,
     expectation,
     expectation_of,
     idempotency_of,
@@ -30,6 +29,7 @@ from sie_config.writer.draft import Outcome, Write
 from sie_config.writer.operations import Operation, key_of, parse_batch, work_out
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
+from sie_runtime.http.bodies import until_gone
 from sie_schemas.errors import FixRequest
 
 __all__ = ["add_write_routes"]
@@ -83,7 +83,7 @@ class _Writes:
         body = await read_body(request, settings.batch_bytes_max)
         batch = parse_batch(parse_json(body), operations_max=settings.batch_operations_max)
         expects = [expectation(each.if_match, each.if_none_match) for each in batch.operations]
-        pin = self._plane.manifests.pinning(partial(client_left, request))
+        pin = self._plane.manifests.pinning(partial(until_gone, request.receive))
 
         async def work(registry: Registry) -> Write:
             found = await work_out(batch.operations, expects, registry, pin)
@@ -104,7 +104,7 @@ class _Writes:
     async def _write(self, request: Request, body: bytes, operation: Operation) -> Response:
         expects = [expectation_of(request)]
         asked = self._asked(request, body)
-        pin = self._plane.manifests.pinning(partial(client_left, request))
+        pin = self._plane.manifests.pinning(partial(until_gone, request.receive))
 
         async def work(registry: Registry) -> Write:
             found = await work_out((operation,), expects, registry, pin)

@@ -100,7 +100,7 @@ class DemandBoard:
         except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("demand").inc()
             return
-        kind = (asked.pool, asked.machine_profile, asked.bundle)
+        kind = WorkerKind(asked.pool, asked.machine_profile, asked.bundle)
         wanted = [*self._remembered.of(kind, _now()), *self._pinned(kind)]
         if wanted:
             await self.tell(kind, tuple(dict.fromkeys(wanted)))

@@ -118,7 +118,7 @@ class Lives:
         return [
             life
             for life, seen in self._seen.items()
-            if life.kind[0] == pool
+            if life.kind.pool == pool
             and life.name
             and not seen.over
             and self._silence(seen, now) < self._doubt_s

@@ -60,17 +60,17 @@ class Route(Struct, frozen=True):
     @property
     def pool(self) -> str:
         """The pool that it goes to."""
-        return self.kind[0]
+        return self.kind.pool
 
     @property
     def machine_profile(self) -> str:
         """The machine profile that it goes to."""
-        return self.kind[1]
+        return self.kind.machine_profile
 
     @property
     def bundle(self) -> str:
         """The bundle that it goes to."""
-        return self.kind[2]
+        return self.kind.bundle
 
 
 class Cold(Struct, frozen=True):
@@ -150,7 +150,7 @@ def _route(
         model=model,
         model_name=model.model_id if is_default else f"{model.model_id}:{model.profile}",
         adapter=adapter,
-        kind=(model.pool, machine_profile, model.bundle),
+        kind=WorkerKind(model.pool, machine_profile, model.bundle),
         subject=subject(model.pool, machine_profile, model.bundle, model.model_id),
         headers=tuple(headers),
         job=Job(

@@ -22,14 +22,12 @@ from sie_gateway.http.request_log import RequestLog
 from sie_gateway.request.asgi import (
     VERSION_HEADERS,
     Headers,
-    Receive,
     Response,
     Scope,
     Send,
     error_response,
     read_body,
     send_response,
-    until_gone,
 )
 from sie_gateway.request.inference import Inference, new_request_id
 from sie_gateway.request.requests import Limits
@@ -38,6 +36,7 @@ from sie_gateway.request.waiting import ClientGone
 from sie_runtime.access.gate import principal_of
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.strict_query import check_query
+from sie_runtime.http.bodies import Receive, until_gone
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from sie_gateway.http.long_answers import long_text
 from sie_gateway.http.views import LongView
-from sie_gateway.request.asgi import Receive, Scope, Send
+from sie_gateway.request.asgi import Scope, Send
+from sie_runtime.http.bodies import Receive
 
 __all__ = ["CLUSTER_STATUS", "LiveStatus"]
 

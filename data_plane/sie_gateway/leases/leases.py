@@ -154,7 +154,7 @@ def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[WorkerKind, list[Wa
             continue
         wanted = WantedModel(model_id=model.model_id, profile=model.profile)
         for machine_profile in spec.share:
-            kind = (spec.queue_pool, machine_profile, model.bundle)
+            kind = WorkerKind(spec.queue_pool, machine_profile, model.bundle)
             pinned.setdefault(kind, []).append(wanted)
     return pinned
 

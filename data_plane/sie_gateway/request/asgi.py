@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from sie_gateway.request.waiting import ClientGone
+from sie_runtime.http.bodies import Message, Receive, read_bounded
 from sie_runtime.http.direct_http import answer_at_once
 from sie_runtime.http.error_headers import error_headers
 from sie_schemas.errors import FixRequest, SIEError
@@ -21,19 +22,15 @@ __all__ = [
     "VERSION",
     "VERSION_HEADERS",
     "Headers",
-    "Receive",
     "Response",
     "Scope",
     "Send",
     "error_response",
     "read_body",
     "send_response",
-    "until_gone",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -91,28 +88,8 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max:
             code="UNSUPPORTED_MEDIA_TYPE",
             field="Content-Type",
         )
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > bytes_max:
-        raise _too_large(bytes_max)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part = message.get("body", b"")
-        size += len(part)
-        if size > bytes_max:
-            raise _too_large(bytes_max)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-async def until_gone(receive: Receive) -> None:
-    """Wait until the client has left. The body was read."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    told = headers.get(b"content-length")
+    return await read_bounded(receive, told, bytes_max, too_large=_too_large, gone=ClientGone)
 
 
 async def send_response(scope: Scope, send: Send, response: Response) -> None:

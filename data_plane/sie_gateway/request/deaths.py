@@ -113,7 +113,7 @@ class Deaths:
         self._suspects.discard(kind)
         queues = self._queues(kind)
         # Any worker of the pool: the one that died may have been the last of its kind.
-        speaker = next(iter(self._lives.speakers(kind[0], self._clock())), None)
+        speaker = next(iter(self._lives.speakers(kind.pool, self._clock())), None)
         if speaker is None:
             return not queues
         for queue in queues:

@@ -5,16 +5,16 @@ within `silence_s`; one that says that it leaves, or is not ready, is gone at on
 would pull for the models that it is home to. Owned by the pulling loop.
 """
 
-from sie_schemas.fleet import Heartbeat
+from sie_schemas.fleet import Heartbeat, WorkerKind
 
 __all__ = ["Peers"]
 
 
 class Peers:
-    """The workers that share the models of one (pool, machine profile, bundle)."""
+    """The workers that share the models of one kind of worker."""
 
-    def __init__(self, *, pool: str, machine_profile: str, bundle: str, silence_s: float) -> None:
-        self._kind = (pool, machine_profile, bundle)
+    def __init__(self, kind: WorkerKind, *, silence_s: float) -> None:
+        self._kind = kind
         self._silence_s = silence_s
         self._heard: dict[str, tuple[float, float]] = {}
         """worker id -> (when heard, room)."""

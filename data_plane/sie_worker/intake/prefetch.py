@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -24,26 +23,18 @@ from sie_schemas.fleet import (
     WANTED_DECODER,
     DemandAsked,
     WantedModel,
+    WorkerKind,
     wanted_subject,
 )
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.malformed import MALFORMED
 from sie_worker.device.devices import Devices
 
-__all__ = ["Kind", "Prefetch"]
+__all__ = ["Prefetch"]
 
 _LOG: Final = logging.getLogger(__name__)
 _WANTED_MAX: Final = 256
 _ENCODER: Final = msgspec.msgpack.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """The kind of worker that this one is."""
-
-    pool: str
-    machine_profile: str
-    bundle: str
 
 
 class Prefetch:
@@ -54,7 +45,7 @@ class Prefetch:
         bus: Bus,
         devices: Devices,
         *,
-        kind: Kind,
+        kind: WorkerKind,
         catalog: Callable[[], Catalog | None],
         placed: Callable[[], frozenset[str]],
         ready: Callable[[], bool],
@@ -77,10 +68,7 @@ class Prefetch:
 
     async def run(self) -> None:
         """Load until cancelled."""
-        kind = self._kind
-        told = await self._bus.subscribe(
-            wanted_subject(kind.pool, kind.machine_profile, kind.bundle), self._told
-        )
+        told = await self._bus.subscribe(wanted_subject(*self._kind), self._told)
         was_ready = False
         try:
             while True:
@@ -108,10 +96,7 @@ class Prefetch:
         self._changed.set()
 
     async def _ask(self) -> None:
-        kind = self._kind
-        question = DemandAsked(
-            pool=kind.pool, machine_profile=kind.machine_profile, bundle=kind.bundle
-        )
+        question = DemandAsked(**self._kind._asdict())
         with suppress(BusUnavailable):
             await self._bus.publish(DEMAND_SUBJECT, _ENCODER.encode(question))
 

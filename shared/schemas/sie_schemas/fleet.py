@@ -6,7 +6,7 @@ What a kind of worker is wanted for is msgpack on `wanted_subject`; a worker tha
 on `DEMAND_SUBJECT`.
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -104,8 +104,12 @@ class Recount(Struct, frozen=True, kw_only=True):
     digest: str
 
 
-WorkerKind: TypeAlias = tuple[str, str, str]
-"""(pool, machine profile, bundle): workers that can stand in for each other."""
+class WorkerKind(NamedTuple):
+    """The kind of a worker: those of one kind can stand in for each other."""
+
+    pool: str
+    machine_profile: str
+    bundle: str
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -144,7 +148,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def kind(self) -> WorkerKind:
         """The kind of worker that this is."""
-        return self.pool, self.machine_profile, self.bundle
+        return WorkerKind(self.pool, self.machine_profile, self.bundle)
 
 
 class WantedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
