@@ -121,6 +121,7 @@ def encode_call(
     params = {
         "output_types": list(output_types) if output_types else None,
         "output_dtype": told.get("output_dtype"),
+        "dimensions": told.get("dimensions"),
         "instruction": told.get("instruction"),
         "options": options or None,
     }

@@ -60,6 +60,7 @@ class EncodeOptions(CallOptions, total=False):
 
     output_types: Sequence[OutputType] | None
     output_dtype: OutputDtype | None
+    dimensions: int | None
     is_query: bool | None
 
 

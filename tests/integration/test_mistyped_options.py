@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.live_cluster import MODEL, LiveCluster
+
+from sie_sdk import SIEClient
 
 pytestmark = pytest.mark.integration
 
@@ -186,3 +189,15 @@ def test_the_refusal_names_what_was_meant_in_the_clients_own_words(client, path,
     assert said in answer.text
     own = "$.params." if "params" in body else "$."
     assert f"{own}options.{next(iter(options))}" in answer.text or f"{own}dimensions" in answer.text
+
+
+def test_every_face_and_the_sdk_cut_a_vector_and_normalise_it(client, live_cluster):
+    with SIEClient(live_cluster.gateway_url) as sdk:
+        whole = sdk.encode(MODEL, "a")["dense"]
+        cut = sdk.encode(MODEL, "a", dimensions=64)["dense"]
+    wanted = whole[:64] / np.linalg.norm(whole[:64])
+    openai = client.post("/v1/embeddings", json=REQUESTS["/v1/embeddings"] | {"dimensions": 64})
+    tei = client.post("/embed", json=REQUESTS["/embed"] | {"options": {"dimensions": 64}})
+    for found in (cut, openai.json()["data"][0]["embedding"], tei.json()[0]):
+        assert np.abs(np.asarray(found, np.float32) - wanted).max() <= 1e-6
+    assert wanted.shape == (64,)

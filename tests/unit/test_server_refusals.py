@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from tests.support.encoder_models import (
     ADAPTERS,
     DEVICE,
+    MINILM,
     VOCABULARY,
     dense,
     load_folder,
@@ -510,6 +511,19 @@ def test_residency_lets_the_least_recently_used_leave_but_never_the_pinned():
 _NOTHING = PackageSource(
     type="package", package="sie_server", distribution="sie-cluster", version=version("sie-cluster")
 )
+
+
+@pytest.mark.parametrize(("tokens_max", "fits"), [(1, False), (2, False), (3, True)])
+def test_a_length_that_the_tokenizers_own_tokens_fill_is_refused_with_the_least(tokens_max, fits):
+    spec = _spec(
+        MINILM, Tasks(encode=EncodeTask()), backend="transformer", max_sequence_length=tokens_max
+    )
+    if fits:
+        assert load_backend(spec, DEVICE).describe().max_sequence_length == tokens_max
+        return
+    with pytest.raises(SIEError, match=r"2 of its own around it.* to 3 or more") as refused:
+        load_backend(spec, DEVICE)
+    assert refused.value.code == "MODEL_LOAD_FAILED"
 
 
 def test_an_echo_is_the_bytes_of_its_text_as_numbers():

@@ -29,7 +29,7 @@ from sie_server.backends.model_files import has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.weights.sources import Weights
-from sie_server.weights.tokenizer_file import TokenizerFile
+from sie_server.weights.tokenizer_file import TokenizerFile, require_room
 
 __all__ = ["EncoderBackend", "LoadedEncoder"]
 
@@ -71,6 +71,8 @@ class LoadedEncoder:
             types=max(1, getattr(config, "type_vocab_size", None) or 1),
             tokens_max=_tokens_max(spec, encoder, tokens_max),
         )
+        is_pair = spec.tasks.score is not None
+        require_room(tokenizer.path, self.limits.tokens_max, is_pair=is_pair)
         before = (spec.weights.folder, spec.revision)
         known = device.verdicts.get(before)
         self._verdict: Verdict = (

@@ -31,7 +31,7 @@ from sie_server.backends.backend import (
     require_operation,
     take,
 )
-from sie_server.weights.tokenizer_file import read_tokenizer
+from sie_server.weights.tokenizer_file import read_tokenizer, require_room
 
 __all__ = ["OnnxCrossEncoder", "load"]
 
@@ -77,9 +77,9 @@ class OnnxCrossEncoder(WithoutAdapters):
         self._graph_bytes = graph_bytes
         self._inputs = frozenset(node.name for node in session.get_inputs())
         self._tokens_max = spec.profile.max_sequence_length or _TOKENS_MAX_DEFAULT
-        self._tokenizer = read_tokenizer(
-            spec.weights.folder / _TOKENIZER, tokens_max=self._tokens_max
-        )
+        path = spec.weights.folder / _TOKENIZER
+        require_room(path, self._tokens_max, is_pair=True)
+        self._tokenizer = read_tokenizer(path, tokens_max=self._tokens_max)
 
     def describe(self) -> Loaded:
         """Pairs of texts in, one score out."""

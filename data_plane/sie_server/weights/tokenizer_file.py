@@ -16,7 +16,13 @@ from transformers import AutoTokenizer
 
 from sie_server.failures import load_failed
 
-__all__ = ["TokenizerFile", "read_tokenizer", "require_lowercase", "tokenizer_file"]
+__all__ = [
+    "TokenizerFile",
+    "read_tokenizer",
+    "require_lowercase",
+    "require_room",
+    "tokenizer_file",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,20 @@ def read_tokenizer(path: Path, *, tokens_max: int, stride: int = 0) -> Tokenizer
     tokenizer.no_padding()
     tokenizer.enable_truncation(tokens_max, stride=stride)
     return tokenizer
+
+
+def require_room(path: Path, tokens_max: int, *, is_pair: bool) -> None:
+    """Refuse a length that the tokenizer's own tokens fill: every text would be cut to none.
+
+    Raises MODEL_LOAD_FAILED.
+    """
+    own = _read(path).num_special_tokens_to_add(is_pair)
+    texts = 2 if is_pair else 1
+    if tokens_max < own + texts:
+        raise load_failed(
+            f"a length of {tokens_max} tokens leaves no room for text: the tokenizer puts {own} of "
+            f"its own around it; set the profile's max_sequence_length to {own + texts} or more"
+        )
 
 
 def _read(path: Path) -> Tokenizer:
