@@ -5,8 +5,16 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.config_writer import LOG_ID, begun_log, client_of, new_file, put_model, running
-from tests.support.config_writer import sign, write
+from tests.support.config_writer import (
+    LOG_ID,
+    begun_log,
+    client_of,
+    new_file,
+    put_model,
+    running,
+    sign,
+    write,
+)
 
 from sie_config.documents.moments import format_ts, parse_ts
 from sie_config.past.timeline import Timeline
@@ -22,7 +30,8 @@ State = dict[str, str]
 
 def history() -> tuple[list[Entry], list[State]]:
     """A log in which two models come, change and go, and by epoch what there is; from 0 on."""
-    draft, states = begun_log(), [{}, {}, {}, {}]
+    draft = begun_log()
+    states: list[State] = [{}, {}, {}, {}]
     for number, name in enumerate((*NAMES, *NAMES, *NAMES)):
         state: State = dict(states[-1])
         if number == 2:

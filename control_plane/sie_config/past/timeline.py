@@ -88,7 +88,7 @@ class Timeline:
         registries_max: int,
         now_us: Callable[[], int],
     ) -> None:
-        """`now_us` is the wall clock: what is later than it and than the newest entry is refused."""
+        """`now_us` is the wall clock: what is later than it and the newest entry is refused."""
         self._now_us = now_us
         self._path = path
         self._sequencer = sequencer
