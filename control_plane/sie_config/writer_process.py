@@ -97,7 +97,9 @@ class ControlPlane:
         )
         self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
-        self.timeline = Timeline(store.path, sequencer, registries_max=settings.past_registries)
+        self.timeline = Timeline(
+            store.path, sequencer, registries_max=settings.past_registries, now_us=_unix_us
+        )
         self.lookup = Lookup(
             store.path.with_name(LOOKUP_FILE), store.path, head=lambda: sequencer.position.epoch
         )

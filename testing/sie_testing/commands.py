@@ -33,6 +33,7 @@ def simulate(
     processes: Annotated[
         bool, typer.Option("--processes", help="Real processes, on this machine, not a simulation.")
     ] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Seeds at once, each a process.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Put the cluster through faults, in a simulated world or as real processes, and judge it."""
@@ -48,6 +49,7 @@ def simulate(
         minutes=minutes,
         as_json=as_json,
         processes=processes,
+        jobs=jobs,
     )
     sys.exit(run(options))
 

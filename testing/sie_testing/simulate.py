@@ -44,6 +44,7 @@ class Options:
     minutes: float | None
     as_json: bool
     processes: bool = False
+    jobs: int = 1
 
     @property
     def harness(self) -> Harness:
@@ -62,16 +63,18 @@ def run(options: Options) -> int:
         nonlocal said_at
         if options.as_json:
             return
-        if told:
-            typer.echo(result.trace, nl=False)
-        elif result.failure:
+        if result.failure:
             _tell_failure(options, result)
+        elif told:
+            typer.echo(result.trace, nl=False)
         elif campaign.took_s - said_at > _EVERY_S:
             said_at = campaign.took_s
             typer.echo(f"{campaign.seeds} seeds in {campaign.took_s:.0f} s, all well so far")
 
     spare_collections()
-    campaign = run_campaign(plan, _seeds(options), on_result=on_result, harness=options.harness)
+    campaign = run_campaign(
+        plan, _seeds(options), on_result=on_result, harness=options.harness, jobs=options.jobs
+    )
     if options.as_json:
         typer.echo(json.dumps(campaign.to_json()))
     else:
@@ -80,6 +83,8 @@ def run(options: Options) -> int:
 
 
 def _plan(options: Options) -> Plan:
+    if options.processes and options.jobs > 1:
+        raise FixRequest("--jobs is for the simulated world: real processes share a machine")
     if options.processes and options.log is not None:
         raise FixRequest("--log is for the simulated world: real processes write their own log")
     usual = _PROCESS_REPLICAS if options.processes else _REPLICAS
@@ -114,14 +119,14 @@ def _kinds(options: Options) -> tuple[str, ...]:
 
 
 def _tell_failure(options: Options, result: Result) -> None:
-    typer.echo(result.trace, nl=False)
     command = f"sie simulate --seed {result.seed} --steps {options.steps}"
     command += f" --replicas {options.replicas}" if options.replicas is not None else ""
     command += f" --faults {options.faults}"
     command += " --processes" if options.processes else ""
     if options.log is not None:
         command += f" --log {options.log}"
-    typer.secho(f"seed {result.seed} failed: {result.failure}\nagain: {command}", fg="red")
+    typer.secho(f"seed {result.seed} failed: {result.failure}", fg="red")
+    typer.echo(f"again: {command}\nits story:\n{result.trace}", nl=False)
 
 
 def _tell_coverage(campaign: Campaign) -> None:

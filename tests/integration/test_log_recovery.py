@@ -198,6 +198,31 @@ async def test_of_two_histories_an_operator_keeps_one_and_the_log_says_what_was_
         assert "own" in replica.follower.catalog.models
 
 
+async def test_a_file_of_before_the_log_that_superseded_it_is_not_written_on(tmp_path, url):
+    data, new = tmp_path / "data", tmp_path / "new"
+    async with writer(data, url) as one:
+        await one.put("a")
+        await one.published()
+        head = one.plane.sequencer.position.epoch
+    assert (await asyncio.to_thread(run_log, "backup", tmp_path / "b", data))[0] == 0
+    restored = ("restore", tmp_path / "b", new, "--nats-url", url, "--discard-after", str(head))
+    new.mkdir()
+    shutil.copy(data / "log.sqlite.key", new)
+    assert (await asyncio.to_thread(run_log, *restored))[0] == 0
+    async with writer(new, url) as one:
+        await one.put("b")
+        await one.published()
+        newer = one.plane.sequencer.position.log_id
+
+    async with writer(data, url) as one:
+        assert isinstance(one.plane.sequencer.state, Recovery)
+        assert f"log {newer[:8]}, which supersedes this one" in one.reason
+        refused = await one.http.post("/v1/configs/models", json=model("m"))
+        assert refused.json()["detail"]["code"] == "LOG_RECOVERY"
+    async with writer(new, url) as one:
+        assert isinstance(one.plane.sequencer.state, Serving)
+
+
 JSON = {"content-type": "application/json"}
 
 

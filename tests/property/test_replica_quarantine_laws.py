@@ -1,11 +1,16 @@
 """Laws of quarantine: what was not believed once is left by a verified snapshot alone."""
 
-from hypothesis import given
+import contextlib
+
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sie_core.apply import ChangeRefused
 from sie_core.registry import Entity
 from sie_core.replica import Replica
-from sie_core.replica_events import EntryArrived, RangeArrived, SnapshotArrived
+from sie_core.replica_events import EntryArrived, FetchSnapshot, RangeArrived, SnapshotArrived
+from sie_schemas.entry import delete, put
+from sie_testing import strategies
 from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 
@@ -58,3 +63,44 @@ def test_entries_move_no_replica_that_is_quarantined_and_a_snapshot_does(key, si
     assert replica.stopped is None
     assert replica.position is not None
     assert replica.registry.digest == LOG.entries[replica.position.epoch - 1].state_digest
+
+
+@given(
+    before=st.lists(strategies.change_lists(), min_size=1, max_size=6),
+    data=st.data(),
+)
+def test_memory_that_went_bad_is_noticed_with_the_next_entry_and_made_good_by_a_snapshot(
+    before, data
+):
+    log = WrittenLog()
+    for changes in before:
+        with contextlib.suppress(ChangeRefused):
+            log.append(changes)
+    replica = Replica(PINNED)
+    replica.receive(SnapshotArrived(0, log.snapshot(log.epoch)))
+    here = replica.position
+    entities = list(replica.registry)
+    assume(entities)
+    spoilt = data.draw(st.sampled_from(entities))
+    another = Entity(spoilt.kind, spoilt.key, spoilt.modified_epoch, spoilt.document + b" ")
+    bad = data.draw(st.sampled_from([None, another]))
+    replica.registry = replica.registry.with_changes({(spoilt.kind, spoilt.key): bad})
+    of_it = [delete(spoilt.kind, spoilt.key)], [put(spoilt.kind, spoilt.key, {"of": "it"})]
+    try:
+        log.append(data.draw(st.sampled_from(of_it) | strategies.change_lists()))
+    except ChangeRefused:
+        assume(False)
+    mended = log.registries[-1].get(spoilt.kind, spoilt.key)
+
+    commands = replica.receive(EntryArrived(log.entries[-1]))
+
+    if replica.position == log.position_at(log.epoch):
+        # The entry itself wrote over what had gone bad.
+        assert mended is None or mended.modified_epoch == log.epoch
+        assert replica.registry.digest == log.entries[-1].state_digest
+        return
+    assert (replica.state, replica.position) == ("quarantined", here)
+    assert any(isinstance(command, FetchSnapshot) for command in commands)
+    replica.receive(SnapshotArrived(0, log.snapshot(log.epoch)))
+    assert (replica.stopped, replica.position) == (None, log.position_at(log.epoch))
+    assert replica.registry.digest == log.entries[-1].state_digest

@@ -10,7 +10,8 @@ import pytest
 from sie_core.chain import position_of
 from sie_testing.campaign import run_campaign
 from sie_testing.simulation import FAULTS, Plan, run_seed
-from sie_testing.simulation.truth import Broken, Truth
+from sie_testing.simulation.deceits import DECEITS
+from sie_testing.simulation.truth import Acknowledged, Broken, Truth
 from sie_testing.written_log import WrittenLog
 
 SEEDS = 220
@@ -41,9 +42,11 @@ def test_every_property_holds_in_every_seed_of_the_budget_and_every_fault_happen
     assert campaign.uncovered == ()
 
 
-THEN = tuple(sorted(set(FAULTS) - {"replica-twin"}))
+LATER = {"replica-twin", *DECEITS}
+THEN = tuple(sorted(set(FAULTS) - LATER))
 """The faults of the release that these seeds were found in: a run is a function of them too."""
 NOW = tuple(sorted({*THEN, "replica-twin"}))
+ALL = tuple(sorted({*NOW, *DECEITS}))
 FOUND = {
     "a failover to a clone of a volume that had no log yet": Plan(seed=8269, faults=THEN),
     "a low water past the end of a file that lost its tail": Plan(
@@ -58,6 +61,10 @@ FOUND = {
     "a write that only a replica has, which hung while a witnessed writer began": Plan(
         seed=17796907672487, replicas=4, faults=NOW
     ),
+    "a replica whose memory lost a model, and then an entry that deletes it": Plan(
+        seed=52, faults=ALL
+    ),
+    "a backup of before the log that superseded it": Plan(seed=46, faults=ALL),
 }
 
 
@@ -109,10 +116,30 @@ def test_a_replica_that_serves_what_the_log_does_not_say_is_found():
     head = position_of(log.entries[-1])
 
     truth.served("replica", None, head, log.registries[-1])
-    with pytest.raises(Broken, match="what the log does not say"):
+    with pytest.raises(Broken, match="serves model a as absent; the log has of epoch 2: "):
         truth.served("replica", None, head, log.registries[-2])
     with pytest.raises(Broken, match="back to"):
         truth.served("replica", head, head, log.registries[-1])
+
+
+def test_a_loss_is_excused_by_what_names_it_and_by_nothing_else():
+    log = WrittenLog()
+    for number in range(4):
+        log.put("model", "a", {"n": number})
+    truth = Truth()
+    truth.committed(log.entries)
+    for entry in log.entries[2:]:
+        truth.answered(Acknowledged(entry.log_id, entry.epoch, entry.hash, f"k{entry.epoch}"))
+
+    def excuses() -> dict[str, str]:
+        return {loss.write.key: loss.excuse for loss in truth.lost(log.entries[:2])}
+
+    assert excuses() == {"k3": "", "k4": "", "k5": ""}
+    truth.vanished[log.entries[3].hash] = None
+    truth.given_up.append(position_of(WrittenLog("another").entries[-1]))
+    assert [key for key, excuse in excuses().items() if excuse] == ["k4"]
+    truth.given_up.append(log.position_at(3))
+    assert [key for key, excuse in excuses().items() if excuse] == ["k4", "k5"]
 
 
 @pytest.mark.parametrize("kind", sorted(FAULTS))

@@ -10,9 +10,8 @@ entity, so the newest put of each at or before the epoch is the registry, and th
 """
 
 import asyncio
-import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +19,7 @@ from typing import Any, Final
 import aiosqlite
 from msgspec import UNSET
 
-from sie_config.documents.moments import format_ts, moment_us
+from sie_config.documents.moments import format_ts, moment_us, parse_ts
 from sie_config.log.log_rows import ENTRY_COLUMNS, entry_of
 from sie_config.log.schema import connect_reader
 from sie_config.log.storage_faults import LogDamaged, StorageFailed
@@ -81,7 +80,16 @@ class Step:
 class Timeline:
     """The past of one log. Made with its control plane, closed by it."""
 
-    def __init__(self, path: Path, sequencer: Sequencer, *, registries_max: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sequencer: Sequencer,
+        *,
+        registries_max: int,
+        now_us: Callable[[], int],
+    ) -> None:
+        """`now_us` is the wall clock: what is later than it and the newest entry is refused."""
+        self._now_us = now_us
         self._path = path
         self._sequencer = sequencer
         self._registries_max = registries_max
@@ -103,7 +111,10 @@ class Timeline:
                 raise FixRequest(f"epochs are 1 to {head}, not {at[:16]}", field="at")
             return epoch
         moment = moment_us(at, field="at", wanted="an epoch, or a time")
-        if moment > time.time_ns() // 1000:
+        newest = self._sequencer.last
+        written = parse_ts(newest.ts) if newest is not None else 0
+        # A clock that was set back is behind what it once wrote.
+        if moment > max(self._now_us(), written):
             raise FixRequest(f"{at} is in the future", field="at")
         epoch = await self.last_at(format_ts(moment))
         if epoch == 0:

@@ -26,6 +26,7 @@ from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus
 from sie_runtime.streams.log_stream import log_streams
+from sie_schemas.entry import log_id8
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["RollCall"]
@@ -125,6 +126,10 @@ class RollCall:
 
     async def resume(self) -> None:
         """Go on with the log of the file, or enter the state that says why not."""
+        newer = await self._superseding()
+        if newer:
+            self._recover(newer)
+            return
         verdict = await self._judged()
         if isinstance(verdict, Behind):
             await self._reclaim(verdict.claim.epoch)
@@ -191,6 +196,27 @@ class RollCall:
             if entry is not None:
                 hashes[epoch] = entry.hash
         return judge(head, hashes.get, claims, own)
+
+    async def _superseding(self) -> str:
+        """The log of the broker that supersedes this one, in words; empty where none does."""
+        if self._bus is None or not self._bus.connected:
+            return ""
+        head = self._sequencer.position
+        try:
+            streams = await log_streams(self._bus, timeout_s=self._listen_s)
+        except SIEError as error:
+            _LOG.warning("the broker does not say its logs", extra={"reason": error.message})
+            return ""
+        for log_id, tip in sorted(streams.items()):
+            older, _, epoch = tip.metadata.get("supersedes", "").partition(".")
+            if older == head.log_id:
+                return (
+                    f"the broker has log {log_id8(log_id)}, which supersedes this one from "
+                    f"{log_id8(older)}.{epoch} on: this file is of before that. Restore a backup "
+                    "of that log; or give it up: `sie log backup`, and `sie log restore` that with "
+                    f"--discard-after {head.epoch}, which begins a new log"
+                )
+        return ""
 
     async def _reclaim(self, until: int) -> None:
         stream = self._stream_of(self._sequencer.position.log_id) if self._stream_of else None

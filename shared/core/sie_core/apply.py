@@ -2,8 +2,9 @@
 
 *pure.* Frozen for entries of `v` 1: a later release may add kinds, and never changes what an old
 entry does. Total on admitted entries: the writer runs this very code before it commits, so an entry
-of the log can always be applied, and a replica that cannot apply one halts and says so. What may be
-*written* is a different question, answered by the writer's rules, which may change in any release.
+of the log can always be applied: a replica that cannot read its kind halts and says so, and one for
+which something is missing has a damaged registry. What may be *written* is a different question,
+answered by the writer's rules, which may change in any release.
 
 Changes of one entry take effect in order; a later one sees what an earlier one did.
 """

@@ -240,7 +240,9 @@ class Replica:
             except ChainBroken as error:
                 return registry, self._broken_link(entry, position, str(error))
             except ChangeRefused as error:
-                return registry, self._stop("halted", str(error))
+                if error.unknown_kind:
+                    return registry, self._stop("halted", str(error))
+                return registry, self._digest_wrong(f"epoch {entry.epoch - 1}")
             except _DigestWrong as error:
                 return registry, self._digest_wrong(str(error))
             registry, position = after, position_of(entry)

@@ -101,11 +101,19 @@ class Broker:
         self.clients: list[Connection] = []
         self.connections = 0
         """Clients that there ever were: each one's inboxes are its own."""
+        self.changes = 0
+        """The number of times that somebody laid a hand on it."""
         self.acks_to_lose = 0
         self.spoil: Callable[[bytes], list[bytes]] = lambda data: [data]
         """The fate of a delivery of a stream's message: nothing, one, several, other bytes."""
         self.on_delete: Callable[[list[bytes]], None] = lambda messages: None
         """Called with the messages of a stream that a client deletes."""
+        self.on_message: Callable[[Connection, str, bytes], None] = lambda sender, subject, data: (
+            None
+        )
+        """Called with each message that comes in, and who sent it."""
+        self.on_effect: Callable[[str], None] = lambda kind: None
+        """Called when a fault of this kind takes effect."""
         self.context: Final = contextvars.copy_context()
         network.on_change.append(self._links_changed)
 
@@ -114,14 +122,17 @@ class Broker:
     def stop(self) -> None:
         """The broker goes away; what it stored stays."""
         self.up = False
+        self.changes += 1
         self._links_changed()
 
     def start(self) -> None:
         """The broker is back."""
         self.up = True
+        self.changes += 1
 
     def wipe(self, name: str) -> None:
         """Delete a stream."""
+        self.changes += 1
         self.streams.pop(name, None)
 
     def trim(self, name: str, first: int) -> None:
@@ -134,6 +145,7 @@ class Broker:
     def lose_tail(self, name: str, last: int) -> None:
         """Forget what came after `last`: an unsynced tail, after a power cut."""
         stream = self.streams[name]
+        self.changes += 1
         for sequence in [each for each in stream.messages if each > last]:
             del stream.messages[sequence]
         stream.last = max(last, stream.first - 1)
@@ -161,6 +173,7 @@ class Broker:
         self, sender: Connection, subject: str, data: bytes, reply: str, headers: dict[str, str]
     ) -> None:
         """A message came in over a connection."""
+        self.on_message(sender, subject, data)
         if subject.startswith("$JS.API."):
             call = subject.removeprefix("$JS.API.")
             if call.startswith("DIRECT.GET."):
@@ -215,6 +228,7 @@ class Broker:
         stream.headers[stream.last] = headers
         if self.acks_to_lose:
             self.acks_to_lose -= 1
+            self.on_effect("acks-lost")
         else:
             self._answer(reply, {"stream": stream.name, "seq": stream.last})
         if stream.republish:

@@ -306,6 +306,7 @@ class BrokerClient:
         if len(interest.waiting) >= interest.waiting_max:
             # A slow consumer: the client library drops it, and says so on the side.
             self.dropped += 1
+            self._broker.on_effect("slow-consumer")
             return
         interest.waiting.append(arrival)
         if not interest.pumping:

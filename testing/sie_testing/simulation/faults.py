@@ -11,16 +11,31 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sie_testing.simulation.broker import BROKER
+from sie_testing.simulation.deceits import DECEITS, end_deceits
 from sie_testing.simulation.http import CONFIG
 from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
 
 if TYPE_CHECKING:
+    from sie_config.writer_process import ControlPlane
     from sie_testing.simulation.world import World
 
 __all__ = ["FAULTS", "heal", "inject"]
 
 _LONGEST_S: Final = 6.0
 _BETWEEN_S: Final = 0.9
+LATER: Final = frozenset(
+    {
+        "acks-lost",
+        "commit-fails",
+        "deltas-spoiled",
+        "disk-full",
+        "http-refused",
+        "low-water-moved",
+        "polls-without-digest",
+        "slow-consumer",
+    }
+)
+"""Faults that wait for an occasion: each counts when it finds one."""
 
 
 async def inject(world: "World", kinds: Sequence[str], count: int) -> None:
@@ -31,7 +46,8 @@ async def inject(world: "World", kinds: Sequence[str], count: int) -> None:
         kind = rng.choice(list(kinds))
         done = FAULTS[kind](world, rng)
         if done:
-            world.count(f"fault: {kind}")
+            if kind not in LATER:
+                world.took_effect(kind)
             world.trace.say("fault", f"{kind}: {done}")
 
 
@@ -43,6 +59,7 @@ def heal(world: "World") -> None:
     world.broker.start()
     world.broker.acks_to_lose = 0
     world.broker.spoil = _as_it_is
+    end_deceits(world)
     world.writer.volume.full = False
     world.writer.volume.fail_next = ""
     for process in world.processes:
@@ -62,38 +79,34 @@ def _as_it_is(data: bytes) -> list[bytes]:
 
 
 def _kill_writer(world: "World", rng: random.Random) -> str:
-    world.writer.kill()
-    return "the writer"
+    return "the writer" if world.writer.kill() else ""
 
 
 def _stop_writer(world: "World", rng: random.Random) -> str:
-    world.writer.stop.set()
-    return "the writer, gently"
+    return "the writer, gently" if world.writer.end() else ""
 
 
 def _pause_writer(world: "World", rng: random.Random) -> str:
-    world.writer.pause()
+    paused = world.writer.pause()
     world.later(rng.random() * _LONGEST_S, world.writer.resume)
-    return "the writer"
+    return "the writer" if paused else ""
 
 
 def _kill_replica(world: "World", rng: random.Random) -> str:
     replica = rng.choice(world.replicas)
-    replica.kill()
-    return replica.name
+    return replica.name if replica.kill() else ""
 
 
 def _stop_replica(world: "World", rng: random.Random) -> str:
     replica = rng.choice(world.replicas)
-    replica.stop.set()
-    return replica.name
+    return replica.name if replica.end() else ""
 
 
 def _pause_replica(world: "World", rng: random.Random) -> str:
     replica = rng.choice(world.replicas)
-    replica.pause()
+    paused = replica.pause()
     world.later(rng.random() * _LONGEST_S, replica.resume)
-    return replica.name
+    return replica.name if paused else ""
 
 
 def _tear_replica_files(world: "World", rng: random.Random) -> str:
@@ -113,8 +126,9 @@ def _spoil_files(
 ) -> str:
     replica = rng.choice(world.replicas)
     replica.kill()
+    before = {name: bytes(data) for name, data in replica.folder.files.items()}
     spoil(replica)
-    return replica.name
+    return replica.name if replica.folder.files != before else ""
 
 
 def _twin_replica(world: "World", rng: random.Random) -> str:
@@ -211,8 +225,9 @@ def _backup_restored(world: "World", rng: random.Random) -> str:
         return ""
     backup = rng.choice(world.backups)
     _take_down(world)
+    before = len(world.writer.volume.entries)
     world.writer.volume.put_back(backup, head_too=rng.random() < 0.5)
-    return f"up to epoch {len(backup.entries)}"
+    return f"up to epoch {len(backup.entries)}" if len(backup.entries) < before else ""
 
 
 def _tail_lost(world: "World", rng: random.Random) -> str:
@@ -243,7 +258,14 @@ def _low_water_moved(world: "World", rng: random.Random) -> str:
     if plane is None or plane.broadcast.published_epoch < 4:
         return ""
     mark = rng.randint(2, plane.broadcast.published_epoch)
-    world.ask("operator", lambda plane: plane.compact(mark))
+
+    async def compact(plane: "ControlPlane") -> None:
+        before = plane.low_water
+        await plane.compact(mark)
+        if plane.low_water > before:
+            world.took_effect("low-water-moved")
+
+    world.ask("operator", compact)
     return f"to {mark}"
 
 
@@ -294,6 +316,8 @@ def _deltas_spoiled(world: "World", rng: random.Random) -> str:
 
     def spoil(data: bytes) -> list[bytes]:
         shape = rng.random()
+        if shape < 0.6:
+            world.took_effect("deltas-spoiled")
         if shape < 0.3:
             return []
         if shape < 0.5:
@@ -328,6 +352,7 @@ def _clock_jumps(world: "World", rng: random.Random) -> str:
 
 
 FAULTS: Final[dict[str, Callable[["World", random.Random], str]]] = {
+    **DECEITS,
     "acks-lost": _acks_lost,
     "backup-restored": _backup_restored,
     "backup-taken": _backup_taken,

@@ -37,6 +37,13 @@ class Calls:
         self._loop = loop
         self._network = network
         self.serving: tuple[Host, ControlPlane] | None = None
+        self.answered: Callable[[int, bytes], tuple[int, bytes]] = lambda status, body: (
+            status,
+            body,
+        )
+        """The answer that arrives in the place of the writer's: a fault may give another."""
+        self.asked: Callable[[dict[str, str]], dict[str, str]] = dict
+        """The query that reaches the writer in the place of the one that was sent."""
 
     async def call(
         self, sender: str, work: Callable[[ControlPlane], Awaitable[T]], *, timeout_s: float
@@ -98,7 +105,7 @@ class ConfigClient:
         """Fetch. Raises `httpx.TransportError`."""
         del headers
         read_s = timeout.read if timeout is not None else None
-        query = params or {}
+        query = self._calls.asked(dict(params or {}))
         return await self._sent(lambda plane: _ROUTES[path](plane, query), read_s)
 
     async def post(
@@ -127,6 +134,7 @@ class ConfigClient:
             )
         except Lost as error:
             raise httpx.ConnectError(str(error)) from error
+        status, body = self._calls.answered(status, body)
         return httpx.Response(status, content=body)
 
 

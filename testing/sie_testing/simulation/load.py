@@ -19,7 +19,7 @@ from sie_schemas.documents import admit_document
 from sie_schemas.entry import ENTITY_KINDS, Entry, Idempotency
 from sie_schemas.errors import SIEError
 
-__all__ = ["commands_of", "drawn_commands", "keyed", "sure_command"]
+__all__ = ["commands_of", "drawn_commands", "keyed", "sure_command", "told"]
 
 _MODELS: Final = ("org/a", "org/b", "org/c", "org/d")
 _POOLS: Final = ("default", "spare")
@@ -60,6 +60,13 @@ def keyed(commands: Sequence[Command], key: str) -> Write:
     return Write(
         "client", "because", f"request-{key}", tuple(commands), Idempotency(key, fingerprint)
     )
+
+
+def told(command: Command) -> str:
+    """A command in words, for a story."""
+    if isinstance(command, Delete):
+        return f"delete {command.kind} {command.key}"
+    return f"put {command.kind} {command.key} ({command.document.get('description', '')})"
 
 
 def _drawn(rng: random.Random) -> Command:

@@ -94,6 +94,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._running = False
         self._closed = False
         self.steps = 0
+        self.broken: Exception | None = None
+        """The end of the run, where somebody has seen one: raised before the next step."""
         self.troubles: list[str] = []
         """The errors that nobody handled, of tasks that were never looked at."""
 
@@ -234,6 +236,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         try:
             awaited = future if isinstance(future, asyncio.Future) else self.create_task(future)
             while not awaited.done():
+                if self.broken is not None:
+                    awaited.cancel()
+                    broken, self.broken = self.broken, None
+                    raise broken
                 self._step()
             return awaited.result()
         finally:

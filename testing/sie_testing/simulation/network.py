@@ -21,6 +21,7 @@ class Network:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._cut: dict[tuple[str, str], None] = {}
+        self.changes = 0
         self.on_change: list[Callable[[], None]] = []
 
     def cut(self, one: str, other: str, *, both: bool = True) -> None:
@@ -55,5 +56,6 @@ class Network:
         return self._rng.random() * (_SLOW_S if slow else _FAST_S)
 
     def _changed(self) -> None:
+        self.changes += 1
         for callback in self.on_change:
             callback()

@@ -8,7 +8,7 @@ chance. What a main adds beside this (signals, ports, metrics) is not here.
 import asyncio
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
@@ -25,17 +25,21 @@ from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
+from sie_core.registry import Registry
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.follower.settings import FollowerSettings
+from sie_schemas.entry import ChangeKind, Entry
 from sie_schemas.errors import SIEError
 from sie_testing.signing import WRITER_KEY
 from sie_testing.simulation.broker_client import BrokerClient
+from sie_testing.simulation.evidence import Reach, check_warned, note_vanished
 from sie_testing.simulation.folder import Folder
 from sie_testing.simulation.http import ConfigClient
 from sie_testing.simulation.loop import Host, host_here
+from sie_testing.simulation.truth import Broken
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
 
 if TYPE_CHECKING:
@@ -100,6 +104,7 @@ class Process(ABC):
         self.host: Host | None = None
         self.client: BrokerClient | None = None
         self.stop = asyncio.Event()
+        self.pauses = 0
         self.held_down = False
         """Nobody starts it again until somebody says so."""
 
@@ -114,23 +119,33 @@ class Process(ABC):
             self._life(self.host), name=self.name, context=self.host.context
         )
 
-    def kill(self) -> None:
-        """End the life at once, as SIGKILL does."""
+    def end(self) -> bool:
+        """Ask it to end; whether anybody was there to ask."""
+        self.stop.set()
+        return self.host is not None and self.host.alive
+
+    def kill(self) -> bool:
+        """End the life at once, as SIGKILL does; whether there was one."""
         host = self.host
         if host is None or not host.alive:
-            return
+            return False
         self.world.trace.say(self.name, "is killed")
         self.world.loop.kill(host)
         self._died()
+        return True
 
-    def pause(self) -> None:
-        """Stop it in its tracks."""
-        if self.host is not None and self.host.alive:
-            self.world.loop.pause(self.host)
+    def pause(self) -> bool:
+        """Stop it in its tracks; whether it ran."""
+        if self.host is None or not self.host.alive or self.host.paused:
+            return False
+        self.pauses += 1
+        self.world.loop.pause(self.host)
+        return True
 
     def resume(self) -> None:
         """Let it go on."""
         if self.host is not None and self.host.paused:
+            self.pauses += 1
             self.world.loop.resume(self.host)
 
     @abstractmethod
@@ -197,14 +212,16 @@ class WriterProcess(Process):
         self.volume = volume
         self.plane: ControlPlane | None = None
         self.behind_url = True
+        self.reach: Reach | None = None
         self._held: _Held | None = None
 
     async def main(self, host: Host) -> None:
         """Open the log, begin the tenure, run until `stop`."""
         world, stop = self.world, self.stop
         bus = await self._bus(host, "config")
-        world.note_vanished(self.volume)
-        file = MemoryLogFile(self.volume, on_commit=world.truth.committed)
+        note_vanished(world, self.volume)
+        self.reach = None
+        file = MemoryLogFile(self.volume, on_commit=self._committed)
         self._held = _Held(file, self.volume)
         plane = await self._opened(file, bus)
         self.plane = plane
@@ -227,11 +244,24 @@ class WriterProcess(Process):
             self.world.calls.serving = None
         self.plane, self._held = None, None
 
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        world = self.world
+        world.truth.committed(entries)
+        for entry in entries:
+            if any(change.kind == ChangeKind.TERM_BEGIN for change in entry.changes):
+                try:
+                    check_warned(world, self, entry)
+                except Broken as error:
+                    world.breaks(error)
+
     async def _watch(self, sequencer: Sequencer) -> None:
         while not isinstance(sequencer.state, Recovery):
             await sequencer.moved()
         self.world.count("writer: recovery")
         self.world.trace.say(self.name, f"is in recovery: {sequencer.state.reason}")
+        if self.world.has_one_writer():
+            reason = sequencer.state.reason
+            self.world.breaks(Broken(f"{self.name} is in recovery without a cause: {reason}"))
 
     async def _opened(self, file: MemoryLogFile, bus: Bus) -> ControlPlane:
         world = self.world
@@ -270,6 +300,7 @@ class ReplicaProcess(Process):
         self.follower: Follower | None = None
         self.role: Literal["gateway", "worker"] = role
         self._before: Position | None = None
+        self._spoilt = False
 
     async def main(self, host: Host) -> None:
         """Follow until `stop`."""
@@ -301,6 +332,17 @@ class ReplicaProcess(Process):
         await follower.run(self.stop)
         await bus.close()
 
+    @property
+    def registry(self) -> Registry:
+        """The registry that it holds in memory; empty while it has none."""
+        return self.follower.catalog.registry if self.follower is not None else Registry.EMPTY
+
+    def spoil_registry(self, registry: Registry) -> None:
+        """Put another one into its memory, under the position that it stands at."""
+        if self.follower is not None:
+            self._spoilt = True
+            self.follower._replica.registry = registry
+
     def bury(self) -> None:
         """Nothing of it answers any more."""
         self.follower = None
@@ -309,6 +351,13 @@ class ReplicaProcess(Process):
         if not host_here().alive:
             return
         assert catalog.position is not None, "a replica serves a registry without a position"
-        self.world.truth.served(self.name, self._before, catalog.position, catalog.registry)
+        if self._spoilt and catalog.position == self._before:
+            # What had gone bad in memory is replaced: that is no way back.
+            self._before = None
+        self._spoilt = False
+        try:
+            self.world.truth.served(self.name, self._before, catalog.position, catalog.registry)
+        except Broken as error:
+            self.world.breaks(error)
         self.world.trace.say(self.name, f"serves {catalog.position}")
         self._before = catalog.position

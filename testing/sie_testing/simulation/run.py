@@ -10,6 +10,7 @@ still goes through, and every acknowledged write is in the log or was announced 
 import asyncio
 import contextlib
 import gc
+import re
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Final
 
 from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
-from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
 from sie_testing.simulation.faults import FAULTS, heal, inject
 from sie_testing.simulation.load import sure_command
 from sie_testing.simulation.loop import HOST, SimulationStuck
@@ -30,6 +31,8 @@ __all__ = ["Plan", "Result", "run_seed"]
 _HEAL_S: Final = 90.0
 _PATIENCE_S: Final = 12.0
 _LOOK_S: Final = 1.0
+_LOSS: Final = re.compile(r"[0-9a-f]{8}\.\d+")
+"""The position in an excuse: not counted apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ def run_seed(plan: Plan) -> Result:
             except Exception as error:
                 # The outermost frame of a run: whatever it was, it comes with its seed and trace.
                 failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
+            world.ended = True
             _end(world)
     finally:
         if collecting:
@@ -177,7 +181,7 @@ def _help(world: World) -> None:
     writer = world.writer
     for old in (*world.zombies, *world.early):
         old.kill()
-    if writer.volume.damaged_from:
+    if writer.volume.damaged_from or _is_of_an_older_log(world):
         writer.kill()
         writer.volume.put_back(world.backups[-1], head_too=True)
         world.count("operator: restores a backup")
@@ -193,6 +197,12 @@ def _help(world: World) -> None:
     else:
         for replica in world.replicas:
             _resync(world, replica)
+
+
+def _is_of_an_older_log(world: World) -> bool:
+    """True if the newest backup is of another log than the writer's disk."""
+    mine, kept = world.writer.volume.entries, world.backups[-1].entries if world.backups else []
+    return bool(mine and kept) and mine[-1].log_id != kept[-1].log_id
 
 
 def _resync(world: World, replica: ReplicaProcess) -> None:
@@ -224,19 +234,22 @@ def _judge(world: World) -> None:
         raise Broken(f"{world.truth.overwritten[0]} was deleted with the stream, and is lost")
     if world.truth.forks and world.has_one_writer():
         raise Broken(f"two histories without a cause: {world.truth.forks[0]}")
-    lost = world.truth.lost(log)
-    if not lost:
+    _check_losses(world, log)
+
+
+def _check_losses(world: World, log: Sequence[Entry]) -> None:
+    """Every acknowledged write is there, or a disk was lost, and the loss has its excuse (1)."""
+    losses = world.truth.lost(log)
+    if not losses:
         world.count("check: every acknowledged write is there")
-        return
-    if not (world.truth.excused or _announced(world)):
-        one = lost[0]
-        raise Broken(f"{one.key}, acknowledged at epoch {one.epoch}, is lost and nobody said so")
-    world.count("check: a lost write was announced")
-
-
-def _announced(world: World) -> bool:
-    """True if some writer was in recovery, and said what is lost."""
-    return world.counts.get("writer: recovery", 0) > 0
+    for loss in losses:
+        one = loss.write
+        what = f"{one.key}, acknowledged as {log_id8(one.log_id)}.{one.epoch}, is lost"
+        if world.has_one_writer():
+            raise Broken(f"{what}, and no disk was")
+        if not loss.excuse:
+            raise Broken(f"{what}, and nobody named it")
+        world.count(f"lost: {_LOSS.sub('…', loss.excuse)}")
 
 
 def _check_stream(world: World, log: Sequence[Entry]) -> None:

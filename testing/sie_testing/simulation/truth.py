@@ -13,7 +13,7 @@ from sie_core.chain import Position
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 
-__all__ = ["Acknowledged", "Broken", "Truth"]
+__all__ = ["Acknowledged", "Broken", "Loss", "Truth", "first_difference"]
 
 State = dict[tuple[str, str], tuple[int, bytes]]
 """(kind, key) -> (modified epoch, document)."""
@@ -33,12 +33,22 @@ class Acknowledged:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """An acknowledged write that the log does not hold, and what excuses that; empty for none."""
+
+    write: Acknowledged
+    excuse: str
+
+
 @dataclass(slots=True)
 class Truth:
     """All that the oracle knows. `states` is keyed by the hash of the entry that led there."""
 
     states: dict[str, State] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+    epochs: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    """(log id, epoch) -> hashes of the entries that a disk ever held there."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     seen: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     """(log id, epoch) -> hash that a replica applied there, and that replica."""
@@ -48,8 +58,8 @@ class Truth:
     """Acknowledged entries that only a stream had, and that a writer deleted with it."""
     forks: list[str] = field(default_factory=list)
     """Two replicas of one log with two entries of one epoch: judged against the faults."""
-    excused: list[str] = field(default_factory=list)
-    """The losses that the operator or a writer in recovery told."""
+    given_up: list[Position] = field(default_factory=list)
+    """Ends of logs that were superseded: what came after them is named as lost."""
     checks: dict[str, int] = field(default_factory=dict)
 
     def committed(self, entries: Sequence[Entry]) -> None:
@@ -58,6 +68,7 @@ class Truth:
             if entry.hash not in self.states:
                 self.states[entry.hash] = _after(self.states.get(entry.prev_hash, {}), entry)
                 self.entries[entry.hash] = entry
+                self.epochs.setdefault((entry.log_id, entry.epoch), []).append(entry.hash)
 
     def answered(self, acknowledged: Acknowledged) -> None:
         """A client was answered."""
@@ -73,21 +84,22 @@ class Truth:
             raise Broken(f"{replica} serves {here}, which no disk ever held")
         held = {(e.kind, e.key): (e.modified_epoch, e.document) for e in registry}
         if held != state:
-            raise Broken(f"{replica} at {here} serves what the log does not say")
+            raise Broken(f"{replica} at {here} {first_difference(held, state)}")
         if was is not None and was.log_id == here.log_id and was.epoch >= here.epoch:
             raise Broken(f"{replica} went from {was} back to {here}")
         known, other = self.seen.setdefault((here.log_id, here.epoch), (here.hash, replica))
         if known != here.hash:
             self.forks.append(f"{replica} and {other} have two entries at {here}")
 
-    def lost(self, log: Sequence[Entry]) -> list[Acknowledged]:
-        """The acknowledged writes that a log does not hold (1)."""
+    def lost(self, log: Sequence[Entry]) -> list[Loss]:
+        """The acknowledged writes that a log does not hold, and what excuses each (1)."""
         held = {entry.epoch: entry.hash for entry in log}
-        return [
-            each
-            for each in self.acknowledged
-            if held.get(each.epoch) != each.hash and each.hash not in self.vanished
-        ]
+        missing = [each for each in self.acknowledged if held.get(each.epoch) != each.hash]
+        return [Loss(each, self._excuse(each)) for each in missing]
+
+    def held_at(self, log_id: str, epoch: int) -> list[Entry]:
+        """The entries that disks ever held there: more than one, where histories part."""
+        return [self.entries[each] for each in self.epochs.get((log_id, epoch), ())]
 
     def dropped(self, messages: Iterable[bytes], logs: Iterable[Entry]) -> None:
         """A writer made a stream anew: what was on it must be in some writer's log (1, 8)."""
@@ -128,12 +140,31 @@ class Truth:
             last = self.entries[last].prev_hash
         return found
 
+    def _excuse(self, one: Acknowledged) -> str:
+        if one.hash in self.vanished:
+            return "nobody but its disk had seen it"
+        for end in self.given_up:
+            if end.log_id == one.log_id and one.hash not in self.path(end.hash):
+                return f"what came after {end} was given up"
+        return ""
+
     def _is_own(self, one: Acknowledged) -> bool:
         idempotency = self.entries[one.hash].idempotency
         return idempotency is not None and idempotency.key == one.key
 
     def _count(self, check: str) -> None:
         self.checks[check] = self.checks.get(check, 0) + 1
+
+
+def first_difference(held: State, wanted: State) -> str:
+    """The first entity in which a served state is not the log's, with both values."""
+    slot = min(slot for slot in held.keys() | wanted.keys() if held.get(slot) != wanted.get(slot))
+    kind, key = slot
+    return f"serves {kind} {key} {_value(held.get(slot))}; the log has {_value(wanted.get(slot))}"
+
+
+def _value(found: tuple[int, bytes] | None) -> str:
+    return "as absent" if found is None else f"of epoch {found[0]}: {found[1].decode()}"
 
 
 def _after(state: State, entry: Entry) -> State:

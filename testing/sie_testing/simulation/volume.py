@@ -43,10 +43,14 @@ class Volume:
     """`before` or `after`: the next commit fails, without or with its effect."""
     damaged_from: int = 0
     """The first epoch that does not read back; 0 is none."""
+    on_fault: Callable[[str], None] = lambda kind: None
+    """Called when a fault of this kind takes effect."""
 
     def copy(self) -> "Volume":
         """A backup, or a clone: everything but the lock and the faults."""
-        return Volume(list(self.entries), dict(self.keys), self.low_water, self.head)
+        return Volume(
+            list(self.entries), dict(self.keys), self.low_water, self.head, on_fault=self.on_fault
+        )
 
     def put_back(self, older: "Volume", *, head_too: bool) -> None:
         """Restore a backup over this disk; the head file perhaps stays the newer one."""
@@ -101,10 +105,12 @@ class MemoryLogFile(LogFile):
             self.failed = StorageFailed("the file under this process is not its own any more")
             raise self.failed
         if volume.full:
+            volume.on_fault("disk-full")
             raise StorageFull("no room to write; free space, then send the write again")
         if volume.fail_next != "before":
             self._commit(entries, keys)
         if volume.fail_next:
+            volume.on_fault("commit-fails")
             volume.fail_next = ""
             self.failed = StorageFailed("could not write; the outcome is unknown")
             raise self.failed

@@ -15,19 +15,20 @@ from typing import Final
 from sie_config.log.replay import replay
 from sie_config.writer.draft import Draft, Tenure, Write
 from sie_config.writer.rules import Command, Index
-from sie_config.writer.writer_state import Recovery
+from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import ControlPlane
 from sie_core.chain import position_of
-from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, parse_envelope
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes
 from sie_schemas.errors import FixRequest, SIEError
-from sie_testing.simulation.broker import Broker
+from sie_testing.simulation.broker import Broker, Connection
+from sie_testing.simulation.evidence import ROLL_CALL, check_given_up, reach_of
 from sie_testing.simulation.http import Calls, Lost
-from sie_testing.simulation.load import commands_of, drawn_commands, keyed
+from sie_testing.simulation.load import commands_of, drawn_commands, keyed, told
 from sie_testing.simulation.loop import SimulatedLoop
 from sie_testing.simulation.network import Network
 from sie_testing.simulation.processes import Process, ReplicaProcess, WriterProcess
 from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Acknowledged, Truth
+from sie_testing.simulation.truth import Acknowledged, Broken, Truth
 from sie_testing.simulation.volume import Volume
 
 __all__ = ["FORKING", "World"]
@@ -59,11 +60,17 @@ class World:
         self.network: Final = Network(self.network_rng)
         self.broker: Final = Broker(self.loop, self.network)
         self.broker.on_delete = self._note_deleted
+        self.broker.on_message = self._note_message
+        self.broker.on_effect = self.took_effect
+        self.bookmarks: list[tuple[str, bytes]] = []
+        """Heads that were announced on the bus: subject and message."""
         self.calls: Final = Calls(self.loop, self.network)
         self.counts: dict[str, int] = {}
         self.skew_us = 0
+        self.ended = False
+        """Judged: what comes now is only the unwinding."""
         self.backups: list[Volume] = []
-        volume = Volume(list(history))
+        volume = Volume(list(history), on_fault=self.took_effect)
         self.truth.committed(history)
         self.writer = WriterProcess(self, "config", volume)
         self.zombies: list[WriterProcess] = []
@@ -91,6 +98,10 @@ class World:
         """Note that something happened, for the coverage of a run."""
         self.counts[what] = self.counts.get(what, 0) + 1
 
+    def took_effect(self, kind: str) -> None:
+        """A fault that waited for its occasion has found it."""
+        self.count(f"fault: {kind}")
+
     def later(self, delay_s: float, callback: Callable[[], object]) -> None:
         """Do something in a while, by the world's hand."""
         self.loop.call_later(delay_s, callback, context=self.context)
@@ -108,27 +119,17 @@ class World:
         self._lives += 1
         return f"life-{self._lives}"
 
-    def note_vanished(self, volume: Volume) -> None:
-        """A writer opens a file: remember which entries nobody could give back or tell it of."""
-        truth = self.truth
-        held = {entry.hash for entry in volume.entries}
-        if len(held) == len(truth.entries):
-            return
-        for stream in self.broker.streams.values():
-            held.update(parse_envelope(data).hash for data in stream.messages.values())
-        replicas = (*self.replicas, *self.twins)
-        for replica in replicas:
-            here = replica.follower.position if replica.follower is not None else None
-            held.update(truth.path(here.hash) if here is not None else ())
-        files = b"".join(bytes(data) for r in replicas for data in r.folder.files.values())
-        for found in truth.entries:
-            if found not in held and found.encode() not in files:
-                truth.vanished[found] = None
-
     def _note_deleted(self, messages: list[bytes]) -> None:
         writers = (self.writer, *self.zombies)
         entries = [entry for writer in writers for entry in writer.volume.entries]
         self.truth.dropped(messages, entries)
+
+    def _note_message(self, sender: Connection, subject: str, data: bytes) -> None:
+        if subject.startswith("sie.config.head."):
+            self.bookmarks.append((subject, data))
+        for writer in (self.writer, *self.zombies) if subject == ROLL_CALL else ():
+            if writer.host is sender.host:
+                writer.reach = reach_of(self)
 
     # -- clients --
 
@@ -144,6 +145,7 @@ class World:
         """Send one write until it is decided; whether a client was told that it is stored."""
         self._keys += 1
         write = keyed(commands, f"k{self._keys}")
+        self.trace.say("client", f"k{self._keys} is to {'; '.join(map(told, commands))}")
         stored = False
         for _ in range(attempts):
             answer = await self._sent(write)
@@ -191,6 +193,7 @@ class World:
         replayed = replay(iter(volume.entries))
         last = replayed.last
         assert last is not None
+        check_given_up(self, position_of(last))
         tenure = Tenure(self.new_id(16), last.term + 1, self.new_id(8))
         draft = Draft(replayed.registry, Index.of(replayed.registry), last, tenure, self.now_us())
         begin = Change(
@@ -200,13 +203,33 @@ class World:
         volume.entries.append(entry)
         volume.head = None
         self.truth.committed([entry])
-        self.truth.excused.append(f"the operator gave up what came after {position_of(last)}")
+        self.truth.given_up.append(position_of(last))
         self.trace.say("operator", f"begins log {entry.log_id[:8]} after {position_of(last)}")
+        self.backups.append(volume.copy())
         self.count("operator: discards")
 
     def has_one_writer(self) -> bool:
         """True if nothing has happened that lets two histories of one log come about."""
         return not any(self.counts.get(f"fault: {kind}", 0) for kind in FORKING)
+
+    def serves_all_of(self, writer: WriterProcess) -> bool:
+        """True if a writer takes writes, and its file ends where it stands."""
+        plane, entries = writer.plane, writer.volume.entries
+        if plane is None or not isinstance(plane.sequencer.state, Serving):
+            return False
+        return bool(entries) and plane.sequencer.position == position_of(entries[-1])
+
+    @property
+    def disturbances(self) -> int:
+        """The number of times that a link, the broker or a process was interfered with."""
+        pauses = sum(process.pauses for process in self.processes)
+        return self.network.changes + self.broker.changes + pauses
+
+    def breaks(self, error: Broken) -> None:
+        """A property does not hold: the run ends here, and its story with it."""
+        if not self.ended:
+            self.ended = True
+            self.loop.broken = error
 
     def in_recovery(self) -> bool:
         """True if the writer says that its log is not to be trusted."""

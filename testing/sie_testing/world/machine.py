@@ -326,7 +326,7 @@ class ClusterMachine(GroupWrites):
             self.fired["healed into recovery"] += 1
             return
         lost = self.truth.lost(self.volume.entries)
-        assert self.one_writer is False or not lost, f"{lost[0].key} is lost and nobody said so"
+        assert self.one_writer is False or not lost, f"{lost[0].write.key} is lost"
         head = self.writer.plane.sequencer.position
         for follower in self.followers:
             if follower.replica.stopped == "forked" and not self.one_writer:

@@ -1,0 +1,140 @@
+"""The evidence on a loss: who holds an entry, who could have warned, who could give it back.
+
+*shell.* Looks at streams, at what replicas serve and at their files; changes nothing. An excuse is
+judged against it: a loss is one only where nobody could give back what comes next, and a writer may
+begin over an entry only where everybody who knew it was out of its reach.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sie_core.chain import Position
+from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_testing.simulation.truth import Broken
+
+if TYPE_CHECKING:
+    from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
+    from sie_testing.simulation.volume import Volume
+    from sie_testing.simulation.world import World
+
+__all__ = ["ROLL_CALL", "Reach", "check_given_up", "check_warned", "note_vanished", "reach_of"]
+
+ROLL_CALL: Final = "sie.config.rollcall"
+"""The subject on which a writer asks, at its start, who has seen its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The processes that a roll call reached, and how disturbed the world was by then."""
+
+    disturbances: int
+    linked: frozenset[tuple[str, int, int]]
+    """(name, life, session) of each process that the broker reaches."""
+
+
+def reach_of(world: "World") -> Reach:
+    """The processes that a roll call reaches now."""
+    found = set()
+    for process in (world.writer, *world.replicas):
+        client, host = process.client, process.host
+        if client is not None and host is not None and client.linked and not host.paused:
+            found.add((process.name, host.life, client.session))
+    return Reach(world.disturbances, frozenset(found))
+
+
+def check_warned(world: "World", writer: "WriterProcess", begins: Entry) -> None:
+    """A writer begins a term over an entry: raise `Broken` if somebody could have warned it.
+
+    Somebody could who knew the entry and was in its reach from its start until now, undisturbed.
+    """
+    then, now = writer.reach, reach_of(world)
+    if then is None or then.disturbances != now.disturbances or not world.broker.up:
+        return
+    reached = {name for name, _, _ in then.linked & now.linked}
+    if writer.name not in reached:
+        return
+    world.count("check: a writer that was warned does not begin")
+    for entry in world.truth.held_at(begins.log_id, begins.epoch):
+        if entry.hash == begins.hash:
+            continue
+        knew = [who for who in _who_could_tell(world, entry) if who in {"the stream"} | reached]
+        if knew:
+            raise Broken(
+                f"{writer.name} begins at epoch {begins.epoch} over another entry, "
+                f"which {', '.join(knew)} had and could have told of"
+            )
+
+
+def _who_could_tell(world: "World", entry: Entry) -> Iterator[str]:
+    if any(each.hash == entry.hash for each in _on_streams(world, entry.log_id)):
+        yield "the stream"
+    for replica in world.replicas:
+        client = replica.client
+        here = replica.follower.position if replica.follower is not None else None
+        if here is None or client is None or not client.listens(ROLL_CALL):
+            continue
+        if any(interest.waiting_max == 1 for interest in client.interests):
+            continue
+        if here.log_id == entry.log_id and entry.hash in world.truth.path(here.hash):
+            yield replica.name
+
+
+def check_given_up(world: "World", last: Position) -> None:
+    """An operator gives up what came after `last`: raise `Broken` if somebody still has it."""
+    world.count("check: what is given up, nobody could give back")
+    if _leads_on(_on_streams(world, last.log_id), last):
+        raise Broken(f"what came after {last} is given up, and the stream has it")
+    for replica in world.replicas:
+        if _leads_on(_in_files(replica), last):
+            raise Broken(f"what came after {last} is given up, and the files of {replica.name} do")
+
+
+def note_vanished(world: "World", volume: "Volume") -> None:
+    """A writer opens a file: remember which entries nobody could give back or tell it of."""
+    truth = world.truth
+    held = {entry.hash for entry in volume.entries}
+    if len(held) == len(truth.entries):
+        return
+    for name in world.broker.streams:
+        held.update(entry.hash for entry in _on_streams(world, name.removeprefix("CFG_")))
+    replicas = (*world.replicas, *world.twins)
+    for replica in replicas:
+        here = replica.follower.position if replica.follower is not None else None
+        held.update(truth.path(here.hash) if here is not None else ())
+    files = b"".join(bytes(data) for r in replicas for data in r.folder.files.values())
+    for found in truth.entries:
+        if found not in held and found.encode() not in files:
+            truth.vanished[found] = None
+
+
+def _leads_on(kept: Iterable[Entry], last: Position) -> bool:
+    """True if these hold the entries after a position, up to one that the writer has signed."""
+    following = {entry.prev_hash: entry for entry in kept if entry.epoch > last.epoch}
+    entry = following.get(last.hash)
+    while entry is not None:
+        if entry.signature is not None:
+            return True
+        entry = following.get(entry.hash)
+    return False
+
+
+def _on_streams(world: "World", log_id: str) -> list[Entry]:
+    stream = world.broker.streams.get(f"CFG_{log_id}")
+    return list(_entries(stream.messages.values())) if stream is not None else []
+
+
+def _in_files(replica: "ReplicaProcess") -> Iterator[Entry]:
+    for name, data in replica.folder.files.items():
+        if name.startswith("tail-"):
+            yield from _entries(bytes(data).splitlines())
+
+
+def _entries(messages: Iterable[bytes]) -> Iterator[Entry]:
+    for data in messages:
+        try:
+            entry = parse_envelope(data)
+        except EntryCorrupt:
+            continue
+        if isinstance(entry, Entry):
+            yield entry
