@@ -298,7 +298,7 @@ class ControlPlane:
         return self.reports.view(self.sequencer.position, self._clock())
 
     async def close(self) -> None:
-        """Close readers first, so that the writer's last checkpoint leaves one whole file."""
+        """Close readers first, so that the writer leaves one whole file."""
         await self._disk_watch.finish()
         self.exports.close()
         self.self_check.close()

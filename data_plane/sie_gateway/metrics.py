@@ -14,8 +14,8 @@ __all__ = [
     "IN_FLIGHT_ITEMS",
     "JOBS_GIVEN_BACK",
     "JOBS_SENT_AGAIN",
-    "LANE_IN_FLIGHT_ITEMS",
-    "LANE_REQUESTS",
+    "KIND_IN_FLIGHT_ITEMS",
+    "KIND_REQUESTS",
     "MALFORMED_MESSAGES",
     "OBJECTS_LEFT",
     "POOL_WARM_WORKERS",
@@ -44,13 +44,13 @@ COLD_REQUESTS: Final = Counter(
     "Requests that found no ready worker: the demand that an autoscaler acts on.",
     ["pool", "machine_profile", "bundle"],
 )
-LANE_REQUESTS: Final = Counter(
-    "sie_gateway_lane_requests",
+KIND_REQUESTS: Final = Counter(
+    "sie_gateway_kind_requests",
     "Requests by the kind of worker that they need, those included that found none.",
     ["pool", "machine_profile", "bundle"],
 )
-LANE_IN_FLIGHT_ITEMS: Final = Gauge(
-    "sie_gateway_lane_in_flight_items",
+KIND_IN_FLIGHT_ITEMS: Final = Gauge(
+    "sie_gateway_kind_in_flight_items",
     "Items that wait for their answer from one kind of worker.",
     ["pool", "machine_profile", "bundle"],
 )

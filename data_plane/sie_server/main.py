@@ -24,7 +24,7 @@ from sie_schemas.errors import Later
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import DeviceSpec
 from sie_server.backends.names import backend_names, import_backends
-from sie_server.device.device import Device
+from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.device.memory import device_bytes
 from sie_server.device.threads import Threads
 from sie_server.device.watchdog import Watchdog
@@ -46,9 +46,11 @@ def main() -> None:
     # A progress bar in a log file is a line for each step.
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
-    device = Device(queue_max=chosen.queue_max)
-    beside = Device(queue_max=chosen.queue_max, threads=chosen.reading_threads, name="reading")
-    loading = Device(queue_max=chosen.queue_max, name="loading")
+    device = BoundedThreads(queue_max=chosen.queue_max)
+    beside = BoundedThreads(
+        queue_max=chosen.queue_max, threads=chosen.reading_threads, name="reading"
+    )
+    loading = BoundedThreads(queue_max=chosen.queue_max, name="loading")
 
     async def serve(stop: asyncio.Event) -> None:
         await _serve(chosen, threads, device, beside, loading, stop)
@@ -75,9 +77,9 @@ def main() -> None:
 async def _serve(
     chosen: ServerSettings,
     threads: Threads,
-    device: Device,
-    beside: Device,
-    loading: Device,
+    device: BoundedThreads,
+    beside: BoundedThreads,
+    loading: BoundedThreads,
     stop: asyncio.Event,
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)

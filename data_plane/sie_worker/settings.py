@@ -71,8 +71,8 @@ class WorkerSettings(
     fetches_max: int = constant(
         8, help="large jobs fetched from the object store at once; more are not pulled meanwhile"
     )
-    claim_extend_s: float = constant(
-        10.0, help="seconds after which a claim is extended, and again; under queue_ack_wait_s"
+    hold_extend_s: float = constant(
+        10.0, help="seconds after which a hold is extended, and again; under queue_ack_wait_s"
     )
     catch_up_s: float = constant(
         5.0, help="seconds that a job waits here for the epoch that it names"
@@ -169,8 +169,8 @@ class WorkerSettings(
         HttpBounds.__post_init__(self)
         if self.worker_id:
             require_id("worker_id", self.worker_id)
-        if self.claim_extend_s >= self.queue_ack_wait_s / 2:
-            raise ValueError("claim_extend_s is under half of queue_ack_wait_s, or claims lapse")
+        if self.hold_extend_s >= self.queue_ack_wait_s / 2:
+            raise ValueError("hold_extend_s is under half of queue_ack_wait_s, or holds lapse")
         if self.peer_silence_s <= 2 * self.heartbeat_interval_s:
             raise ValueError("peer_silence_s is over two heartbeat_interval_s, or peers flicker")
         if not self.socket_path:

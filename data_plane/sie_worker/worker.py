@@ -19,8 +19,8 @@ from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_worker import metrics
+from sie_worker.device.device import Device, DeviceLimits
 from sie_worker.device.devices import Devices
-from sie_worker.device.running import Device, DeviceLimits
 from sie_worker.execution.executor import Executor
 from sie_worker.execution.models import DEFAULT_PROFILE, Models
 from sie_worker.intake.cancelled import CancelledRequests
@@ -32,7 +32,7 @@ from sie_worker.intake.letters import JobLetters
 from sie_worker.intake.peers import Peers
 from sie_worker.intake.prefetch import Prefetch
 from sie_worker.intake.pulling import Pulling
-from sie_worker.jobs.claims import Claims
+from sie_worker.jobs.holds import Holds
 from sie_worker.jobs.results import Results
 from sie_worker.jobs.revisions import KnownRevisions
 from sie_worker.scheduling.answer_rate import AnswerRate
@@ -69,8 +69,8 @@ class Worker:
         self._report_soon = report_soon
         self._clock = asyncio.get_running_loop().time
         self._window = Window(items_max=settings.window_items_max * len(settings.socket_path))
-        self._claims = Claims(on_room=self._room_again)
-        metrics.ITEMS_IN_HAND.set_function(lambda: self._claims.open_items)
+        self._holds = Holds(on_room=self._room_again)
+        metrics.ITEMS_IN_HAND.set_function(lambda: self._holds.open_items)
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
         )
@@ -85,7 +85,7 @@ class Worker:
         )
         self._results = Results(
             bus,
-            self._claims,
+            self._holds,
             worker_id=worker_id,
             confirm_timeout_s=settings.confirm_timeout_s,
             retry_s=settings.confirm_retry_s,
@@ -141,7 +141,7 @@ class Worker:
             **self._devices.state(),
             "bus": self._bus.connected,
             "position": str(self._replica.position or ""),
-            "items_in_hand": self._claims.open_items,
+            "items_in_hand": self._holds.open_items,
             "pulls_for": sorted(self._pulling.models) if self._pulling is not None else [],
             "models": self._devices.reports(),
         }
@@ -193,27 +193,27 @@ class Worker:
     async def _drained(self) -> None:
         try:
             async with asyncio.timeout(self._settings.drain_s):
-                await self._claims.emptied.wait()
+                await self._holds.emptied.wait()
         except TimeoutError:
-            _LOG.warning("%d jobs in hand go back to the queue", len(self._claims))
+            _LOG.warning("%d jobs in hand go back to the queue", len(self._holds))
 
     async def _give_back_rest(self) -> None:
         error = Later("this worker leaves", code="NOT_READY")
-        for claim in self._claims:
+        for hold in self._holds:
             # A result that no gateway took by now: another worker runs the job again.
-            claim.is_ending = False
+            hold.is_ending = False
         try:
             async with asyncio.timeout(self._settings.confirm_timeout_s):
-                await self._results.give_back(list(self._claims), error, delay_s=0.0)
+                await self._results.give_back(list(self._holds), error, delay_s=0.0)
         except TimeoutError:
-            _LOG.warning("%d jobs are left to the queue's own time-out", len(self._claims))
+            _LOG.warning("%d jobs are left to the queue's own time-out", len(self._holds))
 
     async def _keep_tending(self) -> None:
         """At each interval: extend what is in hand, free what no job can name any more."""
         while True:
-            await asyncio.sleep(self._settings.claim_extend_s)
+            await asyncio.sleep(self._settings.hold_extend_s)
             now = self._clock()
-            self._claims.extend(older_than=now - self._settings.claim_extend_s)
+            self._holds.extend(older_than=now - self._settings.hold_extend_s)
             self._known.forget(now)
             await self._devices.unload_unless(self._is_wanted)
 
@@ -229,7 +229,7 @@ class Worker:
     def _is_wanted(self, model: ResolvedModel) -> bool:
         if self._known.model(model.model_id, model.profile, model.revision) is not None:
             return True
-        return any(claim.job.model_revision == model.revision for claim in self._claims)
+        return any(hold.job.model_revision == model.revision for hold in self._holds)
 
     # -- what the parts tell each other --
 
@@ -237,15 +237,15 @@ class Worker:
         fetching = self._intake.fetching if self._intake is not None else 0
         if not self.ready or fetching >= self._settings.fetches_max:
             return 0
-        return self._window.demand(self._claims.open_items, self._clock())
+        return self._window.demand(self._holds.open_items, self._clock())
 
     def _room_again(self) -> None:
         """More may be pulled than before."""
         if self._pulling is not None:
             self._pulling.wake()
 
-    def _drop_claims(self, claims: Collection[int]) -> None:
-        self._devices.drop_claims(claims)
+    def _drop_holds(self, holds: Collection[int]) -> None:
+        self._devices.drop_holds(holds)
 
     def _executor_changed(self) -> None:
         metrics.EXECUTOR_UP.set(self._devices.connected)
@@ -266,7 +266,7 @@ class Worker:
     def _held(self, job_ids: Collection[str]) -> Collection[str]:
         if self._intake is not None:
             return self._intake.held(job_ids)
-        return [job_id for job_id in job_ids if self._claims.holds(job_id)]
+        return [job_id for job_id in job_ids if self._holds.has(job_id)]
 
     def _cancelled(self, message: Message) -> None:
         """A client hung up: its request costs nothing any more, what comes later included."""
@@ -284,7 +284,7 @@ class Worker:
             ready=self.ready,
             log_id=position.log_id if position is not None else "",
             epoch=position.epoch if position is not None else 0,
-            queue_depth=self._claims.open_items,
+            queue_depth=self._holds.open_items,
             models=self._devices.reports(),
             memory_used_bytes=self._devices.memory_bytes,
             memory_total_bytes=self._room,
@@ -355,7 +355,7 @@ class Worker:
                 slice_s=settings.tenant_slice_ms / 1000 or inf,
                 gathering=self._gathering,
             ),
-            claims=self._claims,
+            holds=self._holds,
             results=self._results,
             limits=DeviceLimits(
                 grace_s=settings.executor_grace_s,
@@ -366,7 +366,7 @@ class Worker:
                 isolation_passes_max=settings.isolation_passes_max,
             ),
             clock=self._clock,
-            drop_claims=self._drop_claims,
+            drop_holds=self._drop_holds,
             has_peers=lambda: self._homes.has_peers,
         )
 
@@ -376,7 +376,7 @@ class Worker:
             replica=self._replica,
             known=self._known,
             devices=self._devices,
-            claims=self._claims,
+            holds=self._holds,
             results=self._results,
             objects=PayloadStore(self._bus, settings),
             cancelled=self._cancelled_requests,

@@ -25,7 +25,7 @@ from sie_schemas import ipc
 from sie_schemas.errors import OurFault
 from sie_schemas.jobs import AdapterPin
 from sie_schemas.revisions import profile_config
-from sie_server.device.device import Device
+from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.execution.execution import Execution
 from sie_server.socket.server import Server
 
@@ -274,9 +274,9 @@ def _server_on(path: Path) -> Server:
     return Server(
         path=path,
         hello=ipc.Hello(pid=1, device="cpu", backends=()),
-        device=Device(queue_max=1),
-        beside=Device(queue_max=1),
-        loading=Device(queue_max=1),
+        device=BoundedThreads(queue_max=1),
+        beside=BoundedThreads(queue_max=1),
+        loading=BoundedThreads(queue_max=1),
         execution=Execution(DEVICE, memory_bytes_max=0),
         frame_bytes_max=1000,
         drain_timeout_s=1.0,

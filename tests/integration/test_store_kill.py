@@ -57,7 +57,7 @@ def test_a_killed_writer_loses_no_acknowledged_entry_and_its_file_reopens(tmp_pa
     wal = path.with_name(path.name + "-wal")
     assert wal.stat().st_size > 0
     file = LogFile.open(path)
-    assert wal.stat().st_size == 0, "the tail was read before it was folded in"
+    assert wal.stat().st_size == 0, "the tail was read before it was written back"
     entries = {entry.epoch: entry.hash for entry in file.verified()}
     assert all(entries[int(epoch)] == hash_ for epoch, hash_ in seen if len(hash_) == 64)
     assert replay(file.verified()).damage is None

@@ -275,7 +275,7 @@ async def test_a_job_that_comes_again_runs_at_the_revision_that_it_names(tmp_pat
 
 async def test_a_revision_that_no_job_can_name_any_more_is_unloaded(tmp_path: Path):
     second = catalog_of(2, model_document("org/one", cost_max=99))
-    async with worker_world(tmp_path, previous_revision_s=0.1, claim_extend_s=0.05) as world:
+    async with worker_world(tmp_path, previous_revision_s=0.1, hold_extend_s=0.05) as world:
         world.advance(FIRST)
         await world.result_of(await world.publish(FIRST, "org/one", "a"))
         world.advance(second)

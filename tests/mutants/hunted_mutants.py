@@ -10,14 +10,14 @@ __all__ = ["HUNTED_MUTANTS"]
 CATALOG = "shared/core/sie_core/catalog.py"
 CHUNKS = "data_plane/sie_gateway/request/chunks.py"
 ADMISSION = "data_plane/sie_gateway/request/admission.py"
-CLAIMS = "data_plane/sie_worker/jobs/claims.py"
+HOLDS = "data_plane/sie_worker/jobs/holds.py"
 PATIENCE = "sdk/sie_sdk/patience.py"
 
 CATALOG_LAWS = "tests/property/test_catalog_laws.py"
 RESOLVE_LAWS = "tests/property/test_resolve_laws.py"
 CHUNK_LAWS = "tests/property/test_chunk_laws.py"
 GATEWAY_LAWS = "tests/property/test_gateway_laws.py"
-CLAIM_LAWS = "tests/property/test_claim_laws.py"
+HOLD_LAWS = "tests/property/test_hold_laws.py"
 EXCHANGE_LAWS = "tests/property/test_sdk_exchange_laws.py"
 
 HUNTED_MUTANTS = (
@@ -136,26 +136,26 @@ HUNTED_MUTANTS = (
     edit(
         "settled-job-runs-again",
         "a lost acknowledgement costs a second run",
-        CLAIMS,
+        HOLDS,
         "return job_id in self._settled",
         "return False",
-        (CLAIM_LAWS,),
+        (HOLD_LAWS,),
     ),
     edit(
         "job-in-hand-is-run-twice",
         "what comes again while it runs is run beside itself",
-        CLAIMS,
+        HOLDS,
         "        known = self._by_job.get(job.job_id)\n        if known is not None:\n",
         "        known = self._by_job.get(job.job_id)\n        if known is not None and False:\n",
-        (CLAIM_LAWS,),
+        (HOLD_LAWS,),
     ),
     edit(
         "older-delivery-is-acknowledged",
         "a job that was run comes again, and again",
-        CLAIMS,
+        HOLDS,
         "            known.delivery = delivery\n",
         "",
-        (CLAIM_LAWS,),
+        (HOLD_LAWS,),
     ),
     edit(
         "newest-cancellation-is-forgotten",

@@ -85,7 +85,7 @@ OUTSIDE_MUTANTS = (
         "job, lambda: self._known.model(job.model_id, job.profile, job.model_revision)\n",
         "job,\n            lambda: (\n"
         "                self._known.current.resolve(f'{job.model_id}:{job.profile}')\n"
-        "                if claim.delivery.delivery_count > 1 and self._known.current is not None\n"
+        "                if hold.delivery.delivery_count > 1 and self._known.current is not None\n"
         "                else self._known.model(job.model_id, job.profile, job.model_revision)\n"
         "            ),\n",
         ("tests/integration/test_worker_stories.py",),

@@ -109,7 +109,7 @@ STORAGE_MUTANTS = (
         "unsynced-tail-is-served",
         "followers apply what a killed writer left, and a power cut takes it from the file",
         LOG_FILE,
-        "            file._checkpoint()\n",
+        "            file._write_back()\n",
         "",
         ("tests/integration/test_store_kill.py",),
     ),

@@ -26,9 +26,9 @@ LIMITS = {
 COSTS = st.lists(st.integers(1, 15), min_size=1, max_size=6)
 
 
-def inputs_of(claim: int, request: str, costs: list[int], deadline: float) -> list[QueuedInput]:
+def inputs_of(hold: int, request: str, costs: list[int], deadline: float) -> list[QueuedInput]:
     return [
-        QueuedInput(claim, request, index, cost, deadline, TextInput(""))
+        QueuedInput(hold, request, index, cost, deadline, TextInput(""))
         for index, cost in enumerate(costs)
     ]
 
@@ -59,7 +59,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         super().__init__()
         self.scheduler = Scheduler(ahead_max=2)
         self.now = 0.0
-        self.claims = 0
+        self.holds = 0
         self.waiting: list[Waiting] = []
         """All that waits, in the order of its arrival."""
         self.out: list[Batch] = []
@@ -73,8 +73,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         patience=st.integers(1, 30),
     )
     def job_comes(self, lane, costs, request, patience):
-        self.claims += 1
-        items = inputs_of(self.claims, f"request-{request}", costs, self.now + patience)
+        self.holds += 1
+        items = inputs_of(self.holds, f"request-{request}", costs, self.now + patience)
         self.scheduler.add(lane, LIMITS[lane], items, now=self.now)
         self.waiting += [Waiting(item, lane, self.now) for item in items]
 
@@ -154,9 +154,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.waiting)
     @rule()
-    def a_claim_is_dropped(self):
-        claim = self.waiting[0].item.claim
-        self.forget(self.scheduler.drop_claims({claim}), lambda item: item.claim == claim)
+    def a_hold_is_dropped(self):
+        hold = self.waiting[0].item.hold
+        self.forget(self.scheduler.drop_holds({hold}), lambda item: item.hold == hold)
 
     def forget(self, dropped: list[QueuedInput], unwanted: Callable[[QueuedInput], bool]) -> None:
         expected = [entry.item for entry in self.waiting if unwanted(entry.item)]
@@ -198,8 +198,8 @@ def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_t
 ):
     assume(chosen < len(jobs))
     scheduler = Scheduler(ahead_max=1)
-    for claim, (lane, costs) in enumerate(jobs):
-        scheduler.add(lane, LIMITS[lane], inputs_of(claim, "r", costs, inf), now=float(claim))
+    for hold, (lane, costs) in enumerate(jobs):
+        scheduler.add(lane, LIMITS[lane], inputs_of(hold, "r", costs, inf), now=float(hold))
     older = sum(len(costs) for _, costs in jobs[:chosen])
     for batches in range(older + 1):
         # A flood of younger work, in every lane, after each batch.
@@ -209,7 +209,7 @@ def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_t
         batch = scheduler.next_batch(200.0)
         assert batch is not None
         scheduler.finished(batch, 200.0)
-        if any(item.claim == chosen for item in batch.inputs):
+        if any(item.hold == chosen for item in batch.inputs):
             return
     raise AssertionError("it starved")
 
@@ -220,13 +220,13 @@ def test_inputs_of_a_request_leave_each_lane_in_the_order_in_which_they_came(job
     scheduler = Scheduler(ahead_max=1)
     came: dict[tuple[Lane, str], list[tuple[int, int]]] = defaultdict(list)
     left: dict[tuple[Lane, str], list[tuple[int, int]]] = defaultdict(list)
-    for claim, (lane, request, costs) in enumerate(jobs):
-        items = inputs_of(claim, str(request), costs, inf)
-        came[lane, str(request)] += [(item.claim, item.index) for item in items]
+    for hold, (lane, request, costs) in enumerate(jobs):
+        items = inputs_of(hold, str(request), costs, inf)
+        came[lane, str(request)] += [(item.hold, item.index) for item in items]
         scheduler.add(lane, LIMITS[lane], items, now=0.0)
     while (batch := scheduler.next_batch(0.0)) is not None:
         scheduler.finished(batch, 0.0)
         for item in batch.inputs:
-            left[batch.lane, item.request_id].append((item.claim, item.index))
+            left[batch.lane, item.request_id].append((item.hold, item.index))
 
     assert left == came

@@ -83,14 +83,12 @@ def test_a_tenant_that_is_alone_is_served_as_if_there_were_no_turns(jobs, tenant
         alone.add(lane, LIMITS, items, now=0.0)
         queues[lane] += items
     while any(queues.values()):
-        lane = min(
-            (each for each in queues if queues[each]), key=lambda each: queues[each][0].claim
-        )
+        lane = min((each for each in queues if queues[each]), key=lambda each: queues[each][0].hold)
         batch = next_batch(alone)
         assert batch.lane == lane
         count = len(batch.inputs)
         assert list(batch.inputs) == queues[lane][:count]
-        expected += [each.claim for each in batch.inputs]
+        expected += [each.hold for each in batch.inputs]
         del queues[lane][:count]
     assert sorted(expected) == list(range(number))
 
@@ -106,20 +104,20 @@ def test_nothing_is_lost_and_each_tenants_inputs_leave_a_lane_in_order_also_afte
     for lane, owner, costs in jobs:
         items = [item(owner, cost, number + index) for index, cost in enumerate(costs)]
         number += len(items)
-        came[lane, owner] += [each.claim for each in items]
+        came[lane, owner] += [each.hold for each in items]
         scheduler.add(lane, LIMITS, items, now=0.0)
     if number:
         gone = data.draw(st.integers(0, number - 1))
-        assert [each.claim for each in scheduler.cancel(f"r{gone}")] == [gone]
-        for claims in came.values():
-            if gone in claims:
-                claims.remove(gone)
+        assert [each.hold for each in scheduler.cancel(f"r{gone}")] == [gone]
+        for holds in came.values():
+            if gone in holds:
+                holds.remove(gone)
     left: dict[tuple[Lane, str], list[int]] = defaultdict(list)
     while scheduler.waiting:
         batch = next_batch(scheduler)
         for each in batch.inputs:
-            left[batch.lane, each.tenant].append(each.claim)
-    assert dict(left) == {key: claims for key, claims in came.items() if claims}
+            left[batch.lane, each.tenant].append(each.hold)
+    assert dict(left) == {key: holds for key, holds in came.items() if holds}
 
 
 @given(
@@ -157,7 +155,7 @@ def test_while_several_send_a_small_tenant_waits_for_the_rest_of_one_short_batch
         now += took_s
         scheduler.finished(running, now)
     # Long after the small one left, the flood's batches are whole again.
-    scheduler.drop_claims({claim for claim in scheduler.claims() if 5000 <= claim < 7000})
+    scheduler.drop_holds({hold for hold in scheduler.holds() if 5000 <= hold < 7000})
     more = [item("flood", 9, 7000 + n) for n in range(100)]
     scheduler.add(ONE, limits, more, now=now + 60)
     batch = scheduler.next_batch(now + 60)

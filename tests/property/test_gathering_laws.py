@@ -68,7 +68,7 @@ class Crowd:
             batch = self.running[place].popleft()[1]
             self.schedulers[place].finished(batch, self.now)
             self.sizes[place].add(len(batch.inputs))
-            answered = [item.claim for item in batch.inputs]
+            answered = [item.hold for item in batch.inputs]
             self.served -= set(answered)
             return answered
         if self.now == comes:

@@ -105,7 +105,7 @@ class SimulatedDevice:
         """(end, batch), in order."""
         self.handovers: list[Handover] = []
         self.idle_with_work = 0.0
-        self.claims = 0
+        self.holds = 0
 
     def serve(self, arrivals: list[tuple[float, int]]) -> None:
         """Run what comes, given as (pause before it, cost), until all of it has ended."""
@@ -113,8 +113,8 @@ class SimulatedDevice:
         for pause, cost in arrivals:
             at += pause
             self.run_until(at)
-            self.claims += 1
-            item = QueuedInput(self.claims, "r", 0, cost, inf, TextInput(""))
+            self.holds += 1
+            item = QueuedInput(self.holds, "r", 0, cost, inf, TextInput(""))
             self.scheduler.add(ONE, self.limits, [item], now=self.now)
         self.run_until(inf)
 

@@ -147,7 +147,7 @@ def test_verifying_what_a_killed_writer_left_leaves_it_to_the_next_one(tmp_path)
     assert report.sound
     assert report.position is not None
     assert report.position.epoch >= int(last[0])
-    assert wal.stat().st_size == before, "a reader folded in or removed the writer's tail"
+    assert wal.stat().st_size == before, "a reader wrote back or removed the writer's tail"
     file = LogFile.open(path)
     assert {e.epoch: e.hash for e in file.verified()}[int(last[0])] == last[1]
     file.close()

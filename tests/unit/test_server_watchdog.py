@@ -8,11 +8,11 @@ import pytest
 
 _START: Final = """
 import asyncio, threading
-from sie_server.device.device import Device
+from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.device.watchdog import Watchdog
 
 async def main():
-    device = Device(queue_max=4)
+    device = BoundedThreads(queue_max=4)
     watching = asyncio.create_task(Watchdog(device, loop_hang_s=0.6).run())
     for _ in range(4):
         # Short work, and a loop that turns: nothing ends.

@@ -292,7 +292,7 @@ def test_an_entry_made_today_of_the_golden_fields_has_the_golden_bytes():
         assert (again.body, again.hash) == (entry.body, entry.hash)
 
 
-def test_on_a_disk_that_takes_nothing_only_what_is_folded_in_is_read(path):
+def test_on_a_disk_that_takes_nothing_only_what_is_written_back_is_read(path):
     failed = StorageFailed("the disk fails")
     with pytest.raises(
         StorageFailed, match=r"the disk fails\. Nothing can be served .* no log yet"
@@ -300,7 +300,7 @@ def test_on_a_disk_that_takes_nothing_only_what_is_folded_in_is_read(path):
         LogFile.open_to_read(path, failed)
     entries = grown_log(2)
     writing = new_file(path, entries)
-    with pytest.raises(StorageFailed, match=r"log\.sqlite-wal waits to be folded in first"):
+    with pytest.raises(StorageFailed, match=r"log\.sqlite-wal waits to be written back first"):
         LogFile.open_to_read(path, failed)
     writing.close()
     file = LogFile.open_to_read(path, failed)

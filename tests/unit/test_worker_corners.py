@@ -107,7 +107,7 @@ def test_a_peer_counts_while_it_is_ready_of_our_kind_and_heard():
 @pytest.mark.parametrize(
     "changed",
     [
-        {"claim_extend_s": 15.0},
+        {"hold_extend_s": 15.0},
         {"peer_silence_s": 2.0},
         {"batches_ahead_max": 0},
         {"worker_id": "node.example.org"},

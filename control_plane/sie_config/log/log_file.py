@@ -20,7 +20,7 @@ from sie_config.log.schema import (
     connect_writer,
     guard,
     is_current,
-    is_folded_in,
+    is_written_back,
     migrate,
     migrations_damage,
     newer_migrations,
@@ -69,9 +69,9 @@ class LogFile:
         bytes_max: int = 0,
         connect: Callable[[Path], sqlite3.Connection] = connect_bare,
     ) -> "LogFile":
-        """Take the lock, open or create the file, and fold the write-ahead log into it.
+        """Take the lock, open or create the file, and write its write-ahead log back.
 
-        The checkpoint comes before anything is read: the tail that a killed writer left readable
+        It is written back before anything is read: the tail that a killed writer left readable
         may not be on disk yet, and whoever applied it would be ahead after a power cut.
         Raises `StoreLocked`, `LogDamaged`, `LogNewer`, `StorageFull`, `StorageFailed`.
         """
@@ -86,7 +86,7 @@ class LogFile:
             guard(connection)
             file = cls(path, lock, connection)
             file.bound(bytes_max)
-            file._checkpoint()
+            file._write_back()
             file._remember_inodes()
         except (sqlite3.Error, SIEError, OSError, UnicodeDecodeError) as error:
             if connection is not None:
@@ -104,9 +104,11 @@ class LogFile:
         Only where nothing waits in the write-ahead log: what is in there may not be on disk, and
         cannot be put there now. Raises `why`, saying so, or `LogDamaged`.
         """
-        if not is_folded_in(path):
+        if not is_written_back(path):
             wal = _sibling(path, "-wal")
-            what = f"{wal} waits to be folded in first" if path.is_file() else "there is no log yet"
+            what = (
+                f"{wal} waits to be written back first" if path.is_file() else "there is no log yet"
+            )
             raise type(why)(
                 f"{why.message}. Nothing can be served meanwhile: {what}. Start again once that "
                 "is mended"
@@ -245,16 +247,16 @@ class LogFile:
         self._connection.execute(f"PRAGMA max_page_count = {pages_max}")
 
     def close(self) -> None:
-        """Fold the write-ahead log in, close the connection, then give the lock up."""
+        """Write the write-ahead log back, close the connection, then give the lock up."""
         self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
 
-    def _checkpoint(self) -> None:
+    def _write_back(self) -> None:
         busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StorageFailed(
-                f"{self._path}: a reader keeps the write-ahead log from being folded in; stop it"
+                f"{self._path}: a reader keeps the write-ahead log from being written back; stop it"
             )
 
     def _remember_inodes(self) -> None:
@@ -289,10 +291,10 @@ class LogFile:
                 raise self.failed
 
     def _save_what_was_acknowledged(self) -> None:
-        """Fold the write-ahead log in while this process still has it open.
+        """Write the write-ahead log back while this process still has it open.
 
-        Whoever unlinked it took what was answered and not folded in yet: at the end of this process
-        it would be gone. Only into a database file that is still our own.
+        Whoever unlinked it took what was answered and not written back yet: at the end of this
+        process it would be gone. Only into a database file that is still our own.
         """
         try:
             if _inode(str(self._path)) == self._inodes.get(str(self._path)):

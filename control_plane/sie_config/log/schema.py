@@ -23,7 +23,7 @@ __all__ = [
     "connect_writer",
     "guard",
     "is_current",
-    "is_folded_in",
+    "is_written_back",
     "migrate",
     "migrations_damage",
     "newer_migrations",
@@ -257,7 +257,7 @@ def connect_bare(path: Path) -> sqlite3.Connection:
 def connect_writer(
     path: Path, connect: Callable[[Path], sqlite3.Connection] = connect_bare
 ) -> sqlite3.Connection:
-    """The one connection that writes and checkpoints. WAL, and a commit is on disk (FULL).
+    """The one connection that writes, also the WAL back. WAL, and a commit is on disk (FULL).
 
     `connect` makes the bare connection: a test puts a disk under it that fails.
     """
@@ -274,7 +274,7 @@ def connect_writer(
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection that never checkpoints, with the guard on.
+    """A read-only connection that writes nothing back, with the guard on.
 
     Where the disk takes no file beside the log, SQLite cannot share it with a writer; there is none
     then, and with nothing in the write-ahead log the file is read as one that does not change.
@@ -284,7 +284,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError as error:
         code = error.sqlite_errorcode & 0xFF
-        if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and is_folded_in(path):
+        if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and is_written_back(path):
             connection.close()
             return _connect_reader(path, "mode=ro&immutable=1")
     except (sqlite3.Error, UnicodeDecodeError):
@@ -293,7 +293,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def is_folded_in(path: Path) -> bool:
+def is_written_back(path: Path) -> bool:
     """True if the log is there, and all of it is in its one file."""
     wal = path.with_name(path.name + "-wal")
     return path.is_file() and not (wal.exists() and wal.stat().st_size)

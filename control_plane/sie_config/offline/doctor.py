@@ -79,7 +79,7 @@ def _check_wal(log: Path, holder: int | None, report: Report) -> None:
         return
     size = path.stat().st_size if path.exists() else 0
     if size > _WAL_BYTES_MUCH:
-        report.warn("wal", f"{size} bytes", "a reader keeps it from being folded in; stop it")
+        report.warn("wal", f"{size} bytes", "a reader keeps it from being written back; stop it")
     else:
         report.ok("wal", f"{size} bytes, the writer's own")
 

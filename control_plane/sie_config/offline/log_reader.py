@@ -1,7 +1,7 @@
 """A reader of a log file that somebody else may be writing.
 
 *shell.* Owns one read-only connection inside one read transaction: everything it gives is of one
-moment. Takes no lock, checkpoints nothing and leaves no trace in the log. Raises `NotReadable` for
+moment. Takes no lock, writes nothing back and leaves no trace in the log. Raises `NotReadable` for
 a file that is not there or cannot be opened; what is wrong inside a file is for `verification`.
 """
 

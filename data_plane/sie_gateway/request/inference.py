@@ -49,10 +49,10 @@ class _Load:
     __slots__ = ("in_flight_items", "requests")
 
     def __init__(self, kind: WorkerKind) -> None:
-        self.requests: Final = metrics.LANE_REQUESTS.labels(*kind)
+        self.requests: Final = metrics.KIND_REQUESTS.labels(*kind)
         self.in_flight_items = 0
         # Read when it is asked for, and not set twice for each request.
-        metrics.LANE_IN_FLIGHT_ITEMS.labels(*kind).set_function(lambda: self.in_flight_items)
+        metrics.KIND_IN_FLIGHT_ITEMS.labels(*kind).set_function(lambda: self.in_flight_items)
 
 
 class Inference:

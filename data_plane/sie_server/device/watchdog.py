@@ -13,7 +13,7 @@ import logging
 import os
 from typing import Final
 
-from sie_server.device.device import Device
+from sie_server.device.bounded_threads import BoundedThreads
 
 __all__ = ["Watchdog"]
 
@@ -26,7 +26,7 @@ _HUNG: Final = 70
 class Watchdog:
     """Looks after the threads of one device. `loop_hang_s` 0 leaves the loop alone."""
 
-    def __init__(self, *threads: Device, loop_hang_s: float) -> None:
+    def __init__(self, *threads: BoundedThreads, loop_hang_s: float) -> None:
         self._threads = threads
         self._loop_hang_s = loop_hang_s
 

@@ -22,7 +22,7 @@ import msgspec
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError
 from sie_server import metrics
-from sie_server.device.device import Device
+from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.execution.batches import BatchConnections, Send
 from sie_server.execution.execution import Built, DeviceRequest, Execution
 from sie_server.socket.connection import Connection
@@ -45,9 +45,9 @@ class Server:
         *,
         path: Path,
         hello: ipc.Hello,
-        device: Device,
-        beside: Device,
-        loading: Device,
+        device: BoundedThreads,
+        beside: BoundedThreads,
+        loading: BoundedThreads,
         execution: Execution,
         frame_bytes_max: int,
         drain_timeout_s: float,

@@ -18,7 +18,7 @@ from sie_core.catalog import ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import ModelReport, ModelState
 from sie_schemas.jobs import AdapterPin
-from sie_worker.device.running import Device
+from sie_worker.device.device import Device
 from sie_worker.execution.models import LoadedModel
 from sie_worker.scheduling.lanes import Lane, QueuedInput
 from sie_worker.scheduling.spreading import spread
@@ -174,10 +174,10 @@ class Devices:
         for device in self._devices:
             device.cancel(request_id)
 
-    def drop_claims(self, claims: Collection[int]) -> None:
+    def drop_holds(self, holds: Collection[int]) -> None:
         """Drop what waits of some deliveries, wherever it waits."""
         for device in self._devices:
-            device.scheduler.drop_claims(claims)
+            device.scheduler.drop_holds(holds)
 
     def state(self) -> Mapping[str, Any]:
         """The part of `/readyz` that is about the devices."""

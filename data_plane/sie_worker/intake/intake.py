@@ -31,7 +31,7 @@ from sie_worker.execution.executor import ExecutorLost
 from sie_worker.execution.models import LoadedModel
 from sie_worker.forms.tokenizing import Prepared, prepare
 from sie_worker.intake.cancelled import CancelledRequests
-from sie_worker.jobs.claims import Claim, Claims
+from sie_worker.jobs.holds import Hold, Holds
 from sie_worker.jobs.results import Results
 from sie_worker.jobs.revisions import KnownRevisions
 from sie_worker.scheduling.lanes import Lane, QueuedInput
@@ -86,7 +86,7 @@ class Intake:
         replica: Replica,
         known: KnownRevisions,
         devices: Devices,
-        claims: Claims,
+        holds: Holds,
         results: Results,
         objects: ObjectStore,
         cancelled: CancelledRequests,
@@ -98,7 +98,7 @@ class Intake:
         self._replica = replica
         self._known = known
         self._devices = devices
-        self._claims = claims
+        self._holds = holds
         self._results = results
         self._objects = objects
         self._cancelled = cancelled
@@ -117,9 +117,7 @@ class Intake:
 
     def held(self, job_ids: Collection[str]) -> list[str]:
         """Those of some jobs that were delivered here and have no end yet."""
-        return [
-            job_id for job_id in job_ids if self._claims.holds(job_id) or job_id in self._fetching
-        ]
+        return [job_id for job_id in job_ids if self._holds.has(job_id) or job_id in self._fetching]
 
     def close(self) -> None:
         """Take nothing in any more."""
@@ -130,7 +128,7 @@ class Intake:
         job = self._decoded(delivery, delivery.data)
         if job is None:
             return
-        if self._claims.was_settled(job.job_id):
+        if self._holds.was_settled(job.job_id):
             delivery.ack()
         elif job.request_id in self._cancelled:
             metrics.JOBS.labels(outcome="dropped").inc()
@@ -139,7 +137,7 @@ class Intake:
             self._fetching.append(job.job_id)
             self._group.create_task(self._fetch(delivery, job.job_id, job.payload))
         else:
-            self._claim(delivery, job)
+            self._hold(delivery, job)
 
     def _decoded(self, delivery: Delivery, data: bytes) -> Job | None:
         try:
@@ -164,20 +162,20 @@ class Intake:
         else:
             job = self._decoded(delivery, data)
             if job is not None:
-                self._claim(delivery, job)
+                self._hold(delivery, job)
         finally:
             self._fetching.remove(job_id)
 
-    def _claim(self, delivery: Delivery, job: Job) -> None:
+    def _hold(self, delivery: Delivery, job: Job) -> None:
         now = self._clock()
-        claim = self._claims.open(job, delivery, now)
-        if claim is None:
+        hold = self._holds.open(job, delivery, now)
+        if hold is None:
             return
         self._taken(len(job.items), job.tenant, now)
         model = self._at_hand(job, delivery.data)
         prepared = _prepared(job, model) if model is not None else None
-        if model is None or prepared is None or not self._enqueued(claim, model, prepared):
-            self._group.create_task(self._admit(claim))
+        if model is None or prepared is None or not self._enqueued(hold, model, prepared):
+            self._group.create_task(self._admit(hold))
 
     def _at_hand(self, job: Job, data: bytes) -> LoadedModel | None:
         """The model of a job that wants nothing else to be waited for, if it is known how to make
@@ -194,23 +192,23 @@ class Intake:
             return None
         return model
 
-    async def _admit(self, claim: Claim) -> None:
+    async def _admit(self, hold: Hold) -> None:
         try:
-            if self._is_unwanted(claim):
-                self._results.drop([claim])
+            if self._is_unwanted(hold):
+                self._results.drop([hold])
                 return
-            model = await self._ready(claim)
-            prepared = await self._prepare(claim, model)
+            model = await self._ready(hold)
+            prepared = await self._prepare(hold, model)
         except (_Behind, ExecutorLost) as error:
-            await self._results.give_back([claim], error, delay_s=self._limits.retry_delay_s)
+            await self._results.give_back([hold], error, delay_s=self._limits.retry_delay_s)
         except SIEError as error:
-            await self._results.fail([claim], error)
+            await self._results.fail([hold], error)
         else:
-            await self._enqueue(claim, model, prepared)
+            await self._enqueue(hold, model, prepared)
 
-    async def _ready(self, claim: Claim) -> LoadedModel:
+    async def _ready(self, hold: Hold) -> LoadedModel:
         """The loaded model of a job, its adapter loaded beside it."""
-        job = claim.job
+        job = hold.job
         if job.v > JOB_VERSION:
             raise Later(
                 f"this worker reads jobs up to version {JOB_VERSION}, not {job.v}", code="NOT_READY"
@@ -230,18 +228,18 @@ class Intake:
             await self._devices.wait_connected()
             model = await self._devices.ensure(resolved)
         if job.adapter is not None:
-            await self._ready_adapter(claim, model, job.adapter)
+            await self._ready_adapter(hold, model, job.adapter)
         return model
 
-    async def _ready_adapter(self, claim: Claim, model: LoadedModel, pin: AdapterPin) -> None:
-        job = claim.job
+    async def _ready_adapter(self, hold: Hold, model: LoadedModel, pin: AdapterPin) -> None:
+        job = hold.job
         adapter = await self._found(job, lambda: self._known.adapter(job.model_id, pin))
         if adapter is None:
             raise _changed(f"adapter {pin.name}", pin.revision)
         # Beside a model that has left, its batch has the adapter loaded.
         if self._devices.at_hand(job.model_revision) is not None:
             await self._devices.ensure_adapter(model, pin, adapter)
-        claim.adapter = adapter
+        hold.adapter = adapter
 
     async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:
         """Find what a job names. A known revision is right at any epoch: no catching up then."""
@@ -270,53 +268,53 @@ class Intake:
         # A text has no more characters than bytes.
         return len(data) <= limit or sum(len(item.text or "") for item in job.items) <= limit
 
-    async def _prepare(self, claim: Claim, model: LoadedModel) -> Prepared:
-        job = claim.job
-        if self._is_short(job, claim.delivery.data):
+    async def _prepare(self, hold: Hold, model: LoadedModel) -> Prepared:
+        job = hold.job
+        if self._is_short(job, hold.delivery.data):
             return prepare(job, model.loaded, model.tokenizer)
         return await self._threads.run(prepare, job, model.loaded, model.tokenizer)
 
-    async def _enqueue(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
-        if self._is_unwanted(claim):
-            self._results.drop([claim])
-        elif not self._enqueued(claim, model, prepared):
-            self._claims.settle_items(
-                (claim, failure.index, FixRequest(failure.message, code=failure.code))
+    async def _enqueue(self, hold: Hold, model: LoadedModel, prepared: Prepared) -> None:
+        if self._is_unwanted(hold):
+            self._results.drop([hold])
+        elif not self._enqueued(hold, model, prepared):
+            self._holds.settle_items(
+                (hold, failure.index, FixRequest(failure.message, code=failure.code))
                 for failure in prepared.failures
             )
-            if claim.is_complete:
-                await self._results.deliver([claim])
+            if hold.is_complete:
+                await self._results.deliver([hold])
             else:
-                self._add(claim, model, prepared)
+                self._add(hold, model, prepared)
 
-    def _enqueued(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> bool:
+    def _enqueued(self, hold: Hold, model: LoadedModel, prepared: Prepared) -> bool:
         """Put the inputs of a job into their lane, if nothing else is to be done with it."""
-        if not prepared.inputs or prepared.failures or self._is_unwanted(claim):
+        if not prepared.inputs or prepared.failures or self._is_unwanted(hold):
             return False
-        self._add(claim, model, prepared)
+        self._add(hold, model, prepared)
         return True
 
-    def _add(self, claim: Claim, model: LoadedModel, prepared: Prepared) -> None:
-        claim.model = model
-        claim.input_tokens = prepared.tokens
-        claim.tokenization_ms = prepared.took_ms
-        job = claim.job
+    def _add(self, hold: Hold, model: LoadedModel, prepared: Prepared) -> None:
+        hold.model = model
+        hold.input_tokens = prepared.tokens
+        hold.tokenization_ms = prepared.took_ms
+        job = hold.job
         inputs = [
             QueuedInput(
-                claim.number, job.request_id, index, cost, claim.deadline, payload, job.tenant
+                hold.number, job.request_id, index, cost, hold.deadline, payload, job.tenant
             )
             for index, payload, cost in prepared.inputs
         ]
-        self._devices.add(self._lane(claim, model), model, inputs, now=self._clock())
+        self._devices.add(self._lane(hold, model), model, inputs, now=self._clock())
 
-    def _is_unwanted(self, claim: Claim) -> bool:
+    def _is_unwanted(self, hold: Hold) -> bool:
         """True if nobody waits for it: past its deadline, or its client left."""
-        return claim.deadline <= self._clock() or claim.job.request_id in self._cancelled
+        return hold.deadline <= self._clock() or hold.job.request_id in self._cancelled
 
-    def _lane(self, claim: Claim, model: LoadedModel) -> Lane:
-        job = claim.job
+    def _lane(self, hold: Hold, model: LoadedModel) -> Lane:
+        job = hold.job
         # A job that was delivered before may be what took its batch down: no batch-mates then.
-        suspect = claim.delivery.delivery_count > self._limits.alone_after_deliveries
+        suspect = hold.delivery.delivery_count > self._limits.alone_after_deliveries
         return Lane(
             model_revision=job.model_revision,
             profile=job.profile,

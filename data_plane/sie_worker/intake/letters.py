@@ -9,7 +9,7 @@ import time
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.jobs import JobResult, subject
-from sie_worker.jobs.claims import Claim
+from sie_worker.jobs.holds import Hold
 
 __all__ = ["JobLetters"]
 
@@ -32,15 +32,15 @@ class JobLetters:
         self._machine_profile = machine_profile
         self._bundle = bundle
 
-    async def write(self, claim: Claim, result: JobResult) -> None:
+    async def write(self, hold: Hold, result: JobResult) -> None:
         """Write the letter of a job. Raises `BusUnavailable`."""
-        job, failure = claim.job, result.failure
+        job, failure = hold.job, result.failure
         letter = dead_letter_of(
             job,
-            claim.delivery.data,
+            hold.delivery.data,
             pool=self._pool,
             subject=subject(self._pool, self._machine_profile, self._bundle, job.model_id),
-            deliveries=claim.delivery.delivery_count,
+            deliveries=hold.delivery.delivery_count,
             code=failure.code if failure is not None else "",
             reason=failure.message if failure is not None else "",
             worker_id=self._worker_id,

@@ -1,1 +1,1 @@
-"""Jobs in hand: claims, the revisions that they may name, and their results."""
+"""Jobs in hand: holds, the revisions that they may name, and their results."""

@@ -1,4 +1,4 @@
-"""Results: how a claim ends.
+"""Results: how a hold ends.
 
 *shell*: speaks to the gateways' inboxes and to the queue. A batch's results for one gateway go as
 one message; a job is acknowledged only after its gateway has confirmed it. Promises that a result
@@ -28,7 +28,7 @@ from sie_schemas.jobs import (
 from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
 from sie_worker.forms.chunking import chunks_of
-from sie_worker.jobs.claims import Claim, Claims
+from sie_worker.jobs.holds import Hold, Holds
 
 __all__ = ["DeadLetterBox", "Requests", "Results"]
 
@@ -37,7 +37,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _ANSWERED: Final = metrics.JOBS.labels(outcome="answered")
 _FAILED: Final = metrics.JOBS.labels(outcome="failed")
 
-_Ended: TypeAlias = tuple[Claim, JobResult]
+_Ended: TypeAlias = tuple[Hold, JobResult]
 
 
 class Requests(Protocol):
@@ -50,17 +50,17 @@ class Requests(Protocol):
 class DeadLetterBox(Protocol):
     """The place where the letters of jobs that failed for good are kept."""
 
-    async def write(self, claim: Claim, result: JobResult) -> None:
+    async def write(self, hold: Hold, result: JobResult) -> None:
         """Keep the letter of a job. Raises `SIEError`."""
 
 
 class Results:
-    """Settles claims. One owner: the event loop of this process."""
+    """Settles holds. One owner: the event loop of this process."""
 
     def __init__(
         self,
         bus: Requests,
-        claims: Claims,
+        holds: Holds,
         *,
         worker_id: str,
         confirm_timeout_s: float,
@@ -71,7 +71,7 @@ class Results:
         clock: Callable[[], float],
     ) -> None:
         self._bus = bus
-        self._claims = claims
+        self._holds = holds
         self._worker_id = worker_id
         self._confirm_timeout_s = confirm_timeout_s
         self._retry_s = retry_s
@@ -82,22 +82,22 @@ class Results:
         self.answered = 0
         """Jobs whose result a gateway has confirmed, since the start."""
 
-    async def deliver(self, claims: Sequence[Claim]) -> None:
-        """Deliver the answers of complete claims, and acknowledge what is confirmed."""
-        ending = _begin(claims)
-        await self._deliver([(claim, claim.result(self._worker_id)) for claim in ending])
+    async def deliver(self, holds: Sequence[Hold]) -> None:
+        """Deliver the answers of complete holds, and acknowledge what is confirmed."""
+        ending = _begin(holds)
+        await self._deliver([(hold, hold.result(self._worker_id)) for hold in ending])
 
-    async def fail(self, claims: Sequence[Claim], error: SIEError) -> None:
+    async def fail(self, holds: Sequence[Hold], error: SIEError) -> None:
         """Deliver the failure of whole jobs, and acknowledge what is confirmed."""
-        ending = _begin(claims)
-        await self._deliver([(claim, claim.result(self._worker_id, error)) for claim in ending])
+        ending = _begin(holds)
+        await self._deliver([(hold, hold.result(self._worker_id, error)) for hold in ending])
 
-    def drop(self, claims: Sequence[Claim]) -> None:
+    def drop(self, holds: Sequence[Hold]) -> None:
         """Nobody waits for them: acknowledge without a result."""
-        self._drop(_begin(claims))
+        self._drop(_begin(holds))
 
     async def give_back(
-        self, claims: Sequence[Claim], error: SIEError, *, delay_s: float, blamed: bool = False
+        self, holds: Sequence[Hold], error: SIEError, *, delay_s: float, blamed: bool = False
     ) -> None:
         """Let the queue deliver them again; a last delivery is answered with the failure instead.
 
@@ -109,27 +109,27 @@ class Results:
             )
         else:
             last_error = error
-        ending = _begin(claims)
-        again = [claim for claim in ending if not claim.delivery.last_delivery]
-        last = [claim for claim in ending if claim.delivery.last_delivery]
+        ending = _begin(holds)
+        again = [hold for hold in ending if not hold.delivery.last_delivery]
+        last = [hold for hold in ending if hold.delivery.last_delivery]
         metrics.JOBS.labels(outcome="given_back").inc(len(again))
-        self._claims.close(again, settled=False)
-        for claim in again:
-            claim.delivery.retry(delay_s)
+        self._holds.close(again, settled=False)
+        for hold in again:
+            hold.delivery.retry(delay_s)
         await self._deliver(
-            [(claim, claim.result(self._worker_id, last_error)) for claim in last], for_good=True
+            [(hold, hold.result(self._worker_id, last_error)) for hold in last], for_good=True
         )
 
-    def _drop(self, claims: Sequence[Claim]) -> None:
-        if claims:
-            metrics.JOBS.labels(outcome="dropped").inc(len(claims))
-            self._acknowledge(claims)
+    def _drop(self, holds: Sequence[Hold]) -> None:
+        if holds:
+            metrics.JOBS.labels(outcome="dropped").inc(len(holds))
+            self._acknowledge(holds)
 
-    def _acknowledge(self, claims: Sequence[Claim]) -> None:
+    def _acknowledge(self, holds: Sequence[Hold]) -> None:
         """Tell the queue. A crash before it has heard leaves the jobs to be run again."""
         # Closed first: a redelivery from here on is a job of its own, or known to be settled.
-        self._claims.close(claims, settled=True)
-        acknowledge([claim.delivery for claim in claims])
+        self._holds.close(holds, settled=True)
+        acknowledge([hold.delivery for hold in holds])
 
     async def _deliver(self, ended: Sequence[_Ended], *, for_good: bool = False) -> None:
         by_inbox: dict[str, list[_Ended]] = {}
@@ -157,20 +157,20 @@ class Results:
             middle = len(ended) // 2
             halves = (ended[:middle], ended[middle:])
             return [one for half in halves for one in self._sending(inbox, half, for_good=for_good)]
-        claim, result = ended[0]
+        hold, result = ended[0]
         if len(message) > self._chunked_bytes_max:
             error = _too_large(len(message), self._chunked_bytes_max)
             return self._sending(
-                inbox, [(claim, claim.result(self._worker_id, error))], for_good=for_good
+                inbox, [(hold, hold.result(self._worker_id, error))], for_good=for_good
             )
-        return [self._confirm_chunked(inbox, claim, result, for_good=for_good)]
+        return [self._confirm_chunked(inbox, hold, result, for_good=for_good)]
 
     def _message(self, results: Iterable[JobResult], chunk: ResultChunk | None = None) -> bytes:
         batch = ResultBatch(worker_id=self._worker_id, results=tuple(results), chunk=chunk)
         return _ENCODER.encode(batch)
 
     async def _confirm_chunked(
-        self, inbox: str, claim: Claim, result: JobResult, *, for_good: bool
+        self, inbox: str, hold: Hold, result: JobResult, *, for_good: bool
     ) -> None:
         """Send a large result, each chunk after the one before was confirmed."""
         chunks = chunks_of(
@@ -180,14 +180,14 @@ class Results:
         while True:
             receipt = await self._ask(inbox, self._message((), chunks[index]))
             if receipt is not None and result.job_id in receipt.job_ids:
-                await self._settle([(claim, result)], for_good=for_good)
+                await self._settle([(hold, result)], for_good=for_good)
                 return
             if receipt is not None and receipt.chunk == index:
                 # A gateway that holds the last one and not the whole has lost one: from the start.
                 index = (index + 1) % len(chunks)
                 continue
-            if claim.deadline <= self._clock():
-                self._drop([claim])
+            if hold.deadline <= self._clock():
+                self._drop([hold])
                 return
             await asyncio.sleep(self._retry_s)
 
@@ -196,20 +196,20 @@ class Results:
         _FAILED.inc(len(failed))
         _ANSWERED.inc(len(confirmed) - len(failed))
         self.answered += len(confirmed)
-        for claim, result in failed:
-            _log_failure(claim, result)
+        for hold, result in failed:
+            _log_failure(hold, result)
         if not for_good:
-            self._acknowledge([claim for claim, _ in confirmed])
+            self._acknowledge([hold for hold, _ in confirmed])
             return
-        for claim, result in confirmed:
+        for hold, result in confirmed:
             # A crash between the two writes the letter again: the stream takes it once.
-            await self._bury(claim, result)
-            self._claims.close([claim], settled=True)
-            claim.delivery.terminate()
+            await self._bury(hold, result)
+            self._holds.close([hold], settled=True)
+            hold.delivery.terminate()
 
-    async def _bury(self, claim: Claim, result: JobResult) -> None:
+    async def _bury(self, hold: Hold, result: JobResult) -> None:
         try:
-            await self._dead_letters.write(claim, result)
+            await self._dead_letters.write(hold, result)
             metrics.DEAD_LETTERS.labels(outcome="written").inc()
         except SIEError as error:
             metrics.DEAD_LETTERS.labels(outcome="lost").inc()
@@ -219,7 +219,7 @@ class Results:
         self, inbox: str, ended: Sequence[_Ended], message: bytes, *, for_good: bool
     ) -> None:
         """Offer results in one message, and what of them is not confirmed again and again."""
-        unconfirmed = {result.job_id: (claim, result) for claim, result in ended}
+        unconfirmed = {result.job_id: (hold, result) for hold, result in ended}
         while True:
             receipt = await self._ask(inbox, message)
             confirmed = receipt.job_ids if receipt is not None else ()
@@ -228,7 +228,7 @@ class Results:
             if not unconfirmed:
                 return
             now = self._clock()
-            late = [job for job, (claim, _) in unconfirmed.items() if claim.deadline <= now]
+            late = [job for job, (hold, _) in unconfirmed.items() if hold.deadline <= now]
             self._drop([unconfirmed.pop(job_id)[0] for job_id in late])
             if not unconfirmed:
                 return
@@ -245,16 +245,16 @@ class Results:
             return None
 
 
-def _begin(claims: Iterable[Claim]) -> list[Claim]:
+def _begin(holds: Iterable[Hold]) -> list[Hold]:
     """Those that nothing else is settling already; they are now being settled."""
-    ending = [claim for claim in claims if not claim.is_ending]
-    for claim in ending:
-        claim.is_ending = True
+    ending = [hold for hold in holds if not hold.is_ending]
+    for hold in ending:
+        hold.is_ending = True
     return ending
 
 
-def _log_failure(claim: Claim, result: JobResult) -> None:
-    job, failure = claim.job, result.failure
+def _log_failure(hold: Hold, result: JobResult) -> None:
+    job, failure = hold.job, result.failure
     assert failure is not None, "only what failed is logged"
     _LOG.log(
         # What a client did wrong is the client's to read.

@@ -111,10 +111,10 @@ class Scheduler:
         waiting = sum(queue.cost for queue in self._queues.values())
         return waiting + sum(out.batch.cost for out in self._out)
 
-    def claims(self) -> set[int]:
+    def holds(self) -> set[int]:
         """The deliveries of which something waits."""
         return {
-            entry[2].claim
+            entry[2].hold
             for queue in self._queues.values()
             for entries in queue.waiting.values()
             for entry in entries
@@ -238,9 +238,9 @@ class Scheduler:
         """Drop what waits of a request, and give it back."""
         return self._drop(lambda item: item.request_id == request_id)
 
-    def drop_claims(self, claims: Collection[int]) -> list[QueuedInput]:
+    def drop_holds(self, holds: Collection[int]) -> list[QueuedInput]:
         """Drop what waits of some deliveries, and give it back."""
-        return self._drop(lambda item: item.claim in claims)
+        return self._drop(lambda item: item.hold in holds)
 
     def expire(self, now: float) -> list[QueuedInput]:
         """Drop what waits past its deadline, and give it back."""

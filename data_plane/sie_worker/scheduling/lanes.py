@@ -70,10 +70,10 @@ class Limits:
 class QueuedInput(Struct, frozen=True):
     """One input of a job. `index` counts within the job; `deadline` is on the scheduler's clock.
 
-    `claim` numbers one delivery of the job: the same job may come again under another number.
+    `hold` numbers one delivery of the job: the same job may come again under another number.
     """
 
-    claim: int
+    hold: int
     request_id: str
     index: int
     cost: int

@@ -16,8 +16,8 @@ __all__ = ["Decision", "Demand", "Scaling", "demand_of"]
 Decision: TypeAlias = Literal["start", "stop"] | None
 
 _COLD: Final = "sie_gateway_cold_requests_total"
-_ASKED: Final = "sie_gateway_lane_requests_total"
-_IN_FLIGHT: Final = "sie_gateway_lane_in_flight_items"
+_ASKED: Final = "sie_gateway_kind_requests_total"
+_IN_FLIGHT: Final = "sie_gateway_kind_in_flight_items"
 _WARM: Final = "sie_gateway_pool_warm_workers"
 
 
@@ -33,7 +33,7 @@ class Demand:
 
 
 def demand_of(samples: Mapping[str, float]) -> Demand:
-    """The demand in a gateway's metrics: the sum over lanes by the name of the metric."""
+    """The demand in a gateway's metrics: the sum over kinds of worker by the name of the metric."""
     return Demand(*(samples.get(name, 0.0) for name in (_COLD, _ASKED, _IN_FLIGHT, _WARM)))
 
 

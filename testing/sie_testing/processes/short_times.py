@@ -34,7 +34,7 @@ GATEWAY: Final = {
 WORKER: Final = {
     "heartbeat-interval-s": "0.3",
     "peer-silence-s": "1.5",
-    "claim-extend-s": "1",
+    "hold-extend-s": "1",
     "ping-interval-s": "0.5",
     "ping-timeout-s": "2",
     "executor-grace-s": "3",

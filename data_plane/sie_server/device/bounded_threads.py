@@ -1,4 +1,4 @@
-"""The device's thread: requests in order, one at a time, and a bound on how many wait.
+"""Bounded threads: requests in order, one at a time, and a bound on how many wait.
 
 *shell*: owns one thread, or a few where the work is not the device's. Promises that everything
 given to `submit` begins in the order given, on one thread one after the other, and that a request
@@ -15,12 +15,12 @@ from typing import TypeVar
 
 from sie_schemas.errors import Later
 
-__all__ = ["Device"]
+__all__ = ["BoundedThreads"]
 
 T = TypeVar("T")
 
 
-class Device:
+class BoundedThreads:
     """One thread, or `threads`. Made and closed on the loop's thread."""
 
     def __init__(self, *, queue_max: int, threads: int = 1, name: str = "device") -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.items import Item
 from sie_schemas.jobs import Job
-from sie_worker.jobs.claims import Claim, Claims
+from sie_worker.jobs.holds import Hold, Holds
 
 JOBS = st.sampled_from(["a", "b", "c"])
 STEPS = st.lists(
@@ -47,13 +47,13 @@ def job(name: str) -> Job:
 
 @given(STEPS)
 def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_known(steps):
-    claims = Claims(on_room=lambda: None)
-    in_hand: dict[str, tuple[Claim, Told]] = {}
+    holds = Holds(on_room=lambda: None)
+    in_hand: dict[str, tuple[Hold, Told]] = {}
     settled: set[str] = set()
     for what, name in steps:
         if what == "comes":
             told = Told()
-            opened = claims.open(job(name), cast("Delivery", told), 0.0)
+            opened = holds.open(job(name), cast("Delivery", told), 0.0)
             if name in in_hand:
                 assert opened is None, "it is in hand already, and runs once"
                 in_hand[name] = (in_hand[name][0], told)
@@ -61,17 +61,17 @@ def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_kno
                 assert opened is not None
                 in_hand[name] = (opened, told)
         elif name in in_hand:
-            claim, _ = in_hand.pop(name)
-            claims.close([claim], settled=what == "settles")
+            hold, _ = in_hand.pop(name)
+            holds.close([hold], settled=what == "settles")
             if what == "settles":
                 settled.add(name)
         for other in ("a", "b", "c"):
-            assert claims.holds(other) == (other in in_hand)
-            assert claims.was_settled(other) == (other in settled)
-        assert len(claims) == len(in_hand)
-        assert claims.open_items == len(in_hand)
+            assert holds.has(other) == (other in in_hand)
+            assert holds.was_settled(other) == (other in settled)
+        assert len(holds) == len(in_hand)
+        assert holds.open_items == len(in_hand)
         before = {other: told.extended for other, (_, told) in in_hand.items()}
-        claims.extend(older_than=1.0)
+        holds.extend(older_than=1.0)
         assert {o: told.extended for o, (_, told) in in_hand.items()} == {
             o: count + 1 for o, count in before.items()
         }

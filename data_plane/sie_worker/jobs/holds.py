@@ -1,8 +1,8 @@
-"""Claims: the jobs that this worker pulled and has not yet settled with the queue.
+"""Holds: the jobs that this worker pulled and has not yet settled with the queue.
 
-*shell*: owns the table of claims. A claim gathers the answers of its job's items, which may come
+*shell*: owns the table of holds. A hold gathers the answers of its job's items, which may come
 from several batches, and becomes one result. Promises that a job which is delivered again while it
-is still in hand is not computed twice: the claim goes on with the newer delivery. Claims on long
+is still in hand is not computed twice: the hold goes on with the newer delivery. Holds on long
 work are extended until they are settled.
 """
 
@@ -17,10 +17,10 @@ from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing
 from sie_worker.execution.models import LoadedModel
 
-__all__ = ["Claim", "Claims"]
+__all__ = ["Hold", "Holds"]
 
 
-class Claim:
+class Hold:
     """One job in hand. Owned by the event loop; settled once, by `Results`."""
 
     __slots__ = (
@@ -106,8 +106,8 @@ class Claim:
         )
 
 
-class Claims:
-    """Every claim in hand, by number and by job.
+class Holds:
+    """Every hold, by number and by job.
 
     `on_room` is called when fewer items than before have no outcome: more jobs can be taken.
     """
@@ -118,8 +118,8 @@ class Claims:
         self._settled: OrderedDict[str, None] = OrderedDict()
         """Jobs whose result was confirmed lately, oldest first."""
         self._settled_max = settled_max
-        self._by_number: dict[int, Claim] = {}
-        self._by_job: dict[str, Claim] = {}
+        self._by_number: dict[int, Hold] = {}
+        self._by_job: dict[str, Hold] = {}
         self.open_items = 0
         """Items in hand that have no outcome yet: counted, because every job asks for it."""
         self.emptied = asyncio.Event()
@@ -129,14 +129,14 @@ class Claims:
     def __len__(self) -> int:
         return len(self._by_number)
 
-    def __iter__(self) -> Iterator[Claim]:
+    def __iter__(self) -> Iterator[Hold]:
         return iter(list(self._by_number.values()))
 
-    def settle_items(self, outcomes: Iterable[tuple[Claim, int, bytes | SIEError]]) -> None:
+    def settle_items(self, outcomes: Iterable[tuple[Hold, int, bytes | SIEError]]) -> None:
         """Take the answers of items, or why they have none."""
         before = self.open_items
-        for claim, index, outcome in outcomes:
-            if claim.settle_item(index, outcome) and claim.number in self._by_number:
+        for hold, index, outcome in outcomes:
+            if hold.settle_item(index, outcome) and hold.number in self._by_number:
                 self.open_items -= 1
         self._tell_room(before)
 
@@ -144,36 +144,36 @@ class Claims:
         """True if a job that comes again was answered lately: only its acknowledgement was lost."""
         return job_id in self._settled
 
-    def open(self, job: Job, delivery: Delivery, now: float) -> Claim | None:
-        """Claim a job; None where it is in hand already, whose claim then goes on."""
+    def open(self, job: Job, delivery: Delivery, now: float) -> Hold | None:
+        """Hold a job; None where it is in hand already, whose hold then goes on."""
         known = self._by_job.get(job.job_id)
         if known is not None:
             known.delivery = delivery
             return None
         self._next += 1
-        claim = Claim(self._next, job, delivery, now=now)
-        self._by_number[claim.number] = self._by_job[job.job_id] = claim
-        self.open_items += claim.open_items
+        hold = Hold(self._next, job, delivery, now=now)
+        self._by_number[hold.number] = self._by_job[job.job_id] = hold
+        self.open_items += hold.open_items
         self.emptied.clear()
-        return claim
+        return hold
 
-    def holds(self, job_id: str) -> bool:
+    def has(self, job_id: str) -> bool:
         """True if a job is in hand."""
         return job_id in self._by_job
 
-    def get(self, number: int) -> Claim | None:
-        """A claim that is still in hand."""
+    def get(self, number: int) -> Hold | None:
+        """A hold that was not closed."""
         return self._by_number.get(number)
 
-    def close(self, claims: Iterable[Claim], *, settled: bool) -> None:
+    def close(self, holds: Iterable[Hold], *, settled: bool) -> None:
         """The queue hears of them now; `settled` unless they are given back to run again."""
         before = self.open_items
-        for claim in claims:
+        for hold in holds:
             if settled:
-                self._settled[claim.job.job_id] = None
-            if self._by_number.pop(claim.number, None) is not None:
-                self.open_items -= claim.open_items
-            self._by_job.pop(claim.job.job_id, None)
+                self._settled[hold.job.job_id] = None
+            if self._by_number.pop(hold.number, None) is not None:
+                self.open_items -= hold.open_items
+            self._by_job.pop(hold.job.job_id, None)
         while len(self._settled) > self._settled_max:
             self._settled.popitem(last=False)
         if not self._by_number:
@@ -181,13 +181,13 @@ class Claims:
         self._tell_room(before)
 
     def extend(self, *, older_than: float) -> None:
-        """Tell the queue that what was claimed before a moment is still being worked on.
+        """Tell the queue that what was pulled before a moment is still being worked on.
 
-        Without the bus a claim may lapse; its job then comes again and finds us here.
+        Without the bus a hold may lapse; its job then comes again and finds us here.
         """
-        for claim in self._by_number.values():
-            if claim.arrived <= older_than:
-                claim.delivery.extend()
+        for hold in self._by_number.values():
+            if hold.arrived <= older_than:
+                hold.delivery.extend()
 
     def _tell_room(self, before: int) -> None:
         if self.open_items < before:

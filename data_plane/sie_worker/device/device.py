@@ -26,7 +26,7 @@ from sie_worker.execution.executor import Executor, ExecutorLost
 from sie_worker.execution.loading import LoadTurns
 from sie_worker.execution.models import LoadedModel, Models
 from sie_worker.forms.answers import public_answers
-from sie_worker.jobs.claims import Claim, Claims
+from sie_worker.jobs.holds import Hold, Holds
 from sie_worker.jobs.results import Results
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Batch, Lane, QueuedInput
@@ -40,7 +40,7 @@ _NOT_LOADED: Final = frozenset(
 _EVICTED_MAX: Final = 3
 """The number of times in a row that a batch may find that its model left as it was handed over."""
 
-_Work: TypeAlias = tuple[QueuedInput, Claim]
+_Work: TypeAlias = tuple[QueuedInput, Hold]
 """An input of a batch, and the job that it is of: which may be settled while it runs."""
 
 
@@ -66,22 +66,22 @@ class Device:
         executor: Executor,
         models: Models,
         scheduler: Scheduler,
-        claims: Claims,
+        holds: Holds,
         results: Results,
         limits: DeviceLimits,
         clock: Callable[[], float],
-        drop_claims: Callable[[Collection[int]], None],
+        drop_holds: Callable[[Collection[int]], None],
         has_peers: Callable[[], bool],
     ) -> None:
         self._executor = executor
         self.models = models
         self.scheduler = scheduler
-        self._claims = claims
+        self._holds = holds
         self._results = results
         self._limits = limits
         self._clock = clock
-        self._drop_claims = drop_claims
-        """Drops what waits of claims here and at the other devices."""
+        self._drop_holds = drop_holds
+        """Drops what waits of holds here and at the other devices."""
         self._has_peers = has_peers
         self._woken = asyncio.Event()
         self._lost_at: float | None = None
@@ -156,19 +156,19 @@ class Device:
 
     async def _load(self, revision: str) -> None:
         waiting = self.scheduler.waiting_for(revision)
-        claims = self._claims_of(waiting)
-        model = next((claim.model for claim in claims if claim.model is not None), None)
+        holds = self._holds_of(waiting)
+        model = next((hold.model for hold in holds if hold.model is not None), None)
         try:
             if model is None:
                 # Settled meanwhile: nobody waits for these.
-                self._drop_claims({item.claim for item in waiting})
+                self._drop_holds({item.hold for item in waiting})
             else:
                 await self._ensure_model(model.resolved)
         except ExecutorLost:
             # What waits for the process to come back waits on.
             pass
         except SIEError as error:
-            await self._settle_lost(self._claims_of(self.scheduler.waiting_for(revision)), error)
+            await self._settle_lost(self._holds_of(self.scheduler.waiting_for(revision)), error)
         finally:
             self._loads.ended(revision, self._clock())
             self.wake()
@@ -183,7 +183,7 @@ class Device:
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._grace_s():
-            waiting = self._claims_numbered(self.scheduler.claims())
+            waiting = self._holds_numbered(self.scheduler.holds())
             error = Later("model execution does not come back", code="NOT_READY")
             group.create_task(self._give_back(waiting, error, blamed=False))
             self._lost_at = now
@@ -207,9 +207,9 @@ class Device:
 
     async def _run(self, batch: Batch) -> None:
         work = [
-            (item, claim)
+            (item, hold)
             for item in batch.inputs
-            if (claim := self._claims.get(item.claim)) is not None
+            if (hold := self._holds.get(item.hold)) is not None
         ]
         started = time.perf_counter()
         error: SIEError | None = None
@@ -224,7 +224,7 @@ class Device:
             self.scheduler.finished(batch, self._clock(), answered=bool(outcomes))
             self._woken.set()
         if error is not None:
-            await self._settle_lost(_claims(work), error)
+            await self._settle_lost(_holds(work), error)
         elif work:
             took_s = time.perf_counter() - started
             metrics.BATCH_SECONDS.observe(took_s)
@@ -242,7 +242,7 @@ class Device:
         return await self._run_once(batch, work)
 
     async def _run_once(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
-        refused = await self._ensure(_claims(work))
+        refused = await self._ensure(_holds(work))
         runnable = [each for each in work if each[1] not in refused] if refused else work
         if not runnable:
             raise refused[work[0][1]]
@@ -252,26 +252,26 @@ class Device:
 
         passes_max = self._limits.isolation_passes_max
         answers = iter(await run_isolated(run, runnable, passes_max=passes_max))
-        return [refused.get(claim) or next(answers) for _, claim in work]
+        return [refused.get(hold) or next(answers) for _, hold in work]
 
-    async def _ensure(self, claims: Sequence[Claim]) -> dict[Claim, SIEError]:
-        """Have the model and every adapter loaded; gives the claims whose adapter is refused.
+    async def _ensure(self, holds: Sequence[Hold]) -> dict[Hold, SIEError]:
+        """Have the model and every adapter loaded; gives the holds whose adapter is refused.
 
         One adapter that cannot be loaded fails its own jobs, not those that share its batch.
         """
-        model = claims[0].model
+        model = holds[0].model
         assert model is not None, "what waits in a lane was prepared for a model"
         model = await self._ensure_model(model.resolved)
-        refused: dict[Claim, SIEError] = {}
-        for claim in claims:
-            if claim.job.adapter is None or claim.adapter is None:
+        refused: dict[Hold, SIEError] = {}
+        for hold in holds:
+            if hold.job.adapter is None or hold.adapter is None:
                 continue
             try:
-                await self.models.ensure_adapter(model, claim.job.adapter, claim.adapter)
+                await self.models.ensure_adapter(model, hold.job.adapter, hold.adapter)
             except Later:
                 raise
             except SIEError as error:
-                refused[claim] = error
+                refused[hold] = error
         return refused
 
     async def _ensure_model(self, resolved: ResolvedModel) -> LoadedModel:
@@ -279,9 +279,9 @@ class Device:
 
     async def _run_part(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
         lane = batch.lane
-        for _, claim in part:
-            claim.started()
-        jobs = [claim.job for _, claim in part]
+        for _, hold in part:
+            hold.started()
+        jobs = [hold.job for _, hold in part]
         done = await self._executor.run_batch(
             model_revision=lane.model_revision,
             operation=lane.operation,
@@ -305,41 +305,41 @@ class Device:
     ) -> None:
         """Give each job its answers, and deliver those that are complete."""
         # Room is there as soon as the device is done, not only once a gateway has confirmed.
-        self._claims.settle_items(
-            (claim, item.index, outcome)
-            for (item, claim), outcome in zip(work, outcomes, strict=True)
+        self._holds.settle_items(
+            (hold, item.index, outcome)
+            for (item, hold), outcome in zip(work, outcomes, strict=True)
         )
-        claims = _claims(work)
-        for claim in claims:
-            claim.inference_ms += took_ms
-        await self._results.deliver([claim for claim in claims if claim.is_complete])
+        holds = _holds(work)
+        for hold in holds:
+            hold.inference_ms += took_ms
+        await self._results.deliver([hold for hold in holds if hold.is_complete])
 
-    async def _settle_lost(self, claims: Sequence[Claim], error: SIEError) -> None:
+    async def _settle_lost(self, holds: Sequence[Hold], error: SIEError) -> None:
         """A whole batch has no outcome: give its jobs back, or fail them."""
         if isinstance(error, ExecutorLost):
-            await self._give_back(claims, error, blamed=True)
+            await self._give_back(holds, error, blamed=True)
             return
-        self._drop_claims({claim.number for claim in claims})
-        await self._results.fail(claims, error)
+        self._drop_holds({hold.number for hold in holds})
+        await self._results.fail(holds, error)
 
-    async def _give_back(self, claims: Sequence[Claim], error: SIEError, *, blamed: bool) -> None:
-        self._drop_claims({claim.number for claim in claims})
+    async def _give_back(self, holds: Sequence[Hold], error: SIEError, *, blamed: bool) -> None:
+        self._drop_holds({hold.number for hold in holds})
         await self._results.give_back(
-            claims, error, delay_s=self._limits.retry_delay_s, blamed=blamed
+            holds, error, delay_s=self._limits.retry_delay_s, blamed=blamed
         )
 
     def _drop(self, inputs: Sequence[QueuedInput]) -> None:
         """Nobody waits for these: forget the rest of their jobs too."""
         if inputs:
-            claims = self._claims_of(inputs)
-            self._drop_claims({claim.number for claim in claims})
-            self._results.drop(claims)
+            holds = self._holds_of(inputs)
+            self._drop_holds({hold.number for hold in holds})
+            self._results.drop(holds)
 
-    def _claims_of(self, inputs: Iterable[QueuedInput]) -> list[Claim]:
-        return self._claims_numbered(dict.fromkeys(item.claim for item in inputs))
+    def _holds_of(self, inputs: Iterable[QueuedInput]) -> list[Hold]:
+        return self._holds_numbered(dict.fromkeys(item.hold for item in inputs))
 
-    def _claims_numbered(self, numbers: Iterable[int]) -> list[Claim]:
-        return [claim for number in numbers if (claim := self._claims.get(number)) is not None]
+    def _holds_numbered(self, numbers: Iterable[int]) -> list[Hold]:
+        return [hold for number in numbers if (hold := self._holds.get(number)) is not None]
 
     def _count(self, batch: Batch, now: float) -> None:
         metrics.BATCHES.inc()
@@ -349,9 +349,9 @@ class Device:
         metrics.BATCH_WAIT.observe(now - batch.arrived)
 
 
-def _claims(work: Iterable[_Work]) -> list[Claim]:
-    """Each claim once, in order."""
-    return list(dict.fromkeys(claim for _, claim in work))
+def _holds(work: Iterable[_Work]) -> list[Hold]:
+    """Each hold once, in order."""
+    return list(dict.fromkeys(hold for _, hold in work))
 
 
 def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:
