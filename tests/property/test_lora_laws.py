@@ -34,8 +34,9 @@ from transformers import (
 from sie_schemas import ipc
 from sie_schemas.documents import ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.jobs import AdapterPin
-from sie_server.backends import cross_encoder, token_classification
+from sie_server.backends import token_classification
 from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.score import cross_encoder
 from sie_server.weights.sources import Weights, resolve
 
 # peft reads a name of transformers that is on its way out.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import openai
 import pytest
@@ -150,6 +151,26 @@ async def test_rerank_ranks_cuts_and_gives_documents_back_only_in_version_one() 
     assert "document" not in second.json()["results"][0]
     assert (refused.status_code, nothing.status_code) == (400, 400)
     assert refused.json()["message"] == refused.json()["detail"]["message"]
+
+
+async def test_a_probability_of_the_model_is_the_relevance_and_no_sigmoid_of_it() -> None:
+    def judged(job: Job) -> JobResult:
+        rows = [
+            {"score": 1.866, "relevance": 0.866, "logit": 1.866},
+            {"score": 0.75, "relevance": 0.75, "logit": 1.0986},
+        ]
+        answers = tuple(msgspec.msgpack.encode(row) for row in rows)
+        return echo_result(job, answers=answers)
+
+    two = {"query": "q", "model": "ranker"}
+    async with gateway_world() as world:
+        world.echo.answer = judged
+        cohere = await post(world, "/v1/rerank", two | {"documents": ["a", "b"]})
+        tei = await post(world, "/rerank", two | {"texts": ["a", "b"]})
+        raw = await post(world, "/rerank", two | {"texts": ["a", "b"], "raw_scores": True})
+    assert [entry["relevance_score"] for entry in cohere.json()["results"]] == [0.866, 0.75]
+    assert [entry["score"] for entry in tei.json()] == [0.866, 0.75]
+    assert [entry["score"] for entry in raw.json()] == [1.866, 1.0986]
 
 
 async def test_tei_embeds_and_reranks_with_the_model_of_the_setting_or_of_the_request() -> None:

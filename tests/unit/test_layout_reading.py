@@ -55,7 +55,7 @@ def _refusals(files: _Held) -> str:
 
 
 def test_a_folder_of_sentence_transformers_is_read_step_by_step():
-    found = read(_folder(**{"tokenizer_config.json": {"model_max_length": 256}}))
+    found = read_sentence(_folder(**{"tokenizer_config.json": {"model_max_length": 256}}))
     assert found.refusals == ()
     assert found.layout is not None
     kinds = [type(step) for step in found.layout.document]
@@ -80,7 +80,7 @@ def test_a_folder_of_sentence_transformers_is_read_step_by_step():
     ],
 )
 def test_the_length_is_read_where_the_reference_reads_it(sentence, tokenizer, tokens_max, capped):
-    found = read(
+    found = read_sentence(
         _folder(**{"sentence_bert_config.json": sentence, "tokenizer_config.json": tokenizer})
     )
     assert found.layout is not None, found.refusals
@@ -186,7 +186,7 @@ def test_every_refusal_is_told_at_once():
 )
 def test_a_bare_transformer_is_pooled_as_the_reference_chooses(architecture, expected):
     config = {"model_type": "bert", "architectures": architecture}
-    found = read(_folder(**{"modules.json": None, "config.json": config}))
+    found = read_sentence(_folder(**{"modules.json": None, "config.json": config}))
     assert found.layout is not None, found.refusals
     assert found.layout.document[1] == PoolingStep((expected,), width=0)
     assert any("no file says another" in fact.value for fact in found.layout.facts)
@@ -234,7 +234,7 @@ def test_a_router_sends_queries_another_way():
             "document_1_Pooling/config.json": _POOLING,
         }
     )
-    found = read(files)
+    found = read_sentence(files)
     assert found.layout is not None, found.refusals
     assert found.layout.routed
     assert [type(step).__name__ for step in found.layout.query] == ["StaticStep", "NormalizeStep"]

@@ -42,10 +42,11 @@ from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends import cross_encoder, token_classification, transformer
+from sie_server.backends import token_classification, transformer
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.entities import Word, entities
 from sie_server.backends.new_architecture import gte_config
+from sie_server.backends.score import cross_encoder
 from sie_server.weights.sources import Weights
 
 _SHAPE: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_pairs_score_packed_as_the_model_scores_each_alone(family, tmp_path):
     assert isinstance(answers, ipc.ScoreAnswers)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     expected = [model(input_ids=_ids(pair)).logits[0, -1].item() for pair in pairs]
-    assert_same(np.frombuffer(answers.values, "<f4"), np.array(expected))
+    assert_same(np.frombuffer(answers.logits, "<f4"), np.array(expected))
 
 
 def test_the_options_of_a_cross_encoder_choose_the_label_and_the_activation(tmp_path):

@@ -107,6 +107,15 @@ def test_each_score_names_its_item_and_one_that_is_no_number_fails_alone():
     assert bad.code == "INFERENCE_ERROR"
 
 
+def test_a_score_brings_the_probability_and_the_logit_that_belong_to_it():
+    answers = ScoreAnswers(pack("<2f", 3, 1), pack("<2f", 0.75, 0.5), pack("<2f", 3, 1))
+
+    first, second = public_answers(answers, ITEMS, ["float32"] * 2)
+
+    assert decoded(first) == {"item_id": "first", "score": 3.0, "relevance": 0.75, "logit": 3.0}
+    assert decoded(second)["relevance"] == 0.5
+
+
 def test_entities_come_in_the_public_shape():
     entity = {"text": "Ada", "label": "PERSON", "score": 1.0, "start": 0, "end": 3}
 

@@ -70,6 +70,8 @@ class Relevance:
 
     index: int
     score: float
+    logit: float
+    """The number that the score was made of."""
 
 
 def encode_request(
@@ -114,10 +116,17 @@ def dense_vectors(answer: Answer) -> list[NDArray[np.float32]]:
 
 
 def ranking(answer: Answer) -> list[Relevance]:
-    """The texts by falling relevance. Our scores are logits; these APIs speak of probabilities."""
+    """The texts by falling score, with the model's own probability of each.
+
+    A score without one is a logit, and its sigmoid is the probability.
+    """
     return [
-        Relevance(int(entry["item_id"]), _sigmoid(entry["score"]))
-        for entry in answer.fields["scores"]
+        Relevance(
+            int(entry["item_id"]),
+            _sigmoid(told.score) if told.relevance is None else told.relevance,
+            told.score if told.logit is None else told.logit,
+        )
+        for entry, told in zip(answer.fields["scores"], answer.judged, strict=True)
     ]
 
 

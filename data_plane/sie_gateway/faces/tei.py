@@ -82,10 +82,9 @@ def _read_rerank(body: bytes, limits: Limits, models: FaceModels) -> Translated:
 
 
 def _render_rerank(answer: Answer, request: TeiRerankBody, asked: Asked) -> bytes:
-    raw = {int(entry["item_id"]): entry["score"] for entry in answer.fields["scores"]}
     told: list[dict[str, Any]] = []
     for entry in ranking(answer):
-        score = raw[entry.index] if request.raw_scores else entry.score
+        score = entry.logit if request.raw_scores else entry.score
         text = {"text": asked.items[entry.index].text} if request.return_text else {}
         told.append({"index": entry.index, "score": score, **text})
     return _JSON.encode(told)

@@ -18,7 +18,7 @@ from sie_schemas.arrays import lists_from_wire
 from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
 from sie_schemas.jobs import Job, JobFailure, JobResult
 
-__all__ = ["Answer", "assemble", "of_one_revision", "render"]
+__all__ = ["Answer", "Judged", "assemble", "of_one_revision", "render"]
 
 _OWN_PARAMS: Final = "$.params."
 _REVISION_CHANGED: Final = "REVISION_CHANGED"
@@ -27,11 +27,21 @@ _MSGPACK: Final = msgspec.msgpack.Encoder()
 _JSON: Final = msgspec.json.Encoder()
 
 
+class Judged(Struct, frozen=True):
+    """A worker's word on one pair; a worker of the release before gives the score alone."""
+
+    score: float
+    relevance: float | None = None
+    """The model's own probability, between 0 and 1; None: the score is a logit."""
+    logit: float | None = None
+    """The number that the score was made of; None: the score itself."""
+
+
 class Answer(Struct, frozen=True):
     """A request's answer before it has a form: encoded entries, and what the headers tell.
 
-    `entries` are msgpack for encode and extract, plain mappings for score. Times are milliseconds,
-    the slowest job's.
+    `fields` are msgpack entries for encode and extract, plain mappings for score; `judged` belongs
+    to those of a score. Times are milliseconds, the slowest job's.
     """
 
     route: Route
@@ -41,6 +51,7 @@ class Answer(Struct, frozen=True):
     inference_ms: float
     input_tokens: int
     workers: tuple[str, ...]
+    judged: tuple[Judged, ...] = ()
 
 
 def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
@@ -63,10 +74,12 @@ def assemble(
     when any item of a `score` failed.
     """
     answers = _whole(jobs, results)
+    ranked: list[tuple[int, Judged]] = []
     if answers is None:
         fields = _with_failures(asked, jobs, results)
     elif asked.operation == "score":
-        fields = _ranked(asked, answers)
+        ranked = _ranked(answers)
+        fields = _scores(asked, ranked)
     else:
         fields = {"items": [Raw(answer) for answer in answers]}
     timings = [result.timing for result in results]
@@ -78,6 +91,7 @@ def assemble(
         inference_ms=max([timing.inference_ms for timing in timings]),
         input_tokens=sum([result.input_tokens for result in results]),
         workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
+        judged=tuple(judged for _, judged in ranked),
     )
 
 
@@ -196,14 +210,22 @@ def _error_entry(item_id: str | None, error: SIEError) -> bytes:
     return _MSGPACK.encode(entry)
 
 
-def _ranked(asked: Asked, answers: Sequence[bytes]) -> dict[str, Any]:
-    scored = [(index, _score(answer)) for index, answer in enumerate(answers)]
-    # Equal scores keep the order of the request.
-    scored.sort(key=lambda pair: -pair[1])
+def _ranked(answers: Sequence[bytes]) -> list[tuple[int, Judged]]:
+    """Places in the request by falling score; equal scores keep the order of the request."""
+    judged = [(index, _judged(answer)) for index, answer in enumerate(answers)]
+    judged.sort(key=lambda pair: -pair[1].score)
+    return judged
+
+
+def _scores(asked: Asked, ranked: Sequence[tuple[int, Judged]]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "scores": [
-            {"item_id": asked.items[index].id or f"item-{index}", "score": score, "rank": rank}
-            for rank, (index, score) in enumerate(scored)
+            {
+                "item_id": asked.items[index].id or f"item-{index}",
+                "score": judged.score,
+                "rank": rank,
+            }
+            for rank, (index, judged) in enumerate(ranked)
         ]
     }
     if asked.query is not None and asked.query.id is not None:
@@ -211,9 +233,15 @@ def _ranked(asked: Asked, answers: Sequence[bytes]) -> dict[str, Any]:
     return fields
 
 
-def _score(answer: bytes) -> float:
+def _judged(answer: bytes) -> Judged:
     value = _DECODER.decode(answer)
-    score = value.get("score") if isinstance(value, dict) else None
-    if not isinstance(score, int | float) or not math.isfinite(score):
-        raise OurFault(f"a worker gave the score {score!r}", code="INFERENCE_ERROR")
-    return float(score)
+    given = value if isinstance(value, dict) else {}
+    score = _number(given.get("score"))
+    if score is None:
+        raise OurFault(f"a worker gave the score {given.get('score')!r}", code="INFERENCE_ERROR")
+    return Judged(score, _number(given.get("relevance")), _number(given.get("logit")))
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if is_number else None

@@ -43,6 +43,13 @@ def sequence_head(model: PreTrainedModel) -> Head:
     if hasattr(model, "head"):
         return lambda hidden, lengths: parts.classifier(parts.head(_first(hidden, lengths)))
     pooler = getattr(model.base_model, "pooler", None)
+    if isinstance(pooler, nn.Linear):
+        dense: Any = pooler
+        follows: Any = getattr(model.base_model, "pooler_activation", None)
+        return lambda hidden, lengths: parts.classifier(follows(dense(_first(hidden, lengths))))
+    if pooler is None:
+        # DeBERTa keeps its pooler beside the encoder, not in it.
+        pooler = getattr(model, "pooler", None)
     if isinstance(pooler, nn.Module):
         return lambda hidden, lengths: parts.classifier(pooler(_first(hidden, lengths)[:, None]))
     return lambda hidden, lengths: parts.classifier(_first(hidden, lengths)[:, None])

@@ -59,7 +59,9 @@ class Encoder:
         self._device = device
         self._own_attention: str = model.config._attn_implementation
         parameters = inspect.signature(model.forward).parameters
-        self._takes_types = "token_type_ids" in parameters
+        self._takes_types = "token_type_ids" in parameters and bool(
+            getattr(model.config, "type_vocab_size", None)
+        )
         self._takes_positions = "position_ids" in parameters
         self._mpnet = mpnet.install(model)
         self._row_tokens_max = _ROW_TOKENS_MAX.get(device.type, _ROW_TOKENS_MAX["cuda"])
@@ -84,6 +86,11 @@ class Encoder:
             if isinstance(module, PrepackedLinear)
         )
         return repacked + sum(parameter.nbytes for parameter in self._model.parameters())
+
+    @property
+    def types(self) -> int:
+        """The token types that the model tells apart; 0 if it takes none."""
+        return self._model.config.type_vocab_size or 0 if self._takes_types else 0
 
     @property
     def window(self) -> int:

@@ -59,6 +59,7 @@ class LoadedEncoder:
         *,
         finish: Finish,
         tokens_max: int | None = None,
+        takes_types: bool = True,
         reference: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.spec = spec
@@ -68,7 +69,7 @@ class LoadedEncoder:
         config = encoder.model.config
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
-            types=max(1, getattr(config, "type_vocab_size", None) or 1),
+            types=encoder.types if takes_types else 0,
             tokens_max=_tokens_max(spec, encoder, tokens_max),
         )
         is_pair = spec.tasks.score is not None

@@ -55,7 +55,7 @@ class _BuiltIn:
 
 
 _BUILT_IN: Final = {
-    "cross-encoder": _BuiltIn("sie_server.backends.cross_encoder", "transformers", "server"),
+    "cross-encoder": _BuiltIn("sie_server.backends.score.cross_encoder", "transformers", "server"),
     "echo": _BuiltIn("sie_server.backends.echo", "numpy", "server"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.spacy_pipeline", "spacy", "spacy"),

@@ -21,7 +21,10 @@ __all__ = ["TokenLimits", "read_tokens"]
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """A model's bounds: ids below `vocabulary`, types below `types`, texts to `tokens_max`."""
+    """A model's bounds: ids below `vocabulary`, types below `types`, texts to `tokens_max`.
+
+    With `types` 0 it takes none, and those that a tokenizer gives are dropped.
+    """
 
     vocabulary: int
     types: int
@@ -53,7 +56,7 @@ def read_tokens(
 
 
 def _types(raw: bytes, length: int, limits: TokenLimits, index: int) -> Tensor | None:
-    if not raw:
+    if not raw or not limits.types:
         return None
     values = _numbers(raw, limits.types, index, "type_ids")
     if len(values) != length:

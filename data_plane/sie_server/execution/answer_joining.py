@@ -29,7 +29,7 @@ def join(parts: Sequence[Answers]) -> Answers:
         case DenseAnswers():
             return _dense(_all(parts, DenseAnswers))
         case ScoreAnswers():
-            return ScoreAnswers(b"".join(part.values for part in _all(parts, ScoreAnswers)))
+            return _scores(_all(parts, ScoreAnswers))
         case EntityAnswers():
             found = (part.entities for part in _all(parts, EntityAnswers))
             return EntityAnswers(tuple(chain.from_iterable(found)))
@@ -62,6 +62,14 @@ def _encoded(parts: Sequence[EncodeAnswers]) -> EncodeAnswers:
 
 def _dense(parts: Sequence[DenseAnswers]) -> DenseAnswers:
     return DenseAnswers(parts[0].dim, b"".join(part.values for part in parts))
+
+
+def _scores(parts: Sequence[ScoreAnswers]) -> ScoreAnswers:
+    return ScoreAnswers(
+        values=b"".join(part.values for part in parts),
+        relevance=b"".join(part.relevance for part in parts),
+        logits=b"".join(part.logits for part in parts),
+    )
 
 
 def _sparse(parts: Sequence[SparseAnswers]) -> SparseAnswers:

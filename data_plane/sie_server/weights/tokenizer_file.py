@@ -22,6 +22,7 @@ __all__ = [
     "require_lowercase",
     "require_room",
     "tokenizer_file",
+    "tokenizer_gives_types",
 ]
 
 
@@ -64,6 +65,20 @@ def require_room(path: Path, tokens_max: int, *, is_pair: bool) -> None:
             f"a length of {tokens_max} tokens leaves no room for text: the tokenizer puts {own} of "
             f"its own around it; set the profile's max_sequence_length to {own + texts} or more"
         )
+
+
+def tokenizer_gives_types(folder: Path) -> bool:
+    """True if the authors' tokenizer gives a model its token types.
+
+    Its class decides, or a word in its config: the file alone has types for every tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, ImportError, AttributeError, KeyError, TypeError):
+        return True
+    return "token_type_ids" in tokenizer.model_input_names
 
 
 def _read(path: Path) -> Tokenizer:

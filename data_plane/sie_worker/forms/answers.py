@@ -172,14 +172,21 @@ def _array(data: bytes, dtype: str, size: int, what: str) -> Any:
 
 
 def _scores(answers: ScoreAnswers, items: Sequence[Item]) -> list[bytes | SIEError]:
-    if len(answers.values) != 4 * len(items):
-        raise _misfit("scores", len(items))
-    scores = np.frombuffer(answers.values, dtype="<f4").tolist()
+    """`score`, and beside it what other APIs ask for: `relevance` and `logit`, where there are."""
+    told = {"score": answers.values, "relevance": answers.relevance, "logit": answers.logits}
+    columns = {
+        name: _array(data, "<f4", len(items), "scores").tolist()
+        for name, data in told.items()
+        if data or name == "score"
+    }
+    rows = [
+        dict(zip(columns, numbers, strict=True)) for numbers in zip(*columns.values(), strict=True)
+    ]
     return [
-        _ENCODER.encode({"item_id": item.id, "score": score})
-        if math.isfinite(score)
+        _ENCODER.encode({"item_id": item.id, **row})
+        if all(math.isfinite(number) for number in row.values())
         else OurFault("the model gave a score that is not a number", code="INFERENCE_ERROR")
-        for item, score in zip(items, scores, strict=True)
+        for item, row in zip(items, rows, strict=True)
     ]
 
 

@@ -28,7 +28,7 @@ from sie_schemas.ipc import (
 )
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
-from sie_worker.forms.wording import check_options, wording
+from sie_worker.forms.wording import check_options, query_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
@@ -69,7 +69,9 @@ class Tokenizer:
         native.no_padding()
         native.no_truncation()
         if loaded.max_sequence_length > 0:
-            native.enable_truncation(max_length=loaded.max_sequence_length)
+            native.enable_truncation(
+                max_length=loaded.max_sequence_length, direction=loaded.truncation_side
+            )
         return cls(native)
 
     def texts(self, texts: Sequence[str]) -> list[TokensInput]:
@@ -119,14 +121,14 @@ def _tokenized(
             indexes.append(index)
             texts.append(item.text)
     if job.operation == "score":
-        return indexes, tokenizer.pairs(_query(job), texts)
+        return indexes, tokenizer.pairs(query_wording(job, loaded)(_query(job)), texts)
     return indexes, tokenizer.texts(list(map(wording(job, loaded), texts)))
 
 
 def _passed_through(
     job: Job, loaded: Loaded, failures: list[ItemFailure]
 ) -> tuple[list[int], Sequence[Input]]:
-    query = _query(job) if job.operation == "score" else None
+    query = query_wording(job, loaded)(_query(job)) if job.operation == "score" else None
     worded = wording(job, loaded)
     indexes: list[int] = []
     inputs: list[Input] = []

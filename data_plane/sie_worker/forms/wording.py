@@ -13,7 +13,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import Job
 
-__all__ = ["check_options", "wording"]
+__all__ = ["check_options", "query_wording", "wording"]
 
 _OPTIONS = {"query": "query_template", "document": "doc_template"}
 
@@ -47,6 +47,13 @@ def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     if job.instruction is not None and told is not None and f"{{{INSTRUCTION}}}" in told:
         raise _placeless(job, side, f"only a {other}'s has one: say `is_query`")
     prefix = loaded.prompts.get(side, "") if job.instruction is None else job.instruction
+    return lambda text: prefix + text
+
+
+def query_wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
+    """The query of a `score` as the model reads it: behind the request's instruction, or behind
+    the model's own."""
+    prefix = loaded.instruction if job.instruction is None else job.instruction
     return lambda text: prefix + text
 
 

@@ -16,6 +16,8 @@ __all__ = ["BACKEND_OPTIONS", "GENERAL", "of_backend"]
 _TEMPLATE: Final = "a text that ends in {text}; {instruction} may stand before it"
 _POOLINGS: Final = ("mean", "cls", "last", "max", "mean_sqrt_len")
 
+_ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
+
 GENERAL: Final = (
     Option(name="lora", kind="text", help="the name of an adapter", in_request=True),
     Option(name="lora_id", kind="text", help="the same as lora", in_request=True),
@@ -63,8 +65,15 @@ GENERAL: Final = (
 
 BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
     "cross-encoder": (
-        Option(name="activation", kind="text", choices=("none", "sigmoid"), in_profile=True),
+        Option(name="activation", kind="text", choices=_ACTIVATIONS, in_profile=True),
         Option(name="label", kind="whole", least=0, in_profile=True),
+        Option(
+            name="instruction",
+            kind="text",
+            help="put before the query, in place of the folder's prompt",
+            in_request=True,
+            operations=("score",),
+        ),
     ),
     "echo": (Option(name="dims", kind="whole", least=1, most=65_536, in_profile=True),),
     "onnx-cross-encoder": (
@@ -92,6 +101,10 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
 
 
 def of_backend(name: str) -> tuple[Option, ...] | None:
-    """The options of a built-in backend and the general ones; None for another's."""
+    """The options of a built-in backend and the general ones that it does not declare itself; None
+    for another's."""
     own = BACKEND_OPTIONS.get(name)
-    return None if own is None else (*own, *GENERAL)
+    if own is None:
+        return None
+    names = {option.name for option in own}
+    return (*own, *(option for option in GENERAL if option.name not in names))

@@ -11,12 +11,13 @@ from sie_layouts.files import Files
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader
 from sie_layouts.routes import MODULES_FILE
+from sie_layouts.score import ScoreLayout, read_score
 from sie_layouts.sentence import SETTINGS_FILE, read_sentence
 
 __all__ = ["Kind", "Layout", "kind_of", "read"]
 
 Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities"]
-Layout: TypeAlias = SentenceLayout
+Layout: TypeAlias = SentenceLayout | ScoreLayout
 
 _OF_SETTINGS: Final[dict[str, Kind]] = {
     "CrossEncoder": "scores",
@@ -33,6 +34,8 @@ def read(files: Files) -> Reading[Layout]:
     kind = kind_of(files)
     if kind == "vectors":
         return read_sentence(files)
+    if kind == "scores":
+        return read_score(files)
     reader = Reader(files)
     reader.refuse(
         "config.json", f"is of a model of {kind.replace('_', ' ')}, which is not read yet"

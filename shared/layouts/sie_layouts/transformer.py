@@ -11,11 +11,11 @@ from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
 from sie_layouts.texts import IGNORED_OPTIONS, sentence_table, text_layout
 
-__all__ = ["plain_transformer", "transformer_step"]
+__all__ = ["KNOWN_SETTINGS", "LOADING_ONLY", "plain_transformer", "transformer_step"]
 
 Head = Literal["none", "masked_language"]
 
-_KNOWN: Final = frozenset(
+KNOWN_SETTINGS: Final = frozenset(
     {
         "backend", "config_args", "config_kwargs", "do_lower_case", "document_length",
         "max_seq_length", "modality_config", "model_args", "model_kwargs", "module_output_name",
@@ -25,7 +25,7 @@ _KNOWN: Final = frozenset(
 )  # fmt: skip
 _HEADS: Final[Mapping[str, Head]] = {"feature-extraction": "none", "fill-mask": "masked_language"}
 _FIELDS: Final[Mapping[Head, str]] = {"none": "last_hidden_state", "masked_language": "logits"}
-_LOADING_ONLY: Final = IGNORED_OPTIONS | {
+LOADING_ONLY: Final = IGNORED_OPTIONS | {
     "add_pooling_layer", "attn_implementation", "device_map", "dtype", "low_cpu_mem_usage",
     "torch_dtype", "use_cache", "use_safetensors",
 }  # fmt: skip
@@ -35,7 +35,7 @@ _LOADING_ONLY: Final = IGNORED_OPTIONS | {
 def transformer_step(reader: Reader, folder: str, *, task: str) -> TransformerStep:
     """The step that a folder's settings describe; `task` is that of its class."""
     name, table = sentence_table(reader, folder)
-    reader.refuse_others(name, table, _KNOWN, "Transformer")
+    reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     said = reader.take(name, table, "transformer_task", str, task)
     head = _HEADS.get(said)
     if head is None:
@@ -98,7 +98,7 @@ def _config_options(
 ) -> dict[str, Any]:
     key = "config_args" if "config_args" in table else "config_kwargs"
     given = reader.take(name, table, key, dict, {})
-    options = {each: value for each, value in given.items() if each not in _LOADING_ONLY}
+    options = {each: value for each, value in given.items() if each not in LOADING_ONLY}
     config = joined(folder, "config.json")
     for each in sorted(options):
         if isinstance(options[each], dict | list):
@@ -109,6 +109,6 @@ def _config_options(
             reader.fact(f"{config}: {each}", options[each], f"{name}: {key}.{each}")
     model_key = "model_args" if "model_args" in table else "model_kwargs"
     for each, value in sorted(reader.take(name, table, model_key, dict, {}).items()):
-        if each not in _LOADING_ONLY:
+        if each not in LOADING_ONLY:
             reader.refuse(f"{name}: {model_key}.{each}", f"is {value!r}, which is not done here")
     return options

@@ -231,8 +231,9 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `max_sequence_length`. `cost_unit` is `tokens`, `bytes4` (a quarter of the text's bytes) or
     `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
     `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
-    may share a batch (`RunBatch.adapters`). `resident` are the revisions that are loaded now, this
-    one included: others may have left for it; None where it does not say.
+    may share a batch (`RunBatch.adapters`). A text that is too long loses tokens at
+    `truncation_side`. `instruction` is put before the query of a pair. `resident` are the revisions
+    that are loaded now, this one included: others may have left for it; None where it does not say.
     """
 
     id: int
@@ -251,6 +252,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     memory_bytes: int = 0
     load_ms: float = 0.0
     fuses_adapters: bool = False
+    truncation_side: str = "right"
+    instruction: str = ""
     resident: tuple[str, ...] | None = None
     options: tuple[Option, ...] | None = None
     """The options that its backend declares; None where an older process does not say."""
@@ -301,10 +304,16 @@ class EncodeAnswers(Struct, frozen=True, tag="encoded", omit_defaults=True):
     multivector: MultivectorAnswers | None = None
 
 
-class ScoreAnswers(Struct, frozen=True, tag="scores"):
-    """One score for each input, little-endian float32."""
+class ScoreAnswers(Struct, frozen=True, tag="scores", omit_defaults=True):
+    """Numbers of each input, little-endian float32: one score, as the model's authors give it.
+
+    `relevance` is the probability that the model itself gives, or lies between 0 and 1 as one does;
+    `logits` is what the score was made of. Empty: the score is a logit.
+    """
 
     values: bytes
+    relevance: bytes = b""
+    logits: bytes = b""
 
 
 class EntityAnswers(Struct, frozen=True, tag="entities"):

@@ -1,0 +1,119 @@
+"""The backend `cross-encoder`: one score for each pair of texts, from a torch model.
+
+*device* over one sequence-classification model and its adapters. Takes token ids of pairs, with
+their types where the model has any. Scores are those of sentence-transformers' CrossEncoder on the
+same files: the activation is the folder's, or that library's default, unless the option
+`activation` names another; of several labels the option `label` chooses one, else the last counts.
+"""
+
+from typing import Final
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from sie_layouts.folder import FolderFiles
+from sie_layouts.score import ScoreLayout, read_score
+from sie_schemas.ipc import Answers, Loaded, RunBatch, ScoreAnswers, TokensInput
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.class_heads import first_states, require_same, sequence_head
+from sie_server.backends.encoder import Encoder
+from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.model_files import backbone_of, load_model
+from sie_server.backends.score.activations import Judged, judge
+from sie_server.backends.vector_answers import float_bytes, lengths_of, rows_as_given
+from sie_server.packed.packed_attention import register
+from sie_server.weights.tokenizer_file import (
+    require_lowercase,
+    tokenizer_file,
+    tokenizer_gives_types,
+)
+
+__all__ = ["CrossEncoder", "load", "score_answers"]
+
+_ACTIVATIONS: Final = {"none": "Identity", "sigmoid": "Sigmoid", "softmax": "Softmax"}
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
+    if spec.tasks.score is None or spec.tasks.encode or spec.tasks.extract:
+        raise load_failed("the backend cross-encoder does `score` only")
+    register()
+    return CrossEncoder(spec, device, _layout(spec))
+
+
+class CrossEncoder(EncoderBackend):
+    """One classifier, owned by the device's thread."""
+
+    def __init__(self, spec: ModelSpec, device: DeviceSpec, layout: ScoreLayout) -> None:
+        place = torch.device(device.name)
+        model = load_model(spec, device, AutoModelForSequenceClassification)
+        labels = model.config.num_labels or 1
+        self._layout = layout
+        self._activation = _activation(spec, layout, labels)
+        self._label = _label(spec, labels)
+        self._head = sequence_head(model)
+        encoder = Encoder(backbone_of(model), device=place)
+        require_same(model, encoder, self._head)
+        tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder)
+        if layout.text.lowercase:
+            require_lowercase(tokenizer.path)
+        self._core = LoadedEncoder(
+            spec,
+            encoder,
+            tokenizer,
+            device,
+            finish=first_states,
+            tokens_max=layout.text.tokens_max,
+            takes_types=tokenizer_gives_types(spec.weights.folder),
+        )
+
+    def describe(self) -> Loaded:
+        """Token ids of pairs in, one score out."""
+        return replace(
+            self._core.describe(),
+            truncation_side=self._layout.text.truncation_side,
+            instruction=self._layout.prompt,
+        )
+
+    @torch.inference_mode()
+    def run(self, batch: RunBatch) -> Answers:
+        """One score for each pair, in order."""
+        self._core.require(batch, "score")
+        states, sequences = self._core.run(batch, take(batch, TokensInput))
+        logits: Tensor = self._head(states.hidden, lengths_of(states, sequences))
+        self._core.require_finite(logits)
+        given = rows_as_given(logits.reshape(len(states.order), -1), states.order)
+        return score_answers(judge(given, self._activation, self._label))
+
+
+def _layout(spec: ModelSpec) -> ScoreLayout:
+    reading = read_score(FolderFiles(spec.weights.folder))
+    if reading.layout is None:
+        raise load_failed("; ".join(map(str, reading.refusals)))
+    return reading.layout
+
+
+def score_answers(judged: Judged) -> ScoreAnswers:
+    """The numbers of pairs, in their order."""
+    return ScoreAnswers(
+        values=float_bytes(judged.scores),
+        relevance=float_bytes(judged.relevance),
+        logits=float_bytes(judged.logits),
+    )
+
+
+def _activation(spec: ModelSpec, layout: ScoreLayout, labels: int) -> str:
+    option = spec.profile.options.get("activation")
+    chosen = layout.activation if option is None else _ACTIVATIONS[str(option)]
+    if chosen is None:
+        return "Sigmoid" if labels == 1 else "Identity"
+    return chosen
+
+
+def _label(spec: ModelSpec, labels: int) -> int:
+    chosen = spec.profile.options.get("label", labels - 1)
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < labels:
+        raise load_failed(f"the option label is {chosen!r}; the model has labels 0 to {labels - 1}")
+    return chosen

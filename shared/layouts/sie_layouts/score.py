@@ -1,0 +1,207 @@
+"""The layout of a model that scores pairs, as its folder states it.
+
+*pure.* Read in the places where sentence-transformers' CrossEncoder reads, with the same
+precedence: a folder without `modules.json`, or of another type of model, counts only as
+transformers' own model, and its `config_sentence_transformers.json` says nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from sie_layouts.facts import Fact, Reading
+from sie_layouts.files import Files
+from sie_layouts.modules import module_name
+from sie_layouts.reader import Reader, joined
+from sie_layouts.routes import MODULES_FILE
+from sie_layouts.sentence import SETTINGS_FILE
+from sie_layouts.steps import TextLayout
+from sie_layouts.texts import sentence_table, text_layout
+from sie_layouts.transformer import KNOWN_SETTINGS, LOADING_ONLY
+
+__all__ = ["ACTIVATIONS", "LogitStep", "ScoreLayout", "read_score"]
+
+ACTIVATIONS: Final = frozenset(
+    {
+        "Hardsigmoid", "Identity", "LogSigmoid", "LogSoftmax", "ReLU", "Sigmoid", "Softmax",
+        "Softplus", "Tanh",
+    }
+)  # fmt: skip
+"""Classes of `torch.nn` that a cross-encoder may name, and that are done here."""
+_CONFIG: Final = "config.json"
+_TASKS: Final = {"classifier": "sequence-classification", "decoder": "text-generation"}
+_STEPS: Final = {"classifier": ["Transformer"], "decoder": ["Transformer", "LogitScore"]}
+
+
+@dataclass(frozen=True, slots=True)
+class LogitStep:
+    """The vocabulary's ids whose logits at the last token are the score: yes, less no if given."""
+
+    yes: int
+    no: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreLayout:
+    """One score for each pair of a query and a text."""
+
+    model: Literal["classifier", "decoder"]
+    text: TextLayout
+    activation: str | None = None
+    """The class in `torch.nn`; None where no file names one."""
+    prompt: str = ""
+    """The text before each query, where a request has none of its own."""
+    logit: LogitStep | None = None
+    by_messages: bool = False
+    """True if the chat template makes the text of a pair."""
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The operation's name."""
+        return "score"
+
+
+def read_score(files: Files) -> Reading[ScoreLayout]:
+    """Read a folder."""
+    reader = Reader(files)
+    config = reader.table(_CONFIG)
+    model = _model(reader, config)
+    settings = reader.table(SETTINGS_FILE) if reader.has(MODULES_FILE) else {}
+    if settings.get("model_type") != "CrossEncoder":
+        # Another type of model is converted: only its transformer counts.
+        text = text_layout(reader, "", "", {})
+        layout = ScoreLayout(model, text, _activation(reader, {}, config))
+    else:
+        logit = _steps(reader, model)
+        name, table = sentence_table(reader, "")
+        layout = ScoreLayout(
+            model,
+            text_layout(reader, "", name, table),
+            _activation(reader, settings, config),
+            prompt=_prompt(reader, settings),
+            logit=logit,
+            by_messages=_by_messages(reader, model, name, table),
+        )
+    if reader.refusals:
+        return Reading(None, tuple(reader.refusals))
+    return Reading(_with_facts(layout, reader))
+
+
+def _with_facts(layout: ScoreLayout, reader: Reader) -> ScoreLayout:
+    return ScoreLayout(
+        layout.model,
+        layout.text,
+        layout.activation,
+        layout.prompt,
+        layout.logit,
+        layout.by_messages,
+        tuple(dict.fromkeys(reader.facts)),
+    )
+
+
+def _model(reader: Reader, config: Mapping[str, Any]) -> Literal["classifier", "decoder"]:
+    classes = config.get("architectures") or [""]
+    name = str(classes[0]) if isinstance(classes, list) else ""
+    reader.fact("model", name, f"{_CONFIG}: architectures")
+    return "decoder" if name.endswith("ForCausalLM") else "classifier"
+
+
+def _steps(reader: Reader, model: str) -> LogitStep | None:
+    """The modules behind the transformer, which of a classifier are none."""
+    entries = reader.json(MODULES_FILE)
+    tables = [entry if isinstance(entry, dict) else {} for entry in entries or []]
+    names = [
+        module_name(reader, f"{MODULES_FILE}: {place}.type", str(table.get("type")))
+        for place, table in enumerate(tables)
+    ]
+    if names != _STEPS[model] or tables[0].get("path"):
+        reader.refuse(
+            MODULES_FILE,
+            f"makes scores by {', '.join(map(str, names))}; of a {model}, "
+            f"{' and '.join(_STEPS[model])} are done here, the transformer in the folder itself",
+        )
+        return None
+    return None if model == "classifier" else _logit(reader, str(tables[1].get("path", "")))
+
+
+def _logit(reader: Reader, folder: str) -> LogitStep:
+    name = joined(folder, _CONFIG)
+    table = reader.table(name)
+    known = {"false_token_id", "module_input_name", "true_token_id"}
+    reader.refuse_others(name, table, known, "LogitScore")
+    if table.get("module_input_name", "causal_logits") != "causal_logits":
+        reader.refuse(f"{name}: module_input_name", f"is {table['module_input_name']!r}")
+    no = table.get("false_token_id")
+    step = LogitStep(
+        reader.take(name, table, "true_token_id", int, 0),
+        None if no is None else reader.take(name, table, "false_token_id", int, 0),
+    )
+    reader.fact("score", f"token {step.yes} less {step.no}", name)
+    return step
+
+
+def _by_messages(reader: Reader, model: str, name: str, table: Mapping[str, Any]) -> bool:
+    """True if the pair is made by the chat template; settings that are not done are refused."""
+    reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
+    for each, value in sorted(text_layout(reader, "", name, table).tokenizer_options.items()):
+        reader.refuse(f"{name}: processor_kwargs.{each}", f"is {value!r}, which is not done here")
+    task = table.get("transformer_task", "feature-extraction")
+    if task != _TASKS[model]:
+        reader.refuse(
+            f"{name}: transformer_task", f"is {task!r}, and {_TASKS[model]} scores pairs here"
+        )
+    for key in ("model_kwargs", "model_args", "config_kwargs", "config_args"):
+        for each, value in sorted(reader.take(name, table, key, dict, {}).items()):
+            if each not in LOADING_ONLY:
+                reader.refuse(f"{name}: {key}.{each}", f"is {value!r}, which is not done here")
+    if table.get("tokenizer_name_or_path") is not None:
+        reader.refuse(f"{name}: tokenizer_name_or_path", "names another folder")
+    return _takes_messages(reader, name, table)
+
+
+def _takes_messages(reader: Reader, name: str, table: Mapping[str, Any]) -> bool:
+    modalities = reader.take(name, table, "modality_config", dict, {})
+    forward = {"method": "forward", "method_output_name": "logits"}
+    for each, said in modalities.items():
+        plain = isinstance(said, dict) and {**said, "format": None} == {**forward, "format": None}
+        if each not in ("text", "message") or not plain:
+            reader.refuse(f"{name}: modality_config.{each}", f"is {said!r}, which is not done here")
+    return "message" in modalities
+
+
+def _activation(
+    reader: Reader, settings: Mapping[str, Any], config: Mapping[str, Any]
+) -> str | None:
+    """The class of the activation, by the first file whose word the reference takes."""
+    saved = config.get("sentence_transformers")
+    named = [(f"{SETTINGS_FILE}: activation_fn", settings.get("activation_fn"))]
+    if isinstance(saved, Mapping) and "activation_fn" in saved:
+        where = f"{_CONFIG}: sentence_transformers.activation_fn"
+        named.append((where, saved["activation_fn"]))
+    else:
+        key = "sbert_ce_default_activation_function"
+        named.append((f"{_CONFIG}: {key}", config.get(key)))
+    for source, path in named:
+        # What is no class of torch the reference does not import, and passes over.
+        if str(path).startswith("torch."):
+            word = str(path).rsplit(".", 1)[-1]
+            reader.fact("activation", word, source)
+            if word not in ACTIVATIONS:
+                reader.refuse(
+                    source, f"is {path!r}; {', '.join(sorted(ACTIVATIONS))} are done here"
+                )
+            return word
+    return None
+
+
+def _prompt(reader: Reader, settings: Mapping[str, Any]) -> str:
+    name = reader.take(SETTINGS_FILE, settings, "default_prompt_name", str, "")
+    prompts = reader.take(SETTINGS_FILE, settings, "prompts", dict, {})
+    if not name:
+        return ""
+    source = f"{SETTINGS_FILE}: default_prompt_name"
+    if name not in prompts:
+        reader.refuse(source, f"is {name!r}, and the prompts are {sorted(prompts)}")
+    reader.fact("prompt", repr(prompts.get(name)), source)
+    return str(prompts.get(name) or "")

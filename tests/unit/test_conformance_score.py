@@ -1,0 +1,304 @@
+"""Scores equal those of the authors' library on the same files, or the folder is refused.
+
+The reference is sentence-transformers' CrossEncoder. Models are small and random; pairs are of
+mixed lengths, alone and in one batch, packed and padded.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.sameness import assert_same
+from tests.support.scored import WORDS, load, scaled, scored, write_json, write_tokenizer
+from torch import nn
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertTokenizer,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    GteConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+from sie_schemas.errors import FixRequest, OurFault
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from sentence_transformers import CrossEncoder
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": WORDS,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 130,
+    "pad_token_id": 0,
+    "num_labels": 1,
+}
+_MARKS: dict[str, Any] = {
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "cls_token_id": 2,
+    "sep_token_id": 3,
+}
+_DISTIL: dict[str, Any] = {
+    "vocab_size": WORDS, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "num_labels": 1,
+}  # fmt: skip
+_DISENTANGLED: dict[str, Any] = {
+    "type_vocab_size": 0, "relative_attention": True, "position_buckets": 16,
+    "pos_att_type": ["p2c", "c2p"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
+    "position_biased_input": False, "pooler_hidden_size": 32, "pooler_hidden_act": "gelu",
+}  # fmt: skip
+_FAMILIES: dict[str, PreTrainedConfig] = {
+    "bert": BertConfig(**_SHAPE),
+    "roberta": RobertaConfig(**_SHAPE, type_vocab_size=1),
+    "xlm-roberta": XLMRobertaConfig(**_SHAPE, type_vocab_size=1),
+    "electra": ElectraConfig(**_SHAPE, embedding_size=24),
+    "mpnet": MPNetConfig(**_SHAPE),
+    "albert": AlbertConfig(**_SHAPE, embedding_size=24),
+    "distilbert": DistilBertConfig(**_DISTIL),
+    "modernbert": ModernBertConfig(**_SHAPE, **_MARKS, local_attention=8),
+    "modernbert-mean": ModernBertConfig(**_SHAPE, **_MARKS, classifier_pooling="mean"),
+    "deberta-v2": DebertaV2Config(**_SHAPE, **_DISENTANGLED),
+    "qwen3": Qwen3Config(**_SHAPE, num_key_value_heads=2, head_dim=8),
+    "gte": GteConfig(**_SHAPE, type_vocab_size=2),
+}  # fmt: skip
+_QUERIES = ("w9 w8 w30", "w40")
+_TEXTS = (
+    "w7",
+    " ".join(f"w{5 + number * 7 % 110}" for number in range(60)),
+    "w11 w12 w13 w99 w100",
+    "w8 w9",
+    " ".join(f"w{110 - number}" for number in range(100)),
+)
+_PAIRS = [(query, text) for query in _QUERIES for text in _TEXTS]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    # Several threads on models this small wait for each other more than they compute.
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _classifier(folder: Path, config: PreTrainedConfig, **tokenizer: Any) -> Path:
+    """A random classifier of transformers with its tokenizer."""
+    torch.manual_seed(3)
+    scaled(AutoModelForSequenceClassification.from_config(config)).save_pretrained(folder)
+    return write_tokenizer(folder, **tokenizer)
+
+
+def _same(folder: Path, *, label: int = 0, **options: Any) -> None:
+    """Ours equal the reference's on a folder: packed, padded, together and alone."""
+    reference = CrossEncoder(str(folder), device="cpu", local_files_only=True)
+    if reference.num_labels > 1:
+        options["label"] = label
+    expected, logits = (
+        found if found.ndim == 1 else found[:, label]
+        for found in (
+            reference.predict(_PAIRS, batch_size=4),
+            reference.predict(_PAIRS, activation_fn=nn.Identity()),
+        )
+    )
+    alone = [_PAIRS[0], _PAIRS[4]]
+    for padded in (False, True):
+        backend = load(folder, padded=padded, **options)
+        found = scored(backend, _PAIRS)
+        assert_same(found["score"], expected)
+        assert_same(found["logit"], logits)
+        assert np.all((found["relevance"] >= 0) & (found["relevance"] <= 1))
+        for pair in alone:
+            assert_same(scored(backend, [pair])["score"], expected[[_PAIRS.index(pair)]])
+    assert np.ptp(expected) > 1e-3, "the pairs are told apart"
+
+
+_ONE_TYPE = {"roberta", "xlm-roberta"}
+
+
+@pytest.mark.parametrize(
+    ("family", "typed"),
+    [(each, False) for each in _FAMILIES]
+    + [(each, True) for each in _FAMILIES if each not in _ONE_TYPE],
+)
+def test_a_classifier_scores_as_its_reference_does(family, typed, tmp_path):
+    _same(_classifier(tmp_path, _FAMILIES[family], typed=typed))
+
+
+def test_types_that_a_model_has_not_are_refused_where_the_reference_fails(tmp_path):
+    folder = _classifier(tmp_path, _FAMILIES["roberta"], typed=True)
+    with pytest.raises(IndexError):
+        CrossEncoder(str(folder), device="cpu", local_files_only=True).predict(_PAIRS)
+    with pytest.raises(FixRequest, match=r"type_ids of input 0 are not all in 0\.\.0"):
+        scored(load(folder), _PAIRS)
+
+
+def test_a_tokenizer_of_berts_gives_types_and_one_without_a_class_gives_none(tmp_path):
+    folder = _classifier(tmp_path, _FAMILIES["bert"], typed=True)
+    words = {text: place for place, text in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])}
+    words |= {"[MASK]": 4} | {f"w{number}": number for number in range(5, WORDS)}
+    BertTokenizer(vocab=words).save_pretrained(folder)
+    _same(folder)
+
+
+# ---- what a folder says -------------------------------------------------------------------------
+
+
+def _saved(folder: Path, *, labels: int = 1, prompts: Any = None, **options: Any) -> Path:
+    """A BERT classifier as version 6 of the reference saves it."""
+    config = BertConfig(**{**_SHAPE, "num_labels": labels})
+    plain = _classifier(folder / "plain", config, typed=True)
+    model = CrossEncoder(str(plain), device="cpu", prompts=prompts, **options)
+    if prompts:
+        model.default_prompt_name = next(iter(prompts))
+    model.save(str(folder / "saved"), create_model_card=False)
+    return folder / "saved"
+
+
+def _plain(folder: Path, file: str, labels: int = 1, **changes: Any) -> Path:
+    """A BERT classifier of transformers, with changes in one of its files."""
+    config = BertConfig(**{**_SHAPE, "num_labels": labels})
+    _classifier(folder, config, typed=True)
+    write_json(folder / file, **changes)
+    return folder
+
+
+_BASE = "sentence_transformers.base.modules"
+_IDENTITY = "torch.nn.modules.linear.Identity"
+_LAYOUTS: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
+    "saved": (_saved, {}),
+    "max_length": (lambda folder: _saved(folder, max_length=40), {}),
+    "identity": (lambda folder: _saved(folder, activation_fn=nn.Identity()), {}),
+    "tanh": (lambda folder: _saved(folder, activation_fn=nn.Tanh()), {}),
+    "three labels": (lambda folder: _saved(folder, labels=3), {"label": 2}),
+    "the first of three": (lambda folder: _saved(folder, labels=3), {"label": 0}),
+    "softmax": (lambda folder: _saved(folder, labels=3, activation_fn=nn.Softmax()), {"label": 1}),
+    "prompt": (lambda folder: _saved(folder, prompts={"ask": "w50 w51 "}), {}),
+    "model_max_length": (
+        lambda folder: _plain(folder, "tokenizer_config.json", model_max_length=24), {},
+    ),
+    "no limit but positions": (
+        lambda folder: _plain(folder, "tokenizer_config.json", model_max_length=int(1e30)), {},
+    ),
+    "cut at the left": (
+        lambda folder: _plain(
+            folder, "tokenizer_config.json", model_max_length=24, truncation_side="left"
+        ), {},
+    ),
+    "activation in config.json": (
+        lambda folder: _plain(
+            folder, "config.json", sentence_transformers={"activation_fn": _IDENTITY}
+        ), {},
+    ),
+    "activation of version 3": (
+        lambda folder: _plain(
+            folder, "config.json", sbert_ce_default_activation_function=_IDENTITY
+        ), {},
+    ),
+    "activation of no torch class": (
+        lambda folder: _plain(
+            folder, "config.json", sentence_transformers={"activation_fn": "os.getcwd"}
+        ), {},
+    ),
+    "a word that does not count": (
+        lambda folder: _plain(
+            folder, "config_sentence_transformers.json", model_type="CrossEncoder",
+            activation_fn=_IDENTITY, prompts={"ask": "w50 "}, default_prompt_name="ask",
+        ), {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+def test_a_folder_scores_by_its_own_words(layout, tmp_path):
+    make, options = _LAYOUTS[layout]
+    _same(make(tmp_path), **options)
+
+
+def _sentence(**changes: Any) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        saved = _saved(folder)
+        write_json(saved / "sentence_bert_config.json", **changes)
+        return saved
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_seq_length": 30},
+        {"processor_kwargs": {"model_max_length": 30, "truncation_side": "left"}},
+        {"tokenizer_args": {"model_max_length": 30}},
+        {"processing_kwargs": {"text": {"max_length": 30}}},
+    ],
+    ids=["max_seq_length", "processor_kwargs", "tokenizer_args", "processing_kwargs"],
+)
+def test_a_length_of_the_transformer_module_cuts_pairs(changes, tmp_path):
+    _same(_sentence(**changes)(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"quantum": 1}, "quantum is 1, which is not done here"),
+        ({"config_kwargs": {"num_labels": 2}}, r"config_kwargs\.num_labels"),
+        ({"processor_kwargs": {"do_lower_case": True}}, r"processor_kwargs\.do_lower_case"),
+        ({"processing_kwargs": {"text": {"truncation": "only_second"}}}, "'only_second'"),
+        ({"transformer_task": "feature-extraction"}, "'feature-extraction'"),
+    ],
+)
+def test_a_word_that_is_not_done_here_refuses_the_load(changes, named, tmp_path):
+    folder = _sentence(**changes)(tmp_path)
+    with pytest.raises(OurFault, match=named) as refused:
+        load(folder)
+    assert refused.value.code == "MODEL_LOAD_FAILED"
+
+
+def test_modules_behind_the_transformer_refuse_the_load(tmp_path):
+    folder = _saved(tmp_path)
+    modules = [
+        {"idx": place, "name": str(place), "path": f"{place}", "type": f"{_BASE}.{name}"}
+        for place, name in enumerate(["Transformer", "Dense"])
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(OurFault, match="makes scores by Transformer, Dense; of a classifier"):
+        load(folder)
+
+
+def test_an_activation_that_is_not_done_here_refuses_the_load(tmp_path):
+    path = "torch.nn.modules.activation.Softmin"
+    folder = _plain(tmp_path, "config.json", sentence_transformers={"activation_fn": path})
+    with pytest.raises(OurFault, match="Softmin'; Hardsigmoid, Identity"):
+        load(folder)
+
+
+def test_the_instruction_of_a_request_takes_the_place_of_the_folders_prompt(tmp_path):
+    folder = _saved(tmp_path, prompts={"ask": "w50 w51 "})
+    reference = CrossEncoder(str(folder), device="cpu", local_files_only=True)
+    expected = reference.predict(_PAIRS, prompt="w60 ")
+    assert_same(scored(load(folder), _PAIRS, instruction="w60 ")["score"], expected)
+    assert_same(scored(load(folder), _PAIRS)["score"], reference.predict(_PAIRS))
+
+
+def test_every_module_of_a_cross_encoder_is_known():
+    """A class that the reference gains is done here, or refused by a test of its own."""
+    from sentence_transformers.cross_encoder import modules
+
+    known = {"Asym", "Dense", "InputModule", "LogitScore", "Module", "Router", "Transformer"}
+    assert set(modules.__all__) == known
