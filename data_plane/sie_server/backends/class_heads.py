@@ -18,7 +18,7 @@ from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.pooling import pool
 from sie_server.tolerances import logits_agree
 
-__all__ = ["Head", "first_states", "require_same", "sequence_head", "token_head"]
+__all__ = ["Head", "first_states", "last_states", "require_same", "sequence_head", "token_head"]
 
 Head: TypeAlias = Callable[[Tensor, Sequence[int]], Tensor]
 """Hidden states [tokens, width] and lengths to logits."""
@@ -31,7 +31,7 @@ def sequence_head(model: PreTrainedModel) -> Head:
     parts: Any = model
     if isinstance(getattr(model, "score", None), nn.Linear):
         # Decoders judge by the last token, which has seen all others.
-        return lambda hidden, lengths: parts.score(hidden[_starts(hidden, lengths)[1] - 1])
+        return lambda hidden, lengths: parts.score(last_states(hidden, lengths))
     if hasattr(model, "pre_classifier"):
         return lambda hidden, lengths: parts.classifier(
             parts.pre_classifier(_first(hidden, lengths)).relu()
@@ -97,6 +97,11 @@ def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
                 f"the head of {type(model).__name__} is built in a way that is not known here; "
                 "use a model of another family, or a backend that registers for it"
             )
+
+
+def last_states(hidden: Tensor, lengths: Sequence[int]) -> Tensor:
+    """The state of each sequence's last token."""
+    return hidden[_starts(hidden, lengths)[1] - 1]
 
 
 def _starts(hidden: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -22,12 +22,14 @@ from sie_schemas.ipc import (
     ImageInput,
     Input,
     Loaded,
+    PairForm,
     PairInput,
     TextInput,
     TokensInput,
 )
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
+from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.wording import check_options, query_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
@@ -48,8 +50,13 @@ class Prepared(Struct, frozen=True):
 class Tokenizer:
     """A `tokenizer.json` of one loaded model. Immutable once made; safe to use from threads."""
 
-    def __init__(self, native: tokenizers.Tokenizer) -> None:
+    def __init__(
+        self, native: tokenizers.Tokenizer, *, uncut: tokenizers.Tokenizer, tokens_max: int
+    ) -> None:
         self._native = native
+        self._uncut = uncut
+        """The same without a limit, for templates of pairs."""
+        self._tokens_max = tokens_max
 
     @classmethod
     def read(cls, loaded: Loaded) -> "Tokenizer":
@@ -68,11 +75,15 @@ class Tokenizer:
             raise _unusable(path, f"it is not a tokenizer.json: {error}") from error
         native.no_padding()
         native.no_truncation()
+        # A tokenizer of a large vocabulary takes time to copy, and few models have templates.
+        uncut = native if loaded.pair is None else tokenizers.Tokenizer.from_buffer(content)
+        uncut.no_padding()
+        uncut.no_truncation()
         if loaded.max_sequence_length > 0:
             native.enable_truncation(
                 max_length=loaded.max_sequence_length, direction=loaded.truncation_side
             )
-        return cls(native)
+        return cls(native, uncut=uncut, tokens_max=loaded.max_sequence_length)
 
     def texts(self, texts: Sequence[str]) -> list[TokensInput]:
         """Token ids of single texts, special tokens included."""
@@ -82,6 +93,21 @@ class Tokenizer:
         """Token ids and segment ids of a query with each text; the longer of a pair is cut."""
         found = self._encoded([(query, text) for text in texts])
         return [TokensInput(_int32(pair.ids), _int32(pair.type_ids)) for pair in found]
+
+    def templated(
+        self, form: PairForm, instruction: str | None, query: str, texts: Sequence[str]
+    ) -> list[TokensInput]:
+        """Token ids of a query with each text in a template. Raises `FixRequest`."""
+        pairing = Pairing(self._bare, form, instruction, self._tokens_max)
+        try:
+            return [TokensInput(_int32(pairing.ids(query, text))) for text in texts]
+        except Exception as error:  # the native library raises no narrower class
+            raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
+
+    def _bare(self, text: str) -> list[int]:
+        """The ids of a text without special tokens, however long."""
+        ids: list[int] = self._uncut.encode(text, add_special_tokens=False).ids
+        return ids
 
     def _encoded(self, inputs: list[str] | list[tuple[str, str]]) -> list[tokenizers.Encoding]:
         try:
@@ -120,6 +146,8 @@ def _tokenized(
         else:
             indexes.append(index)
             texts.append(item.text)
+    if job.operation == "score" and loaded.pair is not None:
+        return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
     if job.operation == "score":
         return indexes, tokenizer.pairs(query_wording(job, loaded)(_query(job)), texts)
     return indexes, tokenizer.texts(list(map(wording(job, loaded), texts)))

@@ -68,6 +68,23 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
         Option(name="activation", kind="text", choices=_ACTIVATIONS, in_profile=True),
         Option(name="label", kind="whole", least=0, in_profile=True),
         Option(
+            name="pair_template",
+            kind="text",
+            help="of a decoder: bge-gemma, mxbai-v2, qwen3, zerank, or a text with {query} and "
+            "{document}",
+            in_profile=True,
+        ),
+        Option(name="yes_token", kind="text", help="of a decoder", in_profile=True),
+        Option(name="no_token", kind="text", help="of a decoder", in_profile=True),
+        Option(
+            name="temperature",
+            kind="number",
+            help="of a decoder",
+            least=1e-3,
+            most=1e3,
+            in_profile=True,
+        ),
+        Option(
             name="instruction",
             kind="text",
             help="put before the query, in place of the folder's prompt",

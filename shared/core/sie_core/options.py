@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sie_core.nearest import nearest
+from sie_core.pair_templates import PAIR_TEMPLATES, pair_template
 from sie_core.templates import INSTRUCTION, text_template
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Option
@@ -22,6 +23,7 @@ _PARAMETERS: Final = frozenset({"instruction", "dimensions"})
 """Options that a request may also say beside `options`."""
 _TEXT_MAX: Final = 8192
 _TEMPLATES: Final = ("query_template", "doc_template")
+_PAIR_TEMPLATE: Final = "pair_template"
 _BESIDE: Final[Mapping[str, str]] = {
     "profile": "a profile is named with the model: `model:profile`",
     "output_types": "it is a parameter beside `options`",
@@ -93,10 +95,16 @@ def profile_problems(
             yield name, f"the backend {backend} has no option {name[:_TOLD_MAX]!r}; {advice}"
         elif problem := _problem(option, value):
             yield name, problem
-    if "default_instruction" in given and not any(
-        f"{{{INSTRUCTION}}}" in str(given.get(name, "")) for name in _TEMPLATES
-    ):
+    if "default_instruction" in given and not _has_place(given):
         yield "default_instruction", "no template of this profile has a place {instruction}"
+
+
+def _has_place(given: Mapping[str, Any]) -> bool:
+    """True if a template of a profile has a place for an instruction."""
+    named = PAIR_TEMPLATES.get(str(given.get(_PAIR_TEMPLATE)))
+    sources = [str(given.get(name, "")) for name in (*_TEMPLATES, _PAIR_TEMPLATE)]
+    sources += [] if named is None else [part.template for part in named.form.parts]
+    return any(f"{{{INSTRUCTION}}}" in source for source in sources)
 
 
 def _advice(name: str, declared: Sequence[Option], allowed: Mapping[str, Option]) -> str:
@@ -151,9 +159,9 @@ def _text_problem(option: Option, value: Any) -> str:
         )
     if len(value) > _TEXT_MAX:
         return f"the option {option.name} has {len(value)} characters; it takes {_TEXT_MAX}"
-    if option.name in _TEMPLATES:
+    if option.name in _TEMPLATES or option.name == _PAIR_TEMPLATE:
         try:
-            text_template(value)
+            _ = text_template(value) if option.name in _TEMPLATES else pair_template(value)
         except FixRequest as error:
             return f"the option {option.name}: {error.message}"
     return ""

@@ -6,7 +6,7 @@ transformers' own model, and its `config_sentence_transformers.json` says nothin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from sie_layouts.facts import Fact, Reading
@@ -54,6 +54,10 @@ class ScoreLayout:
     logit: LogitStep | None = None
     by_messages: bool = False
     """True if the chat template makes the text of a pair."""
+    message_format: str = "flat"
+    """The form of a message's content: a text (`flat`), or a list of parts (`structured`)."""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    """Values that the chat template is given."""
     facts: tuple[Fact, ...] = ()
 
     @property
@@ -71,10 +75,12 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     if settings.get("model_type") != "CrossEncoder":
         # Another type of model is converted: only its transformer counts.
         text = text_layout(reader, "", "", {})
-        layout = ScoreLayout(model, text, _activation(reader, {}, config))
+        templated = model == "decoder" and _has_chat_template(reader)
+        layout = ScoreLayout(model, text, _activation(reader, {}, config), by_messages=templated)
     else:
         logit = _steps(reader, model)
         name, table = sentence_table(reader, "")
+        table, options = _without_template_options(reader, name, table)
         layout = ScoreLayout(
             model,
             text_layout(reader, "", name, table),
@@ -82,22 +88,41 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
             prompt=_prompt(reader, settings),
             logit=logit,
             by_messages=_by_messages(reader, model, name, table),
+            message_format=_message_format(table),
+            template_options=options,
         )
     if reader.refusals:
         return Reading(None, tuple(reader.refusals))
-    return Reading(_with_facts(layout, reader))
+    return Reading(replace(layout, facts=tuple(dict.fromkeys(reader.facts))))
 
 
-def _with_facts(layout: ScoreLayout, reader: Reader) -> ScoreLayout:
-    return ScoreLayout(
-        layout.model,
-        layout.text,
-        layout.activation,
-        layout.prompt,
-        layout.logit,
-        layout.by_messages,
-        tuple(dict.fromkeys(reader.facts)),
+def _has_chat_template(reader: Reader) -> bool:
+    return reader.has("chat_template.jinja") or (
+        "chat_template" in reader.table("tokenizer_config.json")
     )
+
+
+def _without_template_options(
+    reader: Reader, name: str, table: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A transformer's settings without those of the chat template, and those."""
+    asked = reader.take(name, table, "processing_kwargs", dict, {})
+    options = reader.take(f"{name}: processing_kwargs", asked, "chat_template", dict, {})
+    for each, value in sorted(options.items()):
+        plain = isinstance(value, bool | str)
+        if not plain or each in ("max_length", "padding", "truncation", "restore_suffix"):
+            reader.refuse(
+                f"{name}: processing_kwargs.chat_template.{each}",
+                f"is {value!r}, which is not done here",
+            )
+    rest = {key: value for key, value in asked.items() if key != "chat_template"}
+    return {**table, "processing_kwargs": rest}, options
+
+
+def _message_format(table: Mapping[str, Any]) -> str:
+    modalities = table.get("modality_config")
+    message = modalities.get("message") if isinstance(modalities, dict) else None
+    return str(message.get("format", "flat")) if isinstance(message, dict) else "flat"
 
 
 def _model(reader: Reader, config: Mapping[str, Any]) -> Literal["classifier", "decoder"]:

@@ -34,7 +34,9 @@ __all__ = [
     "Loaded",
     "MultivectorAnswers",
     "Option",
+    "PairForm",
     "PairInput",
+    "PairPart",
     "Ping",
     "Pong",
     "Reply",
@@ -115,6 +117,38 @@ class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
     in_profile: bool = False
     in_request: bool = False
     operations: tuple[Operation, ...] = ()
+
+
+# ---- pairs --------------------------------------------------------------------------------------
+
+
+class PairPart(Struct, frozen=True, omit_defaults=True):
+    """A piece of a pair's text, tokenized by itself and without special tokens.
+
+    `template` has places `{instruction}`, `{query}` and `{document}`. It is cut to `share` of what
+    `PairForm.bounded` leaves; 0: it is not.
+    """
+
+    template: str
+    share: float = 0.0
+
+
+class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The way from a query and a document to one text, where the tokenizer's own is not wanted.
+
+    `bare` are the parts where there is no instruction, `instruction` is the one of a request that
+    has none. The parts `bounded` (from, to) have together what the other parts leave of the length,
+    and part `cut` is shortened to that. With `restores_suffix` a text that was cut gets back the
+    tokens that end every text. With `trims` the texts lose the white space around them.
+    """
+
+    parts: tuple[PairPart, ...]
+    bare: tuple[PairPart, ...] = ()
+    bounded: tuple[int, int]
+    cut: int
+    instruction: str = ""
+    restores_suffix: bool = False
+    trims: bool = False
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -232,8 +266,9 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
     `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
     may share a batch (`RunBatch.adapters`). A text that is too long loses tokens at
-    `truncation_side`. `instruction` is put before the query of a pair. `resident` are the revisions
-    that are loaded now, this one included: others may have left for it; None where it does not say.
+    `truncation_side`. `instruction` is put before the query of a pair; where there is `pair`, that
+    makes its text. `resident` are the revisions that are loaded now, this one included: others may
+    have left for it; None where it does not say.
     """
 
     id: int
@@ -254,6 +289,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     fuses_adapters: bool = False
     truncation_side: str = "right"
     instruction: str = ""
+    pair: PairForm | None = None
     resident: tuple[str, ...] | None = None
     options: tuple[Option, ...] | None = None
     """The options that its backend declares; None where an older process does not say."""

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ACTIVATIONS", "Judged", "judge"]
+from sie_schemas.ipc import ScoreAnswers
+from sie_server.backends.backend import ModelSpec
+from sie_server.backends.vector_answers import float_bytes
+
+__all__ = ["ACTIVATIONS", "Judged", "chosen_activation", "judge", "score_answers"]
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -29,6 +33,7 @@ ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "ReLU": torch.relu,
 }
 """Those that a saved cross-encoder may name, by the class in `torch.nn`: logits [pairs, labels]."""
+_OF_OPTIONS: Final = {"none": "Identity", "sigmoid": "Sigmoid", "softmax": "Softmax"}
 _PROBABILITIES: Final = frozenset({"Sigmoid", "Softmax", "Hardsigmoid"})
 
 
@@ -54,3 +59,18 @@ def judge(logits: Tensor, activation: str, label: int) -> Judged:
     else:
         chances = given.sigmoid() if given.shape[1] == 1 else given.softmax(dim=1)
     return Judged(scores[:, label], chances[:, label], given[:, label])
+
+
+def chosen_activation(spec: ModelSpec, found: str | None) -> str | None:
+    """The profile's activation, else the one that was found in the folder."""
+    option = spec.profile.options.get("activation")
+    return found if option is None else _OF_OPTIONS[str(option)]
+
+
+def score_answers(judged: Judged) -> ScoreAnswers:
+    """The numbers of pairs, in their order."""
+    return ScoreAnswers(
+        values=float_bytes(judged.scores),
+        relevance=float_bytes(judged.relevance),
+        logits=float_bytes(judged.logits),
+    )

@@ -1,9 +1,10 @@
 """The backend `cross-encoder`: one score for each pair of texts, from a torch model.
 
-*device* over one sequence-classification model and its adapters. Takes token ids of pairs, with
-their types where the model has any. Scores are those of sentence-transformers' CrossEncoder on the
-same files: the activation is the folder's, or that library's default, unless the option
-`activation` names another; of several labels the option `label` chooses one, else the last counts.
+*device* over one sequence-classification model and its adapters; of decoders, see `decoder`. Takes
+token ids of pairs, with their types where the model has any. Scores are those of
+sentence-transformers' CrossEncoder on the same files: the activation is the folder's, or that
+library's default, unless the option `activation` names another; of several labels the option
+`label` chooses one, else the last counts.
 """
 
 from typing import Final
@@ -15,14 +16,15 @@ from transformers import AutoModelForSequenceClassification
 
 from sie_layouts.folder import FolderFiles
 from sie_layouts.score import ScoreLayout, read_score
-from sie_schemas.ipc import Answers, Loaded, RunBatch, ScoreAnswers, TokensInput
+from sie_schemas.ipc import Answers, Loaded, RunBatch, TokensInput
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.class_heads import first_states, require_same, sequence_head
 from sie_server.backends.encoder import Encoder
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
-from sie_server.backends.score.activations import Judged, judge
-from sie_server.backends.vector_answers import float_bytes, lengths_of, rows_as_given
+from sie_server.backends.score.activations import chosen_activation, judge, score_answers
+from sie_server.backends.score.decoder import DecoderReranker
+from sie_server.backends.vector_answers import lengths_of, rows_as_given
 from sie_server.packed.packed_attention import register
 from sie_server.weights.tokenizer_file import (
     require_lowercase,
@@ -30,9 +32,11 @@ from sie_server.weights.tokenizer_file import (
     tokenizer_gives_types,
 )
 
-__all__ = ["CrossEncoder", "load", "score_answers"]
+__all__ = ["CrossEncoder", "load"]
 
-_ACTIVATIONS: Final = {"none": "Identity", "sigmoid": "Sigmoid", "softmax": "Softmax"}
+_OF_DECODERS: Final = frozenset(
+    {"default_instruction", "no_token", "pair_template", "temperature", "yes_token"}
+)
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -40,7 +44,12 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     if spec.tasks.score is None or spec.tasks.encode or spec.tasks.extract:
         raise load_failed("the backend cross-encoder does `score` only")
     register()
-    return CrossEncoder(spec, device, _layout(spec))
+    layout = _layout(spec)
+    if layout.model == "decoder":
+        return DecoderReranker(spec, device, layout)
+    for name in _OF_DECODERS & spec.profile.options.keys():
+        raise load_failed(f"the option {name} is for decoders, and this model is a classifier")
+    return CrossEncoder(spec, device, layout)
 
 
 class CrossEncoder(EncoderBackend):
@@ -51,7 +60,9 @@ class CrossEncoder(EncoderBackend):
         model = load_model(spec, device, AutoModelForSequenceClassification)
         labels = model.config.num_labels or 1
         self._layout = layout
-        self._activation = _activation(spec, layout, labels)
+        self._activation = chosen_activation(spec, layout.activation) or (
+            "Sigmoid" if labels == 1 else "Identity"
+        )
         self._label = _label(spec, labels)
         self._head = sequence_head(model)
         encoder = Encoder(backbone_of(model), device=place)
@@ -93,23 +104,6 @@ def _layout(spec: ModelSpec) -> ScoreLayout:
     if reading.layout is None:
         raise load_failed("; ".join(map(str, reading.refusals)))
     return reading.layout
-
-
-def score_answers(judged: Judged) -> ScoreAnswers:
-    """The numbers of pairs, in their order."""
-    return ScoreAnswers(
-        values=float_bytes(judged.scores),
-        relevance=float_bytes(judged.relevance),
-        logits=float_bytes(judged.logits),
-    )
-
-
-def _activation(spec: ModelSpec, layout: ScoreLayout, labels: int) -> str:
-    option = spec.profile.options.get("activation")
-    chosen = layout.activation if option is None else _ACTIVATIONS[str(option)]
-    if chosen is None:
-        return "Sigmoid" if labels == 1 else "Identity"
-    return chosen
 
 
 def _label(spec: ModelSpec, labels: int) -> int:
