@@ -41,6 +41,8 @@ class Answer(Struct, frozen=True):
     inference_ms: float
     input_tokens: int
     workers: tuple[str, ...]
+    request_id: str = ""
+    """For answers that tell it in their body."""
 
 
 def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
@@ -200,15 +202,28 @@ def _ranked(asked: Asked, answers: Sequence[bytes]) -> dict[str, Any]:
     scored = [(index, _score(answer)) for index, answer in enumerate(answers)]
     # Equal scores keep the order of the request.
     scored.sort(key=lambda pair: -pair[1])
+    ids = _ids(asked)
     fields: dict[str, Any] = {
         "scores": [
-            {"item_id": asked.items[index].id or f"item-{index}", "score": score, "rank": rank}
+            {"item_id": ids[index], "score": score, "rank": rank}
             for rank, (index, score) in enumerate(scored)
         ]
     }
     if asked.query is not None and asked.query.id is not None:
         fields["query_id"] = asked.query.id
     return fields
+
+
+def _ids(asked: Asked) -> list[str]:
+    """The client's ids. One that is missing is made of the place, and never one of the client's."""
+    given = {item.id for item in asked.items if item.id}
+    ids: list[str] = []
+    for index, item in enumerate(asked.items):
+        made = item.id or f"item-{index}"
+        while not item.id and made in given:
+            made += "-"
+        ids.append(made)
+    return ids
 
 
 def _score(answer: bytes) -> float:
