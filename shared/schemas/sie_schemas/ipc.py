@@ -7,12 +7,12 @@ profile-resolved config, and a batch names revisions that were loaded before.
 """
 
 import struct
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.items import Operation
+from sie_schemas.items import Operation, Option
 from sie_schemas.jobs import AdapterPin
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "LoadAdapter",
     "Loaded",
     "MultivectorAnswers",
-    "Option",
     "PairForm",
     "PairInput",
     "PairPart",
@@ -95,28 +94,6 @@ class DocumentInput(Struct, frozen=True, tag="document"):
 
 
 Input: TypeAlias = TokensInput | TextInput | PairInput | ImageInput | DocumentInput
-
-
-# ---- options ------------------------------------------------------------------------------------
-
-
-class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A setting that a backend takes: its name, type and range, declared once.
-
-    `in_profile` and `in_request` say where it may stand; in a request only for `operations`, or
-    for all where those are empty. Numbers lie from `least` to `most`, a text is one of `choices`
-    where there are any.
-    """
-
-    name: str
-    kind: Literal["flag", "whole", "number", "text"]
-    help: str = ""
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    most: float | None = None
-    in_profile: bool = False
-    in_request: bool = False
-    operations: tuple[Operation, ...] = ()
 
 
 # ---- pairs --------------------------------------------------------------------------------------
