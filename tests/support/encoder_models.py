@@ -1,5 +1,6 @@
 """Models for tests of model execution: the real MiniLM, loaded once, and tiny random ones."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -109,6 +110,9 @@ def write_tokenizer(folder: Path, *, special: Sequence[int] = ()) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens([f"w{number}" for number in special])
     tokenizer.save(str(folder / "tokenizer.json"))
+    # Of no family: the file is the tokenizer, whatever family the model is of.
+    told = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
     return folder
 
 

@@ -16,14 +16,15 @@ from transformers import XLMRobertaConfig
 from sie_cli.config.documents import LocalDocument, read_documents
 from sie_config.writer.rules import Index, Put, admit
 from sie_core.registry import Entity, Registry
+from sie_layouts.steps import NormalizeStep, PoolingStep
 from sie_schemas import canonical
 from sie_schemas.documents import ModelDocument, PathSource, admit_document
 from sie_schemas.errors import FixRequest
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends import transformer
 from sie_server.backends.backend import ModelSpec
+from sie_server.backends.folder_layout import read_layout
 from sie_server.backends.names import backend_names
-from sie_server.backends.sentence_layout import read_layout
 from sie_server.weights.file_hashes import sha256
 from sie_server.weights.sources import resolve
 
@@ -77,8 +78,9 @@ def test_the_examples_say_what_was_published_of_the_models(tmp_path):
     profile = bge.profiles["default"]
     assert profile.max_sequence_length == 8192
     # A folder of the weights alone says nothing of vectors: the profile does.
+    (tmp_path / "config.json").write_text("{}")
     layout = read_layout(tmp_path, profile)
-    assert (layout.pooling, layout.normalize) == ("cls", True)
+    assert layout.document[1:] == (PoolingStep(("cls",), width=0), NormalizeStep())
     # Its own files say how vectors are made, but call the prompt of a query by a name of their own.
     assert stella.profiles["default"].options == {"query_prompt": "s2p_query"}
 

@@ -1,5 +1,6 @@
 """The models that run packed: the probe's word for each family, and the same vectors either way."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,8 @@ def test_a_family_runs_as_the_probe_says_and_answers_as_transformers_does(family
     # Of a model that also decodes, published for embeddings, there is the encoder alone.
     kind = AutoModelForTextEncoding if family == "t5" else AutoModel
     folder = write_tiny(tmp_path, config, kind=kind)
-    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 120}')
+    told = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 120}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
     backend = load_folder(folder)
     loaded = backend.describe()
     assert loaded.execution == ("packed" if family in _PACKED else "padded"), loaded.reason

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from sie_server.backends.backend import load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.pooling import pool
 from sie_server.tolerances import logits_agree
+from sie_server.vectors.pooling import pool
 
 __all__ = ["Head", "first_states", "last_states", "require_same", "sequence_head", "token_head"]
 
@@ -38,7 +38,7 @@ def sequence_head(model: PreTrainedModel) -> Head:
         )
     if hasattr(model, "head") and getattr(model.config, "classifier_pooling", None) == "mean":
         return lambda hidden, lengths: parts.classifier(
-            parts.head(pool(hidden, lengths, "mean", normalize=False).to(hidden.dtype))
+            parts.head(pool(hidden, lengths, "mean").to(hidden.dtype))
         )
     if hasattr(model, "head"):
         return lambda hidden, lengths: parts.classifier(parts.head(_first(hidden, lengths)))

@@ -1,13 +1,12 @@
 """Sparse vectors and multivectors from the hidden states of flat tokens.
 
-*device.* Works on tokens laid end to end, sequences given by their lengths. `masked_language`
-weighs the whole vocabulary (SPLADE: log(1 + relu), the maximum over a text's tokens); `lexical`
-weighs the tokens of the text itself, and `token_vectors` projects each token but the first (both
-as bge-m3 does). Everything is float32.
+*device.* Works on tokens laid end to end, sequences given by their lengths. `masked_language_head`
+is a model's own scorer of its vocabulary; `lexical` weighs the tokens of the text itself, and
+`token_vectors` projects each token but the first (both as bge-m3 does). Everything is float32.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,10 @@ from transformers import PreTrainedModel
 
 from sie_server.backends.backend import load_failed
 
-__all__ = ["lexical", "masked_language", "masked_language_head", "token_vectors"]
+__all__ = ["lexical", "masked_language_head", "token_vectors"]
 
 Sparse = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Indices, ascending, and their weights."""
-
-_HEAD_TOKENS_MAX: Final = 256
-"""Tokens whose vocabulary scores are made at once: each has tens of thousands of numbers."""
 
 
 def masked_language_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
@@ -40,22 +36,6 @@ def masked_language_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     if hasattr(model, "head") and hasattr(model, "decoder"):
         return lambda hidden: parts.decoder(parts.head(hidden))
     raise load_failed(f"{type(model).__name__} keeps its vocabulary head where it is not known")
-
-
-def masked_language(
-    head: Callable[[Tensor], Tensor], hidden: Tensor, lengths: Sequence[int]
-) -> Tensor:
-    """Weights of the vocabulary [sequences, vocabulary]."""
-    rows: list[Tensor] = []
-    for text in torch.split(hidden, list(lengths)):
-        parts = [_strongest(head(part)) for part in torch.split(text, _HEAD_TOKENS_MAX)]
-        rows.append(torch.stack(parts).amax(dim=0))
-    return torch.stack(rows).relu().log1p()
-
-
-def _strongest(scores: Tensor) -> Tensor:
-    # The maximum first: log(1 + relu) is monotone, and there is one row left to do it on.
-    return scores.amax(dim=0).float()
 
 
 def lexical(weights: Tensor, ids: Sequence[Tensor], special: NDArray[np.int64]) -> list[Sparse]:

@@ -31,11 +31,15 @@ _ROW_TOKENS_MAX: Final = {"cpu": 2048, "cuda": 131_072}
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Token ids of a batch; `owners[i]` is the place of sequence i's adapter, or None."""
+    """Token ids of a batch; `owners[i]` is the place of sequence i's adapter, or None.
+
+    `skips`, where any, are each sequence's leading tokens that are its prompt's.
+    """
 
     ids: Sequence[Tensor]
     type_ids: Sequence[Tensor | None]
     owners: Sequence[int | None]
+    skips: Sequence[int] = ()
 
     @property
     def lengths(self) -> list[int]:
@@ -52,7 +56,10 @@ class States:
 
 
 class Encoder:
-    """One model. `position_start` is the first position of a sequence (RoBERTa's is not 0)."""
+    """One model. `position_start` is the first position of a sequence (RoBERTa's is not 0).
+
+    `positions` is how many the model has a table for; None where it makes them up.
+    """
 
     def __init__(self, model: PreTrainedModel, *, device: torch.device) -> None:
         self._model = model
@@ -65,7 +72,7 @@ class Encoder:
         self._takes_positions = "position_ids" in parameters
         self._mpnet = mpnet.install(model)
         self._row_tokens_max = _ROW_TOKENS_MAX.get(device.type, _ROW_TOKENS_MAX["cuda"])
-        self.position_start = _position_start(model)
+        self.position_start, self.positions = _position_table(model)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -210,9 +217,13 @@ def _types(batch: Sequences, index: int) -> Tensor:
     return torch.zeros_like(batch.ids[index]) if given is None else given
 
 
-def _position_start(model: PreTrainedModel) -> int:
-    """Position embeddings with a padding index count from behind it (RoBERTa and its kin)."""
+def _position_table(model: PreTrainedModel) -> tuple[int, int | None]:
+    """The first position of a sequence, and how many there are; None where no table holds them.
+
+    Position embeddings with a padding index count from behind it (RoBERTa and its kin).
+    """
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            return 0 if module.padding_idx is None else module.padding_idx + 1
-    return 0
+            start = 0 if module.padding_idx is None else module.padding_idx + 1
+            return start, module.num_embeddings - start
+    return 0, None

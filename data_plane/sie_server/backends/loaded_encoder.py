@@ -12,6 +12,7 @@ from typing import Final
 
 from torch import Tensor
 
+from sie_layouts.steps import TextLayout
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
 from sie_schemas.items import Operation
@@ -58,7 +59,7 @@ class LoadedEncoder:
         device: DeviceSpec,
         *,
         finish: Finish,
-        tokens_max: int | None = None,
+        text: TextLayout | None = None,
         takes_types: bool = True,
         reference: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -70,7 +71,7 @@ class LoadedEncoder:
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
             types=encoder.types if takes_types else 0,
-            tokens_max=_tokens_max(spec, encoder, tokens_max),
+            tokens_max=_tokens_max(spec, encoder, text),
         )
         is_pair = spec.tasks.score is not None
         require_room(tokenizer.path, self.limits.tokens_max, is_pair=is_pair)
@@ -103,6 +104,7 @@ class LoadedEncoder:
             tokenizer_path=str(self.tokenizer.path),
             tokenizer_sha256=self.tokenizer.sha256,
             max_sequence_length=self.limits.tokens_max,
+            truncation_side=self.tokenizer.truncation_side,
             cost_unit="tokens",
             execution=self._verdict.execution,
             reason=self._verdict.reason,
@@ -149,7 +151,10 @@ class LoadedEncoder:
         """The hidden states of every token, and the sequences that they belong to."""
         owners = self._owners(batch, len(inputs))
         ids, type_ids = read_tokens(inputs, self.limits)
-        sequences = Sequences(ids=ids, type_ids=type_ids, owners=owners.places)
+        skips = [max(0, given.skip) for given in inputs]
+        sequences = Sequences(
+            ids=ids, type_ids=type_ids, owners=owners.places, skips=skips if any(skips) else ()
+        )
         if self._tokens_to_prepack:
             self._prepack_later(sum(sequences.lengths))
         if self._verdict.execution == "packed":
@@ -215,11 +220,19 @@ class EncoderBackend:
         self._core.leave()
 
 
-def _tokens_max(spec: ModelSpec, encoder: Encoder, layout_max: int | None) -> int:
-    """The shortest of the limits: the layout's, the profile's, the model's positions."""
-    positions = getattr(encoder.model.config, "max_position_embeddings", None)
-    own = None if positions is None else positions - encoder.position_start
-    limits = (layout_max, spec.profile.max_sequence_length, own)
+def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> int:
+    """The shortest of the limits: the layout's, the profile's, the model's positions.
+
+    Positions that the config only names cap a layout that says so; a table of them caps every one.
+    """
+    named = getattr(encoder.model.config, "max_position_embeddings", None)
+    capped = text is None or text.capped_by_positions
+    limits = (
+        None if text is None else text.tokens_max,
+        spec.profile.max_sequence_length,
+        named if capped else None,
+        encoder.positions,
+    )
     known = [limit for limit in limits if limit is not None and limit > 0]
     if not known:
         raise load_failed("nothing limits the length; set the profile's max_sequence_length")

@@ -7,13 +7,15 @@ allows its revision, and only the code that lies in that revision.
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoModelForTextEncoding, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.new_architecture import gte_config
@@ -48,20 +50,25 @@ def load_model(
     *,
     may_lack: tuple[str, ...] = (),
     takes_own_code: bool = False,
+    config_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> PreTrainedModel:
     """Load with one of transformers' Auto classes. Raises MODEL_LOAD_FAILED.
 
     `may_lack` are prefixes of weights that are not used, and may be missing. `takes_own_code`
-    says that the caller can run a model of a class that nobody here knows.
+    says that the caller can run a model of a class that nobody here knows. `config_options` stand
+    for values of its config.json.
     """
     place = torch.device(device.name)
     runs_own_code = takes_own_code and has_own_code(spec.weights)
     files = _weight_files(spec.weights)
-    key = (spec.weights.folder, spec.revision, kind, _dtype(spec, place))
+    changed = tuple(sorted(config_options.items()))
+    key = (spec.weights.folder, spec.revision, kind, _dtype(spec, place), *changed)
     model = device.skeletons.revive(key, files, place)
     if model is not None:
         return model
-    model = _from_pretrained(spec, kind, place, runs_own_code, may_lack, takes_own_code)
+    model = _from_pretrained(
+        spec, kind, place, runs_own_code, may_lack, takes_own_code, config_options
+    )
     if not runs_own_code:
         device.skeletons.saw(key, model, files)
     return model
@@ -80,10 +87,17 @@ def _from_pretrained(
     runs_own_code: bool,
     may_lack: tuple[str, ...],
     takes_own_code: bool,
+    config_options: Mapping[str, Any],
 ) -> PreTrainedModel:
     folder = spec.weights.folder
     try:
         known = gte_config(_config(spec.weights))
+        if known is not None:
+            known.update(dict(config_options))
+        elif config_options:
+            known = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
+            )
         model, info = kind.from_pretrained(
             folder,
             **({} if known is None else {"config": known}),

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sie_layouts.layout import SentenceLayout
+from sie_layouts.steps import TransformerStep
 from sie_schemas.ipc import (
     Answers,
     DenseAnswers,
@@ -31,21 +33,22 @@ from sie_schemas.ipc import (
 from sie_server.backends import encode_heads
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.linear_files import DenseLayer, dense_layer, read_head
+from sie_server.backends.folder_layout import read_layout, told_prompts
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.masked_language import MaskedLanguageBackend
 from sie_server.backends.model_files import encoder_kind, load_model
-from sie_server.backends.pooling import pool
-from sie_server.backends.sentence_layout import SentenceLayout, read_layout
 from sie_server.backends.vector_answers import (
     as_given,
     float_bytes,
     lengths_of,
     rows_as_given,
     sparse_answers,
+    sparse_rows,
 )
 from sie_server.packed.packed_attention import register
-from sie_server.weights.tokenizer_file import TokenizerFile, require_lowercase, tokenizer_file
+from sie_server.vectors.layer_files import read_head
+from sie_server.vectors.steps import VectorSteps
+from sie_server.weights.tokenizer_file import TokenizerFile, tokenizer_file
 
 __all__ = ["TransformerBackend", "load"]
 
@@ -59,31 +62,49 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         raise load_failed("the backend transformer does `encode` only")
     register()
     place = torch.device(device.name)
-    layout = read_layout(spec.weights.folder, spec.profile)
-    tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder)
-    if layout.lowercase:
-        require_lowercase(tokenizer.path)
     outputs = frozenset(spec.tasks.encode.outputs)
-    if outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file():
-        return MaskedLanguageBackend(spec, device, layout, tokenizer)
-    kind = encoder_kind(spec.weights)
-    model = load_model(spec, device, kind, may_lack=("pooler.",), takes_own_code=True)
+    sparse = outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file()
+    layout = read_layout(spec.weights.folder, spec.profile, sparse=sparse)
+    encoder = layout.document[0]
+    if not isinstance(encoder, TransformerStep) or layout.routed or encoder.folder:
+        raise load_failed(
+            f"{spec.weights.folder} is no single transformer in the folder itself, and nothing "
+            "else takes texts in here"
+        )
+    tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder, encoder.text)
+    if encoder.head == "masked_language":
+        return MaskedLanguageBackend(spec, device, layout, encoder, tokenizer)
+    model = load_model(
+        spec,
+        device,
+        encoder_kind(spec.weights),
+        may_lack=("pooler.",),
+        takes_own_code=True,
+        config_options=encoder.config_options,
+    )
     heads = _Heads(
-        dense=tuple(dense_layer(spec.weights, step, place) for step in layout.dense),
-        sparse=read_head(spec.weights, _SPARSE_FILE, model) if "sparse" in outputs else None,
+        steps=VectorSteps(
+            layout.document[1:],
+            spec.weights,
+            place,
+            kept=layout.kept if layout.output == "dense" else None,
+        ),
+        sparse=read_head(spec.weights, _SPARSE_FILE, model)
+        if "sparse" in outputs and not sparse
+        else None,
         multivector=read_head(spec.weights, _MULTIVECTOR_FILE, model)
         if "multivector" in outputs
         else None,
         special=_special_ids(tokenizer) if "sparse" in outputs else np.empty(0, np.int64),
     )
-    return TransformerBackend(spec, device, model, layout, tokenizer, heads)
+    return TransformerBackend(spec, device, model, layout, encoder, tokenizer, heads)
 
 
 @dataclass(frozen=True, slots=True)
 class _Heads:
-    """The heads behind the encoder; None for an output that is not offered."""
+    """The parts behind the encoder; None for an output that is not offered."""
 
-    dense: tuple[DenseLayer, ...]
+    steps: VectorSteps
     sparse: nn.Linear | None
     multivector: nn.Linear | None
     special: NDArray[np.int64]
@@ -98,6 +119,7 @@ class TransformerBackend(EncoderBackend):
         device: DeviceSpec,
         model: PreTrainedModel,
         layout: SentenceLayout,
+        step: TransformerStep,
         tokenizer: TokenizerFile,
         heads: _Heads,
     ) -> None:
@@ -110,19 +132,28 @@ class TransformerBackend(EncoderBackend):
             Encoder(model, device=torch.device(device.name)),
             tokenizer,
             device,
-            finish=self._dense,
-            tokens_max=layout.tokens_max,
+            finish=self._vectors,
+            text=step.text,
         )
 
     def describe(self) -> Loaded:
         """Token ids in, vectors out."""
-        return replace(self._core.describe(), prompts=dict(self._layout.prompts), dims=self._dims())
+        return replace(
+            self._core.describe(),
+            prompts=told_prompts(self._layout),
+            skips_prompts=self._heads.steps.skips_prompts,
+            dims=self._dims(),
+        )
 
     @torch.inference_mode()
     def run(self, batch: RunBatch) -> Answers:
         """Vectors in the order of the inputs."""
         self._core.require(batch, "encode", self._outputs)
         states, sequences = self._core.run(batch, take(batch, TokensInput))
+        if self._layout.output == "sparse":
+            rows = self._vectors(states, sequences)
+            self._core.require_finite(rows)
+            return EncodeAnswers(sparse=sparse_rows(rows, self._layout.kept))
         wanted = frozenset(batch.outputs) or self._outputs
         if wanted == {"dense"}:
             return self._dense_answers(states, sequences)
@@ -135,7 +166,7 @@ class TransformerBackend(EncoderBackend):
         )
 
     def _dense_answers(self, states: States, sequences: Sequences) -> DenseAnswers:
-        vectors = self._dense(states, sequences)
+        vectors = self._vectors(states, sequences)
         self._core.require_finite(vectors)
         return DenseAnswers(vectors.shape[1], float_bytes(vectors))
 
@@ -157,23 +188,18 @@ class TransformerBackend(EncoderBackend):
         counts = np.array([len(text) for text in given], dtype="<i4")
         return MultivectorAnswers(rows[0].shape[1], counts.tobytes(), float_bytes(torch.cat(given)))
 
-    @torch.inference_mode()
-    def _dense(self, states: States, sequences: Sequences) -> Tensor:
-        layout = self._layout
-        last = layout.normalize and not self._heads.dense
-        packed = pool(states.hidden, lengths_of(states, sequences), layout.pooling, normalize=last)
-        for layer in self._heads.dense:
-            packed = layer(packed)
-        if layout.normalize and not last:
-            packed = nn.functional.normalize(packed, dim=1)
+    def _vectors(self, states: States, sequences: Sequences) -> Tensor:
+        skips = [sequences.skips[index] for index in states.order] if sequences.skips else ()
+        packed = self._heads.steps(states.hidden, lengths_of(states, sequences), skips)
         return rows_as_given(packed, states.order)
 
     def _dims(self) -> dict[str, int]:
         config = self._core.encoder.model.config
-        dense = self._heads.dense
         dims = {
-            "dense": dense[-1].out_features if dense else config.hidden_size,
-            "sparse": config.vocab_size,
+            "dense": self._layout.width or config.hidden_size,
+            "sparse": (self._layout.width or 0)
+            if self._layout.output == "sparse"
+            else config.vocab_size,
             "multivector": self._heads.multivector.out_features if self._heads.multivector else 0,
         }
         return {name: dims[name] for name in sorted(self._outputs)}

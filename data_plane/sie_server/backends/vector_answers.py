@@ -15,7 +15,14 @@ from sie_schemas.ipc import SparseAnswers
 from sie_server.backends.encode_heads import Sparse
 from sie_server.backends.encoder import Sequences, States
 
-__all__ = ["as_given", "float_bytes", "lengths_of", "rows_as_given", "sparse_answers"]
+__all__ = [
+    "as_given",
+    "float_bytes",
+    "lengths_of",
+    "rows_as_given",
+    "sparse_answers",
+    "sparse_rows",
+]
 
 T = TypeVar("T")
 
@@ -48,4 +55,16 @@ def sparse_answers(vectors: Sequence[Sparse]) -> SparseAnswers:
         counts=np.array([len(indices) for indices, _ in vectors], dtype="<i4").tobytes(),
         indices=b"".join(indices.astype("<i4", copy=False).tobytes() for indices, _ in vectors),
         values=b"".join(values.astype("<f4", copy=False).tobytes() for _, values in vectors),
+    )
+
+
+def sparse_rows(rows: Tensor, kept: int | None = None) -> SparseAnswers:
+    """Rows [sequences, width] of which most numbers are zero; at most `kept` each, the greatest."""
+    if kept is not None and kept < rows.shape[1]:
+        greatest = rows.abs().topk(kept, dim=1).indices
+        rows = torch.zeros_like(rows).scatter_(1, greatest, rows.gather(1, greatest))
+    numbers = rows.float().cpu().numpy()
+    places = [np.flatnonzero(row) for row in numbers]
+    return sparse_answers(
+        [(place.astype(np.int32), row[place]) for place, row in zip(places, numbers, strict=True)]
     )

@@ -1,45 +1,76 @@
-"""A model's tokenizer as one `tokenizer.json` that the sidecar can read.
+"""A model's tokenizer as one `tokenizer.json` that the sidecar can read, as the reference uses it.
 
-*shell* over the model's folder and a cache. Promises a path and the SHA-256 of its bytes. A folder
-that has only a slow tokenizer's files is converted once, into the cache; one that lacks them too is
-refused, for transformers would make a tokenizer that knows no word. Truncation and padding that the
-file may carry are the reader's to switch off.
+*shell* over the model's folder and a cache. Promises a path and the SHA-256 of its bytes. The
+reference is transformers: for some families it makes a tokenizer of its own from the vocabulary in
+a `tokenizer.json`, and it heeds `tokenizer_config.json`. Where that comes to what the file says,
+the file itself is used; else, or where there is none, what transformers made is kept in the cache.
+A folder without a vocabulary is refused: transformers would make a tokenizer that knows no word.
+Padding that the file may carry, and the length at which it cuts, are the reader's to choose; the
+side on which it cuts is the file's.
 """
 
+import contextlib
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final, Literal
 
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+import tokenizers
+import transformers
+from tokenizers import Tokenizer, normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from sie_layouts.steps import TextLayout
 from sie_server.failures import load_failed
 
 __all__ = [
     "TokenizerFile",
     "read_tokenizer",
-    "require_lowercase",
     "require_room",
     "tokenizer_file",
     "tokenizer_gives_types",
 ]
 
+_FORM: Final = "2"
+"""Of what is written to the cache: another form is another key."""
+_READ: Final = frozenset({".txt", ".model", ".json", ".jinja"})
+_CUTS_LEFT: Final = re.compile(rb'"truncation":\s*\{[^}]*"direction":\s*"Left"')
+_HEAD_BYTES: Final = 4096
+_FAILS: Final = (
+    OSError,
+    ValueError,
+    ImportError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+)
+"""The exceptions that transformers raises of files that are not what they should be."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFile:
-    """The tokenizer's path, and the hash of its bytes."""
+    """The tokenizer's path, the hash of its bytes, and the side on which it cuts."""
 
     path: Path
     sha256: str
+    truncation_side: Literal["left", "right"] = "right"
 
 
-def tokenizer_file(folder: Path, cache_folder: Path) -> TokenizerFile:
-    """The tokenizer of a model folder, converted if need be. Raises MODEL_LOAD_FAILED."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        path = _converted(folder, cache_folder)
-    return TokenizerFile(path, hashlib.sha256(path.read_bytes()).hexdigest())
+def tokenizer_file(
+    folder: Path, cache_folder: Path, text: TextLayout | None = None
+) -> TokenizerFile:
+    """The tokenizer of a model folder, made if need be. Raises MODEL_LOAD_FAILED."""
+    path = _as_used(folder, cache_folder, text or TextLayout(tokens_max=None))
+    content = path.read_bytes()
+    # It stands before the vocabulary, whose reading takes a second where it is large.
+    cuts_left = _CUTS_LEFT.search(content[:_HEAD_BYTES]) is not None
+    return TokenizerFile(
+        path, hashlib.sha256(content).hexdigest(), "left" if cuts_left else "right"
+    )
 
 
 def read_tokenizer(path: Path, *, tokens_max: int, stride: int = 0) -> Tokenizer:
@@ -88,32 +119,97 @@ def _read(path: Path) -> Tokenizer:
         raise load_failed(f"{path} cannot be read: {error}; restore it") from error
 
 
-def _converted(folder: Path, cache_folder: Path) -> Path:
-    # Keyed by what it is made from: another revision in the same folder is another tokenizer.
-    key = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in {".txt", ".model", ".json"}:
-            key.update(path.name.encode() + b"\0" + path.read_bytes())
-    made = cache_folder.expanduser() / "tokenizers" / key.hexdigest() / "tokenizer.json"
+def _as_used(folder: Path, cache_folder: Path, text: TextLayout) -> Path:
+    given = folder / "tokenizer.json"
+    made = cache_folder.expanduser() / "tokenizers" / _key(folder, text) / "tokenizer.json"
+    as_it_is = made.with_name("as_it_is")
+    if given.is_file() and as_it_is.is_file():
+        return given
     if made.is_file():
         return made
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, use_fast=True, local_files_only=True, trust_remote_code=False
-        )
-        _require_vocabulary(folder, tokenizer.vocab_files_names)
-        text = tokenizer.backend_tokenizer.to_str()
-    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
-        raise load_failed(
-            f"{folder} has no tokenizer.json, and its tokenizer cannot be converted: {error}; "
-            "add a tokenizer.json to the source"
-        ) from error
+    content = _made(folder, text, given if given.is_file() else None)
+    if content is None:
+        # Nothing is lost if this cannot be kept: it is found out again.
+        with contextlib.suppress(OSError):
+            made.parent.mkdir(parents=True, exist_ok=True)
+            as_it_is.touch()
+        return given
     made.parent.mkdir(parents=True, exist_ok=True)
     fresh = made.with_suffix(".new")
-    fresh.write_text(text, encoding="utf-8")
+    fresh.write_text(content, encoding="utf-8")
     # A crash before the rename leaves only a file that the next conversion overwrites.
     fresh.replace(made)
     return made
+
+
+def _key(folder: Path, text: TextLayout) -> str:
+    """Of all that a tokenizer is made from: another revision in the folder is another one."""
+    key = hashlib.sha256()
+    made_by = (_FORM, transformers.__version__, tokenizers.__version__)
+    key.update(repr((made_by, text.truncation_side, text.lowercase)).encode())
+    key.update(json.dumps(text.tokenizer_options, sort_keys=True).encode())
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in _READ and not path.name.endswith(".index.json"):
+            key.update(path.name.encode() + b"\0" + path.read_bytes())
+    return key.hexdigest()
+
+
+def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
+    """The tokenizer as transformers makes it; None where that is what the file says."""
+    if given is not None:
+        _read(given)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder,
+            use_fast=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            **text.tokenizer_options,
+        )
+        if given is None:
+            _require_vocabulary(folder, tokenizer.vocab_files_names)
+        used = _used(tokenizer, text)
+    except _FAILS as error:
+        raise load_failed(
+            f"{folder} has {'a' if given else 'no'} tokenizer.json, and its tokenizer cannot be "
+            f"made: {error}; {'mend' if given else 'add'} the tokenizer.json of the source"
+        ) from error
+    if given is None:
+        return json.dumps(used)
+    stated = _without_form(json.loads(given.read_bytes()))
+    return None if _without_form(used) == stated else json.dumps(used)
+
+
+def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any]:
+    native = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if text.lowercase and not _lowers(json.loads(native.to_str()).get("normalizer")):
+        rest = [] if native.normalizer is None else [native.normalizer]
+        native.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
+    side = "left" if text.truncation_side == "left" else str(tokenizer.truncation_side)
+    native.no_padding()
+    native.no_truncation()
+    if side == "left":
+        native.enable_truncation(1 << 30, direction=side)
+    used: dict[str, Any] = json.loads(native.to_str())
+    return used
+
+
+def _lowers(normalizer: Mapping[str, Any] | None) -> bool:
+    """As the reference looks for it: a part that lower-cases, and nothing but that."""
+    if normalizer is None:
+        return False
+    parts = normalizer.get("normalizers") or [normalizer]
+    return any(part.get("type") == "Lowercase" for part in parts)
+
+
+def _without_form(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer's JSON in one form, without what the reader chooses."""
+    native = Tokenizer.from_str(json.dumps(tokenizer))
+    left = ((tokenizer.get("truncation") or {}).get("direction") or "right").lower() == "left"
+    native.no_padding()
+    native.no_truncation()
+    plain: dict[str, Any] = json.loads(native.to_str())
+    return plain | {"truncation": "left" if left else "right"}
 
 
 def _require_vocabulary(folder: Path, names: Mapping[str, str]) -> None:
@@ -121,13 +217,3 @@ def _require_vocabulary(folder: Path, names: Mapping[str, str]) -> None:
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"it is made of {', '.join(wanted)}, and {', '.join(missing)} is missing")
-
-
-def require_lowercase(path: Path) -> None:
-    """The model wants lower-cased text: refuse a tokenizer that keeps capitals."""
-    normalizer = _read(path).normalizer
-    if normalizer is None or normalizer.normalize_str("A") != "a":
-        raise load_failed(
-            f"the model wants lower-cased text (do_lower_case) and {path} keeps capitals; "
-            "add a lower-casing normalizer to its tokenizer.json"
-        )

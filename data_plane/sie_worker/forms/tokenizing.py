@@ -35,6 +35,8 @@ from sie_worker.forms.wording import check_options, query_wording, wording
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
 _BYTES_PER_TOKEN: Final = 4
+_TEXT: Final = "\0"
+"""Stands for a text where only the words before it are wanted."""
 
 
 class Prepared(Struct, frozen=True):
@@ -51,12 +53,15 @@ class Tokenizer:
     """A `tokenizer.json` of one loaded model. Immutable once made; safe to use from threads."""
 
     def __init__(
-        self, native: tokenizers.Tokenizer, *, uncut: tokenizers.Tokenizer, tokens_max: int
+        self, native: tokenizers.Tokenizer, *, uncut: tokenizers.Tokenizer, loaded: Loaded
     ) -> None:
         self._native = native
         self._uncut = uncut
         """The same without a limit, for templates of pairs."""
-        self._tokens_max = tokens_max
+        self._tokens_max = loaded.max_sequence_length
+        self._special_tokens = loaded.special_tokens
+        added = native.get_added_tokens_decoder()
+        self._special_ids = frozenset(number for number, token in added.items() if token.special)
 
     @classmethod
     def read(cls, loaded: Loaded) -> "Tokenizer":
@@ -83,11 +88,20 @@ class Tokenizer:
             native.enable_truncation(
                 max_length=loaded.max_sequence_length, direction=loaded.truncation_side
             )
-        return cls(native, uncut=uncut, tokens_max=loaded.max_sequence_length)
+        return cls(native, uncut=uncut, loaded=loaded)
 
-    def texts(self, texts: Sequence[str]) -> list[TokensInput]:
-        """Token ids of single texts, special tokens included."""
-        return [TokensInput(_int32(found.ids)) for found in self._encoded(list(texts))]
+    def texts(self, texts: Sequence[str], prompt: str = "") -> list[TokensInput]:
+        """Token ids of single texts, special tokens included; each begins with the prompt."""
+        skip = self._prompt_tokens(prompt) if prompt else 0
+        return [TokensInput(_int32(found.ids), skip=skip) for found in self._encoded(list(texts))]
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """The tokens of a prompt alone, but for a special one at its end: the text's comes after.
+
+        As sentence-transformers counts them, where a pooling leaves the prompt out.
+        """
+        ids = self._encoded([prompt])[0].ids
+        return len(ids) - (1 if ids and ids[-1] in self._special_ids else 0)
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[TokensInput]:
         """Token ids and segment ids of a query with each text; the longer of a pair is cut."""
@@ -111,7 +125,7 @@ class Tokenizer:
 
     def _encoded(self, inputs: list[str] | list[tuple[str, str]]) -> list[tokenizers.Encoding]:
         try:
-            return self._native.encode_batch(inputs)
+            return self._native.encode_batch(inputs, add_special_tokens=self._special_tokens)
         except Exception as error:  # the native library raises no narrower class
             raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
 
@@ -150,7 +164,9 @@ def _tokenized(
         return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
     if job.operation == "score":
         return indexes, tokenizer.pairs(query_wording(job, loaded)(_query(job)), texts)
-    return indexes, tokenizer.texts(list(map(wording(job, loaded), texts)))
+    worded = wording(job, loaded)
+    prompt = worded(_TEXT).partition(_TEXT)[0] if loaded.skips_prompts else ""
+    return indexes, tokenizer.texts(list(map(worded, texts)), prompt)
 
 
 def _passed_through(

@@ -46,7 +46,7 @@ def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     told = job.options.get(_OPTIONS[other]) or loaded.templates.get(other)
     if job.instruction is not None and told is not None and f"{{{INSTRUCTION}}}" in told:
         raise _placeless(job, side, f"only a {other}'s has one: say `is_query`")
-    prefix = loaded.prompts.get(side, "") if job.instruction is None else job.instruction
+    prefix = _prompt(job, loaded, side) if job.instruction is None else job.instruction
     return lambda text: prefix + text
 
 
@@ -55,6 +55,16 @@ def query_wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     the model's own."""
     prefix = loaded.instruction if job.instruction is None else job.instruction
     return lambda text: prefix + text
+
+
+def _prompt(job: Job, loaded: Loaded, side: str) -> str:
+    """The model's own prompt: a text is a document unless the request calls it a query.
+
+    A model may have a prompt of its own for a text of which the request says neither.
+    """
+    if "is_query" not in job.options and "" in loaded.prompts:
+        return loaded.prompts[""]
+    return loaded.prompts.get(side, "")
 
 
 def _filled(template: Template, job: Job, loaded: Loaded, side: str) -> Callable[[str], str]:

@@ -30,6 +30,13 @@ LOADING_ONLY: Final = IGNORED_OPTIONS | {
     "torch_dtype", "use_cache", "use_safetensors",
 }  # fmt: skip
 """Options of loading that change no vector: type and device are the profile's."""
+_OF_LOADING: Final = frozenset(
+    {
+        "architectures", "auto_map", "code_revision", "force_download", "gguf_file", "model_type",
+        "name_or_path", "proxies", "quantization_config", "return_unused_kwargs", "variant",
+    }
+)  # fmt: skip
+"""Options that would load another model than the folder's."""
 
 
 def transformer_step(reader: Reader, folder: str, *, task: str) -> TransformerStep:
@@ -101,10 +108,8 @@ def _config_options(
     options = {each: value for each, value in given.items() if each not in LOADING_ONLY}
     config = joined(folder, "config.json")
     for each in sorted(options):
-        if isinstance(options[each], dict | list):
-            reader.refuse(
-                f"{name}: {key}.{each}", f"is {options[each]!r}; single values are done here"
-            )
+        if isinstance(options[each], dict | list) or each in _OF_LOADING or each.startswith("_"):
+            reader.refuse(f"{name}: {key}.{each}", f"is {options[each]!r}, which is not done here")
         else:
             reader.fact(f"{config}: {each}", options[each], f"{name}: {key}.{each}")
     model_key = "model_args" if "model_args" in table else "model_kwargs"

@@ -60,10 +60,14 @@ FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
 class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
-    """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs."""
+    """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs.
+
+    `skip` leading tokens are the prompt's, for a model that leaves them out (`skips_prompts`).
+    """
 
     ids: bytes
     type_ids: bytes = b""
+    skip: int = 0
 
 
 class TextInput(Struct, frozen=True, tag="text"):
@@ -243,9 +247,12 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
     `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
     may share a batch (`RunBatch.adapters`). A text that is too long loses tokens at
-    `truncation_side`. `instruction` is put before the query of a pair; where there is `pair`, that
-    makes its text. `resident` are the revisions that are loaded now, this one included: others may
-    have left for it; None where it does not say.
+    `truncation_side`. A model that `skips_prompts` is told of each input how many tokens its prompt
+    has. Without `special_tokens` a text is its own tokens and no others. `prompts` are those of a
+    `query` and a `document`, and by "" that of a text of which the request does not say what it is,
+    where it is not a document's. `instruction` is put before the query of a pair; where there is
+    `pair`, that makes its text. `resident` are the revisions that are loaded now, this one
+    included: others may have left for it; None where it does not say.
     """
 
     id: int
@@ -265,6 +272,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     load_ms: float = 0.0
     fuses_adapters: bool = False
     truncation_side: str = "right"
+    skips_prompts: bool = False
+    special_tokens: bool = True
     instruction: str = ""
     pair: PairForm | None = None
     resident: tuple[str, ...] | None = None

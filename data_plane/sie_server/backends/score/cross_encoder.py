@@ -27,7 +27,6 @@ from sie_server.backends.score.decoder import DecoderReranker
 from sie_server.backends.vector_answers import lengths_of, rows_as_given
 from sie_server.packed.packed_attention import register
 from sie_server.weights.tokenizer_file import (
-    require_lowercase,
     tokenizer_file,
     tokenizer_gives_types,
 )
@@ -67,16 +66,14 @@ class CrossEncoder(EncoderBackend):
         self._head = sequence_head(model)
         encoder = Encoder(backbone_of(model), device=place)
         require_same(model, encoder, self._head)
-        tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder)
-        if layout.text.lowercase:
-            require_lowercase(tokenizer.path)
+        tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder, layout.text)
         self._core = LoadedEncoder(
             spec,
             encoder,
             tokenizer,
             device,
             finish=first_states,
-            tokens_max=layout.text.tokens_max,
+            text=layout.text,
             takes_types=tokenizer_gives_types(spec.weights.folder),
         )
 
@@ -84,7 +81,6 @@ class CrossEncoder(EncoderBackend):
         """Token ids of pairs in, one score out."""
         return replace(
             self._core.describe(),
-            truncation_side=self._layout.text.truncation_side,
             instruction=self._layout.prompt,
         )
 

@@ -50,7 +50,7 @@ class DecoderReranker(EncoderBackend):
 
     def __init__(self, spec: ModelSpec, device: DeviceSpec, layout: ScoreLayout) -> None:
         place = torch.device(device.name)
-        tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder)
+        tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder, layout.text)
         native = Tokenizer.from_file(str(tokenizer.path))
         self._layout = layout
         self._question = _question(spec, layout, native)
@@ -66,7 +66,7 @@ class DecoderReranker(EncoderBackend):
             finish=lambda states, sequences: rows_as_given(
                 last_states(states.hidden, lengths_of(states, sequences)).float(), states.order
             ),
-            tokens_max=layout.text.tokens_max,
+            text=layout.text,
             takes_types=False,
         )
 
@@ -74,7 +74,6 @@ class DecoderReranker(EncoderBackend):
         """Token ids of pairs in, one score out."""
         return replace(
             self._core.describe(),
-            truncation_side=self._layout.text.truncation_side,
             instruction="" if self._question.form is not None else self._layout.prompt,
             pair=self._question.form,
         )

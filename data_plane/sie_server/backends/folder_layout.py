@@ -1,0 +1,94 @@
+"""The layout of a model folder under a profile: the folder's word, and the profile's over it.
+
+*shell* over one folder, which `sie_layouts` reads. What the layout refuses fails the load: a vector
+is never made by half.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from sie_layouts.folder import FolderFiles
+from sie_layouts.layout import SentenceLayout
+from sie_layouts.sentence import read_sentence
+from sie_layouts.steps import NormalizeStep, PoolingMode, PoolingStep, Step
+from sie_schemas.documents import ProfileDocument
+from sie_server.backends.backend import load_failed
+
+__all__ = ["read_layout", "told_prompts"]
+
+
+def read_layout(folder: Path, profile: ProfileDocument, *, sparse: bool = False) -> SentenceLayout:
+    """The layout of a folder, the profile's options over it. Raises MODEL_LOAD_FAILED.
+
+    `sparse` says that sparse vectors are wanted of it, and no others.
+    """
+    found = read_sentence(FolderFiles(folder), "sparse" if sparse else "dense")
+    if found.layout is None:
+        said = "; ".join(map(str, found.refusals))
+        raise load_failed(f"{folder} is not run as its authors' library would run it: {said}")
+    layout = found.layout
+    if "pooling" in profile.options:
+        mode = _pooling_option(profile)
+        layout = replace(
+            layout, document=_pooled(layout.document, mode), query=_pooled(layout.query, mode)
+        )
+    if "normalize" in profile.options:
+        unit = _normalize_option(profile)
+        layout = replace(
+            layout, document=_ended(layout.document, unit), query=_ended(layout.query, unit)
+        )
+    return replace(layout, prompts=_prompts(folder, layout, profile))
+
+
+def told_prompts(layout: SentenceLayout) -> dict[str, str]:
+    """The prompts as the sidecar wants them: of queries, of documents, and of what nobody named."""
+    named = {name: layout.prompts.get(name, "") for name in ("query", "document")}
+    if layout.default_prompt is not None:
+        named[""] = layout.prompts.get(layout.default_prompt, "")
+    return {name: text for name, text in named.items() if text or layout.default_prompt is not None}
+
+
+def _prompts(folder: Path, layout: SentenceLayout, profile: ProfileDocument) -> dict[str, str]:
+    """The folder's prompts; the profile may choose the one of queries and that of documents."""
+    chosen: dict[str, str] = {}
+    for name in ("query", "document"):
+        if f"{name}_prompt" not in profile.options:
+            continue
+        wanted = str(profile.options[f"{name}_prompt"])
+        if wanted not in layout.prompts:
+            raise load_failed(
+                f"option {name}_prompt is {wanted!r}; {folder} has the prompts "
+                f"{sorted(layout.prompts)}"
+            )
+        chosen[name] = layout.prompts[wanted]
+    return {**layout.prompts, **chosen}
+
+
+def _pooled(steps: tuple[Step, ...], mode: PoolingMode) -> tuple[Step, ...]:
+    return tuple(
+        replace(step, modes=(mode,)) if isinstance(step, PoolingStep) else step for step in steps
+    )
+
+
+def _ended(steps: tuple[Step, ...], unit: bool) -> tuple[Step, ...]:
+    is_unit = isinstance(steps[-1], NormalizeStep)
+    if unit == is_unit:
+        return steps
+    return (*steps, NormalizeStep()) if unit else steps[:-1]
+
+
+def _pooling_option(profile: ProfileDocument) -> PoolingMode:
+    value = profile.options["pooling"]
+    for mode in get_args(PoolingMode):
+        if mode == value:
+            known: PoolingMode = mode
+            return known
+    raise load_failed(f"option pooling is {value!r}; one of {list(get_args(PoolingMode))} is known")
+
+
+def _normalize_option(profile: ProfileDocument) -> bool:
+    value = profile.options["normalize"]
+    if not isinstance(value, bool):
+        raise load_failed(f"option normalize is {value!r}; true or false is wanted")
+    return value

@@ -1,0 +1,140 @@
+"""Small layers that a model's folder keeps in files of their own.
+
+*device* over verified safetensors files. Pickles are never read; the error says how to convert
+one. What a layout says of a layer has to be the shape of its weights. Layers are float32, as the
+pooling is.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sie_layouts.steps import AutoEncoderStep, DenseStep, LayerNormStep
+from sie_server.failures import load_failed
+from sie_server.weights.sources import Weights
+
+__all__ = ["Layer", "auto_encoder", "dense_layer", "layer_norm", "read_head", "read_tensors"]
+
+Layer = Callable[[Tensor], Tensor]
+"""Rows in, rows out."""
+
+
+class _DenseLayer(nn.Module):
+    """A linear layer, the activation that follows it, and what is added of its input."""
+
+    def __init__(self, linear: nn.Linear, step: DenseStep, residual: nn.Module | None) -> None:
+        super().__init__()
+        self.linear = linear
+        self.activation = getattr(nn, step.activation)()
+        self.residual = residual
+        self.eval()
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Row by row."""
+        result: Tensor = self.activation(self.linear(values))
+        return result if self.residual is None else result + self.residual(values)
+
+
+def dense_layer(weights: Weights, step: DenseStep, device: torch.device) -> Layer:
+    """A linear layer and its activation. Raises MODEL_LOAD_FAILED."""
+    tensors = read_tensors(weights, step.file)
+    shape = (step.out_features, step.in_features)
+    wanted: dict[str, tuple[int, ...]] = {"linear.weight": shape}
+    if step.bias:
+        wanted["linear.bias"] = (step.out_features,)
+    if step.residual and step.in_features != step.out_features:
+        wanted["residual.weight"] = shape
+    _require_shapes(step.file, tensors, wanted)
+    residual: nn.Module | None = None
+    if step.residual:
+        beside = tensors.get("residual.weight")
+        residual = nn.Identity() if beside is None else _linear(beside, None)
+    linear = _linear(tensors["linear.weight"], tensors.get("linear.bias"))
+    return _DenseLayer(linear, step, residual).to(device).float()
+
+
+def layer_norm(weights: Weights, step: LayerNormStep, device: torch.device) -> Layer:
+    """A layer normalisation. Raises MODEL_LOAD_FAILED."""
+    tensors = read_tensors(weights, step.file)
+    shape = (step.width,)
+    _require_shapes(step.file, tensors, {"norm.weight": shape, "norm.bias": shape})
+    norm = nn.LayerNorm(step.width)
+    norm.load_state_dict({name.removeprefix("norm."): one for name, one in tensors.items()})
+    return norm.to(device).float().eval().requires_grad_(False)
+
+
+def auto_encoder(weights: Weights, step: AutoEncoderStep, device: torch.device) -> Layer:
+    """The latent weights of a sparse auto-encoder, all but the greatest zero.
+
+    Raises MODEL_LOAD_FAILED.
+    """
+    tensors = read_tensors(weights, step.file)
+    into, width = step.in_features, step.width
+    wanted = {"pre_bias": (into,), "encoder.weight": (width, into), "latent_bias": (width,)}
+    # The decoder's weight is the encoder's, and the statistics are of training.
+    beside = {"decoder.linear.weight": (width, into), "stats_last_nonzero": (width,)}
+    _require_shapes(step.file, tensors, wanted | {k: v for k, v in beside.items() if k in tensors})
+    matrix, before, after = (
+        tensors[name].to(device).float() for name in ("encoder.weight", "pre_bias", "latent_bias")
+    )
+
+    def encode(values: Tensor) -> Tensor:
+        if step.normalize:
+            centred = values - values.mean(dim=-1, keepdim=True)
+            values = centred / (centred.std(dim=-1, keepdim=True) + 1e-5)
+        latent = nn.functional.linear(values - before, matrix, after)
+        greatest = torch.topk(latent, step.kept, dim=-1)
+        kept = torch.zeros_like(latent).scatter_(-1, greatest.indices, greatest.values)
+        return kept.relu()
+
+    return encode
+
+
+def read_head(weights: Weights, file: str, model: PreTrainedModel) -> nn.Linear:
+    """A small head on hidden states, where and as the model computes. Raises MODEL_LOAD_FAILED."""
+    pickled = file.replace(".safetensors", ".pt")
+    tensors = read_tensors(
+        weights,
+        file,
+        cure=f"convert {pickled} to safetensors (tensors `weight` and `bias`): no pickle is read",
+    )
+    if "weight" not in tensors:
+        raise load_failed(f"{file} holds no linear layer: it has no `weight`; restore it")
+    head = _linear(tensors["weight"], tensors.get("bias"))
+    return head.to(device=model.device, dtype=model.dtype)
+
+
+def read_tensors(weights: Weights, file: str, *, cure: str = "") -> dict[str, Tensor]:
+    """The tensors of a file inside the folder. Raises MODEL_LOAD_FAILED."""
+    pickled = file.replace("model.safetensors", "pytorch_model.bin")
+    path = weights.file(
+        file, cure=cure or f"convert {pickled} to safetensors, if it is there: no pickle is read"
+    )
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise load_failed(f"{path} is no file of tensors: {error}; restore it") from error
+    return tensors
+
+
+def _require_shapes(
+    file: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """The very tensors that are wanted: one too few would be random, one too many is not used."""
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != dict(wanted):
+        raise load_failed(
+            f"{file} holds {found}, and the config beside it wants {dict(wanted)}; restore them"
+        )
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias, requires_grad=False)
+    return linear.eval()

@@ -1,0 +1,200 @@
+"""Vectors equal to sentence-transformers' on the same files, or a refusal that says why.
+
+Each row builds a small random model with the reference, which saves it; then both answer the same
+texts: alone, in a mixed batch, packed and padded, through the sidecar's tokens.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentence_transformers as st
+import torch
+import transformers as tf
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+from tests.support.conformance import TEXTS, Answerer, Call, assert_as_reference, load, save_small
+from tests.support.small_tokenizers import small_tokenizer
+
+from sie_schemas.errors import OurFault
+
+WIDTH = 16
+_SIZES: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
+_CALLS: Mapping[Call, tuple[str, ...]] = {"document": TEXTS}
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small BERT and its tokenizer, as transformers saves them."""
+    tokenizer = small_tokenizer("Bert", model_max_length=64)
+    config = tf.BertConfig(
+        **_SIZES, vocab_size=len(tokenizer), max_position_embeddings=128, type_vocab_size=2
+    )
+    return save_small(tmp_path_factory.mktemp("bert"), tf.BertModel(config), tokenizer)
+
+
+Modules = list[torch.nn.Module]
+
+
+@dataclass(frozen=True)
+class Row:
+    """`modules` of a BERT's folder, what is written over the saved files, and what comes of it."""
+
+    name: str
+    modules: Callable[[Transformer], Modules] = lambda one: [one, Pooling(WIDTH, "mean")]
+    transformer: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
+    calls: Mapping[Call, tuple[str, ...]] = field(default_factory=lambda: _CALLS)
+    refused: str = ""
+
+
+def _pooled(*modes: str, **options: Any) -> Callable[[Transformer], Modules]:
+    mode: Any = modes[0] if len(modes) == 1 else modes
+    return lambda one: [one, Pooling(WIDTH, mode, **options)]
+
+
+def _then(*modules: Callable[[], torch.nn.Module]) -> Callable[[Transformer], Modules]:
+    def made(one: Transformer) -> Modules:
+        torch.manual_seed(5)
+        return [one, Pooling(WIDTH, "mean"), *(make() for make in modules)]
+
+    return made
+
+
+def _before(*modules: Callable[[], torch.nn.Module], width: int) -> Any:
+    def made(one: Transformer) -> Modules:
+        torch.manual_seed(5)
+        return [one, *(make() for make in modules), Pooling(width, "mean")]
+
+    return made
+
+
+def _dense(out: int, activation: torch.nn.Module | None = None, **options: Any) -> Any:
+    return lambda: Dense(WIDTH, out, activation_function=activation, **options)
+
+
+_ACTIVATIONS = ("GELU", "Identity", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh")
+_PROMPTS = {"query": "query: ", "document": "document: ", "nothing": "nothing much "}
+_ASKED: Mapping[Call, tuple[str, ...]] = {
+    "encode": TEXTS[:2],
+    "query": TEXTS[:2],
+    "document": TEXTS[1:3],
+}
+_BOTH: Mapping[Call, tuple[str, ...]] = {"query": TEXTS, "document": TEXTS}
+
+ROWS = [
+    *(
+        Row(f"pooling {mode}", _pooled(mode))
+        for mode in ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+    ),
+    Row("pooling of several", _pooled("lasttoken", "cls", "mean")),
+    Row("pooling of all", _pooled(*Pooling.POOLING_MODES)),
+    *(
+        Row(
+            f"prompt left out of {mode}",
+            _pooled(mode, include_prompt=False),
+            model={"prompts": {"query": "the query: ", "document": ""}},
+            calls=_BOTH,
+        )
+        for mode in ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+    ),
+    Row("normalised", _then(Normalize)),
+    Row("normalised in the middle", _then(Normalize, _dense(8))),
+    Row(
+        "tokens normalised before the pooling",
+        _before(lambda: Normalize("token_embeddings"), width=WIDTH),
+    ),
+    Row("normalised where nothing is yet", _before(Normalize, width=WIDTH)),
+    Row("layer norm", _then(lambda: LayerNorm(WIDTH))),
+    *(Row(f"dense {name}", _then(_dense(8, getattr(torch.nn, name)()))) for name in _ACTIVATIONS),
+    Row("dense without bias", _then(_dense(8, torch.nn.Tanh(), bias=False))),
+    Row("dense with residual", _then(_dense(WIDTH, torch.nn.Tanh(), use_residual=True))),
+    Row("dense with projected residual", _then(_dense(8, torch.nn.GELU(), use_residual=True))),
+    Row(
+        "dense before the pooling",
+        _before(_dense(8, torch.nn.Tanh(), module_input_name="token_embeddings"), width=8),
+    ),
+    Row(
+        "dense into another feature",
+        _then(_dense(8, module_output_name="beside"), Normalize),
+    ),
+    Row(
+        "dense of tokens after the pooling",
+        _then(_dense(8, torch.nn.Tanh(), module_input_name="token_embeddings")),
+    ),
+    Row("dense and normalised", _then(_dense(24, torch.nn.Tanh()), Normalize)),
+    Row("prompts", model={"prompts": _PROMPTS}, calls=_BOTH),
+    Row(
+        "a default prompt",
+        model={"prompts": _PROMPTS, "default_prompt_name": "nothing"},
+        calls=_ASKED,
+    ),
+    Row(
+        "a default prompt, and no others",
+        model={"prompts": {"nothing": "nothing much "}, "default_prompt_name": "nothing"},
+        calls=_ASKED,
+    ),
+    Row("numbers cut off", _then(Normalize), model={"truncate_dim": 5}),
+    Row("a limit", transformer={"max_seq_length": 24}),
+    Row("a limit of the tokenizer", transformer={"processor_kwargs": {"model_max_length": 17}}),
+    Row("a limit of the call", transformer={"processing_kwargs": {"text": {"max_length": 9}}}),
+    Row("cut on the left", transformer={"processor_kwargs": {"truncation_side": "left"}}),
+    Row("padded on the left", transformer={"processor_kwargs": {"padding_side": "left"}}),
+    Row(
+        "lower case of a settings file",
+        files={"sentence_bert_config.json": {"max_seq_length": 20, "do_lower_case": True}},
+    ),
+    Row(
+        "settings of the config",
+        files={"sentence_bert_config.json": {"config_args": {"hidden_act": "relu"}}},
+    ),
+    Row(
+        "settings of the tokenizer",
+        files={"sentence_bert_config.json": {"tokenizer_args": {"do_lower_case": False}}},
+    ),
+    Row(
+        "an activation that is not torch's",
+        _then(_dense(8)),
+        files={
+            "2_Dense/config.json": {
+                "in_features": WIDTH,
+                "out_features": 8,
+                "activation_function": "house.Red",
+            }
+        },
+        refused=r"2_Dense/config.json: activation_function is 'house.Red', which is not done here",
+    ),
+]
+
+
+def _saved(row: Row, bert: Path, folder: Path) -> Path:
+    one = Transformer(str(bert), **row.transformer)
+    model = st.SentenceTransformer(modules=row.modules(one), device="cpu", **row.model)
+    model.save(str(folder), create_model_card=False)
+    for name, content in row.files.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_layout_answers_as_the_reference_or_is_refused(row, bert, tmp_path):
+    folder = _saved(row, bert, tmp_path / "model")
+    if row.refused:
+        with pytest.raises(OurFault, match=row.refused):
+            load(folder)
+        return
+    reference = st.SentenceTransformer(str(folder), device="cpu")
+    for padded in (False, True):
+        answerer = Answerer(load(folder, padded=padded))
+        assert answerer.loaded.execution == ("padded" if padded else "packed")
+        assert answerer.loaded.dims["dense"] == answerer.vectors(TEXTS[:1]).shape[1]
+        assert_as_reference(reference, answerer, row.calls)
