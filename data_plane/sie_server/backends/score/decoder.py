@@ -36,7 +36,7 @@ _LENGTHS: Final = (19, 7, 4)
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What a model is asked, and how its answer counts; `form` None: the tokenizer's own pair."""
+    """The question to a model, and how its answer counts; `form` None: the tokenizer's own pair."""
 
     form: PairForm | None
     yes: int
