@@ -13,8 +13,8 @@ from typing import ClassVar, Final, Literal, Protocol, TypeVar
 
 from sie_schemas.documents import ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
-from sie_schemas.ipc import Answers, Loaded, RunBatch
-from sie_schemas.items import Operation, Option
+from sie_schemas.ipc import Answers, Loaded, Option, RunBatch
+from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.failures import load_failed

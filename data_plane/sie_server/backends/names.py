@@ -15,7 +15,7 @@ from typing import Final
 from sie_core.backend_options import GENERAL, of_backend
 from sie_core.options import profile_problems
 from sie_schemas.errors import SIEError
-from sie_schemas.items import Option
+from sie_schemas.ipc import Option
 from sie_server.backends.backend import (
     Backend,
     DeviceSpec,

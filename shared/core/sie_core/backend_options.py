@@ -9,7 +9,7 @@ known here.
 from collections.abc import Mapping
 from typing import Final
 
-from sie_schemas.items import Option
+from sie_schemas.ipc import Option
 
 __all__ = ["BACKEND_OPTIONS", "GENERAL", "of_backend"]
 

@@ -14,7 +14,8 @@ from sie_core.nearest import nearest
 from sie_core.pair_templates import PAIR_TEMPLATES, pair_template
 from sie_core.templates import INSTRUCTION, text_template
 from sie_schemas.errors import FixRequest
-from sie_schemas.items import Operation, Option
+from sie_schemas.ipc import Option
+from sie_schemas.items import Operation
 
 __all__ = ["check_request", "declared_at", "profile_problems", "request_field"]
 

@@ -16,7 +16,6 @@ __all__ = [
     "Item",
     "Media",
     "Operation",
-    "Option",
     "OutputDtype",
     "OutputType",
     "ScoreRequest",
@@ -90,22 +89,3 @@ class ExtractRequest(Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     items: tuple[Item, ...]
     params: ExtractParams = ExtractParams()
-
-
-class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A setting that a backend takes: its name, type and range, declared once.
-
-    `in_profile` and `in_request` say where it may stand; in a request only for `operations`, or
-    for all where those are empty. Numbers lie from `least` to `most`, a text is one of `choices`
-    where there are any.
-    """
-
-    name: str
-    kind: Literal["flag", "whole", "number", "text"]
-    help: str = ""
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    most: float | None = None
-    in_profile: bool = False
-    in_request: bool = False
-    operations: tuple[Operation, ...] = ()

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.items import Operation, Option
+from sie_schemas.ipc.forms import Option, PairForm
+from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FRAME_HEADER",
     "IPC_VERSION",
     "AdapterLoaded",
+    "Answers",
     "BatchDone",
     "Batches",
     "DenseAnswers",
@@ -29,13 +31,12 @@ __all__ = [
     "Failed",
     "Hello",
     "ImageInput",
+    "Input",
     "Load",
     "LoadAdapter",
     "Loaded",
     "MultivectorAnswers",
-    "PairForm",
     "PairInput",
-    "PairPart",
     "Ping",
     "Pong",
     "Reply",
@@ -98,38 +99,6 @@ class DocumentInput(Struct, frozen=True, tag="document"):
 
 
 Input: TypeAlias = TokensInput | TextInput | PairInput | ImageInput | DocumentInput
-
-
-# ---- pairs --------------------------------------------------------------------------------------
-
-
-class PairPart(Struct, frozen=True, omit_defaults=True):
-    """A piece of a pair's text, tokenized by itself and without special tokens.
-
-    `template` has places `{instruction}`, `{query}` and `{document}`. It is cut to `share` of what
-    `PairForm.bounded` leaves; 0: it is not.
-    """
-
-    template: str
-    share: float = 0.0
-
-
-class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The way from a query and a document to one text, where the tokenizer's own is not wanted.
-
-    `bare` are the parts where there is no instruction, `instruction` is the one of a request that
-    has none. The parts `bounded` (from, to) have together what the other parts leave of the length,
-    and part `cut` is shortened to that. With `restores_suffix` a text that was cut gets back the
-    tokens that end every text. With `trims` the texts lose the white space around them.
-    """
-
-    parts: tuple[PairPart, ...]
-    bare: tuple[PairPart, ...] = ()
-    bounded: tuple[int, int]
-    cut: int
-    instruction: str = ""
-    restores_suffix: bool = False
-    trims: bool = False
 
 
 # ---- requests -----------------------------------------------------------------------------------

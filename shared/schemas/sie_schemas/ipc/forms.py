@@ -1,0 +1,60 @@
+"""The forms in which a loaded model takes its settings and its texts.
+
+*types.* Parts of `Loaded`: the sidecar is told them once, with the load.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from sie_schemas.items import Operation
+
+__all__ = ["Option", "PairForm", "PairPart"]
+
+
+class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A setting that a backend takes: its name, type and range, declared once.
+
+    `in_profile` and `in_request` say where it may stand; in a request only for `operations`, or
+    for all where those are empty. Numbers lie from `least` to `most`, a text is one of `choices`
+    where there are any.
+    """
+
+    name: str
+    kind: Literal["flag", "whole", "number", "text"]
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    in_profile: bool = False
+    in_request: bool = False
+    operations: tuple[Operation, ...] = ()
+
+
+class PairPart(Struct, frozen=True, omit_defaults=True):
+    """A piece of a pair's text, tokenized by itself and without special tokens.
+
+    `template` has places `{instruction}`, `{query}` and `{document}`. It is cut to `share` of what
+    `PairForm.bounded` leaves; 0: it is not.
+    """
+
+    template: str
+    share: float = 0.0
+
+
+class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The way from a query and a document to one text, where the tokenizer's own is not wanted.
+
+    `bare` are the parts where there is no instruction, `instruction` is the one of a request that
+    has none. The parts `bounded` (from, to) have together what the other parts leave of the length,
+    and part `cut` is shortened to that. With `restores_suffix` a text that was cut gets back the
+    tokens that end every text. With `trims` the texts lose the white space around them.
+    """
+
+    parts: tuple[PairPart, ...]
+    bare: tuple[PairPart, ...] = ()
+    bounded: tuple[int, int]
+    cut: int
+    instruction: str = ""
+    restores_suffix: bool = False
+    trims: bool = False
