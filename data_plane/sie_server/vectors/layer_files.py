@@ -74,12 +74,17 @@ def auto_encoder(weights: Weights, step: AutoEncoderStep, device: torch.device) 
     """
     tensors = read_tensors(weights, step.file)
     into, width = step.in_features, step.width
-    wanted = {"pre_bias": (into,), "encoder.weight": (width, into), "latent_bias": (width,)}
-    # The decoder's weight is the encoder's, and the statistics are of training.
-    beside = {"decoder.linear.weight": (width, into), "stats_last_nonzero": (width,)}
-    _require_shapes(step.file, tensors, wanted | {k: v for k, v in beside.items() if k in tensors})
+    # One matrix under two names, of which a file keeps one; the statistics are of training.
+    names = [name for name in ("encoder.weight", "decoder.linear.weight") if name in tensors]
+    wanted: dict[str, tuple[int, ...]] = {"pre_bias": (into,), "latent_bias": (width,)}
+    wanted |= dict.fromkeys(names or ("encoder.weight",), (width, into))
+    if "stats_last_nonzero" in tensors:
+        wanted["stats_last_nonzero"] = (width,)
+    _require_shapes(step.file, tensors, wanted)
+    if not torch.equal(tensors[names[0]], tensors[names[-1]]):
+        raise load_failed(f"{step.file} holds two matrices for one: {' and '.join(names)} differ")
     matrix, before, after = (
-        tensors[name].to(device).float() for name in ("encoder.weight", "pre_bias", "latent_bias")
+        tensors[name].to(device).float() for name in (names[0], "pre_bias", "latent_bias")
     )
 
     def encode(values: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from sie_layouts.modules import module_name, read_module
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import Step
 
-__all__ = ["MODULES_FILE", "steps_of"]
+__all__ = ["MODULES_FILE", "ROUTERS", "steps_of"]
 
 MODULES_FILE: Final = "modules.json"
-_ROUTERS: Final = frozenset({"Router", "Asym"})
+ROUTERS: Final = frozenset({"Router", "Asym"})
 
 
 def steps_of(reader: Reader, task: str) -> tuple[Step, ...]:
@@ -40,7 +40,7 @@ def _module(reader: Reader, source: str, path: str, folder: str, task: str) -> S
     name = module_name(reader, source, path)
     if name is None:
         return ()
-    if name in _ROUTERS:
+    if name in ROUTERS:
         return _routed(reader, folder, task)
     step = read_module(reader, source, name, folder)
     return () if step is None else (step,)

@@ -6,6 +6,7 @@ it reads, and that the last writes `sentence_embedding`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from sie_layouts.facts import Reading
@@ -59,8 +60,8 @@ def read_sentence(files: Files, output: Output | None = None) -> Reading[Sentenc
     return Reading(
         SentenceLayout(
             output=found,
-            document=document,
-            query=query,
+            document=_kept_by(document, kept),
+            query=_kept_by(query, kept),
             prompts=prompts,
             default_prompt=default_prompt,
             kept=kept,
@@ -194,6 +195,15 @@ def _kept(reader: Reader, settings: Mapping[str, Any], output: Output) -> int | 
     kept = reader.count(SETTINGS_FILE, settings, key)
     reader.fact("kept", kept, f"{SETTINGS_FILE}: {key}")
     return kept
+
+
+def _kept_by(steps: tuple[Step, ...], kept: int | None) -> tuple[Step, ...]:
+    """As the reference does: the number of entries that are kept replaces an auto-encoder's own."""
+    if kept is None:
+        return steps
+    return tuple(
+        replace(step, kept=kept) if isinstance(step, AutoEncoderStep) else step for step in steps
+    )
 
 
 def _similarity(settings: Mapping[str, Any]) -> str | None:
