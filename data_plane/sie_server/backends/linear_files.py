@@ -1,6 +1,6 @@
 """Single linear layers that a model's folder keeps in files of their own.
 
-*device* over verified safetensors files. Pickles are never read; the error says how to convert one.
+*device* over verified safetensors files. No pickle is read here: those of a hub were converted.
 """
 
 import torch
