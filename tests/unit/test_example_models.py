@@ -81,11 +81,10 @@ def test_bge_m3_runs_from_its_files_once_their_pickles_are_converted(tmp_path):
     for name, width in (("sparse_linear", 1), ("colbert_linear", 32)):
         torch.save(torch.nn.Linear(32, width).state_dict(), folder / f"{name}.pt")
     library = "sentence_transformers.models"
-    steps = ((library + ".Transformer", ""), (library + ".Pooling", "1_Pooling"))
-    steps += ((library + ".Normalize", "2_Normalize"),)
+    steps = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
     modules = [
-        {"idx": place, "name": str(place), "path": path, "type": kind}
-        for place, (kind, path) in enumerate(steps)
+        {"idx": place, "name": str(place), "path": path, "type": f"{library}.{kind}"}
+        for place, (kind, path) in enumerate(steps.items())
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
