@@ -88,6 +88,7 @@ async def _serve(
         bytes_max=chosen.hub_bytes_max,
         progress_s=chosen.download_progress_s,
         own_code_allowed=chosen.remote_code_models,
+        pickles_allowed=chosen.pickled_weights,
     )
     execution = Execution(
         spec,

@@ -89,6 +89,11 @@ class ServerSettings(HttpBounds):
         help="Revisions on the hub that may run their own code in this process, as "
         "<id>@<commit>,…: whoever wrote it then has all that this process has. None by default.",
     )
+    pickled_weights: bool = setting(
+        True,
+        help="Take weights that a hub has as a pickle alone: read once, in a process apart, as "
+        "tensors and nothing else. False refuses them.",
+    )
     log_level: LogLevel = setting("info", help="debug, info, warning or error")
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +43,8 @@ pytestmark = pytest.mark.integration
 
 _COMMIT = "1" * 40
 _OTHER = "2" * 40
+_SLOWNESS = 2
+"""A machine that many share; the library alone would wait 23 s."""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,7 @@ def mirror(folder: Path) -> Iterator[HubMirror]:
         found.repositories["org/tiny", _COMMIT] = folder
         found.repositories["org/gated", _COMMIT] = folder
         found.gated.add("org/gated")
+        found.busy.add("org/busy")
         yield found
 
 
@@ -115,8 +119,9 @@ async def online(
         (_model("org/gated"), ["is gated", "HF_TOKEN"]),
         (_model("org/nothing"), ["no org/nothing on the hub", "correct the id"]),
         (_model(commit=_OTHER), [f"no commit {_OTHER}", "pin one"]),
+        (_model("org/busy"), ["how often", "in 7 s", "HF_TOKEN"]),
     ],
-    ids=["gated", "missing", "other-commit"],
+    ids=["gated", "missing", "other-commit", "busy"],
 )
 async def test_what_cannot_be_fetched_is_told_with_its_reason_and_its_cure(online, config, words):
     client, _ = online
@@ -164,6 +169,22 @@ async def test_graphs_are_fetched_for_a_backend_that_reads_them(online, mirror):
     # What was fetched is no graph that runs, which is the backend's to say.
     assert (await client.load("graph", onnx, ipc.Failed)).code == "MODEL_LOAD_FAILED"
     assert [line for line in mirror.asked if line.startswith("GET") and "model.onnx" in line]
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["nobody-listens", "nothing-is-said"])
+async def test_a_hub_that_does_not_answer_is_told_at_once(tmp_path, silent):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if silent:
+            listener.listen()
+        port = listener.getsockname()[1]
+        async with _served(tmp_path, HubMirror(f"http://127.0.0.1:{port}")) as client:
+            started = time.monotonic()
+            failed = await client.load("r1", _model(), ipc.Failed)
+            assert time.monotonic() - started < 3 * _SLOWNESS
+    assert failed.code == "MODEL_LOAD_FAILED"
+    assert f"the hub at http://127.0.0.1:{port} does not answer" in failed.message
+    assert "HF_ENDPOINT" in failed.message
 
 
 async def _unload(client: Client, revision: str) -> None:

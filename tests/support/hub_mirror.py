@@ -31,6 +31,12 @@ class HubMirror:
     gated: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
     """Names of files whose bytes are not those that their hash says."""
+    busy: set[str] = field(default_factory=set)
+    """Repositories for which it asks to be left alone."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Old id -> new id: answered by a redirection."""
+    branches: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By (id, branch or tag): the commit that it names."""
     held: dict[str, threading.Event] = field(default_factory=dict)
     """By the id of a repository: its weights come no further than half until the event."""
     asked: list[str] = field(default_factory=list)
@@ -52,6 +58,14 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path).strip("/")
         self.mirror.asked.append(f"{self.command} {path}")
         parts = path.split("/")
+        name = "/".join(parts[2:4] if parts[:2] == ["api", "models"] else parts[:2])
+        if name in self.mirror.busy:
+            self._refuse(429, "RateLimited", {"Retry-After": "7"})
+            return
+        if name in self.mirror.renamed:
+            place = self.path.replace(name, self.mirror.renamed[name], 1)
+            self._refuse(307, "Moved", {"Location": place})
+            return
         if parts[:2] == ["api", "models"] and len(parts) >= 4:
             self._repository("/".join(parts[2:4]), parts[4:], body)
         elif len(parts) > 4 and parts[2] == "resolve":
@@ -63,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name in self.mirror.gated:
             self._refuse(403, "GatedRepo")
             return None
+        commit = self.mirror.branches.get((name, commit), commit)
         folder = self.mirror.repositories.get((name, commit))
         if folder is None:
             known = any(one == name for one, _ in self.mirror.repositories)
@@ -70,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
         return folder
 
     def _repository(self, name: str, rest: list[str], body: bool) -> None:
-        commit = rest[1] if len(rest) > 1 else ""
+        asked = rest[1] if len(rest) > 1 else ""
+        commit = self.mirror.branches.get((name, asked), asked)
         folder = self._folder(name, commit)
         if folder is None:
             return
@@ -101,8 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
         held = self.mirror.held.get(name) if file.endswith(".safetensors") else None
         self._send(200, content, headers, body, held)
 
-    def _refuse(self, status: int, code: str) -> None:
-        self._send(status, b"", {"X-Error-Code": code, "X-Error-Message": code}, False)
+    def _refuse(self, status: int, code: str, more: dict[str, str] | None = None) -> None:
+        told = {"X-Error-Code": code, "X-Error-Message": code}
+        self._send(status, b"", {**told, **(more or {})}, False)
 
     def _send(
         self,

@@ -59,7 +59,7 @@ def test_a_proof_is_a_case_of_a_suite():
 
 def test_the_models_that_first_lines_name_are_offered():
     names = {document["model_id"] for document in offered("small")}
-    assert {"NovaSearch/stella_en_400M_v5", "BAAI/bge-small-en-v1.5"} <= names
+    assert {"NovaSearch/stella_en_400M_v5", "BAAI/bge-m3", "BAAI/bge-small-en-v1.5"} <= names
     assert names < {document["model_id"] for document in offered("all")}
     assert list(offered("none")) == []
 

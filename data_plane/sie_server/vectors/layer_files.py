@@ -1,8 +1,8 @@
 """Small layers that a model's folder keeps in files of their own.
 
-*device* over verified safetensors files. Pickles are never read; the error says how to convert
-one. What a layout says of a layer has to be the shape of its weights. Layers are float32, as the
-pooling is.
+*device* over verified safetensors files. No pickle is read here: those of a hub were converted when
+they were fetched. What a layout says of a layer has to be the shape of its weights. Layers are
+float32, as the pooling is.
 """
 
 from collections.abc import Callable, Mapping

@@ -3,8 +3,8 @@
 *shell*: shares the cache's folder with every other process of the host. Promises that a file has
 the hash that the hub states for it, and that no revision that any `sie-server` uses is removed:
 who uses one holds a pin of it, a lock on a file that the system takes back from a process that
-dies. Nothing of a hub is run here. No pickle is fetched, and code only of a revision whose own code
-the operator allows (`may_run_code`).
+dies. Nothing of a hub is run here. A pickle is fetched only where nothing else holds those weights
+(`pickles`), and code only of a revision whose own code the operator allows (`may_run_code`).
 """
 
 import dataclasses
@@ -33,13 +33,20 @@ from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import is_blob
 from sie_server.weights.hub_progress import Downloads
+from sie_server.weights.hub_reach import files_of
+from sie_server.weights.pickles import (
+    convert_pickles,
+    pickles_at,
+    pickles_wanted,
+    still_whole,
+)
 
 __all__ = ["FolderPin", "HubCache", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
 _PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""The files fetched of a hub repository: never pickles, and code only where it is allowed."""
+"""The files fetched of a hub repository; code only where it is allowed."""
 _GRAPHS: Final = ("*.onnx", "*.onnx_data", "*.onnx.data")
 """Fetched only for who reads them: a repository often has the same weights ten times as graphs."""
 
@@ -71,8 +78,10 @@ class HubCache:
         bytes_max: int = 0,
         progress_s: float = 0.0,
         own_code_allowed: Sequence[str] = (),
+        pickles_allowed: bool = True,
     ) -> None:
         self._bytes_max = bytes_max
+        self._pickles_allowed = pickles_allowed
         self._own_code_allowed = frozenset(own_code_allowed)
         """Revisions, as `pinned_name` writes them."""
         self.downloads: Final = Downloads(progress_s)
@@ -93,23 +102,53 @@ class HubCache:
         pin = FolderPin(_pin_file(_folder_name(source.id), source.revision))
         downloading = FolderPin(_download_file(_folder_name(source.id)))
         try:
-            folder = self._download(source, what, _GRAPHS if graphs else ())
-            _verify(folder, what)
+            names = files_of(source)
+            folder = self._download(source, what, (*_PATTERNS, *(_GRAPHS if graphs else ())), names)
+            if not graphs:
+                self._convert(source, what, folder, names)
         finally:
             del downloading
         if self._bytes_max:
             self._trim()
         return folder, pin
 
-    def _download(self, source: HubSource, what: str, more: Sequence[str]) -> Path:
+    def _convert(
+        self, source: HubSource, what: str, folder: Path, names: frozenset[str] | None
+    ) -> None:
+        """Have the weights that a revision holds as pickles alone as safetensors."""
+        wanted = pickles_at(folder) if names is None else pickles_wanted(names)
+        if not wanted:
+            return
+        with _alone(_convert_file(_folder_name(source.id))):
+            if still_whole(folder, wanted):
+                return
+            if not self._pickles_allowed:
+                raise load_failed(
+                    f"the weights of {what} are a pickle ({wanted[0]}), which the setting "
+                    "SIE_SERVER_PICKLED_WEIGHTS of this worker forbids to read; choose a revision "
+                    "with safetensors"
+                )
+            if names is not None:
+                self._download(source, what, wanted, names)
+            convert_pickles(folder, wanted, what)
+
+    def _download(
+        self,
+        source: HubSource,
+        what: str,
+        patterns: Sequence[str],
+        names: frozenset[str] | None,
+    ) -> Path:
+        """Fetch and verify; `names` None takes what the cache has."""
         code = ("*.py",) if self.may_run_code(source) else ()
         try:
             with self.downloads.told(pinned_name(source)) as bars:
                 folder = huggingface_hub.snapshot_download(
                     source.id,
                     revision=source.revision,
-                    allow_patterns=[*_PATTERNS, *code, *more],
+                    allow_patterns=[*patterns, *code],
                     tqdm_class=bars,
+                    local_files_only=names is None,
                 )
         except GatedRepoError as error:
             raise load_failed(
@@ -127,13 +166,14 @@ class HubCache:
             ) from error
         except LocalEntryNotFoundError as error:
             raise load_failed(
-                f"{what} is not in the hub cache and the hub cannot be reached; allow it "
-                "(HF_HUB_OFFLINE unset), fill the cache, or use a path source"
+                f"{what} is not in the hub cache and {_unreached()}, fill the cache, or use a "
+                "path source"
             ) from error
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise load_failed(
                 f"{what} cannot be fetched: {error}; check the network, the disk and HF_TOKEN"
             ) from error
+        _verify(Path(folder), what)
         return Path(folder)
 
     def _trim(self) -> None:
@@ -157,6 +197,15 @@ class HubCache:
                 repository, revision = found
                 spared.add(revision.snapshot_path)
                 _remove(info, repository, revision)
+
+
+def _unreached() -> str:
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE forbids to ask the hub: unset it"
+    return (
+        f"the hub at {constants.ENDPOINT} does not answer: let this worker reach it, set "
+        "HF_ENDPOINT to a mirror"
+    )
 
 
 def _oldest(
@@ -217,6 +266,18 @@ def _locked(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock file, and wait for it. A cache that cannot be written to has none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _give_back(descriptor: int) -> None:
     with suppress(OSError):
         os.utime(descriptor)
@@ -234,6 +295,10 @@ def _pin_file(repository: str, commit: str) -> Path:
 
 def _download_file(repository: str) -> Path:
     return _locks() / repository / "downloading"
+
+
+def _convert_file(repository: str) -> Path:
+    return _locks() / repository / "converting"
 
 
 def _folder_name(hub_id: str) -> str:

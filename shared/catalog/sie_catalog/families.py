@@ -52,9 +52,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "pairs/bert": _pairs("BERT with a score on top"),
     "pairs/modernbert": _pairs("ModernBERT with a score on top"),
     "pairs/xlm-roberta": _pairs("XLM-RoBERTa with a score on top"),
-    "m3/xlm-roberta": _not_here(
-        "XLM-RoBERTa with two heads of its own", "its two heads are published as pickles"
-    ),
+    "m3/xlm-roberta": _text("XLM-RoBERTa with two heads of its own"),
     "dense/gemma3": _not_here("Gemma 3 that attends both ways", "it is not compared yet"),
     "dense/nomic-bert": _not_here("NomicBERT", "it is not compared yet"),
     "sparse/bert": _not_here("BERT, its vocabulary as the vector", "it is not compared yet"),

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
 
 _NAME: Final = r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _PATH_SEGMENT: Final = re.compile(r"[A-Za-z0-9._@+-]+")
 
 
@@ -59,6 +61,15 @@ def _model_spec(value: str) -> str:
     if separator and not re.fullmatch(_NAME, profile):
         raise ValueError("a model is named by `id` or `id:profile`")
     _model_id(model_id)
+    return value
+
+
+def _commit(value: str) -> str:
+    if not _COMMIT.fullmatch(value):
+        raise ValueError(
+            "a full commit hash (40 hex digits) is wanted, for a branch or a tag moves; "
+            "`sie add` finds it"
+        )
     return value
 
 
@@ -80,6 +91,11 @@ ModelSpec: TypeAlias = Annotated[str, AfterValidator(_model_spec)]
 ModelId: TypeAlias = Annotated[str, AfterValidator(_model_id)]
 InsidePath: TypeAlias = Annotated[str, AfterValidator(_inside_path)]
 AbsolutePath: TypeAlias = Annotated[str, AfterValidator(_absolute_path)]
+Commit: TypeAlias = Annotated[
+    str,
+    AfterValidator(_commit),
+    WithJsonSchema({"type": "string", "pattern": f"^{_COMMIT.pattern}$"}),
+]
 Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Manifest: TypeAlias = Annotated[dict[InsidePath, Sha256], Field(min_length=1, max_length=1000)]
 OptionValue: TypeAlias = bool | int | float | Annotated[str, StringConstraints(max_length=4096)]
@@ -96,7 +112,7 @@ class HubSource(Document):
 
     type: Literal["hub"]
     id: ModelId
-    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    revision: Commit
 
 
 class PathSource(Document):

@@ -1,0 +1,179 @@
+"""Pickled weights of a hub's revision, and the safetensors that stand for them.
+
+*shell* over the folder of one revision. Promises that a pickle is read once, in a process of its
+own (`unpickling`), and only if nothing else holds those weights; that what was made of it is known
+by the hash of the original and of itself, and made anew where it is not what it was; and that the
+original leaves once it is converted.
+"""
+
+import fnmatch
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sie_server.failures import load_failed
+from sie_server.weights.file_hashes import sha256, sha256_as_of
+
+__all__ = ["convert_pickles", "pickles_at", "pickles_wanted", "still_whole"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+_PICKLES: Final = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "adapter_model.bin")
+_HEADS: Final = ("sparse_linear.pt", "colbert_linear.pt")
+"""Single layers beside a model, as bge-m3 publishes them."""
+_INDEX: Final = "pytorch_model.bin.index.json"
+_RECORD: Final = ".sie-pickles.json"
+"""Beside the weights."""
+_TIME_S: Final = 3600.0
+_INHERITED: Final = ("LD_LIBRARY_PATH", "PATH", "TMPDIR")
+
+
+class _Converted(msgspec.Struct, frozen=True):
+    """One pickle: its hash, the file that was made of it, and that file's hash."""
+
+    original: str
+    made: str
+    sha256: str
+
+
+def pickles_wanted(names: Iterable[str]) -> tuple[str, ...]:
+    """The pickles among a repository's files that hold weights which nothing else there holds."""
+    there = set(names)
+    return tuple(
+        name
+        for name in sorted(there)
+        if _is_pickle(name) and not _has_safetensors(there, name) and _is_read(there, name)
+    )
+
+
+def still_whole(folder: Path, names: Iterable[str]) -> bool:
+    """True if what was made of these pickles is there, and is what it was."""
+    record = _record(folder)
+    return all(name in record and _is_made(folder, record[name]) for name in names)
+
+
+def pickles_at(folder: Path) -> tuple[str, ...]:
+    """The same of a folder that the hub does not speak of: those converted before, and others."""
+    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return tuple(dict.fromkeys((*_record(folder), *pickles_wanted(there))))
+
+
+def convert_pickles(folder: Path, names: Iterable[str], what: str) -> None:
+    """Make safetensors of each of these files. Raises MODEL_LOAD_FAILED with the reason.
+
+    The caller holds the folder's lock and has verified the files.
+    """
+    record: dict[str, _Converted] = {}
+    for name in names:
+        made = _made_name(name)
+        if not (folder / name).is_file():
+            raise load_failed(
+                f"{name} of {what} was converted here, the result is damaged, and the original is "
+                "gone: let this worker reach the hub, which fetches it anew"
+            )
+        _LOG.info("%s of %s is a pickle: its tensors are read in a process apart", name, what)
+        original = sha256(folder / name)
+        _convert(folder / name, folder / made, f"{name} of {what}")
+        record[name] = _Converted(original, made, sha256(folder / made))
+    _write_index(folder)
+    # A link of that name would lead into the hub's files.
+    (folder / _RECORD).unlink(missing_ok=True)
+    (folder / _RECORD).write_bytes(msgspec.json.encode(record))
+    for name in record:
+        blob = (folder / name).resolve()
+        (folder / name).unlink()
+        blob.unlink(missing_ok=True)
+
+
+def _is_pickle(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1]
+    return any(fnmatch.fnmatchcase(last, pattern) for pattern in (*_PICKLES, *_HEADS))
+
+
+def _has_safetensors(there: set[str], name: str) -> bool:
+    folder = name.rpartition("/")[0]
+    if not name.rsplit("/", 1)[-1].startswith("pytorch_model"):
+        return _made_name(name) in there
+    beside = {each for each in there if each.rpartition("/")[0] == folder}
+    return any(each.rsplit("/", 1)[-1].startswith("model") for each in beside if _is_safe(each))
+
+
+def _is_read(there: set[str], name: str) -> bool:
+    """Only of the model's own folder and of the modules in it: others are exports or spares."""
+    folder = name.rpartition("/")[0]
+    return not folder or (
+        "/" not in folder and f"{folder}/config.json" in there and "modules.json" in there
+    )
+
+
+def _is_safe(name: str) -> bool:
+    return name.endswith((".safetensors", ".safetensors.index.json"))
+
+
+def _made_name(name: str) -> str:
+    folder, slash, last = name.rpartition("/")
+    stem = last.rsplit(".", 1)[0].replace("pytorch_model", "model", 1)
+    return f"{folder}{slash}{stem}.safetensors"
+
+
+def _convert(pickled: Path, made: Path, what: str) -> None:
+    fresh = made.with_name(f".{made.name}.{os.getpid()}.new")
+    program = Path(__file__).with_name("unpickling.py")
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-I", "-B", str(program), str(pickled.resolve()), str(fresh)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIME_S,
+            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+        )
+        reason = ran.stdout.strip().rsplit("\n", 1)[-1]
+        if ran.returncode:
+            reason = f"its reader ended with status {ran.returncode}: a bound was broken"
+        if reason or not fresh.is_file():
+            raise load_failed(
+                f"{what} is a pickle that is not taken: {reason or 'nothing came of it'}; choose "
+                "a revision with safetensors"
+            )
+        fresh.replace(made)
+    except subprocess.TimeoutExpired as error:
+        raise load_failed(f"{what} is a pickle that takes longer than {_TIME_S:g} s") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _write_index(folder: Path) -> None:
+    """The index of weights in several files, with their new names."""
+    path = folder / _INDEX
+    if not path.is_file():
+        return
+    index = json.loads(path.read_bytes())
+    index["weight_map"] = {key: _made_name(name) for key, name in index["weight_map"].items()}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _record(folder: Path) -> dict[str, _Converted]:
+    path = folder / _RECORD
+    # A link leads into the hub's files: a repository may have one of this name.
+    if path.is_symlink() or not path.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, _Converted])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _is_made(folder: Path, converted: _Converted) -> bool:
+    try:
+        return sha256_as_of(folder / converted.made) == converted.sha256
+    except OSError:
+        return False
