@@ -154,6 +154,26 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "default_prompt_name is 'clustering', and the prompts are []",
         ),
         (
+            {"config.json": {"model_type": "bert", "position_embedding_type": "alibi"}},
+            "position_embedding_type is 'alibi', and transformers' own bert has absolute",
+        ),
+        (
+            {"config.json": {"model_type": "nomic_bert", "num_experts": 8}},
+            "config.json: num_experts is 8: transformers' own nomic_bert has no experts",
+        ),
+        (
+            {"config.json": {"model_type": "nomic_bert", "n_layer": 3}},
+            "config.json: n_layer is 3, and transformers' own nomic_bert takes 12 for granted",
+        ),
+        (
+            {"config.json": {"model_type": "clip", "vision_config": {"a": 1}}},
+            "config.json: vision_config is there: a model that takes more than texts",
+        ),
+        (
+            {"config.json": {"model_type": "bart", "is_encoder_decoder": True}},
+            "config.json: is_encoder_decoder is true of a bart; of mt5, t5, umt5 the encoder",
+        ),
+        (
             {"modules.json": None, "config.json": None},
             "config.json is not there, nor is modules.json",
         ),

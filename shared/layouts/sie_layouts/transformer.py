@@ -7,6 +7,7 @@ model (`config_options`), passed over where they only say how to load it, and el
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from sie_layouts.architectures import require_own_architecture
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
 from sie_layouts.texts import IGNORED_OPTIONS, sentence_table, text_layout
@@ -41,6 +42,7 @@ _OF_LOADING: Final = frozenset(
 
 def transformer_step(reader: Reader, folder: str, *, task: str) -> TransformerStep:
     """The step that a folder's settings describe; `task` is that of its class."""
+    require_own_architecture(reader, folder)
     name, table = sentence_table(reader, folder)
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     said = reader.take(name, table, "transformer_task", str, task)
@@ -65,6 +67,7 @@ def transformer_step(reader: Reader, folder: str, *, task: str) -> TransformerSt
 
 def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     """The step of a folder that holds a transformer and nothing else."""
+    require_own_architecture(reader, "")
     for name in ("tokenizer_config.json", "chat_template.jinja"):
         said = "chat_template" in reader.table(name) if name.endswith("json") else reader.has(name)
         if said and head == "none":
