@@ -68,7 +68,7 @@ class BackendUnderTest:
 
     @property
     def described(self) -> Loaded:
-        """What the sidecar is told of the model."""
+        """The facts that the sidecar is told of the model."""
         return self.backend.describe()
 
     @property
@@ -185,7 +185,7 @@ def long_texts_cut(under_test: BackendUnderTest) -> None:
 
 
 def refusals(under_test: BackendUnderTest) -> None:
-    """What it does not do is the request's fault by name, and costs nothing else its answer."""
+    """A batch that it cannot do is the request's fault by name, and harms no other."""
     good = under_test.inputs(under_test.texts[:2])
     before = under_test.answers(under_test.texts[:2])
     foreign: Input = TokensInput(b"\1\0\0\0")
