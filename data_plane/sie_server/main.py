@@ -25,6 +25,8 @@ from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import DeviceSpec
 from sie_server.backends.names import backend_names, import_backends
 from sie_server.device.bounded_threads import BoundedThreads
+from sie_server.device.choice import Choice, Cuda, choose_device
+from sie_server.device.cuda import look_for_cuda
 from sie_server.device.memory import device_bytes
 from sie_server.device.threads import Threads
 from sie_server.device.watchdog import Watchdog
@@ -42,7 +44,8 @@ _LOG: Final = logging.getLogger(__name__)
 def main() -> None:
     """Entry point."""
     chosen = settings.load(ServerSettings, prefix="SIE_SERVER")
-    threads = Threads.of(chosen.device, chosen.threads)
+    found = choose_device(chosen.device, look_for_cuda() if chosen.device == "auto" else Cuda())
+    threads = Threads.of(found.name, chosen.threads)
     # A progress bar in a log file is a line for each step.
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -53,7 +56,8 @@ def main() -> None:
     loading = BoundedThreads(queue_max=chosen.queue_max, name="loading")
 
     async def serve(stop: asyncio.Event) -> None:
-        await _serve(chosen, threads, device, beside, loading, stop)
+        _LOG.info("the device is %s: %s", found.name, found.why)
+        await _serve(chosen, found, threads, device, beside, loading, stop)
 
     status = 0
     try:
@@ -76,6 +80,7 @@ def main() -> None:
 
 async def _serve(
     chosen: ServerSettings,
+    found: Choice,
     threads: Threads,
     device: BoundedThreads,
     beside: BoundedThreads,
@@ -83,7 +88,7 @@ async def _serve(
     stop: asyncio.Event,
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
-    spec = DeviceSpec(chosen.device, threads.own, Path(chosen.cache_folder), shelf)
+    spec = DeviceSpec(found.name, threads.own, Path(chosen.cache_folder), shelf)
     hub = HubCache(
         bytes_max=chosen.hub_bytes_max,
         progress_s=chosen.download_progress_s,
@@ -109,11 +114,12 @@ async def _serve(
         path=Path(chosen.socket),
         hello=ipc.Hello(
             pid=os.getpid(),
-            device=chosen.device,
+            device=found.name,
+            device_reason=found.why,
             backends=backend_names(),
             batches_apart=True,
-            memory_bytes=chosen.memory_bytes_max or device_bytes(chosen.device),
-            memory_shared=not chosen.memory_bytes_max and not chosen.device.startswith("cuda"),
+            memory_bytes=chosen.memory_bytes_max or device_bytes(found.name),
+            memory_shared=not chosen.memory_bytes_max and not found.name.startswith("cuda"),
             threads_max=threads.lent_max,
         ),
         device=device,

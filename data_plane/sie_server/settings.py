@@ -25,7 +25,11 @@ class ServerSettings(HttpBounds):
     )
     host: str = setting("127.0.0.1", help="Address of the status routes.")
     port: int = setting(0, help="Port of the status routes; 0 takes a free one.")
-    device: str = setting("cpu", help="Device that this process owns: cpu, cuda, cuda:1.")
+    device: str = setting(
+        "auto",
+        help="Device that this process owns: cpu, cuda, cuda:1. auto takes a CUDA device that "
+        "torch can use, else the CPU, and says which and why.",
+    )
     threads: int | None = setting(
         None,
         help="Intra-operation threads of the device; 0 takes every core this process may use. "

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sie_cli.plan import broker
 from sie_cli.plan.broker import BrokerPlan
+from sie_cli.plan.gpus import count_gpus
 from sie_cli.plan.plans import Layout, plan_cluster
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
 from sie_schemas.errors import FixRequest
@@ -28,10 +29,11 @@ def plan_of(
     workers: int,
     devices: int = 1,
     environment: Mapping[str, str] = MappingProxyType({}),
+    gpus: int = 0,
 ):
     data = Path("/data") / folder
     return plan_cluster(
-        ClusterOptions(data=data, port=port, workers=workers, devices=devices),
+        ClusterOptions(data=data, port=port, workers=workers, devices=devices, gpus=gpus),
         ClusterSettings(),
         layout=Layout(data=data, sockets=Path("/run")),
         scripts=Path("/venv/bin"),
@@ -239,3 +241,23 @@ def test_more_devices_than_gpus_are_refused_and_a_cpu_is_told_of_none():
         plan_of(8080, secrets, "f", 1, 3, gpus)
     plan = plan_of(8080, secrets, "f", 1, 2)
     assert not any("CUDA_VISIBLE_DEVICES" in child.environment for child in plan.servers)
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.booleans())
+def test_gpus_that_nobody_named_are_dealt_to_the_processes_in_turn(gpus, devices, named):
+    shown = {"CUDA_VISIBLE_DEVICES": ",".join(f"GPU-{each}" for each in range(gpus))}
+    secrets = dict.fromkeys(broker.ROLES, "x")
+    plan = plan_of(8080, secrets, "f", 1, devices, shown if named else {}, gpus)
+    seen = [child.environment["CUDA_VISIBLE_DEVICES"] for child in plan.servers]
+    prefix = "GPU-" if named else ""
+    assert seen == [f"{prefix}{place % gpus}" for place in range(devices)]
+
+
+def test_gpus_are_counted_as_the_driver_lists_them_and_only_where_no_device_is_stated(tmp_path):
+    assert count_gpus({}, tmp_path / "none") == 0
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / name).mkdir()
+    assert count_gpus({}, tmp_path) == 2
+    assert count_gpus({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path) == 1
+    for stated in ("cpu", "cuda", "cuda:1"):
+        assert count_gpus({"SIE_SERVER_DEVICE": stated}, tmp_path) == 0

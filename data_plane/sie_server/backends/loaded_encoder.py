@@ -26,7 +26,7 @@ from sie_server.backends.backend import (
     require_operation,
 )
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.model_files import has_own_code
+from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.weights.sources import Weights
@@ -67,6 +67,7 @@ class LoadedEncoder:
         self.encoder = encoder
         self.tokenizer = tokenizer
         self._shelf = device.adapters
+        self._dtype = dtype_choice(spec, device)
         config = encoder.model.config
         self.limits = TokenLimits(
             vocabulary=config.vocab_size,
@@ -111,6 +112,8 @@ class LoadedEncoder:
             batch_invariant=self.spec.profile.batch_invariant,
             memory_bytes=self.encoder.memory_bytes,
             fuses_adapters=True,
+            dtype=self._dtype.name,
+            dtype_reason=self._dtype.why,
         )
 
     def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
@@ -172,7 +175,7 @@ class LoadedEncoder:
         if not all(part.isfinite().all() for part in numbers):
             raise OurFault(
                 f"{self.spec.model_id} gave numbers that are not finite in "
-                f"{self.spec.profile.dtype}; run it in fp32 or bf16",
+                f"{self._dtype.name}; run it in fp32 or bf16",
                 code="INFERENCE_ERROR",
             )
 

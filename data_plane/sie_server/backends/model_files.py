@@ -6,7 +6,6 @@ allows its revision, and only the code that lies in that revision.
 """
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,12 +18,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTra
 
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.new_architecture import gte_config
+from sie_server.device.choice import Choice, choose_dtype
+from sie_server.device.cuda import cuda_multiplies_bfloat16
 from sie_server.packed.prepacked import multiplies_bfloat16
 from sie_server.weights.sources import Weights
 
-__all__ = ["backbone_of", "encoder_kind", "has_own_code", "load_model"]
+__all__ = ["backbone_of", "dtype_choice", "encoder_kind", "has_own_code", "load_model"]
 
-_LOG: Final = logging.getLogger(__name__)
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOADING_FAILS: Final = (
     OSError,
@@ -61,13 +61,14 @@ def load_model(
     place = torch.device(device.name)
     runs_own_code = takes_own_code and has_own_code(spec.weights)
     files = _weight_files(spec.weights)
+    dtype = _DTYPES[dtype_choice(spec, device).name]
     changed = tuple(sorted(config_options.items()))
-    key = (spec.weights.folder, spec.revision, kind, _dtype(spec, place), *changed)
+    key = (spec.weights.folder, spec.revision, kind, dtype, *changed)
     model = device.skeletons.revive(key, files, place)
     if model is not None:
         return model
     model = _from_pretrained(
-        spec, kind, place, runs_own_code, may_lack, takes_own_code, config_options
+        spec, kind, place, dtype, runs_own_code, may_lack, takes_own_code, config_options
     )
     if not runs_own_code:
         device.skeletons.saw(key, model, files)
@@ -84,6 +85,7 @@ def _from_pretrained(
     spec: ModelSpec,
     kind: Any,
     place: torch.device,
+    dtype: torch.dtype,
     runs_own_code: bool,
     may_lack: tuple[str, ...],
     takes_own_code: bool,
@@ -101,7 +103,7 @@ def _from_pretrained(
         model, info = kind.from_pretrained(
             folder,
             **({} if known is None else {"config": known}),
-            dtype=_dtype(spec, place),
+            dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=runs_own_code,
@@ -173,16 +175,15 @@ def _cure(spec: ModelSpec, error: Exception, takes_own_code: bool) -> str:
     )
 
 
-def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
-    """The profile's type; float32 for bfloat16 on a CPU that has no instructions for it.
-
-    There it would be emulated, thirty times slower than the float32 that it stands for.
-    """
-    wanted = _DTYPES[spec.profile.dtype]
-    if wanted != torch.bfloat16 or device.type != "cpu" or multiplies_bfloat16():
-        return wanted
-    _LOG.warning("%s runs in fp32: this CPU does not multiply bfloat16", spec.model_id)
-    return torch.float32
+def dtype_choice(spec: ModelSpec, device: DeviceSpec) -> Choice:
+    """The type that a model computes in on a device, and why."""
+    on_cuda = device.name.startswith("cuda")
+    return choose_dtype(
+        spec.profile.dtype,
+        device.name,
+        multiplies_bfloat16=cuda_multiplies_bfloat16() if on_cuda else multiplies_bfloat16(),
+        family=str(_config(spec.weights).get("model_type") or ""),
+    )
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:

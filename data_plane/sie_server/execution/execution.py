@@ -77,6 +77,21 @@ class Execution:
         """The revisions that are loaded; from any thread."""
         return self._residents.revisions
 
+    def told(self) -> list[dict[str, str]]:
+        """Each loaded model as `/readyz` tells it; from any thread."""
+        found = [self._residents.get(revision) for revision in self.resident]
+        return [
+            {
+                "model": each.model_id,
+                "revision": each.loaded.revision,
+                "execution": each.loaded.execution,
+                "dtype": each.loaded.dtype,
+                "dtype_reason": each.loaded.dtype_reason,
+            }
+            for each in found
+            if each is not None
+        ]
+
     def awaits_adapters(self, request: DeviceRequest) -> bool:
         """True if a batch names adapters that are not in memory."""
         return isinstance(request, RunBatch) and not self._device.adapters.holds(
@@ -185,13 +200,20 @@ class Execution:
             options=options_of(profile.backend),
             templates=templates_of(profile),
         )
-        return Resident(built.backend, loaded, built.weights)
+        _LOG.info(
+            "loaded %s (%s) on %s%s",
+            request.config.get("model_id"),
+            loaded.execution,
+            self._device.name,
+            f" in {loaded.dtype}: {loaded.dtype_reason}" if loaded.dtype else "",
+        )
+        name = str(request.config.get("model_id"))
+        return Resident(built.backend, loaded, built.weights, name)
 
     def _built(self, request: Load, weights: Weights) -> Built:
         started = time.perf_counter()
         spec = spec_of(request, weights)
         backend = load_backend(spec, self._device)
-        _LOG.info("loaded %s (%s)", spec.model_id, backend.describe().execution)
         return Built(backend, weights, time.perf_counter() - started)
 
     def _load_adapter(self, request: LoadAdapter) -> AdapterLoaded:

@@ -37,6 +37,7 @@ class Resident:
     backend: Backend
     loaded: Loaded
     weights: Weights | None = None
+    model_id: str = ""
     adapters: dict[AdapterPin, Weights] = field(default_factory=dict)
     """Kept with `weights`, so that their files stay in the hub's cache as long as the model."""
 

@@ -82,6 +82,7 @@ class Server:
             "ready": self._listening and not self._stopping,
             "socket": str(self._path),
             **msgspec.structs.asdict(self._hello),
+            "models": self._execution.told(),
             "downloading": self._downloading(),
         }
 

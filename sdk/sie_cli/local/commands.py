@@ -32,7 +32,8 @@ def up(
         typer.Option(
             min=0,
             max=64,
-            help="Execution processes behind each worker; 0: one for each core, at most two.",
+            help="Execution processes behind each worker; 0: one for each GPU, else one for each "
+            "core, at most two.",
         ),
     ] = 0,
     gateways: Annotated[
@@ -52,14 +53,17 @@ def up(
 ) -> None:
     """Start the whole cluster on this machine; Ctrl-C drains and stops it."""
     from sie_cli.local import supervising  # noqa: PLC0415
+    from sie_cli.plan.gpus import count_gpus  # noqa: PLC0415
     from sie_cli.plan.settings import ClusterOptions, read_settings  # noqa: PLC0415
 
+    gpus = count_gpus(os.environ)
     options = ClusterOptions(
         data=data.absolute(),
         port=port,
         workers=workers,
         gateways=gateways,
-        devices=devices or min(2, len(os.sched_getaffinity(0))),
+        devices=devices or gpus or min(2, len(os.sched_getaffinity(0))),
+        gpus=gpus,
         scale_to_zero=scale_to_zero,
         catalog=catalog,
     )

@@ -1,4 +1,4 @@
-"""The tables of `sie status`: the processes of a cluster, and the place of each replica.
+"""The tables of `sie status`: a cluster's processes, its devices, the place of each replica.
 
 *shell.* Reads the folder's record and asks sie-config; a sie-config that does not answer is shown
 as that, since the processes are worth seeing then most of all. It changes nothing.
@@ -23,6 +23,8 @@ __all__ = ["gather_status", "show_status"]
 _TIMEOUT_S: Final = 5.0
 _SHOWN_DIGITS: Final = 12
 _NOT_RUNNING: Final = 3
+_HOST: Final = "127.0.0.1"
+_SERVER: Final = "server-"
 
 
 def show_status(data: Path, form: Form) -> int:
@@ -60,8 +62,30 @@ def gather_status(data: Path) -> dict[str, Any]:
         "config_url": record.config_url,
         "nats_url": record.nats_url,
         "processes": processes,
+        "devices": _devices(record),
         **_positions(record),
     }
+
+
+def _devices(record: ClusterState) -> list[dict[str, Any]]:
+    """The device of each process of model execution, why it is that one, and what it runs."""
+    found = []
+    for process in record.processes:
+        if not process.role.startswith(_SERVER) or not process.alive:
+            continue
+        try:
+            told = httpx.get(f"http://{_HOST}:{process.port}/readyz", timeout=_TIMEOUT_S).json()
+            found.append(
+                {
+                    "role": process.role,
+                    "device": told["device"],
+                    "why": told["device_reason"],
+                    "models": told["models"],
+                }
+            )
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            found.append({"role": process.role, "error": f"it does not answer: {error}"})
+    return found
 
 
 def _positions(record: ClusterState) -> dict[str, Any]:
@@ -90,6 +114,18 @@ def _print_tables(status: dict[str, Any]) -> None:
             process["log"],
         )
     console.print(table)
+    devices = Table("role", "device", "why", "model", "dtype", "why this dtype", title="Devices")
+    for each in status["devices"]:
+        if "error" in each:
+            devices.add_row(each["role"], "", each["error"])
+            continue
+        lead = (each["role"], each["device"], each["why"])
+        for model in each["models"] or [{}]:
+            devices.add_row(
+                *lead, *(model.get(name, "") for name in ("model", "dtype", "dtype_reason"))
+            )
+            lead = ("", "", "")
+    console.print(devices)
     if status.get("error"):
         console.print(status["error"], style="red", markup=False)
         return

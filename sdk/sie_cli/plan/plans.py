@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from sie_cli.plan.broker import BrokerPlan
+from sie_cli.plan.gpus import gpu_variables
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
-from sie_schemas.errors import FixRequest
 
 __all__ = [
     "DRAIN_ORDER",
@@ -93,6 +93,7 @@ class _Maker:
     nats_url: str
     passwords: Mapping[str, str]
     settings: ClusterSettings
+    gpus: int = 0
 
     def on_bus(
         self, role: str, name: str, arguments: tuple[str, ...], port: int, *, waits_s: float = 0.0
@@ -144,7 +145,10 @@ class _Maker:
                 str(self.scripts / "sie-server"),
                 *("--socket", str(socket), "--host", _HOST, "--port", str(port)),
             ),
-            environment={**self.environment, **_gpu(self.environment, place)},
+            environment={
+                **self.environment,
+                **gpu_variables(self.environment, place, gpus=self.gpus),
+            },
             log=self.layout.log(name),
             ready_url=f"http://{_HOST}:{port}/readyz",
             ready_s=self.settings.server_ready_s,
@@ -189,6 +193,7 @@ def plan_cluster(
         nats_url=nats_url,
         passwords=broker.passwords,
         settings=settings,
+        gpus=options.gpus,
     )
     sockets = [
         layout.sockets / f"server-{index}.sock"
@@ -237,18 +242,3 @@ def plan_cluster(
         config_url=config_url,
         nats_url=nats_url,
     )
-
-
-def _gpu(environment: Mapping[str, str], place: int) -> dict[str, str]:
-    """The variables that show a process its own GPU and no other: all would take the first."""
-    if environment.get("SIE_SERVER_DEVICE") != "cuda":
-        return {}
-    visible = [each.strip() for each in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    if not any(visible):
-        return {"CUDA_VISIBLE_DEVICES": str(place)}
-    if place >= len(visible):
-        raise FixRequest(
-            f"CUDA_VISIBLE_DEVICES shows {len(visible)} GPUs: give --devices {len(visible)}",
-            field="devices",
-        )
-    return {"CUDA_VISIBLE_DEVICES": visible[place]}

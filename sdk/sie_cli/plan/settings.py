@@ -29,6 +29,8 @@ class ClusterOptions:
     gateways: int = 1
     devices: int = 1
     """Execution processes behind each worker."""
+    gpus: int = 0
+    """GPUs that they take by themselves."""
     catalog: Choice = "none"
     """The published models that a new log holds."""
 

@@ -172,7 +172,9 @@ class ProfileDocument(Document):
 
     backend: Name
     """The registered name of the code that runs it; never an import path."""
-    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """The type that it computes in. `auto`: bf16 on a GPU that multiplies it, for families that
+    keep their vectors; else fp32. Documents of older releases state theirs."""
     batch_cost_max: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
     """Budget of one batch, in the backend's cost unit: tokens where it takes token ids."""
     batch_items_max: Annotated[int, Field(ge=1, le=4096)] = 256

@@ -190,6 +190,8 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     """True if that is the host's memory, which every other such process of the host counts too."""
     batches_apart: bool = False
     """True if a connection may carry batches only (`Batches`)."""
+    device_reason: str = ""
+    """The reason for this device."""
     threads_max: int = 0
     """The threads that a batch may be lent; 0 where it runs on the device's own and no others."""
 
@@ -246,6 +248,9 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     instruction: str = ""
     pair: PairForm | None = None
     resident: tuple[str, ...] | None = None
+    dtype: str = ""
+    dtype_reason: str = ""
+    """The type that it computes in, and why; empty where a backend has none to choose."""
     options: tuple[Option, ...] | None = None
     """The options that its backend declares; None where an older process does not say."""
     templates: dict[str, str] = {}
