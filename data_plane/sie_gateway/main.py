@@ -277,12 +277,15 @@ def build_app(
         if settings.tenant_items_max
         else None,
     )
+    face_models = FaceModels(settings.tei_embed_model, settings.tei_rerank_model)
     cluster = Cluster(
         catalog=catalog,
         workers=parts.watch.live,
         not_ready=not_ready,
         config_url=settings.config_public_url or settings.config_url,
         desk=parts.desk,
+        face_models=face_models,
+        items_max=settings.request_items_max,
     )
     return GatewayApp(
         inference,
@@ -299,7 +302,7 @@ def build_app(
             interval_s=settings.live_status_s,
             stop=stop,
         ),
-        face_models=FaceModels(settings.tei_embed_model, settings.tei_rerank_model),
+        face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
         rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
         if settings.tenant_rate_per_s

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from sie_cli.admin.token import app as token_command
 from sie_cli.supervisor.replica_access import with_replica_access
+from sie_gateway.faces import face_at
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_runtime.access.access import Access, AccessSettings, Role, hash_of
 from sie_runtime.access.gate import Gate
@@ -206,7 +207,7 @@ def test_no_file_lets_everyone_in_and_says_so_once_and_loudly(
 def test_no_route_but_a_probe_is_open_and_no_change_is_less_than_admin(method, path):
     role = role_of(method, "/" + path, b"")
     assert role is not None or "/" + path in {"/healthz", "/readyz"}
-    if method != "GET":
+    if method != "GET" and face_at(method, "/" + path) is None:
         assert role in {"admin", None}
 
 

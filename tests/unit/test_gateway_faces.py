@@ -11,20 +11,40 @@ import msgspec
 import numpy as np
 import openai
 import pytest
-from tests.support.gateway_world import World, echo_result, gateway_world
+from tests.support.gateway_world import World, catalog_of, echo_result, gateway_world, model
 
+from sie_gateway.faces import face_at
+from sie_schemas import arrays
 from sie_schemas.jobs import ItemFailure, Job, JobResult
 
 EMBEDDINGS = {"model": "org/dense", "input": ["a", "four"]}
 RERANK = {"model": "ranker", "query": "q", "documents": ["a", "ccc", "bb"]}
 TEI_RERANK = {"model": "ranker", "query": "q", "texts": ["a", "ccc", "bb"]}
 TEI_EMBED = {"model": "org/dense", "inputs": "four"}
+TEI_PREDICT = {"model": "finder", "inputs": "four"}
+TEI_SIMILARITY = {
+    "model": "org/dense",
+    "inputs": {"source_sentence": "four", "sentences": ["a", "four"]},
+}
+COHERE_EMBED = {"model": "org/dense", "texts": ["a", "four"], "input_type": "search_query"}
 EVERY_FACE: list[tuple[str, dict[str, Any]]] = [
     ("/v1/embeddings", EMBEDDINGS),
     ("/v1/rerank", RERANK),
     ("/v2/rerank", RERANK),
+    ("/v1/embed", COHERE_EMBED),
+    ("/v2/embed", COHERE_EMBED),
     ("/embed", TEI_EMBED),
+    ("/embed_all", TEI_EMBED),
+    ("/embed_sparse", TEI_EMBED),
+    ("/embeddings", EMBEDDINGS),
+    ("/predict", TEI_PREDICT),
     ("/rerank", TEI_RERANK),
+    ("/rerank", RERANK),
+    ("/similarity", TEI_SIMILARITY),
+    ("/tei/org/dense", TEI_EMBED),
+    ("/tei/org/dense/embed", TEI_EMBED),
+    ("/tei/ranker/rerank", TEI_RERANK),
+    ("/tei/dense/v1/embeddings", EMBEDDINGS),
 ]
 
 
@@ -36,6 +56,12 @@ async def post(world: World, path: str, body: Any) -> httpx.Response:
     transport = httpx.ASGITransport(app=world.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
         return await http.post(path, json=body)
+
+
+async def get(world: World, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=world.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        return await http.get(path)
 
 
 @asynccontextmanager
@@ -80,7 +106,10 @@ async def test_the_openai_client_reads_our_errors_and_a_cold_pool_as_its_own() -
     assert (cold.value.status_code, cold.value.code) == (503, "provisioning")
 
 
-@pytest.mark.parametrize(("path", "body"), EVERY_FACE)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [face for face in EVERY_FACE if face[0] not in {"/embed_all", "/embed_sparse"}],
+)
 async def test_a_cold_pool_is_never_202_on_a_face(path: str, body: dict[str, Any]) -> None:
     async with gateway_world(warm=False) as world:
         response = await post(world, path, body)
@@ -97,11 +126,13 @@ async def test_a_field_that_nobody_knows_and_a_wrong_method_are_refused(
         unknown = await post(world, path, body | {"no_such_field": 1})
         transport = httpx.ASGITransport(app=world.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            read = await http.get(path)
+            put = await http.put(path)
         assert world.echo.seen == []
     assert unknown.status_code == 400
     assert "no_such_field" in unknown.text
-    assert (read.status_code, read.headers["Allow"]) == (405, "POST")
+    assert put.status_code in {404, 405}
+    if put.status_code == 405:
+        assert put.headers["Allow"] == "POST"
 
 
 async def test_an_embedding_takes_an_adapter_as_an_option_of_ours() -> None:
@@ -137,11 +168,36 @@ async def test_an_empty_input_and_one_that_is_too_large_name_the_clients_own_fie
     assert large.status_code == 413
 
 
-async def test_rerank_ranks_cuts_and_gives_documents_back_only_in_version_one() -> None:
+@pytest.mark.parametrize(("path", "body"), EVERY_FACE)
+async def test_a_field_that_is_null_is_absent(path: str, body: dict[str, Any]) -> None:
+    absent = dict.fromkeys(_optional(path, body))
+    assert absent
+    async with gateway_world() as world:
+        plain = await post(world, path, body)
+        with_nulls = await post(world, path, body | absent)
+    assert with_nulls.status_code == plain.status_code
+    assert _told(with_nulls) == _told(plain)
+
+
+def _optional(path: str, body: dict[str, Any]) -> set[str]:
+    found = face_at("POST", path)
+    assert found is not None
+    return set(found.face.body.__struct_fields__) - body.keys()
+
+
+def _told(response: httpx.Response) -> Any:
+    body = response.json()
+    if isinstance(body, dict):
+        body.pop("id", None)
+    return body
+
+
+async def test_rerank_ranks_cuts_and_gives_documents_back_where_it_is_asked_to() -> None:
     async with gateway_world() as world:
         first = await post(world, "/v1/rerank", RERANK | {"top_n": 2, "return_documents": True})
         second = await post(world, "/v2/rerank", RERANK)
-        refused = await post(world, "/v2/rerank", RERANK | {"return_documents": True})
+        litellm = await post(world, "/v2/rerank", RERANK | {"return_documents": True})
+        refused = await post(world, "/v2/rerank", RERANK | {"max_tokens_per_doc": 7})
         nothing = await post(world, "/v1/rerank", RERANK | {"top_n": 0})
     assert first.json()["results"] == [
         {"index": 1, "relevance_score": sigmoid(3), "document": {"text": "ccc"}},
@@ -149,7 +205,14 @@ async def test_rerank_ranks_cuts_and_gives_documents_back_only_in_version_one() 
     ]
     assert [entry["index"] for entry in second.json()["results"]] == [1, 2, 0]
     assert "document" not in second.json()["results"][0]
+    assert litellm.json()["results"][0]["document"] == {"text": "ccc"}
     assert (refused.status_code, nothing.status_code) == (400, 400)
+    assert refused.json()["detail"]["field"] == "$.max_tokens_per_doc"
+    for answer in (first, second):
+        assert answer.json()["id"] == answer.headers["X-SIE-Request-Id"]
+        assert answer.json()["meta"]["billed_units"] == {"search_units": 1}
+        assert answer.json()["usage"]["total_tokens"] == 9
+    assert second.json()["meta"]["api_version"] == {"version": "2"}
     assert refused.json()["message"] == refused.json()["detail"]["message"]
 
 
@@ -198,3 +261,180 @@ async def test_tei_refuses_what_it_cannot_give_and_a_request_without_any_model()
         assert response.json()["error_type"] == "Validation"
     assert "$.model" in nameless.json()["error"]
     assert whole.headers["X-SIE-Error-Code"] == "UNSUPPORTED_FIELD"
+
+
+async def test_a_document_may_be_an_object_of_which_some_fields_are_ranked() -> None:
+    documents = [{"text": "a"}, "ccc", {"title": "bb", "year": 7}]
+    async with gateway_world() as world:
+        missing = await post(world, "/v1/rerank", RERANK | {"documents": documents})
+        named = RERANK | {"documents": documents[2:], "rank_fields": ["title", "year"]}
+        fields = await post(world, "/v2/rerank", named | {"return_documents": True})
+        plain = await post(world, "/rerank", RERANK | {"documents": documents[:2]})
+        assert [item.text for job in world.echo.seen for item in job.items] == [
+            "title: bb\nyear: 7",
+            "a",
+            "ccc",
+        ]
+    assert missing.json()["detail"]["field"] == "$.documents[2].text"
+    assert fields.json()["results"][0]["document"] == documents[2]
+    assert [result["index"] for result in plain.json()["results"]] == [1, 0]
+    assert plain.json()["object"] == "rerank"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/rerank", RERANK | {"max_chunks_per_doc": 3}, "$.max_chunks_per_doc"),
+        ("/v1/rerank", RERANK | {"priority": 1}, "$.priority"),
+        ("/v2/embed", COHERE_EMBED | {"truncate": "NONE"}, "$.truncate"),
+        ("/v2/embed", COHERE_EMBED | {"images": ["data:"]}, "$.images"),
+        ("/v2/embed", COHERE_EMBED | {"embedding_types": ["float", "int8"]}, None),
+        ("/embed", TEI_EMBED | {"truncation_direction": "Left"}, "$.truncation_direction"),
+        ("/embed", TEI_EMBED | {"prompt_name": "poem"}, "$.prompt_name"),
+        ("/predict", TEI_PREDICT | {"raw_scores": True}, "$.raw_scores"),
+        ("/rerank", TEI_RERANK | {"documents": ["a"]}, "$.texts"),
+    ],
+)
+async def test_what_would_change_the_answer_and_cannot_is_refused_by_name(
+    path: str, body: dict[str, Any], field: str | None
+) -> None:
+    async with gateway_world() as world:
+        response = await post(world, path, body)
+        assert world.echo.seen == []
+    assert response.status_code == 400
+    assert response.json()["detail"]["field"] == (field or "$.embedding_types[1]")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rerank", RERANK | {"max_chunks_per_doc": 10, "return_documents": False}),
+        ("/v2/rerank", RERANK | {"max_tokens_per_doc": 4096, "priority": 0}),
+        ("/v2/embed", COHERE_EMBED | {"truncate": "END", "embedding_types": ["float"]}),
+        ("/embed", TEI_EMBED | {"truncate": True, "normalize": True, "prompt_name": "query"}),
+        ("/embed", TEI_EMBED | {"truncation_direction": "Right"}),
+        ("/rerank", TEI_RERANK | {"raw_scores": False, "top_n": 1, "return_text": True}),
+        ("/v1/embeddings", EMBEDDINGS | {"encoding_format": "float", "user": "u"}),
+    ],
+)
+async def test_a_field_that_says_what_is_so_anyway_is_taken(
+    path: str, body: dict[str, Any]
+) -> None:
+    async with gateway_world() as world:
+        response = await post(world, path, body)
+    assert response.status_code == 200, response.text
+
+
+async def test_cohere_embeds_queries_as_queries_and_tells_each_version_in_its_own_shape() -> None:
+    async with gateway_world() as world:
+        first = await post(world, "/v1/embed", COHERE_EMBED)
+        typed = await post(world, "/v1/embed", COHERE_EMBED | {"embedding_types": ["base64"]})
+        contents = [{"content": [{"type": "text", "text": "four"}]}]
+        second = {"model": "dense", "inputs": contents, "input_type": "search_document"}
+        answer = await post(world, "/v2/embed", second)
+        assert [job.options for job in world.echo.seen] == [
+            {"is_query": True},
+            {"is_query": True},
+            {"is_query": False},
+        ]
+    assert first.json()["embeddings"] == [[1.0, 0.0, 0.0], [4.0, 1.0, 0.0]]
+    assert first.json()["response_type"] == "embeddings_floats"
+    packed = base64.b64decode(typed.json()["embeddings"]["base64"][1])
+    assert np.frombuffer(packed, "<f4").tolist() == [4.0, 1.0, 0.0]
+    assert answer.json()["embeddings"] == {"float": [[4.0, 0.0, 0.0]]}
+    assert answer.json()["texts"] == ["four"]
+    assert answer.json()["meta"]["billed_units"] == {"input_tokens": 3}
+
+
+async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:
+    async with gateway_world() as world:
+        vectors = [
+            await post(world, path, {"inputs": "four"})
+            for path in ("/tei/org/dense", "/tei/dense/", "/tei/org/dense/embed")
+        ]
+        openai_form = await post(world, "/tei/dense/v1/embeddings", {"input": "four", "model": "x"})
+        ranked = await post(world, "/tei/ranker", {"query": "q", "texts": ["a", "ccc"]})
+        other = {"inputs": {"source_sentence": "four", "sentences": ["four", "a"]}}
+        alike = await post(world, "/tei/dense", other)
+        unknown = await post(world, "/tei/nobody/embed", {"inputs": "a"})
+        info = await get(world, "/tei/org/dense/info")
+        health = await get(world, "/tei/org/dense/health")
+        nowhere = await get(world, "/tei/org/dense")
+    assert [answer.json() for answer in vectors] == [[[4.0, 0.0, 0.0]]] * 3
+    assert openai_form.json()["data"][0]["embedding"] == [4.0, 0.0, 0.0]
+    assert [entry["index"] for entry in ranked.json()] == [1, 0]
+    assert alike.json()[0] == pytest.approx(16 / np.sqrt(16 * 17))
+    assert unknown.json()["detail"]["code"] == "MODEL_NOT_FOUND"
+    assert info.json()["model_id"] == "org/dense"
+    assert info.json()["model_type"] == {"embedding": {"pooling": None}}
+    assert (health.status_code, nowhere.status_code) == (200, 404)
+
+
+async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> None:
+    def answer(job: Job) -> JobResult:
+        array = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+        told = {
+            "multivector": {"values": arrays.to_wire(array)},
+            "sparse": {
+                "indices": arrays.to_wire(np.array([3, 9], dtype=np.int32)),
+                "values": arrays.to_wire(np.array([0.5, 1.0], dtype=np.float32)),
+            },
+            "classifications": [{"label": "good", "score": 0.75}],
+        }
+        return echo_result(job, answers=(msgspec.msgpack.encode(told),) * len(job.items))
+
+    outputs = {"encode": {"outputs": ["dense", "sparse", "multivector"]}, "extract": {}}
+    async with gateway_world() as world:
+        world.catalog = catalog_of(
+            [
+                model("all", outputs),
+                ("bundle", "default", {"name": "default", "backends": ["echo"]}),
+                ("pool", "default", {"name": "default"}),
+            ]
+        )
+        world.echo.answer = answer
+        tokens = await post(world, "/tei/all/embed_all", {"inputs": ["a"]})
+        words = await post(world, "/tei/all/embed_sparse", {"inputs": "a"})
+        one = await post(world, "/tei/all/predict", {"inputs": "a"})
+        two = await post(world, "/tei/all/predict", {"inputs": ["a", "b"], "raw_scores": False})
+    assert tokens.json() == [[[1.0, 2.0], [3.0, 4.0]]]
+    assert words.json() == [[{"index": 3, "value": 0.5}, {"index": 9, "value": 1.0}]]
+    assert one.json() == [{"label": "good", "score": 0.75}]
+    assert two.json() == [one.json()] * 2
+
+
+async def test_the_openai_client_finds_a_message_wherever_it_ends_up() -> None:
+    async with gateway_world() as world, openai_client(world) as client:
+        with pytest.raises(openai.NotFoundError, match="nope") as unknown:
+            await client.models.retrieve("nope")
+        with pytest.raises(openai.NotFoundError, match="there is nothing at") as nowhere:
+            await client.moderations.create(input="a")
+        listed = [each.id async for each in client.models.list()]
+        client.base_url = httpx.URL("http://gateway")
+        [embedded] = (await client.embeddings.create(model="dense", input="four")).data
+        retrieved = await client.models.retrieve("org/dense")
+    assert unknown.value.code == "model_not_found"
+    assert nowhere.value.code == "not_found"
+    assert "org/dense" in listed
+    assert embedded.embedding == [4.0, 0.0, 0.0]
+    assert retrieved.id == "org/dense"
+
+
+async def test_a_null_of_the_native_form_is_absent_and_one_in_a_list_is_not() -> None:
+    async with gateway_world() as world:
+        nulls = {"items": [{"text": "four", "images": None, "id": None}], "params": None}
+        taken = await post(world, "/v1/encode/dense", nulls)
+        refused = await post(world, "/v1/encode/dense", {"items": [{"text": "a"}, None]})
+        kept = {"items": [{"text": "a"}], "params": {"options": {"is_query": None}}}
+        await post(world, "/v1/encode/dense", kept)
+        assert [job.options for job in world.echo.seen] == [{}, {}]
+    assert taken.json()["items"][0]["dense"]["values"] == [4.0, 0.0, 0.0]
+    assert refused.json()["detail"]["field"] == "$.items[1]"
+
+
+async def test_an_id_that_is_made_up_is_never_one_of_the_clients() -> None:
+    items = [{"text": "a"}, {"text": "bb", "id": "item-0"}, {"text": "ccc", "id": "item-0-"}]
+    async with gateway_world() as world:
+        body = {"query": {"text": "q"}, "items": items}
+        scores = (await post(world, "/v1/score/ranker", body)).json()["scores"]
+    assert [entry["item_id"] for entry in scores] == ["item-0-", "item-0", "item-0--"]

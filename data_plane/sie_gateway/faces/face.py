@@ -19,15 +19,28 @@ from sie_gateway.request.requests import Asked, Limits, Request, check_request
 from sie_gateway.request.responses import Answer
 from sie_schemas.arrays import from_wire
 from sie_schemas.errors import FixRequest, SIEError, error_for
-from sie_schemas.items import EncodeParams, EncodeRequest, Item, Operation, ScoreRequest
+from sie_schemas.items import (
+    EncodeParams,
+    EncodeRequest,
+    ExtractParams,
+    ExtractRequest,
+    Item,
+    Operation,
+    OutputDtype,
+    OutputType,
+    ScoreRequest,
+)
 
 __all__ = [
     "Face",
     "FaceModels",
     "Relevance",
     "Translated",
+    "answered_items",
     "dense_vectors",
     "encode_request",
+    "extract_request",
+    "only",
     "ranking",
     "rerank_request",
     "unsupported",
@@ -38,10 +51,20 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 
 @dataclass(frozen=True, slots=True)
 class FaceModels:
-    """Models for requests that name none; empty where the request has to."""
+    """The models of requests that name none: `embed` and `rerank` of the gateway's settings, or
+    `path`, the one that the path names, which wins over what a body says."""
 
     embed: str = ""
     rerank: str = ""
+    path: str = ""
+
+    def encoder(self, named: str) -> str:
+        """The model of a request that names this one. Raises `FixRequest` where nobody did."""
+        return _named(self.path or named or self.embed)
+
+    def ranker(self, named: str) -> str:
+        """The same of a ranking."""
+        return _named(self.path or named or self.rerank)
 
 
 class Translated(Struct, frozen=True):
@@ -80,15 +103,29 @@ def encode_request(
     limits: Limits,
     *,
     field: str,
+    output: OutputType = "dense",
+    output_dtype: OutputDtype = "float32",
     dimensions: int | None = None,
 ) -> Asked:
-    """Dense vectors of texts that the request has under `field`. Raises `FixRequest`."""
-    listed = [texts] if isinstance(texts, str) else texts
+    """Vectors of texts that the request has under `field`. Raises `FixRequest`."""
     request = EncodeRequest(
-        items=tuple(Item(text=text) for text in listed),
-        params=EncodeParams(output_types=("dense",), dimensions=dimensions, options=options),
+        items=_items(texts),
+        params=EncodeParams(
+            output_types=(output,),
+            output_dtype=output_dtype,
+            dimensions=dimensions,
+            options=options,
+        ),
     )
     return _checked("encode", request, limits, field)
+
+
+def extract_request(
+    texts: str | list[str], options: dict[str, Any], limits: Limits, *, field: str
+) -> Asked:
+    """All that is found in texts that the request has under `field`. Raises `FixRequest`."""
+    request = ExtractRequest(items=_items(texts), params=ExtractParams(options=options))
+    return _checked("extract", request, limits, field)
 
 
 def rerank_request(
@@ -104,15 +141,20 @@ def rerank_request(
     return _checked("score", request, limits, field)
 
 
-def dense_vectors(answer: Answer) -> list[NDArray[np.float32]]:
-    """The vectors in the order of the request. Raises the error of the first item without one."""
-    vectors = []
+def answered_items(answer: Answer) -> list[dict[str, Any]]:
+    """The answers in the order of the request. Raises the error of the first item without one."""
+    items: list[dict[str, Any]] = []
     for entry in answer.fields["items"]:
         value = from_wire(_DECODER.decode(entry))
         if "error" in value:
             raise error_for(value["error"]["code"], value["error"]["message"])
-        vectors.append(value["dense"]["values"])
-    return vectors
+        items.append(value)
+    return items
+
+
+def dense_vectors(answer: Answer) -> list[NDArray[np.float32]]:
+    """The vectors in the order of the request. Raises the error of the first item without one."""
+    return [item["dense"]["values"] for item in answered_items(answer)]
 
 
 def ranking(answer: Answer) -> list[Relevance]:
@@ -130,9 +172,30 @@ def ranking(answer: Answer) -> list[Relevance]:
     ]
 
 
+def only(value: Any, default: Any, field: str) -> None:
+    """Take a field that is absent or says what is so anyway. Raises `FixRequest`."""
+    if value is not None and value != default:
+        said = f"may only be {default!r} here" if default is not None else "is not taken here"
+        raise unsupported(field, f"{value!r} {said}; leave it out")
+
+
 def unsupported(field: str, reason: str) -> FixRequest:
     """The request asks for what this cluster does not give."""
     return FixRequest(f"{field}: {reason}", code="UNSUPPORTED_FIELD", field=field)
+
+
+def _named(model: str) -> str:
+    if not model:
+        raise FixRequest(
+            "$.model: name a model; this gateway was given none for requests that do not "
+            "(SIE_GATEWAY_TEI_EMBED_MODEL, SIE_GATEWAY_TEI_RERANK_MODEL)",
+            field="$.model",
+        )
+    return model
+
+
+def _items(texts: str | list[str]) -> tuple[Item, ...]:
+    return tuple(Item(text=text) for text in ([texts] if isinstance(texts, str) else texts))
 
 
 def _checked(operation: Operation, request: Request, limits: Limits, field: str) -> Asked:

@@ -2,8 +2,8 @@
 
 *pure.* `input` is a text or a list of texts, `encoding_format` is `float` or `base64` (the bytes of
 little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
-`options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope, their
-codes in small letters.
+`options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
+own, with their codes in small letters.
 """
 
 import base64
@@ -25,15 +25,15 @@ from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import SIEError
 
-__all__ = ["EMBEDDINGS"]
+__all__ = ["EMBEDDINGS", "error_body"]
 
 
 class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """OpenAI's embeddings."""
 
-    model: str
     input: str | list[str]
-    encoding_format: Literal["float", "base64"] = "float"
+    model: str = ""
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
     user: str | None = None
     options: dict[str, Any] = {}
@@ -45,10 +45,11 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
+    model = models.encoder(request.model)
     asked = encode_request(
         request.input, request.options, limits, field="input", dimensions=request.dimensions
     )
-    return Translated(request.model, asked, lambda answer: _render(answer, request))
+    return Translated(model, asked, lambda answer: _render(answer, request))
 
 
 def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
@@ -73,14 +74,15 @@ def _base64(vector: NDArray[np.float32]) -> str:
     return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
 
 
-def _error(error: SIEError) -> bytes:
+def error_body(error: SIEError) -> bytes:
+    """An error in OpenAI's envelope, and beside it in our own shape."""
     if error.status == 429:
         kind = "rate_limit_error"
     else:
         kind = "invalid_request_error" if error.status < 500 else "server_error"
     param = error.field.removeprefix("$.") if error.field else None
     told = {"message": error.message, "type": kind, "param": param, "code": error.code.lower()}
-    return _JSON.encode({"error": told})
+    return _JSON.encode({"error": told, **error.to_wire()})
 
 
-EMBEDDINGS: Final = Face("encode", _read, _error, EmbeddingsBody)
+EMBEDDINGS: Final = Face("encode", _read, error_body, EmbeddingsBody)

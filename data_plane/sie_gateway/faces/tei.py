@@ -1,108 +1,260 @@
-"""Text Embeddings Inference's routes: `POST /embed` and `POST /rerank`.
+"""Text Embeddings Inference's routes, at the root and for each model below `/tei/{model}`.
 
-*pure.* That API serves one model and its requests name none: the model is the field `model` where
-a request has it, else the gateway's setting. Texts that are too long are always cut, so `truncate`
-may not be false; vectors are as the model's profile gives them, so `normalize` may not be false.
+*pure.* That API serves one model and its requests name none: the model is the one of the path, or
+the field `model` where a request has it, else the gateway's setting. Texts that are too long are
+cut at their end and vectors are as the model's profile gives them: `truncate` and `normalize` may
+be true, `truncation_direction` may be `Right`. `prompt_name` is `query` or a word for a document.
+`/predict` tells the classes that a model gives to a text. `/rerank` with `documents` is the API of
+Jina, Cohere and Infinity, whose paths these are too.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Struct
+import numpy as np
+from msgspec import Meta, Struct
 
+from sie_gateway.faces.cohere import Document, texts_of, usage_of
 from sie_gateway.faces.face import (
     Face,
     FaceModels,
     Translated,
+    answered_items,
     dense_vectors,
     encode_request,
+    extract_request,
+    only,
     ranking,
     rerank_request,
     unsupported,
 )
-from sie_gateway.request.requests import Asked, Limits, decode_body
+from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut
+from sie_schemas.items import OutputType
+from sie_schemas.malformed import MALFORMED
 
-__all__ = ["EMBED", "RERANK"]
+__all__ = ["ANY", "EMBED", "EMBED_ALL", "EMBED_SPARSE", "PREDICT", "RERANK", "SIMILARITY"]
+
+_QUERIES: Final = frozenset({"query", "search_query"})
+_DOCUMENTS: Final = frozenset({"document", "passage", "search_document"})
 
 
-class TeiEmbedBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Embeddings as Text Embeddings Inference has them."""
+class _TeiBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: str = ""
+    truncate: bool | None = None
+    truncation_direction: Literal["Left", "Right", "left", "right"] | None = None
+    options: dict[str, Any] = {}
+
+
+class TeiEmbedBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Embeddings as Text Embeddings Inference has them: one vector for each input."""
 
     inputs: str | list[str]
-    model: str = ""
-    normalize: bool = True
-    truncate: bool = True
+    normalize: bool | None = None
+    prompt_name: str | None = None
     dimensions: int | None = None
-    options: dict[str, Any] = {}
 
 
-class TeiRerankBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A ranking as Text Embeddings Inference has it."""
+class TeiTokensBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Vectors of tokens, or of words: `/embed_all` and `/embed_sparse`."""
+
+    inputs: str | list[str]
+    prompt_name: str | None = None
+
+
+class TeiRerankBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A ranking of `texts` as Text Embeddings Inference has it, or of `documents` as Jina and
+    Infinity have it."""
 
     query: str
-    texts: list[str]
-    model: str = ""
-    raw_scores: bool = False
-    return_text: bool = False
-    truncate: bool = True
-    options: dict[str, Any] = {}
+    texts: list[str] | None = None
+    documents: list[Document] | None = None
+    raw_scores: bool | None = None
+    return_text: bool | None = None
+    return_documents: bool | None = None
+    top_n: Annotated[int, Meta(ge=1)] | None = None
+
+
+class TeiPredictBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The classes of texts."""
+
+    inputs: str | list[str]
+    raw_scores: bool | None = None
+
+
+class _Sentences(Struct, frozen=True, forbid_unknown_fields=True):
+    source_sentence: str
+    sentences: list[str]
+
+
+class TeiSimilarityBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The likeness of a sentence to others, as the cosine of their vectors."""
+
+    inputs: _Sentences
+    parameters: dict[str, Any] | None = None
 
 
 _EMBED_BODY: Final = msgspec.json.Decoder(TeiEmbedBody)
+_TOKENS_BODY: Final = msgspec.json.Decoder(TeiTokensBody)
 _RERANK_BODY: Final = msgspec.json.Decoder(TeiRerankBody)
+_PREDICT_BODY: Final = msgspec.json.Decoder(TeiPredictBody)
+_SIMILARITY_BODY: Final = msgspec.json.Decoder(TeiSimilarityBody)
+_NAMES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _JSON: Final = msgspec.json.Encoder()
 
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
-    _check_truncate(request.truncate)
-    if not request.normalize:
+    if request.normalize is False:
         raise unsupported("$.normalize", "vectors are as the model's profile gives them")
     asked = encode_request(
-        request.inputs, request.options, limits, field="inputs", dimensions=request.dimensions
+        request.inputs,
+        _options(request, request.prompt_name),
+        limits,
+        field="inputs",
+        dimensions=request.dimensions,
     )
-    return Translated(_model(request.model, models.embed), asked, _render_embed)
+    return Translated(models.encoder(request.model), asked, _render_embed)
 
 
 def _render_embed(answer: Answer) -> bytes:
     return _JSON.encode([vector.tolist() for vector in dense_vectors(answer)])
 
 
-def _read_rerank(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    request: TeiRerankBody = decode_body(_RERANK_BODY, body, form="JSON")
-    _check_truncate(request.truncate)
-    asked = rerank_request(request.query, request.texts, request.options, limits, field="texts")
-
-    def render(answer: Answer) -> bytes:
-        return _render_rerank(answer, request, asked)
-
-    return Translated(_model(request.model, models.rerank), asked, render)
+def _read_embed_all(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    return _read_tokens(body, limits, models, "multivector")
 
 
-def _render_rerank(answer: Answer, request: TeiRerankBody, asked: Asked) -> bytes:
-    told: list[dict[str, Any]] = []
-    for entry in ranking(answer):
-        score = entry.logit if request.raw_scores else entry.score
-        text = {"text": asked.items[entry.index].text} if request.return_text else {}
-        told.append({"index": entry.index, "score": score, **text})
+def _read_embed_sparse(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    return _read_tokens(body, limits, models, "sparse")
+
+
+def _read_tokens(body: bytes, limits: Limits, models: FaceModels, output: OutputType) -> Translated:
+    request: TeiTokensBody = decode_body(_TOKENS_BODY, body, form="JSON")
+    options = _options(request, request.prompt_name)
+    asked = encode_request(request.inputs, options, limits, field="inputs", output=output)
+    render = _render_all if output == "multivector" else _render_sparse
+    return Translated(models.encoder(request.model), asked, render)
+
+
+def _render_all(answer: Answer) -> bytes:
+    return _JSON.encode([item["multivector"]["values"].tolist() for item in answered_items(answer)])
+
+
+def _render_sparse(answer: Answer) -> bytes:
+    rows = [item["sparse"] for item in answered_items(answer)]
+    told = [
+        [
+            {"index": index, "value": value}
+            for index, value in zip(row["indices"].tolist(), row["values"].tolist(), strict=True)
+        ]
+        for row in rows
+    ]
     return _JSON.encode(told)
 
 
-def _check_truncate(truncate: bool) -> None:
-    if not truncate:
+def _read_rerank(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    request: TeiRerankBody = decode_body(_RERANK_BODY, body, form="JSON")
+    if (request.texts is None) == (request.documents is None):
+        raise FixRequest("$.texts: give either `texts` or `documents`", field="$.texts")
+    options = _options(request)
+    if request.texts is not None:
+        texts, field, render = request.texts, "texts", _render_texts
+    else:
+        texts = texts_of(request.documents or [], None)
+        field, render = "documents", _render_documents
+    asked = rerank_request(request.query, texts, options, limits, field=field)
+    return Translated(
+        models.ranker(request.model), asked, lambda answer: render(answer, request, texts)
+    )
+
+
+def _render_texts(answer: Answer, request: TeiRerankBody, texts: list[str]) -> bytes:
+    told: list[dict[str, Any]] = []
+    for index, score in _scores(answer, request):
+        text = {"text": texts[index]} if request.return_text else {}
+        told.append({"index": index, "score": score, **text})
+    return _JSON.encode(told)
+
+
+def _render_documents(answer: Answer, request: TeiRerankBody, texts: list[str]) -> bytes:
+    results: list[dict[str, Any]] = []
+    for index, score in _scores(answer, request):
+        document = {"document": {"text": texts[index]}} if request.return_documents else {}
+        results.append({"index": index, "relevance_score": score, **document})
+    return _JSON.encode(
+        {
+            "object": "rerank",
+            "id": answer.request_id,
+            "model": answer.route.model_name,
+            "results": results,
+            "usage": usage_of(answer),
+        }
+    )
+
+
+def _scores(answer: Answer, request: TeiRerankBody) -> list[tuple[int, float]]:
+    """Places in the request and scores, the best first."""
+    return [
+        (entry.index, entry.logit if request.raw_scores else entry.score)
+        for entry in ranking(answer)[: request.top_n]
+    ]
+
+
+def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    request: TeiPredictBody = decode_body(_PREDICT_BODY, body, form="JSON")
+    only(request.raw_scores, False, "$.raw_scores")
+    asked = extract_request(request.inputs, _options(request), limits, field="inputs")
+    is_single = isinstance(request.inputs, str)
+
+    def render(answer: Answer) -> bytes:
+        classes = [item.get("classifications") or [] for item in answered_items(answer)]
+        if not all(classes):
+            raise unsupported("$.model", f"{answer.route.model_name} gives a text no classes")
+        return _JSON.encode(classes[0] if is_single else classes)
+
+    return Translated(models.encoder(request.model), asked, render)
+
+
+def _read_similarity(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    request: TeiSimilarityBody = decode_body(_SIMILARITY_BODY, body, form="JSON")
+    only(request.parameters or None, None, "$.parameters")
+    texts = [request.inputs.source_sentence, *request.inputs.sentences]
+    asked = encode_request(texts, _options(request), limits, field="inputs.sentences")
+    return Translated(models.encoder(request.model), asked, _render_similarity)
+
+
+def _render_similarity(answer: Answer) -> bytes:
+    source, *others = (vector / (np.linalg.norm(vector) or 1) for vector in dense_vectors(answer))
+    return _JSON.encode([float(np.dot(source, other)) for other in others])
+
+
+def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    """The fields of the body say which it is: that API has one path for all that a model does."""
+    try:
+        names = _NAMES.decode(body)
+    except MALFORMED:
+        names = {}
+    if "texts" in names or "documents" in names:
+        return _read_rerank(body, limits, models)
+    if bytes(names.get("inputs", b"")).startswith(b"{"):
+        return _read_similarity(body, limits, models)
+    return _read_embed(body, limits, models)
+
+
+def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any]:
+    if request.truncate is False:
         raise unsupported("$.truncate", "texts are cut at the model's maximum; leave it out")
-
-
-def _model(named: str, default: str) -> str:
-    if not named and not default:
-        raise FixRequest(
-            "$.model: name a model; this gateway was given none for requests that do not "
-            "(SIE_GATEWAY_TEI_EMBED_MODEL, SIE_GATEWAY_TEI_RERANK_MODEL)",
-            field="$.model",
-        )
-    return named or default
+    if request.truncation_direction in {"Left", "left"}:
+        raise unsupported("$.truncation_direction", "texts are cut at their end, at `Right`")
+    options = dict(request.options)
+    if prompt_name is not None:
+        if prompt_name not in _QUERIES | _DOCUMENTS:
+            known = ", ".join(sorted(_QUERIES | _DOCUMENTS))
+            raise unsupported("$.prompt_name", f"{prompt_name!r} is none of {known}")
+        options.setdefault("is_query", prompt_name in _QUERIES)
+    return options
 
 
 def _error(error: SIEError) -> bytes:
@@ -117,4 +269,9 @@ def _error(error: SIEError) -> bytes:
 
 
 EMBED: Final = Face("encode", _read_embed, _error, TeiEmbedBody)
+EMBED_ALL: Final = Face("encode", _read_embed_all, _error, TeiTokensBody)
+EMBED_SPARSE: Final = Face("encode", _read_embed_sparse, _error, TeiTokensBody)
 RERANK: Final = Face("score", _read_rerank, _error, TeiRerankBody)
+PREDICT: Final = Face("extract", _read_predict, _error, TeiPredictBody)
+SIMILARITY: Final = Face("encode", _read_similarity, _error, TeiSimilarityBody)
+ANY: Final = Face("encode", _read_any, _error, TeiEmbedBody)

@@ -18,10 +18,13 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from sie_core.catalog import Catalog
+from sie_gateway.faces import TEI_PREFIX, FaceModels
+from sie_gateway.faces.openai import error_body
 from sie_gateway.http.long_answers import long_answer
 from sie_gateway.http.model_status import model_status
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
+from sie_gateway.http.tei_info import tei_info
 from sie_gateway.http.views import cluster_view, config_view, configs_view, model_view, models_view
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
@@ -34,6 +37,7 @@ __all__ = ["Cluster", "admin_app"]
 
 _LOG: Final = logging.getLogger(__name__)
 _CONFIGS: Final = "/v1/configs/"
+_OURS: Final = (_CONFIGS, "/v1/pools")
 _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -47,6 +51,8 @@ class Cluster:
     not_ready: Callable[[], str]
     config_url: str
     desk: LeaseDesk
+    face_models: FaceModels
+    items_max: int
 
 
 def admin_app(cluster: Cluster) -> FastAPI:
@@ -65,6 +71,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     app.add_exception_handler(Exception, _on_defect)
     _add_operations(app, cluster)
     _add_models(app, cluster)
+    _add_tei(app, cluster)
     _add_documents(app, cluster)
     _add_configs(app, cluster)
     add_pools(app, cluster.desk)
@@ -117,10 +124,39 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
         """Every model of the registry, with the state that the workers report."""
         return await long_answer(models_view(cluster.catalog(), cluster.workers()))
 
+    @app.get("/models", include_in_schema=False)
+    async def models_at_root() -> Response:
+        """The same, for a client of Infinity, whose paths have no version."""
+        return await models()
+
+    @app.get("/models/{spec:path}", include_in_schema=False)
     @app.get("/v1/models/{spec:path}")
     async def model(spec: str) -> dict[str, Any]:
         """One model."""
         return model_view(cluster.catalog(), cluster.workers(), spec)
+
+
+def _add_tei(app: FastAPI, cluster: Cluster) -> None:
+    def info(spec: str) -> dict[str, Any]:
+        return tei_info(cluster.catalog(), cluster.workers(), spec, cluster.items_max)
+
+    @app.get("/info")
+    async def info_at_root() -> dict[str, Any]:
+        """The model of requests that name none, as Text Embeddings Inference tells of its own."""
+        return info(cluster.face_models.encoder(""))
+
+    @app.get(f"{TEI_PREFIX}{{spec:path}}/info")
+    async def info_of_model(spec: str) -> dict[str, Any]:
+        """One model, as Text Embeddings Inference tells of its own."""
+        return info(spec)
+
+    @app.get(f"{TEI_PREFIX}{{spec:path}}/health", response_class=PlainTextResponse)
+    async def health_of_model(spec: str) -> str:
+        """The model is known, and this gateway takes requests."""
+        cluster.catalog().resolve(spec)
+        if cluster.not_ready():
+            raise Later(cluster.not_ready(), code="NOT_READY")
+        return "ok"
 
 
 def _add_documents(app: FastAPI, cluster: Cluster) -> None:
@@ -200,7 +236,7 @@ async def _on_error(cluster: Cluster, request: Request, error: Exception) -> Res
             field=error.field,
             details={"location": location},
         )
-    return _respond(error)
+    return _respond(request, error)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -215,16 +251,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         )
     else:
         refusal = FixRequest(f"there is nothing at {path}", code="NOT_FOUND")
-    return _respond(refusal)
+    return _respond(request, refusal)
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:
     _LOG.error("%s %s met a defect", request.method, request.url.path, exc_info=error)
-    return _respond(OurFault("the gateway failed; its log says why"))
+    return _respond(request, OurFault("the gateway failed; its log says why"))
 
 
-def _respond(error: SIEError) -> Response:
-    answer = asgi.error_response(error)
+def _respond(request: Request, error: SIEError) -> Response:
+    """In the envelope of OpenAI too, but on routes that only our own clients ask."""
+    is_ours = request.url.path.startswith(_OURS)
+    answer = asgi.error_response(error, None if is_ours else error_body(error))
     response = Response(answer.body, status_code=answer.status, media_type=answer.content_type)
     response.raw_headers += [*answer.headers, *asgi.VERSION_HEADERS]
     return response

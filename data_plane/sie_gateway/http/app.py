@@ -13,9 +13,10 @@ from functools import partial
 from typing import Final, TypeAlias, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sie_gateway import metrics
-from sie_gateway.faces import FACES, Face, FaceModels, Translated
+from sie_gateway.faces import Face, FaceModels, Translated, face_at
 from sie_gateway.faces.native import cold_error, cold_response, read_native, understands_202
 from sie_gateway.fleet.routing import Cold, Wanted
 from sie_gateway.http.request_log import RequestLog
@@ -50,8 +51,8 @@ _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Oper
 
 
 class _Call(Struct):
-    """One request as HTTP brought it. `face` is None for the native form; with one, `spec` is empty
-    until the body was read."""
+    """One request as HTTP brought it. `face` is None for the native form; with one, `spec` may be
+    empty and `operation` the usual one until the body was read."""
 
     operation: Operation
     spec: str
@@ -156,7 +157,7 @@ class GatewayApp:
 
     async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)
-        call.spec = read.spec
+        call.spec, call.operation = read.spec, read.asked.operation
         wanted = Wanted(
             spec=read.spec,
             operation=call.operation,
@@ -174,11 +175,16 @@ class GatewayApp:
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)
         headers = _answer_headers(outcome)
+        if call.face is not None:
+            outcome = replace(outcome, request_id=call.request_id)
         return Response(200, read.render(outcome), headers, content_type=read.content_type)
 
     def _read(self, call: _Call, body: bytes) -> Translated:
         if call.face is not None:
-            return call.face.read(body, self._limits, self._face_models)
+            models = self._face_models
+            if call.spec:
+                models = FaceModels(path=call.spec)
+            return call.face.read(body, self._limits, models)
         return read_native(
             call.operation, call.spec, body, call.headers, self._limits, call.elapsed_ms
         )
@@ -194,9 +200,11 @@ class GatewayApp:
 def _call(scope: Scope) -> _Call | None:
     """The inference request that a path names; None for every other path."""
     path: str = scope["path"]
-    face = FACES.get(path)
-    if face is not None:
-        operation, spec = face.operation, ""
+    face: Face | None = None
+    found = face_at(scope["method"], path)
+    if found is not None:
+        face, spec = found
+        operation = face.operation
     elif path.startswith(_PREFIX):
         name, separator, spec = path.removeprefix(_PREFIX).partition("/")
         if not separator or name not in _OPERATIONS:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 
-from sie_gateway.faces import FACES
+from sie_gateway.faces import FACES, TEI_FACES, TEI_PREFIX
 from sie_runtime.access.openapi_words import ERROR, JSON, answer, error_answers, ref
 from sie_schemas.items import EncodeRequest, ExtractRequest, ScoreRequest
 from sie_schemas.leases import LeaseRequest
@@ -42,6 +42,14 @@ _PLACE: Final[list[Mapping[str, Any]]] = [
         ("X-SIE-MACHINE-PROFILE", "The kind of hardware to run on."),
     )
 ]
+_MODEL: Final[Mapping[str, Any]] = {
+    "name": "model",
+    "in": "path",
+    "required": True,
+    "description": "`id`, an alias, `id:profile`, each with `bundle:/` before it or without; "
+    "its slash may stand as it is.",
+    "schema": {"type": "string", "minLength": 1},
+}
 _TOLD: Final[Mapping[str, str]] = {
     "X-SIE-Request-Id": "The request's name in logs.",
     "X-SIE-Config-Epoch": "The position of the configuration that it was answered under.",
@@ -67,7 +75,10 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     for operation_name, (body, summary) in _NATIVE.items():
         document["paths"][f"/v1/{operation_name}/{{model}}"] = {"post": _native(body, summary)}
     for path, face in FACES.items():
-        document["paths"][path] = {"post": _face(face.body)}
+        document["paths"].setdefault(path, {})["post"] = _face(face.body)
+    for ending, face in TEI_FACES.items():
+        path = f"{TEI_PREFIX}{{model}}{ending}"
+        document["paths"].setdefault(path, {})["post"] = _face(face.body, _MODEL)
     document["components"] = {"schemas": dict(sorted(_schemas().items()))}
     document["paths"] = dict(sorted(document["paths"].items()))
     return document
@@ -80,17 +91,9 @@ def _native(body: type[Struct], summary: str) -> dict[str, Any]:
         name: {"description": description, "schema": {"type": "string"}}
         for name, description in _TOLD.items()
     }
-    model = {
-        "name": "model",
-        "in": "path",
-        "required": True,
-        "description": "`id`, an alias, `id:profile`, each with `bundle:/` before it or without; "
-        "its slash may stand as it is.",
-        "schema": {"type": "string", "minLength": 1},
-    }
     return {
         "summary": summary,
-        "parameters": [model, *_PLACE],
+        "parameters": [_MODEL, *_PLACE],
         "requestBody": _body(body, msgpack=True),
         "responses": {
             "200": answered,
@@ -100,10 +103,10 @@ def _native(body: type[Struct], summary: str) -> dict[str, Any]:
     }
 
 
-def _face(body: type[Struct]) -> dict[str, Any]:
+def _face(body: type[Struct], *parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "summary": (body.__doc__ or "").partition("\n")[0],
-        "parameters": _PLACE,
+        "summary": " ".join((body.__doc__ or "").partition("\n\n")[0].split()),
+        "parameters": [*parameters, *_PLACE],
         "requestBody": _body(body, msgpack=False),
         "responses": {"200": answer("As that API tells it.", _ANY), **error_answers(_FACE_ERROR)},
     }

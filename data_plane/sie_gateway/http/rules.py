@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from sie_gateway.faces import FACES
+from sie_gateway.faces import face_at
 from sie_runtime.access.access import Role
 from sie_schemas.errors import SIEError
 
@@ -23,12 +23,12 @@ def role_of(method: str, path: str, query: bytes) -> Role | None:
     """The role; None for probes."""
     if path in _OPEN:
         return None
-    if path in FACES or path.startswith(_INFERENCE):
+    if path.startswith(_INFERENCE) or face_at(method, path) is not None:
         return "infer"
     return "read" if method in _LOOKS else "admin"
 
 
 def refusal_body(path: str, error: SIEError) -> bytes:
     """An error as the API at that path tells it."""
-    face = FACES.get(path)
-    return face.error(error) if face is not None else msgspec.json.encode(error.to_wire())
+    found = face_at("POST", path)
+    return found.face.error(error) if found is not None else msgspec.json.encode(error.to_wire())

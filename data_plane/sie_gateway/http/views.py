@@ -2,7 +2,7 @@
 
 *pure.* Promises that a view is of one registry and one fleet, and costs what it tells. Says of a
 model only what the log and the heartbeats said: dimensions and limits that only a loaded model
-knows are left out.
+knows are null until one is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -166,6 +166,7 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
         "last_error": _last_error(reports) if state == "failed" else None,
         "inputs": ["text"],
         "outputs": _outputs(document["tasks"]),
+        **_sizes(reports, document["profiles"][profile]),
         "operations": sorted(document["tasks"]),
         "revision": model_revision(document, profile),
         "profiles": {
@@ -181,6 +182,17 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
 def _outputs(tasks: Mapping[str, Any]) -> list[str]:
     outputs = list(tasks.get("encode", {}).get("outputs", ()))
     return outputs + [name for name in ("score", "extract") if name in tasks]
+
+
+def _sizes(reports: Sequence[ModelReport], profile: Mapping[str, Any]) -> dict[str, Any]:
+    """The widths of the outputs and the tokens that are read, of whoever has the model loaded; null
+    where nobody has, and the profile does not say."""
+    told = next((report for report in reports if report.dims), None)
+    length = next((each.max_sequence_length for each in reports if each.max_sequence_length), None)
+    return {
+        "dims": dict(told.dims) if told is not None else None,
+        "max_sequence_length": profile.get("max_sequence_length") or length,
+    }
 
 
 def _openai(name: str) -> dict[str, Any]:

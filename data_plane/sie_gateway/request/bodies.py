@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 import msgspec
 
 from sie_core.nearest import advice
+from sie_gateway.request.nulls import without_nulls
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED, problem_of
 
@@ -19,15 +20,22 @@ __all__ = ["Decoder", "decode_body"]
 
 Decoder: TypeAlias = msgspec.json.Decoder[Any] | msgspec.msgpack.Decoder[Any]
 
+_PLAIN: Final[dict[str, Decoder]] = {
+    "JSON": msgspec.json.Decoder(),
+    "MessagePack": msgspec.msgpack.Decoder(),
+}
+_NULLS: Final = {"JSON": b"null", "MessagePack": b"\xc0"}
+"""A body without these bytes has no null."""
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
 _UNKNOWN_WORD: Final = re.compile(r"^Invalid enum value '([^']*)'")
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
-    """Decode a body. Raises `FixRequest`, which names the field."""
+    """Decode a body, in which a field that is null is absent. Raises `FixRequest`, which names the
+    field."""
     try:
-        return decoder.decode(body)
+        return _decoded(decoder, body, form)
     except msgspec.ValidationError as error:
         where, message = problem_of(error)
         told = f"{where}: {message}{_advice(decoder.type, where, message)}"
@@ -36,6 +44,15 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
         if not body:
             raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
         raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
+
+
+def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:
+        if _NULLS[form] not in body:
+            raise
+        return msgspec.convert(without_nulls(_PLAIN[form].decode(body)), decoder.type)
 
 
 def _advice(body: Any, where: str, message: str) -> str:

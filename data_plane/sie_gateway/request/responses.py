@@ -52,6 +52,8 @@ class Answer(Struct, frozen=True):
     input_tokens: int
     workers: tuple[str, ...]
     judged: tuple[Judged, ...] = ()
+    request_id: str = ""
+    """For answers that tell it in their body."""
 
 
 def of_one_revision(route: Route, results: Sequence[JobResult]) -> bool:
@@ -218,10 +220,11 @@ def _ranked(answers: Sequence[bytes]) -> list[tuple[int, Judged]]:
 
 
 def _scores(asked: Asked, ranked: Sequence[tuple[int, Judged]]) -> dict[str, Any]:
+    ids = _ids(asked)
     fields: dict[str, Any] = {
         "scores": [
             {
-                "item_id": asked.items[index].id or f"item-{index}",
+                "item_id": ids[index],
                 "score": judged.score,
                 "rank": rank,
             }
@@ -231,6 +234,18 @@ def _scores(asked: Asked, ranked: Sequence[tuple[int, Judged]]) -> dict[str, Any
     if asked.query is not None and asked.query.id is not None:
         fields["query_id"] = asked.query.id
     return fields
+
+
+def _ids(asked: Asked) -> list[str]:
+    """The client's ids. One that is missing is made of the place, and never one of the client's."""
+    given = {item.id for item in asked.items if item.id}
+    ids: list[str] = []
+    for index, item in enumerate(asked.items):
+        made = item.id or f"item-{index}"
+        while not item.id and made in given:
+            made += "-"
+        ids.append(made)
+    return ids
 
 
 def _judged(answer: bytes) -> Judged:

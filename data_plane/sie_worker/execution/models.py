@@ -235,7 +235,15 @@ class Models:
             raise
         finally:
             self._loading.pop(_report_name(resolved), None)
-        self._report(resolved, ModelReport(state="loaded", revision=resolved.revision))
+        self._report(
+            resolved,
+            ModelReport(
+                state="loaded",
+                revision=resolved.revision,
+                dims=loaded.dims,
+                max_sequence_length=loaded.max_sequence_length,
+            ),
+        )
         return LoadedModel(
             resolved, loaded, tokenizer, _limits(resolved, loaded, self._latency_s), pinned
         )

@@ -55,11 +55,17 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class ModelReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The state of one model in one process: `effective` is the revision that it serves now."""
+    """The state of one model in one process: `effective` is the revision that it serves now.
+
+    `dims` are the widths of its outputs and `max_sequence_length` the tokens that it reads, as far
+    as its backend says; only a loaded model knows them.
+    """
 
     state: ModelState
     revision: str = ""
     reason: str = ""
+    dims: dict[str, int] = {}
+    max_sequence_length: int = 0
 
 
 class ReplicaReport(Struct, frozen=True, kw_only=True, omit_defaults=True):

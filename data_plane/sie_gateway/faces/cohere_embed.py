@@ -1,0 +1,155 @@
+"""Cohere's embed: `POST /v1/embed` and `POST /v2/embed`.
+
+*pure.* `search_query` is encoded as a query and everything else as a document, by the model's own
+prompts; `embedding_types` names one type, in which the worker gives the vectors. A text that is too
+long is cut at its end, which is that API's default. `options` is ours.
+"""
+
+import base64
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from sie_gateway.faces.cohere import error_body, meta_of
+from sie_gateway.faces.face import (
+    Face,
+    FaceModels,
+    Translated,
+    dense_vectors,
+    encode_request,
+    only,
+    unsupported,
+)
+from sie_gateway.request.requests import Limits, decode_body
+from sie_gateway.request.responses import Answer
+from sie_schemas.errors import FixRequest
+from sie_schemas.items import OutputDtype
+
+__all__ = ["EMBED_V1", "EMBED_V2"]
+
+_InputType: TypeAlias = Literal["search_document", "search_query", "classification", "clustering"]
+_EmbeddingType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+_DTYPES: Final[dict[str, OutputDtype]] = {
+    "float": "float32",
+    "base64": "float32",
+    "int8": "int8",
+    "uint8": "uint8",
+    "binary": "binary",
+    "ubinary": "ubinary",
+}
+
+
+class _Content(Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["text"]
+    text: str
+
+
+class _Input(Struct, frozen=True, forbid_unknown_fields=True):
+    content: list[_Content]
+
+
+class CohereEmbedBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Cohere's embed, version 1 and 2."""
+
+    model: str = ""
+    texts: list[str] | None = None
+    inputs: list[_Input] | None = None
+    images: list[str] | None = None
+    input_type: _InputType | None = None
+    embedding_types: list[_EmbeddingType] | None = None
+    output_dimension: int | None = None
+    max_tokens: int | None = None
+    truncate: Literal["NONE", "START", "END"] | None = None
+    priority: int | None = None
+    options: dict[str, Any] = {}
+
+
+_BODY: Final = msgspec.json.Decoder(CohereEmbedBody)
+_JSON: Final = msgspec.json.Encoder()
+
+
+def _read_v1(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    return _read("1", body, limits, models)
+
+
+def _read_v2(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    return _read("2", body, limits, models)
+
+
+def _read(
+    version: Literal["1", "2"], body: bytes, limits: Limits, models: FaceModels
+) -> Translated:
+    request: CohereEmbedBody = decode_body(_BODY, body, form="JSON")
+    model = models.encoder(request.model)
+    only(request.truncate, "END", "$.truncate")
+    only(request.priority, 0, "$.priority")
+    only(request.max_tokens, None, "$.max_tokens")
+    if request.images:
+        raise unsupported("$.images", "this API embeds texts")
+    kind = _kind_of(request)
+    options = dict(request.options)
+    if request.input_type is not None:
+        options.setdefault("is_query", request.input_type == "search_query")
+    texts, field = _texts_of(request)
+    asked = encode_request(
+        texts,
+        options,
+        limits,
+        field=field,
+        output_dtype=_DTYPES[kind],
+        dimensions=request.output_dimension,
+    )
+
+    def render(answer: Answer) -> bytes:
+        return _render(version, answer, request, texts)
+
+    return Translated(model, asked, render)
+
+
+def _kind_of(request: CohereEmbedBody) -> str:
+    kinds = request.embedding_types or ["float"]
+    if len(kinds) > 1:
+        raise unsupported("$.embedding_types[1]", "a request has its vectors in one type")
+    return kinds[0]
+
+
+def _texts_of(request: CohereEmbedBody) -> tuple[list[str], str]:
+    """The texts, and the field in which the client gave them."""
+    if (request.texts is None) == (request.inputs is None):
+        raise FixRequest("$.texts: give either `texts` or `inputs`", field="$.texts")
+    if request.texts is not None:
+        return request.texts, "texts"
+    inputs = request.inputs or []
+    for index, one in enumerate(inputs):
+        if len(one.content) != 1:
+            where = f"$.inputs[{index}].content"
+            raise FixRequest(f"{where}: one text is wanted", field=where)
+    return [one.content[0].text for one in inputs], "inputs"
+
+
+def _render(
+    version: Literal["1", "2"], answer: Answer, request: CohereEmbedBody, texts: list[str]
+) -> bytes:
+    kind = _kind_of(request)
+    vectors: list[Any] = [vector.tolist() for vector in dense_vectors(answer)]
+    if kind == "base64":
+        vectors = [
+            base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
+            for vector in dense_vectors(answer)
+        ]
+    by_type = version == "2" or request.embedding_types is not None
+    told: dict[str, Any] = {
+        "id": answer.request_id,
+        "texts": texts,
+        "embeddings": {kind: vectors} if by_type else vectors,
+        "meta": meta_of(answer, version, {"input_tokens": answer.input_tokens}),
+        "model": answer.route.model_name,
+    }
+    if version == "1":
+        told["response_type"] = "embeddings_by_type" if by_type else "embeddings_floats"
+    return _JSON.encode(told)
+
+
+EMBED_V1: Final = Face("encode", _read_v1, error_body, CohereEmbedBody)
+EMBED_V2: Final = Face("encode", _read_v2, error_body, CohereEmbedBody)
