@@ -33,9 +33,10 @@ TEXTS = (
     "A Long river: " + "one two three four five six seven eight nine ten " * 3,
     "Money!",
     "it was not about the red house, nor the bank. " * 2,
-    "dog",
+    "  dog [SEP]  a mark\n</s> <mask> [MASK] of\ttwo ",
 )
-"""Of several lengths, with capitals and words that no vocabulary has; one is above every limit."""
+"""Of several lengths, with capitals, blanks, marks and words that no vocabulary has; one is above
+every limit."""
 
 
 def save_small(folder: Path, model: Any, tokenizer: Any, *, seed: int = 3, **options: Any) -> Path:
