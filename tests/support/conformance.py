@@ -33,9 +33,10 @@ TEXTS = (
     "A Long river: " + "one two three four five six seven eight nine ten " * 3,
     "Money!",
     "it was not about the red house, nor the bank. " * 2,
-    "dog",
+    "  dog [SEP]  a mark\n</s> <mask> [MASK] of\ttwo ",
 )
-"""Of several lengths, with capitals and words that no vocabulary has; one is above every limit."""
+"""Of several lengths, with capitals, blanks, marks and words that no vocabulary has; one is above
+every limit."""
 
 
 def save_small(folder: Path, model: Any, tokenizer: Any, *, seed: int = 3, **options: Any) -> Path:
@@ -76,23 +77,21 @@ class Answerer:
 
     def vectors(self, texts: Sequence[str], call: Call = "document") -> NDArray[np.float32]:
         """One row for each text: a dense vector, or a sparse one written out."""
-        answers = self.backend.run(
-            ipc.RunBatch(
-                id=1,
-                model_revision="r1",
-                operation="encode",
-                inputs=tuple(self._inputs(texts, call)),
-            )
-        )
-        match answers:
-            case ipc.DenseAnswers():
-                return np.frombuffer(answers.values, "<f4").reshape(len(texts), answers.dim)
+        return self.answered(self.inputs(texts, call))
+
+    def answered(self, inputs: Sequence[ipc.Input]) -> NDArray[np.float32]:
+        """One row for each input, all in one batch."""
+        batch = ipc.RunBatch(id=1, model_revision="r1", operation="encode", inputs=tuple(inputs))
+        match self.backend.run(batch):
+            case ipc.DenseAnswers(dim=dim, values=values):
+                return np.frombuffer(values, "<f4").reshape(len(inputs), dim)
             case ipc.EncodeAnswers(sparse=ipc.SparseAnswers() as sparse):
                 return _written_out(sparse, self.loaded.dims["sparse"])
-            case _:
+            case answers:
                 raise AssertionError(f"no vectors: {answers!r}")
 
-    def _inputs(self, texts: Sequence[str], call: Call) -> Sequence[ipc.Input]:
+    def inputs(self, texts: Sequence[str], call: Call) -> Sequence[ipc.Input]:
+        """The inputs that the sidecar makes of texts."""
         options = {} if call == "encode" else {"is_query": call == "query"}
         job = Job(
             job_id="r.0",

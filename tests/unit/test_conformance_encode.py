@@ -5,6 +5,7 @@ texts: alone, in a mixed batch, packed and padded, through the sidecar's tokens.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,3 +199,84 @@ def test_a_layout_answers_as_the_reference_or_is_refused(row, bert, tmp_path):
         assert answerer.loaded.execution == ("padded" if padded else "packed")
         assert answerer.loaded.dims["dense"] == answerer.vectors(TEXTS[:1]).shape[1]
         assert_as_reference(reference, answerer, row.calls)
+
+
+# ---- folders that no row's way of saving makes --------------------------------------------------
+
+
+def _require_same(folder: Path, calls: Mapping[Call, tuple[str, ...]] = _CALLS) -> Answerer:
+    options = {"dtype": torch.float32}
+    reference = st.SentenceTransformer(str(folder), device="cpu", model_kwargs=options)
+    answerer = Answerer(load(folder))
+    assert_as_reference(reference, answerer, calls)
+    return answerer
+
+
+def test_the_real_minilm_saved_again_keeps_its_limit(tmp_path):
+    """This release of the reference writes it as `model_max_length` and nowhere else."""
+    from tests.support.encoder_models import MINILM
+
+    from sie_server.weights.sources import resolve
+
+    folder = tmp_path / "model"
+    published = str(resolve(MINILM).folder)
+    st.SentenceTransformer(published, device="cpu").save(str(folder), create_model_card=False)
+    texts = ("short", "a bank of a river and a house " * 50)
+    assert _require_same(folder, {"document": texts}).loaded.max_sequence_length == 256
+
+
+@pytest.mark.parametrize("architecture", [["BertModel"], ["BertForCausalLM"], None])
+def test_a_bare_transformer_is_pooled_as_the_reference_chooses(bert, tmp_path, architecture):
+    folder = tmp_path / "model"
+    shutil.copytree(bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": architecture}))
+    _require_same(folder)
+
+
+def test_weights_in_half_precision_and_in_several_files_are_read(bert, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(bert, folder)
+    (folder / "model.safetensors").unlink()
+    model = tf.AutoModel.from_pretrained(bert, dtype=torch.float16)
+    model.save_pretrained(folder, max_shard_size="5KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    _require_same(folder)
+
+
+def test_a_transformer_in_a_folder_of_its_own_is_found(bert, tmp_path):
+    """As releases before the fifth saved it."""
+    folder = _saved(Row("plain", _then(Normalize)), bert, tmp_path / "model")
+    listed = json.loads((folder / "modules.json").read_text())
+    listed[0]["path"] = "0_Transformer"
+    (folder / "modules.json").write_text(json.dumps(listed))
+    inside = folder / "0_Transformer"
+    inside.mkdir()
+    for path in [path for path in folder.iterdir() if path.is_file()]:
+        if not path.name.startswith(("modules", "config_sentence")):
+            path.rename(inside / path.name)
+    _require_same(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens_max"), [({"model_max_length": 1e30}, 128), ({"max_len": 33}, 33)]
+)
+def test_a_tokenizer_without_a_limit_leaves_it_to_the_positions(bert, tmp_path, words, tokens_max):
+    folder = tmp_path / "model"
+    shutil.copytree(bert, folder)
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    del told["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, **words}))
+    texts = (*TEXTS, "one two three four " * 50)
+    found = _require_same(folder, {"document": texts})
+    assert found.loaded.max_sequence_length == tokens_max
+
+
+def test_a_model_of_images_and_texts_is_refused_with_its_key(tmp_path):
+    config = tf.CLIPConfig(
+        text_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+        vision_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    )
+    config.save_pretrained(tmp_path)
+    with pytest.raises(OurFault, match=r"config.json: vision_config is there: a model that takes"):
+        load(tmp_path)

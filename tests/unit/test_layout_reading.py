@@ -166,6 +166,14 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "config.json: n_layer is 3, and transformers' own nomic_bert takes 12 for granted",
         ),
         (
+            {"config.json": {"model_type": "bert", "quantization_config": {"bits": 4}}},
+            "config.json: quantization_config is there: weights in integers are not read",
+        ),
+        (
+            {"adapter_config.json": {"peft_type": "LORA"}},
+            "adapter_config.json is there: the reference puts an adapter of its own on another",
+        ),
+        (
             {"config.json": {"model_type": "clip", "vision_config": {"a": 1}}},
             "config.json: vision_config is there: a model that takes more than texts",
         ),

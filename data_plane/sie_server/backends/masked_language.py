@@ -20,6 +20,7 @@ from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import backbone_of, load_model
 from sie_server.backends.vector_answers import lengths_of, rows_as_given, sparse_rows
 from sie_server.vectors.steps import VectorSteps
+from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import TokenizerFile
 
 __all__ = ["MaskedLanguageBackend"]
@@ -35,6 +36,7 @@ class MaskedLanguageBackend(EncoderBackend):
         layout: SentenceLayout,
         step: TransformerStep,
         tokenizer: TokenizerFile,
+        layers: Weights,
     ) -> None:
         place = torch.device(device.name)
         model = load_model(spec, device, AutoModelForMaskedLM, config_options=step.config_options)
@@ -42,9 +44,9 @@ class MaskedLanguageBackend(EncoderBackend):
         self._model = model
         self._place = place
         head = encode_heads.masked_language_head(model)
-        self._steps = VectorSteps(layout.document[1:], spec.weights, place, scores=head)
+        self._steps = VectorSteps(layout.document[1:], layers, place, scores=head)
         # The reference of the probe: the model's own scores, through the same steps.
-        self._own = VectorSteps(layout.document[1:], spec.weights, place, scores=lambda made: made)
+        self._own = VectorSteps(layout.document[1:], layers, place, scores=lambda made: made)
         self._core = LoadedEncoder(
             spec,
             Encoder(backbone_of(model), device=place),

@@ -9,6 +9,7 @@ classify are other backends beside it.
 
 import json
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.steps import TransformerStep
+from sie_layouts.steps import StaticStep, TokenWeightsStep, TransformerStep
 from sie_schemas.ipc import (
     Answers,
     DenseAnswers,
@@ -35,8 +36,10 @@ from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_fai
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.folder_layout import read_layout, told_prompts
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.lookup import LookupBackend
 from sie_server.backends.masked_language import MaskedLanguageBackend
 from sie_server.backends.model_files import encoder_kind, load_model
+from sie_server.backends.routed import RoutedBackend
 from sie_server.backends.vector_answers import (
     as_given,
     float_bytes,
@@ -61,43 +64,63 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     if spec.tasks.encode is None or spec.tasks.score or spec.tasks.extract:
         raise load_failed("the backend transformer does `encode` only")
     register()
-    place = torch.device(device.name)
     outputs = frozenset(spec.tasks.encode.outputs)
     sparse = outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file()
     layout = read_layout(spec.weights.folder, spec.profile, sparse=sparse)
-    encoder = layout.document[0]
-    if not isinstance(encoder, TransformerStep) or layout.routed or encoder.folder:
-        raise load_failed(
-            f"{spec.weights.folder} is no single transformer in the folder itself, and nothing "
-            "else takes texts in here"
-        )
-    tokenizer = tokenizer_file(spec.weights.folder, device.cache_folder, encoder.text)
-    if encoder.head == "masked_language":
-        return MaskedLanguageBackend(spec, device, layout, encoder, tokenizer)
+    if not layout.routed:
+        return _side(spec, device, layout)
+    queries = changed(layout, document=layout.query)
+    return RoutedBackend(_side(spec, device, layout), _side(spec, device, queries))
+
+
+def _side(spec: ModelSpec, device: DeviceSpec, layout: SentenceLayout) -> Backend:
+    """The backend of a layout's documents. Raises MODEL_LOAD_FAILED."""
+    step = layout.document[0]
+    if isinstance(step, StaticStep | TokenWeightsStep):
+        return LookupBackend(spec, device, layout, step)
+    assert isinstance(step, TransformerStep), "a layout's first step takes texts in"
+    inside = spec.weights.inside(step.folder)
+    at = changed(spec, weights=inside)
+    tokenizer = tokenizer_file(inside.folder, device.cache_folder, step.text)
+    if step.head == "masked_language":
+        return MaskedLanguageBackend(at, device, layout, step, tokenizer, spec.weights)
+    return _encoder(spec, at, device, layout, step, tokenizer)
+
+
+def _encoder(
+    spec: ModelSpec,
+    at: ModelSpec,
+    device: DeviceSpec,
+    layout: SentenceLayout,
+    step: TransformerStep,
+    tokenizer: TokenizerFile,
+) -> Backend:
+    """The model at `at`, and the layers behind it, which are named from `spec`'s folder."""
+    assert spec.tasks.encode is not None
+    outputs = frozenset(spec.tasks.encode.outputs)
+    own_head = outputs if layout.output == "dense" else frozenset()
     model = load_model(
-        spec,
+        at,
         device,
-        encoder_kind(spec.weights),
+        encoder_kind(at.weights),
         may_lack=("pooler.",),
         takes_own_code=True,
-        config_options=encoder.config_options,
+        config_options=step.config_options,
     )
     heads = _Heads(
         steps=VectorSteps(
             layout.document[1:],
             spec.weights,
-            place,
+            torch.device(device.name),
             kept=layout.kept if layout.output == "dense" else None,
         ),
-        sparse=read_head(spec.weights, _SPARSE_FILE, model)
-        if "sparse" in outputs and not sparse
-        else None,
+        sparse=read_head(spec.weights, _SPARSE_FILE, model) if "sparse" in own_head else None,
         multivector=read_head(spec.weights, _MULTIVECTOR_FILE, model)
-        if "multivector" in outputs
+        if "multivector" in own_head
         else None,
-        special=_special_ids(tokenizer) if "sparse" in outputs else np.empty(0, np.int64),
+        special=_special_ids(tokenizer) if "sparse" in own_head else np.empty(0, np.int64),
     )
-    return TransformerBackend(spec, device, model, layout, encoder, tokenizer, heads)
+    return TransformerBackend(at, device, model, layout, step, tokenizer, heads)
 
 
 @dataclass(frozen=True, slots=True)

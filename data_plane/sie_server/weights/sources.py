@@ -9,7 +9,7 @@ here runs code of a source: a package is located, never imported.
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -51,6 +51,19 @@ class Weights:
                 "add its SHA-256 there, so that the weights are pinned"
             )
         return path
+
+    def inside(self, folder: str) -> "Weights":
+        """A folder inside this one, with the files that are pinned there; "" is this one.
+
+        A model's own code runs only from the folder of a source itself.
+        """
+        if not folder:
+            return self
+        prefix = f"{folder}/"
+        pinned = self.pinned and frozenset(
+            name.removeprefix(prefix) for name in self.pinned if name.startswith(prefix)
+        )
+        return replace(self, folder=self.folder / folder, pinned=pinned, may_run_code=False)
 
 
 def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False) -> Weights:

@@ -28,6 +28,7 @@ from sie_server.failures import load_failed
 
 __all__ = [
     "TokenizerFile",
+    "own_tokenizer",
     "read_tokenizer",
     "require_room",
     "tokenizer_file",
@@ -64,7 +65,20 @@ def tokenizer_file(
     folder: Path, cache_folder: Path, text: TextLayout | None = None
 ) -> TokenizerFile:
     """The tokenizer of a model folder, made if need be. Raises MODEL_LOAD_FAILED."""
-    path = _as_used(folder, cache_folder, text or TextLayout(tokens_max=None))
+    return _stated(_as_used(folder, cache_folder, text or TextLayout(tokens_max=None)))
+
+
+def own_tokenizer(folder: Path) -> tuple[TokenizerFile, int | None]:
+    """The folder's tokenizer.json as it is, and the length at which it cuts by itself.
+
+    Raises MODEL_LOAD_FAILED.
+    """
+    path = folder / "tokenizer.json"
+    cuts = _read(path).truncation
+    return _stated(path), None if cuts is None else int(cuts["max_length"])
+
+
+def _stated(path: Path) -> TokenizerFile:
     content = path.read_bytes()
     # It stands before the vocabulary, whose reading takes a second where it is large.
     cuts_left = _CUTS_LEFT.search(content[:_HEAD_BYTES]) is not None

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 import tokenizers
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
@@ -24,6 +24,7 @@ from sie_schemas.ipc import (
     Loaded,
     PairForm,
     PairInput,
+    QueryForm,
     TextInput,
     TokensInput,
 )
@@ -59,6 +60,10 @@ class Tokenizer:
         self._uncut = uncut
         """The same without a limit, for templates of pairs."""
         self._tokens_max = loaded.max_sequence_length
+        self._marks_queries = False
+        self._skips_prompts = loaded.skips_prompts
+        self.queries = self
+        """The one of queries, for a model that takes them in another way."""
         self._special_tokens = loaded.special_tokens
         added = native.get_added_tokens_decoder()
         self._special_ids = frozenset(number for number, token in added.items() if token.special)
@@ -88,12 +93,25 @@ class Tokenizer:
             native.enable_truncation(
                 max_length=loaded.max_sequence_length, direction=loaded.truncation_side
             )
-        return cls(native, uncut=uncut, loaded=loaded)
+        made = cls(native, uncut=uncut, loaded=loaded)
+        if loaded.query_form is not None:
+            made.queries = cls._of_queries(loaded, loaded.query_form)
+        return made
+
+    @classmethod
+    def _of_queries(cls, loaded: Loaded, form: QueryForm) -> "Tokenizer":
+        told = {name: getattr(form, name) for name in form.__struct_fields__}
+        found = cls.read(structs.replace(loaded, **told, query_form=None))
+        found._marks_queries = True
+        return found
 
     def texts(self, texts: Sequence[str], prompt: str = "") -> list[TokensInput]:
         """Token ids of single texts, special tokens included; each begins with the prompt."""
-        skip = self._prompt_tokens(prompt) if prompt else 0
-        return [TokensInput(_int32(found.ids), skip=skip) for found in self._encoded(list(texts))]
+        skip = self._prompt_tokens(prompt) if prompt and self._skips_prompts else 0
+        return [
+            TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries)
+            for found in self._encoded(list(texts))
+        ]
 
     def _prompt_tokens(self, prompt: str) -> int:
         """The tokens of a prompt alone, but for a special one at its end: the text's comes after.
@@ -165,8 +183,9 @@ def _tokenized(
     if job.operation == "score":
         return indexes, tokenizer.pairs(query_wording(job, loaded)(_query(job)), texts)
     worded = wording(job, loaded)
-    prompt = worded(_TEXT).partition(_TEXT)[0] if loaded.skips_prompts else ""
-    return indexes, tokenizer.texts(list(map(worded, texts)), prompt)
+    prompt = worded(_TEXT).partition(_TEXT)[0]
+    reads = tokenizer.queries if job.options.get("is_query") else tokenizer
+    return indexes, reads.texts(list(map(worded, texts)), prompt)
 
 
 def _passed_through(

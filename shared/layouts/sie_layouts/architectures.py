@@ -46,6 +46,19 @@ def require_own_architecture(reader: Reader, folder: str) -> None:
     for key in _OTHER_INPUTS:
         if config.get(key):
             reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
+    if config.get("quantization_config"):
+        reader.refuse(
+            f"{name}: quantization_config",
+            "is there: weights in integers are not read",
+            "use the model as its authors published it in floating point",
+        )
+    adapter = joined(folder, "adapter_config.json")
+    if reader.has(adapter):
+        reader.refuse(
+            adapter,
+            "is there: the reference puts an adapter of its own on another model",
+            "register that model, and this folder as its adapter",
+        )
     if config.get("is_encoder_decoder") and kind not in _ONLY_ENCODED:
         reader.refuse(
             f"{name}: is_encoder_decoder",

@@ -1,6 +1,6 @@
 """Frames between the worker sidecar and the model-execution process, over a Unix socket."""
 
-from sie_schemas.ipc.forms import Option, PairForm, PairPart
+from sie_schemas.ipc.forms import Option, PairForm, PairPart, QueryForm
 from sie_schemas.ipc.messages import (
     FRAME_BYTES_MAX,
     FRAME_HEADER,
@@ -63,6 +63,7 @@ __all__ = [
     "PairPart",
     "Ping",
     "Pong",
+    "QueryForm",
     "Reply",
     "Request",
     "RunBatch",

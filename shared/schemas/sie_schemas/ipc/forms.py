@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sie_schemas.items import Operation
 
-__all__ = ["Option", "PairForm", "PairPart"]
+__all__ = ["Option", "PairForm", "PairPart", "QueryForm"]
 
 
 class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,3 +58,14 @@ class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instruction: str = ""
     restores_suffix: bool = False
     trims: bool = False
+
+
+class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The way in which a model takes queries in, where it is another than that of its texts."""
+
+    tokenizer_path: str
+    tokenizer_sha256: str
+    max_sequence_length: int = 0
+    truncation_side: str = "right"
+    skips_prompts: bool = False
+    special_tokens: bool = True

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.ipc.forms import Option, PairForm
+from sie_schemas.ipc.forms import Option, PairForm, QueryForm
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
@@ -63,12 +63,13 @@ FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
     """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs.
 
-    `skip` leading tokens are the prompt's, for a model that leaves them out (`skips_prompts`).
-    """
+    `skip` leading tokens are the prompt's (`skips_prompts`); `query` says that it is one
+    (`query_form`)."""
 
     ids: bytes
     type_ids: bytes = b""
     skip: int = 0
+    query: bool = False
 
 
 class TextInput(Struct, frozen=True, tag="text"):
@@ -218,12 +219,12 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     `items` (each costs `item_cost`). `execution` is `packed` or `padded`, as the probe decided;
     `reason` says why it is padded. With `fuses_adapters`, inputs that differ only in their adapter
     may share a batch (`RunBatch.adapters`). A text that is too long loses tokens at
-    `truncation_side`. A model that `skips_prompts` is told of each input how many tokens its prompt
-    has. Without `special_tokens` a text is its own tokens and no others. `prompts` are those of a
-    `query` and a `document`, and by "" that of a text of which the request does not say what it is,
-    where it is not a document's. `instruction` is put before the query of a pair; where there is
-    `pair`, that makes its text. `resident` are the revisions that are loaded now, this one
-    included: others may have left for it; None where it does not say.
+    `truncation_side`. A model that `skips_prompts` is told how many tokens each input's prompt has.
+    Without `special_tokens` a text is its own tokens alone. `prompts` are those of a `query`, of a
+    `document`, and by "" of a text that is called neither, where it has another. `query_form` says
+    how queries are tokenized, where otherwise. `instruction` is put before the query of a pair;
+    where there is `pair`, that makes its text. `resident` are the revisions that are loaded now,
+    this one included: others may have left for it; None where it does not say.
     """
 
     id: int
@@ -245,6 +246,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     truncation_side: str = "right"
     skips_prompts: bool = False
     special_tokens: bool = True
+    query_form: QueryForm | None = None
     instruction: str = ""
     pair: PairForm | None = None
     resident: tuple[str, ...] | None = None
