@@ -256,7 +256,8 @@ async def test_a_backend_that_nobody_registered_is_told_with_those_that_are(serv
         failed = await client.load("x", config, ipc.Failed)
         assert "no backend named gliner" in failed.message
         assert (
-            "cross-encoder, echo, onnx-cross-encoder, spacy, token-classification" in failed.message
+            "cross-encoder, echo, onnx-cross-encoder, spacy, "
+            "text-classification, token-classification" in failed.message
         )
 
 

@@ -34,8 +34,8 @@ from transformers import (
 from sie_schemas import ipc
 from sie_schemas.documents import ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.jobs import AdapterPin
-from sie_server.backends import token_classification
 from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.extraction import token_classification
 from sie_server.backends.score import cross_encoder
 from sie_server.weights.sources import Weights, resolve
 

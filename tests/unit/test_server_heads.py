@@ -42,9 +42,11 @@ from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
-from sie_server.backends import token_classification, transformer
+from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, ModelSpec
-from sie_server.backends.entities import Word, entities
+from sie_server.backends.extraction import token_classification
+from sie_server.backends.extraction.spans import Token, spans
+from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.new_architecture import gte_config
 from sie_server.backends.score import cross_encoder
 from sie_server.weights.sources import Weights
@@ -150,14 +152,16 @@ def test_entities_are_those_of_the_labels_that_the_model_gives_each_word(family,
     for text, found in zip(texts, answers.entities, strict=True):
         ids = torch.tensor([[int(word[1:]) for word in text.split()]])
         chances = model(input_ids=ids).logits[0].softmax(dim=-1)
-        words, place = [], 0
+        tokens, place = [], 0
         for word, row in zip(text.split(), chances, strict=True):
             start = text.index(word, place)
             place = start + len(word)
-            words.append(Word(start, place, config.id2label[int(row.argmax())], float(row.max())))
-        expected = entities(text, words, frozenset())
-        assert [{**one, "score": 0} for one in found] == [{**one, "score": 0} for one in expected]
-        assert_same([one["score"] for one in found], [one["score"] for one in expected])
+            tokens.append(Token(start, place, row.numpy()))
+        expected = spans(text, tokens, read_tags(list(config.id2label.values())))
+        assert [(one["start"], one["end"], one["label"]) for one in found] == [
+            span[:3] for span in expected
+        ]
+        assert_same([one["score"] for one in found], [span[3] for span in expected])
         assert all(text[one["start"] : one["end"]] == one["text"] for one in found)
     with pytest.raises(FixRequest, match="knows no label 'ORG'"):
         backend.run(
@@ -198,37 +202,12 @@ def test_a_text_that_is_longer_than_the_model_reads_is_read_in_windows(tmp_path)
             row = model(input_ids=ids).logits[0].softmax(dim=-1)[number - own]
             start = text.index(word, place)
             place = start + len(word)
-            label = config.id2label[int(row.argmax())]
-            expected.append(Word(start, place, label, float(row.max())))
-        wanted = entities(text, expected, frozenset())
+            expected.append(Token(start, place, row.numpy()))
+        wanted = spans(text, expected, read_tags(list(config.id2label.values())))
         assert [(one["start"], one["end"], one["label"]) for one in found] == [
-            (one["start"], one["end"], one["label"]) for one in wanted
+            span[:3] for span in wanted
         ]
     assert answers.entities[0][-1]["end"] > len(" ".join(words[:40]))
-
-
-def test_words_of_one_kind_are_one_entity_until_another_begins():
-    text = "Ada Byron met Ada in Bonn"
-    words = [
-        Word(0, 3, "B-PER", 0.8),
-        Word(4, 9, "I-PER", 0.6),
-        Word(10, 13, "O", 0.9),
-        Word(14, 17, "I-PER", 0.5),
-        Word(18, 20, "O", 0.9),
-        Word(21, 25, "B-LOC", 1.0),
-    ]
-    found = entities(text, words, frozenset())
-    assert [(one["text"], one["label"]) for one in found] == [
-        ("Ada Byron", "PER"),
-        ("Ada", "PER"),
-        ("Bonn", "LOC"),
-    ]
-    assert_same([found[0]["score"]], [0.7])
-    assert [one["label"] for one in entities(text, words, frozenset({"LOC"}))] == ["LOC"]
-    beside = [Word(0, 3, "B-PER", 1.0), Word(4, 9, "B-PER", 1.0)]
-    assert [one["text"] for one in entities(text, beside, frozenset())] == ["Ada", "Byron"]
-    plain = [Word(0, 3, "NAME", 1.0), Word(4, 9, "NAME", 1.0)]
-    assert [one["text"] for one in entities(text, plain, frozenset())] == ["Ada Byron"]
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert", "modernbert", "mpnet"])

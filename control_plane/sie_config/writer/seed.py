@@ -32,6 +32,8 @@ _BUNDLE: Final = admit_document(
             "transformer",
             "cross-encoder",
             "token-classification",
+            "text-classification",
+            "zero-shot-classification",
             "onnx-cross-encoder",
             "spacy",
         ],

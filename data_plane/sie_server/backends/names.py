@@ -58,11 +58,17 @@ _BUILT_IN: Final = {
     "cross-encoder": _BuiltIn("sie_server.backends.score.cross_encoder", "transformers", "server"),
     "echo": _BuiltIn("sie_server.backends.echo", "numpy", "server"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
-    "spacy": _BuiltIn("sie_server.backends.spacy_pipeline", "spacy", "spacy"),
+    "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
+    "text-classification": _BuiltIn(
+        "sie_server.backends.extraction.text_classification", "transformers", "server"
+    ),
     "token-classification": _BuiltIn(
-        "sie_server.backends.token_classification", "transformers", "server"
+        "sie_server.backends.extraction.token_classification", "transformers", "server"
     ),
     "transformer": _BuiltIn("sie_server.backends.transformer", "transformers", "server"),
+    "zero-shot-classification": _BuiltIn(
+        "sie_server.backends.extraction.zero_shot", "transformers", "server"
+    ),
 }
 
 

@@ -108,7 +108,10 @@ class OnnxCrossEncoder(WithoutAdapters):
         pairs = take(batch, PairInput)
         encodings = self._tokenizer.encode_batch([(pair.query, pair.text) for pair in pairs])
         scores = np.concatenate([self._scores(call) for call in self._calls(encodings)])
-        return ScoreAnswers(scores.astype("<f4", copy=False).tobytes())
+        return ScoreAnswers(
+            scores.astype("<f4", copy=False).tobytes(),
+            tokens=tuple(len(encoding.ids) for encoding in encodings),
+        )
 
     def _calls(self, encodings: Sequence[Encoding]) -> Iterator[Sequence[Encoding]]:
         if self._spec.profile.batch_invariant:

@@ -9,6 +9,7 @@ from typing import TypeVar, assert_never
 
 from sie_schemas.ipc import (
     Answers,
+    ClassAnswers,
     DenseAnswers,
     EncodeAnswers,
     EntityAnswers,
@@ -31,8 +32,14 @@ def join(parts: Sequence[Answers]) -> Answers:
         case ScoreAnswers():
             return _scores(_all(parts, ScoreAnswers))
         case EntityAnswers():
-            found = (part.entities for part in _all(parts, EntityAnswers))
-            return EntityAnswers(tuple(chain.from_iterable(found)))
+            named = _all(parts, EntityAnswers)
+            found = chain.from_iterable(part.entities for part in named)
+            return EntityAnswers(tuple(found), _tokens(named))
+        case ClassAnswers():
+            told = _all(parts, ClassAnswers)
+            return ClassAnswers(
+                tuple(chain.from_iterable(part.classes for part in told)), _tokens(told)
+            )
         case EncodeAnswers():
             return _encoded(_all(parts, EncodeAnswers))
         case _:
@@ -44,6 +51,10 @@ def _all(parts: Sequence[object | None], kind: type[T]) -> list[T]:
     if len(found) != len(parts):
         raise TypeError(f"not every part of the batch was answered with {kind.__name__}")
     return found
+
+
+def _tokens(parts: Sequence[ScoreAnswers | EntityAnswers | ClassAnswers]) -> tuple[int, ...]:
+    return tuple(chain.from_iterable(part.tokens for part in parts))
 
 
 def _encoded(parts: Sequence[EncodeAnswers]) -> EncodeAnswers:
@@ -69,6 +80,7 @@ def _scores(parts: Sequence[ScoreAnswers]) -> ScoreAnswers:
         values=b"".join(part.values for part in parts),
         relevance=b"".join(part.relevance for part in parts),
         logits=b"".join(part.logits for part in parts),
+        tokens=_tokens(parts),
     )
 
 

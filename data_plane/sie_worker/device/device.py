@@ -19,6 +19,7 @@ import msgspec
 
 from sie_core.catalog import ResolvedModel
 from sie_schemas.errors import Later, SIEError
+from sie_schemas.ipc import Answers, ClassAnswers, EntityAnswers, ScoreAnswers
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
 from sie_worker.device.isolation import run_isolated
@@ -293,6 +294,7 @@ class Device:
             options=msgspec.json.decode(lane.options) if lane.options else {},
             threads=batch.threads,
         )
+        _count_tokens(done.answers, part)
         return public_answers(
             done.answers,
             [job.items[item.index] for job, (item, _) in zip(jobs, part, strict=True)],
@@ -352,6 +354,13 @@ class Device:
 def _holds(work: Iterable[_Work]) -> list[Hold]:
     """Each hold once, in order."""
     return list(dict.fromkeys(hold for _, hold in work))
+
+
+def _count_tokens(answers: Answers, part: Sequence[_Work]) -> None:
+    """Count what a model read that tokenizes by itself; of others the sidecar has counted."""
+    if isinstance(answers, ScoreAnswers | EntityAnswers | ClassAnswers):
+        for (_, claim), tokens in zip(part, answers.tokens, strict=False):
+            claim.input_tokens += tokens
 
 
 def _adapters(lane: Lane, jobs: Sequence[Job]) -> tuple[AdapterPin | None, ...]:

@@ -17,6 +17,7 @@ from sie_schemas import arrays
 from sie_schemas.errors import OurFault, SIEError
 from sie_schemas.ipc import (
     Answers,
+    ClassAnswers,
     DenseAnswers,
     EncodeAnswers,
     EntityAnswers,
@@ -32,6 +33,14 @@ __all__ = ["public_answers"]
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _SPARSE_DTYPES: Final = frozenset({"float32", "float16"})
 """Other types would save nothing beside the indices, and a sign of a weight says nothing."""
+
+_NOTHING_EXTRACTED: Final[dict[str, Any]] = {
+    "entities": [],
+    "relations": [],
+    "classifications": [],
+    "objects": [],
+    "data": {},
+}
 
 
 def public_answers(
@@ -58,7 +67,9 @@ def public_answers(
         case ScoreAnswers():
             return _scores(answers, items)
         case EntityAnswers():
-            return _entities(answers, items)
+            return _extracted(answers.entities, items, "entities")
+        case ClassAnswers():
+            return _extracted(answers.classes, items, "classifications")
         case _:
             assert_never(answers)
 
@@ -190,21 +201,15 @@ def _scores(answers: ScoreAnswers, items: Sequence[Item]) -> list[bytes | SIEErr
     ]
 
 
-def _entities(answers: EntityAnswers, items: Sequence[Item]) -> list[bytes | SIEError]:
-    if len(answers.entities) != len(items):
-        raise _misfit("lists of entities", len(items))
+def _extracted(
+    found: Sequence[Sequence[dict[str, Any]]], items: Sequence[Item], name: str
+) -> list[bytes | SIEError]:
+    """Every list of `extract` is in its answer, those that the model does not give empty."""
+    if len(found) != len(items):
+        raise _misfit(f"lists of {name}", len(items))
     return [
-        _encoded(
-            item,
-            {
-                "entities": list(entities),
-                "relations": [],
-                "classifications": [],
-                "objects": [],
-                "data": {},
-            },
-        )
-        for item, entities in zip(items, answers.entities, strict=True)
+        _encoded(item, {**_NOTHING_EXTRACTED, name: list(told)})
+        for item, told in zip(items, found, strict=True)
     ]
 
 

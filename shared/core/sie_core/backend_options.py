@@ -17,6 +17,25 @@ _TEMPLATE: Final = "a text that ends in {text}; {instruction} may stand before i
 _POOLINGS: Final = ("mean", "cls", "last", "max", "mean_sqrt_len")
 
 _ACTIVATIONS: Final = ("none", "sigmoid", "softmax")
+_THRESHOLD: Final = Option(
+    name="threshold",
+    kind="number",
+    help="the least score that is told",
+    least=0,
+    most=1,
+    in_profile=True,
+    in_request=True,
+    operations=("extract",),
+)
+_OFFSET_UNIT: Final = Option(
+    name="offset_unit",
+    kind="text",
+    help="what places in a text are counted in: characters, UTF-16 units, bytes of UTF-8",
+    choices=("characters", "utf16", "bytes"),
+    in_profile=True,
+    in_request=True,
+    operations=("extract",),
+)
 
 GENERAL: Final = (
     Option(name="lora", kind="text", help="the name of an adapter", in_request=True),
@@ -96,8 +115,32 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
     "onnx-cross-encoder": (
         Option(name="file", kind="text", help="the graph's file", in_profile=True),
     ),
-    "spacy": (),
-    "token-classification": (),
+    "spacy": (_OFFSET_UNIT,),
+    "text-classification": (
+        Option(
+            name="activation",
+            kind="text",
+            help="what makes scores of logits; default is what the config says",
+            choices=("default", "softmax", "sigmoid", "none"),
+            in_profile=True,
+            in_request=True,
+            operations=("extract",),
+        ),
+        _THRESHOLD,
+    ),
+    "token-classification": (
+        Option(
+            name="aggregation",
+            kind="text",
+            help="how tokens become entities",
+            choices=("simple", "first", "max", "average"),
+            in_profile=True,
+            in_request=True,
+            operations=("extract",),
+        ),
+        _OFFSET_UNIT,
+        _THRESHOLD,
+    ),
     "transformer": (
         Option(name="pooling", kind="text", choices=_POOLINGS, in_profile=True),
         Option(name="normalize", kind="flag", in_profile=True),
@@ -113,6 +156,25 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
             help="the folder's prompt that documents are given",
             in_profile=True,
         ),
+    ),
+    "zero-shot-classification": (
+        Option(
+            name="hypothesis_template",
+            kind="text",
+            help="the sentence that each label makes, with {} in the label's place",
+            in_profile=True,
+            in_request=True,
+            operations=("extract",),
+        ),
+        Option(
+            name="multi_label",
+            kind="flag",
+            help="true if several labels may hold",
+            in_profile=True,
+            in_request=True,
+            operations=("extract",),
+        ),
+        _THRESHOLD,
     ),
 }
 

@@ -25,6 +25,7 @@ from sie_schemas.errors import FixRequest
 
 __all__ = [
     "DOCUMENT_TYPES",
+    "SYNONYMS",
     "AdapterDocument",
     "BundleDocument",
     "Document",
@@ -98,6 +99,7 @@ Commit: TypeAlias = Annotated[
 ]
 Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Manifest: TypeAlias = Annotated[dict[InsidePath, Sha256], Field(min_length=1, max_length=1000)]
+Label: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 OptionValue: TypeAlias = bool | int | float | Annotated[str, StringConstraints(max_length=4096)]
 
 
@@ -150,7 +152,24 @@ class ScoreTask(Document):
 class ExtractTask(Document):
     """The outputs of `extract`; `labels` empty means the backend's own."""
 
-    labels: tuple[Annotated[str, StringConstraints(min_length=1, max_length=128)], ...] = ()
+    labels: tuple[Label, ...] = ()
+    synonyms: Annotated[dict[Label, tuple[Label, ...]], Field(max_length=1000)] | None = None
+    """Words for labels that a request may use, in any case, where the model's labels are fixed:
+    each means those of its labels that the model has. A document that is written without them gets
+    `SYNONYMS`; one of an older release has none."""
+
+
+SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "person": ("PERSON", "PER"),
+    "organization": ("ORGANIZATION", "ORG"),
+    "organisation": ("ORGANIZATION", "ORG"),
+    "location": ("LOCATION", "LOC", "GPE"),
+    "facility": ("FACILITY", "FAC"),
+    "nationality": ("NORP",),
+    "percentage": ("PERCENT",),
+    "miscellaneous": ("MISC",),
+}
+"""The words of published clients, and the labels of the widespread schemes that they mean."""
 
 
 class Tasks(Document):
@@ -289,4 +308,9 @@ def admit_document(kind: str, value: object) -> dict[str, Any]:
             field=first["path"] or None,
             details=problems,
         ) from error
-    return document.model_dump(mode="json", exclude_none=True)
+    admitted = document.model_dump(mode="json", exclude_none=True)
+    if isinstance(document, ModelDocument):
+        extract = admitted["tasks"].get("extract")
+        if extract is not None:
+            extract.setdefault("synonyms", {word: [*kinds] for word, kinds in SYNONYMS.items()})
+    return admitted

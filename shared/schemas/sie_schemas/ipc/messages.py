@@ -24,6 +24,7 @@ __all__ = [
     "Answers",
     "BatchDone",
     "Batches",
+    "ClassAnswers",
     "DenseAnswers",
     "DocumentInput",
     "EncodeAnswers",
@@ -307,20 +308,31 @@ class ScoreAnswers(Struct, frozen=True, tag="scores", omit_defaults=True):
 
     `relevance` is the probability that the model itself gives, or lies between 0 and 1 as one does;
     `logits` is what the score was made of. Empty: the score is a logit.
+    `tokens`, here and below: the tokens that were read of each input, where the backend tokenizes.
     """
 
     values: bytes
     relevance: bytes = b""
     logits: bytes = b""
+    tokens: tuple[int, ...] = ()
 
 
-class EntityAnswers(Struct, frozen=True, tag="entities"):
-    """For each input a list of `{text, label, score, start, end}` (offsets in characters)."""
+class EntityAnswers(Struct, frozen=True, tag="entities", omit_defaults=True):
+    """For each input a list of `{text, label, score, start, end}` (offsets in characters, or in
+    the unit that the option `offset_unit` names)."""
 
     entities: tuple[tuple[dict[str, Any], ...], ...]
+    tokens: tuple[int, ...] = ()
 
 
-Answers: TypeAlias = DenseAnswers | EncodeAnswers | ScoreAnswers | EntityAnswers
+class ClassAnswers(Struct, frozen=True, tag="classes", omit_defaults=True):
+    """For each input a list of `{label, score}`, the highest score first."""
+
+    classes: tuple[tuple[dict[str, Any], ...], ...]
+    tokens: tuple[int, ...] = ()
+
+
+Answers: TypeAlias = DenseAnswers | EncodeAnswers | ScoreAnswers | EntityAnswers | ClassAnswers
 
 
 class BatchDone(Struct, frozen=True, tag="done", kw_only=True):

@@ -23,7 +23,10 @@ from sie_server.backends.backend import (
     require_operation,
     take,
 )
-from sie_server.backends.entities import default_labels, require_labels
+from sie_server.backends.extraction.characters import placed
+from sie_server.backends.extraction.labels import FixedLabels
+from sie_server.backends.extraction.options import PLACES, chosen
+from sie_server.backends.extraction.spans import Span
 
 __all__ = ["SpacyPipeline", "load"]
 
@@ -56,8 +59,7 @@ class SpacyPipeline(WithoutAdapters):
         self._spec = spec
         self._pipeline = pipeline
         self._folder_bytes = folder_bytes
-        self._labels = frozenset(pipeline.get_pipe(_RECOGNISER).labels)
-        self._default_labels = default_labels(spec, self._labels) or self._labels
+        self._labels = FixedLabels(spec, pipeline.get_pipe(_RECOGNISER).labels)
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -82,10 +84,15 @@ class SpacyPipeline(WithoutAdapters):
         self.require_base(batch)
         texts = [given.text for given in take(batch, TextInput)]
         self._check_lengths(texts)
-        labels = require_labels(batch.labels, self._labels, self._spec.model_id)
-        documents = self._pipeline.pipe(texts)
-        wanted = labels or self._default_labels
-        return EntityAnswers(tuple(_entities(document, wanted) for document in documents))
+        unit = chosen(self._spec, batch, PLACES)["offset_unit"]
+        wanted = self._labels.wanted(batch.labels)
+        documents = list(self._pipeline.pipe(texts))
+        found = [_spans(document, wanted) for document in documents]
+        told = zip(texts, found, strict=True)
+        return EntityAnswers(
+            tuple(placed(text, own, unit) for text, own in told),
+            tokens=tuple(len(document) for document in documents),
+        )
 
     def _check_lengths(self, texts: Sequence[str]) -> None:
         for index, text in enumerate(texts):
@@ -98,18 +105,12 @@ class SpacyPipeline(WithoutAdapters):
                 )
 
 
-def _entities(document: Any, labels: frozenset[str]) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {
-            "text": span.text,
-            "label": span.label_,
-            "score": 1.0,
-            "start": span.start_char,
-            "end": span.end_char,
-        }
+def _spans(document: Any, labels: frozenset[str]) -> list[Span]:
+    return [
+        (span.start_char, span.end_char, span.label_, 1.0)
         for span in document.ents
         if span.label_ in labels
-    )
+    ]
 
 
 def _folder_bytes(folder: Path) -> int:

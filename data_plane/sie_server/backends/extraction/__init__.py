@@ -1,0 +1,1 @@
+"""Backends that extract: entities and classes, their tags, spans, labels and places in a text."""

@@ -1,0 +1,88 @@
+"""The backend `text-classification`: the classes of a text, by a torch classifier.
+
+*shell* over one sequence-classification model and its adapters. Takes token ids. Answers
+`classifications`: every label of the model with its score, or those that are asked for. The scores
+are those of transformers' pipeline: softmax, or sigmoid where the config says that several labels
+may hold, or where there is one; the option `activation` chooses otherwise.
+"""
+
+from typing import Final
+
+from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TokensInput
+from sie_schemas.jobs import AdapterPin
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    load_failed,
+    require_operation,
+    take,
+)
+from sie_server.backends.extraction.classes import activated, told
+from sie_server.backends.extraction.labels import FixedLabels
+from sie_server.backends.extraction.options import CLASSES, chosen
+from sie_server.backends.extraction.sequence_logits import SequenceLogits
+from sie_server.weights.sources import Weights
+
+__all__ = ["TextClassifier", "load"]
+
+_OPTIONS: Final = {**CLASSES, "activation": "default"}
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
+    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
+        raise load_failed("the backend text-classification does `extract` only")
+    return TextClassifier(spec, device)
+
+
+class TextClassifier:
+    """One classifier, owned by the device's thread."""
+
+    def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
+        self._spec = spec
+        self._core = SequenceLogits(spec, device)
+        self._labels = FixedLabels(spec, self._core.names)
+        self._activation = _activation(self._core)
+
+    def describe(self) -> Loaded:
+        """Token ids in, classes out."""
+        return self._core.describe()
+
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        return self._core.memory_bytes()
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED."""
+        self._core.load_adapter(pin, weights)
+
+    def prepare(self, batch: RunBatch) -> None:
+        """Have the batch's adapters in memory."""
+        self._core.prepare(batch)
+
+    def leave(self) -> None:
+        """Let go of the adapters."""
+        self._core.leave()
+
+    def run(self, batch: RunBatch) -> Answers:
+        """The classes of each text, the likeliest first."""
+        require_operation(batch, self._spec.model_id, "extract")
+        asked = chosen(self._spec, batch, _OPTIONS)
+        wanted = self._labels.wanted(batch.labels)
+        logits = self._core.logits(batch, take(batch, TokensInput)).numpy()
+        named = asked["activation"]
+        scores = activated(logits, self._activation if named == "default" else named)
+        places = [place for place, name in enumerate(self._core.names) if name in wanted]
+        names = [self._core.names[place] for place in places]
+        least = asked["threshold"] or float("-inf")
+        return ClassAnswers(tuple(told(names, row[places], least) for row in scores))
+
+
+def _activation(core: SequenceLogits) -> str:
+    problem = core.config.problem_type
+    if problem == "regression":
+        return "none"
+    if problem == "multi_label_classification" or len(core.names) == 1:
+        return "sigmoid"
+    return "softmax"

@@ -1,0 +1,163 @@
+"""The backend `zero-shot-classification`: any labels for a text, by a classifier of inference.
+
+*shell* over one model that was trained to say whether a hypothesis follows from a text. Takes
+texts and the labels of the request, makes a hypothesis of each label by a template, and answers
+`classifications` with the scores of transformers' pipeline. The text is cut where a pair is longer
+than the model reads, the hypothesis never.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+from tokenizers import Encoding
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TextInput, TokensInput
+from sie_schemas.jobs import AdapterPin
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    load_failed,
+    require_operation,
+    take,
+)
+from sie_server.backends.extraction.classes import entailment, entailment_of, told
+from sie_server.backends.extraction.options import CLASSES, chosen
+from sie_server.backends.extraction.sequence_logits import SequenceLogits
+from sie_server.weights.sources import Weights
+from sie_server.weights.tokenizer_file import read_tokenizer
+
+__all__ = ["ZeroShotClassifier", "load"]
+
+_OPTIONS: Final = {
+    **CLASSES,
+    "hypothesis_template": "This example is {}.",
+    "multi_label": False,
+}
+_LABELS_MAX: Final = 256
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a classifier and probe it. Raises MODEL_LOAD_FAILED."""
+    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
+        raise load_failed("the backend zero-shot-classification does `extract` only")
+    return ZeroShotClassifier(spec, device)
+
+
+class ZeroShotClassifier:
+    """One classifier, owned by the device's thread."""
+
+    def __init__(self, spec: ModelSpec, device: DeviceSpec) -> None:
+        assert spec.tasks.extract is not None, "load has checked that"
+        self._spec = spec
+        self._model_id = spec.model_id
+        self._own_labels = spec.tasks.extract.labels
+        self._core = SequenceLogits(spec, device)
+        entails = entailment_of(self._core.names)
+        if entails is None or len(self._core.names) < 2:
+            raise load_failed(
+                f"the labels of {spec.model_id} are {', '.join(self._core.names)}: none says that "
+                "a hypothesis follows (`entailment`) beside one that says that it does not; "
+                "the backend text-classification gives a model's own labels"
+            )
+        self._entails = entails
+        self._tokenizer = read_tokenizer(
+            self._core.tokenizer.path, tokens_max=self._core.tokens_max
+        )
+        self._tokenizer.enable_truncation(self._core.tokens_max, strategy="only_first")
+
+    def describe(self) -> Loaded:
+        """Texts in, classes out; a text's cost is a quarter of its bytes."""
+        return replace(
+            self._core.describe(),
+            accepts="text",
+            tokenizer_path="",
+            tokenizer_sha256="",
+            cost_unit="bytes4",
+        )
+
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        return self._core.memory_bytes()
+
+    def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
+        """Make an adapter ready. Raises ADAPTER_LOAD_FAILED."""
+        self._core.load_adapter(pin, weights)
+
+    def prepare(self, batch: RunBatch) -> None:
+        """Have the batch's adapters in memory."""
+        self._core.prepare(batch)
+
+    def leave(self) -> None:
+        """Let go of the adapters."""
+        self._core.leave()
+
+    def run(self, batch: RunBatch) -> Answers:
+        """A score for each label of each text, the likeliest first."""
+        require_operation(batch, self._model_id, "extract")
+        asked = chosen(self._spec, batch, _OPTIONS)
+        labels = self._labels(batch)
+        texts = [given.text for given in take(batch, TextInput)]
+        hypotheses = _hypotheses(asked["hypothesis_template"], labels)
+        pairs = [
+            self._pair(text, hypothesis, index)
+            for index, text in enumerate(texts)
+            for hypothesis in hypotheses
+        ]
+        pins = batch.adapters or (batch.adapter,) * len(texts)
+        each = [pin for pin in pins for _ in labels]
+        inputs = [self._input(pair) for pair in pairs]
+        logits = self._core.logits(batch, inputs, each).numpy()
+        found = [
+            entailment(rows, self._entails, multi_label=asked["multi_label"])
+            for rows in logits.reshape(len(texts), len(labels), -1)
+        ]
+        counts = np.array([len(pair.ids) for pair in pairs]).reshape(len(texts), -1).sum(axis=1)
+        return ClassAnswers(
+            tuple(told(labels, scores, asked["threshold"]) for scores in found),
+            tokens=tuple(counts.tolist()),
+        )
+
+    def _labels(self, batch: RunBatch) -> Sequence[str]:
+        labels = tuple(dict.fromkeys(batch.labels or self._own_labels))
+        if not labels:
+            raise FixRequest(
+                f"{self._model_id} finds any labels, and none were given: name those to look for",
+                field="labels",
+            )
+        if len(labels) > _LABELS_MAX or not all(label.strip() for label in labels):
+            raise FixRequest(
+                f"labels are at most {_LABELS_MAX} words that are not blank", field="labels"
+            )
+        return labels
+
+    def _pair(self, text: str, hypothesis: str, index: int) -> Encoding:
+        try:
+            return self._tokenizer.encode(text, hypothesis)
+        except Exception as error:  # the native library raises no narrower class
+            raise FixRequest(
+                f"a label of {len(hypothesis)} characters in its template leaves no room for text "
+                f"{index} in the {self._core.tokens_max} tokens that the model reads",
+                code="INPUT_TOO_LONG",
+                field="labels",
+            ) from error
+
+    def _input(self, pair: Encoding) -> TokensInput:
+        types = _int32(pair.type_ids) if self._core.takes_types else b""
+        return TokensInput(_int32(pair.ids), types)
+
+
+def _hypotheses(template: str, labels: Sequence[str]) -> list[str]:
+    if "{}" not in template:
+        raise FixRequest(
+            "the option hypothesis_template has no {} for the label to stand in",
+            field="options.hypothesis_template",
+        )
+    return [template.replace("{}", label) for label in labels]
+
+
+def _int32(values: Sequence[int]) -> bytes:
+    return np.asarray(values, dtype="<i4").tobytes()
