@@ -1,0 +1,185 @@
+"""Laws of leases: shares stay within their pools, whoever gives them, and bind who uses them."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.gateway_world import MemoryLeases, catalog_of, heartbeat, model
+
+from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.routing import Cold, Routes, Wanted
+from sie_gateway.leases.lease_desk import LeaseDesk
+from sie_gateway.leases.leases import LeaseCaps, check_grant, under_lease
+from sie_runtime.streams.lease_store import LeaseTable
+from sie_schemas.errors import FixRequest, Later
+from sie_schemas.fleet import WantedModel, WorkerKind
+from sie_schemas.leases import Lease, LeaseRequest, LeaseSpec
+
+PROFILES: Final = ("cpu", "l4", "h100")
+MOST: Final = {"default": 6, "night": 4, "free": None}
+CAPS: Final = LeaseCaps(leases_max=20, ttl_s_max=100.0, warm_workers_max=10)
+
+
+def _pool(name: str, most: int | None) -> tuple[str, str, dict[str, Any]]:
+    bound = {} if most is None else {"workers_max": most}
+    return "pool", name, {"name": name, "machine_profiles": list(PROFILES), **bound}
+
+
+CATALOG: Final = catalog_of(
+    [
+        model("org/dense", {"encode": {}}),
+        ("bundle", "default", {"name": "default", "backends": ["echo"]}),
+        *(_pool(name, most) for name, most in MOST.items()),
+    ]
+)
+COUNTS: Final = st.dictionaries(st.sampled_from(PROFILES), st.integers(1, 4), max_size=2)
+
+
+@st.composite
+def _requests(draw: st.DrawFn) -> LeaseRequest:
+    """A lease of few names, so that some change an earlier one; a count is never above its cap."""
+    caps = draw(COUNTS)
+    gpus = {
+        name: draw(st.integers(1, count)) for name, count in caps.items() if draw(st.booleans())
+    }
+    if not caps:
+        gpus = {draw(st.sampled_from(PROFILES)): draw(st.integers(1, 4))}
+    return LeaseRequest(
+        name=draw(st.sampled_from("abcd")),
+        queue_pool=draw(st.sampled_from(sorted(MOST))),
+        gpus=gpus,
+        gpu_caps=caps,
+    )
+
+
+def _lease(request: LeaseRequest) -> Lease:
+    fields = {name: getattr(request, name) for name in LeaseSpec.__struct_fields__}
+    return Lease(spec=LeaseSpec(**fields), ttl_s=10.0, created_at=0.0, renewed_at=0.0)
+
+
+def _taken(leases: Sequence[Lease], pool: str) -> int:
+    return sum(sum(each.spec.share.values()) for each in leases if each.spec.queue_pool == pool)
+
+
+@given(others=st.lists(_requests(), max_size=6), asked=_requests())
+def test_a_share_is_given_exactly_where_its_pool_has_so_much_left(
+    others: list[LeaseRequest], asked: LeaseRequest
+) -> None:
+    held = [_lease(each) for each in others]
+    most = MOST[asked.queue_pool]
+    wanted = sum(asked.share.values())
+    try:
+        check_grant(CATALOG, held, asked, CAPS)
+    except FixRequest:
+        assert most is not None and wanted > most
+    except Later:
+        assert most is not None
+        assert wanted <= most < wanted + _taken(held, asked.queue_pool)
+    else:
+        assert most is None or wanted + _taken(held, asked.queue_pool) <= most
+
+
+@given(asked=_requests(), named=st.sampled_from([None, *PROFILES]), there=st.sampled_from(PROFILES))
+def test_a_request_under_a_lease_runs_in_its_pool_and_on_its_machine_profiles_or_nowhere(
+    asked: LeaseRequest, named: str | None, there: str
+) -> None:
+    beat = heartbeat("w1", pool=asked.queue_pool, machine_profile=there)
+    fleet = Fleet(ttl_s=10.0).heard(beat, now=0.0)
+    wanted = Wanted("org/dense", "encode", pool=asked.name, machine_profile=named)
+    if named is not None and named not in asked.share:
+        with pytest.raises(FixRequest, match="has no machine profile"):
+            under_lease(wanted, asked)
+        return
+
+    found = Routes().find(CATALOG, fleet, under_lease(wanted, asked), now=1.0)
+
+    route = found.route if isinstance(found, Cold) else found
+    assert route.pool == asked.queue_pool
+    assert route.machine_profile in asked.share
+    assert named in (None, route.machine_profile)
+    assert isinstance(found, Cold) == (there != route.machine_profile)
+    assert isinstance(found, Cold) == (there not in ([named] if named else asked.share))
+
+
+class SlowLeases(MemoryLeases):
+    """A store at which others come in between: whoever has read lets everybody else run first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writes = False
+
+    async def read(self) -> LeaseTable:
+        """The table, as it was a moment ago."""
+        table = await super().read()
+        if not self._writes:
+            await asyncio.sleep(0)
+        return table
+
+    async def put(self, lease: Lease, /, *, version: int) -> None:
+        """Write against a version, in one step."""
+        self._writes = True
+        try:
+            await super().put(lease, version=version)
+        finally:
+            self._writes = False
+
+
+def _desk(store: MemoryLeases) -> LeaseDesk:
+    async def tell(kind: WorkerKind, models: Sequence[WantedModel]) -> None:
+        """Nobody listens."""
+
+    return LeaseDesk(
+        store,
+        catalog=lambda: CATALOG,
+        workers=list,
+        caps=CAPS,
+        ttl_s=10.0,
+        look_s=60.0,
+        tell=tell,
+    )
+
+
+@given(asked=st.lists(_requests(), min_size=1, max_size=6))
+async def test_two_gateways_never_give_more_than_a_pool_has_and_keep_what_they_gave(
+    asked: list[LeaseRequest],
+) -> None:
+    store = SlowLeases()
+    desks = itertools.cycle([_desk(store), _desk(store)])
+    given_: list[str] = []
+
+    async def create(desk: LeaseDesk, request: LeaseRequest) -> None:
+        with contextlib.suppress(FixRequest, Later):
+            view = await desk.create(request)
+            given_.append(view["name"])
+
+    async with asyncio.TaskGroup() as tasks:
+        for desk, request in zip(desks, asked, strict=False):
+            tasks.create_task(create(desk, request))
+
+    held = [each.lease for each in (await store.read()).held.values()]
+    assert {lease.spec.name for lease in held} == set(given_)
+    for pool, most in MOST.items():
+        assert most is None or _taken(held, pool) <= most
+
+
+@given(asked=_requests())
+async def test_a_lease_that_is_there_may_be_given_again_and_keeps_its_beginning(
+    asked: LeaseRequest,
+) -> None:
+    store = MemoryLeases()
+    desk = _desk(store)
+    try:
+        await desk.create(asked)
+    except FixRequest:
+        return
+    began = (await store.read()).held[asked.name].lease.created_at
+
+    view = await desk.create(asked)
+
+    assert view["spec"]["gpus"] == asked.gpus
+    assert (await store.read()).held[asked.name].lease.created_at == began
