@@ -24,7 +24,6 @@ LINES_MAX = 400
 DOORS_MAX = 16
 LARGER_MODULES = {
     "shared/core/sie_core/replica.py": 497,
-    "data_plane/sie_worker/worker.py": 412,
 }
 """Above the bound, and at most so: they may shrink and not grow."""
 LARGER_ROOMS = {

@@ -144,11 +144,10 @@ def _route(
     ]
     if adapter is not None:
         headers.append((b"x-sie-adapter-revision", adapter.revision.encode()))
-    is_default = model.profile == "default"
     return Route(
         position=position,
         model=model,
-        model_name=model.model_id if is_default else f"{model.model_id}:{model.profile}",
+        model_name=model.name,
         adapter=adapter,
         kind=WorkerKind(model.pool, machine_profile, model.bundle),
         subject=subject(model.pool, machine_profile, model.bundle, model.model_id),

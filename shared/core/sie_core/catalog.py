@@ -6,7 +6,7 @@ revision, a bundle and a pool, or to the error that says what is wrong. Says not
 alive: that is the fleet's matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,6 +40,20 @@ class ResolvedModel:
     machine_profiles: tuple[str, ...]
     operations: frozenset[str]
     outputs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of it: its id, with the profile where that is not the default."""
+        return self.model_id if self.profile == _DEFAULT_PROFILE else self.full_name
+
+    @property
+    def full_name(self) -> str:
+        """`id:profile`."""
+        return f"{self.model_id}:{self.profile}"
+
+    def is_named(self, specs: Collection[str]) -> bool:
+        """True if one of these, each `id` or `id:profile`, is it."""
+        return self.name in specs or self.full_name in specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,11 @@ class Catalog:
         return any(
             profile["backend"] in document["backends"] for profile in model["profiles"].values()
         )
+
+    def pinned(self, pool: str) -> Sequence[str]:
+        """The models, each `id` or `id:profile`, that a pool's workers keep; none of no pool."""
+        document = self.pools.get(pool)
+        return document.get("pinned_models", ()) if document is not None else ()
 
     def adapter(self, model_id: str, name: str) -> ResolvedAdapter:
         """An adapter of a model. Raises `FixRequest` ADAPTER_NOT_FOUND: never the base instead."""
