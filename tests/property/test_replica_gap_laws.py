@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica import Replica
 from sie_core.replica_events import (
     Command,
     EntryArrived,
@@ -18,6 +18,7 @@ from sie_core.replica_events import (
     FetchSnapshot,
     HeadAnnounced,
     RangeArrived,
+    ReplicaLimits,
     SnapshotArrived,
     Ticked,
 )

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sie_core.apply import ChangeRefused
 from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica import Replica
 from sie_core.replica_events import (
     Advance,
     Command,
@@ -21,6 +21,7 @@ from sie_core.replica_events import (
     Gone,
     HeadAnnounced,
     RangeArrived,
+    ReplicaLimits,
     SnapshotArrived,
     Ticked,
 )

@@ -11,7 +11,7 @@ import msgspec
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica import Replica
 from sie_core.replica_events import (
     Advance,
     Event,
@@ -20,6 +20,7 @@ from sie_core.replica_events import (
     Halt,
     Quarantine,
     RangeArrived,
+    ReplicaLimits,
     SnapshotArrived,
 )
 from sie_schemas.entry import Entry

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Enum, Gauge
 from sie_core.apply import SPEAKS
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.replica import Replica, ReplicaLimits
+from sie_core.replica import Replica
 from sie_core.replica_events import (
     Advance,
     Command,
@@ -32,6 +32,7 @@ from sie_core.replica_events import (
     Halt,
     Quarantine,
     RangeArrived,
+    ReplicaLimits,
     ResyncAsked,
     SnapshotArrived,
     Ticked,
