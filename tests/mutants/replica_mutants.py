@@ -7,9 +7,9 @@ from tests.mutants.mutant import Edit, Mutant, edit
 
 __all__ = ["REPLICA_MUTANTS"]
 
-REPLICA = "shared/core/sie_core/replica.py"
-FOLDING = "shared/core/sie_core/replica_fold.py"
-BUFFER = "shared/core/sie_core/replica_buffer.py"
+REPLICA = "shared/core/sie_core/replica/replica.py"
+FOLDING = "shared/core/sie_core/replica/fold.py"
+BUFFER = "shared/core/sie_core/replica/early_entries.py"
 CHAIN = "shared/core/sie_core/chain.py"
 APPLY = "shared/core/sie_core/apply.py"
 REGISTRY = "shared/core/sie_core/registry.py"

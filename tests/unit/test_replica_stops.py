@@ -7,8 +7,7 @@ import pytest
 
 from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import Replica
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Advance,
     Command,
     EntryArrived,
@@ -25,6 +24,7 @@ from sie_core.replica_events import (
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica.replica import Replica
 from sie_schemas.entry import Change, build_entry
 from sie_schemas.fleet import Head
 from sie_testing.signing import PINNED, STRANGER

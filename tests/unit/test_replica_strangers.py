@@ -2,8 +2,7 @@
 
 import msgspec
 
-from sie_core.replica import Replica
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Command,
     FetchSnapshot,
     HeadAnnounced,
@@ -11,6 +10,7 @@ from sie_core.replica_events import (
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica.replica import Replica
 from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 

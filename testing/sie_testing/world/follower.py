@@ -11,8 +11,7 @@ import msgspec
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_core.replica import Replica
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Advance,
     Event,
     Fetch,
@@ -23,6 +22,7 @@ from sie_core.replica_events import (
     ReplicaLimits,
     SnapshotArrived,
 )
+from sie_core.replica.replica import Replica
 from sie_schemas.entry import Entry
 from sie_schemas.fleet import ReplicaReport
 from sie_schemas.signature import Signature

@@ -19,8 +19,8 @@ from typing import Final, assert_never
 
 from sie_core.chain import Position, position_of
 from sie_core.registry import Registry
-from sie_core.replica_buffer import EarlyEntries
-from sie_core.replica_events import (
+from sie_core.replica.early_entries import EarlyEntries
+from sie_core.replica.events import (
     Advance,
     Command,
     EntryArrived,
@@ -36,9 +36,9 @@ from sie_core.replica_events import (
     SnapshotArrived,
     Ticked,
 )
-from sie_core.replica_fetches import ReplicaFetches
-from sie_core.replica_fold import Fault, digest_fault, fold
-from sie_core.replica_snapshots import UNSIGNED_LOG, refusal, registry_of, unreadable, why_snapshot
+from sie_core.replica.fetches import ReplicaFetches
+from sie_core.replica.fold import Fault, digest_fault, fold
+from sie_core.replica.snapshots import UNSIGNED_LOG, refusal, registry_of, unreadable, why_snapshot
 from sie_core.trust import Trust
 from sie_schemas.entry import ENTRY_VERSION, Entry
 from sie_schemas.fleet import Head, ReplicaState
