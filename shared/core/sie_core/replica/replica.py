@@ -3,10 +3,10 @@
 *pure.* `receive(event) -> [command]`; no I/O, no clock, one owner. The driver carries out commands
 and brings what comes of them back as events; it may lose, repeat, delay and reorder anything.
 
-Promises, whatever the world does: the registry is always that of a prefix of one log; it advances
-one verified entry at a time or by one verified snapshot, never back; once a key is known it moves
-only to positions that the writer's signature covers, and nothing unsigned stops it; a second signed
-entry for an applied epoch stops it (FORK); a change of a kind it cannot read halts it; another log
+Promises, whatever the world does: the registry is always that of a prefix of one log. It advances
+one verified entry at a time or by one verified snapshot, never back. Once a key is known it moves
+only to positions that the writer's signature covers, and nothing unsigned stops it. A second signed
+entry for an applied epoch stops it (FORK); a change of a kind it cannot read halts it. Another log
 is followed only if that log supersedes this one. While it is stopped it goes on serving what it
 last verified. At most one fetch is in flight and the buffer of early entries is bounded.
 
