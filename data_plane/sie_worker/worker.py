@@ -8,7 +8,6 @@ heartbeat says goodbye.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from math import inf
 from typing import Any, Final
 
 from sie_core.catalog import Catalog, ResolvedModel
@@ -19,15 +18,15 @@ from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.errors import Later
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_worker import metrics
-from sie_worker.device.device import Device, DeviceLimits
+from sie_worker.device.device import Device
 from sie_worker.device.devices import Devices
 from sie_worker.execution.executor import Executor
-from sie_worker.execution.models import DEFAULT_PROFILE, Models
+from sie_worker.execution.models import Models
 from sie_worker.intake.cancelled import CancelledRequests
 from sie_worker.intake.heartbeat import HEALTH_SUBJECTS, Heartbeats
 from sie_worker.intake.holding import Holding
 from sie_worker.intake.homes import Homes
-from sie_worker.intake.intake import Intake, IntakeLimits, Replica
+from sie_worker.intake.intake import Intake, Replica
 from sie_worker.intake.letters import JobLetters
 from sie_worker.intake.peers import Peers
 from sie_worker.intake.prefetch import Prefetch
@@ -35,8 +34,8 @@ from sie_worker.intake.pulling import Pulling
 from sie_worker.jobs.holds import Holds
 from sie_worker.jobs.results import Results
 from sie_worker.jobs.revisions import KnownRevisions
+from sie_worker.parts import device_limits, intake_limits, make_executor, make_scheduler
 from sie_worker.scheduling.answer_rate import AnswerRate
-from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.gathering import Gathering
 from sie_worker.scheduling.window import Window
 from sie_worker.settings import WorkerSettings
@@ -102,7 +101,7 @@ class Worker:
         )
         self._rate = AnswerRate()
         self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
-        self._executors = [self._make_executor(path) for path in settings.socket_path]
+        self._executors = [make_executor(settings, path) for path in settings.socket_path]
         self._gathering = Gathering()
         self._devices = Devices(
             [self._make_device(str(place), each) for place, each in enumerate(self._executors)],
@@ -120,13 +119,6 @@ class Worker:
     def ready(self) -> bool:
         """True if jobs published now are run."""
         return self._known.current is not None and self._devices.connected > 0
-
-    @property
-    def _room(self) -> int:
-        """Bytes that the devices have for models, all told; 0 where that is not known."""
-        hellos = [each.hello for each in self._executors if each.hello is not None]
-        own = sum(hello.memory_bytes for hello in hellos if not hello.memory_shared)
-        return own + max((each.memory_bytes for each in hellos if each.memory_shared), default=0)
 
     def reports(self) -> dict[str, ModelReport]:
         """The state of each model here."""
@@ -218,13 +210,7 @@ class Worker:
             await self._devices.unload_unless(self._is_wanted)
 
     def _is_pinned(self, model: ResolvedModel) -> bool:
-        """True if the pool's document says that no other model may make this one leave."""
-        catalog = self._known.current
-        pool = catalog.pools.get(self._settings.pool) if catalog is not None else None
-        names = (pool or {}).get("pinned_models", ())
-        return f"{model.model_id}:{model.profile}" in names or (
-            model.profile == DEFAULT_PROFILE and model.model_id in names
-        )
+        return model.is_named(self._known.pinned(self._settings.pool))
 
     def _is_wanted(self, model: ResolvedModel) -> bool:
         if self._known.model(model.model_id, model.profile, model.revision) is not None:
@@ -287,7 +273,7 @@ class Worker:
             queue_depth=self._holds.open_items,
             models=self._devices.reports(),
             memory_used_bytes=self._devices.memory_bytes,
-            memory_total_bytes=self._room,
+            memory_total_bytes=self._devices.room_bytes,
             devices=len(self._devices),
             devices_ready=self._devices.connected,
             pending_cost=self._devices.cost_in_hand,
@@ -298,17 +284,6 @@ class Worker:
 
     # -- wiring --
 
-    def _make_executor(self, socket_path: str) -> Executor:
-        settings = self._settings
-        return Executor(
-            socket_path,
-            reconnect_s=settings.reconnect_s,
-            ping_interval_s=settings.ping_interval_s,
-            ping_timeout_s=settings.ping_timeout_s,
-            load_timeout_s=settings.load_timeout_s,
-            batch_timeout_s=settings.batch_timeout_s,
-        )
-
     def _make_homes(self) -> Homes:
         settings = self._settings
         peers = Peers(settings.kind, silence_s=settings.peer_silence_s)
@@ -317,7 +292,7 @@ class Worker:
             peers,
             bundle=settings.bundle,
             catalog=lambda: self._known.current,
-            room=lambda: self._room,
+            room=lambda: self._devices.room_bytes,
             held=lambda: self._devices.held,
             clock=self._clock,
             on_change=self._placement_changed,
@@ -348,23 +323,10 @@ class Worker:
                 clock=self._clock,
                 on_change=self._models_changed,
             ),
-            scheduler=Scheduler(
-                ahead_max=settings.batches_ahead_max,
-                tenant_quantum=settings.tenant_quantum_cost,
-                handover_s=settings.batch_handover_ms / 1000,
-                slice_s=settings.tenant_slice_ms / 1000 or inf,
-                gathering=self._gathering,
-            ),
+            scheduler=make_scheduler(settings, self._gathering),
             holds=self._holds,
             results=self._results,
-            limits=DeviceLimits(
-                grace_s=settings.executor_grace_s,
-                handover_s=settings.executor_handover_s,
-                tick_s=settings.expiry_tick_s,
-                retry_delay_s=settings.retry_delay_s,
-                load_share=settings.load_share,
-                isolation_passes_max=settings.isolation_passes_max,
-            ),
+            limits=device_limits(settings),
             clock=self._clock,
             drop_holds=self._drop_holds,
             has_peers=lambda: self._homes.has_peers,
@@ -380,12 +342,7 @@ class Worker:
             results=self._results,
             objects=PayloadStore(self._bus, settings),
             cancelled=self._cancelled_requests,
-            limits=IntakeLimits(
-                catch_up_s=settings.catch_up_s,
-                retry_delay_s=settings.retry_delay_s,
-                alone_after_deliveries=settings.alone_after_deliveries,
-                inline_characters_max=settings.inline_characters_max,
-            ),
+            limits=intake_limits(settings),
             clock=self._clock,
             group=jobs,
             taken=self._window.took,

@@ -25,8 +25,8 @@ from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_core.apply import apply
 from sie_core.chain import check_successor, position_of
 from sie_core.registry import Entity, Registry
-from sie_core.replica import Replica
-from sie_core.replica_events import EntryArrived, SnapshotArrived
+from sie_core.replica.events import EntryArrived, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import GENESIS_HASH, Entry, EntryCorrupt, parse_envelope, to_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head

@@ -21,8 +21,8 @@ from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.writer.rules import Delete
 from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_core.registry import Entity, Registry
-from sie_core.replica import Replica
-from sie_core.replica_events import EntryArrived, Fetch, RangeArrived, SnapshotArrived
+from sie_core.replica.events import EntryArrived, Fetch, RangeArrived, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import build_entry, to_envelope
 from sie_schemas.entry import put as put_change

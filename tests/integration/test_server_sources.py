@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -28,6 +28,7 @@ from tests.support.sameness import assert_same
 from transformers import BertConfig
 
 from sie_core.catalog import ResolvedModel
+from sie_core.stored_documents import ModelJson
 from sie_schemas import ipc
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import OurFault
@@ -311,7 +312,10 @@ async def _sidecar(socket: Path) -> AsyncIterator[Models]:
 def _resolved(name: str) -> ResolvedModel:
     config = _model(name)
     given = {key: config[key] for key in ("model_id", "source", "tasks")}
-    document = admit_document("model", given | {"profiles": {"default": config["profile"]}})
+    document = cast(
+        "ModelJson",
+        admit_document("model", given | {"profiles": {"default": config["profile"]}}),
+    )
     return ResolvedModel(
         model_id=name,
         profile="default",

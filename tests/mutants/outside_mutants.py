@@ -9,7 +9,7 @@ __all__ = ["OUTSIDE_MUTANTS"]
 
 FOLLOWER = "shared/runtime/sie_runtime/follower/follower.py"
 SOURCE = "shared/runtime/sie_runtime/follower/log_source.py"
-REPLICA = "shared/core/sie_core/replica.py"
+REPLICA = "shared/core/sie_core/replica/replica.py"
 RESIDENTS = "data_plane/sie_server/execution/residents.py"
 
 CONDITIONS = "tests/property/test_condition_laws.py"

@@ -7,8 +7,9 @@ from tests.mutants.mutant import Edit, Mutant, edit
 
 __all__ = ["REPLICA_MUTANTS"]
 
-REPLICA = "shared/core/sie_core/replica.py"
-BUFFER = "shared/core/sie_core/replica_buffer.py"
+REPLICA = "shared/core/sie_core/replica/replica.py"
+FOLDING = "shared/core/sie_core/replica/fold.py"
+BUFFER = "shared/core/sie_core/replica/early_entries.py"
 CHAIN = "shared/core/sie_core/chain.py"
 APPLY = "shared/core/sie_core/apply.py"
 REGISTRY = "shared/core/sie_core/registry.py"
@@ -36,19 +37,19 @@ REPLICA_MUTANTS = (
                 "        run: list[Entry] = []\n        first = min(self._kept, default=first)\n",
             ),
             Edit(
-                REPLICA,
-                "                check_successor(position, entry)\n                after = apply",
-                "                after = apply",
+                FOLDING,
+                "            check_successor(position, entry)\n            next_ = apply",
+                "            next_ = apply",
             ),
             Edit(
-                REPLICA,
-                "if applied and registry.digest != applied[-1].state_digest:",
+                FOLDING,
+                "if applied and after.digest != applied[-1].state_digest:",
                 "if applied and not applied:",
             ),
             Edit(
-                REPLICA,
-                "if entry.epoch % every == 0 and registry.digest != entry.state_digest:",
-                "if every == 0:",
+                FOLDING,
+                "if entry.epoch % digest_every == 0 and next_.digest != entry.state_digest:",
+                "if digest_every == 0:",
             ),
         ),
         (MACHINE,),
@@ -91,9 +92,9 @@ REPLICA_MUTANTS = (
         (
             Edit(
                 REPLICA,
-                "registry = _registry_of(snapshot)\n",
+                "registry = registry_of(snapshot)\n",
                 "registry = self.registry.with_changes(\n"
-                "            {(e.kind, e.key): e for e in _registry_of(snapshot)}\n        )\n",
+                "            {(e.kind, e.key): e for e in registry_of(snapshot)}\n        )\n",
             ),
             Edit(
                 REPLICA,
@@ -122,8 +123,8 @@ REPLICA_MUTANTS = (
     edit(
         "digest-is-not-checked",
         "memory that went bad is served",
-        REPLICA,
-        "if applied and registry.digest != applied[-1].state_digest:",
+        FOLDING,
+        "if applied and after.digest != applied[-1].state_digest:",
         "if applied and not applied:",
         (STOPS,),
     ),
@@ -163,7 +164,7 @@ REPLICA_MUTANTS = (
         "any-log-is-followed",
         "a second writer with a log of its own takes over replicas of ours",
         REPLICA,
-        "            if refusal:\n",
+        "            if why:\n",
         "            if refusal is None:\n",
         (STOPS,),
     ),

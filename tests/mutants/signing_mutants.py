@@ -8,8 +8,8 @@ from tests.mutants.mutant import edit
 __all__ = ["SIGNING_MUTANTS"]
 
 TRUST = "shared/core/sie_core/trust.py"
-REPLICA = "shared/core/sie_core/replica.py"
-BUFFER = "shared/core/sie_core/replica_buffer.py"
+REPLICA = "shared/core/sie_core/replica/replica.py"
+BUFFER = "shared/core/sie_core/replica/early_entries.py"
 SEQUENCER = "control_plane/sie_config/writer/sequencer.py"
 
 MACHINE = "tests/property/test_replica_machine.py"

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Command,
     EntryArrived,
     Event,
@@ -18,9 +17,11 @@ from sie_core.replica_events import (
     FetchSnapshot,
     HeadAnnounced,
     RangeArrived,
+    ReplicaLimits,
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica.replica import Replica
 from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 

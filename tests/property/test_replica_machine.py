@@ -9,8 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sie_core.apply import ChangeRefused
 from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Advance,
     Command,
     EntryArrived,
@@ -21,9 +20,11 @@ from sie_core.replica_events import (
     Gone,
     HeadAnnounced,
     RangeArrived,
+    ReplicaLimits,
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica.replica import Replica
 from sie_runtime.signing import SigningKey
 from sie_testing import strategies
 from sie_testing.signing import PINNED, STRANGER

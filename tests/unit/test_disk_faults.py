@@ -24,8 +24,8 @@ from sie_config.writer.writer_state import Recovery, Serving
 from sie_core.apply import apply
 from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import Replica
-from sie_core.replica_events import RangeArrived, SnapshotArrived
+from sie_core.replica.events import RangeArrived, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.errors import Later, SIEError, Untrusted

@@ -22,8 +22,8 @@ from sie_config.offline.restore import restore
 from sie_config.offline.verification import verify_log
 from sie_config.writer.writer_state import Serving, describe
 from sie_core.chain import begins_log, position_of
-from sie_core.replica import Replica
-from sie_core.replica_events import RangeArrived, SnapshotArrived
+from sie_core.replica.events import RangeArrived, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import ChangeKind

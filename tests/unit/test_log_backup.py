@@ -21,8 +21,8 @@ from sie_config.offline.verification import verify_log
 from sie_config.writer.draft import Write
 from sie_config.writer_process import ControlPlane
 from sie_core.chain import begins_log
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import FetchSnapshot, HeadAnnounced, SnapshotArrived
+from sie_core.replica.events import FetchSnapshot, HeadAnnounced, ReplicaLimits, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Idempotency
 from sie_schemas.errors import FixRequest, Untrusted

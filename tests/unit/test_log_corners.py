@@ -20,8 +20,8 @@ from sie_config.writer.rules import Expectation, etag
 from sie_core.apply import apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
-from sie_core.replica import Replica
-from sie_core.replica_events import EntryArrived, Fetch, SnapshotArrived
+from sie_core.replica.events import EntryArrived, Fetch, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_runtime.broker.bus import Bus
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_schemas import snapshot as snapshots

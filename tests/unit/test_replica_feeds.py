@@ -12,7 +12,7 @@ from tests.support.polling import until
 
 from sie_config.stream.announcer import head_at
 from sie_core.chain import position_of
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     EntryArrived,
     Event,
     FetchFailed,

@@ -5,9 +5,9 @@ import dataclasses
 import msgspec
 import pytest
 
+from sie_core.chain import position_of
 from sie_core.registry import Registry
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Advance,
     Command,
     EntryArrived,
@@ -19,10 +19,12 @@ from sie_core.replica_events import (
     HeadAnnounced,
     Quarantine,
     RangeArrived,
+    ReplicaLimits,
     ResyncAsked,
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica.replica import Replica
 from sie_schemas.entry import Change, build_entry
 from sie_schemas.fleet import Head
 from sie_testing.signing import PINNED, STRANGER
@@ -70,6 +72,18 @@ def variant(log: WrittenLog, at: int, **changed):
     for name in ("body", "hash", "v", "signature"):
         del fields[name]
     return log.key.signed(build_entry(**fields | changed))
+
+
+def test_a_wrong_digest_before_a_broken_link_still_asks_for_a_snapshot():
+    log = log_with(3)
+    replica = following(log, 1)
+    second = variant(log, 2, state_digest="f" * 64, term=1)
+    third = variant(log, 3, prev_hash=second.hash, term=0)
+
+    commands = replica.receive(RangeArrived(0, (second, third)))
+
+    assert (replica.state, replica.position) == ("quarantined", position_of(log.entries[0]))
+    assert isinstance(only_fetch(commands), FetchSnapshot)
 
 
 def test_a_second_entry_for_an_applied_epoch_is_a_fork_and_the_old_state_is_served():

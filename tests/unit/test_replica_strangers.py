@@ -2,8 +2,15 @@
 
 import msgspec
 
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import Command, FetchSnapshot, HeadAnnounced, SnapshotArrived, Ticked
+from sie_core.replica.events import (
+    Command,
+    FetchSnapshot,
+    HeadAnnounced,
+    ReplicaLimits,
+    SnapshotArrived,
+    Ticked,
+)
+from sie_core.replica.replica import Replica
 from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 

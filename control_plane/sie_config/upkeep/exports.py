@@ -1,9 +1,12 @@
 """Exports: the snapshot of the head as bytes, joined and never re-serialised.
 
-*shell.* Owns the rows of the newest snapshot and its bytes. Promises that equal positions give
-equal bytes; that a snapshot is made once however many ask for it, and at most one is being made,
-even when those who asked are gone; that an answer is never older than its request; and that making
-one does not hold up the loop on which writes are answered.
+*shell.* Owns the rows of the newest snapshot and its bytes. Promises:
+
+- Equal positions give equal bytes.
+- A snapshot is made once however many ask for it, and at most one is being made, even when those
+  who asked are gone.
+- An answer is never older than its request.
+- Making one does not hold up the loop on which writes are answered.
 """
 
 import asyncio

@@ -20,6 +20,7 @@ from sie_config.documents.secret_rules import refuse_secrets
 from sie_config.writer.draft import Seen
 from sie_config.writer.rules import Command, Delete, Expectation, Put, absent, invalid
 from sie_core.registry import EntityId, Registry
+from sie_core.stored_documents import DocumentJson
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.errors import FixRequest
@@ -83,7 +84,7 @@ async def work_out(
     `pin` gives a path source its manifest, where it has none.
     """
     result = WorkedOut()
-    left: dict[EntityId, Mapping[str, Any] | None] = {}
+    left: dict[EntityId, DocumentJson | None] = {}
     problems: list[dict[str, Any]] = []
     first: FixRequest | None = None
     for index, (operation, expected) in enumerate(zip(operations, expects, strict=True)):
@@ -114,7 +115,7 @@ async def admitted(kind: str, value: Any, pin: Pin) -> dict[str, Any]:
     return document
 
 
-def key_of(kind: str, document: Mapping[str, Any]) -> str:
+def key_of(kind: str, document: DocumentJson) -> str:
     """The key of an entity, from its document."""
     if kind == "adapter":
         return f"{document['model_id']}/{document['name']}"
@@ -125,7 +126,7 @@ async def _command(
     operation: Operation,
     expects: Expectation,
     registry: Registry,
-    left: Mapping[EntityId, Mapping[str, Any] | None],
+    left: Mapping[EntityId, DocumentJson | None],
     basis: list[Seen],
     pin: Pin,
 ) -> Command:
@@ -145,9 +146,9 @@ async def _command(
 def _current(
     entity_id: EntityId,
     registry: Registry,
-    left: Mapping[EntityId, Mapping[str, Any] | None],
+    left: Mapping[EntityId, DocumentJson | None],
     basis: list[Seen],
-) -> Mapping[str, Any]:
+) -> DocumentJson:
     kind, key = entity_id
     if entity_id in left:
         document = left[entity_id]

@@ -6,7 +6,7 @@ folded, that a write which changes nothing makes no change, and that its cost do
 registry. Whether a document is well-formed is settled before, by `sie_schemas.documents`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, assert_never
 
@@ -14,6 +14,7 @@ import msgspec
 
 from sie_config.writer.dark import Names
 from sie_core.registry import Entity, Registry
+from sie_core.stored_documents import DocumentJson
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import FixRequest
 
@@ -50,7 +51,7 @@ class Put:
 
     kind: str
     key: str
-    document: Mapping[str, Any]
+    document: DocumentJson
     body: bytes
     expects: Expectation = Expectation()
 
@@ -95,7 +96,7 @@ class Index:
             index.update(entity.kind, entity.key, msgspec.json.decode(entity.document))
         return index
 
-    def update(self, kind: str, key: str, document: Mapping[str, Any] | None) -> None:
+    def update(self, kind: str, key: str, document: DocumentJson | None) -> None:
         """Note that an entity now has this document; None is absent."""
         if kind == "model":
             self._update_model(key, document)
@@ -125,7 +126,7 @@ class Index:
             if entity is not None:
                 self.update(kind, key, msgspec.json.decode(entity.document))
 
-    def _update_model(self, model_id: str, document: Mapping[str, Any] | None) -> None:
+    def _update_model(self, model_id: str, document: DocumentJson | None) -> None:
         for alias in self._aliases_of.pop(model_id, ()):
             del self.aliases[alias]
         aliases = tuple(document.get("aliases", ())) if document is not None else ()

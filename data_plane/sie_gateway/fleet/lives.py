@@ -1,10 +1,13 @@
 """Lives: which workers live, which may have died, and what a silence means.
 
 *pure.* Folds heartbeats and answers; reads no clock: `now` is an argument, in seconds of one clock.
-A life is one process under a worker's name. Promises that a life which is heard or answers is never
-over; that one is only over when nobody listens where it alone would, after it fell silent, left, or
-another one spoke under its name; and that one which is silent although somebody listens (stopped,
-or its machine is gone) is *stuck* after `dead_s`: it may come back.
+A life is one process under a worker's name. Promises:
+
+- A life which is heard or answers is never over.
+- It is over only when nobody listens where it alone would, and only after it fell silent, left, or
+  another one spoke under its name.
+- One that is silent although somebody listens is *stuck* after `dead_s`: it was stopped, or its
+  machine is gone, and it may come back.
 """
 
 from dataclasses import dataclass

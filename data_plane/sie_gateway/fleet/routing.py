@@ -1,10 +1,13 @@
 """Routing: from what a request asks for to the place where its jobs are published.
 
-*pure.* Promises that a route lies in the pool and on a machine profile that the request allows,
-that a model without the wanted operation or adapter is an error and never a substitute, and that
-`Cold` is answered exactly when no ready worker is alive there; and that what is remembered of one
-registry is never told of another. Chooses no single worker: placement among the workers of a route
-is their own.
+*pure.* Promises:
+
+- A route lies in the pool and on a machine profile that the request allows.
+- A model without the wanted operation or adapter is an error, never a substitute.
+- `Cold` is answered exactly when no ready worker is alive there.
+- What is remembered of one registry is never told of another.
+
+Chooses no single worker: placement among the workers of a route is their own.
 """
 
 from collections.abc import Sequence
@@ -144,11 +147,10 @@ def _route(
     ]
     if adapter is not None:
         headers.append((b"x-sie-adapter-revision", adapter.revision.encode()))
-    is_default = model.profile == "default"
     return Route(
         position=position,
         model=model,
-        model_name=model.model_id if is_default else f"{model.model_id}:{model.profile}",
+        model_name=model.name,
         adapter=adapter,
         kind=WorkerKind(model.pool, machine_profile, model.bundle),
         subject=subject(model.pool, machine_profile, model.bundle, model.model_id),

@@ -24,8 +24,6 @@ from sie_gateway.request.asgi import (
     VERSION_HEADERS,
     Headers,
     Response,
-    Scope,
-    Send,
     error_response,
     read_body,
     send_response,
@@ -37,7 +35,7 @@ from sie_gateway.request.waiting import ClientGone
 from sie_runtime.access.gate import principal_of
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.strict_query import check_query
-from sie_runtime.http.bodies import Receive, until_gone
+from sie_runtime.http.bodies import Receive, Scope, Send, until_gone
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 

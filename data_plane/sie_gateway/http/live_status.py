@@ -12,8 +12,7 @@ from typing import Final
 
 from sie_gateway.http.long_answers import long_text
 from sie_gateway.http.views import LongView
-from sie_gateway.request.asgi import Scope, Send
-from sie_runtime.http.bodies import Receive
+from sie_runtime.http.bodies import Receive, Scope, Send
 
 __all__ = ["CLUSTER_STATUS", "LiveStatus"]
 

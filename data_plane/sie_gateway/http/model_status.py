@@ -5,10 +5,11 @@ themselves: at this position of the log or beyond, and not failing. What no read
 the pool, bundle and machine profiles that requests are sent to, is in effect nowhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sie_core.catalog import Catalog
+from sie_core.stored_documents import ModelJson
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.revisions import model_revision
@@ -61,7 +62,7 @@ def _is_served(catalog: Catalog, spec: str, workers: Sequence[Heartbeat]) -> boo
     )
 
 
-def _bundles(catalog: Catalog, document: Mapping[str, Any]) -> frozenset[str]:
+def _bundles(catalog: Catalog, document: ModelJson) -> frozenset[str]:
     backends = {profile["backend"] for profile in document["profiles"].values()}
     return frozenset(
         name for name, bundle in catalog.bundles.items() if backends & set(bundle["backends"])

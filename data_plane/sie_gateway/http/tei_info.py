@@ -4,10 +4,11 @@
 length that it reads is null until it is loaded somewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sie_core.catalog import Catalog
+from sie_core.stored_documents import OptionJson, TasksJson
 from sie_gateway.http.views import model_view
 from sie_gateway.request.asgi import VERSION
 from sie_schemas.fleet import Heartbeat
@@ -36,7 +37,7 @@ def tei_info(
     }
 
 
-def _kind(tasks: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _kind(tasks: TasksJson, options: Mapping[str, OptionJson]) -> dict[str, Any]:
     """Only the model itself knows the names of its classes."""
     if "encode" in tasks:
         return {"embedding": {"pooling": options.get("pooling")}}

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from sie_core.catalog import Catalog
 from sie_core.registry import Entity
+from sie_core.stored_documents import ProfileJson, TasksJson
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
@@ -179,12 +180,12 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
     }
 
 
-def _outputs(tasks: Mapping[str, Any]) -> list[str]:
+def _outputs(tasks: TasksJson) -> list[str]:
     outputs = list(tasks.get("encode", {}).get("outputs", ()))
     return outputs + [name for name in ("score", "extract") if name in tasks]
 
 
-def _sizes(reports: Sequence[ModelReport], profile: Mapping[str, Any]) -> dict[str, Any]:
+def _sizes(reports: Sequence[ModelReport], profile: ProfileJson) -> dict[str, Any]:
     """The widths of the outputs and the tokens that are read, of whoever has the model loaded; null
     where nobody has, and the profile does not say."""
     told = next((report for report in reports if report.dims), None)

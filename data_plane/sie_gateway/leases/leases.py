@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from sie_core.catalog import Catalog
+from sie_core.stored_documents import PoolJson
 from sie_gateway.fleet.routing import Wanted
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import Heartbeat, WantedModel, WorkerKind
@@ -120,7 +121,7 @@ def lease_view(lease: Lease, workers: Iterable[Heartbeat]) -> dict[str, Any]:
     }
 
 
-def pool_view(document: Mapping[str, Any], workers: Iterable[Heartbeat]) -> dict[str, Any]:
+def pool_view(document: PoolJson, workers: Iterable[Heartbeat]) -> dict[str, Any]:
     """A pool of the log in the same form: it has no share and does not end."""
     ready = [each for each in workers if each.ready and each.pool == document["name"]]
     return {
@@ -159,13 +160,13 @@ def pinned_models(catalog: Catalog, spec: LeaseSpec) -> dict[WorkerKind, list[Wa
     return pinned
 
 
-def warm_workers(pool: Mapping[str, Any], leases: Iterable[Lease]) -> int:
+def warm_workers(pool: PoolJson, leases: Iterable[Lease]) -> int:
     """Workers that a pool of the log keeps although nothing is asked for."""
     leased = sum(
         lease.spec.minimum_worker_count for lease in leases if lease.spec.queue_pool == pool["name"]
     )
-    most: int | None = pool.get("workers_max")
-    wanted: int = max(pool.get("workers_min", 0), leased)
+    most = pool.get("workers_max")
+    wanted = max(pool.get("workers_min", 0), leased)
     return wanted if most is None else min(wanted, most)
 
 

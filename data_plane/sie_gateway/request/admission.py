@@ -1,9 +1,12 @@
 """Admission: how much a gateway takes on, and how a request is cut into jobs.
 
-*pure.* Promises that what is in flight stays within the caps (an idle gateway takes any request
-that passed the limits of a body), that what was taken is given back exactly, and that a cut covers
-every item once, in order, within the caps of a job; only an item that is alone may be above the
-bytes. Counts; does not queue: what does not fit is refused at the door.
+*pure.* Counts and does not queue: what does not fit is refused at the door. Promises:
+
+- What is in flight stays within the caps. An idle gateway takes any request that passed the limits
+  of a body.
+- What was taken is given back exactly.
+- A cut covers every item once, in order, within the caps of a job. Only an item that is alone may
+  be above the bytes.
 """
 
 from collections.abc import Sequence

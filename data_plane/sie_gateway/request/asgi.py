@@ -4,16 +4,15 @@
 error leaves in the one shape, with its code and its time to retry in headers.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.metadata import version
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from sie_gateway.request.waiting import ClientGone
-from sie_runtime.http.bodies import Message, Receive, read_bounded
+from sie_runtime.http.bodies import Receive, Scope, Send, read_bounded
 from sie_runtime.http.direct_http import answer_at_once
 from sie_runtime.http.encodings import decoded
 from sie_runtime.http.error_headers import error_headers
@@ -24,15 +23,10 @@ __all__ = [
     "VERSION_HEADERS",
     "Headers",
     "Response",
-    "Scope",
-    "Send",
     "error_response",
     "read_body",
     "send_response",
 ]
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 """Names in small letters, as ASGI wants them."""

@@ -1,10 +1,14 @@
 """Results that come in chunks, put together under a budget of bytes.
 
-*pure.* Promises that the room for a whole result is kept free from its first chunk on, so that two
-half results can never wait for each other's room, that what is held stays within the budget (a
-single result may be above it when nothing else is held), and that a result is given only when all
-its bytes are there. A chunk that comes twice counts once, and one that does not fit what the first
-said of the whole is refused: the room is kept for that, and for no more.
+*pure.* Promises:
+
+- The room for a whole result is kept free from its first chunk on: two half results never wait for
+  each other's room.
+- What is held stays within the budget. A single result may be above it while nothing else is held.
+- A result is given only when all its bytes are there.
+
+A chunk that comes twice counts once. One that does not fit what the first said of the whole is
+refused: the room is kept for that, and for no more.
 """
 
 from dataclasses import dataclass, field

@@ -1,11 +1,13 @@
 """Giving back: which jobs of a dead worker go to another one now, and which wait.
 
-*pure.* Time is an argument. Promises, of jobs on one consumer: nothing is given back that a living
-worker holds, or that was never handed out; a death gives back each job that it held, once; a job
-that two deaths have met is suspected of them, and suspects go out one at a time, so that one that
-kills its workers uses up its deliveries alone and takes no innocent one with it; and of a worker
-that is only stuck, which may take a job again and again while it stands, a job comes back at most
-so often that deliveries are left, each time after twice the pause.
+*pure.* Time is an argument. Promises, of the jobs on one consumer:
+
+- Nothing is given back that a living worker holds, or that was never handed out.
+- A death gives back each job that it held, once.
+- A job that two deaths have met is a suspect. Suspects go out one at a time: one that kills its
+  workers uses up its deliveries alone, and takes no innocent job with it.
+- A worker that is stuck, and not dead, may take a job again and again while it stands. So a job
+  comes back from it after twice the pause each time, and only while deliveries are left.
 """
 
 from collections.abc import Collection, Iterable, Sequence

@@ -1,10 +1,15 @@
 """Takers: finds the requests whose jobs no worker will take any more, because a config changed.
 
 *shell* over a pure rule (`has_taker`). A model was moved or deleted, a bundle lost a backend, a
-pool or a machine profile went, while jobs lay in the queue. Promises that a run is turned away only
-where the registry of now would not send it there, no living worker pulls for it there, and each of
-those that live there says that it holds none of its jobs; then its request finds another place, or
-gets the answer that it would get now. Looks again while somebody holds one: it may be given back.
+pool or a machine profile went, while jobs lay in the queue. A run is turned away only where all of
+this holds:
+
+- The registry of now would not send it there.
+- No living worker pulls for it there.
+- Each worker that lives there says that it holds none of its jobs.
+
+Its request then finds another place, or gets the answer that it would get now. Looks again while
+somebody holds one: it may be given back.
 """
 
 import asyncio

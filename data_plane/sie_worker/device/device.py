@@ -19,7 +19,7 @@ import msgspec
 
 from sie_core.catalog import ResolvedModel
 from sie_schemas.errors import Later, SIEError
-from sie_schemas.ipc import Answers, ClassAnswers, EntityAnswers, ScoreAnswers
+from sie_schemas.ipc import Answers, ClassAnswers, EntityAnswers, Hello, ScoreAnswers
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
 from sie_worker.device.isolation import run_isolated
@@ -94,6 +94,11 @@ class Device:
     def connected(self) -> bool:
         """True if it can be given work."""
         return self._executor.connected
+
+    @property
+    def hello(self) -> Hello | None:
+        """The word of its execution process on itself; None while it is away."""
+        return self._executor.hello
 
     @property
     def last_loss(self) -> str:

@@ -73,6 +73,13 @@ class Devices:
         return sum(device.models.memory_bytes for device in self._devices)
 
     @property
+    def room_bytes(self) -> int:
+        """Bytes that they have for models, all told; 0 where that is not known."""
+        hellos = [device.hello for device in self._devices if device.hello is not None]
+        own = sum(hello.memory_bytes for hello in hellos if not hello.memory_shared)
+        return own + max((each.memory_bytes for each in hellos if each.memory_shared), default=0)
+
+    @property
     def last_loss(self) -> str:
         """The reason why a device is away, if one is."""
         losses = (device.last_loss for device in self._devices if not device.connected)

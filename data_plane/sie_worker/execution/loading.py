@@ -3,13 +3,18 @@
 *pure.* Time is an argument, in seconds of any monotonic clock. Loads are one after the other, the
 model whose inputs have waited longest first. One that fits beside the others, or for which the
 device has nothing else to do, is loaded at once. One that makes another leave costs more than its
-own time, so such loads have a bounded share of the time while the device has work: their inputs
-gather meanwhile, and then share batches. Nor is another begun before the inputs that a load was for
+own time. So such loads have a bounded share of the time while the device has work; their inputs
+gather meanwhile, and then share batches. No other is begun before the inputs that a load was for
 have run, or their model might leave again first.
 
-Promises that with `share` s an input waits for no more than the loads before its model's own, each
-with (1 - s) / s of its time behind it and with the batches that it was for; that an idle device is
-never kept from a load; and one load at a time. Does not load and does not know what leaves.
+Promises:
+
+- With `share` s an input waits for no more than the loads before its model's own, each with
+  (1 - s) / s of its time behind it and with the batches that it was for.
+- An idle device is never kept from a load.
+- There is one load at a time.
+
+Does not load and does not know what leaves.
 """
 
 from collections.abc import Collection, Container, Mapping

@@ -31,9 +31,8 @@ from sie_worker.execution.executor import Executor, ExecutorLost
 from sie_worker.forms.tokenizing import Tokenizer
 from sie_worker.scheduling.lanes import Limits
 
-__all__ = ["DEFAULT_PROFILE", "LoadedModel", "Models"]
+__all__ = ["LoadedModel", "Models"]
 
-DEFAULT_PROFILE: Final = "default"
 _REMEMBERED_MAX: Final = 64
 """Models that have left whose tokenizers are kept: some megabytes each."""
 
@@ -203,7 +202,7 @@ class Models:
                 continue
             self._loaded.pop(revision, None)
             self._adapters = {key for key in self._adapters if key[0] != revision}
-            name = _report_name(model.resolved)
+            name = model.resolved.name
             if self._reports.get(name, _NO_REPORT).revision == revision:
                 for told in [key for key in self._reports if key.split("+")[0] == name]:
                     del self._reports[told]
@@ -216,7 +215,7 @@ class Models:
         self._report(resolved, ModelReport(state="loading", revision=resolved.revision))
         connection = self._executor.connections
         pinned = self._pinned(resolved)
-        self._loading[_report_name(resolved)] = _hub_name(resolved)
+        self._loading[resolved.name] = _hub_name(resolved)
         try:
             config = profile_config(resolved.document, resolved.profile)
             loaded = await self._executor.load(
@@ -234,7 +233,7 @@ class Models:
             )
             raise
         finally:
-            self._loading.pop(_report_name(resolved), None)
+            self._loading.pop(resolved.name, None)
         self._report(
             resolved,
             ModelReport(
@@ -303,17 +302,11 @@ class Models:
         self._on_change()
 
     def _report(self, resolved: ResolvedModel, report: ModelReport) -> None:
-        self._reports[_report_name(resolved)] = report
+        self._reports[resolved.name] = report
         self._on_change()
 
 
 _NO_REPORT: Final = ModelReport(state="available")
-
-
-def _report_name(resolved: ResolvedModel) -> str:
-    if resolved.profile == DEFAULT_PROFILE:
-        return resolved.model_id
-    return f"{resolved.model_id}:{resolved.profile}"
 
 
 def _hub_name(resolved: ResolvedModel) -> str:
@@ -323,7 +316,7 @@ def _hub_name(resolved: ResolvedModel) -> str:
 
 
 def _adapter_name(resolved: ResolvedModel, pin: AdapterPin) -> str:
-    return f"{_report_name(resolved)}+{pin.name}"
+    return f"{resolved.name}+{pin.name}"
 
 
 def _limits(resolved: ResolvedModel, loaded: Loaded, latency_s: float | None) -> Limits:

@@ -110,8 +110,7 @@ class Prefetch:
 
     def _pinned(self) -> Iterator[WantedModel]:
         catalog = self._catalog()
-        pool = catalog.pools.get(self._kind.pool) if catalog is not None else None
-        for spec in (pool or {}).get("pinned_models", ()):
+        for spec in catalog.pinned(self._kind.pool) if catalog is not None else ():
             model_id, _, profile = spec.partition(":")
             yield WantedModel(model_id=model_id, profile=profile or "default")
 

@@ -6,7 +6,7 @@ flight finish on the revision they started with. Owned by the pulling loop. Noth
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sie_core.catalog import Catalog, ResolvedAdapter, ResolvedModel
 from sie_schemas.errors import SIEError
@@ -28,6 +28,10 @@ class KnownRevisions:
     def current(self) -> Catalog | None:
         """The newest catalog, None before the first."""
         return self._current
+
+    def pinned(self, pool: str) -> Sequence[str]:
+        """The models that a pool's document says no other model may make leave."""
+        return self._current.pinned(pool) if self._current is not None else ()
 
     def advance(self, catalog: Catalog, now: float) -> None:
         """Take a new catalog; the one before it is kept for a while."""

@@ -3,25 +3,28 @@
 *pure.* Time is an argument, in seconds of any monotonic clock. Not thread-safe; one owner (the
 device loop). Inputs wait in lanes; a batch holds inputs of one lane only, and may mix jobs.
 
-Promises: a batch keeps its lane's budget, and runs no longer than the latency target as far as
-`pacing` tells (what comes meanwhile waits so long); an input above either goes alone; nothing is
-lost or doubled; inputs of a lane leave in the order in which they came, so the order within a
-request is kept; an idle device gets work at once, and one that is busy gets its next batch just
-before it is free, as far as the batches seen tell when (`pacing`), or as soon as one is full. Only
-for inputs that are on their way does a device that is free wait, as `gathering` bounds it, where
-all that waits is worth it.
+Promises:
 
-Which lane: one that is full or *ripe*, that is, whose oldest input has waited as long as the lane
-may wait to fill; of those the one whose head is oldest; and where there is none, the oldest. The
-wait adapts to the latency target of the profile, and is never above it. So an input that has waited
-for the target is overtaken by nothing younger: it leaves before more batches than there are inputs
-older than it. Tenants take turns by cost (`fairness`), between lanes and within one; all
-order is then that of one tenant's inputs. While several send, batches are cut to `slice_s`, as far
-as the pace tells, and none is ready behind the one that runs: what comes from a tenant with little
-waits for the rest of one short batch.
+- A batch keeps its lane's budget, and ends within the latency target as far as `pacing` tells:
+  what comes meanwhile waits so long. An input above either goes alone.
+- Nothing is lost or doubled.
+- Inputs of a lane leave in the order in which they came, so a request keeps its order.
+- An idle device gets work at once. A busy one gets its next batch just before it is free, as far as
+  `pacing` tells when, or as soon as a batch is full.
+- A free device waits only for inputs that are on their way, as `gathering` bounds it, and only
+  where all that waits is worth it.
+
+Which lane: one that is full or *ripe*; of those the one with the oldest head; if none is, the
+oldest. A lane is ripe when its oldest input has waited as long as the lane may wait to fill. That
+wait adapts to the profile's latency target and is never above it. So nothing younger overtakes an
+input that has waited for the target.
+
+Tenants take turns by cost (`fairness`), between lanes and within one; all order is then that of one
+tenant's inputs. While several send, batches are cut to `slice_s`, as far as the pace tells, and
+none is ready behind the one that runs: a tenant with little waits for the rest of one short batch.
 
 Lanes whose model is `absent` from the device gather inputs and give no batch; for the promises
-above they are not there. What brings a model back is `loading`'s.
+above they are not there. `loading` brings models back.
 
 Does not know models, sockets or answers: a lane is a key, an input is a payload with a cost.
 """

@@ -5,16 +5,18 @@ whatever is in it (`pacing`). Clients that were answered together come back one 
 that runs the first of them by itself pays that price twice. So it waits while more are due
 (`returning`), if that costs clearly less than the price.
 
-Promises that a device waits only for inputs of which many like it came back within less than the
-price, so never for a client that is alone; no longer than half the price, nor than the lane's own
-wait, which keeps to the latency target; not where the price is little beside what the batch takes
-anyway; and for no more than its share of what there is, where several devices are free.
+Promises that a device waits:
 
-It knows also when one batch has all devices to itself, so that it may be lent their threads: where
-nothing else is in hand, and none of the last batches had anything come beside it, since two threads
-lose far more beside a neighbour than they gain without one. It cannot see who else uses the host,
-but what a batch took: after one that lost much by its threads, or two that lost, the next is lent
-some four times later.
+- only for inputs of which many like it came back within less than the price, so never for a client
+  that is alone;
+- no longer than half the price, nor than the lane's own wait, which keeps to the latency target;
+- not where the price is little beside what the batch takes anyway;
+- for no more than its share of what there is, where several devices are free.
+
+It also knows when one batch has all devices to itself, and may be lent their threads: nothing else
+is in hand, and nothing came beside any of the last batches. Two threads lose far more beside a
+neighbour than they gain without one. It cannot see who else uses the host, only what a batch took.
+After one that lost much by its threads, or two that lost, the next is lent some four times later.
 """
 
 from math import inf

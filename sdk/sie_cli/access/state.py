@@ -1,9 +1,11 @@
 """The record of a running cluster: `cluster.json` and `cluster.lock` in its data folder.
 
-*shell.* Owns these two files. Promises that one supervisor at a time holds a folder (the lock
-leaves with the process, whatever ends it), that a reader never sees half a record, and that a
-process is taken for ours only if its start time is the recorded one, since process ids are used
-again. It starts and stops nothing.
+*shell.* Owns these two files; starts and stops nothing. Promises:
+
+- One supervisor at a time holds a folder: the lock leaves with the process, whatever ends it.
+- A reader never sees half a record.
+- A process is taken for ours only if its start time is the recorded one: process ids are used
+  again.
 """
 
 import fcntl

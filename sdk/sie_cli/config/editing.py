@@ -1,9 +1,11 @@
 """Editing: one entity in the user's own editor, and back as a write on what was read.
 
-*shell.* Owns one temporary file and runs one editor on it. Promises that nothing is written which
-was not shown as a difference first; that a change which somebody else made meanwhile is a conflict;
-that a text which is refused is opened again with the reasons above it; and that what was typed is
-kept in its file whenever it did not become a change.
+*shell.* Owns one temporary file and runs one editor on it. Promises:
+
+- Nothing is written which was not shown as a difference first.
+- A change which somebody else made meanwhile is a conflict.
+- A text which is refused is opened again with the reasons above it.
+- What was typed is kept in its file whenever it did not become a change.
 """
 
 import os

@@ -1,9 +1,11 @@
 """Keeps one process of the local cluster running, from its first start on.
 
-*shell.* Owns the watch over a child. Promises that a child that dies is started again, with a
-growing pause, whether or not the rest of the cluster is up yet; that whoever waits for it hears of
-its readiness through all of its lives; and that a child which cannot start (it ends by itself, with
-nobody around it having died, or takes too long) is a failure and not a loop that nobody sees.
+*shell.* Owns the watch over a child. Promises:
+
+- A child that dies is started again, after a growing pause, also while the cluster comes up.
+- Whoever waits for it hears of its readiness through all of its lives.
+- A child that cannot start is a failure, and no loop that nobody sees. It cannot start if it ends
+  by itself, with nobody around it having died, or takes too long.
 """
 
 import asyncio

@@ -1,10 +1,12 @@
 """YAML as it is meant in a config: JSON's values, and nothing that is guessed.
 
-*pure.* Promises that what is read can be sent as JSON and means what it looks like; that a key that
-stands twice is an error and not the last of both; that a value that JSON has no form for is refused
-with its line; that what is read is bounded in values and levels, with all that aliases repeat,
-before it is built; and that whatever is written is read back as it was, by older readers of YAML
-too.
+*pure.* Promises:
+
+- What is read can be sent as JSON and means what it looks like.
+- A key that stands twice is an error, not the last of both.
+- A value that JSON has no form for is refused with its line.
+- What is read is bounded in values and levels before it is built, what aliases repeat included.
+- What is written is read back as it was, by older readers of YAML too.
 """
 
 from collections.abc import Iterable, Iterator

@@ -6,22 +6,28 @@ revision, a bundle and a pool, or to the error that says what is wrong. Says not
 alive: that is the fleet's matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, cast
 
 import msgspec
 
 from sie_core.chain import Position
 from sie_core.layered import Layered
 from sie_core.registry import Entity, Registry
+from sie_core.stored_documents import (
+    AdapterJson,
+    BundleJson,
+    DocumentJson,
+    ModelJson,
+    PoolJson,
+    ProfileJson,
+)
 from sie_schemas.entry import ENTITY_KINDS
 from sie_schemas.errors import FixRequest
 from sie_schemas.revisions import adapter_revision, model_revision
 
 __all__ = ["Catalog", "ResolvedAdapter", "ResolvedModel", "runnable_models", "touched_models"]
-
-Document = Mapping[str, Any]
 
 _DEFAULT_PROFILE: Final = "default"
 
@@ -33,13 +39,27 @@ class ResolvedModel:
     model_id: str
     profile: str
     revision: str
-    document: Mapping[str, Any]
-    profile_document: Mapping[str, Any]
+    document: ModelJson
+    profile_document: ProfileJson
     pool: str
     bundle: str
     machine_profiles: tuple[str, ...]
     operations: frozenset[str]
     outputs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of it: its id, with the profile where that is not the default."""
+        return self.model_id if self.profile == _DEFAULT_PROFILE else self.full_name
+
+    @property
+    def full_name(self) -> str:
+        """`id:profile`."""
+        return f"{self.model_id}:{self.profile}"
+
+    def is_named(self, specs: Collection[str]) -> bool:
+        """True if one of these, each `id` or `id:profile`, is it."""
+        return self.name in specs or self.full_name in specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +68,7 @@ class ResolvedAdapter:
 
     name: str
     revision: str
-    document: Mapping[str, Any]
+    document: AdapterJson
 
 
 class Catalog:
@@ -73,16 +93,16 @@ class Catalog:
         self,
         registry: Registry,
         position: Position | None,
-        parsed: dict[str, Layered[Document]],
+        parsed: dict[str, Layered[DocumentJson]],
         aliases: Mapping[str, str],
         adapters: Layered[tuple[str, ...]],
     ) -> None:
         self.registry: Final = registry
         self.position: Final = position
         self._parsed = parsed
-        self.models: Final[Mapping[str, Document]] = parsed["model"]
-        self.bundles: Final[Mapping[str, Document]] = parsed["bundle"]
-        self.pools: Final[Mapping[str, Document]] = parsed["pool"]
+        self.models: Final = cast("Mapping[str, ModelJson]", parsed["model"])
+        self.bundles: Final = cast("Mapping[str, BundleJson]", parsed["bundle"])
+        self.pools: Final = cast("Mapping[str, PoolJson]", parsed["pool"])
         self._aliases: Final = aliases
         self._adapters: Final = adapters
         """Their names, sorted, by model."""
@@ -95,7 +115,7 @@ class Catalog:
         """The view of a registry; with `previous`, made of it by what changed."""
         older = previous if previous is not None else _NOTHING
         changes = registry.difference(older.registry)
-        by_kind: dict[str, dict[str, Document | None]] = {}
+        by_kind: dict[str, dict[str, DocumentJson | None]] = {}
         for (kind, key), entity in changes.items():
             by_kind.setdefault(kind, {})[key] = _read(entity)
         parsed = dict(older._parsed)
@@ -136,6 +156,11 @@ class Catalog:
             profile["backend"] in document["backends"] for profile in model["profiles"].values()
         )
 
+    def pinned(self, pool: str) -> Sequence[str]:
+        """The models, each `id` or `id:profile`, that a pool's workers keep; none of no pool."""
+        document = self.pools.get(pool)
+        return document.get("pinned_models", ()) if document is not None else ()
+
     def adapter(self, model_id: str, name: str) -> ResolvedAdapter:
         """An adapter of a model. Raises `FixRequest` ADAPTER_NOT_FOUND: never the base instead."""
         entity = self.registry.get("adapter", f"{model_id}/{name}")
@@ -146,7 +171,7 @@ class Catalog:
                 code="ADAPTER_NOT_FOUND",
                 field="options.lora",
             )
-        document = self._parsed["adapter"][entity.key]
+        document = cast("AdapterJson", self._parsed["adapter"][entity.key])
         return ResolvedAdapter(name, adapter_revision(document), document)
 
     def adapter_names(self, model_id: str) -> list[str]:
@@ -206,7 +231,7 @@ class Catalog:
         )
 
     def _bundle_of(
-        self, model_id: str, profile_document: Mapping[str, Any], wanted: str | None
+        self, model_id: str, profile_document: ProfileJson, wanted: str | None
     ) -> str | None:
         backend = profile_document["backend"]
         compatible = sorted(
@@ -246,12 +271,12 @@ def touched_models(catalog: Catalog, bundle: str, before: Registry) -> set[str] 
     return {key for kind, key in changes if kind == "model"}
 
 
-def _read(entity: Entity | None) -> Document | None:
+def _read(entity: Entity | None) -> DocumentJson | None:
     return None if entity is None else msgspec.json.decode(entity.document)
 
 
 def _regrouped(
-    adapters: Mapping[str, tuple[str, ...]], changes: Mapping[str, Document | None]
+    adapters: Mapping[str, tuple[str, ...]], changes: Mapping[str, DocumentJson | None]
 ) -> dict[str, tuple[str, ...] | None]:
     """The names of the adapters of each model that some of these changes are of."""
     found: dict[str, set[str]] = {}
@@ -262,11 +287,11 @@ def _regrouped(
     return {model_id: tuple(sorted(names)) or None for model_id, names in found.items()}
 
 
-def _has_aliases(model: Document | None) -> bool:
+def _has_aliases(model: DocumentJson | None) -> bool:
     return model is not None and bool(model.get("aliases"))
 
 
-def _aliases_of(models: Mapping[str, Document]) -> dict[str, str]:
+def _aliases_of(models: Mapping[str, DocumentJson]) -> dict[str, str]:
     return {
         alias: model_id
         # In one order everywhere, so that two replicas agree even where two models have one alias.

@@ -1,8 +1,11 @@
 """The words of the cluster: every byte that crosses a process or a disk, defined here, once.
 
-`canonical`, `entry` and `snapshot` are the log's bytes; `documents` are what an entry changes, and
-`revisions` name what of them serves an answer; `jobs`, `dead_letters`, `fleet` and `ipc` are the
-messages between processes; `items`, `arrays` and `leases` are the public API; `errors` is the one
-table of codes, `malformed` what a decoder raises. Nothing here does I/O, and the modules that the
-fold uses (`canonical`, `entry`, `snapshot`, `revisions`) import no pydantic.
+- The log's bytes: `canonical`, `entry`, `snapshot`, `signature`.
+- What an entry changes: `documents`; `revisions` name what of them serves an answer.
+- Messages between processes: `jobs`, `holding`, `dead_letters`, `fleet`, `ipc`.
+- The public API: `items`, `arrays`, `leases`.
+- Errors: `errors` is the one table of codes, `malformed` what a decoder raises.
+
+Nothing here does I/O, and the modules that the fold uses (`canonical`, `entry`, `snapshot`,
+`revisions`) import no pydantic.
 """

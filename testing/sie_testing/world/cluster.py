@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 from hypothesis.stateful import RuleBasedStateMachine
 
 from sie_config.writer.draft import Write
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     EntryArrived,
     Event,
     Fetch,

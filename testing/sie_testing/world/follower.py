@@ -11,8 +11,7 @@ import msgspec
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Advance,
     Event,
     Fetch,
@@ -20,8 +19,10 @@ from sie_core.replica_events import (
     Halt,
     Quarantine,
     RangeArrived,
+    ReplicaLimits,
     SnapshotArrived,
 )
+from sie_core.replica.replica import Replica
 from sie_schemas.entry import Entry
 from sie_schemas.fleet import ReplicaReport
 from sie_schemas.signature import Signature

@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     FetchSnapshot,
     SnapshotArrived,
     Ticked,

@@ -1,10 +1,13 @@
 """Access: who may do what, by bearer tokens that are stored as hashes.
 
-*shell.* Owns the file of tokens, which it reads again when it changes. Promises that a token is
-compared in constant time with every hash, that a file that cannot be read never opens a door (at
-the start it ends the process, later the last good one stays in force, loudly), and that without a
-file everything is open and that is said once. A token is long and random, so that a plain SHA-256
-hides it; a password is not a token.
+*shell.* Owns the file of tokens, which it reads again when it changes. Promises:
+
+- A token is compared in constant time with every hash.
+- A file that cannot be read never opens a door. At the start it ends the process; later the last
+  good one stays in force, loudly.
+- Without a file everything is open, and that is said once.
+
+A token is long and random, so that a plain SHA-256 hides it; a password is not a token.
 """
 
 import hashlib

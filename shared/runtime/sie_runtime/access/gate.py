@@ -7,9 +7,9 @@ whatever the request says of itself.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -17,15 +17,13 @@ from sie_runtime.access.access import Access, Principal, Role
 from sie_runtime.access.cross_origin import is_preflight, page_headers, preflight_headers
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import check_page
+from sie_runtime.http.bodies import Message, Receive, Scope, Send
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
 from sie_schemas.errors import SIEError
 
 __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "principal_of"]
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 """The role that a method, a path and a query string want; None lets everyone in."""
@@ -103,7 +101,7 @@ class Gate:
     ) -> None:
         """A WebSocket may outlive a token: each message that leaves is asked for anew."""
 
-        async def send_if_allowed(message: MutableMapping[str, Any]) -> None:
+        async def send_if_allowed(message: Message) -> None:
             if message["type"] == "websocket.send":
                 try:
                     self._access.check(headers, role)

@@ -1,9 +1,11 @@
 """Rates: how many requests a second each caller may send to this process.
 
-*pure.* Seconds are arguments, of one clock. Promises that of one caller no more than `burst` and
-`per_s` for each second are taken in any span of time, that a request which comes again after the
-time it was told is taken unless others came before it, that no caller notices another, and that
-one who has been quiet is forgotten: names may be a client's invention.
+*pure.* Seconds are arguments, of one clock. Promises:
+
+- In any span of time no more than `burst`, and `per_s` for each second, are taken of one caller.
+- A request that comes again after the time it was told is taken, unless others came before it.
+- No caller notices another.
+- One who has been quiet is forgotten: names may be a client's invention.
 """
 
 from typing import Final

@@ -20,8 +20,7 @@ from prometheus_client import Counter, Enum, Gauge
 from sie_core.apply import SPEAKS
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
-from sie_core.replica import Replica, ReplicaLimits
-from sie_core.replica_events import (
+from sie_core.replica.events import (
     Advance,
     Command,
     Event,
@@ -32,10 +31,12 @@ from sie_core.replica_events import (
     Halt,
     Quarantine,
     RangeArrived,
+    ReplicaLimits,
     ResyncAsked,
     SnapshotArrived,
     Ticked,
 )
+from sie_core.replica.replica import Replica
 from sie_core.trust import Trust
 from sie_runtime.broker.bus import Bus
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed

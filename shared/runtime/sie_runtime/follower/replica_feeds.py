@@ -17,7 +17,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from sie_core.chain import Position
-from sie_core.replica_events import EntryArrived, Event, HeadAnnounced, Ticked
+from sie_core.replica.events import EntryArrived, Event, HeadAnnounced, Ticked
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.stored_log import follow

@@ -12,7 +12,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from sie_core.replica_events import EntryArrived, Event, RangeArrived
+from sie_core.replica.events import EntryArrived, Event, RangeArrived
 from sie_schemas.entry import Entry
 
 __all__ = ["ReplicaQueue"]

@@ -1,4 +1,4 @@
-"""Bodies of requests, as ASGI brings them: part by part, and bounded.
+"""Bodies of requests, as ASGI brings them: part by part, and bounded; and the types of ASGI.
 
 *shell* over one request. Promises that a body above its bound is refused before it is held in
 memory: at once where its length is told, else at the part that passes the bound. The errors are the
@@ -8,10 +8,12 @@ caller's, since each face has its own words.
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-__all__ = ["Message", "Receive", "read_bounded", "until_gone"]
+__all__ = ["Message", "Receive", "Scope", "Send", "read_bounded", "until_gone"]
 
 Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = Message
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 
 async def read_bounded(

@@ -1,11 +1,14 @@
 """HTTP as it comes in, within bounds.
 
 *shell* inside uvicorn, whose parser takes in whatever comes, for as long as it comes. Here each
-request has a bounded head, a bounded share of framing in its body, and a time for both. Promises
-that what is refused costs no more memory than one read of the socket, that a refusal waits for the
-answers of requests before it, that no connection is closed under an answer which its client has
-yet to read, and that an offer to speak another protocol is passed over, as HTTP has it, where that
-is not WebSocket. It reaches into the library's exchange, whose version is bounded for that reason.
+request has a bounded head, a bounded share of framing in its body, and a time for both. Promises:
+
+- What is refused costs no more memory than one read of the socket.
+- A refusal waits for the answers of requests before it.
+- No connection is closed under an answer which its client has yet to read.
+- An offer to speak another protocol is passed over, as HTTP has it, unless it is WebSocket.
+
+It reaches into the library's exchange, whose version is bounded for that reason.
 """
 
 from typing import Any, Final

@@ -1,7 +1,10 @@
-"""The things that a replica hears and asks for: the events and commands of `sie_core.replica`.
+"""The things that a replica hears and asks for, and its bounds.
 
-*types.* An answer carries the id of the fetch that it answers, so that a late one is recognised.
+*types.* Events, commands and limits of `sie_core.replica`. An answer carries the id of the fetch
+that it answers, so that a late one is recognised.
 """
+
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -24,10 +27,30 @@ __all__ = [
     "HeadAnnounced",
     "Quarantine",
     "RangeArrived",
+    "ReplicaLimits",
     "ResyncAsked",
     "SnapshotArrived",
     "Ticked",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaLimits:
+    """Bounds and time constants of a replica."""
+
+    buffer_entries_max: int = 1000
+    """Entries kept that came too early; the rest is fetched again."""
+    delta_entries_max: int = 1000
+    """Further behind than this, a snapshot is asked for instead of the entries."""
+    digest_every: int = 1000
+    """In a long range, the digest is compared at each such epoch, and always at its end."""
+    retry_s: float = 0.2
+    """Pause after a failed fetch; doubles at each failure."""
+    retry_max_s: float = 5.0
+    stale_after_s: float = 10.0
+    """Without a word of the head for so long, the state is `stale`."""
+    other_log_s: float = 30.0
+    """A log that turned out not to be the writer's is asked about again after so long."""
 
 
 # ---- events -------------------------------------------------------------------------------------

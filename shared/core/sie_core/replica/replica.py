@@ -3,10 +3,10 @@
 *pure.* `receive(event) -> [command]`; no I/O, no clock, one owner. The driver carries out commands
 and brings what comes of them back as events; it may lose, repeat, delay and reorder anything.
 
-Promises, whatever the world does: the registry is always that of a prefix of one log; it advances
-one verified entry at a time or by one verified snapshot, never back; once a key is known it moves
-only to positions that the writer's signature covers, and nothing unsigned stops it; a second signed
-entry for an applied epoch stops it (FORK); a change of a kind it cannot read halts it; another log
+Promises, whatever the world does: the registry is always that of a prefix of one log. It advances
+one verified entry at a time or by one verified snapshot, never back. Once a key is known it moves
+only to positions that the writer's signature covers, and nothing unsigned stops it. A second signed
+entry for an applied epoch stops it (FORK); a change of a kind it cannot read halts it. Another log
 is followed only if that log supersedes this one. While it is stopped it goes on serving what it
 last verified. At most one fetch is in flight and the buffer of early entries is bounded.
 
@@ -15,14 +15,12 @@ The driver's duties: carry out each command once; answer each `Fetch` and `Fetch
 call from two tasks.
 """
 
-from dataclasses import dataclass
 from typing import Final, assert_never
 
-from sie_core.apply import ChangeRefused, apply
-from sie_core.chain import ChainBroken, Position, check_successor, position_of
-from sie_core.registry import Entity, Registry
-from sie_core.replica_buffer import EarlyEntries
-from sie_core.replica_events import (
+from sie_core.chain import Position, position_of
+from sie_core.registry import Registry
+from sie_core.replica.early_entries import EarlyEntries
+from sie_core.replica.events import (
     Advance,
     Command,
     EntryArrived,
@@ -33,36 +31,20 @@ from sie_core.replica_events import (
     HeadAnnounced,
     Quarantine,
     RangeArrived,
+    ReplicaLimits,
     ResyncAsked,
     SnapshotArrived,
     Ticked,
 )
-from sie_core.replica_fetches import ReplicaFetches
+from sie_core.replica.fetches import ReplicaFetches
+from sie_core.replica.fold import Fault, digest_fault, fold
+from sie_core.replica.snapshots import UNSIGNED_LOG, refusal, registry_of, unreadable, why_snapshot
 from sie_core.trust import Trust
-from sie_schemas.entry import ENTITY_KINDS, ENTRY_VERSION, Entry
+from sie_schemas.entry import ENTRY_VERSION, Entry
 from sie_schemas.fleet import Head, ReplicaState
 from sie_schemas.snapshot import Snapshot
 
-__all__ = ["Replica", "ReplicaLimits"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaLimits:
-    """Bounds and time constants of a replica."""
-
-    buffer_entries_max: int = 1000
-    """Entries kept that came too early; the rest is fetched again."""
-    delta_entries_max: int = 1000
-    """Further behind than this, a snapshot is asked for instead of the entries."""
-    digest_every: int = 1000
-    """In a long range, the digest is compared at each such epoch, and always at its end."""
-    retry_s: float = 0.2
-    """Pause after a failed fetch; doubles at each failure."""
-    retry_max_s: float = 5.0
-    stale_after_s: float = 10.0
-    """Without a word of the head for so long, the state is `stale`."""
-    other_log_s: float = 30.0
-    """A log that turned out not to be the writer's is asked about again after so long."""
+__all__ = ["Replica"]
 
 
 class Replica:
@@ -203,67 +185,31 @@ class Replica:
     def _offer_first(self, entry: Entry) -> None:
         """Before anything was verified, only an unbroken chain from epoch 1 is of use, and that
         only under a key that was pinned: a stream may be anybody's."""
-        if self._trust.public is None:
-            return
-        before = self._early.at(entry.epoch - 1)
-        linked = before is not None and before.hash == entry.prev_hash
-        if entry.epoch == 1 or (linked and entry.epoch <= self._limits.buffer_entries_max):
-            self._early.keep(entry)
-        self._note_head_epoch(entry.epoch)
+        if self._trust.public is not None:
+            self._early.keep_linked(entry)
+            self._note_head_epoch(entry.epoch)
 
     def _drain(self) -> list[Command]:
         """Apply what now follows without a gap and is vouched for, as one advance."""
         if self.stopped is not None and self._refused_log is None:
             return []
-        applied: list[Entry] = []
-        here = self.position.epoch if self.position is not None else 0
-        entries, forged = self._early.take_covered(here + 1, self._trust)
+        here = self.position
+        registry = self.registry if here is not None else Registry.EMPTY
+        first = here.epoch + 1 if here is not None else 1
+        entries, forged = self._early.take_covered(first, self._trust)
         self.forged += forged
-        registry, stop = self._fold(entries, applied)
-        if applied and registry.digest != applied[-1].state_digest:
-            return self._digest_wrong(f"epoch {applied[-1].epoch}")
-        if not applied:
+        folded = fold(here, registry, entries, digest_every=self._limits.digest_every)
+        stop = self._fault(folded.fault) if folded.fault is not None else []
+        if not folded.applied:
             return stop
-        advance = self._advance(registry, position_of(applied[-1]), entries=tuple(applied))
+        last = position_of(folded.applied[-1])
         # What stopped it stopped it after these; the state must not be cleared by the advance.
-        return [advance, *stop]
+        return [self._advance(folded.registry, last, entries=folded.applied), *stop]
 
-    def _fold(self, entries: list[Entry], applied: list[Entry]) -> tuple[Registry, list[Command]]:
-        """Fold entries on top of the registry; those that went in are put into `applied`."""
-        position = self.position
-        registry = self.registry if position is not None else Registry.EMPTY
-        for entry in entries:
-            try:
-                check_successor(position, entry)
-                after = apply(registry, entry)
-                self._check_digest(after, entry)
-            except ChainBroken as error:
-                return registry, self._broken_link(entry, position, str(error))
-            except ChangeRefused as error:
-                if error.unknown_kind:
-                    return registry, self._stop("halted", str(error))
-                return registry, self._digest_wrong(f"epoch {entry.epoch - 1}")
-            except _DigestWrong as error:
-                return registry, self._digest_wrong(str(error))
-            registry, position = after, position_of(entry)
-            applied.append(entry)
-        return registry, []
-
-    def _check_digest(self, registry: Registry, entry: Entry) -> None:
-        every = self._limits.digest_every
-        if entry.epoch % every == 0 and registry.digest != entry.state_digest:
-            raise _DigestWrong(f"epoch {entry.epoch}")
-
-    def _broken_link(self, entry: Entry, position: Position | None, reason: str) -> list[Command]:
-        if position is not None and entry.prev_hash != position.hash:
-            # It was linked to another history of the epoch that stands here.
-            return self._stop("forked", reason)
-        return [*self._stop("quarantined", reason), *self._ask_snapshot("chain")]
-
-    def _digest_wrong(self, where: str) -> list[Command]:
-        """Same bytes, another state: this memory or this code is at fault, not the log."""
-        reason = f"the registry at {where} has not the digest that the writer had"
-        return [*self._stop("quarantined", reason), *self._ask_snapshot("digest")]
+    def _fault(self, fault: Fault) -> list[Command]:
+        """Stop for what was found, and ask for a snapshot where one may mend it."""
+        stop = self._stop(fault.state, fault.reason)
+        return [*stop, *self._ask_snapshot(fault.snapshot)] if fault.snapshot else stop
 
     # -- heads and other logs --
 
@@ -286,7 +232,7 @@ class Replica:
         if head.epoch == here.epoch and head.hash != here.hash:
             return self._stop("forked", f"the writer has another entry at epoch {here.epoch}")
         if head.epoch == here.epoch and head.digest != here.digest:
-            return self._digest_wrong(f"epoch {here.epoch}")
+            return self._fault(digest_fault(f"epoch {here.epoch}"))
         return self._catch_up()
 
     def _heard_say(self, head: Head, here: Position) -> list[Command]:
@@ -325,14 +271,14 @@ class Replica:
             return []
         trust = self._trust.through(snapshot)
         if here is not None and not same_log:
-            refusal = _refusal(snapshot, here) if trust is not None else _UNSIGNED_LOG
-            if refusal:
+            why = refusal(snapshot, here) if trust is not None else UNSIGNED_LOG
+            if why:
                 self._refused_log = entry.log_id
-                return self._stop("quarantined", refusal)
+                return self._stop("quarantined", why)
         if trust is None:
             return self._forged_snapshot(entry)
         if here is not None and same_log and entry.epoch <= here.epoch:
-            return self._not_newer(entry, here, snapshot, trust)
+            return self._not_newer(snapshot, here, trust)
         return self._replace(snapshot, trust)
 
     def _forged_snapshot(self, entry: Entry) -> list[Command]:
@@ -343,11 +289,10 @@ class Replica:
         self._fetches.pause(self._now)
         return []
 
-    def _not_newer(
-        self, entry: Entry, here: Position, snapshot: Snapshot, trust: Trust
-    ) -> list[Command]:
+    def _not_newer(self, snapshot: Snapshot, here: Position, trust: Trust) -> list[Command]:
         """A snapshot of our own log that is no further than we are."""
         self._settle_received()
+        entry = snapshot.entry
         if entry.epoch < here.epoch:
             # A cache, or a writer that lost its tail. Never back.
             self._fetches.pause(self._now)
@@ -361,16 +306,14 @@ class Replica:
     def _replace(self, snapshot: Snapshot, trust: Trust) -> list[Command]:
         """Verify a snapshot and take it whole."""
         entry = snapshot.entry
-        registry = _registry_of(snapshot)
-        unread = {row.kind for row in snapshot.entities} - set(ENTITY_KINDS)
+        registry = registry_of(snapshot)
         if registry.digest != entry.state_digest and entry.v == ENTRY_VERSION:
             # Damaged, whatever its kinds seem to be: another copy may be whole.
             self._fetches.pause(self._now)
             return self._stop(
                 "quarantined", f"the snapshot at epoch {entry.epoch} is not its digest's"
             )
-        if unread or entry.v != ENTRY_VERSION:
-            what = ", ".join(sorted(unread)) or f"entries of version {entry.v}"
+        if what := unreadable(snapshot):
             return self._stop(
                 "halted", f"the snapshot holds {what}, which this release cannot read"
             )
@@ -388,22 +331,14 @@ class Replica:
         if not self._fetches.may_ask(self._now) or self.stopped in ("forked", "halted"):
             return []
         here, behind = self.position, self.behind
-        reason = self._fetches.wanted_snapshot or self._why_snapshot(behind)
+        reason = self._fetches.wanted_snapshot or why_snapshot(
+            here, self._head, self.received, self._limits.delta_entries_max
+        )
         if reason:
             return self._ask_snapshot(reason)
         if here is None or self.stopped is not None or behind == 0:
             return []
         return self._fetches.ask_entries(here, self.received)
-
-    def _why_snapshot(self, behind: int) -> str:
-        here, head = self.position, self._head
-        if here is None:
-            return "boot" if self.received or head is not None else ""
-        if behind > self._limits.delta_entries_max:
-            return "far behind"
-        if behind and head is not None and head.low_water > here.epoch + 1:
-            return "below low water"
-        return ""
 
     def _settle_received(self) -> None:
         """A snapshot told where the log ends: forget announcements that nothing has borne out."""
@@ -462,36 +397,3 @@ class Replica:
         self.stopped, self.reason = state, reason
         self._early.clear()
         return [Quarantine(reason) if state == "quarantined" else Halt(reason)]
-
-
-_UNSIGNED_LOG: Final = (
-    "the writer's log is another one, and the key that is trusted here did not sign it. If its key "
-    "was lost and a new log begun on purpose: `sie replica resync`, or pin the new key"
-)
-
-
-class _DigestWrong(Exception):
-    """The registry after an entry has not the digest that the entry names."""
-
-
-def _refusal(snapshot: Snapshot, here: Position) -> str:
-    """The reason why a snapshot of another log may not be followed from here; empty if it may."""
-    for begin in snapshot.lineage:
-        for change in begin.changes:
-            older = change.supersedes
-            if older is None or older.log_id != here.log_id:
-                continue
-            if here.epoch == older.epoch and here.hash != older.hash:
-                return f"log {snapshot.entry.log_id[:8]} supersedes another history of this log"
-            return ""
-    return (
-        f"log {snapshot.entry.log_id[:8]} does not supersede log {here.log_id[:8]}, "
-        "which is followed here"
-    )
-
-
-def _registry_of(snapshot: Snapshot) -> Registry:
-    return Registry.of(
-        Entity(row.kind, row.key, row.modified_epoch, bytes(row.document))
-        for row in snapshot.entities
-    )

@@ -7,7 +7,7 @@ taken for the one that is awaited, and that failures make the pauses longer up t
 from typing import Final
 
 from sie_core.chain import Position
-from sie_core.replica_events import Command, Fetch, FetchSnapshot
+from sie_core.replica.events import Command, Fetch, FetchSnapshot
 
 __all__ = ["ReplicaFetches"]
 

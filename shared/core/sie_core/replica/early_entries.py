@@ -31,13 +31,16 @@ class EarlyEntries:
         """The newest epoch; 0 for none."""
         return max(self._kept, default=0)
 
-    def at(self, epoch: int) -> Entry | None:
-        """The entry of an epoch."""
-        return self._kept.get(epoch)
-
     def keep(self, entry: Entry) -> None:
         """Keep an entry; its owner has seen that it is near enough."""
         self._kept[entry.epoch] = entry
+
+    def keep_linked(self, entry: Entry) -> None:
+        """Keep what begins a chain, or goes on where one that is kept ends."""
+        before = self._kept.get(entry.epoch - 1)
+        linked = before is not None and before.hash == entry.prev_hash
+        if entry.epoch == 1 or (linked and entry.epoch <= self._entries_max):
+            self.keep(entry)
 
     def take_covered(self, first: int, trust: Trust) -> tuple[list[Entry], int]:
         """Take out what follows from epoch `first` on, as far as it is vouched for.
