@@ -9,43 +9,153 @@
 `SIEConfigClient` reads and changes the configuration in the same way; it talks to sie-config.
 
 It knows the wire and nothing else of the cluster. What a request says and what an answer means
-is in `exchange`, which is pure; the two clients only send, wait and try again.
+is in `exchange`, which is pure; the two clients only send, wait and try again. A name is imported
+when it is asked for first: to import the package costs next to nothing.
 """
 
-from sie_sdk.async_client import SIEAsyncClient
-from sie_sdk.async_config_client import SIEAsyncConfigClient
-from sie_sdk.client import SIEClient
-from sie_sdk.config_calls import Terms
-from sie_sdk.config_client import SIEConfigClient
-from sie_sdk.errors import (
-    FixRequest,
-    Later,
-    OurFault,
-    ProvisioningError,
-    RequestError,
-    ServerError,
-    SIEConnectionError,
-    SIEError,
-    TimeRanOut,
-    Untrusted,
-)
-from sie_sdk.types import Item
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sie_sdk.async_client import SIEAsyncClient
+    from sie_sdk.client import SIEClient
+    from sie_sdk.config.async_client import SIEAsyncConfigClient
+    from sie_sdk.config.calls import Terms
+    from sie_sdk.config.client import SIEConfigClient
+    from sie_sdk.encoding import (
+        dense_embedding,
+        multivector_embedding,
+        normalize_sparse_vector,
+        sparse_embedding,
+        sparse_embedding_dict,
+    )
+    from sie_sdk.errors import (
+        FixRequest,
+        GatewayTimeoutError,
+        IncompleteBatchError,
+        InputTooLongError,
+        Later,
+        LoraLoadingError,
+        ModelLoadFailedError,
+        ModelLoadingError,
+        OurFault,
+        PoolError,
+        ProvisioningError,
+        RateLimitError,
+        RequestError,
+        ResourceExhaustedError,
+        ServerError,
+        SIEConnectionError,
+        SIEError,
+        TimeRanOut,
+        UnavailableError,
+        Untrusted,
+    )
+    from sie_sdk.patience import Retry
+    from sie_sdk.scoring import maxsim, maxsim_batch
+    from sie_sdk.types import (
+        CapacityInfo,
+        EncodeResult,
+        Entity,
+        ExtractResult,
+        Item,
+        Media,
+        ModelInfo,
+        RequestInfo,
+        ScoreEntry,
+        ScoreResult,
+        SparseVector,
+        Timing,
+        Usage,
+        WorkerInfo,
+    )
+
+_MODULES: Final = {
+    "async_client": {"SIEAsyncClient"},
+    "client": {"SIEClient"},
+    "config.async_client": {"SIEAsyncConfigClient"},
+    "config.calls": {"Terms"},
+    "config.client": {"SIEConfigClient"},
+    "patience": {"Retry"},
+    "scoring": {"maxsim", "maxsim_batch"},
+}
+"""The modules of few names. Those of `errors`, `encoding` and `types` are told by their form."""
 
 __all__ = [
+    "CapacityInfo",
+    "EncodeResult",
+    "Entity",
+    "ExtractResult",
     "FixRequest",
+    "GatewayTimeoutError",
+    "IncompleteBatchError",
+    "InputTooLongError",
     "Item",
     "Later",
+    "LoraLoadingError",
+    "Media",
+    "ModelInfo",
+    "ModelLoadFailedError",
+    "ModelLoadingError",
     "OurFault",
+    "PoolError",
     "ProvisioningError",
+    "RateLimitError",
     "RequestError",
+    "RequestInfo",
+    "ResourceExhaustedError",
+    "Retry",
     "SIEAsyncClient",
     "SIEAsyncConfigClient",
     "SIEClient",
     "SIEConfigClient",
     "SIEConnectionError",
     "SIEError",
+    "ScoreEntry",
+    "ScoreResult",
     "ServerError",
+    "SparseVector",
     "Terms",
     "TimeRanOut",
+    "Timing",
+    "UnavailableError",
     "Untrusted",
+    "Usage",
+    "WorkerInfo",
+    "dense_embedding",
+    "maxsim",
+    "maxsim_batch",
+    "multivector_embedding",
+    "normalize_sparse_vector",
+    "sparse_embedding",
+    "sparse_embedding_dict",
 ]
+
+# Two packages, one import name: the published `sie-sdk` brings a folder where this has a module.
+if (Path(__file__).parent / "client").is_dir():
+    raise ImportError(
+        "the packages sie-cluster and sie-sdk are both installed, and both are imported as "
+        "`sie_sdk`: uninstall both, then install the one that this environment is for (code for "
+        "sie-sdk runs on sie-cluster's)"
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for first."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = next((module for module, names in _MODULES.items() if name in names), None)
+    if module is None and name.islower():
+        module = "encoding"
+    if module is None:
+        is_error = hasattr(import_module(f"{__name__}.errors"), name)
+        module = "errors" if is_error else "types"
+    found = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Every name, also of what was not imported yet."""
+    return sorted({*globals(), *__all__})

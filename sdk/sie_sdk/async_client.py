@@ -6,30 +6,39 @@ back what it reads. Belongs to one event loop.
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Unpack, overload
+from typing import Any, Final, Unpack, cast, overload
 
 import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
-from sie_sdk import exchange, leasing
-from sie_sdk.attempts import Attempts
+from sie_sdk import exchange
+from sie_sdk.attempts import Attempts, progress
 from sie_sdk.exchange import Call, Defaults
-from sie_sdk.lease_keeper import AsyncLeaseKeeper
+from sie_sdk.leases import calls as leasing
+from sie_sdk.leases.keeper import AsyncLeaseKeeper
+from sie_sdk.patience import Retry
+from sie_sdk.refusals import read_json
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
 from sie_sdk.types import (
     CallOptions,
+    CapacityInfo,
     EncodeOptions,
     EncodeResult,
     ExtractOptions,
     ExtractResult,
     ItemLike,
     Items,
+    ModelInfo,
     ScoreResult,
 )
 
 __all__ = ["SIEAsyncClient"]
+
+_ROUNDS_MAX: Final = 3
+"""The configuration may change while a long list is sent; seldom twice."""
 
 
 class SIEAsyncClient:
@@ -46,11 +55,20 @@ class SIEAsyncClient:
         timeout_s: float = 150.0,
         connect_timeout_s: float = 10.0,
         max_connections: int = 100,
+        piece_items: int = 1024,
+        pieces_at_once: int = 8,
+        on_retry: Callable[[Retry], object] | None = None,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY. `timeout_s` bounds the wait
-        for one response; `gpu`, `pool` and `options` are the defaults of every call."""
+        for one response; `gpu`, `pool` and `options` are the defaults of every call.
+
+        A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
+        time; its results come in its order. `on_retry` is told before a request is sent again.
+        """
         self.base_url = exchange.base_url_of(base_url, os.environ)
-        self._defaults = Defaults(gpu, pool, dict(options or {}))
+        self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
+        self._pieces_at_once = max(1, pieces_at_once)
+        self._on_retry = on_retry
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
             headers=exchange.client_headers(api_key, os.environ),
@@ -77,8 +95,9 @@ class SIEAsyncClient:
         Raises `RequestError` for what the caller can mend, `ProvisioningError` when no worker came
         in time, else another `SIEError`.
         """
-        call = exchange.encode_call(model, items, told, self._defaults)
-        return exchange.read_encode(call, await self._answer(call))
+        calls = exchange.encode_calls(model, items, told, self._defaults)
+        answers = await self._answers(model, calls, is_shown=told.get("show_progress", False))
+        return exchange.read_encode(calls, answers)
 
     async def score(
         self, model: str, query: ItemLike, items: ItemLike | Items, **told: Unpack[CallOptions]
@@ -101,20 +120,53 @@ class SIEAsyncClient:
         self, model: str, items: ItemLike | Items, **told: Unpack[ExtractOptions]
     ) -> ExtractResult | list[ExtractResult]:
         """Entities of one item, or of a list; keywords as in `types.ExtractOptions`."""
-        call = exchange.extract_call(model, items, told, self._defaults)
-        return exchange.read_extract(call, await self._answer(call))
+        calls = exchange.extract_calls(model, items, told, self._defaults)
+        answers = await self._answers(model, calls, is_shown=told.get("show_progress", False))
+        return exchange.read_extract(calls, answers)
 
-    async def list_models(self) -> list[dict[str, Any]]:
+    async def list_models(self) -> list[ModelInfo]:
         """Every model that the gateway knows, with its state."""
-        return list((await self._json(exchange.get_call("/v1/models")))["models"])
+        return cast(list[ModelInfo], (await self._json(exchange.get_call("/v1/models")))["models"])
 
-    async def get_model(self, model: str) -> dict[str, Any]:
+    async def get_model(self, model: str) -> ModelInfo:
         """One model. Raises `RequestError` MODEL_NOT_FOUND."""
-        return dict(await self._json(exchange.get_call(exchange.model_path(model))))
+        return cast(ModelInfo, await self._json(exchange.get_call(exchange.model_path(model))))
 
     async def health(self) -> dict[str, Any]:
         """The cluster as the gateway sees it."""
         return dict(await self._json(exchange.get_call("/health")))
+
+    async def get_capacity(self, gpu: str | None = None) -> CapacityInfo:
+        """The workers that are ready, of one machine profile or of all."""
+        return exchange.capacity_of(await self.health(), gpu)
+
+    async def wait_for_capacity(
+        self,
+        gpu: str,
+        *,
+        model: str | None = None,
+        timeout_s: float = 900.0,
+        poll_interval_s: float = 5.0,
+    ) -> CapacityInfo:
+        """Wait until a worker of this machine profile is ready, and has `model` loaded if one is
+        named. Only a model that is asked for makes workers come. Raises `ProvisioningError`."""
+        ends_at = time.monotonic() + timeout_s
+        if model is not None:
+            await self.encode(model, "warmup", gpu=gpu, provision_timeout_s=timeout_s)
+        while True:
+            capacity = await self.get_capacity(gpu)
+            left_s = ends_at - time.monotonic()
+            if capacity["worker_count"]:
+                return capacity
+            if left_s <= 0:
+                raise exchange.no_capacity(gpu, timeout_s)
+            await asyncio.sleep(min(poll_interval_s, left_s))
+
+    async def watch(self, *, interval_s: float = 1.0) -> AsyncIterator[dict[str, Any]]:
+        """The cluster as the gateway sees it, again and again; ends when nobody reads on."""
+        while True:
+            yield {"timestamp": time.time(), **await self.health()}
+            await asyncio.sleep(interval_s)
 
     async def create_pool(
         self,
@@ -197,10 +249,51 @@ class SIEAsyncClient:
 
     async def _json(self, call: Call) -> Any:
         response = await self._send(call)
-        return exchange.read_json(response.status_code, response.headers, response.content)
+        return read_json(response.status_code, response.headers, response.content)
+
+    async def _answers(
+        self, model: str, calls: Sequence[Call], *, is_shown: bool
+    ) -> list[dict[str, Any]]:
+        """The answers of all pieces, of one revision, in their order."""
+        with progress(sum(call.count for call in calls), is_shown=is_shown) as done:
+            if len(calls) == 1:
+                answers = [await self._answer(calls[0])]
+                done(calls[0].count)
+                return answers
+            found: dict[int, dict[str, Any]] = {}
+            wanted, told = list(range(len(calls))), done
+            for _ in range(_ROUNDS_MAX):
+                await self._run_pieces(calls, wanted, found, told)
+                answers = [found[index] for index in range(len(calls))]
+                wanted, told = exchange.older_pieces(answers), _nothing
+                if not wanted:
+                    return answers
+        raise exchange.mixed_revisions(model)
+
+    async def _run_pieces(
+        self,
+        calls: Sequence[Call],
+        wanted: Sequence[int],
+        found: dict[int, dict[str, Any]],
+        done: Callable[[int], object],
+    ) -> None:
+        room = asyncio.Semaphore(self._pieces_at_once)
+
+        async def one(index: int) -> None:
+            async with room:
+                found[index] = await self._answer(calls[index])
+            done(calls[index].count)
+
+        running = [asyncio.create_task(one(index)) for index in wanted]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            # After an error nobody wants the rest.
+            for task in running:
+                task.cancel()
 
     async def _answer(self, call: Call) -> dict[str, Any]:
-        attempts = Attempts(call.patience)
+        attempts = Attempts(call.patience, self._on_retry)
         while True:
             try:
                 response = await self._send(call)
@@ -218,3 +311,7 @@ class SIEAsyncClient:
             )
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
+
+
+def _nothing(_done: int) -> None:
+    """A piece that is sent again was counted."""

@@ -1,35 +1,64 @@
-"""The attempts of one call: the clock and the chance that patience is told.
+"""The attempts of one call: the clock and the chance that patience is told, and the bar that shows
+how far a long list has come.
 
 *shell.* All four clients stand on it and only differ in how they pause.
 """
 
 import random
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 
 from sie_schemas.errors import SIEError
-from sie_sdk.patience import Patience, retry_delay_s
+from sie_sdk.patience import Patience, Retry, retry_delay_s
 
-__all__ = ["Attempts"]
+__all__ = ["Attempts", "progress"]
 
 
 class Attempts:
-    """Made before the first attempt of a call; one call, one owner."""
+    """Made before the first attempt of a call; one call, one owner. `on_retry` is told of each."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(
+        self, patience: Patience, on_retry: Callable[[Retry], object] | None = None
+    ) -> None:
         self._patience = patience
+        self._on_retry = on_retry
         self._began_at = time.monotonic()
         self._failed = 0
 
     def pause_after(self, error: SIEError) -> float:
         """Seconds to wait before the next attempt. Raises the error where none would help."""
+        elapsed_s = time.monotonic() - self._began_at
         delay = retry_delay_s(
             error,
             attempt=self._failed,
-            elapsed_s=time.monotonic() - self._began_at,
+            elapsed_s=elapsed_s,
             patience=self._patience,
             chance=random.random(),
         )
         if delay is None:
             raise error
         self._failed += 1
+        if self._on_retry is not None:
+            self._on_retry(Retry(error, self._failed, elapsed_s, delay))
         return delay
+
+
+@contextmanager
+def progress(total: int, *, is_shown: bool) -> Iterator[Callable[[int], object]]:
+    """A bar over so many items, told of each part that is done. Raises `ImportError` without
+    tqdm."""
+    if not is_shown:
+        yield _unseen
+        return
+    try:
+        tqdm = import_module("tqdm.auto").tqdm
+    except ImportError:
+        raise ImportError("show_progress wants `pip install tqdm`") from None
+    with tqdm(total=total, unit="item") as bar:
+        yield bar.update
+
+
+def _unseen(_done: int) -> None:
+    """Nobody looks."""

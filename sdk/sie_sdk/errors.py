@@ -1,26 +1,50 @@
-"""The errors that the client raises: those of the cluster, by what the caller does about them.
+"""The errors that the client raises: those of the cluster, by the names that people catch.
 
-*types.* `RequestError`: change the request. `Later`: send it again; the client did so already as
-often as it was allowed to. `ServerError`: a defect on the other side. Every error has a stable
-`code`, and `field` where a part of the request is at fault.
+*types.* Two trees in one. By what the caller does: `FixRequest` change the request; `Later` send it
+again, which the client did as often as it was allowed to; `OurFault` a defect on the other side. By
+what happened, with the names of the published client: `RequestError` for 4xx, `ServerError` for
+5xx, and one class for what a caller may want to tell apart. Every error has a stable `code`,
+`field` where a part of the request is at fault, `status_code` and `request_id`.
 """
 
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
-from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, TimeRanOut, Untrusted
+from sie_schemas.errors import (
+    CODES,
+    FixRequest,
+    Later,
+    OurFault,
+    SIEError,
+    TimeRanOut,
+    Untrusted,
+)
 
 __all__ = [
     "FixRequest",
+    "GatewayTimeoutError",
+    "IncompleteBatchError",
+    "InputTooLongError",
     "Later",
+    "LoraLoadingError",
+    "ModelLoadFailedError",
+    "ModelLoadingError",
     "OurFault",
+    "PoolError",
     "ProvisioningError",
+    "RateLimitError",
     "RequestError",
+    "ResourceExhaustedError",
     "SIEConnectionError",
     "SIEError",
     "ServerError",
     "TimeRanOut",
+    "UnavailableError",
     "Untrusted",
+    "told_error",
 ]
+
+RequestError: TypeAlias = FixRequest
+ServerError: TypeAlias = OurFault
 
 
 class ProvisioningError(Later):
@@ -29,11 +53,97 @@ class ProvisioningError(Later):
     code = "PROVISIONING"
 
 
+class ModelLoadingError(Later):
+    """The model was still loading when the caller's time was over."""
+
+    code = "MODEL_LOADING"
+
+
+class LoraLoadingError(Later):
+    """The adapter was still loading when the client had asked often enough."""
+
+    code = "LORA_LOADING"
+
+
 class SIEConnectionError(Later):
     """The service could not be reached, or the connection broke before the answer."""
 
     code = "NOT_READY"
 
 
-RequestError: TypeAlias = FixRequest
-ServerError: TypeAlias = OurFault
+class RateLimitError(Later, FixRequest):
+    """The caller asks more than it may, and did so until its time was over."""
+
+    code = "RATE_LIMIT"
+
+
+class InputTooLongError(FixRequest):
+    """An input is longer than what is taken."""
+
+    code = "INPUT_TOO_LONG"
+
+
+class PoolError(FixRequest):
+    """A pool or lease that is not there, or that may not be changed so."""
+
+    code = "POOL_NOT_FOUND"
+
+
+class UnavailableError(Later, OurFault):
+    """The service could not take the request now, and said so until the client gave up."""
+
+    code = "QUEUE_UNAVAILABLE"
+
+
+class ResourceExhaustedError(UnavailableError):
+    """The device has no memory for the request, and had none when it was sent again."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class GatewayTimeoutError(TimeRanOut, OurFault):
+    """The answer did not come in the gateway's time."""
+
+    code = "GATEWAY_TIMEOUT"
+
+
+class ModelLoadFailedError(OurFault):
+    """The model, or the adapter, cannot be loaded."""
+
+    code = "MODEL_LOAD_FAILED"
+
+
+class IncompleteBatchError(OurFault):
+    """An answer has another number of results than the request had items."""
+
+
+_BY_CODE: Final[dict[str, type[SIEError]]] = {
+    "PROVISIONING": ProvisioningError,
+    "MODEL_LOADING": ModelLoadingError,
+    "LORA_LOADING": LoraLoadingError,
+    "RATE_LIMIT": RateLimitError,
+    "INPUT_TOO_LONG": InputTooLongError,
+    "POOL_NOT_FOUND": PoolError,
+    "POOL_OPERATION_FORBIDDEN": PoolError,
+    "DEFAULT_POOL_DELETE_FORBIDDEN": PoolError,
+    "RESOURCE_EXHAUSTED": ResourceExhaustedError,
+    "GATEWAY_TIMEOUT": GatewayTimeoutError,
+    "MODEL_LOAD_FAILED": ModelLoadFailedError,
+    "ADAPTER_LOAD_FAILED": ModelLoadFailedError,
+}
+
+
+def told_error(
+    code: str,
+    message: str,
+    *,
+    field: str | None = None,
+    retry_after_s: float | None = None,
+    details: Any = None,
+) -> SIEError:
+    """The error of a code that came over the wire; an unknown code is a defect of the service."""
+    rule = CODES.get(code)
+    branch = _BY_CODE.get(code) or (rule.branch if rule is not None else OurFault)
+    if branch is Later and rule is not None and rule.status >= 500:
+        branch = UnavailableError
+    return branch(message, code=code, field=field, retry_after_s=retry_after_s, details=details)

@@ -4,7 +4,7 @@
 for each item, in order, or is an error. Whether to send again is for `patience`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final, cast, get_type_hints
@@ -13,14 +13,17 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from sie_schemas.arrays import ArrayMalformed, from_wire
-from sie_schemas.errors import FixRequest, OurFault, error_for
+from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 from sie_schemas.malformed import MALFORMED
-from sie_sdk.errors import ProvisioningError
+from sie_sdk.errors import IncompleteBatchError, told_error
 from sie_sdk.inputs import item_of, listed
 from sie_sdk.patience import Patience
+from sie_sdk.pieces import cut, older
+from sie_sdk.refusals import raise_for
 from sie_sdk.types import (
     CallOptions,
+    CapacityInfo,
     EncodeOptions,
     EncodeResult,
     ExtractOptions,
@@ -36,23 +39,28 @@ __all__ = [
     "Call",
     "Defaults",
     "base_url_of",
+    "capacity_of",
     "client_headers",
-    "encode_call",
-    "extract_call",
+    "encode_calls",
+    "extract_calls",
     "get_call",
+    "mixed_revisions",
     "model_path",
+    "no_capacity",
+    "older_pieces",
     "read_answer",
     "read_encode",
     "read_extract",
-    "read_json",
     "read_score",
-    "says_why",
     "score_call",
 ]
 
 _MSGPACK: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder()
-_RETRY_AFTER_MAX_S: Final = 3600.0
+
+
+_SHORT: Final = Patience(provision_timeout_s=60.0)
+"""For what asks for no inference: nobody has to come for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,8 @@ class Defaults:
     gpu: str | None = None
     pool: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    piece_items_max: int = 1024
+    """Longer lists are sent in several requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ class Call:
     body: bytes = b""
     count: int = 0
     is_single: bool = False
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = _SHORT
     wants: tuple[str, ...] = ()
     """Names that the answer has to hold, where it is a mapping."""
 
@@ -109,10 +119,10 @@ def client_headers(api_key: str | None, environ: Mapping[str, str]) -> dict[str,
     return headers
 
 
-def encode_call(
+def encode_calls(
     model: str, items: ItemLike | Items, told: EncodeOptions, defaults: Defaults
-) -> Call:
-    """A request for vectors."""
+) -> list[Call]:
+    """The requests for vectors of all items, in their order."""
     _refuse_unknown(told, EncodeOptions)
     options = _options(told, defaults)
     if told.get("is_query") is not None:
@@ -125,13 +135,13 @@ def encode_call(
         "instruction": told.get("instruction"),
         "options": options or None,
     }
-    return _items_call("encode", model, items, params, told, defaults)
+    return _items_calls("encode", model, items, params, told, defaults)
 
 
-def extract_call(
+def extract_calls(
     model: str, items: ItemLike | Items, told: ExtractOptions, defaults: Defaults
-) -> Call:
-    """A request for entities."""
+) -> list[Call]:
+    """The requests for entities of all items, in their order."""
     _refuse_unknown(told, ExtractOptions)
     labels = told.get("labels")
     params = {
@@ -140,7 +150,7 @@ def extract_call(
         "instruction": told.get("instruction"),
         "options": _options(told, defaults) or None,
     }
-    return _items_call("extract", model, items, params, told, defaults)
+    return _items_calls("extract", model, items, params, told, defaults)
 
 
 def score_call(
@@ -166,19 +176,22 @@ def model_path(model: str) -> str:
     return f"/v1/models/{quote(model, safe='/:')}"
 
 
-def _items_call(
+def _items_calls(
     operation: Operation,
     model: str,
     items: ItemLike | Items,
     params: Mapping[str, Any],
     told: CallOptions,
     defaults: Defaults,
-) -> Call:
+) -> list[Call]:
     sent, is_single = listed(items)
     present = _present(params)
-    body = {"items": sent, **({"params": present} if present else {})}
-    call = _call(operation, model, body, told, defaults)
-    return replace(call, count=len(sent), is_single=is_single)
+    calls: list[Call] = []
+    for piece in cut(sent, items_max=defaults.piece_items_max):
+        body = {"items": piece, **({"params": present} if present else {})}
+        call = _call(operation, model, body, told, defaults)
+        calls.append(replace(call, count=len(piece), is_single=is_single))
+    return calls
 
 
 def _call(
@@ -197,6 +210,7 @@ def _call(
     patience = Patience(
         told.get("wait_for_capacity", usual.wait_for_capacity),
         told.get("provision_timeout_s", usual.provision_timeout_s),
+        oom_retries_max=told.get("max_oom_retries", usual.oom_retries_max),
     )
     path = f"/v1/{operation}/{quote(model, safe='/:')}"
     return Call("POST", path, headers, _MSGPACK.encode(body), patience=patience)
@@ -225,12 +239,39 @@ def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def capacity_of(health: Mapping[str, Any], gpu: str | None) -> CapacityInfo:
+    """The cluster in short, of one machine profile or of all. Raises `FixRequest` where somebody
+    else answered than a gateway."""
+    if health.get("type") != "gateway":
+        raise FixRequest("the address is no gateway's: /health does not say so")
+    cluster = health.get("cluster", {})
+    workers = [
+        worker
+        for worker in health.get("workers", [])
+        if worker.get("healthy") and (gpu is None or worker.get("gpu") == gpu.lower())
+    ]
+    return CapacityInfo(
+        status=health.get("status", ""),
+        worker_count=len(workers),
+        gpu_count=sum(worker.get("gpu_count", 0) for worker in workers),
+        models_loaded=cluster.get("models_loaded", 0),
+        configured_gpu_types=health.get("configured_gpu_types", []),
+        live_gpu_types=health.get("live_gpu_types", []),
+        workers=workers,
+    )
+
+
+def no_capacity(gpu: str, timeout_s: float) -> SIEError:
+    """No worker came in time."""
+    return told_error("PROVISIONING", f"no worker of {gpu!r} was ready within {timeout_s:g} s")
+
+
 # ---- responses ----------------------------------------------------------------------------------
 
 
 def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
     """The decoded answer to an inference request. Raises the error that the response tells."""
-    _raise_for(status, headers, content)
+    raise_for(status, headers, content)
     try:
         answer = from_wire(_DECODER.decode(content))
     except (*MALFORMED, ArrayMalformed) as error:
@@ -241,23 +282,23 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> dict
     return answer
 
 
-def read_json(status: int, headers: Mapping[str, str], content: bytes) -> Any:
-    """The decoded answer to a GET. Raises the error that the response tells."""
-    _raise_for(status, headers, content)
-    try:
-        return msgspec.json.decode(content)
-    except MALFORMED as error:
-        raise OurFault(f"the answer is not JSON: {error}") from error
+def older_pieces(answers: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The pieces to send again, for another revision answered the newest. Empty for one piece."""
+    return older(answers) if len(answers) > 1 else []
 
 
-def says_why(headers: Mapping[str, str], content: bytes) -> bool:
-    """True if an answer that is an error has one of our codes: else it may be a stranger's."""
-    return bool(headers.get("x-sie-error-code") or _detail(content).get("code"))
+def mixed_revisions(model: str) -> SIEError:
+    """The pieces of one list would not come to be of one revision."""
+    return told_error(
+        "REVISION_CHANGED", f"the configuration of {model!r} changed twice while a list was sent"
+    )
 
 
-def read_encode(call: Call, answer: Mapping[str, Any]) -> EncodeResult | list[EncodeResult]:
+def read_encode(
+    calls: Sequence[Call], answers: Sequence[Mapping[str, Any]]
+) -> EncodeResult | list[EncodeResult]:
     """Vectors out of the wire's shape. Raises `SIEError` where a single item has an error."""
-    entries = _entries(call, answer)
+    entries = _all_entries(calls, answers)
     for entry in entries:
         try:
             for kind in ("dense", "multivector"):
@@ -268,20 +309,24 @@ def read_encode(call: Call, answer: Mapping[str, Any]) -> EncodeResult | list[En
         except (KeyError, TypeError) as error:
             raise OurFault("the answer holds something else than vectors") from error
     results = cast(list[EncodeResult], entries)
-    return results[0] if call.is_single else results
+    return results[0] if calls[0].is_single else results
 
 
-def read_extract(call: Call, answer: Mapping[str, Any]) -> ExtractResult | list[ExtractResult]:
+def read_extract(
+    calls: Sequence[Call], answers: Sequence[Mapping[str, Any]]
+) -> ExtractResult | list[ExtractResult]:
     """Entities. Raises `SIEError` where a single item has an error."""
-    results = cast(list[ExtractResult], _entries(call, answer))
-    return results[0] if call.is_single else results
+    results = cast(list[ExtractResult], _all_entries(calls, answers))
+    return results[0] if calls[0].is_single else results
 
 
 def read_score(call: Call, answer: Mapping[str, Any]) -> ScoreResult:
     """A ranking."""
     scores = answer.get("scores")
     if not isinstance(scores, list) or len(scores) != call.count:
-        raise OurFault(f"the answer ranks another number of items than the {call.count} sent")
+        raise IncompleteBatchError(
+            f"the answer ranks another number of items than the {call.count} sent"
+        )
     return ScoreResult(
         model=answer.get("model", ""),
         query_id=answer.get("query_id"),
@@ -291,16 +336,28 @@ def read_score(call: Call, answer: Mapping[str, Any]) -> ScoreResult:
     )
 
 
+def _all_entries(
+    calls: Sequence[Call], answers: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    return [
+        entry
+        for call, answer in zip(calls, answers, strict=True)
+        for entry in _entries(call, answer)
+    ]
+
+
 def _entries(call: Call, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     entries = answer.get("items")
     if not isinstance(entries, list) or len(entries) != call.count:
-        raise OurFault(f"the answer has another number of items than the {call.count} sent")
+        raise IncompleteBatchError(
+            f"the answer has another number of items than the {call.count} sent"
+        )
     if not all(isinstance(entry, dict) for entry in entries):
         raise OurFault("the answer's items are not maps")
     shared = {name: answer[name] for name in ("model", "timing", "request") if name in answer}
     if call.is_single and "error" in entries[0]:
         problem = entries[0]["error"]
-        raise error_for(problem.get("code", ""), problem.get("message", "the item failed"))
+        raise told_error(problem.get("code", ""), problem.get("message", "the item failed"))
     return [{**entry, **shared} for entry in entries]
 
 
@@ -315,51 +372,3 @@ def _request_info(headers: Mapping[str, str], answer: Mapping[str, Any]) -> Requ
         timing=answer.get("timing", {}),
         usage=usage,
     )
-
-
-def _raise_for(status: int, headers: Mapping[str, str], content: bytes) -> None:
-    """202 is an error to a caller: nothing was queued."""
-    if status in {200, 201}:
-        return
-    detail = _detail(content)
-    retry_after_s = _retry_after_s(headers)
-    message = str(detail.get("message") or f"the answer has status {status} and does not say why")
-    if status == 202:
-        raise ProvisioningError(message, retry_after_s=retry_after_s, details=detail)
-    code = headers.get("x-sie-error-code") or detail.get("code")
-    if not code:
-        branch = FixRequest if 400 <= status < 500 else OurFault
-        raise branch(message)
-    if code == "PROVISIONING":
-        raise ProvisioningError(message, retry_after_s=retry_after_s, details=detail.get("details"))
-    raise error_for(
-        str(code),
-        message,
-        field=detail.get("field"),
-        retry_after_s=retry_after_s,
-        details=detail.get("details"),
-    )
-
-
-def _detail(content: bytes) -> dict[str, Any]:
-    """The part of a body that tells of an error; empty where it cannot be read."""
-    try:
-        body = msgspec.json.decode(content)
-    except MALFORMED:
-        return {}
-    if not isinstance(body, dict):
-        return {}
-    detail = body.get("detail", body.get("error", body))
-    return detail if isinstance(detail, dict) else {"message": str(detail)}
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds; None where absent or not a number that can be waited for."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * scale
-        except ValueError:
-            continue
-        if 0 <= seconds <= _RETRY_AFTER_MAX_S:
-            return seconds
-    return None

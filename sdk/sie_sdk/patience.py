@@ -1,29 +1,52 @@
 """Patience: whether a failed request is sent again, and when.
 
-*pure.* Follows the table of error codes and what the caller allows. The clock and chance are
-arguments.
+*pure.* One table of codes for every client. The clock and chance are arguments.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 
-__all__ = ["Patience", "retry_delay_s"]
+__all__ = ["Patience", "Retry", "retry_delay_s"]
 
-_CAPACITY: Final = frozenset({"PROVISIONING", "MODEL_LOADING", "LORA_LOADING", "GATEWAY_TIMEOUT"})
-"""Codes that end when capacity has come: the caller decides how long that may take."""
+_Kind: TypeAlias = Literal["capacity", "busy", "adapter", "memory", "other"]
+
+_KINDS: Final[dict[str, _Kind]] = {
+    "PROVISIONING": "capacity",
+    "MODEL_LOADING": "capacity",
+    "GATEWAY_TIMEOUT": "capacity",
+    "QUEUE_FULL": "busy",
+    "RATE_LIMIT": "busy",
+    "LORA_LOADING": "adapter",
+    "RESOURCE_EXHAUSTED": "memory",
+}
+"""capacity: ends when capacity has come, and the caller decides how long that may take. busy: ends
+when others are done, so it is waited for as long, and ever longer between. adapter: a few seconds.
+memory: a few tries, each twice as late. Everything else that may pass: `retries_max` tries."""
+_ADAPTER_RETRIES_MAX: Final = 10
 _JITTER: Final = 0.25
 _DELAY_MAX_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """The tries and the time for them. `retries_max` is for errors that are no lack of capacity."""
+    """The tries and the time for them. `retries_max` is for errors that tell of no lack."""
 
     wait_for_capacity: bool = True
     provision_timeout_s: float = 900.0
     retries_max: int = 4
+    oom_retries_max: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A request that is about to be sent again: why, for which time, and after which pause."""
+
+    error: SIEError
+    attempt: int
+    elapsed_s: float
+    pause_s: float
 
 
 def retry_delay_s(
@@ -37,10 +60,16 @@ def retry_delay_s(
     if not isinstance(error, Later | TimeRanOut) or error.retry_after_s is None:
         return None
     delay = error.retry_after_s * (1 + _JITTER * chance)
-    if error.code in _CAPACITY:
-        if not patience.wait_for_capacity or elapsed_s + delay > patience.provision_timeout_s:
-            return None
-        return delay
-    if attempt >= patience.retries_max:
-        return None
-    return max(delay, min(_DELAY_MAX_S, delay * float(2**attempt)))
+    grown = max(delay, min(_DELAY_MAX_S, delay * float(2 ** min(attempt, 30))))
+    match _KINDS.get(error.code, "other"):
+        case "capacity":
+            in_time = elapsed_s + delay <= patience.provision_timeout_s
+            return delay if patience.wait_for_capacity and in_time else None
+        case "busy":
+            return grown if elapsed_s + grown <= patience.provision_timeout_s else None
+        case "adapter":
+            return delay if attempt < _ADAPTER_RETRIES_MAX else None
+        case "memory":
+            return grown if attempt < patience.oom_retries_max else None
+        case _:
+            return grown if attempt < patience.retries_max else None

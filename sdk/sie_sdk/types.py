@@ -14,6 +14,7 @@ from sie_schemas.items import Item, Media, OutputDtype, OutputType
 
 __all__ = [
     "CallOptions",
+    "CapacityInfo",
     "EncodeOptions",
     "EncodeResult",
     "Entity",
@@ -24,6 +25,8 @@ __all__ = [
     "ItemLike",
     "Items",
     "Media",
+    "ModelDims",
+    "ModelInfo",
     "OutputType",
     "RequestInfo",
     "ScoreEntry",
@@ -31,6 +34,7 @@ __all__ = [
     "SparseVector",
     "Timing",
     "Usage",
+    "WorkerInfo",
 ]
 
 ItemLike: TypeAlias = Item | str | Mapping[str, object]
@@ -43,21 +47,24 @@ class CallOptions(TypedDict, total=False):
     """The options that every call takes: where to run, and how long to wait for capacity.
 
     `gpu` is a machine profile, or `pool/machine profile`. `wait_for_capacity` (the default) sends
-    the request again while no worker is ready, for at most `provision_timeout_s` (900). `options`
-    go to the backend; `{"lora": name}` applies an adapter.
+    the request again while no worker is ready, for at most `provision_timeout_s` (900);
+    `max_oom_retries` (3) are the tries where a device has no memory. `options` go to the backend;
+    `{"lora": name}` applies an adapter.
     """
 
     gpu: str | None
     pool: str | None
     wait_for_capacity: bool
     provision_timeout_s: float
+    max_oom_retries: int
     options: Mapping[str, Any] | None
     instruction: str | None
 
 
 class EncodeOptions(CallOptions, total=False):
-    """The options that `encode` takes besides."""
+    """The options that `encode` takes besides. `show_progress` draws a bar, with tqdm."""
 
+    show_progress: bool
     output_types: Sequence[OutputType] | None
     output_dtype: OutputDtype | None
     dimensions: int | None
@@ -65,8 +72,10 @@ class EncodeOptions(CallOptions, total=False):
 
 
 class ExtractOptions(CallOptions, total=False):
-    """The options that `extract` takes besides. Empty `labels` mean the model's own."""
+    """The options that `extract` takes besides. Empty `labels` mean the model's own;
+    `show_progress` draws a bar, with tqdm."""
 
+    show_progress: bool
     labels: Sequence[str] | None
     output_schema: Mapping[str, Any] | None
 
@@ -110,6 +119,63 @@ class SparseVector(TypedDict):
 
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
+
+
+class ModelDims(TypedDict, total=False):
+    """The widths of a model's outputs."""
+
+    dense: int
+    sparse: int
+    multivector: int
+
+
+class ModelInfo(TypedDict, total=False):
+    """A model as the gateway tells of it. `dims` and `max_sequence_length` are None until a worker
+    has it loaded."""
+
+    name: str
+    loaded: bool
+    state: str
+    last_error: dict[str, Any] | None
+    inputs: list[str]
+    outputs: list[str]
+    operations: list[str]
+    dims: ModelDims | None
+    max_sequence_length: int | None
+    revision: str
+    profiles: dict[str, dict[str, Any]]
+    capabilities: dict[str, Any]
+    aliases: list[str]
+    pool: str
+    description: str
+
+
+class WorkerInfo(TypedDict, total=False):
+    """A worker as the gateway hears of it."""
+
+    name: str
+    pool: str
+    gpu: str
+    gpu_count: int
+    ready_gpu_slots: int
+    bundle: str
+    healthy: bool
+    queue_depth: int
+    loaded_models: list[str]
+    memory_used_bytes: int
+    memory_total_bytes: int
+
+
+class CapacityInfo(TypedDict):
+    """The workers that are ready, of one machine profile or of all."""
+
+    status: str
+    worker_count: int
+    gpu_count: int
+    models_loaded: int
+    configured_gpu_types: list[str]
+    live_gpu_types: list[str]
+    workers: list[WorkerInfo]
 
 
 class EncodeResult(TypedDict, total=False):

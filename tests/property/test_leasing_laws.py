@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_schemas.errors import FixRequest, Later
-from sie_sdk.leasing import Renewals
+from sie_sdk.leases.calls import Renewals
 
 TTL = st.floats(1, 3600)
 

@@ -75,9 +75,9 @@ def test_anything_else_is_a_type_error_that_says_where(given: Any, words: str) -
 def test_a_mapping_is_never_taken_for_its_keys(call: str) -> None:
     given: Mapping[str, Any] = {"text": "hello", "id": "x"}
     if call == "encode":
-        made = exchange.encode_call("m", given, {}, Defaults())
+        [made] = exchange.encode_calls("m", given, {}, Defaults())
     elif call == "extract":
-        made = exchange.extract_call("m", given, {}, Defaults())
+        [made] = exchange.extract_calls("m", given, {}, Defaults())
     else:
         made = exchange.score_call("m", given, given, {}, Defaults())
     body = msgspec.msgpack.decode(made.body)

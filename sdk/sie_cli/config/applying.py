@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sie_cli.config.documents import KINDS, LocalDocument
-from sie_sdk.config_calls import Kind
+from sie_sdk.config.calls import Kind
 
 __all__ = ["operations_for", "pruned_kinds"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from sie_cli.texts.plain_yaml import dump_yaml_all
-from sie_sdk.config_calls import Kind
+from sie_sdk.config.calls import Kind
 
 __all__ = [
     "COLUMNS",

@@ -31,7 +31,7 @@ from sie_cli.show.exit_statuses import DIFFERS, INTERRUPTED, LATE, exit_status
 from sie_cli.show.printing import Form, json_text, print_lines, print_rows, print_value, talk
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
-from sie_sdk.config_calls import Kind
+from sie_sdk.config.calls import Kind
 
 __all__ = ["Ask", "Work", "run_work"]
 

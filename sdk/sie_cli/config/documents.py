@@ -15,7 +15,7 @@ from sie_cli.texts.local_texts import SUFFIXES, read_texts
 from sie_cli.texts.plain_json import NotJson, read_json
 from sie_cli.texts.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
-from sie_sdk.config_calls import Kind
+from sie_sdk.config.calls import Kind
 
 __all__ = ["KINDS", "LocalDocument", "LocalDocuments", "key_of", "kind_named", "read_documents"]
 

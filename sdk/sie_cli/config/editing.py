@@ -20,7 +20,7 @@ from sie_cli.show.printing import talk
 from sie_cli.texts.plain_yaml import dump_yaml, read_yaml
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
-from sie_sdk.config_calls import Kind
+from sie_sdk.config.calls import Kind
 
 __all__ = ["edit", "editor_of"]
 

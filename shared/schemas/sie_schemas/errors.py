@@ -36,6 +36,10 @@ class SIEError(Exception):
     """
 
     code: str = "INTERNAL_SERVER_ERROR"
+    request_id: str = ""
+    """The request that met the error, where it came over the wire."""
+    answered_status: int = 0
+    """The status that it came with; 0 where it came with none."""
 
     def __init__(
         self,
@@ -60,6 +64,11 @@ class SIEError(Exception):
         """The HTTP status of the code; 500 for a code that the table does not have."""
         rule = CODES.get(self.code)
         return rule.status if rule is not None else 500
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status that the error came with, else that of its code."""
+        return self.answered_status or self.status
 
     def to_wire(self) -> dict[str, Any]:
         """The one body of an error: `{"detail": {code, message, field?, details?}}`."""

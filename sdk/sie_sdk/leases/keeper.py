@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sie_schemas.errors import SIEError
-from sie_sdk.leasing import Renewals
+from sie_sdk.leases.calls import Renewals
 
 __all__ = ["AsyncLeaseKeeper", "LeaseKeeper"]
 

@@ -1,13 +1,13 @@
-"""The asynchronous client of sie-config.
+"""The synchronous client of sie-config.
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-Belongs to one event loop.
+May be used from several threads.
 """
 
-import asyncio
 import os
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -15,22 +15,22 @@ from typing import Any
 import httpx
 
 from sie_schemas.errors import SIEError
-from sie_sdk import config_calls as calls
 from sie_sdk.attempts import Attempts
-from sie_sdk.config_answers import read_config_answer
-from sie_sdk.config_calls import PLAIN, Kind, Terms, Until
+from sie_sdk.config import calls
+from sie_sdk.config.answers import read_config_answer
+from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.exchange import Call, base_url_of
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
+from sie_sdk.transport import connection_error, limits_of, timeout_of
 
-__all__ = ["SIEAsyncConfigClient"]
+__all__ = ["SIEConfigClient"]
 
 _PAGE = 1000
 _MARGIN_S = 10.0
 """The seconds that an answer that waits may take beyond what it was told to wait."""
 
 
-class SIEAsyncConfigClient:
-    """Reads and changes the configuration of a cluster. Close it, or use `async with`.
+class SIEConfigClient:
+    """Reads and changes the configuration of a cluster. Close it, or use `with`.
 
     Keywords of writes are those of `config_calls.Terms`. Methods raise `SIEError`.
     """
@@ -52,47 +52,47 @@ class SIEAsyncConfigClient:
         )
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._http = httpx.AsyncClient(
+        self._http = httpx.Client(
             base_url=self.base_url,
             headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
         )
 
-    async def head(self) -> dict[str, Any]:
+    def head(self) -> dict[str, Any]:
         """The head of the log, and the state of its writer."""
-        return dict(await self._json(calls.epoch_call()))
+        return dict(self._json(calls.epoch_call()))
 
-    async def entities(self, kind: Kind, *, at: str | None = None) -> list[dict[str, Any]]:
+    def entities(self, kind: Kind, *, at: str | None = None) -> list[dict[str, Any]]:
         """Every entity of a kind, now or at an epoch or time."""
         found: list[dict[str, Any]] = []
         after = ""
         while True:
-            page = await self._json(calls.list_call(kind, at=at, after=after, limit=_PAGE))
+            page = self._json(calls.list_call(kind, at=at, after=after, limit=_PAGE))
             found += page[f"{kind}s"]
             if page["next_after"] is None:
                 return found
             after = page["next_after"]
 
-    async def get(self, kind: Kind, key: str, *, at: str | None = None) -> dict[str, Any]:
+    def get(self, kind: Kind, key: str, *, at: str | None = None) -> dict[str, Any]:
         """One entity: its document, ETag and the epoch that made it."""
-        return dict(await self._json(calls.entity_call(kind, key, at=at)))
+        return dict(self._json(calls.entity_call(kind, key, at=at)))
 
-    async def put(
+    def put(
         self, kind: Kind, key: str, document: Mapping[str, Any], terms: Terms = PLAIN
     ) -> dict[str, Any]:
         """Create or replace an entity."""
-        return dict(await self._write(calls.put_call(kind, key, document, terms, _fresh()), terms))
+        return dict(self._write(calls.put_call(kind, key, document, terms, _fresh()), terms))
 
-    async def patch(self, kind: Kind, key: str, patch: Any, terms: Terms = PLAIN) -> dict[str, Any]:
+    def patch(self, kind: Kind, key: str, patch: Any, terms: Terms = PLAIN) -> dict[str, Any]:
         """Merge a patch (RFC 7396) into an entity."""
-        return dict(await self._write(calls.patch_call(kind, key, patch, terms, _fresh()), terms))
+        return dict(self._write(calls.patch_call(kind, key, patch, terms, _fresh()), terms))
 
-    async def delete(self, kind: Kind, key: str, terms: Terms = PLAIN) -> dict[str, Any]:
+    def delete(self, kind: Kind, key: str, terms: Terms = PLAIN) -> dict[str, Any]:
         """Remove an entity."""
-        return dict(await self._write(calls.delete_call(kind, key, terms, _fresh()), terms))
+        return dict(self._write(calls.delete_call(kind, key, terms, _fresh()), terms))
 
-    async def batch(
+    def batch(
         self,
         operations: Sequence[Mapping[str, Any]],
         terms: Terms = PLAIN,
@@ -101,9 +101,9 @@ class SIEAsyncConfigClient:
     ) -> dict[str, Any]:
         """Several operations as one entry, or none of them."""
         call = calls.batch_call(operations, simultaneous=simultaneous, terms=terms, fresh=_fresh())
-        return dict(await self._write(call, terms))
+        return dict(self._write(call, terms))
 
-    async def revert(
+    def revert(
         self,
         to: int | str,
         terms: Terms = PLAIN,
@@ -111,9 +111,9 @@ class SIEAsyncConfigClient:
         entities: Sequence[tuple[Kind, str]] | None = None,
     ) -> dict[str, Any]:
         """Bring back the documents of an older moment, of some entities or of all."""
-        return dict(await self._write(calls.revert_call(to, entities, terms, _fresh()), terms))
+        return dict(self._write(calls.revert_call(to, entities, terms, _fresh()), terms))
 
-    async def history(
+    def history(
         self, kind: Kind, key: str, *, diff: bool = False, at: str | None = None
     ) -> list[dict[str, Any]]:
         """Every change of an entity, oldest first; with `at`, up to that moment."""
@@ -121,55 +121,55 @@ class SIEAsyncConfigClient:
         after = 0
         while True:
             call = calls.history_call(kind, key, after=after, limit=_PAGE, diff=diff, at=at)
-            page = await self._json(call)
+            page = self._json(call)
             found += page["history"]
             if page["next_after"] is None:
                 return found
             after = page["next_after"]
 
-    async def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[dict[str, Any]]:
+    def blame(self, kind: Kind, key: str, *, at: str | None = None) -> list[dict[str, Any]]:
         """For each field, the change that gave it its value."""
-        return list((await self._json(calls.blame_call(kind, key, at=at)))["fields"])
+        return list((self._json(calls.blame_call(kind, key, at=at)))["fields"])
 
-    async def entries(self, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+    def entries(self, *, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Entries of the log after an epoch, as envelopes: `hash` and `body`."""
-        return list((await self._json(calls.entries_call(after=after, limit=limit)))["entries"])
+        return list((self._json(calls.entries_call(after=after, limit=limit)))["entries"])
 
-    async def entry(self, epoch: int) -> dict[str, Any]:
+    def entry(self, epoch: int) -> dict[str, Any]:
         """One entry of the log, as an envelope."""
-        return dict(await self._json(calls.entry_call(epoch)))
+        return dict(self._json(calls.entry_call(epoch)))
 
-    async def poll(
+    def poll(
         self, *, after: int, log_id: str = "", digest: str = "", wait_s: float = 0.0
     ) -> dict[str, Any]:
         """The head, as soon as it is not at this position; after `wait_s` in any case."""
         call = calls.poll_call(after=after, log_id=log_id, digest=digest, wait_s=wait_s)
-        return dict(await self._json(call, wait_s=wait_s))
+        return dict(self._json(call, wait_s=wait_s))
 
-    async def diff(self, start: int | str, end: int | str | None = None) -> dict[str, Any]:
+    def diff(self, start: int | str, end: int | str | None = None) -> dict[str, Any]:
         """The difference between two moments."""
         to = None if end is None else str(end)
-        return dict(await self._json(calls.diff_call(str(start), to)))
+        return dict(self._json(calls.diff_call(str(start), to)))
 
-    async def resolve(
+    def resolve(
         self, revision: str, *, key: str | None = None, at: str | None = None
     ) -> dict[str, Any]:
         """From the revision that an answer carried to the config and the entry that made it."""
-        return dict(await self._json(calls.resolve_call(revision, key=key, at=at)))
+        return dict(self._json(calls.resolve_call(revision, key=key, at=at)))
 
-    async def export(self, *, at: str | None = None) -> dict[str, Any]:
+    def export(self, *, at: str | None = None) -> dict[str, Any]:
         """A snapshot: every entity, with its proof."""
-        return dict(await self._json(calls.export_call(at=at)))
+        return dict(self._json(calls.export_call(at=at)))
 
-    async def verify(self) -> dict[str, Any]:
+    def verify(self) -> dict[str, Any]:
         """Check the snapshot against the log, here and at a replica: `sound`."""
-        return dict(await self._json(calls.verify_call()))
+        return dict(self._json(calls.verify_call()))
 
-    async def replicas(self) -> dict[str, Any]:
+    def replicas(self) -> dict[str, Any]:
         """The place of every replica in the log."""
-        return dict(await self._json(calls.replicas_call()))
+        return dict(self._json(calls.replicas_call()))
 
-    async def wait(
+    def wait(
         self,
         epoch: int | None = None,
         *,
@@ -190,17 +190,17 @@ class SIEAsyncConfigClient:
             "min": replicas_min,
             "timeout_s": timeout_s,
         }
-        return dict(await self._json(calls.wait_call(body), wait_s=timeout_s))
+        return dict(self._json(calls.wait_call(body), wait_s=timeout_s))
 
-    async def forget(self, role: str, replica_id: str) -> bool:
+    def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back."""
-        return bool((await self._json(calls.forget_call(role, replica_id)))["forgotten"])
+        return bool((self._json(calls.forget_call(role, replica_id)))["forgotten"])
 
-    async def resync(self, role: str, replica_id: str) -> None:
+    def resync(self, role: str, replica_id: str) -> None:
         """Have a replica forget its history and take the writer's snapshot: ends a fork."""
-        await self._json(calls.resync_call(role, replica_id))
+        self._json(calls.resync_call(role, replica_id))
 
-    async def audit(
+    def audit(
         self,
         *,
         actor: str | None = None,
@@ -221,32 +221,32 @@ class SIEAsyncConfigClient:
             before=before,
             limit=limit,
         )
-        return dict(await self._json(call))
+        return dict(self._json(call))
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        self._http.close()
 
-    async def __aenter__(self) -> "SIEAsyncConfigClient":
+    def __enter__(self) -> "SIEConfigClient":
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        self.close()
 
-    async def _write(self, call: Call, terms: Terms) -> Any:
+    def _write(self, call: Call, terms: Terms) -> Any:
         wait_s = terms.wait_timeout_s if terms.wait is not None else 0.0
-        return await self._json(call, wait_s=wait_s)
+        return self._json(call, wait_s=wait_s)
 
-    async def _json(self, call: Call, *, wait_s: float = 0.0) -> Any:
+    def _json(self, call: Call, *, wait_s: float = 0.0) -> Any:
         attempts = Attempts(call.patience)
         while True:
             try:
-                response = await self._send(call, wait_s)
+                response = self._send(call, wait_s)
                 return read_config_answer(
                     call,
                     response.status_code,
@@ -256,19 +256,19 @@ class SIEAsyncConfigClient:
                 )
             except SIEError as error:
                 pause_s = attempts.pause_after(error)
-            await asyncio.sleep(pause_s)
+            time.sleep(pause_s)
 
-    async def _send(self, call: Call, wait_s: float) -> httpx.Response:
+    def _send(self, call: Call, wait_s: float) -> httpx.Response:
         timeout_s = max(self._timeout_s, wait_s + _MARGIN_S if wait_s else 0.0)
         try:
-            return await self._http.request(
+            return self._http.request(
                 call.method,
                 call.path,
                 headers=httpx.Headers(call.headers, encoding="latin-1"),
                 content=call.body,
                 timeout=timeout_of(timeout_s, self._connect_timeout_s),
             )
-        except EXCHANGE_FAILURES as error:
+        except httpx.HTTPError as error:
             raise connection_error(error, self.base_url) from error
 
 

@@ -1,0 +1,1 @@
+"""Leases of pools: what their calls say, and who renews them."""
