@@ -62,6 +62,10 @@ def soak(
         bool,
         typer.Option("--numbers", help="Only the numeric tests, under every instruction set."),
     ] = False,
+    clients: Annotated[
+        bool,
+        typer.Option("--clients", help="Published clients, each in an environment of its own."),
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -73,6 +77,10 @@ def soak(
     ] = None,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
+    if clients:
+        from sie_testing.soak.published import run_clients  # noqa: PLC0415
+
+        sys.exit(run_clients())
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 

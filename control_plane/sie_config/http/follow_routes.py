@@ -23,6 +23,7 @@ from sie_config.http.write_requests import read_body
 from sie_config.writer.writer_state import describe
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import principal_of
+from sie_runtime.http.etags import is_named
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import FixRequest
 
@@ -114,7 +115,7 @@ def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
         last = plane.sequencer.last
         assert last is not None
         tag = f'"{last.hash}"'
-        if if_none_match == tag:
+        if is_named(if_none_match, tag):
             return Response(status_code=304, headers={"etag": tag})
         made = await plane.exports.newest(plane.sequencer)
         async with plane.turnstile.turn():

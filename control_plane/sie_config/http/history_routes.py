@@ -28,6 +28,7 @@ from sie_config.past.timeline import Step, Timeline
 from sie_config.writer.rules import absent
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Entity, EntityId
+from sie_runtime.http.etags import is_named
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest
@@ -128,7 +129,7 @@ async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -
     headers = {"etag": f'"{entry.hash}"'}
     if at.isdigit():
         headers["cache-control"] = "public, max-age=31536000, immutable"
-    if if_none_match == headers["etag"]:
+    if is_named(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]
     lines = _snapshot(lineage, entry, plane.timeline.parts(entry))

@@ -21,6 +21,7 @@ from sie_config.past.origins import Origins
 from sie_config.writer.rules import absent, etag
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Entity, Registry
+from sie_runtime.http.etags import is_named
 
 __all__ = ["add_read_routes"]
 
@@ -74,7 +75,7 @@ def _add_kind(
         if found is None:
             raise absent(kind, key, epoch)
         tag = etag(log_id, found.modified_epoch)
-        if if_none_match == tag:
+        if is_named(if_none_match, tag):
             return Response(status_code=304, headers={"etag": tag})
         return json_answer(_entity(found, log_id), headers={"etag": tag})
 

@@ -16,6 +16,7 @@ from sie_config.writer.draft import Write
 from sie_config.writer.rules import Expectation
 from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import read_bounded
+from sie_runtime.http.encodings import decoded
 from sie_schemas.entry import Idempotency, log_id8
 from sie_schemas.errors import FixRequest
 
@@ -46,9 +47,11 @@ _HEADERS: Final = {
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """The body, refused as soon as it is too long. Raises `FixRequest` PAYLOAD_TOO_LARGE."""
     told = (sent(request, b"content-length") or "").encode("latin-1")
-    return await read_bounded(
+    body = await read_bounded(
         request.receive, told, bytes_max, too_large=_too_large, gone=ClientDisconnect
     )
+    coding = (sent(request, b"content-encoding") or "").encode("latin-1")
+    return decoded(coding, body, bytes_max, too_large=_too_large)
 
 
 def expectation_of(request: Request) -> Expectation:

@@ -4,6 +4,7 @@
 `cold_response` says that nothing was queued and what is awaited. The clock is an argument.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -23,6 +24,8 @@ __all__ = ["cold_error", "cold_response", "read_native", "understands_202"]
 _MSGPACK_TYPES: Final = frozenset(
     {b"application/msgpack", b"application/x-msgpack", b"application/vnd.msgpack"}
 )
+_JSON_TYPES: Final = frozenset({b"application/json", b"*/*", b"application/*"})
+_QUALITY: Final = re.compile(rb";\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)")
 _OWN_SDK: Final = b"sie-cluster/"
 
 
@@ -97,13 +100,24 @@ def _place(cold: Cold) -> dict[str, str]:
 
 
 def _wants_msgpack(accept: bytes | None) -> bool:
-    """The first type of the list that we can give decides; JSON where there is none."""
-    for part in (accept or b"").split(b","):
-        if _is_msgpack(part):
-            return True
-        if _media_type(part) in {b"application/json", b"*/*", b"application/*"}:
-            return False
-    return False
+    """True if MessagePack is liked better than JSON, or as well and named first; JSON where
+    nothing is said."""
+    if accept is None or accept in _MSGPACK_TYPES:
+        return accept is not None
+    liked: dict[bool, float] = {}
+    for part in accept.split(b","):
+        is_msgpack = _is_msgpack(part)
+        if is_msgpack or _media_type(part) in _JSON_TYPES:
+            liked.setdefault(is_msgpack, _quality(part))
+    first = next(iter(liked), False)
+    msgpack, json = liked.get(True, 0.0), liked.get(False, 0.0)
+    return msgpack > json or (msgpack == json > 0 and first)
+
+
+def _quality(part: bytes) -> float:
+    """The weight of a type, between 0 and 1; 1 where none can be read."""
+    found = _QUALITY.search(part)
+    return float(found.group(1)) if found is not None else 1.0
 
 
 def _is_msgpack(value: bytes) -> bool:

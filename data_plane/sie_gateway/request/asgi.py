@@ -15,6 +15,7 @@ from msgspec import Struct
 from sie_gateway.request.waiting import ClientGone
 from sie_runtime.http.bodies import Message, Receive, read_bounded
 from sie_runtime.http.direct_http import answer_at_once
+from sie_runtime.http.encodings import decoded
 from sie_runtime.http.error_headers import error_headers
 from sie_schemas.errors import FixRequest, SIEError
 
@@ -89,7 +90,11 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max:
             field="Content-Type",
         )
     told = headers.get(b"content-length")
-    return await read_bounded(receive, told, bytes_max, too_large=_too_large, gone=ClientGone)
+    body = await read_bounded(receive, told, bytes_max, too_large=_too_large, gone=ClientGone)
+    coding = headers.get(b"content-encoding")
+    if coding is None:
+        return body
+    return decoded(coding, body, bytes_max, too_large=_too_large)
 
 
 async def send_response(scope: Scope, send: Send, response: Response) -> None:

@@ -14,9 +14,11 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sie_runtime.access.access import Access, Principal, Role
+from sie_runtime.access.cross_origin import is_preflight, page_headers, preflight_headers
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import check_page
 from sie_runtime.http.error_headers import error_headers
+from sie_runtime.http.methods import answer_head, answer_options
 from sie_schemas.errors import SIEError
 
 __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "principal_of"]
@@ -74,12 +76,16 @@ class Gate:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        method, path = scope.get("method", "GET"), scope.get("path", "")
-        role = self._rule(method, path, scope.get("query_string", b""))
-        headers = dict(scope["headers"])
+        headers = _headers_of(scope)
+        method = scope.get("method", "GET")
         try:
             if self._pages is not None and b"origin" in headers:
                 check_page(headers[b"origin"], self._pages)
+                if is_preflight(method, headers):
+                    await _tell_page(send, headers)
+                    return
+                scope, send = _for_page(scope, send, headers[b"origin"])
+            role = self._rule(method, scope.get("path", ""), scope.get("query_string", b""))
             if role is not None:
                 self._let_in(scope, headers, role)
         except SIEError as error:
@@ -90,7 +96,7 @@ class Gate:
         if scope["type"] == "websocket" and role is not None:
             await self._watched(scope, receive, send, headers, role)
         else:
-            await self._app(scope, receive, send)
+            await _ANSWERS.get(method, _plainly)(self._app, scope, receive, send)
 
     async def _watched(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], role: Role
@@ -143,6 +149,46 @@ def principal_of(scope: Scope) -> Principal:
     """The caller; nobody where no gate stands before the application."""
     found: Principal = scope.get(PRINCIPAL, NOBODY)
     return found
+
+
+async def _plainly(app: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+_ANSWERS: Final = {"HEAD": answer_head, "OPTIONS": answer_options}
+"""Methods that every path has, and no application knows."""
+
+
+async def _tell_page(send: Send, headers: dict[bytes, bytes]) -> None:
+    told = preflight_headers(headers)
+    await send({"type": "http.response.start", "status": 204, "headers": told})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name. One that comes in several lines becomes one line, which means the
+    same."""
+    headers = dict(scope["headers"])
+    if len(headers) != len(scope["headers"]):
+        headers.clear()
+        for name, value in scope["headers"]:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+        scope["headers"] = list(headers.items())
+    return headers
+
+
+def _for_page(scope: Scope, send: Send, origin: bytes) -> tuple[Scope, Send]:
+    """The request of a page that may read the answer."""
+    if scope["type"] != "http":
+        return scope, send
+    told = page_headers(origin)
+
+    async def send_told(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *told]}
+        await send(message)
+
+    return {**scope, "extensions": {}}, send_told
 
 
 def _with_actor(

@@ -1,0 +1,20 @@
+"""The hub's inference client, at a model's view in the form of Text Embeddings Inference."""
+
+import sys
+
+from huggingface_hub import InferenceClient
+
+
+def main(url: str) -> None:
+    """Features and similarity."""
+    client = InferenceClient(base_url=f"{url}/tei/org/dense")
+    vectors = client.feature_extraction("four", normalize=True, prompt_name="query")
+    assert vectors.tolist() == [[4.0, 0.0, 0.0]]
+    alike = client.sentence_similarity("four", ["four", "a"])
+    assert [round(each, 2) for each in alike] == [0.97, 0.45]
+    default = InferenceClient(base_url=url).feature_extraction("four", truncate=True)
+    assert default.tolist() == [[4.0, 0.0, 0.0]]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

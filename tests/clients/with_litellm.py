@@ -1,0 +1,41 @@
+"""litellm as a client of the APIs whose faces a gateway has."""
+
+import sys
+
+import litellm
+
+
+def main(url: str) -> None:
+    """Embeddings and rankings, provider by provider."""
+    for provider, base in (
+        ("openai", f"{url}/v1"),
+        ("hosted_vllm", f"{url}/v1"),
+        ("infinity", url),
+        ("jina_ai", f"{url}/v1"),
+        ("cohere", f"{url}/v2/embed"),
+    ):
+        found = litellm.embedding(
+            model=f"{provider}/org/dense", input=["four"], api_base=base, api_key="none"
+        )
+        assert found.data[0]["embedding"] == [4.0, 0.0, 0.0], provider
+    for provider, base in (
+        ("cohere", url),
+        ("jina_ai", url),
+        ("hosted_vllm", url),
+        ("infinity", url),
+        ("huggingface", f"{url}/tei/ranker"),
+    ):
+        ranked = litellm.rerank(
+            model=f"{provider}/ranker",
+            query="q",
+            documents=["a", "ccc"],
+            top_n=1,
+            api_base=base,
+            api_key="none",
+            return_documents=provider != "infinity",
+        )
+        assert [each["index"] for each in ranked.results] == [1], provider
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,74 @@
+"""`docs/clients.md`: which published clients work against a gateway, in which version, seen when.
+
+python -m tests.support.clients_page           # run them all, and say how each fared
+python -m tests.support.clients_page --write   # and write the page
+"""
+
+import datetime
+import sys
+from pathlib import Path
+
+from tests.support.published_clients import CLIENTS, ClientFailed, NoInterpreter, run_client
+from tests.support.served import served_gateway
+
+__all__ = ["PAGE", "main", "page"]
+
+PAGE = Path(__file__).parents[2] / "docs/clients.md"
+_HEAD = """# Published clients
+
+Programs of users of published clients, run against a gateway unchanged but for its address. Each
+runs in an environment of its own, with the client from the ordinary index. The programs are in
+`tests/clients`; those marked CI run with every change, all of them in `./sie soak --clients`. The
+words are in the [glossary](glossary.md).
+
+What each API of theirs is here, and what is refused by name, is in
+[configure](operations/configure.md#other-apis).
+
+"""
+_TAIL = """
+## Known limits
+
+- `langchain-openai` sends token ids of a vocabulary that it downloads, which is none of the models'
+  here. Give it `check_embedding_ctx_length=False`, and it sends texts.
+- `/rerank` gives documents back as `{"text": ...}`, as Jina and vLLM do. litellm's provider
+  `infinity` reads a plain text there: leave `return_documents` out.
+- litellm's provider `huggingface` asks the public hub about a model before it embeds: it needs one
+  that is there. Its rerank works.
+- `sie-sdk` and this project's wheel cannot be in one environment: both are imported as `sie_sdk`.
+"""
+
+
+def page(seen: dict[str, dict[str, str]], day: str) -> str:
+    """The page of the versions that were seen to work, by program."""
+    rows = [
+        f"| {', '.join(f'`{name}` {told}' for name, told in seen[client.program].items())} "
+        f"| `{client.program}.py` | {'CI' if client.in_ci else 'soak'} | {day} |"
+        for client in CLIENTS
+        if client.program in seen
+    ]
+    table = ["| Client | Program | Runs in | Seen to work |", "|---|---|---|---|", *rows]
+    return _HEAD + "\n".join(table) + "\n" + _TAIL
+
+
+def main(argv: list[str]) -> int:
+    """Run every client; the exit status is 1 where one failed."""
+    seen: dict[str, dict[str, str]] = {}
+    failed = False
+    with served_gateway(tei_embed_model="org/dense", tei_rerank_model="ranker") as url:
+        for client in CLIENTS:
+            try:
+                seen[client.program] = run_client(client, url)
+                print(f"{client.program}: {seen[client.program]}", flush=True)  # noqa: T201
+            except NoInterpreter as error:
+                print(f"{client.program}: not run, {error}", flush=True)  # noqa: T201
+            except ClientFailed as error:
+                failed = True
+                print(f"{client.program}: failed\n{error}", flush=True)  # noqa: T201
+    if "--write" in argv and not failed:
+        day = datetime.datetime.now(datetime.UTC).date().isoformat()
+        PAGE.write_text(page(seen, day))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

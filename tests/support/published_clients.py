@@ -1,0 +1,135 @@
+"""Published clients: each in an environment of its own, which is made once and kept.
+
+An environment is a folder named by what is in it, below `SIE_CLIENT_ENVIRONMENTS`, else in the
+user's cache. A client without requirements is one that this environment has.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CLIENTS", "ClientFailed", "NoInterpreter", "PublishedClient", "run_client"]
+
+ROOT = Path(__file__).parents[2]
+_PROGRAMS = ROOT / "tests/clients"
+_VERSIONS = """
+import json, sys
+from importlib.metadata import version
+print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+"""
+_OWN_VARIABLES = ("PYTHONPATH", "VIRTUAL_ENV", "SIE_BASE_URL", "SIE_API_KEY")
+
+
+class NoInterpreter(Exception):
+    """This machine has no Python that the client runs on."""
+
+
+class ClientFailed(AssertionError):
+    """The program did not end well: what it said."""
+
+
+@dataclass(frozen=True)
+class PublishedClient:
+    """A program below `tests/clients`, the packages that it shows, and what it needs."""
+
+    program: str
+    packages: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
+    python: tuple[int, int] = (3, 11)
+    in_ci: bool = False
+
+
+CLIENTS = (
+    PublishedClient("with_openai", ("openai",), in_ci=True),
+    PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
+    PublishedClient("with_cohere", ("cohere",), ("cohere==7.3.1",), in_ci=True),
+    PublishedClient("with_sie_sdk", ("sie-sdk",), ("sie-sdk==0.10.1",), python=(3, 12), in_ci=True),
+    PublishedClient(
+        "with_sie_langchain",
+        ("sie-langchain", "sie-sdk", "langchain-core"),
+        ("sie-langchain==0.10.1", "sie-sdk==0.10.1"),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_langchain",
+        ("langchain-openai", "langchain-cohere"),
+        ("langchain-openai==1.7.2", "langchain-cohere==0.6.0"),
+        python=(3, 12),
+    ),
+    PublishedClient("with_litellm", ("litellm",), ("litellm==1.110.2",), python=(3, 12)),
+)
+
+
+def run_client(client: PublishedClient, url: str) -> dict[str, str]:
+    """Run a client against a gateway; the versions of its packages. Blocking, for minutes where its
+    environment is not made yet. Raises `NoInterpreter`, `ClientFailed`."""
+    python = _environment(client) if client.requirements else Path(sys.executable)
+    environ = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
+    environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    _run([str(python), str(_PROGRAMS / f"{client.program}.py"), url], environ)
+    told: dict[str, str] = json.loads(
+        _run([str(python), "-c", _VERSIONS, *client.packages], environ)
+    )
+    return told
+
+
+def _environment(client: PublishedClient) -> Path:
+    """The interpreter of an environment with the client's requirements."""
+    wanted = json.dumps([client.requirements, client.python])
+    folder = _kept() / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    python = folder / "bin/python"
+    if python.exists():
+        return python
+    base = _interpreter(client.python)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Under its name it is whole; its interpreter finds its packages under any name.
+    making = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        _run([base, "-m", "venv", str(making)], dict(os.environ))
+        _run([str(making / "bin/python"), "-m", "pip", "install", "-q", *client.requirements], None)
+        with suppress(OSError):
+            # Somebody else may have made the same meanwhile.
+            making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return python
+
+
+def _kept() -> Path:
+    named = os.environ.get("SIE_CLIENT_ENVIRONMENTS")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(cache) / "sie-client-environments"
+
+
+def _interpreter(least: tuple[int, int]) -> str:
+    for found in _interpreters():
+        question = f"import sys; raise SystemExit(sys.version_info < {least})"
+        with suppress(OSError):
+            asked = subprocess.run([found, "-c", question], check=False, capture_output=True)
+            if asked.returncode == 0:
+                return found
+    raise NoInterpreter(f"no Python {least[0]}.{least[1]} or newer is on this machine")
+
+
+def _interpreters() -> Iterator[str]:
+    yield sys.executable
+    for minor in range(11, 16):
+        found = shutil.which(f"python3.{minor}")
+        if found:
+            yield found
+    yield from map(str, sorted(Path.home().glob(".pyenv/versions/3.*/bin/python")))
+
+
+def _run(command: list[str], environ: dict[str, str] | None) -> str:
+    run = subprocess.run(command, check=False, env=environ, capture_output=True, text=True, cwd="/")
+    if run.returncode:
+        raise ClientFailed(f"{' '.join(command)}\n{run.stdout}\n{run.stderr}")
+    return run.stdout
