@@ -221,7 +221,7 @@ class Replica:
         self.forged += forged
         registry, stop = self._fold(entries, applied)
         if applied and registry.digest != applied[-1].state_digest:
-            return self._digest_wrong(f"epoch {applied[-1].epoch}")
+            return stop + self._digest_wrong(f"epoch {applied[-1].epoch}")  # what it asked too
         if not applied:
             return stop
         advance = self._advance(registry, position_of(applied[-1]), entries=tuple(applied))
