@@ -167,6 +167,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def nothing_is_lost_or_doubled(self):
         assert self.scheduler.waiting == len(self.waiting)
         assert self.scheduler.batches_out == len(self.out)
+        waiting = sum(entry.item.cost for entry in self.waiting)
+        assert self.scheduler.cost_in_hand == waiting + sum(batch.cost for batch in self.out)
         since: dict[str, float] = {}
         for entry in self.waiting:
             since.setdefault(entry.lane.model_revision, entry.since)
@@ -212,6 +214,25 @@ def test_an_input_that_has_waited_leaves_before_more_batches_than_inputs_older_t
         if any(item.hold == chosen for item in batch.inputs):
             return
     raise AssertionError("it starved")
+
+
+@given(
+    jobs=st.lists(
+        st.tuples(st.sampled_from(LANES), COSTS, st.integers(1, 20)), min_size=1, max_size=10
+    ),
+    looks=st.lists(st.integers(1, 25), min_size=1, max_size=5),
+)
+@settings(deadline=None)
+def test_what_is_past_its_deadline_is_dropped_at_the_next_look_whatever_came_after_it(jobs, looks):
+    scheduler = Scheduler(ahead_max=1)
+    due: dict[int, float] = {}
+    for hold, (lane, costs, deadline) in enumerate(jobs):
+        scheduler.add(lane, LIMITS[lane], inputs_of(hold, "r", costs, deadline), now=0.0)
+        due[hold] = deadline
+    for now in sorted(looks):
+        dropped = {item.hold for item in scheduler.expire(now)}
+        assert dropped == {hold for hold, deadline in due.items() if deadline <= now}
+        due = {hold: deadline for hold, deadline in due.items() if deadline > now}
 
 
 @given(st.lists(st.tuples(st.sampled_from(LANES), st.integers(0, 2), COSTS), max_size=15))

@@ -33,7 +33,7 @@ _STEPS = st.lists(
     st.tuples(
         st.sampled_from(["heard", "leaves", "answers", "gone"]),
         st.sampled_from([("w1", "aa"), ("w1", "bb"), ("w2", "cc")]),
-        st.floats(0, 4),
+        st.sampled_from([0.0, 0.1, 1.0]) | st.floats(0, 4),
     ),
     max_size=25,
 )
@@ -60,7 +60,7 @@ def _lived(steps: list[tuple[str, tuple[str, str], float]]) -> tuple[Lives, dict
     return lives, known
 
 
-@given(_STEPS, st.floats(0, 8))
+@given(_STEPS, st.sampled_from([0.0, 0.1, 1.0]) | st.floats(0, 8))
 def test_a_life_is_over_when_nobody_listens_and_stuck_when_somebody_does_and_says_nothing(
     steps: list[tuple[str, tuple[str, str], float]], later: float
 ) -> None:
@@ -141,13 +141,21 @@ _JOBS = st.lists(
     st.sets(st.integers(1, 30)),
     st.integers(0, 30),
     st.sampled_from(["over", "stuck", "turn"]),
+    st.data(),
 )
 def test_nothing_is_given_back_that_is_held_or_was_never_out_and_one_suspect_at_a_time(
-    drawn: list[tuple[int, GivenBack]], holding: set[int], last: int, why: Why
+    drawn: list[tuple[int, GivenBack]],
+    holding: set[int],
+    last: int,
+    why: Why,
+    data: st.DataObject,
 ) -> None:
     jobs = [Out(f"j{sequence}", sequence, state) for sequence, state in drawn]
     before = {job.job_id: (job.given.times, job.given.deaths) for job in jobs}
     suspects = {job.job_id for job in jobs if job.given.deaths >= LIMITS.suspect_after}
+    tried = data.draw(st.sampled_from([None, *sorted(suspects)]))
+    for job in jobs:
+        job.given.on_trial = job.job_id == tried
     held = {f"j{sequence}" for sequence in holding}
     found = due(jobs, held=held, last=last, why=why, limits=LIMITS, now=100.0)
     assert {job.job_id: (job.given.times, job.given.deaths) for job in jobs} == before
@@ -156,6 +164,8 @@ def test_nothing_is_given_back_that_is_held_or_was_never_out_and_one_suspect_at_
     assert len(set(names)) == len(names)
     assert all(job.sequence <= last and job.job_id not in held for job in found)
     assert len(suspects & set(names)) <= 1
+    is_out = tried is not None and any(j.job_id == tried and j.sequence <= last for j in jobs)
+    assert not is_out or suspects & set(names) <= {tried}, "one is on trial already"
     if why == "over":
         lost = {job.job_id for job in jobs if job.sequence <= last} - held - suspects
         assert lost <= set(names), "a death gives back all that it held"

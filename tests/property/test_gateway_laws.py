@@ -126,6 +126,7 @@ def test_a_route_is_what_was_asked_for_and_is_cold_only_when_nobody_is_there(
             and beat.machine_profile in allowed
         ]
         assert warm == []
+        assert route.machine_profile == allowed[0], "what is preferred is started"
     else:
         assert _able(beats, route)
 

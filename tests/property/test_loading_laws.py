@@ -109,6 +109,32 @@ def test_a_model_waits_for_the_loads_before_its_own_and_their_pauses(
         turns.ended(str(place), now)
 
 
+@given(
+    took=st.floats(0.01, 2.0),
+    since=st.floats(0.0, 5.0),
+    later=st.floats(0.0, 100.0),
+    runs=st.booleans(),
+)
+def test_a_model_is_not_loaded_over_one_whose_inputs_still_wait_however_long(
+    took: float, since: float, later: float, runs: bool
+) -> None:
+    turns = LoadTurns(share=SHARE)
+    waiting = {"first": 0.0, "second": since}
+    assert turns.pick(0.0, waiting, absent={"first", "second"}, idle=True, fitting=()) == "first"
+    turns.began(0.0)
+    turns.ended("first", took)
+    if runs:
+        del waiting["first"]
+    due = turns.due(took)
+    now = (due if due is not None else took) + later
+
+    picked = turns.pick(now, waiting, absent={"second"}, idle=False, fitting=())
+
+    assert picked == ("second" if runs else None)
+    assert turns.pick(now, waiting, absent={"second"}, idle=True, fitting=()) == "second"
+    assert turns.pick(now, waiting, absent={"second"}, idle=False, fitting={"second"}) == "second"
+
+
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="share"):

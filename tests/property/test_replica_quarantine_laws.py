@@ -82,25 +82,38 @@ def test_memory_that_went_bad_is_noticed_with_the_next_entry_and_made_good_by_a_
     entities = list(replica.registry)
     assume(entities)
     spoilt = data.draw(st.sampled_from(entities))
-    another = Entity(spoilt.kind, spoilt.key, spoilt.modified_epoch, spoilt.document + b" ")
-    bad = data.draw(st.sampled_from([None, another]))
+    other = Entity(spoilt.kind, spoilt.key, spoilt.modified_epoch, spoilt.document + b" ")
+    bad = data.draw(st.sampled_from([None, other]))
     replica.registry = replica.registry.with_changes({(spoilt.kind, spoilt.key): bad})
     of_it = [delete(spoilt.kind, spoilt.key)], [put(spoilt.kind, spoilt.key, {"of": "it"})]
-    try:
-        log.append(data.draw(st.sampled_from(of_it) | strategies.change_lists()))
-    except ChangeRefused:
-        assume(False)
+    first = log.epoch
+    another = strategies.change_lists()
+    for drawn in data.draw(st.lists(st.sampled_from(of_it) | another, min_size=1, max_size=3)):
+        with contextlib.suppress(ChangeRefused):
+            log.append(drawn)
+    run = tuple(log.entries[first:])
+    assume(run)
     mended = log.registries[-1].get(spoilt.kind, spoilt.key)
 
-    commands = replica.receive(EntryArrived(log.entries[-1]))
+    alone = data.draw(st.booleans())
+    events = [EntryArrived(entry) for entry in run] if alone else [RangeArrived(0, run)]
+    commands = [command for event in events for command in replica.receive(event)]
 
-    if replica.position == log.position_at(log.epoch):
-        # The entry itself wrote over what had gone bad.
-        assert mended is None or mended.modified_epoch == log.epoch
+    if replica.stopped is None:
+        # The entries themselves wrote over what had gone bad.
+        assert replica.position == log.position_at(log.epoch)
+        assert mended is None or mended.modified_epoch > first
         assert replica.registry.digest == log.entries[-1].state_digest
         return
-    assert (replica.state, replica.position) == ("quarantined", here)
-    assert any(isinstance(command, FetchSnapshot) for command in commands)
-    replica.receive(SnapshotArrived(0, log.snapshot(log.epoch)))
+    assert replica.state == "quarantined"
+    assert replica.position is not None
+    assert alone or replica.position == here
+    [asked] = [command for command in commands if isinstance(command, FetchSnapshot)]
+    replica.receive(SnapshotArrived(asked.id, log.snapshot(log.epoch)))
+    _require_whole(replica, log)
+
+
+def _require_whole(replica: Replica, log: WrittenLog) -> None:
+    """It stands at the head of the log, with its registry."""
     assert (replica.stopped, replica.position) == (None, log.position_at(log.epoch))
     assert replica.registry.digest == log.entries[-1].state_digest

@@ -5,6 +5,8 @@ import gc
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sie_gateway.request.waiting import ClientGone, Waiting, heard
 from sie_schemas.errors import Later
@@ -25,6 +27,32 @@ async def test_results_come_in_the_order_of_the_jobs_and_the_first_of_a_job_coun
     waiting.take(result("a"))
     assert [each.job_id for each in await complete] == ["a", "b"]
     assert (await complete)[0] is first
+
+
+@given(
+    st.lists(st.sampled_from("abcxyz"), min_size=1, max_size=20),
+    st.lists(st.sampled_from("abcxyz"), max_size=20),
+)
+async def test_a_run_has_the_first_result_of_each_of_its_own_jobs_whatever_came_before_and_twice(
+    first, then
+):
+    waiting = Waiting(60.0)
+    for jobs, came in (("abc", first), ("xyz", then)):
+        complete = waiting.begin(list(jobs))
+        taken: dict[str, JobResult] = {}
+        for job_id in came:
+            # Another run's results are not given to this one.
+            if job_id in jobs:
+                one = result(job_id)
+                if set(taken) != set(jobs):
+                    taken.setdefault(job_id, one)
+                waiting.take(one)
+        assert complete.done() == (set(taken) == set(jobs))
+        if complete.done():
+            got = complete.result()
+            assert len(got) == len(jobs)
+            assert all(one is taken[job_id] for one, job_id in zip(got, jobs, strict=True))
+    waiting.close()
 
 
 async def test_after_the_brokers_no_what_came_meanwhile_counts():

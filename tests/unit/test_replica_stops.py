@@ -389,3 +389,19 @@ def test_silence_makes_a_replica_stale(silence, state):
     replica.receive(Ticked(silence))
 
     assert replica.state == state
+
+
+def test_a_registry_that_lost_what_an_entry_deletes_is_asked_for_anew_wherever_that_stands():
+    for before in range(3):
+        ahead = log_with(3)
+        ahead.put("model", "lost", {})
+        replica, here = following(ahead), ahead.epoch
+        replica.registry = replica.registry.with_changes({("model", "lost"): None})
+        for number in range(before):
+            ahead.put("pool", f"p{number}", {})
+        ahead.delete("model", "lost")
+
+        commands = replica.receive(RangeArrived(0, tuple(ahead.entries[here:])))
+        replica.receive(SnapshotArrived(only_fetch(commands).id, ahead.snapshot(ahead.epoch)))
+
+        assert (replica.stopped, replica.position) == (None, ahead.position_at(ahead.epoch))

@@ -43,15 +43,7 @@ def require_own_architecture(reader: Reader, folder: str) -> None:
     name = joined(folder, "config.json")
     config = reader.table(name)
     kind = str(config.get("model_type"))
-    for key in _OTHER_INPUTS:
-        if config.get(key):
-            reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
-    if config.get("quantization_config"):
-        reader.refuse(
-            f"{name}: quantization_config",
-            "is there: weights in integers are not read",
-            "use the model as its authors published it in floating point",
-        )
+    _require_plain(reader, name, config)
     adapter = joined(folder, "adapter_config.json")
     if reader.has(adapter):
         reader.refuse(
@@ -76,6 +68,18 @@ def require_own_architecture(reader: Reader, folder: str) -> None:
     if code:
         own = ", ".join(sorted(map(str, code.values())))
         reader.fact("code of its own", own, f"{name}: auto_map")
+
+
+def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None:
+    for key in _OTHER_INPUTS:
+        if config.get(key):
+            reader.refuse(f"{name}: {key}", "is there: a model that takes more than texts")
+    if config.get("quantization_config"):
+        reader.refuse(
+            f"{name}: quantization_config",
+            "is there: weights in integers are not read",
+            "use the model as its authors published it in floating point",
+        )
 
 
 def _require_nomic(reader: Reader, name: str, config: Mapping[str, Any]) -> None:

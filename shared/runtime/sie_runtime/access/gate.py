@@ -181,7 +181,7 @@ def _for_page(scope: Scope, send: Send, origin: bytes) -> tuple[Scope, Send]:
         return scope, send
     told = page_headers(origin)
 
-    async def send_told(message: MutableMapping[str, Any]) -> None:
+    async def send_told(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], *told]}
         await send(message)
