@@ -217,16 +217,25 @@ def test_a_damaged_weights_file_is_refused(tiny, tmp_path):
     [
         ("config.json", '{"hidden_size": 32}', "config.json is missing, or is none of"),
         ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "mend config.json"),
-        ("modules.json", '{"a": 1}', "Expected `array`, got `object`; restore"),
-        ("modules.json", '[{"path": ""}]', "missing required field `type`"),
-        ("sentence_bert_config.json", '{"max_seq_length": "long"}', "`$.max_seq_length`"),
-        ("config_sentence_transformers.json", '{"prompts": ["a"]}', "`$.prompts`"),
+        ("modules.json", '{"a": 1}', "modules.json is no list of modules; restore the file"),
+        ("modules.json", '[{"path": ""}]', "modules.json: 0.type is None, and a class is wanted"),
+        (
+            "sentence_bert_config.json",
+            '{"max_seq_length": "long"}',
+            'max_seq_length is "long", and a whole number is wanted; restore the file',
+        ),
+        (
+            "config_sentence_transformers.json",
+            '{"prompts": ["a"]}',
+            'prompts is ["a"], and an object is wanted; restore the file',
+        ),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_is_named_with_what_to_do(
     tiny, tmp_path, file, content, words
 ):
     folder = shutil.copytree(tiny, tmp_path / "m")
+    _write_modules(folder)
     (folder / file).write_text(content)
     said = _encoder_refused(folder)
     assert words in said
@@ -236,40 +245,47 @@ def test_a_file_that_is_not_what_it_should_be_is_named_with_what_to_do(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "set the profile's option `pooling`"),
         ({"pooling": "median"}, "'median'"),
         ({"pooling": "mean", "normalize": 1}, "normalize"),
         ({"pooling": "mean", "polling": 3}, "no option 'polling'"),
         ({"pooling": "mean", "query_prompt": "ask"}, "query_prompt is 'ask'"),
     ],
 )
-def test_an_option_that_is_wrong_or_missing_is_named(tiny, options, words):
+def test_an_option_that_is_wrong_is_named(tiny, options, words):
     assert words in _encoder_refused(tiny, options=options)
 
 
+def _write_modules(folder: Path, *further: str) -> None:
+    """The files of a transformer and its pooling, and further steps by their class."""
+    kinds = ("Transformer", "Pooling", *further)
+    modules = [
+        {"type": f"sentence_transformers.models.{kind}", "path": f"{place}_{kind}" if place else ""}
+        for place, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text('{"embedding_dimension": 32}')
+
+
 @pytest.mark.parametrize(
-    ("step", "words"),
+    ("kind", "words"),
     [
-        ({"type": "sentence_transformers.models.LSTM", "path": "2_LSTM"}, "'LSTM'"),
-        (
-            {"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"},
-            "load it with a new one and save it again",
-        ),
-        ({"type": "sentence_transformers.models.Dense", "path": "2_Dense"}, "ends in 'ReLU'"),
+        ("LSTM", "modules.json: 2.type names a step 'LSTM'"),
+        ("Dense", "activation_function is 'torch.nn.Softmax', which is not done here"),
     ],
-    ids=["LSTM", "old layout", "ReLU"],
 )
-def test_a_pipeline_with_a_step_that_is_not_done_is_refused(tiny, tmp_path, step, words):
+def test_a_pipeline_with_a_step_that_is_not_done_is_refused(tiny, tmp_path, kind, words):
     folder = shutil.copytree(tiny, tmp_path / "m")
-    (folder / "modules.json").write_text(json.dumps([step]))
-    (folder / "2_Dense").mkdir()
-    (folder / "2_Dense/config.json").write_text('{"activation_function": "torch.nn.ReLU"}')
+    _write_modules(folder, kind)
+    (folder / f"2_{kind}").mkdir()
+    (folder / f"2_{kind}/config.json").write_text('{"activation_function": "torch.nn.Softmax"}')
     assert words in _encoder_refused(folder)
 
 
 def test_the_length_is_the_shortest_of_the_limits(tiny, tmp_path):
     assert load_folder(tiny).describe().max_sequence_length == 64
     folder = shutil.copytree(tiny, tmp_path / "m")
+    _write_modules(folder)
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 48}')
     assert load_folder(folder).describe().max_sequence_length == 48
 

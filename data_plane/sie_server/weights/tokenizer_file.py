@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 
 import tokenizers
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -183,6 +184,10 @@ def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
         if given is None:
             _require_vocabulary(folder, tokenizer.vocab_files_names)
         used = _used(tokenizer, text)
+    except StrictDataclassError as error:
+        raise load_failed(
+            f"transformers cannot load {folder}: {error}; mend config.json, if it was edited"
+        ) from error
     except _FAILS as error:
         raise load_failed(
             f"{folder} has {'a' if given else 'no'} tokenizer.json, and its tokenizer cannot be "

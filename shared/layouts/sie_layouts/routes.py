@@ -32,11 +32,14 @@ def steps_of(reader: Reader, task: str) -> tuple[Step, ...]:
         if not isinstance(folder, str) or _leaves(folder):
             reader.refuse(f"{MODULES_FILE}: {place}.path", f"is {folder!r}, outside the folder")
             continue
-        steps += _module(reader, source, str(table.get("type")), folder, task)
+        steps += _module(reader, source, table.get("type"), folder, task)
     return tuple(steps)
 
 
-def _module(reader: Reader, source: str, path: str, folder: str, task: str) -> Sequence[Step]:
+def _module(reader: Reader, source: str, path: object, folder: str, task: str) -> Sequence[Step]:
+    if not isinstance(path, str):
+        reader.refuse(source, f"is {path!r}, and a class is wanted", "restore the file")
+        return ()
     name = module_name(reader, source, path)
     if name is None:
         return ()
@@ -68,7 +71,7 @@ def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
             reader.refuse(f"{name}: structure", f"names {member!r}, outside the folder")
             continue
         source = f"{name}: types.{member}"
-        steps += _module(reader, source, str(types.get(member)), joined(folder, member), task)
+        steps += _module(reader, source, types.get(member), joined(folder, member), task)
     return steps
 
 
