@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sie_core.apply import ChangeRefused
 from sie_core.registry import Entity
-from sie_core.replica import Replica
-from sie_core.replica_events import EntryArrived, FetchSnapshot, RangeArrived, SnapshotArrived
+from sie_core.replica.events import EntryArrived, FetchSnapshot, RangeArrived, SnapshotArrived
+from sie_core.replica.replica import Replica
 from sie_schemas.entry import delete, put
 from sie_testing import strategies
 from sie_testing.signing import PINNED
