@@ -123,9 +123,7 @@ def _written_out(sparse: ipc.SparseAnswers, width: int) -> NDArray[np.float32]:
 
 
 def assert_as_reference(
-    reference: Any,
-    answerer: Answerer,
-    calls: Mapping[Call, Sequence[str]],
+    reference: Any, calls: Mapping[Call, Sequence[str]], *answerers: Answerer
 ) -> None:
     """Each text alone and all together, as the reference answers each text alone."""
     for call, texts in calls.items():
@@ -137,11 +135,11 @@ def assert_as_reference(
             ]
         )
         expected = (expected.to_dense() if expected.is_sparse else expected).float()
-        together = torch.from_numpy(np.array(answerer.vectors(texts, call)))
-        assert not (reason := disagreement(together, expected, torch.float32)), (
-            f"{call}, together: {reason}"
-        )
-        for place, text in enumerate(texts):
-            alone = torch.from_numpy(np.array(answerer.vectors([text], call)))
-            reason = disagreement(alone, expected[place : place + 1], torch.float32)
-            assert not reason, f"{call}, {text[:20]!r} alone: {reason}"
+        for answerer in answerers:
+            said = f"{answerer.loaded.execution}, {call}"
+            together = torch.from_numpy(np.array(answerer.vectors(texts, call)))
+            reason = disagreement(together, expected, torch.float32)
+            assert not reason, f"{said}, together: {reason}"
+            alone = np.concatenate([answerer.vectors([text], call) for text in texts])
+            reason = disagreement(torch.from_numpy(alone), expected, torch.float32)
+            assert not reason, f"{said}, alone: {reason}"

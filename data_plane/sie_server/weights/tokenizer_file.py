@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -104,13 +105,20 @@ def require_room(path: Path, tokens_max: int, *, is_pair: bool) -> None:
 
     Raises MODEL_LOAD_FAILED.
     """
-    own = _read(path).num_special_tokens_to_add(is_pair)
+    own = _own_tokens(path, path.stat().st_mtime_ns, is_pair)
     texts = 2 if is_pair else 1
     if tokens_max < own + texts:
         raise load_failed(
             f"a length of {tokens_max} tokens leaves no room for text: the tokenizer puts {own} of "
             f"its own around it; set the profile's max_sequence_length to {own + texts} or more"
         )
+
+
+@lru_cache(maxsize=256)
+def _own_tokens(path: Path, _written_ns: int, is_pair: bool) -> int:
+    """A large vocabulary takes a second to read, and a model that comes back is not to wait."""
+    own: int = _read(path).num_special_tokens_to_add(is_pair)
+    return own
 
 
 def tokenizer_gives_types(folder: Path) -> bool:
