@@ -54,7 +54,7 @@ def test_a_proof_is_a_case_of_a_suite():
         test, _, row = rest.partition("[")
         text = (ROOT / path).read_text()
         assert re.search(rf"def {test}\b", text), case
-        assert not row or re.search(rf"['\"]{re.escape(row.rstrip(']'))}['\"]", text), case
+        assert f'"{row.rstrip("]")}"' in text, case
 
 
 def test_the_models_that_first_lines_name_are_offered():
@@ -79,8 +79,12 @@ def test_every_offer_is_admitted_beside_what_a_new_log_holds():
 def test_a_document_leaves_to_the_files_what_they_say():
     profile = document_of(_row("WhereIsAI/UAE-Large-V1"))["profiles"]["default"]
     assert profile == {"backend": "transformer"}
+    e5 = document_of(_row("intfloat/e5-base-v2"))["profiles"]["default"]["options"]
+    assert e5 == {"query_template": "query: {text}", "doc_template": "passage: {text}"}
     plain = document_of(_row("answerdotai/ModernBERT-base"))["profiles"]["default"]
     assert plain["options"] == {"pooling": "cls", "normalize": True}
+    judge = document_of(_row("Qwen/Qwen3-Reranker-0.6B"))
+    assert judge["profiles"]["default"]["options"] == {"pair_template": "qwen3"}
 
 
 def test_a_model_that_is_not_offered_says_why():

@@ -19,6 +19,7 @@ __all__ = [
     "entry_row",
     "field_line",
     "name_of",
+    "shortened",
     "trial_line",
     "verified_lines",
 ]
@@ -29,6 +30,10 @@ COLUMNS: Final[Mapping[Kind, Sequence[str]]] = {
     "bundle": ["name", "backends", "priority", "epoch"],
     "pool": ["name", "machine_profiles", "epoch"],
 }
+
+
+_CHANGES_SHOWN: Final = 4
+"""An entry may hold thousands."""
 
 
 def name_of(kind: Kind, row: Mapping[str, Any]) -> str:
@@ -59,6 +64,15 @@ def entry_row(envelope: Mapping[str, Any]) -> dict[str, Any]:
     changes = [f"{each['kind']} {each.get('key', '')}".strip() for each in body["changes"]]
     told = ("epoch", "ts", "actor", "reason", "request_id", "state_digest")
     return {name: body[name] for name in told} | {"hash": envelope["hash"], "changes": changes}
+
+
+def shortened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry for a table: the first of its changes, and how many more there are."""
+    changes = row.get("changes", [])
+    if len(changes) <= _CHANGES_SHOWN:
+        return dict(row)
+    more = f"and {len(changes) - _CHANGES_SHOWN} more"
+    return {**row, "changes": [*changes[:_CHANGES_SHOWN], more]}
 
 
 def change_line(row: Mapping[str, Any]) -> str:

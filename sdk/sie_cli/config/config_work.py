@@ -22,6 +22,7 @@ from sie_cli.config.config_rows import (
     entry_row,
     field_line,
     name_of,
+    shortened,
     trial_line,
     verified_lines,
 )
@@ -106,7 +107,7 @@ class Work:
         operations = operations_for(documents, present)
         terms = ask.terms(if_epoch=if_epoch)
         answer = self.client.batch(operations, terms, simultaneous=True)
-        return self._told(answer)
+        return self.told(answer)
 
     def diff_files(self, source: str, *, prune: bool) -> int:
         """Print what `apply` would change."""
@@ -161,18 +162,18 @@ class Work:
         if answer is None:
             talk("nothing was changed")
             return 0
-        return self._told(answer)
+        return self.told(answer)
 
     def delete(self, kind_name: str, name: str, ask: Ask) -> int:
         """Remove an entity."""
         kind = kind_named(kind_name)
         answer = self.client.delete(kind, name, ask.terms())
-        return self._told(answer | {"changes": [{"kind": kind, "key": name, "verb": "delete"}]})
+        return self.told(answer | {"changes": [{"kind": kind, "key": name, "verb": "delete"}]})
 
     def revert(self, to: str, entities: Sequence[str], ask: Ask) -> int:
         """Bring back an older moment."""
         chosen = [_entity_named(text) for text in entities] or None
-        return self._told(self.client.revert(to, ask.terms(), entities=chosen))
+        return self.told(self.client.revert(to, ask.terms(), entities=chosen))
 
     def history(self, kind_name: str, name: str, number: int, at: str) -> int:
         """The newest changes up to a moment, oldest of them first."""
@@ -183,6 +184,8 @@ class Work:
             last = place["epoch"]
             found = self.client.entries(after=max(0, last - number), limit=min(number, last))
             rows = [entry_row(envelope) for envelope in found]
+        if not self.form.is_whole:
+            rows = [shortened(row) for row in rows]
         columns = ["epoch", "ts", "actor", "kind" if name else "changes", "reason"]
         names = [str(row["epoch"]) for row in rows]
         print_rows(rows, columns, self.form, more=["request_id", "hash"], names=names)
@@ -312,7 +315,8 @@ class Work:
             print_lines(answer["human"])
         return DIFFERS if answer["patch"] else 0
 
-    def _told(self, answer: Mapping[str, Any]) -> int:
+    def told(self, answer: Mapping[str, Any]) -> int:
+        """Print the answer of a write; the exit status."""
         if self.form.is_whole:
             print_value(answer, self.form)
         elif self.form is Form.NAME:

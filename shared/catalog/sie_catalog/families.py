@@ -6,8 +6,8 @@ a small random model of this very family with its reference.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 __all__ = ["FAMILIES", "Family"]
 
@@ -21,16 +21,44 @@ class Family:
     refused: str = ""
     proven: tuple[str, ...] = ()
     """Cases of conformance suites, as pytest names them: `file.py::test[case]`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of every profile of the family: what its files do not say."""
     states_vectors: bool = True
     """False where the files do not say how tokens become a vector: the profile does."""
 
 
-def _text(words: str, *proven: str, states_vectors: bool = True) -> Family:
-    return Family(words, "transformer", proven=proven, states_vectors=states_vectors)
+_SUITES: Final = "tests/unit/test_conformance_"
+_ENCODES: Final = _SUITES + "families.py::test_a_family_answers_as_the_reference"
+_SPARSE: Final = _SUITES + "sparse.py::test_a_bare_masked_language_model_needs_no_option"
+_SCORES: Final = _SUITES + "score.py::test_a_classifier_scores_as_its_reference_does"
+_JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
+_M3: Final = (
+    "tests/unit/test_example_models.py::"
+    "test_bge_m3_runs_from_its_files_once_their_pickles_are_converted"
+)
 
 
-def _pairs(words: str, *proven: str) -> Family:
-    return Family(words, "cross-encoder", proven=proven)
+def _dense(words: str, case: str) -> Family:
+    said = f"{words}, with its pooling in its files"
+    return Family(said, "transformer", proven=(f"{_ENCODES}[{case}]",))
+
+
+def _sparse(words: str, *cases: str) -> Family:
+    said = f"{words}, its vocabulary as the vector"
+    return Family(said, "transformer", proven=tuple(f"{_SPARSE}[{case}]" for case in cases))
+
+
+def _pairs(words: str, case: str) -> Family:
+    return Family(f"{words} with a score on top", "cross-encoder", proven=(f"{_SCORES}[{case}]",))
+
+
+def _judge(words: str, template: str) -> Family:
+    return Family(
+        words,
+        "cross-encoder",
+        proven=(f"{_JUDGES}[{template}]",),
+        options={"pair_template": template},
+    )
 
 
 def _not_here(words: str, reason: str) -> Family:
@@ -40,37 +68,39 @@ def _not_here(words: str, reason: str) -> Family:
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release takes no images"
 _NO_LABELS: Final = "this release has no backend for labels that a request chooses"
+_LATE: Final = "a vector for each token is not compared with the reference yet"
+_LOOKUP: Final = "only its files say how queries are weighed: `sie add` reads them"
 
 FAMILIES: Final[Mapping[str, Family]] = {
-    "dense/bert": _text("BERT, with its pooling in its files"),
-    "dense/gte": _text("GTE, published as `new`, with its pooling in its files"),
-    "dense/modernbert": _text("ModernBERT, with its pooling in its files"),
-    "dense/xlm-roberta": _text("XLM-RoBERTa, with its pooling in its files"),
-    "dense/qwen3": _text("Qwen3, with its pooling in its files"),
-    "dense/mistral": _text("Mistral, with its pooling in its files"),
-    "plain/modernbert": _text("ModernBERT alone", states_vectors=False),
-    "pairs/bert": _pairs("BERT with a score on top"),
-    "pairs/modernbert": _pairs("ModernBERT with a score on top"),
-    "pairs/xlm-roberta": _pairs("XLM-RoBERTa with a score on top"),
-    "m3/xlm-roberta": _text("XLM-RoBERTa with two heads of its own"),
-    "dense/gemma3": _not_here("Gemma 3 that attends both ways", "it is not compared yet"),
-    "dense/nomic-bert": _not_here("NomicBERT", "it is not compared yet"),
-    "sparse/bert": _not_here("BERT, its vocabulary as the vector", "it is not compared yet"),
-    "sparse/distilbert": _not_here(
-        "DistilBERT, its vocabulary as the vector", "it is not compared yet"
+    "dense/bert": _dense("BERT", "bert"),
+    "dense/gte": _dense("GTE, published as `new`", "gte"),
+    "dense/gemma3": _dense("Gemma 3 that attends both ways", "gemma3 in both directions"),
+    "dense/mistral": _dense("Mistral", "mistral"),
+    "dense/modernbert": _dense("ModernBERT", "modernbert"),
+    "dense/qwen3": _dense("Qwen3", "qwen3"),
+    "dense/xlm-roberta": _dense("XLM-RoBERTa", "xlm-roberta"),
+    "plain/modernbert": Family(
+        "ModernBERT alone",
+        "transformer",
+        proven=(f"{_ENCODES}[modernbert]",),
+        states_vectors=False,
     ),
-    "sparse/roberta": _not_here("RoBERTa, its vocabulary as the vector", "it is not compared yet"),
-    "sparse-lookup/bert": _not_here(
-        "BERT for documents, a table of weights for queries", "it is not compared yet"
-    ),
-    "sparse-lookup/distilbert": _not_here(
-        "DistilBERT for documents, a table of weights for queries", "it is not compared yet"
-    ),
-    "late/bert": _not_here("BERT, a vector for each token", "it is not compared yet"),
-    "late/modernbert": _not_here("ModernBERT, a vector for each token", "it is not compared yet"),
-    "yes-no/qwen3": _not_here("Qwen3 that answers yes or no", "it is not compared yet"),
-    "yes-no/qwen2": _not_here("Qwen2 that answers yes or no", "it is not compared yet"),
-    "yes-no/zerank": _not_here("Qwen3 that answers yes", "its score is code of its own"),
+    # Its dense vectors and its layout are in the suites; its two heads have no library to equal.
+    "m3/xlm-roberta": Family("XLM-RoBERTa with two heads of its own", "transformer"),
+    "pairs/bert": _pairs("BERT", "bert"),
+    "pairs/modernbert": _pairs("ModernBERT", "modernbert"),
+    "pairs/xlm-roberta": _pairs("XLM-RoBERTa", "xlm-roberta"),
+    "yes-no/qwen3": _judge("Qwen3 that answers yes or no", "qwen3"),
+    "yes-no/qwen2": _judge("Qwen2 that answers 1 or 0", "mxbai-v2"),
+    "yes-no/zerank": _judge("Qwen3 that answers Yes", "zerank"),
+    "sparse/bert": _sparse("BERT", "bert"),
+    "sparse/distilbert": _sparse("DistilBERT", "distilbert"),
+    "sparse/roberta": _sparse("RoBERTa"),
+    "sparse-lookup/bert": _not_here("BERT for documents, a table for queries", _LOOKUP),
+    "sparse-lookup/distilbert": _not_here("DistilBERT for documents, a table for queries", _LOOKUP),
+    "late/bert": _not_here("BERT, a vector for each token", _LATE),
+    "late/modernbert": _not_here("ModernBERT, a vector for each token", _LATE),
+    "dense/nomic-bert": _not_here("NomicBERT under names of its own", _OWN_CODE),
     "own-code": _not_here("code of its own", _OWN_CODE),
     "zero-shot/bart": _not_here("BART that judges a sentence", _NO_LABELS),
     "zero-shot/deberta-v2": _not_here("DeBERTa that judges a sentence", _NO_LABELS),

@@ -51,8 +51,8 @@ def reason_not(row: Published) -> str:
     """The reason why a model is not offered; empty where it is."""
     refused = FAMILIES[row.family].refused
     if refused:
-        return refused
-    return "" if row.commit else f"no commit is known: `sie add {row.repository}` finds it"
+        return f"not run here: {refused}"
+    return "" if row.commit else f"not pinned: `sie add {row.repository}` finds its commit"
 
 
 def verified(row: Published) -> Verified:
@@ -90,8 +90,19 @@ def _tasks(row: Published) -> dict[str, Any]:
 
 def _profile(row: Published) -> dict[str, Any]:
     family = FAMILIES[row.family]
+    options = {**family.options, **_wording(row)}
     profile: dict[str, Any] = {"backend": family.backend}
     if not family.states_vectors:
         profile["max_sequence_length"] = row.tokens
-        profile["options"] = {"pooling": row.pooling, "normalize": bool(row.normalize)}
+        options |= {"pooling": row.pooling, "normalize": bool(row.normalize)}
+    if options:
+        profile["options"] = options
     return profile
+
+
+def _wording(row: Published) -> dict[str, str]:
+    """The words that authors want around a text: their files often say them to people alone."""
+    said = {"query_template": row.query, "doc_template": row.document}
+    if "encode" in row.tasks and "{instruction}" in row.query + row.document:
+        said["default_instruction"] = row.instruction
+    return {name: text for name, text in said.items() if text}

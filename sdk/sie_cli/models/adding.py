@@ -1,0 +1,206 @@
+"""Adding a model or an adapter by the name of its repository, or by its folder.
+
+*shell.* Reads small files of the hub or of a folder; of a folder that is to be added, every file
+once more for its hash. Promises that nothing is written of which a file says that it is not done
+here, that what is registered already is not replaced unasked, and that all of it is one entry.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sie_cli.config.config_work import Ask, Work
+from sie_cli.models.hub import open_revision
+from sie_cli.models.proposal import Proposal, propose, weight_files
+from sie_cli.show.exit_statuses import WRONG
+from sie_cli.show.printing import Form, print_rows, print_value, talk
+from sie_layouts.facts import Fact
+from sie_layouts.folder import FolderFiles
+from sie_schemas.errors import FixRequest
+from sie_sdk.config_calls import Kind
+
+__all__ = ["ABSENT", "Wanted", "add", "inspect"]
+
+ABSENT: Final = frozenset({"ADAPTER_NOT_FOUND", "MODEL_NOT_FOUND"})
+"""The codes by which sie-config says that it holds no such entity."""
+
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_LICENSE: Final = re.compile(r"\A---\n.*?^license:\s*([^\n]+)$.*?^---$", re.DOTALL | re.MULTILINE)
+_CARD: Final = "README.md"
+_CARD_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The words of one command."""
+
+    target: str
+    revision: str = ""
+    adapter_of: str = ""
+    name: str = ""
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A repository or folder, examined."""
+
+    proposal: Proposal
+    source: Mapping[str, Any]
+    """As a document has it; of a folder, without its manifest."""
+    own_name: str
+    files: tuple[str, ...] = ()
+    """Of a folder: the files that a manifest pins."""
+
+
+def inspect(target: str, revision: str, output: str) -> int:
+    """Print what a repository or folder holds; status 2 where it is not run here."""
+    with _examined(Wanted(target, revision)) as found:
+        _show(found, Form(output))
+    return WRONG if found.proposal.refusals else 0
+
+
+def add(work: Work, ask: Ask, wanted: Wanted) -> int:
+    """Register a repository or folder as one entry, or say why not."""
+    with _examined(wanted) as found:
+        if work.form in {Form.TABLE, Form.WIDE} or found.proposal.refusals:
+            _show(found, Form.TABLE)
+        if found.proposal.refusals:
+            return WRONG
+        kind, key, document = _document(work, wanted, found)
+    operation = {"op": "put", "kind": kind, "key": key, "document": document}
+    operation |= _condition(work, kind, key, document, replaces=wanted.replaces)
+    terms = ask.terms()
+    terms = replace(terms, reason=terms.reason or f"sie add {wanted.target}")
+    answer = work.client.batch([operation], terms)
+    if ask.dry_run and work.form.is_whole:
+        print_value({"kind": kind} | document, work.form)
+        return 0
+    return work.told(answer)
+
+
+@contextmanager
+def _examined(wanted: Wanted) -> Iterator[_Found]:
+    folder = Path(wanted.target).expanduser()
+    if folder.is_dir():
+        if wanted.revision:
+            raise FixRequest("a folder has no revision: leave --revision out", field="revision")
+        yield _of_folder(folder.resolve())
+        return
+    if not _REPOSITORY.fullmatch(wanted.target):
+        raise FixRequest(
+            f"{wanted.target} is no folder here, and no `org/name` of the hub: a folder is named "
+            "where it lies on the workers, and read on this machine"
+        )
+    revision = open_revision(wanted.target, wanted.revision)
+    try:
+        proposal = propose(revision, takes_pickles=True)
+        facts = [Fact("commit", revision.commit, "the hub")]
+        if revision.repository != wanted.target:
+            facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
+        if revision.license:
+            facts.append(Fact("license", revision.license, f"{_CARD}: license"))
+        source = {"type": "hub", "id": revision.repository, "revision": revision.commit}
+        yield _Found(
+            replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository
+        )
+    finally:
+        revision.close()
+
+
+def _of_folder(folder: Path) -> _Found:
+    files = FolderFiles(folder)
+    proposal = propose(files, takes_pickles=False)
+    card = (files.read(_CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
+    said = _LICENSE.search(card)
+    facts = (Fact("license", said[1].strip(), f"{_CARD}: license"),) if said else ()
+    source = {"type": "path", "path": str(folder)}
+    names = tuple(weight_files(files.names()))
+    return _Found(replace(proposal, facts=(*facts, *proposal.facts)), source, folder.name, names)
+
+
+def _document(work: Work, wanted: Wanted, found: _Found) -> tuple[Kind, str, dict[str, Any]]:
+    source = dict(found.source)
+    if source["type"] == "path":
+        folder = Path(source["path"])
+        source["manifest"] = {name: _sha256(folder / name) for name in found.files}
+    if found.proposal.kind == "adapter":
+        model = wanted.adapter_of or _base(work, found.proposal)
+        last = found.own_name.rsplit("/", 1)[-1].lower()
+        name = wanted.name or re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")
+        return "adapter", f"{model}/{name}", {"model_id": model, "name": name, "source": source}
+    if wanted.adapter_of:
+        raise FixRequest(
+            f"{wanted.target} is a model and no adapter: leave --adapter-of out", field="adapter_of"
+        )
+    model_id = wanted.name or found.own_name
+    profile = {"backend": found.proposal.backend}
+    document = {
+        "model_id": model_id,
+        "source": source,
+        "tasks": dict(found.proposal.tasks),
+        "profiles": {"default": profile},
+    }
+    return "model", model_id, document
+
+
+def _base(work: Work, proposal: Proposal) -> str:
+    """The model that an adapter is for, where its config names one that is registered."""
+    if _REPOSITORY.fullmatch(proposal.base) and _entity(work, "model", proposal.base) is not None:
+        return proposal.base
+    named = f", and its config names {proposal.base}, which is not registered" * bool(proposal.base)
+    raise FixRequest(f"this is an adapter{named}: say its model with --adapter-of MODEL")
+
+
+def _condition(
+    work: Work, kind: Kind, key: str, document: Mapping[str, Any], *, replaces: bool
+) -> dict[str, str]:
+    """The state that the write rests on. Raises `FixRequest` for an entity that is there."""
+    there = _entity(work, kind, key)
+    if there is None:
+        return {"if_none_match": "*"}
+    if not replaces and there["document"]["source"] != document["source"]:
+        raise FixRequest(
+            f"{kind} {key} is registered already, from {_place(there['document']['source'])}: ask "
+            "for it by its name, give this one another with --name, or say --replace"
+        )
+    return {"if_match": there["etag"]}
+
+
+def _entity(work: Work, kind: Kind, key: str) -> dict[str, Any] | None:
+    try:
+        return work.client.get(kind, key)
+    except FixRequest as error:
+        if error.code not in ABSENT:
+            raise
+        return None
+
+
+def _place(source: Mapping[str, Any]) -> str:
+    if source["type"] == "hub":
+        return f"{source['id']} at {source['revision'][:12]}"
+    return str(source.get("path") or source.get("package"))
+
+
+def _show(found: _Found, form: Form) -> None:
+    """Each fact with its file; on stderr what stands in the way."""
+    rows = [
+        {"what": fact.name, "value": fact.value, "from": fact.source}
+        for fact in found.proposal.facts
+    ]
+    if form.is_whole:
+        refusals = [str(each) for each in found.proposal.refusals]
+        print_value({"source": dict(found.source), "facts": rows, "refusals": refusals}, form)
+    else:
+        print_rows(rows, ["what", "value", "from"], form, names=[row["what"] for row in rows])
+    for refusal in found.proposal.refusals:
+        talk(f"not run here: {refusal}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

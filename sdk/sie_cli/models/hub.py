@@ -1,0 +1,190 @@
+"""A repository on the hub: its commit, and its small files, read one by one.
+
+*shell* over one HTTP client. Speaks the hub's API and loads nothing of it into this process but
+bytes. Promises that what cannot be read is told with its cure, and within seconds where nothing
+answers; a file that a revision has is never taken for one that it lacks.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from sie_schemas.errors import FixRequest, Later, SIEError
+
+__all__ = ["HubRevision", "open_revision"]
+
+_ENDPOINT: Final = "https://huggingface.co"
+_CONNECT_S: Final = 2.5
+_READ_S: Final = 10.0
+_FILE_BYTES_MAX: Final = 64 * 1024**2
+"""A tokenizer's vocabulary is the largest of the small files."""
+_BRANCH: Final = "main"
+
+
+class _File(msgspec.Struct):
+    rfilename: str
+    size: int | None = None
+
+
+class _Card(msgspec.Struct):
+    """The front matter of a repository's README."""
+
+    license: str | list[str] | None = None
+
+
+class _Answer(msgspec.Struct):
+    """The hub's word on a revision, as far as it is read."""
+
+    sha: str
+    id: str = ""
+    siblings: list[_File] = []
+    card: _Card | None = msgspec.field(default=None, name="cardData")
+
+
+class HubRevision:
+    """The files of one commit, as `sie_layouts.files.Files`. Close it."""
+
+    def __init__(self, http: httpx.Client, answer: _Answer, repository: str) -> None:
+        self._http = http
+        self._sizes = {each.rfilename: each.size or 0 for each in answer.siblings}
+        self._contents: dict[str, bytes] = {}
+        self.repository: Final = repository
+        """Its present name: another than was asked for where it was renamed."""
+        self.commit: Final = answer.sha
+        self.license: Final = _license(answer.card)
+
+    def names(self) -> Mapping[str, int]:
+        """The bytes of each file; 0 where the hub does not say."""
+        return self._sizes
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where the revision has none of that name. Raises `SIEError`."""
+        if name not in self._sizes:
+            return None
+        if name not in self._contents:
+            self._contents[name] = self._fetch(name)
+        return self._contents[name]
+
+    def close(self) -> None:
+        """End its connections."""
+        self._http.close()
+
+    def _fetch(self, name: str) -> bytes:
+        path = f"/{self.repository}/resolve/{self.commit}/{name}"
+        found = bytearray()
+        try:
+            with self._http.stream("GET", path) as answer:
+                _check(answer, self.repository, self.commit)
+                for part in answer.iter_bytes():
+                    found += part
+                    if len(found) > _FILE_BYTES_MAX:
+                        raise FixRequest(
+                            f"{name} of {self.repository} has more than {_FILE_BYTES_MAX} bytes, "
+                            "and small files alone are read here"
+                        )
+        except httpx.HTTPError as error:
+            raise _unreachable(self._http, error) from error
+        return bytes(found)
+
+
+def open_revision(
+    repository: str, revision: str = "", environ: Mapping[str, str] = os.environ
+) -> HubRevision:
+    """The commit that a branch, tag or commit names. Raises `SIEError` with the cure."""
+    if environ.get("HF_HUB_OFFLINE", "0").upper() not in {"", "0", "FALSE", "NO", "OFF"}:
+        raise FixRequest(
+            "HF_HUB_OFFLINE forbids to ask the hub: unset it, or add a folder with the files"
+        )
+    token = _token(environ)
+    http = httpx.Client(
+        base_url=(environ.get("HF_ENDPOINT") or _ENDPOINT).rstrip("/"),
+        headers={"authorization": f"Bearer {token}"} if token else {},
+        timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S, read=_READ_S),
+        follow_redirects=True,
+    )
+    try:
+        return _opened(http, repository, revision or _BRANCH)
+    except SIEError:
+        http.close()
+        raise
+
+
+def _opened(http: httpx.Client, repository: str, revision: str) -> HubRevision:
+    try:
+        # Its first word has to come soon: a person waits.
+        answer = http.get(
+            f"/api/models/{repository}/revision/{revision}",
+            params={"blobs": "true"},
+            timeout=_CONNECT_S,
+        )
+    except httpx.HTTPError as error:
+        raise _unreachable(http, error) from error
+    _check(answer, repository, revision)
+    try:
+        found = msgspec.json.decode(answer.content, type=_Answer)
+    except msgspec.MsgspecError as error:
+        raise Later(
+            f"{http.base_url} does not answer as a hub does ({error}): correct HF_ENDPOINT"
+        ) from error
+    return HubRevision(http, found, found.id or repository)
+
+
+def _check(answer: httpx.Response, repository: str, revision: str) -> None:
+    """Raises `SIEError` for what is no success, with the cure."""
+    if answer.is_success:
+        return
+    code = answer.headers.get("x-error-code", "")
+    match answer.status_code, code:
+        case 429, _:
+            wait_s = answer.headers.get("retry-after", "")
+            when = f"in {wait_s} s" if wait_s.isdecimal() else "later"
+            raise Later(
+                f"the hub limits how often this address may ask: try again {when}, or set HF_TOKEN"
+            )
+        case _, "GatedRepo":
+            raise FixRequest(
+                f"{repository} is gated: accept its terms on the hub, and set HF_TOKEN to a token "
+                "of that account, here and on the workers"
+            )
+        case 404, "RevisionNotFound":
+            raise FixRequest(
+                f"{repository} has no revision {revision}: leave --revision out, or name a branch, "
+                "a tag or a commit that it has",
+                code="NOT_FOUND",
+            )
+        case ((401 | 404), _):
+            raise FixRequest(
+                f"there is no {repository} on the hub, or it is private: correct the id, or set "
+                "HF_TOKEN to a token that may read it",
+                code="NOT_FOUND",
+            )
+        case status, _ if status >= 500:
+            raise Later(f"the hub fails ({status}): try again later")
+        case status, _:
+            raise FixRequest(f"the hub refuses {repository} ({status} {code}): check HF_TOKEN")
+
+
+def _unreachable(http: httpx.Client, error: httpx.HTTPError) -> SIEError:
+    return Later(
+        f"the hub at {str(http.base_url).rstrip('/')} does not answer ({type(error).__name__}): "
+        "check the network, set HF_ENDPOINT to a mirror, or add a folder with the files"
+    )
+
+
+def _token(environ: Mapping[str, str]) -> str:
+    if environ.get("HF_TOKEN"):
+        return environ["HF_TOKEN"].strip()
+    home = Path(environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
+    try:
+        return Path(environ.get("HF_TOKEN_PATH") or home / "token").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _license(card: _Card | None) -> str:
+    said = card.license if card is not None else None
+    return ", ".join(said) if isinstance(said, list) else said or ""

@@ -1,0 +1,119 @@
+"""The sub-commands for models by name: `add`, `inspect`, `models` and `catalog`.
+
+*main.* Each reads its options and calls the work that it names, imported inside: a command line
+must start fast. None of it needs torch.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sie_cli.config.config_options import ClusterFolder, Output, Page, Url, command
+
+if TYPE_CHECKING:
+    from sie_cli.config.config_work import Ask, Work
+
+__all__ = ["add", "catalog", "inspect", "models"]
+
+Target = Annotated[str, typer.Argument(help="ORG/NAME on the hub, or a folder.")]
+Revision = Annotated[str, typer.Option(help="A branch, tag or commit; else the newest.")]
+Choice = Annotated[Literal["small", "all"], typer.Argument(help="A few, or all.")]
+
+
+@command
+def add(
+    work: "Work",
+    ask: "Ask",
+    target: Target,
+    revision: Revision = "",
+    adapter_of: Annotated[str, typer.Option(help="The model that a LoRA adapter is for.")] = "",
+    name: Annotated[str, typer.Option(help="The name it gets; else its own.")] = "",
+    replaces: Annotated[
+        bool, typer.Option("--replace", help="Also where the name is registered already.")
+    ] = False,
+) -> int:
+    """Register a model or LoRA adapter from the hub or a folder; shows each fact and its file."""
+    from sie_cli.models.adding import Wanted  # noqa: PLC0415 - see the module's docstring
+    from sie_cli.models.adding import add as add_one  # noqa: PLC0415
+
+    return add_one(work, ask, Wanted(target, revision, adapter_of, name, replaces))
+
+
+def inspect(target: Target, revision: Revision = "", output: Page = "table") -> None:
+    """Show what a repository or folder holds and how it would run; writes nothing."""
+    from sie_cli.models.adding import inspect as inspect_one  # noqa: PLC0415
+    from sie_cli.show.exit_statuses import exit_status  # noqa: PLC0415
+    from sie_cli.show.printing import talk  # noqa: PLC0415
+    from sie_schemas.errors import SIEError  # noqa: PLC0415
+
+    try:
+        status = inspect_one(target, revision, output)
+    except SIEError as error:
+        talk(f"sie: {error.message}")
+        status = exit_status(error)
+    sys.exit(status)
+
+
+models = typer.Typer(
+    help="Models by name: those of a cluster, and those that this release knows.",
+    invoke_without_command=True,
+)
+catalog = typer.Typer(help="The published models that this release knows, and the log.")
+
+
+@models.callback()
+def list_models(
+    context: typer.Context, output: Output = "table", url: Url = "", data: ClusterFolder = None
+) -> None:
+    """Models by name: those of a cluster, and those that this release knows."""
+    if context.invoked_subcommand is None:
+        _show("", output, url, data)
+
+
+@models.command()
+def search(
+    words: Annotated[list[str], typer.Argument(help="Words that its line holds.")],
+    output: Output = "table",
+    url: Url = "",
+    data: ClusterFolder = None,
+) -> None:
+    """List the models that match: by name, output, family or state."""
+    _show(" ".join(words), output, url, data)
+
+
+@catalog.command("diff")
+@command
+def catalog_diff(work: "Work", choice: Choice = "all") -> int:
+    """Show what this release offers that the log does not hold; status 1 where there is any."""
+    from sie_cli.models.catalog_work import diff  # noqa: PLC0415
+
+    return diff(work, choice)
+
+
+@catalog.command("apply")
+@command
+def catalog_apply(work: "Work", ask: "Ask", choice: Choice = "all") -> int:
+    """Write what this release offers, as one entry; what somebody edited stays."""
+    from sie_cli.models.catalog_work import apply  # noqa: PLC0415
+
+    return apply(work, ask, choice)
+
+
+def _show(words: str, output: str, url: str, data: Path | None) -> None:
+    """With a cluster where one is named or runs here; else the catalog alone."""
+    from sie_cli.access.named_cluster import config_url  # noqa: PLC0415
+    from sie_cli.config.config_work import run_work  # noqa: PLC0415
+    from sie_cli.models.catalog_work import models as show_models  # noqa: PLC0415
+    from sie_cli.show.printing import Form, talk  # noqa: PLC0415
+    from sie_schemas.errors import SIEError  # noqa: PLC0415
+
+    try:
+        url = config_url(url, data)
+    except SIEError as error:
+        if url or data is not None:
+            raise
+        talk(f"only what this release knows: {error.message}")
+        sys.exit(show_models(None, words, Form(output)))
+    sys.exit(run_work(url, output, lambda work: show_models(work, words, work.form)))

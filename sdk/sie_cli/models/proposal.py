@@ -1,0 +1,158 @@
+"""A proposal: the document of a model or an adapter, from what its own files say.
+
+*pure* over `Files`. Promises that each thing it decides names the file that it rests on, that what
+this release does not do is a problem before anything is written, and that the document repeats
+nothing that the backend reads from the files again.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from sie_layouts.facts import Fact, Refusal
+from sie_layouts.files import Files
+from sie_layouts.reading import Layout, kind_of, read
+
+__all__ = ["Proposal", "propose", "weight_files"]
+
+_CONFIG: Final = "config.json"
+_ADAPTER: Final = "adapter_config.json"
+_WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".onnx")
+_READ: Final = (".json", ".safetensors", ".txt", ".model")
+"""The endings of the files that a worker reads of a model."""
+_HEADS: Final = ("sparse_linear", "colbert_linear")
+_BACKENDS: Final[Mapping[str, str]] = {
+    "vectors": "transformer",
+    "token_vectors": "transformer",
+    "scores": "cross-encoder",
+    "entities": "token-classification",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The document that would be written, and all that was found on the way."""
+
+    kind: Literal["model", "adapter"]
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = ""
+    facts: tuple[Fact, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    base: str = ""
+    """Of an adapter: the model that its config names."""
+
+
+def propose(files: Files, *, takes_pickles: bool) -> Proposal:
+    """Decide on everything. `takes_pickles` says that pickled weights will be converted."""
+    names = files.names()
+    if _ADAPTER in names:
+        return _adapter(files, names)
+    kind = kind_of(files)
+    reading = read(files)
+    facts = (*_about(files), *_weights(names))
+    refusals = (*reading.refusals, *_missing(names, takes_pickles))
+    if reading.layout is None:
+        return Proposal("model", facts=facts, refusals=refusals)
+    tasks, why = _tasks(reading.layout, kind, names)
+    said = (*why, Fact("backend", _BACKENDS[kind], why[0].source), *reading.layout.facts)
+    return Proposal("model", tasks, _BACKENDS[kind], (*said, *facts), refusals)
+
+
+def weight_files(names: Mapping[str, int]) -> list[str]:
+    """The files that a manifest pins: all that a worker reads."""
+    return sorted(
+        name
+        for name in names
+        if name.endswith(_READ) and not any(part.startswith(".") for part in name.split("/"))
+    )
+
+
+def _tasks(
+    layout: Layout, kind: str, names: Mapping[str, int]
+) -> tuple[dict[str, Any], tuple[Fact, ...]]:
+    source = "modules.json" if "modules.json" in names else f"{_CONFIG}: architectures"
+    match kind:
+        case "scores":
+            return {"score": {}}, (Fact("task", "score", source),)
+        case "entities":
+            return {"extract": {}}, (Fact("task", "extract", source),)
+        case "token_vectors":
+            outputs = ["multivector"]
+        case _:
+            outputs = [layout.kind]
+    heads = [f"{head}{end}" for head in _HEADS for end in (".safetensors", ".pt")]
+    there = [name for name in heads if name in names]
+    if outputs == ["dense"] and len(there) >= len(_HEADS):
+        outputs, source = ["dense", "sparse", "multivector"], ", ".join(there)
+    return {"encode": {"outputs": outputs}}, (Fact("outputs", ", ".join(outputs), source),)
+
+
+def _about(files: Files) -> Iterator[Fact]:
+    config = _table(files, _CONFIG)
+    for key in ("model_type", "architectures"):
+        value = config.get(key)
+        if value:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield Fact(key.replace("_", " "), text, f"{_CONFIG}: {key}")
+    for key in ("dtype", "torch_dtype"):
+        if config.get(key):
+            yield Fact("published in", str(config[key]), f"{_CONFIG}: {key}")
+            break
+
+
+def _weights(names: Mapping[str, int]) -> Iterator[Fact]:
+    ending = ".safetensors" if any(name.endswith(".safetensors") for name in names) else _WEIGHTS
+    files = [name for name in names if name.endswith(ending)]
+    total = sum(names[name] for name in files)
+    if files:
+        size = f"{total / 1e6:.1f} MB in " if total else ""
+        count = f"{len(files)} file{'s' if len(files) != 1 else ''}"
+        yield Fact("weights", f"{size}{count}", files[0])
+
+
+def _missing(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]:
+    if any(name.endswith(".safetensors") for name in names):
+        return
+    pickles = [name for name in names if name.endswith((".bin", ".pt"))]
+    if pickles and takes_pickles:
+        return
+    yield Refusal(
+        pickles[0] if pickles else "the folder",
+        "is a pickle, and none is read of a folder" if pickles else "has no weights",
+        "save it again with safetensors" if pickles else "choose the folder that has them",
+    )
+
+
+def _adapter(files: Files, names: Mapping[str, int]) -> Proposal:
+    config = _table(files, _ADAPTER)
+    base = str(config.get("base_model_name_or_path") or "")
+    keys = (("peft_type", "kind"), ("r", "rank"), ("lora_alpha", "alpha"))
+    facts = [
+        Fact(name, str(config[key]), f"{_ADAPTER}: {key}") for key, name in keys if key in config
+    ]
+    if base:
+        facts.append(Fact("trained on", base, f"{_ADAPTER}: base_model_name_or_path"))
+    refusals = [
+        Refusal(f"{_ADAPTER}: {key}", what, "train a plain LoRA")
+        for key, what in (
+            ("use_dora", "makes it a DoRA, which is not done here"),
+            ("modules_to_save", "replaces whole modules, which is not done here"),
+        )
+        if config.get(key)
+    ]
+    if config.get("peft_type") != "LORA":
+        kind = config.get("peft_type")
+        refusals.append(Refusal(f"{_ADAPTER}: peft_type", f"is {kind}, and LORA alone is done", ""))
+    if "adapter_model.safetensors" not in names and "adapter_model.bin" not in names:
+        refusals.append(Refusal("the folder", "has no adapter_model.safetensors", "save it again"))
+    facts += _weights(names)
+    return Proposal("adapter", facts=tuple(facts), refusals=tuple(refusals), base=base)
+
+
+def _table(files: Files, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(files.read(name) or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
