@@ -2,6 +2,7 @@
 
 import json
 import string
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,12 @@ def test_every_built_in_backend_declares_its_options_and_no_two_say_one_name():
         names = [option.name for option in of_backend(name) or ()]
         assert len(names) == len(set(names)), name
         json.dumps(names)
+
+
+def test_the_operators_page_names_each_option_of_each_backend():
+    page = (Path(__file__).parents[2] / "docs/operations/configure.md").read_text(encoding="utf-8")
+    table = page[page.index("## Models") : page.index("### Code of a model")]
+    for name, options in BACKEND_OPTIONS.items():
+        assert f"| `{name}` |" in table
+        for option in options:
+            assert not option.in_profile or f"`{option.name}`" in table, (name, option.name)
