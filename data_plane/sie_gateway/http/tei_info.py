@@ -5,7 +5,7 @@ length that it reads is null until it is loaded somewhere.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sie_core.catalog import Catalog
 from sie_core.stored_documents import OptionJson, TasksJson
@@ -14,6 +14,8 @@ from sie_gateway.request.asgi import VERSION
 from sie_schemas.fleet import Heartbeat
 
 __all__ = ["tei_info"]
+
+_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def tei_info(
@@ -27,7 +29,7 @@ def tei_info(
     return {
         "model_id": resolved.model_id,
         "model_sha": source.get("revision"),
-        "model_dtype": {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[profile["dtype"]],
+        "model_dtype": _DTYPES.get(profile["dtype"], profile["dtype"]),
         "model_type": _kind(resolved.document["tasks"], profile["options"]),
         "max_input_length": seen["max_sequence_length"],
         "max_batch_tokens": profile["batch_cost_max"],
