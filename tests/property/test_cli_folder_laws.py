@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_cli.config.applying import operations_for
-from sie_cli.config.documents import read_documents
+from sie_cli.config.applying import operations_for, pruned_kinds
+from sie_cli.config.documents import KINDS, LocalDocument, read_documents
 from sie_schemas.errors import FixRequest
 
 SUFFIXES = st.sampled_from(["yaml", "yml", "json"]).flatmap(
@@ -91,3 +91,22 @@ def test_nothing_is_pruned_that_a_file_names_and_a_file_that_cannot_be_read_stop
         operations = operations_for(found.documents, {"pool": [*keys, "named nowhere"]})
         assert [each["key"] for each in operations if each["op"] == "delete"] == ["named nowhere"]
         assert found.left_out == ()
+
+
+NAMED = st.sets(st.tuples(st.sampled_from(KINDS), st.sampled_from("abc")))
+
+
+@given(files=NAMED, there=NAMED)
+def test_pruning_removes_what_the_files_left_out_of_the_kinds_that_they_speak_of(files, there):
+    documents = [LocalDocument(kind, key, {"of": key}, "here") for kind, key in sorted(files)]
+    kinds = pruned_kinds(documents)
+    assert set(kinds) == {kind for kind, _ in files}
+    present = {kind: {key for other, key in there if other == kind} for kind in kinds}
+
+    operations = operations_for(documents, present)
+
+    puts = [(each["kind"], each["key"]) for each in operations if each["op"] == "put"]
+    gone = [(each["kind"], each["key"]) for each in operations if each["op"] == "delete"]
+    assert puts == sorted(files)
+    assert sorted(gone) == sorted(slot for slot in there - files if slot[0] in kinds)
+    assert len(operations) == len(puts) + len(gone)

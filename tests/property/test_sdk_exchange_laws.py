@@ -1,5 +1,7 @@
 """Laws of the SDK's exchange: what is sent again, and that a response is an answer or an error."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -186,3 +188,59 @@ def test_the_address_is_the_argument_else_the_variable_else_an_error(
 def test_the_key_is_sent_as_a_bearer_token() -> None:
     assert exchange.client_headers(None, {"SIE_API_KEY": "k"})["Authorization"] == "Bearer k"
     assert "Authorization" not in exchange.client_headers(None, {})
+
+
+@given(
+    sent=st.integers(1, 5),
+    came=st.integers(0, 8),
+    operation=st.sampled_from(["encode", "extract", "score"]),
+)
+def test_an_answer_has_exactly_as_many_results_as_items_were_sent(
+    sent: int, came: int, operation: str
+) -> None:
+    items = ["x"] * sent
+    if operation == "score":
+        call = exchange.score_call("m", "q", items, {}, Defaults())
+        answer: dict[str, Any] = {
+            "scores": [{"item_id": str(n), "score": 0.5, "rank": n} for n in range(came)]
+        }
+    else:
+        make = exchange.encode_call if operation == "encode" else exchange.extract_call
+        call = make("m", items, {}, Defaults())
+        answer = {"items": [{"id": str(n)} for n in range(came)]}
+    readers: dict[str, Any] = {
+        "encode": exchange.read_encode,
+        "extract": exchange.read_extract,
+        "score": exchange.read_score,
+    }
+    read = readers[operation]
+    found = exchange.read_answer(200, {}, msgspec.msgpack.encode(answer))
+    if came == sent:
+        results = read(call, found)
+        assert len(results["scores"] if operation == "score" else results) == sent
+        return
+    with pytest.raises(SIEError, match="another number of items"):
+        read(call, found)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)),
+    st.dictionaries(st.sampled_from("abc"), st.integers(4, 7)),
+)
+def test_what_a_call_says_goes_before_what_the_client_was_made_with(
+    usual: dict[str, int], told: dict[str, int]
+) -> None:
+    defaults = Defaults(options=usual)
+    call = exchange.encode_call("m", "x", {"options": told} if told else {}, defaults)
+    body = msgspec.msgpack.decode(call.body)
+    assert body.get("params", {}).get("options", {}) == usual | told
+
+
+@given(st.sampled_from(["retry-after", "retry-after-ms"]), st.floats(0, 1e9) | st.floats())
+def test_a_server_is_waited_for_no_longer_than_an_hour(header: str, asked: float) -> None:
+    with pytest.raises(SIEError) as failed:
+        exchange.read_answer(503, {header: str(asked), "x-sie-error-code": "QUEUE_FULL"}, b"{}")
+    seconds = asked * (0.001 if header == "retry-after-ms" else 1.0)
+    told = failed.value.retry_after_s
+    assert told is not None
+    assert told == seconds if 0 <= seconds <= 3600 else 0 <= told <= 3600
