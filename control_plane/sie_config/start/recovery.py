@@ -1,9 +1,9 @@
 """Recovery: taking back entries that this file lost and somebody still has.
 
-*shell.* Asks the stream and the tails of replicas. Promises that only entries which a key of the
-log vouches for, and which hang on the file's own chain, hash for hash and digest for digest, are
-written to it; a source that offers anything else is left aside. Does not decide whether the file
-may be written afterwards.
+*shell.* Asks the stream and the tails of replicas. Promises that an entry is written to the file
+only if a key of the log vouches for it, and if it hangs on the file's own chain, hash for hash and
+digest for digest. A source that offers anything else is left aside. Does not decide whether the
+file may be written afterwards.
 """
 
 import logging

@@ -1,9 +1,11 @@
 """The watch on the disk: what lies beside the log is kept, and a disk that failed ends the process.
 
-*shell.* One loop that looks now and then, so that no write waits for it. Promises that the head
-file is not written while it is evidence, that a writer whose files were replaced stops although
-nobody writes, and that a process whose disk failed goes on serving reads until the disk takes
-writes again: only then can a fresh one do better.
+*shell.* One loop that looks now and then, so that no write waits for it. Promises:
+
+- The head file is not written while it is evidence.
+- A writer whose files were replaced stops although nobody writes.
+- A process whose disk failed goes on serving reads until the disk takes writes again: only then can
+  a fresh one do better.
 """
 
 import asyncio

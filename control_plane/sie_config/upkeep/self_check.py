@@ -1,11 +1,15 @@
 """The self-check: that the snapshot is the fold of the deltas, looked at again and again.
 
-*shell.* Owns a fold of its own, made of the entries that followers are given, and never looks at
-the registry that is served to make it. Each round brings that fold to the head, reads the snapshot
-back as a follower would, and compares the two from their documents up; then asks one live replica,
-drawn by chance, to count its own registry anew. Behind a start from a checkpoint the first round is
-the fold of the whole log. Takes a bounded share of the loop, so that writes are answered meanwhile.
-Promises to say what differs and where; mends nothing.
+*shell.* Owns a fold of its own, made of the entries that followers are given. It never looks at the
+registry that is served to make it. Each round:
+
+1. brings that fold to the head;
+2. reads the snapshot back as a follower would, and compares the two from their documents up;
+3. asks one live replica, drawn by chance, to count its own registry anew.
+
+Behind a start from a checkpoint the first round is the fold of the whole log. Takes a bounded share
+of the loop, so that writes are answered meanwhile. Promises to say what differs and where; mends
+nothing.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """Operations: what a request asks for, worked out into commands against one registry.
 
-*pure*, but for `pin`, which has the files of a path source read. Promises that a
-command holds a whole, checked document; that a patch was applied to what the operations before it
-left; and that what the result rests on is named, so that the sequencer can tell whether it moved.
+*pure*, but for `pin`, which has the files of a path source read. Promises:
+
+- A command holds a whole, checked document.
+- A patch was applied to what the operations before it left.
+- What the result rests on is named, so that the sequencer can tell whether it moved.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,9 +2,13 @@
 
 *shell.* Owns the registry, the head and the state of the writer. Order for every group of writes:
 judge and fold on a draft → sign its end → commit → swap the registry → answer → wake the followers.
-Promises that no answer, a refusal included, rests on a state that did not commit, that a failed
-commit leaves registry and head as they were, and that whatever is committed ends with a position
-which this writer signed. Does not publish: the publisher follows the head on its own.
+Promises:
+
+- No answer, a refusal included, rests on a state that did not commit.
+- A failed commit leaves registry and head as they were.
+- Whatever is committed ends with a position which this writer signed.
+
+Does not publish: the publisher follows the head on its own.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """Leases: what may be leased, where a lease places a request, and how pools and leases are told.
 
-*pure.* Promises that the shares of all leases of a pool stay within what the pool declares, that a
-request under a lease runs in the pool and on the machine profiles of the lease and nowhere else,
-and that a name of the log is never a lease's. Time is an argument.
+*pure.* Time is an argument. Promises:
+
+- The shares of all leases of a pool stay within what the pool declares.
+- A request under a lease runs in its pool and on its machine profiles, and nowhere else.
+- A name of the log is never a lease's.
 """
 
 import math

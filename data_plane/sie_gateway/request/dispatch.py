@@ -1,9 +1,11 @@
 """Dispatch: jobs out to the queue, results in from one inbox, for every request in flight.
 
-*shell.* Owns the inbox subject of this gateway and the table of jobs that are waited for. Promises
-that every result that can be read is confirmed, also one that nobody waits for; that a request ends
-by its deadline; and that a request which ends without its answer is told to the workers as
-cancelled. Does not look into answers.
+*shell.* Owns the inbox subject of this gateway and the table of jobs that are waited for; does not
+look into answers. Promises:
+
+- Every result that can be read is confirmed, also one that nobody waits for.
+- A request ends by its deadline.
+- A request which ends without its answer is told to the workers as cancelled.
 """
 
 import asyncio

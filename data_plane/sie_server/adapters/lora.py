@@ -1,8 +1,8 @@
 """LoRA in the hot path: low-rank products added to linear layers, segment by segment.
 
 *device.* An `Adapter` is bound to the modules of one model when it loads. `applied()` hooks the
-layers for one batch only and unhooks them whatever happens, and what the hooks add is an argument
-of that batch; so no batch can see another's adapter, and a batch without one runs the bare base.
+layers for one batch only and unhooks them whatever happens; what the hooks add is an argument of
+that batch. So no batch can see another's adapter, and a batch without one runs the bare base.
 `bind` only reads the model, so it may run beside a batch.
 """
 

@@ -1,11 +1,14 @@
 """Connections that carry batches only: the device's thread reads, runs and answers them itself.
 
 *shell*: owns these connections and the pipe that calls the thread away from them. So a batch that
-comes while nothing else is in hand costs no change of thread. Promises that batches of a connection
-run in the order in which they came, that what is submitted to the device runs between two of them,
-and that what was asked for by a peer who is gone is not run. A frame that cannot be read, or a peer
-that does not take its replies for `_SEND_S`, ends its connection. `serve` and `finish` are
-called on the device's thread.
+comes while nothing else is in hand costs no change of thread. Promises:
+
+- Batches of a connection run in the order in which they came.
+- What is submitted to the device runs between two of them.
+- What was asked for by a peer who is gone is not run.
+
+A frame that cannot be read, or a peer that does not take its replies for `_SEND_S`, ends its
+connection. `serve` and `finish` are called on the device's thread.
 """
 
 import logging

@@ -1,9 +1,14 @@
 """The ladder of a device whose memory is full: make room, then do less at once, then say so.
 
-*device* but for what it is given to call. The rungs: run; free what is cached and run again; let
-the least recently used model leave and run again, one after the other; halve the batch; and for an
-input that does not fit alone, RESOURCE_EXHAUSTED, which may be sent again later. Any other error
-passes through.
+*device* but for what it is given to call. The rungs:
+
+1. run;
+2. free what is cached and run again;
+3. let the least recently used model leave and run again, one after the other;
+4. halve the batch;
+5. for an input that does not fit alone, RESOURCE_EXHAUSTED, which may be sent again later.
+
+Any other error passes through.
 """
 
 from collections.abc import Callable

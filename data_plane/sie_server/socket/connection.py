@@ -2,9 +2,9 @@
 
 *shell*: owns one stream. Promises `Hello` first and one reply for each request by its id, in
 whatever order they end, with a `Pong` of id 0 between them where `tell` is called. A frame that
-cannot be read ends this connection with one log line; a peer that does not read its replies is not
-read from either; when a peer is gone, what it asked for and has not begun is not run. One that is
-to carry batches only is handed over to the device's thread (`batches`), and is over here.
+cannot be read ends this connection with one log line. A peer that does not read its replies is not
+read from either. When a peer is gone, what it asked for and has not begun is not run. A connection
+that is to carry batches only is handed over to the device's thread (`batches`), and is over here.
 """
 
 import asyncio

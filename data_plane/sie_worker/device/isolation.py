@@ -1,8 +1,8 @@
 """Isolation: a poisonous input fails alone, and its batch-mates succeed.
 
 *shell* around one way to run inputs. A part that fails by an error that one input may have caused
-is halved, until the input that cannot run is alone; at most `passes_max` runs beyond the first,
-after which whatever is still in a failing part fails with it. Any other error is not an input's
+is halved, until the input that cannot run is alone. That costs at most `passes_max` runs beyond the
+first; whatever is still in a failing part then fails with it. Any other error is not an input's
 fault and is raised.
 """
 

@@ -1,14 +1,16 @@
 """Models: what is loaded in the execution process, made so on demand, once.
 
-*shell*: owns what this sidecar knows to be loaded on the executor's present connection. Promises
-that concurrent demands for one revision make one load, that a load that failed is not tried again
-before its cooldown has passed (its error is given instead), and that everything is loaded anew
-after the execution process was lost. Several revisions of a model may be loaded side by side. How
-batches of a model are made is remembered when it has left, so that its inputs can be prepared
-before it is back.
+*shell*: owns what this sidecar knows to be loaded on the executor's present connection. Promises:
+
+- Concurrent demands for one revision make one load.
+- A load that failed is not tried again before its cooldown has passed; its error is given instead.
+- Everything is loaded anew after the execution process was lost.
+
+Several revisions of a model may be loaded side by side. How batches of a model are made is
+remembered when it has left, so that its inputs can be prepared before it is back.
 
 Does not evict: memory is model execution's own matter. It says with each load and each pong what is
-loaded, and a batch that finds its model gone makes the device loop `forget` it; `unload_unless`
+loaded, and a batch that finds its model gone makes the device loop `forget` it. `unload_unless`
 frees what no job can name any more.
 """
 

@@ -1,8 +1,8 @@
 """Peers: the live workers of this worker's kind, as their heartbeats tell.
 
 *pure.* Time is an argument (monotonic seconds). A worker counts while it is ready and was heard
-within `silence_s`; one that says that it leaves, or is not ready, is gone at once, because nobody
-would pull for the models that it is home to. Owned by the pulling loop.
+within `silence_s`. One that says that it leaves, or is not ready, is gone at once: nobody would
+pull for the models that it is home to. Owned by the pulling loop.
 """
 
 from sie_schemas.fleet import Heartbeat, WorkerKind

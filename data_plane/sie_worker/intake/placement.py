@@ -1,12 +1,14 @@
 """Placement: which models a worker pulls for, decided by every worker alone and alike.
 
 *pure.* Weighted rendezvous hashing: each (worker, model) pair has a score that depends on nothing
-else, and a model's home is the worker with the highest. Promises that every model has exactly one
-home while a worker lives, that a worker that joins takes models only for itself, that one that
-leaves gives up only its own, and that a worker holds a share near its share of the room. What a
-worker already holds stays with it, so a model may have a home and other holders.
+else, and a model's home is the worker with the highest. Promises:
 
-Does not decide who is alive: that is what `peers` reads from heartbeats.
+- Every model has exactly one home while a worker lives.
+- A worker that joins takes models only for itself; one that leaves gives up only its own.
+- A worker holds a share near its share of the room.
+
+What a worker already holds stays with it, so a model may have a home and other holders. Does not
+decide who is alive: that is what `peers` reads from heartbeats.
 """
 
 import hashlib

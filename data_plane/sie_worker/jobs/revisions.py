@@ -1,8 +1,8 @@
 """The revisions that a worker may still be asked for, beside those of the catalog.
 
-*pure.* Time is an argument. A job names the revision that was current when it was published; the
-catalog that knew it is kept until the last deadline that can name it has passed, so that jobs in
-flight finish on the revision they started with. Owned by the pulling loop. Nothing here loads.
+*pure.* Time is an argument. A job names the revision that was current when it was published, and
+finishes on it. So the catalog that knew it is kept until the last deadline that can name it has
+passed. Owned by the pulling loop. Nothing here loads.
 """
 
 from collections import deque

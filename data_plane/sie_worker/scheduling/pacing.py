@@ -1,12 +1,15 @@
 """The pace of batches: how long one runs, and how long a lane may wait to fill.
 
 *pure.* Seconds are arguments. A `Pace` is what was seen of one model, profile and operation: a line
-through the batches, each size of which counts by its last ten, so that the price of a batch by
-itself is known also where all batches have been alike for long. It promises that the wait shrinks
-by half with each batch whose oldest input was answered later than the target, grows by a small step
-with each that was in time, and is never above the target; and that what it expects of a batch is
-never below zero. What fits a time is never so little that the batch's own price would be more than
-half of it. Owned by the scheduler.
+through the batches. Each size counts by its last ten batches, so the price of a batch by itself is
+known also where all batches have been alike for long. Promises:
+
+- The wait shrinks by half with each batch whose oldest input was answered later than the target. It
+  grows by a small step with each that was in time, and is never above the target.
+- What it expects of a batch is never below zero.
+- What fits a time is never so little that the batch's own price would be more than half of it.
+
+Owned by the scheduler.
 """
 
 from collections.abc import Collection

@@ -1,13 +1,13 @@
 """The clients that come back: they were answered a moment ago and their next input is due.
 
 *pure.* Time is an argument, in seconds of any monotonic clock. Most clients send the next request
-when they have the answer to the last, so that after a batch a crowd of inputs is on its way. What
-is told is learnt by way of running, from how often an answer was followed by an input and how soon:
-an input is taken to be that of the client who was answered last. (Disk schedulers wait by the same
-means for the next read of a process: Iyer and Druschel, "Anticipatory scheduling", 2001.)
+when they have the answer to the last, so that after a batch a crowd of inputs is on its way. This
+is learnt while running, from how often an answer was followed by an input and how soon. An input is
+taken to be that of the client who was answered last. Disk schedulers wait by the same means for the
+next read of a process (Iyer and Druschel, "Anticipatory scheduling", 2001). Promises:
 
-Promises that nobody is expected whose time is over, nor where answers were mostly followed by
-nothing, and that a client alone, whose input is here, leaves nobody to be expected.
+- Nobody is expected whose time is over, nor where mostly nothing followed an answer.
+- A client alone, whose input is here, leaves nobody to be expected.
 """
 
 from collections import deque

@@ -1,11 +1,16 @@
 """The broker's configuration file: JetStream on a folder, loopback only, one user for each role.
 
 *pure.* Promises that each user may publish and hear exactly what its role's work needs: what is not
-named is refused, and nobody has everything. `config` alone may publish the log and its head, ask
-replicas, and make, mend or delete a stream or a consumer; a worker's user reads the work of its
-pools and no other; each user hears its own answers only. What one of these users can still have the
-*broker* deliver where it may not publish, by naming a reply, is dropped where it arrives
-(`sie_runtime.broker.bus_messages`). It chooses no port and no password.
+named is refused, and nobody has everything.
+
+- `config` alone may publish the log and its head, ask replicas, and make, mend or delete a stream
+  or a consumer.
+- A worker's user reads the work of its pools and no other.
+- Each user hears its own answers only.
+
+What one of these users can still have the *broker* deliver where it may not publish, by naming a
+reply, is dropped where it arrives (`sie_runtime.broker.bus_messages`). It chooses no port and no
+password.
 """
 
 import json

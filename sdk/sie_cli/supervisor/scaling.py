@@ -1,10 +1,13 @@
 """The decision when to start and when to stop workers of a local cluster.
 
-*pure.* From two looks at a gateway's demand to start, stop or neither. Promises that a request that
-found no worker starts them, and that they are stopped only after a time in which nothing was asked
-and nothing was in flight; workers that a pool or a lease keeps warm start at once, and stay. A
-counter that went back is that of a new gateway process: all that it counted is new. Time is an
-argument.
+*pure.* From two looks at a gateway's demand to start, stop or neither; time is an argument.
+Promises:
+
+- A request that found no worker starts them.
+- They are stopped only after a time in which nothing was asked and nothing was in flight.
+- Workers that a pool or a lease keeps warm start at once, and stay.
+
+A counter that went back is that of a new gateway process: all that it counted is new.
 """
 
 from collections.abc import Mapping

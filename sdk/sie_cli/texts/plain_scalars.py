@@ -1,8 +1,11 @@
 """The meaning of a plain scalar of YAML: the core schema of YAML 1.2, and nothing that is guessed.
 
-*pure.* Promises that a text which YAML 1.1 takes for a switch or for another number than YAML 1.2
-does (`no`, `010`, `1_000`, `12:30`) is refused and never read as either; that a date stays the text
-that was written; and that a number is finite.
+*pure.* Promises:
+
+- A text that YAML 1.1 takes for a switch, or for another number than YAML 1.2 does, is refused and
+  never read as either: `no`, `010`, `1_000`, `12:30`.
+- A date stays the text that was written.
+- A number is finite.
 """
 
 import math

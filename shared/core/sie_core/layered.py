@@ -1,8 +1,8 @@
 """A mapping that changes a little and often, and is never changed in place.
 
 *pure.* Two layers: what many versions share, and over it what changed since. The upper one is
-copied at each change and poured into the lower one when it has grown to the root of its size, so
-that a change of a map of n costs about that much and not n.
+copied at each change, and poured into the lower one when it has grown to the root of its size. So a
+change of a map of n costs about the root of n, and not n.
 """
 
 from collections.abc import Iterator, Mapping

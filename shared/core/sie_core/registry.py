@@ -1,13 +1,15 @@
 """The registry: the state that a replay of the log yields, and its digest.
 
-*pure.* An immutable, persistent map from (kind, key) to an entity. Promises that the digest depends
-on the entities alone and never on the order in which they came, that it changes with every field of
-every entity, and that a change costs what it touches: about ten microseconds, at any size.
+*pure.* An immutable, persistent map from (kind, key) to an entity. Promises:
 
-The digest is the root of a Merkle map: an entity falls into one of 4,096 buckets by the SHA-256 of
-its kind and key; 64 groups of 64 buckets stand under the root, so that a change hashes one bucket,
-one group and the root. Every level has its own domain. Digests are computed when asked for, so a
-long replay pays only where it compares.
+- The digest depends on the entities alone and never on the order in which they came.
+- It changes with every field of every entity.
+- A change costs what it touches: about ten microseconds, at any size.
+
+The digest is the root of a Merkle map. An entity falls into one of 4,096 buckets by the SHA-256 of
+its kind and key; 64 groups of 64 buckets stand under the root. So a change hashes one bucket, one
+group and the root. Every level has its own domain. Digests are computed when asked for, so a long
+replay pays only where it compares.
 """
 
 import functools

@@ -1,11 +1,13 @@
 """Trust: whose signatures count, and how much of a log they vouch for.
 
-*pure.* The chain proves order and not origin: whoever can hash can extend it. Promises that a
-position is believed only if the trusted key signed it, or a later one that is linked to it; and
-that the trusted key changes only by an entry that the old key signed. Where no key is known yet,
-an entry that brings its own is first contact, and a log without keys is believed unsigned.
+*pure.* The chain proves order and not origin: whoever can hash can extend it. Promises:
 
-The arithmetic of a signature is given as `verify`, so that nothing here needs a library.
+- A position is believed only if the trusted key signed it, or a later one that is linked to it.
+- The trusted key changes only by an entry that the old key signed.
+
+Where no key is known yet, an entry that brings its own is first contact, and a log without keys is
+believed unsigned. The arithmetic of a signature is given as `verify`, so that nothing here needs a
+library.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,9 +1,14 @@
 """The gate: access control in front of an ASGI application.
 
-*shell.* Promises that no request reaches the application without the role that its route wants, nor
-above the rate of its token, that a WebSocket ends when its token is taken back, and that a refusal
-has the one shape of errors. Where tokens are in force, the actor of a change is the token's name,
-whatever the request says of itself.
+*shell.* Promises:
+
+- No request reaches the application without the role that its route wants, nor above the rate of
+  its token.
+- A WebSocket ends when its token is taken back.
+- A refusal has the one shape of errors.
+
+Where tokens are in force, the actor of a change is the token's name, whatever the request says of
+itself.
 """
 
 import time

@@ -1,9 +1,11 @@
 """Query parameters, read strictly.
 
 *pure.* A parameter that is not known must never be passed over: a write that was meant as a trial
-would be made. Promises that an unknown name is refused with the nearest one that is known, and a
-name that comes twice or text that cannot be decoded by its name; what is well formed reads as every
-library reads it.
+would be made. Promises:
+
+- An unknown name is refused with the nearest one that is known.
+- A name that comes twice is refused by its name, as is text that cannot be decoded.
+- What is well formed reads as every library reads it.
 """
 
 import re

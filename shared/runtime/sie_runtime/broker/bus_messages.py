@@ -1,8 +1,11 @@
 """The things that a bus hands over: messages, and the subscriptions that bring them.
 
-*types.* Promises that an answer goes only to where processes answer each other, so that nobody who
-asks chooses what the answering role publishes to, and that what the broker was made to send is told
-from what a process sent: whoever may pull from a stream or read it chooses where that is delivered.
+*types.* Promises:
+
+- An answer goes only to where processes answer each other: nobody who asks chooses what the
+  answering role publishes to.
+- What the broker was made to send is told from what a process sent. Whoever may pull from a stream
+  or read it chooses where that is delivered.
 """
 
 import contextlib

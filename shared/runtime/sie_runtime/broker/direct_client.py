@@ -1,12 +1,15 @@
 """nats-py's client without the detours of its hot path.
 
 *shell.* The library gives each message to a queue and from there to a task of its subscription,
-waits for each answer in `asyncio.wait_for`, and awaits each publish: more processor time than all
-else that a request costs the gateway. Here a message may be handed over where it was read, an
-answer costs one future and one timer, `send` returns at once, a flush proves that what was sent
-before it has arrived, and messages are cut out of the bytes by `direct_parser`. Connecting and
-reconnecting stay the library's own. It reaches into the library's client, whose version is bounded
-for that reason; the contract of the broker's clients is tested on a real one.
+waits for each answer in `asyncio.wait_for`, and awaits each publish. That takes more processor time
+than all else that a request costs the gateway. Here:
+
+- a message may be handed over where it was read, and is cut out of the bytes by `direct_parser`;
+- an answer costs one future and one timer;
+- `send` returns at once, and a flush proves that what was sent before it has arrived.
+
+Connecting and reconnecting stay the library's own. It reaches into the library's client, whose
+version is bounded for that reason; the contract of the broker's clients is tested on a real one.
 """
 
 import asyncio

@@ -1,9 +1,12 @@
 """The sources of a replica's events: the config stream, bookmarks on the bus, polls of the writer.
 
-*shell.* Three loops that put events into one place and decide nothing. Promises that a stream which
-stops speaking is left and followed anew from what is applied, that the writer is polled rarely
-while the bus speaks and by long polls while it does not, and that a thousand of these do not ask in
-the same moment. What cannot be read is counted and left aside: nothing here is trusted.
+*shell.* Three loops that put events into one place and decide nothing. Promises:
+
+- A stream which stops speaking is left, and followed anew from what is applied.
+- The writer is polled rarely while the bus speaks, and by long polls while it does not.
+- A thousand of these do not ask in the same moment.
+
+What cannot be read is counted and left aside: nothing here is trusted.
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """The queue of a replica: its events, bounded, taken many at a time.
 
-*shell.* Anybody on the loop puts, one task takes. Promises that putting never waits; that what does
-not fit is refused and counted, so that whoever brought it can say that it is lost; and that entries
-that came one after the other are taken as one range: a burst is one swap of the catalog.
+*shell.* Anybody on the loop puts, one task takes. Promises:
+
+- Putting never waits.
+- What does not fit is refused and counted, so that whoever brought it can say that it is lost.
+- Entries that came one after the other are taken as one range: a burst is one swap of the catalog.
 """
 
 import asyncio

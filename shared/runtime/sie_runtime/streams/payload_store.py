@@ -1,11 +1,14 @@
 """The payload store: jobs that are larger than a message, in the broker's object store.
 
-*shell.* Reads and writes the bucket `sie_jobs` (stream `OBJ_sie_jobs`, a subject for each chunk of
-an object, below that of its pool, so that a worker can be let read its pool's and no other; the job
-on the queue stands in for the object store's own record of it). Promises that what `get` gives is
-what `put` was given, by its SHA-256, and that an object does not outlive its time, also when its
-owner crashed: every chunk carries a time to live. A dropped chunk is rolled up into an empty
-message that lives for a second, because no role may purge a stream.
+*shell.* Reads and writes the bucket `sie_jobs` (stream `OBJ_sie_jobs`). Each chunk of an object has
+a subject below that of its pool: a worker can be let read its pool's objects and no other. The job
+on the queue stands in for the object store's own record of an object. Promises:
+
+- What `get` gives is what `put` was given, by its SHA-256.
+- An object does not outlive its time, also when its owner crashed: every chunk has a time to live.
+
+A dropped chunk is rolled up into an empty message that lives for a second, because no role may
+purge a stream.
 """
 
 import asyncio
