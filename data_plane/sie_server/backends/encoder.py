@@ -33,13 +33,15 @@ _ROW_TOKENS_MAX: Final = {"cpu": 2048, "cuda": 131_072}
 class Sequences:
     """Token ids of a batch; `owners[i]` is the place of sequence i's adapter, or None.
 
-    `skips`, where any, are each sequence's leading tokens that are its prompt's.
+    `skips`, where any, are each sequence's leading tokens that are its prompt's; `attended`, where
+    any, those at which all of its tokens look.
     """
 
     ids: Sequence[Tensor]
     type_ids: Sequence[Tensor | None]
     owners: Sequence[int | None]
     skips: Sequence[int] = ()
+    attended: Sequence[int] = ()
 
     @property
     def lengths(self) -> list[int]:
@@ -134,7 +136,8 @@ class Encoder:
         return States(parts[0] if len(parts) == 1 else torch.cat(parts), tuple(order))
 
     def _packed_row(self, batch: Sequences, layout: Layout, adapters: Sequence[Adapter]) -> Tensor:
-        plan = plan_of(layout, self._device, self.dtype)
+        attended = [batch.attended[index] for index in layout.order] if batch.attended else []
+        plan = plan_of(layout, self._device, self.dtype, attended)
         inputs: dict[str, Any] = {
             "input_ids": self._row([batch.ids[index] for index in layout.order]),
             "position_ids": self._positions(layout),
@@ -176,9 +179,13 @@ class Encoder:
         self, batch: Sequences, chunk: Sequence[int], adapters: Sequence[Adapter]
     ) -> Tensor:
         mask = self._pad([torch.ones_like(batch.ids[index]) for index in chunk], 0)
+        looked_at = mask
+        if batch.attended:
+            bounds = torch.tensor([batch.attended[index] for index in chunk], device=mask.device)
+            looked_at = mask * (torch.arange(mask.shape[1], device=mask.device) < bounds[:, None])
         inputs = {
             "input_ids": self._pad([batch.ids[index] for index in chunk], self._padding_id),
-            "attention_mask": mask,
+            "attention_mask": looked_at,
         }
         if self._takes_types:
             inputs["token_type_ids"] = self._pad([_types(batch, index) for index in chunk], 0)
@@ -209,6 +216,7 @@ def _part(batch: Sequences, chunk: Sequence[int]) -> Sequences:
         ids=[batch.ids[index] for index in chunk],
         type_ids=[batch.type_ids[index] for index in chunk],
         owners=[batch.owners[index] for index in chunk],
+        attended=[batch.attended[index] for index in chunk] if batch.attended else (),
     )
 
 

@@ -74,7 +74,7 @@ class LoadedEncoder:
             types=encoder.types if takes_types else 0,
             tokens_max=_tokens_max(spec, encoder, text),
         )
-        is_pair = spec.tasks.score is not None
+        is_pair = spec.tasks.score is not None and spec.tasks.encode is None
         require_room(tokenizer.path, self.limits.tokens_max, is_pair=is_pair)
         before = (spec.weights.folder, spec.revision)
         known = device.verdicts.get(before)
@@ -140,6 +140,11 @@ class LoadedEncoder:
             if pin is not None:
                 self._shelf.get(self.spec.revision, pin)
 
+    def pad(self, reason: str) -> None:
+        """From now on run padded, and say why."""
+        self.encoder.choose("padded")
+        self._verdict = Verdict("padded", reason)
+
     def leave(self) -> None:
         """Let go of the adapters."""
         self._shelf.remove(self.spec.revision)
@@ -156,7 +161,11 @@ class LoadedEncoder:
         ids, type_ids = read_tokens(inputs, self.limits)
         skips = [max(0, given.skip) for given in inputs]
         sequences = Sequences(
-            ids=ids, type_ids=type_ids, owners=owners.places, skips=skips if any(skips) else ()
+            ids=ids,
+            type_ids=type_ids,
+            owners=owners.places,
+            skips=skips if any(skips) else (),
+            attended=_attended(inputs, ids),
         )
         if self._tokens_to_prepack:
             self._prepack_later(sum(sequences.lengths))
@@ -221,6 +230,16 @@ class EncoderBackend:
     def leave(self) -> None:
         """Let go of the adapters."""
         self._core.leave()
+
+
+def _attended(inputs: Sequence[TokensInput], ids: Sequence[Tensor]) -> list[int]:
+    """The tokens of each text at which its others look; none where each looks at all."""
+    told = [given.attended for given in inputs]
+    if not any(told):
+        return []
+    return [
+        count if 0 < count < len(own) else len(own) for count, own in zip(told, ids, strict=True)
+    ]
 
 
 def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> int:

@@ -8,6 +8,7 @@ classify are other backends beside it.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Final
@@ -19,7 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sie_layouts.folder import FolderFiles
+from sie_layouts.late import read_late
 from sie_layouts.layout import SentenceLayout
+from sie_layouts.reading import kind_of
 from sie_layouts.steps import StaticStep, TokenWeightsStep, TransformerStep
 from sie_schemas.ipc import (
     Answers,
@@ -29,6 +33,7 @@ from sie_schemas.ipc import (
     MultivectorAnswers,
     RunBatch,
     SparseAnswers,
+    TextForm,
     TokensInput,
 )
 from sie_server.backends import encode_heads
@@ -40,6 +45,8 @@ from sie_server.backends.lookup import LookupBackend
 from sie_server.backends.masked_language import MaskedLanguageBackend
 from sie_server.backends.model_files import encoder_kind, load_model
 from sie_server.backends.routed import RoutedBackend
+from sie_server.backends.score.late import late_scores
+from sie_server.backends.score.late_encoder import LateEncoder
 from sie_server.backends.vector_answers import (
     as_given,
     float_bytes,
@@ -61,12 +68,22 @@ _MULTIVECTOR_FILE: Final = "colbert_linear.safetensors"
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load an encoder and probe it. Raises MODEL_LOAD_FAILED."""
-    if spec.tasks.encode is None or spec.tasks.score or spec.tasks.extract:
-        raise load_failed("the backend transformer does `encode` only")
-    register()
+    if spec.tasks.encode is None or spec.tasks.extract:
+        raise load_failed("the backend transformer does `encode`, and `score` beside it")
     outputs = frozenset(spec.tasks.encode.outputs)
+    if spec.tasks.score is not None and "multivector" not in outputs:
+        raise load_failed("a score is made of multivectors here, and the task encode has none")
+    register()
+    files = FolderFiles(spec.weights.folder)
+    if kind_of(files) == "token_vectors":
+        reading = read_late(files)
+        if reading.layout is None:
+            raise load_failed("; ".join(map(str, reading.refusals)))
+        return LateEncoder(spec, device, reading.layout)
     sparse = outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file()
     layout = read_layout(spec.weights.folder, spec.profile, sparse=sparse)
+    if spec.tasks.score is not None and (layout.routed or layout.output != "dense"):
+        raise load_failed("a model whose queries go another way makes no scores here")
     if not layout.routed:
         return _side(spec, device, layout)
     queries = changed(layout, document=layout.query)
@@ -148,6 +165,7 @@ class TransformerBackend(EncoderBackend):
     ) -> None:
         assert spec.tasks.encode is not None
         self._outputs = frozenset(spec.tasks.encode.outputs)
+        self._scores = spec.tasks.score is not None
         self._layout = layout
         self._heads = heads
         self._core = LoadedEncoder(
@@ -166,11 +184,15 @@ class TransformerBackend(EncoderBackend):
             prompts=told_prompts(self._layout),
             skips_prompts=self._heads.steps.skips_prompts,
             dims=self._dims(),
+            texts={"query": TextForm(), "document": TextForm()} if self._scores else {},
         )
 
     @torch.inference_mode()
     def run(self, batch: RunBatch) -> Answers:
-        """Vectors in the order of the inputs."""
+        """Vectors, or scores of late interaction, in the order of the inputs."""
+        if batch.operation == "score" and self._scores:
+            # As its authors have it, the mean over the query's tokens.
+            return late_scores(self._core, batch, self._token_vectors, mean=True)
         self._core.require(batch, "encode", self._outputs)
         states, sequences = self._core.run(batch, take(batch, TokensInput))
         if self._layout.output == "sparse":
@@ -203,13 +225,21 @@ class TransformerBackend(EncoderBackend):
         )
 
     def _multivector_answers(self, states: States, sequences: Sequences) -> MultivectorAnswers:
+        given = self._token_rows(states, sequences)
+        self._core.require_finite(*given)
+        counts = np.array([len(text) for text in given], dtype="<i4")
+        return MultivectorAnswers(
+            given[0].shape[1], counts.tobytes(), float_bytes(torch.cat(given))
+        )
+
+    def _token_vectors(self, batch: RunBatch, texts: Sequence[TokensInput]) -> list[Tensor]:
+        return self._token_rows(*self._core.run(batch, texts))
+
+    def _token_rows(self, states: States, sequences: Sequences) -> list[Tensor]:
         assert self._heads.multivector is not None
         lengths = lengths_of(states, sequences)
         rows = encode_heads.token_vectors(self._heads.multivector, states.hidden, lengths)
-        self._core.require_finite(*rows)
-        given = as_given(rows, states.order)
-        counts = np.array([len(text) for text in given], dtype="<i4")
-        return MultivectorAnswers(rows[0].shape[1], counts.tobytes(), float_bytes(torch.cat(given)))
+        return as_given(rows, states.order)
 
     def _vectors(self, states: States, sequences: Sequences) -> Tensor:
         skips = [sequences.skips[index] for index in states.order] if sequences.skips else ()

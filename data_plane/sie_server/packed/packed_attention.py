@@ -12,7 +12,7 @@ this torch has it; else each group of equal lengths is one dense block.
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,14 +67,23 @@ class NotPackable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A layout, and where its sequences begin and end as the CUDA kernel wants it (int32)."""
+    """A layout, and where its sequences begin and end as the CUDA kernel wants it (int32).
+
+    `attended`, where given, are the leading tokens of each sequence at which all of its tokens
+    look, in the order of the layout.
+    """
 
     layout: Layout
     bounds: Tensor | None
+    attended: Tensor | None = None
 
 
-def plan_of(layout: Layout, device: torch.device, dtype: torch.dtype) -> Plan:
+def plan_of(
+    layout: Layout, device: torch.device, dtype: torch.dtype, attended: Sequence[int] = ()
+) -> Plan:
     """The plan of a layout on a device."""
+    if attended:
+        return Plan(layout, None, torch.tensor(attended, device=device))
     if device.type != "cuda" or dtype == torch.float32 or _VARLEN is None:
         return Plan(layout, None)
     ends = torch.tensor((0, *layout.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
@@ -129,10 +138,13 @@ def attend_groups(
 ) -> Tensor:
     """Each group of equal lengths as one dense block; gives [1, tokens, heads, width]."""
     output = query.new_empty(1, plan.layout.tokens, query.shape[1], value.shape[3])
+    first = 0
     for group in plan.layout.groups:
+        seen = None if plan.attended is None else plan.attended[first : first + group.count]
         output[0, group.start : group.stop] = _attend(
-            query, key, value, group, scaling, causal, window
+            query, key, value, group, scaling, causal, window, seen
         )
+        first += group.count
     return output
 
 
@@ -170,10 +182,20 @@ def _attend(
     scaling: float | None,
     causal: bool,
     window: int | None,
+    seen: Tensor | None = None,
 ) -> Tensor:
+    """One group; `seen` are the leading tokens of each sequence at which its tokens look."""
     windowed = window is not None and group.length > window
     grouped = query.shape[1] != key.shape[1]
     blocks = block(query, group), block(key, group), block(value, group)
+    if seen is not None:
+        near = _window_mask(group.length, window, causal, query.device)
+        places = torch.arange(group.length, device=query.device)
+        mask = near[None] & (places < seen[:, None])[:, None]
+        result = scaled_dot_product_attention(
+            *blocks, attn_mask=mask[:, None], scale=scaling, enable_gqa=grouped
+        )
+        return result.transpose(1, 2).flatten(0, 1)
     if not (causal or windowed or grouped) and _is_faster_explicit(query, group.length):
         result = _explicit(*blocks, scaling)
     else:

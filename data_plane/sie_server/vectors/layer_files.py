@@ -43,6 +43,10 @@ def dense_layer(weights: Weights, step: DenseStep, device: torch.device) -> Laye
     """A linear layer and its activation. Raises MODEL_LOAD_FAILED."""
     tensors = read_tensors(weights, step.file)
     shape = (step.out_features, step.in_features)
+    if step.beside:
+        tensors = {name: one for name, one in tensors.items() if name.startswith("linear.")}
+        found = tensors.get("linear.weight")
+        shape = (0, 0) if found is None else (found.shape[0], found.shape[1])
     wanted: dict[str, tuple[int, ...]] = {"linear.weight": shape}
     if step.bias:
         wanted["linear.bias"] = (step.out_features,)

@@ -77,6 +77,14 @@ class VectorSteps:
         """Vectors of vectors, where the input makes one for each text by itself."""
         return self._ended(_Features({_VECTOR: vectors}, (), ()))
 
+    @torch.inference_mode()
+    def of_tokens(self, hidden: Tensor) -> Tensor:
+        """A row for each token, of steps that make no others."""
+        features = _Features({_TOKENS: hidden}, (), ())
+        for run in self._runs:
+            run(features)
+        return features.rows[_TOKENS]
+
     def _ended(self, features: _Features) -> Tensor:
         for run in self._runs:
             run(features)

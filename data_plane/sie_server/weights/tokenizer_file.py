@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 import tokenizers
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from tokenizers import Tokenizer, normalizers
+from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_layouts.steps import TextLayout
@@ -169,7 +169,7 @@ def _key(folder: Path, text: TextLayout) -> str:
     """Of all that a tokenizer is made from: another revision in the folder is another one."""
     key = hashlib.sha256()
     made_by = (_FORM, transformers.__version__, tokenizers.__version__)
-    key.update(repr((made_by, text.truncation_side, text.lowercase)).encode())
+    key.update(repr((made_by, text.truncation_side, text.lowercase, text.marks)).encode())
     key.update(json.dumps(text.tokenizer_options, sort_keys=True).encode())
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in _READ and not path.name.endswith(".index.json"):
@@ -212,6 +212,7 @@ def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any
     if text.lowercase and not _lowers(json.loads(native.to_str()).get("normalizer")):
         rest = [] if native.normalizer is None else [native.normalizer]
         native.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
+    _mark(native, text.marks)
     side = "left" if text.truncation_side == "left" else str(tokenizer.truncation_side)
     native.no_padding()
     native.no_truncation()
@@ -219,6 +220,19 @@ def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any
         native.enable_truncation(1 << 30, direction=side)
     used: dict[str, Any] = json.loads(native.to_str())
     return used
+
+
+def _mark(native: Tokenizer, marks: Sequence[str]) -> None:
+    """Make the beginnings of texts one token each, where the vocabulary has them and would split
+    them: they were put in as tokens, not as texts."""
+    vocabulary = native.get_vocab(with_added_tokens=True)
+    for mark in marks:
+        for prefix in (mark, *mark.split(None, 1)[:1]):
+            if not prefix.strip() or prefix not in vocabulary:
+                continue
+            if native.encode(prefix, add_special_tokens=False).tokens != [prefix]:
+                native.add_special_tokens([AddedToken(prefix, normalized=False, special=True)])
+            break
 
 
 def _lowers(normalizer: Mapping[str, Any] | None) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import tokenizers
@@ -21,10 +21,12 @@ from sie_schemas.ipc import (
     DocumentInput,
     ImageInput,
     Input,
+    LateInput,
     Loaded,
     PairForm,
     PairInput,
     QueryForm,
+    TextForm,
     TextInput,
     TokensInput,
 )
@@ -50,6 +52,30 @@ class Prepared(Struct, frozen=True):
     took_ms: float
 
 
+class _Side(Struct, frozen=True):
+    """A tokenizer that cuts as one side of late interaction wants it."""
+
+    native: Any
+    form: TextForm
+
+    def made(self, ids: list[int], name: str) -> TokensInput:
+        """The ids, filled up."""
+        form, count = self.form, len(ids)
+        filled = [*ids, *[form.filler] * (form.filled_to - count)]
+        looked_at = count if len(filled) > count and not form.attended else 0
+        return TokensInput(_int32(filled), attended=looked_at, query=name == "query")
+
+
+def _cut(content: bytes, loaded: Loaded, form: TextForm) -> tokenizers.Tokenizer:
+    native = tokenizers.Tokenizer.from_buffer(content)
+    native.no_padding()
+    native.no_truncation()
+    limits = [each for each in (form.tokens_max, loaded.max_sequence_length) if each > 0]
+    if limits:
+        native.enable_truncation(max_length=min(limits), direction=loaded.truncation_side)
+    return native
+
+
 class Tokenizer:
     """A `tokenizer.json` of one loaded model. Immutable once made; safe to use from threads."""
 
@@ -66,6 +92,7 @@ class Tokenizer:
         """The one of queries, for a model that takes them in another way."""
         self._special_tokens = loaded.special_tokens
         added = native.get_added_tokens_decoder()
+        self._sides: dict[str, _Side] = {}
         self._special_ids = frozenset(number for number, token in added.items() if token.special)
 
     @classmethod
@@ -96,6 +123,8 @@ class Tokenizer:
         made = cls(native, uncut=uncut, loaded=loaded)
         if loaded.query_form is not None:
             made.queries = cls._of_queries(loaded, loaded.query_form)
+        for name, side in loaded.texts.items():
+            made._sides[name] = _Side(_cut(content, loaded, side), side)
         return made
 
     @classmethod
@@ -126,6 +155,11 @@ class Tokenizer:
         found = self._encoded([(query, text) for text in texts])
         return [TokensInput(_int32(pair.ids), _int32(pair.type_ids)) for pair in found]
 
+    def side(self, name: str, texts: Sequence[str]) -> list[TokensInput]:
+        """Token ids of queries, or of documents, of a model of late interaction."""
+        side = self._sides[name]
+        return [side.made(found.ids, name) for found in self._encoded(list(texts), side.native)]
+
     def templated(
         self, form: PairForm, instruction: str | None, query: str, texts: Sequence[str]
     ) -> list[TokensInput]:
@@ -141,9 +175,14 @@ class Tokenizer:
         ids: list[int] = self._uncut.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _encoded(self, inputs: list[str] | list[tuple[str, str]]) -> list[tokenizers.Encoding]:
+    def _encoded(
+        self,
+        inputs: list[str] | list[tuple[str, str]],
+        native: tokenizers.Tokenizer | None = None,
+    ) -> list[tokenizers.Encoding]:
+        chosen = native or self._native
         try:
-            return self._native.encode_batch(inputs, add_special_tokens=self._special_tokens)
+            return chosen.encode_batch(inputs, add_special_tokens=self._special_tokens)
         except Exception as error:  # the native library raises no narrower class
             raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
 
@@ -178,14 +217,28 @@ def _tokenized(
         else:
             indexes.append(index)
             texts.append(item.text)
+    if job.operation == "score" and loaded.texts:
+        return indexes, _late(job, loaded, tokenizer, texts)
     if job.operation == "score" and loaded.pair is not None:
         return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
     if job.operation == "score":
         return indexes, tokenizer.pairs(query_wording(job, loaded)(_query(job)), texts)
     worded = wording(job, loaded)
+    if loaded.texts:
+        side = "query" if job.options.get("is_query") else "document"
+        return indexes, tokenizer.side(side, list(map(worded, texts)))
     prompt = worded(_TEXT).partition(_TEXT)[0]
     reads = tokenizer.queries if job.options.get("is_query") else tokenizer
     return indexes, reads.texts(list(map(worded, texts)), prompt)
+
+
+def _late(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: Sequence[str]) -> list[LateInput]:
+    """Each text with the query, both behind their prompts."""
+    told = loaded.prompts.get("query", "") if job.instruction is None else job.instruction
+    (query,) = tokenizer.side("query", [told + _query(job)])
+    prompt = loaded.prompts.get("document", "")
+    documents = tokenizer.side("document", [prompt + text for text in texts])
+    return [LateInput(query, document) for document in documents]
 
 
 def _passed_through(
@@ -240,6 +293,8 @@ def _costs(inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded) -> li
 
 
 def _token_count(item: Input) -> int:
+    if isinstance(item, LateInput):
+        return _token_count(item.query) + _token_count(item.document)
     return len(item.ids) // 4 if isinstance(item, TokensInput) else 0
 
 
@@ -249,6 +304,8 @@ def _byte_count(item: Input) -> int:
         return len(item.text.encode("utf-8", "surrogatepass"))
     if isinstance(item, PairInput):
         return len((item.query + item.text).encode("utf-8", "surrogatepass"))
+    if isinstance(item, LateInput):
+        return len(item.query.ids) + len(item.document.ids)
     return len(item.ids if isinstance(item, TokensInput) else item.data)
 
 

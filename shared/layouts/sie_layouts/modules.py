@@ -24,7 +24,15 @@ from sie_layouts.steps import (
 from sie_layouts.texts import bare_text
 from sie_layouts.transformer import transformer_step
 
-__all__ = ["ACTIVATIONS", "DONE", "NOT_DONE", "module_name", "read_module"]
+__all__ = [
+    "ACTIVATIONS",
+    "DONE",
+    "NOT_DONE",
+    "dense_step",
+    "module_name",
+    "normalize_step",
+    "read_module",
+]
 
 NOT_DONE: Final[Mapping[str, str]] = {
     "BoW": "counts words",
@@ -134,9 +142,10 @@ def _modes(reader: Reader, name: str, table: Mapping[str, Any]) -> tuple[Pooling
     return tuple(found)
 
 
-def _dense(reader: Reader, folder: str) -> Step:
+def dense_step(reader: Reader, folder: str, *, source: str = "sentence_embedding") -> DenseStep:
+    """The step of a `Dense`, which reads `source` where its config does not say."""
     name, table = _config(reader, folder)
-    source = reader.take(name, table, "module_input_name", str, "sentence_embedding")
+    source = reader.take(name, table, "module_input_name", str, source)
     step = DenseStep(
         file=joined(folder, _WEIGHTS),
         in_features=reader.count(name, table, "in_features"),
@@ -166,7 +175,8 @@ def _activation(reader: Reader, name: str, table: Mapping[str, Any]) -> str:
     return word
 
 
-def _normalize(reader: Reader, folder: str) -> Step:
+def normalize_step(reader: Reader, folder: str) -> NormalizeStep:
+    """The step of a `Normalize`."""
     name, table = _config(reader, folder)
     source = reader.take(name, table, "module_input_name", str, "sentence_embedding")
     target = reader.take(name, table, "module_output_name", str, source)
@@ -237,10 +247,10 @@ def _config(reader: Reader, folder: str) -> tuple[str, dict[str, Any]]:
 
 
 DONE: Final[Mapping[str, Callable[[Reader, str], Step]]] = {
-    "Dense": _dense,
+    "Dense": dense_step,
     "LayerNorm": _layer_norm,
     "MLMTransformer": _masked_language,
-    "Normalize": _normalize,
+    "Normalize": normalize_step,
     "Pooling": _pooling,
     "SparseAutoEncoder": _auto_encoder,
     "SparseStaticEmbedding": _token_weights,

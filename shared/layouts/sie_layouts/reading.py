@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from sie_layouts.facts import Reading
 from sie_layouts.files import Files
+from sie_layouts.late import TokenLayout, is_stanford, read_late
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader
 from sie_layouts.routes import MODULES_FILE
@@ -17,9 +18,10 @@ from sie_layouts.sentence import SETTINGS_FILE, read_sentence
 __all__ = ["Kind", "Layout", "kind_of", "read"]
 
 Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities"]
-Layout: TypeAlias = SentenceLayout | ScoreLayout
+Layout: TypeAlias = SentenceLayout | ScoreLayout | TokenLayout
 
 _OF_SETTINGS: Final[dict[str, Kind]] = {
+    "ColBERT": "token_vectors",
     "CrossEncoder": "scores",
     "MultiVectorEncoder": "token_vectors",
 }
@@ -36,6 +38,8 @@ def read(files: Files) -> Reading[Layout]:
         return read_sentence(files)
     if kind == "scores":
         return read_score(files)
+    if kind == "token_vectors":
+        return read_late(files)
     reader = Reader(files)
     reader.refuse(
         "config.json", f"is of a model of {kind.replace('_', ' ')}, which is not read yet"
@@ -47,8 +51,12 @@ def kind_of(files: Files) -> Kind:
     """The name that a folder gives itself; vectors where it does not say."""
     reader = Reader(files)
     if reader.has(MODULES_FILE):
-        settings = reader.table(SETTINGS_FILE)
-        return _OF_SETTINGS.get(str(settings.get("model_type")), "vectors")
+        said = reader.table(SETTINGS_FILE).get("model_type")
+        if said is None and is_stanford(reader.table("config.json")):
+            return "token_vectors"
+        return _OF_SETTINGS.get(str(said), "vectors")
+    if is_stanford(reader.table("config.json")):
+        return "token_vectors"
     classes = reader.table("config.json").get("architectures") or []
     for name in classes if isinstance(classes, list) else []:
         for ending, kind in _OF_CLASSES:

@@ -38,6 +38,8 @@ class TextLayout:
     truncation_side: Literal["left", "right"] = "right"
     lowercase: bool = False
     special_tokens: bool = True
+    marks: tuple[str, ...] = ()
+    """Beginnings of texts that are one token each, where the vocabulary has them."""
     tokenizer_options: Mapping[str, Any] = field(default_factory=dict)
     """Options that the layout gives to the tokenizer's loading."""
 
@@ -93,6 +95,8 @@ class DenseStep:
     residual: bool = False
     source: str = "sentence_embedding"
     target: str = "sentence_embedding"
+    beside: bool = False
+    """True if the file holds the model's own weights too; they say the layer's shape."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,13 @@ _OF_LOADING: Final = frozenset(
 """Options that would load another model than the folder's."""
 
 
-def transformer_step(reader: Reader, folder: str, *, task: str) -> TransformerStep:
-    """The step that a folder's settings describe; `task` is that of its class."""
+def transformer_step(
+    reader: Reader, folder: str, *, task: str, late: bool = False
+) -> TransformerStep:
+    """The step that a folder's settings describe; `task` is that of its class.
+
+    `late` says that the caller reads the lengths of queries and documents itself.
+    """
     require_own_architecture(reader, folder)
     name, table = sentence_table(reader, folder)
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
@@ -54,7 +59,8 @@ def transformer_step(reader: Reader, folder: str, *, task: str) -> TransformerSt
         )
         head = "none"
     _require_texts(reader, name, table, head)
-    for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
+    lengths = () if late else ("query_length", "document_length", "query_expansion")
+    for key in (*lengths, "tokenizer_name_or_path"):
         if table.get(key) is not None:
             reader.refuse(f"{name}: {key}", f"is {table[key]!r}, which is not done here")
     return TransformerStep(

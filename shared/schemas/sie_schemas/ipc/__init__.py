@@ -1,6 +1,6 @@
 """Frames between the worker sidecar and the model-execution process, over a Unix socket."""
 
-from sie_schemas.ipc.forms import Option, PairForm, PairPart, QueryForm
+from sie_schemas.ipc.forms import Option, PairForm, PairPart, QueryForm, TextForm
 from sie_schemas.ipc.messages import (
     FRAME_BYTES_MAX,
     FRAME_HEADER,
@@ -18,6 +18,7 @@ from sie_schemas.ipc.messages import (
     Hello,
     ImageInput,
     Input,
+    LateInput,
     Load,
     LoadAdapter,
     Loaded,
@@ -55,6 +56,7 @@ __all__ = [
     "Hello",
     "ImageInput",
     "Input",
+    "LateInput",
     "Load",
     "LoadAdapter",
     "Loaded",
@@ -71,6 +73,7 @@ __all__ = [
     "RunBatch",
     "ScoreAnswers",
     "SparseAnswers",
+    "TextForm",
     "TextInput",
     "TokensInput",
     "Unload",

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sie_schemas.items import Operation
 
-__all__ = ["Option", "PairForm", "PairPart", "QueryForm"]
+__all__ = ["Option", "PairForm", "PairPart", "QueryForm", "TextForm"]
 
 
 class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,3 +69,16 @@ class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     truncation_side: str = "right"
     skips_prompts: bool = False
     special_tokens: bool = True
+
+
+class TextForm(Struct, frozen=True, omit_defaults=True):
+    """The token ids of a query, or of a document, of a model of late interaction.
+
+    Cut at `tokens_max`, 0: at the model's length; filled up to `filled_to` with the token `filler`,
+    at which the others look only where it is `attended`.
+    """
+
+    tokens_max: int = 0
+    filled_to: int = 0
+    filler: int = 0
+    attended: bool = False

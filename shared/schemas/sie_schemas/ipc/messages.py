@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.ipc.forms import Option, PairForm, QueryForm
+from sie_schemas.ipc.forms import Option, PairForm, QueryForm, TextForm
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
@@ -33,6 +33,7 @@ __all__ = [
     "Hello",
     "ImageInput",
     "Input",
+    "LateInput",
     "Load",
     "LoadAdapter",
     "Loaded",
@@ -65,12 +66,14 @@ class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
     """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs.
 
     `skip` leading tokens are the prompt's (`skips_prompts`); `query` says that it is one
-    (`query_form`)."""
+    (`query_form`, `texts`). `attended` leading tokens are those that the others look at, 0: all.
+    """
 
     ids: bytes
     type_ids: bytes = b""
     skip: int = 0
     query: bool = False
+    attended: int = 0
 
 
 class TextInput(Struct, frozen=True, tag="text"):
@@ -100,7 +103,14 @@ class DocumentInput(Struct, frozen=True, tag="document"):
     format: str
 
 
-Input: TypeAlias = TokensInput | TextInput | PairInput | ImageInput | DocumentInput
+class LateInput(Struct, frozen=True, tag="late"):
+    """A query and a document, each with a vector for each token: scored where they meet."""
+
+    query: TokensInput
+    document: TokensInput
+
+
+Input: TypeAlias = TokensInput | LateInput | TextInput | PairInput | ImageInput | DocumentInput
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -250,6 +260,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     query_form: QueryForm | None = None
     instruction: str = ""
     pair: PairForm | None = None
+    texts: dict[str, TextForm] = {}
+    """The forms of a `query` and a `document`, where a score is made of both."""
     resident: tuple[str, ...] | None = None
     dtype: str = ""
     dtype_reason: str = ""

@@ -1,0 +1,205 @@
+"""A vector for each token of a text, and scores of late interaction (ColBERT).
+
+*device* over one encoder and its adapters; the part of the backend `transformer` that is chosen
+where the folder's layout says so. Queries are filled up with tokens at which the text does not look
+(`TokensInput.attended`): whether packed execution does that as the model's own is tried at load.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from sie_layouts.late import TokenLayout
+from sie_schemas.ipc import (
+    Answers,
+    EncodeAnswers,
+    Loaded,
+    MultivectorAnswers,
+    RunBatch,
+    TextForm,
+    TokensInput,
+)
+from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
+from sie_server.backends.model_files import encoder_kind, load_model
+from sie_server.backends.score.late import late_scores
+from sie_server.backends.vector_answers import as_given, float_bytes, lengths_of, rows_as_given
+from sie_server.tolerances import disagreement
+from sie_server.vectors.pooling import pool
+from sie_server.vectors.steps import VectorSteps
+from sie_server.weights.tokenizer_file import tokenizer_file
+
+__all__ = ["LateEncoder"]
+
+_TRIED: Final = ((24, 9), (24, 24), (24, 2))
+"""Lengths of the texts that are tried, and at how many tokens each looks."""
+
+
+class LateEncoder(EncoderBackend):
+    """One encoder, owned by the device's thread."""
+
+    def __init__(self, spec: ModelSpec, device: DeviceSpec, layout: TokenLayout) -> None:
+        assert spec.tasks.encode is not None
+        if set(spec.tasks.encode.outputs) != {"multivector"}:
+            raise load_failed("this model gives the output multivector, and no other")
+        unknown = sorted(spec.profile.options.keys() & {"pooling", "normalize"})
+        if unknown:
+            raise load_failed(f"the option {unknown[0]} is for one vector a text")
+        place = torch.device(device.name)
+        folder = spec.weights.folder
+        text = dataclasses.replace(layout.encoder.text, marks=layout.marks)
+        model = load_model(
+            spec, device, encoder_kind(spec.weights), may_lack=("pooler.",),
+            config_options=layout.encoder.config_options,
+        )  # fmt: skip
+        self._layout = layout
+        self._place = place
+        self._steps = VectorSteps(layout.steps, spec.weights, place)
+        self._names = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        self._skipped = _ids(self._names, layout.skipped)
+        self._kept = np.array(layout.kept_ids, dtype=np.int64)
+        self._forms = _forms(layout, self._names)
+        encoder = Encoder(model, device=place)
+        self._core = LoadedEncoder(
+            spec,
+            encoder,
+            tokenizer_file(folder, device.cache_folder, text),
+            device,
+            finish=self._means,
+            text=text,
+            takes_types=False,
+        )
+        self._width = self._steps.of_tokens(torch.zeros(1, model.config.hidden_size)).shape[1]
+        if any(form.filled_to and not form.attended for form in self._forms.values()):
+            self._try_filled()
+
+    def describe(self) -> Loaded:
+        """Token ids of a query or a document in, vectors out."""
+        prompts = {"query": self._layout.query.prompt, "document": self._layout.document.prompt}
+        return replace(
+            self._core.describe(),
+            prompts=prompts,
+            texts=self._forms,
+            dims={"multivector": self._width},
+        )
+
+    @torch.inference_mode()
+    def run(self, batch: RunBatch) -> Answers:
+        """The vectors of each text, or the score of each pair, in order."""
+        if batch.operation == "score" and self._core.spec.tasks.score is not None:
+            return late_scores(self._core, batch, self._vectors, mean=self._layout.mean)
+        self._core.require(batch, "encode", {"multivector"})
+        given = self._vectors(batch, take(batch, TokensInput))
+        counts = np.array([len(text) for text in given], dtype="<i4")
+        rows = torch.cat(given)
+        return EncodeAnswers(
+            multivector=MultivectorAnswers(self._width, counts.tobytes(), float_bytes(rows))
+        )
+
+    def _vectors(self, batch: RunBatch, texts: Sequence[TokensInput]) -> list[Tensor]:
+        """The vectors that count, of each text."""
+        states, sequences = self._core.run(batch, texts)
+        rows = self._steps.of_tokens(states.hidden)
+        self._core.require_finite(rows)
+        parts = torch.split(rows, lengths_of(states, sequences))
+        found = as_given(parts, states.order)
+        return [
+            part[torch.from_numpy(self._counts(text, ids)).to(part.device)]
+            for part, text, ids in zip(found, texts, sequences.ids, strict=True)
+        ]
+
+    def _counts(self, text: TokensInput, ids: Tensor) -> Any:
+        """True for each token that counts."""
+        tokens = ids.cpu().numpy()
+        side = "query" if text.query else "document"
+        counts = np.ones(len(tokens), dtype=bool)
+        if side in self._layout.skipped_in:
+            counts &= ~np.isin(tokens, self._skipped)
+        if side == "document" and len(self._kept):
+            counts &= np.isin(tokens, self._kept)
+        return counts
+
+    @torch.inference_mode()
+    def _means(self, states: States, sequences: Sequences) -> Tensor:
+        packed = pool(states.hidden, lengths_of(states, sequences), "mean")
+        return rows_as_given(packed, states.order)
+
+    @torch.inference_mode()
+    def _try_filled(self) -> None:
+        """Texts that are filled up, packed and padded: they have to agree, or all run padded."""
+        core = self._core
+        if core.describe().execution != "packed":
+            return
+        generator = torch.Generator().manual_seed(7)
+        vocabulary = core.limits.vocabulary
+        ids = [
+            torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
+            for length, _ in _TRIED
+        ]
+        nothing = [None] * len(ids)
+        texts = Sequences(ids, nothing, nothing, attended=[seen for _, seen in _TRIED])
+        packed = core.encoder.packed(texts)
+        core.encoder.choose("padded")
+        padded = core.encoder.padded(texts, tokens_max=sum(length for length, _ in _TRIED))
+        core.encoder.choose("packed")
+        rows = [
+            torch.cat(as_given(torch.split(each.hidden, lengths_of(each, texts)), each.order))
+            for each in (packed, padded)
+        ]
+        reason = disagreement(rows[0], rows[1], core.encoder.dtype)
+        if reason:
+            core.pad(f"queries that are filled up: {reason} to the model's own attention")
+
+
+def _forms(layout: TokenLayout, names: PreTrainedTokenizerBase) -> dict[str, TextForm]:
+    document = TextForm(layout.document.tokens_max or 0)
+    expansion = layout.expansion
+    if expansion is None:
+        return {"query": TextForm(layout.query.tokens_max or 0), "document": document}
+    if names.padding_side != "right":
+        raise load_failed("queries are filled up, and the tokenizer fills at the left")
+    limit = layout.query.tokens_max
+    if expansion.fixed:
+        limit = expansion.tokens
+    elif limit is not None:
+        limit = max(limit, expansion.tokens)
+    query = TextForm(
+        limit or 0, expansion.tokens, _filler(names, expansion.token), expansion.attended
+    )
+    return {"query": query, "document": document}
+
+
+def _filler(names: PreTrainedTokenizerBase, token: str | None) -> int:
+    found = (
+        names.convert_tokens_to_ids(token)
+        if token is not None
+        else names.eos_token_id
+        if names.mask_token_id is None
+        else names.mask_token_id
+    )
+    unknown = token is not None and found == names.unk_token_id and token != names.unk_token
+    if not isinstance(found, int) or unknown:
+        raise load_failed(f"queries are filled up with {token or 'a mask'}, which is no token here")
+    return found
+
+
+def _ids(names: PreTrainedTokenizerBase, words: Sequence[str]) -> Any:
+    """The ids of words that are one token each; what the vocabulary lacks is nobody's token."""
+    found = [(word, names.convert_tokens_to_ids(word)) for word in words]
+    return np.array(
+        [
+            number
+            for word, number in found
+            if number is not None and (number != names.unk_token_id or word == names.unk_token)
+        ],
+        dtype=np.int64,
+    )

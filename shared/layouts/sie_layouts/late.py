@@ -1,0 +1,271 @@
+"""The layout of late interaction (ColBERT): a vector for each token, and which of them count.
+
+*pure.* Three forms are read as sentence-transformers' MultiVectorEncoder reads them: its own
+folders; PyLate's, whose settings stand in `config_sentence_transformers.json` and which leave out
+the last steps; and those of Stanford's library (`HF_ColBERT`), whose settings stand in
+`artifact.metadata` and whose projection lies among the model's weights.
+"""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sie_layouts.facts import Fact, Reading
+from sie_layouts.files import Files
+from sie_layouts.modules import dense_step, module_name, normalize_step
+from sie_layouts.reader import Reader, joined
+from sie_layouts.routes import MODULES_FILE
+from sie_layouts.steps import DenseStep, NormalizeStep, Step, TransformerStep
+from sie_layouts.texts import sentence_table, text_layout
+from sie_layouts.transformer import transformer_step
+
+__all__ = ["Expansion", "Side", "TokenLayout", "is_stanford", "read_late"]
+
+_SETTINGS: Final = "config_sentence_transformers.json"
+_METADATA: Final = "artifact.metadata"
+_CONFIG: Final = "config.json"
+_TOKENS: Final = "token_embeddings"
+_QUERY_TOKENS: Final = 32
+"""The length of a query where nobody says another."""
+_PUNCTUATION: Final = tuple(string.punctuation)
+_PYLATE_KEYS: Final = (
+    "query_length", "document_length", "query_expansion", "do_query_expansion",
+    "attend_to_expansion_tokens", "attend_to_mask_tokens", "query_prefix", "document_prefix",
+    "skiplist_words",
+)  # fmt: skip
+_OLD_NAMES: Final = {"pylate.models.Dense.Dense": "sentence_transformers.base.modules.dense.Dense"}
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Queries are filled up to `tokens` with a token that counts as a word of the query."""
+
+    tokens: int
+    fixed: bool
+    """True if longer queries are cut to it."""
+    attended: bool
+    """True if the other tokens look at those that were filled in."""
+    token: str | None = None
+    """The token; None: the tokenizer's mask, or its end of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side: texts are read behind `prompt`, and cut at `tokens_max` where there is one."""
+
+    prompt: str = ""
+    tokens_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLayout:
+    """A vector for each token of a text."""
+
+    encoder: TransformerStep
+    steps: tuple[Step, ...]
+    query: Side
+    document: Side
+    expansion: Expansion | None = None
+    marks: tuple[str, ...] = ()
+    """Beginnings of texts that are one token where the vocabulary has them."""
+    skipped: tuple[str, ...] = ()
+    """Tokens that do not count, in the texts of `skipped_in`."""
+    skipped_in: tuple[str, ...] = ("document",)
+    kept_ids: tuple[int, ...] = ()
+    """The tokens of a document that count; empty: all."""
+    masked: bool = False
+    """True if a step says which tokens count."""
+    mean: bool = False
+    """True if a score is divided by the query's tokens."""
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The output's name."""
+        return "multivector"
+
+
+def is_stanford(config: Mapping[str, Any]) -> bool:
+    """True of a folder of Stanford's library."""
+    classes = config.get("architectures")
+    return isinstance(classes, list) and "HF_ColBERT" in classes
+
+
+def read_late(files: Files) -> Reading[TokenLayout]:
+    """Read a folder."""
+    reader = Reader(files)
+    layout = _of_modules(reader) if reader.has(MODULES_FILE) else _of_stanford(reader)
+    _require_tokens(reader, layout.steps)
+    if reader.refusals:
+        return Reading(None, tuple(reader.refusals))
+    return Reading(replace(layout, facts=tuple(dict.fromkeys(reader.facts))))
+
+
+def _of_stanford(reader: Reader) -> TokenLayout:
+    if not is_stanford(reader.table(_CONFIG)):
+        reader.refuse(
+            f"{_CONFIG}: architectures",
+            "names no HF_ColBERT, and there is no modules.json: the projection would be random",
+        )
+    table = reader.table(_METADATA)
+    marks = {
+        "query": str(table.get("query_token_id") or "[unused0]") + " ",
+        "document": str(table.get("doc_token_id") or "[unused1]") + " ",
+    }
+    length = table.get("query_maxlen") or _QUERY_TOKENS
+    reader.fact("query", f"{marks['query']!r}, filled up to {length} tokens", _METADATA)
+    reader.fact("document", f"{marks['document']!r}, {table.get('doc_maxlen')} tokens", _METADATA)
+    return TokenLayout(
+        encoder=TransformerStep("", "none", text_layout(reader, "", _SETTINGS, {})),
+        steps=(
+            DenseStep(
+                "model.safetensors", 0, 0, bias=False, activation="Identity", source=_TOKENS,
+                target=_TOKENS, beside=True,
+            ),
+            NormalizeStep(_TOKENS, _TOKENS),
+        ),
+        query=Side(marks["query"]),
+        document=Side(marks["document"], _length(reader, table)),
+        expansion=Expansion(int(length), True, bool(table.get("attend_to_mask_tokens"))),
+        marks=tuple(marks.values()),
+        skipped=_PUNCTUATION if table.get("mask_punctuation", True) else (),
+    )  # fmt: skip
+
+
+def _length(reader: Reader, table: Mapping[str, Any]) -> int | None:
+    return reader.take(_METADATA, table, "doc_maxlen", int, 0) or None
+
+
+def _of_modules(reader: Reader) -> TokenLayout:
+    settings = reader.table(_SETTINGS)
+    name, table = sentence_table(reader, "")
+    told = {**_pylate(reader, settings), **table}
+    layout = TokenLayout(
+        encoder=transformer_step(reader, "", task="feature-extraction", late=True),
+        steps=(),
+        query=Side(_prompt(reader, settings, "query"), told.get("query_length")),
+        document=Side(_prompt(reader, settings, "document"), told.get("document_length")),
+        expansion=_expansion(reader, name, told.get("query_expansion")),
+        marks=tuple(
+            str(settings[key] or "") for key in ("query_prefix", "document_prefix")
+            if key in settings
+        ),
+        mean=settings.get("similarity_fn_name") == "meanmaxsim",
+    )  # fmt: skip
+    layout = _with_modules(reader, layout)
+    if settings.get("model_type") != "ColBERT":
+        if layout.expansion is not None and not layout.masked:
+            reader.refuse(MODULES_FILE, "has no MultiVectorMask: what fills up a query is not read")
+        return layout
+    # PyLate's own folders leave out the mask and the normalisation.
+    words = settings.get("skiplist_words")
+    skipped = _PUNCTUATION if words is None else tuple(map(str, words))
+    ended = (*layout.steps, NormalizeStep(_TOKENS, _TOKENS))
+    return replace(layout, skipped=skipped, skipped_in=("document",), steps=ended)
+
+
+def _with_modules(reader: Reader, layout: TokenLayout) -> TokenLayout:
+    entries = reader.json(MODULES_FILE)
+    for place, entry in enumerate(entries if isinstance(entries, list) else []):
+        path = str(entry.get("type"))
+        source = f"{MODULES_FILE}: {place}.type"
+        name = module_name(reader, source, _OLD_NAMES.get(path, path))
+        folder = str(entry.get("path", ""))
+        match name:
+            case "Transformer":
+                if place or folder:
+                    reader.refuse(source, "is no single transformer in the folder itself")
+            case "Dense":
+                step = dense_step(reader, folder, source=_TOKENS)
+                layout = replace(layout, steps=(*layout.steps, step))
+            case "Normalize":
+                layout = replace(layout, steps=(*layout.steps, normalize_step(reader, folder)))
+            case "MultiVectorMask":
+                layout = _masked(reader, layout, joined(folder, _CONFIG))
+            case None:
+                pass
+            case _:
+                reader.refuse(
+                    source,
+                    f"names a step {name!r}, which is not done for the vectors of tokens; Dense, "
+                    "MultiVectorMask and Normalize are",
+                )
+    return layout
+
+
+def _masked(reader: Reader, layout: TokenLayout, name: str) -> TokenLayout:
+    table = reader.table(name)
+    known = {"keep_only_token_ids", "skiplist_tasks", "skiplist_words"}
+    reader.refuse_others(name, table, known, "MultiVectorMask")
+    words = reader.take(name, table, "skiplist_words", list, [])
+    tasks = table.get("skiplist_tasks", ["document"])
+    kept = reader.take(name, table, "keep_only_token_ids", list, [])
+    reader.fact("tokens that do not count", " ".join(map(str, words)), f"{name}: skiplist_words")
+    return replace(
+        layout,
+        masked=True,
+        skipped=tuple(map(str, words)),
+        skipped_in=(tasks,) if isinstance(tasks, str) else tuple(map(str, tasks)),
+        kept_ids=tuple(map(int, kept)),
+    )
+
+
+def _pylate(reader: Reader, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """PyLate's settings as those of the transformer step, which count over them."""
+    if not any(key in settings for key in _PYLATE_KEYS):
+        return {}
+    found = {
+        key: settings[key]
+        for key in ("query_length", "document_length")
+        if settings.get(key) is not None
+    }
+    if "query_expansion" in settings:
+        return {**found, "query_expansion": settings["query_expansion"]}
+    if settings.get("do_query_expansion") is False:
+        return {**found, "query_expansion": None}
+    attended = settings.get(
+        "attend_to_expansion_tokens", settings.get("attend_to_mask_tokens", False)
+    )
+    length = found.pop("query_length", None) or _QUERY_TOKENS
+    reader.fact("query", f"filled up to {length} tokens", f"{_SETTINGS}: query_length")
+    expansion = {"strategy": "fixed", "attend": bool(attended), "length": length}
+    return {**found, "query_expansion": expansion}
+
+
+def _expansion(reader: Reader, name: str, given: Any) -> Expansion | None:
+    if given is None:
+        return None
+    where = f"{name}: query_expansion"
+    table = given if isinstance(given, dict) else {}
+    reader.refuse_others(where, table, {"attend", "length", "strategy", "token"}, "the expansion")
+    if table.get("strategy") not in ("fixed", "min"):
+        reader.refuse(f"{where}.strategy", f"is {table.get('strategy')!r}; fixed and min are done")
+    return Expansion(
+        tokens=reader.count(where, table, "length"),
+        fixed=table.get("strategy") == "fixed",
+        attended=reader.take(where, table, "attend", bool, False),
+        token=table.get("token"),
+    )
+
+
+def _prompt(reader: Reader, settings: Mapping[str, Any], side: str) -> str:
+    """The text before a query or a document: PyLate's prefix, then the prompt."""
+    prompts = reader.take(_SETTINGS, settings, "prompts", dict, {})
+    prefix = str(settings.get(f"{side}_prefix") or "")
+    told = prefix + str(prompts.get(side) or "").removeprefix(prefix)
+    if told:
+        reader.fact(f"prompt {side}", repr(told), _SETTINGS)
+    return told
+
+
+def _require_tokens(reader: Reader, steps: tuple[Step, ...]) -> None:
+    for step in steps:
+        if not isinstance(step, DenseStep | NormalizeStep):
+            continue
+        if (step.source, step.target) != (_TOKENS, _TOKENS):
+            reader.refuse(
+                MODULES_FILE,
+                f"has a step from {step.source} to {step.target}; of token vectors, steps from "
+                f"{_TOKENS} to {_TOKENS} are done",
+            )
