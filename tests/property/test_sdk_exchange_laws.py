@@ -1,5 +1,6 @@
 """Laws of the SDK's exchange: what is sent again, and that a response is an answer or an error."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -199,28 +200,29 @@ def test_an_answer_has_exactly_as_many_results_as_items_were_sent(
     sent: int, came: int, operation: str
 ) -> None:
     items = ["x"] * sent
-    if operation == "score":
-        call = exchange.score_call("m", "q", items, {}, Defaults())
-        answer: dict[str, Any] = {
-            "scores": [{"item_id": str(n), "score": 0.5, "rank": n} for n in range(came)]
-        }
-    else:
-        make = exchange.encode_call if operation == "encode" else exchange.extract_call
-        call = make("m", items, {}, Defaults())
-        answer = {"items": [{"id": str(n)} for n in range(came)]}
-    readers: dict[str, Any] = {
-        "encode": exchange.read_encode,
-        "extract": exchange.read_extract,
-        "score": exchange.read_score,
-    }
-    read = readers[operation]
-    found = exchange.read_answer(200, {}, msgspec.msgpack.encode(answer))
+    entries = [{"id": str(n)} for n in range(came)]
+    scores = [{"item_id": str(n), "score": 0.5, "rank": n} for n in range(came)]
+
+    def results() -> Sequence[Any]:
+        answer = exchange.read_answer(
+            200, {}, msgspec.msgpack.encode({"items": entries, "scores": scores})
+        )
+        match operation:
+            case "score":
+                call = exchange.score_call("m", "q", items, {}, Defaults())
+                return exchange.read_score(call, answer)["scores"]
+            case "encode":
+                calls = exchange.encode_calls("m", items, {}, Defaults())
+                return exchange.read_encode(calls, [answer])
+            case _:
+                calls = exchange.extract_calls("m", items, {}, Defaults())
+                return exchange.read_extract(calls, [answer])
+
     if came == sent:
-        results = read(call, found)
-        assert len(results["scores"] if operation == "score" else results) == sent
+        assert len(results()) == sent
         return
     with pytest.raises(SIEError, match="another number of items"):
-        read(call, found)
+        results()
 
 
 @given(
@@ -231,7 +233,7 @@ def test_what_a_call_says_goes_before_what_the_client_was_made_with(
     usual: dict[str, int], told: dict[str, int]
 ) -> None:
     defaults = Defaults(options=usual)
-    call = exchange.encode_call("m", "x", {"options": told} if told else {}, defaults)
+    [call] = exchange.encode_calls("m", "x", {"options": told} if told else {}, defaults)
     body = msgspec.msgpack.decode(call.body)
     assert body.get("params", {}).get("options", {}) == usual | told
 
