@@ -1,6 +1,5 @@
 """Laws of the SDK's exchange: what is sent again, and that a response is an answer or an error."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -203,7 +202,7 @@ def test_an_answer_has_exactly_as_many_results_as_items_were_sent(
     entries = [{"id": str(n)} for n in range(came)]
     scores = [{"item_id": str(n), "score": 0.5, "rank": n} for n in range(came)]
 
-    def results() -> Sequence[Any]:
+    def results() -> Any:
         answer = exchange.read_answer(
             200, {}, msgspec.msgpack.encode({"items": entries, "scores": scores})
         )
