@@ -99,6 +99,11 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
         ({"modules.json": {}}, "modules.json is no list of modules"),
         ({"modules.json": _module(1, type="custom_st.Pooling")}, "modules.json: 1.type is 'custom"),
         (
+            # jina-embeddings-v3 as it is published.
+            {"modules.json": _module(0, type="custom_st.Transformer")},
+            "modules.json: 0.type is 'custom_st.Transformer', code of the model's own",
+        ),
+        (
             {"modules.json": _module(1, type="sentence_transformers.models.LSTM")},
             "modules.json: 1.type names a step 'LSTM', which is not done here: it runs a recurrent",
         ),
