@@ -218,10 +218,11 @@ def test_every_refusal_is_told_at_once():
     [(["BertModel"], "mean"), (["Qwen3ForCausalLM"], "last"), (None, "mean")],
 )
 def test_a_bare_transformer_is_pooled_as_the_reference_chooses(architecture, expected):
-    config = {"model_type": "bert", "architectures": architecture}
+    config = {"model_type": "bert", "architectures": architecture, "hidden_size": 24}
     found = read_sentence(_folder(**{"modules.json": None, "config.json": config}))
     assert found.layout is not None, found.refusals
-    assert found.layout.document[1] == PoolingStep((expected,), width=0)
+    assert found.layout.document[1] == PoolingStep((expected,), width=24)
+    assert found.layout.width == 24
     assert any("no file says another" in fact.value for fact in found.layout.facts)
 
 
