@@ -148,7 +148,18 @@ ROWS = [
     Row("a limit", transformer={"max_seq_length": 24}),
     Row("a limit of the tokenizer", transformer={"processor_kwargs": {"model_max_length": 17}}),
     Row("a limit of the call", transformer={"processing_kwargs": {"text": {"max_length": 9}}}),
-    Row("cut on the left", transformer={"processor_kwargs": {"truncation_side": "left"}}),
+    Row(
+        "cut on the left",
+        transformer={"processor_kwargs": {"truncation_side": "left", "model_max_length": 12}},
+    ),
+    Row(
+        "cut on the left by the settings",
+        files={
+            "sentence_bert_config.json": {
+                "processor_kwargs": {"truncation_side": "left", "model_max_length": 12}
+            }
+        },
+    ),
     Row("padded on the left", transformer={"processor_kwargs": {"padding_side": "left"}}),
     Row(
         "lower case of a settings file",

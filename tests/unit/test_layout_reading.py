@@ -99,6 +99,11 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
         ({"modules.json": {}}, "modules.json is no list of modules"),
         ({"modules.json": _module(1, type="custom_st.Pooling")}, "modules.json: 1.type is 'custom"),
         (
+            # jina-embeddings-v3 as it is published.
+            {"modules.json": _module(0, type="custom_st.Transformer")},
+            "modules.json: 0.type is 'custom_st.Transformer', code of the model's own",
+        ),
+        (
             {"modules.json": _module(1, type="sentence_transformers.models.LSTM")},
             "modules.json: 1.type names a step 'LSTM', which is not done here: it runs a recurrent",
         ),
@@ -213,10 +218,11 @@ def test_every_refusal_is_told_at_once():
     [(["BertModel"], "mean"), (["Qwen3ForCausalLM"], "last"), (None, "mean")],
 )
 def test_a_bare_transformer_is_pooled_as_the_reference_chooses(architecture, expected):
-    config = {"model_type": "bert", "architectures": architecture}
+    config = {"model_type": "bert", "architectures": architecture, "hidden_size": 24}
     found = read_sentence(_folder(**{"modules.json": None, "config.json": config}))
     assert found.layout is not None, found.refusals
-    assert found.layout.document[1] == PoolingStep((expected,), width=0)
+    assert found.layout.document[1] == PoolingStep((expected,), width=24)
+    assert found.layout.width == 24
     assert any("no file says another" in fact.value for fact in found.layout.facts)
 
 

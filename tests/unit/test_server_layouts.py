@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests.support.encoder_models import (
+    MINILM,
     VOCABULARY,
     dense,
     fresh_device,
@@ -119,6 +120,22 @@ def test_a_folder_without_any_vocabulary_is_refused_and_no_tokenizer_is_made_up(
         tokenizer_file(folder, tmp_path / "cache")
     assert refused.value.code == "MODEL_LOAD_FAILED"
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_tokenizer_whose_class_is_code_of_its_own_is_the_file_that_lies_beside_it(tmp_path):
+    folder, cache = write_tiny(tmp_path / "m", _TINY), tmp_path / "cache"
+    told = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": [None, "own.Own"]}}
+    _write(folder / "tokenizer_config.json", told)
+    _write(folder / "config.json", {"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}})
+    assert tokenizer_file(folder, cache).path == folder / "tokenizer.json"
+
+
+def test_a_tokenizer_that_is_as_its_class_makes_it_is_found_so_once(tmp_path):
+    folder, cache = resolve(MINILM).folder, tmp_path / "cache"
+    assert tokenizer_file(folder, cache).path == folder / "tokenizer.json"
+    (kept,) = (cache / "tokenizers").iterdir()
+    assert [path.name for path in kept.iterdir()] == ["as_it_is"]
+    assert tokenizer_file(folder, cache).path == folder / "tokenizer.json"
 
 
 # ---- pooling and what follows it ----------------------------------------------------------------

@@ -81,7 +81,7 @@ def width_of(steps: tuple[Step, ...]) -> int | None:
     for step in steps:
         match step:
             case PoolingStep():
-                width = step.width * len(step.modes)
+                width = step.width * len(step.modes) or None
             case DenseStep() if step.target == "sentence_embedding":
                 width = step.out_features
             case AutoEncoderStep() | LayerNormStep():

@@ -110,7 +110,16 @@ def _steps(reader: Reader, task: str, output: Output) -> tuple[Step, ...]:
     decodes = bool(classes) and classes[0].endswith("ForCausalLM") and config.get("is_causal", True)
     mode: Literal["last", "mean"] = "last" if decodes else "mean"
     reader.fact("pooling", f"{mode}, for no file says another", f"{_CONFIG}: architectures")
-    return (plain_transformer(reader, "none"), PoolingStep((mode,), width=0))
+    return (plain_transformer(reader, "none"), PoolingStep((mode,), width=_hidden(config)))
+
+
+def _hidden(config: Mapping[str, Any]) -> int:
+    """The width of a token's state, by the names that families give it; 0 where none is there."""
+    for key in ("hidden_size", "d_model", "dim"):
+        value = config.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return 0
 
 
 def _require_whole(reader: Reader, steps: tuple[Step, ...], output: Output) -> None:

@@ -96,7 +96,7 @@ def _tokenizer_limit(reader: Reader, folder: str) -> int | None:
     value = table.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1:
+    if not _is_length(value):
         reader.refuse(f"{name}: {key}", f"is {value!r}, and a length is wanted", "restore the file")
         return None
     return _bounded(value)
@@ -106,6 +106,11 @@ def _told(reader: Reader, folder: str, limit: int | None) -> int | None:
     if limit is not None:
         reader.fact("tokens_max", limit, f"{joined(folder, TOKENIZER_FILE)}: model_max_length")
     return limit
+
+
+def _is_length(value: object) -> bool:
+    # NaN is no length either: it compares as false.
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 1
 
 
 def _bounded(value: float) -> int | None:
@@ -134,7 +139,7 @@ def _tokenizer_options(reader: Reader, name: str, table: Mapping[str, Any]) -> d
     given = reader.take(name, table, key, dict, {})
     options = {each: value for each, value in given.items() if each not in IGNORED_OPTIONS}
     limit = options.get("model_max_length")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
+    if limit is not None and not _is_length(limit):
         reader.refuse(f"{name}: {key}.model_max_length", f"is {limit!r}, and a length is wanted")
         options.pop("model_max_length")
     for each, value in sorted(options.items()):
