@@ -58,6 +58,15 @@ def _entities(folder: Path) -> None:
     _saved(folder, tf.BertForTokenClassification, num_labels=3)
 
 
+def _classes(folder: Path) -> None:
+    _saved(folder, tf.BertForSequenceClassification, num_labels=2)
+
+
+def _entails(folder: Path) -> None:
+    labels = {0: "entailment", 1: "not_entailment"}
+    _saved(folder, tf.BertForSequenceClassification, id2label=labels)
+
+
 def _adapter(folder: Path) -> None:
     base = _saved(folder.with_name("plain"), tf.BertModel)
     tuned = get_peft_model(
@@ -69,6 +78,9 @@ def _adapter(folder: Path) -> None:
 _SAVED = {
     "SentenceTransformer": (_vectors, "transformer", {"encode": {"outputs": ["dense"]}}),
     "CrossEncoder": (_scores, "cross-encoder", {"score": {}}),
+    "ForTokenClassification": (_entities, "token-classification", {"extract": {}}),
+    "two classes": (_classes, "text-classification", {"extract": {}}),
+    "entailment": (_entails, "zero-shot-classification", {"extract": {}}),
     "SparseEncoder": (_sparse, "transformer", {"encode": {"outputs": ["sparse"]}}),
 }
 

@@ -32,10 +32,7 @@ _ENCODES: Final = _SUITES + "families.py::test_a_family_answers_as_the_reference
 _SPARSE: Final = _SUITES + "sparse.py::test_a_bare_masked_language_model_needs_no_option"
 _SCORES: Final = _SUITES + "score.py::test_a_classifier_scores_as_its_reference_does"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
-_M3: Final = (
-    "tests/unit/test_example_models.py::"
-    "test_bge_m3_runs_from_its_files_once_their_pickles_are_converted"
-)
+_CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 
 
 def _dense(words: str, case: str) -> Family:
@@ -61,13 +58,22 @@ def _judge(words: str, template: str) -> Family:
     )
 
 
+def _classes(words: str, *cases: str) -> Family:
+    return Family(
+        f"{words} that judges if a label fits",
+        "zero-shot-classification",
+        proven=tuple(f"{_CLASSES}[{case}]" for case in cases),
+        options={"hypothesis_template": "This text is about {}."},
+    )
+
+
 def _not_here(words: str, reason: str) -> Family:
     return Family(words, refused=reason)
 
 
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release takes no images"
-_NO_LABELS: Final = "this release has no backend for labels that a request chooses"
+_NO_LABELS: Final = "entities of labels that a request chooses are not in this release"
 _LATE: Final = "a vector for each token is not compared with the reference yet"
 _LOOKUP: Final = "only its files say how queries are weighed: `sie add` reads them"
 
@@ -102,9 +108,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "late/modernbert": _not_here("ModernBERT, a vector for each token", _LATE),
     "dense/nomic-bert": _not_here("NomicBERT under names of its own", _OWN_CODE),
     "own-code": _not_here("code of its own", _OWN_CODE),
-    "zero-shot/bart": _not_here("BART that judges a sentence", _NO_LABELS),
-    "zero-shot/deberta-v2": _not_here("DeBERTa that judges a sentence", _NO_LABELS),
-    "zero-shot/modernbert": _not_here("ModernBERT that judges a sentence", _NO_LABELS),
+    "zero-shot/bart": _classes("BART", "bart"),
+    "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
+    "zero-shot/modernbert": _classes("ModernBERT"),
     "gliclass": _not_here("GLiClass", _NO_LABELS),
     "gliformer": _not_here("GLiFormer", _NO_LABELS),
     "gliner": _not_here("GLiNER", _NO_LABELS),
