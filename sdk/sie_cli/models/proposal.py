@@ -114,7 +114,10 @@ def _tasks(
     there = [name for name in heads if name in names]
     if outputs == ["dense"] and len(there) >= len(_HEADS):
         outputs, source = ["dense", "sparse", "multivector"], ", ".join(there)
-    return {"encode": {"outputs": outputs}}, (Fact("outputs", ", ".join(outputs), source),)
+    tasks: dict[str, Any] = {"encode": {"outputs": outputs}}
+    if "multivector" in outputs:
+        tasks["score"] = {}
+    return tasks, (Fact("outputs", ", ".join(outputs), source),)
 
 
 def _about(files: Files) -> Iterator[Fact]:
