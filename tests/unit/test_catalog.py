@@ -9,6 +9,7 @@ import pytest
 from tests.support.config_process import config_process
 from tests.support.config_writer import client_of, running
 from tests.support.log_world import nowhere
+from tests.support.models_page import PAGE, page
 
 from sie_catalog.families import FAMILIES
 from sie_catalog.offers import REASON, document_of, offered, reason_not, verified
@@ -93,7 +94,11 @@ def test_a_model_that_is_not_offered_says_why():
     assert "labels" in reason_not(_row("urchade/gliner_multi-v2.1"))
     assert reason_not(_row("NovaSearch/stella_en_400M_v5")) == ""
     assert verified(_row("urchade/gliner_multi-v2.1")) == "none"
-    assert verified(_row("sentence-transformers/all-MiniLM-L6-v2")) == "weights"
+    assert verified(_row("sentence-transformers/all-MiniLM-L6-v2")) == "layout"
+
+
+def test_the_page_of_models_is_the_catalog():
+    assert PAGE.read_text() == page(), f"python -m tests.support.models_page writes {PAGE.name}"
 
 
 def test_the_whole_catalog_is_small_and_made_at_once():

@@ -10,7 +10,9 @@ import sentence_transformers as st
 import torch
 import transformers as tf
 from peft import LoraConfig, get_peft_model
-from sentence_transformers.base.modules import Transformer
+from sentence_transformers import MultiVectorEncoder
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from tests.support.conformance import save_small
@@ -54,8 +56,31 @@ def _sparse(folder: Path) -> None:
     st.SparseEncoder(modules=[one, SpladePooling()], device="cpu").save(str(folder))
 
 
+def _token_vectors(folder: Path) -> None:
+    one = Transformer(str(_saved(folder.with_name("plain"), tf.BertModel)))
+    dense = Dense(
+        16,
+        8,
+        bias=False,
+        activation_function=torch.nn.Identity(),
+        module_input_name="token_embeddings",
+    )
+    unit = Normalize(module_input_name="token_embeddings")
+    steps = [one, dense, MultiVectorMask(), unit]
+    MultiVectorEncoder(modules=steps, device="cpu").save(str(folder), create_model_card=False)
+
+
 def _entities(folder: Path) -> None:
     _saved(folder, tf.BertForTokenClassification, num_labels=3)
+
+
+def _classes(folder: Path) -> None:
+    _saved(folder, tf.BertForSequenceClassification, num_labels=2)
+
+
+def _entails(folder: Path) -> None:
+    labels = {0: "entailment", 1: "not_entailment"}
+    _saved(folder, tf.BertForSequenceClassification, id2label=labels)
 
 
 def _adapter(folder: Path) -> None:
@@ -69,6 +94,14 @@ def _adapter(folder: Path) -> None:
 _SAVED = {
     "SentenceTransformer": (_vectors, "transformer", {"encode": {"outputs": ["dense"]}}),
     "CrossEncoder": (_scores, "cross-encoder", {"score": {}}),
+    "ForTokenClassification": (_entities, "token-classification", {"extract": {}}),
+    "two classes": (_classes, "text-classification", {"extract": {}}),
+    "entailment": (_entails, "zero-shot-classification", {"extract": {}}),
+    "MultiVectorEncoder": (
+        _token_vectors,
+        "transformer",
+        {"encode": {"outputs": ["multivector"]}, "score": {}},
+    ),
     "SparseEncoder": (_sparse, "transformer", {"encode": {"outputs": ["sparse"]}}),
 }
 
@@ -128,7 +161,8 @@ def test_two_heads_beside_an_encoder_are_two_more_outputs(tmp_path):
     for head in ("sparse_linear", "colbert_linear"):
         (folder / f"{head}.pt").write_bytes(b"")
     found = propose(FolderFiles(folder), takes_pickles=True)
-    assert found.tasks == {"encode": {"outputs": ["dense", "sparse", "multivector"]}}
+    outputs = ["dense", "sparse", "multivector"]
+    assert found.tasks == {"encode": {"outputs": outputs}, "score": {}}
 
 
 _OFFERED = {"model_id": "org/m", "description": "new"}

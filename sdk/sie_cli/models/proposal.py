@@ -7,7 +7,7 @@ nothing that the backend reads from the files again.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from sie_layouts.facts import Fact, Refusal
@@ -21,12 +21,14 @@ _ADAPTER: Final = "adapter_config.json"
 _WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".onnx")
 _READ: Final = (".json", ".safetensors", ".txt", ".model")
 """The endings of the files that a worker reads of a model."""
+_UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
+"""The labels of a config that names none, as transformers has it."""
+_LABELS_SHOWN: Final = 12
 _HEADS: Final = ("sparse_linear", "colbert_linear")
 _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
     "token_vectors": "transformer",
     "scores": "cross-encoder",
-    "entities": "token-classification",
 }
 
 
@@ -48,10 +50,14 @@ def propose(files: Files, *, takes_pickles: bool) -> Proposal:
     names = files.names()
     if _ADAPTER in names:
         return _adapter(files, names)
+    facts = (*_about(files), *_weights(names))
+    missing = tuple(_missing(names, takes_pickles))
+    labelled = _labelled(files, names)
+    if labelled is not None:
+        return replace(labelled, facts=(*labelled.facts, *facts), refusals=missing)
     kind = kind_of(files)
     reading = read(files)
-    facts = (*_about(files), *_weights(names))
-    refusals = (*reading.refusals, *_missing(names, takes_pickles))
+    refusals = (*reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=facts, refusals=refusals)
     tasks, why = _tasks(reading.layout, kind, names)
@@ -68,6 +74,31 @@ def weight_files(names: Mapping[str, int]) -> list[str]:
     )
 
 
+def _labelled(files: Files, names: Mapping[str, int]) -> Proposal | None:
+    """The proposal of a classifier of transformers' own, which names its labels; None of another.
+
+    One that sentence-transformers saved, or that has a single output, scores pairs.
+    """
+    config = _table(files, _CONFIG)
+    classes = [str(name) for name in config.get("architectures") or []]
+    labels = [str(name) for name in (config.get("id2label") or _UNNAMED).values()]
+    of_pairs = "modules.json" in names or "sentence_transformers" in config or len(labels) == 1
+    if any(name.endswith("ForTokenClassification") for name in classes):
+        backend, why = "token-classification", "architectures"
+    elif of_pairs or not any(name.endswith("ForSequenceClassification") for name in classes):
+        return None
+    elif any(name.lower().startswith("entail") for name in labels):
+        backend, why = "zero-shot-classification", "id2label"
+    else:
+        backend, why = "text-classification", "id2label"
+    facts = [Fact("task", "extract", f"{_CONFIG}: {why}")]
+    facts.append(Fact("backend", backend, f"{_CONFIG}: {why}"))
+    if "id2label" in config:
+        shown = ", ".join(labels[:_LABELS_SHOWN]) + " …" * (len(labels) > _LABELS_SHOWN)
+        facts.append(Fact("labels", shown, f"{_CONFIG}: id2label"))
+    return Proposal("model", {"extract": {}}, backend, tuple(facts))
+
+
 def _tasks(
     layout: Layout, kind: str, names: Mapping[str, int]
 ) -> tuple[dict[str, Any], tuple[Fact, ...]]:
@@ -75,8 +106,6 @@ def _tasks(
     match kind:
         case "scores":
             return {"score": {}}, (Fact("task", "score", source),)
-        case "entities":
-            return {"extract": {}}, (Fact("task", "extract", source),)
         case "token_vectors":
             outputs = ["multivector"]
         case _:
@@ -85,7 +114,10 @@ def _tasks(
     there = [name for name in heads if name in names]
     if outputs == ["dense"] and len(there) >= len(_HEADS):
         outputs, source = ["dense", "sparse", "multivector"], ", ".join(there)
-    return {"encode": {"outputs": outputs}}, (Fact("outputs", ", ".join(outputs), source),)
+    tasks: dict[str, Any] = {"encode": {"outputs": outputs}}
+    if "multivector" in outputs:
+        tasks["score"] = {}
+    return tasks, (Fact("outputs", ", ".join(outputs), source),)
 
 
 def _about(files: Files) -> Iterator[Fact]:

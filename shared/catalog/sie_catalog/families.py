@@ -30,12 +30,10 @@ class Family:
 _SUITES: Final = "tests/unit/test_conformance_"
 _ENCODES: Final = _SUITES + "families.py::test_a_family_answers_as_the_reference"
 _SPARSE: Final = _SUITES + "sparse.py::test_a_bare_masked_language_model_needs_no_option"
+_LATE: Final = _SUITES + "late.py::test_token_vectors_of_a_family_are_those_of_the_reference"
 _SCORES: Final = _SUITES + "score.py::test_a_classifier_scores_as_its_reference_does"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
-_M3: Final = (
-    "tests/unit/test_example_models.py::"
-    "test_bge_m3_runs_from_its_files_once_their_pickles_are_converted"
-)
+_CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 
 
 def _dense(words: str, case: str) -> Family:
@@ -46,6 +44,11 @@ def _dense(words: str, case: str) -> Family:
 def _sparse(words: str, *cases: str) -> Family:
     said = f"{words}, its vocabulary as the vector"
     return Family(said, "transformer", proven=tuple(f"{_SPARSE}[{case}]" for case in cases))
+
+
+def _late(words: str, case: str) -> Family:
+    said = f"{words}, a vector for each token"
+    return Family(said, "transformer", proven=(f"{_LATE}[{case}]",))
 
 
 def _pairs(words: str, case: str) -> Family:
@@ -61,14 +64,22 @@ def _judge(words: str, template: str) -> Family:
     )
 
 
+def _classes(words: str, *cases: str) -> Family:
+    return Family(
+        f"{words} that judges if a label fits",
+        "zero-shot-classification",
+        proven=tuple(f"{_CLASSES}[{case}]" for case in cases),
+        options={"hypothesis_template": "This text is about {}."},
+    )
+
+
 def _not_here(words: str, reason: str) -> Family:
     return Family(words, refused=reason)
 
 
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release takes no images"
-_NO_LABELS: Final = "this release has no backend for labels that a request chooses"
-_LATE: Final = "a vector for each token is not compared with the reference yet"
+_NO_LABELS: Final = "entities of labels that a request chooses are not in this release"
 _LOOKUP: Final = "only its files say how queries are weighed: `sie add` reads them"
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -98,13 +109,13 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "sparse/roberta": _sparse("RoBERTa"),
     "sparse-lookup/bert": _not_here("BERT for documents, a table for queries", _LOOKUP),
     "sparse-lookup/distilbert": _not_here("DistilBERT for documents, a table for queries", _LOOKUP),
-    "late/bert": _not_here("BERT, a vector for each token", _LATE),
-    "late/modernbert": _not_here("ModernBERT, a vector for each token", _LATE),
+    "late/bert": _late("BERT", "bert"),
+    "late/modernbert": _late("ModernBERT", "modernbert"),
     "dense/nomic-bert": _not_here("NomicBERT under names of its own", _OWN_CODE),
     "own-code": _not_here("code of its own", _OWN_CODE),
-    "zero-shot/bart": _not_here("BART that judges a sentence", _NO_LABELS),
-    "zero-shot/deberta-v2": _not_here("DeBERTa that judges a sentence", _NO_LABELS),
-    "zero-shot/modernbert": _not_here("ModernBERT that judges a sentence", _NO_LABELS),
+    "zero-shot/bart": _classes("BART", "bart"),
+    "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
+    "zero-shot/modernbert": _classes("ModernBERT"),
     "gliclass": _not_here("GLiClass", _NO_LABELS),
     "gliformer": _not_here("GLiFormer", _NO_LABELS),
     "gliner": _not_here("GLiNER", _NO_LABELS),

@@ -1,0 +1,70 @@
+"""docs/models.md, made from the catalog.
+
+`python -m tests.support.models_page` writes it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from sie_catalog.families import FAMILIES
+from sie_catalog.offers import reason_not, verified
+from sie_catalog.published import Published, published
+
+__all__ = ["PAGE", "page"]
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs/models.md"
+_HEAD: Final = """# Which models
+
+The catalog holds {known} published models. Of these, {offered} are registered by `sie up` and
+fetched when they are first asked for; {pinless} more need their commit, which `sie add` finds. Any
+other model of a layout that is read here is [added by its name](guides/add_model.md). Words:
+[glossary](glossary.md).
+
+*Verified* says what our answers were compared with. `weights`: the reference on these very weights.
+`layout`: the reference on a small random model of this architecture, in the conformance suites.
+`none`: nothing yet. The facts are those that others published of a model; no repository was read
+for this page. A worker reads a model's own files when it loads it, and refuses what it does not do
+as the authors' library does. The licence is in each repository: `sie inspect ORG/NAME` shows it.
+
+`sie models search WORDS` searches this list. `python -m tests.support.models_page` writes this page
+from `sie_catalog`.
+"""
+_COLUMNS: Final = "| Model | Answers | Tokens | Architecture | Verified |\n|---|---|--:|---|---|\n"
+
+
+def page() -> str:
+    """The page as it ought to be."""
+    rows = published()
+    offered = [row for row in rows if not reason_not(row)]
+    pinless = [row for row in rows if not row.commit and not FAMILIES[row.family].refused]
+    text = _HEAD.format(known=len(rows), offered=len(offered), pinless=len(pinless))
+    text += "\n## Registered\n\n" + _COLUMNS + "".join(_line(row) for row in offered)
+    text += "\n## Without a commit\n\n`sie add` finds it.\n\n" + _COLUMNS
+    text += "".join(_line(row) for row in pinless)
+    text += "\n## Adapters that others published\n\n" + "".join(_adapters(rows))
+    text += "\n## Not run by this release\n\n| Reason | Models |\n|---|---|\n"
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if FAMILIES[row.family].refused:
+            reasons.setdefault(FAMILIES[row.family].refused, []).append(row.id)
+    for reason, names in sorted(reasons.items()):
+        text += f"| {reason} | {', '.join(names)} |\n"
+    return text
+
+
+def _line(row: Published) -> str:
+    answers = [f"{output} {size}" for output, size in row.outputs.items()]
+    answers += [task for task in row.tasks if task != "encode"]
+    words = FAMILIES[row.family].words.split(",")[0]
+    return f"| {row.id} | {', '.join(answers)} | {row.tokens or ''} | {words} | {verified(row)} |\n"
+
+
+def _adapters(rows: tuple[Published, ...]) -> Iterator[str]:
+    for row in rows:
+        for adapter in row.adapters:
+            yield f"- {row.id}: `sie add {adapter} --adapter-of {row.id}`\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
