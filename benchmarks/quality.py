@@ -176,7 +176,7 @@ def _row(form: Form, asked: _Rows, given: _Rows, exact: _Rows) -> Row:
 
 
 def _numbers(form: Form, rows: _Rows) -> NDArray[np.float64]:
-    """What a search reads out of the vectors."""
+    """The numbers that a search reads out of the vectors."""
     if form.output_dtype == "binary":
         return np.unpackbits(rows, axis=1).astype(np.float64) * 2 - 1
     if form.output_dtype == "uint8":

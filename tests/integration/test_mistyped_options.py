@@ -119,9 +119,9 @@ def mistakes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
                 options_of(body)["is_query"] = True
         case "field":
             into = body if draw(st.booleans()) else body.get("params", body)
-            into[draw(misspelt([*fields, "dimensions", "top_n", "encoding_format"]))] = draw(
-                json_values
-            )
+            name = draw(misspelt([*fields, "dimensions", "top_n", "encoding_format"]))
+            # A field that is null says nothing, whatever its name: many clients write them so.
+            into[name] = draw(json_values.filter(lambda value: value is not None))
         case "output":
             path = f"/v1/encode/{MODEL}"
             body = _copy(REQUESTS[path])

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.encoder_models import MINILM, VOCABULARY, fresh_device, write_tiny
+from tests.support.entity_models import write_family
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -72,6 +73,11 @@ def _tiny(folder: Path, kind: Any, **config: Any) -> Weights:
     return Weights(write_tiny(folder, BertConfig(**_TINY, **config), kind=kind), None)
 
 
+def _family(folder: Path, names: tuple[str, ...]) -> Weights:
+    write_family(folder, "bert", names, kind=AutoModelForSequenceClassification)
+    return Weights(folder, None)
+
+
 _LABELS = {0: "O", 1: "B-PER", 2: "I-PER"}
 _ONE_EACH: dict[str, Callable[[Path], BackendUnderTest]] = {
     "cross-encoder": lambda folder: _loaded(
@@ -108,6 +114,19 @@ _ONE_EACH: dict[str, Callable[[Path], BackendUnderTest]] = {
         "extract",
         _WORDS,
         backend="token-classification",
+    ),
+    "text-classification": lambda folder: _loaded(
+        _family(folder, ("calm", "cross", "glad")),
+        _EXTRACT,
+        "extract",
+        backend="text-classification",
+    ),
+    "zero-shot-classification": lambda folder: _loaded(
+        _family(folder, ("entailment", "neutral", "contradiction")),
+        Tasks(extract=ExtractTask(labels=("politics", "sports"))),
+        "extract",
+        backend="zero-shot-classification",
+        max_sequence_length=64,
     ),
     "transformer": lambda folder: _loaded(
         resolve(MINILM), _ENCODE, "encode", backend="transformer"
