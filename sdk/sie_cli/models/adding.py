@@ -21,7 +21,7 @@ from sie_cli.show.printing import Form, print_rows, print_value, talk
 from sie_layouts.facts import Fact
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
-from sie_sdk.config_calls import Kind
+from sie_sdk.config.calls import Kind
 
 __all__ = ["ABSENT", "Wanted", "add", "inspect"]
 
