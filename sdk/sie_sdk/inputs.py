@@ -61,6 +61,8 @@ def _nearest(name: object) -> str:
 def _content(name: str, value: Any, where: str) -> Any:
     if name == "images":
         return _images(value, where)
+    if name == "token_ids":
+        return tuple(map(int, value))
     if name in _MEDIA:
         return media_of(value, f"{where}[{name!r}]")
     if name == "metadata":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.clients_page import PAGE
 from tests.support.published_clients import CLIENTS, NoInterpreter, PublishedClient, run_client
 from tests.support.served import served_gateway
 
@@ -21,7 +22,9 @@ CHOSEN = [client for client in CLIENTS if client.in_ci]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with served_gateway(tei_embed_model="org/dense", tei_rerank_model="ranker") as address:
+    with served_gateway(
+        tei_embed_model="org/dense", tei_rerank_model="ranker", fleet_ttl_s=86_400.0
+    ) as address:
         yield address
 
 
@@ -45,3 +48,5 @@ def test_the_published_sdks_program_runs_on_our_own(url: str) -> None:
 def test_every_program_is_in_the_list() -> None:
     programs = {path.stem for path in (ROOT / "tests/clients").glob("with_*.py")}
     assert programs == {client.program for client in CLIENTS}
+    page = PAGE.read_text()
+    assert [client.program for client in CLIENTS if f"`{client.program}.py`" not in page] == []

@@ -29,7 +29,7 @@ _TAIL = """
 ## Known limits
 
 - `langchain-openai` sends token ids of a vocabulary that it downloads, which is none of the models'
-  here. Give it `check_embedding_ctx_length=False`, and it sends texts.
+  here, and such ids are refused. Give it `check_embedding_ctx_length=False`, and it sends texts.
 - `/rerank` gives documents back as `{"text": ...}`, as Jina and vLLM do. litellm's provider
   `infinity` reads a plain text there: leave `return_documents` out.
 - litellm's provider `huggingface` asks the public hub about a model before it embeds: it needs one
@@ -54,7 +54,9 @@ def main(argv: list[str]) -> int:
     """Run every client; the exit status is 1 where one failed."""
     seen: dict[str, dict[str, str]] = {}
     failed = False
-    with served_gateway(tei_embed_model="org/dense", tei_rerank_model="ranker") as url:
+    with served_gateway(
+        tei_embed_model="org/dense", tei_rerank_model="ranker", fleet_ttl_s=86_400.0
+    ) as url:
         for client in CLIENTS:
             try:
                 seen[client.program] = run_client(client, url)

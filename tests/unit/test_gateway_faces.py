@@ -15,7 +15,7 @@ from tests.support.gateway_world import World, catalog_of, echo_result, gateway_
 
 from sie_gateway.faces import face_at
 from sie_schemas import arrays
-from sie_schemas.jobs import ItemFailure, Job, JobResult
+from sie_schemas.jobs import JOB_VERSION, ItemFailure, Job, JobResult
 
 EMBEDDINGS = {"model": "org/dense", "input": ["a", "four"]}
 RERANK = {"model": "ranker", "query": "q", "documents": ["a", "ccc", "bb"]}
@@ -96,10 +96,10 @@ async def test_the_openai_client_reads_our_errors_and_a_cold_pool_as_its_own() -
         with pytest.raises(openai.BadRequestError) as cut:
             await client.embeddings.create(model="org/dense", input="a", dimensions=0)
         with pytest.raises(openai.BadRequestError) as tokens:
-            await client.embeddings.create(model="org/dense", input=[1, 2, 3])
+            await client.embeddings.create(model="org/dense", input=[[1], [-2]])
     assert (unknown.value.code, unknown.value.type) == ("model_not_found", "invalid_request_error")
     assert (cut.value.code, cut.value.param) == ("invalid_request", "dimensions")
-    assert tokens.value.param == "input[0]"
+    assert tokens.value.param == "input[1]"
     async with gateway_world(warm=False) as world, openai_client(world) as client:
         with pytest.raises(openai.InternalServerError) as cold:
             await client.embeddings.create(model="org/dense", input="a")
@@ -438,3 +438,25 @@ async def test_an_id_that_is_made_up_is_never_one_of_the_clients() -> None:
         body = {"query": {"text": "q"}, "items": items}
         scores = (await post(world, "/v1/score/ranker", body)).json()["scores"]
     assert [entry["item_id"] for entry in scores] == ["item-0-", "item-0", "item-0--"]
+
+
+async def test_token_ids_are_inputs_of_their_own_in_each_form_that_openai_has() -> None:
+    async with gateway_world() as world, openai_client(world) as client:
+        await client.embeddings.create(model="dense", input=[7592, 2088])
+        two = await client.embeddings.create(model="dense", input=[[7592], [2088, 7]])
+        mixed = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": ["a", 7]})
+        native = {"items": [{"token_ids": [7]}]}
+        taken = await post(world, "/v1/encode/dense", native)
+        scored = await post(world, "/v1/score/ranker", native | {"query": {"text": "q"}})
+        both = await post(world, "/v1/encode/dense", {"items": [{"text": "a", "token_ids": [7]}]})
+        assert [[item.token_ids for item in job.items] for job in world.echo.seen] == [
+            [(7592, 2088)],
+            [(7592,), (2088, 7)],
+            [(7,)],
+        ]
+        assert {job.v for job in world.echo.seen} == {JOB_VERSION}
+    assert len(two.data) == 2
+    assert mixed.json()["error"]["param"] == "input[1]"
+    assert taken.status_code == 200
+    for refused in (scored, both):
+        assert refused.json()["detail"]["field"] == "$.items[0].token_ids"

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import tokenizers
 
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import ImageInput, Loaded, PairInput, TextInput, TokensInput
@@ -153,3 +154,36 @@ def test_a_backend_of_images_gets_the_image_at_the_cost_that_it_states():
 
     assert found.inputs == ((0, ImageInput(b"png", "png"), 7),)
     assert found.failures[0].index == 1
+
+
+def test_token_ids_are_the_text_that_this_tokenizer_makes_them_of(token_model: Loaded):
+    tokenizer = Tokenizer.read(token_model)
+    plain = prepare(JOB, token_model, tokenizer).inputs[0]
+    for given in ((7592, 2088), (101, 7592, 2088, 102)):
+        job = msgspec.structs.replace(JOB, items=(Item(token_ids=given),))
+        [(_, found, cost)] = prepare(job, token_model, tokenizer).inputs
+        assert (ids(found), cost) == (ids(plain[1]), plain[2])
+
+
+def test_token_ids_that_are_too_many_are_cut_as_their_text_is(token_model: Loaded):
+    tokenizer = Tokenizer.read(token_model)
+    text = "embeddings of unbelievable tokenizations " * 20
+    given = tokenizers.Tokenizer.from_file(token_model.tokenizer_path)
+    given.no_truncation()
+    given.no_padding()
+    every = tuple(given.encode(text, add_special_tokens=False).ids)
+    job = msgspec.structs.replace(JOB, items=(Item(token_ids=every), Item(text=text)))
+    [(_, cut, _), (_, plain, _)] = prepare(job, token_model, tokenizer).inputs
+    assert ids(cut) == ids(plain)
+
+
+@pytest.mark.parametrize("given", [(200_000,), (2088, 2102, 29_000, 1), (2,)])
+def test_token_ids_of_another_tokenizer_are_refused_and_not_read_as_other_words(
+    token_model: Loaded, given: tuple[int, ...]
+):
+    job = msgspec.structs.replace(JOB, items=(Item(token_ids=given), Item(text="hello")))
+    found = prepare(job, token_model, Tokenizer.read(token_model))
+    [failure] = found.failures
+    assert failure.index == 0
+    assert "not of this model's tokenizer" in failure.message
+    assert len(found.inputs) == 1

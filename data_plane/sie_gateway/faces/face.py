@@ -6,7 +6,7 @@ lies between 0 and 1. Knows no HTTP.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -98,7 +98,7 @@ class Relevance:
 
 
 def encode_request(
-    texts: str | list[str],
+    texts: str | Sequence[str | Item],
     options: dict[str, Any],
     limits: Limits,
     *,
@@ -194,8 +194,9 @@ def _named(model: str) -> str:
     return model
 
 
-def _items(texts: str | list[str]) -> tuple[Item, ...]:
-    return tuple(Item(text=text) for text in ([texts] if isinstance(texts, str) else texts))
+def _items(texts: str | Sequence[str | Item]) -> tuple[Item, ...]:
+    listed = [texts] if isinstance(texts, str) else texts
+    return tuple(Item(text=one) if isinstance(one, str) else one for one in listed)
 
 
 def _checked(operation: Operation, request: Request, limits: Limits, field: str) -> Asked:

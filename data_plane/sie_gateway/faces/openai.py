@@ -1,6 +1,7 @@
 """OpenAI's embeddings: `POST /v1/embeddings`.
 
-*pure.* `input` is a text or a list of texts, `encoding_format` is `float` or `base64` (the bytes of
+*pure.* `input` is a text, token ids of the model's own tokenizer, or a list of either;
+`encoding_format` is `float` or `base64` (the bytes of
 little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
 `options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
 own, with their codes in small letters.
@@ -23,7 +24,8 @@ from sie_gateway.faces.face import (
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.items import Item
 
 __all__ = ["EMBEDDINGS", "error_body"]
 
@@ -31,7 +33,7 @@ __all__ = ["EMBEDDINGS", "error_body"]
 class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """OpenAI's embeddings."""
 
-    input: str | list[str]
+    input: str | list[str | int | list[int]]
     model: str = ""
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
@@ -47,9 +49,35 @@ def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
     asked = encode_request(
-        request.input, request.options, limits, field="input", dimensions=request.dimensions
+        _inputs(request.input),
+        request.options,
+        limits,
+        field="input",
+        dimensions=request.dimensions,
     )
     return Translated(model, asked, lambda answer: _render(answer, request))
+
+
+def _inputs(given: str | list[str | int | list[int]]) -> str | list[str | Item]:
+    """Texts as they are; a list of numbers is one input of token ids. Raises `FixRequest`."""
+    if isinstance(given, str):
+        return given
+    ids = [one for one in given if isinstance(one, int)]
+    if ids and len(ids) == len(given):
+        return [_tokens(ids, "$.input")]
+    items: list[str | Item] = []
+    for index, one in enumerate(given):
+        where = f"$.input[{index}]"
+        if isinstance(one, int):
+            raise FixRequest(f"{where}: a number stands between texts", field=where)
+        items.append(one if isinstance(one, str) else _tokens(one, where))
+    return items
+
+
+def _tokens(ids: list[int], where: str) -> Item:
+    if not ids or min(ids) < 0 or max(ids) >= 2**31:
+        raise FixRequest(f"{where}: token ids are whole numbers, and at least one", field=where)
+    return Item(token_ids=tuple(ids))
 
 
 def _render(answer: Answer, request: EmbeddingsBody) -> bytes:

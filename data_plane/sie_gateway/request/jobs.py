@@ -134,4 +134,4 @@ def _outputs(asked: Asked, route: Route) -> tuple[str, ...]:
 def _version(asked: Asked) -> int:
     """The release that a worker must be of: an older one would pass over what it does not know."""
     plain = asked.dimensions is None and asked.options.keys() <= _PLAIN_OPTIONS
-    return 1 if plain else JOB_VERSION
+    return 1 if plain and not any(item.token_ids for item in asked.items) else JOB_VERSION

@@ -106,7 +106,7 @@ def check_request(
     where = f"{asked.params}.options"
     if asked.options or asked.instruction is not None or asked.dimensions is not None:
         asked = _told_apart(asked, where)
-    _check_contents(asked.items, asked.query, limits)
+    _check_contents(asked, limits)
     sizes = _sizes(asked.items)
     shared = (asked.options, asked.query, asked.labels, asked.instruction)
     fixed = _ENVELOPE_BYTES + _size(shared, where)
@@ -173,7 +173,8 @@ def _told_apart(asked: Asked, where: str) -> Asked:
     return msgspec.structs.replace(asked, lora=lora, options=rest, given=given)
 
 
-def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits) -> None:
+def _check_contents(asked: Asked, limits: Limits) -> None:
+    items, query = asked.items, asked.query
     if not items:
         raise FixRequest("$.items is empty: at least one item is wanted", field="$.items")
     if len(items) > limits.items_max:
@@ -184,8 +185,12 @@ def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits)
     chars = 0
     for item in items if query is None else (query, *items):
         if item.text is None or item.images or item.audio or item.video or item.document:
-            raise _refused(item, "$.query" if item is query else f"$.items[{items.index(item)}]")
-        chars += len(item.text)
+            where = "$.query" if item is query else f"$.items[{items.index(item)}]"
+            if not _is_tokens(item) or asked.operation != "encode":
+                raise _refused(item, where)
+        elif item.token_ids:
+            raise _refused(item, f"$.items[{items.index(item)}]")
+        chars += len(item.text or "") or len(item.token_ids)
     if chars > limits.chars_max:
         raise FixRequest(
             f"the texts have {chars} characters; a request takes at most {limits.chars_max}",
@@ -194,7 +199,20 @@ def _check_contents(items: tuple[Item, ...], query: Item | None, limits: Limits)
         )
 
 
+def _is_tokens(item: Item) -> bool:
+    return (
+        bool(item.token_ids)
+        and item.text is None
+        and not any(getattr(item, medium) for medium in _MEDIA)
+    )
+
+
 def _refused(item: Item, where: str) -> FixRequest:
+    if item.token_ids:
+        return FixRequest(
+            f"{where}.token_ids: an item is a text or token ids, and only `encode` takes those",
+            field=f"{where}.token_ids",
+        )
     for medium in _MEDIA:
         if getattr(item, medium):
             return FixRequest(

@@ -38,6 +38,8 @@ from sie_worker.forms.wording import check_options, query_wording, wording
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
 _BYTES_PER_TOKEN: Final = 4
+_CUT_PIECES: Final = 16
+"""The last word of token ids that were cut may be written in other pieces, and is not judged."""
 _TEXT: Final = "\0"
 """Stands for a text where only the words before it are wanted."""
 
@@ -142,6 +144,23 @@ class Tokenizer:
             for found in self._encoded(list(texts))
         ]
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text that token ids stand for. Raises `FixRequest` where they are none of this
+        tokenizer's: ids of another one are other words, and nobody would notice."""
+        size = self._native.get_vocab_size()
+        if max(ids) >= size:
+            raise _foreign(f"{max(ids)} is beyond its {size} words")
+        wanted = [number for number in ids if number not in self._special_ids]
+        judged = len(wanted)
+        if 0 < self._tokens_max < len(wanted):
+            wanted = wanted[: self._tokens_max]
+            judged = max(0, self._tokens_max - _CUT_PIECES)
+        text: str = self._native.decode(wanted)
+        found = self._native.encode(text, add_special_tokens=False).ids
+        if found[:judged] != wanted[:judged] or len(found) < judged:
+            raise _foreign("it writes the text that they stand for in other words")
+        return text
+
     def _prompt_tokens(self, prompt: str) -> int:
         """The tokens of a prompt alone, but for a special one at its end: the text's comes after.
 
@@ -212,11 +231,16 @@ def _tokenized(
     indexes: list[int] = []
     texts: list[str] = []
     for index, item in enumerate(job.items):
-        if item.text is None:
+        try:
+            text = tokenizer.text_of(item.token_ids) if item.token_ids else item.text
+        except FixRequest as error:
+            failures.append(ItemFailure(index, error.code, error.message))
+            continue
+        if text is None:
             failures.append(_lacks(index, "text"))
         else:
             indexes.append(index)
-            texts.append(item.text)
+            texts.append(text)
     if job.operation == "score" and loaded.texts:
         return indexes, _late(job, loaded, tokenizer, texts)
     if job.operation == "score" and loaded.pair is not None:
@@ -316,6 +340,13 @@ def _int32(values: Sequence[int]) -> bytes:
 def _lacks(index: int, content: str) -> ItemFailure:
     return ItemFailure(
         index, "INVALID_REQUEST", f"the item has no {content}, which this model reads"
+    )
+
+
+def _foreign(why: str) -> FixRequest:
+    return FixRequest(
+        f"the token ids are not of this model's tokenizer ({why}): send the text instead, or what "
+        "that tokenizer makes of it"
     )
 
 

@@ -266,7 +266,7 @@ class Intake:
         """True if a job's texts are tokenized in less time than a thread takes to be handed it."""
         limit = self._limits.inline_characters_max
         # A text has no more characters than bytes.
-        return len(data) <= limit or sum(len(item.text or "") for item in job.items) <= limit
+        return len(data) <= limit or _length(job) <= limit
 
     async def _prepare(self, hold: Hold, model: LoadedModel) -> Prepared:
         job = hold.job
@@ -349,3 +349,8 @@ def _options_key(options: dict[str, Any]) -> bytes:
 
 def _changed(what: str, revision: str) -> Later:
     return Later(f"{what} is not at revision {revision[:12]} here", code="REVISION_CHANGED")
+
+
+def _length(job: Job) -> int:
+    """Characters of a job's texts; a token id stands for about four."""
+    return sum(len(item.text or "") + 4 * len(item.token_ids) for item in job.items)

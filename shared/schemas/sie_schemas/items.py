@@ -4,9 +4,9 @@
 vectors are numpy arrays (see `arrays` for their wire form). Shared by SDK, gateway and worker.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 __all__ = [
     "EncodeParams",
@@ -35,7 +35,10 @@ class Media(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 
 
 class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One input. At least one of its contents is present; `id` comes back with the answer."""
+    """One input. At least one of its contents is present; `id` comes back with the answer.
+
+    `token_ids` stand for a text, in the words of the model's own tokenizer; `encode` takes them.
+    """
 
     text: str | None = None
     id: str | None = None
@@ -44,6 +47,7 @@ class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     video: Media | None = None
     document: Media | None = None
     metadata: dict[str, Any] | None = None
+    token_ids: tuple[Annotated[int, Meta(ge=0, le=2**31 - 1)], ...] = ()
 
 
 class EncodeParams(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
