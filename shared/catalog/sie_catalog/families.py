@@ -31,6 +31,7 @@ _SUITES: Final = "tests/unit/test_conformance_"
 _ENCODES: Final = _SUITES + "families.py::test_a_family_answers_as_the_reference"
 _SPARSE: Final = _SUITES + "sparse.py::test_a_bare_masked_language_model_needs_no_option"
 _SCORES: Final = _SUITES + "score.py::test_a_classifier_scores_as_its_reference_does"
+_CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
 _M3: Final = (
     "tests/unit/test_example_models.py::"
@@ -61,13 +62,19 @@ def _judge(words: str, template: str) -> Family:
     )
 
 
+def _infers(words: str, case: str) -> Family:
+    said = f"{words} that judges a sentence"
+    return Family(said, "zero-shot-classification", proven=(f"{_CLASSES}[{case}]",))
+
+
 def _not_here(words: str, reason: str) -> Family:
     return Family(words, refused=reason)
 
 
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release takes no images"
-_NO_LABELS: Final = "this release has no backend for labels that a request chooses"
+_NO_LABELS: Final = "this release has no backend on its authors' library"
+_APART: Final = "it finds any labels by a package that is installed apart; write its document"
 _LATE: Final = "a vector for each token is not compared with the reference yet"
 _LOOKUP: Final = "only its files say how queries are weighed: `sie add` reads them"
 
@@ -102,12 +109,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "late/modernbert": _not_here("ModernBERT, a vector for each token", _LATE),
     "dense/nomic-bert": _not_here("NomicBERT under names of its own", _OWN_CODE),
     "own-code": _not_here("code of its own", _OWN_CODE),
-    "zero-shot/bart": _not_here("BART that judges a sentence", _NO_LABELS),
-    "zero-shot/deberta-v2": _not_here("DeBERTa that judges a sentence", _NO_LABELS),
-    "zero-shot/modernbert": _not_here("ModernBERT that judges a sentence", _NO_LABELS),
+    "zero-shot/bart": _infers("BART", "bart"),
+    "zero-shot/deberta-v2": _infers("DeBERTa", "deberta-v3"),
+    "zero-shot/modernbert": _infers("ModernBERT", "modernbert"),
     "gliclass": _not_here("GLiClass", _NO_LABELS),
     "gliformer": _not_here("GLiFormer", _NO_LABELS),
-    "gliner": _not_here("GLiNER", _NO_LABELS),
+    "gliner": _not_here("GLiNER", _APART),
     "gliner2": _not_here("GLiNER2", _NO_LABELS),
     "relations": _not_here("GLiREL", "this release extracts no relations"),
     "laya": _not_here("Laya", _OWN_CODE),

@@ -85,6 +85,8 @@ def _tasks(row: Published) -> dict[str, Any]:
     backend = FAMILIES[row.family].backend
     if backend == "cross-encoder":
         return {"score": {}}
+    if backend == "zero-shot-classification":
+        return {"extract": {}}
     return {"encode": {"outputs": list(row.outputs)}}
 
 
