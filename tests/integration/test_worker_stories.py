@@ -329,6 +329,24 @@ async def test_a_job_without_items_is_answered_and_leaves_the_queue(tmp_path: Pa
                 await world.result_of(await world.publish(FIRST, "org/one", "a"))
 
 
+async def test_tokens_are_counted_where_model_execution_tokenizes(tmp_path: Path):
+    def answer(request: ipc.Request) -> ipc.Reply | None:
+        if not isinstance(request, ipc.RunBatch):
+            return world.execution.usual_answer(request)
+        scores = ipc.ScoreAnswers(b"\0" * 4 * len(request.inputs), tokens=(3, 4))
+        return ipc.BatchDone(id=request.id, answers=scores, inference_ms=1.0)
+
+    async with worker_world(tmp_path) as world:
+        world.execution.accepts = "pair"
+        world.execution.answer = answer
+        world.advance(FIRST)
+        job = await world.publish(
+            FIRST, "org/one", "a", "b", operation="score", query=Item(text="q")
+        )
+
+        assert (await world.result_of(job)).input_tokens == 7
+
+
 async def test_an_item_without_text_fails_alone(tmp_path: Path):
     async with worker_world(tmp_path) as world:
         world.advance(FIRST)

@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BartConfig,
+    ModernBertConfig,
     pipeline,
 )
 
@@ -37,7 +38,7 @@ def _write(folder: Path, family: str, names: Sequence[str], **changes: Any) -> P
     if family == "bart":
         write_family(folder, "roberta", names, kind=kind)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        config = BartConfig(
+        config: Any = BartConfig(
             vocab_size=len(tokenizer),
             d_model=32,
             encoder_layers=1,
@@ -54,16 +55,39 @@ def _write(folder: Path, family: str, names: Sequence[str], **changes: Any) -> P
             id2label=dict(enumerate(names)),
             label2id={name: place for place, name in enumerate(names)},
         )
-        torch.manual_seed(3)
-        model = kind.from_config(config)
-        with torch.no_grad():
-            for weight in model.parameters():
-                if weight.ndim > 1:
-                    weight.mul_(6)
-        model.save_pretrained(folder)
+        _save_random(config, folder)
+    elif family == "modernbert":
+        write_family(folder, "roberta", names, kind=kind)
+        config = ModernBertConfig(
+            vocab_size=len(AutoTokenizer.from_pretrained(folder)),
+            hidden_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            intermediate_size=48,
+            local_attention=8,
+            max_position_embeddings=258,
+            pad_token_id=1,
+            bos_token_id=0,
+            eos_token_id=2,
+            cls_token_id=0,
+            sep_token_id=2,
+            id2label=dict(enumerate(names)),
+            label2id={name: place for place, name in enumerate(names)},
+        )
+        _save_random(config, folder)
     else:
         write_family(folder, family, names, kind=kind, **changes)
     return folder
+
+
+def _save_random(config: Any, folder: Path) -> None:
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(6)
+    model.save_pretrained(folder)
 
 
 def _load(
@@ -97,7 +121,9 @@ def _assert_told(found: Sequence[dict[str, Any]], labels: Any, scores: Any) -> N
     assert_same(np.array([one["score"] for one in found]), np.array(scores))
 
 
-@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "deberta-v3", "qwen3", "bart"])
+@pytest.mark.parametrize(
+    "family", ["bert", "xlm-roberta", "deberta-v3", "modernbert", "qwen3", "bart"]
+)
 def test_zero_shot_scores_are_the_pipelines(family, tmp_path):
     """Any labels, one or several that hold; the text is cut and the hypothesis never."""
     names = _INFERENCE if family == "bert" else tuple(reversed(_INFERENCE))

@@ -27,6 +27,7 @@ from transformers import BertConfig
 
 from sie_schemas import ipc
 from sie_schemas.documents import (
+    SYNONYMS,
     EncodeTask,
     ExtractTask,
     PackageSource,
@@ -420,6 +421,38 @@ def test_entities_are_filtered_by_label_and_an_unknown_label_is_an_error():
     assert too_long.value.code == "INPUT_TOO_LONG"
     with pytest.raises(SIEError, match="takes no adapters"):
         backend.load_adapter(AdapterPin("legal", "1"), Weights(ADAPTERS / "legal", None))
+
+
+def test_published_clients_labels_and_offsets_of_other_languages_reach_a_pipeline():
+    extract = ExtractTask(synonyms=dict(SYNONYMS))
+    spec = _spec(_ENTITIES, Tasks(extract=extract), backend="spacy")
+    backend = load_backend(spec, DEVICE)
+    text = "😀 Tim Cook saw Berlin."
+
+    def found(*labels: str, **options: Any) -> list[dict[str, Any]]:
+        answers = backend.run(
+            ipc.RunBatch(
+                id=1,
+                model_revision="r1",
+                operation="extract",
+                inputs=(ipc.TextInput(text),),
+                labels=labels,
+                options=options,
+            )
+        )
+        assert isinstance(answers, ipc.EntityAnswers)
+        assert answers.tokens[0] > 4
+        return list(answers.entities[0])
+
+    told = found("person", "organization", "Location")
+    assert ("Berlin", "GPE") in [(one["text"], one["label"]) for one in told]
+    for one in told:
+        assert text[one["start"] : one["end"]] == one["text"]
+    for one in found("location", offset_unit="utf16"):
+        units = text.encode("utf-16-le")[2 * one["start"] : 2 * one["end"]]
+        assert units.decode("utf-16-le") == one["text"]
+    with pytest.raises(SIEError, match="no label 'drug'; its labels are CARDINAL"):
+        found("person", "drug")
 
 
 def test_a_label_of_the_config_that_the_model_has_not_fails_the_load():

@@ -10,6 +10,7 @@ import pytest
 from sie_schemas import arrays
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import (
+    ClassAnswers,
     DenseAnswers,
     EncodeAnswers,
     EntityAnswers,
@@ -132,6 +133,18 @@ def test_entities_come_in_the_public_shape():
         "data": {},
     }
     assert second["entities"] == []
+
+
+def test_classes_come_in_the_public_shape():
+    told = {"label": "sports", "score": 0.75}
+
+    first, second = map(
+        decoded, public_answers(ClassAnswers(((told,), ()), (5, 3)), ITEMS, ["float32"] * 2)
+    )
+
+    assert first["classifications"] == [told]
+    assert first["entities"] == []
+    assert second["classifications"] == []
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ class _BuiltIn:
     module: str
     library: str
     extra: str
+    beside: str = ""
+    """The command that installs the library where no extra can."""
 
     @property
     def installed(self) -> bool:
@@ -57,6 +59,12 @@ class _BuiltIn:
 _BUILT_IN: Final = {
     "cross-encoder": _BuiltIn("sie_server.backends.score.cross_encoder", "transformers", "server"),
     "echo": _BuiltIn("sie_server.backends.echo", "numpy", "server"),
+    "gliner": _BuiltIn(
+        "sie_server.backends.extraction.gliner_entities",
+        "gliner",
+        "server",
+        beside="pip install --no-deps gliner==0.2.29",
+    ),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
     "text-classification": _BuiltIn(
@@ -142,6 +150,6 @@ def _built_in_loader(name: str, built_in: _BuiltIn) -> Loader:
     except ImportError as error:
         raise load_failed(
             f"the backend {name} needs a library that is not installed: {error}; "
-            f"install sie-cluster[{built_in.extra}]"
+            + (built_in.beside or f"install sie-cluster[{built_in.extra}]")
         ) from error
     return loader

@@ -32,8 +32,8 @@ _ENCODES: Final = _SUITES + "families.py::test_a_family_answers_as_the_reference
 _SPARSE: Final = _SUITES + "sparse.py::test_a_bare_masked_language_model_needs_no_option"
 _LATE: Final = _SUITES + "late.py::test_token_vectors_of_a_family_are_those_of_the_reference"
 _SCORES: Final = _SUITES + "score.py::test_a_classifier_scores_as_its_reference_does"
-_JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
 _CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
+_JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
 
 
 def _dense(words: str, case: str) -> Family:
@@ -79,7 +79,8 @@ def _not_here(words: str, reason: str) -> Family:
 
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release takes no images"
-_NO_LABELS: Final = "entities of labels that a request chooses are not in this release"
+_NO_LABELS: Final = "this release has no backend on its authors' library"
+_APART: Final = "it finds any labels by a package that is installed apart; write its document"
 _LOOKUP: Final = "only its files say how queries are weighed: `sie add` reads them"
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -115,10 +116,10 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "own-code": _not_here("code of its own", _OWN_CODE),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
-    "zero-shot/modernbert": _classes("ModernBERT"),
+    "zero-shot/modernbert": _classes("ModernBERT", "modernbert"),
     "gliclass": _not_here("GLiClass", _NO_LABELS),
     "gliformer": _not_here("GLiFormer", _NO_LABELS),
-    "gliner": _not_here("GLiNER", _NO_LABELS),
+    "gliner": _not_here("GLiNER", _APART),
     "gliner2": _not_here("GLiNER2", _NO_LABELS),
     "relations": _not_here("GLiREL", "this release extracts no relations"),
     "laya": _not_here("Laya", _OWN_CODE),

@@ -27,6 +27,14 @@ _THRESHOLD: Final = Option(
     in_request=True,
     operations=("extract",),
 )
+_MULTI_LABEL: Final = Option(
+    name="multi_label",
+    kind="flag",
+    help="true if several labels may hold",
+    in_profile=True,
+    in_request=True,
+    operations=("extract",),
+)
 _OFFSET_UNIT: Final = Option(
     name="offset_unit",
     kind="text",
@@ -112,6 +120,19 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
         ),
     ),
     "echo": (Option(name="dims", kind="whole", least=1, most=65_536, in_profile=True),),
+    "gliner": (
+        Option(
+            name="flat_ner",
+            kind="flag",
+            help="true if entities may not overlap, false if one may lie in another",
+            in_profile=True,
+            in_request=True,
+            operations=("extract",),
+        ),
+        _MULTI_LABEL,
+        _OFFSET_UNIT,
+        _THRESHOLD,
+    ),
     "onnx-cross-encoder": (
         Option(name="file", kind="text", help="the graph's file", in_profile=True),
     ),
@@ -166,14 +187,7 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
             in_request=True,
             operations=("extract",),
         ),
-        Option(
-            name="multi_label",
-            kind="flag",
-            help="true if several labels may hold",
-            in_profile=True,
-            in_request=True,
-            operations=("extract",),
-        ),
+        _MULTI_LABEL,
         _THRESHOLD,
     ),
 }

@@ -7,12 +7,15 @@ error, and never an empty answer. Answers tell the model's own labels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from sie_schemas.errors import FixRequest
 from sie_server.backends.backend import ModelSpec, load_failed
 from sie_server.backends.extraction.tags import Tag
 
-__all__ = ["FixedLabels"]
+__all__ = ["FixedLabels", "any_labels"]
+
+_LABELS_MAX: Final = 256
 
 
 class FixedLabels:
@@ -52,6 +55,21 @@ class FixedLabels:
             f"its labels are {', '.join(sorted(self.kinds))}",
             field="labels",
         )
+
+
+def any_labels(labels: Sequence[str], model_id: str) -> tuple[str, ...]:
+    """The labels for a model that finds any, each once. Raises INVALID_REQUEST."""
+    found = tuple(dict.fromkeys(labels))
+    if not found:
+        raise FixRequest(
+            f"{model_id} finds any labels, and none were given: name those to look for",
+            field="labels",
+        )
+    if len(found) > _LABELS_MAX or not all(label.strip() for label in found):
+        raise FixRequest(
+            f"labels are at most {_LABELS_MAX} words that are not blank", field="labels"
+        )
+    return found
 
 
 def _folded(table: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

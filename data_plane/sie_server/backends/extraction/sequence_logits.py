@@ -20,7 +20,7 @@ from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.backends.class_heads import Head, first_states, require_same, sequence_head
 from sie_server.backends.encoder import Encoder
 from sie_server.backends.loaded_encoder import LoadedEncoder
-from sie_server.backends.model_files import backbone_of, load_model
+from sie_server.backends.model_files import backbone_of, dtype_choice, load_model
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.backends.vector_answers import lengths_of, rows_as_given
 from sie_server.packed.packed_attention import register
@@ -41,6 +41,7 @@ class SequenceLogits:
         register()
         self._spec = spec
         self._place = torch.device(device.name)
+        self._dtype = dtype_choice(spec, device)
         self._model = load_model(spec, device, AutoModelForSequenceClassification)
         self.tokenizer: TokenizerFile = tokenizer_file(spec.weights.folder, device.cache_folder)
         self._core: LoadedEncoder | None = None
@@ -82,6 +83,8 @@ class SequenceLogits:
             max_sequence_length=self.tokens_max,
             execution="padded",
             reason=self._why_whole,
+            dtype=self._dtype.name,
+            dtype_reason=self._dtype.why,
             batch_invariant=self._spec.profile.batch_invariant,
             memory_bytes=self.memory_bytes(),
         )
@@ -131,7 +134,7 @@ class SequenceLogits:
         if not found.isfinite().all():
             raise OurFault(
                 f"{self._spec.model_id} gave numbers that are not finite in "
-                f"{self._spec.profile.dtype}; run it in fp32 or bf16",
+                f"{self._dtype.name}; run it in fp32 or bf16",
                 code="INFERENCE_ERROR",
             )
         return found

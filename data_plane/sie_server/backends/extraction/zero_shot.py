@@ -25,6 +25,7 @@ from sie_server.backends.backend import (
     take,
 )
 from sie_server.backends.extraction.classes import entailment, entailment_of, told
+from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.options import CLASSES, chosen
 from sie_server.backends.extraction.sequence_logits import SequenceLogits
 from sie_server.weights.sources import Weights
@@ -37,7 +38,6 @@ _OPTIONS: Final = {
     "hypothesis_template": "This example is {}.",
     "multi_label": False,
 }
-_LABELS_MAX: Final = 256
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -99,7 +99,7 @@ class ZeroShotClassifier:
         """A score for each label of each text, the likeliest first."""
         require_operation(batch, self._model_id, "extract")
         asked = chosen(self._spec, batch, _OPTIONS)
-        labels = self._labels(batch)
+        labels = any_labels(batch.labels or self._own_labels, self._model_id)
         texts = [given.text for given in take(batch, TextInput)]
         hypotheses = _hypotheses(asked["hypothesis_template"], labels)
         pairs = [
@@ -120,19 +120,6 @@ class ZeroShotClassifier:
             tuple(told(labels, scores, asked["threshold"]) for scores in found),
             tokens=tuple(counts.tolist()),
         )
-
-    def _labels(self, batch: RunBatch) -> Sequence[str]:
-        labels = tuple(dict.fromkeys(batch.labels or self._own_labels))
-        if not labels:
-            raise FixRequest(
-                f"{self._model_id} finds any labels, and none were given: name those to look for",
-                field="labels",
-            )
-        if len(labels) > _LABELS_MAX or not all(label.strip() for label in labels):
-            raise FixRequest(
-                f"labels are at most {_LABELS_MAX} words that are not blank", field="labels"
-            )
-        return labels
 
     def _pair(self, text: str, hypothesis: str, index: int) -> Encoding:
         try:

@@ -1,0 +1,278 @@
+"""The backend `gliner`: entities for any labels, by the authors' library.
+
+*device* over one GLiNER model, of one encoder or two, of spans or tokens. Takes texts and the
+labels of the request. A text of more words than the model reads is read in windows of words that
+overlap, and so is one whose pieces of words would be cut; where two windows see an entity, the one
+in which it begins farthest from a cut tells it. Spans, scores and the rule for overlaps are the
+library's. The embeddings of labels that a model of two encoders has seen are kept.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import gliner
+import torch
+from gliner.decoding.utils import has_overlapping, has_overlapping_nested
+from safetensors import safe_open
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    WithoutAdapters,
+    load_failed,
+    require_operation,
+    take,
+)
+from sie_server.backends.extraction.characters import placed
+from sie_server.backends.extraction.labels import any_labels
+from sie_server.backends.extraction.options import PLACES, chosen
+from sie_server.backends.extraction.spans import Span
+from sie_server.backends.extraction.word_windows import WordWindow, word_windows
+
+__all__ = ["GlinerEntities", "load"]
+
+_OPTIONS: Final = {**PLACES, "threshold": 0.5, "flat_ner": True, "multi_label": False}
+_WEIGHTS: Final = "model.safetensors"
+_CONFIG: Final = "gliner_config.json"
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_KINDS: Final = frozenset(
+    f"gliner_{encoders}_encoder_{reads}"
+    for encoders in ("uni", "bi")
+    for reads in ("span", "token")
+)
+_MADE_WITH_THE_MODEL: Final = "position_ids"
+"""A table of places that some files hold and no model reads from them."""
+_AT_ONCE: Final = 8
+_LABEL_SETS_KEPT: Final = 64
+_NO_LIMIT: Final = 1_000_000
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a model with the library. Raises MODEL_LOAD_FAILED."""
+    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
+        raise load_failed("the backend gliner does `extract` only")
+    spec.weights.file(_CONFIG)
+    weights = spec.weights.file(
+        _WEIGHTS, cure="pickles are not read: convert pytorch_model.bin to safetensors"
+    )
+    dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
+    try:
+        model = gliner.GLiNER.from_pretrained(
+            str(spec.weights.folder),
+            local_files_only=True,
+            map_location=device.name,
+            dtype=_DTYPES[dtype],
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise load_failed(
+            f"gliner cannot load {spec.weights.folder}: {error}; its folder must hold the "
+            "tokenizer, and in gliner_config.json the encoder's config"
+        ) from error
+    _require_whole(model, weights)
+    return GlinerEntities(spec, model, dtype)
+
+
+class GlinerEntities(WithoutAdapters):
+    """One model, owned by the device's thread."""
+
+    name = "gliner"
+
+    def __init__(self, spec: ModelSpec, model: Any, dtype: str) -> None:
+        assert spec.tasks.extract is not None, "load has checked that"
+        self._spec = spec
+        self._model = model
+        self._dtype = dtype
+        self._own_labels = spec.tasks.extract.labels
+        config = model.config
+        if config.model_type not in _KINDS or config.words_splitter_type != "whitespace":
+            raise load_failed(
+                f"{spec.model_id} is a {config.model_type} that splits words by "
+                f"{config.words_splitter_type}; {', '.join(sorted(_KINDS))} that split by "
+                "whitespace are run here"
+            )
+        self._two_encoders = "bi_encoder" in config.model_type
+        self._tokenizer = model.data_processor.transformer_tokenizer
+        self._tokens_max = _tokens_max(self._tokenizer, config)
+        self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+
+    def describe(self) -> Loaded:
+        """Texts in, entities out; a text's cost is a quarter of its bytes."""
+        return Loaded(
+            id=0,
+            revision=self._spec.revision,
+            accepts="text",
+            cost_unit="bytes4",
+            execution="padded",
+            reason="gliner batches by itself",
+            dtype=self._dtype,
+            dtype_reason="the profile says so"
+            if self._spec.profile.dtype != "auto"
+            else "auto is exact for this backend",
+            batch_invariant=self._spec.profile.batch_invariant,
+            memory_bytes=self.memory_bytes(),
+        )
+
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(weight.nbytes for weight in self._model.model.parameters())
+
+    @torch.inference_mode()
+    def run(self, batch: RunBatch) -> Answers:
+        """The entities of each text, in the order of the text; those that begin alike, the longest
+        first."""
+        require_operation(batch, self._spec.model_id, "extract")
+        self.require_base(batch)
+        asked = chosen(self._spec, batch, _OPTIONS)
+        labels = any_labels(batch.labels or self._own_labels, self._spec.model_id)
+        self._require_plain(labels)
+        texts = [given.text for given in take(batch, TextInput)]
+        windows = [self._windows(text, labels) for text in texts]
+        parts = [
+            text[window.start : window.stop]
+            for text, own in zip(texts, windows, strict=True)
+            for window in own
+        ]
+        told = iter(self._told(parts, labels, asked))
+        found = []
+        for own in windows:
+            spans = [span for window in own for span in _kept(window, next(told))]
+            found.append(_without_overlaps(spans, asked) if len(own) > 1 else _sorted(spans))
+        return EntityAnswers(
+            tuple(
+                placed(text, spans, asked["offset_unit"])
+                for text, spans in zip(texts, found, strict=True)
+            ),
+            tokens=tuple(sum(window.tokens for window in own) for own in windows),
+        )
+
+    def _told(
+        self, parts: Sequence[str], labels: Sequence[str], asked: dict[str, Any]
+    ) -> list[list[dict[str, Any]]]:
+        """The library's word on each part, in order; parts of like length go together."""
+        order = sorted(range(len(parts)), key=lambda place: len(parts[place]))
+        options = {
+            "flat_ner": asked["flat_ner"],
+            "threshold": asked["threshold"],
+            "multi_label": asked["multi_label"],
+            "batch_size": _AT_ONCE,
+        }
+        if self._two_encoders:
+            options["labels_embeds"] = self._embedded(tuple(labels))
+        told = self._model.inference([parts[place] for place in order], list(labels), **options)
+        found: list[list[dict[str, Any]]] = [[] for _ in parts]
+        for place, entities in zip(order, told, strict=True):
+            found[place] = entities
+        return found
+
+    def _embedded(self, labels: tuple[str, ...]) -> Any:
+        """The embeddings of labels, computed as the library does within a batch."""
+        known = self._embeddings.pop(labels, None)
+        if known is None:
+            read = self._model.data_processor.labels_tokenizer(
+                list(labels), return_tensors="pt", truncation=True, padding="longest"
+            ).to(self._model.device)
+            known = self._model.model.token_rep_layer.encode_labels(**read)
+        self._embeddings[labels] = known
+        while len(self._embeddings) > _LABEL_SETS_KEPT:
+            self._embeddings.popitem(last=False)
+        return known
+
+    def _windows(self, text: str, labels: Sequence[str]) -> list[WordWindow]:
+        words = [
+            (start, stop) for _, start, stop in self._model.data_processor.words_splitter(text)
+        ]
+        if not words:
+            return []
+        pieces = self._pieces([text[start:stop] for start, stop in words])
+        prompt = 0 if self._two_encoders else sum(self._pieces(labels)) + len(labels) + 1
+        room = self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add()
+        if room < max(pieces):
+            raise FixRequest(
+                f"the labels leave room for {max(0, room)} of the {self._tokens_max} tokens that "
+                f"{self._spec.model_id} reads: name fewer",
+                code="INPUT_TOO_LONG",
+                field="labels",
+            )
+        return word_windows(words, pieces, self._model.config.max_len, room)
+
+    def _pieces(self, words: Sequence[str]) -> list[int]:
+        """The tokens of each word: at least one, for those that the tokenizer drops."""
+        read = self._tokenizer(list(words), is_split_into_words=True, add_special_tokens=False)
+        counts = [0] * len(words)
+        for word in read.word_ids():
+            if word is not None:
+                counts[word] += 1
+        return [max(1, count) for count in counts]
+
+    def _require_plain(self, labels: Sequence[str]) -> None:
+        """A label may not hold what tells labels apart."""
+        marks = (self._model.config.ent_token, self._model.config.sep_token)
+        for label in labels:
+            if any(mark in label for mark in marks):
+                raise FixRequest(
+                    f"the label {label[:80]!r} holds one of the model's marks {', '.join(marks)}",
+                    field="labels",
+                )
+
+
+def _kept(window: WordWindow, entities: Sequence[dict[str, Any]]) -> list[Span]:
+    """The entities that a window tells, at their places in the whole text."""
+    return [
+        (
+            window.start + one["start"],
+            window.start + one["end"],
+            one["label"],
+            min(1.0, float(one["score"])),
+        )
+        for one in entities
+        if window.first <= window.start + one["start"] < window.last
+    ]
+
+
+def _without_overlaps(spans: Sequence[Span], asked: dict[str, Any]) -> list[Span]:
+    """The likeliest of entities that overlap, by the library's rule, over all windows."""
+    overlaps = has_overlapping if asked["flat_ner"] else has_overlapping_nested
+    left: list[Span] = []
+    for span in sorted(spans, key=lambda span: -span[3]):
+        own = (span[0], span[1] - 1)
+        others = [(start, stop - 1) for start, stop, _, _ in left]
+        if not any(overlaps(own, other, asked["multi_label"]) for other in others):
+            left.append(span)
+    return _sorted(left)
+
+
+def _sorted(spans: Sequence[Span]) -> list[Span]:
+    return sorted(spans, key=lambda span: (span[0], -span[1], -span[3]))
+
+
+def _tokens_max(tokenizer: Any, config: Any) -> int:
+    """The tokens after which the tokenizer cuts, or the encoder has no more places."""
+    encoder = config.encoder_config
+    limits = [int(tokenizer.model_max_length)]
+    if encoder is not None and getattr(encoder, "position_biased_input", True):
+        places = getattr(encoder, "max_position_embeddings", None)
+        padding = getattr(encoder, "pad_token_id", 0) or 0
+        if places:
+            limits.append(places - padding - 1 if padding else places)
+    return min(*limits, _NO_LIMIT)
+
+
+def _require_whole(model: Any, weights: Path) -> None:
+    """Refuse what the library would make up, and what it would leave unread."""
+    with safe_open(str(weights), framework="pt") as opened:
+        held = {*opened.keys(), *(opened.metadata() or {})}
+    wanted = set(model.model.state_dict())
+    missing = sorted(wanted - held)
+    unread = sorted(
+        name for name in held - wanted - {"format"} if not name.endswith(_MADE_WITH_THE_MODEL)
+    )
+    if missing or unread:
+        raise load_failed(
+            f"{weights} lacks {len(missing)} of the model's tensors ({', '.join(missing[:3])}) and "
+            f"holds {len(unread)} that it does not have ({', '.join(unread[:3])}); restore the file"
+        )

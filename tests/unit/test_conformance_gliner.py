@@ -1,0 +1,213 @@
+"""Entities for any labels, against the authors' library on random models of each architecture.
+
+Run where `gliner` is installed beside the rest (docs/operations/configure.md).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from tests.support.encoder_models import DEVICE
+from tests.support.entity_models import CORPUS, FAMILIES
+from tests.support.sameness import assert_same
+
+from sie_core.options import check_request
+from sie_schemas import ipc
+from sie_schemas.documents import ExtractTask, ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest, OurFault
+from sie_server.adapters.adapter_shelf import AdapterShelf
+from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.extraction.word_windows import word_windows
+from sie_server.backends.names import load_backend, options_of
+from sie_server.weights.sources import Weights
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+_LABELS = ("person", "location", "a date or a time")
+_KINDS: dict[str, dict[str, Any]] = {
+    "uni-span": {"span_mode": "markerV0"},
+    "uni-token": {"span_mode": "token_level"},
+    "bi-span": {"span_mode": "markerV0", "labels_encoder": "base"},
+    "bi-token": {"span_mode": "token_level", "labels_encoder": "base"},
+}
+
+
+@st.composite
+def _texts(draw: Any) -> tuple[list[tuple[int, int]], list[int]]:
+    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=60))
+    words, place = [], 0
+    for size in sizes:
+        words.append((place, place + size))
+        place += size + draw(st.integers(0, 2))
+    return words, draw(st.lists(st.integers(1, 3), min_size=len(sizes), max_size=len(sizes)))
+
+
+@given(text=_texts(), words_max=st.integers(1, 12), tokens_max=st.integers(3, 20))
+def test_windows_of_words_hold_every_word_and_each_place_is_of_one(text, words_max, tokens_max):
+    words, pieces = text
+    windows = word_windows(words, pieces, words_max, tokens_max)
+    for window in windows:
+        inside = [
+            place
+            for place, (start, stop) in enumerate(words)
+            if window.start <= start and stop <= window.stop
+        ]
+        assert 1 <= len(inside) <= words_max
+        assert window.tokens == sum(pieces[place] for place in inside) <= tokens_max
+    for start, stop in words:
+        owners = [window for window in windows if window.first <= start < window.last]
+        assert len(owners) == 1
+        assert owners[0].start <= start and stop <= owners[0].stop
+    if len(words) <= words_max and sum(pieces) <= tokens_max:
+        assert len(windows) == 1
+
+
+def _write(folder: Path, kind: str, *, words_max: int = 40) -> Any:
+    """A random model with its tokenizer, saved as the library saves it. Gives the library's."""
+    gliner = pytest.importorskip("gliner")
+    made, config_of, own = FAMILIES["deberta-v3"]
+    base = folder / "base"
+    tokenizer = made()
+    tokenizer.save_pretrained(base)
+    encoder = {
+        "model_type": config_of.model_type,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "vocab_size": len(tokenizer),
+        "pad_token_id": 0,
+        **own,
+    }
+    config: dict[str, Any] = {
+        "model_name": str(base),
+        "hidden_size": 32,
+        "max_len": words_max,
+        "max_width": 4,
+        "encoder_config": encoder,
+        "dropout": 0.0,
+        **_KINDS[kind],
+    }
+    if "labels_encoder" in config:
+        config |= {"labels_encoder": str(base), "labels_encoder_config": dict(encoder)}
+    torch.manual_seed(0)
+    model = gliner.GLiNER.from_config(config, backbone_from_pretrained=False)
+    with torch.no_grad():
+        for weight in model.model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(3)
+    saved = folder / "model"
+    model.save_pretrained(saved, safe_serialization=True)
+    return gliner.GLiNER.from_pretrained(str(saved), local_files_only=True)
+
+
+def _load(folder: Path, *, extract: ExtractTask | None = None, **options: Any) -> Backend:
+    profile = ProfileDocument(backend="gliner", options=options)
+    tasks = Tasks(extract=extract or ExtractTask())
+    spec = ModelSpec("test/model", "r1", Weights(folder / "model", None), tasks, profile)
+    return load_backend(spec, replace(DEVICE, adapters=AdapterShelf(), verdicts={}))
+
+
+def _run(
+    backend: Backend, texts: Sequence[str], labels: Sequence[str] = _LABELS, **options: Any
+) -> ipc.EntityAnswers:
+    check_request(options, options_of("gliner"), "extract", model="test/model")
+    answers = backend.run(
+        ipc.RunBatch(
+            id=1,
+            model_revision="r1",
+            operation="extract",
+            inputs=tuple(ipc.TextInput(text) for text in texts),
+            labels=tuple(labels),
+            options=options,
+        )
+    )
+    assert isinstance(answers, ipc.EntityAnswers)
+    return answers
+
+
+def _ordered(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(found, key=lambda one: (one["start"], -one["end"], -one["score"]))
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_spans_are_the_librarys(kind, tmp_path):
+    library = _write(tmp_path, kind)
+    backend = _load(tmp_path)
+    texts = [*CORPUS, "", "  "]
+    told = 0
+    for flat, multi, threshold in ((True, False, 0.5), (False, False, 0.3), (False, True, 0.4)):
+        options: dict[str, Any] = {"flat_ner": flat, "multi_label": multi, "threshold": threshold}
+        answers = _run(backend, texts, **options)
+        for text, found in zip(texts, answers.entities, strict=True):
+            expected = _ordered(library.inference([text], list(_LABELS), **options)[0])
+            names = ("start", "end", "label", "text")
+            assert [[one[name] for name in names] for one in found] == [
+                [one[name] for name in names] for one in expected
+            ]
+            assert_same(
+                np.array([one["score"] for one in found] or [0]),
+                np.array([one["score"] for one in expected] or [0]),
+            )
+            told += len(found)
+        assert answers.tokens[-2:] == (0, 0)
+        assert all(answers.tokens[:-2])
+    assert told > 10
+
+
+@pytest.mark.parametrize("kind", ["uni-span", "bi-token"])
+def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
+    library = _write(tmp_path, kind, words_max=12)
+    backend = _load(tmp_path)
+    text = " ".join(CORPUS[:3])
+    whole = _run(backend, [text], threshold=0.2).entities[0]
+    cut = library.inference([text], list(_LABELS), threshold=0.2)[0]
+    assert max(one["end"] for one in whole) > max(one["end"] for one in cut)
+    stopped = 0
+    for one in whole:
+        assert text[one["start"] : one["end"]] == one["text"]
+        assert one["start"] >= stopped
+        stopped = one["end"]
+    in_bytes = _run(backend, [text], threshold=0.2, offset_unit="bytes").entities[0]
+    for one in in_bytes:
+        assert text.encode()[one["start"] : one["end"]].decode() == one["text"]
+
+
+def test_what_the_library_would_make_up_or_misread_is_refused(tmp_path):
+    _write(tmp_path, "uni-span")
+    backend = _load(tmp_path, extract=ExtractTask(labels=("person",)))
+    found = _run(backend, [CORPUS[0]], ()).entities[0]
+    assert found and {one["label"] for one in found} == {"person"}
+    with pytest.raises(FixRequest, match="none were given"):
+        _run(_load(tmp_path), [CORPUS[0]], ())
+    with pytest.raises(FixRequest, match="one of the model's marks"):
+        _run(backend, [CORPUS[0]], ["a <<ENT>> b"])
+    from safetensors import safe_open
+
+    file = tmp_path / "model" / "model.safetensors"
+    with safe_open(str(file), framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    gone = min(tensors)
+    save_file({name: own for name, own in tensors.items() if name != gone}, file)
+    with pytest.raises(OurFault, match="lacks 1 of the model's tensors"):
+        _load(tmp_path)
+    save_file({**tensors, "other": torch.ones(1)}, file)
+    with pytest.raises(OurFault, match=r"holds 1 that it does not have \(other\)"):
+        _load(tmp_path)
+    file.unlink()
+    with pytest.raises(OurFault, match="safetensors"):
+        _load(tmp_path)
+    config = tmp_path / "model" / "gliner_config.json"
+    told = json.loads(config.read_text())
+    save_file(tensors, file)
+    config.write_text(json.dumps({**told, "encoder_config": None, "model_name": "no/such"}))
+    with pytest.raises(OurFault, match="gliner cannot load"):
+        _load(tmp_path)
