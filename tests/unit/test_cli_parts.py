@@ -12,6 +12,7 @@ import pytest
 from sie_cli.access import state
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ClusterState, ProcessRecord, record_process
+from sie_cli.config.config_rows import failed_lines
 from sie_cli.plan.broker import ROLES, BrokerPlan
 from sie_cli.plan.folders import prepare, write_broker_config
 from sie_cli.plan.installation import check_installed, scripts_folder
@@ -230,3 +231,13 @@ def test_every_demo_document_is_admitted_by_the_schemas():
 def test_settings_whose_pauses_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="restart_min_s"):
         ClusterSettings(restart_min_s=2, restart_max_s=1)
+
+
+def test_a_model_that_a_living_replica_cannot_load_is_told_with_its_reason():
+    failed = {"state": "failed", "reason": "the hub does not answer: check the network"}
+    rows = [
+        {"role": "worker", "id": "w1", "live": True, "models": {"org/b": failed, "org/a": {}}},
+        {"role": "worker", "id": "w2", "live": False, "models": {"org/b": failed}},
+        {"role": "gateway", "id": "g1", "live": True},
+    ]
+    assert failed_lines(rows) == [f"worker w1 cannot load org/b: {failed['reason']}"]

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from sie_cli.texts.plain_yaml import dump_yaml_all
@@ -17,6 +17,7 @@ __all__ = [
     "change_line",
     "entity_row",
     "entry_row",
+    "failed_lines",
     "field_line",
     "name_of",
     "shortened",
@@ -73,6 +74,17 @@ def shortened(row: Mapping[str, Any]) -> dict[str, Any]:
         return dict(row)
     more = f"and {len(changes) - _CHANGES_SHOWN} more"
     return {**row, "changes": [*changes[:_CHANGES_SHOWN], more]}
+
+
+def failed_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Each model that a living replica could not load, with its reason and cure."""
+    return [
+        f"{row['role']} {row['id']} cannot load {model}: {said.get('reason', '')}"
+        for row in replicas
+        if row.get("live", True)
+        for model, said in sorted((row.get("models") or {}).items())
+        if said.get("state") == "failed"
+    ]
 
 
 def change_line(row: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from sie_cli.config.config_rows import (
     change_line,
     entity_row,
     entry_row,
+    failed_lines,
     field_line,
     name_of,
     shortened,
@@ -240,6 +241,8 @@ class Work:
             names = [f"{row['role']}/{row['id']}" for row in view["replicas"]]
             more = ["age_s", "digest", "life", "shares_name", "reason"]
             print_rows(view["replicas"], columns, self.form, more=more, names=names)
+            for line in failed_lines(view["replicas"]):
+                talk(line)
         return 0 if view["converged"] else DIFFERS
 
     def resync(self, role: str, replica_id: str) -> int:

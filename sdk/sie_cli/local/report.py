@@ -16,6 +16,7 @@ from sie_cli.access import state
 from sie_cli.access.named_cluster import is_alive
 from sie_cli.access.operator_access import bearer
 from sie_cli.access.state import ClusterState
+from sie_cli.config.config_rows import failed_lines
 from sie_cli.show.printing import Form, print_value
 
 __all__ = ["gather_status", "show_status"]
@@ -143,3 +144,5 @@ def _print_tables(status: dict[str, Any]) -> None:
             "yes" if same else "[yellow]not yet[/yellow]",
         )
     console.print(replicas)
+    for line in failed_lines(status["replicas"]):
+        console.print(line, style="red", markup=False, soft_wrap=True)
