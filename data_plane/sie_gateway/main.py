@@ -26,6 +26,7 @@ from sie_gateway.http.live_status import LiveStatus
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.http.rules import refusal_body, role_of
 from sie_gateway.http.views import cluster_view
+from sie_gateway.http.widths import Widths
 from sie_gateway.leases.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases.leases import LeaseCaps
 from sie_gateway.request.admission import Caps
@@ -278,6 +279,12 @@ def build_app(
         else None,
     )
     face_models = FaceModels(settings.tei_embed_model, settings.tei_rerank_model)
+    limits = Limits(
+        items_max=settings.request_items_max,
+        chars_max=settings.request_chars_max,
+        payload_bytes_max=settings.item_bytes_max,
+    )
+    widths = Widths(inference, catalog, limits, retry_after_s=settings.provisioning_retry_after_s)
     cluster = Cluster(
         catalog=catalog,
         workers=parts.watch.live,
@@ -286,15 +293,12 @@ def build_app(
         desk=parts.desk,
         face_models=face_models,
         items_max=settings.request_items_max,
+        widths=widths.of,
     )
     return GatewayApp(
         inference,
         admin_app(cluster),
-        limits=Limits(
-            items_max=settings.request_items_max,
-            chars_max=settings.request_chars_max,
-            payload_bytes_max=settings.item_bytes_max,
-        ),
+        limits=limits,
         body_bytes_max=settings.body_bytes_max,
         provisioning_retry_after_s=settings.provisioning_retry_after_s,
         live=LiveStatus(

@@ -59,6 +59,12 @@ CLIENTS = (
         python=(3, 12),
     ),
     PublishedClient(
+        "with_sie_lancedb",
+        ("sie-lancedb", "sie-sdk", "lancedb"),
+        ("sie-lancedb==0.10.1", "sie-sdk==0.10.1"),
+        python=(3, 12),
+    ),
+    PublishedClient(
         "with_langchain",
         ("langchain-openai", "langchain-cohere"),
         ("langchain-openai==1.7.2", "langchain-cohere==0.6.0"),

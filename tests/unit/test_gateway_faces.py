@@ -460,3 +460,22 @@ async def test_token_ids_are_inputs_of_their_own_in_each_form_that_openai_has() 
     assert taken.status_code == 200
     for refused in (scored, both):
         assert refused.json()["detail"]["field"] == "$.items[0].token_ids"
+
+
+async def test_the_published_sdk_is_told_the_widths_that_its_tables_are_made_of() -> None:
+    published = {"X-SIE-SDK-Version": "0.10.1"}
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            first = await http.get("/v1/models/org/dense", headers=published)
+            again = await http.get("/v1/models/org/dense", headers=published)
+            other = await http.get("/v1/models/ranker", headers=published)
+            ours = await http.get("/v1/models/org/dense")
+        assert len(world.echo.seen) == 1
+    assert first.json()["dims"] == again.json()["dims"] == {"dense": 3}
+    assert (other.json()["dims"], ours.json()["dims"]) == (None, None)
+    async with gateway_world(warm=False) as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            cold = await http.get("/v1/models/org/dense", headers=published)
+    assert (cold.status_code, cold.json()["error"]["code"]) == (503, "provisioning")

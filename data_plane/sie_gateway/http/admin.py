@@ -6,7 +6,7 @@ the address of the one writer.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from sie_core.catalog import Catalog
 from sie_gateway.faces import TEI_PREFIX, FaceModels
+from sie_gateway.faces.native import understands_202
 from sie_gateway.faces.openai import error_body
 from sie_gateway.http.long_answers import long_answer
 from sie_gateway.http.model_status import model_status
@@ -44,7 +45,7 @@ _WRITES: Final = ["POST", "PUT", "PATCH", "DELETE"]
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The routes' sources, each read afresh for a request. `not_ready` says why, empty when
-    ready."""
+    ready; `widths` measures those of a model's vectors."""
 
     catalog: Callable[[], Catalog]
     workers: Callable[[], list[Heartbeat]]
@@ -53,6 +54,7 @@ class Cluster:
     desk: LeaseDesk
     face_models: FaceModels
     items_max: int
+    widths: Callable[[str], Awaitable[dict[str, int] | None]]
 
 
 def admin_app(cluster: Cluster) -> FastAPI:
@@ -131,9 +133,13 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
 
     @app.get("/models/{spec:path}", include_in_schema=False)
     @app.get("/v1/models/{spec:path}")
-    async def model(spec: str) -> dict[str, Any]:
+    async def model(spec: str, request: Request) -> dict[str, Any]:
         """One model."""
-        return model_view(cluster.catalog(), cluster.workers(), spec)
+        view = model_view(cluster.catalog(), cluster.workers(), spec)
+        if view["dims"] is None and not understands_202(dict(request.scope["headers"])):
+            # The published SDK, whose integrations make tables of these widths.
+            view["dims"] = await cluster.widths(spec)
+        return view
 
 
 def _add_tei(app: FastAPI, cluster: Cluster) -> None:
