@@ -59,6 +59,12 @@ class _BuiltIn:
 _BUILT_IN: Final = {
     "cross-encoder": _BuiltIn("sie_server.backends.score.cross_encoder", "transformers", "server"),
     "echo": _BuiltIn("sie_server.backends.echo", "numpy", "server"),
+    "gliclass": _BuiltIn(
+        "sie_server.backends.extraction.gliclass_classes",
+        "gliclass",
+        "server",
+        beside="pip install gliclass==0.1.21",
+    ),
     "gliner": _BuiltIn(
         "sie_server.backends.extraction.gliner_entities",
         "gliner",

@@ -120,6 +120,7 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
         ),
     ),
     "echo": (Option(name="dims", kind="whole", least=1, most=65_536, in_profile=True),),
+    "gliclass": (_MULTI_LABEL, _THRESHOLD),
     "gliner": (
         Option(
             name="flat_ner",

@@ -1,0 +1,173 @@
+"""The backend `gliclass`: classes for any labels in one pass, by the authors' library.
+
+*device* over one GLiClass model of one encoder. Takes texts and the labels of the request. Answers
+`classifications` with the library's scores: shared out among the labels, or each by itself with
+`multi_label`. A text is cut where it and its labels are longer than the model reads, the labels
+never.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from gliclass import GLiClassModel, ZeroShotClassificationPipeline
+from transformers import AutoTokenizer
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TextInput
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    WithoutAdapters,
+    load_failed,
+    require_operation,
+    take,
+)
+from sie_server.backends.extraction.classes import activated, told
+from sie_server.backends.extraction.labels import any_labels
+from sie_server.backends.extraction.options import CLASSES, chosen
+
+__all__ = ["GliclassClasses", "load"]
+
+_OPTIONS: Final = {**CLASSES, "multi_label": False}
+_ARCHITECTURE: Final = "uni-encoder"
+_MARKS: Final = ("<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>")
+_TOKENS_MAX: Final = 1024
+"""The library's own bound, where the profile sets none."""
+_AT_ONCE: Final = 8
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
+    """Load a model with the library. Raises MODEL_LOAD_FAILED."""
+    if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
+        raise load_failed("the backend gliclass does `extract` only")
+    folder = str(spec.weights.folder)
+    spec.weights.file("model.safetensors", cure="pickles are not read: convert them to safetensors")
+    dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
+    try:
+        model, found = GLiClassModel.from_pretrained(
+            folder, local_files_only=True, dtype=_DTYPES[dtype], output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise load_failed(f"gliclass cannot load {folder}: {error}; restore the folder") from error
+    unmatched = sorted({*found["missing_keys"], *found["unexpected_keys"]})
+    if unmatched:
+        raise load_failed(
+            f"{folder} and the model differ in {len(unmatched)} tensors, {unmatched[0]} among them"
+        )
+    if model.config.architecture_type != _ARCHITECTURE or model.config.multimodal:
+        raise load_failed(
+            f"{spec.model_id} is a {model.config.architecture_type}; a {_ARCHITECTURE} is run here"
+        )
+    return GliclassClasses(spec, model.to(device.name), tokenizer, dtype)
+
+
+class GliclassClasses(WithoutAdapters):
+    """One model, owned by the device's thread."""
+
+    name = "gliclass"
+
+    def __init__(self, spec: ModelSpec, model: Any, tokenizer: Any, dtype: str) -> None:
+        assert spec.tasks.extract is not None, "load has checked that"
+        self._spec = spec
+        self._own_labels = spec.tasks.extract.labels
+        self._dtype = dtype
+        self._model = model
+        self._tokenizer = tokenizer
+        self._tokens_max = spec.profile.max_sequence_length or _TOKENS_MAX
+        whole = ZeroShotClassificationPipeline(
+            model,
+            tokenizer,
+            max_length=self._tokens_max,
+            device=model.device,
+            progress_bar=False,
+        )
+        self._library = whole.pipe
+
+    def describe(self) -> Loaded:
+        """Texts in, classes out; a text's cost is a quarter of its bytes."""
+        return Loaded(
+            id=0,
+            revision=self._spec.revision,
+            accepts="text",
+            max_sequence_length=self._tokens_max,
+            cost_unit="bytes4",
+            execution="padded",
+            reason="gliclass batches by itself",
+            dtype=self._dtype,
+            dtype_reason="the profile says so"
+            if self._spec.profile.dtype != "auto"
+            else "auto is exact for this backend",
+            batch_invariant=self._spec.profile.batch_invariant,
+            memory_bytes=self.memory_bytes(),
+        )
+
+    def memory_bytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(weight.nbytes for weight in self._model.parameters())
+
+    @torch.inference_mode()
+    def run(self, batch: RunBatch) -> Answers:
+        """A score for each label of each text, the likeliest first."""
+        require_operation(batch, self._spec.model_id, "extract")
+        self.require_base(batch)
+        asked = chosen(self._spec, batch, _OPTIONS)
+        labels = any_labels(batch.labels or self._own_labels, self._spec.model_id)
+        texts = [given.text for given in take(batch, TextInput)]
+        for name, words in (("labels", labels), ("text", texts)):
+            _require_plain(name, words)
+        cut = [self._cut(text, labels) for text in texts]
+        order = sorted(range(len(cut)), key=lambda place: len(cut[place]))
+        found: list[tuple[dict[str, Any], ...]] = [()] * len(cut)
+        counts = [0] * len(cut)
+        room = self._classes(len(labels))
+        activation = "sigmoid" if asked["multi_label"] else "softmax"
+        for start in range(0, len(order), _AT_ONCE):
+            some = order[start : start + _AT_ONCE]
+            given = self._library.prepare_inputs([cut[place] for place in some], list(labels), True)
+            rows = self._model(**given, max_num_classes=room).logits[:, : len(labels)]
+            scores = activated(rows.float().cpu().numpy(), activation)
+            lengths = given["attention_mask"].sum(dim=1).tolist()
+            for place, row, length in zip(some, scores, lengths, strict=True):
+                found[place] = told(labels, row, asked["threshold"])
+                counts[place] = length
+        return ClassAnswers(tuple(found), tokens=tuple(counts))
+
+    def _classes(self, count: int) -> int | None:
+        """The number of classes that the model makes room for, as the library has it."""
+        told_by_config = getattr(self._model.config, "max_labels_alloc", "dynamic")
+        if told_by_config == "dynamic":
+            return count
+        fixed = told_by_config if isinstance(told_by_config, int) else None
+        most = fixed or self._model.config.max_num_classes
+        if count > most:
+            raise FixRequest(f"{self._spec.model_id} takes at most {most} labels", field="labels")
+        return fixed
+
+    def _cut(self, text: str, labels: Sequence[str]) -> str:
+        """The text as far as it fits beside the labels, whichever the model reads first."""
+        around = len(self._tokenizer(self._library.prepare_input("", labels))["input_ids"])
+        room = self._tokens_max - around
+        if room < 1:
+            raise FixRequest(
+                f"the labels take {around} of the {self._tokens_max} tokens that "
+                f"{self._spec.model_id} reads: name fewer",
+                code="INPUT_TOO_LONG",
+                field="labels",
+            )
+        places = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets = places["offset_mapping"]
+        return text if len(offsets) <= room else text[: offsets[room - 1][1]]
+
+
+def _require_plain(name: str, words: Sequence[str]) -> None:
+    """Words that hold the library's marks would be read as other labels."""
+    for index, word in enumerate(words):
+        if any(mark in word for mark in _MARKS):
+            where = "labels" if name == "labels" else f"inputs.{index}.text"
+            raise FixRequest(
+                f"{where} holds one of the model's marks {', '.join(_MARKS)}", field=where
+            )

@@ -1,0 +1,143 @@
+"""Classes for any labels in one pass, against the authors' library on random models.
+
+Run where `gliclass` is installed beside the rest (docs/operations/configure.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.encoder_models import DEVICE
+from tests.support.entity_models import CORPUS, FAMILIES
+from tests.support.sameness import assert_same
+
+from sie_schemas import ipc
+from sie_schemas.documents import ExtractTask, ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest, OurFault
+from sie_server.adapters.adapter_shelf import AdapterShelf
+from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.names import load_backend
+from sie_server.weights.sources import Weights
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+_LABELS = ("politics", "the economy", "sports")
+_MARKS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
+
+
+def _write(folder: Path, *, seed: int = 1, **changes: Any) -> Any:
+    """A random model with its tokenizer. Gives the library's pipeline on it."""
+    gliclass = pytest.importorskip("gliclass")
+    made, config_of, own = FAMILIES["deberta-v3"]
+    tokenizer = made()
+    tokenizer.add_special_tokens({"additional_special_tokens": _MARKS})
+    tokenizer.save_pretrained(folder)
+    encoder = {
+        "model_type": config_of.model_type,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "vocab_size": len(tokenizer),
+        "pad_token_id": 0,
+        **own,
+    }
+    label, sep, example = tokenizer.convert_tokens_to_ids(_MARKS)
+    settings: dict[str, Any] = {
+        "encoder_config": encoder,
+        "encoder_model": "no/such",
+        "class_token_index": label,
+        "text_token_index": sep,
+        "example_token_index": example,
+        "hidden_size": 32,
+        "vocab_size": len(tokenizer),
+        "prompt_first": True,
+        **changes,
+    }
+    torch.manual_seed(seed)
+    model = gliclass.GLiClassModel(gliclass.GLiClassModelConfig(**settings)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(4)
+    model.save_pretrained(folder)
+    return gliclass.ZeroShotClassificationPipeline(
+        model, tokenizer, max_length=100, device="cpu", progress_bar=False
+    )
+
+
+def _load(folder: Path) -> Backend:
+    profile = ProfileDocument(backend="gliclass", max_sequence_length=100)
+    spec = ModelSpec(
+        "test/model", "r1", Weights(folder, None), Tasks(extract=ExtractTask()), profile
+    )
+    return load_backend(spec, replace(DEVICE, adapters=AdapterShelf(), verdicts={}))
+
+
+def _run(
+    backend: Backend, texts: Sequence[str], labels: Sequence[str] = _LABELS, **options: Any
+) -> ipc.ClassAnswers:
+    answers = backend.run(
+        ipc.RunBatch(
+            id=1,
+            model_revision="r1",
+            operation="extract",
+            inputs=tuple(ipc.TextInput(text) for text in texts),
+            labels=tuple(labels),
+            options=options,
+        )
+    )
+    assert isinstance(answers, ipc.ClassAnswers)
+    return answers
+
+
+@pytest.mark.parametrize("prompt_first", [True, False])
+@pytest.mark.parametrize("scorer", ["simple", "weighted-dot"])
+def test_scores_are_the_librarys(prompt_first, scorer, tmp_path):
+    """The library tells the best of labels that share one, and of others those above a bound."""
+    library = _write(tmp_path, prompt_first=prompt_first, scorer_type=scorer)
+    backend = _load(tmp_path)
+    texts = ["Tim Cook spoke in Berlin.", "Lisbon", "", *CORPUS[:1]]
+    shared = _run(backend, texts)
+    apart = _run(backend, texts, multi_label=True)
+    for place, text in enumerate(texts):
+        expected = library([text], list(_LABELS), threshold=0.0)[0]
+        expected.sort(key=lambda one: -one["score"])
+        found = apart.classes[place]
+        assert [one["label"] for one in found] == [one["label"] for one in expected]
+        assert_same(
+            np.array([one["score"] for one in found]), np.array([one["score"] for one in expected])
+        )
+        (best,) = library([text], list(_LABELS), classification_type="single-label")[0]
+        assert shared.classes[place][0]["label"] == best["label"]
+        assert_same(np.array([shared.classes[place][0]["score"]]), np.array([best["score"]]))
+        assert abs(sum(one["score"] for one in shared.classes[place]) - 1) < 1e-6
+
+
+def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
+    """The library cuts the labels where these come behind a long text, and counts others' marks."""
+    library = _write(tmp_path, prompt_first=False)
+    backend = _load(tmp_path)
+    answers = _run(backend, ["Tim Cook " * 200])
+    assert len(answers.classes[0]) == len(_LABELS)
+    assert answers.tokens[0] <= 100
+    short = "Tim Cook " * 3
+    expected = library([short], list(_LABELS), threshold=0.0)[0]
+    assert {one["label"] for one in expected} == set(_LABELS)
+    for text, labels in (("a <<LABEL>> b", _LABELS), ("a", ("x <<SEP>>",))):
+        with pytest.raises(FixRequest, match="one of the model's marks"):
+            _run(backend, [text], labels)
+    with pytest.raises(FixRequest, match="name fewer"):
+        _run(backend, ["a"], [f"label {number}" for number in range(90)])
+    with pytest.raises(OurFault, match="gliclass cannot load|is run here"):
+        config = (tmp_path / "config.json").read_text()
+        (tmp_path / "config.json").write_text(
+            config.replace(
+                '"architecture_type": "uni-encoder"', '"architecture_type": "bi-encoder"'
+            )
+        )
+        _load(tmp_path)
