@@ -133,7 +133,7 @@ def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
             _run(backend, [text], labels)
     with pytest.raises(FixRequest, match="name fewer"):
         _run(backend, ["a"], [f"label {number}" for number in range(90)])
-    with pytest.raises(OurFault, match="gliclass cannot load|is run here"):
+    with pytest.raises(OurFault, match=r"gliclass cannot load|is run here"):
         config = (tmp_path / "config.json").read_text()
         (tmp_path / "config.json").write_text(
             config.replace(
