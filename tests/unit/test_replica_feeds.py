@@ -64,6 +64,34 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
     await source.close()
 
 
+@given(st.lists(st.binary(max_size=20) | st.none(), max_size=4))
+async def test_the_bus_speaks_while_heads_come_and_not_while_garbage_does(heard):
+    log = WrittenLog()
+    head = msgspec.json.encode(log.head)
+    now = [0.0]
+    bus = Bus(BusSettings(), role="gateway", process_id="g")
+    source = LogSource("http://127.0.0.1:1", bus, timeout_s=1, page_entries=10)
+    settings = FeedSettings(replica_bus_silent_s=3.0)
+    feeds = ReplicaFeeds(
+        settings,
+        bus=bus,
+        source=source,
+        put=lambda _: True,
+        position=lambda: None,
+        following=lambda: True,
+        clock=lambda: now[0],
+        rng=random.Random(1),
+    )
+    last: float | None = None
+    for data in heard:
+        now[0] += 2.0
+        told = head if data is None else data
+        feeds.hear_bookmarks(Message("sie.config.head.x", told, "", {}, bus.client))
+        last = now[0] if data is None else last
+        assert feeds.bus_silent == (last is None or now[0] - last > 3.0)
+    await source.close()
+
+
 @given(sequences=st.lists(st.integers(1, 6), max_size=8), damaged=st.integers(0, 6))
 async def test_of_the_stream_only_what_stands_at_its_own_epoch_is_taken(sequences, damaged):
     log = WrittenLog()
