@@ -28,6 +28,7 @@ CHECKS: Final = (
     "the stream holds the log",
     "the view of the writer says converged",
     "two replicas of one name are told apart",
+    "what is acknowledged took effect",
     "what is given up, nobody could give back",
 )
 """The properties that every campaign puts to the test."""

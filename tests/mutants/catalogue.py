@@ -11,7 +11,9 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
+from tests.mutants.sought_mutants import SOUGHT_MUTANTS
 from tests.mutants.storage_mutants import STORAGE_MUTANTS
+from tests.mutants.upkeep_mutants import UPKEEP_MUTANTS
 from tests.mutants.writer_mutants import WRITER_MUTANTS
 
 __all__ = ["MUTANTS"]
@@ -24,4 +26,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *DATA_PLANE_MUTANTS,
     *OUTSIDE_MUTANTS,
     *HUNTED_MUTANTS,
+    *SOUGHT_MUTANTS,
+    *UPKEEP_MUTANTS,
 )

@@ -116,7 +116,7 @@ def test_a_replica_that_serves_what_the_log_does_not_say_is_found():
     head = position_of(log.entries[-1])
 
     truth.served("replica", None, head, log.registries[-1])
-    with pytest.raises(Broken, match="serves model a as absent; the log has of epoch 2: "):
+    with pytest.raises(Broken, match="serves model a as absent; the log has it of epoch 2, "):
         truth.served("replica", None, head, log.registries[-2])
     with pytest.raises(Broken, match="back to"):
         truth.served("replica", head, head, log.registries[-1])
@@ -129,7 +129,7 @@ def test_a_loss_is_excused_by_what_names_it_and_by_nothing_else():
     truth = Truth()
     truth.committed(log.entries)
     for entry in log.entries[2:]:
-        truth.answered(Acknowledged(entry.log_id, entry.epoch, entry.hash, f"k{entry.epoch}"))
+        truth.answered(Acknowledged(entry.log_id, entry.epoch, entry.hash, f"k{entry.epoch}"), ())
 
     def excuses() -> dict[str, str]:
         return {loss.write.key: loss.excuse for loss in truth.lost(log.entries[:2])}

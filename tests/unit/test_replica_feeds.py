@@ -8,6 +8,8 @@ from typing import Any, cast
 import httpx
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.polling import until
 
 from sie_config.stream.announcer import head_at
@@ -24,6 +26,7 @@ from sie_runtime.broker.bus import Bus, BusSettings, Message
 from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.replica_queue import ReplicaQueue
+from sie_schemas.entry import to_envelope
 from sie_testing.simulation.loop import SimulatedLoop
 from sie_testing.written_log import WrittenLog
 
@@ -58,6 +61,69 @@ async def test_a_bookmark_waits_for_entries_that_may_still_come_by_themselves(ep
 
     assert events == ([] if waits else [HeadAnnounced(head)])
     await until(lambda: events == [HeadAnnounced(head)])
+    await source.close()
+
+
+@given(st.lists(st.binary(max_size=20) | st.none(), max_size=4))
+async def test_the_bus_speaks_while_heads_come_and_not_while_garbage_does(heard):
+    log = WrittenLog()
+    head = msgspec.json.encode(log.head)
+    now = [0.0]
+    bus = Bus(BusSettings(), role="gateway", process_id="g")
+    source = LogSource("http://127.0.0.1:1", bus, timeout_s=1, page_entries=10)
+    settings = FeedSettings(replica_bus_silent_s=3.0)
+    feeds = ReplicaFeeds(
+        settings,
+        bus=bus,
+        source=source,
+        put=lambda _: True,
+        position=lambda: None,
+        following=lambda: True,
+        clock=lambda: now[0],
+        rng=random.Random(1),
+    )
+    last: float | None = None
+    for data in heard:
+        now[0] += 2.0
+        told = head if data is None else data
+        feeds.hear_bookmarks(Message("sie.config.head.x", told, "", {}, bus.client))
+        last = now[0] if data is None else last
+        assert feeds.bus_silent == (last is None or now[0] - last > 3.0)
+    await source.close()
+
+
+@given(sequences=st.lists(st.integers(1, 6), max_size=8), damaged=st.integers(0, 6))
+async def test_of_the_stream_only_what_stands_at_its_own_epoch_is_taken(sequences, damaged):
+    log = WrittenLog()
+    for number in range(5):
+        log.put("model", f"m{number}", {"number": number})
+    events: list[Event] = []
+
+    def take(event: Event) -> bool:
+        events.append(event)
+        return True
+
+    bus = Bus(BusSettings(), role="gateway", process_id="g")
+    source = LogSource("http://127.0.0.1:1", bus, timeout_s=1, page_entries=10)
+    feeds = ReplicaFeeds(
+        FeedSettings(),
+        bus=bus,
+        source=source,
+        put=take,
+        position=lambda: None,
+        following=lambda: True,
+        clock=lambda: 0.0,
+        rng=random.Random(1),
+    )
+    for place, sequence in enumerate(sequences, start=1):
+        data = to_envelope(log.entries[sequence - 1])
+        assert feeds._delta(place, data[1:] if place == damaged else data)
+
+    assert events == [
+        EntryArrived(log.entries[sequence - 1])
+        for place, sequence in enumerate(sequences, start=1)
+        if place == sequence and place != damaged
+    ]
     await source.close()
 
 

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from sie_config.writer.rules import Command, Put
 from sie_core.chain import Position
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
@@ -70,9 +71,20 @@ class Truth:
                 self.entries[entry.hash] = entry
                 self.epochs.setdefault((entry.log_id, entry.epoch), []).append(entry.hash)
 
-    def answered(self, acknowledged: Acknowledged) -> None:
-        """A client was answered."""
+    def answered(self, acknowledged: Acknowledged, commands: Sequence[Command]) -> None:
+        """A client was answered: what it had commanded is so, at the entry that it was told."""
         self.acknowledged.append(acknowledged)
+        self._count("what is acknowledged took effect")
+        state = self.states[acknowledged.hash]
+        for slot, command in {(each.kind, each.key): each for each in commands}.items():
+            wanted = command.body if isinstance(command, Put) else None
+            held = state.get(slot)
+            if (held[1] if held is not None else None) != wanted:
+                raise Broken(
+                    f"{acknowledged.key} is acknowledged at epoch {acknowledged.epoch}, where "
+                    f"{slot[0]} {slot[1]} is {_value(held)}; wanted was "
+                    f"{'its removal' if wanted is None else wanted.decode()}"
+                )
 
     def served(
         self, replica: str, was: Position | None, here: Position, registry: Registry
@@ -160,11 +172,12 @@ def first_difference(held: State, wanted: State) -> str:
     """The first entity in which a served state is not the log's, with both values."""
     slot = min(slot for slot in held.keys() | wanted.keys() if held.get(slot) != wanted.get(slot))
     kind, key = slot
-    return f"serves {kind} {key} {_value(held.get(slot))}; the log has {_value(wanted.get(slot))}"
+    served, true = _value(held.get(slot)), _value(wanted.get(slot))
+    return f"serves {kind} {key} as {served}; the log has it {true}"
 
 
 def _value(found: tuple[int, bytes] | None) -> str:
-    return "as absent" if found is None else f"of epoch {found[0]}: {found[1].decode()}"
+    return "absent" if found is None else f"of epoch {found[0]}, {found[1].decode()}"
 
 
 def _after(state: State, entry: Entry) -> State:

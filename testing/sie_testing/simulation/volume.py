@@ -17,10 +17,13 @@ from sie_config.log.head_file import HeadFile
 from sie_config.log.journal import Journal
 from sie_config.log.log_file import LogFile
 from sie_config.log.log_rows import KeyRow
+from sie_config.log.replay import replay
 from sie_config.log.storage_faults import LogDamaged, StorageFailed, StorageFull, StoreLocked
 from sie_config.log.witnesses import Claim
+from sie_config.writer.draft import Draft, Tenure
+from sie_config.writer.rules import Index
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
-from sie_schemas.entry import Entry
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes
 from sie_schemas.errors import SIEError
 
 __all__ = ["MemoryHeadFile", "MemoryJournal", "MemoryLogFile", "Volume"]
@@ -59,6 +62,20 @@ class Volume:
         self.damaged_from = 0
         if head_too:
             self.head = older.head
+
+    def begin_heir(self, log_id: str, writer: str, now_us: int) -> Entry:
+        """`sie log restore --discard-after` its end: a new log, superseding the one on here."""
+        replayed = replay(iter(self.entries))
+        last = self.entries[-1]
+        tenure = Tenure(log_id, last.term + 1, writer)
+        draft = Draft(replayed.registry, Index.of(replayed.registry), last, tenure, now_us)
+        begin = Change(
+            kind=ChangeKind.LOG_BEGIN, supersedes=Supersedes(last.log_id, last.epoch, last.hash)
+        )
+        entry = draft.begin([begin], actor="operator", reason="the lost entries are given up")
+        self.entries.append(entry)
+        self.head = None
+        return entry
 
 
 class MemoryLogFile(LogFile):

@@ -12,13 +12,12 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from sie_config.log.replay import replay
-from sie_config.writer.draft import Draft, Tenure, Write
-from sie_config.writer.rules import Command, Index
+from sie_config.writer.draft import Write
+from sie_config.writer.rules import Command
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import ControlPlane
 from sie_core.chain import position_of
-from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes
+from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError
 from sie_testing.simulation.broker import Broker, Connection
 from sie_testing.simulation.evidence import ROLL_CALL, check_given_up, reach_of
@@ -174,7 +173,10 @@ class World:
         assert write.idempotency is not None
         acknowledged = Acknowledged(entry.log_id, entry.epoch, entry.hash, write.idempotency.key)
         self.trace.say("client", f"{write.idempotency.key} is stored at {position_of(entry)}")
-        self.truth.answered(acknowledged)
+        try:
+            self.truth.answered(acknowledged, write.commands)
+        except Broken as error:
+            self.breaks(error)
         return "stored"
 
     # -- the operator --
@@ -190,18 +192,9 @@ class World:
 
     def discard_after(self, volume: Volume) -> None:
         """`restore --discard-after`: a new log on what this volume holds, superseding the old."""
-        replayed = replay(iter(volume.entries))
-        last = replayed.last
-        assert last is not None
+        last = volume.entries[-1]
         check_given_up(self, position_of(last))
-        tenure = Tenure(self.new_id(16), last.term + 1, self.new_id(8))
-        draft = Draft(replayed.registry, Index.of(replayed.registry), last, tenure, self.now_us())
-        begin = Change(
-            kind=ChangeKind.LOG_BEGIN, supersedes=Supersedes(last.log_id, last.epoch, last.hash)
-        )
-        entry = draft.begin([begin], actor="operator", reason="the lost entries are given up")
-        volume.entries.append(entry)
-        volume.head = None
+        entry = volume.begin_heir(self.new_id(16), self.new_id(8), self.now_us())
         self.truth.committed([entry])
         self.truth.given_up.append(position_of(last))
         self.trace.say("operator", f"begins log {entry.log_id[:8]} after {position_of(last)}")

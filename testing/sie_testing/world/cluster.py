@@ -10,11 +10,12 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 
 from hypothesis.stateful import RuleBasedStateMachine
 
 from sie_config.writer.draft import Write
+from sie_core.chain import position_of
 from sie_core.replica.events import (
     EntryArrived,
     Event,
@@ -37,9 +38,12 @@ from sie_testing.simulation.trace import Trace
 from sie_testing.simulation.truth import Acknowledged, Broken, Truth
 from sie_testing.simulation.volume import Volume
 from sie_testing.world.follower import FollowerNode
-from sie_testing.world.writer import Streams, WriterNode
+from sie_testing.world.writer import EPOCH_US, Streams, WriterNode
 
-__all__ = ["Message", "WiredCluster", "fetch_failed"]
+__all__ = ["Message", "Policy", "WiredCluster", "fetch_failed"]
+
+Policy: TypeAlias = Callable[[Write], Write]
+"""A write as it is to be written. Raises `SIEError` to refuse it."""
 
 _FETCHES_MAX: Final = 40
 
@@ -60,6 +64,8 @@ class WiredCluster(RuleBasedStateMachine):
     """
 
     fired: ClassVar[Counter[str]] = Counter()
+    policy: ClassVar[Policy] = staticmethod(lambda write: write)
+    """A user's own: what it gives on is written, and what a client was told has to be so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +79,8 @@ class WiredCluster(RuleBasedStateMachine):
         self.now = 0.0
         self.lives = 0
         self.keys = 0
+        self.clock_us = EPOCH_US
+        """The writer's wall clock."""
         self.sent: dict[str, Write] = {}
         self.backups: list[Volume] = []
         self.wire: list[Message] = []
@@ -93,7 +101,13 @@ class WiredCluster(RuleBasedStateMachine):
         reports = [f.report() for f in self.followers if f.bus_connected and self.streams.connected]
         try:
             self.writer = WriterNode.open(
-                self.loop, self.volume, self.truth, self.streams, life=self.lives, reports=reports
+                self.loop,
+                self.volume,
+                self.truth,
+                self.streams,
+                life=self.lives,
+                reports=reports,
+                now_us=lambda: self.clock_us,
             )
         except SIEError:
             self.fired["start refused"] += 1
@@ -101,6 +115,17 @@ class WiredCluster(RuleBasedStateMachine):
             return
         if self.writer.in_recovery:
             self.fired["recovery"] += 1
+
+    def begin_heir(self) -> None:
+        """An operator begins a log that supersedes the volume's, whose writer has ended."""
+        self.lives += 1
+        ids = random.Random(f"heir/{self.lives}")
+        last = position_of(self.volume.entries[-1])
+        entry = self.volume.begin_heir(
+            ids.randbytes(16).hex(), ids.randbytes(8).hex(), self.clock_us
+        )
+        self.truth.committed([entry])
+        self.truth.given_up.append(last)
 
     def new_key(self, what: str) -> str:
         """A key that no write had."""
@@ -112,11 +137,11 @@ class WiredCluster(RuleBasedStateMachine):
         assert self.writer is not None
         self.sent[key] = write
         try:
-            outcome = self.writer.write(write)
+            outcome = self.writer.write(type(self).policy(write))
         except SIEError:
             self.fired["refused"] += 1
             return False
-        self._acknowledge(outcome.entry, key)
+        self._acknowledge(outcome.entry, key, write)
         return True
 
     def write(self, seed: int) -> None:
@@ -124,9 +149,10 @@ class WiredCluster(RuleBasedStateMachine):
         key = self.new_key(f"{seed}")
         self.send(keyed(drawn_commands(random.Random(seed)), key), key)
 
-    def _acknowledge(self, entry: Entry, key: str) -> None:
+    def _acknowledge(self, entry: Entry, key: str, write: Write) -> None:
         self.fired["acknowledged"] += 1
-        self.truth.answered(Acknowledged(entry.log_id, entry.epoch, entry.hash, key))
+        acknowledged = Acknowledged(entry.log_id, entry.epoch, entry.hash, key)
+        self.truth.answered(acknowledged, write.commands)
 
     def publish(self) -> None:
         """Have the writer publish; what is new on the stream is on its way to all."""

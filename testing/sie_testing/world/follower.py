@@ -52,6 +52,7 @@ class FollowerNode:
         self.bus_connected = True
         self.http_connected = True
         self._signature: Signature | None = None
+        self._spoilt = False
 
     @property
     def position(self) -> Position | None:
@@ -64,6 +65,10 @@ class FollowerNode:
         for command in self.replica.receive(event):
             match command:
                 case Advance(registry, position, entries, snapshot):
+                    if self._spoilt and served == position:
+                        # What had gone bad in memory is replaced: that is no way back.
+                        served = None
+                    self._spoilt = False
                     self._truth.served(self.name, served, position, registry)
                     self.registry, served = registry, position
                     self._keep(entries, snapshot)
@@ -74,6 +79,11 @@ class FollowerNode:
                     self.asked.append(command)
                 case Quarantine() | Halt():
                     pass
+
+    def spoil(self, registry: Registry) -> None:
+        """Put another registry into its memory, under the position that it stands at."""
+        self._spoilt = True
+        self.replica.registry = registry
 
     def restart(self, *, with_files: bool) -> None:
         """Another life: from its files, or from nothing."""

@@ -22,8 +22,8 @@ from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import parse_envelope
 from sie_schemas.errors import SIEError
 from sie_testing.simulation.truth import Broken
-from sie_testing.world.cluster import Message, fetch_failed
-from sie_testing.world.group_writes import GroupWrites
+from sie_testing.world.cluster import Message, Policy, fetch_failed
+from sie_testing.world.mishaps import Mishaps
 from sie_testing.world.writer import WriterNode
 
 __all__ = ["ClusterMachine", "run_machine"]
@@ -38,7 +38,7 @@ MOSTLY: Final = st.sampled_from([True, True, True, False])
 _FETCHES_MAX: Final = 40
 
 
-class ClusterMachine(GroupWrites):
+class ClusterMachine(Mishaps):
     """See the module."""
 
     # -- the writer --
@@ -329,7 +329,7 @@ class ClusterMachine(GroupWrites):
         assert self.one_writer is False or not lost, f"{lost[0].write.key} is lost"
         head = self.writer.plane.sequencer.position
         for follower in self.followers:
-            if follower.replica.stopped == "forked" and not self.one_writer:
+            if self.is_of_another_history(follower):
                 self.fired["resynced"] += 1
                 continue
             assert follower.position == head, (
@@ -346,11 +346,22 @@ class ClusterMachine(GroupWrites):
             self.loop.close()
 
 
-def run_machine(*, examples: int, steps: int, derandomize: bool) -> Counter[str]:
-    """Run the machine; gives how often each rule fired. Raises what a property raises."""
+def run_machine(
+    *, examples: int, steps: int, derandomize: bool, policy: Policy | None = None
+) -> Counter[str]:
+    """Run the machine; gives how often each rule fired. Raises what a property raises.
+
+    `policy` stands before the writer: it gives each write on, as it is or changed, or refuses it.
+    """
+
+    class Machine(ClusterMachine):
+        """The machine with the policy."""
+
+    if policy is not None:
+        Machine.policy = staticmethod(policy)
     ClusterMachine.fired.clear()
     run_state_machine_as_test(
-        ClusterMachine,
+        Machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -7,7 +7,7 @@ and when it publishes is for the machine to say.
 
 import asyncio
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,13 +33,13 @@ from sie_testing.simulation.processes import LoopThread
 from sie_testing.simulation.truth import Truth
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
 
-__all__ = ["Streams", "WriterNode"]
+__all__ = ["EPOCH_US", "Streams", "WriterNode"]
 
 T = TypeVar("T")
 _SETTINGS: Final = ConfigSettings(
     data_dir=Path("/volume"), page_entries_max=4, tail_entries=4, roll_call_s=0.1
 )
-_EPOCH_US: Final = 1_700_000_000_000_000
+EPOCH_US: Final = 1_700_000_000_000_000
 
 
 class Streams:
@@ -65,7 +65,15 @@ class Streams:
 class WriterNode:
     """One life of one writer. Owner: the machine. Made by `open`; ended by `kill`."""
 
-    def __init__(self, loop: SimulatedLoop, volume: Volume, truth: Truth, life: int) -> None:
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        volume: Volume,
+        truth: Truth,
+        life: int,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._now_us = now_us
         self.volume: Final = volume
         self._loop = loop
         self._host = Host("config", life)
@@ -84,9 +92,10 @@ class WriterNode:
         *,
         life: int,
         reports: Sequence[bytes],
+        now_us: Callable[[], int] = lambda: EPOCH_US,
     ) -> "WriterNode":
         """Open the log, hear these reports at the roll call, begin. Raises `SIEError`."""
-        node = cls(loop, volume, truth, life)
+        node = cls(loop, volume, truth, life, now_us)
         try:
             node._run(node._opened(streams, reports))
         except SIEError:
@@ -168,7 +177,7 @@ class WriterNode:
             store,
             journal,
             replayed,
-            now_us=lambda: _EPOCH_US,
+            now_us=self._now_us,
             new_id=lambda size: self._ids.randbytes(size).hex(),
             group_writes_max=4,
             waiting_writes_max=8,
