@@ -11,10 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from sie_schemas.documents import ProfileDocument, Source, Tasks
 from sie_schemas.ipc import Load, LoadAdapter
-from sie_server.backends.backend import ModelSpec, load_failed
-from sie_server.weights.sources import Weights
+from sie_server.backends.backend import load_failed
 
-__all__ = ["profile_of", "source_of", "spec_of", "templates_of"]
+__all__ = ["profile_of", "source_of", "tasks_of", "templates_of"]
 
 _TEMPLATES: Final = {
     "query": "query_template",
@@ -48,19 +47,12 @@ def templates_of(profile: ProfileDocument) -> dict[str, str]:
     return {name: str(text) for name, text in found.items() if text is not None}
 
 
-def spec_of(request: Load, weights: Weights) -> ModelSpec:
-    """The spec that a backend's loader is given. Raises MODEL_LOAD_FAILED."""
+def tasks_of(request: Load) -> Tasks:
+    """The tasks that the model can do. Raises MODEL_LOAD_FAILED."""
     try:
-        tasks = Tasks.model_validate_json(msgspec.json.encode(request.config.get("tasks")))
+        return Tasks.model_validate_json(msgspec.json.encode(request.config.get("tasks")))
     except ValidationError as error:
         raise load_failed(f"the model's tasks are not valid: {_first(error)}") from error
-    return ModelSpec(
-        model_id=str(request.config.get("model_id")),
-        revision=request.revision,
-        weights=weights,
-        tasks=tasks,
-        profile=profile_of(request),
-    )
 
 
 def _first(error: ValidationError) -> str:

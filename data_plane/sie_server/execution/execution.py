@@ -28,14 +28,14 @@ from sie_schemas.ipc import (
     RunBatch,
     Unload,
 )
-from sie_server.backends.backend import Backend, DeviceSpec
-from sie_server.backends.model_config import profile_of, source_of, spec_of, templates_of
+from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
+from sie_server.backends.model_config import profile_of, source_of, tasks_of, templates_of
 from sie_server.backends.names import load_backend, options_of, reads_graphs, require_backend
 from sie_server.device.threads import Threads
 from sie_server.execution.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.execution.residents import Pressure, Resident, Residents
 from sie_server.weights.hub_cache import HubCache
-from sie_server.weights.sources import Weights, resolve
+from sie_server.weights.sources import resolve
 
 __all__ = ["Built", "DeviceRequest", "Execution"]
 
@@ -49,7 +49,7 @@ class Built:
     """A model that was made and is not resident yet."""
 
     backend: Backend
-    weights: Weights
+    spec: ModelSpec
     took_s: float
 
 
@@ -98,14 +98,12 @@ class Execution:
             request.model_revision, (request.adapter, *request.adapters)
         )
 
-    def prepare(self, request: DeviceRequest) -> Weights | Failed | None:
+    def prepare(self, request: DeviceRequest) -> ModelSpec | Failed | None:
         """Get what must be at hand before the device is taken: a model's files, a batch's
         adapters."""
         try:
             if isinstance(request, Load) and self._residents.get(request.revision) is None:
-                # The backend first: a name that nobody knows is told before gigabytes are hashed.
-                require_backend(profile_of(request).backend)
-                return self._weights(request)
+                return self._spec(request)
             if isinstance(request, RunBatch):
                 self._residents.require(request.model_revision).backend.prepare(request)
             return None
@@ -124,19 +122,19 @@ class Execution:
         self._residents.make_way(request.revision, running=request.running)
         return self.resident != before
 
-    def build(self, request: Load, weights: Weights) -> Built | Failed | None:
+    def build(self, request: Load, spec: ModelSpec) -> Built | Failed | None:
         """Make a model of its files, beside the batches that run.
 
         None where memory does not hold it: the device's thread can make room, as `answer` does.
         """
         try:
-            return self._built(request, weights)
+            return self._built(spec)
         except SIEError as error:
             return _failed(request, error.code, error.message, error.retry_after_s)
         except Exception as error:
             return None if is_out_of_memory(error) else _unforeseen(request, error)
 
-    def answer(self, request: DeviceRequest, ready: Weights | Built | None = None) -> Reply:
+    def answer(self, request: DeviceRequest, ready: ModelSpec | Built | None = None) -> Reply:
         """Do a request, whatever happens. `ready` is what `build`, or `prepare`, gave for it."""
         try:
             return self._do(request, ready)
@@ -159,7 +157,7 @@ class Execution:
         """Let go of what was not used for long, and of more where the host runs short."""
         self._residents.tend()
 
-    def _do(self, request: DeviceRequest, ready: Weights | Built | None) -> Reply:
+    def _do(self, request: DeviceRequest, ready: ModelSpec | Built | None) -> Reply:
         match request:
             case Load():
                 return self._load(request, ready)
@@ -173,7 +171,7 @@ class Execution:
             case _:
                 assert_never(request)
 
-    def _load(self, request: Load, ready: Weights | Built | None) -> Loaded:
+    def _load(self, request: Load, ready: ModelSpec | Built | None) -> Loaded:
         resident = self._residents.get(request.revision)
         if resident is None:
             resident = self._made(request, ready)
@@ -185,14 +183,14 @@ class Execution:
             resident.loaded, id=request.id, resident=self._residents.revisions
         )
 
-    def _made(self, request: Load, ready: Weights | Built | None) -> Resident:
+    def _made(self, request: Load, ready: ModelSpec | Built | None) -> Resident:
         if isinstance(ready, Built):
             built = ready
         else:
-            weights = ready or self._weights(request)
+            spec = ready or self._spec(request)
             make_room = self._residents.make_room("")
-            built = with_room(lambda: self._built(request, weights), make_room)
-        profile = profile_of(request)
+            built = with_room(lambda: self._built(spec), make_room)
+        model_id, profile = built.spec.model_id, built.spec.profile
         loaded = msgspec.structs.replace(
             built.backend.describe(),
             revision=request.revision,
@@ -202,23 +200,21 @@ class Execution:
         )
         _LOG.info(
             "loaded %s (%s) on %s%s",
-            request.config.get("model_id"),
+            model_id,
             loaded.execution,
             self._device.name,
             f" in {loaded.dtype}: {loaded.dtype_reason}" if loaded.dtype else "",
         )
-        name = str(request.config.get("model_id"))
-        return Resident(built.backend, loaded, built.weights, name)
+        return Resident(built.backend, loaded, built.spec.weights, model_id)
 
-    def _built(self, request: Load, weights: Weights) -> Built:
+    def _built(self, spec: ModelSpec) -> Built:
         started = time.perf_counter()
-        spec = spec_of(request, weights)
         backend = load_backend(spec, self._device)
-        return Built(backend, weights, time.perf_counter() - started)
+        return Built(backend, spec, time.perf_counter() - started)
 
     def _load_adapter(self, request: LoadAdapter) -> AdapterLoaded:
         resident = self._residents.require(request.model_revision)
-        weights = self._weights(request)
+        weights = resolve(source_of(request), self._hub)
         resident.backend.load_adapter(request.adapter, weights)
         resident.adapters[request.adapter] = weights
         return AdapterLoaded(request.id, request.adapter)
@@ -236,9 +232,14 @@ class Execution:
             inference_ms=(time.perf_counter() - started) * 1000,
         )
 
-    def _weights(self, request: Load | LoadAdapter) -> Weights:
-        graphs = isinstance(request, Load) and reads_graphs(profile_of(request).backend)
-        return resolve(source_of(request), self._hub, graphs=graphs)
+    def _spec(self, request: Load) -> ModelSpec:
+        """Read a load's config, once, and get the files that it names. Raises MODEL_LOAD_FAILED."""
+        # The document first: what is wrong with it is told before gigabytes are hashed.
+        profile, tasks = profile_of(request), tasks_of(request)
+        require_backend(profile.backend)
+        weights = resolve(source_of(request), self._hub, graphs=reads_graphs(profile.backend))
+        model_id = str(request.config.get("model_id"))
+        return ModelSpec(model_id, request.revision, weights, tasks, profile)
 
 
 def _unforeseen(request: DeviceRequest, error: Exception) -> Failed:

@@ -22,11 +22,11 @@ import msgspec
 from sie_schemas import ipc
 from sie_schemas.errors import Later, OurFault, SIEError
 from sie_server import metrics
+from sie_server.backends.backend import ModelSpec
 from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.execution.batches import BatchConnections, Send
 from sie_server.execution.execution import Built, DeviceRequest, Execution
 from sie_server.socket.connection import Connection
-from sie_server.weights.sources import Weights
 
 __all__ = ["Server"]
 
@@ -186,17 +186,17 @@ class Server:
         """Files first, then room, then the model beside what runs; the device only takes it in."""
         execution = self._execution
         within_s = self._load_hang_s or inf
-        ready: Weights | ipc.Failed | Built | None
-        ready = weights = await self._beside.submit(lambda: execution.prepare(request))
-        if isinstance(weights, Weights):
+        ready: ModelSpec | ipc.Failed | Built | None
+        ready = spec = await self._beside.submit(lambda: execution.prepare(request))
+        if isinstance(spec, ModelSpec):
             if await self._device.submit(lambda: execution.make_way(request)):
                 # Before the load is through: no batch of what has left is to be sent meanwhile.
                 for connection in self._connections:
                     connection.tell(self._pong(0))
             built = await self._loading.submit(
-                lambda: execution.build(request, weights), within_s=within_s
+                lambda: execution.build(request, spec), within_s=within_s
             )
-            ready = built or weights
+            ready = built or spec
         if isinstance(ready, ipc.Failed):
             return ready
         return await self._device.submit(
