@@ -300,6 +300,20 @@ def test_the_instruction_of_a_request_takes_the_place_of_the_folders_prompt(tmp_
     assert_same(scored(load(folder), _PAIRS)["score"], reference.predict(_PAIRS))
 
 
+def test_the_templates_of_a_profile_are_around_the_query_and_the_document(tmp_path):
+    folder = _saved(tmp_path)
+    reference = CrossEncoder(str(folder), device="cpu", local_files_only=True)
+    backend = load(
+        folder,
+        query_template="w60 {instruction} w61 {text}",
+        doc_template="w62 {text}",
+        default_instruction="w63",
+    )
+    for told, word in (({}, "w63"), ({"instruction": "w64"}, "w64")):
+        pairs = [(f"w60 {word} w61 {query}", f"w62 {text}") for query, text in _PAIRS]
+        assert_same(scored(backend, _PAIRS, **told)["score"], reference.predict(pairs))
+
+
 def test_every_module_of_a_cross_encoder_is_known():
     """A class that the reference gains is done here, or refused by a test of its own."""
     from sentence_transformers.cross_encoder import modules
