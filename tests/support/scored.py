@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from sie_schemas.documents import ProfileDocument, ScoreTask, Tasks
 from sie_schemas.items import Item
 from sie_schemas.jobs import Job
 from sie_server.backends.backend import Backend, ModelSpec, Verdict
+from sie_server.backends.model_config import templates_of
 from sie_server.backends.names import load_backend
 from sie_server.weights.sources import Weights
 from sie_worker.forms.answers import public_answers
@@ -27,6 +29,8 @@ from sie_worker.forms.tokenizing import Tokenizer, prepare
 __all__ = ["WORDS", "load", "run", "scaled", "scored", "write_json", "write_tokenizer"]
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_PROFILES: WeakKeyDictionary[Backend, ProfileDocument] = WeakKeyDictionary()
+"""The profile of each backend that `load` gave."""
 WORDS = 120
 """Ids of the tests' vocabulary: five special tokens, then the words `w5` and on."""
 
@@ -94,12 +98,16 @@ def load(
     )
     tasks = tasks or Tasks(score=ScoreTask())
     spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
-    return load_backend(spec, device)
+    loaded = load_backend(spec, device)
+    _PROFILES[loaded] = profile
+    return loaded
 
 
 def run(backend: Backend, operation: Any, texts: Sequence[str], **more: Any) -> list[Any]:
     """The public answers of one job, decoded."""
-    loaded = backend.describe()
+    # Model execution adds the profile's templates to what a backend says of itself.
+    templates = templates_of(_PROFILES[backend])
+    loaded = msgspec.structs.replace(backend.describe(), templates=templates)
     items = tuple(Item(text=text) for text in texts)
     if "query" in more:
         more["query"] = Item(text=more["query"])

@@ -308,6 +308,7 @@ def test_a_written_template_and_its_tokens_are_those_of_the_profile(tmp_path):
         ({"pair_template": "{query} {text}"}, "a template has no place {text}"),
         ({"pair_template": "qwen3", "no_token": "no"}, "no_token needs yes_token"),
         ({"pair_template": "zerank", "default_instruction": "x"}, "no template of this profile"),
+        ({"pair_template": "qwen3", "doc_template": "D: {text}"}, "doc_template is for one text"),
     ],
 )
 def test_a_template_that_cannot_be_filled_refuses_the_load(options, named, tmp_path):

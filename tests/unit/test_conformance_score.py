@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tests.support.encoder_models import VOCABULARY, random_tokens
+from tests.support.new_model import CONFIG, NewModel
 from tests.support.sameness import assert_same
 from tests.support.scored import WORDS, load, scaled, scored, write_json, write_tokenizer
 from torch import nn
@@ -33,6 +36,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from sie_schemas import ipc
 from sie_schemas.errors import FixRequest, OurFault
 
 with warnings.catch_warnings():
@@ -296,9 +300,49 @@ def test_the_instruction_of_a_request_takes_the_place_of_the_folders_prompt(tmp_
     assert_same(scored(load(folder), _PAIRS)["score"], reference.predict(_PAIRS))
 
 
+def test_the_templates_of_a_profile_are_around_the_query_and_the_document(tmp_path):
+    folder = _saved(tmp_path)
+    reference = CrossEncoder(str(folder), device="cpu", local_files_only=True)
+    backend = load(
+        folder,
+        query_template="w60 {instruction} w61 {text}",
+        doc_template="w62 {text}",
+        default_instruction="w63",
+    )
+    for told, word in (({}, "w63"), ({"instruction": "w64"}, "w64")):
+        pairs = [(f"w60 {word} w61 {query}", f"w62 {text}") for query, text in _PAIRS]
+        assert_same(scored(backend, _PAIRS, **told)["score"], reference.predict(pairs))
+
+
 def test_every_module_of_a_cross_encoder_is_known():
     """A class that the reference gains is done here, or refused by a test of its own."""
     from sentence_transformers.cross_encoder import modules
 
     known = {"Asym", "Dense", "InputModule", "LogitScore", "Module", "Router", "Transformer"}
     assert set(modules.__all__) == known
+
+
+@torch.inference_mode()
+def test_a_reranker_that_is_published_as_new_scores_without_code_of_its_own(tmp_path):
+    """gte-multilingual-reranker-base's own names; its code is not at hand, its formula is."""
+    labels = {"architectures": ["NewForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+    new = NewModel({**CONFIG, **labels})
+    folder = new.write(tmp_path, prefix="new.")
+    torch.manual_seed(4)
+    pooler, classifier = nn.Linear(32, 32), nn.Linear(32, 1)
+    path = folder / "model.safetensors"
+    heads = {"new.pooler.dense": pooler, "classifier": classifier}
+    added = {
+        f"{name}.{part}": tensor
+        for name, layer in heads.items()
+        for part, tensor in layer.state_dict().items()
+    }
+    save_file(load_file(path) | added, path, {"format": "pt"})
+    backend = load(folder)
+    texts = random_tokens((40, 3, 17), vocabulary=VOCABULARY)
+    batch = ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=tuple(texts))
+    answers = backend.run(batch)
+    assert isinstance(answers, ipc.ScoreAnswers)
+    ids = [torch.from_numpy(np.frombuffer(text.ids, "<i4").astype(np.int64)) for text in texts]
+    expected = [classifier(pooler(new.answer(each)[0]).tanh()).sigmoid().item() for each in ids]
+    assert_same(np.frombuffer(answers.values, "<f4"), expected)

@@ -33,7 +33,7 @@ from sie_schemas.ipc import (
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
 from sie_worker.forms.pairing import Pairing
-from sie_worker.forms.wording import check_options, query_wording, wording
+from sie_worker.forms.wording import check_options, score_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
@@ -246,7 +246,9 @@ def _tokenized(
     if job.operation == "score" and loaded.pair is not None:
         return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
     if job.operation == "score":
-        return indexes, tokenizer.pairs(query_wording(job, loaded)(_query(job)), texts)
+        query = score_wording(job, loaded, "query")(_query(job))
+        read = score_wording(job, loaded, "document")
+        return indexes, tokenizer.pairs(query, list(map(read, texts)))
     worded = wording(job, loaded)
     if loaded.texts:
         side = "query" if job.options.get("is_query") else "document"
@@ -257,19 +259,20 @@ def _tokenized(
 
 
 def _late(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: Sequence[str]) -> list[LateInput]:
-    """Each text with the query, both behind their prompts."""
-    told = loaded.prompts.get("query", "") if job.instruction is None else job.instruction
-    (query,) = tokenizer.side("query", [told + _query(job)])
-    prompt = loaded.prompts.get("document", "")
-    documents = tokenizer.side("document", [prompt + text for text in texts])
+    """Each text with the query, both in the words of their side."""
+    (query,) = tokenizer.side("query", [score_wording(job, loaded, "query")(_query(job))])
+    read = score_wording(job, loaded, "document")
+    documents = tokenizer.side("document", list(map(read, texts)))
     return [LateInput(query, document) for document in documents]
 
 
 def _passed_through(
     job: Job, loaded: Loaded, failures: list[ItemFailure]
 ) -> tuple[list[int], Sequence[Input]]:
-    query = query_wording(job, loaded)(_query(job)) if job.operation == "score" else None
-    worded = wording(job, loaded)
+    worded, query = wording(job, loaded), None
+    if job.operation == "score":
+        query = score_wording(job, loaded, "query")(_query(job))
+        worded = score_wording(job, loaded, "document")
     indexes: list[int] = []
     inputs: list[Input] = []
     for index, item in enumerate(job.items):
@@ -293,7 +296,7 @@ def _input(
         return DocumentInput(document.data, document.format) if document is not None else None
     if item.text is None:
         return None
-    return TextInput(worded(item.text)) if query is None else PairInput(query, item.text)
+    return TextInput(worded(item.text)) if query is None else PairInput(query, worded(item.text))
 
 
 def _query(job: Job) -> str:

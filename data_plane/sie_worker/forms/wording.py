@@ -13,7 +13,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import Job
 
-__all__ = ["check_options", "query_wording", "wording"]
+__all__ = ["check_options", "score_wording", "wording"]
 
 _OPTIONS = {"query": "query_template", "document": "doc_template"}
 
@@ -41,7 +41,7 @@ def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     side = "query" if job.options.get("is_query") else "document"
     source = job.options.get(_OPTIONS[side]) or loaded.templates.get(side)
     if source is not None:
-        return _filled(text_template(source), job, loaded, side)
+        return _filled(text_template(source), job, loaded, side, job.instruction)
     other = "document" if side == "query" else "query"
     told = job.options.get(_OPTIONS[other]) or loaded.templates.get(other)
     if job.instruction is not None and told is not None and f"{{{INSTRUCTION}}}" in told:
@@ -50,10 +50,18 @@ def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     return lambda text: prefix + text
 
 
-def query_wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
-    """The query of a `score` as the model reads it: behind the request's instruction, or behind
-    the model's own."""
-    prefix = loaded.instruction if job.instruction is None else job.instruction
+def score_wording(job: Job, loaded: Loaded, side: str) -> Callable[[str], str]:
+    """The query, or a document, of a `score` as the model reads it: in the profile's template of
+    that side, else behind the model's own words. An instruction is the query's."""
+    instruction = job.instruction if side == "query" else None
+    source = loaded.templates.get(side)
+    if source is not None:
+        return _filled(text_template(source), job, loaded, side, instruction)
+    if loaded.texts:
+        own = loaded.prompts.get(side, "")
+    else:
+        own = loaded.instruction if side == "query" else ""
+    prefix = own if instruction is None else instruction
     return lambda text: prefix + text
 
 
@@ -67,8 +75,9 @@ def _prompt(job: Job, loaded: Loaded, side: str) -> str:
     return loaded.prompts.get(side, "")
 
 
-def _filled(template: Template, job: Job, loaded: Loaded, side: str) -> Callable[[str], str]:
-    instruction = job.instruction
+def _filled(
+    template: Template, job: Job, loaded: Loaded, side: str, instruction: str | None
+) -> Callable[[str], str]:
     if INSTRUCTION not in template.names:
         if instruction is not None:
             raise _placeless(job, side, "leave it out, or give a template of your own")

@@ -33,9 +33,8 @@ from sie_server.weights.tokenizer_file import (
 
 __all__ = ["CrossEncoder", "load"]
 
-_OF_DECODERS: Final = frozenset(
-    {"default_instruction", "no_token", "pair_template", "temperature", "yes_token"}
-)
+_OF_SIDES: Final = frozenset({"doc_template", "query_template"})
+_OF_DECODERS: Final = frozenset({"no_token", "pair_template", "temperature", "yes_token"})
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -45,6 +44,8 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     register()
     layout = _layout(spec)
     if layout.model == "decoder":
+        for name in _OF_SIDES & spec.profile.options.keys():
+            raise load_failed(f"the option {name} is for one text; of a decoder, pair_template is")
         return DecoderReranker(spec, device, layout)
     for name in _OF_DECODERS & spec.profile.options.keys():
         raise load_failed(f"the option {name} is for decoders, and this model is a classifier")

@@ -60,14 +60,13 @@ class LateEncoder(EncoderBackend):
             config_options=layout.encoder.config_options,
         )  # fmt: skip
         self._layout = layout
-        self._place = place
         self._steps = VectorSteps(layout.steps, spec.weights, place)
-        self._names = AutoTokenizer.from_pretrained(
+        names = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        self._skipped = _ids(self._names, layout.skipped)
+        self._skipped = _ids(names, layout.skipped)
         self._kept = np.array(layout.kept_ids, dtype=np.int64)
-        self._forms = _forms(layout, self._names)
+        self._forms = _forms(layout, names)
         encoder = Encoder(model, device=place)
         self._core = LoadedEncoder(
             spec,
@@ -78,7 +77,9 @@ class LateEncoder(EncoderBackend):
             text=text,
             takes_types=False,
         )
-        self._width = self._steps.of_tokens(torch.zeros(1, model.config.hidden_size)).shape[1]
+        self._width = self._steps.of_tokens(
+            torch.zeros(1, model.config.hidden_size, device=place)
+        ).shape[1]
         if any(form.filled_to and not form.attended for form in self._forms.values()):
             self._try_filled()
 
