@@ -27,6 +27,10 @@ def declared() -> dict[str, Metric]:
     return dict(sorted(found.items()))
 
 
+_INSTALLED_APART = {"gliclass", "gliner"}
+"""Libraries of backends that declare no metric of their own."""
+
+
 def table() -> str:
     """The table as it ought to be."""
     lines = ["| Metric | Type | Labels | What it is |", "|---|---|---|---|"]
@@ -51,7 +55,12 @@ def _metrics() -> Iterator[Metric]:
         for module in pkgutil.walk_packages(root.__path__, f"{package}."):
             if module.name.endswith("__main__"):
                 continue
-            values = vars(importlib.import_module(module.name)).values()
+            try:
+                values = vars(importlib.import_module(module.name)).values()
+            except ModuleNotFoundError as error:
+                if error.name not in _INSTALLED_APART:
+                    raise
+                continue
             yield from (value for value in values if isinstance(value, Metric))
 
 
