@@ -1,9 +1,9 @@
 """Classes for any labels in one pass, against the authors' library on random models.
 
-Run where `gliclass` is installed beside the rest (docs/operations/configure.md).
+It is installed apart, as it is in workers that want it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.support.apart import apart, forgotten
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, FAMILIES
 from tests.support.sameness import assert_same
@@ -25,13 +26,20 @@ from sie_server.weights.sources import Weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
+
+@pytest.fixture(autouse=True, scope="module")
+def _here_alone() -> Iterator[None]:
+    with forgotten("gliclass"):
+        yield
+
+
 _LABELS = ("politics", "the economy", "sports")
 _MARKS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
 
 
 def _write(folder: Path, *, seed: int = 1, **changes: Any) -> Any:
     """A random model with its tokenizer. Gives the library's pipeline on it."""
-    gliclass = pytest.importorskip("gliclass")
+    gliclass = apart("gliclass")
     made, config_of, own = FAMILIES["deberta-v3"]
     tokenizer = made()
     tokenizer.add_special_tokens({"additional_special_tokens": _MARKS})

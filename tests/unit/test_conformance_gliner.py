@@ -1,10 +1,10 @@
 """Entities for any labels, against the authors' library on random models of each architecture.
 
-Run where `gliner` is installed beside the rest (docs/operations/configure.md).
+It is installed apart: its bounds keep out the transformers that the rest runs on.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from tests.support.apart import apart, forgotten
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, FAMILIES
 from tests.support.sameness import assert_same
@@ -30,6 +31,13 @@ from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _here_alone() -> Iterator[None]:
+    with forgotten("gliner"):
+        yield
+
 
 _LABELS = ("person", "location", "a date or a time")
 _KINDS: dict[str, dict[str, Any]] = {
@@ -72,7 +80,7 @@ def test_windows_of_words_hold_every_word_and_each_place_is_of_one(text, words_m
 
 def _write(folder: Path, kind: str, *, words_max: int = 40) -> Any:
     """A random model with its tokenizer, saved as the library saves it. Gives the library's."""
-    gliner = pytest.importorskip("gliner")
+    gliner = apart("gliner")
     made, config_of, own = FAMILIES["deberta-v3"]
     base = folder / "base"
     tokenizer = made()
