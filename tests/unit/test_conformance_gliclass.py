@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.apart import apart, forgotten
-from tests.support.encoder_models import DEVICE
+from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, FAMILIES
 from tests.support.sameness import assert_same
 
@@ -23,6 +23,7 @@ from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.names import load_backend
 from sie_server.weights.sources import Weights
+from sie_testing.contracts.backend import BACKEND_CONTRACT, BackendUnderTest
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -149,3 +150,12 @@ def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
             )
         )
         _load(tmp_path)
+
+
+@pytest.mark.parametrize("promise", BACKEND_CONTRACT, ids=lambda each: each.__name__)
+def test_it_keeps_the_contract_of_backends(promise, tmp_path):
+    _write(tmp_path)
+    profile = ProfileDocument(backend="gliclass", max_sequence_length=100)
+    tasks = Tasks(extract=ExtractTask(labels=_LABELS))
+    spec = ModelSpec("test/model", "r1", Weights(tmp_path, None), tasks, profile)
+    promise(BackendUnderTest.loaded(spec, fresh_device(), "extract"))

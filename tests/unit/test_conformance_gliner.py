@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tests.support.apart import apart, forgotten
-from tests.support.encoder_models import DEVICE
+from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, FAMILIES
 from tests.support.sameness import assert_same
 
@@ -29,6 +29,7 @@ from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction.word_windows import word_windows
 from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights
+from sie_testing.contracts.backend import BACKEND_CONTRACT, BackendUnderTest
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -219,3 +220,12 @@ def test_what_the_library_would_make_up_or_misread_is_refused(tmp_path):
     config.write_text(json.dumps({**told, "encoder_config": None, "model_name": "no/such"}))
     with pytest.raises(OurFault, match="gliner cannot load"):
         _load(tmp_path)
+
+
+@pytest.mark.parametrize("promise", BACKEND_CONTRACT, ids=lambda each: each.__name__)
+def test_it_keeps_the_contract_of_backends(promise, tmp_path):
+    _write(tmp_path, "uni-span")
+    profile = ProfileDocument(backend="gliner")
+    tasks = Tasks(extract=ExtractTask(labels=_LABELS))
+    spec = ModelSpec("test/model", "r1", Weights(tmp_path / "model", None), tasks, profile)
+    promise(BackendUnderTest.loaded(spec, fresh_device(), "extract"))
