@@ -26,7 +26,7 @@ async def redelivered(world: WorkerWorld) -> list[int]:
 
 
 async def test_a_job_that_takes_longer_than_its_claim_is_delivered_and_run_once(tmp_path: Path):
-    async with worker_world(tmp_path, queue_ack_wait_s=0.3, claim_extend_s=0.06) as world:
+    async with worker_world(tmp_path, queue_ack_wait_s=0.3, hold_extend_s=0.06) as world:
         extensions: list[Message] = []
         await world.bus.subscribe("$JS.ACK.>", extensions.append)
         world.advance(FIRST)

@@ -155,7 +155,7 @@ async def test_a_changed_or_deleted_adapter_takes_effect_with_its_epoch_and_jobs
     tmp_path: Path,
 ):
     after = _catalog("legal", epoch=2, version="2")
-    async with worker_world(tmp_path, previous_revision_s=0.6, claim_extend_s=0.05) as world:
+    async with worker_world(tmp_path, previous_revision_s=0.6, hold_extend_s=0.05) as world:
         _fusing(world)
         world.advance(_CATALOG)
         await world.result_of((await _publish(world, None))[0])
