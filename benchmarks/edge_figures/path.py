@@ -157,11 +157,16 @@ def _role(name: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _broker(folder: Path) -> Iterator[tuple[int, str]]:
+    """As `sie up` sets it: what is stored in the log's name is on the disk."""
     folder.mkdir(parents=True)
+    config = folder / "nats.conf"
+    config.write_text(
+        f"jetstream {{ store_dir: {json.dumps(str(folder / 'store'))}, sync_interval: always }}\n"
+    )
     command = [
         str(_SCRIPTS / "nats-server"),
         *("--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", str(folder)),
-        *("--jetstream", "--store_dir", str(folder / "store"), "--log", str(folder / "log")),
+        *("--config", str(config), "--log", str(folder / "log")),
     ]
     with _process("broker", command) as pid:
         ports = folder / f"nats-server_{pid}.ports"

@@ -1,4 +1,4 @@
-"""Laws of packing: nothing is lost in a layout, and a batch answers as each text alone."""
+"""Laws of packing: nothing is lost in a packed row, and a batch answers as each text alone."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,10 +19,10 @@ _BATCHES = st.lists(st.tuples(st.integers(1, 300), _OWNERS), min_size=1, max_siz
 def test_every_sequence_and_token_is_in_exactly_one_group_and_segment(batch):
     lengths = [length for length, _ in batch]
     owners = [owner for _, owner in batch]
-    layout = lay_out(lengths, owners)
-    assert sorted(layout.order) == list(range(len(batch)))
-    assert layout.lengths == tuple(lengths[index] for index in layout.order)
-    both: list[Sequence[Group | Segment]] = [layout.groups, layout.segments]
+    packed = lay_out(lengths, owners)
+    assert sorted(packed.order) == list(range(len(batch)))
+    assert packed.lengths == tuple(lengths[index] for index in packed.order)
+    both: list[Sequence[Group | Segment]] = [packed.groups, packed.segments]
     for spans in both:
         assert spans[0].start == 0
         assert spans[-1].stop == sum(lengths)
@@ -31,15 +31,15 @@ def test_every_sequence_and_token_is_in_exactly_one_group_and_segment(batch):
 
 @given(_BATCHES)
 def test_a_segment_holds_the_tokens_of_one_adapter_and_no_adapter_has_two(batch):
-    layout = lay_out([length for length, _ in batch], [owner for _, owner in batch])
+    packed = lay_out([length for length, _ in batch], [owner for _, owner in batch])
     places = [
         batch[index][1]
-        for index, length in zip(layout.order, layout.lengths, strict=True)
+        for index, length in zip(packed.order, packed.lengths, strict=True)
         for _ in range(length)
     ]
-    for segment in layout.segments:
+    for segment in packed.segments:
         assert set(places[segment.start : segment.stop]) == {segment.adapter}
-    owners = [segment.adapter for segment in layout.segments]
+    owners = [segment.adapter for segment in packed.segments]
     assert len(owners) == len(set(owners))
 
 

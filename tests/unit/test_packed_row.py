@@ -59,17 +59,17 @@ class _Called:
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("key_heads", [4, 2])
 def test_a_whole_row_is_attended_as_its_sequences_are_in_groups(causal, window, key_heads):
-    layout = lay_out(_LENGTHS, [None] * len(_LENGTHS))
-    ends = torch.tensor((0, *layout.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    packed = lay_out(_LENGTHS, [None] * len(_LENGTHS))
+    ends = torch.tensor((0, *packed.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
     torch.manual_seed(3)
-    query = torch.randn(1, 4, layout.tokens, 8)
-    key, value = torch.randn(2, 1, key_heads, layout.tokens, 8).unbind()
+    query = torch.randn(1, 4, packed.tokens, 8)
+    key, value = torch.randn(2, 1, key_heads, packed.tokens, 8).unbind()
     given = (query, key, value, 0.3, causal, window)
     called = _Called()
 
-    row = attend_row(called, Plan(layout, ends), *given)
+    row = attend_row(called, Plan(packed, ends), *given)
 
-    groups = attend_groups(Plan(layout, None), *given)
+    groups = attend_groups(Plan(packed, None), *given)
     assert row.shape == groups.shape
     assert_same(row.flatten(end_dim=-2).numpy(), groups.flatten(end_dim=-2).numpy())
     assert called.longest == max(_LENGTHS)

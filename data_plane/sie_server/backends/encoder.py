@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from sie_server.adapters.lora import Adapter, applied
 from sie_server.backends import mpnet
 from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, plan_of
-from sie_server.packed.packing import Layout, Segment, lay_out, packed_chunks, padded_chunks
+from sie_server.packed.packing import PackedRow, Segment, lay_out, packed_chunks, padded_chunks
 from sie_server.packed.prepacked import PrepackedLinear, Swap, prepack
 
 __all__ = ["Encoder", "Execution", "Sequences", "States"]
@@ -130,24 +130,26 @@ class Encoder:
         order: list[int] = []
         for chunk in packed_chunks(batch.lengths, batch.owners, self._row_tokens_max):
             part = _part(batch, chunk)
-            layout = lay_out(part.lengths, part.owners)
-            parts.append(self._packed_row(part, layout, adapters))
-            order.extend(chunk[place] for place in layout.order)
+            packed = lay_out(part.lengths, part.owners)
+            parts.append(self._packed_row(part, packed, adapters))
+            order.extend(chunk[place] for place in packed.order)
         return States(parts[0] if len(parts) == 1 else torch.cat(parts), tuple(order))
 
-    def _packed_row(self, batch: Sequences, layout: Layout, adapters: Sequence[Adapter]) -> Tensor:
-        attended = [batch.attended[index] for index in layout.order] if batch.attended else []
-        plan = plan_of(layout, self._device, self.dtype, attended)
+    def _packed_row(
+        self, batch: Sequences, packed: PackedRow, adapters: Sequence[Adapter]
+    ) -> Tensor:
+        attended = [batch.attended[index] for index in packed.order] if batch.attended else []
+        plan = plan_of(packed, self._device, self.dtype, attended)
         inputs: dict[str, Any] = {
-            "input_ids": self._row([batch.ids[index] for index in layout.order]),
-            "position_ids": self._positions(layout),
+            "input_ids": self._row([batch.ids[index] for index in packed.order]),
+            "position_ids": self._positions(packed),
             PLAN_KEYWORD: plan,
         }
         if self._takes_types:
             inputs["token_type_ids"] = self._row(
-                [_types(batch, index) for index in layout.order],
+                [_types(batch, index) for index in packed.order],
             )
-        with self._planned(plan), applied(self._model, adapters, layout.segments):
+        with self._planned(plan), applied(self._model, adapters, packed.segments):
             hidden: Tensor = self._model(**inputs).last_hidden_state
         return hidden[0]
 
@@ -198,8 +200,8 @@ class Encoder:
     def _padding_id(self) -> int:
         return self._model.config.pad_token_id or 0
 
-    def _positions(self, layout: Layout) -> Tensor:
-        steps = [torch.arange(length) + self.position_start for length in layout.lengths]
+    def _positions(self, packed: PackedRow) -> Tensor:
+        steps = [torch.arange(length) + self.position_start for length in packed.lengths]
         return self._row(steps)
 
     def _row(self, parts: Sequence[Tensor]) -> Tensor:

@@ -57,7 +57,7 @@ class _Attention(MPNetSelfAttention):
             layer(hidden_states).view(shape).transpose(1, 2) for layer in (self.q, self.k, self.v)
         )
         output = torch.empty_like(hidden_states)
-        for group in position_bias.plan.layout.groups:
+        for group in position_bias.plan.packed.groups:
             mixed = nn.functional.scaled_dot_product_attention(
                 block(query, group),
                 block(key, group),
@@ -88,7 +88,7 @@ class PackedMPNetEncoder(MPNetEncoder):
         stock: Callable[..., Tensor] = super().compute_position_bias
         if self.plan is None:
             return stock(x, position_ids, num_buckets)
-        longest = max(self.plan.layout.lengths)
+        longest = max(self.plan.packed.lengths)
         return _PlannedBias(self.plan, stock(x[:, :longest], None, num_buckets))
 
 

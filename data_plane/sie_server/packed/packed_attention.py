@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from sie_server.packed.packing import Group, Layout
+from sie_server.packed.packing import Group, PackedRow
 
 __all__ = [
     "PACKED",
@@ -67,27 +67,27 @@ class NotPackable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A layout, and where its sequences begin and end as the CUDA kernel wants it (int32).
+    """A packed row, and where its sequences begin and end as the CUDA kernel wants it (int32).
 
     `attended`, where given, are the leading tokens of each sequence at which all of its tokens
-    look, in the order of the layout.
+    look, in the order of the row.
     """
 
-    layout: Layout
+    packed: PackedRow
     bounds: Tensor | None
     attended: Tensor | None = None
 
 
 def plan_of(
-    layout: Layout, device: torch.device, dtype: torch.dtype, attended: Sequence[int] = ()
+    packed: PackedRow, device: torch.device, dtype: torch.dtype, attended: Sequence[int] = ()
 ) -> Plan:
-    """The plan of a layout on a device."""
+    """The plan of a packed row on a device."""
     if attended:
-        return Plan(layout, None, torch.tensor(attended, device=device))
+        return Plan(packed, None, torch.tensor(attended, device=device))
     if device.type != "cuda" or dtype == torch.float32 or _VARLEN is None:
-        return Plan(layout, None)
-    ends = torch.tensor((0, *layout.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    return Plan(layout, ends.to(device, non_blocking=True))
+        return Plan(packed, None)
+    ends = torch.tensor((0, *packed.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    return Plan(packed, ends.to(device, non_blocking=True))
 
 
 def register() -> None:
@@ -97,7 +97,7 @@ def register() -> None:
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """The layout says which tokens meet; a mask over the flat row would be quadratic in it."""
+    """The row says which tokens meet; a mask over the flat row would be quadratic in it."""
 
 
 def _packed_attention(
@@ -116,7 +116,7 @@ def _packed_attention(
     plan = others.get(PLAN_KEYWORD)
     if not isinstance(plan, Plan):
         raise NotPackable("the model's forward does not hand its keywords to its attention")
-    if attention_mask is not None or {query.shape[2], key.shape[2]} != {plan.layout.tokens}:
+    if attention_mask is not None or {query.shape[2], key.shape[2]} != {plan.packed.tokens}:
         raise NotPackable("the model masks or crosses its attention in a way of its own")
     unknown = [term for term in _UNKNOWN_TERMS if others.get(term) is not None]
     if unknown:
@@ -137,9 +137,9 @@ def attend_groups(
     window: int | None,
 ) -> Tensor:
     """Each group of equal lengths as one dense block; gives [1, tokens, heads, width]."""
-    output = query.new_empty(1, plan.layout.tokens, query.shape[1], value.shape[3])
+    output = query.new_empty(1, plan.packed.tokens, query.shape[1], value.shape[3])
     first = 0
-    for group in plan.layout.groups:
+    for group in plan.packed.groups:
         seen = None if plan.attended is None else plan.attended[first : first + group.count]
         output[0, group.start : group.stop] = _attend(
             query, key, value, group, scaling, causal, window, seen
@@ -160,7 +160,7 @@ def attend_row(
 ) -> Tensor:
     """The whole row in one call of variable-length attention, as `attend_groups` otherwise."""
     reach = -1 if window is None else window - 1
-    longest = max(plan.layout.lengths)
+    longest = max(plan.packed.lengths)
     row = attention(
         *(states[0].transpose(0, 1) for states in (query, key, value)),
         plan.bounds,

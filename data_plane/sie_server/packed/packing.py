@@ -1,6 +1,6 @@
 """The order in which sequences are laid end to end in one packed batch.
 
-*pure.* A layout orders the sequences by (adapter, length), so that each adapter owns one run of
+*pure.* A packed row orders the sequences by (adapter, length), so that each adapter owns one run of
 tokens and sequences of equal length are neighbours, which attention can take as one dense block.
 Promises that every sequence and every token is in exactly one group and one segment. Knows no
 tensor.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-__all__ = ["Group", "Layout", "Segment", "lay_out", "packed_chunks", "padded_chunks"]
+__all__ = ["Group", "PackedRow", "Segment", "lay_out", "packed_chunks", "padded_chunks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PackedRow:
     """`order[i]` is the index, in the batch as it came, of the i-th packed sequence."""
 
     order: tuple[int, ...]
@@ -51,7 +51,7 @@ class Layout:
         return sum(self.lengths)
 
 
-def lay_out(lengths: Sequence[int], adapters: Sequence[int | None]) -> Layout:
+def lay_out(lengths: Sequence[int], adapters: Sequence[int | None]) -> PackedRow:
     """Lay sequences out. `adapters[i]` names the adapter of sequence i, None for the base."""
     if len(lengths) != len(adapters):
         raise ValueError("each sequence has one adapter or None")
@@ -70,7 +70,9 @@ def lay_out(lengths: Sequence[int], adapters: Sequence[int | None]) -> Layout:
             groups.append(group)
             start = group.stop
         segments.append(Segment(segment_start, start, owner))
-    return Layout(order, tuple(lengths[index] for index in order), tuple(groups), tuple(segments))
+    return PackedRow(
+        order, tuple(lengths[index] for index in order), tuple(groups), tuple(segments)
+    )
 
 
 def packed_chunks(
@@ -98,9 +100,9 @@ def padded_chunks(
 
     The budget counts padded tokens (sequences times the longest); a sequence above it runs alone.
     """
-    layout = lay_out(lengths, adapters)
+    packed = lay_out(lengths, adapters)
     chunk: list[int] = []
-    for index in layout.order:
+    for index in packed.order:
         width = lengths[index]
         if chunk and (
             adapters[chunk[0]] != adapters[index] or (len(chunk) + 1) * width > tokens_max
