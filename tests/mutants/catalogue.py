@@ -8,6 +8,7 @@ from typing import Final
 from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
 from tests.mutants.hunted_mutants import HUNTED_MUTANTS
 from tests.mutants.mutant import Mutant
+from tests.mutants.option_mutants import OPTION_MUTANTS
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
@@ -28,4 +29,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *HUNTED_MUTANTS,
     *SOUGHT_MUTANTS,
     *UPKEEP_MUTANTS,
+    *OPTION_MUTANTS,
 )
