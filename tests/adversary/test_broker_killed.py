@@ -16,11 +16,15 @@ SOON_S = 30.0
 
 
 async def test_what_a_killed_broker_forgot_is_sent_again(tmp_path: Path) -> None:
-    """All that it had of the queue, and the worker that had jobs in hand is gone as well."""
-    async with mortal_workers(tmp_path, 1) as cluster:
+    """All that it had of jobs, also of those too large for a message, and the worker that had them
+    in hand is gone as well."""
+    async with mortal_workers(tmp_path, 1, gateway={"payload-bytes-max": "4096"}) as cluster:
         [pair] = cluster.pairs
         assert (await cluster.ask("loaded")).status_code == 200
-        _, asking = await texts_in_flight(cluster, COUNT)
+        _, asking = await texts_in_flight(cluster, COUNT // 2)
+        for number in range(COUNT // 2):
+            text = f"{number} " * 3000
+            asking[text] = asyncio.create_task(cluster.ask(text))
 
         async def stored() -> bool:
             return (await cluster.left())[0] == COUNT
@@ -28,10 +32,11 @@ async def test_what_a_killed_broker_forgot_is_sent_again(tmp_path: Path) -> None
         await until_told(stored, within_s=30)
         await pair.kill()
         await cluster.broker.kill()
-        blocks = list((tmp_path / "nats").rglob("WORK_POOL_default/msgs/*"))
-        assert blocks
-        for block in blocks:
-            block.unlink()
+        for stream in ("WORK_POOL_default", "OBJ_sie_jobs"):
+            blocks = list((tmp_path / "nats").rglob(f"{stream}/msgs/*"))
+            assert blocks
+            for block in blocks:
+                block.unlink()
         await cluster.broker.start()
         await pair.start()
         async with asyncio.timeout(SOON_S):

@@ -204,6 +204,9 @@ class Dispatcher:
             and job.job_id not in held
             and run.waiting.lacks(job.job_id)
         ]
+        for job in jobs:
+            # What stands apart may be lost as well, and is stored anew.
+            self._stored.pop(job.job_id, None)
         words: asyncio.Queue[SIEError | None] = asyncio.Queue()
         await self._send(run, jobs, words.put_nowait)
         for _ in jobs:
