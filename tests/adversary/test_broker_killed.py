@@ -21,7 +21,7 @@ async def test_what_a_killed_broker_forgot_is_sent_again(tmp_path: Path) -> None
     async with mortal_workers(tmp_path, 1, gateway={"payload-bytes-max": "4096"}) as cluster:
         [pair] = cluster.pairs
         assert (await cluster.ask("loaded")).status_code == 200
-        _, asking = await texts_in_flight(cluster, COUNT // 2)
+        asking = (await texts_in_flight(cluster, COUNT // 2)).asking
         for number in range(COUNT // 2):
             text = f"{number} " * 3000
             asking[text] = asyncio.create_task(cluster.ask(text))

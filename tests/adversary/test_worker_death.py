@@ -59,14 +59,15 @@ async def test_what_a_killed_machine_held_is_answered_by_another_within_seconds(
 ) -> None:
     """With the usual settings: the promise is theirs."""
     async with mortal_workers(tmp_path, 2) as cluster:
-        dead, asking = await texts_in_flight(cluster, COUNT)
+        flight = await texts_in_flight(cluster, COUNT)
         began = time.monotonic()
-        await dead.kill()
-        for pair in _others(cluster, dead):
+        await flight.holder.kill()
+        for pair in _others(cluster, flight.holder):
             pair.execution.resume()
-        took_s = await _answered(cluster, asking, began)
+        took_s = await _answered(cluster, flight.asking, began)
         assert took_s < SOON_S
-        assert await cluster.counted("sie_gateway_jobs_given_back_total", why="over") == COUNT
+        given_back = await cluster.counted("sie_gateway_jobs_given_back_total", why="over")
+        assert given_back == flight.held
         assert await cluster.counted("sie_gateway_results_dropped_total") == 0
         await _nothing_left(cluster)
 
@@ -87,41 +88,42 @@ async def test_paused_without_execution_told_to_end_and_begun_anew_each_answers_
     """One after the other, on one cluster; shorter silences, so that it is soon over."""
     async with mortal_workers(tmp_path, 2, gateway=QUICK_GATEWAY, worker=QUICK_WORKER) as cluster:
         # Stopped, it comes back: what it then makes of its jobs is confirmed, and dropped.
-        holder, asking = await texts_in_flight(cluster, COUNT)
-        holder.sidecar.pause()
-        await _resumed(cluster, _others(cluster, holder), asking)
-        holder.sidecar.resume()
-        holder.execution.resume()
-        await until_told(partial(_dropped, cluster, COUNT), within_s=10)
+        flight = await texts_in_flight(cluster, COUNT)
+        paused = flight.holder
+        paused.sidecar.pause()
+        await _resumed(cluster, _others(cluster, paused), flight.asking)
+        paused.sidecar.resume()
+        paused.execution.resume()
+        await until_told(partial(_dropped, cluster, flight.held), within_s=10)
         await _nothing_left(cluster)
         late = await cluster.counted("sie_gateway_results_dropped_total")
 
         # Its execution is killed: the sidecar gives back what the other one can run.
         await cluster.ready(2)
-        holder, asking = await texts_in_flight(cluster, COUNT)
-        await holder.execution.kill()
-        await _resumed(cluster, _others(cluster, holder), asking)
-        await holder.execution.start()
+        lame = await texts_in_flight(cluster, COUNT)
+        await lame.holder.execution.kill()
+        await _resumed(cluster, _others(cluster, lame.holder), lame.asking)
+        await lame.holder.execution.start()
 
         # Told to end, it finishes what it holds.
         await cluster.ready(2)
-        holder, asking = await texts_in_flight(cluster, COUNT)
-        os.kill(holder.sidecar.pid, signal.SIGTERM)
-        await _resumed(cluster, cluster.pairs, asking)
-        await until_told(partial(_ended, holder), within_s=10)
-        await holder.start()
+        leaving = await texts_in_flight(cluster, COUNT)
+        os.kill(leaving.holder.sidecar.pid, signal.SIGTERM)
+        await _resumed(cluster, cluster.pairs, leaving.asking)
+        await until_told(partial(_ended, leaving.holder), within_s=10)
+        await leaving.holder.start()
 
         # All of them are killed, and one comes back: another life under the name of a dead one.
         await cluster.ready(2)
-        holder, asking = await texts_in_flight(cluster, COUNT)
+        all_dead = await texts_in_flight(cluster, COUNT)
         for pair in cluster.pairs:
             await pair.kill()
-        await holder.start()
+        await all_dead.holder.start()
         # An interpreter starts meanwhile.
-        assert await _answered(cluster, asking, time.monotonic()) < 3 * SOON_S
+        assert await _answered(cluster, all_dead.asking, time.monotonic()) < 3 * SOON_S
 
         await _nothing_left(cluster)
-        assert await cluster.counted("sie_gateway_results_dropped_total") == late == COUNT
+        assert await cluster.counted("sie_gateway_results_dropped_total") == late == flight.held
 
 
 async def _resumed(

@@ -23,7 +23,7 @@ from tests.support.polling import until_told
 from sie_testing.processes.echo_execution import BACKEND, echo_vector
 from sie_testing.processes.programs import Program, program_path
 
-__all__ = ["MODEL", "Broker", "Cluster", "Pair", "mortal_workers", "texts_in_flight"]
+__all__ = ["MODEL", "Broker", "Cluster", "InFlight", "Pair", "mortal_workers", "texts_in_flight"]
 
 MODEL = "org/echo"
 _SOURCE = {"type": "package", "package": "echo", "distribution": "echo", "version": "1"}
@@ -75,6 +75,16 @@ class Broker:
         await self._running.aclose()
 
 
+@dataclass(frozen=True)
+class InFlight:
+    """Requests that no worker can end yet: the worker that holds most of them, how many it holds,
+    and the tasks by text."""
+
+    holder: Pair
+    held: int
+    asking: dict[str, "asyncio.Task[httpx.Response]"]
+
+
 @dataclass
 class Cluster:
     """The gateway, its workers, and the way to ask."""
@@ -104,8 +114,8 @@ class Cluster:
 
         await until_told(are, within_s=30)
 
-    async def holder(self, count: int) -> Pair:
-        """Wait until workers have so many items in hand; the one that has the most."""
+    async def holder(self, count: int) -> tuple[Pair, int]:
+        """Wait until workers have so many items in hand; who has the most, and how many."""
         held: dict[int, int] = {}
 
         async def has() -> bool:
@@ -114,7 +124,8 @@ class Cluster:
             return sum(held.values()) >= count
 
         await until_told(has, within_s=15)
-        return self.pairs[max(held, key=lambda place: held[place])]
+        most = max(held, key=lambda place: held[place])
+        return self.pairs[most], held[most]
 
     async def counted(self, name: str, **labels: str) -> float:
         """The gateway's count, over all other labels."""
@@ -213,10 +224,10 @@ def _pair(folder: Path, number: int, nats_url: str, config: str, flags: dict[str
     return Pair(sidecar, execution, port)
 
 
-async def texts_in_flight(cluster: Cluster, count: int) -> tuple[Pair, dict[str, Any]]:
-    """So many requests in workers' hands, none of which can end: who has the most, and the tasks
-    by text."""
+async def texts_in_flight(cluster: Cluster, count: int) -> InFlight:
+    """Ask for so many texts, and wait until workers that stand hold all of them."""
     for pair in cluster.pairs:
         pair.execution.pause()
     asking = {f"text {n}": asyncio.create_task(cluster.ask(f"text {n}")) for n in range(count)}
-    return await cluster.holder(count), asking
+    holder, held = await cluster.holder(count)
+    return InFlight(holder, held, asking)
