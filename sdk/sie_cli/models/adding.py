@@ -24,7 +24,7 @@ from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
-__all__ = ["ABSENT", "Wanted", "add", "inspect"]
+__all__ = ["ABSENT", "Wanted", "adapter_operation", "add", "inspect"]
 
 ABSENT: Final = frozenset({"ADAPTER_NOT_FOUND", "MODEL_NOT_FOUND"})
 """The codes by which sie-config says that it holds no such entity."""
@@ -84,6 +84,24 @@ def add(work: Work, ask: Ask, wanted: Wanted) -> int:
         print_value({"kind": kind} | document, work.form)
         return 0
     return work.told(answer)
+
+
+def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, Any] | None:
+    """The operation that registers an adapter of a model; None where its name is registered.
+
+    Raises `SIEError` where the hub does not give it, or its files are not done here.
+    """
+    wanted = Wanted(repository, adapter_of=model_id)
+    with _examined(wanted) as found:
+        if found.proposal.kind != "adapter":
+            raise FixRequest(f"{repository} is no adapter any more")
+        if found.proposal.refusals:
+            raise FixRequest("; ".join(map(str, found.proposal.refusals)))
+        kind, key, document = _document(work, wanted, found)
+    if _entity(work, kind, key) is not None:
+        return None
+    put = {"op": "put", "kind": kind, "key": key, "document": document}
+    return put | {"if_none_match": "*"}
 
 
 @contextmanager

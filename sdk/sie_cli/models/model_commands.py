@@ -108,6 +108,15 @@ def catalog_apply(work: "Work", ask: "Ask", choice: Choice = "all") -> int:
     return apply(work, ask, choice)
 
 
+@catalog.command("adapters")
+@command
+def catalog_adapters(work: "Work", ask: "Ask") -> int:
+    """Register the LoRA adapters that others published for models of this log, as one entry."""
+    from sie_cli.models.catalog_work import adapters  # noqa: PLC0415
+
+    return adapters(work, ask)
+
+
 def _show(words: str, output: str, url: str, data: Path | None) -> None:
     """With a cluster where one is named or runs here; else the catalog alone."""
     from sie_cli.access.named_cluster import config_url  # noqa: PLC0415
