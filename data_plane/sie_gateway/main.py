@@ -220,16 +220,7 @@ async def opened_parts(
         look_s=settings.taker_look_s,
         clock=watch.now,
     )
-    takers = Takers(
-        holders,
-        catalog=catalog,
-        fleet=lambda: watch.fleet,
-        living=watch.living,
-        can_judge=lambda: watch.lives.can_judge(watch.now()),
-        runs=dispatcher.runs,
-        look_s=settings.taker_look_s,
-        clock=watch.now,
-    )
+    takers = Takers(dispatcher, watch, holders, catalog=catalog, look_s=settings.taker_look_s)
     lost_jobs = LostJobs(dispatcher, holders, living=watch.living, pause_s=settings.taker_look_s)
     await dispatcher.open()
     await watch.open()

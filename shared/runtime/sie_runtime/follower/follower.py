@@ -138,16 +138,13 @@ class Follower:
         )
         self._reports = ReplicaReports(
             settings,
+            self,
             role=role,
             process_id=process_id,
             bus=bus,
             source=self._source,
             files=files,
-            report=self._report,
-            registry=lambda: (self.position, self.catalog.registry),
-            bus_silent=lambda: self._feeds.bus_silent,
-            head_heard=self._feeds.head_heard,
-            resync=lambda: self._events.put(ResyncAsked()),
+            feeds=self._feeds,
             clock=clock,
             rng=rng,
         )
@@ -353,7 +350,14 @@ class Follower:
                 raise error from None
         return SnapshotArrived(command.id, snapshot)
 
-    def _report(self, leaving: bool) -> ReplicaReport:
+    # -- what the reports ask --
+
+    def resync(self) -> None:
+        """Take the writer's snapshot, whatever is served now."""
+        self._events.put(ResyncAsked())
+
+    def report(self, *, leaving: bool) -> ReplicaReport:
+        """The report of this replica as of now."""
         replica, here = self._replica, self.position
         return ReplicaReport(
             role=self._role,
