@@ -1,9 +1,9 @@
 """The follower: the one shell around a replica.
 
 *shell.* Drives `sie_core.replica` with what its feeds bring (`replica_feeds`) and with fetches over
-HTTP or from the stream, keeps its files (`replica_files`) and lets it speak (`replica_reports`).
-Promises that readers see one catalog, swapped whole; that a restart begins with what was verified
-before, without the writer; that at most one fetch is in flight. One task owns the replica:
+HTTP or from the stream. Keeps its files (`replica_files`) and lets it speak (`replica_reports`).
+Promises that readers see one catalog, swapped whole, and that at most one fetch is in flight. A
+restart begins with what was verified before, without the writer. One task owns the replica:
 everything else only puts events into its bounded queue (`replica_queue`).
 """
 

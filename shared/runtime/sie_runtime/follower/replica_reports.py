@@ -3,8 +3,8 @@
 *shell.* Reports the replica's position on the bus, answers a roll call at once, and hands kept
 entries to a writer that lost them. While the bus is silent the same report goes to the writer over
 HTTP. It comes with the writer's own signature of the position, and so bears witness by any way.
-Promises that a report tells the newest position, however fast the replica advances, and that
-reports are paced, but for the one that says that it stopped. Knows the replica as a `Reporter`.
+Promises that a report tells the newest position, however fast the replica advances. Reports are
+paced, but for the one that says that it stopped. Knows the replica as a `Reporter`.
 """
 
 import asyncio
