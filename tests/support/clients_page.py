@@ -8,8 +8,13 @@ import datetime
 import sys
 from pathlib import Path
 
-from tests.support.published_clients import CLIENTS, ClientFailed, NoInterpreter, run_client
-from tests.support.served import served_gateway
+from tests.support.published_clients import (
+    CLIENTS,
+    ClientFailed,
+    NoInterpreter,
+    clients_gateway,
+    run_client,
+)
 
 __all__ = ["PAGE", "main", "page"]
 
@@ -54,9 +59,7 @@ def main(argv: list[str]) -> int:
     """Run every client; the exit status is 1 where one failed."""
     seen: dict[str, dict[str, str]] = {}
     failed = False
-    with served_gateway(
-        tei_embed_model="org/dense", tei_rerank_model="ranker", fleet_ttl_s=86_400.0
-    ) as url:
+    with clients_gateway() as url:
         for client in CLIENTS:
             try:
                 seen[client.program] = run_client(client, url)

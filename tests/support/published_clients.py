@@ -12,11 +12,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CLIENTS", "ClientFailed", "NoInterpreter", "PublishedClient", "run_client"]
+from tests.support.gateway_world import model
+from tests.support.served import served_gateway
+
+__all__ = [
+    "CLIENTS",
+    "ClientFailed",
+    "NoInterpreter",
+    "PublishedClient",
+    "clients_gateway",
+    "run_client",
+]
 
 ROOT = Path(__file__).parents[2]
 _PROGRAMS = ROOT / "tests/clients"
@@ -47,23 +57,32 @@ class PublishedClient:
     in_ci: bool = False
 
 
+def _of_sie(name: str, *beside: str) -> PublishedClient:
+    """A published integration over the published SDK."""
+    return PublishedClient(
+        f"with_sie_{name}",
+        (f"sie-{name}", "sie-sdk", *beside),
+        (f"sie-{name}=={_SIE}", f"sie-sdk=={_SIE}"),
+        python=(3, 12),
+    )
+
+
+_SIE = "0.10.1"
 CLIENTS = (
     PublishedClient("with_openai", ("openai",), in_ci=True),
     PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
     PublishedClient("with_cohere", ("cohere",), ("cohere==7.3.1",), in_ci=True),
-    PublishedClient("with_sie_sdk", ("sie-sdk",), ("sie-sdk==0.10.1",), python=(3, 12), in_ci=True),
-    PublishedClient(
-        "with_sie_langchain",
-        ("sie-langchain", "sie-sdk", "langchain-core"),
-        ("sie-langchain==0.10.1", "sie-sdk==0.10.1"),
-        python=(3, 12),
-    ),
-    PublishedClient(
-        "with_sie_lancedb",
-        ("sie-lancedb", "sie-sdk", "lancedb"),
-        ("sie-lancedb==0.10.1", "sie-sdk==0.10.1"),
-        python=(3, 12),
-    ),
+    PublishedClient("with_sie_sdk", ("sie-sdk",), (f"sie-sdk=={_SIE}",), (3, 12), in_ci=True),
+    _of_sie("langchain", "langchain-core"),
+    _of_sie("llamaindex", "llama-index-core"),
+    _of_sie("haystack", "haystack-ai"),
+    _of_sie("dspy", "dspy"),
+    _of_sie("crewai", "crewai"),
+    _of_sie("chroma", "chromadb"),
+    _of_sie("qdrant", "qdrant-client"),
+    _of_sie("weaviate", "weaviate-client"),
+    _of_sie("lancedb", "lancedb"),
+    _of_sie("mcp", "mcp"),
     PublishedClient(
         "with_langchain",
         ("langchain-openai", "langchain-cohere"),
@@ -71,7 +90,46 @@ CLIENTS = (
         python=(3, 12),
     ),
     PublishedClient("with_litellm", ("litellm",), ("litellm==1.110.2",), python=(3, 12)),
+    PublishedClient(
+        "with_llama_index",
+        (
+            "llama-index-embeddings-openai-like",
+            "llama-index-embeddings-text-embeddings-inference",
+            "llama-index-postprocessor-tei-rerank",
+        ),
+        (
+            "llama-index-embeddings-openai-like==0.4.0",
+            "llama-index-embeddings-text-embeddings-inference==0.6.0",
+            "llama-index-postprocessor-tei-rerank==0.6.0",
+        ),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_haystack",
+        ("haystack-ai", "huggingface-api-haystack", "cohere-haystack", "jina-haystack"),
+        (
+            "haystack-ai==3.4.1",
+            "huggingface-api-haystack==3.1.0",
+            "cohere-haystack==11.0.0",
+            "jina-haystack==2.0.1",
+        ),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_chroma", ("chromadb",), ("chromadb==1.5.9", "openai==2.54.0"), python=(3, 12)
+    ),
 )
+
+
+def clients_gateway() -> AbstractContextManager[str]:
+    """The address of the gateway that the programs talk to."""
+    outputs = ["dense", "sparse", "multivector"]
+    return served_gateway(
+        more=[model("org/many", {"encode": {"outputs": outputs}})],
+        tei_embed_model="org/dense",
+        tei_rerank_model="ranker",
+        fleet_ttl_s=86_400.0,
+    )
 
 
 def run_client(client: PublishedClient, url: str) -> dict[str, str]:

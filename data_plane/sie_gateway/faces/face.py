@@ -6,8 +6,8 @@ lies between 0 and 1. Knows no HTTP.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -79,12 +79,13 @@ class Translated(Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Face:
     """One route of another API. `error` is an error's body in that API's shape, `body` the type
-    that reads a request's."""
+    that reads a request's. `statuses` are its own of some codes, where they are not ours."""
 
     operation: Operation
     read: Callable[[bytes, Limits, FaceModels], Translated]
     error: Callable[[SIEError], bytes]
     body: type[msgspec.Struct]
+    statuses: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

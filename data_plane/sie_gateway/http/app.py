@@ -151,7 +151,10 @@ class GatewayApp:
         return response
 
     def _refused(self, call: _Call, error: SIEError) -> Response:
-        return error_response(error, call.face.error(error) if call.face else None)
+        if call.face is None:
+            return error_response(error)
+        status = call.face.statuses.get(error.code)
+        return error_response(error, call.face.error(error), status=status)
 
     async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)
