@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.gateway_world import model
 from tests.support.served import served_gateway
@@ -55,6 +56,8 @@ class PublishedClient:
     requirements: tuple[str, ...] = ()
     python: tuple[int, int] = (3, 11)
     in_ci: bool = False
+    vocabulary: str = ""
+    """The file of the vocabulary whose token ids it sends, below its packages."""
 
 
 def _of_sie(name: str, *beside: str) -> PublishedClient:
@@ -68,6 +71,8 @@ def _of_sie(name: str, *beside: str) -> PublishedClient:
 
 
 _SIE = "0.10.1"
+_CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+"""The name of OpenAI's vocabulary cl100k_base in tiktoken's folder."""
 CLIENTS = (
     PublishedClient("with_openai", ("openai",), in_ci=True),
     PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
@@ -86,8 +91,10 @@ CLIENTS = (
     PublishedClient(
         "with_langchain",
         ("langchain-openai", "langchain-cohere"),
-        ("langchain-openai==1.7.2", "langchain-cohere==0.6.0"),
+        # It downloads a vocabulary, which llama-index-core has in its wheel.
+        ("langchain-openai==1.7.2", "langchain-cohere==0.6.0", "llama-index-core==0.14.25"),
         python=(3, 12),
+        vocabulary=f"llama_index/core/_static/tiktoken_cache/{_CL100K}",
     ),
     PublishedClient("with_litellm", ("litellm",), ("litellm==1.110.2",), python=(3, 12)),
     PublishedClient(
@@ -121,7 +128,7 @@ CLIENTS = (
 )
 
 
-def clients_gateway() -> AbstractContextManager[str]:
+def clients_gateway(**settings: Any) -> AbstractContextManager[str]:
     """The address of the gateway that the programs talk to."""
     outputs = ["dense", "sparse", "multivector"]
     return served_gateway(
@@ -129,16 +136,26 @@ def clients_gateway() -> AbstractContextManager[str]:
         tei_embed_model="org/dense",
         tei_rerank_model="ranker",
         fleet_ttl_s=86_400.0,
+        **settings,
     )
 
 
 def run_client(client: PublishedClient, url: str) -> dict[str, str]:
     """Run a client against a gateway; the versions of its packages. Blocking, for minutes where its
-    environment is not made yet. Raises `NoInterpreter`, `ClientFailed`."""
+    environment is not made yet. Raises `NoInterpreter`, `ClientFailed`.
+
+    One with a vocabulary of its own runs against another gateway, which was given that.
+    """
     python = _environment(client) if client.requirements else Path(sys.executable)
     environ = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    _run([str(python), str(_PROGRAMS / f"{client.program}.py"), url], environ)
+    program = [str(python), str(_PROGRAMS / f"{client.program}.py")]
+    if client.vocabulary:
+        [words] = python.parents[1].glob(f"lib/python*/site-packages/{client.vocabulary}")
+        with clients_gateway(token_vocabulary=words) as own:
+            _run([*program, own], {**environ, "TIKTOKEN_CACHE_DIR": str(words.parent)})
+    else:
+        _run([*program, url], environ)
     told: dict[str, str] = json.loads(
         _run([str(python), "-c", _VERSIONS, *client.packages], environ)
     )

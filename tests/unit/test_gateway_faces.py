@@ -4,6 +4,7 @@ import base64
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -515,3 +516,33 @@ async def test_the_published_sdk_is_told_the_widths_that_its_tables_are_made_of(
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             cold = await http.get("/v1/models/org/dense", headers=published)
     assert (cold.status_code, cold.json()["error"]["code"]) == (503, "provisioning")
+
+
+def vocabulary_file(folder: Path, *lines: str) -> Path:
+    """A vocabulary of the three words `a`, ` b` and half a character."""
+    words = (b"a", b" b", "é".encode()[:1])
+    made = [f"{base64.b64encode(word).decode()} {place}" for place, word in enumerate(words)]
+    path = folder / "words.tiktoken"
+    path.write_text("\n".join([*made, *lines]))
+    return path
+
+
+async def test_token_ids_are_of_the_vocabulary_that_the_gateway_was_given(tmp_path: Path) -> None:
+    async with gateway_world(token_vocabulary=vocabulary_file(tmp_path)) as world:
+        found = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": [[0, 1], [1, 2]]})
+        below = await post(world, "/tei/dense/v1/embeddings", {"input": [0]})
+        unknown = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": [[0], [0, 9]]})
+        read = [item.text for job in world.echo.seen for item in job.items]
+    assert (found.status_code, below.status_code) == (200, 200)
+    assert read == ["a b", " b\N{REPLACEMENT CHARACTER}", "a"]
+    assert unknown.status_code == 400
+    assert unknown.json()["error"]["param"] == "input[1][1]"
+
+
+async def test_a_file_that_is_no_vocabulary_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="line 4 is no token"):
+        async with gateway_world(token_vocabulary=vocabulary_file(tmp_path, "nonsense")):
+            pass
+    with pytest.raises(ValueError, match="token_vocabulary: there is no file"):
+        async with gateway_world(token_vocabulary=tmp_path / "nowhere"):
+            pass

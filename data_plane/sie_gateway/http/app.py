@@ -6,6 +6,7 @@ where it is not an answer, and that a client which hangs up stops what was done 
 path belongs to the application that it is given.
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -184,7 +185,7 @@ class GatewayApp:
         if call.face is not None:
             models = self._face_models
             if call.spec:
-                models = FaceModels(path=call.spec)
+                models = dataclasses.replace(models, path=call.spec)
             return call.face.read(body, self._limits, models)
         return read_native(
             call.operation, call.spec, body, call.headers, self._limits, call.elapsed_ms
