@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from sie_core.catalog import Catalog
 from sie_gateway.faces import FaceModels
+from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
 from sie_gateway.fleet.lives import Lives
@@ -269,7 +271,11 @@ def build_app(
         if settings.tenant_items_max
         else None,
     )
-    face_models = FaceModels(settings.tei_embed_model, settings.tei_rerank_model)
+    face_models = FaceModels(
+        settings.tei_embed_model,
+        settings.tei_rerank_model,
+        vocabulary=_vocabulary(settings.token_vocabulary),
+    )
     limits = Limits(
         items_max=settings.request_items_max,
         chars_max=settings.request_chars_max,
@@ -303,6 +309,16 @@ def build_app(
         if settings.tenant_rate_per_s
         else None,
     )
+
+
+def _vocabulary(path: Path | None) -> Vocabulary | None:
+    """The vocabulary of a file. Raises `ValueError`, which says what is amiss."""
+    if path is None:
+        return None
+    try:
+        return Vocabulary.parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"token_vocabulary: {path} is no vocabulary: {error}") from error
 
 
 def _log_port(port: int) -> None:
