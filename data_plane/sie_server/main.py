@@ -157,3 +157,7 @@ async def _serve(
             tending.cancel()
             imports.cancel()
             watching.cancel()
+
+
+if __name__ == "__main__":
+    main()
