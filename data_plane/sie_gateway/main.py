@@ -54,7 +54,7 @@ from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
 
-__all__ = ["Parts", "build_app", "main", "opened_parts", "serve"]
+__all__ = ["Parts", "build_app", "main", "make_inference", "opened_parts", "serve"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ROLE: Final = "gateway"
@@ -175,6 +175,7 @@ async def opened_parts(
     leases: Leases,
     catalog: Callable[[], Catalog],
     objects: ObjectStore | None = None,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Parts]:
     """The parts, listening to the bus until the context ends."""
     dispatcher = Dispatcher(
@@ -187,6 +188,7 @@ async def opened_parts(
             settings.chunked_bytes_max,
             settings.queue_publish_timeout_s,
         ),
+        wall=wall,
     )
     watch = FleetWatch(
         bus,
@@ -235,6 +237,33 @@ async def opened_parts(
         await dispatcher.close()
 
 
+def make_inference(
+    settings: GatewaySettings,
+    parts: Parts,
+    catalog: Callable[[], Catalog],
+    *,
+    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    wall: Callable[[], float] = time.time,
+) -> Inference:
+    """The part that answers requests, over those that live. `wall` gives Unix seconds."""
+    return Inference(
+        dispatcher=parts.dispatcher,
+        watch=parts.watch,
+        catalog=catalog,
+        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
+        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
+        timeout_s=settings.request_timeout_s,
+        placed=parts.desk.placed,
+        found_cold=parts.demand.found_cold,
+        asked_for=asked_for,
+        lease_items_per_worker=settings.lease_items_per_worker,
+        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
+        if settings.tenant_items_max
+        else None,
+        wall=wall,
+    )
+
+
 def build_app(
     settings: GatewaySettings,
     parts: Parts,
@@ -256,21 +285,7 @@ def build_app(
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = Inference(
-        dispatcher=parts.dispatcher,
-        watch=parts.watch,
-        catalog=catalog,
-        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
-        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
-        timeout_s=settings.request_timeout_s,
-        placed=parts.desk.placed,
-        found_cold=parts.demand.found_cold,
-        asked_for=asked_for,
-        lease_items_per_worker=settings.lease_items_per_worker,
-        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
-        if settings.tenant_items_max
-        else None,
-    )
+    inference = make_inference(settings, parts, catalog, asked_for=asked_for)
     face_models = FaceModels(
         settings.tei_embed_model,
         settings.tei_rerank_model,
