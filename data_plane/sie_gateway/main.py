@@ -17,6 +17,7 @@ from sie_core.catalog import Catalog
 from sie_gateway.faces import FaceModels
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.lives import Lives
 from sie_gateway.fleet.traffic import Traffic
 from sie_gateway.fleet.watch import FleetWatch
@@ -109,11 +110,14 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         bus.on_reconnect(parts.lost_jobs.suspect)
+        loads = KindLoads()
+        follower.on_change(loads.advance)
         inner = build_app(
             settings,
             parts,
             catalog,
             stop,
+            loads=loads,
             replica_not_ready=lambda: follower.not_ready,
             asked_for=traffic.note,
         )
@@ -250,6 +254,7 @@ def build_app(
     *,
     replica_not_ready: Callable[[], str] = str,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
     `asked_for` is told the model and adapter of each request."""
@@ -273,6 +278,7 @@ def build_app(
         placed=parts.desk.placed,
         found_cold=parts.demand.found_cold,
         asked_for=asked_for,
+        loads=loads,
         lease_items_per_worker=settings.lease_items_per_worker,
         tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
         if settings.tenant_items_max
