@@ -271,7 +271,7 @@ async def test_what_is_there_becomes_what_the_settings_say_and_keeps_its_message
 
 async def test_the_broker_tells_what_waits_in_each_pool_how_old_it_is_and_what_it_holds(bus):
     await provided_consumer(bus, LANE)
-    assert (await read_usage(bus)).queues["p"] == QueueUsage(0, 0, None)
+    assert (await read_usage(bus)).queues["p"] == QueueUsage(0, 100_000, 0, None)
     before = time.time()
     for number in range(3):
         await WorkQueue(bus).publish_job(

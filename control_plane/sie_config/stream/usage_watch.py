@@ -22,6 +22,9 @@ _LOG: Final = logging.getLogger(__name__)
 _JOBS: Final = Gauge(
     "sie_config_queue_jobs", "Jobs on a pool's queue, those included that workers hold.", ["pool"]
 )
+_JOBS_MAX: Final = Gauge(
+    "sie_config_queue_jobs_max", "Jobs that a pool's queue may hold before it refuses.", ["pool"]
+)
 _BYTES: Final = Gauge("sie_config_queue_bytes", "Bytes of a pool's queue.", ["pool"])
 _OLDEST: Final = Gauge(
     "sie_config_queue_oldest_seconds", "Age of the oldest job on a pool's queue.", ["pool"]
@@ -52,6 +55,7 @@ def _show(usage: BrokerUsage) -> None:
     _clear()
     for pool, queue in usage.queues.items():
         _JOBS.labels(pool).set(queue.jobs)
+        _JOBS_MAX.labels(pool).set(queue.jobs_max)
         _BYTES.labels(pool).set(queue.bytes)
         age_s = max(0.0, now - queue.oldest_at) if queue.oldest_at is not None else 0.0
         _OLDEST.labels(pool).set(age_s)
@@ -62,5 +66,5 @@ def _show(usage: BrokerUsage) -> None:
 
 
 def _clear() -> None:
-    for gauge in (_JOBS, _BYTES, _OLDEST):
+    for gauge in (_JOBS, _JOBS_MAX, _BYTES, _OLDEST):
         gauge.clear()

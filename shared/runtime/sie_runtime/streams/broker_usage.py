@@ -25,6 +25,8 @@ class QueueUsage:
     """The queue of one pool. `oldest_at` is Unix time; None where it is empty."""
 
     jobs: int
+    jobs_max: int
+    """More are refused."""
     bytes: int
     oldest_at: float | None
 
@@ -54,7 +56,7 @@ async def read_usage(bus: Bus) -> BrokerUsage:
         for stream in streams:
             name, state = stream["config"]["name"], stream["state"]
             if name.startswith(_WORK):
-                queues[name.removeprefix(_WORK)] = _queue(state)
+                queues[name.removeprefix(_WORK)] = _queue(state, int(stream["config"]["max_msgs"]))
             elif name == dead_letters.STREAM:
                 letters = int(state["messages"])
         offset += len(streams)
@@ -68,11 +70,12 @@ async def read_usage(bus: Bus) -> BrokerUsage:
     )
 
 
-def _queue(state: dict[str, Any]) -> QueueUsage:
+def _queue(state: dict[str, Any], jobs_max: int) -> QueueUsage:
     jobs = int(state["messages"])
     # Nanoseconds, which Python does not read, and `Z`: seconds are enough for an age.
     first = datetime.fromisoformat(state["first_ts"][:19] + "+00:00") if jobs else None
-    return QueueUsage(jobs, int(state["bytes"]), first.timestamp() if first is not None else None)
+    oldest_at = first.timestamp() if first is not None else None
+    return QueueUsage(jobs, jobs_max, int(state["bytes"]), oldest_at)
 
 
 async def _asked(bus: Bus, subject: str, question: dict[str, Any]) -> dict[str, Any]:
