@@ -1,8 +1,8 @@
 """Offers: the documents that a release offers of the models it knows.
 
 *pure* over the rows of `published`. Promises that each document is admitted by the rules of the log
-as it stands, and that a document says nothing that the model's own files say: they are read when it
-is loaded. A model without a commit, or of a family that nothing here runs, is never offered, and
+as it stands. A document says nothing that the model's own files say: they are read when it is
+loaded. A model without a commit, or of a family that nothing here runs, is never offered, and
 `reason_not` says why.
 """
 

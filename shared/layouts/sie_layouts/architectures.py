@@ -1,8 +1,8 @@
 """Architectures whose config.json means what the library's own code of that name does not do.
 
 *pure.* transformers reads a config by the names that it knows and passes over the rest. Here stand
-the keys by which a published model is another one than that code would make of it: it is refused
-with its key, before a weight is read.
+the keys by which a published model is another one than that code would make of it. Such a model is
+refused with its key, before a weight is read.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,12 @@
 """The layout of late interaction (ColBERT): a vector for each token, and which of them count.
 
-*pure.* Three forms are read as sentence-transformers' MultiVectorEncoder reads them: its own
-folders; PyLate's, whose settings stand in `config_sentence_transformers.json` and which leave out
-the last steps; and those of Stanford's library (`HF_ColBERT`), whose settings stand in
-`artifact.metadata` and whose projection lies among the model's weights.
+*pure.* Three forms are read, as sentence-transformers' MultiVectorEncoder reads them:
+
+- its own folders;
+- PyLate's, whose settings stand in `config_sentence_transformers.json` and which leave out the last
+  steps;
+- those of Stanford's library (`HF_ColBERT`), whose settings stand in `artifact.metadata` and whose
+  projection lies among the model's weights.
 """
 
 import string

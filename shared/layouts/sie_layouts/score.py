@@ -1,8 +1,8 @@
 """The layout of a model that scores pairs, as its folder states it.
 
 *pure.* Read in the places where sentence-transformers' CrossEncoder reads, with the same
-precedence: a folder without `modules.json`, or of another type of model, counts only as
-transformers' own model, and its `config_sentence_transformers.json` says nothing.
+precedence. A folder without `modules.json`, or of another type of model, counts only as
+transformers' own model; its `config_sentence_transformers.json` says nothing.
 """
 
 from collections.abc import Mapping
