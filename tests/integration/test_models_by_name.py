@@ -114,6 +114,21 @@ async def test_a_folder_is_pinned_by_hashes_that_nobody_typed(sie):
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_folder_of_another_machine_is_hashed_there_and_registered_here(sie, tmp_path):
+    """What is printed there needs no cluster, and holds the hashes."""
+    there = await sie(
+        "inspect", str(MODEL), "--document", "--name", "theirs", SIE_CONFIG_URL="http://127.0.0.1:9"
+    )
+    assert there.status == 0, there.err
+    file = tmp_path / "theirs.yaml"
+    file.write_text(there.out)
+    applied = await sie("apply", "-f", str(file))
+    assert applied.status == 0, applied.err
+    known = await sie("add", str(MODEL), "--name", "theirs")
+    assert "nothing differs" in known.out, "as it is added where it lies"
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_an_adapter_finds_the_model_that_its_config_names(sie):
     added = await sie("add", str(ADAPTERS / "legal"))
     assert added.status == 0, added.err
