@@ -52,7 +52,7 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 @dataclass(frozen=True, slots=True)
 class FaceModels:
     """The models of requests that name none: `embed` and `rerank` of the gateway's settings, or
-    `path`, the one that the path names, which wins over what a body says."""
+    `path`. That is the one that the path names, and it wins over what a body says."""
 
     embed: str = ""
     rerank: str = ""

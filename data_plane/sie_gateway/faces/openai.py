@@ -1,10 +1,9 @@
 """OpenAI's embeddings: `POST /v1/embeddings`.
 
-*pure.* `input` is a text, token ids of the model's own tokenizer, or a list of either;
-`encoding_format` is `float` or `base64` (the bytes of
-little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
-`options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
-own, with their codes in small letters.
+*pure.* `input` is a text, token ids of the model's own tokenizer, or a list of either.
+`encoding_format` is `float` or `base64` (the bytes of little-endian float32). `dimensions` cuts
+each vector and normalises it; `user` is ignored. `options` is ours: `{"lora": …}` and what a
+backend takes. Errors have OpenAI's envelope beside our own, with their codes in small letters.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Text Embeddings Inference's routes, at the root and for each model below `/tei/{model}`.
 
-*pure.* That API serves one model and its requests name none: the model is the one of the path, or
+*pure.* That API serves one model and its requests name none. The model is the one of the path, or
 the field `model` where a request has it, else the gateway's setting. Texts that are too long are
-cut at their end and vectors are as the model's profile gives them: `truncate` and `normalize` may
+cut at their end, and vectors are as the model's profile gives them. `truncate` and `normalize` may
 be true, `truncation_direction` may be `Right`. `prompt_name` is `query` or a word for a document.
 `/predict` tells the classes that a model gives to a text. `/rerank` with `documents` is the API of
 Jina, Cohere and Infinity, whose paths these are too.

@@ -1,8 +1,8 @@
 """Vectors in smaller types, for those who store millions of them.
 
-*pure.* Every vector (a row, of one text or of one token) is scaled by itself, so that it does not
-depend on what it was computed with. The scale is not sent, since cosines and Hamming distances do
-not need it. The forms are those that published SIE clients ask for.
+*pure.* Every vector (a row, of one text or of one token) is scaled by itself, whatever it was
+computed with. The scale is not sent, since cosines and Hamming distances do not need it. The forms
+are those that published SIE clients ask for.
 """
 
 from collections.abc import Callable, Mapping
