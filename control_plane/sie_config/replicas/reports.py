@@ -228,6 +228,17 @@ class Reports:
             if now - seen.at <= self._ttl_s
         ]
 
+    def farthest_behind(self, role: str, head: Position, now: float) -> int:
+        """Epochs that the slowest live replica of a role lacks; one of another log lacks all."""
+        return max(
+            (
+                head.epoch - (seen.report.epoch if seen.report.log_id == head.log_id else 0)
+                for seen in self._counted()
+                if seen.report.role == role and now - seen.at <= self._ttl_s
+            ),
+            default=0,
+        )
+
     def shared_names(self) -> list[tuple[str, str]]:
         """Role and id that more than one process goes by."""
         return [

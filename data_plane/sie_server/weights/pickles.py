@@ -2,7 +2,7 @@
 
 *shell* over the folder of one revision. Promises that a pickle is read once, in a process of its
 own (`unpickling`), and only if nothing else holds those weights. What was made of it is known by
-the hash of the original and of itself, and made anew where it is not what it was. The original
+the hash of the original and of itself. It is made anew where it is not what it was. The original
 leaves once it is converted.
 """
 

@@ -108,6 +108,7 @@ def _profile(row: Published) -> dict[str, Any]:
 def _wording(row: Published) -> dict[str, str]:
     """The words that authors want around a text: their files often say them to people alone."""
     said = {"query_template": row.query, "doc_template": row.document}
-    if "encode" in row.tasks and "{instruction}" in row.query + row.document:
+    judges = "pair_template" in FAMILIES[row.family].options
+    if judges or ("encode" in row.tasks and "{instruction}" in row.query + row.document):
         said["default_instruction"] = row.instruction
     return {name: text for name, text in said.items() if text}

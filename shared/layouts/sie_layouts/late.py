@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from sie_layouts.architectures import require_own_architecture
 from sie_layouts.facts import Fact, Reading
 from sie_layouts.files import Files
 from sie_layouts.modules import dense_step, module_name, normalize_step
@@ -111,6 +112,7 @@ def _of_stanford(reader: Reader) -> TokenLayout:
             f"{_CONFIG}: architectures",
             "names no HF_ColBERT, and there is no modules.json: the projection would be random",
         )
+    require_own_architecture(reader, "")
     table = reader.table(_METADATA)
     marks = {
         "query": str(table.get("query_token_id") or "[unused0]") + " ",
