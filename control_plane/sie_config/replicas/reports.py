@@ -1,9 +1,9 @@
 """Reports: where every replica is, and what it made of each model.
 
-*shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given.
-A process that starts takes the place of the one that had its name; one that speaks again after that
+*shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given. A
+process that starts takes the place of the one that had its name. One that speaks again after that
 lives too, and both are counted, so that neither hides behind the other's word. A report is a
-replica's word: it shows convergence, it never changes what the log says, and what it claims to have
+replica's word: it shows convergence, and never changes what the log says. What it claims to have
 seen counts for as much as the writer's signature that it brings. What it cannot read holds up
 writes only while it lives, follows this log, and somebody knows who it is. Rows are bounded in
 number and in bytes: silent ones go first, then those of nobody in particular.
@@ -275,8 +275,8 @@ class Reports:
         ]
 
     def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
-        """The users of these models, by model: live replicas that have it loaded, and gateways that
-        were asked for it within the hour, also if they fell silent since."""
+        """The users of these models, by model. They are live replicas that have it loaded, and
+        gateways that were asked for it within the hour, also if they fell silent since."""
         users: dict[str, list[str]] = {}
         for seen in self.sightings() if model_ids else ():
             who, age_s = f"{seen.report.role} {seen.report.id}", now - seen.at

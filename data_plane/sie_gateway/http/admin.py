@@ -1,8 +1,8 @@
 """Every route that is not inference: health, metrics, models, and the registry to read.
 
 *shell.* A FastAPI application over views. Promises the one shape of errors, also for paths and
-methods that do not exist, and that nothing here changes a configuration: a write is answered with
-the address of the one writer.
+methods that do not exist. Nothing here changes a configuration: a write is answered with the
+address of the one writer.
 """
 
 import logging

@@ -1,11 +1,11 @@
 """The intake: from a delivery of the queue to inputs that wait in their lane.
 
-*shell*: takes a job in at once where all that it needs is at hand, else in a task of its own, in
-the group it is given. Drops what nobody waits for
-before it costs anything; catches up with the job's epoch, for a bounded time; has the model and the
-adapter loaded; tokenizes in native threads while the device runs. A job that cannot run ends here
-with a failure or goes back to the queue, never in silence. A job that is larger than a message is
-fetched from the object store first. Does not pull and does not run batches.
+*shell*: takes a job in at once where all that it needs is at hand. Else that is done in a task of
+its own, in the group it is given. Drops what nobody waits for before it costs anything. Catches up
+with the job's epoch, for a bounded time, and has the model and the adapter loaded. Tokenizes in
+native threads while the device runs. A job that cannot run ends here with a failure or goes back to
+the queue, never in silence. A job that is larger than a message is fetched from the object store
+first. Does not pull and does not run batches.
 """
 
 import asyncio
@@ -181,7 +181,7 @@ class Intake:
 
     def _at_hand(self, job: Job, data: bytes) -> LoadedModel | None:
         """The model of a job that wants nothing else to be waited for, if it is known how to make
-        its inputs; where it has left the device, they wait for it in their lane."""
+        its inputs. Where it has left the device, they wait for it in their lane."""
         model = self._devices.described(job.model_revision)
         if (
             model is None

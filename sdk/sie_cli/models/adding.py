@@ -1,8 +1,8 @@
 """Adding a model or an adapter by the name of its repository, or by its folder.
 
-*shell.* Reads small files of the hub or of a folder; of a folder that is to be added, every file
-once more for its hash. Promises that nothing is written of which a file says that it is not done
-here, that what is registered already is not replaced unasked, and that all of it is one entry.
+*shell.* Reads small files of the hub or of a folder. Of a folder that is to be added it reads every
+file once more, for its hash. Promises that nothing is written of which a file says that it is not
+done here. What is registered already is not replaced unasked, and all of it is one entry.
 """
 
 import hashlib
