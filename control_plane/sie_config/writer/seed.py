@@ -34,6 +34,7 @@ _BUNDLE: Final = admit_document(
             "token-classification",
             "text-classification",
             "zero-shot-classification",
+            "image-text",
             "onnx-cross-encoder",
             "spacy",
         ],

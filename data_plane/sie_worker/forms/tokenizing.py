@@ -19,7 +19,6 @@ from msgspec import Struct, structs
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
     DocumentInput,
-    ImageInput,
     Input,
     LateInput,
     Loaded,
@@ -33,6 +32,7 @@ from sie_schemas.ipc import (
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
 from sie_worker.forms.pairing import Pairing
+from sie_worker.forms.pictures import picture_inputs
 from sie_worker.forms.wording import check_options, score_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
@@ -211,6 +211,11 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     started = time.perf_counter()
     check_options(job, loaded)
     failures: list[ItemFailure] = []
+    pictures: list[tuple[int, Input, int]] = []
+    if any(item.images for item in job.items):
+        made = picture_inputs(job, loaded, failures)
+        cost = loaded.item_cost if loaded.picture is None else loaded.picture.cost
+        pictures = [(index, picture, max(1, cost)) for index, picture in made]
     if tokenizer is not None:
         indexes, inputs = _tokenized(job, loaded, tokenizer, failures)
     else:
@@ -218,7 +223,7 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     tokens = [_token_count(item) for item in inputs]
     costs = _costs(inputs, tokens, loaded)
     return Prepared(
-        inputs=tuple(zip(indexes, inputs, costs, strict=True)),
+        inputs=(*zip(indexes, inputs, costs, strict=True), *pictures),
         failures=tuple(failures),
         tokens=sum(tokens),
         took_ms=(time.perf_counter() - started) * 1000,
@@ -231,6 +236,8 @@ def _tokenized(
     indexes: list[int] = []
     texts: list[str] = []
     for index, item in enumerate(job.items):
+        if item.images:
+            continue
         try:
             text = tokenizer.text_of(item.token_ids) if item.token_ids else item.text
         except FixRequest as error:
@@ -241,21 +248,31 @@ def _tokenized(
         else:
             indexes.append(index)
             texts.append(text)
-    if job.operation == "score" and loaded.texts:
-        return indexes, _late(job, loaded, tokenizer, texts)
-    if job.operation == "score" and loaded.pair is not None:
-        return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
     if job.operation == "score":
-        query = score_wording(job, loaded, "query")(_query(job))
-        read = score_wording(job, loaded, "document")
-        return indexes, tokenizer.pairs(query, list(map(read, texts)))
+        return indexes, _pairs(job, loaded, tokenizer, texts)
+    return indexes, _encoded(job, loaded, tokenizer, texts) if texts else []
+
+
+def _pairs(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: list[str]) -> Sequence[Input]:
+    """Each text with the query."""
+    if loaded.texts:
+        return _late(job, loaded, tokenizer, texts)
+    if loaded.pair is not None:
+        return tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
+    query = score_wording(job, loaded, "query")(_query(job))
+    read = score_wording(job, loaded, "document")
+    return tokenizer.pairs(query, list(map(read, texts)))
+
+
+def _encoded(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: list[str]) -> Sequence[Input]:
+    """Each text by itself."""
     worded = wording(job, loaded)
     if loaded.texts:
         side = "query" if job.options.get("is_query") else "document"
-        return indexes, tokenizer.side(side, list(map(worded, texts)))
+        return tokenizer.side(side, list(map(worded, texts)))
     prompt = worded(_TEXT).partition(_TEXT)[0]
     reads = tokenizer.queries if job.options.get("is_query") else tokenizer
-    return indexes, reads.texts(list(map(worded, texts)), prompt)
+    return reads.texts(list(map(worded, texts)), prompt)
 
 
 def _late(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: Sequence[str]) -> list[LateInput]:
@@ -276,6 +293,8 @@ def _passed_through(
     indexes: list[int] = []
     inputs: list[Input] = []
     for index, item in enumerate(job.items):
+        if item.images:
+            continue
         made = _input(item, loaded.accepts, query, worded)
         if made is None:
             wanted = loaded.accepts if loaded.accepts in {"image", "document"} else "text"
@@ -290,7 +309,7 @@ def _input(
     item: Item, accepts: str, query: str | None, worded: Callable[[str], str]
 ) -> Input | None:
     if accepts == "image":
-        return ImageInput(item.images[0].data, item.images[0].format) if item.images else None
+        return None
     if accepts == "document":
         document = item.document
         return DocumentInput(document.data, document.format) if document is not None else None

@@ -1,6 +1,6 @@
 """Frames between the worker sidecar and the model-execution process, over a Unix socket."""
 
-from sie_schemas.ipc.forms import Option, PairForm, PairPart, QueryForm, TextForm
+from sie_schemas.ipc.forms import Option, PairForm, PairPart, PictureForm, QueryForm, TextForm
 from sie_schemas.ipc.messages import (
     FRAME_BYTES_MAX,
     FRAME_HEADER,
@@ -25,6 +25,7 @@ from sie_schemas.ipc.messages import (
     MultivectorAnswers,
     PairInput,
     Ping,
+    PixelsInput,
     Pong,
     Reply,
     Request,
@@ -65,7 +66,9 @@ __all__ = [
     "PairForm",
     "PairInput",
     "PairPart",
+    "PictureForm",
     "Ping",
+    "PixelsInput",
     "Pong",
     "QueryForm",
     "Reply",
