@@ -6,8 +6,7 @@ that has no reader here is refused by name.
 
 from typing import Final, Literal, TypeAlias
 
-from sie_layouts.facts import Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Files, Reading
 from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
 from sie_layouts.layout import SentenceLayout
@@ -32,11 +31,15 @@ _OF_CLASSES: Final[tuple[tuple[str, Kind], ...]] = (
 )
 
 
-def read(files: Files) -> Reading[Layout]:
-    """The layout of a folder, or all that stands in the way."""
-    kind = kind_of(files)
+def read(files: Files, kind: Kind | None = None, *, sparse: bool = False) -> Reading[Layout]:
+    """The layout of a folder, or all that stands in the way.
+
+    `kind` is the one that is wanted; None: the one that the folder says. `sparse` says that sparse
+    vectors are wanted, and no others.
+    """
+    kind = kind or kind_of(files)
     if kind == "vectors":
-        return read_sentence(files)
+        return read_sentence(files, "sparse" if sparse else None)
     if kind == "scores":
         return read_score(files)
     if kind == "token_vectors":

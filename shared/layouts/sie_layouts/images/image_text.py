@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sie_layouts.facts import Fact, Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.images.pictures import PictureLayout, read_picture
 from sie_layouts.modules import module_name
 from sie_layouts.reader import Reader, joined
