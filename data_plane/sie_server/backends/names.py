@@ -71,6 +71,7 @@ _BUILT_IN: Final = {
         "server",
         beside="pip install --no-deps gliner==0.2.29",
     ),
+    "image-text": _BuiltIn("sie_server.backends.images.image_text", "transformers", "server"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
     "text-classification": _BuiltIn(

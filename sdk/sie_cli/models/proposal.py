@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from sie_cli.models.purpose import Purpose, Task, purpose_of
-from sie_layouts.facts import Fact, Refusal
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Refusal
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 
