@@ -1,6 +1,6 @@
 """Backends on an authors' own library: what they have in common.
 
-*device.* A folder is read by its layout before the library sees it, and nothing of it names code:
+*shell.* A folder is read by its layout before the library sees it, and nothing of it names code:
 both libraries would fetch and run what a config names.
 """
 
