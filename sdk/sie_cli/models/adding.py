@@ -19,7 +19,7 @@ from sie_cli.models.proposal import Proposal, propose, weight_files
 from sie_cli.models.purpose import Task
 from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
-from sie_layouts.facts import Fact
+from sie_layouts.facts import Fact, Refusal
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
@@ -113,7 +113,13 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
             facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
         if revision.license:
             facts.append(Fact("license", revision.license, f"{_CARD}: license"))
-        source = {"type": "hub", "id": revision.repository, "revision": revision.commit}
+        source: dict[str, Any] = {
+            "type": "hub",
+            "id": revision.repository,
+            "revision": revision.commit,
+        }
+        if proposal.beside:
+            source["beside"] = dict(_newest(name) for name in proposal.beside)
         yield _Found(
             replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository
         )
@@ -121,11 +127,23 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
         revision.close()
 
 
+def _newest(repository: str) -> tuple[str, str]:
+    """A repository and the commit of its newest revision."""
+    revision = open_revision(repository)
+    revision.close()
+    return repository, revision.commit
+
+
 def _of_folder(folder: Path, wanted: Wanted) -> _Found:
     files = FolderFiles(folder)
     proposal = propose(
         files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
     )
+    absent = tuple(
+        Refusal("the folder", f"lacks the tokenizer or config of {name}", "save them into it")
+        for name in proposal.beside
+    )
+    proposal = replace(proposal, refusals=(*proposal.refusals, *absent))
     card = (files.read(_CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
     said = _LICENSE.search(card)
     facts = (Fact("license", said[1].strip(), f"{_CARD}: license"),) if said else ()
