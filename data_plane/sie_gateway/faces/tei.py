@@ -42,7 +42,7 @@ _QUERIES: Final = frozenset({"query", "search_query"})
 _DOCUMENTS: Final = frozenset({"document", "passage", "search_document"})
 _CUTS: Final = {"left": "start", "right": "end"}
 _STATUSES: Final = {"INPUT_TOO_LONG": 413}
-"""Where that API's status is another one than ours."""
+"""The statuses of that API, where they are not ours."""
 
 
 class _TeiBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
