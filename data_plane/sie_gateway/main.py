@@ -19,6 +19,7 @@ from sie_gateway.faces import FaceModels
 from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.lives import Lives
 from sie_gateway.fleet.traffic import Traffic
 from sie_gateway.fleet.watch import FleetWatch
@@ -54,7 +55,7 @@ from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
 
-__all__ = ["Parts", "build_app", "main", "opened_parts", "serve"]
+__all__ = ["Parts", "build_app", "main", "make_inference", "opened_parts", "serve"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ROLE: Final = "gateway"
@@ -111,11 +112,14 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         bus.on_reconnect(parts.lost_jobs.suspect)
+        loads = KindLoads()
+        follower.on_change(loads.advance)
         inner = build_app(
             settings,
             parts,
             catalog,
             stop,
+            loads=loads,
             replica_not_ready=lambda: follower.not_ready,
             asked_for=traffic.note,
         )
@@ -175,6 +179,7 @@ async def opened_parts(
     leases: Leases,
     catalog: Callable[[], Catalog],
     objects: ObjectStore | None = None,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Parts]:
     """The parts, listening to the bus until the context ends."""
     dispatcher = Dispatcher(
@@ -187,6 +192,7 @@ async def opened_parts(
             settings.chunked_bytes_max,
             settings.queue_publish_timeout_s,
         ),
+        wall=wall,
     )
     watch = FleetWatch(
         bus,
@@ -222,16 +228,7 @@ async def opened_parts(
         look_s=settings.taker_look_s,
         clock=watch.now,
     )
-    takers = Takers(
-        holders,
-        catalog=catalog,
-        fleet=lambda: watch.fleet,
-        living=watch.living,
-        can_judge=lambda: watch.lives.can_judge(watch.now()),
-        runs=dispatcher.runs,
-        look_s=settings.taker_look_s,
-        clock=watch.now,
-    )
+    takers = Takers(dispatcher, watch, holders, catalog=catalog, look_s=settings.taker_look_s)
     lost_jobs = LostJobs(dispatcher, holders, living=watch.living, pause_s=settings.taker_look_s)
     await dispatcher.open()
     await watch.open()
@@ -244,6 +241,35 @@ async def opened_parts(
         await dispatcher.close()
 
 
+def make_inference(
+    settings: GatewaySettings,
+    parts: Parts,
+    catalog: Callable[[], Catalog],
+    *,
+    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
+    wall: Callable[[], float] = time.time,
+) -> Inference:
+    """The part that answers requests, over those that live. `wall` gives Unix seconds."""
+    return Inference(
+        dispatcher=parts.dispatcher,
+        watch=parts.watch,
+        catalog=catalog,
+        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
+        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
+        timeout_s=settings.request_timeout_s,
+        placed=parts.desk.placed,
+        found_cold=parts.demand.found_cold,
+        asked_for=asked_for,
+        loads=loads,
+        lease_items_per_worker=settings.lease_items_per_worker,
+        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
+        if settings.tenant_items_max
+        else None,
+        wall=wall,
+    )
+
+
 def build_app(
     settings: GatewaySettings,
     parts: Parts,
@@ -252,6 +278,7 @@ def build_app(
     *,
     replica_not_ready: Callable[[], str] = str,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
     `asked_for` is told the model and adapter of each request."""
@@ -265,21 +292,7 @@ def build_app(
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = Inference(
-        dispatcher=parts.dispatcher,
-        watch=parts.watch,
-        catalog=catalog,
-        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
-        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
-        timeout_s=settings.request_timeout_s,
-        placed=parts.desk.placed,
-        found_cold=parts.demand.found_cold,
-        asked_for=asked_for,
-        lease_items_per_worker=settings.lease_items_per_worker,
-        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
-        if settings.tenant_items_max
-        else None,
-    )
+    inference = make_inference(settings, parts, catalog, asked_for=asked_for, loads=loads)
     face_models = FaceModels(
         settings.tei_embed_model,
         settings.tei_rerank_model,
