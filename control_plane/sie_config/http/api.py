@@ -94,6 +94,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
         return json_answer(body, 200 if ready else 503)
 
     @app.get("/metrics")
+    @door("metrics")
     async def metrics(request: Request) -> Response:
         """Prometheus text; OpenMetrics, with exemplars, where `Accept` asks for it."""
         text, content_type = metrics_text(request.headers.get("accept", ""))
