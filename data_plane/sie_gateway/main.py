@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from sie_core.catalog import Catalog
 from sie_gateway.faces import FaceModels
+from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
 from sie_gateway.fleet.lives import Lives
@@ -52,7 +54,7 @@ from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
 
-__all__ = ["Parts", "build_app", "main", "opened_parts", "serve"]
+__all__ = ["Parts", "build_app", "main", "make_inference", "opened_parts", "serve"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ROLE: Final = "gateway"
@@ -173,6 +175,7 @@ async def opened_parts(
     leases: Leases,
     catalog: Callable[[], Catalog],
     objects: ObjectStore | None = None,
+    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Parts]:
     """The parts, listening to the bus until the context ends."""
     dispatcher = Dispatcher(
@@ -185,6 +188,7 @@ async def opened_parts(
             settings.chunked_bytes_max,
             settings.queue_publish_timeout_s,
         ),
+        wall=wall,
     )
     watch = FleetWatch(
         bus,
@@ -220,16 +224,7 @@ async def opened_parts(
         look_s=settings.taker_look_s,
         clock=watch.now,
     )
-    takers = Takers(
-        holders,
-        catalog=catalog,
-        fleet=lambda: watch.fleet,
-        living=watch.living,
-        can_judge=lambda: watch.lives.can_judge(watch.now()),
-        runs=dispatcher.runs,
-        look_s=settings.taker_look_s,
-        clock=watch.now,
-    )
+    takers = Takers(dispatcher, watch, holders, catalog=catalog, look_s=settings.taker_look_s)
     lost_jobs = LostJobs(dispatcher, holders, living=watch.living, pause_s=settings.taker_look_s)
     await dispatcher.open()
     await watch.open()
@@ -240,6 +235,33 @@ async def opened_parts(
         await demand.close()
         await watch.close()
         await dispatcher.close()
+
+
+def make_inference(
+    settings: GatewaySettings,
+    parts: Parts,
+    catalog: Callable[[], Catalog],
+    *,
+    asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    wall: Callable[[], float] = time.time,
+) -> Inference:
+    """The part that answers requests, over those that live. `wall` gives Unix seconds."""
+    return Inference(
+        dispatcher=parts.dispatcher,
+        watch=parts.watch,
+        catalog=catalog,
+        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
+        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
+        timeout_s=settings.request_timeout_s,
+        placed=parts.desk.placed,
+        found_cold=parts.demand.found_cold,
+        asked_for=asked_for,
+        lease_items_per_worker=settings.lease_items_per_worker,
+        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
+        if settings.tenant_items_max
+        else None,
+        wall=wall,
+    )
 
 
 def build_app(
@@ -263,22 +285,12 @@ def build_app(
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = Inference(
-        dispatcher=parts.dispatcher,
-        watch=parts.watch,
-        catalog=catalog,
-        caps=Caps(settings.in_flight_items_max, settings.in_flight_bytes_max),
-        job_caps=JobCaps(settings.job_items_max, settings.job_bytes_max),
-        timeout_s=settings.request_timeout_s,
-        placed=parts.desk.placed,
-        found_cold=parts.demand.found_cold,
-        asked_for=asked_for,
-        lease_items_per_worker=settings.lease_items_per_worker,
-        tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
-        if settings.tenant_items_max
-        else None,
+    inference = make_inference(settings, parts, catalog, asked_for=asked_for)
+    face_models = FaceModels(
+        settings.tei_embed_model,
+        settings.tei_rerank_model,
+        vocabulary=_vocabulary(settings.token_vocabulary),
     )
-    face_models = FaceModels(settings.tei_embed_model, settings.tei_rerank_model)
     limits = Limits(
         items_max=settings.request_items_max,
         chars_max=settings.request_chars_max,
@@ -312,6 +324,16 @@ def build_app(
         if settings.tenant_rate_per_s
         else None,
     )
+
+
+def _vocabulary(path: Path | None) -> Vocabulary | None:
+    """The vocabulary of a file. Raises `ValueError`, which says what is amiss."""
+    if path is None:
+        return None
+    try:
+        return Vocabulary.parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"token_vocabulary: {path} is no vocabulary: {error}") from error
 
 
 def _log_port(port: int) -> None:

@@ -127,7 +127,7 @@ async def _serve(
         loading=loading,
         execution=execution,
         frame_bytes_max=chosen.frame_bytes_max,
-        drain_timeout_s=chosen.drain_timeout_s,
+        drain_s=chosen.drain_s,
         batch_hang_s=chosen.batch_hang_s,
         load_hang_s=chosen.load_hang_s,
         downloading=hub.downloads.state,
@@ -157,3 +157,7 @@ async def _serve(
             tending.cancel()
             imports.cancel()
             watching.cancel()
+
+
+if __name__ == "__main__":
+    main()

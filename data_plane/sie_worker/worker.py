@@ -7,6 +7,7 @@ heartbeat says goodbye.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -60,7 +61,10 @@ class Worker:
         bus: Bus,
         replica: Replica,
         report_soon: Callable[[], None],
+        wall: Callable[[], float] = time.time,
+        life: str = "",
     ) -> None:
+        """`wall` gives Unix seconds; `life` is hexadecimal, and random where it is not given."""
         self._settings = settings
         self._worker_id = worker_id
         self._bus = bus
@@ -68,7 +72,7 @@ class Worker:
         self._report_soon = report_soon
         self._clock = asyncio.get_running_loop().time
         self._window = Window(items_max=settings.window_items_max * len(settings.socket_path))
-        self._holds = Holds(on_room=self._room_again)
+        self._holds = Holds(on_room=self._room_again, wall=wall)
         metrics.ITEMS_IN_HAND.set_function(lambda: self._holds.open_items)
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
@@ -78,6 +82,7 @@ class Worker:
             pool=settings.pool,
             held=self._held,
             timeout_s=settings.confirm_timeout_s,
+            life=life,
         )
         self._heartbeats = Heartbeats(
             bus, state=self._heartbeat, interval_s=settings.heartbeat_interval_s

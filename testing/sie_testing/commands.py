@@ -33,6 +33,10 @@ def simulate(
     processes: Annotated[
         bool, typer.Option("--processes", help="Real processes, on this machine, not a simulation.")
     ] = False,
+    requests: Annotated[
+        bool,
+        typer.Option("--requests", help="Requests through gateways and workers, not the log."),
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Seeds at once, each a process.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -50,6 +54,7 @@ def simulate(
         as_json=as_json,
         processes=processes,
         jobs=jobs,
+        requests=requests,
     )
     sys.exit(run(options))
 

@@ -18,6 +18,7 @@ from sie_schemas.errors import FixRequest
 from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
 from sie_testing.history import read_history
 from sie_testing.processes import PROCESSES
+from sie_testing.serving import SERVING
 from sie_testing.simulation import Plan, Result
 
 __all__ = ["Options", "run"]
@@ -45,10 +46,13 @@ class Options:
     as_json: bool
     processes: bool = False
     jobs: int = 1
+    requests: bool = False
 
     @property
     def harness(self) -> Harness:
         """The harness that runs the seeds."""
+        if self.requests:
+            return SERVING
         return PROCESSES if self.processes else SIMULATION
 
 
@@ -83,6 +87,8 @@ def run(options: Options) -> int:
 
 
 def _plan(options: Options) -> Plan:
+    if options.requests and (options.processes or options.log is not None):
+        raise FixRequest("--requests is a simulated world of its own: leave --processes and --log")
     if options.processes and options.jobs > 1:
         raise FixRequest("--jobs is for the simulated world: real processes share a machine")
     if options.processes and options.log is not None:
@@ -123,6 +129,7 @@ def _tell_failure(options: Options, result: Result) -> None:
     command += f" --replicas {options.replicas}" if options.replicas is not None else ""
     command += f" --faults {options.faults}"
     command += " --processes" if options.processes else ""
+    command += " --requests" if options.requests else ""
     if options.log is not None:
         command += f" --log {options.log}"
     typer.secho(f"seed {result.seed} failed: {result.failure}", fg="red")

@@ -1,7 +1,7 @@
 """The HTTP surface of `sie-config`: routes, health, metrics, and one shape for every error.
 
 *shell.* Promises that whatever goes wrong, in our code or in the framework's, is answered from the
-one table of codes, and that an error nobody foresaw is logged and told without its inside.
+one table of codes. An error that nobody foresaw is logged, and told without its inside.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The routes of upkeep: one compacts the log, one verifies it now.
 
 *shell.* Compacting moves the low water and has the stream trimmed after it. History stays whole:
-only which entries are served as a delta changes. First the mark, then the trim; a crash between
+only which entries are served as a delta changes. First the mark, then the trim. A crash between
 leaves a stream that is longer than it need be, and the publisher trims it when it next looks.
 Verifying promises an answer of a round that began after the request. It changes nothing: what is
 found wrong is told; only the rounds in the background stop the writer.

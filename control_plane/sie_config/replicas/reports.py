@@ -10,7 +10,7 @@ number and in bytes: silent ones go first, then those of nobody in particular.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
@@ -304,7 +304,7 @@ class Reports:
                     users.setdefault(model_id, []).append(told)
         return users
 
-    def lacking(self, kinds: Sequence[str], now: float, log_id: str) -> list[str]:
+    def lacking(self, kinds: Collection[str], now: float, log_id: str) -> list[str]:
         """Role and id of live replicas of this log that cannot read one of these kinds of change.
 
         Whoever somebody knows, and no operator has given up.

@@ -25,8 +25,9 @@ from sie_config.log.log_rows import KeyRow
 from sie_config.log.replay import Replayed
 from sie_config.log.storage_faults import StorageFull
 from sie_config.log.store import Store
-from sie_config.writer.dark import Live, narrowed
+from sie_config.writer.dark import narrowed
 from sie_config.writer.draft import Draft, Outcome, Tenure, Write
+from sie_config.writer.gates import OPEN
 from sie_config.writer.rules import Index
 from sie_config.writer.seed import FirstEntry
 from sie_config.writer.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
@@ -81,8 +82,8 @@ class Sequencer:
         self.lineage: tuple[Entry, ...] = replayed.lineage
         self.state: WriterState = ReadOnly("the writer is starting")
         self._index = Index.of(replayed.registry)
-        self.live: Callable[[], Live] = Live
-        """Live workers and models that are asked for; nobody, until the owner says otherwise."""
+        self.gates = OPEN
+        """All that may refuse an admitted write. The owner says who the replicas are."""
         self._tenure: Tenure | None = None
         self._queue: deque[_Pending] = deque()
         self._keys_in_flight: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -283,7 +284,7 @@ class Sequencer:
         return None if may_try else refusal(self.state)
 
     def _draft(self, tenure: Tenure) -> Draft:
-        return Draft(self.registry, self._index, self.last, tenure, self._now_us(), self.live)
+        return Draft(self.registry, self._index, self.last, tenure, self._now_us(), self.gates)
 
     def _swap(self, draft: Draft) -> None:
         if not draft.entries:

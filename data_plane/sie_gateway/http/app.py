@@ -6,6 +6,7 @@ where it is not an answer, and that a client which hangs up stops what was done 
 path belongs to the application that it is given.
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -151,7 +152,10 @@ class GatewayApp:
         return response
 
     def _refused(self, call: _Call, error: SIEError) -> Response:
-        return error_response(error, call.face.error(error) if call.face else None)
+        if call.face is None:
+            return error_response(error)
+        status = call.face.statuses.get(error.code)
+        return error_response(error, call.face.error(error), status=status)
 
     async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)
@@ -181,7 +185,7 @@ class GatewayApp:
         if call.face is not None:
             models = self._face_models
             if call.spec:
-                models = FaceModels(path=call.spec)
+                models = dataclasses.replace(models, path=call.spec)
             return call.face.read(body, self._limits, models)
         return read_native(
             call.operation, call.spec, body, call.headers, self._limits, call.elapsed_ms

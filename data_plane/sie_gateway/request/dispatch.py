@@ -105,7 +105,10 @@ class Dispatcher:
         gateway_id: str,
         objects: ObjectStore | None = None,
         caps: MessageCaps | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        """`wall` gives Unix seconds, which deadlines are in."""
+        self._wall = wall
         self._bus = bus
         self._queue = queue
         self._objects = objects
@@ -245,7 +248,7 @@ class Dispatcher:
             raise OurFault("a job is larger than a message and this gateway has no object store")
         ref = self._stored.get(job.job_id)
         if ref is None:
-            ttl_s = job.deadline - time.time()
+            ttl_s = job.deadline - self._wall()
             ref = await self._objects.put(job.job_id, data, pool=pool, ttl_s=ttl_s)
             self._stored[job.job_id] = ref
         return msgspec.structs.replace(job, v=2, items=(), query=None, options={}, payload=ref)

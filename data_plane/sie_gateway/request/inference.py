@@ -72,9 +72,12 @@ class Inference:
         asked_for: Callable[[str, str | None], None],
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
-        told of one that found no worker, `asked_for` the model and adapter of each."""
+        told of one that found no worker, `asked_for` the model and adapter of each. `wall` gives
+        Unix seconds."""
+        self._wall = wall
         self._dispatcher = dispatcher
         self._watch = watch
         self._catalog = catalog
@@ -193,7 +196,7 @@ class Inference:
             metrics.COLD_REQUESTS.labels(*route.kind).inc()
             await self._found_cold(route.kind, _wanted_model(route))
             return found
-        published_at = time.time()
+        published_at = self._wall()
         jobs = jobs_for(
             asked,
             route,

@@ -46,13 +46,14 @@ class Holding:
         pool: str,
         held: Callable[[Collection[str]], Collection[str]],
         timeout_s: float,
+        life: str = "",
     ) -> None:
         self._bus = bus
         self._pool = pool
         self._held = held
         self._redelivery = Redelivery(bus, timeout_s=timeout_s)
         self._listening: list[Subscription] = []
-        self.life: Final = secrets.token_hex(8)
+        self.life: Final = life or secrets.token_hex(8)
         """Random, of this process alone: a heartbeat under the same name with another one says that
         this one is over."""
 

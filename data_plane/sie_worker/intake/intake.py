@@ -42,6 +42,8 @@ _Found = TypeVar("_Found")
 _LOG: Final = logging.getLogger(__name__)
 _SIDECAR_OPTIONS: Final = frozenset(option.name for option in GENERAL)
 """Options that were spent before the batch: in the lane's adapter, and in the tokens."""
+_HAS_LEFT: Final = "MODEL_LOADING"
+"""The code by which model execution says so of the model that an adapter is for."""
 _THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
 """They run native code without the interpreter's lock, and wait for it at both ends."""
 
@@ -238,7 +240,11 @@ class Intake:
             raise _changed(f"adapter {pin.name}", pin.revision)
         # Beside a model that has left, its batch has the adapter loaded.
         if self._devices.at_hand(job.model_revision) is not None:
-            await self._devices.ensure_adapter(model, pin, adapter)
+            try:
+                await self._devices.ensure_adapter(model, pin, adapter)
+            except Later as error:
+                if error.code != _HAS_LEFT:
+                    raise
         hold.adapter = adapter
 
     async def _found(self, job: Job, find: Callable[[], _Found | None]) -> _Found | None:

@@ -89,7 +89,7 @@ class Pulling:
 
     async def _follow_placement(self) -> None:
         placed = self._placed()
-        for model_id in self._pullers.keys() - placed:
+        for model_id in sorted(self._pullers.keys() - placed):
             await self._close(model_id)
         for model_id in sorted(placed - self._pullers.keys()):
             try:

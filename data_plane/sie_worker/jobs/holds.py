@@ -39,15 +39,25 @@ class Hold:
         "open_items",
         "queue_ms",
         "tokenization_ms",
+        "wall",
     )
 
-    def __init__(self, number: int, job: Job, delivery: Delivery, *, now: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        job: Job,
+        delivery: Delivery,
+        *,
+        now: float,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.number = number
+        self.wall = wall
         self.job = job
         self.delivery = delivery
         self.arrived = now
         # The job's deadline is wall time; from here on it is this process's monotonic clock.
-        self.deadline = now + job.deadline - time.time()
+        self.deadline = now + job.deadline - wall()
         self.model: LoadedModel | None = None
         self.adapter: ResolvedAdapter | None = None
         self.input_tokens = 0
@@ -70,7 +80,7 @@ class Hold:
     def started(self) -> None:
         """The first batch with an item of it goes to the device now."""
         if self.queue_ms is None:
-            waited_ms = (time.time() - self.job.published_at) * 1000
+            waited_ms = (self.wall() - self.job.published_at) * 1000
             self.queue_ms = max(0.0, waited_ms - self.tokenization_ms)
 
     def settle_item(self, index: int, outcome: bytes | SIEError) -> bool:
@@ -110,10 +120,18 @@ class Holds:
     """Every hold, by number and by job.
 
     `on_room` is called when fewer items than before have no outcome: more jobs can be taken.
+    `wall` gives Unix seconds, which deadlines are in.
     """
 
-    def __init__(self, *, on_room: Callable[[], None], settled_max: int = 4096) -> None:
+    def __init__(
+        self,
+        *,
+        on_room: Callable[[], None],
+        settled_max: int = 4096,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._on_room = on_room
+        self._wall = wall
         self._next = 0
         self._settled: OrderedDict[str, None] = OrderedDict()
         """Jobs whose result was confirmed lately, oldest first."""
@@ -151,7 +169,7 @@ class Holds:
             known.delivery = delivery
             return None
         self._next += 1
-        hold = Hold(self._next, job, delivery, now=now)
+        hold = Hold(self._next, job, delivery, now=now, wall=self._wall)
         self._by_number[hold.number] = self._by_job[job.job_id] = hold
         self.open_items += hold.open_items
         self.emptied.clear()

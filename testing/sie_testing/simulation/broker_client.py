@@ -6,6 +6,7 @@ breaks is noticed late, as it is in life: until then publishes vanish and reques
 """
 
 import asyncio
+import contextlib
 import inspect
 import random
 from collections import deque
@@ -41,15 +42,33 @@ class Interest:
     waiting_max: int
     waiting: deque[Arrival] = field(default_factory=deque)
     pumping: bool = False
+    ended: bool = False
+    """True if the broker sends it nothing more."""
 
     async def unsubscribe(self) -> None:
         """End the interest."""
         self.client.interests.pop(self, None)
         self.waiting.clear()
 
+    async def drain(self) -> None:
+        """End the interest: the broker first, and here when what is on its way has come."""
+        ended = asyncio.get_running_loop().create_future()
+        self.client.tell_broker(lambda: self._end_there(ended))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NOTICED_S):
+                await ended
+        await asyncio.sleep(0)
+        await self.unsubscribe()
+
+    def _end_there(self, ended: "asyncio.Future[None]") -> None:
+        self.ended = True
+        self.client.tell_here(lambda: None if ended.done() else ended.set_result(None))
+
     def wants(self, tokens: list[str]) -> bool:
         """True if this subject matches, wildcards and all."""
         mine = self.tokens
+        if self.ended:
+            return False
         if mine[-1] == ">":
             return len(tokens) >= len(mine) and _alike(mine[:-1], tokens)
         return len(tokens) == len(mine) and _alike(mine, tokens)
@@ -242,6 +261,10 @@ class BrokerClient:
     # -- messages out and in --
 
     def _send(self, subject: str, data: bytes, reply: str, headers: dict[str, str]) -> None:
+        self.tell_broker(lambda: self._broker.take(self, subject, data, reply, headers))
+
+    def tell_broker(self, arrived: Callable[[], None]) -> None:
+        """Something goes to the broker, in order; `arrived` is what it does there."""
         if not self.linked or not self.host.alive:
             return
         broker, session = self._broker, self.session
@@ -249,9 +272,14 @@ class BrokerClient:
 
         def take() -> None:
             if self.linked and self.session == session:
-                broker.take(self, subject, data, reply, headers)
+                arrived()
 
         broker.loop.call_at(self._sent_at, take, context=broker.context)
+
+    def tell_here(self, arrived: Callable[[], None]) -> None:
+        """A word of the broker that is no message, behind what it has sent before."""
+        at = max(self._arrives_at + 1e-7, self._broker.loop.time() + self._broker.network.delay_s())
+        self._broker.loop.call_at(at, arrived, context=self.host.context)
 
     def listens(self, subject: str) -> bool:
         """True if anything here hears this subject."""

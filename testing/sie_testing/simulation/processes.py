@@ -6,12 +6,14 @@ chance. What a main adds beside this (signals, ports, metrics) is not here.
 """
 
 import asyncio
+import contextvars
+import random
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, cast
 
 import httpx
 from nats.aio.client import Client
@@ -34,20 +36,44 @@ from sie_runtime.follower.settings import FollowerSettings
 from sie_schemas.entry import ChangeKind, Entry
 from sie_schemas.errors import SIEError
 from sie_testing.signing import WRITER_KEY
+from sie_testing.simulation.broker import Broker
 from sie_testing.simulation.broker_client import BrokerClient
 from sie_testing.simulation.evidence import Reach, check_warned, note_vanished
 from sie_testing.simulation.folder import Folder
 from sie_testing.simulation.http import ConfigClient
-from sie_testing.simulation.loop import Host, host_here
+from sie_testing.simulation.loop import Host, SimulatedLoop, host_here
+from sie_testing.simulation.trace import Trace
 from sie_testing.simulation.truth import Broken
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
 
 if TYPE_CHECKING:
     from sie_testing.simulation.world import World
 
-__all__ = ["Process", "ReplicaProcess", "WriterProcess", "leaves_of"]
+__all__ = ["Process", "ReplicaProcess", "Surroundings", "WriterProcess", "leaves_of"]
 
 T = TypeVar("T")
+
+
+class Surroundings(Protocol):
+    """The part of a world that every process of it needs."""
+
+    @property
+    def rng(self) -> random.Random: ...
+    @property
+    def network_rng(self) -> random.Random: ...
+    @property
+    def loop(self) -> SimulatedLoop: ...
+    @property
+    def context(self) -> contextvars.Context: ...
+    @property
+    def trace(self) -> Trace: ...
+    @property
+    def broker(self) -> Broker: ...
+    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Do something in a while, by the world's hand."""
+
+
+W = TypeVar("W", bound=Surroundings)
 
 CONFIG_SETTINGS: Final = ConfigSettings(
     data_dir=Path("/volume"),
@@ -94,10 +120,10 @@ class LoopThread(OwnThread):
         self._ended = True
 
 
-class Process(ABC):
+class Process(ABC, Generic[W]):
     """A process and its supervisor. Owner: the world."""
 
-    def __init__(self, world: "World", name: str) -> None:
+    def __init__(self, world: W, name: str) -> None:
         self.world: Final = world
         self.name: Final = name
         self.lives = 0
@@ -183,9 +209,11 @@ class Process(ABC):
         self.bury()
         self.world.later(0.1 + self.world.rng.random(), self.start)
 
+    def _new_client(self, host: Host) -> BrokerClient:
+        return BrokerClient(self.world.broker, host, self.world.network_rng)
+
     async def _bus(self, host: Host, role: str) -> Bus:
-        world = self.world
-        self.client = BrokerClient(world.broker, host, world.network_rng)
+        self.client = self._new_client(host)
         return await Bus.connect(
             BusSettings(), role=role, process_id=self.name, client=cast(Client, self.client)
         )
@@ -204,7 +232,7 @@ class _Held:
     volume: Volume
 
 
-class WriterProcess(Process):
+class WriterProcess(Process["World"]):
     """sie-config on a volume. `behind_url`: whether followers and clients reach this one."""
 
     def __init__(self, world: "World", name: str, volume: Volume) -> None:
@@ -291,7 +319,7 @@ class WriterProcess(Process):
         )
 
 
-class ReplicaProcess(Process):
+class ReplicaProcess(Process["World"]):
     """A gateway or a worker, as far as it follows the log."""
 
     def __init__(self, world: "World", name: str, role: Literal["gateway", "worker"]) -> None:

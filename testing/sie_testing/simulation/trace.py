@@ -5,7 +5,7 @@ no address, no wall time and no order that a hash decides.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,8 +19,9 @@ _LOGGERS: Final = ("sie_config", "sie_runtime")
 class Trace(logging.Handler):
     """Lines, and the log records of the code under test between them."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, loggers: Sequence[str] = _LOGGERS) -> None:
         super().__init__(logging.INFO)
+        self._loggers = tuple(loggers)
         self._clock = clock
         self.alarms = 0
         """Errors that the code under test has logged: an operator was told something."""
@@ -45,7 +46,7 @@ class Trace(logging.Handler):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the log records of the code under test, and keep them from everybody else."""
-        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        loggers = [logging.getLogger(name) for name in self._loggers]
         before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
         for logger in loggers:
             logger.handlers, logger.propagate = [self], False

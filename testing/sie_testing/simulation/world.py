@@ -89,7 +89,7 @@ class World:
         self._asked: list[asyncio.Task[None]] = []
 
     @property
-    def processes(self) -> list[Process]:
+    def processes(self) -> "list[Process[World]]":
         """Every process that there is."""
         return [self.writer, *self.zombies, *self.early, *self.replicas, *self.twins]
 

@@ -1,6 +1,6 @@
-"""The work of `sie soak`: machines, simulation and real processes with fresh seeds, turn by turn.
+"""The work of `sie soak`: machines, simulations and real processes with fresh seeds, turn by turn.
 
-*shell.* About a third of the time for each; in a checkout each turn also runs the numeric tests
+*shell.* About a quarter of the time for each; in a checkout each turn also runs the numeric tests
 under the next instruction set of this processor. Promises that whatever is found is printed with
 what finds it again: a seed of the simulation or of the processes, a blob of the machine, the
 variables of an instruction set; and that a set whose turn did not come is named. Exit status as
@@ -18,6 +18,7 @@ from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run
 from sie_testing.processes import PROCESSES
 from sie_testing.processes.cluster import PROGRAMS
 from sie_testing.processes.programs import missing_programs
+from sie_testing.serving import SERVING
 from sie_testing.simulation import Plan, Result
 from sie_testing.soak.instruction_sets import (
     InstructionSet,
@@ -47,7 +48,10 @@ def run_soak(minutes: float) -> int:
     numbers = _Numbers()
     while (left := (until - time.monotonic()) / 60) > 0:
         turn = min(_TURN_MINUTES, minutes / 2)
-        campaigns = [_campaign(SIMULATION, "sie simulate", turn)]
+        campaigns = [
+            _campaign(SIMULATION, "sie simulate", turn),
+            _campaign(SERVING, "sie simulate --requests", turn),
+        ]
         counts += _machines(turn)
         if not missing and left > 2 * turn + _PROCESS_MINUTES:
             campaigns.append(_campaign(PROCESSES, "sie simulate --processes", 0.01))

@@ -43,7 +43,7 @@ class Message(Struct, frozen=True):
     def is_asked_by(self, role: str) -> bool:
         """True if an answer goes to a process of this role.
 
-        Who may ask on a subject is the broker's matter; what the broker is tricked into saying
+        Who may ask on a subject is the broker's matter. What the broker is tricked into saying
         there never has such a subject for an answer.
         """
         return self.reply.startswith(f"{ANSWERS}.{role}.")

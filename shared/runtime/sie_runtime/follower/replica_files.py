@@ -1,12 +1,13 @@
 """The files of a replica: its last verified snapshot and the entries since.
 
 *shell.* Two generations in one folder: `snapshot-<epoch>.json` with `tail-<epoch>.ndjson` (the
-entries after it), and the generation before, so that at least `tail_entries_min` raw entries can be
-given back to a writer that lost them. Promises that what is read at boot is only ever a prefix: a
-torn last line is dropped, a file that does not parse ends the reading. It is verified again by the
-replica; nothing here is trusted. Writes are not synced: losing them costs a fetch. What was kept is
-not written anew at boot, so that a crash then costs nothing. A disk that fails is counted and costs
-the persistence only: the next write begins a generation of its own. Safe to call from threads.
+entries after it), and the generation before. So at least `tail_entries_min` raw entries can be
+given back to a writer that lost them. Promises that what is read at boot is only ever a prefix. A
+torn last line is dropped, and a file that does not parse ends the reading. It is verified again by
+the replica; nothing here is trusted. Writes are not synced: losing them costs a fetch. What was
+kept is not written anew at boot, so that a crash then costs nothing. A disk that fails is counted
+and costs the persistence only: the next write begins a generation of its own. Safe to call from
+threads.
 """
 
 import logging

@@ -1,0 +1,281 @@
+"""The faults of a world that serves: what each does, and how it ends.
+
+*shell.* A fault acts on the world at once and leaves behind a timer that takes it back where that
+is due; `heal` takes everything back. One that waits for its occasion counts when it finds it. Those
+of `GENTLE` are no cause for anything that a client could see.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sie_testing.serving.models import ADAPTERS, MODELS
+from sie_testing.simulation.broker import BROKER, Connection
+from sie_testing.simulation.processes import Process
+
+if TYPE_CHECKING:
+    from sie_testing.serving.world import ServingWorld
+
+__all__ = ["FAULTS", "GENTLE", "LOADS", "heal", "inject"]
+
+LOADS: Final = frozenset({"poison", "lethal", "long", "leaving"})
+"""Kinds of request that are faults of clients."""
+GENTLE: Final = frozenset(
+    {"adapter-changed", "delivered-early", "device-slow", "model-changed", "models-evicted"}
+)
+_LATER: Final = frozenset({"killed-at-a-word", "killed-at-a-delivery", "words-lost"})
+_LONGEST_S: Final = 5.0
+_BETWEEN_S: Final = 1.2
+_WORDS: Final = {
+    "a job": "sie.work.",
+    "a result": "sie.result.",
+    "a receipt": "sie.answer.worker.",
+    "a word on a job": "$JS.ACK.",
+    "a question": "sie.holding.",
+    "what it holds": "sie.answer.gateway.",
+    "a cancellation": "sie.cancel.",
+}
+
+
+async def inject(world: "ServingWorld", kinds: Sequence[str], count: int) -> None:
+    """Do `count` faults of these kinds, one after the other, some while others last."""
+    rng = world.fault_rng
+    for _ in range(count):
+        await asyncio.sleep(rng.expovariate(1 / _BETWEEN_S))
+        kind = rng.choice(list(kinds))
+        done = FAULTS[kind](world, rng)
+        if done:
+            if kind not in _LATER:
+                world.took_effect(kind)
+            world.trace.say("fault", f"{kind}: {done}")
+
+
+def heal(world: "ServingWorld") -> None:
+    """Take every fault back, and let every process live."""
+    world.trace.say("world", "heals")
+    world.network.mend_all()
+    world.broker.start()
+    world.broker.words_to_lose = 0
+    world.overhears = lambda sender, subject, data: True
+    world.broker.on_delivery = lambda to, job, count: None
+    for execution in world.executions:
+        execution.slow_down(1.0)
+    for process in world.processes:
+        process.resume()
+        process.start()
+    world.laws.heals()
+
+
+# ---- processes ----------------------------------------------------------------------------------
+
+
+def _kill(world: "ServingWorld", process: "Process[ServingWorld]") -> str:
+    if not process.kill():
+        return ""
+    world.laws.died()
+    return process.name
+
+
+def _pause(world: "ServingWorld", rng: random.Random, process: "Process[ServingWorld]") -> str:
+    lasts_s = rng.random() * _LONGEST_S
+    if not process.pause():
+        return ""
+    world.laws.disturbed("a pause", lasts_s)
+    world.later(lasts_s, process.resume)
+    return f"{process.name} for {lasts_s:.1f} s"
+
+
+def _gateway_killed(world: "ServingWorld", rng: random.Random) -> str:
+    return _kill(world, rng.choice(world.gateways))
+
+
+def _gateway_paused(world: "ServingWorld", rng: random.Random) -> str:
+    return _pause(world, rng, rng.choice(world.gateways))
+
+
+def _sidecar_killed(world: "ServingWorld", rng: random.Random) -> str:
+    return _kill(world, rng.choice(world.workers))
+
+
+def _sidecar_paused(world: "ServingWorld", rng: random.Random) -> str:
+    return _pause(world, rng, rng.choice(world.workers))
+
+
+def _sidecar_stopped(world: "ServingWorld", rng: random.Random) -> str:
+    worker = rng.choice(world.workers)
+    if not worker.end():
+        return ""
+    world.laws.disturbed("a sidecar was stopped", 5.0)
+    return worker.name
+
+
+def _execution_killed(world: "ServingWorld", rng: random.Random) -> str:
+    return _kill(world, rng.choice(world.executions))
+
+
+def _execution_paused(world: "ServingWorld", rng: random.Random) -> str:
+    return _pause(world, rng, rng.choice(world.executions))
+
+
+def _machine_killed(world: "ServingWorld", rng: random.Random) -> str:
+    number = rng.randrange(len(world.workers))
+    _kill(world, world.executions[number])
+    return _kill(world, world.workers[number])
+
+
+def _killed_at_a_word(world: "ServingWorld", rng: random.Random) -> str:
+    """Whoever says such a word next dies with it: the word goes out, or it does not."""
+    word, begins = rng.choice(sorted(_WORDS.items()))
+    goes_out = rng.random() < 0.5
+    by_name = {process.name: process for process in world.processes}
+
+    def overhears(sender: Connection, subject: str, data: bytes) -> bool:
+        process = by_name.get(sender.host.name)
+        if not subject.startswith(begins) or process is None or process.host is not sender.host:
+            return True
+        world.overhears = lambda sender, subject, data: True
+        said = "with" if goes_out else "before"
+        world.trace.say("fault", f"{process.name} dies {said} {word} ({subject})")
+        if _kill(world, process):
+            world.took_effect("killed-at-a-word")
+        return goes_out
+
+    world.overhears = overhears
+    return f"whoever says {word} next"
+
+
+def _killed_at_a_delivery(world: "ServingWorld", rng: random.Random) -> str:
+    """The worker that is handed a job next dies some moments later: at any step with it."""
+    by_name = {worker.name: worker for worker in world.workers}
+    after_s = rng.random() ** 3 * 0.5
+
+    def delivered(to: Connection, _job: object, _count: int) -> None:
+        worker = by_name.get(to.host.name)
+        if worker is None:
+            return
+        world.broker.on_delivery = lambda to, job, count: None
+
+        def die() -> None:
+            if _kill(world, worker):
+                world.took_effect("killed-at-a-delivery")
+
+        world.later(after_s, die)
+
+    world.broker.on_delivery = delivered
+    return f"{after_s:.3f} s after"
+
+
+# ---- the network and the broker -----------------------------------------------------------------
+
+
+def _link_cut(world: "ServingWorld", rng: random.Random) -> str:
+    process = rng.choice([*world.gateways, *world.workers])
+    lasts_s = rng.random() * _LONGEST_S
+    world.network.cut(process.name, BROKER)
+    world.laws.disturbed("a link was cut", lasts_s + 3.0)
+    world.later(lasts_s, lambda: world.network.mend(process.name, BROKER))
+    return f"{process.name} and the broker for {lasts_s:.1f} s"
+
+
+def _broker_restarted(world: "ServingWorld", rng: random.Random) -> str:
+    return _restart(world, rng, lambda: 0) and "and forgets nothing"
+
+
+def _jobs_forgotten(world: "ServingWorld", rng: random.Random) -> str:
+    return _restart(world, rng, lambda: world.broker.forget(rng, 1.0, jobs=True))
+
+
+def _ends_forgotten(world: "ServingWorld", rng: random.Random) -> str:
+    return _restart(world, rng, lambda: world.broker.forget(rng, 2.0, jobs=False))
+
+
+def _restart(world: "ServingWorld", rng: random.Random, forget: Callable[[], int]) -> str:
+    """The broker is killed; what it comes back with. Counts where it forgot what it should."""
+    if not world.broker.up:
+        return ""
+    lasts_s = 0.2 + rng.random() * 2.0
+    world.broker.stop()
+    forgot = forget()
+    world.laws.disturbed("the broker died", lasts_s + 3.0)
+    world.later(lasts_s, world.broker.start)
+    return f"{forgot} words of it" if forgot else "nothing"
+
+
+def _words_lost(world: "ServingWorld", rng: random.Random) -> str:
+    """The next words of workers on their jobs do not arrive."""
+    world.broker.words_to_lose = rng.randint(1, 4)
+    world.laws.disturbed("words of workers were lost", 10.0)
+    return f"{world.broker.words_to_lose} of them"
+
+
+# ---- gentle ones --------------------------------------------------------------------------------
+
+
+def _delivered_early(world: "ServingWorld", rng: random.Random) -> str:
+    """A job that somebody has in hand is handed out once more."""
+    job = world.broker.hand_out_early(rng)
+    if job is None:
+        return ""
+    world.laws.early.add(job.job_id)
+    return job.job_id
+
+
+def _device_slow(world: "ServingWorld", rng: random.Random) -> str:
+    execution = rng.choice(world.executions)
+    slowness = rng.choice((3.0, 6.0, 10.0))
+    execution.slow_down(slowness)
+    world.later(rng.random() * _LONGEST_S, lambda: execution.slow_down(1.0))
+    return f"{execution.name} takes {slowness:g} times as long"
+
+
+def _models_evicted(world: "ServingWorld", rng: random.Random) -> str:
+    execution = rng.choice(world.executions)
+    if execution.device is None or not execution.device.loaded:
+        return ""
+    revision = rng.choice(list(execution.device.loaded))
+    execution.device.evict(revision)
+    return f"{world.history.name_of[revision]} on {execution.name}"
+
+
+def _model_changed(world: "ServingWorld", rng: random.Random) -> str:
+    model = rng.choice(MODELS)
+    world.history.change_model(model)
+    return _changed(world, model)
+
+
+def _adapter_changed(world: "ServingWorld", rng: random.Random) -> str:
+    model, name = rng.choice(MODELS), rng.choice(ADAPTERS)
+    world.history.change_adapter(model, name)
+    return _changed(world, f"{model}+{name}")
+
+
+def _changed(world: "ServingWorld", what: str) -> str:
+    world.laws.changes.append(world.loop.time())
+    world.hear_config()
+    return f"{what} at epoch {len(world.history.catalogs)}"
+
+
+Fault = Callable[["ServingWorld", random.Random], str]
+FAULTS: Final[dict[str, Fault]] = {
+    "adapter-changed": _adapter_changed,
+    "broker-restarted": _broker_restarted,
+    "delivered-early": _delivered_early,
+    "device-slow": _device_slow,
+    "ends-forgotten": _ends_forgotten,
+    "execution-killed": _execution_killed,
+    "execution-paused": _execution_paused,
+    "gateway-killed": _gateway_killed,
+    "gateway-paused": _gateway_paused,
+    "jobs-forgotten": _jobs_forgotten,
+    "killed-at-a-delivery": _killed_at_a_delivery,
+    "killed-at-a-word": _killed_at_a_word,
+    "link-cut": _link_cut,
+    "machine-killed": _machine_killed,
+    "model-changed": _model_changed,
+    "models-evicted": _models_evicted,
+    "sidecar-killed": _sidecar_killed,
+    "sidecar-paused": _sidecar_paused,
+    "sidecar-stopped": _sidecar_stopped,
+    "words-lost": _words_lost,
+}

@@ -1,0 +1,158 @@
+"""One run of a world that serves: load and faults from a seed, healing, and the judgement.
+
+*shell.* `run_serving` is the whole of it. Promises the same result, trace and all, for the same
+plan; a failure is a value with the story in it. About a third of the runs are calm: nothing happens
+in them that a client could notice, so that no error and no second run of a text has an excuse.
+"""
+
+import asyncio
+import contextlib
+import gc
+import random
+import traceback
+from typing import Final
+
+from sie_testing.serving.faults import FAULTS, GENTLE, LOADS, heal, inject
+from sie_testing.serving.load import FLOOD, QUIET, Clients
+from sie_testing.serving.world import ServingWorld
+from sie_testing.simulation import Plan, Result
+from sie_testing.simulation.loop import HOST, SimulationStuck
+from sie_testing.simulation.processes import leaves_of
+from sie_testing.simulation.truth import Broken
+
+__all__ = ["KINDS", "run_serving"]
+
+KINDS: Final = tuple(sorted({*FAULTS, *LOADS}))
+_CALM_SHARE: Final = 0.35
+_START_S: Final = 4.0
+_CLIENTS: Final = 4
+_END_S: Final = 45.0
+_CALM_WAIT_S: Final = 8.0
+_HEALED_WAIT_S: Final = 25.0
+_RECONNECT_S: Final = 8.0
+_SETTLE_S: Final = 45.0
+
+
+def run_serving(plan: Plan) -> Result:
+    """Run one plan to its end. `plan.replicas` is the most workers that there are."""
+    drawn = _Drawn(plan)
+    world = drawn.world
+    failure = ""
+    collecting = gc.isenabled()
+    # A collection in the middle would run finalizers at a moment that no seed decides.
+    gc.disable()
+    try:
+        with world.trace.listening():
+            try:
+                world.loop.run_until_complete(_run(drawn))
+            except Exception as error:
+                # The outermost frame of a run: whatever it was, it comes with its seed and trace.
+                failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
+                world.trace.say("judge", failure)
+            world.ended = True
+            _end(world)
+    finally:
+        if collecting:
+            gc.enable()
+    if world.loop.troubles and not failure:
+        failure = "nobody handled: " + "; ".join(world.loop.troubles[:3])
+        world.trace.say("judge", failure)
+    for check, count in world.laws.checks.items():
+        world.counts[f"check: {check}"] = count
+    return Result(
+        plan.seed, failure, world.trace.text(), world.counts, world.loop.time(), world.loop.steps
+    )
+
+
+class _Drawn:
+    """All that a seed draws before anything runs."""
+
+    def __init__(self, plan: Plan) -> None:
+        rng = random.Random(f"{plan.seed}/serving/plan")
+        stormy = sorted(set(plan.faults) & set(FAULTS))
+        gentle = sorted(set(stormy) & GENTLE)
+        self.calm = rng.random() < _CALM_SHARE or stormy == gentle
+        known = gentle if self.calm else stormy
+        self.kinds = [kind for kind in known if rng.random() < 0.5] or known
+        loads = sorted(set(plan.faults) & LOADS)
+        if self.calm:
+            loads = [kind for kind in loads if kind != "lethal"]
+        self.loads = frozenset(kind for kind in loads if rng.random() < 0.5)
+        self.steps = plan.steps
+        self.crowd = self.calm and rng.random() < 0.4
+        self.flood = self.calm and not self.crowd and rng.random() < 0.7
+        workers = rng.randint(1, plan.replicas) if self.calm else max(2, plan.replicas)
+        self.world = ServingWorld(
+            plan.seed,
+            calm=self.calm,
+            workers=workers,
+            large_results=rng.random() < 0.4,
+        )
+
+
+async def _run(drawn: _Drawn) -> None:
+    world = drawn.world
+    for process in world.processes:
+        process.start()
+    await asyncio.sleep(_START_S)
+    clients = Clients(world, world.load_rng, drawn.loads)
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(clients.send_some(drawn.steps, 0.8)) for _ in range(_CLIENTS)]
+        if drawn.crowd:
+            until = world.loop.time() + 10.0
+            asking += [tasks.create_task(clients.crowd(until)) for _ in range(8)]
+        if drawn.flood:
+            for execution in world.executions:
+                execution.slow_down(6.0)
+            asking.append(tasks.create_task(clients.flood(40)))
+        if drawn.kinds:
+            await inject(world, drawn.kinds, drawn.steps)
+        heal(world)
+        healed_at = world.loop.time()
+        await _ended(world, asking)
+    await asyncio.sleep(_RECONNECT_S)
+    await clients.last_requests()
+    await _settled(world)
+    longest_s = _CALM_WAIT_S if drawn.calm else _HEALED_WAIT_S
+    world.laws.check_waits(longest_s, 0.0 if drawn.calm else healed_at)
+    world.laws.check_flood(FLOOD, QUIET)
+
+
+async def _ended(world: ServingWorld, asking: "list[asyncio.Task[None]]") -> None:
+    """Wait until every client is done: no request hangs."""
+    _, hanging = await asyncio.wait(asking, timeout=_END_S)
+    if hanging:
+        told = ", ".join(map(str, world.laws.open_requests()))
+        raise Broken(f"{_END_S:g} s after healing there is no end of {told}")
+
+
+async def _settled(world: ServingWorld) -> None:
+    """Wait until nothing is left of any request."""
+    until = world.loop.time() + _SETTLE_S
+    while left := world.left_over():
+        if world.loop.time() > until:
+            raise Broken(f"{_SETTLE_S:g} s after the last request there are still {left}")
+        await asyncio.sleep(0.5)
+    world.laws.checks["nothing is left in queue or tables"] += 1
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, Broken | SimulationStuck):
+        return str(error)
+    return "".join(traceback.format_exception(error))
+
+
+def _end(world: ServingWorld) -> None:
+    """Let every task unwind, so that nothing is left for the collector to trip over."""
+    for process in world.processes:
+        process.held_down = True
+        if process.host is not None:
+            world.loop.kill(process.host)
+
+    async def unwind() -> None:
+        await asyncio.sleep(10)
+
+    HOST.set(None)
+    with contextlib.suppress(SimulationStuck):
+        world.loop.run_until_complete(unwind())
+    world.loop.close()
