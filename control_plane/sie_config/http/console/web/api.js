@@ -82,13 +82,17 @@ export const entityPath = (kind, key) => `${CONFIGS}${PLURALS[kind]}/${keyPath(k
 export const nameOf = (kind, row) =>
   kind === "model" ? row.model_id : kind === "adapter" ? `${row.model_id}/${row.name}` : row.name;
 
-/** A document at a moment; null where it was absent. */
+/** The greatest text before this one in the order of keys: a page after it begins with this one. */
+export function justBefore(key) {
+  if (!key) return "";
+  const last = key.codePointAt(key.length - 1);
+  return key.slice(0, -1) + (last > 32 ? `${String.fromCodePoint(last - 1)}\u{10FFFF}` : "");
+}
+
+/** A document at a moment; null where it was absent, which is no error here. */
 export async function documentAt(kind, key, at, signal) {
   if (at !== undefined && at < 1) return null;
-  try {
-    return (await get(entityPath(kind, key), { at }, signal)).document;
-  } catch (error) {
-    if (error.status === 404) return null;
-    throw error;
-  }
+  const page = await get(`${CONFIGS}${PLURALS[kind]}`, { at, after: justBefore(key), limit: 1 }, signal);
+  const [row] = page[PLURALS[kind]];
+  return row && nameOf(kind, row) === key ? row.document : null;
 }

@@ -1,6 +1,6 @@
 // Models: what is installed, where it is loaded, what failed; and an editor that tries before it writes.
 
-import { CONFIGS, GATEWAY, ask, asHeader, entityPath, get, keyPath, nameOf } from "./api.js";
+import { CONFIGS, GATEWAY, ask, asHeader, entityPath, get, justBefore, keyPath, nameOf } from "./api.js";
 import { Difference, pretty } from "./diff.js";
 import { useLive, useLivePart } from "./live.js";
 import {
@@ -26,7 +26,7 @@ export function Models({ query, may }) {
   const [creating, create] = useState(false);
   useEffect(() => setStart([]), [wanted]);
   // The page after the greatest name before the prefix: keys are in order.
-  const after = start.length ? start[start.length - 1] : before(wanted);
+  const after = start.length ? start[start.length - 1] : justBefore(wanted);
   const rows = useAsked((signal) => get(`${CONFIGS}models`, { after, limit: PAGE }, signal), [after, head]);
   const health = useEvery((signal) => (may.gateway ? get(`${GATEWAY}health`, { models: "false" }, signal) : null), [], 4000);
   const failed = useLivePart((told) => JSON.stringify(failures(told.replicas)));
@@ -63,12 +63,6 @@ export function Models({ query, may }) {
     <div class="detail">${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}</div>
     ${creating && html`<${Editor} kind="model" document=${NEW} may=${may} onClose=${() => create(false)} />`}
   </div>`;
-}
-
-function before(prefix) {
-  if (!prefix) return "";
-  const last = prefix.charCodeAt(prefix.length - 1);
-  return prefix.slice(0, -1) + (last > 32 ? String.fromCharCode(last - 1) + "\u{10FFFF}" : "");
 }
 
 function failures(replicas) {
@@ -125,7 +119,7 @@ function Model({ name, head, may, failed }) {
         columns=${[
           ["Worker", (each) => html`<${Name}>${each.worker}<//>`],
           ["State", (each) => html`<${Badge} tone=${{ loaded: "ok", failed: "bad" }[each.state] || "idle"}>${each.state}<//>`],
-          ["Serves", (each) => html`<span class="mono">${each.revision.slice(0, 12)}</span>`],
+          ["Serves", (each) => html`<span class="mono">${(each.revision || "–").slice(0, 12)}</span>`],
           ["As the log wants", (each) => (each.effective ? html`<${Badge} tone="ok">yes<//>` : html`<${Badge} tone="warn">not yet<//>`)],
           ["Why", (each) => html`<bdi>${each.reason}</bdi>`],
         ]} />
