@@ -25,9 +25,8 @@ from sie_config.past.refusals import Refusals
 from sie_config.past.timeline import Timeline
 from sie_config.replicas.convergence_watch import ConvergenceWatch
 from sie_config.replicas.hearing import Hearing
-from sie_config.replicas.living import live_of
+from sie_config.replicas.living import LiveReplicas
 from sie_config.replicas.replica_requests import ReplicaRequests
-from sie_config.replicas.report_door import cannot_read
 from sie_config.replicas.reports import Reports
 from sie_config.settings import ConfigSettings
 from sie_config.start.roll_call import RollCall
@@ -37,16 +36,16 @@ from sie_config.stream.stream_witness import Stream
 from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.upkeep.disk_watch import DiskWatch
 from sie_config.upkeep.exports import Exports
+from sie_config.upkeep.log_gauges import show_log
 from sie_config.upkeep.self_check import Checked, SelfCheck
 from sie_config.writer.draft import Outcome, Write
-from sie_config.writer.gates import check_in_use
-from sie_config.writer.rules import Delete, Put
+from sie_config.writer.gates import Gates
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
 from sie_runtime.broker.bus import Bus
 from sie_runtime.process.waiting import Turnstile, first_of
-from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Head
 
 __all__ = ["LOG_FILE", "ControlPlane"]
@@ -92,8 +91,8 @@ class ControlPlane:
             report_bytes_max=settings.report_bytes_max,
             bytes_max=settings.reports_bytes_max,
         )
-        sequencer.live = lambda: live_of(
-            self.reports.sightings(), self._clock(), settings.report_ttl_s
+        sequencer.gates = Gates(
+            LiveReplicas(self.reports, settings.report_ttl_s, clock), settings.entities_max
         )
         self.manifests = Manifests(settings)
         self.turnstile = Turnstile(settings.answers_at_once_max)
@@ -162,6 +161,7 @@ class ControlPlane:
         )
         self.stopping = False
         self.polls_waiting = 0
+        show_log(store.path, self.reports, lambda: sequencer.position, clock)
 
     @classmethod
     async def open(
@@ -234,13 +234,7 @@ class ControlPlane:
         return await self.sequencer.once(write, partial(self.decide, write))
 
     async def decide(self, write: Write) -> Outcome:
-        """Write, unless a live replica could not read it. Raises `SIEError`."""
-        kinds = [f"{c.kind}.{'put' if isinstance(c, Put) else 'delete'}" for c in write.commands]
-        log_id = self.sequencer.position.log_id
-        lacking = self.reports.lacking(kinds, self._clock(), log_id)
-        if lacking:
-            raise cannot_read(lacking, kinds)
-        self._check_gates(write)
+        """Write, whatever its key. Raises `SIEError`."""
         outcome = await self.sequencer.submit(write)
         if outcome.changed and not write.dry_run:
             self.convergence.committed(outcome.entry.epoch)
@@ -249,20 +243,6 @@ class ControlPlane:
     def now(self) -> float:
         """The clock by which reports are dated."""
         return self._clock()
-
-    def _check_gates(self, write: Write) -> None:
-        registry = self.sequencer.registry
-        gone = [c.key for c in write.commands if c.kind == "model" and isinstance(c, Delete)]
-        check_in_use(self.reports.users_of(gone, self._clock()), forced=write.forced)
-        added = sum(
-            isinstance(c, Put) and registry.get(c.kind, c.key) is None for c in write.commands
-        )
-        if added and len(registry) + added > self.settings.entities_max:
-            raise FixRequest(
-                f"the registry holds {len(registry)} entities and takes up to "
-                f"{self.settings.entities_max}",
-                code="PAYLOAD_TOO_LARGE",
-            )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run every loop until `stop`. Raises `SIEError` when only a fresh process may go on."""

@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from sie_core.catalog import Catalog
 from sie_gateway.faces import FaceModels
+from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.lives import Lives
 from sie_gateway.fleet.traffic import Traffic
 from sie_gateway.fleet.watch import FleetWatch
@@ -109,11 +112,14 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         bus.on_reconnect(parts.lost_jobs.suspect)
+        loads = KindLoads()
+        follower.on_change(loads.advance)
         inner = build_app(
             settings,
             parts,
             catalog,
             stop,
+            loads=loads,
             replica_not_ready=lambda: follower.not_ready,
             asked_for=traffic.note,
         )
@@ -222,16 +228,7 @@ async def opened_parts(
         look_s=settings.taker_look_s,
         clock=watch.now,
     )
-    takers = Takers(
-        holders,
-        catalog=catalog,
-        fleet=lambda: watch.fleet,
-        living=watch.living,
-        can_judge=lambda: watch.lives.can_judge(watch.now()),
-        runs=dispatcher.runs,
-        look_s=settings.taker_look_s,
-        clock=watch.now,
-    )
+    takers = Takers(dispatcher, watch, holders, catalog=catalog, look_s=settings.taker_look_s)
     lost_jobs = LostJobs(dispatcher, holders, living=watch.living, pause_s=settings.taker_look_s)
     await dispatcher.open()
     await watch.open()
@@ -250,6 +247,7 @@ def make_inference(
     catalog: Callable[[], Catalog],
     *,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
     wall: Callable[[], float] = time.time,
 ) -> Inference:
     """The part that answers requests, over those that live. `wall` gives Unix seconds."""
@@ -263,6 +261,7 @@ def make_inference(
         placed=parts.desk.placed,
         found_cold=parts.demand.found_cold,
         asked_for=asked_for,
+        loads=loads,
         lease_items_per_worker=settings.lease_items_per_worker,
         tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
         if settings.tenant_items_max
@@ -279,6 +278,7 @@ def build_app(
     *,
     replica_not_ready: Callable[[], str] = str,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
     `asked_for` is told the model and adapter of each request."""
@@ -292,8 +292,12 @@ def build_app(
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = make_inference(settings, parts, catalog, asked_for=asked_for)
-    face_models = FaceModels(settings.tei_embed_model, settings.tei_rerank_model)
+    inference = make_inference(settings, parts, catalog, asked_for=asked_for, loads=loads)
+    face_models = FaceModels(
+        settings.tei_embed_model,
+        settings.tei_rerank_model,
+        vocabulary=_vocabulary(settings.token_vocabulary),
+    )
     limits = Limits(
         items_max=settings.request_items_max,
         chars_max=settings.request_chars_max,
@@ -327,6 +331,16 @@ def build_app(
         if settings.tenant_rate_per_s
         else None,
     )
+
+
+def _vocabulary(path: Path | None) -> Vocabulary | None:
+    """The vocabulary of a file. Raises `ValueError`, which says what is amiss."""
+    if path is None:
+        return None
+    try:
+        return Vocabulary.parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"token_vocabulary: {path} is no vocabulary: {error}") from error
 
 
 def _log_port(port: int) -> None:

@@ -6,6 +6,7 @@ process at start.
 
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from sie_runtime.access.access import AccessSettings
@@ -118,6 +119,11 @@ class GatewaySettings(
         "", help="model of POST /embed where a request names none; absent, it has to name one"
     )
     tei_rerank_model: str = setting("", help="the same for POST /rerank")
+    token_vocabulary: Path | None = setting(
+        None,
+        help="a tiktoken file: the vocabulary of token ids that clients of OpenAI send; absent, "
+        "they are of the model's own tokenizer",
+    )
     tenant_items_max: int = setting(
         0, help="items of one tenant that may wait before RATE_LIMIT; 0 has no cap of its own"
     )
@@ -159,6 +165,8 @@ class GatewaySettings(
         HttpBounds.__post_init__(self)
         if self.gateway_id:
             require_id("gateway_id", self.gateway_id)
+        if self.token_vocabulary is not None and not self.token_vocabulary.is_file():
+            raise ValueError(f"token_vocabulary: there is no file {self.token_vocabulary}")
         times = (self.request_timeout_s, self.fleet_ttl_s, self.drain_s, self.live_status_s)
         if min(*times, self.lease_look_s) <= 0:
             raise ValueError(

@@ -62,7 +62,7 @@ class ServerSettings(HttpBounds):
     reading_threads: int = constant(
         2, help="Threads that fetch and verify files and read adapters beside the device."
     )
-    drain_timeout_s: float = setting(
+    drain_s: float = setting(
         20.0, help="Seconds that accepted work may take to finish after SIGTERM; then it is left."
     )
     batch_hang_s: float = setting(

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.clients_page import PAGE
-from tests.support.published_clients import CLIENTS, NoInterpreter, PublishedClient, run_client
-from tests.support.served import served_gateway
+from tests.support.published_clients import (
+    CLIENTS,
+    NoInterpreter,
+    PublishedClient,
+    clients_gateway,
+    run_client,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -22,9 +27,7 @@ CHOSEN = [client for client in CLIENTS if client.in_ci]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with served_gateway(
-        tei_embed_model="org/dense", tei_rerank_model="ranker", fleet_ttl_s=86_400.0
-    ) as address:
+    with clients_gateway() as address:
         yield address
 
 

@@ -278,7 +278,7 @@ def _server_on(path: Path) -> Server:
         loading=BoundedThreads(queue_max=1),
         execution=Execution(DEVICE, memory_bytes_max=0),
         frame_bytes_max=1000,
-        drain_timeout_s=1.0,
+        drain_s=1.0,
         batch_hang_s=0.0,
         load_hang_s=0.0,
         downloading=dict,

@@ -58,8 +58,8 @@ UPKEEP_MUTANTS = (
         "removal-is-measured-by-what-is-left",
         "a batch that empties the registry half wants no reason",
         GATES,
-        "len(gone) > _REMOVED_SHARE_MAX * len(before)",
-        "len(gone) > _REMOVED_SHARE_MAX * len(before) + len(after)",
+        "len(gone) > _REMOVED_SHARE_MAX * size",
+        "len(gone) > _REMOVED_SHARE_MAX * size + len(step.after)",
         ("tests/property/test_gate_laws.py",),
     ),
     edit(

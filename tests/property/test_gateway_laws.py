@@ -302,8 +302,10 @@ def test_a_body_of_any_shape_is_read_alike_from_json_and_refused_without_a_crash
     except FixRequest as refusal:
         assert refusal.field is not None
         return
-    assert len(asked.items) == len(asked.item_sizes) >= 1
-    assert asked.fixed_size + max(asked.item_sizes) <= LIMITS.payload_bytes_max
+    sizes = asked.item_sizes()
+    assert len(asked.items) == len(sizes) >= 1
+    assert asked.fixed_size + max(sizes) <= LIMITS.payload_bytes_max
+    assert sum(sizes) <= asked.items_size <= sum(sizes) + 5, "the array has a header"
 
 
 # ---- assembling ---------------------------------------------------------------------------------
@@ -314,7 +316,7 @@ TEXTS = st.lists(st.text(string.ascii_letters, max_size=8), min_size=1, max_size
 def _asked(operation: Operation, texts: list[str]) -> Asked:
     items = tuple(Item(text=text, id=f"id{number}") for number, text in enumerate(texts))
     query = Item(text="q", id="q1") if operation == "score" else None
-    return Asked(operation, items, tuple(len(text) for text in texts), 0, query=query)
+    return Asked(operation, items, sum(map(len, texts)), query=query)
 
 
 def _route(spec: str, operation: Operation) -> Route:
@@ -323,7 +325,7 @@ def _route(spec: str, operation: Operation) -> Route:
     return found
 
 
-def _jobs(asked: Asked, route: Route, items_max: int) -> Any:
+def _jobs(asked: Asked, route: Route, items_max: int, *, bytes_max: int = 10**6) -> Any:
     return jobs_for(
         asked,
         route,
@@ -331,8 +333,23 @@ def _jobs(asked: Asked, route: Route, items_max: int) -> Any:
         reply_to="sie.result.g1",
         published_at=1.0,
         deadline=2.0,
-        caps=JobCaps(items_max, 10**6),
+        caps=JobCaps(items_max, bytes_max),
     )
+
+
+@given(TEXTS, st.integers(1, 30), st.integers(1, 200))
+def test_jobs_are_cut_as_measured_items_would_be_also_where_none_was_measured(
+    texts: list[str], items_max: int, bytes_max: int
+) -> None:
+    items = [{"text": text} for text in texts]
+    body = msgspec.json.encode({"items": items})
+    asked = read_request("encode", body, is_msgpack=False, limits=LIMITS)
+    room = asked.fixed_size + bytes_max
+    jobs = _jobs(asked, _route("org/dense", "encode"), items_max, bytes_max=room)
+    measured = cut(asked.item_sizes(), items_max=items_max, bytes_max=bytes_max)
+    assert [(job.first_item, len(job.items)) for job in jobs] == [
+        (indices.start, len(indices)) for indices in measured
+    ]
 
 
 @given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans())

@@ -8,8 +8,13 @@ import datetime
 import sys
 from pathlib import Path
 
-from tests.support.published_clients import CLIENTS, ClientFailed, NoInterpreter, run_client
-from tests.support.served import served_gateway
+from tests.support.published_clients import (
+    CLIENTS,
+    ClientFailed,
+    NoInterpreter,
+    clients_gateway,
+    run_client,
+)
 
 __all__ = ["PAGE", "main", "page"]
 
@@ -28,8 +33,12 @@ What each API of theirs is here, and what is refused by name, is in
 _TAIL = """
 ## Known limits
 
-- `langchain-openai` sends token ids of a vocabulary that it downloads, which is none of the models'
-  here, and such ids are refused. Give it `check_embedding_ctx_length=False`, and it sends texts.
+- `langchain-openai` sends token ids of OpenAI's vocabulary by default. Give the gateway that file
+  (`SIE_GATEWAY_TOKEN_VOCABULARY`, tiktoken's `cl100k_base`), as the program's gateway was. Or give
+  the client `check_embedding_ctx_length=False`, and it sends texts.
+- `sie-mcp` was seen with the tools that extract. The others of its tools generate texts or convert
+  documents, which no model here does.
+- `sie-weaviate` makes what is stored, and was not run with a Weaviate.
 - `/rerank` gives documents back as `{"text": ...}`, as Jina and vLLM do. litellm's provider
   `infinity` reads a plain text there: leave `return_documents` out.
 - litellm's provider `huggingface` asks the public hub about a model before it embeds: it needs one
@@ -54,9 +63,7 @@ def main(argv: list[str]) -> int:
     """Run every client; the exit status is 1 where one failed."""
     seen: dict[str, dict[str, str]] = {}
     failed = False
-    with served_gateway(
-        tei_embed_model="org/dense", tei_rerank_model="ranker", fleet_ttl_s=86_400.0
-    ) as url:
+    with clients_gateway() as url:
         for client in CLIENTS:
             try:
                 seen[client.program] = run_client(client, url)

@@ -79,9 +79,11 @@ class Answerer:
         """One row for each text: a dense vector, or a sparse one written out."""
         return self.answered(self.inputs(texts, call))
 
-    def answered(self, inputs: Sequence[ipc.Input]) -> NDArray[np.float32]:
-        """One row for each input, all in one batch."""
-        batch = ipc.RunBatch(id=1, model_revision="r1", operation="encode", inputs=tuple(inputs))
+    def answered(self, inputs: Sequence[ipc.Input], **options: Any) -> NDArray[np.float32]:
+        """One row for each input, all in one batch with these options."""
+        batch = ipc.RunBatch(
+            id=1, model_revision="r1", operation="encode", inputs=tuple(inputs), options=options
+        )
         match self.backend.run(batch):
             case ipc.DenseAnswers(dim=dim, values=values):
                 return np.frombuffer(values, "<f4").reshape(len(inputs), dim)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
@@ -44,6 +45,7 @@ __all__ = [
     "echo_result",
     "gateway_world",
     "heartbeat",
+    "model",
     "standard_catalog",
 ]
 
@@ -73,8 +75,10 @@ def model(model_id: str, tasks: dict[str, Any], **rest: Any) -> tuple[str, str, 
     return "model", model_id, document
 
 
-def standard_catalog(*, epoch: int = 7, generation: int = 1) -> Catalog:
-    """Three models, an adapter, two pools. Another generation has other revisions."""
+def standard_catalog(
+    *more: tuple[str, str, dict[str, Any]], epoch: int = 7, generation: int = 1
+) -> Catalog:
+    """Three models, an adapter, two pools, and more. Another generation has other revisions."""
     legal = {"model_id": "org/dense", "name": "legal", "source": _SOURCE}
     source = _SOURCE | {"version": str(generation)}
     documents = [
@@ -85,6 +89,7 @@ def standard_catalog(*, epoch: int = 7, generation: int = 1) -> Catalog:
         ("bundle", "default", {"name": "default", "backends": ["echo"]}),
         ("pool", "default", {"name": "default", "machine_profiles": ["cpu", "l4"]}),
         ("pool", "night", {"name": "night", "machine_profiles": ["cpu"]}),
+        *more,
     ]
     return catalog_of(documents, epoch=epoch)
 
@@ -128,14 +133,26 @@ def _answer(job: Job, index: int) -> bytes:
     if job.operation == "encode":
         with_adapter = 1 if job.adapter is not None else 0
         vector = np.array([len(text), job.first_item + index, with_adapter], dtype=np.float32)
-        wire = arrays.to_wire(vector)
-        answer["dense"] = {"dims": 3, "dtype": "float32", "values": wire}
+        for output in job.output_types or ("dense",):
+            answer[output] = _vector(output, vector)
     elif job.operation == "score":
         answer["score"] = float(len(text))
     else:
         span = {"text": text, "label": "ALL", "score": 1.0, "start": 0, "end": len(text)}
         answer["entities"] = [span]
     return msgspec.msgpack.encode(answer)
+
+
+def _vector(output: str, vector: NDArray[np.float32]) -> dict[str, Any]:
+    """A vector as an output: `multivector` is one token's, and `sparse` has index 7."""
+    if output == "dense":
+        return {"dims": 3, "dtype": "float32", "values": arrays.to_wire(vector)}
+    if output == "multivector":
+        values = arrays.to_wire(vector.reshape(1, 3))
+        return {"token_dims": 3, "num_tokens": 1, "dtype": "float32", "values": values}
+    index = arrays.to_wire(np.array([7], dtype=np.int32))
+    values = arrays.to_wire(vector[:1])
+    return {"dims": 30_000, "dtype": "float32", "indices": index, "values": values}
 
 
 @dataclass(frozen=True)
@@ -326,17 +343,18 @@ async def gateway_world(
     warm: bool = True,
     leases: Leases | None = None,
     bus: MemoryBus | None = None,
+    more: Sequence[tuple[str, str, dict[str, Any]]] = (),
     **settings: Any,
 ) -> AsyncIterator[World]:
     """A gateway on a memory bus with one echo worker; `warm` says whether it was heard.
 
-    `leases` is where its leases are, else in memory.
+    `leases` is where its leases are, else in memory; `more` are documents beside the usual ones.
     """
     usual = {"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0}
     config = GatewaySettings(gateway_id="g1", **(usual | settings))
     bus = bus or MemoryBus()
     stop, kept = asyncio.Event(), leases or MemoryLeases()
-    world = World(None, bus, Echo(bus), stop, standard_catalog(), kept, [])
+    world = World(None, bus, Echo(bus), stop, standard_catalog(*more), kept, [])
 
     def catalog() -> Catalog:
         return world.catalog

@@ -12,11 +12,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["CLIENTS", "ClientFailed", "NoInterpreter", "PublishedClient", "run_client"]
+from tests.support.gateway_world import model
+from tests.support.served import served_gateway
+
+__all__ = [
+    "CLIENTS",
+    "ClientFailed",
+    "NoInterpreter",
+    "PublishedClient",
+    "clients_gateway",
+    "run_client",
+]
 
 ROOT = Path(__file__).parents[2]
 _PROGRAMS = ROOT / "tests/clients"
@@ -45,42 +56,106 @@ class PublishedClient:
     requirements: tuple[str, ...] = ()
     python: tuple[int, int] = (3, 11)
     in_ci: bool = False
+    vocabulary: str = ""
+    """The file of the vocabulary whose token ids it sends, below its packages."""
 
 
+def _of_sie(name: str, *beside: str) -> PublishedClient:
+    """A published integration over the published SDK."""
+    return PublishedClient(
+        f"with_sie_{name}",
+        (f"sie-{name}", "sie-sdk", *beside),
+        (f"sie-{name}=={_SIE}", f"sie-sdk=={_SIE}"),
+        python=(3, 12),
+    )
+
+
+_SIE = "0.10.1"
+_CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+"""The name of OpenAI's vocabulary cl100k_base in tiktoken's folder."""
 CLIENTS = (
     PublishedClient("with_openai", ("openai",), in_ci=True),
     PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
     PublishedClient("with_cohere", ("cohere",), ("cohere==7.3.1",), in_ci=True),
-    PublishedClient("with_sie_sdk", ("sie-sdk",), ("sie-sdk==0.10.1",), python=(3, 12), in_ci=True),
-    PublishedClient(
-        "with_sie_langchain",
-        ("sie-langchain", "sie-sdk", "langchain-core"),
-        ("sie-langchain==0.10.1", "sie-sdk==0.10.1"),
-        python=(3, 12),
-    ),
-    PublishedClient(
-        "with_sie_lancedb",
-        ("sie-lancedb", "sie-sdk", "lancedb"),
-        ("sie-lancedb==0.10.1", "sie-sdk==0.10.1"),
-        python=(3, 12),
-    ),
+    PublishedClient("with_sie_sdk", ("sie-sdk",), (f"sie-sdk=={_SIE}",), (3, 12), in_ci=True),
+    _of_sie("langchain", "langchain-core"),
+    _of_sie("llamaindex", "llama-index-core"),
+    _of_sie("haystack", "haystack-ai"),
+    _of_sie("dspy", "dspy"),
+    _of_sie("crewai", "crewai"),
+    _of_sie("chroma", "chromadb"),
+    _of_sie("qdrant", "qdrant-client"),
+    _of_sie("weaviate", "weaviate-client"),
+    _of_sie("lancedb", "lancedb"),
+    _of_sie("mcp", "mcp"),
     PublishedClient(
         "with_langchain",
         ("langchain-openai", "langchain-cohere"),
-        ("langchain-openai==1.7.2", "langchain-cohere==0.6.0"),
+        # It downloads a vocabulary, which llama-index-core has in its wheel.
+        ("langchain-openai==1.7.2", "langchain-cohere==0.6.0", "llama-index-core==0.14.25"),
         python=(3, 12),
+        vocabulary=f"llama_index/core/_static/tiktoken_cache/{_CL100K}",
     ),
     PublishedClient("with_litellm", ("litellm",), ("litellm==1.110.2",), python=(3, 12)),
+    PublishedClient(
+        "with_llama_index",
+        (
+            "llama-index-embeddings-openai-like",
+            "llama-index-embeddings-text-embeddings-inference",
+            "llama-index-postprocessor-tei-rerank",
+        ),
+        (
+            "llama-index-embeddings-openai-like==0.4.0",
+            "llama-index-embeddings-text-embeddings-inference==0.6.0",
+            "llama-index-postprocessor-tei-rerank==0.6.0",
+        ),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_haystack",
+        ("haystack-ai", "huggingface-api-haystack", "cohere-haystack", "jina-haystack"),
+        (
+            "haystack-ai==3.4.1",
+            "huggingface-api-haystack==3.1.0",
+            "cohere-haystack==11.0.0",
+            "jina-haystack==2.0.1",
+        ),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_chroma", ("chromadb",), ("chromadb==1.5.9", "openai==2.54.0"), python=(3, 12)
+    ),
 )
+
+
+def clients_gateway(**settings: Any) -> AbstractContextManager[str]:
+    """The address of the gateway that the programs talk to."""
+    outputs = ["dense", "sparse", "multivector"]
+    return served_gateway(
+        more=[model("org/many", {"encode": {"outputs": outputs}})],
+        tei_embed_model="org/dense",
+        tei_rerank_model="ranker",
+        fleet_ttl_s=86_400.0,
+        **settings,
+    )
 
 
 def run_client(client: PublishedClient, url: str) -> dict[str, str]:
     """Run a client against a gateway; the versions of its packages. Blocking, for minutes where its
-    environment is not made yet. Raises `NoInterpreter`, `ClientFailed`."""
+    environment is not made yet. Raises `NoInterpreter`, `ClientFailed`.
+
+    One with a vocabulary of its own runs against another gateway, which was given that.
+    """
     python = _environment(client) if client.requirements else Path(sys.executable)
     environ = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    _run([str(python), str(_PROGRAMS / f"{client.program}.py"), url], environ)
+    program = [str(python), str(_PROGRAMS / f"{client.program}.py")]
+    if client.vocabulary:
+        [words] = python.parents[1].glob(f"lib/python*/site-packages/{client.vocabulary}")
+        with clients_gateway(token_vocabulary=words) as own:
+            _run([*program, own], {**environ, "TIKTOKEN_CACHE_DIR": str(words.parent)})
+    else:
+        _run([*program, url], environ)
     told: dict[str, str] = json.loads(
         _run([str(python), "-c", _VERSIONS, *client.packages], environ)
     )

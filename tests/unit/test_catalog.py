@@ -85,11 +85,14 @@ def test_a_document_leaves_to_the_files_what_they_say():
     plain = document_of(_row("answerdotai/ModernBERT-base"))["profiles"]["default"]
     assert plain["options"] == {"pooling": "cls", "normalize": True}
     judge = document_of(_row("Qwen/Qwen3-Reranker-0.6B"))
-    assert judge["profiles"]["default"]["options"] == {"pair_template": "qwen3"}
+    options = judge["profiles"]["default"]["options"]
+    assert options["pair_template"] == "qwen3"
+    assert options["default_instruction"].startswith("Given a web search query")
 
 
 def test_a_model_that_is_not_offered_says_why():
-    assert "sie add BAAI/bge-base-en-v1.5" in reason_not(_row("BAAI/bge-base-en-v1.5"))
+    unpinned = "jinaai/jina-embeddings-v2-base-de"
+    assert f"sie add {unpinned}" in reason_not(_row(unpinned))
     assert "no images" in reason_not(_row("openai/clip-vit-base-patch32"))
     assert "labels" in reason_not(_row("urchade/gliner_multi-v2.1"))
     assert reason_not(_row("NovaSearch/stella_en_400M_v5")) == ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -393,6 +394,22 @@ async def test_the_registry_takes_a_bounded_number_of_entities(tmp_path):
         full = await client.post(MODELS, json=model("b"))
         assert (full.status_code, full.json()["detail"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
         assert (await client.post(MODELS, json=model("a", pool="default"))).status_code == 200
+
+
+async def test_writes_that_share_a_commit_do_not_pass_the_bound_together(tmp_path):
+    async with running(tmp_path, entities_max=3) as plane, client_of(plane) as client:
+        answers = await asyncio.gather(
+            *(client.post(MODELS, json=model(f"m{number}")) for number in range(4))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 413, 413, 413]
+
+
+async def test_a_model_that_is_gone_is_told_so_also_while_it_is_still_asked_for(tmp_path):
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        told = report_at(plane.sequencer.position, traffic={"m": 1})
+        plane.reports.receive(told, time.monotonic())
+        answer = await client.delete(f"{MODELS}/m")
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (404, "MODEL_NOT_FOUND")
 
 
 async def test_w18_ids_with_a_double_underscore_are_names_like_any_other(client):

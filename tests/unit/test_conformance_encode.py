@@ -20,7 +20,9 @@ from sentence_transformers.sentence_transformer.modules import LayerNorm, Poolin
 from tests.support.conformance import TEXTS, Answerer, Call, assert_as_reference, load, save_small
 from tests.support.small_tokenizers import small_tokenizer
 
-from sie_schemas.errors import OurFault
+from sie_schemas.errors import FixRequest, OurFault
+from sie_schemas.ipc import RunBatch
+from sie_server.backends.backend import unit_length
 
 WIDTH = 16
 _SIZES: dict[str, Any] = {
@@ -290,3 +292,32 @@ def test_a_model_of_images_and_texts_is_refused_with_its_key(tmp_path):
     config.save_pretrained(tmp_path)
     with pytest.raises(OurFault, match=r"config.json: vision_config is there: a model that takes"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("ends", [(), (Normalize,)])
+def test_a_request_may_want_vectors_of_length_1_or_the_models_own(bert, tmp_path, ends):
+    """Its own are those before the folder's last step, where that is one to length 1."""
+    plain = st.SentenceTransformer(
+        str(_saved(Row("plain", _then()), bert, tmp_path / "plain")), device="cpu"
+    )
+    answerer = Answerer(load(_saved(Row("ended", _then(*ends)), bert, tmp_path / "model")))
+    inputs = answerer.inputs(TEXTS, "document")
+    for unit in (False, True):
+        expected = plain.encode_document(list(TEXTS), normalize_embeddings=unit)
+        found = answerer.answered(inputs, normalize=unit)
+        assert abs(found - expected).max() < 1e-5, unit
+
+
+def test_a_length_is_of_dense_vectors_alone():
+    with pytest.raises(FixRequest, match="normalize: it is of dense vectors"):
+        unit_length(
+            RunBatch(
+                id=1,
+                model_revision="r1",
+                operation="encode",
+                inputs=(),
+                options={"normalize": True},
+            ),
+            "m",
+            {"sparse"},
+        )

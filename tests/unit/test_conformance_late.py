@@ -5,6 +5,7 @@ and those of Stanford's ColBERT. Models are small and random.
 """
 
 import json
+import shutil
 import string
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from transformers import (
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
+    JinaEmbeddingsV3Config,
     ModernBertConfig,
     MPNetConfig,
     PreTrainedConfig,
@@ -69,6 +71,7 @@ _RELATIVE: dict[str, Any] = {
 _FAMILIES: dict[str, PreTrainedConfig] = {
     "bert": BertConfig(**_SHAPE),
     "xlm-roberta": XLMRobertaConfig(**_SHAPE, type_vocab_size=1),
+    "rotated": JinaEmbeddingsV3Config(**_SHAPE, type_vocab_size=1),
     "distilbert": DistilBertConfig(**{"vocab_size": 120, **_DISTIL}),
     "modernbert": ModernBertConfig(**{**_SHAPE, **_MARKS}, local_attention=16),
     "mpnet": MPNetConfig(**_SHAPE),
@@ -165,11 +168,12 @@ def _pylate(folder: Path, added: Sequence[str] = (), **settings: Any) -> Path:
     return folder
 
 
-def _stanford(folder: Path, **metadata: Any) -> Path:
+def _stanford(folder: Path, family: str = "bert", **metadata: Any) -> Path:
     """A folder of Stanford's ColBERT: the projection beside the model's weights."""
-    _plain(folder)
+    _plain(folder, family)
     path = folder / "model.safetensors"
-    tensors = {f"bert.{name}": tensor for name, tensor in load_file(path).items()}
+    prefix = "bert." if family == "bert" else "roberta."
+    tensors = {f"{prefix}{name}": tensor for name, tensor in load_file(path).items()}
     save_file(tensors | {"linear.weight": _dense().linear.weight.detach()}, path, {"format": "pt"})
     write_json(folder / "config.json", architectures=["HF_ColBERT"])
     told = {"query_maxlen": 32, "doc_maxlen": 50, "dim": 16, "mask_punctuation": True}
@@ -182,15 +186,18 @@ def _vectors(backend: Backend, texts: Sequence[str], *, is_query: bool) -> list[
     return [from_wire(answer)["multivector"]["values"] for answer in found]
 
 
-def _same(folder: Path, *, packed: bool = True, relevance: bool = True) -> None:
-    """Ours equal the reference's on a folder: vectors and scores, packed, padded and alone."""
+def _same(folder: Path, *, packed: bool = True, ours: Path | None = None) -> None:
+    """Ours equal the reference's on a folder: vectors and scores, packed, padded and alone.
+
+    `ours` is the folder that we read, where it is another.
+    """
     reference = MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
     queries = reference.encode_query(list(_QUERIES), batch_size=2)
     documents = reference.encode_document(list(_TEXTS), batch_size=2)
     scores = reference.similarity(queries, documents).numpy()
     pairs = [(query, text) for query in _QUERIES for text in _TEXTS]
     for padded in (False, True):
-        backend = load(folder, backend="transformer", tasks=_TASKS, padded=padded)
+        backend = load(ours or folder, backend="transformer", tasks=_TASKS, padded=padded)
         if not padded:
             said = backend.describe()
             assert said.execution == ("packed" if packed else "padded"), said.reason
@@ -250,6 +257,26 @@ _FOLDERS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("folder", _FOLDERS)
 def test_a_folder_of_late_interaction_answers_by_its_own_words(folder, tmp_path):
     _same(_FOLDERS[folder](tmp_path))
+
+
+def test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library(tmp_path):
+    """As jina-colbert-v2 is published, which says in its own words what transformers has too."""
+    folder = _stanford(tmp_path / "own", "rotated", attend_to_mask_tokens=True)
+    published = tmp_path / "published"
+    shutil.copytree(folder, published)
+    names = load_file(published / "model.safetensors")
+    assert "roberta.encoder.layers.0.mixer.Wqkv.weight" in names, "as it is published"
+    config = json.loads((published / "config.json").read_text())
+    del config["rope_parameters"]
+    config |= {
+        "auto_map": {"AutoModel": "org/flash--modeling_xlm_roberta.XLMRobertaModel"},
+        "model_type": "xlm-roberta",
+        "position_embedding_type": "rotary",
+        "rotary_emb_base": 20_000.0,
+        "use_flash_attn": True,
+    }
+    (published / "config.json").write_text(json.dumps(config))
+    _same(folder, ours=published)
 
 
 def test_bge_m3_scores_by_the_mean_over_the_querys_tokens(tmp_path):

@@ -4,6 +4,7 @@ import base64
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -254,13 +255,52 @@ async def test_tei_embeds_and_reranks_with_the_model_of_the_setting_or_of_the_re
 async def test_tei_refuses_what_it_cannot_give_and_a_request_without_any_model() -> None:
     async with gateway_world() as world:
         nameless = await post(world, "/embed", {"inputs": "a"})
-        whole = await post(world, "/embed", TEI_EMBED | {"truncate": False})
-        plain = await post(world, "/embed", TEI_EMBED | {"normalize": False})
-    for response in (nameless, whole, plain):
+        raw = await post(world, "/predict", TEI_PREDICT | {"raw_scores": True})
+    for response, told in ((nameless, "$.model"), (raw, "takes no option 'activation'")):
         assert response.status_code == 400
         assert response.json()["error_type"] == "Validation"
-    assert "$.model" in nameless.json()["error"]
-    assert whole.headers["X-SIE-Error-Code"] == "UNSUPPORTED_FIELD"
+        assert told in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "options"),
+    [
+        ("/embed", TEI_EMBED | {"truncate": False}, {"truncate": "none"}),
+        ("/embed", TEI_EMBED | {"truncation_direction": "Left"}, {"truncate": "start"}),
+        ("/rerank", TEI_RERANK | {"truncation_direction": "Right"}, {"truncate": "end"}),
+        ("/embed", TEI_EMBED | {"truncate": True, "normalize": False}, {"normalize": False}),
+        ("/v2/embed", COHERE_EMBED | {"truncate": "NONE"}, {"truncate": "none"}),
+        ("/v1/embed", COHERE_EMBED | {"truncate": "START"}, {"truncate": "start"}),
+    ],
+)
+async def test_what_is_said_of_cutting_and_of_length_reaches_the_worker(
+    path: str, body: dict[str, Any], options: dict[str, Any]
+) -> None:
+    async with gateway_world() as world:
+        response = await post(world, path, body)
+        [job] = world.echo.seen
+    assert response.status_code == 200, response.text
+    assert {name: job.options.get(name) for name in options} == options
+
+
+async def test_tei_gives_vectors_of_length_1_where_that_is_said() -> None:
+    async with gateway_world() as world:
+        unit = await post(world, "/embed", TEI_EMBED | {"inputs": "four", "normalize": True})
+    assert unit.json() == [[1.0, 0.0, 0.0]]
+
+
+async def test_a_text_that_may_not_be_cut_is_413_to_tei_and_400_to_others() -> None:
+    def refused(job: Job) -> JobResult:
+        failure = ItemFailure(0, "INPUT_TOO_LONG", "the text has 600 tokens")
+        return echo_result(job, answers=(b"",), item_failures=(failure,))
+
+    async with gateway_world() as world:
+        world.echo.answer = refused
+        tei = await post(world, "/embed", TEI_EMBED | {"inputs": "a", "truncate": False})
+        cohere = await post(world, "/v2/embed", COHERE_EMBED | {"texts": ["a"]})
+    assert (tei.status_code, cohere.status_code) == (413, 400)
+    assert tei.json()["error"] == "the text has 600 tokens"
+    assert tei.json()["error_type"] == "Validation"
 
 
 async def test_a_document_may_be_an_object_of_which_some_fields_are_ranked() -> None:
@@ -286,12 +326,9 @@ async def test_a_document_may_be_an_object_of_which_some_fields_are_ranked() -> 
     [
         ("/v1/rerank", RERANK | {"max_chunks_per_doc": 3}, "$.max_chunks_per_doc"),
         ("/v1/rerank", RERANK | {"priority": 1}, "$.priority"),
-        ("/v2/embed", COHERE_EMBED | {"truncate": "NONE"}, "$.truncate"),
         ("/v2/embed", COHERE_EMBED | {"images": ["data:"]}, "$.images"),
         ("/v2/embed", COHERE_EMBED | {"embedding_types": ["float", "int8"]}, None),
-        ("/embed", TEI_EMBED | {"truncation_direction": "Left"}, "$.truncation_direction"),
         ("/embed", TEI_EMBED | {"prompt_name": "poem"}, "$.prompt_name"),
-        ("/predict", TEI_PREDICT | {"raw_scores": True}, "$.raw_scores"),
         ("/rerank", TEI_RERANK | {"documents": ["a"]}, "$.texts"),
     ],
 )
@@ -479,3 +516,33 @@ async def test_the_published_sdk_is_told_the_widths_that_its_tables_are_made_of(
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             cold = await http.get("/v1/models/org/dense", headers=published)
     assert (cold.status_code, cold.json()["error"]["code"]) == (503, "provisioning")
+
+
+def vocabulary_file(folder: Path, *lines: str) -> Path:
+    """A vocabulary of the three words `a`, ` b` and half a character."""
+    words = (b"a", b" b", "é".encode()[:1])
+    made = [f"{base64.b64encode(word).decode()} {place}" for place, word in enumerate(words)]
+    path = folder / "words.tiktoken"
+    path.write_text("\n".join([*made, *lines]))
+    return path
+
+
+async def test_token_ids_are_of_the_vocabulary_that_the_gateway_was_given(tmp_path: Path) -> None:
+    async with gateway_world(token_vocabulary=vocabulary_file(tmp_path)) as world:
+        found = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": [[0, 1], [1, 2]]})
+        below = await post(world, "/tei/dense/v1/embeddings", {"input": [0]})
+        unknown = await post(world, "/v1/embeddings", EMBEDDINGS | {"input": [[0], [0, 9]]})
+        read = [item.text for job in world.echo.seen for item in job.items]
+    assert (found.status_code, below.status_code) == (200, 200)
+    assert read == ["a b", " b\N{REPLACEMENT CHARACTER}", "a"]
+    assert unknown.status_code == 400
+    assert unknown.json()["error"]["param"] == "input[1][1]"
+
+
+async def test_a_file_that_is_no_vocabulary_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="line 4 is no token"):
+        async with gateway_world(token_vocabulary=vocabulary_file(tmp_path, "nonsense")):
+            pass
+    with pytest.raises(ValueError, match="token_vocabulary: there is no file"):
+        async with gateway_world(token_vocabulary=tmp_path / "nowhere"):
+            pass

@@ -159,16 +159,16 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "default_prompt_name is 'clustering', and the prompts are []",
         ),
         (
-            {"config.json": {"model_type": "bert", "position_embedding_type": "alibi"}},
-            "position_embedding_type is 'alibi', and transformers' own bert has absolute",
+            {"config.json": {"model_type": "bert", "position_embedding_type": "relative_key"}},
+            "position_embedding_type is 'relative_key', and transformers' own bert has absolute",
         ),
         (
             {"config.json": {"model_type": "nomic_bert", "num_experts": 8}},
-            "config.json: num_experts is 8: transformers' own nomic_bert has no experts",
+            "config.json: n_embd is no whole number above 0, and one is wanted",
         ),
         (
-            {"config.json": {"model_type": "nomic_bert", "n_layer": 3}},
-            "config.json: n_layer is 3, and transformers' own nomic_bert takes 12 for granted",
+            {"config.json": {"model_type": "nomic_bert", "n_embd": 24, "prenorm": True}},
+            "config.json: prenorm is True, which is not done here; False is",
         ),
         (
             {"config.json": {"model_type": "bert", "quantization_config": {"bits": 4}}},

@@ -43,11 +43,11 @@ from sie_schemas.documents import EncodeTask, ExtractTask, ProfileDocument, Scor
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends import transformer
+from sie_server.backends.architectures.gte import gte_config
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import token_classification
 from sie_server.backends.extraction.spans import Token, spans
 from sie_server.backends.extraction.tags import read_tags
-from sie_server.backends.new_architecture import gte_config
 from sie_server.backends.score import cross_encoder
 from sie_server.weights.sources import Weights
 

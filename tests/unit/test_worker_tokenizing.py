@@ -12,9 +12,9 @@ import tokenizers
 
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import ImageInput, Loaded, PairInput, TextInput, TokensInput
-from sie_schemas.items import Item, Media
+from sie_schemas.items import Item, Media, Operation
 from sie_schemas.jobs import Job
-from sie_worker.forms.tokenizing import Tokenizer, prepare
+from sie_worker.forms.tokenizing import Prepared, Tokenizer, prepare
 
 JOB = Job(
     job_id="r.0",
@@ -187,3 +187,60 @@ def test_token_ids_of_another_tokenizer_are_refused_and_not_read_as_other_words(
     assert failure.index == 0
     assert "not of this model's tokenizer" in failure.message
     assert len(found.inputs) == 1
+
+
+LONG = " ".join(f"{number}" for number in range(40))
+
+
+def cut_at(how: str, *texts: str, model: Loaded, **changed: object) -> Prepared:
+    job = msgspec.structs.replace(
+        JOB,
+        items=tuple(Item(text=text) for text in texts),
+        options={"truncate": how},
+        **changed,
+    )
+    return prepare(job, model, Tokenizer.read(model))
+
+
+def test_a_text_is_cut_at_the_side_that_the_request_wants(token_model: Loaded):
+    [(_, end, _)] = cut_at("end", LONG, model=token_model).inputs
+    [(_, start, _)] = cut_at("start", LONG, model=token_model).inputs
+    [(_, whole, _)] = prepare(
+        msgspec.structs.replace(JOB, items=(Item(text=LONG),)),
+        msgspec.structs.replace(token_model, max_sequence_length=0),
+        Tokenizer.read(msgspec.structs.replace(token_model, max_sequence_length=0)),
+    ).inputs
+    every = ids(whole)
+    assert ids(end) == [*every[:15], every[-1]]
+    assert ids(start) == [every[0], *every[-15:]]
+
+
+@pytest.mark.parametrize("operation", ["encode", "score"])
+def test_a_text_that_may_not_be_cut_fails_alone(token_model: Loaded, operation: Operation):
+    found = cut_at(
+        "none", LONG, "short", model=token_model, operation=operation, query=Item(text="q")
+    )
+    [failure] = found.failures
+    assert (failure.index, failure.code) == (0, "INPUT_TOO_LONG")
+    assert "reads 16" in failure.message
+    assert [index for index, _, _ in found.inputs] == [1]
+
+
+def test_token_ids_are_cut_at_the_side_that_the_request_wants(token_model: Loaded):
+    native = tokenizers.Tokenizer.from_file(token_model.tokenizer_path)
+    native.no_truncation()
+    given = tuple(native.encode(LONG, add_special_tokens=False).ids)
+    job = msgspec.structs.replace(
+        JOB, items=(Item(token_ids=given), Item(text=LONG)), options={"truncate": "start"}
+    )
+    [(_, one, _), (_, other, _)] = prepare(job, token_model, Tokenizer.read(token_model)).inputs
+    assert ids(one) == ids(other)
+
+
+def test_a_model_that_cuts_in_its_own_way_refuses_another():
+    job = msgspec.structs.replace(JOB, options={"truncate": "none"})
+    with pytest.raises(SIEError, match="truncate: m cuts texts") as refused:
+        prepare(job, TEXT_MODEL, None)
+    assert refused.value.field == "$.params.options.truncate"
+    usual = msgspec.structs.replace(JOB, options={"truncate": "end"})
+    assert prepare(usual, TEXT_MODEL, None).inputs

@@ -1,12 +1,12 @@
 """The reader of weights: a process of its own that hashes the files of one folder and ends.
 
-*main.* One line of JSON on stdin says what to read and how much at most; one line on stdout is the
+*main.* One line of JSON on stdin says what to read and how much at most. One line on stdout is the
 manifest, or why there is none. Standard library only: it is started by its path, in an interpreter
 without site-packages and without the writer's environment. It ends when its stdin does, so that it
 never outlives who asked.
 
 Promises to open plain files only, and only below a folder that was allowed, by whatever way a path
-leads there: each part of it is opened by itself and without following links, and what it then
+leads there. Each part of it is opened by itself and without following links, and what it then
 stands for is looked at. Nothing of a private folder is opened under any name, nor a special file,
 nor what the kernel makes up (`/proc`).
 """

@@ -1,7 +1,7 @@
 """Moments: a time as the log writes it, and as a client names one.
 
-*pure.* Promises that the text order of what the log writes is the order of time, and that a client
-says which time zone it means. Microseconds count from 1970; nothing in a log is older.
+*pure.* Promises that the text order of what the log writes is the order of time. A client says
+which time zone it means. Microseconds count from 1970; nothing in a log is older.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The options of a model's profiles, checked when they are written.
 
-*pure.* As far as they are known here: a built-in backend's options are, those of another package's
-backend are checked by the worker that loads the model.
+*pure.* As far as they are known here, which a built-in backend's are. The worker that loads the
+model checks those of another package's backend.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Secrets that must not enter the log, where they would stay for ever.
 
-*pure.* A field whose name speaks of a secret may hold a reference (`secret:NAME`) and nothing else;
-a text anywhere that has the shape of a known token is refused. The lists below are the whole rule.
+*pure.* A field whose name speaks of a secret may hold a reference (`secret:NAME`) and nothing else.
+A text anywhere that has the shape of a known token is refused. The lists below are the whole rule.
 The refusal names the path and never repeats the value.
 """
 

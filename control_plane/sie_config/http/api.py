@@ -1,7 +1,7 @@
 """The HTTP surface of `sie-config`: routes, health, metrics, and one shape for every error.
 
 *shell.* Promises that whatever goes wrong, in our code or in the framework's, is answered from the
-one table of codes, and that an error nobody foresaw is logged and told without its inside.
+one table of codes. An error that nobody foresaw is logged, and told without its inside.
 """
 
 import logging
@@ -29,7 +29,7 @@ from sie_config.http.write_routes import add_write_routes
 from sie_config.writer.writer_state import Recovery, describe
 from sie_config.writer_process import ControlPlane
 from sie_runtime.http.error_headers import error_headers
-from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 
 __all__ = ["build_app"]
@@ -94,9 +94,10 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
         return json_answer(body, 200 if ready else 503)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        """Prometheus text."""
-        return Response(metrics_text(), headers={"content-type": METRICS_CONTENT_TYPE})
+    async def metrics(request: Request) -> Response:
+        """Prometheus text; OpenMetrics, with exemplars, where `Accept` asks for it."""
+        text, content_type = metrics_text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
 """The route that compacts: it moves the low water, and has the stream trimmed after it.
 
 *shell.* Promises that history stays whole: only which entries are served as a delta changes. First
-the mark, then the trim; a crash between leaves a stream that is longer than it need be, and the
+the mark, then the trim. A crash between leaves a stream that is longer than it need be, and the
 publisher trims it when it next looks.
 """
 

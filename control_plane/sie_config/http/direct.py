@@ -1,7 +1,7 @@
 """Direct routes: the hot writes, answered beside the framework's layers.
 
-*shell.* A request for a direct route goes straight to its endpoint; every other takes the long way,
-and so do all as soon as anybody adds middleware: what guards the application guards these routes.
+*shell.* A request for a direct route goes straight to its endpoint; every other takes the long way.
+So do all as soon as anybody adds middleware: what guards the application guards these routes.
 Promises the same answers and errors on both ways. Holds only whole paths, without parameters.
 """
 

@@ -1,7 +1,7 @@
 """The routes that followers live by: the head, the deltas, the snapshot.
 
-*shell.* Promises that a follower learns of any difference at once, that a range is served whole or
-refused (410 below the low water, 409 ahead of the head), and that only what was announced is shown.
+*shell.* Promises that a follower learns of any difference at once. A range is served whole or
+refused (410 below the low water, 409 ahead of the head). Only what was announced is shown.
 """
 
 import asyncio

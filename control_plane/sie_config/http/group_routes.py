@@ -1,7 +1,7 @@
 """The routes that look at or change the cluster as a whole: revert, audit, replicas, wait.
 
-*shell.* A revert is worked out against the head that it is judged on, so that what it promises
-("as it was") holds for the entry that it makes.
+*shell.* A revert is worked out against the head that it is judged on. So what it promises ("as it
+was") holds for the entry that it makes.
 """
 
 from collections.abc import AsyncIterator

@@ -1,8 +1,8 @@
 """The OpenAPI document of sie-config: what FastAPI knows of its routes, and the direct routes.
 
 *types.* The routes that write bypass the framework, so they are described here. Promises that every
-answer outside of success is described as the one shape of errors, and that the shapes of bodies
-come from the very types that read them.
+answer outside of success is described as the one shape of errors. The shapes of bodies come from
+the very types that read them.
 """
 
 from collections.abc import Mapping

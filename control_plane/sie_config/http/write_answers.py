@@ -1,7 +1,7 @@
 """The answers to writes.
 
-*pure.* Promises that the answer to a write is a function of its entry and of what was asked, so
-that a repeated key gets the first answer again, in another process too.
+*pure.* Promises that the answer to a write is a function of its entry and of what was asked. So a
+repeated key gets the first answer again, in another process too.
 """
 
 from collections.abc import Container, Sequence

@@ -2,7 +2,7 @@
 
 *shell.* A known idempotency key is answered before anything else is looked at, so that its answer
 never depends on what has changed since. A write that rests on what it read (a patch, a revert) is
-worked out anew when its ground moved before it was judged, and never applied to other ground.
+worked out anew when its ground moved before it was judged. It is never applied to other ground.
 """
 
 import re

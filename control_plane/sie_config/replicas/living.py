@@ -1,16 +1,16 @@
 """The places of live workers, and the models that gateways were asked for, as replicas told lately.
 
 *pure.* A worker counts while it was heard of; traffic counts for an hour, also of a gateway that
-fell silent since. Time is an argument.
+fell silent since. The clock is an argument.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from sie_config.replicas.reports import Sighting
+from sie_config.replicas.reports import Reports, Sighting
 from sie_config.writer.dark import Live, Place
 
-__all__ = ["live_of"]
+__all__ = ["LiveReplicas", "live_of"]
 
 _TRAFFIC_S: Final = 3600.0
 
@@ -30,6 +30,27 @@ def live_of(sightings: Iterable[Sighting], now: float, ttl_s: float) -> Live:
             for name, ago_s in told.items():
                 _keep_newest(found, name, age_s + ago_s, f"{report.role} {report.id}")
     return Live(frozenset(places), anywhere, _in_words(asked), _in_words(adapters))
+
+
+class LiveReplicas:
+    """The reports as the writer's gates ask for them: by the clock of now."""
+
+    def __init__(self, reports: Reports, ttl_s: float, clock: Callable[[], float]) -> None:
+        self._reports = reports
+        self._ttl_s = ttl_s
+        self._clock = clock
+
+    def lacking(self, kinds: Collection[str], log_id: str) -> list[str]:
+        """Role and id of live replicas of this log that cannot read one of these kinds."""
+        return self._reports.lacking(kinds, self._clock(), log_id)
+
+    def users_of(self, model_ids: Sequence[str]) -> dict[str, list[str]]:
+        """By whom and how each of these models is used."""
+        return self._reports.users_of(model_ids, self._clock())
+
+    def live(self) -> Live:
+        """The places of live workers, and what is asked for."""
+        return live_of(self._reports.sightings(), self._clock(), self._ttl_s)
 
 
 def _keep_newest(found: dict[str, tuple[float, str]], name: str, ago_s: float, who: str) -> None:

@@ -7,14 +7,13 @@ that what is kept of a report is bounded, field by field, and that a refusal nam
 """
 
 import re
-from collections.abc import Collection, Sequence
 from typing import Final
 
 from sie_runtime.access.access import Principal
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import ReplicaReport
 
-__all__ = ["cannot_read", "check_report", "check_speaker"]
+__all__ = ["check_report", "check_speaker"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEX: Final = re.compile(r"[0-9a-f]{0,64}")
@@ -23,7 +22,6 @@ _LIFE: Final = re.compile(r"[!-~]{0,64}")
 _KIND: Final = re.compile(r"[a-z_]{1,32}\.[a-z_]{1,32}|[a-z_]{1,64}")
 _KINDS_MAX: Final = 64
 _NUMBER_MAX: Final = 2**53
-_SHOWN_MAX: Final = 5
 _NAME_MAX: Final = 256
 
 
@@ -68,19 +66,6 @@ def check_speaker(report: ReplicaReport, speaker: Principal) -> None:
         f"{report.role}/{report.id}`",
         code="FORBIDDEN",
         field="id",
-    )
-
-
-def cannot_read(replicas: Sequence[str], kinds: Collection[str]) -> FixRequest:
-    """The refusal of a write that these replicas, by role and id, would halt at."""
-    forget = "; ".join(f"`sie replica forget {each}`" for each in replicas[:_SHOWN_MAX])
-    more = f" and {len(replicas) - _SHOWN_MAX} more" if len(replicas) > _SHOWN_MAX else ""
-    return FixRequest(
-        f"{', '.join(replicas[:_SHOWN_MAX])}{more} cannot read {', '.join(sorted(set(kinds)))} and "
-        f"would halt: upgrade them first. One that will not be upgraded, or that is no replica of "
-        f"this cluster, holds up no write once it is given up: {forget}",
-        code="ENTITY_CONFLICT",
-        details={"replicas": list(replicas)},
     )
 
 

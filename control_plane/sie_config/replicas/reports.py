@@ -10,7 +10,7 @@ number and in bytes: silent ones go first, then those of nobody in particular.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
@@ -228,6 +228,17 @@ class Reports:
             if now - seen.at <= self._ttl_s
         ]
 
+    def farthest_behind(self, role: str, head: Position, now: float) -> int:
+        """Epochs that the slowest live replica of a role lacks; one of another log lacks all."""
+        return max(
+            (
+                head.epoch - (seen.report.epoch if seen.report.log_id == head.log_id else 0)
+                for seen in self._counted()
+                if seen.report.role == role and now - seen.at <= self._ttl_s
+            ),
+            default=0,
+        )
+
     def shared_names(self) -> list[tuple[str, str]]:
         """Role and id that more than one process goes by."""
         return [
@@ -278,7 +289,7 @@ class Reports:
                     users.setdefault(model_id, []).append(told)
         return users
 
-    def lacking(self, kinds: Sequence[str], now: float, log_id: str) -> list[str]:
+    def lacking(self, kinds: Collection[str], now: float, log_id: str) -> list[str]:
         """Role and id of live replicas of this log that cannot read one of these kinds of change.
 
         Whoever somebody knows, and no operator has given up.

@@ -39,6 +39,9 @@ __all__ = ["Publisher"]
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 200
 _PUBLISHED = Gauge("sie_config_published_epoch", "the newest epoch verified on the stream")
+_LAG = Gauge(
+    "sie_config_publish_lag_epochs", "committed epochs that are not verified on the stream yet"
+)
 _RECREATED = Counter("sie_config_stream_recreated_total", "times the stream held another log")
 _FAILURES = Counter("sie_config_publish_failures_total", "passes that the bus did not let end")
 
@@ -76,6 +79,7 @@ class Publisher:
         self.published = 0
         self.first = 1
         """The oldest epoch on the stream, as far as it was looked at."""
+        _LAG.set_function(lambda: max(0, sequencer.position.epoch - self.published))
 
     @property
     def low_water(self) -> int:

@@ -5,7 +5,7 @@ draft is the tentative chain: it becomes the log when its entries commit, and is
 they do not. Time and identity are arguments.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,8 +14,8 @@ from msgspec import Raw, Struct
 
 from sie_config.documents.moments import format_ts, parse_ts
 from sie_config.log.log_rows import KeyRow
-from sie_config.writer.dark import Dark, Live, check_dark, going_dark
-from sie_config.writer.gates import check_removals
+from sie_config.writer.dark import Dark
+from sie_config.writer.gates import OPEN, Gates, Step
 from sie_config.writer.rules import Command, Delete, Index, Put, admit, check, judge
 from sie_core.apply import ChangeRefused, preview
 from sie_core.registry import Registry
@@ -109,10 +109,9 @@ class Draft:
         last: Entry | None,
         tenure: Tenure,
         now_us: int,
-        live: Callable[[], Live] = Live,
+        gates: Gates = OPEN,
     ) -> None:
-        """`live` tells who serves and what is asked for now; it is asked where that matters."""
-        self._live = live
+        self._gates = gates
         self._dark: tuple[Dark, ...] = ()
         self.registry = registry
         self.last = last
@@ -132,8 +131,7 @@ class Draft:
         try:
             admit_all = self._admit_at_once if write.simultaneous else self._admit_in_order
             view, created = admit_all(write, self.last.epoch + 1, changes)
-            check_removals(self.registry, view, touched, forced=write.forced)
-            self._check_dark(write, view, touched)
+            self._check_gates(write, view, changes)
         except SIEError:
             self._index.restore(touched, self.registry)
             raise
@@ -147,7 +145,9 @@ class Draft:
 
     def trial(self, write: Write) -> Outcome:
         """The outcome of `write` now. Raises as `write`; leaves the draft as it was."""
-        trial = Draft(self.registry, self._index, self.last, self._tenure, self._now_us, self._live)
+        trial = Draft(
+            self.registry, self._index, self.last, self._tenure, self._now_us, self._gates
+        )
         outcome = trial.write(msgspec.structs.replace(write, idempotency=None))
         self._index.restore([(c.kind, c.key) for c in write.commands], self.registry)
         return replace(outcome, before=self.registry, after=trial.registry, dark=trial._dark)
@@ -179,14 +179,17 @@ class Draft:
             if (entity.modified_epoch if entity is not None else 0) != seen.modified_epoch:
                 raise BasisMoved(f"{seen.kind} {seen.key!r} was changed meanwhile")
 
-    def _check_dark(self, write: Write, view: Registry, touched: Sequence[tuple[str, str]]) -> None:
-        if write.forced and not write.dry_run:
-            return
-        self._dark = going_dark(
-            self.registry, view, touched, self._live, lambda: self._index.names(touched)
+    def _check_gates(self, write: Write, view: Registry, changes: Sequence[Change]) -> None:
+        touched = [(change.entity_kind, change.key) for change in changes]
+        step = Step(
+            self._tenure.log_id, {change.kind for change in changes}, touched, self.registry, view
         )
-        if not write.forced:
-            check_dark(self._dark)
+        self._dark = self._gates.check(
+            step,
+            lambda: self._index.names(touched),
+            forced=write.forced,
+            is_trial=write.dry_run,
+        )
 
     def _admit_in_order(
         self, write: Write, epoch: int, changes: list[Change]

@@ -1,14 +1,15 @@
 """The seed: what a new log holds before anybody wrote to it.
 
-*pure.* One bundle that runs every built-in backend of models and one pool on the processor, as one
-entry, so that a first model can be registered and served; and, where the operator wants it, the
-catalog of published models as one more.
+*pure.* The bundles that this release makes workers for and one pool on the processor, as one entry,
+so that a first model can be registered and served; and, where the operator wants it, the catalog of
+published models as one more.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sie_catalog.bundles import BUNDLES
 from sie_catalog.offers import Choice, entry_reason, offered
 from sie_schemas.documents import admit_document
 from sie_schemas.entry import Change, put
@@ -24,29 +25,16 @@ class FirstEntry:
     changes: Sequence[Change]
 
 
-_BUNDLE: Final = admit_document(
-    "bundle",
-    {
-        "name": "default",
-        "backends": [
-            "transformer",
-            "cross-encoder",
-            "token-classification",
-            "text-classification",
-            "zero-shot-classification",
-            "onnx-cross-encoder",
-            "spacy",
-        ],
-        "description": "Every backend of models that is built in.",
-    },
-)
 _POOL: Final = admit_document(
     "pool",
     {"name": "default", "machine_profiles": ["cpu"], "description": "The first pool."},
 )
 
 SEED: Final[tuple[Change, ...]] = (
-    put("bundle", "default", _BUNDLE),
+    *(
+        put("bundle", name, admit_document("bundle", bundle.document))
+        for name, bundle in BUNDLES.items()
+    ),
     put("pool", "default", _POOL),
 )
 """The changes of a new log's seed entry."""
@@ -54,7 +42,7 @@ SEED: Final[tuple[Change, ...]] = (
 
 def first_entries(catalog: Choice) -> tuple[FirstEntry, ...]:
     """The entries of a new log, in their order."""
-    first = FirstEntry("the first bundle and pool", SEED)
+    first = FirstEntry("the first bundles and pool", SEED)
     models = [admit_document("model", document) for document in offered(catalog)]
     if not models:
         return (first,)

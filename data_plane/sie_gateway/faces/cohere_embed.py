@@ -82,13 +82,14 @@ def _read(
 ) -> Translated:
     request: CohereEmbedBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
-    only(request.truncate, "END", "$.truncate")
     only(request.priority, 0, "$.priority")
     only(request.max_tokens, None, "$.max_tokens")
     if request.images:
         raise unsupported("$.images", "this API embeds texts")
     kind = _kind_of(request)
     options = dict(request.options)
+    if request.truncate is not None:
+        options.setdefault("truncate", request.truncate.lower())
     if request.input_type is not None:
         options.setdefault("is_query", request.input_type == "search_query")
     texts, field = _texts_of(request)

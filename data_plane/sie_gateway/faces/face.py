@@ -6,8 +6,8 @@ lies between 0 and 1. Knows no HTTP.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.request.requests import Asked, Limits, Request, check_request
 from sie_gateway.request.responses import Answer
 from sie_schemas.arrays import from_wire
@@ -52,11 +53,13 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 @dataclass(frozen=True, slots=True)
 class FaceModels:
     """The models of requests that name none: `embed` and `rerank` of the gateway's settings, or
-    `path`, the one that the path names, which wins over what a body says."""
+    `path`, the one that the path names, which wins over what a body says. `vocabulary` is that of
+    token ids; without one they are of the model's own tokenizer."""
 
     embed: str = ""
     rerank: str = ""
     path: str = ""
+    vocabulary: Vocabulary | None = None
 
     def encoder(self, named: str) -> str:
         """The model of a request that names this one. Raises `FixRequest` where nobody did."""
@@ -79,12 +82,13 @@ class Translated(Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Face:
     """One route of another API. `error` is an error's body in that API's shape, `body` the type
-    that reads a request's."""
+    that reads a request's. `statuses` are its own of some codes, where they are not ours."""
 
     operation: Operation
     read: Callable[[bytes, Limits, FaceModels], Translated]
     error: Callable[[SIEError], bytes]
     body: type[msgspec.Struct]
+    statuses: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

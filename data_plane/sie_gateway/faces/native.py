@@ -85,7 +85,17 @@ def _message(cold: Cold, retry_after_s: float) -> str:
     return (
         f"no worker is ready in pool {route.pool!r} on {route.machine_profile!r} with bundle "
         f"{route.bundle!r}; the demand is recorded and nothing was queued: send the request "
-        f"again in {retry_after_s:g} s"
+        f"again in {retry_after_s:g} s{_how_to_start(route.bundle)}"
+    )
+
+
+def _how_to_start(bundle: str) -> str:
+    """The way to workers that a cluster has only where somebody asked for them."""
+    if bundle == "default":
+        return ""
+    return (
+        f"; on one machine `sie up --bundle {bundle}` starts workers of that bundle, on Kubernetes "
+        "a kind of `workers` in the chart's values"
     )
 
 

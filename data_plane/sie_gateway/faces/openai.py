@@ -1,8 +1,8 @@
 """OpenAI's embeddings: `POST /v1/embeddings`.
 
-*pure.* `input` is a text, token ids of the model's own tokenizer, or a list of either;
-`encoding_format` is `float` or `base64` (the bytes of
-little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
+*pure.* `input` is a text, token ids, or a list of either. The ids are of the gateway's vocabulary,
+and where it has none, of the model's own tokenizer. `encoding_format` is `float` or `base64` (the
+bytes of little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
 `options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
 own, with their codes in small letters.
 """
@@ -22,6 +22,7 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
 )
+from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import FixRequest, SIEError
@@ -49,7 +50,7 @@ def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
     asked = encode_request(
-        _inputs(request.input),
+        _inputs(request.input, models.vocabulary),
         request.options,
         limits,
         field="input",
@@ -58,25 +59,29 @@ def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     return Translated(model, asked, lambda answer: _render(answer, request))
 
 
-def _inputs(given: str | list[str | int | list[int]]) -> str | list[str | Item]:
+def _inputs(
+    given: str | list[str | int | list[int]], vocabulary: Vocabulary | None
+) -> str | list[str | Item]:
     """Texts as they are; a list of numbers is one input of token ids. Raises `FixRequest`."""
     if isinstance(given, str):
         return given
     ids = [one for one in given if isinstance(one, int)]
     if ids and len(ids) == len(given):
-        return [_tokens(ids, "$.input")]
+        return [_tokens(ids, "$.input", vocabulary)]
     items: list[str | Item] = []
     for index, one in enumerate(given):
         where = f"$.input[{index}]"
         if isinstance(one, int):
             raise FixRequest(f"{where}: a number stands between texts", field=where)
-        items.append(one if isinstance(one, str) else _tokens(one, where))
+        items.append(one if isinstance(one, str) else _tokens(one, where, vocabulary))
     return items
 
 
-def _tokens(ids: list[int], where: str) -> Item:
+def _tokens(ids: list[int], where: str, vocabulary: Vocabulary | None) -> Item:
     if not ids or min(ids) < 0 or max(ids) >= 2**31:
         raise FixRequest(f"{where}: token ids are whole numbers, and at least one", field=where)
+    if vocabulary is not None:
+        return Item(text=vocabulary.text_of(ids, where))
     return Item(token_ids=tuple(ids))
 
 

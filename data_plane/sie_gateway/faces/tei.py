@@ -2,8 +2,9 @@
 
 *pure.* That API serves one model and its requests name none: the model is the one of the path, or
 the field `model` where a request has it, else the gateway's setting. Texts that are too long are
-cut at their end and vectors are as the model's profile gives them: `truncate` and `normalize` may
-be true, `truncation_direction` may be `Right`. `prompt_name` is `query` or a word for a document.
+cut on the side that the model cuts, unless `truncate` (a text is refused with 413) or
+`truncation_direction` say otherwise. Vectors are as the model's profile gives them, unless
+`normalize` is said. `prompt_name` is `query` or a word for a document.
 `/predict` tells the classes that a model gives to a text. `/rerank` with `documents` is the API of
 Jina, Cohere and Infinity, whose paths these are too.
 """
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from sie_gateway.faces.cohere import Document, texts_of, usage_of
 from sie_gateway.faces.face import (
@@ -38,6 +40,9 @@ __all__ = ["ANY", "EMBED", "EMBED_ALL", "EMBED_SPARSE", "PREDICT", "RERANK", "SI
 
 _QUERIES: Final = frozenset({"query", "search_query"})
 _DOCUMENTS: Final = frozenset({"document", "passage", "search_document"})
+_CUTS: Final = {"left": "start", "right": "end"}
+_STATUSES: Final = {"INPUT_TOO_LONG": 413}
+"""Where that API's status is another one than ours."""
 
 
 class _TeiBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,20 +111,25 @@ _JSON: Final = msgspec.json.Encoder()
 
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
+    options = _options(request, request.prompt_name)
     if request.normalize is False:
-        raise unsupported("$.normalize", "vectors are as the model's profile gives them")
+        options.setdefault("normalize", False)
     asked = encode_request(
         request.inputs,
-        _options(request, request.prompt_name),
+        options,
         limits,
         field="inputs",
         dimensions=request.dimensions,
     )
-    return Translated(models.encoder(request.model), asked, _render_embed)
+    unit = request.normalize is True
+    return Translated(
+        models.encoder(request.model), asked, lambda answer: _render_embed(answer, unit)
+    )
 
 
-def _render_embed(answer: Answer) -> bytes:
-    return _JSON.encode([vector.tolist() for vector in dense_vectors(answer)])
+def _render_embed(answer: Answer, unit: bool) -> bytes:
+    vectors = dense_vectors(answer)
+    return _JSON.encode([(_unit(vector) if unit else vector).tolist() for vector in vectors])
 
 
 def _read_embed_all(body: bytes, limits: Limits, models: FaceModels) -> Translated:
@@ -204,8 +214,10 @@ def _scores(answer: Answer, request: TeiRerankBody) -> list[tuple[int, float]]:
 
 def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiPredictBody = decode_body(_PREDICT_BODY, body, form="JSON")
-    only(request.raw_scores, False, "$.raw_scores")
-    asked = extract_request(request.inputs, _options(request), limits, field="inputs")
+    options = _options(request)
+    if request.raw_scores:
+        options.setdefault("activation", "none")
+    asked = extract_request(request.inputs, options, limits, field="inputs")
     is_single = isinstance(request.inputs, str)
 
     def render(answer: Answer) -> bytes:
@@ -226,8 +238,12 @@ def _read_similarity(body: bytes, limits: Limits, models: FaceModels) -> Transla
 
 
 def _render_similarity(answer: Answer) -> bytes:
-    source, *others = (vector / (np.linalg.norm(vector) or 1) for vector in dense_vectors(answer))
+    source, *others = map(_unit, dense_vectors(answer))
     return _JSON.encode([float(np.dot(source, other)) for other in others])
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vector / np.float32(np.linalg.norm(vector) or 1)
 
 
 def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
@@ -244,11 +260,11 @@ def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
 
 
 def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any]:
-    if request.truncate is False:
-        raise unsupported("$.truncate", "texts are cut at the model's maximum; leave it out")
-    if request.truncation_direction in {"Left", "left"}:
-        raise unsupported("$.truncation_direction", "texts are cut at their end, at `Right`")
     options = dict(request.options)
+    if request.truncate is False:
+        options.setdefault("truncate", "none")
+    elif request.truncation_direction is not None:
+        options.setdefault("truncate", _CUTS[request.truncation_direction.lower()])
     if prompt_name is not None:
         if prompt_name not in _QUERIES | _DOCUMENTS:
             known = ", ".join(sorted(_QUERIES | _DOCUMENTS))
@@ -268,10 +284,10 @@ def _error(error: SIEError) -> bytes:
     return _JSON.encode({"error": error.message, "error_type": kind, **error.to_wire()})
 
 
-EMBED: Final = Face("encode", _read_embed, _error, TeiEmbedBody)
-EMBED_ALL: Final = Face("encode", _read_embed_all, _error, TeiTokensBody)
-EMBED_SPARSE: Final = Face("encode", _read_embed_sparse, _error, TeiTokensBody)
-RERANK: Final = Face("score", _read_rerank, _error, TeiRerankBody)
-PREDICT: Final = Face("extract", _read_predict, _error, TeiPredictBody)
-SIMILARITY: Final = Face("encode", _read_similarity, _error, TeiSimilarityBody)
-ANY: Final = Face("encode", _read_any, _error, TeiEmbedBody)
+EMBED: Final = Face("encode", _read_embed, _error, TeiEmbedBody, _STATUSES)
+EMBED_ALL: Final = Face("encode", _read_embed_all, _error, TeiTokensBody, _STATUSES)
+EMBED_SPARSE: Final = Face("encode", _read_embed_sparse, _error, TeiTokensBody, _STATUSES)
+RERANK: Final = Face("score", _read_rerank, _error, TeiRerankBody, _STATUSES)
+PREDICT: Final = Face("extract", _read_predict, _error, TeiPredictBody, _STATUSES)
+SIMILARITY: Final = Face("encode", _read_similarity, _error, TeiSimilarityBody, _STATUSES)
+ANY: Final = Face("encode", _read_any, _error, TeiEmbedBody, _STATUSES)

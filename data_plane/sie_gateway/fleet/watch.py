@@ -68,6 +68,10 @@ class FleetWatch:
         """The lives of a kind that may hold jobs."""
         return self.lives.living(kind, self.now())
 
+    def can_judge(self) -> bool:
+        """True if every worker had the time to be heard, so that silence says something."""
+        return self.lives.can_judge(self.now())
+
     def is_over(self, life: Life) -> None:
         """Nobody is there any more: no request is routed to it."""
         self.fleet = self.fleet.without(life.worker_id, life.name)

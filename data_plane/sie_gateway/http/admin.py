@@ -30,7 +30,7 @@ from sie_gateway.http.views import cluster_view, config_view, configs_view, mode
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
 from sie_runtime.access.strict_route import StrictRoute, any_query
-from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
 
@@ -115,9 +115,10 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
         return await long_answer(cluster_view(cluster.catalog(), cluster.workers(), ready=ready))
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        """Prometheus text."""
-        return Response(metrics_text(), media_type=METRICS_CONTENT_TYPE)
+    async def metrics(request: Request) -> Response:
+        """Prometheus text; OpenMetrics, with exemplars, where `Accept` asks for it."""
+        text, content_type = metrics_text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
 
 def _add_models(app: FastAPI, cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ where it is not an answer, and that a client which hangs up stops what was done 
 path belongs to the application that it is given.
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -36,6 +37,7 @@ from sie_runtime.access.gate import principal_of
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.strict_query import check_query
 from sie_runtime.http.bodies import Receive, Scope, Send, until_gone
+from sie_runtime.process.bounded_labels import BoundedLabels
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 
@@ -45,6 +47,9 @@ ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOG: Final = logging.getLogger(__name__)
 _PREFIX: Final = "/v1/"
+_NO_MODEL: Final = "none"
+_MODELS_MAX: Final = 200
+"""The models that have latencies of their own: a dozen series for each operation and class."""
 _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Operation)}
 
 
@@ -90,6 +95,11 @@ class GatewayApp:
         self._face_models = face_models
         self._request_log = request_log
         self._rates = rates
+        self._models = BoundedLabels(_MODELS_MAX)
+        for operation in _OPERATIONS:
+            # There from the start: a rate of what is not yet there is not 0 but nothing.
+            metrics.child(metrics.REQUESTS, operation, "200", "")
+            metrics.child(metrics.REQUEST_SECONDS, operation, "200")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -104,11 +114,21 @@ class GatewayApp:
             response = await self._respond(scope, call, receive)
             await send_response(scope, send, response)
         except ClientGone:
-            _count(call, 499, "CLIENT_GONE")
+            self._count(call, 499, "CLIENT_GONE")
         else:
-            _count(call, response.status, response.code)
+            self._count(call, response.status, response.code)
             if self._request_log.wants(response.status):
                 self._note(call, response)
+
+    def _count(self, call: _Call, status: int, code: str) -> None:
+        took_s = time.perf_counter() - call.started_at
+        told = str(status)
+        metrics.child(metrics.REQUESTS, call.operation, told, code).inc()
+        metrics.child(metrics.REQUEST_SECONDS, call.operation, told).observe(took_s)
+        (model,) = self._models.of(self._inference.model_named(call.spec) or _NO_MODEL)
+        metrics.child(metrics.MODEL_REQUEST_SECONDS, model, call.operation, f"{told[0]}xx").observe(
+            took_s
+        )
 
     def _note(self, call: _Call, response: Response) -> None:
         self._request_log.note(
@@ -151,7 +171,10 @@ class GatewayApp:
         return response
 
     def _refused(self, call: _Call, error: SIEError) -> Response:
-        return error_response(error, call.face.error(error) if call.face else None)
+        if call.face is None:
+            return error_response(error)
+        status = call.face.statuses.get(error.code)
+        return error_response(error, call.face.error(error), status=status)
 
     async def _infer(self, call: _Call, body: bytes, receive: Receive) -> Response:
         read = self._read(call, body)
@@ -181,7 +204,7 @@ class GatewayApp:
         if call.face is not None:
             models = self._face_models
             if call.spec:
-                models = FaceModels(path=call.spec)
+                models = dataclasses.replace(models, path=call.spec)
             return call.face.read(body, self._limits, models)
         return read_native(
             call.operation, call.spec, body, call.headers, self._limits, call.elapsed_ms
@@ -224,13 +247,6 @@ def _answer_headers(answer: Answer) -> Headers:
         (b"x-inference-time", b"%.1f" % answer.inference_ms),
         (b"x-sie-units-input-tokens", b"%d" % answer.input_tokens),
     ]
-
-
-def _count(call: _Call, status: int, code: str) -> None:
-    metrics.child(metrics.REQUESTS, call.operation, str(status), code).inc()
-    metrics.child(metrics.REQUEST_SECONDS, call.operation).observe(
-        time.perf_counter() - call.started_at
-    )
 
 
 def _lower(value: bytes | None) -> str | None:

@@ -55,10 +55,12 @@ class Response(Struct, frozen=True):
     code: str = ""
 
 
-def error_response(error: SIEError, body: bytes | None = None) -> Response:
+def error_response(
+    error: SIEError, body: bytes | None = None, *, status: int | None = None
+) -> Response:
     """An error in the one shape. Always JSON: it has to be readable where nothing else is.
 
-    `body` is another API's shape of it; the status and the headers stay ours.
+    `body` and `status` are another API's of it; the headers stay ours.
     """
     headers = error_headers(error)
     if error.status == 405 and isinstance(error.details, dict):
@@ -69,7 +71,7 @@ def error_response(error: SIEError, body: bytes | None = None) -> Response:
         ]
     if body is None:
         body = msgspec.json.encode(error.to_wire())
-    return Response(error.status, body, headers, code=error.code)
+    return Response(status or error.status, body, headers, code=error.code)
 
 
 async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Final
 
 from sie_core.catalog import Catalog
 from sie_gateway import metrics
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.admission import Caps, InFlight
@@ -24,7 +25,7 @@ from sie_gateway.request.responses import Answer, assemble, of_one_revision
 from sie_gateway.request.runs import Run
 from sie_gateway.request.waiting import Takerless, UntilGone, Waiting
 from sie_runtime.broker.overdue import Overdue
-from sie_schemas.errors import Later
+from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
 
 __all__ = ["Inference", "new_request_id"]
@@ -41,18 +42,6 @@ to answer the few whose client has left."""
 def new_request_id() -> str:
     """An id that no other request has: the queue tells jobs apart by it."""
     return f"{_IDS.getrandbits(128):032x}"
-
-
-class _Load:
-    """The requests to one kind of worker, and the items that it has not answered yet."""
-
-    __slots__ = ("in_flight_items", "requests")
-
-    def __init__(self, kind: WorkerKind) -> None:
-        self.requests: Final = metrics.KIND_REQUESTS.labels(*kind)
-        self.in_flight_items = 0
-        # Read when it is asked for, and not set twice for each request.
-        metrics.KIND_IN_FLIGHT_ITEMS.labels(*kind).set_function(lambda: self.in_flight_items)
 
 
 class Inference:
@@ -73,6 +62,7 @@ class Inference:
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
         wall: Callable[[], float] = time.time,
+        loads: KindLoads | None = None,
     ) -> None:
         """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
         told of one that found no worker, `asked_for` the model and adapter of each. `wall` gives
@@ -90,7 +80,7 @@ class Inference:
         self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
         self._routes = Routes()
-        self._loads: dict[WorkerKind, _Load] = {}
+        self._loads = loads if loads is not None else KindLoads()
         patience_s = min(_PATIENCE_S, timeout_s)
         self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
         self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
@@ -98,6 +88,13 @@ class Inference:
         self._shares: dict[str, InFlight] = {}
         """The items in flight of each tenant and of each share of a lease that has any."""
         metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
+
+    def model_named(self, spec: str) -> str:
+        """The registry's name of the model that a request named; empty where it has none."""
+        try:
+            return self._catalog().resolve(spec).name if spec else ""
+        except FixRequest:
+            return ""
 
     async def answer(
         self,
@@ -183,9 +180,7 @@ class Inference:
         now = self._watch.now()
         found = self._routes.find(self._catalog(), self._watch.fleet, wanted, now=now)
         route = found.route if isinstance(found, Cold) else found
-        load = self._loads.get(route.kind)
-        if load is None:
-            load = self._loads[route.kind] = _Load(route.kind)
+        load = self._loads.of(route.kind)
         check_asked(asked, route)
         load.requests.inc()
         self._asked_for(
@@ -193,7 +188,7 @@ class Inference:
         )
         if isinstance(found, Cold):
             self._watch.check_hearing()
-            metrics.COLD_REQUESTS.labels(*route.kind).inc()
+            load.cold.inc()
             await self._found_cold(route.kind, _wanted_model(route))
             return found
         published_at = self._wall()

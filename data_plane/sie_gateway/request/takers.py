@@ -20,8 +20,9 @@ from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.holders import Holders
-from sie_gateway.fleet.lives import Life
 from sie_gateway.fleet.routing import Cold, Route, Routes
+from sie_gateway.fleet.watch import FleetWatch
+from sie_gateway.request.dispatch import Dispatcher
 from sie_gateway.request.runs import Run
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import WorkerKind
@@ -37,29 +38,22 @@ def has_taker(route: Route, catalog: Catalog, fleet: Fleet, *, now: float) -> bo
 
 
 class Takers:
-    """`living` gives those of a kind that may hold jobs; `can_judge` says whether everybody had
-    the time to be heard."""
+    """Looks at the runs of a dispatcher every `look_s` seconds."""
 
     def __init__(
         self,
+        dispatcher: Dispatcher,
+        watch: FleetWatch,
         holders: Holders,
         *,
         catalog: Callable[[], Catalog],
-        fleet: Callable[[], Fleet],
-        living: Callable[[WorkerKind], Collection[Life]],
-        can_judge: Callable[[], bool],
-        runs: Callable[[], Collection[Run]],
         look_s: float,
-        clock: Callable[[], float],
     ) -> None:
+        self._dispatcher = dispatcher
+        self._watch = watch
         self._holders = holders
         self._catalog = catalog
-        self._fleet = fleet
-        self._living = living
-        self._can_judge = can_judge
-        self._runs = runs
         self._look_s = look_s
-        self._clock = clock
         self._routes = Routes()
         self._all_are_of: Position | None = None
         """The registry that no run is older than."""
@@ -67,7 +61,7 @@ class Takers:
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`."""
         while not stop.is_set():
-            if self._can_judge():
+            if self._watch.can_judge():
                 for kind, runs in self._lost().items():
                     await self._turn_away(kind, runs)
             with suppress(TimeoutError):
@@ -76,13 +70,13 @@ class Takers:
 
     def _lost(self) -> dict[WorkerKind, list[Run]]:
         """The runs that would go elsewhere now, and that nobody takes where they are."""
-        catalog = self._catalog()
+        catalog, fleet, now = self._catalog(), self._watch.fleet, self._watch.now()
         found: dict[WorkerKind, list[Run]] = {}
         taken: dict[str, bool] = {}
         for run in self._older(catalog):
             subject = run.route.subject
             if subject not in taken:
-                taken[subject] = has_taker(run.route, catalog, self._fleet(), now=self._clock())
+                taken[subject] = has_taker(run.route, catalog, fleet, now=now)
             if not taken[subject] and self._is_elsewhere(run, catalog):
                 found.setdefault(run.route.kind, []).append(run)
         return found
@@ -91,7 +85,7 @@ class Takers:
         """The runs on a route of an earlier registry: those that begin now are on one of this."""
         if self._all_are_of == catalog.position:
             return []
-        found = [run for run in self._runs() if run.route.position != catalog.position]
+        found = [run for run in self._dispatcher.runs() if run.route.position != catalog.position]
         if not found:
             self._all_are_of = catalog.position
         return found
@@ -100,7 +94,7 @@ class Takers:
         if run.wanted is None:
             return False
         try:
-            found = self._routes.find(catalog, self._fleet(), run.wanted, now=self._clock())
+            found = self._routes.find(catalog, self._watch.fleet, run.wanted, now=self._watch.now())
         except SIEError:
             # It would be refused now: that is its answer.
             return True
@@ -109,7 +103,7 @@ class Takers:
 
     async def _turn_away(self, kind: WorkerKind, runs: Collection[Run]) -> None:
         job_ids = [job_id for run in runs for job_id in run.open_jobs()]
-        held = await self._holders.held(self._living(kind), job_ids)
+        held = await self._holders.held(self._watch.living(kind), job_ids)
         if held is None:
             return
         for run in runs:

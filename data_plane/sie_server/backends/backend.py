@@ -33,6 +33,7 @@ __all__ = [
     "load_failed",
     "require_operation",
     "take",
+    "unit_length",
 ]
 
 T = TypeVar("T")
@@ -170,6 +171,19 @@ def require_operation(
             f"{batch.operation} with {', '.join(batch.outputs) or 'none'}",
             code="UNSUPPORTED_OPERATION",
         )
+
+
+def unit_length(batch: RunBatch, model_id: str, outputs: Set[str]) -> bool | None:
+    """True if the request wants vectors of length 1, False for the model's own; None where it does
+    not say. Raises INVALID_REQUEST where it has no dense vectors for that."""
+    wanted: bool | None = batch.options.get("normalize")
+    if wanted is not None and "dense" not in outputs:
+        raise FixRequest(
+            f"$.params.options.normalize: it is of dense vectors, and {model_id} gives "
+            f"{', '.join(sorted(outputs))} here; leave it out",
+            field="$.params.options.normalize",
+        )
+    return wanted
 
 
 def take(batch: RunBatch, kind: type[T]) -> list[T]:

@@ -19,6 +19,7 @@ from sie_server.backends.backend import (
     load_failed,
     require_operation,
     take,
+    unit_length,
 )
 
 __all__ = ["Echo", "load"]
@@ -66,4 +67,7 @@ class Echo(WithoutAdapters):
         rows = b"".join(
             text.encode("utf-8", "replace")[: self._dims].ljust(self._dims, b"\0") for text in texts
         )
-        return DenseAnswers(self._dims, np.frombuffer(rows, "u1").astype("<f4").tobytes())
+        vectors = np.frombuffer(rows, "u1").astype("<f4").reshape(len(texts), self._dims)
+        if unit_length(batch, self._spec.model_id, {"dense"}):
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1)
+        return DenseAnswers(self._dims, vectors.tobytes())

@@ -22,6 +22,7 @@ from sie_server.backends.backend import (
     WithoutAdapters,
     require_operation,
     take,
+    unit_length,
 )
 from sie_server.backends.folder_layout import told_prompts
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
@@ -95,8 +96,9 @@ class LookupBackend(WithoutAdapters):
         """Vectors in the order of the inputs."""
         self.require_base(batch)
         require_operation(batch, self._spec.model_id, "encode", {self._layout.output})
+        unit = unit_length(batch, self._spec.model_id, {self._layout.output})
         ids, _ = read_tokens(take(batch, TokensInput), self._limits)
-        rows = self._steps.of_vectors(self._table.of(ids))
+        rows = self._steps.of_vectors(self._table.of(ids), unit=unit)
         if self._layout.output == "sparse":
             return EncodeAnswers(sparse=sparse_rows(rows, self._layout.kept))
         return DenseAnswers(rows.shape[1], float_bytes(rows))

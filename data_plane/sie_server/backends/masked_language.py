@@ -13,7 +13,7 @@ from sie_layouts.layout import SentenceLayout
 from sie_layouts.steps import TransformerStep
 from sie_schemas.ipc import Answers, EncodeAnswers, Loaded, RunBatch, TokensInput
 from sie_server.backends import encode_heads
-from sie_server.backends.backend import DeviceSpec, ModelSpec, take
+from sie_server.backends.backend import DeviceSpec, ModelSpec, take, unit_length
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.folder_layout import told_prompts
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
@@ -65,6 +65,7 @@ class MaskedLanguageBackend(EncoderBackend):
     def run(self, batch: RunBatch) -> Answers:
         """Sparse vectors in the order of the inputs."""
         self._core.require(batch, "encode", {"sparse"})
+        unit_length(batch, self._core.spec.model_id, {"sparse"})
         states, sequences = self._core.run(batch, take(batch, TokensInput))
         weights = self._weights(states, sequences)
         self._core.require_finite(weights)

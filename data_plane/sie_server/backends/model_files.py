@@ -6,18 +6,19 @@ allows its revision, and only the code that lies in that revision.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
+from sie_layouts.published import ConfigJson
+from sie_server.backends.architectures.published import Architecture, architecture_of
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
-from sie_server.backends.new_architecture import gte_config
 from sie_server.device.choice import Choice, choose_dtype
 from sie_server.device.cuda import cuda_multiplies_bfloat16
 from sie_server.packed.prepacked import multiplies_bfloat16
@@ -68,7 +69,7 @@ def load_model(
     if model is not None:
         return model
     model = _from_pretrained(
-        spec, kind, place, dtype, runs_own_code, may_lack, takes_own_code, config_options
+        spec, kind, place, dtype, files, runs_own_code, may_lack, takes_own_code, config_options
     )
     if not runs_own_code:
         device.skeletons.saw(key, model, files)
@@ -86,29 +87,36 @@ def _from_pretrained(
     kind: Any,
     place: torch.device,
     dtype: torch.dtype,
+    files: Sequence[Path],
     runs_own_code: bool,
     may_lack: tuple[str, ...],
     takes_own_code: bool,
     config_options: Mapping[str, Any],
 ) -> PreTrainedModel:
     folder = spec.weights.folder
-    try:
-        known = gte_config(_config(spec.weights))
-        if known is not None:
-            known.update(dict(config_options))
-        elif config_options:
-            known = AutoConfig.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
-            )
-        model, info = kind.from_pretrained(
-            folder,
-            **({} if known is None else {"config": known}),
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=runs_own_code,
-            output_loading_info=True,
+    known = architecture_of(_config(spec.weights))
+    if known is not None and kind not in known.kinds:
+        raise load_failed(
+            f"{kind.__name__} is not done for {known.family}: give the model another task"
         )
+    try:
+        if known is not None:
+            model, info = _known(folder, files, kind, known, config_options, dtype)
+        else:
+            config = None
+            if config_options:
+                config = AutoConfig.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=runs_own_code, **config_options
+                )
+            model, info = kind.from_pretrained(
+                folder,
+                **({} if config is None else {"config": config}),
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=runs_own_code,
+                output_loading_info=True,
+            )
     except _LOADING_FAILS as error:
         raise load_failed(
             f"transformers cannot load {folder}: {error}; {_cure(spec, error, takes_own_code)}"
@@ -116,6 +124,45 @@ def _from_pretrained(
     _require_complete(folder.name, info, may_lack)
     loaded: PreTrainedModel = model.to(place).eval().requires_grad_(False)
     return loaded
+
+
+def _known(
+    folder: Path,
+    files: Sequence[Path],
+    kind: Any,
+    known: Architecture,
+    config_options: ConfigJson,
+    dtype: torch.dtype,
+) -> tuple[Any, dict[str, Any]]:
+    """Load an architecture that is published as code, by a class that is known here."""
+    tensors = {} if known.classes is None else _tensors(files)
+    config = known.config_of(tensors)
+    config.update(dict(config_options))
+    found: tuple[Any, dict[str, Any]]
+    if known.classes is None:
+        found = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    else:
+        made: Any = known.classes[kind]
+        state = dict(known.named(tensors))
+        found = made.from_pretrained(
+            None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
+        )
+    return found
+
+
+def _tensors(files: Sequence[Path]) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for path in files:
+        with safe_open(path, "pt") as opened:
+            found |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    return found
 
 
 def has_own_code(weights: Weights) -> bool:
@@ -139,7 +186,7 @@ def _own_code(weights: Weights) -> list[str]:
     None of an architecture that transformers has by itself under another name.
     """
     config = _config(weights)
-    named = None if gte_config(config) is not None else config.get("auto_map")
+    named = None if architecture_of(config) is not None else config.get("auto_map")
     return [str(name) for name in named.values()] if isinstance(named, dict) else []
 
 
@@ -182,8 +229,13 @@ def dtype_choice(spec: ModelSpec, device: DeviceSpec) -> Choice:
         spec.profile.dtype,
         device.name,
         multiplies_bfloat16=cuda_multiplies_bfloat16() if on_cuda else multiplies_bfloat16(),
-        family=str(_config(spec.weights).get("model_type") or ""),
+        family=_family(_config(spec.weights)),
     )
+
+
+def _family(config: ConfigJson) -> str:
+    known = architecture_of(config)
+    return known.family if known is not None else str(config.get("model_type") or "")
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -37,7 +37,14 @@ from sie_schemas.ipc import (
     TokensInput,
 )
 from sie_server.backends import encode_heads
-from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.backend import (
+    Backend,
+    DeviceSpec,
+    ModelSpec,
+    load_failed,
+    take,
+    unit_length,
+)
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.folder_layout import read_layout, told_prompts
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
@@ -194,24 +201,27 @@ class TransformerBackend(EncoderBackend):
             # As its authors have it, the mean over the query's tokens.
             return late_scores(self._core, batch, self._token_vectors, mean=True)
         self._core.require(batch, "encode", self._outputs)
+        wanted = frozenset(batch.outputs) or self._outputs
+        unit = unit_length(batch, self._core.spec.model_id, wanted)
         states, sequences = self._core.run(batch, take(batch, TokensInput))
         if self._layout.output == "sparse":
             rows = self._vectors(states, sequences)
             self._core.require_finite(rows)
             return EncodeAnswers(sparse=sparse_rows(rows, self._layout.kept))
-        wanted = frozenset(batch.outputs) or self._outputs
         if wanted == {"dense"}:
-            return self._dense_answers(states, sequences)
+            return self._dense_answers(states, sequences, unit)
         return EncodeAnswers(
-            dense=self._dense_answers(states, sequences) if "dense" in wanted else None,
+            dense=self._dense_answers(states, sequences, unit) if "dense" in wanted else None,
             sparse=self._sparse_answers(states, sequences) if "sparse" in wanted else None,
             multivector=self._multivector_answers(states, sequences)
             if "multivector" in wanted
             else None,
         )
 
-    def _dense_answers(self, states: States, sequences: Sequences) -> DenseAnswers:
-        vectors = self._vectors(states, sequences)
+    def _dense_answers(
+        self, states: States, sequences: Sequences, unit: bool | None
+    ) -> DenseAnswers:
+        vectors = self._vectors(states, sequences, unit)
         self._core.require_finite(vectors)
         return DenseAnswers(vectors.shape[1], float_bytes(vectors))
 
@@ -241,9 +251,10 @@ class TransformerBackend(EncoderBackend):
         rows = encode_heads.token_vectors(self._heads.multivector, states.hidden, lengths)
         return as_given(rows, states.order)
 
-    def _vectors(self, states: States, sequences: Sequences) -> Tensor:
+    def _vectors(self, states: States, sequences: Sequences, unit: bool | None = None) -> Tensor:
         skips = [sequences.skips[index] for index in states.order] if sequences.skips else ()
-        packed = self._heads.steps(states.hidden, lengths_of(states, sequences), skips)
+        lengths = lengths_of(states, sequences)
+        packed = self._heads.steps(states.hidden, lengths, skips, unit=unit)
         return rows_as_given(packed, states.order)
 
     def _dims(self) -> dict[str, int]:

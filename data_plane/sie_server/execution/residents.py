@@ -77,6 +77,10 @@ class Residents:
         """The revisions that are loaded."""
         return tuple(self._models)
 
+    def was_here(self, revision: str) -> bool:
+        """True if a revision was loaded before, whether or not it has left since."""
+        return revision in self._sizes
+
     def get(self, revision: str) -> Resident | None:
         """A model that is loaded."""
         return self._models.get(revision)

@@ -50,7 +50,7 @@ class Server:
         loading: BoundedThreads,
         execution: Execution,
         frame_bytes_max: int,
-        drain_timeout_s: float,
+        drain_s: float,
         batch_hang_s: float,
         load_hang_s: float,
         downloading: Callable[[], dict[str, str]],
@@ -62,7 +62,7 @@ class Server:
         self._loading = loading
         self._execution = execution
         self._frame_bytes_max = min(frame_bytes_max, ipc.FRAME_BYTES_MAX)
-        self._drain_timeout_s = drain_timeout_s
+        self._drain_s = drain_s
         self._batch_hang_s = batch_hang_s
         self._load_hang_s = load_hang_s
         self._downloading = downloading
@@ -209,7 +209,7 @@ class Server:
     async def _drain(self) -> None:
         self._stopping = True
         try:
-            async with asyncio.timeout(self._drain_timeout_s), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(self._drain_s), asyncio.TaskGroup() as group:
                 for connection in self._connections:
                     group.create_task(connection.finish())
                 await self._device.submit(self._batches.finish)

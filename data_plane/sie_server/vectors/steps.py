@@ -61,21 +61,31 @@ class VectorSteps:
         kept: int | None = None,
     ) -> None:
         self._runs = [_runner(step, weights, device, scores) for step in steps]
+        self._ends_in_unit = bool(steps) and steps[-1] == NormalizeStep()
         self._kept = kept
         self.skips_prompts = any(
             isinstance(step, PoolingStep) and not step.include_prompt for step in steps
         )
 
     @torch.inference_mode()
-    def __call__(self, hidden: Tensor, lengths: Sequence[int], skips: Sequence[int] = ()) -> Tensor:
-        """Vectors [sequences, width] of tokens laid end to end, in their order."""
-        features = _Features({_TOKENS: hidden}, lengths, skips)
-        return self._ended(features)
+    def __call__(
+        self,
+        hidden: Tensor,
+        lengths: Sequence[int],
+        skips: Sequence[int] = (),
+        *,
+        unit: bool | None = None,
+    ) -> Tensor:
+        """Vectors [sequences, width] of tokens laid end to end, in their order.
+
+        `unit` says whether they have length 1; None leaves it to the steps.
+        """
+        return self._ended(_Features({_TOKENS: hidden}, lengths, skips), unit)
 
     @torch.inference_mode()
-    def of_vectors(self, vectors: Tensor) -> Tensor:
+    def of_vectors(self, vectors: Tensor, *, unit: bool | None = None) -> Tensor:
         """Vectors of vectors, where the input makes one for each text by itself."""
-        return self._ended(_Features({_VECTOR: vectors}, (), ()))
+        return self._ended(_Features({_VECTOR: vectors}, (), ()), unit)
 
     @torch.inference_mode()
     def of_tokens(self, hidden: Tensor) -> Tensor:
@@ -85,11 +95,12 @@ class VectorSteps:
             run(features)
         return features.rows[_TOKENS]
 
-    def _ended(self, features: _Features) -> Tensor:
-        for run in self._runs:
+    def _ended(self, features: _Features, unit: bool | None) -> Tensor:
+        for run in self._runs[:-1] if unit is False and self._ends_in_unit else self._runs:
             run(features)
         vectors = features.rows[_VECTOR]
-        return vectors if self._kept is None else vectors[:, : self._kept]
+        vectors = vectors if self._kept is None else vectors[:, : self._kept]
+        return nn.functional.normalize(vectors.float(), dim=-1) if unit else vectors
 
 
 def _runner(step: Step, weights: Weights, device: torch.device, scores: Scores | None) -> _Run:

@@ -41,7 +41,7 @@ from sie_server.weights.pickles import (
     still_whole,
 )
 
-__all__ = ["FolderPin", "HubCache", "pinned_name"]
+__all__ = ["FolderPin", "HubCache", "hub_folder", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -284,9 +284,14 @@ def _give_back(descriptor: int) -> None:
     os.close(descriptor)
 
 
+def hub_folder() -> Path:
+    """The folder of the hub's cache, whether or not it is there yet."""
+    return Path(constants.HF_HUB_CACHE)
+
+
 def _locks() -> Path:
     # The hub's library keeps its own locks here, and looks for no repositories.
-    return Path(constants.HF_HUB_CACHE) / ".locks" / "sie"
+    return hub_folder() / ".locks" / "sie"
 
 
 def _pin_file(repository: str, commit: str) -> Path:

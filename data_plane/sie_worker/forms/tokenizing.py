@@ -2,8 +2,8 @@
 
 *shell* over the `tokenizers` library, whose native code runs without the interpreter's lock: call
 `prepare` in a thread. A tokenizer file is used only if its hash is the one that model execution
-stated. Texts are cut at the model's length, never refused for it. An item that lacks what the model
-needs fails alone. Does not know transformers.
+stated. Texts are cut at the model's length, and refused for it only where a request wants that. An
+item that lacks what the model needs fails alone. Does not know transformers.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ from sie_schemas.ipc import (
 )
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
+from sie_worker.forms.cutting import Cutter, fitting, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.wording import check_options, score_wording, wording
 
@@ -85,6 +86,7 @@ class Tokenizer:
         self, native: tokenizers.Tokenizer, *, uncut: tokenizers.Tokenizer, loaded: Loaded
     ) -> None:
         self._native = native
+        self._cutter = Cutter(native, loaded)
         self._uncut = uncut
         """The same without a limit, for templates of pairs."""
         self._tokens_max = loaded.max_sequence_length
@@ -136,27 +138,36 @@ class Tokenizer:
         found._marks_queries = True
         return found
 
-    def texts(self, texts: Sequence[str], prompt: str = "") -> list[TokensInput]:
+    @property
+    def tokens_max(self) -> int:
+        """The tokens that the model reads of a text; 0 where nothing limits them."""
+        return self._tokens_max
+
+    def texts(
+        self, texts: Sequence[str], prompt: str = "", cut: str | None = None
+    ) -> list[TokensInput]:
         """Token ids of single texts, special tokens included; each begins with the prompt."""
         skip = self._prompt_tokens(prompt) if prompt and self._skips_prompts else 0
         return [
             TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries)
-            for found in self._encoded(list(texts))
+            for found in self._encoded(list(texts), self._cutter.at(cut))
         ]
 
-    def text_of(self, ids: Sequence[int]) -> str:
-        """The text that token ids stand for. Raises `FixRequest` where they are none of this
-        tokenizer's: ids of another one are other words, and nobody would notice."""
+    def text_of(self, ids: Sequence[int], *, whole: bool = False) -> str:
+        """The text that token ids stand for, as far as the model reads it unless it is wanted
+        whole. Raises `FixRequest` where they are none of this tokenizer's: ids of another one are
+        other words, and nobody would notice."""
         size = self._native.get_vocab_size()
         if max(ids) >= size:
             raise _foreign(f"{max(ids)} is beyond its {size} words")
         wanted = [number for number in ids if number not in self._special_ids]
         judged = len(wanted)
-        if 0 < self._tokens_max < len(wanted):
+        if 0 < self._tokens_max < len(wanted) and not whole:
             wanted = wanted[: self._tokens_max]
             judged = max(0, self._tokens_max - _CUT_PIECES)
         text: str = self._native.decode(wanted)
-        found = self._native.encode(text, add_special_tokens=False).ids
+        native = self._cutter.at("none" if whole else None)
+        found = native.encode(text, add_special_tokens=False).ids
         if found[:judged] != wanted[:judged] or len(found) < judged:
             raise _foreign("it writes the text that they stand for in other words")
         return text
@@ -169,9 +180,9 @@ class Tokenizer:
         ids = self._encoded([prompt])[0].ids
         return len(ids) - (1 if ids and ids[-1] in self._special_ids else 0)
 
-    def pairs(self, query: str, texts: Sequence[str]) -> list[TokensInput]:
+    def pairs(self, query: str, texts: Sequence[str], cut: str | None = None) -> list[TokensInput]:
         """Token ids and segment ids of a query with each text; the longer of a pair is cut."""
-        found = self._encoded([(query, text) for text in texts])
+        found = self._encoded([(query, text) for text in texts], self._cutter.at(cut))
         return [TokensInput(_int32(pair.ids), _int32(pair.type_ids)) for pair in found]
 
     def side(self, name: str, texts: Sequence[str]) -> list[TokensInput]:
@@ -214,6 +225,7 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     if tokenizer is not None:
         indexes, inputs = _tokenized(job, loaded, tokenizer, failures)
     else:
+        wanted_cut(job, loaded, chooses=False)
         indexes, inputs = _passed_through(job, loaded, failures)
     tokens = [_token_count(item) for item in inputs]
     costs = _costs(inputs, tokens, loaded)
@@ -228,11 +240,38 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
 def _tokenized(
     job: Job, loaded: Loaded, tokenizer: Tokenizer, failures: list[ItemFailure]
 ) -> tuple[list[int], Sequence[Input]]:
+    cut = wanted_cut(job, loaded, chooses=not loaded.texts and loaded.pair is None)
+    indexes, texts = _texts_of(job, tokenizer, failures, whole=cut is not None)
+    if job.operation == "score" and loaded.texts:
+        return indexes, _late(job, loaded, tokenizer, texts)
+    if job.operation == "score" and loaded.pair is not None:
+        return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
+    if job.operation == "score":
+        query = score_wording(job, loaded, "query")(_query(job))
+        read = score_wording(job, loaded, "document")
+        pairs = tokenizer.pairs(query, list(map(read, texts)), cut)
+        return fitting(job, cut, tokenizer.tokens_max, indexes, pairs, failures)
+    worded = wording(job, loaded)
+    if loaded.texts:
+        side = "query" if job.options.get("is_query") else "document"
+        return indexes, tokenizer.side(side, list(map(worded, texts)))
+    prompt = worded(_TEXT).partition(_TEXT)[0]
+    reads = tokenizer.queries if job.options.get("is_query") else tokenizer
+    read_texts = reads.texts(list(map(worded, texts)), prompt, cut)
+    return fitting(job, cut, reads.tokens_max, indexes, read_texts, failures)
+
+
+def _texts_of(
+    job: Job, tokenizer: Tokenizer, failures: list[ItemFailure], *, whole: bool
+) -> tuple[list[int], list[str]]:
+    """The items that are texts, or token ids of this tokenizer."""
     indexes: list[int] = []
     texts: list[str] = []
     for index, item in enumerate(job.items):
         try:
-            text = tokenizer.text_of(item.token_ids) if item.token_ids else item.text
+            text = item.text
+            if item.token_ids:
+                text = tokenizer.text_of(item.token_ids, whole=whole)
         except FixRequest as error:
             failures.append(ItemFailure(index, error.code, error.message))
             continue
@@ -241,21 +280,7 @@ def _tokenized(
         else:
             indexes.append(index)
             texts.append(text)
-    if job.operation == "score" and loaded.texts:
-        return indexes, _late(job, loaded, tokenizer, texts)
-    if job.operation == "score" and loaded.pair is not None:
-        return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
-    if job.operation == "score":
-        query = score_wording(job, loaded, "query")(_query(job))
-        read = score_wording(job, loaded, "document")
-        return indexes, tokenizer.pairs(query, list(map(read, texts)))
-    worded = wording(job, loaded)
-    if loaded.texts:
-        side = "query" if job.options.get("is_query") else "document"
-        return indexes, tokenizer.side(side, list(map(worded, texts)))
-    prompt = worded(_TEXT).partition(_TEXT)[0]
-    reads = tokenizer.queries if job.options.get("is_query") else tokenizer
-    return indexes, reads.texts(list(map(worded, texts)), prompt)
+    return indexes, texts
 
 
 def _late(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: Sequence[str]) -> list[LateInput]:

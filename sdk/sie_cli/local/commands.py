@@ -47,6 +47,13 @@ def up(
         Literal["none", "small", "all"],
         typer.Option(help="The published models that a new log holds; none is fetched unasked."),
     ] = "all",
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A bundle that gets a worker of its own: gliner, or one that you registered. Its "
+            "packages are installed apart, once. Several: name each.",
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is ready; it runs on.")
     ] = False,
@@ -66,6 +73,7 @@ def up(
         gpus=gpus,
         scale_to_zero=scale_to_zero,
         catalog=catalog,
+        bundles=tuple(bundle or ()),
     )
     run = supervising.run_detached if detach else supervising.run_foreground
     run(options, read_settings())

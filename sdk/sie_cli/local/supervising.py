@@ -46,6 +46,7 @@ def run_detached(options: ClusterOptions, settings: ClusterSettings) -> None:
                 *("--workers", str(options.workers), "--devices", str(options.devices)),
                 *("--gateways", str(options.gateways), "--catalog", options.catalog),
                 *(("--scale-to-zero",) if options.scale_to_zero else ()),
+                *(word for name in options.bundles for word in ("--bundle", name)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sie_cli.config.config_work import Ask, Work
 from sie_cli.models.hub import open_revision
 from sie_cli.models.proposal import Proposal, propose, weight_files
+from sie_cli.models.purpose import Task
 from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
 from sie_layouts.facts import Fact
@@ -42,6 +43,8 @@ class Wanted:
     revision: str = ""
     adapter_of: str = ""
     name: str = ""
+    task: Task | None = None
+    template: str = ""
     replaces: bool = False
 
 
@@ -89,7 +92,7 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
     if folder.is_dir():
         if wanted.revision:
             raise FixRequest("a folder has no revision: leave --revision out", field="revision")
-        yield _of_folder(folder.resolve())
+        yield _of_folder(folder.resolve(), wanted)
         return
     if not _REPOSITORY.fullmatch(wanted.target):
         raise FixRequest(
@@ -98,7 +101,13 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
         )
     revision = open_revision(wanted.target, wanted.revision)
     try:
-        proposal = propose(revision, takes_pickles=True)
+        proposal = propose(
+            revision,
+            takes_pickles=True,
+            name=revision.repository,
+            task=wanted.task,
+            template=wanted.template,
+        )
         facts = [Fact("commit", revision.commit, "the hub")]
         if revision.repository != wanted.target:
             facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
@@ -112,9 +121,11 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
         revision.close()
 
 
-def _of_folder(folder: Path) -> _Found:
+def _of_folder(folder: Path, wanted: Wanted) -> _Found:
     files = FolderFiles(folder)
-    proposal = propose(files, takes_pickles=False)
+    proposal = propose(
+        files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
+    )
     card = (files.read(_CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
     said = _LICENSE.search(card)
     facts = (Fact("license", said[1].strip(), f"{_CARD}: license"),) if said else ()
@@ -138,7 +149,9 @@ def _document(work: Work, wanted: Wanted, found: _Found) -> tuple[Kind, str, dic
             f"{wanted.target} is a model and no adapter: leave --adapter-of out", field="adapter_of"
         )
     model_id = wanted.name or found.own_name
-    profile = {"backend": found.proposal.backend}
+    profile: dict[str, Any] = {"backend": found.proposal.backend}
+    if found.proposal.options:
+        profile["options"] = dict(found.proposal.options)
     document = {
         "model_id": model_id,
         "source": source,

@@ -30,6 +30,13 @@ def add(
     revision: Revision = "",
     adapter_of: Annotated[str, typer.Option(help="The model that a LoRA adapter is for.")] = "",
     name: Annotated[str, typer.Option(help="The name it gets; else its own.")] = "",
+    task: Annotated[
+        Literal["encode", "extract", "score"] | None,
+        typer.Option(help="Its task, where its files do not say which of two."),
+    ] = None,
+    template: Annotated[
+        str, typer.Option(help="Of a decoder that judges pairs: the template's name or text.")
+    ] = "",
     replaces: Annotated[
         bool, typer.Option("--replace", help="Also where the name is registered already.")
     ] = False,
@@ -38,7 +45,7 @@ def add(
     from sie_cli.models.adding import Wanted  # noqa: PLC0415 - see the module's docstring
     from sie_cli.models.adding import add as add_one  # noqa: PLC0415
 
-    return add_one(work, ask, Wanted(target, revision, adapter_of, name, replaces))
+    return add_one(work, ask, Wanted(target, revision, adapter_of, name, task, template, replaces))
 
 
 def inspect(target: Target, revision: Revision = "", output: Page = "table") -> None:

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from sie_cli.models.purpose import Purpose, Task, purpose_of
 from sie_layouts.facts import Fact, Refusal
 from sie_layouts.files import Files
-from sie_layouts.reading import Layout, kind_of, read
+from sie_layouts.reading import Kind, Layout, kind_of, read
+from sie_schemas.errors import FixRequest
 
 __all__ = ["Proposal", "propose", "weight_files"]
 
@@ -25,6 +27,7 @@ _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 """The labels of a config that names none, as transformers has it."""
 _LABELS_SHOWN: Final = 12
 _HEADS: Final = ("sparse_linear", "colbert_linear")
+_KINDS: Final[Mapping[Task | None, Kind]] = {"encode": "vectors", "score": "scores"}
 _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
     "token_vectors": "transformer",
@@ -43,26 +46,67 @@ class Proposal:
     refusals: tuple[Refusal, ...] = ()
     base: str = ""
     """Of an adapter: the model that its config names."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the profile, which no file of the model says to a worker."""
 
 
-def propose(files: Files, *, takes_pickles: bool) -> Proposal:
-    """Decide on everything. `takes_pickles` says that pickled weights will be converted."""
+def propose(
+    files: Files,
+    *,
+    takes_pickles: bool,
+    name: str = "",
+    task: Task | None = None,
+    template: str = "",
+) -> Proposal:
+    """Decide on everything. `takes_pickles` says that pickled weights will be converted.
+
+    `name` is the repository's or folder's own. `task` and `template` are those that a person named
+    for a model whose files say neither; raises `FixRequest` where they are for another model.
+    """
     names = files.names()
     if _ADAPTER in names:
         return _adapter(files, names)
     facts = (*_about(files), *_weights(names))
     missing = tuple(_missing(names, takes_pickles))
-    labelled = _labelled(files, names)
+    purpose = purpose_of(files, name, task, template)
+    labelled = None if purpose.task == "score" else _labelled(files, names)
     if labelled is not None:
-        return replace(labelled, facts=(*labelled.facts, *facts), refusals=missing)
-    kind = kind_of(files)
-    reading = read(files)
+        found = replace(labelled, facts=(*labelled.facts, *facts), refusals=missing)
+    elif purpose.refusal is not None:
+        found = Proposal("model", facts=facts, refusals=(purpose.refusal, *missing))
+    else:
+        found = _of_layout(files, names, purpose, facts, missing)
+    _require(task, template, found, purpose)
+    return found
+
+
+def _of_layout(
+    files: Files,
+    names: Mapping[str, int],
+    purpose: Purpose,
+    facts: tuple[Fact, ...],
+    missing: tuple[Refusal, ...],
+) -> Proposal:
+    kind = _KINDS.get(purpose.task) or kind_of(files)
+    reading = read(files, kind, sparse=purpose.sparse)
     refusals = (*reading.refusals, *missing)
     if reading.layout is None:
-        return Proposal("model", facts=facts, refusals=refusals)
+        return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     tasks, why = _tasks(reading.layout, kind, names)
-    said = (*why, Fact("backend", _BACKENDS[kind], why[0].source), *reading.layout.facts)
-    return Proposal("model", tasks, _BACKENDS[kind], (*said, *facts), refusals)
+    backend = Fact("backend", _BACKENDS[kind], why[0].source)
+    said = (*(purpose.facts or why), backend, *reading.layout.facts)
+    return Proposal(
+        "model", tasks, _BACKENDS[kind], (*said, *facts), refusals, options=purpose.options
+    )
+
+
+def _require(task: Task | None, template: str, found: Proposal, purpose: Purpose) -> None:
+    """Refuse words that are for another model. Raises `FixRequest`."""
+    if task is not None and found.tasks and task not in found.tasks:
+        does = " and ".join(found.tasks)
+        raise FixRequest(f"its files are of a model that does {does}: leave --task out")
+    if template and "pair_template" not in purpose.options:
+        raise FixRequest("--template is for a decoder that judges pairs: leave it out")
 
 
 def weight_files(names: Mapping[str, int]) -> list[str]:

@@ -55,6 +55,7 @@ _CONFIG: Final = Rights(
         *(f"$JS.API.STREAM.{verb}.*" for verb in ("CREATE", "UPDATE", "DELETE", "INFO")),
         "$JS.API.STREAM.MSG.GET.*",
         "$JS.API.STREAM.LIST",
+        "$JS.API.INFO",
         "$JS.API.CONSUMER.CREATE.>",
         "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
         "$JS.API.CONSUMER.NAMES.*",

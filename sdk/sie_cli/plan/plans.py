@@ -4,9 +4,10 @@
 the environment, since command lines can be read by everyone. It starts nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sie_cli.plan.broker import BrokerPlan
@@ -83,6 +84,17 @@ class ClusterPlan:
     nats_url: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """One worker, and the execution processes behind it."""
+
+    name: str
+    bundle: str
+    """Empty for what its variables say."""
+    program: Sequence[str]
+    devices: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
     """The part that all processes' plans have in common."""
@@ -135,24 +147,49 @@ class _Maker:
             options.port,
         )
 
-    def server(self, index: int, socket: Path, port: int, *, place: int) -> ChildPlan:
+    def server(
+        self, name: str, program: Sequence[str], socket: Path, port: int, place: int
+    ) -> ChildPlan:
         """Model execution behind one worker, of whose devices it is number `place`; its status
         routes are on `port`."""
-        name = f"server-{index}"
         return ChildPlan(
-            role=name,
+            role=f"server-{name}",
             argv=(
-                str(self.scripts / "sie-server"),
+                *program,
                 *("--socket", str(socket), "--host", _HOST, "--port", str(port)),
             ),
             environment={
                 **self.environment,
                 **gpu_variables(self.environment, place, gpus=self.gpus),
             },
-            log=self.layout.log(name),
+            log=self.layout.log(f"server-{name}"),
             ready_url=f"http://{_HOST}:{port}/readyz",
             ready_s=self.settings.server_ready_s,
             port=port,
+        )
+
+    def worker(
+        self,
+        name: str,
+        sockets: str,
+        options: ClusterOptions,
+        config_url: str,
+        port: int,
+        bundle: str,
+    ) -> ChildPlan:
+        """A worker in front of `sockets`; of a `bundle`, or of what its variables say."""
+        return self.on_bus(
+            "worker",
+            f"worker-{name}",
+            (
+                *("--socket-path", sockets, "--worker-id", f"local-{name}"),
+                *("--replica-dir", str(options.data / f"worker-{name}")),
+                *("--config-url", config_url),
+                *(("--bundle", bundle) if bundle else ()),
+            ),
+            port,
+            # A worker is ready when its model execution is.
+            waits_s=self.settings.server_ready_s,
         )
 
     def broker(self, plan: BrokerPlan) -> ChildPlan:
@@ -178,8 +215,10 @@ def plan_cluster(
     broker: BrokerPlan,
     worker_ports: tuple[int, ...],
     server_ports: tuple[int, ...],
+    programs: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> ClusterPlan:
-    """Plan every process. `scripts` holds the programs; ports are one for each process.
+    """Plan every process. `scripts` holds the programs; ports are one for each process; `programs`
+    has the command of model execution for bundles with an environment of their own.
 
     Raises `FixRequest` where there are fewer GPUs than devices.
     """
@@ -195,14 +234,24 @@ def plan_cluster(
         settings=settings,
         gpus=options.gpus,
     )
-    sockets = [
-        layout.sockets / f"server-{index}.sock"
-        for index in range(options.workers * options.devices)
+    own = (str(scripts / "sie-server"),)
+    kinds = [
+        *(_Workers(str(index), "", own, options.devices) for index in range(options.workers)),
+        *(_Workers(name, name, programs.get(name, own), 1) for name in options.bundles),
     ]
-    behind = [
-        ",".join(map(str, sockets[start : start + options.devices]))
-        for start in range(0, len(sockets), options.devices)
-    ]
+    servers: list[ChildPlan] = []
+    workers: list[ChildPlan] = []
+    left = iter(server_ports)
+    for kind, port in zip(kinds, worker_ports, strict=True):
+        names = [str(len(servers) + place) for place in range(kind.devices)]
+        names = [kind.bundle] if kind.bundle else names
+        sockets = [layout.sockets / f"server-{name}.sock" for name in names]
+        servers += [
+            maker.server(name, kind.program, socket, next(left), place)
+            for place, (name, socket) in enumerate(zip(names, sockets, strict=True))
+        ]
+        paths = ",".join(map(str, sockets))
+        workers.append(maker.worker(kind.name, paths, options, config_url, port, kind.bundle))
     return ClusterPlan(
         broker=maker.broker(broker),
         config=maker.on_bus(
@@ -219,25 +268,8 @@ def plan_cluster(
             maker.gateway(f"gateway-{index}", f"local-{index}", options, config_url)
             for index in range(1, options.gateways)
         ),
-        servers=tuple(
-            maker.server(index, socket, port, place=index % options.devices)
-            for index, (socket, port) in enumerate(zip(sockets, server_ports, strict=True))
-        ),
-        workers=tuple(
-            maker.on_bus(
-                "worker",
-                f"worker-{index}",
-                (
-                    *("--socket-path", paths, "--worker-id", f"local-{index}"),
-                    *("--replica-dir", str(options.data / f"worker-{index}")),
-                    *("--config-url", config_url),
-                ),
-                port,
-                # A worker is ready when its model execution is.
-                waits_s=settings.server_ready_s,
-            )
-            for index, (paths, port) in enumerate(zip(behind, worker_ports, strict=True))
-        ),
+        servers=tuple(servers),
+        workers=tuple(workers),
         gateway_url=gateway_url,
         config_url=config_url,
         nats_url=nats_url,

@@ -33,6 +33,8 @@ class ClusterOptions:
     """GPUs that they take by themselves."""
     catalog: Choice = "none"
     """The published models that a new log holds."""
+    bundles: tuple[str, ...] = ()
+    """Bundles that get a worker of their own, beside the workers of the default one."""
 
     def __post_init__(self) -> None:
         """Check the relations between fields."""
@@ -40,6 +42,19 @@ class ClusterOptions:
             raise FixRequest(
                 "--scale-to-zero reads the demand of one gateway: leave --gateways out"
             )
+        for name in self.bundles:
+            if name == "default" or self.bundles.count(name) > 1:
+                raise FixRequest(f"--bundle {name}: it has workers already: name it once, or not")
+
+    @property
+    def all_workers(self) -> int:
+        """Workers of every bundle."""
+        return self.workers + len(self.bundles)
+
+    @property
+    def all_devices(self) -> int:
+        """Execution processes of every worker."""
+        return self.workers * self.devices + len(self.bundles)
 
     @property
     def config_port(self) -> int:

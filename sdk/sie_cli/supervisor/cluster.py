@@ -11,14 +11,16 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sie_cli.access import state
 from sie_cli.access.operator_access import write_operator_access
 from sie_cli.access.private_files import write_private
 from sie_cli.access.state import ClusterState, record_process
 from sie_cli.plan import broker
+from sie_cli.plan.bundle_environment import execution_programs
 from sie_cli.plan.environment import check_environment
 from sie_cli.plan.folders import prepare, write_broker_config
 from sie_cli.plan.installation import check_installed, scripts_folder
@@ -30,13 +32,15 @@ from sie_cli.supervisor.child import Child, set_aside
 from sie_cli.supervisor.first_answer import wait_for_first_answer
 from sie_cli.supervisor.keeping import Household, Keeper
 from sie_cli.supervisor.replica_access import with_replica_access
-from sie_cli.supervisor.seeding import register
+from sie_cli.supervisor.seeding import put_bundles, register
 from sie_cli.supervisor.stopping import stop_leftovers
 from sie_schemas.errors import Later
 
 __all__ = ["Cluster", "run_cluster"]
 
+T = TypeVar("T")
 Say = Callable[[str], None]
+Programs = Mapping[str, Sequence[str]]
 
 
 async def run_cluster(
@@ -66,7 +70,10 @@ async def run_cluster(
             say(f"stopped what a dead supervisor had left: {', '.join(leftovers)}")
         check_free(options.port, "the gateway")
         check_free(options.config_port, "sie-config")
-        cluster = Cluster(options, settings, layout=layout, scripts=scripts, say=say)
+        programs = execution_programs(options.bundles, say=say)
+        cluster = Cluster(
+            options, settings, layout=layout, scripts=scripts, programs=programs, say=say
+        )
         try:
             await cluster.run(stop=stop, kill=kill, on_ready=on_ready)
         finally:
@@ -83,13 +90,15 @@ class Cluster:
         *,
         layout: Layout,
         scripts: Path,
+        programs: Programs,
         say: Say,
     ) -> None:
         self._settings = settings
+        self._bundles = options.bundles
         self._scale_to_zero = options.scale_to_zero
         self._layout = layout
         self._say = say
-        self._plan = _plan(options, settings, layout, scripts)
+        self._plan = _plan(options, settings, layout, scripts, programs)
         self._children: list[Child] = []
         self._watches: dict[str, asyncio.Task[None]] = {}
         """The task that keeps each child running, by role."""
@@ -146,6 +155,7 @@ class Cluster:
         config = self._launch([plan.config], group)
         await _all_ready(config)
         await self._seed(config[0])
+        await self._with_config(config[0], lambda url: put_bundles(url, self._bundles))
         if self._scale_to_zero:
             self._say("starting the gateway; workers start with the first request")
             await _all_ready(self._launch([plan.gateway], group))
@@ -204,7 +214,7 @@ class Cluster:
         marker = self._layout.seeded
         if marker.exists():
             return
-        registered = await self._register(config)
+        registered = await self._with_config(config, register)
         # A crash before this line registers the same documents again, which changes nothing.
         write_private(marker, ("\n".join(registered) + "\n").encode())
         if registered:
@@ -212,13 +222,13 @@ class Cluster:
         else:
             self._say("no demo model is installed: register your own at sie-config")
 
-    async def _register(self, config: Keeper) -> list[str]:
-        """Register the demo models, again while sie-config cannot take them yet."""
+    async def _with_config(self, config: Keeper, work: Callable[[str], Awaitable[T]]) -> T:
+        """Do `work` at sie-config's address, again while sie-config cannot take it yet."""
         deadline = time.monotonic() + self._settings.ready_s
         while True:
             await config.wait_ready()
             try:
-                return await register(self._plan.config_url)
+                return await work(self._plan.config_url)
             except Later:
                 if time.monotonic() > deadline:
                     raise
@@ -276,11 +286,15 @@ def _part(child: Child) -> str:
 
 
 def _plan(
-    options: ClusterOptions, settings: ClusterSettings, layout: Layout, scripts: Path
+    options: ClusterOptions,
+    settings: ClusterSettings,
+    layout: Layout,
+    scripts: Path,
+    programs: Programs,
 ) -> ClusterPlan:
     """Choose ports and passwords, write the broker's file, and plan the processes."""
-    servers = options.workers * options.devices
-    broker_port, monitor_port, *ports = free_ports(2 + options.workers + servers)
+    workers = options.all_workers
+    broker_port, monitor_port, *ports = free_ports(2 + workers + options.all_devices)
     plan = broker.BrokerPlan(
         port=broker_port,
         monitor_port=monitor_port,
@@ -301,8 +315,9 @@ def _plan(
         scripts=scripts,
         environment=with_replica_access(layout.data, _environment(layout.data)),
         broker=plan,
-        worker_ports=tuple(ports[: options.workers]),
-        server_ports=tuple(ports[options.workers :]),
+        worker_ports=tuple(ports[:workers]),
+        server_ports=tuple(ports[workers:]),
+        programs=programs,
     )
 
 

@@ -9,7 +9,7 @@ the next start.
 import hashlib
 import importlib.metadata
 import importlib.resources
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,10 +17,18 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from sie_catalog.bundles import APART, BUNDLES
 from sie_cli.access.operator_access import bearer
-from sie_schemas.errors import Later, OurFault
+from sie_schemas.errors import FixRequest, Later, OurFault
 
-__all__ = ["ADAPTED_MODEL", "adapter_documents", "installed_models", "manifest_of", "register"]
+__all__ = [
+    "ADAPTED_MODEL",
+    "adapter_documents",
+    "installed_models",
+    "manifest_of",
+    "put_bundles",
+    "register",
+]
 
 ADAPTED_MODEL: Final = "sentence-transformers/all-MiniLM-L6-v2"
 """The model that the demo adapters were trained for; also the one that `up` asks first."""
@@ -73,6 +81,30 @@ async def register(config_url: str) -> list[str]:
     return [document["model_id"] for document in models]
 
 
+async def put_bundles(config_url: str, names: Sequence[str]) -> None:
+    """Have the log hold bundles that workers are started for. Raises `FixRequest`, `Later`.
+
+    A log of an older release has not every bundle of this one. One that is there stays as it is.
+    """
+    headers = {"X-SIE-Actor": "sie up", "X-SIE-Reason": "workers of the bundle"} | bearer()
+    async with httpx.AsyncClient(base_url=config_url, headers=headers, timeout=_TIMEOUT_S) as http:
+        for name in names:
+            path = f"/v1/configs/bundles/{quote(name, safe='')}"
+            try:
+                response = await http.get(path)
+            except httpx.HTTPError as error:
+                raise Later(f"sie-config does not tell {path}: {error}") from error
+            if response.status_code != httpx.codes.NOT_FOUND:
+                continue
+            if name not in BUNDLES:
+                raise FixRequest(
+                    f"there is no bundle {name}: name {', '.join(APART)}, or one that you "
+                    "registered",
+                    field="bundle",
+                )
+            await _write(http, "PUT", path, BUNDLES[name].document)
+
+
 async def _write(
     http: httpx.AsyncClient, method: str, path: str, document: Mapping[str, Any]
 ) -> None:
@@ -83,7 +115,7 @@ async def _write(
     if response.is_error:
         # A server's error may pass, a refusal does not.
         raise (Later if response.is_server_error else OurFault)(
-            f"sie-config refused {document['model_id']} ({response.status_code}): {response.text}"
+            f"sie-config refused {path} ({response.status_code}): {response.text}"
         )
 
 

@@ -32,8 +32,28 @@ _ENCODES: Final = _SUITES + "families.py::test_a_family_answers_as_the_reference
 _SPARSE: Final = _SUITES + "sparse.py::test_a_bare_masked_language_model_needs_no_option"
 _LATE: Final = _SUITES + "late.py::test_token_vectors_of_a_family_are_those_of_the_reference"
 _SCORES: Final = _SUITES + "score.py::test_a_classifier_scores_as_its_reference_does"
+_PUBLISHED: Final = _SUITES + "published.py::test_a_published_architecture_answers_by_its_formula"
+_GTE: Final = _SUITES + "published.py::test_gte_under_its_later_name_answers_by_its_formula"
+_LLAMA: Final = (
+    _SUITES + "published.py::test_a_llama_that_looks_both_ways_answers_as_transformers_own"
+)
+_RANKED: Final = _SUITES + "published.py::test_a_published_reranker_scores_by_its_formula"
+_ROTATED: Final = (
+    _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
+)
+_ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
 _CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
+
+
+def _published(words: str, case: str) -> Family:
+    said = f"{words}, with its pooling in its files"
+    return Family(said, "transformer", proven=(f"{_PUBLISHED}[{case}]",))
+
+
+def _lookup(words: str) -> Family:
+    said = f"{words} for documents, a table of weights for queries"
+    return Family(said, "transformer", proven=(_ROUTED,))
 
 
 def _dense(words: str, case: str) -> Family:
@@ -81,7 +101,6 @@ _OWN_CODE: Final = "its architecture is code of its own, which this release repl
 _NO_IMAGES: Final = "this release takes no images"
 _NO_LABELS: Final = "this release has no backend on its authors' library"
 _APART: Final = "it finds any labels by a package that is installed apart; write its document"
-_LOOKUP: Final = "only its files say how queries are weighed: `sie add` reads them"
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "dense/bert": _dense("BERT", "bert"),
@@ -108,11 +127,33 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "sparse/bert": _sparse("BERT", "bert"),
     "sparse/distilbert": _sparse("DistilBERT", "distilbert"),
     "sparse/roberta": _sparse("RoBERTa"),
-    "sparse-lookup/bert": _not_here("BERT for documents, a table for queries", _LOOKUP),
-    "sparse-lookup/distilbert": _not_here("DistilBERT for documents, a table for queries", _LOOKUP),
+    "sparse-lookup/bert": _lookup("BERT"),
+    "sparse-lookup/distilbert": _lookup("DistilBERT"),
+    "sparse-lookup/gte": _lookup("GTE"),
     "late/bert": _late("BERT", "bert"),
     "late/modernbert": _late("ModernBERT", "modernbert"),
-    "dense/nomic-bert": _not_here("NomicBERT under names of its own", _OWN_CODE),
+    "late/flash-roberta": Family(
+        "XLM-RoBERTa that rotates, a vector for each token", "transformer", proven=(_ROTATED,)
+    ),
+    "pairs/flash-roberta": Family(
+        "XLM-RoBERTa under names of its own with a score on top",
+        "cross-encoder",
+        proven=(_RANKED,),
+    ),
+    "dense/alibi-bert": _published("BERT with distances for places", "alibi bert"),
+    "dense/alibi-bert-normed": _published(
+        "BERT with distances for places and normed queries", "alibi bert, normed"
+    ),
+    "dense/both-ways-llama": Family(
+        "Llama that looks both ways, with its pooling in its files",
+        "transformer",
+        proven=(_LLAMA,),
+    ),
+    "dense/gte-renamed": Family(
+        "GTE under its own name, with its pooling in its files", "transformer", proven=(_GTE,)
+    ),
+    "dense/nomic-bert": _published("NomicBERT", "nomic"),
+    "dense/nomic-experts": _published("NomicBERT with experts", "nomic with experts"),
     "own-code": _not_here("code of its own", _OWN_CODE),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),

@@ -1,8 +1,8 @@
 """Offers: the documents that a release offers of the models it knows.
 
 *pure* over the rows of `published`. Promises that each document is admitted by the rules of the log
-as it stands, and that a document says nothing that the model's own files say: they are read when it
-is loaded. A model without a commit, or of a family that nothing here runs, is never offered, and
+as it stands. A document says nothing that the model's own files say: they are read when it is
+loaded. A model without a commit, or of a family that nothing here runs, is never offered, and
 `reason_not` says why.
 """
 
@@ -108,6 +108,7 @@ def _profile(row: Published) -> dict[str, Any]:
 def _wording(row: Published) -> dict[str, str]:
     """The words that authors want around a text: their files often say them to people alone."""
     said = {"query_template": row.query, "doc_template": row.document}
-    if "encode" in row.tasks and "{instruction}" in row.query + row.document:
+    judges = "pair_template" in FAMILIES[row.family].options
+    if judges or ("encode" in row.tasks and "{instruction}" in row.query + row.document):
         said["default_instruction"] = row.instruction
     return {name: text for name, text in said.items() if text}

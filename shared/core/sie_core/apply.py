@@ -2,7 +2,7 @@
 
 *pure.* Frozen for entries of `v` 1: a later release may add kinds, and never changes what an old
 entry does. Total on admitted entries: the writer runs this very code before it commits, so an entry
-of the log can always be applied: a replica that cannot read its kind halts and says so, and one for
+of the log can always be applied. A replica that cannot read its kind halts and says so. One for
 which something is missing has a damaged registry. What may be *written* is a different question,
 answered by the writer's rules, which may change in any release.
 
@@ -38,8 +38,8 @@ class ChangeRefused(ValueError):
 def apply(registry: Registry, entry: Entry) -> Registry:
     """The registry after an entry. Raises `ChangeRefused`, and nothing else.
 
-    Looks at the changes alone: whether the entry belongs here is `sie_core.chain`'s question, and
-    whether the result is the one that the writer had is `entry.state_digest`'s.
+    Looks at the changes alone. Whether the entry belongs here is `sie_core.chain`'s question;
+    whether the result is the writer's is that of `entry.state_digest`.
     """
     if entry.v != ENTRY_VERSION:
         raise ChangeRefused(

@@ -9,6 +9,8 @@ known here.
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from sie_schemas.ipc import Option
 
 __all__ = ["BACKEND_OPTIONS", "GENERAL", "of_backend"]
@@ -44,6 +46,14 @@ _OFFSET_UNIT: Final = Option(
     in_request=True,
     operations=("extract",),
 )
+_NORMALIZE: Final = Option(
+    name="normalize",
+    kind="flag",
+    help="true for dense vectors of length 1, false for those that the model gives",
+    in_profile=True,
+    in_request=True,
+    operations=("encode",),
+)
 
 GENERAL: Final = (
     Option(name="lora", kind="text", help="the name of an adapter", in_request=True),
@@ -70,6 +80,13 @@ GENERAL: Final = (
         most=65_536,
         in_request=True,
         operations=("encode",),
+    ),
+    Option(
+        name="truncate",
+        kind="text",
+        help="where a text that is too long is cut; none refuses it",
+        choices=("end", "start", "none"),
+        in_request=True,
     ),
     *(
         Option(
@@ -119,7 +136,10 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
             operations=("score",),
         ),
     ),
-    "echo": (Option(name="dims", kind="whole", least=1, most=65_536, in_profile=True),),
+    "echo": (
+        Option(name="dims", kind="whole", least=1, most=65_536, in_profile=True),
+        replace(_NORMALIZE, in_profile=False),
+    ),
     "gliclass": (_MULTI_LABEL, _THRESHOLD),
     "gliner": (
         Option(
@@ -165,7 +185,7 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
     ),
     "transformer": (
         Option(name="pooling", kind="text", choices=_POOLINGS, in_profile=True),
-        Option(name="normalize", kind="flag", in_profile=True),
+        _NORMALIZE,
         Option(
             name="query_prompt",
             kind="text",

@@ -1,9 +1,9 @@
 """The catalog: a registry as a router reads it.
 
 *pure.* One immutable view for each position; a request reads it once and so never sees half an
-entry. Resolves what a client names (id, alias, `id:profile`, `bundle:/id`) to a model, a profile, a
-revision, a bundle and a pool, or to the error that says what is wrong. Says nothing about who is
-alive: that is the fleet's matter.
+entry. Resolves what a client names (id, alias, `id:profile`, `bundle:/id`) to a model, profile,
+revision, bundle and pool. A name that cannot be resolved is an error that says what is wrong. Says
+nothing about who is alive: that is the fleet's matter.
 """
 
 from collections.abc import Collection, Mapping, Sequence

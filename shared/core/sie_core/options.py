@@ -1,9 +1,8 @@
 """Options, checked against what is declared: never passed over.
 
-*pure.* Promises that a name which is not declared, stands in the wrong place, or has a value of
-another type or outside its range is refused with the nearest right name, or with all that may
-stand there. The same check serves a request and a profile, early at the edge and again before the
-device.
+*pure.* Refuses a name that is not declared or stands in the wrong place, and a value of another
+type or outside its range. The refusal gives the nearest right name, or all that may stand there.
+The same check serves a request and a profile, early at the edge and again before the device.
 """
 
 import math

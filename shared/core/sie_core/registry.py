@@ -85,7 +85,8 @@ class _Branch(Generic[_Child]):
     """Sixty-four children under one digest; never changed once made.
 
     Its digest is over theirs, one after the other. What an older branch had of these bytes is taken
-    over with the places that changed since: most of what an entry costs would be to gather them.
+    over, with the places that changed since. To gather them anew would be most of what an entry
+    costs.
     """
 
     __slots__ = ("_changed", "_digest", "_domain", "_joined", "children")

@@ -1,6 +1,6 @@
 """The documents of a registry, decoded: what their JSON holds.
 
-*types.* They were checked when they were admitted, by the models of `sie_schemas.documents`, and
+*types.* They were checked when they were admitted, by the models of `sie_schemas.documents`. They
 are read as they lie in the log: absent is not null, and a field that a later release added is not
 required. Nothing is copied or checked at run time.
 """

@@ -1,6 +1,6 @@
 """Templates: the words that a model's author puts around a text.
 
-*pure.* A template is a text with names in braces, each filled once and in one pass: what is filled
+*pure.* A template is a text with names in braces, each filled once and in one pass. What is filled
 in is never read as a template itself. Promises that a name which nobody fills is refused when the
 template is read. A brace that encloses no plain word is a brace.
 """

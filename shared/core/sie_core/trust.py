@@ -105,7 +105,7 @@ class Trust:
 
     def proven(self, offered: Sequence[Entry]) -> list[Entry]:
         """The entries at the head of `offered` that are linked and vouched for, for a record that
-        keeps them: without a key there are none, and no wrong signature is left on one."""
+        keeps them. Without a key there are none. No wrong signature is left on one."""
         if self.public is None:
             return []
         run = list(offered[:1])

@@ -1,13 +1,14 @@
 """Architectures whose config.json means what the library's own code of that name does not do.
 
 *pure.* transformers reads a config by the names that it knows and passes over the rest. Here stand
-the keys by which a published model is another one than that code would make of it: it is refused
-with its key, before a weight is read.
+the keys by which a published model is another one than that code would make of it. Such a model is
+refused with its key, before a weight is read.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sie_layouts.published import published_form, require_form
 from sie_layouts.reader import Reader, joined
 
 __all__ = ["require_own_architecture"]
@@ -17,25 +18,6 @@ _ONLY_ENCODED: Final = frozenset({"t5", "mt5", "umt5"})
 _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
 """Families whose code has a table of positions and no other way to place a token."""
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
-_NOMIC: Final[Mapping[str, Any]] = {
-    "activation_function": "swiglu",
-    "causal": False,
-    "mlp_fc1_bias": False,
-    "mlp_fc2_bias": False,
-    "n_embd": 768,
-    "n_head": 12,
-    "n_inner": 3072,
-    "n_layer": 12,
-    "parallel_block": False,
-    "prenorm": False,
-    "qkv_proj_bias": False,
-    "rotary_emb_base": 1000,
-    "rotary_emb_fraction": 1.0,
-    "rotary_emb_interleaved": False,
-    "use_rms_norm": False,
-}
-"""The published keys that transformers does not read, with the values that it takes for granted."""
-_EXPERTS: Final = ("moe_every_n_layers", "num_experts")
 
 
 def require_own_architecture(reader: Reader, folder: str) -> None:
@@ -51,19 +33,20 @@ def require_own_architecture(reader: Reader, folder: str) -> None:
             "is there: the reference puts an adapter of its own on another model",
             "register that model, and this folder as its adapter",
         )
+    form = published_form(config)
+    if form is not None:
+        require_form(reader, name, config, form)
     if config.get("is_encoder_decoder") and kind not in _ONLY_ENCODED:
         reader.refuse(
             f"{name}: is_encoder_decoder",
             f"is true of a {kind}; of {', '.join(sorted(_ONLY_ENCODED))} the encoder alone is run",
         )
     placed = config.get("position_embedding_type", "absolute")
-    if kind in _ABSOLUTE and placed != "absolute":
+    if form is None and kind in _ABSOLUTE and placed != "absolute":
         reader.refuse(
             f"{name}: position_embedding_type",
             f"is {placed!r}, and transformers' own {kind} has absolute positions only",
         )
-    if kind == "nomic_bert":
-        _require_nomic(reader, name, config)
     code = reader.take(name, config, "auto_map", dict, {})
     if code:
         own = ", ".join(sorted(map(str, code.values())))
@@ -80,20 +63,3 @@ def _require_plain(reader: Reader, name: str, config: Mapping[str, Any]) -> None
             "is there: weights in integers are not read",
             "use the model as its authors published it in floating point",
         )
-
-
-def _require_nomic(reader: Reader, name: str, config: Mapping[str, Any]) -> None:
-    for key in _EXPERTS:
-        if config.get(key):
-            reader.refuse(
-                f"{name}: {key}",
-                f"is {config[key]!r}: transformers' own nomic_bert has no experts",
-                "use nomic-embed-text-v1.5",
-            )
-    for key, wanted in _NOMIC.items():
-        if config.get(key, wanted) != wanted:
-            reader.refuse(
-                f"{name}: {key}",
-                f"is {config[key]!r}, and transformers' own nomic_bert takes {wanted!r} for "
-                "granted",
-            )

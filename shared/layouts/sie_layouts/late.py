@@ -1,9 +1,12 @@
 """The layout of late interaction (ColBERT): a vector for each token, and which of them count.
 
-*pure.* Three forms are read as sentence-transformers' MultiVectorEncoder reads them: its own
-folders; PyLate's, whose settings stand in `config_sentence_transformers.json` and which leave out
-the last steps; and those of Stanford's library (`HF_ColBERT`), whose settings stand in
-`artifact.metadata` and whose projection lies among the model's weights.
+*pure.* Three forms are read, as sentence-transformers' MultiVectorEncoder reads them:
+
+- its own folders;
+- PyLate's, whose settings stand in `config_sentence_transformers.json` and which leave out the last
+  steps;
+- those of Stanford's library (`HF_ColBERT`), whose settings stand in `artifact.metadata` and whose
+  projection lies among the model's weights.
 """
 
 import string
@@ -11,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from sie_layouts.architectures import require_own_architecture
 from sie_layouts.facts import Fact, Reading
 from sie_layouts.files import Files
 from sie_layouts.modules import dense_step, module_name, normalize_step
@@ -108,6 +112,7 @@ def _of_stanford(reader: Reader) -> TokenLayout:
             f"{_CONFIG}: architectures",
             "names no HF_ColBERT, and there is no modules.json: the projection would be random",
         )
+    require_own_architecture(reader, "")
     table = reader.table(_METADATA)
     marks = {
         "query": str(table.get("query_token_id") or "[unused0]") + " ",

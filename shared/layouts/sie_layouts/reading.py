@@ -31,11 +31,15 @@ _OF_CLASSES: Final[tuple[tuple[str, Kind], ...]] = (
 )
 
 
-def read(files: Files) -> Reading[Layout]:
-    """The layout of a folder, or all that stands in the way."""
-    kind = kind_of(files)
+def read(files: Files, kind: Kind | None = None, *, sparse: bool = False) -> Reading[Layout]:
+    """The layout of a folder, or all that stands in the way.
+
+    `kind` is the one that is wanted; None: the one that the folder says. `sparse` says that sparse
+    vectors are wanted, and no others.
+    """
+    kind = kind or kind_of(files)
     if kind == "vectors":
-        return read_sentence(files)
+        return read_sentence(files, "sparse" if sparse else None)
     if kind == "scores":
         return read_score(files)
     if kind == "token_vectors":

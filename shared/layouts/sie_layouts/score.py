@@ -1,17 +1,19 @@
 """The layout of a model that scores pairs, as its folder states it.
 
 *pure.* Read in the places where sentence-transformers' CrossEncoder reads, with the same
-precedence: a folder without `modules.json`, or of another type of model, counts only as
-transformers' own model, and its `config_sentence_transformers.json` says nothing.
+precedence. A folder without `modules.json`, or of another type of model, counts only as
+transformers' own model; its `config_sentence_transformers.json` says nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from sie_layouts.architectures import require_own_architecture
 from sie_layouts.facts import Fact, Reading
 from sie_layouts.files import Files
 from sie_layouts.modules import module_name
+from sie_layouts.published import published_form
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.sentence import SETTINGS_FILE
@@ -71,6 +73,10 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     reader = Reader(files)
     config = reader.table(_CONFIG)
     model = _model(reader, config)
+    require_own_architecture(reader, "")
+    form = published_form(config)
+    if form not in (None, "flash_roberta"):
+        reader.refuse(f"{_CONFIG}: architectures", f"is of a {form}, which makes no scores here")
     settings = reader.table(SETTINGS_FILE) if reader.has(MODULES_FILE) else {}
     if settings.get("model_type") != "CrossEncoder":
         # Another type of model is converted: only its transformer counts.

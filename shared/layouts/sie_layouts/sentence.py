@@ -36,6 +36,8 @@ SETTINGS_FILE: Final = "config_sentence_transformers.json"
 _CONFIG: Final = "config.json"
 _TOKENS: Final = "token_embeddings"
 _VECTOR: Final = "sentence_embedding"
+_QUERY_WEIGHTS: Final = ("idf.json", "query_token_weights.txt")
+"""Files by which some models weigh the tokens of a query, in place of running it."""
 _TYPES: Final[Mapping[str, Output]] = {"SentenceTransformer": "dense", "SparseEncoder": "sparse"}
 _SPARSE_STEPS: Final = (SpladeStep, TokenWeightsStep, AutoEncoderStep)
 
@@ -104,6 +106,13 @@ def _steps(reader: Reader, task: str, output: Output) -> tuple[Step, ...]:
                 f"is {classes}: without modules.json only a masked-language model gives sparse "
                 "vectors",
             )
+        for name in _QUERY_WEIGHTS:
+            if reader.has(name):
+                reader.refuse(
+                    name,
+                    "weighs the tokens of queries, which without modules.json no library reads",
+                    "save the model with sentence-transformers' SparseStaticEmbedding",
+                )
         reader.fact("pooling", "max of log(1 + relu)", f"{_CONFIG}: architectures")
         return (plain_transformer(reader, "masked_language"), SpladeStep())
     # As the reference does: a decoder is read at its last token.

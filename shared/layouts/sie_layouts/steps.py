@@ -1,8 +1,8 @@
 """Steps: how a text becomes a vector, one thing after the other.
 
-*types.* A tagged union. A step reads one feature and writes one: `token_embeddings` holds a row for
-each token, `sentence_embedding` one for each text, and a `DenseStep` may use names of its own.
-Names of files are relative to the model's folder.
+*types.* A tagged union. A step reads one feature and writes one. `token_embeddings` holds a row for
+each token, `sentence_embedding` one for each text; a `DenseStep` may use names of its own. Names of
+files are relative to the model's folder.
 """
 
 from collections.abc import Mapping

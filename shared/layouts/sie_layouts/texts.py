@@ -1,8 +1,8 @@
 """The way from a text to token ids: length, side, case, and what is handed to the tokenizer.
 
-*pure.* The length is the one that the reference uses, wherever a file says it:
+*pure.* The length is the one that the reference uses, wherever a file says it. First comes
 `sentence_bert_config.json` (`max_seq_length`, the tokenizer's options, `processing_kwargs`), then
-`tokenizer_config.json`; the model's positions cap it unless the first of these named it.
+`tokenizer_config.json`. The model's positions cap it unless the first of these named it.
 """
 
 from collections.abc import Mapping

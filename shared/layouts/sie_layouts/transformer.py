@@ -1,7 +1,7 @@
 """A transformer step of a folder: its head, its settings, and what they would change.
 
 *pure.* Settings that the reference hands to transformers are kept where they say something of the
-model (`config_options`), passed over where they only say how to load it, and else refused.
+model (`config_options`). They are passed over where they only say how to load it, and else refused.
 """
 
 from collections.abc import Mapping

@@ -2,10 +2,10 @@
 
 *shell.* A field comes from its flag, else from its environment variable, else from its default:
 `port` of prefix `SIE_GATEWAY` is `--port` and `SIE_GATEWAY_PORT`. An unknown flag, an unknown
-variable with the prefix and a value that cannot be each stop the process at start, with one line
-that names them: a mistyped setting is never ignored, and only what clients read is passed over.
-Numbers are finite and not below 0, and a field whose name ends in `port` is a port. Relations
-between fields are checked by the class itself, in `__post_init__` (raise `ValueError`).
+variable with the prefix and a value that cannot be each stop the process at start. One line names
+them: a mistyped setting is never ignored, and only what clients read is passed over. Numbers are
+finite and not below 0, and a field whose name ends in `port` is a port. Relations between fields
+are checked by the class itself, in `__post_init__` (raise `ValueError`).
 """
 
 import dataclasses
@@ -63,8 +63,8 @@ def setting(default: Any = dataclasses.MISSING, *, help: str) -> Any:
 def constant(default: Any, *, help: str) -> Any:
     """A field that no operator has a reason to turn, with what it is.
 
-    It is taken as a setting is, so that a test of real processes can give milliseconds; help and
-    manual leave it out (`--help-all` does not).
+    It is taken as a setting is, so that a test of real processes can give milliseconds. Help and
+    manual leave it out; `--help-all` does not.
     """
     return dataclasses.field(default=default, metadata={"help": help, "constant": True})
 

@@ -1,9 +1,8 @@
 """Numpy arrays on the wire.
 
-*pure.* An array is a msgpack map whose keys are bytes: `nd`, `type`, `kind`, `shape`, `data`, the
-form that the `msgpack-numpy` package and the published SIE clients read. Promises that a decoded
-array is read-only and has exactly the bytes that were sent. Object and structured types are
-refused.
+*pure.* An array is a msgpack map whose keys are bytes: `nd`, `type`, `kind`, `shape`, `data`. The
+`msgpack-numpy` package and the published SIE clients read that form. Promises that a decoded array
+is read-only and has exactly the bytes that were sent. Object and structured types are refused.
 """
 
 from typing import Any, Final

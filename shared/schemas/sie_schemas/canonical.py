@@ -1,8 +1,8 @@
 """Canonical JSON: the one byte form of a value that is hashed or compared.
 
-*pure.* Promises that equal values have equal bytes (RFC 8785, JCS) and that `loads` refuses every
-JSON text whose meaning depends on the reader: NaN and infinities, integers beyond 2^53, duplicate
-keys, lone surrogates. Does not know what the values mean.
+*pure.* Promises that equal values have equal bytes (RFC 8785, JCS). `loads` refuses every JSON text
+whose meaning depends on the reader: NaN and infinities, integers beyond 2^53, duplicate keys, lone
+surrogates. Does not know what the values mean.
 """
 
 import json

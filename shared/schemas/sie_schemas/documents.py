@@ -1,8 +1,9 @@
 """Documents: what an entry changes. A config is data, and can never run code.
 
 *types.* Frozen, strict pydantic models; unknown keys are refused and every error of a document is
-listed at once with its path. `admit_document` gives the mapping with defaults materialised, which
-is what the log stores: a default changed in a later release never changes an older entry's meaning.
+listed at once with its path. `admit_document` gives the mapping with its defaults written out,
+which is what the log stores. A default changed in a later release never changes an older entry's
+meaning.
 """
 
 import re
@@ -154,8 +155,8 @@ class ExtractTask(Document):
 
     labels: tuple[Label, ...] = ()
     synonyms: Annotated[dict[Label, tuple[Label, ...]], Field(max_length=1000)] | None = None
-    """Words for labels that a request may use, in any case, where the model's labels are fixed:
-    each means those of its labels that the model has. A document that is written without them gets
+    """Words for labels that a request may use, in any case, where the model's labels are fixed.
+    Each means those of its labels that the model has. A document that is written without them gets
     `SYNONYMS`; one of an older release has none."""
 
 
@@ -201,7 +202,7 @@ class ProfileDocument(Document):
     """A lane's wait to fill while other work runs, at first: `batch_latency_ms`, or the worker's
     default for it, moves this wait. An idle device never waits."""
     batch_latency_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
-    """The time from an input's arrival at the worker to its answer to aim at: while answers take
+    """The time to aim at, from an input's arrival at the worker to its answer. While answers take
     longer, lanes wait half as long to fill; while they are in time, a little longer."""
     batch_invariant: bool = True
     """False where batch-mates change an answer (dynamically quantised graphs): one item a call."""

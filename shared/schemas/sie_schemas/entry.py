@@ -2,7 +2,7 @@
 
 *types.* An entry's body is canonical JSON, made once by the writer, stored and sent verbatim beside
 its hash. Whoever verifies hashes these bytes and never writes them again, so the layout below is
-frozen for `v` 1: fields may be added, never renamed, retyped or dropped.
+frozen for `v` 1. Fields may be added, never renamed, retyped or dropped.
 
 Domain tags keep a hash of one thing from ever being a hash of another.
 """

@@ -58,7 +58,7 @@ class ModelReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of one model in one process: `effective` is the revision that it serves now.
 
     `dims` are the widths of its outputs and `max_sequence_length` the tokens that it reads, as far
-    as its backend says; only a loaded model knows them.
+    as its backend says. Only a loaded model knows them.
     """
 
     state: ModelState

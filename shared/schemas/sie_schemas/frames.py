@@ -1,7 +1,7 @@
 """Frames out of bytes: a 4-byte big-endian length, and so many bytes.
 
-*pure.* Promises the same bodies in the same order however the bytes were cut, and that a frame
-costs no more than one copy of it.
+*pure.* Promises the same bodies in the same order however the bytes were cut. A frame costs no more
+than one copy of it.
 """
 
 from typing import Final

@@ -46,7 +46,7 @@ ConsumerName = Annotated[str, Meta(pattern=r"^[^\s.*>]+$")]
 
 class HandedOut(Struct, frozen=True):
     """The point that a consumer has handed out to: `last` in its stream, `deliveries` by its own
-    count, and how many of them nobody has acknowledged."""
+    count. It tells also how many of them nobody has acknowledged."""
 
     last: int
     deliveries: int

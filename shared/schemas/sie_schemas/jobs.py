@@ -3,8 +3,8 @@
 *types.* Frozen msgspec structs, msgpack on the wire. `v` is the feature level that a reader must
 know; fields are only ever added, with defaults.
 
-A job is published to `subject(...)` in the work-queue stream `stream_name(pool)`. Its results go
-as one `ResultBatch` per gateway to the job's `reply_to` subject, a core NATS request; the gateway
+A job is published to `subject(...)` in the work-queue stream `stream_name(pool)`. Its results go as
+one `ResultBatch` per gateway to the job's `reply_to` subject, a core NATS request. The gateway
 answers with `ResultReceipt`, and only then is the job acknowledged.
 """
 
@@ -60,8 +60,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One unit on the queue: some items of one request, all for one lane.
 
     `job_id` is `<request_id>.<first_item>`. `deadline` is Unix time in seconds; after it nobody
-    waits, and the job is dropped. (`log_id`, `epoch`) is the position whose registry named the
-    revisions: a worker that is behind catches up first.
+    waits, and the job is dropped. The position (`log_id`, `epoch`) is that of the registry which
+    named the revisions: a worker that is behind catches up first.
 
     Where `payload` is given, `v` is 2, the items are left out, and the object holds the whole job
     with its own `v`. `dimensions` is how many numbers of each vector are wanted.

@@ -19,7 +19,7 @@ Counts: TypeAlias = Annotated[dict[str, Count], Meta(max_length=64)]
 
 class LeaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The lease that a client asks for. `gpus` are the workers that it counts on, by machine
-    profile, and `gpu_caps` the most whose capacity its requests may use; at least one of the two
+    profile. `gpu_caps` are the most whose capacity its requests may use. At least one of the two
     names one."""
 
     name: Name

@@ -1,8 +1,8 @@
 """Revisions: the identity of what serves an answer.
 
 *pure.* A model revision is the digest of everything in a model's document that can change an answer
-of one profile: its identity, its pinned source, its tasks and limits, and that profile. It is not
-moved by other profiles, aliases or placement (pool), so a change there invalidates nothing.
+of one profile. That is its identity, its pinned source, its tasks and limits, and that profile. It
+is not moved by other profiles, aliases or placement (pool), so a change there invalidates nothing.
 """
 
 import hashlib

@@ -25,7 +25,7 @@ from sie_schemas.ipc import (
     TextForm,
     TokensInput,
 )
-from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take
+from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed, take, unit_length
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.model_files import encoder_kind, load_model
@@ -99,6 +99,7 @@ class LateEncoder(EncoderBackend):
         if batch.operation == "score" and self._core.spec.tasks.score is not None:
             return late_scores(self._core, batch, self._vectors, mean=self._layout.mean)
         self._core.require(batch, "encode", {"multivector"})
+        unit_length(batch, self._core.spec.model_id, {"multivector"})
         given = self._vectors(batch, take(batch, TokensInput))
         counts = np.array([len(text) for text in given], dtype="<i4")
         rows = torch.cat(given)

@@ -1,7 +1,7 @@
 """The fetches of a replica: one fetch at a time, and a pause after each that came to nothing.
 
-*pure.* Time is an argument. Promises that at most one fetch is under way, that a late answer is not
-taken for the one that is awaited, and that failures make the pauses longer up to a bound.
+*pure.* Time is an argument. Promises that at most one fetch is under way, and that a late answer is
+not taken for the awaited one. Failures make the pauses longer, up to a bound.
 """
 
 from typing import Final

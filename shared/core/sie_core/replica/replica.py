@@ -10,9 +10,9 @@ entry for an applied epoch stops it (FORK); a change of a kind it cannot read ha
 is followed only if that log supersedes this one. While it is stopped it goes on serving what it
 last verified. At most one fetch is in flight and the buffer of early entries is bounded.
 
-The driver's duties: carry out each command once; answer each `Fetch` and `FetchSnapshot` with
-`RangeArrived`, `SnapshotArrived`, `Gone` or `FetchFailed` of the same id; tick now and then; never
-call from two tasks.
+The driver's duties: carry out each command once; tick now and then; never call from two tasks. It
+answers each `Fetch` and `FetchSnapshot` with `RangeArrived`, `SnapshotArrived`, `Gone` or
+`FetchFailed` of the same id.
 """
 
 from typing import Final, assert_never
@@ -183,8 +183,8 @@ class Replica:
         return False
 
     def _offer_first(self, entry: Entry) -> None:
-        """Before anything was verified, only an unbroken chain from epoch 1 is of use, and that
-        only under a key that was pinned: a stream may be anybody's."""
+        """Before anything was verified, only an unbroken chain from epoch 1 is of use, under a key
+        that was pinned: a stream may be anybody's."""
         if self._trust.public is not None:
             self._early.keep_linked(entry)
             self._note_head_epoch(entry.epoch)

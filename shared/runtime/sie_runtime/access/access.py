@@ -44,8 +44,8 @@ __all__ = [
 
 Role: TypeAlias = Literal["infer", "read", "propose", "report", "admin", "audit"]
 """`infer` sends requests, `read` sees models and configs, `propose` may try a change without making
-it, `report` speaks as the replica that the token names, `admin` may do everything else, `audit`
-sees who did what."""
+it. `report` speaks as the replica that the token names, `audit` sees who did what, `admin` may do
+everything else."""
 
 _LOG: Final = logging.getLogger(__name__)
 _OF_REPLICAS: Final = frozenset({"read", "report"})

@@ -50,7 +50,7 @@ class _TakenBack(Exception):
 
 class Gate:
     """One for each process. `rates` bounds what each token may ask, `shape` makes the body of a
-    refusal at a path, `on_refused` hears of it, `pages` are the origins of web pages that may use
+    refusal at a path, `on_refused` hears of it. `pages` are the origins of web pages that may use
     this process; None leaves them to the application."""
 
     def __init__(

@@ -26,6 +26,8 @@ _LOG: Final = logging.getLogger(__name__)
 ERRORS: Final = Counter(
     "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
 )
+for _kind in ("permission", "broker_speaks_for_another", "slow_consumer", "other"):
+    ERRORS.labels(_kind)
 ANSWERS: Final = "sie.answer"
 """The subject below which processes answer each other. Inboxes are the broker's: no role may
 publish to one."""
@@ -43,7 +45,7 @@ class Message(Struct, frozen=True):
     def is_asked_by(self, role: str) -> bool:
         """True if an answer goes to a process of this role.
 
-        Who may ask on a subject is the broker's matter; what the broker is tricked into saying
+        Who may ask on a subject is the broker's matter. What the broker is tricked into saying
         there never has such a subject for an answer.
         """
         return self.reply.startswith(f"{ANSWERS}.{role}.")

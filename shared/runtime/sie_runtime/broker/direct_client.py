@@ -1,6 +1,6 @@
 """nats-py's client without the detours of its hot path.
 
-*shell.* The library gives each message to a queue and from there to a task of its subscription,
+*shell.* The library gives each message to a queue and from there to a task of its subscription. It
 waits for each answer in `asyncio.wait_for`, and awaits each publish. That takes more processor time
 than all else that a request costs the gateway. Here:
 

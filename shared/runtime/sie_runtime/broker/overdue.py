@@ -1,7 +1,7 @@
 """Overdue: what waits, oldest first, and who is told when it has waited too long.
 
 *shell.* All that is in one `Overdue` wait for the same time, so that they are due in the order in
-which they came, and one timer of the loop does for all: a timer for each would cost a hot path more
+which they came. One timer of the loop does for all: a timer for each would cost a hot path more
 than what it waits for. Promises that each thing that was added is given back once, to who took it
 out or to `tell`. Owner: one loop.
 """

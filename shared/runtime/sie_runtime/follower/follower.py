@@ -1,9 +1,9 @@
 """The follower: the one shell around a replica.
 
 *shell.* Drives `sie_core.replica` with what its feeds bring (`replica_feeds`) and with fetches over
-HTTP or from the stream, keeps its files (`replica_files`) and lets it speak (`replica_reports`).
-Promises that readers see one catalog, swapped whole; that a restart begins with what was verified
-before, without the writer; that at most one fetch is in flight. One task owns the replica:
+HTTP or from the stream. Keeps its files (`replica_files`) and lets it speak (`replica_reports`).
+Promises that readers see one catalog, swapped whole, and that at most one fetch is in flight. A
+restart begins with what was verified before, without the writer. One task owns the replica:
 everything else only puts events into its bounded queue (`replica_queue`).
 """
 
@@ -138,16 +138,13 @@ class Follower:
         )
         self._reports = ReplicaReports(
             settings,
+            self,
             role=role,
             process_id=process_id,
             bus=bus,
             source=self._source,
             files=files,
-            report=self._report,
-            registry=lambda: (self.position, self.catalog.registry),
-            bus_silent=lambda: self._feeds.bus_silent,
-            head_heard=self._feeds.head_heard,
-            resync=lambda: self._events.put(ResyncAsked()),
+            feeds=self._feeds,
             clock=clock,
             rng=rng,
         )
@@ -353,7 +350,14 @@ class Follower:
                 raise error from None
         return SnapshotArrived(command.id, snapshot)
 
-    def _report(self, leaving: bool) -> ReplicaReport:
+    # -- what the reports ask --
+
+    def resync(self) -> None:
+        """Take the writer's snapshot, whatever is served now."""
+        self._events.put(ResyncAsked())
+
+    def report(self, *, leaving: bool) -> ReplicaReport:
+        """The report of this replica as of now."""
         replica, here = self._replica, self.position
         return ReplicaReport(
             role=self._role,

@@ -3,9 +3,8 @@
 *shell.* Reports the replica's position on the bus, answers a roll call at once, and hands kept
 entries to a writer that lost them. While the bus is silent the same report goes to the writer over
 HTTP. It comes with the writer's own signature of the position, and so bears witness by any way.
-Promises that a report tells the newest position, however fast the replica advances, and that
-reports are paced, but for the one that says that it stopped. Knows nothing of how the replica
-follows.
+Promises that a report tells the newest position, however fast the replica advances. Reports are
+paced, but for the one that says that it stopped. Knows the replica as a `Reporter`.
 """
 
 import asyncio
@@ -14,22 +13,22 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 from prometheus_client import Counter
 
-from sie_core.chain import Position
-from sie_core.registry import Registry
+from sie_core.catalog import Catalog
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.follower.replica_feeds import ReplicaFeeds
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.settings import constant
 from sie_schemas.entry import Entry, to_envelope
-from sie_schemas.fleet import Head, Recount, ReplicaReport
+from sie_schemas.fleet import Recount, ReplicaReport
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["ReplicaReports", "ReportSettings"]
+__all__ = ["ReplicaReports", "ReportSettings", "Reporter"]
 
 _LOG: Final = logging.getLogger(__name__)
 _STOPPED: Final = frozenset({"quarantined", "forked", "halted"})
@@ -58,24 +57,35 @@ class ReportSettings:
     )
 
 
+class Reporter(Protocol):
+    """The replica that reports, as its follower shows it."""
+
+    catalog: Catalog
+    """The catalog that it serves, with its position."""
+
+    def report(self, *, leaving: bool) -> ReplicaReport:
+        """Its report as of now."""
+        ...
+
+    def resync(self) -> None:
+        """Take the writer's snapshot, whatever is served now."""
+        ...
+
+
 class ReplicaReports:
-    """One replica's voice. `report` gives what it would say now, `registry` what it serves
-    and where that is."""
+    """The voice of one replica."""
 
     def __init__(
         self,
         settings: ReportSettings,
+        reporter: Reporter,
         *,
         role: Literal["gateway", "worker"],
         process_id: str,
         bus: Bus,
         source: LogSource,
         files: ReplicaFiles | None,
-        report: Callable[[bool], ReplicaReport],
-        registry: Callable[[], tuple[Position | None, Registry]],
-        bus_silent: Callable[[], bool],
-        head_heard: Callable[[Head], None],
-        resync: Callable[[], None],
+        feeds: ReplicaFeeds,
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
@@ -84,11 +94,8 @@ class ReplicaReports:
         self._bus = bus
         self._source = source
         self._files = files
-        self._report = report
-        self._registry = registry
-        self._bus_silent = bus_silent
-        self._head_heard = head_heard
-        self._resync = resync
+        self._reporter = reporter
+        self._feeds = feeds
         self._clock = clock
         self._rng = rng
         self._due = asyncio.Event()
@@ -126,15 +133,15 @@ class ReplicaReports:
 
     async def leave(self) -> None:
         """Say that this replica stops on purpose: nobody need wait for it."""
-        report = self._report(True)
+        report = self._reporter.report(leaving=True)
         if not await self._publish(report):
             with contextlib.suppress(SourceFailed, RangeGone):
                 await self._source.report(msgspec.json.encode(report))
 
     async def _say(self) -> None:
-        report = self._report(False)
+        report = self._reporter.report(leaving=False)
         published = await self._publish(report)
-        if not published or self._bus_silent():
+        if not published or self._feeds.bus_silent:
             await self._post(report)
 
     async def _publish(self, report: ReplicaReport) -> bool:
@@ -160,27 +167,28 @@ class ReplicaReports:
             _LOG.debug("the report did not reach the writer: %s", error)
             return
         _HTTP_REPORTS.labels("sent").inc()
-        self._head_heard(head)
+        self._feeds.head_heard(head)
 
     async def _called(self, _message: Message) -> None:
         # At once, whatever the pace: a writer that starts listens for a moment only.
-        await self._publish(self._report(False))
+        await self._publish(self._reporter.report(leaving=False))
 
     async def _told_to_resync(self, message: Message) -> None:
         if not message.is_asked_by("config"):
             _LOG.warning("nobody who may said to resync")
             return
         _LOG.warning("an operator has this replica take the writer's snapshot")
-        self._resync()
+        self._reporter.resync()
         await message.respond(b"{}")
 
     async def _recount(self, message: Message) -> None:
         """The writer's self-check asks what is served, counted anew."""
-        here, registry = self._registry()
+        catalog = self._reporter.catalog
+        here = catalog.position
         if here is None:
             return
         # Hashing every document would hold up the loop on which requests are answered.
-        digest = await asyncio.to_thread(registry.recounted)
+        digest = await asyncio.to_thread(catalog.registry.recounted)
         count = Recount(log_id=here.log_id, epoch=here.epoch, hash=here.hash, digest=digest)
         await message.respond(msgspec.json.encode(count))
 

@@ -1,7 +1,7 @@
 """The stored log: the config stream as a replica reads it, without a consumer of its own.
 
-*shell.* The broker says again on one subject what it has stored, which no role may publish to;
-what was stored before, or was missed, is read directly. Promises that a feed brings each message
+*shell.* The broker says again on one subject what it has stored, and no role may publish there.
+What was stored before, or was missed, is read directly. Promises that a feed brings each message
 once and in order, or ends and says that it is lost. Nothing of it is believed here: entries are
 checked by whoever applies them.
 """

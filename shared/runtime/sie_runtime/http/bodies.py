@@ -1,8 +1,8 @@
 """Bodies of requests, as ASGI brings them: part by part, and bounded; and the types of ASGI.
 
 *shell* over one request. Promises that a body above its bound is refused before it is held in
-memory: at once where its length is told, else at the part that passes the bound. The errors are the
-caller's, since each face has its own words.
+memory. Where its length is told that is at once, else at the part that passes the bound. The errors
+are the caller's, since each face has its own words.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -1,9 +1,9 @@
 """A WebSocket within bounds.
 
-*shell* inside uvicorn. What a client may send us is small, compressed frames are not taken (a few
-bytes may stand for any number), and who does not read is not read from either: each ping wants an
-answer. The connection has its place like any other. It reaches into the library's
-protocol, whose version is bounded for that reason.
+*shell* inside uvicorn. What a client may send us is small. Compressed frames are not taken, since a
+few bytes may stand for any number. Who does not read is not read from either: each ping wants an
+answer. The connection has its place like any other. It reaches into the library's protocol, whose
+version is bounded for that reason.
 """
 
 from typing import Any

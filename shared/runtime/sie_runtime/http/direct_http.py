@@ -1,10 +1,11 @@
 """A whole answer over HTTP in one write.
 
 *shell* inside uvicorn. An answer that is sent as ASGI has it costs two messages, two patterns tried
-on each header, and two writes: a third of what the server needs for a request. An application that
-has all of an answer gives it to `answer_at_once` instead. Reading requests, keeping connections
-alive, pipelining and closing stay the library's own. It reaches into the library's exchange, whose
-version is bounded for that reason; that both ways give the same bytes is tested on a real socket.
+on each header, and two writes. That is a third of what the server needs for a request. An
+application that has all of an answer gives it to `answer_at_once` instead. Reading requests,
+keeping connections alive, pipelining and closing stay the library's own. It reaches into the
+library's exchange, whose version is bounded for that reason. A test on a real socket holds both
+ways to the same bytes.
 """
 
 from collections.abc import MutableMapping, Sequence

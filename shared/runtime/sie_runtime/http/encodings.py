@@ -1,7 +1,7 @@
 """Bodies of requests that come compressed.
 
 *pure.* Promises that a body is never longer than its bound, however little of it came: it is taken
-apart only as far as the bound, and a coding that is not read is refused by name.
+apart only that far. A coding that is not read is refused by name.
 """
 
 import zlib

@@ -1,6 +1,6 @@
 """ETags of conditional reads.
 
-*pure.* `If-None-Match` is `*` or a list, and compares weakly, as HTTP has it: a proxy that
+*pure.* `If-None-Match` is `*` or a list, and compares weakly, as HTTP has it. A proxy that
 compressed an answer on its way marks its tag as weak.
 """
 

@@ -1,9 +1,9 @@
 """Work aside: a few threads for one kind of call that would hold up the loop.
 
-*shell.* Nothing here uses the loop's own pool, which all of a process shares: a few long calls that
-clients asked for would keep it from what it lives by, its end included. Promises that one kind of
-call waits for no other, and that at the end what still waits is dropped. With one thread, calls run
-one after another, in order. Threads begin with the first calls.
+*shell.* Nothing here uses the loop's own pool, which all of a process shares. A few long calls that
+clients asked for would keep the process from what it lives by, its end included. Promises that one
+kind of call waits for no other, and that at the end what still waits is dropped. With one thread,
+calls run one after another, in order. Threads begin with the first calls.
 """
 
 import asyncio

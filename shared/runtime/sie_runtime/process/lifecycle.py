@@ -1,7 +1,7 @@
 """The life of a process: start, serve, drain, end.
 
 *shell.* `run` gives a main a stop event that SIGTERM and SIGINT set once; the main returns when it
-has drained. An error that nobody handled ends the process with one log line and exit status 1: a
+has drained. An error that nobody handled ends the process with one log line and exit status 1. A
 supervisor restarts it, which is safer than going on in an unknown state. What the process makes on
 disk is for its own user, unless it says that it shares.
 """

@@ -1,6 +1,6 @@
 """Paths as they are spelled.
 
-*pure.* Looks at no disk, and so tells nothing of one: whether there is such a file, or where a link
+*pure.* Looks at no disk, and so tells nothing of one. Whether there is such a file, or where a link
 leads, is for whoever opens it.
 """
 

@@ -1,8 +1,7 @@
 """Waiting: for the first of several things, and for a turn among many.
 
 *shell.* Promises that whatever was not the first is cancelled before `first_of` returns to its
-caller, and that a crowd which wakes at once goes on a few at a time, with everybody else's work
-between.
+caller. A crowd that wakes at once goes on a few at a time, with everybody else's work between.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 *shell.* Reads and writes the bucket `sie_leases` (stream `KV_sie_leases`, one message for each
 lease, which carries its own time to live). Promises that a write which rests on a table goes
-through only if nobody wrote since that table was read: it names the stream's last sequence, and the
+through only if nobody wrote since that table was read. It names the stream's last sequence, and the
 broker compares. So what was judged over all leases together still holds when one of them is
 written. A lease that expires moves no sequence: it only makes room.
 """

@@ -57,8 +57,8 @@ class StreamTip:
     sound: bool = True
     """True if its settings are those of a config stream: files, no expiry, no way to delete."""
     bounded: bool = False
-    """True if a trim mends its settings: an earlier one was interrupted, and each append would now
-    drop the oldest message; or replicas cannot read it, since an older version made it."""
+    """True if a trim mends its settings. Either an earlier one was interrupted, and each append
+    would now drop the oldest message. Or an older version made it, and replicas cannot read it."""
 
 
 def stream_name(log_id: str) -> str:

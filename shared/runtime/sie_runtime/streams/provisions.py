@@ -1,10 +1,10 @@
 """Provisions: what the broker keeps for the cluster beside the log, as it is to be.
 
-*shell.* The work stream of each pool, a consumer of it for each model on each kind of worker, dead
-letters, leases, large jobs, and the broker's word on jobs that nobody came to an end with. Only
-sie-config makes them: whoever may make a stream or a consumer chooses what the broker publishes,
-and where, past everything that a user may not. Promises that what is there keeps its messages and
-becomes what the settings say, as far as the broker changes it.
+*shell.* Each pool has a work stream, and in it a consumer for each model on each kind of worker.
+Beside them are dead letters, leases, large jobs, and the broker's word on jobs that nobody ended.
+Only sie-config makes them. Whoever may make a stream or a consumer chooses what the broker
+publishes, and where, past everything that a user may not. Promises that what is there keeps its
+messages and becomes what the settings say, as far as the broker changes it.
 """
 
 import json
@@ -91,8 +91,9 @@ class Provisions:
     async def ensure_pool(self, pool: str) -> None:
         """Make or mend the work stream of a pool.
 
-        Its only copy is written without waiting for the disk, which paid 2.3 syncs a request: what
-        a broker forgets that is killed, gateways send again. Several copies hold by their number.
+        Its only copy is written without waiting for the disk, which paid 2.3 syncs a request. What
+        a broker forgets when it is killed, gateways send again. Several copies hold by their
+        number.
         """
         settings = self._settings
         config = StreamConfig(

@@ -1,7 +1,7 @@
 """The puller: jobs of one consumer, asked for as far as they could be run soon.
 
 *shell.* Owns one subscription and one loop. Promises that what comes after it was closed goes to
-somebody else at once, and that an idle queue has one job asked for and no more.
+somebody else at once. An idle queue has one job asked for and no more.
 """
 
 import asyncio

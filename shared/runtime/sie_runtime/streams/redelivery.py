@@ -1,8 +1,8 @@
 """Redelivery: jobs that were handed to a worker which is gone, before their time is over.
 
 *shell.* Speaks to the broker of one consumer: how far it has handed jobs out, and that it shall
-hand some of them out again. Promises that a job which is not out just now (never handed out, handed
-back already, acknowledged) is left as it is: nothing counts as a delivery that was none.
+hand some of them out again. Promises that a job which is not out just now is left as it is: never
+handed out, handed back already, or acknowledged. Nothing counts as a delivery that was none.
 """
 
 import json

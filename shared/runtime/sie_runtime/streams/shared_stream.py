@@ -1,7 +1,7 @@
 """A stream that many processes share and that sie-config makes.
 
 *shell.* Dead letters, leases and large jobs are such streams. Promises that what the client raises
-comes out as ours, with a word of what the stream holds; and that making one leaves what it holds.
+comes out as ours, with a word of what the stream holds. Making one leaves what it holds.
 """
 
 import json

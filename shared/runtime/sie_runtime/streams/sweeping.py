@@ -1,10 +1,10 @@
 """The sweeper: jobs that took down every worker that tried them, found by the broker's advisories.
 
 *shell.* A job whose last delivery was neither acknowledged nor terminated stays in its stream, and
-nobody gets it any more. The broker says so once; the stream `SWEEP_ADVISORIES` keeps that word
-until the sweeper has written the dead letter, told the gateway that waits, and ended the job. It
-runs in sie-config, which alone may read any pool's jobs. An abandoned job, past its deadline, is
-ended without a letter. What is no word of the broker's own is dropped.
+nobody gets it any more. The broker says so once, and the stream `SWEEP_ADVISORIES` keeps that word.
+It goes when the sweeper has written the dead letter, told the gateway that waits, and ended the
+job. It runs in sie-config, which alone may read any pool's jobs. An abandoned job, past its
+deadline, is ended without a letter. What is no word of the broker's own is dropped.
 """
 
 import asyncio

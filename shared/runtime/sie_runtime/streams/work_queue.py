@@ -1,9 +1,9 @@
 """The work queue: jobs through JetStream.
 
-*shell.* One work-queue stream for each pool, one durable consumer for each (machine profile,
-bundle, model), shared by the workers that pull for it. sie-config makes them; here they are only
-used, and waited for where they are not there. Promises that a published job is stored before
-`publish_job` returns, and that whoever calls `send_job` hears of a job that was not stored.
+*shell.* Each pool has one work-queue stream, each (machine profile, bundle, model) one durable
+consumer that its workers share. The makers are in sie-config; here they are only used, and waited
+for where they are not there. Promises that a published job is stored before `publish_job` returns,
+and that whoever calls `send_job` hears of a job that was not stored.
 """
 
 import asyncio
@@ -72,9 +72,9 @@ class WorkQueue:
     ) -> None:
         """Send a job, on a queue that is open. Raises `BusUnavailable`.
 
-        `heard` is called once: with None when the broker has stored the job; with `Later`
-        QUEUE_FULL; with `NoResponders` when there is no stream or it has no leader just now; with
-        `BusUnavailable` when the broker says nothing in time, and the job may be stored or not.
+        `heard` is called once. With None the broker has stored the job; with `Later` the queue is
+        full (QUEUE_FULL). With `NoResponders` there is no stream, or it has no leader just now.
+        With `BusUnavailable` the broker says nothing in time, and the job may be stored or not.
         `stored` is told the broker's word before that, where it is good.
         """
         reply = f"{self._inbox}.{next(self._numbers)}"

@@ -318,9 +318,9 @@ class EncodeAnswers(Struct, frozen=True, tag="encoded", omit_defaults=True):
 class ScoreAnswers(Struct, frozen=True, tag="scores", omit_defaults=True):
     """Numbers of each input, little-endian float32: one score, as the model's authors give it.
 
-    `relevance` is the probability that the model itself gives, or lies between 0 and 1 as one does;
-    `logits` is what the score was made of. Empty: the score is a logit.
-    `tokens`, here and below: the tokens that were read of each input, where the backend tokenizes.
+    `relevance` is the probability that the model itself gives, or lies between 0 and 1 as one does.
+    `logits` is what the score was made of. Empty: the score is a logit. `tokens`, here and below:
+    the tokens that were read of each input, where the backend tokenizes.
     """
 
     values: bytes

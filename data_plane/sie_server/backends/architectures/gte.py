@@ -13,6 +13,8 @@ from typing import Any, Final
 from huggingface_hub.errors import StrictDataclassError
 from transformers import GteConfig
 
+from sie_layouts.published import ConfigJson
+
 __all__ = ["gte_config"]
 
 _TAKEN: Final = (
@@ -33,12 +35,16 @@ _ALIKE: Final[Mapping[str, Any]] = {
 """The settings that have to be so, or absent, for the two to compute the same."""
 
 
-def gte_config(config: Mapping[str, Any]) -> GteConfig | None:
+def gte_config(config: ConfigJson) -> GteConfig | None:
     """The config of `gte` that computes what a `config.json` of `new` means.
 
     None where it is of another architecture, or means what `gte` does not do.
     """
-    if config.get("model_type") != "new" or any(name not in config for name in _TAKEN):
+    published = config.get("model_type") == "new" or (
+        # Some call it by the name that transformers gave it later, with the keys of the code.
+        config.get("model_type") == "gte" and "layer_norm_type" in config
+    )
+    if not published or any(name not in config for name in _TAKEN):
         return None
     if any(config.get(name, value) != value for name, value in _ALIKE.items()):
         return None
@@ -51,7 +57,7 @@ def gte_config(config: Mapping[str, Any]) -> GteConfig | None:
     return None if rope is None else GteConfig(**given, rope_parameters=rope)
 
 
-def _rope(config: Mapping[str, Any], *, width: int) -> dict[str, Any] | None:
+def _rope(config: ConfigJson, *, width: int) -> dict[str, Any] | None:
     """Its rotations: plain ones, or those of a longer context (https://kexue.fm/archives/9706).
 
     There each frequency is that of a base `factor` times as large, divided by

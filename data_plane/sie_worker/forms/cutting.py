@@ -1,0 +1,85 @@
+"""Cutting: the place where a text is cut that is longer than the model reads.
+
+*shell* over the `tokenizers` library. A model cuts its texts on the side that its folder names. A
+request's option `truncate` may want the other one, or that nothing is cut: then such an item fails
+by itself. Where a model cuts in a way of its own, another one is refused by name.
+"""
+
+from typing import Final
+
+import tokenizers
+
+from sie_schemas.errors import FixRequest
+from sie_schemas.ipc import Loaded, TokensInput
+from sie_schemas.jobs import ItemFailure, Job
+
+__all__ = ["Cutter", "fitting", "wanted_cut"]
+
+_SIDES: Final = {"end": "right", "start": "left"}
+
+
+class Cutter:
+    """A tokenizer, and its copies that cut elsewhere. Each is made when it is first wanted."""
+
+    def __init__(self, native: tokenizers.Tokenizer, loaded: Loaded) -> None:
+        self._tokens_max = loaded.max_sequence_length
+        # Where nothing limits a text, every way of cutting is the same.
+        usual = [how for how, side in _SIDES.items() if side == loaded.truncation_side]
+        self._made = dict.fromkeys(usual if self._tokens_max > 0 else (*_SIDES, "none"), native)
+        self._native = native
+
+    def at(self, how: str | None) -> tokenizers.Tokenizer:
+        """The tokenizer that cuts at `end`, at `start`, nowhere (`none`), or as usual (None)."""
+        if how is None:
+            return self._native
+        found = self._made.get(how)
+        if found is None:
+            found = tokenizers.Tokenizer.from_str(self._native.to_str())
+            found.no_truncation()
+            if how in _SIDES:
+                found.enable_truncation(max_length=self._tokens_max, direction=_SIDES[how])
+            # Two threads may make it at once, and either will do.
+            self._made[how] = found
+        return found
+
+
+def wanted_cut(job: Job, loaded: Loaded, *, chooses: bool) -> str | None:
+    """The request's `truncate`; None where it is as usual. `chooses` says that the model's texts
+    may be cut in any way. Raises `FixRequest`, which names the option."""
+    how: str | None = job.options.get("truncate")
+    if how is None or _SIDES.get(how) == loaded.truncation_side:
+        return None
+    if not chooses:
+        params = "$" if job.operation == "score" else "$.params"
+        where = f"{params}.options.truncate"
+        raise FixRequest(
+            f"{where}: {job.model_id} cuts texts that are too long in its own way, and not at "
+            f"{how!r}; leave it out",
+            field=where,
+        )
+    return how
+
+
+def fitting(
+    job: Job,
+    how: str | None,
+    tokens_max: int,
+    indexes: list[int],
+    inputs: list[TokensInput],
+    failures: list[ItemFailure],
+) -> tuple[list[int], list[TokensInput]]:
+    """The inputs that the model reads whole, where nothing may be cut; the others are failures."""
+    if how != "none" or tokens_max <= 0:
+        return indexes, inputs
+    kept: list[int] = []
+    for place, (index, each) in enumerate(zip(indexes, inputs, strict=True)):
+        count = len(each.ids) // 4
+        if count <= tokens_max:
+            kept.append(place)
+            continue
+        message = (
+            f"the text has {count} tokens and {job.model_id} reads {tokens_max}: shorten it, or "
+            "let it be cut (`truncate`)"
+        )
+        failures.append(ItemFailure(index, "INPUT_TOO_LONG", message))
+    return [indexes[place] for place in kept], [inputs[place] for place in kept]

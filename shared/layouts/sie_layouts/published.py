@@ -1,0 +1,103 @@
+"""Architectures that repositories publish as code beside their weights, and that are run here.
+
+*pure.* Each is known by what its config.json says; the code itself is never run. `published_form`
+gives its name, `require_form` refuses every key by which that code would compute something that is
+not done here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from sie_layouts.reader import Reader
+
+__all__ = ["ConfigJson", "Form", "published_form", "require_form"]
+
+ConfigJson: TypeAlias = Mapping[str, Any]
+"""A config.json: keys and values as some library wrote them."""
+Form: TypeAlias = Literal["alibi_bert", "both_ways_llama", "flash_roberta", "nomic_bert"]
+
+_ALIBI: Final[Mapping[str, tuple[Any, ...]]] = {
+    "feed_forward_type": ("geglu", "reglu"),
+    "add_cross_attention": (False,),
+    "is_decoder": (False,),
+}
+_FLASH: Final[Mapping[str, tuple[Any, ...]]] = {
+    "hidden_act": ("gelu",),
+    "lora_adaptations": (None, []),
+    "num_loras": (None, 0, 1),
+    "position_embedding_type": ("absolute", "rotary"),
+    "rope_scaling": (None,),
+    "rotary_emb_scale_base": (None,),
+}
+_NOMIC: Final[Mapping[str, tuple[Any, ...]]] = {
+    "activation_function": ("gelu", "swiglu"),
+    "causal": (False,),
+    "expert_choice_router": (None, False),
+    "ffn_div": (None, 1),
+    "moe_normalize_expert_weights": (None, False),
+    "num_shared_experts": (None, 0),
+    "parallel_block": (False,),
+    "prenorm": (False,),
+    "rotary_emb_fraction": (1.0,),
+    "rotary_emb_interleaved": (None, False),
+    "rotary_emb_scale_base": (None,),
+    "rotary_scaling_factor": (None,),
+    "scale_attn_by_inverse_layer_idx": (None, False),
+    "scale_attn_weights": (True,),
+    "use_rms_norm": (None, False),
+}
+_LLAMA: Final[Mapping[str, tuple[Any, ...]]] = {"hidden_act": ("silu",)}
+_DONE: Final[Mapping[Form, Mapping[str, tuple[Any, ...]]]] = {
+    "alibi_bert": _ALIBI,
+    "both_ways_llama": _LLAMA,
+    "flash_roberta": _FLASH,
+    "nomic_bert": _NOMIC,
+}
+"""Of each form, the values that are computed here; a key that is absent has the first of them."""
+_SIZES: Final = ("n_embd", "n_head", "n_inner", "n_layer")
+_OWN_NAMES: Final = ("activation_function", "moe_every_n_layers", "n_embd", "num_experts")
+"""Keys that transformers' own nomic_bert does not have."""
+_BIASES: Final = ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias")
+
+
+def published_form(config: ConfigJson) -> Form | None:
+    """The form of a config.json; None of every other one, transformers' own among them."""
+    match config.get("model_type"):
+        case "bert" if config.get("position_embedding_type") == "alibi":
+            return "alibi_bert"
+        case "llama_bidirec":
+            return "both_ways_llama"
+        case "xlm-roberta" if "use_flash_attn" in config or "rotary_emb_base" in config:
+            return "flash_roberta"
+        case "nomic_bert" if any(key in config for key in _OWN_NAMES):
+            return "nomic_bert"
+    return None
+
+
+def require_form(reader: Reader, name: str, config: ConfigJson, form: Form) -> None:
+    """Refuse a config by the keys whose values that form has not here."""
+    for key, allowed in _DONE[form].items():
+        value = config.get(key, allowed[0])
+        if value not in allowed:
+            shown = ", ".join(repr(each) for each in allowed if each is not None)
+            reader.refuse(
+                f"{name}: {key}",
+                f"is {value!r}, which is not done here{f'; {shown} is' if shown else ''}",
+            )
+    if form == "nomic_bert":
+        _require_nomic(reader, name, config)
+
+
+def _require_nomic(reader: Reader, name: str, config: ConfigJson) -> None:
+    for key in _SIZES:
+        reader.count(name, config, key)
+    if len({bool(config.get(key)) for key in _BIASES}) > 1:
+        told = ", ".join(f"{key} {bool(config.get(key))}" for key in _BIASES)
+        reader.refuse(f"{name}: {_BIASES[0]}", f"differs: {told}; all or none is done here")
+    if config.get("activation_function") == "swiglu" and config.get("qkv_proj_bias"):
+        reader.refuse(f"{name}: qkv_proj_bias", "is true of a gated model, which is not done here")
+    if reader.take(name, config, "moe_every_n_layers", int, 0) > 0:
+        reader.count(name, config, "num_experts")
+        reader.count(name, config, "moe_top_k")
+        if not config.get("qkv_proj_bias"):
+            reader.refuse(f"{name}: moe_every_n_layers", "is of a gated model, which is not done")

@@ -1,0 +1,29 @@
+"""LlamaIndex's classes for APIs like OpenAI's and for Text Embeddings Inference."""
+
+import asyncio
+import sys
+
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
+from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
+
+
+def main(url: str) -> None:
+    """Embeddings of both, and a reranker."""
+    openai_like = OpenAILikeEmbedding(
+        model_name="org/dense", api_base=f"{url}/v1", api_key="none", embed_batch_size=10
+    )
+    tei = TextEmbeddingsInference(model_name="org/dense", base_url=f"{url}/tei/org/dense")
+    for embedding in (openai_like, tei):
+        found = embedding.get_text_embedding_batch(["a", "bb"])
+        assert found == [[1.0, 0.0, 0.0], [2.0, 1.0, 0.0]]
+        assert asyncio.run(embedding.aget_text_embedding("ccc")) == [3.0, 0.0, 0.0]
+    reranker = TextEmbeddingInference(base_url=f"{url}/tei/ranker", top_n=1)
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in ("a", "ccc")]
+    ranked = reranker.postprocess_nodes(nodes, QueryBundle("q"))
+    assert [each.node.get_content() for each in ranked] == ["ccc"]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,197 @@
+"""Models that repositories publish with code of their own answer as that code says, and none runs.
+
+The code is not at hand. The reference is its formula, from its paper and its published names, in
+float64 (`tests.support.published_models`).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+from safetensors.torch import load_file, save_file
+from tests.support.conformance import save_small
+from tests.support.encoder_models import (
+    VOCABULARY,
+    dense,
+    load_folder,
+    random_tokens,
+    reference,
+    write_tokenizer,
+)
+from tests.support.new_model import CONFIG, NewModel
+from tests.support.published_models import ALIBI, FLASH, NOMIC, NOMIC_EXPERTS, PUBLISHED, Published
+from tests.support.sameness import assert_same
+from tests.support.scored import load as load_scored
+
+from sie_layouts.folder import FolderFiles
+from sie_layouts.reading import read
+from sie_schemas import ipc
+from sie_schemas.errors import SIEError
+
+TEXTS = (200, 3, 3, 17, 1, 90)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _ids(text: ipc.TokensInput) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(text.ids, "<i4").astype(np.int64))
+
+
+_NAMES = [
+    "alibi bert",
+    "alibi bert, normed",
+    "alibi bert, reglu",
+    "flash xlm-roberta",
+    "flash xlm-roberta, rotated",
+    "nomic",
+    "nomic with biases",
+    "nomic with experts",
+]
+assert sorted(PUBLISHED) == _NAMES, "a case is named here: the catalog rests on it"
+
+
+@pytest.mark.parametrize("name", _NAMES)
+@torch.inference_mode()
+def test_a_published_architecture_answers_by_its_formula(name, tmp_path):
+    model = PUBLISHED[name]()
+    folder = model.write(tmp_path)
+    backend = load_folder(folder, pooling="mean", normalize=False)
+    loaded = backend.describe()
+    assert loaded.execution == "packed", loaded.reason
+    texts = random_tokens(TEXTS, vocabulary=VOCABULARY)
+    expected = [model.answer(_ids(text)).mean(dim=0).numpy() for text in texts]
+    assert_same(dense(backend, texts), expected)
+    alone = np.concatenate([dense(backend, [text]) for text in texts])
+    assert_same(alone, expected)
+    backend._core.pad("a test wants it so")  # type: ignore[attr-defined]
+    assert_same(dense(backend, texts), expected)
+
+
+@pytest.mark.parametrize("prefix", ["roberta.", "bert."])
+def test_names_may_stand_behind_those_of_a_whole_model(prefix, tmp_path):
+    model = Published(ALIBI if prefix == "bert." else FLASH)
+    folder = model.write(tmp_path, prefix=prefix)
+    texts = random_tokens((9, 4), vocabulary=VOCABULARY)
+    expected = [model.answer(_ids(text)).mean(dim=0).numpy() for text in texts]
+    assert_same(dense(load_folder(folder, normalize=False), texts), expected)
+
+
+@torch.inference_mode()
+def test_gte_under_its_later_name_answers_by_its_formula(tmp_path):
+    """snowflake-arctic-embed-m-v2.0: the keys of `new`, called `gte`."""
+    model = NewModel({**CONFIG, "model_type": "gte", "architectures": ["GteModel"]})
+    folder = model.write(tmp_path)
+    texts = random_tokens(TEXTS, vocabulary=VOCABULARY)
+    expected = [model.answer(_ids(text)).mean(dim=0).numpy() for text in texts]
+    assert_same(dense(load_folder(folder, normalize=False), texts), expected)
+
+
+def test_a_llama_that_looks_both_ways_answers_as_transformers_own(tmp_path):
+    """llama-embed-nemotron-8b: Llama under a name of its own, its code the mask alone."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 256,
+        "pad_token_id": 0,
+        "is_causal": False,
+    }
+    config = tf.LlamaConfig(**sizes)
+    plain = save_small(
+        tmp_path / "own", tf.AutoModel.from_config(config), _Tokenizer(tmp_path / "own")
+    )
+    published = tmp_path / "published"
+    published.mkdir()
+    for path in plain.iterdir():
+        (published / path.name).write_bytes(path.read_bytes())
+    told = json.loads((plain / "config.json").read_text())
+    del told["is_causal"]
+    told |= {
+        "architectures": ["LlamaBidirectionalModel"],
+        "auto_map": {"AutoModel": "llama_bidirectional_model.LlamaBidirectionalModel"},
+        "model_type": "llama_bidirec",
+        "pooling": "avg",
+    }
+    (published / "config.json").write_text(json.dumps(told))
+    texts = random_tokens((40, 3, 17), vocabulary=VOCABULARY)
+    found = dense(load_folder(published, normalize=False), texts)
+    assert_same(found, reference(plain, texts))
+
+
+@torch.inference_mode()
+def test_a_published_reranker_scores_by_its_formula(tmp_path):
+    """jina-reranker-v2-base-multilingual: XLM-RoBERTa's own head on the published encoder."""
+    config = {**FLASH, "architectures": ["XLMRobertaForSequenceClassification"], "num_labels": 1}
+    config["id2label"] = {"0": "LABEL_0"}
+    model = Published(config)
+    folder = model.write(tmp_path, prefix="roberta.")
+    torch.manual_seed(4)
+    width = FLASH["hidden_size"]
+    heads = {"dense": torch.nn.Linear(width, width), "out_proj": torch.nn.Linear(width, 1)}
+    added = {
+        f"classifier.{name}.{part}": tensor
+        for name, layer in heads.items()
+        for part, tensor in layer.state_dict().items()
+    }
+    path = folder / "model.safetensors"
+    save_file(load_file(path) | added, path, {"format": "pt"})
+    backend = load_scored(folder)
+    texts = random_tokens((40, 3, 17), vocabulary=VOCABULARY)
+    batch = ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=tuple(texts))
+    answers = backend.run(batch)
+    assert isinstance(answers, ipc.ScoreAnswers)
+    heads = {name: layer.double() for name, layer in heads.items()}
+    first = [model.answer(_ids(text))[0] for text in texts]
+    expected = [heads["out_proj"](heads["dense"](each).tanh()).sigmoid().item() for each in first]
+    assert_same(np.frombuffer(answers.values, "<f4"), expected)
+
+
+class _Tokenizer:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save_pretrained(self, folder: Path) -> None:
+        write_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "said"),
+    [
+        (ALIBI, {"feed_forward_type": "original"}, "feed_forward_type is 'original'"),
+        (FLASH, {"lora_adaptations": ["a"]}, "lora_adaptations is ['a']"),
+        (FLASH, {"position_embedding_type": "alibi"}, "position_embedding_type is 'alibi'"),
+        (NOMIC, {"rotary_scaling_factor": 2}, "rotary_scaling_factor is 2"),
+        (NOMIC, {"prenorm": True}, "prenorm is True"),
+        (NOMIC, {"qkv_proj_bias": True}, "qkv_proj_bias differs"),
+        (NOMIC, {"n_layer": 0}, "n_layer is no whole number above 0"),
+        (NOMIC_EXPERTS, {"num_shared_experts": 1}, "num_shared_experts is 1"),
+        (NOMIC_EXPERTS, {"moe_top_k": None}, "moe_top_k is no whole number above 0"),
+        (NOMIC_EXPERTS, {"expert_choice_router": True}, "expert_choice_router is True"),
+    ],
+)
+def test_what_only_the_code_of_such_a_model_does_is_refused_by_its_key(
+    config, change, said, tmp_path
+):
+    folder = Published(config).write(tmp_path)
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    told = "; ".join(map(str, read(FolderFiles(folder)).refusals))
+    assert said in told
+    with pytest.raises(SIEError, match=r"config\.json"):
+        load_folder(folder)
+
+
+def test_a_head_that_such_a_model_has_not_is_refused(tmp_path):
+    config = {**NOMIC, "architectures": ["NomicBertForSequenceClassification"]}
+    folder = Published(config).write(tmp_path)
+    told = "; ".join(map(str, read(FolderFiles(folder)).refusals))
+    assert "makes no scores here" in told
