@@ -232,31 +232,28 @@ class Reports:
                 if not seen.replaced:
                     yield seen
 
+    def _live(self, now: float) -> Iterator[Sighting]:
+        return (seen for seen in self.sightings() if now - seen.at <= self._ttl_s)
+
     def living(self, now: float) -> list[tuple[str, str]]:
         """Role and id of every replica that was heard of lately."""
-        return [
-            (seen.report.role, seen.report.id)
-            for seen in self.sightings()
-            if now - seen.at <= self._ttl_s
-        ]
+        return [(seen.report.role, seen.report.id) for seen in self._live(now)]
 
     def farthest_behind(self, role: str, head: Position, now: float) -> int:
         """Epochs that the slowest live replica of a role lacks; one of another log lacks all."""
-        return max(
-            (
-                head.epoch - (seen.report.epoch if seen.report.log_id == head.log_id else 0)
-                for seen in self._counted()
-                if seen.report.role == role and now - seen.at <= self._ttl_s
-            ),
-            default=0,
+        behind = (
+            head.epoch - (seen.report.epoch if seen.report.log_id == head.log_id else 0)
+            for seen in self._live(now)
+            if seen.report.role == role
         )
+        return max(behind, default=0)
 
     def quiet(self, now: float, quiet_s: float) -> list[tuple[str, str]]:
         """Role and id of those that live on the bus, as far as known, and were quiet that long."""
         return [
             (seen.report.role, seen.report.id)
-            for seen in self._counted()
-            if seen.by_bus and not seen.gone and quiet_s <= now - seen.at <= self._ttl_s
+            for seen in self._live(now)
+            if seen.by_bus and not seen.gone and quiet_s <= now - seen.at
         ]
 
     def note_gone(self, role: str, replica_id: str) -> None:

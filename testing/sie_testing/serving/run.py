@@ -82,6 +82,9 @@ class _Drawn:
         self.crowd = self.calm and rng.random() < 0.4
         self.flood = self.calm and not self.crowd and rng.random() < 0.7
         workers = rng.randint(1, plan.replicas) if self.calm else max(2, plan.replicas)
+        if self.crowd:
+            # A crowd is one where it has to wait.
+            workers = 1
         self.world = ServingWorld(
             plan.seed,
             calm=self.calm,
@@ -101,6 +104,7 @@ async def _run(drawn: _Drawn) -> None:
         if drawn.crowd:
             until = world.loop.time() + 10.0
             asking += [tasks.create_task(clients.crowd(until)) for _ in range(8)]
+            asking.append(tasks.create_task(clients.beside_the_crowd(until)))
         if drawn.flood:
             for execution in world.executions:
                 execution.slow_down(6.0)
