@@ -1,8 +1,8 @@
 """Adding a model or an adapter by the name of its repository, or by its folder.
 
-*shell.* Reads small files of the hub or of a folder; of a folder that is to be added, every file
-once more for its hash. Promises that nothing is written of which a file says that it is not done
-here, that what is registered already is not replaced unasked, and that all of it is one entry.
+*shell.* Reads small files of the hub or of a folder. Of a folder that is to be added it reads every
+file once more, for its hash. Promises that nothing is written of which a file says that it is not
+done here. What is registered already is not replaced unasked, and all of it is one entry.
 """
 
 import re
@@ -19,7 +19,7 @@ from sie_cli.models.proposal import Proposal, propose, weight_files
 from sie_cli.models.purpose import Task
 from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
-from sie_layouts.facts import Fact
+from sie_layouts.facts import Fact, Refusal
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
@@ -146,7 +146,13 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
             facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
         if revision.license:
             facts.append(Fact("license", revision.license, f"{_CARD}: license"))
-        source = {"type": "hub", "id": revision.repository, "revision": revision.commit}
+        source: dict[str, Any] = {
+            "type": "hub",
+            "id": revision.repository,
+            "revision": revision.commit,
+        }
+        if proposal.beside:
+            source["beside"] = dict(_newest(name) for name in proposal.beside)
         yield _Found(
             replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository
         )
@@ -154,11 +160,23 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
         revision.close()
 
 
+def _newest(repository: str) -> tuple[str, str]:
+    """A repository and the commit of its newest revision."""
+    revision = open_revision(repository)
+    revision.close()
+    return repository, revision.commit
+
+
 def _of_folder(folder: Path, wanted: Wanted) -> _Found:
     files = FolderFiles(folder)
     proposal = propose(
         files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
     )
+    absent = tuple(
+        Refusal("the folder", f"lacks the tokenizer or config of {name}", "save them into it")
+        for name in proposal.beside
+    )
+    proposal = replace(proposal, refusals=(*proposal.refusals, *absent))
     card = (files.read(_CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
     said = _LICENSE.search(card)
     facts = (Fact("license", said[1].strip(), f"{_CARD}: license"),) if said else ()

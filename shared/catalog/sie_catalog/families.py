@@ -42,6 +42,9 @@ _ROTATED: Final = (
     _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
 )
 _ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
+_FILTER: Final = (
+    _SUITES + "extract.py::test_spans_of_a_rare_family_are_the_pipelines[privacy-filter]"
+)
 _CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
 
@@ -164,7 +167,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "gliner2": _not_here("GLiNER2", _NO_LABELS),
     "relations": _not_here("GLiREL", "this release extracts no relations"),
     "laya": _not_here("Laya", _OWN_CODE),
-    "privacy-filter": _not_here("a filter of private data", _OWN_CODE),
+    "privacy-filter": Family(
+        "a filter of private data, by its kinds", "token-classification", proven=(_FILTER,)
+    ),
     "pruner": _not_here("a reranker that prunes", _OWN_CODE),
     "clip": _not_here("CLIP", _NO_IMAGES),
     "siglip": _not_here("SigLIP", _NO_IMAGES),

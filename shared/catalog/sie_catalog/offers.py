@@ -86,7 +86,7 @@ def _tasks(row: Published) -> dict[str, Any]:
     backend = FAMILIES[row.family].backend
     if backend == "cross-encoder":
         return {"score": {}}
-    if backend == "zero-shot-classification":
+    if "extract" in row.tasks:
         return {"extract": {}}
     tasks: dict[str, Any] = {"encode": {"outputs": list(row.outputs)}}
     # A score of late interaction is made of the vectors of tokens.
