@@ -41,6 +41,7 @@ _RANKED: Final = _SUITES + "published.py::test_a_published_reranker_scores_by_it
 _ROTATED: Final = (
     _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
 )
+_WEIGHED: Final = _SUITES + "published.py::test_gte_that_weighs_words_answers_by_its_formula"
 _ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
 _FILTER: Final = (
     _SUITES + "extract.py::test_spans_of_a_rare_family_are_the_pipelines[privacy-filter]"
@@ -54,9 +55,9 @@ def _published(words: str, case: str) -> Family:
     return Family(said, "transformer", proven=(f"{_PUBLISHED}[{case}]",))
 
 
-def _lookup(words: str) -> Family:
+def _lookup(words: str, *more: str) -> Family:
     said = f"{words} for documents, a table of weights for queries"
-    return Family(said, "transformer", proven=(_ROUTED,))
+    return Family(said, "transformer", proven=(_ROUTED, *more))
 
 
 def _dense(words: str, case: str) -> Family:
@@ -132,7 +133,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "sparse/roberta": _sparse("RoBERTa"),
     "sparse-lookup/bert": _lookup("BERT"),
     "sparse-lookup/distilbert": _lookup("DistilBERT"),
-    "sparse-lookup/gte": _lookup("GTE"),
+    "sparse-lookup/gte": _lookup("GTE", _WEIGHED),
     "late/bert": _late("BERT", "bert"),
     "late/modernbert": _late("ModernBERT", "modernbert"),
     "late/flash-roberta": Family(
