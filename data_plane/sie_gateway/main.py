@@ -112,7 +112,7 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         bus.on_reconnect(parts.lost_jobs.suspect)
-        loads = KindLoads()
+        loads = KindLoads(shown_s=settings.cold_shown_s)
         follower.on_change(loads.advance)
         inner = build_app(
             settings,

@@ -70,6 +70,8 @@ class SIEConnectionError(Later):
     """The service could not be reached, or the connection broke before the answer."""
 
     code = "NOT_READY"
+    was_reached = False
+    """True if the client had an answer from that address before."""
 
 
 class RateLimitError(Later, FixRequest):

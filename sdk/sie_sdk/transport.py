@@ -28,11 +28,13 @@ def limits_of(max_connections: int) -> httpx.Limits:
     return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
 
 
-def connection_error(error: Exception, base_url: str) -> SIEError:
+def connection_error(error: Exception, base_url: str, *, was_reached: bool = False) -> SIEError:
     """The error that tells the caller of a failed exchange."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
         late = TimeRanOut(f"{base_url} did not answer in time: {reason}")
         late.retry_after_s = None
         return late
-    return SIEConnectionError(f"{base_url} cannot be reached: {reason}", retry_after_s=0.2)
+    lost = SIEConnectionError(f"{base_url} cannot be reached: {reason}", retry_after_s=0.2)
+    lost.was_reached = was_reached
+    return lost

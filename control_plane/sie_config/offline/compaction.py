@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from sie_config.http.compact_route import low_water_for
+from sie_config.http.upkeep_routes import low_water_for
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.offline.access import token_header

@@ -20,6 +20,7 @@ from sie_gateway import metrics
 from sie_gateway.faces import Face, FaceModels, Translated, face_at
 from sie_gateway.faces.native import cold_error, cold_response, read_native, understands_202
 from sie_gateway.fleet.routing import Cold, Wanted
+from sie_gateway.http.preferences import patience_s
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.request.asgi import (
     VERSION_HEADERS,
@@ -192,6 +193,7 @@ class GatewayApp:
             request_id=call.request_id,
             tenant=call.tenant,
             until_gone=partial(until_gone, receive),
+            patience_s=patience_s(call.headers),
         )
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
+from sie_core.backend_options import inputs_of
 from sie_core.catalog import Catalog
 from sie_core.registry import Entity
 from sie_core.stored_documents import ProfileJson, TasksJson
@@ -165,7 +166,7 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
         "loaded": state == _LOADED,
         "state": state,
         "last_error": _last_error(reports) if state == "failed" else None,
-        "inputs": ["text"],
+        "inputs": list(inputs_of(document["profiles"][profile]["backend"]) or ("text",)),
         "outputs": _outputs(document["tasks"]),
         **_sizes(reports, document["profiles"][profile]),
         "operations": sorted(document["tasks"]),

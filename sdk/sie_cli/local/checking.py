@@ -34,6 +34,7 @@ CHECKS: Final = (
     Step("format", ("ruff", "format", "--check", "."), 60),
     Step("lint", ("ruff", "check", "."), 60),
     Step("types", ("mypy",), 300),
+    Step("types of examples", ("mypy", "examples"), 120),
     Step("layers", ("lint-imports",), 60),
 )
 TEST_FOLDERS: Final = {"property": 600.0, "unit": 600.0, "integration": 720.0, "adversary": 300.0}

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sie_schemas.items import Operation
 
-__all__ = ["Option", "PairForm", "PairPart", "QueryForm", "TextForm"]
+__all__ = ["Option", "PairForm", "PairPart", "PictureForm", "QueryForm", "TextForm"]
 
 
 class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,6 +58,21 @@ class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instruction: str = ""
     restores_suffix: bool = False
     trims: bool = False
+
+
+class PictureForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The way from an image to the pixels that a model reads, in this order.
+
+    The shorter edge becomes `shortest`, or the image the `size` (height, width), by Pillow's filter
+    number `resample`; then the middle is cut out as `crop` (height, width). Where nothing is given,
+    it stays as it is. An image costs `cost`.
+    """
+
+    shortest: int = 0
+    size: tuple[int, int] | None = None
+    resample: int = 3
+    crop: tuple[int, int] | None = None
+    cost: int = 1
 
 
 class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
