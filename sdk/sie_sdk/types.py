@@ -210,13 +210,15 @@ class ScoreResult(TypedDict, total=False):
 
 
 class Entity(TypedDict, total=False):
-    """A span of a text. `start` and `end` count characters."""
+    """A span of a text, or of an image. `start` and `end` count characters; `bbox` is left, top,
+    right and bottom in pixels."""
 
     text: str
     label: str
     score: float
     start: int
     end: int
+    bbox: list[float]
 
 
 class ExtractResult(TypedDict, total=False):
