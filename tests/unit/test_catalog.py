@@ -93,7 +93,7 @@ def test_a_document_leaves_to_the_files_what_they_say():
 def test_a_model_that_is_not_offered_says_why():
     unpinned = "jinaai/jina-embeddings-v2-base-de"
     assert f"sie add {unpinned}" in reason_not(_row(unpinned))
-    assert "no images" in reason_not(_row("openai/clip-vit-base-patch32"))
+    assert "open_clip" in reason_not(_row("Marqo/marqo-fashionSigLIP"))
     assert "labels" in reason_not(_row("urchade/gliner_multi-v2.1"))
     assert reason_not(_row("NovaSearch/stella_en_400M_v5")) == ""
     assert verified(_row("urchade/gliner_multi-v2.1")) == "none"

@@ -41,6 +41,7 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
     "token_vectors": "transformer",
     "scores": "cross-encoder",
+    "texts_and_images": "image-text",
 }
 
 

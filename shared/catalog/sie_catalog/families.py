@@ -42,6 +42,8 @@ _ROTATED: Final = (
     _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
 )
 _ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
+_TEXTS: Final = _SUITES + "images.py::test_texts_are_the_reference_s_alone_and_together"
+_IMAGES: Final = _SUITES + "images.py::test_images_together_and_beside_texts_are_as_each_alone"
 _CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
 
@@ -93,12 +95,23 @@ def _classes(words: str, *cases: str) -> Family:
     )
 
 
+def _towers(words: str, *cases: str, options: Mapping[str, Any] | None = None) -> Family:
+    """Each case is a model of the suite, whose texts and images are both compared."""
+    return Family(
+        f"{words}: texts and images in one space",
+        "image-text",
+        proven=tuple(f"{test}[{case}]" for test in (_TEXTS, _IMAGES) for case in cases),
+        options=options or {},
+    )
+
+
 def _not_here(words: str, reason: str) -> Family:
     return Family(words, refused=reason)
 
 
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
-_NO_IMAGES: Final = "this release takes no images"
+_NO_IMAGES: Final = "this release finds no things in images, and makes no text of them"
+_OPEN_CLIP: Final = "its files are those of open_clip, which this release does not read"
 _NO_LABELS: Final = "this release has no backend on its authors' library"
 _APART: Final = "it finds any labels by a package that is installed apart; write its document"
 
@@ -166,9 +179,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "laya": _not_here("Laya", _OWN_CODE),
     "privacy-filter": _not_here("a filter of private data", _OWN_CODE),
     "pruner": _not_here("a reranker that prunes", _OWN_CODE),
-    "clip": _not_here("CLIP", _NO_IMAGES),
-    "siglip": _not_here("SigLIP", _NO_IMAGES),
-    "open-clip": _not_here("OpenCLIP", _NO_IMAGES),
+    "clip": _towers("CLIP", "clip", "clip of the older config", options={"normalize": True}),
+    "siglip": _towers("SigLIP", "siglip", "siglip2"),
+    "open-clip": _not_here("OpenCLIP", _OPEN_CLIP),
     "pictures": _not_here("a model of pictures", _NO_IMAGES),
     "documents": _not_here("a model of pages", "this release reads no documents"),
 }
