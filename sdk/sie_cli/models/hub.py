@@ -46,7 +46,7 @@ class _Answer(msgspec.Struct):
 
 
 class HubRevision:
-    """The files of one commit, as `sie_layouts.files.Files`. Close it."""
+    """The files of one commit, as `sie_layouts.facts.Files`. Close it."""
 
     def __init__(self, http: httpx.Client, answer: _Answer, repository: str) -> None:
         self._http = http

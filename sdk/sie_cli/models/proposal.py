@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
-from sie_layouts.any_labels import (
+from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
     GlinerLayout,
@@ -21,8 +21,7 @@ from sie_layouts.any_labels import (
     read_gliclass,
     read_gliner,
 )
-from sie_layouts.facts import Fact, Reading, Refusal
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Reading, Refusal
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 

@@ -13,8 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import yaml
 
 from sie_core.pair_templates import PAIR_TEMPLATES
-from sie_layouts.facts import Fact, Refusal
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Refusal
 from sie_layouts.reader import Reader
 from sie_layouts.routes import MODULES_FILE
 

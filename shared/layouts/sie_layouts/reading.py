@@ -6,8 +6,7 @@ that has no reader here is refused by name.
 
 from typing import Final, Literal, TypeAlias
 
-from sie_layouts.facts import Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Files, Reading
 from sie_layouts.late import TokenLayout, is_stanford, read_late
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sie_layouts.facts import Fact, Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.reader import Reader
 
 __all__ = [
@@ -117,6 +116,10 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
     if kind not in _ENCODERS:
         reader.refuse(
             f"{_CONFIG}: architecture_type", f"is {kind}, and {', '.join(_ENCODERS)} is run here"
+        )
+    if config.get("squeeze_layers"):
+        reader.refuse(
+            f"{_CONFIG}: squeeze_layers", "is what the authors' library cannot run itself"
         )
     if config.get("multimodal"):
         reader.refuse(f"{_CONFIG}: multimodal", "takes images, which is not done here")
