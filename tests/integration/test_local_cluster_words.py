@@ -3,10 +3,10 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.support.installed import base_installation
 from tests.support.live_cluster import sie
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -14,10 +14,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_readmes_code_runs_against_a_cluster(live_cluster, tmp_path):
+def test_the_readmes_code_runs_where_only_the_sdk_is_installed(live_cluster, tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    python = base_installation(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [str(python), "-W", "error", "-c", code],
         cwd=tmp_path,
         env={"SIE_BASE_URL": live_cluster.gateway_url},
         capture_output=True,

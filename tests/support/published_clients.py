@@ -123,6 +123,11 @@ CLIENTS = (
         python=(3, 12),
     ),
     PublishedClient(
+        "with_pyright",
+        ("basedpyright",),
+        ("basedpyright==1.40.2", "httpx>=0.28,<0.29", "msgspec>=0.20,<0.23", "numpy>=1.26,<3"),
+    ),
+    PublishedClient(
         "with_chroma", ("chromadb",), ("chromadb==1.5.9", "openai==2.54.0"), python=(3, 12)
     ),
 )

@@ -72,6 +72,7 @@ _BUILT_IN: Final = {
         "server",
         beside=_BUNDLE,
     ),
+    "image-text": _BuiltIn("sie_server.backends.images.image_text", "transformers", "server"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
     "text-classification": _BuiltIn(

@@ -1,9 +1,9 @@
 """The hub's cache on this host: pinned revisions fetched, verified, and kept within a bound.
 
 *shell*: shares the cache's folder with every other process of the host. Promises that a file has
-the hash that the hub states for it, and that no revision that any `sie-server` uses is removed:
-who uses one holds a pin of it, a lock on a file that the system takes back from a process that
-dies. Nothing of a hub is run here. A pickle is fetched only where nothing else holds those weights
+the hash that the hub states for it, and that no revision that any `sie-server` uses is removed. Who
+uses one holds a pin of it: a lock on a file that the system takes back from a process that dies.
+Nothing of a hub is run here. A pickle is fetched only where nothing else holds those weights
 (`pickles`), and code only of a revision whose own code the operator allows (`may_run_code`).
 """
 

@@ -1,7 +1,7 @@
 """The sources of weights: a source becomes a folder whose pinned files were verified.
 
-*shell.* Promises that a folder it gives back is at the pinned version or commit, that each file of
-a manifest has its hash, and each file of a hub the hash that the hub states. A file that holds
+*shell.* Promises that a folder it gives back is at the pinned version or commit. Each file of a
+manifest has its hash, and each file of a hub the hash that the hub states. A file that holds
 weights and is not in the manifest is refused when a backend asks for it (`Weights.file`). Nothing
 here runs code of a source: a package is located, never imported.
 """

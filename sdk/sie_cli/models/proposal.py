@@ -1,8 +1,8 @@
 """A proposal: the document of a model or an adapter, from what its own files say.
 
-*pure* over `Files`. Promises that each thing it decides names the file that it rests on, that what
-this release does not do is a problem before anything is written, and that the document repeats
-nothing that the backend reads from the files again.
+*pure* over `Files`. Promises that each thing it decides names the file that it rests on. What this
+release does not do is a problem before anything is written. The document repeats nothing that the
+backend reads from the files again.
 """
 
 import json

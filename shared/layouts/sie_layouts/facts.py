@@ -1,7 +1,7 @@
-"""Readings: the files that one takes, and the facts and refusals that it gives.
+"""Files, facts and refusals: a layout's files, what they say, and why one is not run.
 
-*types.* Values only. `Files` are all that a layout is read from: a folder on this disk (`folder`),
-or a repository of which only the small files are fetched.
+*types.* Values, and the two calls by which files are read: those of a folder on this disk
+(`folder`), or of a repository of which only the small files are fetched.
 """
 
 from collections.abc import Mapping
