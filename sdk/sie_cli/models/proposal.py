@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
-from sie_layouts.any_labels import (
+from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
     GlinerLayout,
