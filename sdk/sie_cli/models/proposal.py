@@ -22,6 +22,7 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import Fact, Files, Reading, Refusal
+from sie_layouts.published import BY_CODE, looks_by_code
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 
@@ -105,7 +106,7 @@ def _of_layout(
 ) -> Proposal:
     kind = _KINDS.get(purpose.task) or kind_of(files)
     reading = read(files, kind, sparse=purpose.sparse)
-    refusals = (*reading.refusals, *missing)
+    refusals = (*_by_code(files, kind), *reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     tasks, why = _tasks(reading.layout, kind, names)
@@ -114,6 +115,15 @@ def _of_layout(
     return Proposal(
         "model", tasks, _BACKENDS[kind], (*said, *facts), refusals, options=purpose.options
     )
+
+
+def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
+    if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
+        cure = (
+            "or let an operator allow that code (SIE_SERVER_REMOTE_CODE_MODELS), and write the "
+            "document with sie apply"
+        )
+        yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"use another model, {cure}")
 
 
 def _require(task: Task | None, template: str, found: Proposal, purpose: Purpose) -> None:

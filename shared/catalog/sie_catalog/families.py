@@ -44,6 +44,9 @@ _ROTATED: Final = (
 _ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
 _TEXTS: Final = _SUITES + "images.py::test_texts_are_the_reference_s_alone_and_together"
 _IMAGES: Final = _SUITES + "images.py::test_images_together_and_beside_texts_are_as_each_alone"
+_FILTER: Final = (
+    _SUITES + "extract.py::test_spans_of_a_rare_family_are_the_pipelines[privacy-filter]"
+)
 _CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
 _SPANS: Final = _SUITES + "gliner.py::test_spans_are_the_librarys"
 _MARKED_CLASSES: Final = _SUITES + "gliclass.py::test_scores_are_the_librarys"
@@ -188,7 +191,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "gliner2": _not_here("GLiNER2", _OTHER_LIBRARY),
     "relations": _not_here("GLiREL", _RELATIONS),
     "laya": _not_here("Laya", _OWN_CODE),
-    "privacy-filter": _not_here("a filter of private data", _OWN_CODE),
+    "privacy-filter": Family(
+        "a filter of private data, by its kinds", "token-classification", proven=(_FILTER,)
+    ),
     "pruner": _not_here("a reranker that prunes", _OWN_CODE),
     "clip": _towers("CLIP", "clip", "clip of the older config", options={"normalize": True}),
     "siglip": _towers("SigLIP", "siglip", "siglip2"),
