@@ -1,6 +1,7 @@
 """A Chroma collection whose vectors a cluster makes: `pip install . chromadb`."""
 
 import os
+from collections.abc import Sequence
 
 import chromadb
 
@@ -14,7 +15,7 @@ def main() -> None:
     """Store texts with their vectors, and search them."""
     client = SIEClient(os.environ.get("SIE_BASE_URL", "http://127.0.0.1:8080"))
 
-    def vectors_of(texts: list[str], is_query: bool) -> list[list[float]]:
+    def vectors_of(texts: list[str], is_query: bool) -> list[Sequence[float]]:
         results = client.encode(MODEL, texts, is_query=is_query)
         return [result["dense"].tolist() for result in results]
 
