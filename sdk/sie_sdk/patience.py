@@ -23,9 +23,15 @@ _KINDS: Final[dict[str, _Kind]] = {
     "LORA_LOADING": "adapter",
     "RESOURCE_EXHAUSTED": "memory",
 }
-"""capacity: ends when capacity has come, and the caller decides how long that may take. busy: ends
-when others are done, so it is waited for as long, and ever longer between. adapter: a few seconds.
-memory: a few tries, each twice as late. Everything else that may pass: `retries_max` tries."""
+"""The lack behind a code, which tells how long it is waited for.
+
+- capacity: until it has come; the caller decides how long that may take.
+- busy: until others are done, as long as for capacity, and ever longer between.
+- adapter: a few seconds.
+- memory: a few tries, each twice as late.
+
+Everything else that may pass has `retries_max` tries.
+"""
 _RECONNECTS_MAX: Final = 20
 _RECONNECT_PAUSE_MAX_S: Final = 2.0
 """A service that was there and is not any more is being started again: half a minute."""

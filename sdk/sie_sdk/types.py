@@ -47,7 +47,7 @@ class CallOptions(TypedDict, total=False):
     """The options that every call takes: where to run, and how long to wait for capacity.
 
     `gpu` is a machine profile, or `pool/machine profile`. `wait_for_capacity` (the default) sends
-    the request again while no worker is ready, for at most `provision_timeout_s` (900);
+    the request again while no worker is ready, for at most `provision_timeout_s` (900).
     `max_oom_retries` (3) are the tries where a device has no memory. `options` go to the backend;
     `{"lora": name}` applies an adapter.
     """

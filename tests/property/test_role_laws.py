@@ -31,6 +31,7 @@ TOKENS = {
     "nobody": None,
     "caller": ("infer",),
     "viewer": ("read",),
+    "scraper": ("metrics",),
     "bot": ("propose",),
     "reader-bot": ("read", "propose"),
     "auditor": ("audit",),
@@ -74,6 +75,8 @@ class Operation:
             return None
         if self.path == "/v1/configs/audit":
             return "audit"
+        if self.path == "/metrics":
+            return "metrics"
         if self.method == "GET" or self.path == "/v1/configs/wait":
             return "read"
         if self.path == "/v1/configs/replicas":
@@ -146,7 +149,8 @@ async def holds(folder: Path) -> None:
                     wanted = operation.wants(query)
                     is_strange = not {each for each, _ in query} <= operation.query
                     is_twice = len(dict(query)) < len(query)
-                    may = wanted is None or (roles and {wanted, "admin"} & set(roles))
+                    enough = {wanted, "admin"} | ({"read"} if wanted == "metrics" else set())
+                    may = wanted is None or (roles and enough & set(roles))
                     if may and not is_strange and not is_twice:
                         continue
                     request = operation.request(plane)
@@ -212,7 +216,7 @@ def test_a_route_that_nobody_thought_of_is_not_open(tmp_path):
                 "/nowhere",
                 "/v1/configs/compact/",
                 "/v1/configs//compact",
-                "/metrics",
+                "/metrics/",
             ):
                 assert doors.role_of("GET", path, b"") == "read"
             for method, path in itertools.product(("POST", "PUT", "DELETE", "BREW"), ("/", "/x")):

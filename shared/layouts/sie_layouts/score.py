@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from sie_layouts.architectures import require_own_architecture
-from sie_layouts.facts import Fact, Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.modules import module_name
 from sie_layouts.published import published_form
 from sie_layouts.reader import Reader, joined
