@@ -22,7 +22,7 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import Fact, Files, Reading, Refusal
-from sie_layouts.published import BY_CODE, looks_by_code
+from sie_layouts.architectures.published import BY_CODE, looks_by_code
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 
