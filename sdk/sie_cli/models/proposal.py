@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
-from sie_layouts.any_labels import (
+from sie_layouts.architectures.published import BY_CODE, looks_by_code
+from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
     GlinerLayout,
@@ -22,7 +23,6 @@ from sie_layouts.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import Fact, Files, Reading, Refusal
-from sie_layouts.published import BY_CODE, looks_by_code
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 
@@ -42,6 +42,7 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
     "token_vectors": "transformer",
     "scores": "cross-encoder",
+    "texts_and_images": "image-text",
 }
 
 
