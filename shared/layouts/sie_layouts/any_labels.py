@@ -2,7 +2,7 @@
 
 *pure.* Read as the authors' libraries read them: GLiNER by `gliner_config.json`, GLiClass by the
 `model_type` of `config.json`. Promises that nothing of such a folder names code that a library
-would fetch and run, and says of which other repositories it wants the tokenizer or the config.
+would fetch and run. It says of which other repositories it wants the tokenizer or the config.
 """
 
 from collections.abc import Iterator, Mapping
@@ -133,7 +133,7 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
 
 
 def _beside(reader: Reader, config: Mapping[str, Any], *, two: bool) -> Iterator[str]:
-    """What the library would look for on the hub."""
+    """The files that the library would look for on the hub."""
     if not reader.has(_TOKENIZER) or config.get("encoder_config") is None:
         yield from _repository(reader, config, "model_name")
     no_labels = not reader.has(_LABELS_TOKENIZER) or config.get("labels_encoder_config") is None

@@ -1,6 +1,6 @@
 """Files, facts and refusals: a layout's files, what they say, and why one is not run.
 
-*types.* Values, and the two calls by which files are read: those of a folder on this disk
+*types.* Values, and the two calls by which files are read. They are those of a folder on this disk
 (`folder`), or of a repository of which only the small files are fetched.
 """
 

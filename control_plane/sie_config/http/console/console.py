@@ -1,6 +1,6 @@
 """The console of one process: its pages, sessions and its way to the gateway, put together.
 
-*shell.* Promises that the console needs nothing but the public API: what it adds is files, a cookie
+*shell.* Promises that the console needs nothing but the public API. What it adds is files, a cookie
 in the place of a header, and a way to the gateway for a page that may speak to its own site alone.
 """
 

@@ -4,7 +4,7 @@
 none. A page of anywhere else could otherwise have an operator's browser write to a service that
 only this machine reaches. Promises that a page which is not named is refused, also one that hides
 behind `null`. A page that this very process gave out by a name of this machine itself needs no
-name: no other site can have `localhost` for its own.
+name. No other site can have `localhost` for its own.
 """
 
 from collections.abc import Collection
