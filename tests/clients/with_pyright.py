@@ -26,9 +26,11 @@ def main() -> None:
             "venv": Path(sys.prefix).name,
         }
         (folder / "pyrightconfig.json").write_text(json.dumps(config))
-        checker = Path(sys.executable).parent / "basedpyright"
         run = subprocess.run(
-            [str(checker), "-p", str(folder)], check=False, text=True, capture_output=True
+            [sys.executable, "-m", "basedpyright", "-p", str(folder)],
+            text=True,
+            capture_output=True,
+            check=False,
         )
         assert run.returncode == 0, run.stdout
 

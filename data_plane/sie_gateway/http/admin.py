@@ -36,6 +36,7 @@ from sie_gateway.http.views import (
 )
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
+from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
 from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
@@ -69,7 +70,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     app = FastAPI(
         title="SIE gateway",
         version=asgi.VERSION,
-        # These pages load scripts from elsewhere; the document itself is at /openapi.json.
+        # These pages load scripts from elsewhere; ours are below.
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -97,6 +98,10 @@ def _add_openapi(app: FastAPI) -> None:
         if not described:
             described.append(openapi_document(app))
         return described[0]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(whole_page(await openapi()), headers=dict(PAGE_HEADERS))
 
 
 def _add_operations(app: FastAPI, cluster: Cluster) -> None:
