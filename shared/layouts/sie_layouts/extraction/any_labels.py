@@ -137,11 +137,7 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
 
 
 def _beside(reader: Reader, config: Mapping[str, Any], *, two: bool) -> Iterator[str]:
-<<<<<<< HEAD:shared/layouts/sie_layouts/any_labels.py
-    """The files that the library would look for on the hub."""
-=======
     """The repositories that the library would look for on the hub."""
->>>>>>> origin/main:shared/layouts/sie_layouts/extraction/any_labels.py
     if not reader.has(_TOKENIZER) or config.get("encoder_config") is None:
         yield from _repository(reader, config, "model_name")
     no_labels = not reader.has(_LABELS_TOKENIZER) or config.get("labels_encoder_config") is None
