@@ -64,7 +64,7 @@ class ConfigSettings(
         4096, help="writes that may wait; more are told to come later"
     )
     body_bytes_max: int = setting(1024 * 1024, help="largest body of a write, in bytes")
-    batch_bytes_max: int = setting(
+    batch_bytes_max: int = constant(
         16 * 1024 * 1024, help="largest body of a batch, in bytes; one entry holds all of it"
     )
     batch_operations_max: int = constant(

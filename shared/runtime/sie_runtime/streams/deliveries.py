@@ -21,7 +21,7 @@ _LOG: Final = logging.getLogger(__name__)
 class DeliverySettings:
     """The settings of handing out jobs. sie-config and the workers of one cluster use the same."""
 
-    queue_ack_wait_s: float = setting(
+    queue_ack_wait_s: float = constant(
         30.0, help="seconds without a word before a job goes to another worker"
     )
     queue_deliveries_max: int = setting(5, help="deliveries of one job, the first included")
