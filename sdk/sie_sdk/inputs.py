@@ -1,8 +1,8 @@
 """Items as callers write them: a string, a mapping or an `Item`, or an iterable of those.
 
-*pure*, but for media that are given by their path. Promises that one item is never taken for a
-list of its parts: a mapping is one item and not its keys, a string is one item and not its
-letters. Everything else is a `TypeError` that says so, before anything is sent.
+*pure*, but for media that are given by their path. Promises that one item is never taken for a list
+of its parts. A mapping is one item and not its keys, a string is one item and not its letters.
+Everything else is a `TypeError` that says so, before anything is sent.
 """
 
 from collections.abc import Iterable, Mapping

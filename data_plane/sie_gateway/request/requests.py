@@ -1,8 +1,8 @@
 """Reading a request's body: bytes in, a checked `Asked` out, or an error that names the field.
 
-*pure.* Promises that what it returns has at least one item, each with content that the backends
-take, within the limits, and can be encoded again for the queue. Does not know the model: outputs
-and adapters are checked against the registry by the caller.
+*pure.* Promises that what it returns has at least one item, and each has content that the backends
+take. It is within the limits, and can be encoded again for the queue. Does not know the model:
+outputs and adapters are checked against the registry by the caller.
 """
 
 from dataclasses import dataclass

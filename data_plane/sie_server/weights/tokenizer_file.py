@@ -3,9 +3,9 @@
 *shell* over the model's folder and a cache. Promises a path and the SHA-256 of its bytes. The
 reference is transformers: for some families it makes a tokenizer of its own from the vocabulary in
 a `tokenizer.json`, and it heeds `tokenizer_config.json`. Where that comes to what the file says,
-the file itself is used; else, or where there is none, what transformers made is kept in the cache.
+the file itself is used. Else, or where there is none, what transformers made is kept in the cache.
 A folder without a vocabulary is refused: transformers would make a tokenizer that knows no word.
-Padding that the file may carry, and the length at which it cuts, are the reader's to choose; the
+Padding that the file may carry, and the length at which it cuts, are the reader's to choose. The
 side on which it cuts is the file's.
 """
 
@@ -229,7 +229,7 @@ def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any
 
 def _mark(native: Tokenizer, marks: Sequence[str]) -> None:
     """Make the beginnings of texts one token each, where the vocabulary has them and would split
-    them: they were put in as tokens, not as texts."""
+    them. They were put in as tokens, not as texts."""
     vocabulary = native.get_vocab(with_added_tokens=True)
     for mark in marks:
         for prefix in (mark, *mark.split(None, 1)[:1]):

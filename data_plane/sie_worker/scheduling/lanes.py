@@ -53,8 +53,8 @@ class Limits:
     """The budget of one batch of a lane.
 
     `padded` is how the model runs: each input then costs as much as the longest of its batch.
-    `wait_s` is how long the lane may wait to fill at first, and always without a `latency_s`: the
-    time from an input's arrival to its answer that the wait adapts to.
+    `wait_s` is how long the lane may wait to fill: at first, and always without a `latency_s`. That
+    is the time to aim at from an input's arrival to its answer, and the wait adapts to it.
     """
 
     cost_max: int

@@ -2,7 +2,7 @@
 
 *shell* over one HTTP client. Speaks the hub's API and loads nothing of it into this process but
 bytes. Promises that what cannot be read is told with its cure, and within seconds where nothing
-answers; a file that a revision has is never taken for one that it lacks.
+answers. A file that a revision has is never taken for one that it lacks.
 """
 
 import os

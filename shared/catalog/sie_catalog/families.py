@@ -44,7 +44,12 @@ _ROTATED: Final = (
 _ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
 _TEXTS: Final = _SUITES + "images.py::test_texts_are_the_reference_s_alone_and_together"
 _IMAGES: Final = _SUITES + "images.py::test_images_together_and_beside_texts_are_as_each_alone"
+_FILTER: Final = (
+    _SUITES + "extract.py::test_spans_of_a_rare_family_are_the_pipelines[privacy-filter]"
+)
 _CLASSES: Final = _SUITES + "classes.py::test_zero_shot_scores_are_the_pipelines"
+_SPANS: Final = _SUITES + "gliner.py::test_spans_are_the_librarys"
+_MARKED_CLASSES: Final = _SUITES + "gliclass.py::test_scores_are_the_librarys"
 _JUDGES: Final = _SUITES + "decoders.py::test_a_named_template_scores_as_the_models_card_says"
 
 
@@ -105,6 +110,11 @@ def _towers(words: str, *cases: str, options: Mapping[str, Any] | None = None) -
     )
 
 
+def _apart(words: str, backend: str, suite: str, *cases: str) -> Family:
+    said = f"{words}, any labels, by a package that is installed apart"
+    return Family(said, backend, proven=tuple(f"{suite}[{case}]" for case in cases))
+
+
 def _not_here(words: str, reason: str) -> Family:
     return Family(words, refused=reason)
 
@@ -112,8 +122,9 @@ def _not_here(words: str, reason: str) -> Family:
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release finds no things in images, and makes no text of them"
 _OPEN_CLIP: Final = "its files are those of open_clip, which this release does not read"
-_NO_LABELS: Final = "this release has no backend on its authors' library"
-_APART: Final = "it finds any labels by a package that is installed apart; write its document"
+_OTHER_LIBRARY: Final = "its authors' library is another than GLiNER's, and not run here"
+_RELATIONS: Final = "this release extracts no relations"
+_NAMED_LABELS: Final = "it is urchade/gliner_multi_pii-v1 asked for fifty labels: name them there"
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "dense/bert": _dense("BERT", "bert"),
@@ -171,13 +182,18 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
     "zero-shot/modernbert": _classes("ModernBERT", "modernbert"),
-    "gliclass": _not_here("GLiClass", _NO_LABELS),
-    "gliformer": _not_here("GLiFormer", _NO_LABELS),
-    "gliner": _not_here("GLiNER", _APART),
-    "gliner2": _not_here("GLiNER2", _NO_LABELS),
-    "relations": _not_here("GLiREL", "this release extracts no relations"),
+    "gliclass": _apart("GLiClass", "gliclass", _MARKED_CLASSES, "labels first", "modernbert"),
+    "gliformer": _not_here("GLiFormer", _OTHER_LIBRARY),
+    "gliner": _apart("GLiNER", "gliner", _SPANS, "one encoder, spans", "one encoder, tokens"),
+    "gliner-bi": _apart("GLiNER of two encoders", "gliner", _SPANS, "two encoders, modernbert"),
+    "gliner-labels": _not_here("GLiNER with labels of its own", _NAMED_LABELS),
+    "gliner-relex": _not_here("GLiNER with relations", _RELATIONS),
+    "gliner2": _not_here("GLiNER2", _OTHER_LIBRARY),
+    "relations": _not_here("GLiREL", _RELATIONS),
     "laya": _not_here("Laya", _OWN_CODE),
-    "privacy-filter": _not_here("a filter of private data", _OWN_CODE),
+    "privacy-filter": Family(
+        "a filter of private data, by its kinds", "token-classification", proven=(_FILTER,)
+    ),
     "pruner": _not_here("a reranker that prunes", _OWN_CODE),
     "clip": _towers("CLIP", "clip", "clip of the older config", options={"normalize": True}),
     "siglip": _towers("SigLIP", "siglip", "siglip2"),

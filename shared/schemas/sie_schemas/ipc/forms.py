@@ -89,8 +89,8 @@ class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class TextForm(Struct, frozen=True, omit_defaults=True):
     """The token ids of a query, or of a document, of a model of late interaction.
 
-    Cut at `tokens_max`, 0: at the model's length; filled up to `filled_to` with the token `filler`,
-    at which the others look only where it is `attended`.
+    They are cut at `tokens_max`; 0 is the model's length. They are filled up to `filled_to` with
+    the token `filler`, at which the others look only where it is `attended`.
     """
 
     tokens_max: int = 0
