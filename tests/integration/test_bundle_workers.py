@@ -5,7 +5,9 @@ handful of sentences: the right words get the right labels, from the client to t
 """
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from sie_cli.plan.ports import free_ports
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 LABELS = ["person", "location"]
+ROOT = Path(__file__).parents[2]
 EXTRACT = "/v1/extract/test/words"
 HOSTILE: tuple[tuple[str, list[str]], ...] = (
     ("", LABELS),
@@ -143,3 +146,17 @@ async def test_a_storm_of_labels_and_vectors_keeps_each_answer_its_own(cluster):
 
 def _extract(text: str, **params: Any) -> dict[str, Any]:
     return {"items": [{"text": text}], "params": params}
+
+
+def test_the_guide_shows_what_is_answered(cluster):
+    """Both records of the page: of a model with labels of its own, and of the request's labels."""
+    page = (ROOT / "docs/guides/extract.md").read_text()
+    fixed, any_label = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    (asked,) = re.findall(r"(/v1/extract/spacy/\S+).*?-d '(.*?)'", page, re.DOTALL)
+    url, body = asked
+    answer = httpx.post(cluster.gateway_url + url, json=json.loads(body), timeout=60).json()
+    assert fixed.items() <= answer["items"][0]["entities"][-1].items()
+    answer = extract(cluster, SENTENCES[0][0], params={"labels": LABELS}).json()
+    found = answer["items"][0]["entities"][-1]
+    assert {**found, "score": 0} == {**any_label, "score": 0}
+    assert found["score"] > 0.9
