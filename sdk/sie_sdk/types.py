@@ -214,13 +214,15 @@ class ScoreResult(TypedDict, total=False):
 
 
 class Entity(TypedDict, total=False):
-    """A span of a text. `start` and `end` count characters."""
+    """A span of a text, or of an image. `start` and `end` count characters; `bbox` is left, top,
+    right and bottom in pixels."""
 
     text: Required[str]
     label: Required[str]
     score: Required[float]
     start: Required[int]
     end: Required[int]
+    bbox: list[float]
 
 
 class ExtractResult(TypedDict, total=False):

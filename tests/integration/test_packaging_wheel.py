@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sie_catalog.bundles import APART
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "sie_catalog",
@@ -95,6 +97,7 @@ def test_a_wheel_holds_types_and_demo_data_and_no_tests(wheel):
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert {"sie_cli/demo_data/models.json", "sie_catalog/published.jsonl"} <= set(names)
+    assert {f"sie_cli/bundles/{bundle}.txt" for bundle in APART} <= set(names)
     assert not [name for name in names if name.split("/")[-1].startswith("test_")]
 
 

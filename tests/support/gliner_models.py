@@ -1,6 +1,6 @@
 """Small GLiNER and GLiClass models made on the spot by the authors' libraries: random, or fitted.
 
-They have the tokenizer of DeBERTa-v3, as most published ones do, and a fixed seed.
+Their encoders are those of most published ones. The seed is fixed.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from tests.support.apart import apart
 from tests.support.entity_models import FAMILIES
+from transformers import ModernBertConfig
 
 __all__ = [
+    "ENCODERS",
     "KINDS",
     "MARKS",
     "SENTENCES",
@@ -26,6 +28,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "uni-token": {"span_mode": "token_level"},
     "bi-span": {"span_mode": "markerV0", "labels_encoder": "base"},
     "bi-token": {"span_mode": "token_level", "labels_encoder": "base"},
+}
+ENCODERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    **{name: FAMILIES[name] for name in ("deberta-v3", "bert")},
+    "modernbert": (
+        FAMILIES["bert"][0],
+        ModernBertConfig,
+        {"max_position_embeddings": 258, "global_attn_every_n_layers": 2, "local_attention": 16}
+        | {f"{name}_token_id": 2 for name in ("bos", "cls")}
+        | {f"{name}_token_id": 3 for name in ("eos", "sep")},
+    ),
 }
 MARKS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
 
@@ -43,26 +55,31 @@ SENTENCES: tuple[Sentence, ...] = (
 
 
 def write_gliner(
-    folder: Path, kind: str, *, words_max: int = 40, fitted_to: Sequence[Sentence] = ()
+    folder: Path,
+    kind: str,
+    encoder: str = "deberta-v3",
+    *,
+    words_max: int = 40,
+    fitted_to: Sequence[Sentence] = (),
 ) -> Any:
     """A model with its tokenizer in `folder/model`, saved as the library saves it; in `folder/base`
     the repository of its encoder, without weights. Gives the library's."""
     gliner = apart("gliner")
     base = folder / "base"
-    tokenizer, encoder = _encoder()
+    tokenizer, shape = _encoder(encoder)
     tokenizer.save_pretrained(base)
-    FAMILIES["deberta-v3"][1](**encoder).save_pretrained(base)
+    ENCODERS[encoder][1](**shape).save_pretrained(base)
     config: dict[str, Any] = {
         "model_name": str(base),
         "hidden_size": 32,
         "max_len": words_max,
         "max_width": 4,
-        "encoder_config": encoder,
+        "encoder_config": shape,
         "dropout": 0.0,
         **KINDS[kind],
     }
     if "labels_encoder" in config:
-        config |= {"labels_encoder": str(base), "labels_encoder_config": dict(encoder)}
+        config |= {"labels_encoder": str(base), "labels_encoder_config": dict(shape)}
     torch.manual_seed(0)
     model = gliner.GLiNER.from_config(config, backbone_from_pretrained=False)
     if fitted_to:
@@ -101,15 +118,17 @@ def fit_gliner(model: Any, sentences: Sequence[Sentence], *, steps: int = 200) -
     model.model.eval()
 
 
-def write_gliclass(folder: Path, *, seed: int = 1, **changes: Any) -> Any:
+def write_gliclass(
+    folder: Path, encoder: str = "deberta-v3", *, seed: int = 1, **changes: Any
+) -> Any:
     """A random model with its tokenizer. Gives the library's pipeline on it."""
     gliclass = apart("gliclass")
-    tokenizer, _ = _encoder()
+    tokenizer, _ = _encoder(encoder)
     tokenizer.add_special_tokens({"additional_special_tokens": MARKS})
     tokenizer.save_pretrained(folder)
     label, sep, example = tokenizer.convert_tokens_to_ids(MARKS)
     settings: dict[str, Any] = {
-        "encoder_config": _shape(len(tokenizer)),
+        "encoder_config": _shape(encoder, len(tokenizer)),
         "encoder_model": "no/such",
         "class_token_index": label,
         "text_token_index": sep,
@@ -128,13 +147,13 @@ def write_gliclass(folder: Path, *, seed: int = 1, **changes: Any) -> Any:
     )
 
 
-def _encoder() -> tuple[Any, dict[str, Any]]:
-    tokenizer = FAMILIES["deberta-v3"][0]()
-    return tokenizer, _shape(len(tokenizer))
+def _encoder(encoder: str) -> tuple[Any, dict[str, Any]]:
+    tokenizer = ENCODERS[encoder][0]()
+    return tokenizer, _shape(encoder, len(tokenizer))
 
 
-def _shape(vocabulary: int) -> dict[str, Any]:
-    _, config_of, own = FAMILIES["deberta-v3"]
+def _shape(encoder: str, vocabulary: int) -> dict[str, Any]:
+    _, config_of, own = ENCODERS[encoder]
     return {
         "model_type": config_of.model_type,
         "hidden_size": 32,

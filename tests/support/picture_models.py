@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sentencepiece as spm
 import torch
 import transformers as tf
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 from tests.support.conformance import Answerer, save_small
 from tests.support.encoder_models import fresh_device
-from tests.support.small_tokenizers import byte_pairs
+from tests.support.small_tokenizers import WORDS, byte_pairs
 
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
@@ -33,6 +34,7 @@ __all__ = [
     "reference_vectors",
     "save_clip",
     "save_siglip",
+    "save_siglip_1",
     "save_siglip_with",
     "upright",
 ]
@@ -86,6 +88,28 @@ def save_siglip(folder: Path, *, edge: int = EDGE, masked: bool = False, **proce
         vocab=vocabulary, merges=merges, padding_side="right", model_input_names=told
     )
     return save_siglip_with(folder, tokenizer, len(vocabulary), edge=edge, **processor)
+
+
+def save_siglip_1(folder: Path) -> Path:
+    """A first SigLIP: its tokenizer is its authors' class around a SentencePiece file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS), " ".join(WORDS[::-1])] * 4),
+        model_writer=held,
+        vocab_size=90,
+        hard_vocab_limit=False,
+        pad_id=-1,
+        bos_id=-1,
+        eos_id=1,
+        unk_id=0,
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(held.getvalue())
+    tokenizer = tf.SiglipTokenizer(
+        str(folder / "spiece.model"), model_max_length=LENGTH, model_input_names=["input_ids"]
+    )
+    return save_siglip_with(folder, tokenizer, len(tokenizer))
 
 
 def save_siglip_with(

@@ -148,8 +148,9 @@ def _under_test(name: str, folder: Path) -> BackendUnderTest:
 
 
 def test_no_built_in_backend_is_left_out():
-    """Those whose library is installed apart keep it in the suite of that library."""
-    assert _ONE_EACH.keys() | {"gliclass", "gliner"} == BACKEND_OPTIONS.keys()
+    """Those whose library is installed apart keep it in the suite of that library; the contract
+    sends texts, and `ocr` takes none."""
+    assert _ONE_EACH.keys() | {"gliclass", "gliner", "ocr"} == BACKEND_OPTIONS.keys()
 
 
 @pytest.fixture(scope="module")

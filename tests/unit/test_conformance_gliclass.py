@@ -62,11 +62,20 @@ def _run(
     return answers
 
 
-@pytest.mark.parametrize("prompt_first", [True, False])
-@pytest.mark.parametrize("scorer", ["simple", "weighted-dot"])
-def test_scores_are_the_librarys(prompt_first, scorer, tmp_path):
+_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "labels first": ("deberta-v3", {"prompt_first": True, "scorer_type": "simple"}),
+    "labels last": ("deberta-v3", {"prompt_first": False, "scorer_type": "weighted-dot"}),
+    "weighted": ("deberta-v3", {"prompt_first": True, "scorer_type": "weighted-dot"}),
+    "layer by layer": ("deberta-v3", {"layer_wise": True, "encoder_layer_id": 1}),
+    "modernbert": ("modernbert", {"prompt_first": True}),
+}
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_scores_are_the_librarys(case, tmp_path):
     """The library tells the best of labels that share one, and of others those above a bound."""
-    library = write_gliclass(tmp_path, prompt_first=prompt_first, scorer_type=scorer)
+    encoder, changes = _CASES[case]
+    library = write_gliclass(tmp_path, encoder, **changes)
     backend = _load(tmp_path)
     texts = ["Tim Cook spoke in Berlin.", "Lisbon", "", *CORPUS[:1]]
     shared = _run(backend, texts)

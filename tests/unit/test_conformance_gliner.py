@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS
-from tests.support.gliner_models import KINDS, write_gliner
+from tests.support.gliner_models import write_gliner
 from tests.support.sameness import assert_same
 
 from sie_core.options import check_request
@@ -111,9 +111,20 @@ def _ordered(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["start"], -one["end"], -one["score"]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_spans_are_the_librarys(kind, tmp_path):
-    library = write_gliner(tmp_path, kind)
+_CASES = {
+    "one encoder, spans": ("uni-span", "deberta-v3"),
+    "one encoder, tokens": ("uni-token", "deberta-v3"),
+    "one encoder, bert": ("uni-span", "bert"),
+    "one encoder, modernbert": ("uni-span", "modernbert"),
+    "two encoders, spans": ("bi-span", "deberta-v3"),
+    "two encoders, tokens": ("bi-token", "deberta-v3"),
+    "two encoders, modernbert": ("bi-span", "modernbert"),
+}
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_spans_are_the_librarys(case, tmp_path):
+    library = write_gliner(tmp_path, *_CASES[case])
     backend = _load(tmp_path)
     texts = [*CORPUS, "", "  "]
     told = 0

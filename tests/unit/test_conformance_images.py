@@ -21,6 +21,7 @@ from tests.support.picture_models import (
     reference_vectors,
     save_clip,
     save_siglip,
+    save_siglip_1,
     upright,
 )
 from tests.support.sameness import assert_same
@@ -31,6 +32,7 @@ FILES = pictures()
 MAKERS: dict[str, tuple[Callable[[Path], Path], bool]] = {
     "clip": (save_clip, False),
     "clip of the older config": (lambda folder: save_clip(folder, legacy=True), False),
+    "siglip": (save_siglip_1, True),
     "siglip2": (save_siglip, True),
     "siglip2 with a mask": (lambda folder: save_siglip(folder, masked=True), True),
 }

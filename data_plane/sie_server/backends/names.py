@@ -73,6 +73,7 @@ _BUILT_IN: Final = {
         beside=_BUNDLE,
     ),
     "image-text": _BuiltIn("sie_server.backends.images.image_text", "transformers", "server"),
+    "ocr": _BuiltIn("sie_server.backends.images.ocr", "rapidocr", "ocr"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
     "text-classification": _BuiltIn(
@@ -139,7 +140,7 @@ def require_backend(name: str) -> None:
 def reads_graphs(name: str) -> bool:
     """True if a backend may want the ONNX graphs of a repository, beside or in place of weights."""
     built_in = _BUILT_IN.get(name)
-    return built_in is None or built_in.library == "onnxruntime"
+    return built_in is None or built_in.library in ("onnxruntime", "rapidocr")
 
 
 def import_backends() -> None:

@@ -27,6 +27,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_layouts.steps import TextLayout
 from sie_server.failures import load_failed
+from sie_server.weights.siglip_tokenizer import is_siglip, made_of_siglip
 
 __all__ = [
     "TokenizerFile",
@@ -211,7 +212,8 @@ def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
 
 
 def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any]:
-    native = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    own = made_of_siglip(tokenizer) if is_siglip(tokenizer) else tokenizer.backend_tokenizer
+    native = Tokenizer.from_str(own.to_str())
     if text.lowercase and not _lowers(json.loads(native.to_str()).get("normalizer")):
         rest = [] if native.normalizer is None else [native.normalizer]
         native.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])

@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
-from sie_layouts.any_labels import (
+from sie_layouts.architectures.published import BY_CODE, looks_by_code
+from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
     GlinerLayout,
@@ -41,6 +42,7 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
     "token_vectors": "transformer",
     "scores": "cross-encoder",
+    "texts_and_images": "image-text",
 }
 
 
@@ -104,7 +106,7 @@ def _of_layout(
 ) -> Proposal:
     kind = _KINDS.get(purpose.task) or kind_of(files)
     reading = read(files, kind, sparse=purpose.sparse)
-    refusals = (*reading.refusals, *missing)
+    refusals = (*_by_code(files, kind), *reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     tasks, why = _tasks(reading.layout, kind, names)
@@ -113,6 +115,15 @@ def _of_layout(
     return Proposal(
         "model", tasks, _BACKENDS[kind], (*said, *facts), refusals, options=purpose.options
     )
+
+
+def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
+    if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
+        cure = (
+            "or let an operator allow that code (SIE_SERVER_REMOTE_CODE_MODELS), and write the "
+            "document with sie apply"
+        )
+        yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"use another model, {cure}")
 
 
 def _require(task: Task | None, template: str, found: Proposal, purpose: Purpose) -> None:

@@ -162,6 +162,7 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
             in_profile=True,
         ),
     ),
+    "ocr": (_THRESHOLD,),
     "onnx-cross-encoder": (
         Option(name="file", kind="text", help="the graph's file", in_profile=True),
     ),

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sie_layouts.architectures import require_own_architecture
+from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, joined

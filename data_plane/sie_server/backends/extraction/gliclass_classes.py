@@ -16,7 +16,7 @@ import torch
 from gliclass import GLiClassModel, ZeroShotClassificationPipeline
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
-from sie_layouts.any_labels import read_gliclass
+from sie_layouts.extraction.any_labels import read_gliclass
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TextInput

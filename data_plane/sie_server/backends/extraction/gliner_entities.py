@@ -20,7 +20,7 @@ import torch
 from gliner.decoding.utils import has_overlapping, has_overlapping_nested
 from safetensors import safe_open
 
-from sie_layouts.any_labels import GLINER_FILE, GlinerLayout, read_gliner
+from sie_layouts.extraction.any_labels import GLINER_FILE, GlinerLayout, read_gliner
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from sie_layouts.any_labels import code_named
+from sie_layouts.extraction.any_labels import code_named
 from sie_layouts.facts import Reading
 from sie_schemas.ipc import Loaded
 from sie_server.backends.backend import ModelSpec, load_failed

@@ -117,6 +117,10 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
         reader.refuse(
             f"{_CONFIG}: architecture_type", f"is {kind}, and {', '.join(_ENCODERS)} is run here"
         )
+    if config.get("squeeze_layers"):
+        reader.refuse(
+            f"{_CONFIG}: squeeze_layers", "is what the authors' library cannot run itself"
+        )
     if config.get("multimodal"):
         reader.refuse(f"{_CONFIG}: multimodal", "takes images, which is not done here")
     if not isinstance(config.get("encoder_config"), dict):
@@ -133,7 +137,7 @@ def read_gliclass(files: Files) -> Reading[GliclassLayout]:
 
 
 def _beside(reader: Reader, config: Mapping[str, Any], *, two: bool) -> Iterator[str]:
-    """What the library would look for on the hub."""
+    """The repositories that the library would look for on the hub."""
     if not reader.has(_TOKENIZER) or config.get("encoder_config") is None:
         yield from _repository(reader, config, "model_name")
     no_labels = not reader.has(_LABELS_TOKENIZER) or config.get("labels_encoder_config") is None
