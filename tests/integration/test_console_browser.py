@@ -51,7 +51,7 @@ def write(cluster: LiveCluster, document: dict[str, Any], reason: str) -> int:
     answer = httpx.post(
         f"{cluster.config_url}/v1/configs/models",
         json=document,
-        headers={"X-SIE-Reason": reason.encode(), "X-SIE-Actor": "ada"},
+        headers={b"X-SIE-Reason": reason.encode(), b"X-SIE-Actor": b"ada"},
         timeout=30,
     )
     assert answer.is_success, answer.text

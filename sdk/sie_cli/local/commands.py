@@ -15,7 +15,7 @@ import typer
 
 from sie_cli.config.config_options import Page
 
-__all__ = ["check", "demo", "down", "logs", "status", "test", "up"]
+__all__ = ["check", "demo", "down", "logs", "status", "test", "up", "version"]
 
 Data = Annotated[Path, typer.Option(help="The folder that holds everything of one cluster.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -129,6 +129,17 @@ def test(context: typer.Context) -> None:
     from sie_cli.local.checking import run_tests  # noqa: PLC0415
 
     sys.exit(run_tests(tuple(context.args)))
+
+
+def version(output: Page = "table") -> None:
+    """Say the version of this installation."""
+    from sie_cli.show.printing import Form, print_lines, print_value  # noqa: PLC0415
+    from sie_cli.texts.versions import version_line, versions  # noqa: PLC0415
+
+    if Form(output).is_whole:
+        print_value(versions(), Form(output))
+    else:
+        print_lines([version_line()])
 
 
 def check() -> None:
