@@ -17,6 +17,7 @@ from sie_config.http.refusal_notes import noting_gate
 from sie_config.keys.private_modes import close_to_others
 from sie_config.settings import ConfigSettings
 from sie_config.stream.queues import keep_queues
+from sie_config.stream.usage_watch import watch_usage
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.access import Access
 from sie_runtime.access.gate import Gate
@@ -107,6 +108,7 @@ async def _run(
         tasks.create_task(plane.drain_on(stop))
         tasks.create_task(run_plane())
         tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
+        tasks.create_task(watch_usage(bus, loops_stop, every_s=settings.queues_verify_s))
         # The sequencer outlives the HTTP server: a write that was taken is decided and answered.
         tasks.create_task(
             stop_when(

@@ -36,6 +36,7 @@ from sie_config.stream.stream_witness import Stream
 from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.upkeep.disk_watch import DiskWatch
 from sie_config.upkeep.exports import Exports
+from sie_config.upkeep.log_gauges import show_log
 from sie_config.upkeep.self_check import Checked, SelfCheck
 from sie_config.writer.draft import Outcome, Write
 from sie_config.writer.gates import Gates
@@ -160,6 +161,7 @@ class ControlPlane:
         )
         self.stopping = False
         self.polls_waiting = 0
+        show_log(store.path, self.reports, lambda: sequencer.position, clock)
 
     @classmethod
     async def open(

@@ -1,7 +1,7 @@
 """`sie-gateway`: wires the edge and runs it until it is told to stop.
 
-*main.* On SIGTERM it takes no new connection, finishes what is in flight, says that it leaves, and
-closes the bus last, because the answers in flight come over it.
+*main.* On SIGTERM it takes no new connection, finishes what is in flight, and says that it leaves.
+It closes the bus last, because the answers in flight come over it.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from sie_gateway.faces import FaceModels
 from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.fleet.demand import DemandBoard
 from sie_gateway.fleet.holders import Asker, Holders
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.lives import Lives
 from sie_gateway.fleet.traffic import Traffic
 from sie_gateway.fleet.watch import FleetWatch
@@ -111,11 +112,14 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         bus.on_reconnect(parts.lost_jobs.suspect)
+        loads = KindLoads(shown_s=settings.cold_shown_s)
+        follower.on_change(loads.advance)
         inner = build_app(
             settings,
             parts,
             catalog,
             stop,
+            loads=loads,
             replica_not_ready=lambda: follower.not_ready,
             asked_for=traffic.note,
         )
@@ -243,6 +247,7 @@ def make_inference(
     catalog: Callable[[], Catalog],
     *,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
     wall: Callable[[], float] = time.time,
 ) -> Inference:
     """The part that answers requests, over those that live. `wall` gives Unix seconds."""
@@ -256,6 +261,7 @@ def make_inference(
         placed=parts.desk.placed,
         found_cold=parts.demand.found_cold,
         asked_for=asked_for,
+        loads=loads,
         lease_items_per_worker=settings.lease_items_per_worker,
         tenant_caps=Caps(settings.tenant_items_max, settings.in_flight_bytes_max)
         if settings.tenant_items_max
@@ -272,6 +278,7 @@ def build_app(
     *,
     replica_not_ready: Callable[[], str] = str,
     asked_for: Callable[[str, str | None], None] = lambda _model_id, _adapter: None,
+    loads: KindLoads | None = None,
 ) -> GatewayApp:
     """The HTTP face over the parts that live. `replica_not_ready` says why, empty when ready;
     `asked_for` is told the model and adapter of each request."""
@@ -285,7 +292,7 @@ def build_app(
             return replica_not_ready()
         return "" if parts.watch.settled else "the workers were not heard yet"
 
-    inference = make_inference(settings, parts, catalog, asked_for=asked_for)
+    inference = make_inference(settings, parts, catalog, asked_for=asked_for, loads=loads)
     face_models = FaceModels(
         settings.tei_embed_model,
         settings.tei_rerank_model,

@@ -16,7 +16,9 @@ __all__ = [
     "JOBS_SENT_AGAIN",
     "KIND_IN_FLIGHT_ITEMS",
     "KIND_REQUESTS",
+    "KIND_WANTED",
     "MALFORMED_MESSAGES",
+    "MODEL_REQUEST_SECONDS",
     "OBJECTS_LEFT",
     "POOL_WARM_WORKERS",
     "REQUESTS",
@@ -36,8 +38,15 @@ REQUESTS: Final = Counter(
 REQUEST_SECONDS: Final = Histogram(
     "sie_gateway_request_seconds",
     "Time from the first byte read to the last byte sent.",
-    ["operation"],
+    ["operation", "status"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
+)
+MODEL_REQUEST_SECONDS: Final = Histogram(
+    "sie_gateway_model_request_seconds",
+    "The same by model: of the registry, `none` where no model was found, `other` past the first "
+    "200. The status is a class: 2xx, 4xx, 5xx.",
+    ["model", "operation", "status"],
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30),
 )
 COLD_REQUESTS: Final = Counter(
     "sie_gateway_cold_requests",
@@ -47,6 +56,12 @@ COLD_REQUESTS: Final = Counter(
 KIND_REQUESTS: Final = Counter(
     "sie_gateway_kind_requests",
     "Requests by the kind of worker that they need, those included that found none.",
+    ["pool", "machine_profile", "bundle"],
+)
+KIND_WANTED: Final = Gauge(
+    "sie_gateway_kind_wanted",
+    "1 for a minute after a request found no worker of this kind, else 0: workers are started on "
+    "it, from zero too.",
     ["pool", "machine_profile", "bundle"],
 )
 KIND_IN_FLIGHT_ITEMS: Final = Gauge(

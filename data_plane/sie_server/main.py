@@ -18,23 +18,25 @@ from transformers.utils.logging import disable_progress_bar
 
 from sie_runtime import settings
 from sie_runtime.process import lifecycle
+from sie_runtime.process.disk_room import free_bytes
 from sie_runtime.process.status_routes import status_application
 from sie_schemas import ipc
 from sie_schemas.errors import Later
+from sie_server import metrics
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import DeviceSpec
 from sie_server.backends.names import backend_names, import_backends
 from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.device.choice import Choice, Cuda, choose_device
 from sie_server.device.cuda import look_for_cuda
-from sie_server.device.memory import device_bytes
+from sie_server.device.memory import device_bytes, device_used_bytes
 from sie_server.device.threads import Threads
 from sie_server.device.watchdog import Watchdog
 from sie_server.execution.execution import Execution
 from sie_server.execution.residents import Pressure
 from sie_server.settings import ServerSettings
 from sie_server.socket.server import Server
-from sie_server.weights.hub_cache import HubCache
+from sie_server.weights.hub_cache import HubCache, hub_folder
 
 __all__ = ["main"]
 
@@ -132,6 +134,9 @@ async def _serve(
         load_hang_s=chosen.load_hang_s,
         downloading=hub.downloads.state,
     )
+    metrics.DEVICE_BYTES.set(device_bytes(found.name))
+    metrics.DEVICE_USED_BYTES.set_function(partial(device_used_bytes, found.name))
+    metrics.CACHE_FREE_BYTES.set_function(partial(free_bytes, hub_folder()))
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         # The first work of the device's thread: a load that comes early waits behind it.

@@ -3,9 +3,13 @@
 *types.* Prometheus instruments, one each, named `sie_worker_<what>_<unit>`.
 """
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Summary
+
+from sie_runtime.process.bounded_labels import BoundedLabels
 
 __all__ = [
     "BATCHES",
@@ -19,10 +23,16 @@ __all__ = [
     "ITEMS_IN_HAND",
     "ITEMS_WAITING",
     "JOBS",
+    "LANE_BATCH_SECONDS",
+    "LANE_FILL",
+    "LANE_INPUTS",
+    "LANE_WAIT",
     "OLDEST_AGE",
     "PULLED_MODELS",
     "SPLITS",
     "UNCONFIRMED",
+    "LaneSeries",
+    "lane_series",
 ]
 
 JOBS: Final = Counter(
@@ -76,3 +86,58 @@ OLDEST_AGE: Final = Gauge(
 )
 PULLED_MODELS: Final = Gauge("sie_worker_models_pulled", "Models that this worker pulls for.")
 EXECUTOR_UP: Final = Gauge("sie_worker_executor_up", "Devices whose model execution is connected.")
+
+LANE_INPUTS: Final = Counter(
+    "sie_worker_lane_inputs_total",
+    "Inputs handed to the device by lane: model and adapter of the registry, past the first 200 "
+    "lanes `other`.",
+    ["model", "operation", "adapter"],
+)
+LANE_BATCH_SECONDS: Final = Summary(
+    "sie_worker_lane_batch_seconds",
+    "From handing a lane's batch over to having its answers: their number and their sum.",
+    ["model", "operation", "adapter"],
+)
+LANE_WAIT: Final = Summary(
+    "sie_worker_lane_wait_seconds",
+    "From the arrival of the oldest input of a lane's batch to handing it over.",
+    ["model", "operation", "adapter"],
+)
+LANE_FILL: Final = Summary(
+    "sie_worker_lane_fill_ratio",
+    "Share of its budget that a lane's batch uses.",
+    ["model", "operation", "adapter"],
+)
+_LANES_MAX: Final = 200
+_LANES: Final = BoundedLabels(_LANES_MAX)
+
+for _outcome in ("answered", "failed", "dropped", "given_back", "unreadable"):
+    # There from the start: a rate of what is not yet there is not 0 but nothing.
+    JOBS.labels(outcome=_outcome)
+for _outcome in ("written", "lost"):
+    DEAD_LETTERS.labels(outcome=_outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSeries:
+    """The series of one lane."""
+
+    inputs: Counter
+    batch_seconds: Summary
+    wait_seconds: Summary
+    fill: Summary
+
+
+def lane_series(model: str, operation: str, adapter: str) -> LaneSeries:
+    """The series of a lane; those of `other` where there are enough lanes."""
+    return _series(*_LANES.of(model, operation, adapter))
+
+
+@cache
+def _series(*lane: str) -> LaneSeries:
+    return LaneSeries(
+        LANE_INPUTS.labels(*lane),
+        LANE_BATCH_SECONDS.labels(*lane),
+        LANE_WAIT.labels(*lane),
+        LANE_FILL.labels(*lane),
+    )

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,6 +24,7 @@ from sie_runtime.broker.bus import (
     connected_bus,
 )
 from sie_runtime.follower.stored_log import follow
+from sie_runtime.streams.broker_usage import QueueUsage, read_usage
 from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
 from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_streams
 from sie_runtime.streams.work_queue import WorkQueue
@@ -265,6 +267,22 @@ async def test_what_is_there_becomes_what_the_settings_say_and_keeps_its_message
     assert await provisions.consumers("p") == {"cpu_b_org~sm"}
     consumer = await bus.client.jetstream().consumer_info("WORK_POOL_p", "cpu_b_org~sm")
     assert consumer.config.ack_wait == 3.0
+
+
+async def test_the_broker_tells_what_waits_in_each_pool_how_old_it_is_and_what_it_holds(bus):
+    await provided_consumer(bus, LANE)
+    assert (await read_usage(bus)).queues["p"] == QueueUsage(0, 100_000, 0, None)
+    before = time.time()
+    for number in range(3):
+        await WorkQueue(bus).publish_job(
+            subject=job_subject(), data=b"x" * 1000, job_id=f"j{number}"
+        )
+    usage = await read_usage(bus)
+    queue = usage.queues["p"]
+    assert (queue.jobs, queue.bytes > 3000, usage.bytes >= queue.bytes) == (3, True, True)
+    assert queue.oldest_at is not None
+    assert before - 2 < queue.oldest_at < time.time() + 1
+    assert (usage.bytes_max, usage.dead_letters) == (None, 0)
 
 
 async def test_what_was_sent_before_a_subscription_is_drained_still_comes(bus):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import Counter, Enum, Gauge, Histogram
+from prometheus_client import Counter, Enum, Gauge, Histogram, Summary
 
 __all__ = ["PAGE", "Metric", "declared", "table", "written_table"]
 
@@ -18,7 +18,7 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 _PACKAGES: Final = ("sie_runtime", "sie_config", "sie_gateway", "sie_worker", "sie_server")
 _TABLE: Final = re.compile(r"^\| Metric .*?(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
 
-Metric = Counter | Gauge | Histogram | Enum
+Metric = Counter | Gauge | Histogram | Enum | Summary
 
 
 def declared() -> dict[str, Metric]:

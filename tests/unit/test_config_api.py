@@ -6,9 +6,12 @@ import json
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from tests.support.config_writer import client_of, model, put, running
 from tests.support.polling import until
+from tests.support.reports import report_at
 
+from sie_config.writer.writer_state import Recovery
 from sie_schemas import snapshot
 from sie_schemas.entry import Entry, parse_envelope
 
@@ -373,3 +376,42 @@ async def test_metrics_and_health_answer(client):
     ready = (await client.get("/readyz")).json()
     assert ready["writer"] == {"state": "serving", "witnessed": False}
     assert "sie_config_published_epoch" in (await client.get("/metrics")).text
+
+
+async def test_metrics_tell_the_writers_state_its_head_its_commits_and_the_room_on_its_disk(
+    plane, client
+):
+    commits = REGISTRY.get_sample_value("sie_config_commit_seconds_count") or 0.0
+    assert (await client.post(MODELS, json=model("m"))).status_code == 201
+    found = {
+        name: REGISTRY.get_sample_value(f"sie_config_{name}")
+        for name in ("head_epoch", "commit_seconds_count", "disk_bytes", "publish_lag_epochs")
+    }
+    assert found["head_epoch"] == plane.sequencer.position.epoch
+    assert found["commit_seconds_count"] == commits + 1
+    free = REGISTRY.get_sample_value("sie_config_disk_free_bytes")
+    assert free is not None and 0 < free <= (found["disk_bytes"] or 0)
+    assert (REGISTRY.get_sample_value("sie_config_log_bytes") or 0) > 4096
+    plane.sequencer.enter(Recovery("it was damaged"))
+    states = {
+        state: REGISTRY.get_sample_value(
+            "sie_config_writer_state", {"sie_config_writer_state": state}
+        )
+        for state in ("serving", "read_only", "recovery")
+    }
+    assert states == {"serving": 0, "read_only": 0, "recovery": 1}
+
+
+async def test_metrics_tell_how_far_the_slowest_live_replica_of_each_role_is_behind(plane, client):
+    def lag(role: str) -> float | None:
+        return REGISTRY.get_sample_value("sie_config_replica_lag_epochs", {"role": role})
+
+    def live(role: str) -> float | None:
+        return REGISTRY.get_sample_value("sie_config_replicas_live", {"role": role})
+
+    head = plane.sequencer.position
+    for name, epoch in (("w1", head.epoch), ("w2", head.epoch - 2)):
+        told = report_at(head, role="worker", id=name, epoch=epoch)
+        assert await plane.hearing.hear(told)
+    assert (lag("worker"), live("worker")) == (2, 2)
+    assert (lag("gateway"), live("gateway")) == (0, 0)

@@ -29,8 +29,9 @@ from sie_config.http.upkeep_routes import add_compact_route, add_verify_route
 from sie_config.http.write_routes import add_write_routes
 from sie_config.writer.writer_state import Recovery, describe
 from sie_config.writer_process import ControlPlane
+from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.http.error_headers import error_headers
-from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 
 __all__ = ["build_app"]
@@ -43,7 +44,7 @@ def build_app(plane: ControlPlane) -> DirectApp:
     app = DirectApp(
         title="sie-config",
         description="The one writer of the configuration log.",
-        # The pages of the framework load scripts from elsewhere; the document is served below.
+        # The pages of the framework load scripts from elsewhere; ours are below.
         openapi_url=None,
         on_error=noting(plane, _on_error),
         on_defect=_on_defect,
@@ -71,6 +72,13 @@ def build_app(plane: ControlPlane) -> DirectApp:
             described.append(openapi_document(app))
         return json_answer(described[0], 200)
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """The same document as a page."""
+        if not described:
+            described.append(openapi_document(app))
+        return Response(whole_page(described[0]), headers=dict(PAGE_HEADERS))
+
     return app
 
 
@@ -97,9 +105,11 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
         return json_answer(body, 200 if ready else 503)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        """Prometheus text."""
-        return Response(metrics_text(), headers={"content-type": METRICS_CONTENT_TYPE})
+    @door("metrics")
+    async def metrics(request: Request) -> Response:
+        """Prometheus text; OpenMetrics, with exemplars, where `Accept` asks for it."""
+        text, content_type = metrics_text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
 """Compaction from outside: through a running writer, or on a file that nobody has open.
 
 *shell.* Promises that history stays: it moves the low water, which only rises. A running writer is
-asked over HTTP and trims the stream itself; a file that is not open is verified and then marked
+asked over HTTP and trims the stream itself. A file that is not open is verified and then marked
 here, and the next start trims the stream. A damaged one keeps its mark: what the stream has below
 it may be what mends the file.
 """

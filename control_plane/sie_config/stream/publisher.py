@@ -1,11 +1,10 @@
 """The publisher: puts entries on the stream, where sequence and epoch are one number.
 
-*shell.* Follows the head on its own and starts from what the stream has, so a restart, a reconnect
+*shell.* Follows the head on its own and starts from what the stream has. So a restart, a reconnect
 and an ordinary write take the same path. Promises that the stream holds a contiguous range of this
-log or is made anew, that every message is signed, and that another history under a key of this log
-stops the writer instead of being overwritten. `published` is never taken from memory of an earlier
-process: it is the stream's last sequence after its hash was verified. The log does not wait for
-it.
+log or is made anew, and that every message is signed. Another history under a key of this log stops
+the writer instead of being overwritten. `published` is never taken from memory of an earlier
+process: it is the stream's last sequence after its hash was verified. The log does not wait for it.
 """
 
 import asyncio
@@ -39,6 +38,9 @@ __all__ = ["Publisher"]
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 200
 _PUBLISHED = Gauge("sie_config_published_epoch", "the newest epoch verified on the stream")
+_LAG = Gauge(
+    "sie_config_publish_lag_epochs", "committed epochs that are not verified on the stream yet"
+)
 _RECREATED = Counter("sie_config_stream_recreated_total", "times the stream held another log")
 _FAILURES = Counter("sie_config_publish_failures_total", "passes that the bus did not let end")
 
@@ -76,6 +78,7 @@ class Publisher:
         self.published = 0
         self.first = 1
         """The oldest epoch on the stream, as far as it was looked at."""
+        _LAG.set_function(lambda: max(0, sequencer.position.epoch - self.published))
 
     @property
     def low_water(self) -> int:
@@ -227,7 +230,7 @@ class Publisher:
         """True if another writer of this log wrote it, or we did and lost it: it can follow ours.
 
         Where nothing before it is left on the stream it cannot be held against ours, and is
-        believed: what is thrown away in doubt is gone.
+        believed. What is thrown away in doubt is gone.
         """
         before = await self._journal.entry(found.epoch - 1)
         if found.epoch > 1 and (found.epoch == first or before is None):

@@ -41,6 +41,8 @@ __all__ = ["Checked", "ReplicaChecked", "SelfCheck"]
 _LOG: Final = logging.getLogger(__name__)
 _SLICE_ENTRIES: Final = 50
 _ROUNDS = Counter("sie_config_self_checks_total", "rounds of the self-check, by outcome", ["found"])
+for _found in ("sound", "differs"):
+    _ROUNDS.labels(_found)
 
 AskReplica = Callable[[str, str], Awaitable[Recount]]
 """Has a replica, by role and id, count its registry. Raises `SIEError`."""

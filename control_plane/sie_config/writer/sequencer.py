@@ -1,8 +1,8 @@
 """The sequencer: the one writer, who puts all writes into one order.
 
 *shell.* Owns the registry, the head and the state of the writer. Order for every group of writes:
-judge and fold on a draft → sign its end → commit → swap the registry → answer → wake the followers.
-Promises:
+judge and fold on a draft → sign its end → commit → swap the registry → answer. Last it wakes the
+followers. Promises:
 
 - No answer, a refusal included, rests on a state that did not commit.
 - A failed commit leaves registry and head as they were.
@@ -16,7 +16,9 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from prometheus_client import Enum, Gauge, Histogram
 
 from sie_config.keys.log_keys import LogKeys
 from sie_config.log.journal import Journal
@@ -30,7 +32,14 @@ from sie_config.writer.draft import Draft, Outcome, Tenure, Write
 from sie_config.writer.gates import OPEN
 from sie_config.writer.rules import Index
 from sie_config.writer.seed import FirstEntry
-from sie_config.writer.writer_state import ReadOnly, Recovery, Serving, WriterState, refusal
+from sie_config.writer.writer_state import (
+    ReadOnly,
+    Recovery,
+    Serving,
+    WriterState,
+    describe,
+    refusal,
+)
 from sie_core.catalog import Catalog
 from sie_core.chain import Position, is_of_lineage, position_of
 from sie_core.registry import Registry
@@ -39,6 +48,18 @@ from sie_schemas.entry import Change, ChangeKind, Entry, Idempotency, put_key
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError, Untrusted
 
 __all__ = ["Decide", "Sequencer"]
+
+_STATE: Final = Enum(
+    "sie_config_writer_state",
+    "Whether writes are taken.",
+    states=["serving", "read_only", "recovery"],
+)
+_HEAD: Final = Gauge("sie_config_head_epoch", "The newest epoch of the log.")
+_COMMIT_SECONDS: Final = Histogram(
+    "sie_config_commit_seconds",
+    "Time to have a group of entries on the disk, failed commits included.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
 
 Decide: TypeAlias = Callable[[], Coroutine[Any, Any, Outcome]]
 """Works a write out and submits it. Raises `SIEError`."""
@@ -81,6 +102,8 @@ class Sequencer:
         self.last: Entry | None = replayed.last
         self.lineage: tuple[Entry, ...] = replayed.lineage
         self.state: WriterState = ReadOnly("the writer is starting")
+        _STATE.state(_state_name(self.state))
+        _HEAD.set(self.last.epoch if self.last is not None else 0)
         self._index = Index.of(replayed.registry)
         self.gates = OPEN
         """All that may refuse an admitted write. The owner says who the replicas are."""
@@ -151,6 +174,7 @@ class Sequencer:
         self._note_lineage(entries)
         self._index = Index.of(registry)
         self._journal.remember(entries)
+        _HEAD.set(entries[-1].epoch)
 
     def _sign_end(self, draft: Draft) -> None:
         if draft.entries:
@@ -161,6 +185,7 @@ class Sequencer:
         was given back before this process's tenure began."""
         if not isinstance(self.state, Recovery) or self.state.lacking is not None:
             self.state = state
+            _STATE.state(_state_name(state))
             self.wake_followers()
 
     async def once(self, asked: Write, decide: Decide) -> tuple[Outcome, bool]:
@@ -260,7 +285,8 @@ class Sequencer:
             # that came earlier leaves nothing of it.
             if draft.entries or draft.keys:
                 self._sign_end(draft)
-                await self._store.append(draft.entries, draft.keys)
+                with _COMMIT_SECONDS.time():
+                    await self._store.append(draft.entries, draft.keys)
         except SIEError as error:
             touched = [(c.entity_kind, c.key) for entry in draft.entries for c in entry.changes]
             self._index.restore(touched, self.registry)
@@ -292,6 +318,7 @@ class Sequencer:
         self.registry, self.last = draft.registry, draft.last
         self._note_lineage(draft.entries)
         self._journal.remember(draft.entries)
+        _HEAD.set(draft.entries[-1].epoch)
 
     def _note_lineage(self, entries: Sequence[Entry]) -> None:
         found = tuple(entry for entry in entries if is_of_lineage(entry))
@@ -315,6 +342,10 @@ def _judged(draft: Draft, write: Write) -> Outcome | SIEError:
         return draft.trial(write) if write.dry_run else draft.write(write)
     except SIEError as error:
         return error
+
+
+def _state_name(state: WriterState) -> str:
+    return str(describe(state)["state"])
 
 
 def _answer_all(group: Sequence[_Pending], answers: Sequence[Outcome | SIEError]) -> None:

@@ -1,8 +1,8 @@
 """Every route that is not inference: health, metrics, models, and the registry to read.
 
 *shell.* A FastAPI application over views. Promises the one shape of errors, also for paths and
-methods that do not exist, and that nothing here changes a configuration: a write is answered with
-the address of the one writer.
+methods that do not exist. Nothing here changes a configuration: a write is answered with the
+address of the one writer.
 """
 
 import logging
@@ -36,8 +36,9 @@ from sie_gateway.http.views import (
 )
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
+from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
-from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
 from sie_schemas.fleet import Heartbeat
 
@@ -69,7 +70,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     app = FastAPI(
         title="SIE gateway",
         version=asgi.VERSION,
-        # These pages load scripts from elsewhere; the document itself is at /openapi.json.
+        # These pages load scripts from elsewhere; ours are below.
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -97,6 +98,10 @@ def _add_openapi(app: FastAPI) -> None:
         if not described:
             described.append(openapi_document(app))
         return described[0]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(whole_page(await openapi()), headers=dict(PAGE_HEADERS))
 
 
 def _add_operations(app: FastAPI, cluster: Cluster) -> None:
@@ -127,9 +132,10 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
         return await long_answer(view)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        """Prometheus text."""
-        return Response(metrics_text(), media_type=METRICS_CONTENT_TYPE)
+    async def metrics(request: Request) -> Response:
+        """Prometheus text; OpenMetrics, with exemplars, where `Accept` asks for it."""
+        text, content_type = metrics_text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
 
 def _add_models(app: FastAPI, cluster: Cluster) -> None:

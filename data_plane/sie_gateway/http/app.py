@@ -2,8 +2,8 @@
 
 *shell.* `POST /v1/{encode,score,extract}/{model}` in the native form, and the compatibility faces
 at their paths. Promises that every request gets exactly one response, from the table of errors
-where it is not an answer, and that a client which hangs up stops what was done for it. Every other
-path belongs to the application that it is given.
+where it is not an answer. A client that hangs up stops what was done for it. Every other path
+belongs to the application that it is given.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from sie_gateway import metrics
 from sie_gateway.faces import Face, FaceModels, Translated, face_at
 from sie_gateway.faces.native import cold_error, cold_response, read_native, understands_202
 from sie_gateway.fleet.routing import Cold, Wanted
+from sie_gateway.http.preferences import patience_s
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.request.asgi import (
     VERSION_HEADERS,
@@ -37,6 +38,7 @@ from sie_runtime.access.gate import principal_of
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.strict_query import check_query
 from sie_runtime.http.bodies import Receive, Scope, Send, until_gone
+from sie_runtime.process.bounded_labels import BoundedLabels
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 
@@ -46,6 +48,9 @@ ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOG: Final = logging.getLogger(__name__)
 _PREFIX: Final = "/v1/"
+_NO_MODEL: Final = "none"
+_MODELS_MAX: Final = 200
+"""The models that have latencies of their own: a dozen series for each operation and class."""
 _OPERATIONS: Final[dict[str, Operation]] = {name: name for name in get_args(Operation)}
 
 
@@ -91,6 +96,11 @@ class GatewayApp:
         self._face_models = face_models
         self._request_log = request_log
         self._rates = rates
+        self._models = BoundedLabels(_MODELS_MAX)
+        for operation in _OPERATIONS:
+            # There from the start: a rate of what is not yet there is not 0 but nothing.
+            metrics.child(metrics.REQUESTS, operation, "200", "")
+            metrics.child(metrics.REQUEST_SECONDS, operation, "200")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -105,11 +115,21 @@ class GatewayApp:
             response = await self._respond(scope, call, receive)
             await send_response(scope, send, response)
         except ClientGone:
-            _count(call, 499, "CLIENT_GONE")
+            self._count(call, 499, "CLIENT_GONE")
         else:
-            _count(call, response.status, response.code)
+            self._count(call, response.status, response.code)
             if self._request_log.wants(response.status):
                 self._note(call, response)
+
+    def _count(self, call: _Call, status: int, code: str) -> None:
+        took_s = time.perf_counter() - call.started_at
+        told = str(status)
+        metrics.child(metrics.REQUESTS, call.operation, told, code).inc()
+        metrics.child(metrics.REQUEST_SECONDS, call.operation, told).observe(took_s)
+        (model,) = self._models.of(self._inference.model_named(call.spec) or _NO_MODEL)
+        metrics.child(metrics.MODEL_REQUEST_SECONDS, model, call.operation, f"{told[0]}xx").observe(
+            took_s
+        )
 
     def _note(self, call: _Call, response: Response) -> None:
         self._request_log.note(
@@ -173,6 +193,7 @@ class GatewayApp:
             request_id=call.request_id,
             tenant=call.tenant,
             until_gone=partial(until_gone, receive),
+            patience_s=patience_s(call.headers),
         )
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)
@@ -228,13 +249,6 @@ def _answer_headers(answer: Answer) -> Headers:
         (b"x-inference-time", b"%.1f" % answer.inference_ms),
         (b"x-sie-units-input-tokens", b"%d" % answer.input_tokens),
     ]
-
-
-def _count(call: _Call, status: int, code: str) -> None:
-    metrics.child(metrics.REQUESTS, call.operation, str(status), code).inc()
-    metrics.child(metrics.REQUEST_SECONDS, call.operation).observe(
-        time.perf_counter() - call.started_at
-    )
 
 
 def _lower(value: bytes | None) -> str | None:

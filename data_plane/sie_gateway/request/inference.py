@@ -1,8 +1,8 @@
 """One request's way through the gateway: admit, route, queue, wait, assemble.
 
 *shell.* Owns what is in flight. Promises that a request ends in an answer of one revision, in
-`Cold` with nothing queued, or in a `SIEError` that says what to do; and that its place is given
-back however it ends. Knows nothing of HTTP.
+`Cold` with nothing queued, or in a `SIEError` that says what to do. Its place is given back however
+it ends. Knows nothing of HTTP.
 """
 
 import random
@@ -14,6 +14,7 @@ from typing import Final
 
 from sie_core.catalog import Catalog
 from sie_gateway import metrics
+from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.admission import Caps, InFlight
@@ -24,7 +25,7 @@ from sie_gateway.request.responses import Answer, assemble, of_one_revision
 from sie_gateway.request.runs import Run
 from sie_gateway.request.waiting import Takerless, UntilGone, Waiting
 from sie_runtime.broker.overdue import Overdue
-from sie_schemas.errors import Later
+from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
 
 __all__ = ["Inference", "new_request_id"]
@@ -33,26 +34,16 @@ _IDS: Final = random.Random()
 """Seeded by the system, in place of a call into it for each id; its own, so that nobody seeds it
 anew."""
 _NO_CAP: Final = nullcontext()
+_LOOK_S: Final = 1.0
+"""A request that is held looks so often whether a config changed; a worker that comes wakes it."""
 _PATIENCE_S: Final = 0.25
-"""Most requests are over by then: to watch the client and the deadline of each would cost more than
+"""Most requests are over by then. To watch the client and the deadline of each would cost more than
 to answer the few whose client has left."""
 
 
 def new_request_id() -> str:
     """An id that no other request has: the queue tells jobs apart by it."""
     return f"{_IDS.getrandbits(128):032x}"
-
-
-class _Load:
-    """The requests to one kind of worker, and the items that it has not answered yet."""
-
-    __slots__ = ("in_flight_items", "requests")
-
-    def __init__(self, kind: WorkerKind) -> None:
-        self.requests: Final = metrics.KIND_REQUESTS.labels(*kind)
-        self.in_flight_items = 0
-        # Read when it is asked for, and not set twice for each request.
-        metrics.KIND_IN_FLIGHT_ITEMS.labels(*kind).set_function(lambda: self.in_flight_items)
 
 
 class Inference:
@@ -73,8 +64,9 @@ class Inference:
         lease_items_per_worker: int,
         tenant_caps: Caps | None = None,
         wall: Callable[[], float] = time.time,
+        loads: KindLoads | None = None,
     ) -> None:
-        """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
+        """`placed` puts a request whose pool is a lease into the pool of the lease. `found_cold` is
         told of one that found no worker, `asked_for` the model and adapter of each. `wall` gives
         Unix seconds."""
         self._wall = wall
@@ -90,7 +82,7 @@ class Inference:
         self._lease_items_per_worker = lease_items_per_worker
         self._tenant_caps = tenant_caps
         self._routes = Routes()
-        self._loads: dict[WorkerKind, _Load] = {}
+        self._loads = loads if loads is not None else KindLoads()
         patience_s = min(_PATIENCE_S, timeout_s)
         self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
         self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
@@ -98,6 +90,13 @@ class Inference:
         self._shares: dict[str, InFlight] = {}
         """The items in flight of each tenant and of each share of a lease that has any."""
         metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
+
+    def model_named(self, spec: str) -> str:
+        """The registry's name of the model that a request named; empty where it has none."""
+        try:
+            return self._catalog().resolve(spec).name if spec else ""
+        except FixRequest:
+            return ""
 
     async def answer(
         self,
@@ -107,9 +106,11 @@ class Inference:
         request_id: str,
         tenant: str = "",
         until_gone: UntilGone | None = None,
+        patience_s: float = 0.0,
     ) -> Answer | Cold:
         """Answer a request. Raises `SIEError` with a code of the table, and `ClientGone` when
-        `until_gone` was over first.
+        `until_gone` was over first. A request that finds no worker is held for `patience_s`, or as
+        long as any request may take.
 
         A revision that changed under the request costs one more run of all of it, never a mixture.
         """
@@ -124,6 +125,10 @@ class Inference:
                     wanted = await self._placed(wanted)
                 try:
                     outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+                    if isinstance(outcome, Cold) and patience_s:
+                        outcome = await self._held(
+                            outcome, asked, wanted, request_id, tenant, waiting, patience_s
+                        )
                 except Takerless:
                     return await self._again(asked, wanted, request_id, tenant, waiting)
                 if outcome is None:
@@ -136,6 +141,37 @@ class Inference:
                 self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
+
+    async def _held(
+        self,
+        outcome: Answer | Cold | None,
+        asked: Asked,
+        wanted: Wanted,
+        request_id: str,
+        tenant: str,
+        waiting: Waiting,
+        patience_s: float,
+    ) -> Answer | Cold | None:
+        """Wait for a worker of a cold request, and run it then; `Cold` where none came."""
+        ends_at = self._watch.now() + patience_s
+        while isinstance(outcome, Cold) and self._watch.now() < ends_at:
+            load = self._loads.of(outcome.route.kind)
+            # It waits for an answer of this kind of worker: the autoscaler sees how many do.
+            load.in_flight_items += len(asked.items)
+            try:
+                left_s = min(_LOOK_S, ends_at - self._watch.now())
+                await waiting.pause(self._watch.more_ready(), timeout_s=left_s)
+            except TimeoutError:
+                return outcome
+            finally:
+                load.in_flight_items -= len(asked.items)
+            # A config may have changed too, so it is routed anew and not only where it was.
+            found = self._routes.find(
+                self._catalog(), self._watch.fleet, wanted, now=self._watch.now()
+            )
+            if not isinstance(found, Cold):
+                outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+        return outcome
 
     async def _again(
         self,
@@ -183,9 +219,7 @@ class Inference:
         now = self._watch.now()
         found = self._routes.find(self._catalog(), self._watch.fleet, wanted, now=now)
         route = found.route if isinstance(found, Cold) else found
-        load = self._loads.get(route.kind)
-        if load is None:
-            load = self._loads[route.kind] = _Load(route.kind)
+        load = self._loads.of(route.kind)
         check_asked(asked, route)
         load.requests.inc()
         self._asked_for(
@@ -193,7 +227,7 @@ class Inference:
         )
         if isinstance(found, Cold):
             self._watch.check_hearing()
-            metrics.COLD_REQUESTS.labels(*route.kind).inc()
+            load.found_cold()
             await self._found_cold(route.kind, _wanted_model(route))
             return found
         published_at = self._wall()

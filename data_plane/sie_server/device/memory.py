@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-__all__ = ["device_bytes", "host_available_bytes"]
+__all__ = ["device_bytes", "device_used_bytes", "host_available_bytes"]
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMINFO: Final = Path("/proc/meminfo")
@@ -22,6 +22,15 @@ def device_bytes(device: str) -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _number(_CGROUP / "memory.max")
     return total if limit is None else min(total, limit)
+
+
+def device_used_bytes(device: str) -> int:
+    """The memory of a device that somebody uses, this process or another."""
+    if device.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(torch.device(device))
+        return total - free
+    available = host_available_bytes()
+    return 0 if available is None else max(0, device_bytes(device) - available)
 
 
 def host_available_bytes(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:

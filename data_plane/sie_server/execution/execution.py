@@ -1,9 +1,9 @@
 """The work of each request: models loaded, adapters bound, batches run.
 
 *shell.* Batches run, and models come and go, on the device's thread, in the order of the requests.
-What would hold the device up is done on other threads, beside a batch: `prepare` fetches and
+What would hold the device up is done on other threads, beside a batch. `prepare` fetches and
 verifies files, `build` makes a model of them, and `answer` to a `LoadAdapter` reads an adapter.
-Promises one reply for each request and that no request ends the process: what a backend raises
+Promises one reply for each request, and that no request ends the process. What a backend raises
 becomes `Failed` with the code of what was asked. When memory is full it climbs `memory_ladder`.
 Knows no socket.
 """
@@ -28,6 +28,7 @@ from sie_schemas.ipc import (
     RunBatch,
     Unload,
 )
+from sie_server import metrics
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends.model_config import profile_of, source_of, tasks_of, templates_of
 from sie_server.backends.names import load_backend, options_of, reads_graphs, require_backend
@@ -175,6 +176,8 @@ class Execution:
         resident = self._residents.get(request.revision)
         if resident is None:
             resident = self._made(request, ready)
+            again = self._residents.was_here(request.revision)
+            metrics.LOADS.labels("again" if again else "first").inc()
             self._residents.put(request.revision, resident, running=request.running)
         else:
             self._residents.account(request.revision, running=request.running)
@@ -190,6 +193,7 @@ class Execution:
             spec = ready or self._spec(request)
             make_room = self._residents.make_room("")
             built = with_room(lambda: self._built(spec), make_room)
+        metrics.LOAD_SECONDS.observe(built.took_s)
         model_id, profile = built.spec.model_id, built.spec.profile
         loaded = msgspec.structs.replace(
             built.backend.describe(),
@@ -225,12 +229,12 @@ class Execution:
         started = time.perf_counter()
         make_room = self._residents.make_room(request.model_revision)
         with self._threads.lent(request.threads):
-            answers = run_batch(backend.run, request, make_room)
-        return BatchDone(
-            id=request.id,
-            answers=answers,
-            inference_ms=(time.perf_counter() - started) * 1000,
-        )
+            try:
+                answers = run_batch(backend.run, request, make_room)
+            finally:
+                took_s = time.perf_counter() - started
+                metrics.BUSY_SECONDS.inc(took_s)
+        return BatchDone(id=request.id, answers=answers, inference_ms=took_s * 1000)
 
     def _spec(self, request: Load) -> ModelSpec:
         """Read a load's config, once, and get the files that it names. Raises MODEL_LOAD_FAILED."""

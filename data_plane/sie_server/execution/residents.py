@@ -1,9 +1,9 @@
 """The models that are loaded on one device, and which of them leave.
 
 *device*, owned by the device's thread; other threads only ask what is there. Models leave when the
-budget is full (`residency` says which: what is asked for least, for its size), when they are idle,
-when the host runs short of memory, and when the device's memory is full. Never one that is pinned,
-nor the one that is told to be running.
+budget is full: `residency` says which, what is asked for least for its size. They leave when they
+are idle, when the host runs short of memory, and when the device's memory is full. Never one that
+is pinned, nor the one that is told to be running.
 """
 
 import gc
@@ -76,6 +76,10 @@ class Residents:
     def revisions(self) -> tuple[str, ...]:
         """The revisions that are loaded."""
         return tuple(self._models)
+
+    def was_here(self, revision: str) -> bool:
+        """True if a revision was loaded before, whether or not it has left since."""
+        return revision in self._sizes
 
     def get(self, revision: str) -> Resident | None:
         """A model that is loaded."""

@@ -2,10 +2,10 @@
 
 *shell*: owns one device's scheduler and decides nothing itself: `batching` says what runs and when.
 Hands a batch over while the one before it still runs: the device never waits for the next one.
-Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says.
-A batch that fails is split until the bad input fails alone (`isolation`); a batch that is lost with
-the execution process goes back to the queue. What no batch has yet waits for the process to come
-back, for `grace_s`, or `handover_s` where others can run it, and goes back to the queue then.
+Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says. A batch
+that fails is split until the bad input fails alone (`isolation`). A batch that is lost with the
+execution process goes back to the queue. What no batch has yet waits for the process to come back,
+for `grace_s`, or `handover_s` where others can run it. Then it goes back to the queue.
 """
 
 import asyncio
@@ -222,7 +222,7 @@ class Device:
         outcomes: list[bytes | SIEError] = []
         try:
             if work:
-                self._count(batch, self._clock())
+                _count(batch, work[0][1], self._clock())
                 outcomes = await self._run_loaded(batch, work)
         except SIEError as failure:
             error = failure
@@ -234,6 +234,7 @@ class Device:
         elif work:
             took_s = time.perf_counter() - started
             metrics.BATCH_SECONDS.observe(took_s)
+            _series_of(batch.lane, work[0][1]).batch_seconds.observe(took_s)
             await self._answer(work, outcomes, took_s * 1000)
 
     async def _run_loaded(self, batch: Batch, work: Sequence[_Work]) -> list[bytes | SIEError]:
@@ -348,12 +349,26 @@ class Device:
     def _holds_numbered(self, numbers: Iterable[int]) -> list[Hold]:
         return [hold for number in numbers if (hold := self._holds.get(number)) is not None]
 
-    def _count(self, batch: Batch, now: float) -> None:
-        metrics.BATCHES.inc()
-        metrics.BATCH_ITEMS.observe(len(batch.inputs))
-        metrics.BATCH_COST.observe(batch.cost)
-        metrics.BATCH_FILL.observe(batch.fill)
-        metrics.BATCH_WAIT.observe(now - batch.arrived)
+
+def _count(batch: Batch, hold: Hold, now: float) -> None:
+    """A batch is handed over; `hold` is of one of its inputs, and knows its model's name."""
+    waited_s = now - batch.arrived
+    metrics.BATCHES.inc()
+    metrics.BATCH_ITEMS.observe(len(batch.inputs))
+    metrics.BATCH_COST.observe(batch.cost)
+    metrics.BATCH_FILL.observe(batch.fill)
+    metrics.BATCH_WAIT.observe(waited_s)
+    lane = _series_of(batch.lane, hold)
+    lane.inputs.inc(len(batch.inputs))
+    lane.fill.observe(batch.fill)
+    lane.wait_seconds.observe(waited_s)
+
+
+def _series_of(lane: Lane, hold: Hold) -> metrics.LaneSeries:
+    model = hold.model.resolved.name if hold.model is not None else ""
+    return metrics.lane_series(
+        model, lane.operation, lane.adapter.name if lane.adapter is not None else ""
+    )
 
 
 def _holds(work: Iterable[_Work]) -> list[Hold]:

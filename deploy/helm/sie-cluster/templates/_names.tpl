@@ -32,6 +32,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{/* The labels of this release's series: the PodMonitor puts them on. */}}
+{{- define "sie.ofRelease" -}}
+namespace={{ .Release.Namespace | quote }},release={{ .Release.Name | quote }}
+{{- end }}
+
 {{- define "sie.configUrl" -}}
 http://{{ include "sie.fullname" . }}-config:8081
 {{- end }}

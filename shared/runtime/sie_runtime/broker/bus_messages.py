@@ -26,6 +26,8 @@ _LOG: Final = logging.getLogger(__name__)
 ERRORS: Final = Counter(
     "sie_bus_errors_total", "What the broker or its client complained of, by kind.", ["kind"]
 )
+for _kind in ("permission", "broker_speaks_for_another", "slow_consumer", "other"):
+    ERRORS.labels(_kind)
 ANSWERS: Final = "sie.answer"
 """The subject below which processes answer each other. Inboxes are the broker's: no role may
 publish to one."""

@@ -13,13 +13,15 @@ threads.
 import logging
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from sie_core.chain import is_of_lineage
 from sie_core.registry import Registry
+from sie_runtime.process.disk_room import free_bytes
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
 from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
@@ -29,12 +31,15 @@ __all__ = ["ReplicaFiles"]
 _LOG: Final = logging.getLogger(__name__)
 _FAILURES = Counter("sie_replica_file_failures_total", "Writes that the replica's disk refused.")
 
+_FREE = Gauge("sie_replica_disk_free_bytes", "Room that is left on the disk of a replica's files.")
+
 
 class ReplicaFiles:
     """The files of one replica. Owner: its follower."""
 
     def __init__(self, folder: Path, *, tail_entries_min: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        _FREE.set_function(partial(free_bytes, folder))
         self._folder = folder
         self._tail_entries_min = tail_entries_min
         self._lineage: tuple[Entry, ...] = ()

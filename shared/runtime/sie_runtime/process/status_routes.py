@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from sie_runtime.process.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest
 
 __all__ = ["status_application"]
@@ -27,7 +27,8 @@ def status_application(state: Callable[[], Mapping[str, Any]]) -> Application:
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        status, content_type, body = _answer(scope["path"], state)
+        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        status, content_type, body = _answer(scope["path"], accept, state)
         headers = [
             (b"content-type", content_type.encode()),
             (b"content-length", str(len(body)).encode()),
@@ -38,7 +39,9 @@ def status_application(state: Callable[[], Mapping[str, Any]]) -> Application:
     return application
 
 
-def _answer(path: str, state: Callable[[], Mapping[str, Any]]) -> tuple[int, str, bytes]:
+def _answer(
+    path: str, accept: str, state: Callable[[], Mapping[str, Any]]
+) -> tuple[int, str, bytes]:
     match path:
         case "/healthz" | "/health":
             return 200, _JSON, b'{"status":"ok"}'
@@ -46,7 +49,8 @@ def _answer(path: str, state: Callable[[], Mapping[str, Any]]) -> tuple[int, str
             found = state()
             return (200 if found["ready"] else 503), _JSON, msgspec.json.encode(found)
         case "/metrics":
-            return 200, METRICS_CONTENT_TYPE, metrics_text()
+            text, content_type = metrics_text(accept)
+            return 200, content_type, text
         case _:
             error = FixRequest(f"there is no {path} here", code="NOT_FOUND")
             return error.status, _JSON, msgspec.json.encode(error.to_wire())

@@ -7,15 +7,24 @@ secret and no payload is ever logged. Metrics are made where they are counted, w
 
 import json
 import logging
+import platform
 import sys
 import time
+from importlib.metadata import version
 from typing import Any, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import REGISTRY, Gauge, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 
-__all__ = ["METRICS_CONTENT_TYPE", "configure_logs", "metrics_text"]
+__all__ = ["configure_logs", "metrics_text"]
 
-METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+# In OpenMetrics each counter and histogram would have a second series with its birth.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_BUILD: Final = Gauge(
+    "sie_build_info", "1, with the release and the interpreter that run.", ["version", "python"]
+)
+_BUILD.labels(version("sie-cluster"), platform.python_version()).set(1)
 _PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -54,6 +63,10 @@ def configure_logs(*, role: str, process_id: str, level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def metrics_text() -> bytes:
-    """Every metric of the process in the Prometheus text format."""
-    return generate_latest(REGISTRY)
+def metrics_text(accept: str = "") -> tuple[bytes, str]:
+    """Every metric of the process, and the content type of the text.
+
+    OpenMetrics where `accept` asks for it, which alone has exemplars; else Prometheus text.
+    """
+    encode, content_type = choose_encoder(accept)
+    return encode(REGISTRY), content_type
