@@ -213,6 +213,8 @@ class Work:
             last = place["epoch"]
             found = self.client.entries(after=max(0, last - number), limit=min(number, last))
             rows = [entry_row(envelope) for envelope in found]
+            if last > number:
+                talk(f"the newest {number} of {last}; -n shows more")
         if not self.form.is_whole:
             rows = [shortened(row) for row in rows]
         columns = ["epoch", "ts", "actor", "kind" if name else "changes", "reason"]

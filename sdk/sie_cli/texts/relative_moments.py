@@ -1,7 +1,8 @@
 """Moments as people say them: `5m`, `2h ago`, `yesterday`, `HEAD~1`, a date.
 
-*pure.* The time and the head are arguments. Promises that an epoch and a whole time stay as they
-are, and that what is not known here is left to sie-config, which says what it takes.
+*shell.* The time and the head are arguments; the clock is asked where none is given. Promises that
+an epoch and a whole time stay as they are. The rest is left to sie-config, which says what it
+takes.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Final
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["moment_of"]
+__all__ = ["moment_of", "time_of"]
 
 _AGO: Final = re.compile(r"([0-9]{1,6})\s*(s|sec|m|min|h|d|w)(\s+ago)?", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
@@ -45,6 +46,21 @@ def moment_of(text: str, *, now: datetime, head: Callable[[], int]) -> str:
             raise FixRequest(f"{told} is no day of the calendar: {error}") from error
         return _written(day)
     return told
+
+
+def time_of(text: str, *, now: datetime | None = None) -> str:
+    """A time in UTC, of what has no epochs. Raises `FixRequest` for what is no time."""
+    meant = moment_of(text, now=now or datetime.now().astimezone(), head=_no_head)
+    try:
+        return _written(datetime.fromisoformat(meant).astimezone())
+    except ValueError as error:
+        raise FixRequest(
+            f"{text!r} is no time: say 5m, yesterday, or 2026-01-31T12:00:00Z"
+        ) from error
+
+
+def _no_head() -> int:
+    raise FixRequest("HEAD is a moment of the log; here a time is wanted")
 
 
 def _before(now: datetime, seconds: int, told: str) -> str:

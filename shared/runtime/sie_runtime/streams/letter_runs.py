@@ -1,8 +1,7 @@
 """Dead letters for operators: told without their contents, run again, dropped.
 
 *shell.* Works on a connection that its caller owns. Promises that `run_again` drops a letter only
-after its job was run with success, and that what is told of a letter holds no content of its
-request.
+after its job was run with success. What is told of a letter holds no content of its request.
 """
 
 import asyncio
