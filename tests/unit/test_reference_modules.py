@@ -15,8 +15,8 @@ from tests.support.sameness import assert_same
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sie_catalog.families import FAMILIES
-from sie_layouts.modules import ACTIVATIONS, DONE, NOT_DONE
 from sie_layouts.architectures.published import Form, published_form
+from sie_layouts.modules import ACTIVATIONS, DONE, NOT_DONE
 from sie_layouts.routes import ROUTERS
 from sie_server.backends.architectures.published import architecture_of
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
+from sie_layouts.architectures.published import BY_CODE, looks_by_code
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -22,7 +23,6 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import Fact, Files, Reading, Refusal
-from sie_layouts.architectures.published import BY_CODE, looks_by_code
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 
