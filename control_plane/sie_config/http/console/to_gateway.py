@@ -2,8 +2,8 @@
 
 *shell.* A page may speak to its own site alone, and its cookie means nothing to a gateway. Promises
 that no other path and no other host is ever asked. What is passed on is bounded in size, in time
-and in number, and the gateway judges the token itself. Applications do not come this way: inference
-never depends on sie-config.
+and in number. The gateway judges the token itself. Applications do not come this way:
+inference never depends on sie-config.
 """
 
 import asyncio
