@@ -27,10 +27,10 @@ PROJECT: Final = FOLDER.parent / "pyproject.toml"
 BUILD: Final = FOLDER / "build.in"
 LOCKS: Final = {
     "dev": ("dev",),
-    "config": ("config", "cli"),
-    "gateway": ("gateway",),
-    "worker": ("worker",),
-    "server": ("server", "onnx", "spacy"),
+    "config": ("config", "cli", "traces"),
+    "gateway": ("gateway", "traces"),
+    "worker": ("worker", "traces"),
+    "server": ("server", "onnx", "spacy", "traces"),
 }
 """The use of each file, and the extras that it holds; `dev` first."""
 _PYTHON: Final = "3.11"

@@ -24,6 +24,7 @@ from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import origin_of
 from sie_runtime.broker.bus import Bus
 from sie_runtime.process.lifecycle import run, serve_http, spare_collections, stop_when
+from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.settings import load
 from sie_schemas.errors import SIEError
 
@@ -103,13 +104,15 @@ async def _run(
             stop_when(
                 loops_stop,
                 serve_http(
-                    Gate(
-                        app,
-                        access,
-                        Doors(app).role_of,
-                        rates=_rates(settings),
-                        on_refused=noting_gate(plane),
-                        pages=_pages(settings),
+                    NamedRequests(
+                        Gate(
+                            app,
+                            access,
+                            Doors(app).role_of,
+                            rates=_rates(settings),
+                            on_refused=noting_gate(plane),
+                            pages=_pages(settings),
+                        )
                     ),
                     host=settings.host,
                     port=settings.port,
