@@ -1,7 +1,7 @@
 """`sie-gateway`: wires the edge and runs it until it is told to stop.
 
-*main.* On SIGTERM it takes no new connection, finishes what is in flight, says that it leaves, and
-closes the bus last, because the answers in flight come over it.
+*main.* On SIGTERM it takes no new connection, finishes what is in flight, and says that it leaves.
+It closes the bus last, because the answers in flight come over it.
 """
 
 import asyncio

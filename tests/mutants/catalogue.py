@@ -11,6 +11,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.option_mutants import OPTION_MUTANTS
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
+from tests.mutants.serving_mutants import SERVING_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
 from tests.mutants.sought_mutants import SOUGHT_MUTANTS
 from tests.mutants.storage_mutants import STORAGE_MUTANTS
@@ -30,4 +31,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *SOUGHT_MUTANTS,
     *UPKEEP_MUTANTS,
     *OPTION_MUTANTS,
+    *SERVING_MUTANTS,
 )

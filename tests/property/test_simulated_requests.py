@@ -44,13 +44,16 @@ def test_every_law_holds_in_every_seed_of_the_budget():
 
 
 FOUND = {
-    "an adapter that is to be loaded beside a model which has just left": 2,
+    "an adapter that is to be loaded beside a model which has just left": Plan(seed=2, faults=ALL),
+    "a large job whose contents a killed broker forgot": Plan(
+        seed=37, steps=8, faults=("jobs-forgotten", "long", "link-cut")
+    ),
 }
 
 
-@pytest.mark.parametrize("seed", FOUND.values(), ids=FOUND)
-def test_a_seed_that_once_found_something_holds(seed):
-    assert run_serving(Plan(seed=seed, faults=ALL)).failure == ""
+@pytest.mark.parametrize("plan", FOUND.values(), ids=FOUND)
+def test_a_seed_that_once_found_something_holds(plan):
+    assert run_serving(plan).failure == ""
 
 
 def test_one_seed_gives_one_trace_whatever_the_hash_seed():

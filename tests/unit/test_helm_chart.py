@@ -21,7 +21,7 @@ import sie_gateway.metrics  # noqa: F401
 from sie_cli.plan.broker import authorization
 from sie_cli.plan.ports import free_ports, is_free
 
-FILES = ("", "values-local.yaml", "values-gke.yaml")
+FILES = ("", "values-local.yaml", "values-gke.yaml", "values-gliner.yaml")
 EVERYTHING = {
     "hfToken": {"create": True, "value": "hf_1"},
     "auth": {"existingSecret": "tokens", "followersSecret": "followers"},

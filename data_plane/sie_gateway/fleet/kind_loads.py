@@ -1,7 +1,7 @@
 """Loads: the requests to each kind of worker, and the items that it has not answered yet.
 
 *shell.* Owns the series that workers are scaled by. Promises that they exist, at 0, for every kind
-of worker that the registry has a place for: a first request is then an increase that Prometheus
+of worker that the registry has a place for. A first request is then an increase that Prometheus
 sees, and not the birth of a series.
 """
 

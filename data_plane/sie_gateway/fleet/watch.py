@@ -1,8 +1,8 @@
 """The watch: keeps the fleet current from the heartbeats on the bus.
 
 *shell.* Owns the one `Fleet` of the process and the clock that it is read by. Promises that a
-reader gets a whole fleet, never one in the middle of a change, and that silence is taken for
-absence only where it can be: not before the workers had time to be heard, nor without the broker.
+reader gets a whole fleet, never one in the middle of a change. Silence is taken for absence only
+where it can be: not before the workers had time to be heard, nor without the broker.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
 *shell.* `POST /v1/{encode,score,extract}/{model}` in the native form, and the compatibility faces
 at their paths. Promises that every request gets exactly one response, from the table of errors
-where it is not an answer, and that a client which hangs up stops what was done for it. Every other
-path belongs to the application that it is given.
+where it is not an answer. A client that hangs up stops what was done for it. Every other path
+belongs to the application that it is given.
 """
 
 import dataclasses

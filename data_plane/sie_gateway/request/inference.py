@@ -1,8 +1,8 @@
 """One request's way through the gateway: admit, route, queue, wait, assemble.
 
 *shell.* Owns what is in flight. Promises that a request ends in an answer of one revision, in
-`Cold` with nothing queued, or in a `SIEError` that says what to do; and that its place is given
-back however it ends. Knows nothing of HTTP.
+`Cold` with nothing queued, or in a `SIEError` that says what to do. Its place is given back however
+it ends. Knows nothing of HTTP.
 """
 
 import random
@@ -37,7 +37,7 @@ _NO_CAP: Final = nullcontext()
 _LOOK_S: Final = 1.0
 """A request that is held looks so often whether a config changed; a worker that comes wakes it."""
 _PATIENCE_S: Final = 0.25
-"""Most requests are over by then: to watch the client and the deadline of each would cost more than
+"""Most requests are over by then. To watch the client and the deadline of each would cost more than
 to answer the few whose client has left."""
 
 
@@ -66,7 +66,7 @@ class Inference:
         wall: Callable[[], float] = time.time,
         loads: KindLoads | None = None,
     ) -> None:
-        """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
+        """`placed` puts a request whose pool is a lease into the pool of the lease. `found_cold` is
         told of one that found no worker, `asked_for` the model and adapter of each. `wall` gives
         Unix seconds."""
         self._wall = wall

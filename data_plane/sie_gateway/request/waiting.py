@@ -1,8 +1,8 @@
 """Waiting: one request, from the moment it was taken on until it has its answer.
 
 *shell* over the future of the run that is under way. Promises that the first word counts, whether
-it is the last result, an error of the broker, the deadline, or the client's leaving; and that an
-end which came between two runs ends the next one at once. Owner: the task of the request.
+it is the last result, an error of the broker, the deadline, or the client's leaving. An end that
+came between two runs ends the next one at once. Owner: the task of the request.
 """
 
 import asyncio

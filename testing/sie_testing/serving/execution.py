@@ -170,8 +170,18 @@ class Device:
                 self._work.put_nowait((link, request))
 
     def _note(self, request: ipc.RunBatch) -> None:
-        for text, adapter in _texts(request):
+        for text, adapter in self._texts(request):
             self._on_run(text, request.model_revision, adapter, self.host.name)
+
+    def _texts(self, request: ipc.RunBatch) -> list[tuple[str, str]]:
+        """Each text of a batch, and the revision of its adapter; one for all where none fuse."""
+        pins = (request.adapter,) * len(request.inputs)
+        if request.adapters and self._fuses(request.model_revision):
+            pins = request.adapters
+        return [
+            (cast(ipc.TextInput, item).text, pin.revision if pin is not None else "")
+            for item, pin in zip(request.inputs, pins, strict=True)
+        ]
 
     async def run(self) -> None:
         """One thing after the other."""
@@ -212,7 +222,7 @@ class Device:
         revision = request.model_revision
         if revision not in self.loaded:
             return _failed(request, "MODEL_LOADING", "it has left")
-        inputs = _texts(request)
+        inputs = self._texts(request)
         if any(each and (revision, each) not in self.adapters for _, each in inputs):
             return _failed(request, "ADAPTER_NOT_FOUND", "an adapter is not loaded")
         texts = [text for text, _ in inputs]
@@ -230,15 +240,6 @@ class Device:
             self._on_done(text)
         answers = ipc.DenseAnswers(DIMS, struct.pack(f"<{len(values)}f", *values))
         return ipc.BatchDone(id=request.id, answers=answers, inference_ms=took_s * 1000)
-
-
-def _texts(request: ipc.RunBatch) -> list[tuple[str, str]]:
-    """Each text of a batch, and the revision of its adapter."""
-    pins = request.adapters or (request.adapter,) * len(request.inputs)
-    return [
-        (cast(ipc.TextInput, item).text, pin.revision if pin is not None else "")
-        for item, pin in zip(request.inputs, pins, strict=True)
-    ]
 
 
 def _failed(request: ipc.Request, code: str, message: str) -> ipc.Failed:

@@ -275,7 +275,7 @@ class Laws:
                 return own or len(deaths) >= _DEATHS
             case "REVISION_CHANGED":
                 since = asking.begun_at - _BEFORE_S
-                return sum(at >= since for at in self.changes) > 1 or self._is_disturbed(asking)
+                return sum(at >= since for at in self.changes) > 1
             case "QUEUE_UNAVAILABLE" | "NOT_READY" | "PROVISIONING":
                 return self._is_disturbed(asking)
             case _:

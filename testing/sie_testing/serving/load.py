@@ -57,6 +57,12 @@ class Clients:
             await self._send(CROWD, ("",) * 3, model=MODELS[0], adapter="")
             await asyncio.sleep(0.001)
 
+    async def beside_the_crowd(self, until: float) -> None:
+        """One client of the same tenant, with a lane that is nearly always empty."""
+        while self._world.loop.time() < until:
+            await self._send(CROWD, ("",), model=MODELS[1], adapter=ADAPTERS[0])
+            await asyncio.sleep(0.5)
+
     async def flood(self, count: int) -> None:
         """A tenant sends much at once; another one sends a little into it."""
         async with asyncio.TaskGroup() as group:

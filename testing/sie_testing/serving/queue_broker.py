@@ -1,8 +1,8 @@
 """The broker with work queues: jobs, the consumers that hand them out, and objects beside them.
 
-*shell.* Keeps what JetStream keeps of a work queue as far as the data plane relies on it: a job
-that was stored under an id is stored once; it is handed out until somebody acknowledges or
-terminates it, at most so many times; after the wait for an acknowledgement, or a word against it,
+*shell.* Keeps what JetStream keeps of a work queue as far as the data plane relies on it. A job
+that was stored under an id is stored once. It is handed out until somebody acknowledges or
+terminates it, at most so many times. After the wait for an acknowledgement, or a word against it,
 it is handed out again, the older ones first. Its store is written without waiting for the disk: a
 crash may forget the newest jobs, and acknowledgements.
 """
@@ -81,8 +81,8 @@ class QueueBroker(Broker):
         self._deliveries_max = deliveries_max
         self.jobs: dict[int, StoredJob] = {}
         """The work queue, by sequence."""
-        self.objects: dict[str, tuple[bytes, float]] = {}
-        """By subject: the chunk, and when its time is over."""
+        self.objects: dict[str, tuple[bytes, float, float]] = {}
+        """By subject: the chunk, when its time is over, and when it came."""
         self.letters: list[str] = []
         """Job ids of the dead letters."""
         self.consumers: dict[str, Consumer] = {}
@@ -125,6 +125,9 @@ class QueueBroker(Broker):
                 del self.jobs[each.sequence]
             if lost:
                 self._last = lost[0].sequence - 1
+            young = [name for name, each in self.objects.items() if each[2] >= since]
+            for name in young[int(rng.random() * len(young)) :]:
+                del self.objects[name]
         else:
             lost = [job for at, job in self._done if at >= since and job.sequence <= self._last]
             lost = [job for job in lost if rng.random() < 0.5 and job.sequence not in self.jobs]
@@ -347,7 +350,7 @@ class QueueBroker(Broker):
 
     def _put_object(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
         until = self.loop.time() + float(headers["Nats-TTL"].removesuffix("s"))
-        self.objects[subject] = (data, until)
+        self.objects[subject] = (data, until, self.loop.time())
         if data:
             self.on_object(data)
 

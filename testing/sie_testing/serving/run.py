@@ -1,7 +1,7 @@
 """One run of a world that serves: load and faults from a seed, healing, and the judgement.
 
 *shell.* `run_serving` is the whole of it. Promises the same result, trace and all, for the same
-plan; a failure is a value with the story in it. About a third of the runs are calm: nothing happens
+plan; a failure is a value with the story in it. About a third of the runs are calm. Nothing happens
 in them that a client could notice, so that no error and no second run of a text has an excuse.
 """
 
@@ -82,6 +82,9 @@ class _Drawn:
         self.crowd = self.calm and rng.random() < 0.4
         self.flood = self.calm and not self.crowd and rng.random() < 0.7
         workers = rng.randint(1, plan.replicas) if self.calm else max(2, plan.replicas)
+        if self.crowd:
+            # A crowd is one where it has to wait.
+            workers = 1
         self.world = ServingWorld(
             plan.seed,
             calm=self.calm,
@@ -101,6 +104,7 @@ async def _run(drawn: _Drawn) -> None:
         if drawn.crowd:
             until = world.loop.time() + 10.0
             asking += [tasks.create_task(clients.crowd(until)) for _ in range(8)]
+            asking.append(tasks.create_task(clients.beside_the_crowd(until)))
         if drawn.flood:
             for execution in world.executions:
                 execution.slow_down(6.0)

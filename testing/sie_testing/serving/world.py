@@ -220,7 +220,7 @@ class ServingWorld:
         broker.expire_objects()
         found: dict[str, object] = {
             "jobs in the queue": [job.job_id for job in broker.jobs.values()],
-            "objects": sum(bool(data) for data, _ in broker.objects.values()),
+            "objects": sum(bool(data) for data, *_ in broker.objects.values()),
         }
         for gateway in self.gateways:
             parts, inference = gateway.parts, gateway.inference

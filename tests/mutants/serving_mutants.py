@@ -1,0 +1,187 @@
+"""Mutants of a request's way, which the simulated world of the data plane is to see.
+
+*types.*
+"""
+
+from tests.mutants.mutant import edit
+
+__all__ = ["SERVING_MUTANTS"]
+
+WORLD = (
+    "tests/property/test_simulated_requests.py::test_every_law_holds_in_every_seed_of_the_budget",
+)
+
+INTAKE = "data_plane/sie_worker/intake/intake.py"
+HOLDS = "data_plane/sie_worker/jobs/holds.py"
+RESULTS = "data_plane/sie_worker/jobs/results.py"
+DEVICE = "data_plane/sie_worker/device/device.py"
+BATCHING = "data_plane/sie_worker/scheduling/batching.py"
+FAIRNESS = "data_plane/sie_worker/scheduling/fairness.py"
+CHUNKS = "data_plane/sie_gateway/request/chunks.py"
+DISPATCH = "data_plane/sie_gateway/request/dispatch.py"
+INFERENCE = "data_plane/sie_gateway/request/inference.py"
+LOST_JOBS = "data_plane/sie_gateway/request/lost_jobs.py"
+ROUTING = "data_plane/sie_gateway/fleet/routing.py"
+
+SERVING_MUTANTS = (
+    edit(
+        "lane-without-its-adapter",
+        "texts of several adapters share a batch that runs under one of them, or the base",
+        INTAKE,
+        "adapter=None if model.loaded.fuses_adapters else job.adapter,",
+        "adapter=None,",
+        WORLD,
+    ),
+    edit(
+        "batch-mates-share-an-adapter",
+        "in a fused batch every text runs under the base",
+        DEVICE,
+        "pin is not None and pin != lane.adapter for pin in found",
+        "pin is None and pin is lane for pin in found",
+        WORLD,
+    ),
+    edit(
+        "second-chunk-is-dropped",
+        "a result that is larger than a message never arrives whole",
+        CHUNKS,
+        "for index in sorted(transfer.parts))",
+        "for index in sorted(transfer.parts) if index != 1)",
+        WORLD,
+    ),
+    edit(
+        "chunk-without-room-is-confirmed",
+        "where large results meet, one of them is confirmed and thrown away",
+        DISPATCH,
+        "            metrics.CHUNKS_REFUSED.inc()\n            return ResultReceipt(job_ids=())\n",
+        "            return ResultReceipt(job_ids=(chunk.job_id,))\n",
+        WORLD,
+    ),
+    edit(
+        "cancel-frees-anothers-jobs",
+        "a client that hangs up takes the requests of others along",
+        BATCHING,
+        "self._drop(lambda item: item.request_id == request_id)",
+        "self._drop(lambda item: item.request_id[:2] == request_id[:2])",
+        WORLD,
+    ),
+    edit(
+        "cancelled-is-run-all-the-same",
+        "the device works for clients that have left",
+        BATCHING,
+        "self._drop(lambda item: item.request_id == request_id)",
+        "self._drop(lambda item: not item.request_id)",
+        WORLD,
+    ),
+    edit(
+        "job-in-hand-is-held-twice",
+        "a job that is handed out again while it is in hand is run a second time",
+        HOLDS,
+        "        if known is not None:\n            known.delivery",
+        "        if known is not None and known.is_ending:\n            known.delivery",
+        WORLD,
+    ),
+    edit(
+        "settled-job-is-run-again",
+        "where an acknowledgement was lost, a worker computes what it has delivered",
+        INTAKE,
+        "        if self._holds.was_settled(job.job_id):\n",
+        "        if not job.job_id:\n",
+        WORLD,
+    ),
+    edit(
+        "given-back-counts-as-settled",
+        "a job that comes back to the worker which gave it back is acknowledged and never run",
+        RESULTS,
+        "self._holds.close(again, settled=False)",
+        "self._holds.close(again, settled=True)",
+        WORLD,
+    ),
+    edit(
+        "youngest-lane-first",
+        "under load a lane with little in it is never served",
+        BATCHING,
+        "(unripe, sequence) < best[tenant][:2]",
+        "(unripe, sequence) > best[tenant][:2]",
+        WORLD,
+    ),
+    edit(
+        "tenants-take-no-turns",
+        "a tenant with one text waits for the end of another one's flood",
+        FAIRNESS,
+        "        if len(heads) == 1:\n",
+        "        if heads:\n",
+        WORLD,
+    ),
+    edit(
+        "forgotten-jobs-are-not-sent-again",
+        "a broker that is killed takes waiting requests with it",
+        LOST_JOBS,
+        "                    await self._restore(stop)\n",
+        "                    assert self._sender\n",
+        WORLD,
+    ),
+    edit(
+        "sent-again-without-its-contents",
+        "a large job that a broker forgot is stored anew and cannot be read",
+        DISPATCH,
+        "            self._stored.pop(job.job_id, None)\n        words",
+        "            self._stored.get(job.job_id)\n        words",
+        WORLD,
+    ),
+    edit(
+        "objects-are-remembered",
+        "a gateway keeps a place for each large job that it ever sent",
+        DISPATCH,
+        "            ref = self._stored.pop(job.job_id, None)\n",
+        "            ref = self._stored.get(job.job_id)\n",
+        WORLD,
+    ),
+    edit(
+        "routes-of-an-older-registry",
+        "requests go on at the revision of before a change, until a gateway starts anew",
+        ROUTING,
+        "        if catalog is not self._catalog or len(",
+        "        if self._catalog is None or len(",
+        WORLD,
+    ),
+    edit(
+        "revisions-may-mix",
+        "an answer goes out although a worker could not run the revision that it names",
+        INFERENCE,
+        "results) if of_one_revision(route, results) else None",
+        "results) if results else None",
+        WORLD,
+    ),
+    edit(
+        "place-of-a-failed-request-is-kept",
+        "a gateway fills up with requests that are over, and refuses new ones",
+        INFERENCE,
+        "self._in_flight = self._in_flight.minus(items=items, size=size)",
+        "self._in_flight = self._in_flight.minus(items=items - 1, size=size)",
+        WORLD,
+    ),
+    edit(
+        "adapter-is-wanted-of-a-model-that-left",
+        "a request for an adapter is refused because its model has just been evicted",
+        INTAKE,
+        "                if error.code != _HAS_LEFT:\n                    raise\n",
+        "                assert _HAS_LEFT\n                raise\n",
+        WORLD,
+    ),
+    edit(
+        "job-without-its-contents-is-dropped",
+        "a large request hangs whose contents a killed broker has forgotten",
+        INTAKE,
+        "            await self._without_contents(delivery, short, str(error))\n",
+        "            assert error\n            delivery.ack()\n",
+        ("tests/property/test_simulated_requests.py::test_a_seed_that_once_found_something_holds",),
+    ),
+    edit(
+        "jobs-of-the-dead-wait",
+        "what a dead worker held waits for the end of the queue's own patience",
+        "data_plane/sie_gateway/request/deaths.py",
+        "        await self._holders.give_back(speaker, queue.consumer, sequences, out)\n",
+        "",
+        WORLD,
+    ),
+)
