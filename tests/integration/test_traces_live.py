@@ -107,3 +107,8 @@ async def test_a_change_of_the_config_is_a_span_and_logs_carry_both_ids(traces, 
         (line,) = [each for each in lines if each.get("client_request_id") == "mine-7"]
         assert line["trace_id"] == f"{7:032x}"
         assert line["request_id"] == refused.headers["X-SIE-Request-Id"]
+        # A bucket has the trace of a request, where OpenMetrics is asked for.
+        told = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        page = (await cluster.http.get(f"{cluster.gateway}/metrics", headers=told)).text
+        buckets = [line for line in page.splitlines() if "request_seconds_bucket" in line]
+        assert any(f'# {{trace_id="{7:032x}"}}' in line for line in buckets)
