@@ -1,8 +1,8 @@
 """The newest entries first: the log as a timeline, to be paged through and filtered.
 
-*shell.* `GET /v1/configs/entries`. Promises rows in the order of epochs, newest first, that a
-reader who follows `next_before` meets each matching entry once, and the whole history: the low
-water is no bound.
+*shell.* `GET /v1/configs/entries`. Promises rows in the order of epochs, newest first. A reader who
+follows `next_before` meets each matching entry once, and the whole history: the low water is no
+bound.
 """
 
 from typing import Annotated, Final

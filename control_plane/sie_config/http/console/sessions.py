@@ -1,8 +1,8 @@
 """Sessions of the console: who signed in with which token, kept in memory.
 
 *pure.* Seconds are arguments, of one clock. The browser holds a random id and never the token.
-Promises that a session ends after its time, that no more than a number of them are kept, the oldest
-going first, and that ids are found by their hash: no comparison tells how near a guess was.
+Promises that a session ends after its time, and that no more than a number of them are kept: the
+oldest goes first. Ids are found by their hash: no comparison tells how near a guess was.
 """
 
 import hashlib

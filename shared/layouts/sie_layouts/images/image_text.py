@@ -2,9 +2,9 @@
 
 *pure.* CLIP and SigLIP, SigLIP 2 of one resolution included: as transformers saves them, or below
 the modules of sentence-transformers. How an image becomes pixels is read from the processor's file
-(`pictures`); a text is as long as the tokenizer's file and the model's positions say. SigLIP's
-texts are filled up to that length, as its authors do: a folder in which a library would not is
-refused, because its vectors would then depend on their batch-mates.
+(`pictures`). A text is as long as the tokenizer's file and the model's positions say. SigLIP's
+texts are filled up to that length, as its authors do. A folder in which a library would not is
+refused: its vectors would depend on their batch-mates.
 """
 
 from collections.abc import Mapping

@@ -64,7 +64,7 @@ class PictureForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The way from an image to the pixels that a model reads, in this order.
 
     The shorter edge becomes `shortest`, or the image the `size` (height, width), by Pillow's filter
-    number `resample`; then the middle is cut out as `crop` (height, width). Where nothing is given,
+    number `resample`. Then the middle is cut out as `crop` (height, width). Where nothing is given,
     it stays as it is. An image costs `cost`.
     """
 
