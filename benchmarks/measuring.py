@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,9 +29,11 @@ __all__ = [
     "cosine_distance",
     "interleave",
     "machine",
+    "median_of",
     "mixed_texts",
     "report",
     "short_texts",
+    "timed",
     "tokenizer_of",
 ]
 
@@ -40,7 +42,7 @@ _PACKAGES = ("torch", "transformers", "sentence-transformers", "peft", "tokenize
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Medians of one contender's turns, in seconds."""
+    """Seconds that a run took, or their medians over several."""
 
     wall_s: float
     cpu_s: float
@@ -59,22 +61,28 @@ def arguments(description: str) -> argparse.Namespace:
     return arguments_parser(description).parse_args()
 
 
+def timed(run: Callable[[], object]) -> Timing:
+    """The times of one run."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def median_of(taken: Iterable[Timing]) -> Timing:
+    """The medians of several, wall and CPU each by itself."""
+    walls, cpus = zip(*[(timing.wall_s, timing.cpu_s) for timing in taken], strict=True)
+    return Timing(statistics.median(walls), statistics.median(cpus))
+
+
 def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """Run each once unmeasured, then all in turn, `rounds` times."""
     for run in contenders.values():
         run()
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    turns: dict[str, list[Timing]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            turns[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {
-        name: Timing(
-            statistics.median(wall for wall, _ in taken), statistics.median(cpu for _, cpu in taken)
-        )
-        for name, taken in turns.items()
-    }
+            turns[name].append(timed(run))
+    return {name: median_of(taken) for name, taken in turns.items()}
 
 
 def tokenizer_of(folder: Path, tokens_max: int) -> Tokenizer:

@@ -9,7 +9,10 @@ tested.
 
 torch is apart, because one release has two builds: `torch-cuda.txt` is PyPI's, with the libraries
 that it needs on Linux, and `torch-cpu.txt` is the same release from an index of CPU builds, whose
-digests PyPI cannot tell. They stand in `_CPU_BUILDS`: a release that is not there cannot be locked.
+digests PyPI cannot tell. They stand in `_CPU_BUILDS`: one that is not there cannot be locked.
+
+What a bundle has beside the rest (`sdk/sie_cli/bundles/NAME.in`) is locked there, each package
+without what it asks for.
 """
 
 import os
@@ -25,6 +28,7 @@ from typing import Final
 FOLDER: Final = Path(__file__).resolve().parent
 PROJECT: Final = FOLDER.parent / "pyproject.toml"
 BUILD: Final = FOLDER / "build.in"
+BUNDLES: Final = FOLDER.parent / "sdk/sie_cli/bundles"
 LOCKS: Final = {
     "dev": ("dev",),
     "config": ("config", "cli"),
@@ -68,6 +72,11 @@ def main() -> None:
             entries = _resolved([PROJECT], LOCKS[lock], constraints, scratch, "")
             _write(lock, [each for each in entries if not _TORCH.match(each)])
         _write("build", _resolved([BUILD], (), constraints, scratch, ""))
+        constraints.write_text("")
+        for bounds in sorted(BUNDLES.glob("*.in")):
+            # Alone: the rest is what the cluster has, and what its bundle's tests ran on.
+            entries = _resolved([bounds], (), constraints, scratch, "", "--no-deps")
+            bounds.with_suffix(".txt").write_text("".join(entries))
 
 
 def _cpu_build(version: str) -> str:
@@ -76,7 +85,12 @@ def _cpu_build(version: str) -> str:
 
 
 def _resolved(
-    sources: Sequence[Path], extras: Sequence[str], constraints: Path, scratch: Path, held: str
+    sources: Sequence[Path],
+    extras: Sequence[str],
+    constraints: Path,
+    scratch: Path,
+    held: str,
+    *more: str,
 ) -> list[str]:
     """The entries of one file: a requirement and its hashes each, sorted by name."""
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
@@ -87,6 +101,7 @@ def _resolved(
     command = [uv, "pip", "compile", *map(str, sources), "--quiet", "--universal", "--no-config"]
     command += ["--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url"]
     command += ["--python-version", _PYTHON, "--constraint", str(constraints), "-o", str(found)]
+    command += more
     for extra in extras:
         command += ["--extra", extra]
     environment = {key: value for key, value in os.environ.items() if key != "UV_FIND_LINKS"}

@@ -11,6 +11,7 @@ import sys
 from typing import Final
 
 from sie_config.http.api import build_app
+from sie_config.http.console.console import Console
 from sie_config.http.doors import Doors
 from sie_config.http.refusal_notes import noting_gate
 from sie_config.keys.private_modes import close_to_others
@@ -93,6 +94,16 @@ async def _run(
             stop.set()
 
     app = build_app(plane)
+    console = Console(plane, access, gateway_url=settings.gateway_url)
+    console.mount(app)
+    gate = Gate(
+        app,
+        access,
+        Doors(app).role_of,
+        rates=_rates(settings),
+        on_refused=noting_gate(plane),
+        pages=_pages(settings),
+    )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(plane.drain_on(stop))
         tasks.create_task(run_plane())
@@ -103,14 +114,7 @@ async def _run(
             stop_when(
                 loops_stop,
                 serve_http(
-                    Gate(
-                        app,
-                        access,
-                        Doors(app).role_of,
-                        rates=_rates(settings),
-                        on_refused=noting_gate(plane),
-                        pages=_pages(settings),
-                    ),
+                    console.before(gate),
                     host=settings.host,
                     port=settings.port,
                     stop=stop,
@@ -120,6 +124,7 @@ async def _run(
                 ),
             )
         )
+    await console.close()
     if ended_by:
         raise ended_by[0]
 

@@ -44,6 +44,11 @@ class ConfigSettings(
         help="comma list of origins (https://console.example) whose web pages may use this process "
         "through a browser; those of the advertised URL always may",
     )
+    gateway_url: str = setting(
+        "",
+        help="address of a gateway, for the console alone: its playground and its view of workers; "
+        "absent, the console shows the log",
+    )
     log_level: LogLevel = setting("info", help="debug, info, warning or error")
     new_log: bool = setting(
         False, help="begin a new log although replicas or the broker know one; their state is lost"

@@ -1,7 +1,7 @@
 """`sie-gateway`: wires the edge and runs it until it is told to stop.
 
-*main.* On SIGTERM it takes no new connection, finishes what is in flight, says that it leaves, and
-closes the bus last, because the answers in flight come over it.
+*main.* On SIGTERM it takes no new connection, finishes what is in flight, and says that it leaves.
+It closes the bus last, because the answers in flight come over it.
 """
 
 import asyncio
@@ -112,7 +112,7 @@ async def serve(
         )
         bus.on_reconnect(parts.watch.begin)
         bus.on_reconnect(parts.lost_jobs.suspect)
-        loads = KindLoads()
+        loads = KindLoads(shown_s=settings.cold_shown_s)
         follower.on_change(loads.advance)
         inner = build_app(
             settings,

@@ -16,6 +16,7 @@ __all__ = [
     "JOBS_SENT_AGAIN",
     "KIND_IN_FLIGHT_ITEMS",
     "KIND_REQUESTS",
+    "KIND_WANTED",
     "MALFORMED_MESSAGES",
     "MODEL_REQUEST_SECONDS",
     "OBJECTS_LEFT",
@@ -55,6 +56,12 @@ COLD_REQUESTS: Final = Counter(
 KIND_REQUESTS: Final = Counter(
     "sie_gateway_kind_requests",
     "Requests by the kind of worker that they need, those included that found none.",
+    ["pool", "machine_profile", "bundle"],
+)
+KIND_WANTED: Final = Gauge(
+    "sie_gateway_kind_wanted",
+    "1 for a minute after a request found no worker of this kind, else 0: workers are started on "
+    "it, from zero too.",
     ["pool", "machine_profile", "bundle"],
 )
 KIND_IN_FLIGHT_ITEMS: Final = Gauge(

@@ -136,6 +136,11 @@ class GatewaySettings(
     demand_keep_s: float = constant(
         300.0, help="seconds that a worker which starts is told of a model that found none"
     )
+    cold_shown_s: float = constant(
+        60.0,
+        help="seconds for which a request that found no worker is shown to the autoscaler: longer "
+        "than it takes to scrape twice",
+    )
     lease_ttl_s: float = constant(
         1200.0,
         help="seconds that a lease of /v1/pools lasts without being renewed, where a client asks "

@@ -1,9 +1,9 @@
 """The nearness at which two answers count as the same: one bound for each type of number.
 
 *device.* Kernels of other shapes, orders and instruction sets round otherwise, and bfloat16 a
-thousand times as much as float32. The probe and the check of a head decide by these bounds, and
-the tests hold answers to them; nobody else has numbers of his own. What is no finite number agrees
-with nothing.
+thousand times as much as float32. The probe and the check of a head decide by these bounds, and the
+tests hold answers to them. Nobody else has numbers of his own. What is no finite number agrees with
+nothing.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The worker: the parts of the sidecar, wired, and their order of start and end.
 
 *main*: holds no rule of its own. `run` ends in this order: nothing more is pulled; what is in hand
-runs and is delivered, for at most `drain_s`; what is left goes back to the queue; the last
-heartbeat says goodbye.
+runs and is delivered, for at most `drain_s`. The rest goes back to the queue, and the last
+heartbeat says goodbye. The last heartbeat says goodbye.
 """
 
 import asyncio

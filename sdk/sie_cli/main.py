@@ -1,8 +1,8 @@
 """The `sie` command.
 
 *main.* Collects the sub-commands that installed packages registered under the entry-point group
-`sie.commands` (a function, or a `typer.Typer` for a group of its own) and runs the one that was
-asked for. An error of ours is one line on stderr and exit status 1, never a traceback.
+`sie.commands`: a function, or a `typer.Typer` for a group of its own. Runs the one that was asked
+for. An error of ours is one line on stderr and exit status 1, never a traceback.
 """
 
 import importlib.metadata

@@ -1,5 +1,5 @@
-"""The attempts of one call: the clock and the chance that patience is told, and the bar that shows
-how far a long list has come.
+"""The attempts of one call: the clock and the chance that patience is told. It holds the bar that
+shows how far a long list has come.
 
 *shell.* All four clients stand on it and only differ in how they pause.
 """

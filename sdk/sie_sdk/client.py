@@ -69,6 +69,7 @@ class SIEClient:
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry
+        self._was_reached = False
         self._http = httpx.Client(
             base_url=self.base_url,
             headers=exchange.client_headers(api_key, os.environ),
@@ -302,11 +303,13 @@ class SIEClient:
 
     def _send(self, call: Call) -> httpx.Response:
         try:
-            return self._http.request(
+            response = self._http.request(
                 call.method, call.path, headers=call.headers, content=call.body
             )
         except httpx.HTTPError as error:
-            raise connection_error(error, self.base_url) from error
+            raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
+        self._was_reached = True
+        return response
 
 
 def _nothing(_done: int) -> None:

@@ -1,10 +1,11 @@
 """The errors that the client raises: those of the cluster, by the names that people catch.
 
 *types.* Two trees in one. By what the caller does: `FixRequest` change the request; `Later` send it
-again, which the client did as often as it was allowed to; `OurFault` a defect on the other side. By
-what happened, with the names of the published client: `RequestError` for 4xx, `ServerError` for
-5xx, and one class for what a caller may want to tell apart. Every error has a stable `code`,
-`field` where a part of the request is at fault, `status_code` and `request_id`.
+again; `OurFault` a defect on the other side. What is `Later` the client has sent again already, as
+often as it was allowed to. By what happened, with the names of the published client: `RequestError`
+for 4xx and `ServerError` for 5xx. There is one class for each thing that a caller may want to tell
+apart. Every error has a stable `code`, `field` where a part of the request is at fault,
+`status_code` and `request_id`.
 """
 
 from typing import Any, Final, TypeAlias
@@ -69,6 +70,8 @@ class SIEConnectionError(Later):
     """The service could not be reached, or the connection broke before the answer."""
 
     code = "NOT_READY"
+    was_reached = False
+    """True if the client had an answer from that address before."""
 
 
 class RateLimitError(Later, FixRequest):

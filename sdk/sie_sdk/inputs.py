@@ -1,13 +1,15 @@
 """Items as callers write them: a string, a mapping or an `Item`, or an iterable of those.
 
-*pure*, but for media that are given by their path. Promises that one item is never taken for a
-list of its parts: a mapping is one item and not its keys, a string is one item and not its
-letters. Everything else is a `TypeError` that says so, before anything is sent.
+*pure*, but for media that are given by their path. Promises that one item is never taken for a list
+of its parts. A mapping is one item and not its keys, a string is one item and not its letters.
+Everything else is a `TypeError` that says so, before anything is sent.
 """
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from sie_schemas.items import Item, Media
 from sie_sdk.media import media_of
@@ -35,7 +37,7 @@ def listed(items: ItemLike | Items) -> tuple[list[Item], bool]:
 def item_of(item: ItemLike, where: str = "the item") -> Item:
     """One item. Raises `TypeError`."""
     if isinstance(item, Item):
-        return item
+        return item if item.image is None else _imaged(item, where)
     if isinstance(item, str):
         return Item(text=str(item))
     if isinstance(item, Mapping):
@@ -50,7 +52,15 @@ def _read(given: Mapping[str, Any], where: str) -> Item:
             raise TypeError(f"{where} has {name!r}, which no item has{_nearest(name)}")
         if value is not None:
             known[name] = _content(name, value, where)
-    return Item(**known)
+    return _imaged(Item(**known), where) if "image" in known else Item(**known)
+
+
+def _imaged(item: Item, where: str) -> Item:
+    """The item with its image read, where the wire has it."""
+    if item.images:
+        raise TypeError(f"{where} has 'image' and 'images': give one of the two")
+    image = media_of(item.image, f"{where}['image']", is_image=True)
+    return replace(item, image=None, images=(image,))
 
 
 def _nearest(name: object) -> str:
@@ -59,6 +69,8 @@ def _nearest(name: object) -> str:
 
 
 def _content(name: str, value: Any, where: str) -> Any:
+    if name == "image":
+        return value
     if name == "images":
         return _images(value, where)
     if name == "token_ids":

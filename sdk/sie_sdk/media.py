@@ -1,4 +1,4 @@
-"""Media of an item: bytes, a file, an image in memory, or a mapping of `data` and `format`.
+"""Media of an item: bytes, a file, an image in memory, a data URL, or a mapping of `data`.
 
 *shell.* Reads the files that it is given. Bytes are sent as they are; an image that is only in
 memory is sent as PNG, which loses nothing. The format is what is said, else what the bytes begin
@@ -12,7 +12,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
 
-from sie_schemas.items import Media
+from sie_schemas.items import REMOTE, Media, image_of_text
 
 __all__ = ["media_of"]
 
@@ -37,6 +37,8 @@ def media_of(value: Any, where: str, *, is_image: bool = False) -> Media:
     if isinstance(value, bytes | bytearray | memoryview):
         data = bytes(value)
         return Media(data, _format_of(data) if is_image else "")
+    if is_image and isinstance(value, str) and _is_no_path(value):
+        return _written(value, where)
     if isinstance(value, str | PathLike):
         path = Path(fspath(value))
         data = path.read_bytes()
@@ -44,6 +46,18 @@ def media_of(value: Any, where: str, *, is_image: bool = False) -> Media:
     if is_image and (hasattr(value, "save") or hasattr(value, "__array_interface__")):
         return Media(_png(value, where), "png")
     raise TypeError(f"{where} is of type {type(value).__name__}: give bytes, a path or a mapping")
+
+
+def _is_no_path(value: str) -> bool:
+    return value[:5].lower() == "data:" or REMOTE.match(value) is not None
+
+
+def _written(value: str, where: str) -> Media:
+    try:
+        found = image_of_text(value)
+    except ValueError as error:
+        raise TypeError(f"{where}: {error}") from error
+    return found if found.format else Media(found.data, _format_of(found.data))
 
 
 def _declared(value: Mapping[str, Any], where: str, *, is_image: bool) -> Media:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from sie_schemas.errors import Later, SIEError, TimeRanOut
+from sie_sdk.errors import SIEConnectionError
 
 __all__ = ["Patience", "Retry", "retry_delay_s"]
 
@@ -16,14 +17,24 @@ _KINDS: Final[dict[str, _Kind]] = {
     "PROVISIONING": "capacity",
     "MODEL_LOADING": "capacity",
     "GATEWAY_TIMEOUT": "capacity",
+    "NOT_READY": "busy",
     "QUEUE_FULL": "busy",
     "RATE_LIMIT": "busy",
     "LORA_LOADING": "adapter",
     "RESOURCE_EXHAUSTED": "memory",
 }
-"""capacity: ends when capacity has come, and the caller decides how long that may take. busy: ends
-when others are done, so it is waited for as long, and ever longer between. adapter: a few seconds.
-memory: a few tries, each twice as late. Everything else that may pass: `retries_max` tries."""
+"""The lack behind a code, which tells how long it is waited for.
+
+- capacity: until it has come; the caller decides how long that may take.
+- busy: until others are done, as long as for capacity, and ever longer between.
+- adapter: a few seconds.
+- memory: a few tries, each twice as late.
+
+Everything else that may pass has `retries_max` tries.
+"""
+_RECONNECTS_MAX: Final = 20
+_RECONNECT_PAUSE_MAX_S: Final = 2.0
+"""A service that was there and is not any more is being started again: half a minute."""
 _ADAPTER_RETRIES_MAX: Final = 10
 _JITTER: Final = 0.25
 _DELAY_MAX_S: Final = 30.0
@@ -61,6 +72,9 @@ def retry_delay_s(
         return None
     delay = error.retry_after_s * (1 + _JITTER * chance)
     grown = max(delay, min(_DELAY_MAX_S, delay * float(2 ** min(attempt, 30))))
+    if isinstance(error, SIEConnectionError):
+        tries = _RECONNECTS_MAX if error.was_reached else patience.retries_max
+        return min(grown, _RECONNECT_PAUSE_MAX_S) if attempt < tries else None
     match _KINDS.get(error.code, "other"):
         case "capacity":
             in_time = elapsed_s + delay <= patience.provision_timeout_s

@@ -1,7 +1,7 @@
 """Long lists in pieces: which items go in which request, and one answer of all of them.
 
-*pure.* Promises that the pieces hold every item once and in order, and that an answer is of one
-revision of its model and adapter: pieces of an older one are named, to be sent again.
+*pure.* Promises that the pieces hold every item once and in order. An answer is of one revision of
+its model and adapter: pieces of an older one are named, to be sent again.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """A response that is no answer: the error that it tells, and when to ask again.
 
-*pure.* Promises that every response outside of success becomes an error of the tree with the
-status and the request's id, whoever wrote it: our services, the published ones, or a proxy.
+*pure.* Promises that every response outside of success becomes an error of the tree with the status
+and the request's id. That holds whoever wrote it: our services, the published ones, or a proxy.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """httpx as both clients use it: timeouts, limits, and its errors in our words.
 
-*shell.* Promises that a response which did not come in time is never taken for one to ask again:
-the work may be running, and asking again doubles it.
+*shell.* Promises that a response which did not come in time is never taken for one to ask again.
+The work may be running, and asking again doubles it.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ __all__ = ["EXCHANGE_FAILURES", "connection_error", "limits_of", "timeout_of"]
 
 EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
 """The exceptions that a failed exchange raises. A connection that is reset while it is made shows
-as an AttributeError: below httpx, anyio asks the socket for its peer, and it has none any more."""
+as an AttributeError. Below httpx, anyio asks the socket for its peer, and it has none any more."""
 
 
 def timeout_of(timeout_s: float, connect_timeout_s: float) -> httpx.Timeout:
@@ -28,11 +28,13 @@ def limits_of(max_connections: int) -> httpx.Limits:
     return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
 
 
-def connection_error(error: Exception, base_url: str) -> SIEError:
+def connection_error(error: Exception, base_url: str, *, was_reached: bool = False) -> SIEError:
     """The error that tells the caller of a failed exchange."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
         late = TimeRanOut(f"{base_url} did not answer in time: {reason}")
         late.retry_after_s = None
         return late
-    return SIEConnectionError(f"{base_url} cannot be reached: {reason}", retry_after_s=0.2)
+    lost = SIEConnectionError(f"{base_url} cannot be reached: {reason}", retry_after_s=0.2)
+    lost.was_reached = was_reached
+    return lost

@@ -5,7 +5,7 @@ it. A list of results may hold one with an `error` in place of its content; it n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Required, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class CallOptions(TypedDict, total=False):
     """The options that every call takes: where to run, and how long to wait for capacity.
 
     `gpu` is a machine profile, or `pool/machine profile`. `wait_for_capacity` (the default) sends
-    the request again while no worker is ready, for at most `provision_timeout_s` (900);
+    the request again while no worker is ready, for at most `provision_timeout_s` (900).
     `max_oom_retries` (3) are the tries where a device has no memory. `options` go to the backend;
     `{"lora": name}` applies an adapter.
     """
@@ -179,16 +179,20 @@ class CapacityInfo(TypedDict):
 
 
 class EncodeResult(TypedDict, total=False):
-    """One item's vectors. `dense` is 1-D float32, `multivector` 2-D."""
+    """One item's vectors. `dense` is 1-D float32, `multivector` 2-D.
+
+    Those that were asked for are there, and none where `error` is. To a type checker all are: the
+    caller knows what it asked for.
+    """
 
     id: str
-    dense: NDArray[np.float32]
-    sparse: SparseVector
-    multivector: NDArray[np.float32]
+    dense: Required[NDArray[np.float32]]
+    sparse: Required[SparseVector]
+    multivector: Required[NDArray[np.float32]]
     error: ItemError
-    model: str
+    model: Required[str]
     timing: Timing
-    request: RequestInfo
+    request: Required[RequestInfo]
 
 
 class ScoreEntry(TypedDict):
@@ -202,32 +206,35 @@ class ScoreEntry(TypedDict):
 class ScoreResult(TypedDict, total=False):
     """A ranking, best first."""
 
-    model: str
+    model: Required[str]
     query_id: str | None
-    scores: list[ScoreEntry]
+    scores: Required[list[ScoreEntry]]
     usage: Usage
-    request: RequestInfo
+    request: Required[RequestInfo]
 
 
 class Entity(TypedDict, total=False):
-    """A span of a text. `start` and `end` count characters."""
+    """A span of a text, or of an image. `start` and `end` count characters; `bbox` is left, top,
+    right and bottom in pixels."""
 
-    text: str
-    label: str
-    score: float
-    start: int
-    end: int
+    text: Required[str]
+    label: Required[str]
+    score: Required[float]
+    start: Required[int]
+    end: Required[int]
+    bbox: list[float]
 
 
 class ExtractResult(TypedDict, total=False):
-    """The things that were found in one item."""
+    """The things that were found in one item: of the kinds that the model finds, and none where
+    `error` is. To a type checker entities and classifications are always there."""
 
     id: str
-    entities: list[Entity]
+    entities: Required[list[Entity]]
     relations: list[dict[str, Any]]
-    classifications: list[dict[str, Any]]
+    classifications: Required[list[dict[str, Any]]]
     objects: list[dict[str, Any]]
     data: dict[str, Any]
     error: ItemError
-    model: str
-    request: RequestInfo
+    model: Required[str]
+    request: Required[RequestInfo]

@@ -1,8 +1,8 @@
 """A campaign: many runs, their coverage, and the first failures with their stories.
 
 *shell.* Runs seeds one after the other, in a row or fresh ones for a time. Promises that a fault
-which was asked for and never happened, and a property that was never put to the test, fail the
-campaign as soon as it is long enough for that to mean something. Prints nothing itself.
+which was asked for and never happened fails the campaign. So does a property that was never put to
+the test. That holds as soon as it is long enough to mean something. Prints nothing itself.
 """
 
 import secrets

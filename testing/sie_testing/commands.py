@@ -1,6 +1,6 @@
 """The sub-commands that this package brings: simulate and soak.
 
-*main.* Each reads its options and calls the module that does the work, which is imported inside: a
+*main.* Each reads its options and calls the module that does the work, which is imported inside. A
 command line must start fast, and `sie --help` needs none of it.
 """
 

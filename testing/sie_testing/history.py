@@ -1,7 +1,7 @@
 """A recorded history: a log as `sie log entries` writes it, checked before it is used.
 
 *shell.* Reads NDJSON, one envelope a line. Promises that what it gives is one whole log from its
-first epoch: hashes, links and digests are checked, and the fold is held against a naive one with
+first epoch. Hashes, links and digests are checked, and the fold is held against a naive one with
 plain dicts. A history that fails is refused with the line that fails; nothing of it is skipped.
 """
 

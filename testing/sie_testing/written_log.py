@@ -1,7 +1,7 @@
 """A log that writes itself: what a correct writer would have appended, without a disk.
 
-*pure.* The oracle of the tests: `registry_at` folds naively with plain dicts, so that it shares no
-code with the fold that it is held against.
+*pure.* The oracle of the tests: `registry_at` folds naively with plain dicts. So it shares no code
+with the fold that it is held against.
 """
 
 import copy

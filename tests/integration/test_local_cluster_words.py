@@ -3,30 +3,50 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.support.live_cluster import sie
+from tests.support.installed import base_installation
+from tests.support.live_cluster import LiveCluster, sie
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_readmes_code_runs_against_a_cluster(live_cluster, tmp_path):
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.fixture(scope="module")
+def users_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has the SDK and nothing else."""
+    return base_installation(tmp_path_factory.mktemp("installed"))
+
+
+def _run(python: Path, code: str, cluster: LiveCluster, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        env={"SIE_BASE_URL": live_cluster.gateway_url},
+        [str(python), "-W", "error", "-c", code],
+        cwd=folder,
+        env={"SIE_BASE_URL": cluster.gateway_url},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    shape, moved, code_of_unknown, order, entities = done.stdout.splitlines()
+    return done.stdout
+
+
+def test_the_notebook_runs_where_only_the_sdk_is_installed(live_cluster, users_python):
+    notebook = json.loads((ROOT / "examples/tenants.ipynb").read_text())
+    cells = ["".join(each["source"]) for each in notebook["cells"] if each["cell_type"] == "code"]
+    assert len(cells) > 4
+    assert "LoRA" in _run(users_python, "\n".join(cells), live_cluster, ROOT)
+
+
+def test_the_readmes_code_runs_where_only_the_sdk_is_installed(
+    live_cluster, users_python, tmp_path
+):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    told = _run(users_python, code, live_cluster, tmp_path)
+    shape, moved, code_of_unknown, order, entities = told.splitlines()
     assert shape.startswith("(384,) ")
     assert float(moved.removeprefix("moved by ")) > 0
     assert code_of_unknown == "ADAPTER_NOT_FOUND"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,8 @@ import yaml
 from tests.support.config_process import config_process
 from tests.support.hub_mirror import hub_mirror
 from tests.support.log_world import nowhere
+
+import sie_catalog
 
 pytestmark = pytest.mark.integration
 
@@ -46,6 +49,9 @@ async def sie(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sie]:
         mirror.gated.add("org/gated")
         mirror.busy.add("org/busy")
         mirror.renamed["org/old"] = "org/mini"
+        # One of the two adapters that the catalog names for bge-m3; the other is gone.
+        mirror.repositories["doanbao/bge-m3-medical-vn-lora", COMMIT] = ADAPTERS / "medical"
+        mirror.branches["doanbao/bge-m3-medical-vn-lora", "main"] = COMMIT
         async with config_process(folder / "data", nowhere(), "--catalog", "small") as (_, client):
             environment = os.environ | {
                 "SIE_CONFIG_URL": str(client.base_url),
@@ -108,6 +114,21 @@ async def test_a_folder_is_pinned_by_hashes_that_nobody_typed(sie):
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_folder_of_another_machine_is_hashed_there_and_registered_here(sie, tmp_path):
+    """The document that is printed there needs no cluster, and holds the hashes."""
+    there = await sie(
+        "inspect", str(MODEL), "--document", "--name", "theirs", SIE_CONFIG_URL="http://127.0.0.1:9"
+    )
+    assert there.status == 0, there.err
+    file = tmp_path / "theirs.yaml"
+    file.write_text(there.out)
+    applied = await sie("apply", "-f", str(file))
+    assert applied.status == 0, applied.err
+    known = await sie("add", str(MODEL), "--name", "theirs")
+    assert "nothing differs" in known.out, "as it is added where it lies"
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_an_adapter_finds_the_model_that_its_config_names(sie):
     added = await sie("add", str(ADAPTERS / "legal"))
     assert added.status == 0, added.err
@@ -116,6 +137,22 @@ async def test_an_adapter_finds_the_model_that_its_config_names(sie):
         "add", str(ADAPTERS / "legal"), "--adapter-of", "BAAI/bge-m3", "--name", "law"
     )
     assert "put adapter/BAAI/bge-m3/law" in elsewhere.out
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_adapters_that_others_published_become_one_entry_at_their_commits(sie):
+    brought = await sie("catalog", "adapters")
+    assert brought.status == 3, brought.err
+    assert "put adapter/BAAI/bge-m3/bge-m3-medical-vn-lora" in brought.out
+    assert "left out saivamshiatukuri/bge-m3-banking77-lora of BAAI/bge-m3: there is no" in (
+        brought.err
+    )
+    ran = await sie("get", "adapter", "BAAI/bge-m3/bge-m3-medical-vn-lora", "-o", "yaml")
+    source = yaml.safe_load(ran.out)["source"]
+    assert (source["id"], source["revision"]) == ("doanbao/bge-m3-medical-vn-lora", COMMIT)
+    again = await sie("catalog", "adapters")
+    assert "no adapter is new" in again.out
+    assert "its name is registered" in again.err
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -164,3 +201,54 @@ async def test_the_catalog_is_searched_and_a_later_one_offers_what_is_new(sie):
     assert "kept NovaSearch/stella_en_400M_v5: deleted by" in applied.err
     again = await sie("catalog", "apply")
     assert "the log holds what this release offers" in again.out
+
+
+def _later_release(folder: Path, changes: dict[str, str]) -> str:
+    """A place for PYTHONPATH at which the catalog is that of a release after this one.
+
+    `changes` gives models another commit; one model is new, and one has left.
+    """
+    shutil.copytree(Path(sie_catalog.__file__).parent, folder / "sie_catalog")
+    file = folder / "sie_catalog/published.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    kept = [row | {"commit": changes.get(row["id"], row.get("commit", ""))} for row in rows]
+    kept = [row for row in kept if row["id"] != "intfloat/e5-base-v2"]
+    kept.append(next(row for row in rows if row["id"] == "intfloat/e5-small-v2") | {"id": "zz/new"})
+    file.write_text("\n".join(map(json.dumps, kept)) + "\n")
+    return str(folder)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_release_whose_catalog_changed_touches_nothing_that_somebody_edited(sie, tmp_path):
+    assert (await sie("catalog", "apply")).status == 0
+    edited, untouched, deleted = "intfloat/e5-small-v2", "intfloat/e5-large-v2", "naver/splade-v3"
+    document = await _model(sie, edited)
+    file = tmp_path / "edited.yaml"
+    file.write_text(yaml.safe_dump(document | {"description": "ours"}))
+    assert (await sie("apply", "-f", str(file))).status == 0
+    assert (await sie("delete", "model", deleted)).status == 0
+    later = {"PYTHONPATH": _later_release(tmp_path, dict.fromkeys((edited, untouched), "5" * 40))}
+
+    differs = await sie("catalog", "diff", "-o", "json", **later)
+    assert differs.status == 1, differs.err
+    rows = {row["model"]: row for row in json.loads(differs.out)}
+    assert {name: row["would be"] for name, row in rows.items()} == {
+        deleted: "kept",
+        edited: "kept",
+        untouched: "changed",
+        "NovaSearch/stella_en_400M_v5": "kept",
+        "zz/new": "new",
+    }
+    assert rows[edited]["why"].startswith("changed by")
+    before = json.loads((await sie("history", "-o", "json")).out)
+    applied = await sie("catalog", "apply", **later)
+    assert applied.status == 0, applied.err
+    assert f"kept {edited}: changed by" in applied.err
+    after = json.loads((await sie("history", "-o", "json")).out)
+    epochs = [{row["epoch"] for row in rows} for rows in (before, after)]
+    assert len(epochs[1]) == len(epochs[0]) + 1, "one entry"
+    assert (await _model(sie, edited))["description"] == "ours"
+    assert (await _model(sie, untouched))["source"]["revision"] == "5" * 40
+    assert (await sie("get", "model", deleted)).status == 2
+    assert (await _model(sie, "intfloat/e5-base-v2"))["model_id"], "what left the catalog stays"
+    assert (await sie("catalog", "diff", **later)).status == 0, "only what is kept differs"

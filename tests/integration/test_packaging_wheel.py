@@ -1,5 +1,6 @@
 """The distribution, as pip makes it: every package is importable from an empty folder."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from sie_catalog.bundles import APART
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -94,4 +97,40 @@ def test_a_wheel_holds_types_and_demo_data_and_no_tests(wheel):
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert {"sie_cli/demo_data/models.json", "sie_catalog/published.jsonl"} <= set(names)
+    assert {f"sie_cli/bundles/{bundle}.txt" for bundle in APART} <= set(names)
     assert not [name for name in names if name.split("/")[-1].startswith("test_")]
+
+
+@pytest.mark.integration
+def test_hypothesis_is_wanted_by_extras_of_testing_and_imported_by_sie_testing_alone(wheel):
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+        metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        wanted = [
+            line
+            for line in opened.read(metadata).decode().splitlines()
+            if line.startswith("Requires-Dist: hypothesis")
+        ]
+        importing = {
+            name.split("/")[0]
+            for name in names
+            if name.endswith(".py") and _imports(opened.read(name).decode(), "hypothesis")
+        }
+    extras = {line.rpartition("extra == ")[2].strip("'") for line in wanted}
+    assert extras == {"dev", "test", "testing"}, wanted
+    assert importing == {"sie_testing"}
+
+
+def _imports(source: str, package: str) -> bool:
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    return package in imported

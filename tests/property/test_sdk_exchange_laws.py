@@ -17,7 +17,7 @@ from sie_sdk.patience import Patience, retry_delay_s
 
 PATIENCE = st.builds(Patience, st.booleans(), st.floats(0, 100), st.integers(0, 5))
 CAPACITY = {"PROVISIONING", "MODEL_LOADING", "GATEWAY_TIMEOUT"}
-BUSY = {"QUEUE_FULL", "RATE_LIMIT"}
+BUSY = {"NOT_READY", "QUEUE_FULL", "RATE_LIMIT"}
 TRIES = {"LORA_LOADING": 10, "RESOURCE_EXHAUSTED": 3}
 # Every other time one of the few that are waited for by the clock.
 CODE = st.sampled_from(sorted(CODES)) | st.sampled_from(sorted(CAPACITY | BUSY | TRIES.keys()))

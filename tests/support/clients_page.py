@@ -6,14 +6,17 @@ python -m tests.support.clients_page --write   # and write the page
 
 import datetime
 import sys
+import tempfile
 from pathlib import Path
 
+from tests.support.live_cluster import started_cluster
 from tests.support.published_clients import (
     CLIENTS,
     ClientFailed,
     NoInterpreter,
     clients_gateway,
     run_client,
+    run_examples,
 )
 
 __all__ = ["PAGE", "main", "page"]
@@ -25,6 +28,9 @@ Programs of users of published clients, run against a gateway unchanged but for 
 runs in an environment of its own, with the client from the ordinary index. The programs are in
 `tests/clients`; those marked CI run with every change, all of them in `./sie soak --clients`. The
 words are in the [glossary](glossary.md).
+
+The examples of stores (`examples/sdk`: Chroma, Qdrant, sqlite-vec) run there too, with our own SDK
+against a whole cluster. LangChain and LlamaIndex need no classes of ours: the published ones serve.
 
 What each API of theirs is here, and what is refused by name, is in
 [configure](operations/configure.md#other-apis).
@@ -73,6 +79,15 @@ def main(argv: list[str]) -> int:
             except ClientFailed as error:
                 failed = True
                 print(f"{client.program}: failed\n{error}", flush=True)  # noqa: T201
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            started_cluster(Path(folder) / "cluster") as cluster,
+        ):
+            print(f"examples: {run_examples(cluster.gateway_url)}", flush=True)  # noqa: T201
+    except (NoInterpreter, ClientFailed) as error:
+        failed = failed or isinstance(error, ClientFailed)
+        print(f"examples: {error}", flush=True)  # noqa: T201
     if "--write" in argv and not failed:
         day = datetime.datetime.now(datetime.UTC).date().isoformat()
         PAGE.write_text(page(seen, day))

@@ -35,8 +35,8 @@ class GatewayProcess:
     port: int
     worker: QueueWorker
     writer: Writer
+    nats_url: str
     _bus: Bus
-    _nats_url: str
     _writing: AsyncExitStack
 
     async def write(self, kind: str, name: str, document: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class GatewayProcess:
         """Stop the writer, and delete its stream."""
         stream = self.writer.stream
         await self._writing.aclose()
-        async with admin(self._nats_url) as jetstream:
+        async with admin(self.nats_url) as jetstream:
             await jetstream.delete_stream(stream)
 
 
@@ -102,7 +102,7 @@ async def gateway_process(
         bus = await stack.enter_async_context(bus_of(nats_url, "worker"))
         # No job comes twice, however long a test makes it wait.
         worker = await stack.enter_async_context(working(bus, lanes, ack_wait_s=60))
-        found = GatewayProcess(process, http, port, worker, wrote, bus, nats_url, writing)
+        found = GatewayProcess(process, http, port, worker, wrote, nats_url, bus, writing)
         backends = ["transformer", "onnx-cross-encoder", "spacy", "echo"]
         await found.write("bundles", "default", {"name": "default", "backends": backends})
         await found.write("models", "org/dense", model("org/dense", aliases=["dense"]))
@@ -112,14 +112,14 @@ async def gateway_process(
 
 @asynccontextmanager
 async def started_gateway(
-    folder: Path, nats_url: str, config_url: str, *flags: str
+    folder: Path, nats_url: str, config_url: str, *flags: str, port: int = 0
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """A process that listens, and on which port; it need not be ready. Killed if it still runs."""
     log = folder / "gateway.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "sie_gateway.main", "--port", "0", "--nats-url", nats_url),
+            *("-m", "sie_gateway.main", "--port", str(port), "--nats-url", nats_url),
             *("--config-url", config_url, "--replica-dir", str(folder / "replica")),
             *("--fleet-ttl-s", "600", "--fleet-settle-s", "0", *flags),
             stderr=stderr,

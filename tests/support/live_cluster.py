@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,13 @@ def eventually(look: Callable[[], Any], *, within_s: float = 30.0, every_s: floa
 @pytest.fixture(scope="session")
 def live_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveCluster]:
     """A cluster with the demo models, ready to answer."""
-    data = tmp_path_factory.mktemp("cluster")
+    with started_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@contextmanager
+def started_cluster(data: Path) -> Iterator[LiveCluster]:
+    """A cluster with the demo models in a folder, ready to answer; stopped at the end."""
     port = free_ports(1, adjacent=2)[0]
     started = sie("up", "--data", str(data), "--port", str(port), "--devices", "1", "--detach")
     assert started.returncode == 0, started.stderr + started.stdout

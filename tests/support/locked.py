@@ -12,7 +12,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["LOCKS", "Locked", "disagreements", "locked", "project"]
+__all__ = ["LOCKS", "Locked", "disagreements", "entries", "locked", "project"]
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = {
@@ -39,14 +39,18 @@ class Locked:
 
 def locked(*files: str) -> list[Locked]:
     """Every entry of these files. Raises where a line is no entry with its hashes."""
+    return [each for file in files for each in entries(ROOT / "locks" / f"{file}.txt")]
+
+
+def entries(path: Path) -> list[Locked]:
+    """Every entry of one file. Raises as `locked` does."""
     found = []
-    for file in files:
-        text = (ROOT / "locks" / f"{file}.txt").read_text()
-        while text:
-            entry = _ENTRY.match(text)
-            assert entry is not None, f"{file}.txt: {text.partition(chr(10))[0]!r} is no entry"
-            found.append(Locked(canonicalize_name(entry[1]), entry[2], entry[3] or ""))
-            text = text[entry.end() :]
+    text = path.read_text()
+    while text:
+        entry = _ENTRY.match(text)
+        assert entry is not None, f"{path.name}: {text.partition(chr(10))[0]!r} is no entry"
+        found.append(Locked(canonicalize_name(entry[1]), entry[2], entry[3] or ""))
+        text = text[entry.end() :]
     return found
 
 

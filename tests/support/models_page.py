@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from sie_catalog.bundles import APART, BUNDLES
 from sie_catalog.families import FAMILIES
 from sie_catalog.offers import reason_not, verified
 from sie_catalog.published import Published, published
@@ -25,10 +26,23 @@ other model of a layout that is read here is [added by its name](guides/add_mode
 `layout`: the reference on a small random model of this architecture, in the conformance suites.
 `none`: nothing yet. The facts are those that others published of a model; no repository was read
 for this page. A worker reads a model's own files when it loads it, and refuses what it does not do
-as the authors' library does. The licence is in each repository: `sie inspect ORG/NAME` shows it.
+as the authors' library does.
+
+A model of the *bundle* `gliner` wants workers of that bundle: `sie up --bundle gliner`
+([install](operations/install.md#a-bundle-with-packages-of-its-own)). Where its repository has no
+tokenizer of its own, its first request says so, and `sie add NAME --replace` pins the one that it
+names. GLiNER2, GLiFormer and what extracts relations are left out:
+[why](decisions/data_plane.md#d-085-gliner2-and-relations-are-left-out).
+
+The licence is in each repository: `sie inspect ORG/NAME` shows it.
 
 `sie models search WORDS` searches this list. `python -m tests.support.models_page` writes this page
 from `sie_catalog`.
+"""
+_BROUGHT: Final = """Their commits are not known here: `sie catalog adapters` asks the hub for them,
+and registers those of the models that a log holds, as one entry. Then `options={"lora": NAME}`
+works, with the last part of the repository as the name.
+
 """
 _COLUMNS: Final = "| Model | Answers | Tokens | Architecture | Verified |\n|---|---|--:|---|---|\n"
 
@@ -42,7 +56,7 @@ def page() -> str:
     text += "\n## Registered\n\n" + _COLUMNS + "".join(_line(row) for row in offered)
     text += "\n## Without a commit\n\n`sie add` finds it.\n\n" + _COLUMNS
     text += "".join(_line(row) for row in pinless)
-    text += "\n## Adapters that others published\n\n" + "".join(_adapters(rows))
+    text += "\n## Adapters that others published\n\n" + _BROUGHT + "".join(_adapters(rows))
     text += "\n## Not run by this release\n\n| Reason | Models |\n|---|---|\n"
     reasons: dict[str, list[str]] = {}
     for row in rows:
@@ -56,7 +70,10 @@ def page() -> str:
 def _line(row: Published) -> str:
     answers = [f"{output} {size}" for output, size in row.outputs.items()]
     answers += [task for task in row.tasks if task != "encode"]
-    words = FAMILIES[row.family].words.split(",")[0]
+    family = FAMILIES[row.family]
+    words = family.words.split(",")[0]
+    apart = [name for name in APART if family.backend in BUNDLES[name].backends]
+    words += "".join(f" (bundle {name})" for name in apart)
     return f"| {row.id} | {', '.join(answers)} | {row.tokens or ''} | {words} | {verified(row)} |\n"
 
 

@@ -164,8 +164,13 @@ async def mortal_workers(
     *,
     gateway: dict[str, str] | None = None,
     worker: dict[str, str] | None = None,
+    started: bool = True,
+    headers: dict[str, str] | None = None,
 ) -> AsyncIterator[Cluster]:
-    """A gateway and so many workers, which are ready and know `MODEL`."""
+    """A gateway and so many workers, which are ready and know `MODEL`; or are yet to be `started`.
+
+    `headers` go with every request to the gateway.
+    """
     async with AsyncExitStack() as stack:
         broker = Broker(folder / "nats")
         stack.push_async_callback(broker.kill)
@@ -186,14 +191,15 @@ async def mortal_workers(
         pairs = [_pair(folder, n, nats_url, wrote.url, worker or {}) for n in range(count)]
         for pair in pairs:
             stack.push_async_callback(pair.kill)
-            await pair.start()
+            if started:
+                await pair.start()
         flags = [part for flag, value in (gateway or {}).items() for part in (f"--{flag}", value)]
         _, port = await stack.enter_async_context(
             started_gateway(folder, nats_url, wrote.url, *flags)
         )
-        http = await stack.enter_async_context(httpx.AsyncClient())
+        http = await stack.enter_async_context(httpx.AsyncClient(headers=headers))
         cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker)
-        await cluster.ready(count)
+        await cluster.ready(count if started else 0)
         yield cluster
 
 

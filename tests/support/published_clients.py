@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.gateway_world import model
+from tests.support.installed import built_wheel
 from tests.support.served import served_gateway
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "PublishedClient",
     "clients_gateway",
     "run_client",
+    "run_examples",
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +76,9 @@ def _of_sie(name: str, *beside: str) -> PublishedClient:
 _SIE = "0.10.1"
 _CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 """The name of OpenAI's vocabulary cl100k_base in tiktoken's folder."""
+_STORES = ("chromadb==1.5.9", "qdrant-client==1.20.0", "sqlite-vec==0.1.9", "apsw==3.54.1.0")
+_SDK_NEEDS = ("httpx>=0.28,<0.29", "msgspec>=0.20,<0.23", "numpy>=1.26,<3", "rfc8785>=0.1.4,<0.2")
+_EXAMPLES = ("basedpyright==1.40.2", *_STORES, *_SDK_NEEDS)
 CLIENTS = (
     PublishedClient("with_openai", ("openai",), in_ci=True),
     PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
@@ -122,10 +128,29 @@ CLIENTS = (
         ),
         python=(3, 12),
     ),
+    PublishedClient("with_pyright", ("basedpyright",), _EXAMPLES, (3, 12)),
     PublishedClient(
         "with_chroma", ("chromadb",), ("chromadb==1.5.9", "openai==2.54.0"), python=(3, 12)
     ),
 )
+
+
+def run_examples(url: str) -> list[str]:
+    """Run the SDK's examples against a cluster with the demo's models; their names. Blocking.
+    Raises `NoInterpreter`, `ClientFailed`."""
+    python = _environment(PublishedClient("examples", (), _EXAMPLES, (3, 12)))
+    names: list[str] = []
+    with tempfile.TemporaryDirectory() as made:
+        # Our own wheel is of the moment, and not kept in the environment.
+        with zipfile.ZipFile(built_wheel(Path(made))) as wheel:
+            wheel.extractall(Path(made) / "sdk")
+        environ = dict(os.environ) | {"PYTHONPATH": f"{made}/sdk", "SIE_BASE_URL": url}
+        for path in sorted((ROOT / "examples/sdk").glob("*.py")):
+            told = _run([str(python), str(path)], environ).strip()
+            if told != "Interest rates rose again.":
+                raise ClientFailed(f"{path.name} found {told!r}")
+            names.append(path.name)
+    return names
 
 
 def clients_gateway(**settings: Any) -> AbstractContextManager[str]:

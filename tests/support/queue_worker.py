@@ -14,6 +14,7 @@ from sie_runtime.broker.bus import Bus, BusUnavailable, NoResponders
 from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
 from sie_runtime.streams.puller import Puller
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_schemas.errors import TimeRanOut
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,
@@ -106,7 +107,8 @@ class QueueWorker:
         batch = ResultBatch(worker_id="w1", results=(echo_result(job),))
         try:
             answer = await self._bus.request(job.reply_to, JOB_ENCODER.encode(batch), timeout_s=2)
-        except NoResponders:
+        except (NoResponders, TimeRanOut):
+            # The gateway is gone, or it died with the answer in its hands.
             self.undeliverable.append(job.job_id)
         else:
             self.confirmed.extend(RECEIPT_DECODER.decode(answer).job_ids)

@@ -63,7 +63,13 @@ async def ask(
 
 
 async def test_a_closed_gateway_lets_each_token_do_what_its_roles_say(tmp_path: Path) -> None:
-    file = write(tmp_path / "tokens", caller=("infer",), viewer=("read",), boss=("admin",))
+    file = write(
+        tmp_path / "tokens",
+        caller=("infer",),
+        viewer=("read",),
+        boss=("admin",),
+        scraper=("metrics",),
+    )
     access = Access(AccessSettings(auth_file=file))
     async with gateway_world() as world:
 
@@ -78,6 +84,11 @@ async def test_a_closed_gateway_lets_each_token_do_what_its_roles_say(tmp_path: 
         assert await status("viewer", "POST", ENCODE) == 403
         assert await status("viewer", "GET", "/v1/models") == 200
         assert await status("caller", "GET", "/metrics") == 403
+        assert await status("viewer", "GET", "/metrics") == 200
+        assert await status("scraper", "GET", "/metrics") == 200
+        assert await status("scraper", "GET", "/v1/models") == 403
+        assert await status("scraper", "GET", "/health") == 403
+        assert await status("scraper", "POST", "/metrics") == 403
         assert await status("viewer", "POST", "/v1/pools") == 403
         assert await status("boss", "POST", ENCODE) == 200
         assert await status("boss", "GET", "/v1/models") == 200

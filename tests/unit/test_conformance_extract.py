@@ -161,6 +161,17 @@ def test_spans_are_the_pipelines(family, folders, backends):
     assert sum(len(found) for found in _run(backends[family], *texts)) > 50
 
 
+@pytest.mark.parametrize("family", ["privacy-filter"])
+def test_spans_of_a_rare_family_are_the_pipelines(family, tmp_path):
+    """openai/privacy-filter: experts, windows in both directions, and sinks of attention."""
+    write_classifier(tmp_path, family, _BIO)
+    backend, reference = _load(tmp_path), _Reference(tmp_path)
+    texts = [text for text in CORPUS if not reference.cuts_characters(text)]
+    for text, found in zip(texts, _run(backend, *texts), strict=True):
+        _assert_as_reference(found, reference.entities(text, "simple"))
+    assert sum(len(found) for found in _run(backend, *texts)) > 20
+
+
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
 @pytest.mark.parametrize("aggregation", ["first", "max", "average"])
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from tests.support.apart import apart, forgotten
+from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
-from tests.support.entity_models import CORPUS, FAMILIES
+from tests.support.entity_models import CORPUS
+from tests.support.gliner_models import write_gliclass
 from tests.support.sameness import assert_same
 
 from sie_schemas import ipc
@@ -35,48 +35,6 @@ def _here_alone() -> Iterator[None]:
 
 
 _LABELS = ("politics", "the economy", "sports")
-_MARKS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
-
-
-def _write(folder: Path, *, seed: int = 1, **changes: Any) -> Any:
-    """A random model with its tokenizer. Gives the library's pipeline on it."""
-    gliclass = apart("gliclass")
-    made, config_of, own = FAMILIES["deberta-v3"]
-    tokenizer = made()
-    tokenizer.add_special_tokens({"additional_special_tokens": _MARKS})
-    tokenizer.save_pretrained(folder)
-    encoder = {
-        "model_type": config_of.model_type,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "vocab_size": len(tokenizer),
-        "pad_token_id": 0,
-        **own,
-    }
-    label, sep, example = tokenizer.convert_tokens_to_ids(_MARKS)
-    settings: dict[str, Any] = {
-        "encoder_config": encoder,
-        "encoder_model": "no/such",
-        "class_token_index": label,
-        "text_token_index": sep,
-        "example_token_index": example,
-        "hidden_size": 32,
-        "vocab_size": len(tokenizer),
-        "prompt_first": True,
-        **changes,
-    }
-    torch.manual_seed(seed)
-    model = gliclass.GLiClassModel(gliclass.GLiClassModelConfig(**settings)).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                weight.mul_(4)
-    model.save_pretrained(folder)
-    return gliclass.ZeroShotClassificationPipeline(
-        model, tokenizer, max_length=100, device="cpu", progress_bar=False
-    )
 
 
 def _load(folder: Path) -> Backend:
@@ -104,11 +62,20 @@ def _run(
     return answers
 
 
-@pytest.mark.parametrize("prompt_first", [True, False])
-@pytest.mark.parametrize("scorer", ["simple", "weighted-dot"])
-def test_scores_are_the_librarys(prompt_first, scorer, tmp_path):
+_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "labels first": ("deberta-v3", {"prompt_first": True, "scorer_type": "simple"}),
+    "labels last": ("deberta-v3", {"prompt_first": False, "scorer_type": "weighted-dot"}),
+    "weighted": ("deberta-v3", {"prompt_first": True, "scorer_type": "weighted-dot"}),
+    "layer by layer": ("deberta-v3", {"layer_wise": True, "encoder_layer_id": 1}),
+    "modernbert": ("modernbert", {"prompt_first": True}),
+}
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_scores_are_the_librarys(case, tmp_path):
     """The library tells the best of labels that share one, and of others those above a bound."""
-    library = _write(tmp_path, prompt_first=prompt_first, scorer_type=scorer)
+    encoder, changes = _CASES[case]
+    library = write_gliclass(tmp_path, encoder, **changes)
     backend = _load(tmp_path)
     texts = ["Tim Cook spoke in Berlin.", "Lisbon", "", *CORPUS[:1]]
     shared = _run(backend, texts)
@@ -129,7 +96,7 @@ def test_scores_are_the_librarys(prompt_first, scorer, tmp_path):
 
 def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
     """The library cuts the labels where these come behind a long text, and counts others' marks."""
-    library = _write(tmp_path, prompt_first=False)
+    library = write_gliclass(tmp_path, prompt_first=False)
     backend = _load(tmp_path)
     answers = _run(backend, ["Tim Cook " * 200])
     assert len(answers.classes[0]) == len(_LABELS)
@@ -154,7 +121,7 @@ def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
 
 @pytest.mark.parametrize("promise", BACKEND_CONTRACT, ids=lambda each: each.__name__)
 def test_it_keeps_the_contract_of_backends(promise, tmp_path):
-    _write(tmp_path)
+    write_gliclass(tmp_path)
     profile = ProfileDocument(backend="gliclass", max_sequence_length=100)
     tasks = Tasks(extract=ExtractTask(labels=_LABELS))
     spec = ModelSpec("test/model", "r1", Weights(tmp_path, None), tasks, profile)

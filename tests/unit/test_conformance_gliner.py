@@ -4,7 +4,8 @@ It is installed apart: its bounds keep out the transformers that the rest runs o
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tests.support.apart import apart, forgotten
+from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
-from tests.support.entity_models import CORPUS, FAMILIES
+from tests.support.entity_models import CORPUS
+from tests.support.gliner_models import write_gliner
 from tests.support.sameness import assert_same
 
 from sie_core.options import check_request
@@ -41,12 +43,6 @@ def _here_alone() -> Iterator[None]:
 
 
 _LABELS = ("person", "location", "a date or a time")
-_KINDS: dict[str, dict[str, Any]] = {
-    "uni-span": {"span_mode": "markerV0"},
-    "uni-token": {"span_mode": "token_level"},
-    "bi-span": {"span_mode": "markerV0", "labels_encoder": "base"},
-    "bi-token": {"span_mode": "token_level", "labels_encoder": "base"},
-}
 
 
 @st.composite
@@ -79,49 +75,17 @@ def test_windows_of_words_hold_every_word_and_each_place_is_of_one(text, words_m
         assert len(windows) == 1
 
 
-def _write(folder: Path, kind: str, *, words_max: int = 40) -> Any:
-    """A random model with its tokenizer, saved as the library saves it. Gives the library's."""
-    gliner = apart("gliner")
-    made, config_of, own = FAMILIES["deberta-v3"]
-    base = folder / "base"
-    tokenizer = made()
-    tokenizer.save_pretrained(base)
-    encoder = {
-        "model_type": config_of.model_type,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "vocab_size": len(tokenizer),
-        "pad_token_id": 0,
-        **own,
-    }
-    config: dict[str, Any] = {
-        "model_name": str(base),
-        "hidden_size": 32,
-        "max_len": words_max,
-        "max_width": 4,
-        "encoder_config": encoder,
-        "dropout": 0.0,
-        **_KINDS[kind],
-    }
-    if "labels_encoder" in config:
-        config |= {"labels_encoder": str(base), "labels_encoder_config": dict(encoder)}
-    torch.manual_seed(0)
-    model = gliner.GLiNER.from_config(config, backbone_from_pretrained=False)
-    with torch.no_grad():
-        for weight in model.model.parameters():
-            if weight.ndim > 1:
-                weight.mul_(3)
-    saved = folder / "model"
-    model.save_pretrained(saved, safe_serialization=True)
-    return gliner.GLiNER.from_pretrained(str(saved), local_files_only=True)
-
-
-def _load(folder: Path, *, extract: ExtractTask | None = None, **options: Any) -> Backend:
+def _load(
+    folder: Path,
+    *,
+    extract: ExtractTask | None = None,
+    beside: Mapping[str, Weights] | None = None,
+    **options: Any,
+) -> Backend:
     profile = ProfileDocument(backend="gliner", options=options)
     tasks = Tasks(extract=extract or ExtractTask())
-    spec = ModelSpec("test/model", "r1", Weights(folder / "model", None), tasks, profile)
+    weights = Weights(folder / "model", None, beside=beside or {})
+    spec = ModelSpec("test/model", "r1", weights, tasks, profile)
     return load_backend(spec, replace(DEVICE, adapters=AdapterShelf(), verdicts={}))
 
 
@@ -147,9 +111,20 @@ def _ordered(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["start"], -one["end"], -one["score"]))
 
 
-@pytest.mark.parametrize("kind", _KINDS)
-def test_spans_are_the_librarys(kind, tmp_path):
-    library = _write(tmp_path, kind)
+_CASES = {
+    "one encoder, spans": ("uni-span", "deberta-v3"),
+    "one encoder, tokens": ("uni-token", "deberta-v3"),
+    "one encoder, bert": ("uni-span", "bert"),
+    "one encoder, modernbert": ("uni-span", "modernbert"),
+    "two encoders, spans": ("bi-span", "deberta-v3"),
+    "two encoders, tokens": ("bi-token", "deberta-v3"),
+    "two encoders, modernbert": ("bi-span", "modernbert"),
+}
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_spans_are_the_librarys(case, tmp_path):
+    library = write_gliner(tmp_path, *_CASES[case])
     backend = _load(tmp_path)
     texts = [*CORPUS, "", "  "]
     told = 0
@@ -174,7 +149,7 @@ def test_spans_are_the_librarys(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["uni-span", "bi-token"])
 def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
-    library = _write(tmp_path, kind, words_max=12)
+    library = write_gliner(tmp_path, kind, words_max=12)
     backend = _load(tmp_path)
     text = " ".join(CORPUS[:3])
     whole = _run(backend, [text], threshold=0.2).entities[0]
@@ -191,7 +166,7 @@ def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
 
 
 def test_what_the_library_would_make_up_or_misread_is_refused(tmp_path):
-    _write(tmp_path, "uni-span")
+    write_gliner(tmp_path, "uni-span")
     backend = _load(tmp_path, extract=ExtractTask(labels=("person",)))
     found = _run(backend, [CORPUS[0]], ()).entities[0]
     assert found and {one["label"] for one in found} == {"person"}
@@ -218,13 +193,46 @@ def test_what_the_library_would_make_up_or_misread_is_refused(tmp_path):
     told = json.loads(config.read_text())
     save_file(tensors, file)
     config.write_text(json.dumps({**told, "encoder_config": None, "model_name": "no/such"}))
-    with pytest.raises(OurFault, match="gliner cannot load"):
+    with pytest.raises(OurFault, match="wants the tokenizer and config of no/such"):
         _load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["uni-span", "bi-token"])
+def test_a_tokenizer_and_a_config_of_another_repository_are_those_that_the_source_pins(
+    kind, tmp_path
+):
+    """Most published models hold weights alone, and name the repository of their encoder."""
+    library = write_gliner(tmp_path, kind)
+    model = tmp_path / "model"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).unlink()
+    shutil.rmtree(model / "labels_tokenizer", ignore_errors=True)
+    config = json.loads((model / "gliner_config.json").read_text())
+    # So are the configs of models that were saved without their tokenizer.
+    config |= {"class_token_index": -1, "vocab_size": -1}
+    config |= {"encoder_config": None, "model_name": "some/encoder"}
+    beside = {"some/encoder": Weights(tmp_path / "base", None)}
+    if kind.startswith("bi"):
+        config |= {"labels_encoder": "other/encoder", "labels_encoder_config": None}
+        with pytest.raises(OurFault, match=r"wants the tokenizer and config of other/encoder"):
+            (model / "gliner_config.json").write_text(json.dumps(config))
+            _load(tmp_path, beside=beside)
+        beside["other/encoder"] = Weights(tmp_path / "base", None)
+    (model / "gliner_config.json").write_text(json.dumps(config))
+    backend = _load(tmp_path, beside=beside)
+    (found,) = _run(backend, [CORPUS[0]], threshold=0.3).entities
+    expected = _ordered(library.inference([CORPUS[0]], list(_LABELS), threshold=0.3)[0])
+    assert found
+    assert [(one["start"], one["end"], one["label"]) for one in found] == [
+        (one["start"], one["end"], one["label"]) for one in expected
+    ]
+    assert_same(np.array([o["score"] for o in found]), np.array([o["score"] for o in expected]))
+    assert json.loads((model / "gliner_config.json").read_text()) == config
 
 
 @pytest.mark.parametrize("promise", BACKEND_CONTRACT, ids=lambda each: each.__name__)
 def test_it_keeps_the_contract_of_backends(promise, tmp_path):
-    _write(tmp_path, "uni-span")
+    write_gliner(tmp_path, "uni-span")
     profile = ProfileDocument(backend="gliner")
     tasks = Tasks(extract=ExtractTask(labels=_LABELS))
     spec = ModelSpec("test/model", "r1", Weights(tmp_path / "model", None), tasks, profile)

@@ -27,6 +27,7 @@ from tests.support.published_models import ALIBI, FLASH, NOMIC, NOMIC_EXPERTS, P
 from tests.support.sameness import assert_same
 from tests.support.scored import load as load_scored
 
+from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_layouts.reading import read
 from sie_schemas import ipc
@@ -188,6 +189,32 @@ def test_what_only_the_code_of_such_a_model_does_is_refused_by_its_key(
     assert said in told
     with pytest.raises(SIEError, match=r"config\.json"):
         load_folder(folder)
+
+
+def test_a_decoder_whose_code_alone_says_where_it_looks_is_refused(tmp_path):
+    """gte-Qwen2: a type that transformers has, which looks back, and code that looks both ways."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "max_position_embeddings": 64,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "num_key_value_heads": 2,
+        "vocab_size": VOCABULARY,
+    }
+    config = tf.Qwen2Config(**sizes)
+    model = tf.AutoModel.from_config(config)
+    folder = save_small(tmp_path, model, _Tokenizer(tmp_path))
+    assert load_folder(folder, pooling="last").describe().dims == {"dense": 16}
+    told = json.loads((folder / "config.json").read_text())
+    told["auto_map"] = {"AutoModel": "modeling_qwen.Qwen2Model"}
+    (folder / "config.json").write_text(json.dumps(told))
+    found = propose(FolderFiles(folder), takes_pickles=False, name="org/gte", task="encode")
+    assert "whether a token looks ahead" in str(found.refusals[0])
+    with pytest.raises(SIEError, match="whether a token looks ahead"):
+        load_folder(folder, pooling="last")
+    (folder / "config.json").write_text(json.dumps(told | {"is_causal": False}))
+    assert load_folder(folder, pooling="last").describe().execution == "packed"
 
 
 def test_a_head_that_such_a_model_has_not_is_refused(tmp_path):

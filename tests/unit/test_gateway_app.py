@@ -255,6 +255,37 @@ async def test_a_cold_pool_answers_202_and_queues_nothing() -> None:
     assert after == before + 2
 
 
+async def test_a_cold_request_that_prefers_to_wait_is_answered_when_a_worker_comes() -> None:
+    place = {"pool": "default", "machine_profile": "cpu", "bundle": "default"}
+
+    def shown(name: str) -> float:
+        return REGISTRY.get_sample_value(f"sie_gateway_kind_{name}", place) or 0
+
+    async with gateway_world(warm=False) as world:
+        asking = asyncio.create_task(_post(world, "/v1/encode/org/dense", ONE, prefer="wait=60"))
+        await until(lambda: shown("in_flight_items") == 1)
+        assert shown("wanted") == 1, "workers are started for what waits"
+        assert world.bus.jobs.empty()
+        await world.hear(heartbeat())
+        response = await asking
+        assert shown("in_flight_items") == 0
+    assert response.status_code == 200
+    assert response.json()["items"][0]["dense"]["values"] == [4.0, 0.0, 0.0]
+
+
+async def test_a_cold_request_waits_no_longer_than_it_prefers_nor_than_any_request_may() -> None:
+    async with gateway_world(warm=False) as world:
+        assert (await _post(world, "/v1/encode/org/dense", ONE, prefer="wait=0")).status_code == 202
+        other = await _post(world, "/v1/encode/org/dense", ONE, prefer="respond-async")
+        assert other.status_code == 202, "another preference is passed over"
+        for wrong in ("wait=soon", "wait", "wait=-1", "wait=1e3"):
+            refused = await _post(world, "/v1/encode/org/dense", ONE, prefer=wrong)
+            assert (refused.status_code, refused.json()["detail"]["field"]) == (400, "Prefer")
+    async with gateway_world(warm=False, request_timeout_s=0.3) as world:
+        late = await _post(world, "/v1/encode/org/dense", ONE, prefer="wait=600")
+    assert late.status_code == 202
+
+
 async def test_another_sdk_gets_503_provisioning_instead_of_202() -> None:
     async with gateway_world(warm=False) as world:
         response = await _post(world, "/v1/encode/org/dense", ONE, x_sie_sdk_version="0.10.1")

@@ -21,7 +21,7 @@ import sie_gateway.metrics  # noqa: F401
 from sie_cli.plan.broker import authorization
 from sie_cli.plan.ports import free_ports, is_free
 
-FILES = ("", "values-local.yaml", "values-gke.yaml")
+FILES = ("", "values-local.yaml", "values-gke.yaml", "values-gliner.yaml")
 EVERYTHING = {
     "hfToken": {"create": True, "value": "hf_1"},
     "auth": {"existingSecret": "tokens", "followersSecret": "followers"},
@@ -312,7 +312,9 @@ def test_demand_is_asked_for_by_metrics_that_the_gateway_has():
     assert len(names) == 4
     assert names <= exported
     assert any('machine_profile="l4"' in query for query in queries)
-    assert 'max(sie_gateway_pool_warm_workers{pool="default"}) or vector(0)' in queries
+    ours = 'namespace="sie",release="demo",'
+    assert f'max(sie_gateway_pool_warm_workers{{{ours}pool="default"}}) or vector(0)' in queries
+    assert [query for query in queries if ours not in query] == [], "of this release alone"
 
 
 def test_a_token_of_the_hub_reaches_model_execution_alone():

@@ -179,7 +179,7 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "adapter_config.json is there: the reference puts an adapter of its own on another",
         ),
         (
-            {"config.json": {"model_type": "clip", "vision_config": {"a": 1}}},
+            {"config.json": {"model_type": "blip", "vision_config": {"a": 1}}},
             "config.json: vision_config is there: a model that takes more than texts",
         ),
         (

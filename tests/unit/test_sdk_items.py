@@ -1,5 +1,7 @@
 """Items as callers of the SDK write them: one is one, several are several, the rest is refused."""
 
+import base64
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -8,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from sie_schemas.items import Item, Media
 from sie_sdk import exchange
@@ -62,6 +65,11 @@ def test_an_iterable_of_items_is_a_list_in_its_order(several: Any) -> None:
         ({"text": "a", "metadata": "m"}, "'metadata'"),
         ({"images": "photo"}, "'images'.* not a list"),
         ({"images": [3]}, r"'images'\]\[0\] is of type int"),
+        ({"image": 3}, r"'image'\] is of type int"),
+        ({"image": "https://example.org/a.png"}, "is an address, and none is fetched"),
+        ({"image": "data:image/png,abc"}, "the data URL is not base64"),
+        ({"image": PNG, "images": [PNG]}, "give one of the two"),
+        (Item(image="ftp://a/b.png"), "is an address, and none is fetched"),
         ({"audio": {"bytes": b""}}, "'bytes'"),
         ({"audio": {"format": "wav"}}, "no 'data'"),
     ],
@@ -105,3 +113,30 @@ def test_an_image_in_memory_is_sent_without_loss() -> None:
             file.write(PNG)
 
     assert item_of({"images": [Picture()]}).images == (Media(PNG, "png"),)
+
+
+def test_an_image_comes_in_every_form_and_is_sent_as_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    file.write_bytes(PNG)
+    wanted = [Item(id="x", images=(Media(PNG, "png"),))]
+    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    forms: list[Any] = [
+        PNG,
+        file,
+        str(file),
+        url,
+        {"data": PNG},
+        {"data": url},
+        wanted[0].images[0],
+    ]
+    for image in forms:
+        assert listed([{"id": "x", "image": image}])[0] == wanted, image
+        assert listed([Item(id="x", image=image)])[0] == wanted, image
+    assert "image" not in msgspec.msgpack.decode(msgspec.msgpack.encode(wanted[0]))
+
+
+def test_an_array_and_a_picture_of_pillow_are_sent_without_loss() -> None:
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    for image in (pixels, Image.fromarray(pixels)):
+        [found] = item_of(Item(image=image)).images
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.data))), pixels)

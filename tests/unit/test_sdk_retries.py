@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -31,6 +32,8 @@ from sie_sdk import (
     SIEError,
     UnavailableError,
 )
+from sie_sdk.patience import Patience, retry_delay_s
+from sie_sdk.transport import connection_error
 
 GOOD = {"dense": {"dims": 1, "dtype": "float32", "values": to_wire(np.ones(1, np.float32))}}
 
@@ -248,6 +251,38 @@ def test_a_connection_that_is_not_made_is_tried_again_and_an_answer_too_late_nev
     [pause] = pauses
     assert isinstance(pause.error, SIEConnectionError)
     assert pause.pause_s <= 0.25
+
+
+def test_a_service_that_was_there_is_waited_for_while_it_starts_again() -> None:
+    def pauses(was_reached: bool) -> list[float]:
+        error = connection_error(httpx.ConnectError("no"), "http://x", was_reached=was_reached)
+        told = (
+            retry_delay_s(error, attempt=each, elapsed_s=0.0, patience=Patience(), chance=0.0)
+            for each in range(1000)
+        )
+        return [each for each in told if each is not None]
+
+    assert 25 < sum(pauses(True)) < 60
+    assert sum(pauses(False)) < 5
+
+
+def test_a_client_knows_that_it_has_reached_the_service() -> None:
+    script = Script()
+    script.answers = [good]
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Any]:
+        yield script
+
+    pauses = Pauses(once=True)
+    with contextlib.ExitStack() as serving:
+        client = SIEClient(serving.enter_context(served_application(opened)), on_retry=pauses)
+        client.encode("m", "a")
+    with client, pytest.raises(Stop):
+        client.encode("m", "a")
+    [pause] = pauses
+    assert isinstance(pause.error, SIEConnectionError)
+    assert pause.error.was_reached
 
 
 def epoch(number: int, revision: str) -> Callable[[int], tuple[int, dict[str, str], bytes]]:

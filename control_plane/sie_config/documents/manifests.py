@@ -2,7 +2,7 @@
 
 *shell.* Fills in the manifest of a path source that has none, so that what is admitted is pinned.
 Where it cannot, it says what to send. Opens nothing itself. A file that a request names may be the
-log under another name: to open and close it would drop the locks that SQLite holds on it in this
+log under another name. To open and close it would drop the locks that SQLite holds on it in this
 process. A reader of its own does, a few at a time, each bounded and ended with its client. Whoever
 asks learns of no folder but those that the operator allowed, not even that there is one.
 """

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from sie_config.http.compact_route import add_compact_route
+from sie_config.http.console.entry_routes import add_entry_routes
+from sie_config.http.console.feed import add_feed
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import door
 from sie_config.http.follow_routes import add_follow_routes
@@ -24,10 +25,11 @@ from sie_config.http.json_answers import json_answer
 from sie_config.http.openapi import openapi_document
 from sie_config.http.read_routes import add_read_routes
 from sie_config.http.refusal_notes import noting
-from sie_config.http.verify_route import add_verify_route
+from sie_config.http.upkeep_routes import add_compact_route, add_verify_route
 from sie_config.http.write_routes import add_write_routes
 from sie_config.writer.writer_state import Recovery, describe
 from sie_config.writer_process import ControlPlane
+from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, OurFault, SIEError
@@ -42,7 +44,7 @@ def build_app(plane: ControlPlane) -> DirectApp:
     app = DirectApp(
         title="sie-config",
         description="The one writer of the configuration log.",
-        # The pages of the framework load scripts from elsewhere; the document is served below.
+        # The pages of the framework load scripts from elsewhere; ours are below.
         openapi_url=None,
         on_error=noting(plane, _on_error),
         on_defect=_on_defect,
@@ -56,6 +58,8 @@ def build_app(plane: ControlPlane) -> DirectApp:
     add_group_routes(app, plane)
     add_time_routes(app, plane)
     add_read_routes(app, plane)
+    add_entry_routes(app, plane)
+    add_feed(app, plane)
     add_compact_route(app, plane)
     add_verify_route(app, plane)
     _add_health(app, plane)
@@ -67,6 +71,13 @@ def build_app(plane: ControlPlane) -> DirectApp:
         if not described:
             described.append(openapi_document(app))
         return json_answer(described[0], 200)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """The same document as a page."""
+        if not described:
+            described.append(openapi_document(app))
+        return Response(whole_page(described[0]), headers=dict(PAGE_HEADERS))
 
     return app
 
@@ -94,6 +105,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
         return json_answer(body, 200 if ready else 503)
 
     @app.get("/metrics")
+    @door("metrics")
     async def metrics(request: Request) -> Response:
         """Prometheus text; OpenMetrics, with exemplars, where `Accept` asks for it."""
         text, content_type = metrics_text(request.headers.get("accept", ""))

@@ -1,11 +1,11 @@
 """Doors: what each route of sie-config asks of a request before it runs.
 
-*pure.* A door stands at the endpoint itself. It tells the role that running it wants, the role that
-is enough to try it, the query parameters that it reads, and the type of its body. Whether a caller
-may ask is read from the route that will run, so that no route can be reached by another one's rule.
-Promises that a route without a door of its own is not open: one that changes something wants
-`admin`, one that looks wants `read`. Only a route that knows dry runs is open for less when one is
-asked for.
+*pure.* A door stands at the endpoint itself. It tells the role that running it wants, and the role
+that is enough to try it. It tells the query parameters that it reads, and the type of its body.
+Whether a caller may ask is read from the route that will run, so that no route can be reached by
+another one's rule. Promises that a route without a door of its own is not open: one that changes
+something wants `admin`, one that looks wants `read`. Only a route that knows dry runs is open for
+less when one is asked for.
 """
 
 from collections.abc import Callable, Collection, Mapping

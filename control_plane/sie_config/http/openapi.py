@@ -25,6 +25,7 @@ __all__ = ["openapi_document"]
 _OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 _TEXT_ANSWERS: Final = frozenset({"/metrics"})
 _LINES: Final = frozenset({"/v1/configs/audit", "/v1/configs/log"})
+_EVENTS: Final = "/v1/configs/events"
 _VERSION: Final = "1"
 
 
@@ -92,6 +93,8 @@ def _responses(path: str) -> dict[str, Any]:
     success = answer("Done.")
     if path in _TEXT_ANSWERS:
         success = {"description": "Text.", "content": {"text/plain": {}}}
+    elif path == _EVENTS:
+        success = {"description": "Events, without an end.", "content": {"text/event-stream": {}}}
     elif path in _LINES:
         success["content"][NDJSON] = {}
     return {

@@ -79,7 +79,7 @@ def write_of(request: Request, idempotency: Idempotency | None, log_id: str) -> 
     return Write(
         actor=header_text(request, "x-sie-actor") or "anonymous",
         reason=header_text(request, "x-sie-reason"),
-        request_id=header_text(request, "x-request-id") or request_id_of(request),
+        request_id=header_text(request, "x-request-id") or _made_id(request),
         commands=(),
         idempotency=idempotency,
         if_epoch=_expected_epoch(request, log_id),
@@ -156,9 +156,10 @@ def shown_text(request: Request, name: str) -> str:
 
 def request_id_of(request: Request) -> str:
     """The name of a request: what it says of itself, else one of ours, the same all along."""
-    told = shown_text(request, "x-request-id")
-    if told:
-        return told
+    return shown_text(request, "x-request-id") or _made_id(request)
+
+
+def _made_id(request: Request) -> str:
     made: str = request.scope.setdefault(REQUEST_ID, f"{random.getrandbits(64):016x}")
     return made
 

@@ -1,7 +1,7 @@
 """The file of the private key that signs a log: PKCS #8 in PEM, as `openssl genpkey` writes it.
 
 *shell.* Beside the log, or where a setting says: a mounted secret. Promises that a key is made only
-for a log that has none, that only its owner may read it, and that it is on disk before it signs
+for a log that has none, and that only its owner may read it. It is on disk before it signs
 anything. A change of keys is in two steps, so that a crash between them leaves both keys here.
 """
 

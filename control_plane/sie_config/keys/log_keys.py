@@ -2,8 +2,8 @@
 
 *shell* over the arithmetic of signatures; no I/O. Knows every key that the log brought, in order,
 and the private key of this writer. Promises that a position is vouched for only by a key of this
-log or this writer's own, and that nothing is signed which a reader on its way through the log would
-not believe.
+log or this writer's own. Nothing is signed which a reader on its way through the log would not
+believe.
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class LogKeys:
         return self.own.signed(entry) if may_sign and entry.signature is None else entry
 
     def vouch_for(self, signed: Entry | Stub | Head | None) -> bool:
-        """True if a key of this log signed a position that somebody tells, or this writer's own: a
+        """True if a key of this log signed a position that somebody tells, or this writer's own. A
         restored file may lack the entry that brought it."""
         return vouched_for(signed, self._public | {self.own.key_id: self.own.public}, verify)
 

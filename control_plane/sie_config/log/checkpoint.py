@@ -1,9 +1,9 @@
 """The checkpoint: the registry at an epoch, stored beside the log so that a start folds less.
 
 *shell.* Owns the sibling file `.checkpoint`, a snapshot that is replaced whole. Promises that it is
-never believed: it counts only if its entry is the log's entry of that epoch, hash for hash, its
-lineage the log's, and its entities have the digest which that entry names. It may be removed at any
-time; the next start then folds the whole log.
+never believed. It counts only if its entry is the log's entry of that epoch, hash for hash, and its
+lineage the log's. Its entities must have the digest which that entry names. It may be removed at
+any time; the next start then folds the whole log.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The head file: the newest position, written beside the log and not in it.
 
 *shell.* A small file that is replaced whole. It lags the log and never leads it, so that a crash
-leaves a head file that the log confirms; a log that ends before its head file has lost its tail.
+leaves a head file that the log confirms. A log that ends before its head file has lost its tail.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The journal: entries read back, for whoever is behind.
 
-*shell.* Owns one read-only connection and a bounded tail of the newest entries in memory, so that a
+*shell.* Owns one read-only connection and a bounded tail of the newest entries in memory. So a
 crowd of followers near the head costs no disk. Promises never to give an entry beyond the epoch it
 is asked for: what is committed but not yet announced stays unseen.
 """

@@ -1,9 +1,9 @@
 """Links: the chain of a log file's rows, checked by hashing bodies and decoding none of them.
 
 *shell.* Reads through a connection that somebody else owns. Promises that every row up to an epoch
-is there, that its body has the hash that the row says, and that each row is linked to the one
-before: with one entry of the range known to be right, all of it is. What the entries mean, and
-whether their digests hold, is for the fold.
+is there, that its body has the hash that the row says, and that the links hold. With one entry of
+the range known to be right, all of it is. With one entry of the range known to be right, all of it
+is. What the entries mean, and whether their digests hold, is for the fold.
 """
 
 import sqlite3

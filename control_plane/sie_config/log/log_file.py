@@ -1,8 +1,8 @@
 """The log file: every entry ever written, in one SQLite file that refuses to forget.
 
 *shell.* Owns the lock and the one writing connection; belongs to one thread. Promises that what
-`append` returned from is on disk whole, that a second writer is refused, and that what is read back
-is checked row by row: damage is an error that names the first bad epoch. Nothing here opens the
+`append` returned from is on disk whole, and that a second writer is refused. What is read back is
+checked row by row: damage is an error that names the first bad epoch. Nothing here opens the
 database except through SQLite: one stray `open().close()` would drop SQLite's own locks.
 """
 
@@ -71,9 +71,9 @@ class LogFile:
     ) -> "LogFile":
         """Take the lock, open or create the file, and write its write-ahead log back.
 
-        It is written back before anything is read: the tail that a killed writer left readable
-        may not be on disk yet, and whoever applied it would be ahead after a power cut.
-        Raises `StoreLocked`, `LogDamaged`, `LogNewer`, `StorageFull`, `StorageFailed`.
+        It is written back before anything is read. The tail that a killed writer left readable may
+        not be on disk yet, and whoever applied it would be ahead after a power cut. Raises
+        `StoreLocked`, `LogDamaged`, `LogNewer`, `StorageFull`, `StorageFailed`.
         """
         lock = take_lock(_sibling(path, ".lock"))
         connection: sqlite3.Connection | None = None
@@ -165,8 +165,8 @@ class LogFile:
     def append(self, entries: Sequence[Entry], keys: Sequence[KeyRow] = ()) -> None:
         """Write entries and idempotency rows in one transaction that is on disk at return.
 
-        Raises `StorageFull` (nothing was written, try later), `StorageFailed` (the outcome may be
-        unknown; `failed` is set), `Untrusted` when the file under us is no longer ours.
+        Raises `StorageFull` (nothing was written, try later) or `StorageFailed` (the outcome may be
+        unknown; `failed` is set). Raises `Untrusted` when the file under us is no longer ours.
         """
         if self.failed is not None:
             raise self.failed

@@ -1,8 +1,8 @@
 """A thread of one's own: calls run one after another on the one thread that may touch a thing.
 
-*shell.* Owns the thread. Promises that calls run in the order they were made, and that a call which
-was made runs to its end even if its caller is cancelled. An executor would promise the same and
-cost each call twice as much: a write waits for this hop.
+*shell.* Owns the thread. Promises that calls run in the order they were made. A call that was made
+runs to its end even if its caller is cancelled. An executor would promise the same and cost each
+call twice as much: a write waits for this hop.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The schema of the log file, and the guard that every connection to it wears.
 
 *shell.* Promises that rows of the log are never changed, removed, skipped or linked wrongly,
-whoever writes the SQL: triggers refuse the row, the guard refuses the statement. A new file gets
+whoever writes the SQL. Triggers refuse the row, the guard refuses the statement. A new file gets
 its tables only through the migrations here. Does not read or write entries.
 """
 
@@ -238,7 +238,7 @@ def guard(connection: sqlite3.Connection) -> None:
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date; a new file gets its tables here, each step in a transaction.
 
-    Raises `OurFault` when two SQLite libraries would meet in this process: their POSIX locks do not
+    Raises `OurFault` when two SQLite libraries would meet in this process. Their POSIX locks do not
     see each other, and closing one file handle drops the other's.
     """
     if vars(sqlite_utils.utils)["sqlite3"] is not sqlite3:
@@ -277,7 +277,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection that writes nothing back, with the guard on.
 
     Where the disk takes no file beside the log, SQLite cannot share it with a writer; there is none
-    then, and with nothing in the write-ahead log the file is read as one that does not change.
+    then. With nothing in the write-ahead log the file is read as one that does not change.
     """
     connection = _connect_reader(path, "mode=ro")
     try:

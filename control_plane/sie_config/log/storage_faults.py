@@ -1,7 +1,7 @@
 """The faults that the storage of a log can have.
 
 *types*, and what SQLite says in their words. A fault says what was being done, on which file, and
-what to do; whether a commit is known to have come to nothing is told by its class.
+what to do. Its class tells whether a commit is known to have come to nothing.
 """
 
 import sqlite3

@@ -1,8 +1,8 @@
 """The store: the log file for a process that runs a loop.
 
 *shell.* Owns the one thread that may touch the writing connection. Promises that calls reach the
-file in the order they were made, and that a call which was started finishes even if its caller is
-cancelled: a commit is never half awaited. Does not decide what is written.
+file in the order they were made. A call that was started finishes even if its caller is cancelled:
+a commit is never half awaited. Does not decide what is written.
 """
 
 from collections.abc import Callable, Sequence

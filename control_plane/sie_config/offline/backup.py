@@ -2,7 +2,7 @@
 
 *shell.* Copies through SQLite's own backup, beside a writer that goes on writing. Promises that a
 file with the backup's name was verified after it was copied, entry by entry, and that its manifest
-was there first: a crash at any moment leaves a partial file and no backup. A later backup into the
+was there first. A crash at any moment leaves a partial file and no backup. A later backup into the
 same folder removes partial files that nobody has written to for an hour.
 """
 

@@ -1,7 +1,7 @@
 """Compaction from outside: through a running writer, or on a file that nobody has open.
 
 *shell.* Promises that history stays: it moves the low water, which only rises. A running writer is
-asked over HTTP and trims the stream itself; a file that is not open is verified and then marked
+asked over HTTP and trims the stream itself. A file that is not open is verified and then marked
 here, and the next start trims the stream. A damaged one keeps its mark: what the stream has below
 it may be what mends the file.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from sie_config.http.compact_route import low_water_for
+from sie_config.http.upkeep_routes import low_water_for
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.offline.access import token_header

@@ -1,8 +1,8 @@
 """The doctor: one page on a log and all that stands around it, each line with its cure.
 
-*shell.* Looks at the file, its lock, its write-ahead log, the head file, the disk, and where they
-answer at sie-config, the stream and the replicas. Promises to change nothing, and to say what it
-could not look at instead of leaving it out.
+*shell.* Looks at the file, its lock, its write-ahead log, the head file and the disk. Where they
+answer, also at sie-config, the stream and the replicas. Promises to change nothing, and to say what
+it could not look at instead of leaving it out.
 """
 
 import asyncio

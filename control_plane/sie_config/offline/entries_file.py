@@ -2,7 +2,7 @@
 
 *shell.* Reads a log file from epoch 1, whatever its low water: that bounds deltas, not history.
 Promises that a file which is there was written whole, from entries whose bytes and links were
-checked; damage leaves no file, or the one that was there before. What goes to a pipe ends before
+checked. Damage leaves no file, or the one that was there before. What goes to a pipe ends before
 the first bad entry.
 """
 

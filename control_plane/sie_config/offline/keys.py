@@ -1,8 +1,8 @@
 """The keys of a log that nobody has open: adopting an unsigned one, and changing the key.
 
 *shell.* Both verify the log first and append one `key.put` under its lock, with who and why.
-Promises that a crash at any moment leaves a log that can be written: before the entry with the old
-key, after it with the new one, which waits beside it.
+Promises that a crash at any moment leaves a log that can be written. Before the entry that is with
+the old key, after it with the new one, which waits beside it.
 """
 
 import asyncio

@@ -89,7 +89,8 @@ async def stream_after(
     settings: BusSettings, position: Position, hash_at: Callable[[int], str | None]
 ) -> tuple[list[Claim], list[Entry]]:
     """The claims of a log's stream after the last entry that it shares with a file, that one
-    included; and its whole entries after the file's end. `hash_at` gives the file's hashes.
+    included. Beside them, its whole entries after the file's end. `hash_at` gives the file's
+    hashes.
 
     Raises `BusUnavailable`. Nothing of it is believed yet.
     """

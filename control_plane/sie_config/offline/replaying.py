@@ -1,8 +1,8 @@
 """Replaying: the registry that a log had at an epoch.
 
 *shell.* Reads a log file; writes, if asked to, the snapshot of that epoch. Promises that the
-entries up to it were checked byte for byte and link by link, and the digest at the end; with every
-digest on the way where that is asked for.
+entries up to it were checked byte for byte and link by link, and the digest at the end. Every
+digest on the way is checked where that is asked for.
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
 """Restoring: a backup becomes the log of a data folder that has none.
 
 *shell.* Holds the folder's lock meanwhile. Promises that nothing which the head file or the stream
-has seen is given up silently: missing entries are taken back from the stream if they hang on the
-backup's chain, else the restore is refused, unless the operator names the epoch after which entries
-are discarded. Then a new log begins there, which says what it supersedes and which range is lost.
-The log appears in one step; a crash before it leaves a partial file that the next restore removes.
+has seen is given up silently. Missing entries are taken back from the stream if they hang on the
+backup's chain, else the restore is refused. The operator may name the epoch after which entries are
+discarded. Then a new log begins there, which says what it supersedes and which range is lost. The
+log appears in one step; a crash before it leaves a partial file that the next restore removes.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ def restore(
 ) -> Report:
     """Restore a backup into a folder.
 
-    `incomplete` puts a log in place that lacks entries which somebody has seen: the writer then
+    `incomplete` puts a log in place that lacks entries which somebody has seen. The writer then
     starts in recovery, and takes them back from replicas that have them. Raises `FixRequest`,
     `NotReadable`, `StoreLocked`, and `Untrusted` for a refusal.
     """

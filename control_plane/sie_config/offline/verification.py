@@ -1,9 +1,10 @@
 """Verification: whether a log file is what its writer wrote, all of it.
 
-*shell.* Reads one moment of a file and checks pages, schema, bytes, chain, density, the digest
-after every entry, the rows of changes and idempotency keys, the low water and the head file.
-Stops at the first bad epoch and names it; promises that a file without findings is the fold of one
-unbroken chain. A missing tail shows only against a witness: the head file, the stream, a backup.
+*shell.* Reads one moment of a file and checks pages, schema, bytes, chain, density, and the digest
+after every entry. It checks the rows of changes and idempotency keys, the low water and the head
+file likewise. Stops at the first bad epoch and names it; promises that a file without findings is
+the fold of one unbroken chain. A missing tail shows only against a witness: the head file, the
+stream, a backup.
 """
 
 from collections.abc import Iterator

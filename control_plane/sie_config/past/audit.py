@@ -15,7 +15,7 @@ from sie_config.past.timeline import Timeline
 from sie_config.writer.sequencer import Sequencer
 from sie_schemas.entry import ENTITY_KINDS, Entry
 
-__all__ = ["ACCEPTED", "REFUSED", "AuditPage", "AuditQuery", "read_audit"]
+__all__ = ["ACCEPTED", "REFUSED", "AuditPage", "AuditQuery", "accepted", "entry_row", "read_audit"]
 
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
@@ -54,7 +54,7 @@ async def read_audit(
     found: list[tuple[int, dict[str, Any]]] = []
     if query.outcome in {None, ACCEPTED}:
         entries = await _accepted(query, timeline, lookup, sequencer.position.epoch)
-        found += [(parse_ts(entry.ts), _row(entry)) for entry in entries]
+        found += [(parse_ts(entry.ts), entry_row(entry)) for entry in entries]
     if query.outcome != ACCEPTED:
         where, parameters = _refused_where(query)
         refused = await refusals.newest_first(
@@ -76,6 +76,13 @@ async def _accepted(
     # A moment is a place in the log, which is found faster than times are compared.
     first = await timeline.last_at(format_ts(query.since_us - 1)) + 1 if query.since_us else 1
     last = min(head, await timeline.last_at(format_ts(query.before_us - 1)))
+    return await accepted(query, timeline, lookup, first=first, last=last)
+
+
+async def accepted(
+    query: AuditQuery, timeline: Timeline, lookup: Lookup, *, first: int, last: int
+) -> list[Entry]:
+    """The newest entries in [first, last] that are asked for, and one more where there is one."""
     if query.actor is not None:
         epochs = await lookup.epochs_of(
             query.actor,
@@ -114,7 +121,8 @@ def _refused_where(query: AuditQuery) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), parameters
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """An entry as a row of the audit: who, when, why, and which entities."""
     return {
         "ts": entry.ts,
         "actor": entry.actor,

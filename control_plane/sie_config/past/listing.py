@@ -1,8 +1,8 @@
 """A listing: the keys of a registry in their order, kept beside it.
 
 *pure.* A registry has no order of its own; sorting ten thousand keys for each page would cost more
-than the page. Promises that the keys are those of the registry that it was brought to last, and
-that bringing it to the next one costs what differs between the two.
+than the page. Promises that the keys are those of the registry that it was brought to last. To
+bring it to the next one costs what differs between the two.
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -1,6 +1,6 @@
 """The lookup: where in the log an actor's entries and a revision's documents are.
 
-*shell.* Owns `lookup.sqlite` beside the log, which holds nothing but what the entries say: it is
+*shell.* Owns `lookup.sqlite` beside the log, which holds nothing but what the entries say. It is
 filled from them behind the writer's back, and may be removed at any time. A file that is of another
 log, damaged, or on a disk that fails, is given up, and all of it made again in memory. Promises
 that an answer knows every entry up to the epoch that it is asked for.

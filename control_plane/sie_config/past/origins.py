@@ -1,7 +1,7 @@
 """Origins: blame over histories of any length, each read once.
 
 *shell.* Reads an entity's changes oldest first, a page at a time, and keeps what it found at the
-end of each whole page: the next blame, at whatever epoch, begins at the page before it. Promises
+end of each whole page. The next blame, at whatever epoch, begins at the page before it. Promises
 that its memory is bounded, by entities, by pages and by the bytes of documents.
 """
 

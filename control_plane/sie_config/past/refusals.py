@@ -1,7 +1,7 @@
 """Refused attempts: who tried what and was turned away, in a file of its own.
 
 *shell.* Owns `refused.sqlite` beside the log. Attempts of one actor that fail alike in one minute
-are one row with a count. Nobody can fill the writer's disk by failing: a minute takes a bounded
+are one row with a count. Nobody can fill the writer's disk by failing. A minute takes a bounded
 number of rows, the file a bounded number in all, and the oldest leave first. The file is no part of
 the log: when it cannot be written, attempts are counted as lost and nothing else happens. Accepted
 changes are not here: they are the log.

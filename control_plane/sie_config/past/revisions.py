@@ -1,6 +1,6 @@
 """From a revision back to the change that made it.
 
-*shell.* An answer names the revision that it was made under; the log holds every document that ever
+*shell.* An answer names the revision that it was made under. The log holds every document that ever
 was, so the revision can be found again. The lookup tells where, the entry is the proof.
 """
 

@@ -1,12 +1,12 @@
 """The timeline: the log read backwards from any moment of it.
 
 *shell.* Owns one read-only connection, opened when it is first needed, and a few registries of past
-epochs. Promises that what it tells of an epoch is what the log held there: an entity comes from the
-entry that made it, and a whole registry is compared with the digest that its entry names. Nothing
-here depends on the low water: all history is kept.
+epochs. Promises that what it tells of an epoch is what the log held there. An entity comes from the
+entry that made it; a whole registry is compared with the digest that its entry names. Nothing here
+depends on the low water: all history is kept.
 
-A registry of the past is not folded from the beginning: the file knows every change of every
-entity, so the newest put of each at or before the epoch is the registry, and the digest proves it.
+A registry of the past is not folded from the beginning. The file knows every change of every
+entity, so the newest put of each at or before the epoch is the registry. The digest proves it.
 """
 
 import asyncio

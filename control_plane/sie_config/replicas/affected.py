@@ -1,7 +1,7 @@
 """The models that an entry is about, for somebody who waits until it is in effect.
 
 *pure.* A model that the entry puts is meant whether it is used or not. One that the entry may have
-moved, by a bundle or a pool, is meant if it is asked for: of a thousand that sleep in a pool nobody
+moved, by a bundle or a pool, is meant if it is asked for. Of a thousand that sleep in a pool nobody
 expects a worker. What the entry takes away is not waited for.
 """
 

@@ -1,9 +1,9 @@
 """Convergence: which replicas are asked, and which of them have got there.
 
-*pure.* A replica counts only by its own word, given after the commit: it is alive, it follows this
-log, it stands at the epoch or beyond with the very hash and digest that the log has there, and it
-is not failing. A dead, stale, quarantined or failing one never counts. `effective` means that it
-can be used: what nobody serves is waited for, however well everybody agrees. Time is an argument.
+*pure.* A replica counts only by its own word, given after the commit. It is alive, follows this
+log, and is not failing. It stands at the epoch or beyond with the very hash and digest that the log
+has there. A dead, stale, quarantined or failing one never counts. `effective` means that it can be
+used: what nobody serves is waited for, however well everybody agrees. Time is an argument.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """The hearing: what replicas report, and what the writer does about what it proves.
 
-*shell.* A report is kept, counts for convergence, and may bear witness: a replica that is ahead of
+*shell.* A report is kept, counts for convergence, and may bear witness. A replica that is ahead of
 the log, or holds another entry of it, stops the writer. Promises that nothing is stopped by what no
-key of the log signed, whoever says it, and nothing judged before the tenure has begun: that is the
+key of the log signed, whoever says it. Nothing is judged before the tenure has begun: that is the
 roll call's matter.
 """
 

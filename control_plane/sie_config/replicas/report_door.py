@@ -1,7 +1,7 @@
 """The door for reports: who may report as whom over HTTP, and how large a report may be.
 
 *pure.* A report can hold up writes, so it is taken from the replica that it names and from nobody
-else: where tokens are in force, the token names it. Where none are, everybody may do everything,
+else. Where tokens are in force, the token names it. Where none are, everybody may do everything,
 and a report over HTTP is shown and waited for, but what it cannot read stops no write. Promises
 that what is kept of a report is bounded, field by field, and that a refusal names the field.
 """

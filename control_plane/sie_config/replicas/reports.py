@@ -1,9 +1,9 @@
 """Reports: where every replica is, and what it made of each model.
 
-*shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given.
-A process that starts takes the place of the one that had its name; one that speaks again after that
+*shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given. A
+process that starts takes the place of the one that had its name. One that speaks again after that
 lives too, and both are counted, so that neither hides behind the other's word. A report is a
-replica's word: it shows convergence, it never changes what the log says, and what it claims to have
+replica's word: it shows convergence, and never changes what the log says. What it claims to have
 seen counts for as much as the writer's signature that it brings. What it cannot read holds up
 writes only while it lives, follows this log, and somebody knows who it is. Rows are bounded in
 number and in bytes: silent ones go first, then those of nobody in particular.
@@ -52,6 +52,10 @@ class Sighting:
     """The broker, or a token that names this replica, says who it is."""
     size: int = 0
     """Bytes that its report had."""
+    by_bus: bool = False
+    """The report came by the bus, where a sign of life can be asked for."""
+    gone: bool = False
+    """Since then nobody listens under its name at the broker."""
 
 
 class Reports:
@@ -91,7 +95,7 @@ class Reports:
         if subject and subject != f"sie.config.report.{report.role}.{report.id}":
             self.refuse("another's name")
             return None
-        return self.take(report, now, size=len(data), is_known=True)
+        return self.take(report, now, size=len(data), is_known=True, by_bus=bool(subject))
 
     def read(self, data: bytes) -> ReplicaReport:
         """A report of bounded size. Raises `FixRequest`, and counts what is none."""
@@ -119,12 +123,20 @@ class Reports:
         self.malformed += 1
         _REFUSED.labels(reason).inc()
 
-    def take(self, report: ReplicaReport, now: float, *, size: int, is_known: bool) -> Claim | None:
+    def take(
+        self,
+        report: ReplicaReport,
+        now: float,
+        *,
+        size: int,
+        is_known: bool,
+        by_bus: bool = False,
+    ) -> Claim | None:
         """Keep a report; gives what it claims to have seen. `is_known` says that its sender is."""
         self._forget(now)
         if self._overruled and set(SPEAKS) <= set(report.speaks):
             self._overruled.discard((report.role, report.id))
-        self._keep(Sighting(report, now, is_known=is_known, size=size))
+        self._keep(Sighting(report, now, is_known=is_known, size=size, by_bus=by_bus))
         return _claim(report) if report.epoch > 0 else None
 
     def _keep(self, seen: Sighting) -> None:
@@ -220,24 +232,35 @@ class Reports:
                 if not seen.replaced:
                     yield seen
 
+    def _live(self, now: float) -> Iterator[Sighting]:
+        return (seen for seen in self.sightings() if now - seen.at <= self._ttl_s)
+
     def living(self, now: float) -> list[tuple[str, str]]:
         """Role and id of every replica that was heard of lately."""
-        return [
-            (seen.report.role, seen.report.id)
-            for seen in self.sightings()
-            if now - seen.at <= self._ttl_s
-        ]
+        return [(seen.report.role, seen.report.id) for seen in self._live(now)]
 
     def farthest_behind(self, role: str, head: Position, now: float) -> int:
         """Epochs that the slowest live replica of a role lacks; one of another log lacks all."""
-        return max(
-            (
-                head.epoch - (seen.report.epoch if seen.report.log_id == head.log_id else 0)
-                for seen in self._counted()
-                if seen.report.role == role and now - seen.at <= self._ttl_s
-            ),
-            default=0,
+        behind = (
+            head.epoch - (seen.report.epoch if seen.report.log_id == head.log_id else 0)
+            for seen in self._live(now)
+            if seen.report.role == role
         )
+        return max(behind, default=0)
+
+    def quiet(self, now: float, quiet_s: float) -> list[tuple[str, str]]:
+        """Role and id of those that live on the bus, as far as known, and were quiet that long."""
+        return [
+            (seen.report.role, seen.report.id)
+            for seen in self._live(now)
+            if seen.by_bus and not seen.gone and quiet_s <= now - seen.at
+        ]
+
+    def note_gone(self, role: str, replica_id: str) -> None:
+        """Nobody listens under this name any more; its next report says otherwise."""
+        lives = self._seen.get((role, replica_id), {})
+        for life, seen in lives.items():
+            lives[life] = replace(seen, gone=True)
 
     def shared_names(self) -> list[tuple[str, str]]:
         """Role and id that more than one process goes by."""
@@ -275,8 +298,8 @@ class Reports:
         ]
 
     def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
-        """The users of these models, by model: live replicas that have it loaded, and gateways that
-        were asked for it within the hour, also if they fell silent since."""
+        """The users of these models, by model. They are live replicas that have it loaded, and
+        gateways that were asked for it within the hour, also if they fell silent since."""
         users: dict[str, list[str]] = {}
         for seen in self.sightings() if model_ids else ():
             who, age_s = f"{seen.report.role} {seen.report.id}", now - seen.at
@@ -342,6 +365,7 @@ class Reports:
             "shares_name": (report.role, report.id) in shared,
             "age_s": round(now - seen.at, 3),
             "live": now - seen.at <= self._ttl_s,
+            "gone": seen.gone,
             "lag": head.epoch - report.epoch if report.log_id == head.log_id else None,
             "converged": at_head and report.state == "fresh",
         }

@@ -1,7 +1,7 @@
 """Recovery: taking back entries that this file lost and somebody still has.
 
 *shell.* Asks the stream and the tails of replicas. Promises that an entry is written to the file
-only if a key of the log vouches for it, and if it hangs on the file's own chain, hash for hash and
+only if a key of the log vouches for it. It must hang on the file's own chain, hash for hash and
 digest for digest. A source that offers anything else is left aside. Does not decide whether the
 file may be written afterwards.
 """
@@ -46,7 +46,7 @@ async def reclaim(
 ) -> None:
     """Bring the log up to `until`, as far as what is found allows.
 
-    `replicas` gives those who have seen more than an epoch, the farthest first; only the first few
+    `replicas` gives those who have seen more than an epoch, the farthest first. Only the first few
     are asked, because each that does not answer costs `timeout_s`.
     """
     while sequencer.position.epoch < until:

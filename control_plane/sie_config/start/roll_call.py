@@ -1,9 +1,9 @@
 """The roll call: at start, everybody who may have seen the log is asked before it is written.
 
-*shell.* Hears replicas and the broker for a bounded time, has the file judged by what they say, and
-opens the tenure or puts the writer into recovery. Promises that a file which is behind takes no
-write before what it lost was taken back. Hears nothing once the writer serves: claims that come
-later are the control plane's.
+*shell.* Hears replicas and the broker for a bounded time, and has the file judged by what they say.
+Then it opens the tenure or puts the writer into recovery. Promises that a file which is behind
+takes no write before what it lost was taken back. Hears nothing once the writer serves: claims that
+come later are the control plane's.
 """
 
 import asyncio

@@ -1,11 +1,10 @@
 """The publisher: puts entries on the stream, where sequence and epoch are one number.
 
-*shell.* Follows the head on its own and starts from what the stream has, so a restart, a reconnect
+*shell.* Follows the head on its own and starts from what the stream has. So a restart, a reconnect
 and an ordinary write take the same path. Promises that the stream holds a contiguous range of this
-log or is made anew, that every message is signed, and that another history under a key of this log
-stops the writer instead of being overwritten. `published` is never taken from memory of an earlier
-process: it is the stream's last sequence after its hash was verified. The log does not wait for
-it.
+log or is made anew, and that every message is signed. Another history under a key of this log stops
+the writer instead of being overwritten. `published` is never taken from memory of an earlier
+process: it is the stream's last sequence after its hash was verified. The log does not wait for it.
 """
 
 import asyncio
@@ -231,7 +230,7 @@ class Publisher:
         """True if another writer of this log wrote it, or we did and lost it: it can follow ours.
 
         Where nothing before it is left on the stream it cannot be held against ours, and is
-        believed: what is thrown away in doubt is gone.
+        believed. What is thrown away in doubt is gone.
         """
         before = await self._journal.entry(found.epoch - 1)
         if found.epoch > 1 and (found.epoch == first or before is None):

@@ -1,11 +1,11 @@
 """The queues: what the registry wants of the broker, made and mended by the one role that may.
 
-*shell.* Follows the registry of its own process: a work stream for each pool, and a consumer for
-each model on each kind of worker that was heard; beside them what all pools share. Promises that
-what the broker lost is there again within `queues_verify_s`, and that nothing is made which the
-registry does not name, whatever a worker says of itself. While this process is away, what is there
-goes on: only a new pool, a new model and a new kind of worker wait for it, and so do jobs that
-crash their workers.
+*shell.* Follows the registry of its own process. It makes a work stream for each pool, and a
+consumer for each model on each kind of worker that was heard. Beside them it makes what all pools
+share. Promises that what the broker lost is there again within `queues_verify_s`. Nothing is made
+which the registry does not name, whatever a worker says of itself. While this process is away, what
+is there goes on. Only a new pool, a new model and a new kind of worker wait for it, and so do jobs
+that crash their workers.
 """
 
 import asyncio
@@ -166,7 +166,7 @@ class Queues:
         _CONSUMERS.set(sum(map(len, self._consumers.values())))
 
     def _new_models(self, catalog: Catalog, kind: WorkerKind) -> list[str]:
-        """The models that may lack their consumer: what changed since the last look, so that a
+        """The models that may lack their consumer: those that changed since the last look. So a
         write costs what it changes and not what there is."""
         bundle, before = kind[2], self._looked_at.get(kind)
         touched = touched_models(catalog, bundle, before) if before is not None else None

@@ -1,8 +1,8 @@
 """The claim that a stream makes: the newest position on it that a key of the log signed.
 
 *shell.* Reads a stream and changes nothing. Promises that an entry which no key of the log signed
-is evidence of nothing, whoever put it there; and that a stream of this log which has lost its
-entries is evidence that they were: nobody but sie-config may make one.
+is evidence of nothing, whoever put it there. A stream of this log which has lost its entries is
+evidence that they were: nobody but sie-config may make one.
 """
 
 import logging

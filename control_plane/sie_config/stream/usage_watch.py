@@ -1,7 +1,7 @@
 """The watch on the broker: how much waits in each pool's queue, how old it is, and the room left.
 
 *shell.* One loop, because only sie-config may ask the broker. Promises that no figure is shown
-which is older than two looks: while the broker is away its series are gone, and not what they were.
+which is older than two looks. While the broker is away its series are gone, and not what they were.
 """
 
 import asyncio

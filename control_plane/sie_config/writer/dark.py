@@ -1,11 +1,11 @@
 """Going dark: models that are used, and that no live worker could serve after a change.
 
-*pure.* Whatever the change is (a bundle, a pool, a model, a batch, a revert), it is judged by the
-registry before and the registry after, read as gateways read them: what a client names is resolved
-to a pool, a bundle and machine profiles, and one live worker there is enough. Promises to name a
-profile exactly when it was served before and is not after; a model that slept before is not made
-dark by a change. A model that leaves its last bundle or pool behind is named also if nobody
-asks for it. Who is alive and what is asked for are arguments.
+*pure.* A change, whatever it is of, is judged by the registry before and the registry after, read
+as gateways read them. A client's name is resolved to a pool, a bundle and machine profiles, and one
+live worker there is enough. Promises to name a profile exactly when it was served before and is not
+after. A model that slept before is not made dark by a change. A model that leaves its last bundle
+or pool behind is named also if nobody asks for it. Who is alive and what is asked for are
+arguments.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -62,7 +62,7 @@ class Seen:
 class Write(Struct, frozen=True):
     """One request to change the log: all of its commands, or none.
 
-    Commands take effect in order, each on what the ones before it left; if `simultaneous`, no two
+    Commands take effect in order, each on what the ones before it left. If `simultaneous`, no two
     are of one entity and only the state before and after all of them is judged.
     """
 

@@ -1,8 +1,8 @@
 """The rules: what may be written now.
 
-*pure.* Admission, as opposed to the fold: it runs on the writer alone, may be tightened in any
+*pure.* Admission, as opposed to the fold. It runs on the writer alone, may be tightened in any
 release, and never changes what an entry of the log means. Promises that an admitted change can be
-folded, that a write which changes nothing makes no change, and that its cost does not grow with the
+folded, and that a write which changes nothing makes no change. Its cost does not grow with the
 registry. Whether a document is well-formed is settled before, by `sie_schemas.documents`.
 """
 

@@ -1,8 +1,8 @@
 """The seed: what a new log holds before anybody wrote to it.
 
-*pure.* The bundles that this release makes workers for and one pool on the processor, as one entry,
-so that a first model can be registered and served; and, where the operator wants it, the catalog of
-published models as one more.
+*pure.* One entry brings the bundles that this release makes workers for, and a pool on the
+processor. So a first model can be registered and served. Where the operator wants it, the catalog
+of published models is one entry more.
 """
 
 from collections.abc import Sequence

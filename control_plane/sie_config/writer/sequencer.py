@@ -1,8 +1,8 @@
 """The sequencer: the one writer, who puts all writes into one order.
 
 *shell.* Owns the registry, the head and the state of the writer. Order for every group of writes:
-judge and fold on a draft → sign its end → commit → swap the registry → answer → wake the followers.
-Promises:
+judge and fold on a draft → sign its end → commit → swap the registry → answer. Last it wakes the
+followers. Promises:
 
 - No answer, a refusal included, rests on a state that did not commit.
 - A failed commit leaves registry and head as they were.

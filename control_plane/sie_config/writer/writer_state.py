@@ -1,7 +1,7 @@
 """The state of the writer: whether it takes writes, and if not, why.
 
-*types.* Reads go on in every state. Each refusing state has one code, so that a client can tell a
-full disk, which passes, from a log that an operator has to look at.
+*types.* Reads go on in every state. Each refusing state has one code. So a client can tell a full
+disk, which passes, from a log that an operator has to look at.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Recovery:
     """Writes are refused because the log on this disk cannot be trusted to be the newest.
 
     `lacking` is the epoch up to which somebody has seen the log, where entries are missing that may
-    still be given back; every other recovery is left by a restart alone.
+    still be given back. Every other recovery is left by a restart alone.
     """
 
     reason: str

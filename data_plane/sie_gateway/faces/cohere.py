@@ -1,9 +1,9 @@
 """Cohere's rerank, which Jina, vLLM and Infinity speak too: `POST /v1/rerank` and `/v2/rerank`.
 
 *pure.* A document is a text, or an object of which `rank_fields` (`text`, where none are named) are
-read; `top_n` cuts the answer, `return_documents` gives the documents back as they came. A document
-is read as far as the model reads, so the fields that cut it may only be that API's defaults.
-`options` is ours. Errors have our own shape, whose `message` is also where Cohere has it.
+read. `top_n` cuts the answer, and `return_documents` gives the documents back as they came. A
+document is read as far as the model reads, so the fields that cut it may only be that API's
+defaults. `options` is ours. Errors have our own shape, whose `message` is also where Cohere has it.
 """
 
 from typing import Annotated, Any, Final, Literal, TypeAlias

@@ -1,7 +1,7 @@
 """Cohere's embed: `POST /v1/embed` and `POST /v2/embed`.
 
 *pure.* `search_query` is encoded as a query and everything else as a document, by the model's own
-prompts; `embedding_types` names one type, in which the worker gives the vectors. A text that is too
+prompts. `embedding_types` names one type, in which the worker gives the vectors. A text that is too
 long is cut at its end, which is that API's default. `options` is ours.
 """
 

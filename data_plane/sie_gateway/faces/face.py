@@ -53,8 +53,8 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 @dataclass(frozen=True, slots=True)
 class FaceModels:
     """The models of requests that name none: `embed` and `rerank` of the gateway's settings, or
-    `path`, the one that the path names, which wins over what a body says. `vocabulary` is that of
-    token ids; without one they are of the model's own tokenizer."""
+    `path`. That is the one that the path names, and it wins over what a body says. `vocabulary` is
+    that of token ids; without one they are of the model's own tokenizer."""
 
     embed: str = ""
     rerank: str = ""

@@ -1,6 +1,6 @@
 """The native form of a request: JSON or MessagePack in by `Content-Type`, out by `Accept`.
 
-*pure.* The form that our own SDK speaks, and the only one in which 202 is an answer:
+*pure.* The form that our own SDK speaks, and the only one in which 202 is an answer.
 `cold_response` says that nothing was queued and what is awaited. The clock is an argument.
 """
 

@@ -1,12 +1,12 @@
 """Text Embeddings Inference's routes, at the root and for each model below `/tei/{model}`.
 
-*pure.* That API serves one model and its requests name none: the model is the one of the path, or
+*pure.* That API serves one model and its requests name none. The model is the one of the path, or
 the field `model` where a request has it, else the gateway's setting. Texts that are too long are
-cut on the side that the model cuts, unless `truncate` (a text is refused with 413) or
-`truncation_direction` say otherwise. Vectors are as the model's profile gives them, unless
-`normalize` is said. `prompt_name` is `query` or a word for a document.
-`/predict` tells the classes that a model gives to a text. `/rerank` with `documents` is the API of
-Jina, Cohere and Infinity, whose paths these are too.
+cut on the side that the model cuts, unless `truncation_direction` says otherwise. With a `truncate`
+that is false such a text is refused (413). Vectors are as the model's profile gives them, unless
+`normalize` is said. `prompt_name` is `query` or a word for a document. `/predict` tells the classes
+that a model gives to a text. `/rerank` with `documents` is the API of Jina, Cohere and Infinity,
+whose paths these are too.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -42,7 +42,7 @@ _QUERIES: Final = frozenset({"query", "search_query"})
 _DOCUMENTS: Final = frozenset({"document", "passage", "search_document"})
 _CUTS: Final = {"left": "start", "right": "end"}
 _STATUSES: Final = {"INPUT_TOO_LONG": 413}
-"""Where that API's status is another one than ours."""
+"""The status of that API, where it is another one than ours."""
 
 
 class _TeiBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,9 +1,9 @@
 """Demand: which models were asked for where no worker was, so that the next one loads them first.
 
-*shell.* Owns what this gateway remembers of requests that found no worker of their kind, and tells
-the workers of that kind: at once, for one that is just starting, and again to each that asks.
-Promises to remember no more than a bound for each kind, the newest, and nothing longer than
-`keep_s`. A word that is lost costs a model that loads with its first job instead.
+*shell.* Owns what this gateway remembers of requests that found no worker of their kind. Tells the
+workers of that kind: at once, for one that is just starting, and again to each that asks. Promises
+to remember no more than a bound for each kind, the newest, and nothing longer than `keep_s`. A word
+that is lost costs a model that loads with its first job instead.
 """
 
 import asyncio

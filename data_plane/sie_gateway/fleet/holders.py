@@ -1,7 +1,7 @@
 """Holders: asks workers which jobs they have in hand, whether they live, and to give jobs back.
 
-*shell.* Promises that "gone" is only said where the broker finds nobody who listens as that life,
-and that an answer which did not come is never taken for "holds nothing". Keeps nothing.
+*shell.* Promises that "gone" is only said where the broker finds nobody who listens as that life.
+An answer that did not come is never taken for "holds nothing". Keeps nothing.
 """
 
 import asyncio

@@ -1,12 +1,14 @@
 """Loads: the requests to each kind of worker, and the items that it has not answered yet.
 
 *shell.* Owns the series that workers are scaled by. Promises that they exist, at 0, for every kind
-of worker that the registry has a place for: a first request is then an increase that Prometheus
+of worker that the registry has a place for. A first request is then an increase that Prometheus
 sees, and not the birth of a series.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import islice
+from math import inf
 from typing import Final
 
 from sie_core.catalog import Catalog
@@ -20,29 +22,45 @@ _KINDS_MAX: Final = 1000
 
 
 class KindLoad:
-    """The load of one kind of worker."""
+    """The load of one kind of worker. `shown_s` is how long a cold request is shown."""
 
-    __slots__ = ("cold", "in_flight_items", "requests")
+    __slots__ = ("_clock", "_cold", "_cold_at", "_shown_s", "in_flight_items", "requests")
 
-    def __init__(self, kind: WorkerKind) -> None:
+    def __init__(self, kind: WorkerKind, shown_s: float, clock: Callable[[], float]) -> None:
         self.requests: Final = metrics.KIND_REQUESTS.labels(*kind)
-        self.cold: Final = metrics.COLD_REQUESTS.labels(*kind)
+        self._cold: Final = metrics.COLD_REQUESTS.labels(*kind)
+        self._cold_at = -inf
+        self._shown_s = shown_s
+        self._clock = clock
         self.in_flight_items = 0
+        metrics.KIND_WANTED.labels(*kind).set_function(self._wanted)
         # Read when it is asked for, and not set twice for each request.
         metrics.KIND_IN_FLIGHT_ITEMS.labels(*kind).set_function(lambda: self.in_flight_items)
+
+    def found_cold(self) -> None:
+        """A request found no worker."""
+        self._cold.inc()
+        self._cold_at = self._clock()
+
+    def _wanted(self) -> float:
+        return float(self._clock() - self._cold_at <= self._shown_s)
 
 
 class KindLoads:
     """The loads of all kinds. One for each gateway process."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, shown_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._shown_s = shown_s
+        self._clock = clock
         self._loads: dict[WorkerKind, KindLoad] = {}
 
     def of(self, kind: WorkerKind) -> KindLoad:
         """The load of one kind, which has its series from now on."""
         load = self._loads.get(kind)
         if load is None:
-            load = self._loads[kind] = KindLoad(kind)
+            load = self._loads[kind] = KindLoad(kind, self._shown_s, self._clock)
         return load
 
     def advance(self, catalog: Catalog) -> None:

@@ -4,8 +4,8 @@
 A life is one process under a worker's name. Promises:
 
 - A life which is heard or answers is never over.
-- It is over only when nobody listens where it alone would, and only after it fell silent, left, or
-  another one spoke under its name.
+- It is over only when nobody listens where it alone would. It must have fallen silent or left
+  before, or another one spoken under its name.
 - One that is silent although somebody listens is *stuck* after `dead_s`: it was stopped, or its
   machine is gone, and it may come back.
 """

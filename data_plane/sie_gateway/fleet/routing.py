@@ -203,7 +203,7 @@ def _adapter(catalog: Catalog, model: ResolvedModel, name: str | None) -> Adapte
 def _warmest(choices: Sequence[Route], fleet: Fleet, now: float) -> Route | Cold:
     """The first route with a worker that can load the revision; else with any ready worker.
 
-    Where every worker failed to load it, the job is sent all the same: a worker answers with the
+    Where every worker failed to load it, the job is sent all the same. A worker answers with the
     reason, and tries again once its cool-down is over.
     """
     fallback: Route | None = None

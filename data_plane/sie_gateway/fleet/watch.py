@@ -1,8 +1,8 @@
 """The watch: keeps the fleet current from the heartbeats on the bus.
 
 *shell.* Owns the one `Fleet` of the process and the clock that it is read by. Promises that a
-reader gets a whole fleet, never one in the middle of a change, and that silence is taken for
-absence only where it can be: not before the workers had time to be heard, nor without the broker.
+reader gets a whole fleet, never one in the middle of a change. Silence is taken for absence only
+where it can be: not before the workers had time to be heard, nor without the broker.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ class FleetWatch:
         self._began_at: float | None = None
         self._connected_at: float | None = None
         self._subscription: Subscribed | None = None
+        self._more = asyncio.Event()
         self.fleet = Fleet(ttl_s)
         self.lives = lives
 
@@ -56,6 +57,10 @@ class FleetWatch:
                 code="PROVISIONING",
                 retry_after_s=1.0,
             )
+
+    async def more_ready(self) -> None:
+        """Return once a worker is ready that was not when this was called."""
+        await self._more.wait()
 
     def begin(self) -> None:
         """The bus is connected, again perhaps: workers have their time to be heard from here on."""
@@ -93,6 +98,10 @@ class FleetWatch:
         except MALFORMED:
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
+        before = self.fleet.seen.get(heartbeat.worker_id)
         self.fleet = self.fleet.heard(heartbeat, now=self.now())
+        if heartbeat.ready and (before is None or not before.heartbeat.ready):
+            more, self._more = self._more, asyncio.Event()
+            more.set()
         self.lives.heard(heartbeat, self.now())
         metrics.WORKERS_LIVE.set(len(self.fleet.seen))

@@ -1,19 +1,19 @@
 """Every route that is not inference: health, metrics, models, and the registry to read.
 
 *shell.* A FastAPI application over views. Promises the one shape of errors, also for paths and
-methods that do not exist, and that nothing here changes a configuration: a write is answered with
-the address of the one writer.
+methods that do not exist. Nothing here changes a configuration: a write is answered with the
+address of the one writer.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
@@ -26,9 +26,17 @@ from sie_gateway.http.model_status import model_status
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
 from sie_gateway.http.tei_info import tei_info
-from sie_gateway.http.views import cluster_view, config_view, configs_view, model_view, models_view
+from sie_gateway.http.views import (
+    LongView,
+    cluster_view,
+    config_view,
+    configs_view,
+    model_view,
+    models_view,
+)
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
+from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
 from sie_runtime.process.telemetry import metrics_text
 from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
@@ -62,7 +70,7 @@ def admin_app(cluster: Cluster) -> FastAPI:
     app = FastAPI(
         title="SIE gateway",
         version=asgi.VERSION,
-        # These pages load scripts from elsewhere; the document itself is at /openapi.json.
+        # These pages load scripts from elsewhere; ours are below.
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -91,6 +99,10 @@ def _add_openapi(app: FastAPI) -> None:
             described.append(openapi_document(app))
         return described[0]
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(whole_page(await openapi()), headers=dict(PAGE_HEADERS))
+
 
 def _add_operations(app: FastAPI, cluster: Cluster) -> None:
     @app.head("/healthz", include_in_schema=False)
@@ -109,10 +121,15 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
         return "ready"
 
     @app.get("/health")
-    async def health() -> Response:
-        """The cluster as this gateway sees it."""
+    async def health(
+        models: Annotated[str, Query(pattern="^(true|false)$")] = "true",
+    ) -> Response:
+        """The cluster as this gateway sees it; with `models=false`, without the list of models."""
         ready = not cluster.not_ready()
-        return await long_answer(cluster_view(cluster.catalog(), cluster.workers(), ready=ready))
+        view = cluster_view(cluster.catalog(), cluster.workers(), ready=ready)
+        if models == "false":
+            view = LongView(view.head, {"workers": view.lists["workers"]})
+        return await long_answer(view)
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:

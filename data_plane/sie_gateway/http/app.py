@@ -2,8 +2,8 @@
 
 *shell.* `POST /v1/{encode,score,extract}/{model}` in the native form, and the compatibility faces
 at their paths. Promises that every request gets exactly one response, from the table of errors
-where it is not an answer, and that a client which hangs up stops what was done for it. Every other
-path belongs to the application that it is given.
+where it is not an answer. A client that hangs up stops what was done for it. Every other path
+belongs to the application that it is given.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from sie_gateway import metrics
 from sie_gateway.faces import Face, FaceModels, Translated, face_at
 from sie_gateway.faces.native import cold_error, cold_response, read_native, understands_202
 from sie_gateway.fleet.routing import Cold, Wanted
+from sie_gateway.http.preferences import patience_s
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.request.asgi import (
     VERSION_HEADERS,
@@ -192,6 +193,7 @@ class GatewayApp:
             request_id=call.request_id,
             tenant=call.tenant,
             until_gone=partial(until_gone, receive),
+            patience_s=patience_s(call.headers),
         )
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)

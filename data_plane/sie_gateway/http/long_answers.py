@@ -1,7 +1,7 @@
 """Answers as long as the registry: JSON in parts, between which other requests have their turn.
 
-*shell* over views. Promises that no answer holds the loop for longer than a part of it takes, and
-that all of its parts are of one registry and one fleet: those that the view was made of.
+*shell* over views. Promises that no answer holds the loop for longer than a part of it takes. All
+of its parts are of one registry and one fleet: those that the view was made of.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """The status of one model: which revision each worker serves, against the one that the log wants.
 
 *pure.* Says "everywhere" only of workers that could be asked to run the model and said so
-themselves: at this position of the log or beyond, and not failing. What no ready worker runs, by
-the pool, bundle and machine profiles that requests are sent to, is in effect nowhere.
+themselves. They stand at this position of the log or beyond, and are not failing. What no ready
+worker runs, by the pool, bundle and machine profiles that requests are sent to, is in effect
+nowhere.
 """
 
 from collections.abc import Sequence

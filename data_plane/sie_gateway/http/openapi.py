@@ -29,17 +29,19 @@ _NATIVE: Final[Mapping[str, tuple[type[Struct], str]]] = {
 _TEXT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _ANY: Final[Mapping[str, Any]] = {}
 _WORD: Final = {"type": "string", "pattern": "^[!-~]{1,64}$"}
+_WAIT: Final = {"type": "string", "pattern": "^wait=[0-9]{1,6}$"}
 _PLACE: Final[list[Mapping[str, Any]]] = [
     {
         "name": name,
         "in": "header",
         "required": False,
         "description": description,
-        "schema": _WORD,
+        "schema": schema,
     }
-    for name, description in (
-        ("X-SIE-Pool", "The pool, or the lease, that the request is for."),
-        ("X-SIE-MACHINE-PROFILE", "The kind of hardware to run on."),
+    for name, description, schema in (
+        ("X-SIE-Pool", "The pool, or the lease, that the request is for.", _WORD),
+        ("X-SIE-MACHINE-PROFILE", "The kind of hardware to run on.", _WORD),
+        ("Prefer", "`wait=SECONDS`: hold the request so long where no worker is ready.", _WAIT),
     )
 ]
 _MODEL: Final[Mapping[str, Any]] = {

@@ -1,7 +1,7 @@
 """The log's lines on single requests: one each, with what finds the request again.
 
 *shell* over the process's logger. A line names the request, the epoch and revisions that it was
-made under, how it ended and how long it took; never what was in it.
+made under, how it ended and how long it took. It never tells what was in it.
 """
 
 import logging

@@ -25,7 +25,9 @@ def role_of(method: str, path: str, query: bytes) -> Role | None:
         return None
     if path.startswith(_INFERENCE) or face_at(method, path) is not None:
         return "infer"
-    return "read" if method in _LOOKS else "admin"
+    if method not in _LOOKS:
+        return "admin"
+    return "metrics" if path == "/metrics" else "read"
 
 
 def refusal_body(path: str, error: SIEError) -> bytes:

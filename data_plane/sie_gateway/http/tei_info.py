@@ -1,6 +1,6 @@
 """A model as Text Embeddings Inference tells of the one that it serves.
 
-*pure.* Says only what the log and the heartbeats said: what a model is made of is left out, and the
+*pure.* Says only what the log and the heartbeats said. What a model is made of is left out, and the
 length that it reads is null until it is loaded somewhere.
 """
 

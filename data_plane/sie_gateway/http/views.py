@@ -1,7 +1,7 @@
 """The gateway's views of models and of the cluster: plain JSON from the catalog and the fleet.
 
 *pure.* Promises that a view is of one registry and one fleet, and costs what it tells. Says of a
-model only what the log and the heartbeats said: dimensions and limits that only a loaded model
+model only what the log and the heartbeats said. Dimensions and limits that only a loaded model
 knows are null until one is.
 """
 
@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
+from sie_core.backend_options import inputs_of
 from sie_core.catalog import Catalog
 from sie_core.registry import Entity
 from sie_core.stored_documents import ProfileJson, TasksJson
@@ -165,7 +166,7 @@ def _model(catalog: Catalog, said: _SaidOf, name: str) -> dict[str, Any]:
         "loaded": state == _LOADED,
         "state": state,
         "last_error": _last_error(reports) if state == "failed" else None,
-        "inputs": ["text"],
+        "inputs": list(inputs_of(document["profiles"][profile]["backend"]) or ("text",)),
         "outputs": _outputs(document["tasks"]),
         **_sizes(reports, document["profiles"][profile]),
         "operations": sorted(document["tasks"]),
@@ -186,8 +187,8 @@ def _outputs(tasks: TasksJson) -> list[str]:
 
 
 def _sizes(reports: Sequence[ModelReport], profile: ProfileJson) -> dict[str, Any]:
-    """The widths of the outputs and the tokens that are read, of whoever has the model loaded; null
-    where nobody has, and the profile does not say."""
+    """The widths of the outputs and the tokens that are read, of whoever has the model loaded. They
+    are null where nobody has, and the profile does not say."""
     told = next((report for report in reports if report.dims), None)
     length = next((each.max_sequence_length for each in reports if each.max_sequence_length), None)
     return {

@@ -1,9 +1,9 @@
 """The lease desk: gives, renews and ends leases, and knows those that are alive.
 
-*shell.* Owns this gateway's copy of the table of leases, read anew at an interval and whenever a
-request names a lease that is not in it. Promises that what is given was judged against every lease
-that is alive, whichever gateway gave it: a write that rests on an older table is refused by the
-store, and judged again. Keeps nothing that another gateway would need.
+*shell.* Owns this gateway's copy of the table of leases. It is read anew at an interval, and
+whenever a request names a lease that is not in it. Promises that what is given was judged against
+every lease that is alive, whichever gateway gave it. A write that rests on an older table is
+refused by the store, and judged again. Keeps nothing that another gateway would need.
 """
 
 import asyncio

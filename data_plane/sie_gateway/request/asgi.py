@@ -1,7 +1,7 @@
 """ASGI in the few words that the gateway needs: types, headers, bodies, responses.
 
-*shell.* Promises that a body above its limit is refused before it is held in memory, and that every
-error leaves in the one shape, with its code and its time to retry in headers.
+*shell.* Promises that a body above its limit is refused before it is held in memory. Every error
+leaves in the one shape, with its code and its time to retry in headers.
 """
 
 from importlib.metadata import version
@@ -36,8 +36,8 @@ VERSION_HEADERS: Final = (
     (b"x-sie-version", VERSION.encode()),
     (b"x-sie-server-version", b"0.10.1"),
 )
-"""The version of this cluster, and the release of the published clients whose surface it speaks:
-they compare that one with their own, and warn where it is another minor."""
+"""The version of this cluster, and the release of the published clients whose surface it speaks.
+They compare that one with their own, and warn where it is another minor."""
 
 _JSON: Final = "application/json"
 _FORMS: Final = (b"text/plain", b"multipart/form-data")

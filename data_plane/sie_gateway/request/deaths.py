@@ -2,9 +2,9 @@
 
 *shell.* One loop. A worker that fell silent, left, or whose name another process speaks under is
 asked; `lives` says what the answers mean, `giving_back` which jobs go. Promises that a job is given
-back only after every living worker of its kind has said that it does not hold it, in an order that
-leaves no gap: first how far the queue has handed out, then who holds what, then the word. A result
-that comes late is as good as any: the first one of a job is its answer.
+back only after every living worker of its kind has said that it does not hold it. The order of
+questions leaves no gap: first how far the queue has handed out, then who holds what, then the word.
+A result that comes late is as good as any: the first one of a job is its answer.
 """
 
 import asyncio

@@ -86,8 +86,8 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MessageCaps:
-    """The largest job that goes as a message, the bytes that chunked results may hold, and how
-    long a pool's queue that is not there is waited for."""
+    """The largest job that goes as a message, and the bytes that chunked results may hold.
+    `queue_wait_s` is how long a pool's queue that is not there is waited for."""
 
     job_bytes_max: int = 1_000_000
     chunked_bytes_max: int = 256 * 1024 * 1024

@@ -1,8 +1,8 @@
 """One request's way through the gateway: admit, route, queue, wait, assemble.
 
 *shell.* Owns what is in flight. Promises that a request ends in an answer of one revision, in
-`Cold` with nothing queued, or in a `SIEError` that says what to do; and that its place is given
-back however it ends. Knows nothing of HTTP.
+`Cold` with nothing queued, or in a `SIEError` that says what to do. Its place is given back however
+it ends. Knows nothing of HTTP.
 """
 
 import random
@@ -34,8 +34,10 @@ _IDS: Final = random.Random()
 """Seeded by the system, in place of a call into it for each id; its own, so that nobody seeds it
 anew."""
 _NO_CAP: Final = nullcontext()
+_LOOK_S: Final = 1.0
+"""A request that is held looks so often whether a config changed; a worker that comes wakes it."""
 _PATIENCE_S: Final = 0.25
-"""Most requests are over by then: to watch the client and the deadline of each would cost more than
+"""Most requests are over by then. To watch the client and the deadline of each would cost more than
 to answer the few whose client has left."""
 
 
@@ -64,7 +66,7 @@ class Inference:
         wall: Callable[[], float] = time.time,
         loads: KindLoads | None = None,
     ) -> None:
-        """`placed` puts a request whose pool is a lease into the pool of the lease, `found_cold` is
+        """`placed` puts a request whose pool is a lease into the pool of the lease. `found_cold` is
         told of one that found no worker, `asked_for` the model and adapter of each. `wall` gives
         Unix seconds."""
         self._wall = wall
@@ -104,9 +106,11 @@ class Inference:
         request_id: str,
         tenant: str = "",
         until_gone: UntilGone | None = None,
+        patience_s: float = 0.0,
     ) -> Answer | Cold:
         """Answer a request. Raises `SIEError` with a code of the table, and `ClientGone` when
-        `until_gone` was over first.
+        `until_gone` was over first. A request that finds no worker is held for `patience_s`, or as
+        long as any request may take.
 
         A revision that changed under the request costs one more run of all of it, never a mixture.
         """
@@ -121,6 +125,10 @@ class Inference:
                     wanted = await self._placed(wanted)
                 try:
                     outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+                    if isinstance(outcome, Cold) and patience_s:
+                        outcome = await self._held(
+                            outcome, asked, wanted, request_id, tenant, waiting, patience_s
+                        )
                 except Takerless:
                     return await self._again(asked, wanted, request_id, tenant, waiting)
                 if outcome is None:
@@ -133,6 +141,37 @@ class Inference:
                 self._old.pop(waiting)
                 waiting.close()
                 self._in_flight = self._in_flight.minus(items=items, size=size)
+
+    async def _held(
+        self,
+        outcome: Answer | Cold | None,
+        asked: Asked,
+        wanted: Wanted,
+        request_id: str,
+        tenant: str,
+        waiting: Waiting,
+        patience_s: float,
+    ) -> Answer | Cold | None:
+        """Wait for a worker of a cold request, and run it then; `Cold` where none came."""
+        ends_at = self._watch.now() + patience_s
+        while isinstance(outcome, Cold) and self._watch.now() < ends_at:
+            load = self._loads.of(outcome.route.kind)
+            # It waits for an answer of this kind of worker: the autoscaler sees how many do.
+            load.in_flight_items += len(asked.items)
+            try:
+                left_s = min(_LOOK_S, ends_at - self._watch.now())
+                await waiting.pause(self._watch.more_ready(), timeout_s=left_s)
+            except TimeoutError:
+                return outcome
+            finally:
+                load.in_flight_items -= len(asked.items)
+            # A config may have changed too, so it is routed anew and not only where it was.
+            found = self._routes.find(
+                self._catalog(), self._watch.fleet, wanted, now=self._watch.now()
+            )
+            if not isinstance(found, Cold):
+                outcome = await self._run(asked, wanted, request_id, tenant, waiting)
+        return outcome
 
     async def _again(
         self,
@@ -188,7 +227,7 @@ class Inference:
         )
         if isinstance(found, Cold):
             self._watch.check_hearing()
-            load.cold.inc()
+            load.found_cold()
             await self._found_cold(route.kind, _wanted_model(route))
             return found
         published_at = self._wall()

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from sie_core.backend_options import GENERAL, of_backend
+from sie_core.backend_options import GENERAL, inputs_of, of_backend
 from sie_core.options import check_request, request_field
 from sie_gateway.fleet.routing import Route
 from sie_gateway.request.admission import cut
@@ -21,6 +21,7 @@ __all__ = ["JobCaps", "check_asked", "jobs_for"]
 
 _CUT: Final = frozenset({"dense", "multivector"})
 _SPARSE_DTYPES: Final = ("float32", "float16")
+_TEXTS: Final = ("text",)
 _PLAIN_OPTIONS: Final = frozenset({"is_query"})
 """Options that workers of every release know."""
 
@@ -34,8 +35,12 @@ class JobCaps:
 
 
 def check_asked(asked: Asked, route: Route) -> None:
-    """Refuse outputs and options that the model does not give or take. Raises `FixRequest`."""
+    """Refuse inputs, outputs and options that the model does not take or give.
+
+    Raises `FixRequest`.
+    """
     model = route.model
+    _check_inputs(asked, route)
     for index, output in enumerate(asked.output_types):
         if output not in model.outputs:
             raise FixRequest(
@@ -62,6 +67,23 @@ def check_asked(asked: Asked, route: Route) -> None:
             f"{where}: only {' and '.join(sorted(_CUT))} vectors are cut, and none is asked for",
             field=where,
         )
+
+
+def _check_inputs(asked: Asked, route: Route) -> None:
+    taken = inputs_of(route.model.profile_document["backend"])
+    if taken is None:
+        return  # A backend of another package says at the worker what it takes.
+    if taken == _TEXTS and not any(item.images for item in asked.items):
+        return
+    for index, item in enumerate(asked.items):
+        given, field = ("image", "images") if item.images else ("text", "text")
+        if given not in taken:
+            where = f"$.items[{index}].{field}"
+            raise FixRequest(
+                f"{where}: {route.model.model_id} takes no {given}s; it takes "
+                f"{' and '.join(f'{each}s' for each in taken)}",
+                field=where,
+            )
 
 
 def _check_dtype(asked: Asked, route: Route) -> None:

@@ -1,7 +1,7 @@
 """Fields that are null, as many languages write what is absent.
 
-*pure.* Promises that a null of a list is never dropped, for a place in a list means something, and
-that nothing is dropped from what a client gives for itself or for a backend.
+*pure.* Promises that a null of a list is never dropped, for a place in a list means something.
+Nothing is dropped from what a client gives for itself or for a backend.
 """
 
 from typing import Any, Final

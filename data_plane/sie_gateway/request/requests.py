@@ -1,8 +1,8 @@
 """Reading a request's body: bytes in, a checked `Asked` out, or an error that names the field.
 
-*pure.* Promises that what it returns has at least one item, each with content that the backends
-take, within the limits, and can be encoded again for the queue. Does not know the model: outputs
-and adapters are checked against the registry by the caller.
+*pure.* Promises that what it returns has at least one item, and each has content that the backends
+take. It is within the limits, and can be encoded again for the queue. Does not know the model:
+outputs and adapters are checked against the registry by the caller.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,15 @@ from msgspec import Struct
 
 from sie_gateway.request.bodies import Decoder, decode_body
 from sie_schemas.errors import FixRequest
-from sie_schemas.items import EncodeRequest, ExtractRequest, Item, Operation, ScoreRequest
+from sie_schemas.items import (
+    EncodeRequest,
+    ExtractRequest,
+    Item,
+    Media,
+    Operation,
+    ScoreRequest,
+    image_of_text,
+)
 from sie_schemas.jobs import JOB_ENCODER
 
 __all__ = [
@@ -108,6 +116,9 @@ def check_request(
     asked = _asked(operation, request)
     if params is not None:
         asked = msgspec.structs.replace(asked, params=params)
+    if any(item.image is not None for item in asked.items):
+        items = tuple(_with_images(item, index) for index, item in enumerate(asked.items))
+        asked = msgspec.structs.replace(asked, items=items)
     where = f"{asked.params}.options"
     if asked.options or asked.instruction is not None or asked.dimensions is not None:
         asked = _told_apart(asked, where)
@@ -181,6 +192,21 @@ def _told_apart(asked: Asked, where: str) -> Asked:
     return msgspec.structs.replace(asked, lora=lora, options=rest, given=given)
 
 
+def _with_images(item: Item, index: int) -> Item:
+    """An item whose image stands where the workers look for it."""
+    where = f"$.items[{index}].image"
+    if item.image is None:
+        return item
+    if item.images:
+        raise FixRequest(f"{where}: there are images too: give one of the two", field=where)
+    try:
+        image = image_of_text(item.image) if isinstance(item.image, str) else item.image
+        assert isinstance(image, Media), "the decoder takes a mapping or a text"
+    except ValueError as error:
+        raise FixRequest(f"{where}: {error}", field=where) from error
+    return msgspec.structs.replace(item, image=None, images=(image,))
+
+
 def _check_contents(asked: Asked, limits: Limits) -> None:
     items, query = asked.items, asked.query
     if not items:
@@ -192,12 +218,10 @@ def _check_contents(asked: Asked, limits: Limits) -> None:
         )
     chars = 0
     for item in items if query is None else (query, *items):
-        if item.text is None or item.images or item.audio or item.video or item.document:
+        media = item.images or item.image or item.audio or item.video or item.document
+        if item.text is None or media or item.token_ids:
             where = "$.query" if item is query else f"$.items[{items.index(item)}]"
-            if not _is_tokens(item) or asked.operation != "encode":
-                raise _refused(item, where)
-        elif item.token_ids:
-            raise _refused(item, f"$.items[{items.index(item)}]")
+            _check_item(asked, item, where)
         chars += len(item.text or "") or len(item.token_ids)
     if chars > limits.chars_max:
         raise FixRequest(
@@ -205,6 +229,14 @@ def _check_contents(asked: Asked, limits: Limits) -> None:
             code="INPUT_TOO_LONG",
             field="$.items",
         )
+
+
+def _check_item(asked: Asked, item: Item, where: str) -> None:
+    """Refuse what is no text, unless it is an image, or token ids, where those are taken."""
+    if _is_image(item) and asked.operation != "score":
+        _check_image(item, where)
+    elif not _is_tokens(item) or asked.operation != "encode":
+        raise _refused(item, where)
 
 
 def _is_tokens(item: Item) -> bool:
@@ -215,7 +247,34 @@ def _is_tokens(item: Item) -> bool:
     )
 
 
+def _is_image(item: Item) -> bool:
+    others = (item.text, item.audio, item.video, item.document)
+    return bool(item.images) and not item.token_ids and all(other is None for other in others)
+
+
+def _check_image(item: Item, where: str) -> None:
+    where = f"{where}.images"
+    if len(item.images) > 1:
+        raise FixRequest(
+            f"{where} has {len(item.images)} images, and an item is one: send an item for each",
+            field=where,
+        )
+    if not item.images[0].data:
+        raise FixRequest(f"{where}[0].data is empty: an image's bytes are wanted", field=where)
+
+
 def _refused(item: Item, where: str) -> FixRequest:
+    if item.image is not None or (item.images and item.text is not None):
+        field = "image" if item.image is not None else "images"
+        return FixRequest(
+            f"{where}.{field}: an item is a text or an image, and no query of a score is an image",
+            field=f"{where}.{field}",
+        )
+    if item.images:
+        return FixRequest(
+            f"{where}.images: a score is of texts; `encode` and `extract` take images",
+            field=f"{where}.images",
+        )
     if item.token_ids:
         return FixRequest(
             f"{where}.token_ids: an item is a text or token ids, and only `encode` takes those",
@@ -224,9 +283,12 @@ def _refused(item: Item, where: str) -> FixRequest:
     for medium in _MEDIA:
         if getattr(item, medium):
             return FixRequest(
-                f"{where}.{medium}: this model takes text only", field=f"{where}.{medium}"
+                f"{where}.{medium}: no model of this cluster takes it; texts and images are taken",
+                field=f"{where}.{medium}",
             )
-    return FixRequest(f"{where} has no content: give it a `text`", field=f"{where}.text")
+    return FixRequest(
+        f"{where} has no content: give it a `text` or an `image`", field=f"{where}.text"
+    )
 
 
 def _lora(options: dict[str, Any], where: str) -> tuple[str | None, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """From the results of a request's jobs to the body of its answer.
 
-*pure.* Promises one entry for each item in the order of the request, never a gap: an item without
+*pure.* Promises one entry for each item in the order of the request, never a gap. An item without
 an answer has an `error` with a code and a message. Answers of two revisions never meet: see
 `of_one_revision`. A ranking with an item missing would mislead, so `score` answers whole or not.
 """

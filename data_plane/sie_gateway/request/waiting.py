@@ -1,12 +1,13 @@
 """Waiting: one request, from the moment it was taken on until it has its answer.
 
 *shell* over the future of the run that is under way. Promises that the first word counts, whether
-it is the last result, an error of the broker, the deadline, or the client's leaving; and that an
-end which came between two runs ends the next one at once. Owner: the task of the request.
+it is the last result, an error of the broker, the deadline, or the client's leaving. An end that
+came between two runs ends the next one at once. Owner: the task of the request.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from sie_schemas.jobs import JobResult
 
@@ -78,6 +79,19 @@ class Waiting:
             self._leave()
         self._complete = self._loop.create_future()
         return self._complete
+
+    async def pause(self, change: Coroutine[Any, Any, None], *, timeout_s: float) -> None:
+        """Wait for a change while nothing runs. Raises as `begin`."""
+        over = self._renewed()
+        changed = self._loop.create_task(change)
+        try:
+            await asyncio.wait(
+                (over, changed), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            changed.cancel()
+        if over.done():
+            over.result()
 
     def take(self, result: JobResult) -> None:
         """The first result of a job counts; a redelivered job may bring another."""

@@ -1,7 +1,7 @@
 """LoRA adapters on disk: `adapter_config.json` and `adapter_model.safetensors`.
 
 *device*, and the two files that it reads. Promises that what it returns is a plain sum of low-rank
-products, each with its scale as peft computes it (rank and alpha patterns, rank-stabilised scale).
+products. Each has its scale as peft computes it (rank and alpha patterns, rank-stabilised scale).
 Everything else that an adapter can be is refused with the reason, an unknown config key included.
 Does not know the model that the adapter is for.
 """

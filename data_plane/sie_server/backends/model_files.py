@@ -16,7 +16,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
-from sie_layouts.published import ConfigJson
+from sie_layouts.architectures.published import BY_CODE, ConfigJson, looks_by_code
 from sie_server.backends.architectures.published import Architecture, architecture_of
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.device.choice import Choice, choose_dtype
@@ -61,6 +61,12 @@ def load_model(
     """
     place = torch.device(device.name)
     runs_own_code = takes_own_code and has_own_code(spec.weights)
+    if kind is AutoModel and not runs_own_code and looks_by_code(_config(spec.weights)):
+        raise load_failed(
+            f"auto_map in config.json {BY_CODE}; that code runs only where an operator allows it: "
+            "read it, then start this worker's sie-server with "
+            f"SIE_SERVER_REMOTE_CODE_MODELS={spec.weights.hub_name or 'ID@COMMIT'}"
+        )
     files = _weight_files(spec.weights)
     dtype = _DTYPES[dtype_choice(spec, device).name]
     changed = tuple(sorted(config_options.items()))

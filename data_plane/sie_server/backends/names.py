@@ -49,13 +49,14 @@ class _BuiltIn:
     library: str
     extra: str
     beside: str = ""
-    """The command that installs the library where no extra can."""
+    """The way to the library where no extra can install it."""
 
     @property
     def installed(self) -> bool:
         return importlib.util.find_spec(self.library) is not None
 
 
+_BUNDLE: Final = "run it on workers of the bundle gliner: `sie up --bundle gliner`"
 _BUILT_IN: Final = {
     "cross-encoder": _BuiltIn("sie_server.backends.score.cross_encoder", "transformers", "server"),
     "echo": _BuiltIn("sie_server.backends.echo", "numpy", "server"),
@@ -63,14 +64,16 @@ _BUILT_IN: Final = {
         "sie_server.backends.extraction.gliclass_classes",
         "gliclass",
         "server",
-        beside="pip install gliclass==0.1.21",
+        beside=_BUNDLE,
     ),
     "gliner": _BuiltIn(
         "sie_server.backends.extraction.gliner_entities",
         "gliner",
         "server",
-        beside="pip install --no-deps gliner==0.2.29",
+        beside=_BUNDLE,
     ),
+    "image-text": _BuiltIn("sie_server.backends.images.image_text", "transformers", "server"),
+    "ocr": _BuiltIn("sie_server.backends.images.ocr", "rapidocr", "ocr"),
     "onnx-cross-encoder": _BuiltIn("sie_server.backends.onnx_cross_encoder", "onnxruntime", "onnx"),
     "spacy": _BuiltIn("sie_server.backends.extraction.spacy_pipeline", "spacy", "spacy"),
     "text-classification": _BuiltIn(
@@ -137,7 +140,7 @@ def require_backend(name: str) -> None:
 def reads_graphs(name: str) -> bool:
     """True if a backend may want the ONNX graphs of a repository, beside or in place of weights."""
     built_in = _BUILT_IN.get(name)
-    return built_in is None or built_in.library == "onnxruntime"
+    return built_in is None or built_in.library in ("onnxruntime", "rapidocr")
 
 
 def import_backends() -> None:

@@ -1,9 +1,9 @@
 """Bounded threads: requests in order, one at a time, and a bound on how many wait.
 
 *shell*: owns one thread, or a few where the work is not the device's. Promises that everything
-given to `submit` begins in the order given, on one thread one after the other, and that a request
-which is cancelled before its turn does not run at all. While nothing waits the thread may `serve`.
-Knows what runs for longer than it may, and leaves it to the `watchdog` to act on that.
+given to `submit` begins in the order given, on one thread one after the other. A request that is
+cancelled before its turn does not run at all. While nothing waits the thread may `serve`. Knows
+what runs for longer than it may, and leaves it to the `watchdog` to act on that.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 *pure.* Of what was found (`Cuda`) to a choice with its reason, which the log and `sie status` tell.
 Half precision is chosen only for families whose vectors it was measured to keep within a thousandth
-(cosine distance to float64); what a profile says is done as it says.
+(cosine distance to float64). What a profile says is done as it says.
 """
 
 from collections.abc import Collection

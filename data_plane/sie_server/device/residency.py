@@ -2,8 +2,8 @@
 
 *pure.* A `Residency` orders resident names by use; time is an argument, in seconds of any monotonic
 clock. Promises that what it chooses to evict is what is worth least, of equals the least recently
-used, no more than needed, never pinned; and that what counts as idle was not used for that long.
-Frees nothing itself; its owner is the device's thread.
+used, no more than needed, never pinned. What counts as idle was not used for that long. Frees
+nothing itself; its owner is the device's thread.
 """
 
 from collections.abc import Callable, Hashable, Iterable

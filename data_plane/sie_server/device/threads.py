@@ -23,8 +23,8 @@ class Threads:
 
     @classmethod
     def of(cls, device: str, stated: int | None) -> "Threads":
-        """Of a device: one, and on a CPU every core for a batch that is lent them; what an operator
-        states (0: every core) is neither more nor less."""
+        """The threads of a device: one, and on a CPU every core for a batch that is lent them. What
+        an operator states (0: every core) is neither more nor less."""
         cores = len(os.sched_getaffinity(0))
         if stated is not None:
             return cls(stated or cores)

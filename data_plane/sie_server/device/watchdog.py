@@ -1,10 +1,10 @@
 """The watchdog: a process whose device or loop stands still ends itself, to be started again.
 
-*shell*: owns one task and the interpreter's own dead-man timer, a thread in C that needs no lock
-of Python's. Promises that work which has the device for longer than it may ends the process, and
-that a loop which does not turn for `loop_hang_s` does too, each with the stack of every thread on
-stderr. A thread that hangs in a driver cannot be stopped; only a new process helps. What was in
-hand is lost with the connection, and the sidecar gives it back to the queue.
+*shell*: owns one task and the interpreter's own dead-man timer, a thread in C that needs no lock of
+Python's. Promises that work which has the device for longer than it may ends the process. So does a
+loop that does not turn for `loop_hang_s`. Each leaves the stack of every thread on stderr. A thread
+that hangs in a driver cannot be stopped; only a new process helps. What was in hand is lost with
+the connection, and the sidecar gives it back to the queue.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """The work of each request: models loaded, adapters bound, batches run.
 
 *shell.* Batches run, and models come and go, on the device's thread, in the order of the requests.
-What would hold the device up is done on other threads, beside a batch: `prepare` fetches and
+What would hold the device up is done on other threads, beside a batch. `prepare` fetches and
 verifies files, `build` makes a model of them, and `answer` to a `LoadAdapter` reads an adapter.
-Promises one reply for each request and that no request ends the process: what a backend raises
+Promises one reply for each request, and that no request ends the process. What a backend raises
 becomes `Failed` with the code of what was asked. When memory is full it climbs `memory_ladder`.
 Knows no socket.
 """

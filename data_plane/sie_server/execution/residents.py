@@ -1,9 +1,9 @@
 """The models that are loaded on one device, and which of them leave.
 
 *device*, owned by the device's thread; other threads only ask what is there. Models leave when the
-budget is full (`residency` says which: what is asked for least, for its size), when they are idle,
-when the host runs short of memory, and when the device's memory is full. Never one that is pinned,
-nor the one that is told to be running.
+budget is full: `residency` says which, what is asked for least for its size. They leave when they
+are idle, when the host runs short of memory, and when the device's memory is full. Never one that
+is pinned, nor the one that is told to be running.
 """
 
 import gc

@@ -1,13 +1,13 @@
 """Attention over sequences laid end to end, for every model that goes through the interface.
 
-*device.* `register()` names the function and its mask with transformers; a model whose attention
+*device.* `register()` names the function and its mask with transformers. A model whose attention
 implementation is `PACKED` then runs one flat row of tokens, and a `Plan` travels as a keyword of
 its forward. Honours causal modules, sliding windows and grouped query heads. Raises `NotPackable`
-for anything it does not know (a position bias, a soft cap, a mask): the probe then runs the model
+for anything it does not know: a position bias, a soft cap, a mask. The probe then runs the model
 padded, and no answer is ever silently wrong.
 
-On CUDA in half precision the whole row is one call of torch's variable-length flash attention where
-this torch has it; else each group of equal lengths is one dense block.
+On CUDA in half precision the whole row is one call of torch's variable-length flash attention,
+where this torch has it. Else each group of equal lengths is one dense block.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """The order in which sequences are laid end to end in one packed batch.
 
-*pure.* A packed row orders the sequences by (adapter, length), so that each adapter owns one run of
-tokens and sequences of equal length are neighbours, which attention can take as one dense block.
+*pure.* A packed row orders the sequences by (adapter, length). So each adapter owns one run of
+tokens, and sequences of equal length are neighbours, which attention can take as one dense block.
 Promises that every sequence and every token is in exactly one group and one segment. Knows no
 tensor.
 """

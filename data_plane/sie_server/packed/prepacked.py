@@ -1,7 +1,7 @@
 """Linear layers whose weights lie in the order in which the CPU's matrix kernels read them.
 
 *device* over a model's modules. `prepack` swaps a model's linear layers for ones that hold oneDNN's
-own layout, and folds a GELU that follows into the same kernel; `Swap.undo` puts the old ones back.
+own layout, and folds a GELU that follows into the same kernel. `Swap.undo` puts the old ones back.
 Promises the same sums up to rounding, which the caller's probe checks, and a place for what LoRA
 adds before the activation. Layers that share a weight with another module, and releases of torch
 without these kernels, stay as they are.

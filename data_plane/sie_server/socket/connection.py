@@ -1,7 +1,7 @@
 """One connection of the sidecar: frames in, replies out.
 
 *shell*: owns one stream. Promises `Hello` first and one reply for each request by its id, in
-whatever order they end, with a `Pong` of id 0 between them where `tell` is called. A frame that
+whatever order they end. A `Pong` of id 0 comes between them where `tell` is called. A frame that
 cannot be read ends this connection with one log line. A peer that does not read its replies is not
 read from either. When a peer is gone, what it asked for and has not begun is not run. A connection
 that is to carry batches only is handed over to the device's thread (`batches`), and is over here.

@@ -1,9 +1,9 @@
 """The Unix socket of one device: accepts connections, and drains them when asked to stop.
 
 *shell*: owns the socket's file and the connections. Promises that a live process's socket is never
-taken over and a dead one's always is, and that accepted requests are finished, within a bound,
-before the process ends. Pings are answered from the loop (see `connection`), so that they tell of
-this process's life while the device is busy. Batches come on connections of their own, which the
+taken over and a dead one's always is. Accepted requests are finished, within a bound, before the
+process ends. Pings are answered from the loop (see `connection`), so that they tell of this
+process's life while the device is busy. Batches come on connections of their own, which the
 device's thread reads itself (see `batches`), or, of an older sidecar, among the other requests.
 """
 
@@ -36,7 +36,7 @@ _LOG: Final = logging.getLogger(__name__)
 class Server:
     """Serves one device.
 
-    `beside` are the threads that read files, `loading` is the one that makes models of them: so
+    `beside` are the threads that read files, `loading` is the one that makes models of them. So
     neither holds the device up, nor a load an adapter.
     """
 

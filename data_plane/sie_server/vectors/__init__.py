@@ -1,5 +1,5 @@
 """Vectors: from the hidden states of flat tokens to what a model answers, as its layout orders it.
 
-`pooling` makes one row of a text's tokens, `layer_files` reads the small layers that a folder keeps
-in files of their own, `steps` runs them one after the other.
+`pooling` makes one row of a text's tokens. `layer_files` reads the small layers that a folder keeps
+in files of their own, and `steps` runs them one after the other.
 """

@@ -1,9 +1,9 @@
 """The hub's cache on this host: pinned revisions fetched, verified, and kept within a bound.
 
 *shell*: shares the cache's folder with every other process of the host. Promises that a file has
-the hash that the hub states for it, and that no revision that any `sie-server` uses is removed:
-who uses one holds a pin of it, a lock on a file that the system takes back from a process that
-dies. Nothing of a hub is run here. A pickle is fetched only where nothing else holds those weights
+the hash that the hub states for it, and that no revision that any `sie-server` uses is removed. Who
+uses one holds a pin of it: a lock on a file that the system takes back from a process that dies.
+Nothing of a hub is run here. A pickle is fetched only where nothing else holds those weights
 (`pickles`), and code only of a revision whose own code the operator allows (`may_run_code`).
 """
 
@@ -45,7 +45,9 @@ __all__ = ["FolderPin", "HubCache", "hub_folder", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-_PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model")
+_WORDS: Final = ("*.json", "*.txt", "*.model")
+"""Configs and tokenizers."""
+_PATTERNS: Final = (*_WORDS, "*.safetensors")
 """The files fetched of a hub repository; code only where it is allowed."""
 _GRAPHS: Final = ("*.onnx", "*.onnx_data", "*.onnx.data")
 """Fetched only for who reads them: a repository often has the same weights ten times as graphs."""
@@ -90,10 +92,12 @@ class HubCache:
         """True if the operator allows this very revision to run its own code."""
         return pinned_name(source) in self._own_code_allowed
 
-    def fetch(self, source: HubSource, *, graphs: bool = False) -> tuple[Path, FolderPin]:
+    def fetch(
+        self, source: HubSource, *, graphs: bool = False, weights: bool = True
+    ) -> tuple[Path, FolderPin]:
         """The folder of a pinned revision, and the pin that keeps it there.
 
-        `graphs` wants its ONNX graphs too.
+        `graphs` wants its ONNX graphs too; without `weights` only configs and tokenizers.
 
         Raises MODEL_LOAD_FAILED with reason and cure.
         """
@@ -103,8 +107,9 @@ class HubCache:
         downloading = FolderPin(_download_file(_folder_name(source.id)))
         try:
             names = files_of(source)
-            folder = self._download(source, what, (*_PATTERNS, *(_GRAPHS if graphs else ())), names)
-            if not graphs:
+            patterns = (*(_PATTERNS if weights else _WORDS), *(_GRAPHS if graphs else ()))
+            folder = self._download(source, what, patterns, names)
+            if weights and not graphs:
                 self._convert(source, what, folder, names)
         finally:
             del downloading

@@ -1,9 +1,9 @@
 """Pickled weights of a hub's revision, and the safetensors that stand for them.
 
 *shell* over the folder of one revision. Promises that a pickle is read once, in a process of its
-own (`unpickling`), and only if nothing else holds those weights; that what was made of it is known
-by the hash of the original and of itself, and made anew where it is not what it was; and that the
-original leaves once it is converted.
+own (`unpickling`), and only if nothing else holds those weights. What was made of it is known by
+the hash of the original and of itself. It is made anew where it is not what it was. The original
+leaves once it is converted.
 """
 
 import fnmatch

@@ -1,10 +1,10 @@
 """Skeletons: how a model that has left comes back without transformers' loading.
 
 *device* over weight files. A skeleton is a loaded model without its weights. It is kept when a
-revision is loaded for the second time, since most never leave, and only where the file's tensors
-were found equal to what transformers had made of them, under one prefix: whatever it renames, ties
-or merges is loaded its way again. Promises weights from the same verified files, in the same type.
-Owned by the thread that loads.
+revision is loaded for the second time, since most never leave. It is kept only where the file's
+tensors were found equal to what transformers had made of them, under one prefix. A model that
+transformers renames, ties or merges is loaded its way again. Promises weights from the same
+verified files, in the same type. Owned by the thread that loads.
 """
 
 import copy

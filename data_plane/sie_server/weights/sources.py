@@ -1,7 +1,7 @@
 """The sources of weights: a source becomes a folder whose pinned files were verified.
 
-*shell.* Promises that a folder it gives back is at the pinned version or commit, that each file of
-a manifest has its hash, and each file of a hub the hash that the hub states. A file that holds
+*shell.* Promises that a folder it gives back is at the pinned version or commit. Each file of a
+manifest has its hash, and each file of a hub the hash that the hub states. A file that holds
 weights and is not in the manifest is refused when a backend asks for it (`Weights.file`). Nothing
 here runs code of a source: a package is located, never imported.
 """
@@ -9,7 +9,7 @@ here runs code of a source: a package is located, never imported.
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -33,6 +33,8 @@ class Weights:
     """`<id>@<commit>` where they came from a hub."""
     may_run_code: bool = False
     """True if the operator allows this revision to run its own code."""
+    beside: Mapping[str, "Weights"] = field(default_factory=dict)
+    """Tokenizers and configs of other repositories, by name; no weights."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights.
@@ -87,9 +89,17 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
         case HubSource():
             hub = hub or HubCache()
             folder, pin = hub.fetch(source, graphs=graphs)
-            return Weights(folder, None, pin, pinned_name(source), hub.may_run_code(source))
+            beside = {name: _beside(hub, name, at) for name, at in (source.beside or {}).items()}
+            code = hub.may_run_code(source)
+            return Weights(folder, None, pin, pinned_name(source), code, beside)
         case _:
             assert_never(source)
+
+
+def _beside(hub: HubCache, name: str, commit: str) -> Weights:
+    source = HubSource(type="hub", id=name, revision=commit)
+    folder, pin = hub.fetch(source, weights=False)
+    return Weights(folder, None, pin, pinned_name(source))
 
 
 def _package_folder(source: PackageSource) -> Path:

@@ -3,9 +3,9 @@
 *shell* over the model's folder and a cache. Promises a path and the SHA-256 of its bytes. The
 reference is transformers: for some families it makes a tokenizer of its own from the vocabulary in
 a `tokenizer.json`, and it heeds `tokenizer_config.json`. Where that comes to what the file says,
-the file itself is used; else, or where there is none, what transformers made is kept in the cache.
+the file itself is used. Else, or where there is none, what transformers made is kept in the cache.
 A folder without a vocabulary is refused: transformers would make a tokenizer that knows no word.
-Padding that the file may carry, and the length at which it cuts, are the reader's to choose; the
+Padding that the file may carry, and the length at which it cuts, are the reader's to choose. The
 side on which it cuts is the file's.
 """
 
@@ -27,6 +27,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_layouts.steps import TextLayout
 from sie_server.failures import load_failed
+from sie_server.weights.siglip_tokenizer import is_siglip, made_of_siglip
 
 __all__ = [
     "TokenizerFile",
@@ -211,7 +212,8 @@ def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
 
 
 def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any]:
-    native = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    own = made_of_siglip(tokenizer) if is_siglip(tokenizer) else tokenizer.backend_tokenizer
+    native = Tokenizer.from_str(own.to_str())
     if text.lowercase and not _lowers(json.loads(native.to_str()).get("normalizer")):
         rest = [] if native.normalizer is None else [native.normalizer]
         native.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
@@ -227,7 +229,7 @@ def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any
 
 def _mark(native: Tokenizer, marks: Sequence[str]) -> None:
     """Make the beginnings of texts one token each, where the vocabulary has them and would split
-    them: they were put in as tokens, not as texts."""
+    them. They were put in as tokens, not as texts."""
     vocabulary = native.get_vocab(with_added_tokens=True)
     for mark in marks:
         for prefix in (mark, *mark.split(None, 1)[:1]):

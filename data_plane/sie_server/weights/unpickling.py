@@ -2,8 +2,8 @@
 
 *device* over two files. Read by torch's restricted unpickler alone, which builds tensors and plain
 containers and calls nothing else. Promises that memory, time and output are bounded before the
-first byte of the file is read, that whatever is no table of tensors is refused, and that an output
-is whole or not there. Its last line on stdout is empty, or the reason of a refusal.
+first byte of the file is read. Whatever is no table of tensors is refused, and an output is whole
+or not there. Its last line on stdout is empty, or the reason of a refusal.
 """
 
 import resource

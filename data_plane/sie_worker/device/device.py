@@ -2,10 +2,10 @@
 
 *shell*: owns one device's scheduler and decides nothing itself: `batching` says what runs and when.
 Hands a batch over while the one before it still runs: the device never waits for the next one.
-Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says.
-A batch that fails is split until the bad input fails alone (`isolation`); a batch that is lost with
-the execution process goes back to the queue. What no batch has yet waits for the process to come
-back, for `grace_s`, or `handover_s` where others can run it, and goes back to the queue then.
+Models that are not loaded and whose inputs wait are loaded meanwhile, as `loading` says. A batch
+that fails is split until the bad input fails alone (`isolation`). A batch that is lost with the
+execution process goes back to the queue. What no batch has yet waits for the process to come back,
+for `grace_s`, or `handover_s` where others can run it. Then it goes back to the queue.
 """
 
 import asyncio

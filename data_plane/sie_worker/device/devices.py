@@ -2,9 +2,10 @@
 
 *shell*: owns a `Device` with its connection, scheduler and loaded models for each process. A model
 is loaded where the fewest models are; inputs go to the device that holds their model and has the
-least to do (`spreading`). A model whose devices were all busy `spread_after` times in a row, while
-another device had nothing to do, is loaded there too, behind what runs. A device that is away gets
-nothing new; what waits for it goes back to the queue after its grace.
+least to do (`spreading`). A model is loaded on one more device, behind what runs there, when its
+own are too busy. That is when all were busy `spread_after` times in a row while that device had
+nothing to do. A device that is away gets nothing new; what waits for it goes back to the queue
+after its grace.
 
 Does not evict, and does not decide what is pulled.
 """

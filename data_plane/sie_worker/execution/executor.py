@@ -1,11 +1,12 @@
 """The executor: this sidecar's connection to the model-execution process.
 
-*shell*: owns the connections to one Unix socket: one for batches, which the device's thread reads
-itself where it offers that, and one for all else. Requests are multiplexed by id; each has a
-deadline. Promises that a request ends in exactly one way: its reply, the error in its reply, or
-`ExecutorLost` as soon as a connection is gone, whether the process died, hung (it answers no
-ping), ran a batch past its time, or sent what cannot be read. Then it connects again, for ever, and
-says so through `on_change`. Nothing is sent twice: who wants a lost request done asks again.
+*shell*: owns the connections to one Unix socket: one for batches and one for all else. The device's
+thread reads the one for batches itself where it offers that. Requests are multiplexed by id; each
+has a deadline. Promises that a request ends in exactly one way: its reply, the error in its reply,
+or `ExecutorLost` as soon as a connection is gone. It is gone when the process died, hung (it
+answers no ping), ran a batch past its time, or sent what cannot be read. Then it connects again,
+for ever, and says so through `on_change`. Nothing is sent twice: who wants a lost request done asks
+again.
 
 Does not start the process, and does not know what is loaded in it.
 """

@@ -9,8 +9,8 @@ have run, or their model might leave again first.
 
 Promises:
 
-- With `share` s an input waits for no more than the loads before its model's own, each with
-  (1 - s) / s of its time behind it and with the batches that it was for.
+- With `share` s an input waits for no more than the loads before its model's own. Each has (1 - s)
+  / s of its time behind it, and the batches that it was for.
 - An idle device is never kept from a load.
 - There is one load at a time.
 

@@ -1,7 +1,7 @@
 """Pairing: the token ids of a query and a document in a template.
 
 *pure* over a function that tokenizes. The parts are tokenized each by itself, as authors of
-rerankers do; what has to be cut is cut inside, so that the question behind the document is never
+rerankers do. What has to be cut is cut inside, so that the question behind the document is never
 lost. Promises that an instruction is never dropped.
 """
 

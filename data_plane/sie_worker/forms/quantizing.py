@@ -1,8 +1,8 @@
 """Vectors in smaller types, for those who store millions of them.
 
-*pure.* Every vector (a row, of one text or of one token) is scaled by itself, so that it does not
-depend on what it was computed with; the scale is not sent, since cosines and Hamming distances do
-not need it. The forms are those that published SIE clients ask for.
+*pure.* Every vector (a row, of one text or of one token) is scaled by itself, whatever it was
+computed with. The scale is not sent, since cosines and Hamming distances do not need it. The forms
+are those that published SIE clients ask for.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ def _uint8(vectors: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def _bits(vectors: NDArray[np.float32]) -> NDArray[Any]:
-    """One bit for each number, set where it is positive; the first is the highest of its byte, and
+    """One bit for each number, set where it is positive. The first is the highest of its byte, and
     the last byte is filled up with zeros."""
     return np.packbits(vectors > 0, axis=-1)
 

@@ -19,7 +19,6 @@ from msgspec import Struct, structs
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
     DocumentInput,
-    ImageInput,
     Input,
     LateInput,
     Loaded,
@@ -34,6 +33,7 @@ from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
 from sie_worker.forms.cutting import Cutter, fitting, wanted_cut
 from sie_worker.forms.pairing import Pairing
+from sie_worker.forms.pictures import picture_inputs
 from sie_worker.forms.wording import check_options, score_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
@@ -222,6 +222,11 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     started = time.perf_counter()
     check_options(job, loaded)
     failures: list[ItemFailure] = []
+    pictures: list[tuple[int, Input, int]] = []
+    if any(item.images for item in job.items):
+        made = picture_inputs(job, loaded, failures)
+        cost = loaded.item_cost if loaded.picture is None else loaded.picture.cost
+        pictures = [(index, picture, max(1, cost)) for index, picture in made]
     if tokenizer is not None:
         indexes, inputs = _tokenized(job, loaded, tokenizer, failures)
     else:
@@ -230,7 +235,7 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     tokens = [_token_count(item) for item in inputs]
     costs = _costs(inputs, tokens, loaded)
     return Prepared(
-        inputs=tuple(zip(indexes, inputs, costs, strict=True)),
+        inputs=(*zip(indexes, inputs, costs, strict=True), *pictures),
         failures=tuple(failures),
         tokens=sum(tokens),
         took_ms=(time.perf_counter() - started) * 1000,
@@ -268,6 +273,8 @@ def _texts_of(
     indexes: list[int] = []
     texts: list[str] = []
     for index, item in enumerate(job.items):
+        if item.images:
+            continue
         try:
             text = item.text
             if item.token_ids:
@@ -301,6 +308,8 @@ def _passed_through(
     indexes: list[int] = []
     inputs: list[Input] = []
     for index, item in enumerate(job.items):
+        if item.images:
+            continue
         made = _input(item, loaded.accepts, query, worded)
         if made is None:
             wanted = loaded.accepts if loaded.accepts in {"image", "document"} else "text"
@@ -315,7 +324,7 @@ def _input(
     item: Item, accepts: str, query: str | None, worded: Callable[[str], str]
 ) -> Input | None:
     if accepts == "image":
-        return ImageInput(item.images[0].data, item.images[0].format) if item.images else None
+        return None
     if accepts == "document":
         document = item.document
         return DocumentInput(document.data, document.format) if document is not None else None

@@ -51,8 +51,8 @@ def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
 
 
 def score_wording(job: Job, loaded: Loaded, side: str) -> Callable[[str], str]:
-    """The query, or a document, of a `score` as the model reads it: in the profile's template of
-    that side, else behind the model's own words. An instruction is the query's."""
+    """The query, or a document, of a `score` as the model reads it. It stands in the profile's
+    template of that side, else behind the model's own words. An instruction is the query's."""
     instruction = job.instruction if side == "query" else None
     source = loaded.templates.get(side)
     if source is not None:

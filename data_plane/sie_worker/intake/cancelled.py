@@ -1,6 +1,6 @@
 """Cancelled requests: whose client left, so that a job pulled later costs nothing.
 
-*pure.* Remembers the newest ids, a bounded number: a request that was forgotten is only run for
+*pure.* Remembers the newest ids, a bounded number. A request that was forgotten is only run for
 nobody, and its result is dropped by the gateway.
 """
 

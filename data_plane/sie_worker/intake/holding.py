@@ -1,9 +1,10 @@
 """Holding: answers gateways that ask what this life of the worker holds, or to give jobs back.
 
 *shell*: listens on subjects of this life alone. Promises that a job is told of from its delivery
-until its end with the queue, also while it is fetched from the object store or its result waits for
-a gateway. A worker that has died is told from one that is busy by who listens here: nobody. What a
-dead one held is given back by a living one of its pool, which may speak with the queue.
+until its end with the queue. So it is while it is fetched from the object store, or its result
+waits for a gateway. A worker that has died is told from one that is busy by who listens here:
+nobody. What a dead one held is given back by a living one of its pool, which may speak with the
+queue.
 """
 
 import logging

@@ -1,11 +1,11 @@
 """The intake: from a delivery of the queue to inputs that wait in their lane.
 
-*shell*: takes a job in at once where all that it needs is at hand, else in a task of its own, in
-the group it is given. Drops what nobody waits for
-before it costs anything; catches up with the job's epoch, for a bounded time; has the model and the
-adapter loaded; tokenizes in native threads while the device runs. A job that cannot run ends here
-with a failure or goes back to the queue, never in silence. A job that is larger than a message is
-fetched from the object store first. Does not pull and does not run batches.
+*shell*: takes a job in at once where all that it needs is at hand. Else that is done in a task of
+its own, in the group it is given. Drops what nobody waits for before it costs anything. Catches up
+with the job's epoch, for a bounded time, and has the model and the adapter loaded. Tokenizes in
+native threads while the device runs. A job that cannot run ends here with a failure or goes back to
+the queue, never in silence. A job that is larger than a message is fetched from the object store
+first. Does not pull and does not run batches.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from sie_runtime.process.aside import Aside
 from sie_runtime.streams.deliveries import Delivery
 from sie_runtime.streams.payload_store import PayloadGone
 from sie_schemas.errors import FixRequest, Later, SIEError
+from sie_schemas.ipc import ImageInput, PixelsInput
 from sie_schemas.jobs import JOB_DECODER, JOB_VERSION, AdapterPin, Job, PayloadRef
 from sie_schemas.malformed import MALFORMED
 from sie_worker import metrics
@@ -42,6 +43,7 @@ _Found = TypeVar("_Found")
 _LOG: Final = logging.getLogger(__name__)
 _SIDECAR_OPTIONS: Final = frozenset(option.name for option in GENERAL)
 """Options that were spent before the batch: in the lane's adapter, and in the tokens."""
+_IMAGES: Final = (ImageInput, PixelsInput)
 _STORED_ANEW: Final = 5
 """Pauses of a job that was given back, in which a gateway finds that its broker began anew."""
 _HAS_LEFT: Final = "MODEL_LOADING"
@@ -193,7 +195,7 @@ class Intake:
 
     def _at_hand(self, job: Job, data: bytes) -> LoadedModel | None:
         """The model of a job that wants nothing else to be waited for, if it is known how to make
-        its inputs; where it has left the device, they wait for it in their lane."""
+        its inputs. Where it has left the device, they wait for it in their lane."""
         model = self._devices.described(job.model_revision)
         if (
             model is None
@@ -281,8 +283,13 @@ class Intake:
             )
 
     def _is_short(self, job: Job, data: bytes) -> bool:
-        """True if a job's texts are tokenized in less time than a thread takes to be handed it."""
+        """True if a job's texts are tokenized in less time than a thread takes to be handed it.
+
+        A few bytes may be an image that takes long.
+        """
         limit = self._limits.inline_characters_max
+        if any(item.images for item in job.items):
+            return False
         # A text has no more characters than bytes.
         return len(data) <= limit or _length(job) <= limit
 
@@ -316,20 +323,21 @@ class Intake:
         hold.model = model
         hold.input_tokens = prepared.tokens
         hold.tokenization_ms = prepared.took_ms
-        job = hold.job
-        inputs = [
-            QueuedInput(
+        job, now = hold.job, self._clock()
+        inputs: dict[bool, list[QueuedInput]] = {}
+        for index, payload, cost in prepared.inputs:
+            queued = QueuedInput(
                 hold.number, job.request_id, index, cost, hold.deadline, payload, job.tenant
             )
-            for index, payload, cost in prepared.inputs
-        ]
-        self._devices.add(self._lane(hold, model), model, inputs, now=self._clock())
+            inputs.setdefault(isinstance(payload, _IMAGES), []).append(queued)
+        for images, part in inputs.items():
+            self._devices.add(self._lane(hold, model, images=images), model, part, now=now)
 
     def _is_unwanted(self, hold: Hold) -> bool:
         """True if nobody waits for it: past its deadline, or its client left."""
         return hold.deadline <= self._clock() or hold.job.request_id in self._cancelled
 
-    def _lane(self, hold: Hold, model: LoadedModel) -> Lane:
+    def _lane(self, hold: Hold, model: LoadedModel, *, images: bool = False) -> Lane:
         job = hold.job
         # A job that was delivered before may be what took its batch down: no batch-mates then.
         suspect = hold.delivery.delivery_count > self._limits.alone_after_deliveries
@@ -343,6 +351,7 @@ class Intake:
             labels=job.labels,
             options=_options_key(job.options),
             alone=job.job_id if suspect else "",
+            images=images,
         )
 
 

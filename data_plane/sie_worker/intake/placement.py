@@ -1,7 +1,7 @@
 """Placement: which models a worker pulls for, decided by every worker alone and alike.
 
 *pure.* Weighted rendezvous hashing: each (worker, model) pair has a score that depends on nothing
-else, and a model's home is the worker with the highest. Promises:
+else. A model's home is the worker with the highest. Promises:
 
 - Every model has exactly one home while a worker lives.
 - A worker that joins takes models only for itself; one that leaves gives up only its own.

@@ -1,10 +1,10 @@
 """Prefetch: loads models before their jobs come, what the pool pins and what found no worker.
 
 *shell*: owns the list of what is still to be loaded, and one loop that loads one model after the
-other, so that a job's own load waits for at most one of them. Asks the gateways whenever this
-worker begins to be of use; they also tell without being asked. Takes only models that placement
-gives this worker. Promises nothing: a load that fails is reported as every other, and a model that
-is not here when its job comes is loaded by the job.
+other. So a job's own load waits for at most one of them. Asks the gateways whenever this worker
+begins to be of use; they also tell without being asked. Takes only models that placement gives this
+worker. Promises nothing: a load that fails is reported as every other. A model that is not here
+when its job comes is loaded by the job.
 """
 
 import asyncio

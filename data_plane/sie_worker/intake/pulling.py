@@ -1,8 +1,8 @@
 """Pulling: one puller for each model that placement gives this worker.
 
-*shell*: owns the pullers. Opens and closes them as the placement moves; a puller that could not be
-opened (the bus is away) is tried again at the next look. Demand is what the window leaves, so that
-this worker never takes more than it can run soon. Does not look into jobs.
+*shell*: owns the pullers. Opens and closes them as the placement moves. A puller that could not be
+opened, since the bus is away, is tried again at the next look. Demand is what the window leaves, so
+that this worker never takes more than it can run soon. Does not look into jobs.
 """
 
 import asyncio

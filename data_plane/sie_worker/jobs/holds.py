@@ -1,9 +1,9 @@
 """Holds: the jobs that this worker pulled and has not yet settled with the queue.
 
-*shell*: owns the table of holds. A hold gathers the answers of its job's items, which may come
-from several batches, and becomes one result. Promises that a job which is delivered again while it
-is still in hand is not computed twice: the hold goes on with the newer delivery. Holds on long
-work are extended until they are settled.
+*shell*: owns the table of holds. A hold gathers the answers of its job's items, which may come from
+several batches, and becomes one result. Promises that a job which is delivered again while it is
+still in hand is not computed twice. The hold goes on with the newer delivery. Holds on long work
+are extended until they are settled.
 """
 
 import asyncio

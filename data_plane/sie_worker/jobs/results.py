@@ -2,11 +2,11 @@
 
 *shell*: speaks to the gateways' inboxes and to the queue. A batch's results for one gateway go as
 one message; a job is acknowledged only after its gateway has confirmed it. Promises that a result
-is kept and offered again, at a bounded pace, until the job's deadline: a gateway that is gone or
+is kept and offered again, at a bounded pace, until the job's deadline. A gateway that is gone or
 reconnecting never makes a job run again. A result above the limit of a message goes as chunks, each
 confirmed before the next. A job that fails on its last delivery has a dead letter written before it
-is terminated. A job that is past its deadline, or whose client left, is acknowledged
-without a result.
+is terminated. A job that is past its deadline, or whose client left, is acknowledged without a
+result.
 """
 
 import asyncio

@@ -5,13 +5,13 @@ device loop). Inputs wait in lanes; a batch holds inputs of one lane only, and m
 
 Promises:
 
-- A batch keeps its lane's budget, and ends within the latency target as far as `pacing` tells:
-  what comes meanwhile waits so long. An input above either goes alone.
+- A batch keeps its lane's budget, and ends within the latency target as far as `pacing` tells: what
+  comes meanwhile waits so long. An input above either goes alone.
 - Nothing is lost or doubled.
 - Inputs of a lane leave in the order in which they came, so a request keeps its order.
 - An idle device gets work at once. A busy one gets its next batch just before it is free, as far as
-  `pacing` tells when, or as soon as a batch is full.
-- A free device waits only for inputs that are on their way, as `gathering` bounds it, and only
+  `pacing` tells when. It gets it sooner when a batch is full.
+- A free device waits only for inputs that are on their way, as `gathering` bounds it. It waits only
   where all that waits is worth it.
 
 Which lane: one that is full or *ripe*; of those the one with the oldest head; if none is, the
@@ -21,7 +21,8 @@ input that has waited for the target.
 
 Tenants take turns by cost (`fairness`), between lanes and within one; all order is then that of one
 tenant's inputs. While several send, batches are cut to `slice_s`, as far as the pace tells, and
-none is ready behind the one that runs: a tenant with little waits for the rest of one short batch.
+none is ready behind the one that runs. So a tenant with little waits for the rest of one short
+batch.
 
 Lanes whose model is `absent` from the device gather inputs and give no batch; for the promises
 above they are not there. `loading` brings models back.
@@ -62,11 +63,11 @@ class _Out:
 class Scheduler:
     """Lanes, and how many batches the device has in hand.
 
-    `ahead_max` is how many batches may be out at once: one that runs, and those that are ready
-    behind it so that the device never waits for the next. `handover_s` is what it takes to hand a
-    batch over. `tenant_quantum` is the cost that a tenant may take in a turn while others wait,
-    `slice_s` how long a batch may run while several tenants send. `gathering` is shared by the
-    schedulers of a worker; without it no device waits for what is on its way.
+    `ahead_max` is how many batches may be out at once. One runs, and the others are ready behind it
+    so that the device never waits for the next. `handover_s` is what it takes to hand a batch over.
+    `tenant_quantum` is the cost that a tenant may take in a turn while others wait. `slice_s` is
+    how long a batch may run while several tenants send. `gathering` is shared by the schedulers of
+    a worker; without it no device waits for what is on its way.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
 """Turns: deficit round-robin among the tenants that have work waiting (Shreedhar and Varghese,
 1995).
 
-*pure.* Promises that of two tenants that both have work waiting all the time, neither is served
-more than two quanta and two inputs ahead of the other, whatever each has queued (between lanes: two
-batches, since a batch is of one lane); and that a tenant which had nothing waiting has saved up
-nothing. A tenant alone owes nothing and waits for nobody.
+*pure.* Promises for two tenants that both have work waiting all the time, whatever each has queued.
+Neither is served more than two quanta and two inputs ahead of the other. Between lanes it is two
+batches, since a batch is of one lane. A tenant that had nothing waiting has saved up nothing. A
+tenant alone owes nothing and waits for nobody.
 """
 
 from collections import deque

@@ -13,10 +13,11 @@ Promises that a device waits:
 - not where the price is little beside what the batch takes anyway;
 - for no more than its share of what there is, where several devices are free.
 
-It also knows when one batch has all devices to itself, and may be lent their threads: nothing else
-is in hand, and nothing came beside any of the last batches. Two threads lose far more beside a
-neighbour than they gain without one. It cannot see who else uses the host, only what a batch took.
-After one that lost much by its threads, or two that lost, the next is lent some four times later.
+It also knows when one batch has all devices to itself, and may be lent their threads. That is when
+nothing else is in hand, and nothing came beside any of the last batches. Two threads lose far more
+beside a neighbour than they gain without one. It cannot see who else uses the host, only what a
+batch took. After one that lost much by its threads, or two that lost, the next is lent some four
+times later.
 """
 
 from math import inf

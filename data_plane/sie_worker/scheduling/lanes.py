@@ -19,8 +19,9 @@ from sie_worker.scheduling.pacing import Pace
 
 __all__ = ["Batch", "Lane", "LaneQueue", "Limits", "QueuedInput", "Way"]
 
-Way: TypeAlias = tuple[str, str, Operation]
-"""A way of running: model revision, profile, operation. Lanes that share it share its pace."""
+Way: TypeAlias = tuple[str, str, Operation, bool]
+"""A way of running: model revision, profile, operation, images or not. Lanes that share it share
+its pace."""
 
 
 class Lane(Struct, frozen=True):
@@ -28,6 +29,7 @@ class Lane(Struct, frozen=True):
     job must have no batch-mates.
 
     `adapter` is None for the base, and for every adapter of a model that fuses them in one pass.
+    `images` keeps images apart from texts: another part of the model reads them.
     """
 
     model_revision: str
@@ -38,11 +40,12 @@ class Lane(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     options: bytes = b""
     alone: str = ""
+    images: bool = False
 
     @property
     def way(self) -> Way:
         """The way in which its batches run."""
-        return self.model_revision, self.profile, self.operation
+        return self.model_revision, self.profile, self.operation, self.images
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class Limits:
     """The budget of one batch of a lane.
 
     `padded` is how the model runs: each input then costs as much as the longest of its batch.
-    `wait_s` is how long the lane may wait to fill at first, and always without a `latency_s`: the
-    time from an input's arrival to its answer that the wait adapts to.
+    `wait_s` is how long the lane may wait to fill: at first, and always without a `latency_s`. That
+    is the time to aim at from an input's arrival to its answer, and the wait adapts to it.
     """
 
     cost_max: int

@@ -1,7 +1,7 @@
 """The pace of batches: how long one runs, and how long a lane may wait to fill.
 
 *pure.* Seconds are arguments. A `Pace` is what was seen of one model, profile and operation: a line
-through the batches. Each size counts by its last ten batches, so the price of a batch by itself is
+through the batches. Each size counts by its last ten batches. So the price of a batch by itself is
 known also where all batches have been alike for long. Promises:
 
 - The wait shrinks by half with each batch whose oldest input was answered later than the target. It
@@ -85,7 +85,8 @@ class Pace:
     @property
     def cost_in_time(self) -> float:
         """The cost of a batch that runs no longer than the target, or of which the price is a
-        fiftieth, if that is more; no bound without a target, nor before the first batch ended."""
+        fiftieth, if that is more. There is no bound without a target, nor before the first batch
+        ended."""
         return self._cost_in_time
 
     def expected_s(self, cost: int) -> float | None:

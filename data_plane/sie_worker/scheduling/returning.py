@@ -1,8 +1,8 @@
 """The clients that come back: they were answered a moment ago and their next input is due.
 
 *pure.* Time is an argument, in seconds of any monotonic clock. Most clients send the next request
-when they have the answer to the last, so that after a batch a crowd of inputs is on its way. This
-is learnt while running, from how often an answer was followed by an input and how soon. An input is
+when they have the answer to the last. So after a batch a crowd of inputs is on its way. This is
+learnt while running, from how often an answer was followed by an input and how soon. An input is
 taken to be that of the client who was answered last. Disk schedulers wait by the same means for the
 next read of a process (Iyer and Druschel, "Anticipatory scheduling", 2001). Promises:
 

@@ -1,8 +1,8 @@
 """Spreading: which device of a host takes which inputs of a job.
 
-*pure.* Promises that every input is on exactly one device, that neighbours stay together in pieces
-that are worth a batch of their own, and that a piece goes where the least is waiting. Loads and
-costs have the unit of the scheduler's budget.
+*pure.* Promises that every input is on exactly one device. Neighbours stay together in pieces that
+are worth a batch of their own, and a piece goes where the least is waiting. Loads and costs have
+the unit of the scheduler's budget.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """The window: how many jobs more could run soon.
 
-*pure.* The bound is in items, since that is what costs; a pull asks for jobs, so the window keeps a
+*pure.* The bound is in items, since that is what costs. A pull asks for jobs, so the window keeps a
 moving average of the items in one. What is not pulled stays on the queue, where another worker can
-take it, but also where nobody can overtake: while several tenants send, the window is twice as
+take it, but also where nobody can overtake. While several tenants send, the window is twice as
 wide, so that one who fills it leaves room for the others to be seen.
 """
 

@@ -1,8 +1,8 @@
 """The cluster that a command is for: the one that was named, or the one that runs in this folder.
 
-*shell.* Reads the folder's record and the environment. Promises that no address is guessed: where
-no cluster is named and none of this user's runs in the folder, no command is run, and the error
-says how to name one. It asks no process anything.
+*shell.* Reads the folder's record and the environment. Promises that no address is guessed. Where
+no cluster is named and none of this user's runs in the folder, no command is run. The error says
+how to name one. It asks no process anything.
 """
 
 import os

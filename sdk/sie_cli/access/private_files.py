@@ -1,8 +1,8 @@
 """Files of a cluster, for their owner only: replaced whole, or added to.
 
 *shell.* Promises that nobody else can read one that was replaced at any moment, whatever stood
-there before, and that a reader never sees half of it: a crash leaves the old file. One that is
-added to is closed to others before a byte is.
+there before. A reader never sees half of it: a crash leaves the old file. One that is added to is
+closed to others before a byte is.
 """
 
 import os

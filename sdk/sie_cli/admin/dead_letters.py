@@ -1,8 +1,7 @@
 """The work of `sie dlq`: list, show, run again and drop the dead letters of a cluster.
 
 *shell.* Speaks to the broker as the operator. Promises that a letter is dropped by `retry` only
-after its job was run with success, and that nothing here prints the contents of a request unless
-asked to.
+after its job was run with success. Nothing here prints the contents of a request unless asked to.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """`sie log`: the life of a log file, for operators and for CI.
 
 *main.* Each command reads its options, calls the module of `sie_config.offline` that does the work,
-prints what came of it, and ends with a status: 0 sound, 1 damaged or different, 2 a wrong request,
-3 somebody or something could not be reached or is busy. Imports are inside: a command line must
-start fast.
+and prints what came of it. It ends with a status: 0 sound, 1 damaged or different, 2 a wrong
+request, 3 somebody or something is busy or cannot be reached. Imports are inside: a command line
+must start fast.
 """
 
 import os

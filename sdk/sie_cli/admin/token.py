@@ -30,7 +30,7 @@ def new(
     name: Name,
     file: File,
     roles: Annotated[
-        str, typer.Option(help="Comma list: infer, read, propose, report, admin, audit.")
+        str, typer.Option(help="Comma list: infer, read, metrics, propose, report, admin, audit.")
     ],
     tenant: Annotated[str, typer.Option(help="Whose share of the cluster it uses.")] = "",
     replica: Annotated[

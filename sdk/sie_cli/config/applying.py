@@ -1,7 +1,7 @@
 """Applying files: the one batch that makes the cluster hold what they say.
 
-*pure.* Promises that all of it is one entry, that what does not differ is not written, and that
-pruning removes only entities of kinds that the files speak of.
+*pure.* Promises that all of it is one entry, and that what does not differ is not written. Pruning
+removes only entities of kinds that the files speak of.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """The sub-commands for configuration: from `sie apply` to `sie verify`.
 
 *main.* Each reads its options and calls the work that it names. Exit statuses: 0 done, 1 it differs
-or has not converged, 2 the request is at fault, 3 sie-config cannot be reached or cannot do it now,
-4 a conflict, 5 time ran out, 130 it was stopped.
+or has not converged, 2 the request is at fault, 3 sie-config is away or not able now. And 4 a
+conflict, 5 time ran out, 130 it was stopped.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """The options that many sub-commands take, each list written once.
 
-*main.* A command names `work` among its parameters, and `ask` if it writes; on the command line the
+*main.* A command names `work` among its parameters, and `ask` if it writes. On the command line the
 options that make them stand in their place. What makes them is imported when a command runs: a
 command line must start fast.
 """

@@ -3,7 +3,7 @@
 *shell.* Reads YAML and JSON, one or many documents in a file, a folder and all below it, or stdin.
 Each document says its `kind` (model, adapter, bundle, pool) beside its own fields. A text that is
 JSON is read as JSON whatever its name, and one whose name says so has to be. Promises that a
-document which cannot be read is named by file and place, that no name comes twice, and that what is
+document which cannot be read is named by file and place, and that no name comes twice. What is
 given was all understood: what prunes relies on it.
 """
 

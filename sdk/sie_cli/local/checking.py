@@ -1,8 +1,8 @@
 """Runs the tests and the checks of a checkout.
 
-*shell.* Runs each tool as its own process, from the checkout's root, and says what runs, how long
-it took, and the command that runs it again. Stops at the first check that fails; runs every folder
-of tests. A folder that exceeds its time budget fails. It judges nothing itself.
+*shell.* Runs each tool as its own process, from the checkout's root. Says what runs, how long it
+took, and the command that runs it again. Stops at the first check that fails; runs every folder of
+tests. A folder that exceeds its time budget fails. It judges nothing itself.
 """
 
 import os
@@ -34,6 +34,7 @@ CHECKS: Final = (
     Step("format", ("ruff", "format", "--check", "."), 60),
     Step("lint", ("ruff", "check", "."), 60),
     Step("types", ("mypy",), 300),
+    Step("types of examples", ("mypy", "examples"), 120),
     Step("layers", ("lint-imports",), 60),
 )
 TEST_FOLDERS: Final = {"property": 600.0, "unit": 600.0, "integration": 720.0, "adversary": 300.0}

@@ -1,7 +1,6 @@
-"""The sub-commands that this package brings: up, down, status, logs,
-demo, test, check.
+"""The sub-commands that this package brings: up, down, status, logs, demo, test, check.
 
-*main.* Each reads its options and calls the module that does the work, which is imported inside: a
+*main.* Each reads its options and calls the module that does the work, which is imported inside. A
 command line must start fast, and `sie --help` needs none of it.
 """
 

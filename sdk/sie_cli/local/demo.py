@@ -1,6 +1,6 @@
 """The demo: a private cluster in a temporary folder, the story on it, and what came of each step.
 
-*shell.* Owns the folder and the cluster, and leaves nothing behind but the folder of a demo that
+*shell.* Owns the folder and the cluster. Leaves nothing behind but the folder of a demo that
 failed, which has the logs that its messages point at. A step that fails ends the story; the exit
 status is 0 only when every step held.
 """

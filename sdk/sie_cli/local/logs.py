@@ -1,7 +1,7 @@
 """The lines that `sie logs` shows: those of all processes of a local cluster, in order of time.
 
 *shell.* Reads the files in the data folder's `logs`. A line that is no JSON (the broker's, a
-traceback) goes with the time of the line before it, so that it stays where it was written. Changes
+traceback) goes with the time of the line before it. So it stays where it was written. Changes
 nothing.
 """
 

@@ -1,7 +1,7 @@
 """The tables of `sie status`: a cluster's processes, its devices, the place of each replica.
 
-*shell.* Reads the folder's record and asks sie-config; a sie-config that does not answer is shown
-as that, since the processes are worth seeing then most of all. It changes nothing.
+*shell.* Reads the folder's record and asks sie-config. A sie-config that does not answer is shown
+as that: the processes are worth seeing then most of all. It changes nothing.
 """
 
 from pathlib import Path

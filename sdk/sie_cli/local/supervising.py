@@ -1,7 +1,7 @@
 """Runs the supervisor in this process, or leaves one in the background.
 
 *shell.* In the foreground, the first SIGINT, SIGTERM or SIGHUP drains and the second kills. In the
-background, the same command runs in a session of its own with its output in a log file, and this
+background, the same command runs in a session of its own with its output in a log file. This
 process returns when the cluster is ready.
 """
 

@@ -1,11 +1,10 @@
 """Adding a model or an adapter by the name of its repository, or by its folder.
 
-*shell.* Reads small files of the hub or of a folder; of a folder that is to be added, every file
-once more for its hash. Promises that nothing is written of which a file says that it is not done
-here, that what is registered already is not replaced unasked, and that all of it is one entry.
+*shell.* Reads small files of the hub or of a folder. Of a folder that is to be added it reads every
+file once more, for its hash. Promises that nothing is written of which a file says that it is not
+done here. What is registered already is not replaced unasked, and all of it is one entry.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,16 +14,17 @@ from typing import Any, Final
 
 from sie_cli.config.config_work import Ask, Work
 from sie_cli.models.hub import open_revision
+from sie_cli.models.manifests import manifest_of
 from sie_cli.models.proposal import Proposal, propose, weight_files
 from sie_cli.models.purpose import Task
 from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
-from sie_layouts.facts import Fact
+from sie_layouts.facts import Fact, Refusal
 from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
-__all__ = ["ABSENT", "Wanted", "add", "inspect"]
+__all__ = ["ABSENT", "Wanted", "adapter_operation", "add", "inspect", "print_document"]
 
 ABSENT: Final = frozenset({"ADAPTER_NOT_FOUND", "MODEL_NOT_FOUND"})
 """The codes by which sie-config says that it holds no such entity."""
@@ -60,11 +60,25 @@ class _Found:
     """Of a folder: the files that a manifest pins."""
 
 
-def inspect(target: str, revision: str, output: str) -> int:
+def inspect(wanted: Wanted, output: str) -> int:
     """Print what a repository or folder holds; status 2 where it is not run here."""
-    with _examined(Wanted(target, revision)) as found:
+    with _examined(wanted) as found:
         _show(found, Form(output))
     return WRONG if found.proposal.refusals else 0
+
+
+def print_document(wanted: Wanted, output: str) -> int:
+    """Print the document of a repository or folder as `sie apply` takes it, without any cluster.
+
+    Where the folder lies at the workers alone, this is what runs there.
+    """
+    with _examined(wanted) as found:
+        if found.proposal.refusals:
+            _show(found, Form.TABLE)
+            return WRONG
+        kind, _, document = _document(wanted, found, found.proposal.base)
+    print_value({"kind": kind} | document, Form.JSON if output == "json" else Form.YAML)
+    return 0
 
 
 def add(work: Work, ask: Ask, wanted: Wanted) -> int:
@@ -74,7 +88,7 @@ def add(work: Work, ask: Ask, wanted: Wanted) -> int:
             _show(found, Form.TABLE)
         if found.proposal.refusals:
             return WRONG
-        kind, key, document = _document(work, wanted, found)
+        kind, key, document = _document(wanted, found, _base(work, wanted, found.proposal))
     operation = {"op": "put", "kind": kind, "key": key, "document": document}
     operation |= _condition(work, kind, key, document, replaces=wanted.replaces)
     terms = ask.terms()
@@ -84,6 +98,24 @@ def add(work: Work, ask: Ask, wanted: Wanted) -> int:
         print_value({"kind": kind} | document, work.form)
         return 0
     return work.told(answer)
+
+
+def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, Any] | None:
+    """The operation that registers an adapter of a model; None where its name is registered.
+
+    Raises `SIEError` where the hub does not give it, or its files are not done here.
+    """
+    wanted = Wanted(repository, adapter_of=model_id)
+    with _examined(wanted) as found:
+        if found.proposal.kind != "adapter":
+            raise FixRequest(f"{repository} is no adapter any more")
+        if found.proposal.refusals:
+            raise FixRequest("; ".join(map(str, found.proposal.refusals)))
+        kind, key, document = _document(wanted, found, model_id)
+    if _entity(work, kind, key) is not None:
+        return None
+    put = {"op": "put", "kind": kind, "key": key, "document": document}
+    return put | {"if_none_match": "*"}
 
 
 @contextmanager
@@ -96,8 +128,9 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
         return
     if not _REPOSITORY.fullmatch(wanted.target):
         raise FixRequest(
-            f"{wanted.target} is no folder here, and no `org/name` of the hub: a folder is named "
-            "where it lies on the workers, and read on this machine"
+            f"{wanted.target} is no folder here, and no `org/name` of the hub. Of a folder that "
+            f"the workers alone have, run there: sie inspect {wanted.target} --document; and "
+            "here, with what it prints: sie apply -f -"
         )
     revision = open_revision(wanted.target, wanted.revision)
     try:
@@ -113,7 +146,13 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
             facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
         if revision.license:
             facts.append(Fact("license", revision.license, f"{_CARD}: license"))
-        source = {"type": "hub", "id": revision.repository, "revision": revision.commit}
+        source: dict[str, Any] = {
+            "type": "hub",
+            "id": revision.repository,
+            "revision": revision.commit,
+        }
+        if proposal.beside:
+            source["beside"] = dict(_newest(name) for name in proposal.beside)
         yield _Found(
             replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository
         )
@@ -121,11 +160,23 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
         revision.close()
 
 
+def _newest(repository: str) -> tuple[str, str]:
+    """A repository and the commit of its newest revision."""
+    revision = open_revision(repository)
+    revision.close()
+    return repository, revision.commit
+
+
 def _of_folder(folder: Path, wanted: Wanted) -> _Found:
     files = FolderFiles(folder)
     proposal = propose(
         files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
     )
+    absent = tuple(
+        Refusal("the folder", f"lacks the tokenizer or config of {name}", "save them into it")
+        for name in proposal.beside
+    )
+    proposal = replace(proposal, refusals=(*proposal.refusals, *absent))
     card = (files.read(_CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
     said = _LICENSE.search(card)
     facts = (Fact("license", said[1].strip(), f"{_CARD}: license"),) if said else ()
@@ -134,13 +185,15 @@ def _of_folder(folder: Path, wanted: Wanted) -> _Found:
     return _Found(replace(proposal, facts=(*facts, *proposal.facts)), source, folder.name, names)
 
 
-def _document(work: Work, wanted: Wanted, found: _Found) -> tuple[Kind, str, dict[str, Any]]:
+def _document(wanted: Wanted, found: _Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
+    """The kind, key and document; `base` is the model that an adapter's own config leads to."""
     source = dict(found.source)
     if source["type"] == "path":
-        folder = Path(source["path"])
-        source["manifest"] = {name: _sha256(folder / name) for name in found.files}
+        source["manifest"] = manifest_of(Path(source["path"]), found.files)
     if found.proposal.kind == "adapter":
-        model = wanted.adapter_of or _base(work, found.proposal)
+        model = wanted.adapter_of or base
+        if not _REPOSITORY.fullmatch(model):
+            raise FixRequest("this is an adapter: say its model with --adapter-of MODEL")
         last = found.own_name.rsplit("/", 1)[-1].lower()
         name = wanted.name or re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")
         return "adapter", f"{model}/{name}", {"model_id": model, "name": name, "source": source}
@@ -161,8 +214,10 @@ def _document(work: Work, wanted: Wanted, found: _Found) -> tuple[Kind, str, dic
     return "model", model_id, document
 
 
-def _base(work: Work, proposal: Proposal) -> str:
+def _base(work: Work, wanted: Wanted, proposal: Proposal) -> str:
     """The model that an adapter is for, where its config names one that is registered."""
+    if proposal.kind != "adapter" or wanted.adapter_of:
+        return wanted.adapter_of
     if _REPOSITORY.fullmatch(proposal.base) and _entity(work, "model", proposal.base) is not None:
         return proposal.base
     named = f", and its config names {proposal.base}, which is not registered" * bool(proposal.base)
@@ -212,8 +267,3 @@ def _show(found: _Found, form: Form) -> None:
         print_rows(rows, ["what", "value", "from"], form, names=[row["what"] for row in rows])
     for refusal in found.proposal.refusals:
         talk(f"not run here: {refusal}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

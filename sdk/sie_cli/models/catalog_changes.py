@@ -1,8 +1,9 @@
 """Changes of the catalog: what this release offers that the log does not hold.
 
-*pure.* Each model is judged on three documents: what the catalog of an earlier release wrote last
-(the base, out of the log's history), what the log holds now, and what this release offers. Promises
-that a model which somebody edited, deleted or registered by themselves is kept as it is.
+*pure.* Each model is judged on three documents: the base, what the log holds now, and what this
+release offers. The base is what the catalog of an earlier release wrote last, out of the log's
+history. Promises that a model which somebody edited, deleted or registered by themselves is kept as
+it is.
 """
 
 from collections.abc import Mapping, Sequence

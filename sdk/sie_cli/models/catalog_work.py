@@ -11,14 +11,14 @@ from sie_catalog.offers import Choice, described, entry_reason, offered, reason_
 from sie_catalog.published import Published, published
 from sie_cli.config.config_rows import name_of
 from sie_cli.config.config_work import Ask, Work
-from sie_cli.models.adding import ABSENT
+from sie_cli.models.adding import ABSENT, adapter_operation
 from sie_cli.models.catalog_changes import Change, judge, operation_of
-from sie_cli.show.exit_statuses import DIFFERS
+from sie_cli.show.exit_statuses import DIFFERS, NOT_NOW
 from sie_cli.show.printing import print_lines, print_rows, print_value, talk
 from sie_schemas.documents import admit_document
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, SIEError
 
-__all__ = ["apply", "diff", "models"]
+__all__ = ["adapters", "apply", "diff", "models"]
 
 
 def diff(work: Work, choice: Choice) -> int:
@@ -40,6 +40,34 @@ def apply(work: Work, ask: Ask, choice: Choice) -> int:
         return 0
     terms = replace(ask.terms(), reason=entry_reason(choice))
     return work.told(work.client.batch(operations, terms, simultaneous=True))
+
+
+def adapters(work: Work, ask: Ask) -> int:
+    """Register the adapters that others published for models of this log, as one entry.
+
+    Status 3 where the hub did not give one of them; the others are written.
+    """
+    there = {name_of("model", row) for row in work.client.entities("model")}
+    operations: list[dict[str, Any]] = []
+    missed = False
+    for row in published():
+        for repository in row.adapters if row.id in there else ():
+            try:
+                operation = adapter_operation(work, repository, row.id)
+            except SIEError as error:
+                talk(f"left out {repository} of {row.id}: {error.message}")
+                missed = True
+                continue
+            if operation is None:
+                talk(f"kept {repository} of {row.id}: its name is registered")
+            else:
+                operations.append(operation)
+    if not operations:
+        print_lines(["no adapter is new"])
+    else:
+        terms = replace(ask.terms(), reason=entry_reason("adapters"))
+        work.told(work.client.batch(operations, terms, simultaneous=True))
+    return NOT_NOW if missed else 0
 
 
 def models(work: Work | None, words: str, output: Any) -> int:

@@ -2,7 +2,7 @@
 
 *shell* over one HTTP client. Speaks the hub's API and loads nothing of it into this process but
 bytes. Promises that what cannot be read is told with its cure, and within seconds where nothing
-answers; a file that a revision has is never taken for one that it lacks.
+answers. A file that a revision has is never taken for one that it lacks.
 """
 
 import os
@@ -46,7 +46,7 @@ class _Answer(msgspec.Struct):
 
 
 class HubRevision:
-    """The files of one commit, as `sie_layouts.files.Files`. Close it."""
+    """The files of one commit, as `sie_layouts.facts.Files`. Close it."""
 
     def __init__(self, http: httpx.Client, answer: _Answer, repository: str) -> None:
         self._http = http

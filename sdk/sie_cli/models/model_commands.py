@@ -22,21 +22,27 @@ Revision = Annotated[str, typer.Option(help="A branch, tag or commit; else the n
 Choice = Annotated[Literal["small", "all"], typer.Argument(help="A few, or all.")]
 
 
+AdapterOf = Annotated[str, typer.Option(help="The model that a LoRA adapter is for.")]
+Name = Annotated[str, typer.Option(help="The name it gets; else its own.")]
+Task = Annotated[
+    Literal["encode", "extract", "score"] | None,
+    typer.Option(help="Its task, where its files do not say which of two."),
+]
+Template = Annotated[
+    str, typer.Option(help="Of a decoder that judges pairs: the template's name or text.")
+]
+
+
 @command
 def add(
     work: "Work",
     ask: "Ask",
     target: Target,
     revision: Revision = "",
-    adapter_of: Annotated[str, typer.Option(help="The model that a LoRA adapter is for.")] = "",
-    name: Annotated[str, typer.Option(help="The name it gets; else its own.")] = "",
-    task: Annotated[
-        Literal["encode", "extract", "score"] | None,
-        typer.Option(help="Its task, where its files do not say which of two."),
-    ] = None,
-    template: Annotated[
-        str, typer.Option(help="Of a decoder that judges pairs: the template's name or text.")
-    ] = "",
+    adapter_of: AdapterOf = "",
+    name: Name = "",
+    task: Task = None,
+    template: Template = "",
     replaces: Annotated[
         bool, typer.Option("--replace", help="Also where the name is registered already.")
     ] = False,
@@ -45,18 +51,32 @@ def add(
     from sie_cli.models.adding import Wanted  # noqa: PLC0415 - see the module's docstring
     from sie_cli.models.adding import add as add_one  # noqa: PLC0415
 
-    return add_one(work, ask, Wanted(target, revision, adapter_of, name, task, template, replaces))
+    wanted = Wanted(target, revision, adapter_of, name, task, template, replaces)
+    return add_one(work, ask, wanted)
 
 
-def inspect(target: Target, revision: Revision = "", output: Page = "table") -> None:
+def inspect(
+    target: Target,
+    revision: Revision = "",
+    adapter_of: AdapterOf = "",
+    name: Name = "",
+    task: Task = None,
+    template: Template = "",
+    output: Page = "table",
+    document: Annotated[
+        bool, typer.Option("--document", help="Print what `sie apply` takes, hashes included.")
+    ] = False,
+) -> None:
     """Show what a repository or folder holds and how it would run; writes nothing."""
+    from sie_cli.models.adding import Wanted, print_document  # noqa: PLC0415
     from sie_cli.models.adding import inspect as inspect_one  # noqa: PLC0415
     from sie_cli.show.exit_statuses import exit_status  # noqa: PLC0415
     from sie_cli.show.printing import talk  # noqa: PLC0415
     from sie_schemas.errors import SIEError  # noqa: PLC0415
 
+    wanted = Wanted(target, revision, adapter_of, name, task, template)
     try:
-        status = inspect_one(target, revision, output)
+        status = print_document(wanted, output) if document else inspect_one(wanted, output)
     except SIEError as error:
         talk(f"sie: {error.message}")
         status = exit_status(error)
@@ -106,6 +126,15 @@ def catalog_apply(work: "Work", ask: "Ask", choice: Choice = "all") -> int:
     from sie_cli.models.catalog_work import apply  # noqa: PLC0415
 
     return apply(work, ask, choice)
+
+
+@catalog.command("adapters")
+@command
+def catalog_adapters(work: "Work", ask: "Ask") -> int:
+    """Register the LoRA adapters that others published for models of this log, as one entry."""
+    from sie_cli.models.catalog_work import adapters  # noqa: PLC0415
+
+    return adapters(work, ask)
 
 
 def _show(words: str, output: str, url: str, data: Path | None) -> None:

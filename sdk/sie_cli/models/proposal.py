@@ -1,8 +1,8 @@
 """A proposal: the document of a model or an adapter, from what its own files say.
 
-*pure* over `Files`. Promises that each thing it decides names the file that it rests on, that what
-this release does not do is a problem before anything is written, and that the document repeats
-nothing that the backend reads from the files again.
+*pure* over `Files`. Promises that each thing it decides names the file that it rests on. What this
+release does not do is a problem before anything is written. The document repeats nothing that the
+backend reads from the files again.
 """
 
 import json
@@ -10,9 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
-from sie_layouts.facts import Fact, Refusal
-from sie_layouts.files import Files
+from sie_layouts.architectures.published import BY_CODE, looks_by_code
+from sie_layouts.extraction.any_labels import (
+    GLINER_FILE,
+    GliclassLayout,
+    GlinerLayout,
+    is_gliclass,
+    is_gliner,
+    read_gliclass,
+    read_gliner,
+)
+from sie_layouts.facts import Fact, Files, Reading, Refusal
 from sie_layouts.reading import Kind, Layout, kind_of, read
 from sie_schemas.errors import FixRequest
 
@@ -32,6 +42,7 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
     "token_vectors": "transformer",
     "scores": "cross-encoder",
+    "texts_and_images": "image-text",
 }
 
 
@@ -46,6 +57,8 @@ class Proposal:
     refusals: tuple[Refusal, ...] = ()
     base: str = ""
     """Of an adapter: the model that its config names."""
+    beside: tuple[str, ...] = ()
+    """Other repositories, of which it wants the tokenizer or the config."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the profile, which no file of the model says to a worker."""
 
@@ -70,8 +83,12 @@ def propose(
     missing = tuple(_missing(names, takes_pickles))
     purpose = purpose_of(files, name, task, template)
     labelled = None if purpose.task == "score" else _labelled(files, names)
+    for_any = _for_any_labels(files)
     if labelled is not None:
         found = replace(labelled, facts=(*labelled.facts, *facts), refusals=missing)
+    elif for_any is not None:
+        refusals = (*for_any.refusals, *missing)
+        found = replace(for_any, facts=(*for_any.facts, *facts), refusals=refusals)
     elif purpose.refusal is not None:
         found = Proposal("model", facts=facts, refusals=(purpose.refusal, *missing))
     else:
@@ -89,7 +106,7 @@ def _of_layout(
 ) -> Proposal:
     kind = _KINDS.get(purpose.task) or kind_of(files)
     reading = read(files, kind, sparse=purpose.sparse)
-    refusals = (*reading.refusals, *missing)
+    refusals = (*_by_code(files, kind), *reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
     tasks, why = _tasks(reading.layout, kind, names)
@@ -98,6 +115,15 @@ def _of_layout(
     return Proposal(
         "model", tasks, _BACKENDS[kind], (*said, *facts), refusals, options=purpose.options
     )
+
+
+def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
+    if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
+        cure = (
+            "or let an operator allow that code (SIE_SERVER_REMOTE_CODE_MODELS), and write the "
+            "document with sie apply"
+        )
+        yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"use another model, {cure}")
 
 
 def _require(task: Task | None, template: str, found: Proposal, purpose: Purpose) -> None:
@@ -141,6 +167,29 @@ def _labelled(files: Files, names: Mapping[str, int]) -> Proposal | None:
         shown = ", ".join(labels[:_LABELS_SHOWN]) + " …" * (len(labels) > _LABELS_SHOWN)
         facts.append(Fact("labels", shown, f"{_CONFIG}: id2label"))
     return Proposal("model", {"extract": {}}, backend, tuple(facts))
+
+
+def _for_any_labels(files: Files) -> Proposal | None:
+    """The proposal of a GLiNER or GLiClass; None of another."""
+    reading: Reading[GlinerLayout] | Reading[GliclassLayout]
+    if is_gliner(files):
+        backend, source, reading = "gliner", GLINER_FILE, read_gliner(files)
+    elif is_gliclass(files):
+        backend, source, reading = "gliclass", f"{_CONFIG}: model_type", read_gliclass(files)
+    else:
+        return None
+    layout = reading.layout
+    bundle = next(name for name, each in BUNDLES.items() if backend in each.backends)
+    facts = [
+        Fact("task", "extract", source),
+        Fact("backend", backend, source),
+        Fact("bundle", f"{bundle}: its workers start with `sie up --bundle {bundle}`", source),
+        *(layout.facts if layout is not None else ()),
+    ]
+    beside = layout.beside if isinstance(layout, GlinerLayout) else ()
+    return Proposal(
+        "model", {"extract": {}}, backend, tuple(facts), reading.refusals, beside=beside
+    )
 
 
 def _tasks(

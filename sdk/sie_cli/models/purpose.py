@@ -1,7 +1,7 @@
 """The purpose of a repository or folder that could be two things, by what its files say of it.
 
-*pure* over `Files`. A decoder without `modules.json` makes vectors, or judges pairs; a bare model
-of masked words gives dense vectors, or sparse ones; a classifier of several labels names classes,
+*pure* over `Files`. A decoder without `modules.json` makes vectors, or judges pairs. A bare model
+of masked words gives dense vectors, or sparse ones. A classifier of several labels names classes,
 or scores pairs. Promises that what no file says is asked, and never guessed.
 """
 
@@ -13,8 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 import yaml
 
 from sie_core.pair_templates import PAIR_TEMPLATES
-from sie_layouts.facts import Fact, Refusal
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Refusal
 from sie_layouts.reader import Reader
 from sie_layouts.routes import MODULES_FILE
 

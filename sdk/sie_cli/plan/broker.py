@@ -8,8 +8,8 @@ named is refused, and nobody has everything.
 - A worker's user reads the work of its pools and no other.
 - Each user hears its own answers only.
 
-What one of these users can still have the *broker* deliver where it may not publish, by naming a
-reply, is dropped where it arrives (`sie_runtime.broker.bus_messages`). It chooses no port and no
+One of these users can still have the *broker* deliver where it may not publish, by naming a reply.
+That is dropped where it arrives (`sie_runtime.broker.bus_messages`). It chooses no port and no
 password.
 """
 
@@ -31,7 +31,7 @@ _DEFAULT_POOLS: Final = ("default",)
 class Rights:
     """The subjects that one user may publish and hear. `never` is taken from what `publish` names.
 
-    The broker takes a last `*` of `subscribe` for `>` too (tried on 2.15): below such a subject
+    The broker takes a last `*` of `subscribe` for `>` too (tried on 2.15). Below such a subject
     there is nothing that is not for this role.
     """
 
@@ -64,7 +64,7 @@ _CONFIG: Final = Rights(
     subscribe=("_INBOX.config.>", "sie.answer.config.>", "sie.config.report.>", "sie.health.*"),
 )
 _READ_LOG: Final = ("$JS.API.DIRECT.GET.*", "$JS.API.STREAM.NAMES")
-"""A log's id is not known here, and a wildcard is a whole token: so every stream that can be read
+"""A log's id is not known here, and a wildcard is a whole token. So every stream can be read
 directly, but for those that `_NOT_THE_LOG` names. Work streams cannot be."""
 _NOT_THE_LOG: Final = tuple(
     f"$JS.API.DIRECT.GET.{name}"

@@ -1,9 +1,9 @@
 """Environments of bundles: packages that the cluster's own bounds keep out, laid over its own.
 
 *shell.* A folder beside the interpreter's for each bundle and each state of its lock. Promises that
-it is made once, whole or not at all, of files whose digests are in the lock, and that nothing is
-fetched where it is there. A process in it finds the bundle's packages first, and below them all
-that the cluster has.
+it is made once, whole or not at all, of files whose digests are in the lock. Nothing is fetched
+where it is there. A process in it finds the bundle's packages first, and below them all that the
+cluster has.
 """
 
 import hashlib

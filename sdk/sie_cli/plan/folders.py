@@ -1,7 +1,7 @@
 """The data folder of a local cluster: made, and its broker's file written.
 
 *shell.* Owns the folder's layout on disk. Sockets live in it too, unless its path is too long for a
-socket's address; then they live in a private folder of the temporary one, or of `/tmp`. What it
+socket's address. Then they live in a private folder of the temporary one, or of `/tmp`. What it
 makes is for its own user.
 """
 

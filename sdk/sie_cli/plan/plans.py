@@ -259,7 +259,7 @@ def plan_cluster(
             "config",
             (
                 *("--data-dir", str(options.data / "config"), "--advertised-url", config_url),
-                *("--catalog", options.catalog),
+                *("--catalog", options.catalog, "--gateway-url", gateway_url),
             ),
             options.config_port,
         ),

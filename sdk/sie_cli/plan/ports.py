@@ -1,8 +1,8 @@
 """Ports on this machine: which are free, and whether one that was asked for is.
 
 *shell.* Asks the system by binding. A free port is taken from below the range that outgoing
-connections use, so that it is still free when a process that died on it is started again. It holds
-no port: a stranger may take one between the answer and its use.
+connections use. So it is still free when a process that died on it is started again. It holds no
+port: a stranger may take one between the answer and its use.
 """
 
 import random

@@ -1,8 +1,8 @@
 """The supervisor of the cluster on one machine.
 
 *shell.* Owns every process of the cluster and the folder's record. Promises that what it started is
-stopped when it returns, in an order that lets accepted work finish: the gateway takes no more and
-answers what it has, then workers, then sie-config, then the broker. A process that dies is started
+stopped when it returns, in an order that lets accepted work finish. The gateway takes no more and
+answers what it has; then go workers, sie-config, and the broker. A process that dies is started
 again, with a growing pause, and that is said. What it leaves behind when it is killed itself is
 found and stopped by the next start or by `sie down`.
 """
@@ -57,8 +57,8 @@ async def run_cluster(
 
     `scripts` is the folder of the programs, else that of this environment.
 
-    Raises `FixRequest` for what the operator can mend before anything starts (a folder in use, a
-    taken port, a missing part) and `StartFailed` for a process that does not become ready.
+    Raises `FixRequest` for what the operator can mend before anything starts: a folder in use, a
+    taken port, a missing part. Raises `StartFailed` for a process that does not become ready.
     """
     scripts = scripts_folder() if scripts is None else scripts
     check_installed(scripts)

@@ -1,7 +1,7 @@
 """The access of a local cluster's gateways and workers to a sie-config that asks for tokens.
 
-*shell.* Owns `replicas.json` in the data folder: the hashes of two tokens, made at every start,
-that may read and report as the replicas of this cluster and do nothing else. The tokens go through
+*shell.* Owns `replicas.json` in the data folder: the hashes of two tokens, made at every start.
+They may read and report as the replicas of this cluster, and do nothing else. The tokens go through
 the environment alone. Where no tokens are in force there are none, and one that the operator gave
 stays.
 """

@@ -1,7 +1,7 @@
 """Texts on this machine: one file, a folder and all below it, or stdin.
 
-*shell.* Promises that a folder is read whole or not at all: links are followed, a name counts in
-any case, what is reached twice is read once, and whatever cannot be looked at is an error that
+*shell.* Promises that a folder is read whole or not at all. Links are followed, a name counts in
+any case, and what is reached twice is read once. Whatever cannot be looked at is an error that
 names it, since nobody can say what it holds. Reads no more bytes than are allowed, and waits for
 nobody: a pipe in a folder is an error too. It understands no text.
 """

@@ -2,8 +2,8 @@
 
 *pure.* Promises:
 
-- A text that YAML 1.1 takes for a switch, or for another number than YAML 1.2 does, is refused and
-  never read as either: `no`, `010`, `1_000`, `12:30`.
+- A text that YAML 1.1 takes for a switch, or for another number than YAML 1.2 does, is never read
+  as either. It is refused: `no`, `010`, `1_000`, `12:30`.
 - A date stays the text that was written.
 - A number is finite.
 """

@@ -1,7 +1,7 @@
 """The meaning of an answer of sie-config, and the check that it is one.
 
 *pure.* Promises that whatever answers at an address that is not sie-config's is an error that says
-so and what to do: a gateway shows some of the configuration under the same paths, and a proxy or a
+so and what to do. A gateway shows some of the configuration under the same paths, and a proxy or a
 stranger answers to anything. Whether to send again is for `patience`.
 """
 

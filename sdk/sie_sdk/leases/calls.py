@@ -1,8 +1,8 @@
 """Leases of pools: what the calls say, and when a lease is renewed.
 
 *pure.* Both clients stand on this. `Renewals` promises that a lease is renewed well before it ends,
-soon again after a renewal that failed, and never again once the gateway says that it is gone. Time
-is an argument, in seconds of one clock.
+and soon again after a renewal that failed. Once the gateway says that it is gone, it is never
+renewed again. Time is an argument, in seconds of one clock.
 """
 
 from collections.abc import Mapping, Sequence

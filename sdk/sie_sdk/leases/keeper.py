@@ -1,7 +1,7 @@
 """Keepers of leases: renew what a client leased, in a thread or in a task, until it is closed.
 
 *shell.* Each owns the one `Renewals` of its client. Promises that a keeper which has nothing to
-renew does not run, that a close ends it at once, and that a lease which is lost is said in the log:
+renew does not run, and that a close ends it at once. A lease that is lost is said in the log:
 nobody else would notice.
 """
 

@@ -34,6 +34,7 @@ _DEFAULT: Final = Bundle(
         "token-classification",
         "text-classification",
         "zero-shot-classification",
+        "image-text",
         "onnx-cross-encoder",
         "spacy",
     ),

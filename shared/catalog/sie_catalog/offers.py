@@ -86,7 +86,7 @@ def _tasks(row: Published) -> dict[str, Any]:
     backend = FAMILIES[row.family].backend
     if backend == "cross-encoder":
         return {"score": {}}
-    if backend == "zero-shot-classification":
+    if "extract" in row.tasks:
         return {"extract": {}}
     tasks: dict[str, Any] = {"encode": {"outputs": list(row.outputs)}}
     # A score of late interaction is made of the vectors of tokens.
@@ -96,6 +96,8 @@ def _tasks(row: Published) -> dict[str, Any]:
 def _profile(row: Published) -> dict[str, Any]:
     family = FAMILIES[row.family]
     options = {**family.options, **_wording(row)}
+    if row.threshold is not None:
+        options["threshold"] = row.threshold
     profile: dict[str, Any] = {"backend": family.backend}
     if not family.states_vectors:
         profile["max_sequence_length"] = row.tokens

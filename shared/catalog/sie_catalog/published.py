@@ -44,6 +44,8 @@ class Published(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     document: str = ""
     instruction: str = ""
     """The instruction of a query that gives none."""
+    threshold: float | None = None
+    """The least score of what is told, where its users take another than the library's."""
     adapters: tuple[str, ...] = ()
     """Repositories of LoRA adapters that others published for it."""
     small: bool = False

@@ -1,4 +1,4 @@
-"""The options of every built-in backend, each declared once.
+"""The options and the inputs of every built-in backend, each declared once.
 
 *pure.* Data that the gateway, sie-config and the workers read alike. `GENERAL` are the sidecar's
 own, which every backend has; `of_backend` gives them with those of one backend. A backend of
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from sie_schemas.ipc import Option
 
-__all__ = ["BACKEND_OPTIONS", "GENERAL", "of_backend"]
+__all__ = ["BACKEND_OPTIONS", "GENERAL", "inputs_of", "of_backend"]
 
 _TEMPLATE: Final = "a text that ends in {text}; {instruction} may stand before it"
 _POOLINGS: Final = ("mean", "cls", "last", "max", "mean_sqrt_len")
@@ -154,6 +154,15 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
         _OFFSET_UNIT,
         _THRESHOLD,
     ),
+    "image-text": (
+        Option(
+            name="normalize",
+            kind="flag",
+            help="true if vectors get the length 1",
+            in_profile=True,
+        ),
+    ),
+    "ocr": (_THRESHOLD,),
     "onnx-cross-encoder": (
         Option(name="file", kind="text", help="the graph's file", in_profile=True),
     ),
@@ -212,6 +221,18 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
         _THRESHOLD,
     ),
 }
+
+
+_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "image-text": ("text", "image"),
+    "ocr": ("image",),
+}
+"""The inputs of those that take more than texts, or others."""
+
+
+def inputs_of(name: str) -> tuple[str, ...] | None:
+    """The inputs that a built-in backend takes; None for another's."""
+    return _INPUTS.get(name, ("text",)) if name in BACKEND_OPTIONS else None
 
 
 def of_backend(name: str) -> tuple[Option, ...] | None:

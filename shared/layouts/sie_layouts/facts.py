@@ -1,12 +1,14 @@
-"""Facts and refusals: what a layout says, from which file, and why one is not run.
+"""Files, facts and refusals: a layout's files, what they say, and why one is not run.
 
-*types.* Values only.
+*types.* Values, and the two calls by which files are read. They may lie in a folder on this disk
+(`folder`), or in a repository of which only the small files are fetched.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Fact", "Reading", "Refusal"]
+__all__ = ["Fact", "Files", "Reading", "Refusal"]
 
 L = TypeVar("L", covariant=True)
 
@@ -42,3 +44,15 @@ class Reading(Generic[L]):
 
     layout: L | None
     refusals: tuple[Refusal, ...] = ()
+
+
+class Files(Protocol):
+    """The files of one revision of a model."""
+
+    def names(self) -> Mapping[str, int]:
+        """The bytes of each file by its name inside the folder, with `/` between folders."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where it is not there, or cannot be read."""
+        ...

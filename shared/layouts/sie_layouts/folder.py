@@ -10,7 +10,7 @@ __all__ = ["FolderFiles"]
 
 
 class FolderFiles:
-    """The files under one folder, as `sie_layouts.files.Files`."""
+    """The files under one folder, as `sie_layouts.facts.Files`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

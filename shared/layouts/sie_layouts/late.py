@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sie_layouts.architectures import require_own_architecture
-from sie_layouts.facts import Fact, Reading
-from sie_layouts.files import Files
+from sie_layouts.architectures.own_architectures import require_own_architecture
+from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE

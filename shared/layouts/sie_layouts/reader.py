@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from sie_layouts.facts import Fact, Refusal
-from sie_layouts.files import Files
+from sie_layouts.facts import Fact, Files, Refusal
 
 __all__ = ["Reader", "joined"]
 

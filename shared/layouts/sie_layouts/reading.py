@@ -6,8 +6,8 @@ that has no reader here is refused by name.
 
 from typing import Final, Literal, TypeAlias
 
-from sie_layouts.facts import Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Files, Reading
+from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader
@@ -17,8 +17,8 @@ from sie_layouts.sentence import SETTINGS_FILE, read_sentence
 
 __all__ = ["Kind", "Layout", "kind_of", "read"]
 
-Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities"]
-Layout: TypeAlias = SentenceLayout | ScoreLayout | TokenLayout
+Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities", "texts_and_images"]
+Layout: TypeAlias = SentenceLayout | ScoreLayout | TokenLayout | ImageTextLayout
 
 _OF_SETTINGS: Final[dict[str, Kind]] = {
     "ColBERT": "token_vectors",
@@ -44,6 +44,8 @@ def read(files: Files, kind: Kind | None = None, *, sparse: bool = False) -> Rea
         return read_score(files)
     if kind == "token_vectors":
         return read_late(files)
+    if kind == "texts_and_images":
+        return read_image_text(files)
     reader = Reader(files)
     reader.refuse(
         "config.json", f"is of a model of {kind.replace('_', ' ')}, which is not read yet"
@@ -54,6 +56,8 @@ def read(files: Files, kind: Kind | None = None, *, sparse: bool = False) -> Rea
 def kind_of(files: Files) -> Kind:
     """The name that a folder gives itself; vectors where it does not say."""
     reader = Reader(files)
+    if is_image_text(reader):
+        return "texts_and_images"
     if reader.has(MODULES_FILE):
         said = reader.table(SETTINGS_FILE).get("model_type")
         if said is None and is_stanford(reader.table("config.json")):

@@ -18,8 +18,8 @@ MODULES_FILE: Final = "modules.json"
 ROUTERS: Final = frozenset({"Router", "Asym"})
 
 
-def steps_of(reader: Reader, task: str) -> tuple[Step, ...]:
-    """The steps of `query` or `document`, as `modules.json` orders them."""
+def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
+    """The steps of `query` or `document`, as `modules.json` orders them, from place `first` on."""
     entries = reader.json(MODULES_FILE)
     if not isinstance(entries, list):
         reader.refuse(MODULES_FILE, "is no list of modules", "restore the file")
@@ -29,6 +29,8 @@ def steps_of(reader: Reader, task: str) -> tuple[Step, ...]:
         source = f"{MODULES_FILE}: {place}.type"
         table = entry if isinstance(entry, dict) else {}
         folder = table.get("path", "")
+        if place < first:
+            continue
         if not isinstance(folder, str) or _leaves(folder):
             reader.refuse(f"{MODULES_FILE}: {place}.path", f"is {folder!r}, outside the folder")
             continue

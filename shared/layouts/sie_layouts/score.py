@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from sie_layouts.architectures import require_own_architecture
-from sie_layouts.facts import Fact, Reading
-from sie_layouts.files import Files
+from sie_layouts.architectures.own_architectures import require_own_architecture
+from sie_layouts.architectures.published import published_form
+from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.modules import module_name
-from sie_layouts.published import published_form
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.sentence import SETTINGS_FILE

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from sie_layouts.facts import Reading
-from sie_layouts.files import Files
+from sie_layouts.facts import Files, Reading
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader
 from sie_layouts.routes import MODULES_FILE, steps_of

@@ -7,7 +7,7 @@ model (`config_options`). They are passed over where they only say how to load i
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from sie_layouts.architectures import require_own_architecture
+from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
 from sie_layouts.texts import IGNORED_OPTIONS, sentence_table, text_layout

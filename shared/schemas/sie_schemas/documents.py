@@ -116,6 +116,9 @@ class HubSource(Document):
     type: Literal["hub"]
     id: ModelId
     revision: Commit
+    beside: Annotated[dict[ModelId, Commit], Field(min_length=1, max_length=4)] | None = None
+    """Other repositories, each at its commit, whose tokenizer or config the model names: their
+    weights are not fetched."""
 
 
 class PathSource(Document):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import asdict
 
 from sie_schemas import canonical
 from sie_schemas.malformed import MALFORMED
@@ -119,41 +120,7 @@ class Change(Struct, frozen=True, omit_defaults=True):
         return self.kind.partition(".")[2]
 
 
-class _Body(Struct, frozen=True):
-    v: int
-    log_id: str
-    epoch: int
-    term: int
-    writer: str
-    ts: str
-    actor: str
-    reason: str
-    request_id: str
-    changes: tuple[Change, ...]
-    prev_hash: str
-    state_digest: str
-    idempotency: Idempotency | None = None
-    forced: str = ""
-
-
-class _Envelope(Struct, frozen=True):
-    hash: str
-    body: Raw
-    signature: Signature | None = None
-
-
-_BODY_DECODER = msgspec.json.Decoder(_Body)
-_ENVELOPE_DECODER = msgspec.json.Decoder(_Envelope)
-
-
-class Entry(Struct, frozen=True):
-    """One record of the log. `body` and `hash` are the record; the other fields are read from it.
-
-    Invariant: `hash == entry_hash(body)`; every way to make an `Entry` checks it or computes it.
-    """
-
-    body: bytes
-    hash: str
+class _Body(Struct, frozen=True, kw_only=True):
     v: int
     log_id: str
     epoch: int
@@ -169,6 +136,26 @@ class Entry(Struct, frozen=True):
     idempotency: Idempotency | None = None
     forced: str = ""
     """The reason for passing a gate that would have refused the write; mostly empty."""
+
+
+class _Envelope(Struct, frozen=True):
+    hash: str
+    body: Raw
+    signature: Signature | None = None
+
+
+_BODY_DECODER = msgspec.json.Decoder(_Body)
+_ENVELOPE_DECODER = msgspec.json.Decoder(_Envelope)
+
+
+class Entry(_Body, frozen=True, kw_only=True):
+    """One record of the log. `body` and `hash` are the record; the other fields are read from it.
+
+    Invariant: `hash == entry_hash(body)`; every way to make an `Entry` checks it or computes it.
+    """
+
+    body: bytes
+    hash: str
     signature: Signature | None = None
     """The writer's word for this position, if it is one that was signed. Not part of the record,
     and not checked where an `Entry` is made: `sie_core.trust` says whether it counts."""
@@ -265,25 +252,7 @@ def parse_entry(body: bytes, claimed_hash: str, signature: Signature | None = No
         raise EntryCorrupt(f"the body is not an entry: {error}") from error
     if parsed.epoch < 1 or not _HASH.fullmatch(parsed.prev_hash):
         raise EntryCorrupt(f"epoch {parsed.epoch}: the position fields are malformed")
-    return Entry(
-        body=body,
-        hash=actual,
-        v=parsed.v,
-        log_id=parsed.log_id,
-        epoch=parsed.epoch,
-        term=parsed.term,
-        writer=parsed.writer,
-        ts=parsed.ts,
-        actor=parsed.actor,
-        reason=parsed.reason,
-        request_id=parsed.request_id,
-        changes=parsed.changes,
-        prev_hash=parsed.prev_hash,
-        state_digest=parsed.state_digest,
-        idempotency=parsed.idempotency,
-        forced=parsed.forced,
-        signature=signature,
-    )
+    return Entry(body=body, hash=actual, signature=signature, **asdict(parsed))
 
 
 def to_envelope(entry: Entry) -> bytes:

@@ -4,11 +4,15 @@
 vectors are numpy arrays (see `arrays` for their wire form). Shared by SDK, gateway and worker.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
 
 __all__ = [
+    "REMOTE",
     "EncodeParams",
     "EncodeRequest",
     "ExtractParams",
@@ -18,12 +22,20 @@ __all__ = [
     "Operation",
     "OutputDtype",
     "OutputType",
+    "Picture",
     "ScoreRequest",
+    "image_of_text",
 ]
 
 Operation: TypeAlias = Literal["encode", "score", "extract"]
 OutputDtype: TypeAlias = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 OutputType: TypeAlias = Literal["dense", "sparse", "multivector"]
+
+REMOTE: Final = re.compile(r"(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
+"""The beginning of an address, which nobody here fetches from."""
+_DATA_URL: Final = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
+_TOLD: Final = 40
+"""Characters of a wrong address that are repeated."""
 
 
 class Media(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -34,14 +46,38 @@ class Media(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     sample_rate: int | None = None
 
 
-class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One input. At least one of its contents is present; `id` comes back with the answer.
+if TYPE_CHECKING:
+    from os import PathLike
 
-    `token_ids` stand for a text, in the words of the model's own tokenizer; `encode` takes them.
+    class _Savable(Protocol):
+        """An image of Pillow."""
+
+        def save(self, fp: Any, format: str | None = None) -> None: ...
+
+    class _Array(Protocol):
+        """An array of numpy, rows of pixels."""
+
+        @property
+        def __array_interface__(self) -> dict[str, Any]: ...
+
+    Picture: TypeAlias = Media | str | bytes | PathLike[str] | _Savable | _Array
+    """An image as callers of the SDK write it; a text is a path or a data URL."""
+else:
+    # The wire knows these two: the SDK makes a `Media` of all others before it sends.
+    Picture = Media | str
+
+
+class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One input: a text or an image. `id` comes back with the answer.
+
+    `image` is another way to write `images`, which holds one: its bytes, or a text (a data URL or
+    base64). `token_ids` stand for a text, in the words of the model's own tokenizer; `encode` takes
+    them.
     """
 
     text: str | None = None
     id: str | None = None
+    image: Picture | None = None
     images: tuple[Media, ...] = ()
     audio: Media | None = None
     video: Media | None = None
@@ -93,3 +129,30 @@ class ExtractRequest(Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     items: tuple[Item, ...]
     params: ExtractParams = ExtractParams()
+
+
+def image_of_text(text: str) -> Media:
+    """The image that a data URL, or plain base64, stands for. Raises `ValueError`.
+
+    Nothing is fetched: an address of another machine is refused by name.
+    """
+    if REMOTE.match(text):
+        raise ValueError(
+            f"{text[:_TOLD]!r} is an address, and none is fetched: send the image's bytes, or a "
+            "data URL"
+        )
+    found = _DATA_URL.match(text)
+    if found is None:
+        if text[:5].lower() == "data:":
+            raise ValueError("a data URL is data:image/<format>;base64,<bytes>")
+        return Media(_bytes(text))
+    if ";base64" not in found.group(2).lower():
+        raise ValueError("the data URL is not base64: data:image/<format>;base64,<bytes> is wanted")
+    return Media(_bytes(text[found.end() :]), found.group(1).lower().removeprefix("image/"))
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"the base64 does not read: {error}") from error

@@ -36,9 +36,12 @@ __all__ = [
 ]
 
 JOB_VERSION: Final = 3
-"""The newest feature level that this release reads. 1: the message is the whole job. 2: `payload`
-may name the object that holds it. 3: `dimensions`, options other than `is_query`, and
-items of token ids."""
+"""The newest feature level that this release reads:
+
+- 1: the message is the whole job.
+- 2: `payload` may name the object that holds it.
+- 3: `dimensions`, options other than `is_query`, and items of token ids.
+"""
 
 
 class AdapterPin(Struct, frozen=True):

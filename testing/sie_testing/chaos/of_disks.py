@@ -1,7 +1,7 @@
 """Faults of what is kept: files, disks, streams, and whatever is put back behind.
 
-*shell.* Damage is done to the files of programs that are down, as a disk does it, or under a
-running one where that is the fault.
+*shell.* Damage is done to the files of programs that are down, as a disk does it. It is done under
+a running one where that is the fault.
 """
 
 import asyncio

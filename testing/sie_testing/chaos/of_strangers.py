@@ -1,7 +1,7 @@
 """Faults of others: clients who flood, who never end, and messages that nobody of ours has sent.
 
 *shell.* The broker of these clusters has no users, so a stranger on the bus may do whatever any
-role might: what has to hold then are the signatures and bounds of the processes themselves.
+role might. What has to hold then are the signatures and bounds of the processes themselves.
 """
 
 import asyncio

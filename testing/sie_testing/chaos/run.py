@@ -1,9 +1,9 @@
 """The chaos table: every fault on a real cluster under load, and what it cost.
 
-*shell.* Some faults follow each other on one cluster; a row that breaks a bound is followed by a
+*shell.* Some faults follow each other on one cluster. A row that breaks a bound is followed by a
 fresh one, so that what it left does not colour the next. Each row waits for a steady cluster,
-strikes, mends, waits until everything is served in time and every replica is where the writer is,
-and then holds acknowledgements and answers against the log itself.
+strikes and mends. It waits until everything is served in time and every replica is where the writer
+is. Then it holds acknowledgements and answers against the log itself.
 """
 
 import asyncio

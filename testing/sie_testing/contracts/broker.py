@@ -1,7 +1,7 @@
 """The contract of every broker for the cluster: requests, subscriptions, and feeds of a stream.
 
 *shell.* Each promise is a coroutine over two connections and the hands that disturb the broker.
-Nothing here waits for a fixed time: a condition is looked at until it holds or a deadline passes,
+Nothing here waits for a fixed time. A condition is looked at until it holds or a deadline passes,
 and in a simulated broker both are virtual.
 """
 

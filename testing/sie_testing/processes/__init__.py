@@ -1,7 +1,7 @@
 """A real cluster in the hands of an adversary: processes, links between them, and a seed.
 
-`run_processes` is the whole of it: it starts the programs that are installed, loads them with
-writes and requests, does to them what the seed says, heals them, and judges what is left.
+`run_processes` is the whole of it. It starts the programs that are installed, and loads them with
+writes and requests. It does to them what the seed says, heals them, and judges what is left.
 """
 
 from typing import Final

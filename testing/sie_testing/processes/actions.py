@@ -1,8 +1,8 @@
 """The adversary's actions on a real cluster, in their order: a function of the seed.
 
 *pure.* The whole list is drawn before anything runs, against a model of what is down, stopped or
-cut, so that the same seed does the same things however the cluster takes them. Each action says how
-much of the load has to have ended before the next one comes: waits are on what is observed.
+cut. So the same seed does the same things however the cluster takes them. Each action says how much
+of the load has to have ended before the next one comes: waits are on what is observed.
 """
 
 import random

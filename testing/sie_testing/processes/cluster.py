@@ -1,8 +1,8 @@
 """A real cluster for the adversary: every program, and a link between any two that speak.
 
 *shell.* Owns a folder, the programs and the links. Everybody reaches the broker and sie-config by a
-link of his own; the operator, who wipes, backs up and restores as the manual says, goes straight
-to them. Time constants are fractions of the usual ones, so that a run is short.
+link of his own. The operator, who wipes, backs up and restores as the manual says, goes straight to
+them. Time constants are fractions of the usual ones, so that a run is short.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Model execution whose right answer anybody can work out: a program for the harness.
 
 *main.* `python -m sie_testing.processes.echo_execution SOCKET` speaks the sidecar's protocol as
-`sie-server` does. A vector is a hash of the revision, the adapter and the text: an answer that was
-made with another model, another adapter or for another text is told from the right one by anyone.
+`sie-server` does. A vector is a hash of the revision, the adapter and the text. So anyone can tell
+an answer that was made with another model, another adapter or for another text.
 """
 
 import asyncio

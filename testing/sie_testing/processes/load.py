@@ -1,6 +1,6 @@
 """The load of a real cluster: clients that write and clients that ask, and what each was told.
 
-*shell.* Owns the clients. A write is sent again under its key until its outcome is known; a request
+*shell.* Owns the clients. A write is sent again under its key until its outcome is known. A request
 is sent once and waits for ever, so that one which hangs is seen. Remembers every acknowledgement
 and every answer; what is wrong by itself is in `wrong` at once.
 """

@@ -1,7 +1,7 @@
 """A link between two processes: a TCP proxy that can be cut, held and slowed.
 
 *shell.* Owns one listening port and the connections through it. It never changes, drops or reorders
-a byte inside a connection, because TCP does not either: what a partition does to TCP is that bytes
+a byte inside a connection, because TCP does not either. What a partition does to TCP is that bytes
 wait, or that the connection is reset. Mending lets waiting bytes go on.
 """
 

@@ -1,10 +1,10 @@
 """One run against a real cluster: start, load, do what the seed says, heal, judge.
 
 *shell.* `run_processes` is the whole of it. The actions are a function of the seed; their timing is
-the machine's, so a seed does the same things again and not the same microseconds. A failure is a
+the machine's. So a seed does the same things again and not the same microseconds. A failure is a
 value with the story in it, what each program complained of included. Judged at the end, when the
-world is healed: every triple is equal, each acknowledged write is in the log or its loss was
-announced, no request hung and none was answered wrongly, and everything works again.
+world is healed. Every triple is equal, each acknowledged write is in the log or its loss was
+announced, no request hung and none was answered wrongly. Everything works again.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The writes of a real cluster's clients: the documents, and what is drawn next.
 
-*pure.* Every revision that a model or an adapter of the load may ever have is known beforehand, so
-that an answer of another one is told from a right one.
+*pure.* Every revision that a model or an adapter of the load may ever have is known beforehand. So
+an answer of another one is told from a right one.
 """
 
 import random

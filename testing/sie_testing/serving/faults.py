@@ -1,7 +1,7 @@
 """The faults of a world that serves: what each does, and how it ends.
 
-*shell.* A fault acts on the world at once and leaves behind a timer that takes it back where that
-is due; `heal` takes everything back. One that waits for its occasion counts when it finds it. Those
+*shell.* A fault acts on the world at once, and leaves behind a timer that takes it back where that
+is due. `heal` takes everything back. One that waits for its occasion counts when it finds it. Those
 of `GENTLE` are no cause for anything that a client could see.
 """
 

@@ -1,7 +1,7 @@
 """The processes of a simulated world that serves: gateways, sidecars and their execution.
 
 *shell.* Inside run the gateway's own parts and the whole worker of production, each wired as its
-main wires it; given to them are the broker's client, the clocks and a follower that is told each
+main wires it. Given to them are the broker's client, the clocks and a follower that is told each
 epoch late. HTTP is not here: a client's task calls what the routes call.
 """
 

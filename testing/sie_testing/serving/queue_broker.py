@@ -1,8 +1,8 @@
 """The broker with work queues: jobs, the consumers that hand them out, and objects beside them.
 
-*shell.* Keeps what JetStream keeps of a work queue as far as the data plane relies on it: a job
-that was stored under an id is stored once; it is handed out until somebody acknowledges or
-terminates it, at most so many times; after the wait for an acknowledgement, or a word against it,
+*shell.* Keeps what JetStream keeps of a work queue as far as the data plane relies on it. A job
+that was stored under an id is stored once. It is handed out until somebody acknowledges or
+terminates it, at most so many times. After the wait for an acknowledgement, or a word against it,
 it is handed out again, the older ones first. Its store is written without waiting for the disk: a
 crash may forget the newest jobs, and acknowledgements.
 """

@@ -1,7 +1,7 @@
 """One run of a world that serves: load and faults from a seed, healing, and the judgement.
 
 *shell.* `run_serving` is the whole of it. Promises the same result, trace and all, for the same
-plan; a failure is a value with the story in it. About a third of the runs are calm: nothing happens
+plan; a failure is a value with the story in it. About a third of the runs are calm. Nothing happens
 in them that a client could notice, so that no error and no second run of a text has an excuse.
 """
 

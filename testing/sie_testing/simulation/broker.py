@@ -1,10 +1,10 @@
 """The broker in memory: subjects, requests, and streams with an expected last sequence.
 
 *shell.* Owns what the broker stores and who is connected. Keeps what JetStream keeps as far as the
-cluster relies on it: order for each connection, no answer where nobody listens, a stream's sequence
-refused unless it follows, what was stored said again and read directly. Core messages are delivered
-at most once and forgotten. `sie_testing.contracts` holds it and a real server to the same
-promises.
+cluster relies on it. That is order for each connection, no answer where nobody listens, and a
+stream's sequence refused unless it follows. What was stored is said again and read directly. Core
+messages are delivered at most once and forgotten. `sie_testing.contracts` holds it and a real
+server to the same promises.
 """
 
 import asyncio

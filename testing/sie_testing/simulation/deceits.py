@@ -2,7 +2,7 @@
 
 *shell.* As `sie_testing.simulation.faults`: each acts on the world at once and leaves behind a
 timer that takes it back. Promises that whatever is told is of a kind that a broken proxy, an old
-message, a stranger or a bad memory tells; the writer itself never lies.
+message, a stranger or a bad memory tells. The writer itself never lies.
 """
 
 import random

@@ -1,7 +1,7 @@
 """The evidence on a loss: who holds an entry, who could have warned, who could give it back.
 
 *shell.* Looks at streams, at what replicas serve and at their files; changes nothing. An excuse is
-judged against it: a loss is one only where nobody could give back what comes next, and a writer may
+judged against it. A loss is one only where nobody could give back what comes next. A writer may
 begin over an entry only where everybody who knew it was out of its reach.
 """
 

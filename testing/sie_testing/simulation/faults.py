@@ -1,7 +1,7 @@
 """The faults of a simulated world: what each does, and how it ends.
 
-*shell.* A fault acts on the world at once and leaves behind a timer that takes it back where that
-is due; `heal` takes everything back. Which faults a run has, and when, is drawn from its seed: each
+*shell.* A fault acts on the world at once, and leaves behind a timer that takes it back where that
+is due. `heal` takes everything back. Which faults a run has, and when, is drawn from its seed. Each
 run knows only some kinds, so that rare ones are not drowned by common ones.
 """
 

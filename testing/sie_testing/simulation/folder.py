@@ -1,7 +1,7 @@
 """A folder in memory, for what a replica keeps on its disk.
 
 *shell.* Has the part of `pathlib.Path` that `sie_runtime.follower.replica_files` uses. What was
-written survives the process; a world may tear the end of a file or wipe the folder, since nothing
+written survives the process. A world may tear the end of a file or wipe the folder, since nothing
 of it is ever synced.
 """
 

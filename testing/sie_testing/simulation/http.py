@@ -1,8 +1,8 @@
 """HTTP in memory: a replica's fetches answered by the writer's own functions.
 
 *shell.* What `sie_runtime.follower.log_source` uses of an HTTP client, and the routes of followers.
-Promises the failures of a network (a request or an answer that is lost, a server that is gone in
-the middle) as the client library's own errors. Frames no bytes: uvicorn and httpx do that.
+Promises the failures of a network as the client library's own errors. A request or an answer is
+lost, or a server is gone in the middle. Frames no bytes: uvicorn and httpx do that.
 """
 
 import asyncio

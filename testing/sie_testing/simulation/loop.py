@@ -1,7 +1,7 @@
 """An event loop without a world: virtual time, and a seeded order of what is ready.
 
-*shell.* Owns the queue of callbacks and the clock. Promises that a run depends on the seed alone:
-time moves only when nothing is ready, ready callbacks run in an order that the seed draws, and work
+*shell.* Owns the queue of callbacks and the clock. Promises that a run depends on the seed alone.
+Time moves only when nothing is ready, and ready callbacks run in an order that the seed draws. Work
 for a thread runs on the loop. Everything that would touch a socket, a signal or a process is
 refused, because asyncio's own base class refuses it.
 

@@ -3,8 +3,8 @@
 *shell.* `run_seed` is the whole of it. Promises the same result, trace and all, for the same plan;
 a failure is a value with the story in it, never an exception. Judged while the run goes: what each
 replica serves is the fold of a prefix, nobody goes back, one answer for one key. Judged at the end,
-when the world is healed: every replica is at the writer's triple, the stream holds the log, a write
-still goes through, and every acknowledged write is in the log or was announced as lost.
+when the world is healed. Every replica is at the writer's triple, the stream holds the log, and a
+write still goes through. Every acknowledged write is in the log or was announced as lost.
 """
 
 import asyncio

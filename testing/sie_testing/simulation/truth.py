@@ -1,7 +1,7 @@
 """The truth of a simulated world: every entry that was ever committed, and what it amounts to.
 
-*pure.* The oracle. It sees each commit of each disk, folds it naively with plain dicts (sharing no
-code with the fold that it judges), and remembers what was promised to clients. `Broken` names the
+*pure.* The oracle. It sees each commit of each disk, and folds it naively with plain dicts, sharing
+no code with the fold that it judges. It remembers what was promised to clients. `Broken` names the
 property that a run has violated.
 """
 

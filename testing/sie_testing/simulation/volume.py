@@ -2,8 +2,8 @@
 
 *shell.* Stands in for SQLite where a simulation needs thousands of writers a minute; what SQLite
 itself does at a power cut is proved elsewhere. Promises what the file promises: a group is whole or
-absent, a gap is refused, one lock, and nothing is read back that was not committed. A test may
-fill it, let a commit fail with its outcome unknown, or put an older state back.
+absent, a gap is refused, one lock. Nothing is read back that was not committed. A test may fill it,
+let a commit fail with its outcome unknown, or put an older state back.
 """
 
 import asyncio

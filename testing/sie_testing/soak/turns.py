@@ -1,10 +1,10 @@
 """The work of `sie soak`: machines, simulations and real processes with fresh seeds, turn by turn.
 
-*shell.* About a quarter of the time for each; in a checkout each turn also runs the numeric tests
+*shell.* About a quarter of the time for each. In a checkout each turn also runs the numeric tests
 under the next instruction set of this processor. Promises that whatever is found is printed with
-what finds it again: a seed of the simulation or of the processes, a blob of the machine, the
-variables of an instruction set; and that a set whose turn did not come is named. Exit status as
-`sie simulate`.
+what finds it again. That is a seed of the simulation or of the processes, a blob of the machine, or
+the variables of an instruction set. A set whose turn did not come is named. Exit status as `sie
+simulate`.
 """
 
 import time

@@ -1,8 +1,8 @@
 """Rules of the cluster machine for writes of several changes: batches, patches and reverts.
 
-*shell.* Rules over the wired cluster. Checked on the spot: a batch is
-one entry or none, a patch changes what it names and nothing else, a revert to any epoch, and back,
-is the identity on documents, and the difference that was shown before is what it then did.
+*shell.* Rules over the wired cluster. Checked on the spot: a batch is one entry or none, and a
+patch changes what it names and nothing else. A revert to any epoch, and back, is the identity on
+documents. The difference that was shown before is what it then did.
 """
 
 from typing import Any, Final

@@ -1,7 +1,7 @@
 """Rules of the cluster machine for what happens to a log beside writes: a clock, a memory, an heir.
 
 *shell.* Rules over the wired cluster. Checked all the while: the stamps of a log rise with its
-epochs whatever the clock does, and what is served is the log's although a memory went bad.
+epochs whatever the clock does. What is served is the log's although a memory went bad.
 """
 
 from itertools import pairwise

@@ -1,6 +1,6 @@
 """A writer, one step at a time: the real control plane on a disk and a stream in memory.
 
-*shell.* Sequencer, draft, rules, roll call, recovery and publisher are those of production; only
+*shell.* Sequencer, draft, rules, roll call, recovery and publisher are those of production. Only
 their loop is the simulated one, run to the end of each step. So nothing happens between two steps,
 and when it publishes is for the machine to say.
 """

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from sie_layouts.published import ConfigJson
+from sie_layouts.architectures.published import ConfigJson
 from sie_server.packed.packed_attention import PLAN_KEYWORD, Plan, block
 
 __all__ = ["AlibiBertModel", "alibi_config", "slopes"]

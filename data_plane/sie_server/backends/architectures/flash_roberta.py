@@ -10,7 +10,7 @@ from typing import Final
 from torch import Tensor
 from transformers import JinaEmbeddingsV3Config, PreTrainedConfig, XLMRobertaConfig
 
-from sie_layouts.published import ConfigJson
+from sie_layouts.architectures.published import ConfigJson
 
 __all__ = ["flash_config", "flash_names"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from huggingface_hub.errors import StrictDataclassError
 from transformers import GteConfig
 
-from sie_layouts.published import ConfigJson
+from sie_layouts.architectures.published import ConfigJson
 
 __all__ = ["gte_config"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import NomicBertConfig, NomicBertModel
 
-from sie_layouts.published import ConfigJson
+from sie_layouts.architectures.published import ConfigJson
 
 __all__ = ["NomicExpertsModel", "nomic_config", "nomic_names"]
 

@@ -20,7 +20,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from sie_layouts.published import ConfigJson, published_form
+from sie_layouts.architectures.published import ConfigJson, published_form
 from sie_server.backends.architectures.alibi_bert import AlibiBertModel, alibi_config
 from sie_server.backends.architectures.flash_roberta import flash_config, flash_names
 from sie_server.backends.architectures.gte import gte_config

@@ -6,13 +6,18 @@
 never.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import torch
 from gliclass import GLiClassModel, ZeroShotClassificationPipeline
-from transformers import AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoTokenizer
 
+from sie_layouts.extraction.any_labels import read_gliclass
+from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, ClassAnswers, Loaded, RunBatch, TextInput
 from sie_server.backends.backend import (
@@ -26,12 +31,12 @@ from sie_server.backends.backend import (
 )
 from sie_server.backends.extraction.classes import activated, told
 from sie_server.backends.extraction.labels import any_labels
+from sie_server.backends.extraction.libraries import loaded_of_library, whole_layout
 from sie_server.backends.extraction.options import CLASSES, chosen
 
 __all__ = ["GliclassClasses", "load"]
 
 _OPTIONS: Final = {**CLASSES, "multi_label": False}
-_ARCHITECTURE: Final = "uni-encoder"
 _MARKS: Final = ("<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>")
 _TOKENS_MAX: Final = 1024
 """The library's own bound, where the profile sets none."""
@@ -43,7 +48,9 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a model with the library. Raises MODEL_LOAD_FAILED."""
     if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
         raise load_failed("the backend gliclass does `extract` only")
+    whole_layout(read_gliclass(FolderFiles(spec.weights.folder)))
     folder = str(spec.weights.folder)
+    _require_known_encoder(spec.weights.folder / "config.json")
     spec.weights.file("model.safetensors", cure="pickles are not read: convert them to safetensors")
     dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
     try:
@@ -57,10 +64,6 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     if unmatched:
         raise load_failed(
             f"{folder} and the model differ in {len(unmatched)} tensors, {unmatched[0]} among them"
-        )
-    if model.config.architecture_type != _ARCHITECTURE or model.config.multimodal:
-        raise load_failed(
-            f"{spec.model_id} is a {model.config.architecture_type}; a {_ARCHITECTURE} is run here"
         )
     return GliclassClasses(spec, model.to(device.name), tokenizer, dtype)
 
@@ -89,21 +92,8 @@ class GliclassClasses(WithoutAdapters):
 
     def describe(self) -> Loaded:
         """Texts in, classes out; a text's cost is a quarter of its bytes."""
-        return Loaded(
-            id=0,
-            revision=self._spec.revision,
-            accepts="text",
-            max_sequence_length=self._tokens_max,
-            cost_unit="bytes4",
-            execution="padded",
-            reason="gliclass batches by itself",
-            dtype=self._dtype,
-            dtype_reason="the profile says so"
-            if self._spec.profile.dtype != "auto"
-            else "auto is exact for this backend",
-            batch_invariant=self._spec.profile.batch_invariant,
-            memory_bytes=self.memory_bytes(),
-        )
+        told = loaded_of_library(self._spec, "gliclass", self._dtype, self.memory_bytes())
+        return msgspec.structs.replace(told, max_sequence_length=self._tokens_max)
 
     def memory_bytes(self) -> int:
         """Bytes of the weights."""
@@ -161,6 +151,13 @@ class GliclassClasses(WithoutAdapters):
         places = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         offsets = places["offset_mapping"]
         return text if len(offsets) <= room else text[: offsets[room - 1][1]]
+
+
+def _require_known_encoder(config: Path) -> None:
+    """The library fetches and runs the code of an encoder that transformers does not have."""
+    kind = json.loads(config.read_bytes())["encoder_config"].get("model_type", "deberta-v2")
+    if kind not in CONFIG_MAPPING:
+        raise load_failed(f"{config}: encoder_config is of a {kind}, which transformers has not")
 
 
 def _require_plain(name: str, words: Sequence[str]) -> None:

@@ -7,8 +7,11 @@ in which it begins farthest from a cut tells it. Spans, scores and the rule for 
 library's. The embeddings of labels that a model of two encoders has seen are kept.
 """
 
+import json
+import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +20,8 @@ import torch
 from gliner.decoding.utils import has_overlapping, has_overlapping_nested
 from safetensors import safe_open
 
+from sie_layouts.extraction.any_labels import GLINER_FILE, GlinerLayout, read_gliner
+from sie_layouts.folder import FolderFiles
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Answers, EntityAnswers, Loaded, RunBatch, TextInput
 from sie_server.backends.backend import (
@@ -30,6 +35,11 @@ from sie_server.backends.backend import (
 )
 from sie_server.backends.extraction.characters import placed
 from sie_server.backends.extraction.labels import any_labels
+from sie_server.backends.extraction.libraries import (
+    loaded_of_library,
+    require_no_code,
+    whole_layout,
+)
 from sie_server.backends.extraction.options import PLACES, chosen
 from sie_server.backends.extraction.spans import Span
 from sie_server.backends.extraction.word_windows import WordWindow, word_windows
@@ -38,13 +48,7 @@ __all__ = ["GlinerEntities", "load"]
 
 _OPTIONS: Final = {**PLACES, "threshold": 0.5, "flat_ner": True, "multi_label": False}
 _WEIGHTS: Final = "model.safetensors"
-_CONFIG: Final = "gliner_config.json"
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_KINDS: Final = frozenset(
-    f"gliner_{encoders}_encoder_{reads}"
-    for encoders in ("uni", "bi")
-    for reads in ("span", "token")
-)
 _MADE_WITH_THE_MODEL: Final = "position_ids"
 """A table of places that some files hold and no model reads from them."""
 _AT_ONCE: Final = 8
@@ -56,25 +60,22 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Load a model with the library. Raises MODEL_LOAD_FAILED."""
     if spec.tasks.extract is None or spec.tasks.encode or spec.tasks.score:
         raise load_failed("the backend gliner does `extract` only")
-    spec.weights.file(_CONFIG)
+    layout = whole_layout(read_gliner(FolderFiles(spec.weights.folder)))
     weights = spec.weights.file(
         _WEIGHTS, cure="pickles are not read: convert pytorch_model.bin to safetensors"
     )
     dtype = "fp32" if spec.profile.dtype == "auto" else spec.profile.dtype
     try:
-        model = gliner.GLiNER.from_pretrained(
-            str(spec.weights.folder),
-            local_files_only=True,
-            map_location=device.name,
-            dtype=_DTYPES[dtype],
-        )
+        with _assembled(spec, layout) as folder:
+            model = gliner.GLiNER.from_pretrained(
+                str(folder), local_files_only=True, map_location=device.name, dtype=_DTYPES[dtype]
+            )
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise load_failed(
-            f"gliner cannot load {spec.weights.folder}: {error}; its folder must hold the "
-            "tokenizer, and in gliner_config.json the encoder's config"
+            f"gliner cannot load {spec.weights.folder}: {error}; restore the folder"
         ) from error
     _require_whole(model, weights)
-    return GlinerEntities(spec, model, dtype)
+    return GlinerEntities(spec, layout, model, dtype)
 
 
 class GlinerEntities(WithoutAdapters):
@@ -82,40 +83,20 @@ class GlinerEntities(WithoutAdapters):
 
     name = "gliner"
 
-    def __init__(self, spec: ModelSpec, model: Any, dtype: str) -> None:
+    def __init__(self, spec: ModelSpec, layout: GlinerLayout, model: Any, dtype: str) -> None:
         assert spec.tasks.extract is not None, "load has checked that"
         self._spec = spec
         self._model = model
         self._dtype = dtype
         self._own_labels = spec.tasks.extract.labels
-        config = model.config
-        if config.model_type not in _KINDS or config.words_splitter_type != "whitespace":
-            raise load_failed(
-                f"{spec.model_id} is a {config.model_type} that splits words by "
-                f"{config.words_splitter_type}; {', '.join(sorted(_KINDS))} that split by "
-                "whitespace are run here"
-            )
-        self._two_encoders = "bi_encoder" in config.model_type
+        self._two_encoders = layout.encoders > 1
         self._tokenizer = model.data_processor.transformer_tokenizer
-        self._tokens_max = _tokens_max(self._tokenizer, config)
+        self._tokens_max = _tokens_max(self._tokenizer, model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
-        return Loaded(
-            id=0,
-            revision=self._spec.revision,
-            accepts="text",
-            cost_unit="bytes4",
-            execution="padded",
-            reason="gliner batches by itself",
-            dtype=self._dtype,
-            dtype_reason="the profile says so"
-            if self._spec.profile.dtype != "auto"
-            else "auto is exact for this backend",
-            batch_invariant=self._spec.profile.batch_invariant,
-            memory_bytes=self.memory_bytes(),
-        )
+        return loaded_of_library(self._spec, "gliner", self._dtype, self.memory_bytes())
 
     def memory_bytes(self) -> int:
         """Bytes of the weights."""
@@ -218,6 +199,34 @@ class GlinerEntities(WithoutAdapters):
                     f"the label {label[:80]!r} holds one of the model's marks {', '.join(marks)}",
                     field="labels",
                 )
+
+
+@contextmanager
+def _assembled(spec: ModelSpec, layout: GlinerLayout) -> Iterator[Path]:
+    """The folder as the library wants it: what it would fetch by name is named by its place."""
+    weights = spec.weights
+    absent = [name for name in layout.beside if name not in weights.beside]
+    if absent:
+        raise load_failed(
+            f"{spec.model_id} wants the tokenizer and config of {', '.join(absent)}: name the "
+            "commit in `beside` of its source, as `sie add` does"
+        )
+    if not layout.beside:
+        yield weights.folder
+        return
+    for name in layout.beside:
+        require_no_code(f"{name}: config.json", weights.beside[name].folder / "config.json")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for path in weights.folder.iterdir():
+            (folder / path.name).symlink_to(path.absolute())
+        config = json.loads((weights.folder / GLINER_FILE).read_bytes())
+        for key in ("model_name", "labels_encoder"):
+            if config.get(key) in layout.beside:
+                config[key] = str(weights.beside[config[key]].folder)
+        (folder / GLINER_FILE).unlink()
+        (folder / GLINER_FILE).write_text(json.dumps(config))
+        yield folder
 
 
 def _kept(window: WordWindow, entities: Sequence[dict[str, Any]]) -> list[Span]:

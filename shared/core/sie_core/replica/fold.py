@@ -1,8 +1,8 @@
 """The fold of a run of entries on top of what a replica has, as far as it may go.
 
 *pure.* Promises that what went in is linked, can be read, and ends with the digest that the writer
-had. What stops the run is named by what the replica then is: forked by another history, halted by
-what this release cannot read, quarantined by what does not add up.
+had. What stops the run is named by what the replica then is. It is forked by another history,
+halted by what this release cannot read, quarantined by what does not add up.
 """
 
 from collections.abc import Sequence

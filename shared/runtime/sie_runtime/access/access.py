@@ -42,10 +42,10 @@ __all__ = [
     "read_tokens",
 ]
 
-Role: TypeAlias = Literal["infer", "read", "propose", "report", "admin", "audit"]
-"""`infer` sends requests, `read` sees models and configs, `propose` may try a change without making
-it. `report` speaks as the replica that the token names, `audit` sees who did what, `admin` may do
-everything else."""
+Role: TypeAlias = Literal["infer", "read", "metrics", "propose", "report", "admin", "audit"]
+"""`infer` sends requests, `read` sees models and configs, `metrics` only metrics, `propose` may try
+a change without making it. `report` speaks as the replica that the token names, `audit` sees who
+did what, `admin` may do everything else."""
 
 _LOG: Final = logging.getLogger(__name__)
 _OF_REPLICAS: Final = frozenset({"read", "report"})
@@ -94,7 +94,9 @@ class Principal(Struct, frozen=True):
         return told == self.replica
 
     def may(self, role: Role) -> bool:
-        """True if it has a role; an admin has every one."""
+        """True if it has a role; an admin has every one, and who may `read` sees metrics too."""
+        if role == "metrics" and "read" in self.roles:
+            return True
         return role in self.roles or "admin" in self.roles
 
     def require(self, role: Role) -> None:

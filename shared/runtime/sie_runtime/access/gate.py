@@ -12,7 +12,7 @@ itself.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -22,14 +22,13 @@ from sie_runtime.access.access import Access, Principal, Role
 from sie_runtime.access.cross_origin import is_preflight, page_headers, preflight_headers
 from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import check_page
-from sie_runtime.http.bodies import Message, Receive, Scope, Send
+from sie_runtime.http.bodies import Application, Message, Receive, Scope, Send
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
 from sie_schemas.errors import SIEError
 
 __all__ = ["NOBODY", "PRINCIPAL", "REQUEST_ID", "Gate", "Rule", "principal_of"]
 
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Rule: TypeAlias = Callable[[str, str, bytes], Role | None]
 """The role that a method, a path and a query string want; None lets everyone in."""
 
@@ -83,7 +82,7 @@ class Gate:
         method = scope.get("method", "GET")
         try:
             if self._pages is not None and b"origin" in headers:
-                check_page(headers[b"origin"], self._pages)
+                check_page(headers[b"origin"], self._pages, host=headers.get(b"host", b""))
                 if is_preflight(method, headers):
                     await _tell_page(send, headers)
                     return

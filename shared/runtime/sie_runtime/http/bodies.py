@@ -8,12 +8,13 @@ are the caller's, since each face has its own words.
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-__all__ = ["Message", "Receive", "Scope", "Send", "read_bounded", "until_gone"]
+__all__ = ["Application", "Message", "Receive", "Scope", "Send", "read_bounded", "until_gone"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = Message
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def read_bounded(

@@ -3,8 +3,8 @@
 *shell.* The bounds of every HTTP face, and the account of its connections. They hold before a token
 is looked at: nobody who has none may cost more than they say. Promises that no more connections are
 open than the bound. A newcomer to a full house takes the place of connections that ask for nothing:
-the longest waiting, of the address that has most of them. A request under way never loses its
-connection to a newcomer.
+the longest waiting of the address that has most. A request under way never loses its connection to
+a newcomer.
 """
 
 import logging

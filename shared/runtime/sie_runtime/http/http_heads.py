@@ -1,7 +1,7 @@
 """The head of a request over HTTP, as far as two readers could take it for two things.
 
-*pure.* Promises that a head which passes has one length, one host and one bearer, whoever reads it:
-a proxy before us, the parser, an application. Its path is text that may be repeated.
+*pure.* Promises that a head which passes has one length, one host and one bearer, whoever reads it.
+Its path is text that may be repeated.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Bounded labels: names of the registry as values of a metric's labels, up to a number of them.
 
 *pure.* Promises no more different values than `names_max` and one further, `other`, whatever the
-registry holds: a metric's series are kept for as long as its process lives.
+registry holds. A metric's series are kept for as long as its process lives.
 """
 
 from typing import Final

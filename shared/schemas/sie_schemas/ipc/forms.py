@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sie_schemas.items import Operation
 
-__all__ = ["Option", "PairForm", "PairPart", "QueryForm", "TextForm"]
+__all__ = ["Option", "PairForm", "PairPart", "PictureForm", "QueryForm", "TextForm"]
 
 
 class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +60,21 @@ class PairForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trims: bool = False
 
 
+class PictureForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The way from an image to the pixels that a model reads, in this order.
+
+    The shorter edge becomes `shortest`, or the image the `size` (height, width), by Pillow's filter
+    number `resample`. Then the middle is cut out as `crop` (height, width). Where nothing is given,
+    it stays as it is. An image costs `cost`.
+    """
+
+    shortest: int = 0
+    size: tuple[int, int] | None = None
+    resample: int = 3
+    crop: tuple[int, int] | None = None
+    cost: int = 1
+
+
 class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The way in which a model takes queries in, where it is another than that of its texts."""
 
@@ -74,8 +89,8 @@ class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class TextForm(Struct, frozen=True, omit_defaults=True):
     """The token ids of a query, or of a document, of a model of late interaction.
 
-    Cut at `tokens_max`, 0: at the model's length; filled up to `filled_to` with the token `filler`,
-    at which the others look only where it is `attended`.
+    They are cut at `tokens_max`; 0 is the model's length. They are filled up to `filled_to` with
+    the token `filler`, at which the others look only where it is `attended`.
     """
 
     tokens_max: int = 0

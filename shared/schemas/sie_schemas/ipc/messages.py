@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.ipc.forms import Option, PairForm, QueryForm, TextForm
+from sie_schemas.ipc.forms import Option, PairForm, PictureForm, QueryForm, TextForm
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
@@ -40,6 +40,7 @@ __all__ = [
     "MultivectorAnswers",
     "PairInput",
     "Ping",
+    "PixelsInput",
     "Pong",
     "Reply",
     "Request",
@@ -90,10 +91,18 @@ class PairInput(Struct, frozen=True, tag="pair"):
 
 
 class ImageInput(Struct, frozen=True, tag="image"):
-    """An encoded image."""
+    """An encoded image, for a backend that decodes by itself."""
 
     data: bytes
     format: str
+
+
+class PixelsInput(Struct, frozen=True, tag="pixels"):
+    """A decoded image: rows of red, green and blue bytes, from the top."""
+
+    height: int
+    width: int
+    data: bytes
 
 
 class DocumentInput(Struct, frozen=True, tag="document"):
@@ -110,7 +119,9 @@ class LateInput(Struct, frozen=True, tag="late"):
     document: TokensInput
 
 
-Input: TypeAlias = TokensInput | LateInput | TextInput | PairInput | ImageInput | DocumentInput
+Input: TypeAlias = (
+    TokensInput | LateInput | TextInput | PairInput | ImageInput | PixelsInput | DocumentInput
+)
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -271,6 +282,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     templates: dict[str, str] = {}
     """`query` and `document`, as the profile's options have them; and `instruction`, the default
     one."""
+    picture: PictureForm | None = None
+    """The form of images, which are then taken beside `accepts`, or with `image` alone."""
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):

@@ -1,13 +1,17 @@
-"""The route that compacts: it moves the low water, and has the stream trimmed after it.
+"""The routes of upkeep: one compacts the log, one verifies it now.
 
-*shell.* Promises that history stays whole: only which entries are served as a delta changes. First
-the mark, then the trim. A crash between leaves a stream that is longer than it need be, and the
-publisher trims it when it next looks.
+*shell.* Compacting moves the low water and has the stream trimmed after it. History stays whole:
+only which entries are served as a delta changes. First the mark, then the trim. A crash between
+leaves a stream that is longer than it need be, and the publisher trims it when it next looks.
+Verifying promises an answer of a round that began after the request. It changes nothing: what is
+found wrong is told; only the rounds in the background stop the writer.
 """
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,10 +20,11 @@ from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.json_answers import json_answer
 from sie_config.http.write_requests import read_body
+from sie_config.upkeep.self_check import Checked
 from sie_config.writer_process import ControlPlane
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, Later
 
-__all__ = ["add_compact_route", "low_water_for"]
+__all__ = ["add_compact_route", "add_verify_route", "low_water_for"]
 
 _BODY_BYTES_MAX: Final = 4096
 
@@ -60,3 +65,32 @@ def add_compact_route(app: DirectApp, plane: ControlPlane) -> None:
         return json_answer(answer)
 
     app.add_plain("POST", "/v1/configs/compact", compact)
+
+
+def add_verify_route(app: FastAPI, plane: ControlPlane) -> None:
+    """Mount the route."""
+
+    @app.get("/v1/configs/verify")
+    async def verify() -> Response:
+        """Check the snapshot against the log's entries, here and at a replica by chance.
+
+        `replica` is null where none lives; its `sound` is null where it could not be asked.
+        """
+        checked = await plane.self_check.check()
+        if checked is None:
+            raise Later("the log has not begun", code="NOT_READY")
+        body = {"log_id": plane.sequencer.position.log_id, **_told(checked)}
+        return json_answer(body)
+
+
+def _told(checked: Checked) -> dict[str, Any]:
+    damage, replica = checked.damage, checked.replica
+    return {
+        "epoch": checked.epoch,
+        "digest": checked.digest,
+        "checked_at": checked.at,
+        "sound": checked.sound,
+        "problem": damage.message if damage is not None else None,
+        "first_bad_epoch": damage.first_bad_epoch if damage is not None else None,
+        "replica": asdict(replica) if replica is not None else None,
+    }

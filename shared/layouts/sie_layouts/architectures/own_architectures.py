@@ -8,7 +8,7 @@ refused with its key, before a weight is read.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sie_layouts.published import published_form, require_form
+from sie_layouts.architectures.published import published_form, require_form
 from sie_layouts.reader import Reader, joined
 
 __all__ = ["require_own_architecture"]

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sie_layouts.reader import Reader
 
-__all__ = ["ConfigJson", "Form", "published_form", "require_form"]
+__all__ = ["BY_CODE", "ConfigJson", "Form", "looks_by_code", "published_form", "require_form"]
 
 ConfigJson: TypeAlias = Mapping[str, Any]
 """A config.json: keys and values as some library wrote them."""
@@ -54,6 +54,14 @@ _DONE: Final[Mapping[Form, Mapping[str, tuple[Any, ...]]]] = {
     "nomic_bert": _NOMIC,
 }
 """Of each form, the values that are computed here; a key that is absent has the first of them."""
+_DECODERS: Final = frozenset(
+    {"gemma", "gemma2", "gemma3_text", "llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3"}
+)
+BY_CODE: Final = (
+    "names code of the model's own, and that code alone says whether a token looks ahead: "
+    "transformers' own class of this type looks back"
+)
+"""The reason to refuse a model that `looks_by_code`."""
 _SIZES: Final = ("n_embd", "n_head", "n_inner", "n_layer")
 _OWN_NAMES: Final = ("activation_function", "moe_every_n_layers", "n_embd", "num_experts")
 """Keys that transformers' own nomic_bert does not have."""
@@ -72,6 +80,17 @@ def published_form(config: ConfigJson) -> Form | None:
         case "nomic_bert" if any(key in config for key in _OWN_NAMES):
             return "nomic_bert"
     return None
+
+
+def looks_by_code(config: ConfigJson) -> bool:
+    """True of a decoder whose own code alone says in which direction it looks.
+
+    transformers has a class of that name, which looks back: gte-Qwen2 and its kin look both ways.
+    """
+    code = config.get("auto_map")
+    named = isinstance(code, dict) and "AutoModel" in code
+    known = "is_causal" in config or published_form(config) is not None
+    return named and not known and config.get("model_type") in _DECODERS
 
 
 def require_form(reader: Reader, name: str, config: ConfigJson, form: Form) -> None:

@@ -1,0 +1,171 @@
+"""The feed for browsers: server-sent events of the log and of the replicas.
+
+*shell.* `GET /v1/configs/events`. Each entry is an event whose id is `<log_id8>.<epoch>`. A client
+that comes again with `Last-Event-ID` gets what it missed, or `reset` where that is too much. Twice
+a second `replicas` tells where everyone is. Promises that clients share what is made for them, and
+that their number is bounded. One who reads slowly misses nothing and holds up nobody.
+
+While somebody looks, a replica that was quiet for a moment is asked for a sign of life. The broker
+says at once that nobody listens when its connection is gone.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import FastAPI, Header
+from prometheus_client import Gauge
+from starlette.responses import Response, StreamingResponse
+
+from sie_config.http.follow_routes import head_body
+from sie_config.past.audit import entry_row
+from sie_config.writer_process import ControlPlane
+from sie_runtime.process.waiting import first_of
+from sie_schemas.entry import Entry, log_id8
+from sie_schemas.errors import Later
+
+__all__ = ["Feed", "add_feed"]
+
+_CLIENTS_MAX: Final = 64
+_MISSED_MAX: Final = 1000
+_PAGE: Final = 100
+_BEAT_S: Final = 0.5
+_QUIET_S: Final = 0.75
+_ASKED_MAX: Final = 64
+"""Replicas that are asked for a sign of life at a time."""
+_SHOWN_MAX: Final = 100
+_CHANGES_SHOWN: Final = 20
+_CLIENTS: Final = Gauge("sie_config_feed_clients", "clients of the feed for browsers")
+
+
+class Feed:
+    """The events of one control plane, for all of its clients."""
+
+    def __init__(
+        self, plane: ControlPlane, *, beat_s: float = _BEAT_S, clients_max: int = _CLIENTS_MAX
+    ) -> None:
+        self._plane = plane
+        self._beat_s = beat_s
+        self._clients_max = clients_max
+        self._clients = 0
+        self._made: asyncio.Task[bytes] | None = None
+        self._made_at = float("-inf")
+
+    def check_room(self) -> None:
+        """Raises `Later` where there are as many clients as may be."""
+        if self._clients >= self._clients_max:
+            raise Later(
+                f"{self._clients_max} clients follow the feed already", code="RESOURCE_EXHAUSTED"
+            )
+
+    async def events(self, last_id: str) -> AsyncGenerator[bytes, None]:
+        """The events after the one that a client saw last, until it leaves or the process ends."""
+        plane = self._plane
+        self._count(1)
+        try:
+            log_id, after = plane.sequencer.position.log_id, plane.sequencer.position.epoch
+            yield _event("head", head_body(plane), event_id=self._id(after))
+            if last_id:
+                seen = _epoch_in(last_id, log_id)
+                is_near = seen is not None and after - _MISSED_MAX <= seen <= after
+                if is_near:
+                    after = seen or 0
+                else:
+                    yield _event("reset", {"epoch": after})
+            while not plane.stopping:
+                head = plane.sequencer.position
+                if head.log_id != log_id or head.epoch < after:
+                    log_id, after = head.log_id, head.epoch
+                    yield _event("reset", {"epoch": after})
+                for entry in await plane.journal.page(after, head.epoch, _PAGE):
+                    yield _event("entry", _told(entry), event_id=self._id(entry.epoch))
+                    after = entry.epoch
+                yield await self._replicas()
+                if plane.sequencer.position.epoch == after and not plane.stopping:
+                    await first_of(plane.sequencer.moved(), timeout_s=self._beat_s)
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._clients += more
+        _CLIENTS.set(self._clients)
+
+    def _id(self, epoch: int) -> str:
+        return f"{log_id8(self._plane.sequencer.position.log_id)}.{epoch}"
+
+    async def _replicas(self) -> bytes:
+        """The one that was made last, unless there is something new to tell."""
+        now = self._plane.now()
+        if self._made is None or (self._made.done() and now - self._made_at >= self._beat_s / 2):
+            self._made, self._made_at = asyncio.create_task(self._make()), now
+        # Whoever leaves must not take it from the others.
+        return await asyncio.shield(self._made)
+
+    async def _make(self) -> bytes:
+        plane = self._plane
+        await plane.replica_requests.look_for(plane.now(), quiet_s=_QUIET_S, most=_ASKED_MAX)
+        view = plane.replicas_view()
+        rows = sorted(view["replicas"], key=_worst_first)
+        told = {
+            "head": head_body(plane),
+            "published_epoch": plane.broadcast.published_epoch,
+            "live": view["live"],
+            "converged": view["converged"],
+            "total": len(rows),
+            "replicas": [_short(row) for row in rows[:_SHOWN_MAX]],
+        }
+        return _event("replicas", told)
+
+
+def add_feed(app: FastAPI, plane: ControlPlane) -> None:
+    """Mount the route."""
+    feed = Feed(plane)
+
+    @app.get("/v1/configs/events")
+    async def events(last_event_id: Annotated[str, Header(max_length=64)] = "") -> Response:
+        """Server-sent events: `head`, each `entry`, `replicas`, and `reset` after too long a gap.
+
+        An entry's id is `<log_id8>.<epoch>`: `Last-Event-ID` resumes after it.
+        """
+        feed.check_room()
+        return StreamingResponse(
+            feed.events(last_event_id),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+
+def _event(name: str, value: Any, *, event_id: str = "") -> bytes:
+    told = f"id: {event_id}\n" if event_id else ""
+    return f"{told}event: {name}\ndata: ".encode() + msgspec.json.encode(value) + b"\n\n"
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    row = entry_row(entry)
+    return row | {"changes": row["changes"][:_CHANGES_SHOWN], "changed": len(row["changes"])}
+
+
+def _epoch_in(event_id: str, log_id: str) -> int | None:
+    """The epoch of an event's id; None for one of another log, or for none."""
+    log, _, epoch = event_id.partition(".")
+    is_ours = log == log_id8(log_id) and epoch.isascii() and epoch.isdigit() and len(epoch) < 17
+    return int(epoch) if is_ours else None
+
+
+def _worst_first(row: dict[str, Any]) -> tuple[object, ...]:
+    is_well = row["live"] and not row["gone"] and row["converged"]
+    return (is_well, row["role"], row["id"])
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "role", "id", "epoch", "state", "reason", "age_s", "live", "gone", "lag", "converged",
+        "shares_name", "place",
+    )  # fmt: skip
+    failed = {
+        name: told["reason"] for name, told in row["models"].items() if told["state"] == "failed"
+    }
+    loaded = sum(told["state"] == "loaded" for told in row["models"].values())
+    shown = dict(sorted(failed.items())[:_CHANGES_SHOWN])
+    return {name: row[name] for name in names} | {"loaded": loaded, "failed": shown}

@@ -1,0 +1,101 @@
+// Queue and pools: lanes, what waits there, who holds capacity, and what failed for good.
+
+import { CONFIGS, GATEWAY, ask, get } from "./api.js";
+import {
+  Ago, Badge, Busy, Empty, Name, Panel, Problem, Table, html, place, say, useAsked, useEvery, useState,
+} from "./parts.js";
+
+/** Workers by lane: those of one pool, hardware and bundle stand in for each other. */
+function lanesOf(workers) {
+  const lanes = new Map();
+  for (const each of workers) {
+    const name = `${each.pool} · ${each.gpu} · ${each.bundle}`;
+    const lane = lanes.get(name) || { name, workers: 0, ready: 0, waiting: 0, cost: 0, batches: 0, qps: 0 };
+    lane.workers += 1;
+    lane.ready += each.healthy ? 1 : 0;
+    lane.waiting += each.queue_depth;
+    lane.cost += each.pending_cost;
+    lane.batches += each.inflight_batches;
+    lane.qps += each.qps;
+    lanes.set(name, lane);
+  }
+  return [...lanes.values()].sort((a, b) => b.waiting - a.waiting || a.name.localeCompare(b.name));
+}
+
+function Letters({ may }) {
+  const letters = useEvery((signal) => get("v1/dead-letters", { limit: 100 }, signal), [], 5000);
+  const [busy, work] = useState(null);
+  const [error, fail] = useState(null);
+  const run = (number, what) => async () => {
+    work(number);
+    fail(null);
+    try {
+      if (what === "drop") await ask("DELETE", `v1/dead-letters/${number}`);
+      else await ask("POST", `v1/dead-letters/${number}/retry`, { body: {} });
+      say(what === "drop" ? `dead letter ${number} is dropped` : `dead letter ${number} was run again`);
+      letters.again();
+    } catch (found) {
+      fail(found);
+    }
+    work(null);
+  };
+  const rows = letters.value ? letters.value.letters : [];
+  return html`<${Panel} title="Dead letters" extra=${html`<${Busy} when=${letters.busy && !letters.value} />`}>
+    <${Problem} error=${error || letters.error} />
+    <${Table} caption="Jobs that failed for good" rows=${rows} keyOf=${(each) => each.number} empty="No job failed for good."
+      columns=${[
+        ["Letter", (each) => each.number],
+        ["When", (each) => html`<${Ago} ts=${each.at} />`],
+        ["Code", (each) => html`<${Badge} tone="bad">${each.code}<//>`],
+        ["Model", (each) => html`<a href=${place("models", { key: each.model_id })}><${Name}>${each.model_id}<//></a>`],
+        ["Why", (each) => html`<bdi>${each.message}</bdi>`],
+        ["Items", (each) => each.items, "number"],
+        ...(may.write ? [["Do", (each) => html`<span class="row">
+          <button type="button" disabled=${busy !== null || !each.payload_kept} title=${each.payload_kept ? "" : "its contents were not kept"} onClick=${run(each.number, "retry")}>Retry</button>
+          <button type="button" class="bad" disabled=${busy !== null} onClick=${run(each.number, "drop")}>Drop</button></span>`]] : []),
+      ]} />
+  <//>`;
+}
+
+export function Queue({ may }) {
+  const health = useEvery((signal) => (may.gateway ? get(`${GATEWAY}health`, { models: "false" }, signal) : null), [], 2000);
+  const leases = useEvery((signal) => (may.gateway ? get(`${GATEWAY}v1/pools`, undefined, signal) : null), [], 5000);
+  const pools = useAsked((signal) => get(`${CONFIGS}pools`, { limit: 200 }, signal), []);
+  const lanes = health.value ? lanesOf(health.value.workers) : [];
+  const held = leases.value ? leases.value.pools : [];
+  return html`
+    ${may.gateway ? html`<${Panel} title="Lanes">
+      <${Problem} error=${health.error} />
+      <${Table} caption="Lanes" rows=${lanes} keyOf=${(each) => each.name} empty="No worker sends heartbeats."
+        columns=${[
+          ["Pool · hardware · bundle", (each) => each.name],
+          ["Ready", (each) => html`<${Badge} tone=${each.ready ? "ok" : "bad"}>${each.ready} of ${each.workers}<//>`],
+          ["Waiting", (each) => each.waiting, "number"],
+          ["Cost waiting", (each) => each.cost, "number"],
+          ["Batches running", (each) => each.batches, "number"],
+          ["Jobs/s", (each) => each.qps.toFixed(1), "number"],
+        ]} />
+    <//>` : html`<${Empty}>sie-config knows no gateway (--gateway-url): lanes are not shown.<//>`}
+    <${Panel} title="Pools">
+      <${Problem} error=${pools.error} />
+      <${Table} caption="Pools" rows=${pools.value ? pools.value.pools : []} keyOf=${(each) => each.name} empty="No pool."
+        columns=${[
+          ["Pool", (each) => html`<a href=${place("history", { kind: "pool", key: each.name })}><${Name}>${each.name}<//></a>`],
+          ["Hardware", (each) => each.document.machine_profiles.join(", ")],
+          ["Workers at least", (each) => each.document.workers_min, "number"],
+          ["Pinned models", (each) => each.document.pinned_models.length, "number"],
+          ["Changed at", (each) => html`<a href=${place("history", { epoch: each.modified_epoch })}>epoch ${each.modified_epoch}</a>`],
+        ]} />
+    <//>
+    ${may.gateway && html`<${Panel} title="Capacity held">
+      <${Problem} error=${leases.error} />
+      <${Table} caption="Capacity held" rows=${held} keyOf=${(each) => each.name} empty="Nobody holds capacity."
+        columns=${[
+          ["Name", (each) => html`<${Name}>${each.name}<//>`],
+          ["Kind", (each) => each.kind || "lease"],
+          ["State", (each) => html`<${Badge} tone=${each.state === "active" ? "ok" : "idle"}>${each.state}<//>`],
+          ["Workers", (each) => each.worker_count, "number"],
+        ]} />
+    <//>`}
+  `;
+}

@@ -1,0 +1,53 @@
+"""Backends on an authors' own library: what they have in common.
+
+*shell.* A folder is read by its layout before the library sees it, and nothing of it names code:
+both libraries would fetch and run what a config names.
+"""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from sie_layouts.extraction.any_labels import code_named
+from sie_layouts.facts import Reading
+from sie_schemas.ipc import Loaded
+from sie_server.backends.backend import ModelSpec, load_failed
+
+__all__ = ["loaded_of_library", "require_no_code", "whole_layout"]
+
+L = TypeVar("L")
+
+
+def whole_layout(reading: Reading[L]) -> L:
+    """The layout that was read. Raises MODEL_LOAD_FAILED with all that stands in its way."""
+    if reading.layout is None:
+        raise load_failed("; ".join(map(str, reading.refusals)))
+    return reading.layout
+
+
+def require_no_code(what: str, config: Path) -> None:
+    """Raises MODEL_LOAD_FAILED where a config names code, or is no config."""
+    try:
+        table = json.loads(config.read_bytes())
+    except (OSError, ValueError) as error:
+        raise load_failed(f"{what} cannot be read: {error}; restore the file") from error
+    named = code_named(table) if isinstance(table, dict) else ["it is no JSON object"]
+    if named:
+        raise load_failed(f"{what} names code of its own, which is never run here ({named[0]})")
+
+
+def loaded_of_library(spec: ModelSpec, library: str, dtype: str, memory_bytes: int) -> Loaded:
+    """Texts in, at a cost of a quarter of their bytes; the library pads its batches by itself."""
+    stated = spec.profile.dtype != "auto"
+    return Loaded(
+        id=0,
+        revision=spec.revision,
+        accepts="text",
+        cost_unit="bytes4",
+        execution="padded",
+        reason=f"{library} batches by itself",
+        dtype=dtype,
+        dtype_reason="the profile says so" if stated else "auto is exact for this backend",
+        batch_invariant=spec.profile.batch_invariant,
+        memory_bytes=memory_bytes,
+    )

@@ -1,0 +1,1 @@
+"""Backends of models that read images."""

@@ -1,0 +1,1 @@
+"""Layouts of extractors: what finds entities and classes, by its small files."""

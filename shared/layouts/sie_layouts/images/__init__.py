@@ -1,0 +1,1 @@
+"""Models that read images: both towers of one, and how an image becomes pixels."""

@@ -1,0 +1,129 @@
+"""The feeds of the console: events that resume, and the newest entries first."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.support.config_writer import client_of, put, running
+from tests.support.reports import report_at
+
+from sie_config.http.console.feed import Feed
+from sie_schemas.entry import log_id8
+from sie_schemas.errors import Later
+
+
+async def read(events: AsyncIterator[bytes], name: str) -> tuple[str, Any]:
+    """The next event of a name: its id and its data."""
+    async with asyncio.timeout(20):
+        async for data in events:
+            fields = dict(line.split(": ", 1) for line in data.decode().strip().split("\n"))
+            if fields["event"] == name:
+                return fields.get("id", ""), json.loads(fields["data"])
+    raise AssertionError("the events ended")
+
+
+async def test_each_entry_is_an_event_once_and_in_order_and_a_client_resumes(tmp_path):
+    async with running(tmp_path) as plane:
+        feed = Feed(plane, beat_s=0.01)
+        events = feed.events("")
+        _, head = await read(events, "head")
+        for number in range(3):
+            await put(plane, f"org/m{number}")
+        seen = [await read(events, "entry") for _ in range(3)]
+        await events.aclose()
+        assert [told["epoch"] for _, told in seen] == [head["epoch"] + n for n in (1, 2, 3)]
+        assert [told["changes"][0]["key"] for _, told in seen] == ["org/m0", "org/m1", "org/m2"]
+        again = feed.events(seen[0][0])
+        assert [(await read(again, "entry"))[0] for _ in range(2)] == [seen[1][0], seen[2][0]]
+        await again.aclose()
+
+
+@pytest.mark.parametrize("last", ["00000000.1", "{log}.999999", "{log}.-1", "{log}.x", "junk", "."])
+async def test_an_id_that_cannot_be_resumed_from_is_said_and_not_guessed_about(tmp_path, last):
+    async with running(tmp_path) as plane:
+        position = plane.sequencer.position
+        events = Feed(plane, beat_s=0.01).events(last.format(log=log_id8(position.log_id)))
+        assert (await read(events, "reset"))[1] == {"epoch": position.epoch}
+        await put(plane, "org/m")
+        assert (await read(events, "entry"))[1]["epoch"] == position.epoch + 1
+        await events.aclose()
+
+
+async def test_a_client_that_missed_too_much_is_told_to_look_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("sie_config.http.console.feed._MISSED_MAX", 2)
+    async with running(tmp_path) as plane:
+        first = f"{log_id8(plane.sequencer.position.log_id)}.{plane.sequencer.position.epoch}"
+        for number in range(4):
+            await put(plane, f"org/m{number}")
+        events = Feed(plane, beat_s=0.01).events(first)
+        assert (await read(events, "reset"))[1] == {"epoch": plane.sequencer.position.epoch}
+        await events.aclose()
+
+
+async def test_clients_are_bounded_and_one_that_leaves_makes_room(tmp_path):
+    async with running(tmp_path) as plane:
+        feed = Feed(plane, beat_s=0.01, clients_max=2)
+        here = [feed.events("") for _ in range(2)]
+        for each in here:
+            feed.check_room()
+            await anext(each)
+        with pytest.raises(Later, match="2 clients"):
+            feed.check_room()
+        await here[0].aclose()
+        feed.check_room()
+        await here[1].aclose()
+
+
+async def test_the_feed_ends_with_the_process(tmp_path):
+    async with running(tmp_path) as plane:
+        events = Feed(plane, beat_s=60.0).events("")
+        await read(events, "replicas")
+        ended = asyncio.create_task(read(events, "entry"))
+        await asyncio.sleep(0)
+        plane.stopping = True
+        plane.sequencer.wake_followers()
+        with pytest.raises(AssertionError, match="ended"):
+            await ended
+
+
+async def test_replicas_are_told_with_the_worst_first(tmp_path):
+    async with running(tmp_path) as plane:
+        head = plane.sequencer.position
+        for name, epoch in (("a", head.epoch), ("b", 1), ("c", head.epoch)):
+            subject = f"sie.config.report.gateway.{name}"
+            told = report_at(head, id=name, epoch=epoch)
+            plane.reports.receive(told, plane.now(), subject=subject)
+        plane.reports.note_gone("gateway", "c")
+        events = Feed(plane, beat_s=0.01).events("")
+        rows = (await read(events, "replicas"))[1]["replicas"]
+        assert [(row["id"], row["gone"]) for row in rows] == [
+            ("b", False),
+            ("c", True),
+            ("a", False),
+        ]
+        await events.aclose()
+
+
+async def test_the_newest_entries_are_paged_through_without_a_gap(tmp_path):
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        for number in range(12):
+            await put(plane, f"org/m{number % 3}", description=str(number))
+        head = plane.sequencer.position.epoch
+        for query, wanted in (
+            ({}, range(head, 0, -1)),
+            ({"at": head - 3}, range(head - 3, 0, -1)),
+            ({"kind": "model", "key": "org/m1"}, range(head - 1, head - 12, -3)),
+            ({"actor": "tester"}, range(head, head - 12, -1)),
+            ({"actor": "nobody"}, ()),
+        ):
+            seen: list[int] = []
+            asked: dict[str, Any] = {**query, "limit": 5}
+            while True:
+                page = (await client.get("/v1/configs/entries", params=asked)).json()
+                seen += [row["epoch"] for row in page["entries"]]
+                if page["next_before"] is None:
+                    break
+                asked["before"] = page["next_before"]
+            assert seen == list(wanted), query
