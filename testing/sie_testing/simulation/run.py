@@ -221,7 +221,7 @@ def _resync(world: World, replica: ReplicaProcess) -> None:
 
 
 async def _last_write(world: World) -> None:
-    if not await world.write_once(sure_command(world.rng), attempts=30):
+    if not await world.write_once(sure_command(), attempts=30):
         raise Broken("after healing no write goes through")
     world.count("check: a write goes through after healing")
 
