@@ -178,7 +178,8 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
 
     `adapters`, where given, names the adapter of each input (None: the base) and `adapter` is not
     read: only for a model that said `fuses_adapters`. `threads` is how many it may use while the
-    devices beside it have nothing to do, up to what `Hello` allows; 0, the device's own.
+    devices beside it have nothing to do, up to what `Hello` allows; 0, the device's own. `trace`
+    is the `traceparent` of the batch, where it is traced.
     """
 
     id: int
@@ -191,6 +192,7 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     options: dict[str, Any] = {}
     adapters: tuple[AdapterPin | None, ...] = ()
     threads: int = 0
+    trace: str = ""
 
 
 Request: TypeAlias = Ping | Batches | Load | LoadAdapter | Unload | RunBatch
@@ -280,10 +282,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     options: tuple[Option, ...] | None = None
     """The options that its backend declares; None where an older process does not say."""
     templates: dict[str, str] = {}
-    """`query` and `document`, as the profile's options have them; and `instruction`, the default
-    one."""
+    """`query`, `document`, and the default `instruction`, as the profile's options have them."""
     picture: PictureForm | None = None
-    """The form of images, which are then taken beside `accepts`, or with `image` alone."""
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
