@@ -65,7 +65,8 @@ class PictureForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     The shorter edge becomes `shortest`, or the image the `size` (height, width), by Pillow's filter
     number `resample`. Then the middle is cut out as `crop` (height, width). Where nothing is given,
-    it stays as it is. An image costs `cost`.
+    it stays as it is. An image costs `cost`. A model that has this form takes images beside what it
+    `accepts`, and with `image` nothing else.
     """
 
     shortest: int = 0

@@ -282,10 +282,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     options: tuple[Option, ...] | None = None
     """The options that its backend declares; None where an older process does not say."""
     templates: dict[str, str] = {}
-    """`query` and `document`, as the profile's options have them; and `instruction`, the default
-    one."""
+    """`query`, `document`, and the default `instruction`, as the profile's options have them."""
     picture: PictureForm | None = None
-    """The form of images, which are then taken beside `accepts`, or with `image` alone."""
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
