@@ -219,6 +219,19 @@ def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
         assert text.encode()[one["start"] : one["end"]].decode() == one["text"]
 
 
+def test_labels_that_were_read_once_are_not_read_again(tmp_path):
+    """Of two encoders the one of labels is asked for new sets of labels alone."""
+    write_gliner(tmp_path, "bi-span")
+    backend: Any = _load(tmp_path)
+    first = _run(backend, [CORPUS[0]], threshold=0.3).entities
+    with torch.no_grad():
+        for weight in backend._model.model.token_rep_layer.labels_encoder.parameters():
+            weight.zero_()
+    assert first[0] and _run(backend, [CORPUS[0]], threshold=0.3).entities == first
+    other = _run(backend, [CORPUS[0]], [*_LABELS, "more"], threshold=0.3).entities
+    assert [one["score"] for one in other[0]] != [one["score"] for one in first[0]]
+
+
 def test_what_the_library_would_make_up_or_misread_is_refused(tmp_path):
     write_gliner(tmp_path, "uni-span")
     backend = _load(tmp_path, extract=ExtractTask(labels=("person",)))
