@@ -71,6 +71,9 @@ def soak(
         bool,
         typer.Option("--clients", help="Published clients, each in an environment of its own."),
     ] = False,
+    mutants: Annotated[
+        bool, typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -86,6 +89,10 @@ def soak(
         from sie_testing.soak.published import run_clients  # noqa: PLC0415
 
         sys.exit(run_clients())
+    if mutants:
+        from sie_testing.soak.published import run_mutants  # noqa: PLC0415
+
+        sys.exit(run_mutants())
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 

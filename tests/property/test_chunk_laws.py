@@ -101,3 +101,27 @@ def test_a_request_that_ends_gives_its_room_back(data):
     held.forget("job")
     held.forget("job")
     assert held.reserved == 0
+
+
+@given(st.binary(min_size=2, max_size=40), st.data())
+def test_what_is_beside_or_beyond_what_the_first_chunk_said_is_refused(data, draw):
+    first, *rest = cut("job", data, draw.draw(st.integers(1, len(data) - 1)))
+    held = Chunks(bytes_max=100)
+    assert held.take(first) is None
+    for wrong in (first.count, first.count + 1, -1):
+        with pytest.raises(Misfit):
+            held.take(replace(first, index=wrong))
+    # One byte more than there may be, whichever chunk brings it.
+    room = len(data) - len(first.data)
+    with pytest.raises(Misfit):
+        held.take(replace(rest[0], data=b"x" * (room + 1)))
+    assert held.reserved == len(data)
+
+
+@given(st.integers(2, 50), st.integers(2, 50))
+def test_results_that_fill_the_room_to_the_last_byte_are_taken(one, other):
+    held = Chunks(bytes_max=one + other)
+    for job_id, size in (("one", one), ("other", other)):
+        assert held.take(cut(job_id, b"x" * size, 1)[0]) is None
+    with pytest.raises(NoRoom):
+        held.take(cut("third", b"xx", 1)[0])

@@ -3,8 +3,9 @@
 *shell.* One loop, which looks after every new connection. The work streams are written without
 waiting for the disk. A broker that is killed forgets the newest jobs, although it had said that
 they were stored. Promises that each job whose answer is still waited for is stored once more,
-unless a living worker says that it holds it. The broker takes a job that it still has for the same
-one. Of a job that runs twice all the same, the first result is the answer.
+unless a living worker says that it holds it; then as soon as none does, since a worker may give
+back what the queue has forgotten. The broker takes a job that it still has for the same one. Of a
+job that runs twice all the same, the first result is the answer.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ __all__ = ["LostJobs"]
 _UNKNOWN_MAX_S: Final = 2.0
 """Workers connect anew as well: so long they are asked again before their silence is no reason to
 wait. A job that runs twice costs less than a client that waits for one that is lost."""
+_PAUSE_MAX_S: Final = 2.0
+"""Between two looks at jobs that are held, which nearly always end by themselves."""
 
 
 class Sender(Protocol):
@@ -78,29 +81,43 @@ class LostJobs:
         loop = asyncio.get_running_loop()
         gives_up_at = loop.time() + _UNKNOWN_MAX_S
         left: dict[WorkerKind, list[Run]] = {}
+        stored: set[str] = set()
+        pause_s = self._pause_s
         for run in self._sender.runs():
             left.setdefault(run.route.kind, []).append(run)
         while left and not stop.is_set() and not self._suspected.is_set():
             for kind, runs in list(left.items()):
-                left[kind] = await self._sent(kind, runs, ask_on=loop.time() < gives_up_at)
+                left[kind] = await self._sent(kind, runs, stored, loop.time() < gives_up_at)
             left = {kind: runs for kind, runs in left.items() if runs}
             if left:
-                await asyncio.sleep(self._pause_s)
+                await asyncio.sleep(pause_s)
+                if loop.time() >= gives_up_at:
+                    pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
-    async def _sent(self, kind: WorkerKind, runs: list[Run], *, ask_on: bool) -> list[Run]:
-        """Send what nobody holds; the runs for which that has to be done again."""
+    async def _sent(
+        self, kind: WorkerKind, runs: list[Run], stored: set[str], ask_on: bool
+    ) -> list[Run]:
+        """Send what nobody holds and is not `stored` anew; the runs that are to be looked at
+        again."""
         open_jobs = [job_id for run in runs for job_id in run.open_jobs()]
         if not open_jobs:
             return []
         held = await self._holders.held(self._living(kind), open_jobs)
         if held is None and ask_on:
             return runs
-        sent = await asyncio.gather(*[self._send(run, held or frozenset()) for run in runs])
-        return [run for run, is_sent in zip(runs, sent, strict=True) if not is_sent]
+        held = held or frozenset()
+        sent = await asyncio.gather(*[self._send(run, held, stored) for run in runs])
+        return [
+            run
+            for run, is_sent in zip(runs, sent, strict=True)
+            if not is_sent or not held.isdisjoint(run.open_jobs())
+        ]
 
-    async def _send(self, run: Run, held: Collection[str]) -> bool:
+    async def _send(self, run: Run, held: Collection[str], stored: set[str]) -> bool:
+        wanted = [job_id for job_id in run.open_jobs() if job_id not in held]
         try:
-            metrics.JOBS_SENT_AGAIN.inc(await self._sender.send_again(run, held))
+            metrics.JOBS_SENT_AGAIN.inc(await self._sender.send_again(run, {*held, *stored}))
         except (SIEError, TimeoutError):
             return False
+        stored.update(wanted)
         return True

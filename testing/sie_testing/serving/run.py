@@ -26,6 +26,8 @@ KINDS: Final = tuple(sorted({*FAULTS, *LOADS}))
 _CALM_SHARE: Final = 0.35
 _START_S: Final = 4.0
 _CLIENTS: Final = 4
+_CROWDED: Final = 6.0
+"""Times as long as usual a device takes where many wait for it, or nobody would have to."""
 _END_S: Final = 45.0
 _CALM_WAIT_S: Final = 8.0
 _HEALED_WAIT_S: Final = 25.0
@@ -85,6 +87,8 @@ class _Drawn:
         if self.crowd:
             # A crowd is one where it has to wait.
             workers = 1
+        if self.crowd or self.flood:
+            self.kinds = [kind for kind in self.kinds if kind != "device-slow"]
         self.world = ServingWorld(
             plan.seed,
             calm=self.calm,
@@ -101,13 +105,14 @@ async def _run(drawn: _Drawn) -> None:
     clients = Clients(world, world.load_rng, drawn.loads)
     async with asyncio.TaskGroup() as tasks:
         asking = [tasks.create_task(clients.send_some(drawn.steps, 0.8)) for _ in range(_CLIENTS)]
+        if drawn.crowd or drawn.flood:
+            for execution in world.executions:
+                execution.slow_down(_CROWDED)
         if drawn.crowd:
             until = world.loop.time() + 10.0
             asking += [tasks.create_task(clients.crowd(until)) for _ in range(8)]
             asking.append(tasks.create_task(clients.beside_the_crowd(until)))
         if drawn.flood:
-            for execution in world.executions:
-                execution.slow_down(6.0)
             asking.append(tasks.create_task(clients.flood(40)))
         if drawn.kinds:
             await inject(world, drawn.kinds, drawn.steps)

@@ -1,4 +1,4 @@
-"""Published clients, as `sie soak --clients` runs them: a checkout's own programs.
+"""Programs of a checkout, as `sie soak` runs them: published clients, and generated mutants.
 
 *shell.* Exit status as `sie simulate`: 3 where there is nothing to run.
 """
@@ -10,15 +10,22 @@ import typer
 
 from sie_testing.soak.instruction_sets import checkout
 
-__all__ = ["run_clients"]
+__all__ = ["run_clients", "run_mutants"]
 
 
 def run_clients() -> int:
     """Run every published client against a gateway; the exit status."""
+    return _run("tests.support.clients_page", "the clients' programs")
+
+
+def run_mutants() -> int:
+    """Run the generated mutants of the chosen modules; the exit status."""
+    return _run("tests.mutants.generated", "the mutants")
+
+
+def _run(module: str, what: str) -> int:
     root = checkout()
     if root is None:
-        typer.echo("the clients' programs are in a checkout, and this is none")
+        typer.echo(f"{what} are in a checkout, and this is none")
         return 3
-    return subprocess.run(
-        [sys.executable, "-m", "tests.support.clients_page"], cwd=root, check=False
-    ).returncode
+    return subprocess.run([sys.executable, "-m", module], cwd=root, check=False).returncode

@@ -1,0 +1,31 @@
+"""The guide to `sie_testing` does what it says, block by block."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(600)
+def test_the_guide_runs_and_its_faulty_policy_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(ROOT / "tests/data/golden_log_v1.ndjson", tmp_path / "log.ndjson")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/guides/prove_your_own.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"__name__": "guide"}
+
+    for block in blocks:
+        exec(compile(block, "prove_your_own.md", "exec"), names)
+
+    assert len(blocks) == 5
+    assert re.search(
+        r"is acknowledged at epoch \d+, where .*; wanted was its removal", names["story"]
+    )
+    assert names["fired"]["acknowledged"]
+    assert not names["result"].failure
