@@ -161,11 +161,17 @@ def test_what_cannot_be_read_stops_everything_by_its_name(address, folder, how):
 def test_what_was_left_out_is_named_where_something_may_be_pruned(address, folder):
     (folder / "one.yaml").rename(folder / "one.yaml.off")
     (folder / "README.md").write_text("words")
+    for command in ("diff", "apply"):
+        refused = sie(address, command, "-f", str(folder), "--prune")
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "one.yaml.off looks like documents" in refused.stderr
+    assert models(address) == ALL
+    assert sie(address, "diff", "-f", str(folder)).stderr == ""
+    (folder / "one.yaml.off").unlink()
     told = sie(address, "diff", "-f", str(folder), "--prune")
     assert told.stdout == "- model one\n"
     assert told.stderr.startswith("not read, since no name ends in .json, .yaml, .yml: ")
-    assert "one.yaml.off" in told.stderr and "README.md" in told.stderr
-    assert sie(address, "diff", "-f", str(folder)).stderr == ""
+    assert "README.md" in told.stderr
 
 
 def test_a_folder_without_a_document_says_which_names_count(address, tmp_path):

@@ -49,6 +49,10 @@ MISTAKES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         ("apply", "-f", "two.yaml", HERE),
         ("two.yaml", "document 2", "model"),
     ),
+    "a file that --prune would take for gone": (
+        ("apply", "--prune", "-f", "kept", HERE),
+        ("kept/b.yaml.bak", "rename or move it", "--prune"),
+    ),
     "two of one name": (("apply", "-f", "twice", HERE), ("stands in", "a.yaml", "b.yaml")),
     "a folder to write to that is not there": (
         ("export", "-f", "no/such/file", HERE),
@@ -68,6 +72,9 @@ FILES = {
     "two.yaml": "{kind: pool, name: p}\n---\n{kind: modell, model_id: m}\n",
     "twice/a.yaml": "{kind: pool, name: p}",
     "twice/b.yaml": "{kind: pool, name: p}",
+    "kept/a.yaml": "{kind: pool, name: p}",
+    "kept/b.yaml.bak": "{kind: pool, name: q}",
+    "kept/README.md": "words",
     "empty/notes.txt": "nothing",
     "good.json": json.dumps({"kind": "model", **model("org/m")}),
 }

@@ -73,7 +73,7 @@ class Operation:
         """The role that it wants, by what the manual says."""
         if self.path in OPEN:
             return None
-        if self.path == "/v1/configs/audit":
+        if self.path in {"/v1/configs/audit", "/v1/dead-letters"}:
             return "audit"
         if self.path == "/metrics":
             return "metrics"

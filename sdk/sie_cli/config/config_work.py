@@ -378,6 +378,7 @@ class Work:
 def _read(source: str, *, prune: bool) -> Sequence[LocalDocument]:
     found = read_documents(source)
     if prune and found.left_out:
+        found.check_whole()
         talk(found.unread_line())
     return found.documents
 

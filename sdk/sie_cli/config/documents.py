@@ -41,6 +41,17 @@ class LocalDocuments:
     left_out: tuple[str, ...]
     """Files that were not read, since their names do not say that they hold documents."""
 
+    def check_whole(self) -> None:
+        """Refuse a folder that is not all that was meant: what prunes would remove what stands in a
+        file that a name kept from being read. Raises `FixRequest`."""
+        for place in self.left_out:
+            name = place.rpartition("/")[2].lower()
+            if any(suffix in name for suffix in SUFFIXES):
+                raise FixRequest(
+                    f"{place} looks like documents and is not read, since its name does not end in "
+                    f"{', '.join(SUFFIXES)}: rename or move it, or leave out --prune"
+                )
+
     def unread_line(self) -> str:
         """A line on the files that were not read, for the person; empty where all were."""
         if not self.left_out:
