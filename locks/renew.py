@@ -31,10 +31,10 @@ BUILD: Final = FOLDER / "build.in"
 BUNDLES: Final = FOLDER.parent / "sdk/sie_cli/bundles"
 LOCKS: Final = {
     "dev": ("dev",),
-    "config": ("config", "cli"),
-    "gateway": ("gateway",),
-    "worker": ("worker",),
-    "server": ("server", "onnx", "spacy"),
+    "config": ("config", "cli", "traces"),
+    "gateway": ("gateway", "traces"),
+    "worker": ("worker", "traces"),
+    "server": ("server", "onnx", "spacy", "traces"),
 }
 """The use of each file, and the extras that it holds; `dev` first."""
 _PYTHON: Final = "3.11"

@@ -69,12 +69,14 @@ def bare() -> Iterator[Contender]:
 
 
 @contextlib.contextmanager
-def whole_path(folder: Path) -> Iterator[Contender]:
-    """Broker, sie-config, gateway, sidecar, model execution."""
+def whole_path(folder: Path, *, traced: float | None = None) -> Iterator[Contender]:
+    """Broker, sie-config, gateway, sidecar, model execution. `traced` is the share of requests
+    whose spans go to a collector; None, traces are off."""
     with contextlib.ExitStack() as stack:
+        more = stack.enter_context(_collected(traced)) if traced is not None else {}
 
         def start(name: str, *command: str) -> int:
-            return stack.enter_context(_process(name, list(command)))
+            return stack.enter_context(_process(name, list(command), more))
 
         socket, gateway = folder / "execution.sock", free_port()
         execution = start("execution", *_role("server"), "--socket", str(socket))
@@ -97,6 +99,19 @@ def whole_path(folder: Path) -> Iterator[Contender]:
         load = stack.enter_context(_load(gateway))
         pids = {"gateway": edge, "broker": broker, "sidecar": sidecar, "execution": execution}
         yield Contender(load, {**pids, "load": load.pid}, gateway)
+
+
+@contextlib.contextmanager
+def _collected(share: float) -> Iterator[dict[str, str]]:
+    """A collector, and the variables of processes that send to it."""
+    port = free_port()
+    with _process("sink", [sys.executable, "-m", "edge_figures.sink", str(port)]):
+        _wait(lambda: _connects(port), "the collector")
+        yield {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(share),
+        }
 
 
 def _register(port: int) -> None:
@@ -188,9 +203,10 @@ def _load(port: int) -> Iterator["subprocess.Popen[str]"]:
 
 
 @contextlib.contextmanager
-def _process(name: str, command: list[str]) -> Iterator[int]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("SIE_")}
-    process = subprocess.Popen(command, cwd=_home(), env=clean)
+def _process(name: str, command: list[str], more: Mapping[str, str] | None = None) -> Iterator[int]:
+    own = ("SIE_", "OTEL_")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+    process = subprocess.Popen(command, cwd=_home(), env={**clean, **(more or {})})
     try:
         yield process.pid
         if process.poll() is not None:

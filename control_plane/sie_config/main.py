@@ -25,6 +25,7 @@ from sie_runtime.access.rates import Rates
 from sie_runtime.access.web_pages import origin_of
 from sie_runtime.broker.bus import Bus
 from sie_runtime.process.lifecycle import run, serve_http, spare_collections, stop_when
+from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.settings import load
 from sie_schemas.errors import SIEError
 
@@ -114,7 +115,7 @@ async def _run(
             stop_when(
                 loops_stop,
                 serve_http(
-                    console.before(gate),
+                    NamedRequests(console.before(gate)),
                     host=settings.host,
                     port=settings.port,
                     stop=stop,

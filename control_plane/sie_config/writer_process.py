@@ -133,7 +133,7 @@ class ControlPlane:
             stream_of=stream_of,
             low_water=lambda: self.low_water,
         )
-        self._bus = bus
+        self.bus = bus
         self._disk_watch = DiskWatch(
             store, sequencer, head_file, self._keeper_of(checkpoint, taken_over)
         )
@@ -295,8 +295,8 @@ class ControlPlane:
         self.low_water = min(await self.store.low_water(), head + 1)
         if damage is not None and self.sequencer.last is None:
             raise damage
-        if self._bus is not None:
-            await self.hearing.listen(self._bus)
+        if self.bus is not None:
+            await self.hearing.listen(self.bus)
         if self.store.failed is not None:
             self._start_to_read(self.store.failed, damage)
             return

@@ -154,7 +154,7 @@ class WorkerSettings(
     # -- results --
     confirm_timeout_s: float = constant(2.0, help="seconds for a gateway to confirm results")
     confirm_retry_s: float = constant(0.25, help="pause before results are offered again")
-    result_bytes_max: int = setting(
+    result_bytes_max: int = constant(
         1_000_000, help="bytes of one result message; under the broker's limit (1 MiB by default)"
     )
     chunked_result_bytes_max: int = constant(

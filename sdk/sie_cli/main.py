@@ -2,15 +2,18 @@
 
 *main.* Collects the sub-commands that installed packages registered under the entry-point group
 `sie.commands`: a function, or a `typer.Typer` for a group of its own. Runs the one that was asked
-for. An error of ours is one line on stderr and exit status 1, never a traceback.
+for. A command that this package brings is the only one that is loaded: a command line must
+start fast. An error of ours is one line on stderr and exit status 1, never a traceback.
 """
 
 import importlib.metadata
 import sys
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final, NoReturn, cast
 
 import typer
 
+from sie_cli.texts.versions import DISTRIBUTION, version_line
 from sie_schemas.errors import SIEError
 
 __all__ = ["build", "main"]
@@ -18,17 +21,24 @@ __all__ = ["build", "main"]
 GROUP: Final = "sie.commands"
 _PASSED_ON: Final = {"test": {"allow_extra_args": True, "ignore_unknown_options": True}}
 """`sie test` hands what it does not know to pytest."""
+_STOPPED: Final = 130
+_ALONE: Final = "NoArgsIsHelpError"
+"""A group that was named alone: it shows what it has."""
+_WRONG_USE: Final = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
+"""Typer brings this class of click, and has no name of its own for it."""
 
 
-def build() -> typer.Typer:
-    """The command with every sub-command that is installed."""
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The command with its sub-commands: the one that `arguments` begin with, where this package
+    brings it; else every one that is installed."""
     app = typer.Typer(
         name="sie",
         help="An event-sourced inference cluster: encode, score, extract.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+    app.callback()(_options)
+    for point in _points(arguments[0] if arguments else ""):
         command = point.load()
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=point.name)
@@ -37,13 +47,59 @@ def build() -> typer.Typer:
     return app
 
 
+def _points(wanted: str) -> Iterable[importlib.metadata.EntryPoint]:
+    own = [each for each in _own() if each.group == GROUP and each.name == wanted]
+    if own:
+        return own
+    # What every installed package says of itself is read: that takes longer than most commands.
+    found = importlib.metadata.entry_points(group=GROUP)
+    return sorted(found, key=lambda each: each.name)
+
+
+def _own() -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return importlib.metadata.distribution(DISTRIBUTION).entry_points
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version, and end.", is_eager=True)
+    ] = False,
+) -> None:
+    """An event-sourced inference cluster: encode, score, extract."""
+    if version:
+        typer.echo(version_line())
+        raise typer.Exit
+
+
 def main() -> None:
     """Run the command line of this process."""
-    try:
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        sys.stdout.write(version_line() + "\n")
+        return
+    if not arguments:
         build()()
+    try:
+        sys.exit(build(arguments)(standalone_mode=False))
     except SIEError as error:
-        typer.echo(f"sie: {error.message}", err=True)
-        sys.exit(1)
+        _fail(error.message, 1)
+    except _WRONG_USE as error:
+        if type(error).__name__ == _ALONE:
+            error.show()
+            sys.exit(error.exit_code)
+        more = f" (`{error.ctx.command_path} --help` tells more)" if error.ctx is not None else ""
+        _fail(error.format_message() + more, error.exit_code)
+    except typer.Abort:
+        sys.exit(_STOPPED)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    """One line that says what is wrong."""
+    typer.echo("sie: " + " ".join(message.split()), err=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

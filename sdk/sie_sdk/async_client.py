@@ -21,6 +21,7 @@ from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
+from sie_sdk.tracing import traced
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
 from sie_sdk.types import (
     CallOptions,
@@ -307,9 +308,10 @@ class SIEAsyncClient:
 
     async def _send(self, call: Call) -> httpx.Response:
         try:
-            response = await self._http.request(
-                call.method, call.path, headers=call.headers, content=call.body
-            )
+            with traced(call.method, call.path, call.headers) as headers:
+                response = await self._http.request(
+                    call.method, call.path, headers=headers, content=call.body
+                )
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
         self._was_reached = True

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Final, Unpack, cast, overload
 
@@ -21,6 +22,7 @@ from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
+from sie_sdk.tracing import traced
 from sie_sdk.transport import connection_error, limits_of, timeout_of
 from sie_sdk.types import (
     CallOptions,
@@ -279,7 +281,11 @@ class SIEClient:
         done: Callable[[int], object],
     ) -> None:
         with ThreadPoolExecutor(min(self._pieces_at_once, len(wanted))) as threads:
-            running = {threads.submit(self._answer, calls[index]): index for index in wanted}
+            # With the context of the caller: a trace that it is in is that of every piece.
+            running = {
+                threads.submit(copy_context().run, self._answer, calls[index]): index
+                for index in wanted
+            }
             try:
                 for future in as_completed(running):
                     index = running[future]
@@ -303,9 +309,10 @@ class SIEClient:
 
     def _send(self, call: Call) -> httpx.Response:
         try:
-            response = self._http.request(
-                call.method, call.path, headers=call.headers, content=call.body
-            )
+            with traced(call.method, call.path, call.headers) as headers:
+                response = self._http.request(
+                    call.method, call.path, headers=headers, content=call.body
+                )
         except httpx.HTTPError as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
         self._was_reached = True

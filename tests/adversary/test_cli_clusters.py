@@ -55,6 +55,7 @@ COMMANDS = {
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder without a cluster, with no address in the environment."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
     for name in [name for name in os.environ if name.startswith("SIE_")]:
         monkeypatch.delenv(name)
     Path("pool.yaml").write_text("{kind: pool, name: p}")
@@ -132,7 +133,10 @@ def test_no_cluster_named_is_no_command_run(command):
     refused = sie(COMMANDS[command])
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr.startswith("sie: no cluster is named, and none runs in ")
-    assert "--url URL or SIE_CONFIG_URL" in refused.stderr and "--data" in refused.stderr
+    assert (
+        "--url URL, --context NAME or SIE_CONFIG_URL" in refused.stderr
+        and "--data" in refused.stderr
+    )
     assert len(refused.stderr.splitlines()) == 1
 
 

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from tests.support.log_world import connected, follower, free_port, metric, same, writer
 from tests.support.nats import nats_server
-from tests.support.polling import until
+from tests.support.polling import until, until_told
 
 from sie_cli.plan import broker
 from sie_cli.plan.broker import BrokerPlan
 from sie_runtime.broker.bus import Bus, BusSettings, BusUnavailable, connected_bus
+from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.log_stream import stream_name
+from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import SIEError
+from sie_schemas.items import Item
+from sie_schemas.jobs import JOB_ENCODER, Job, subject
 
 pytestmark = pytest.mark.integration
 
@@ -110,3 +114,67 @@ async def test_without_a_password_nobody_is_connected_and_it_is_said_once(tmp_pa
                 BusSettings(nats_url=url), role="operator", process_id="t", within_s=0.5
             ):
                 pass
+
+
+async def test_the_writer_lists_dead_letters_and_never_what_they_held(tmp_path):
+    """Running one again and dropping it stay an operator's."""
+    async with (
+        guarded(tmp_path / "nats") as url,
+        writer(tmp_path / "data", url, user=user("config")) as one,
+        connected(url, "worker", **user("worker")) as worker,
+    ):
+        await one.put("org/m")
+        place = {"pool": "default", "machine_profile": "cpu", "bundle": "default"}
+        where = subject(model_id="org/m", **place)
+
+        async def sends(job: Job) -> bool:
+            message = JOB_ENCODER.encode(job)
+            letter = dead_letter_of(
+                job,
+                message,
+                pool="default",
+                subject=where,
+                deliveries=2,
+                code="INFERENCE_ERROR",
+                reason="it broke",
+                worker_id="w",
+                at=1.0,
+                keep_payload=True,
+            )
+            try:
+                await DeadLetters(worker).write(letter)
+            except BusUnavailable:
+                return False
+            return True
+
+        # The writer makes the streams behind its start.
+        await until_told(partial(sends, a_job()))
+        before = refusals()
+        [letter] = (await one.http.get("/v1/dead-letters")).json()["letters"]
+        assert (letter["code"], letter["message"], letter["model_id"]) == (
+            "INFERENCE_ERROR",
+            "it broke",
+            "org/m",
+        )
+        assert "a secret text" not in json.dumps(letter)
+        after = f"/v1/dead-letters?after={letter['number']}"
+        assert (await one.http.get(after)).json() == {"letters": [], "next_after": None}
+        assert refusals() == before, "sie-config's user may do this"
+
+
+def a_job() -> Job:
+    return Job(
+        job_id="r.0",
+        request_id="r",
+        first_item=0,
+        operation="encode",
+        log_id="0" * 32,
+        epoch=1,
+        model_id="org/m",
+        profile="default",
+        model_revision="0" * 64,
+        items=(Item(text="a secret text"),),
+        reply_to="sie.result.x",
+        deadline=2.0,
+        published_at=1.0,
+    )

@@ -15,7 +15,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.support.browser import CHROMIUM, WITHIN_MS, chromium, opened, serious
 from tests.support.config_writer import model
+from tests.support.console_world import served_console
 from tests.support.live_cluster import LiveCluster, eventually, sie
+from tests.support.tokens import tokens_file
 
 pytestmark = [
     pytest.mark.integration,
@@ -225,6 +227,9 @@ def test_axe_finds_nothing_serious_on_any_view(
         f"playground?model={MINILM}": "[data-testid=run]",
         "queue": ".panel table",
     }
+    if width == "phone":
+        # The other palette and the other layout, on the views that have most of both.
+        views = {view: views[view] for view in ("overview", "history", "queue")}
     with opened(browser, console, colours=colours, width=width) as page:
         for view, shown in views.items():
             page.goto(f"{console}#/{view}")
@@ -237,6 +242,32 @@ def test_axe_finds_nothing_serious_on_any_view(
             assert wide <= 0, f"{view} is {wide} px too wide"
             if view == "overview":
                 pictured(page, f"{view}-{colours}-{width}")
+
+
+def test_who_signs_in_sees_what_its_roles_may_press(browser: Browser, tmp_path: Path) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",), viewer=("read",))
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/#/history", expected=["401"]) as page,
+    ):
+        page.get_by_label("Token").fill("nobody")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("not known here")
+        page.get_by_label("Token").fill("viewer")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("button.entry").first).to_be_visible()
+        expect(page.locator(".who")).to_contain_text("viewer")
+        expect(page.get_by_test_id("revert")).to_have_count(0)
+        assert page.evaluate("document.cookie") == "", "no script reads the session"
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_test_id("revert").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Nothing would change")
+        page.keyboard.press("Escape")
+        page.reload()
+        expect(page.get_by_test_id("revert")).to_be_visible()
 
 
 def test_everything_is_reached_by_keyboard(browser: Browser, console: str) -> None:

@@ -142,6 +142,23 @@ async def following(url: str) -> AsyncIterator[None]:
             await task
 
 
+async def drifts(runner: Runner, client: httpx.AsyncClient) -> None:
+    """Somebody changes the cluster by hand: the morning's job says who, a merge mends it."""
+    calm = await runner.run("schedule")
+    assert calm.status == 0, calm.output
+    by_hand = await client.patch(
+        "/v1/configs/models/sentence-transformers/all-MiniLM-L6-v2",
+        content=b'{"description": "by hand"}',
+        headers={"content-type": "application/merge-patch+json", "x-sie-reason": "at night"},
+    )
+    assert by_hand.status_code == 200, by_hand.text
+    drifted = await runner.run("schedule")
+    assert drifted.status == 1, drifted.output
+    assert "by hand" in drifted.summary
+    assert "at night" in drifted.output, "who changed it, and why"
+    assert (await runner.run("push")).status == 0, "the repository prevails"
+
+
 @pytest.mark.integration
 async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path):
     tokens = tmp_path / "tokens.json"
@@ -184,6 +201,9 @@ async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path
         again = await runner.run("push")
         assert (again.status, await head()) == (0, before + 1), again.output
         assert f"nothing differs at epoch {before + 1}" in again.output
+
+        await drifts(runner, client)
+        before += 2
 
         runner.edit("models.yaml", "backend: transformer", "backend: none")
         refused = await runner.run("pull_request")

@@ -115,7 +115,7 @@ async def test_a_folder_is_pinned_by_hashes_that_nobody_typed(sie):
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_folder_of_another_machine_is_hashed_there_and_registered_here(sie, tmp_path):
-    """The document that is printed there needs no cluster, and holds the hashes."""
+    """The document printed there needs no cluster, and holds the hashes."""
     there = await sie(
         "inspect", str(MODEL), "--document", "--name", "theirs", SIE_CONFIG_URL="http://127.0.0.1:9"
     )

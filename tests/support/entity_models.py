@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoModelForTokenClassification,
@@ -30,7 +31,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-__all__ = ["FAMILIES", "Sentence", "fit", "write_classifier", "write_family"]
+__all__ = ["CORPUS", "FAMILIES", "HOSTILE", "Sentence", "fit", "write_classifier", "write_family"]
 
 Sentence = tuple[str, Sequence[tuple[str, str]]]
 """A text, and its entities as (text, kind) in order."""
@@ -43,6 +44,17 @@ CORPUS = (
     "José Müller naïve café 😀 👩‍👩‍👧 e\u0301 ﬁne İstanbul ß x\u200dy\n\ttab  two  blanks",
     "micro micros microsoft microscope company companies com pany soft softly unaffordable",
 )
+HOSTILE = st.text(
+    st.one_of(
+        st.sampled_from("TimCookBerlin .,()-'\t\n\u00a0\u3000▁Ġ##习近平東京タワสวัสดี"),
+        st.sampled_from(
+            "😀👩👧\u200d\ufe0f🇩🇪🏽e\u0301\u0327\u200bﬁİßǆ가\u1100\u1161क\u094dष\u0bbe\ud7a3"
+        ),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=60,
+)
+"""Texts that tokenizers and offsets stumble over."""
 _SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

@@ -61,9 +61,11 @@ def write_gliner(
     *,
     words_max: int = 40,
     fitted_to: Sequence[Sentence] = (),
+    local: bool = False,
 ) -> Any:
     """A model with its tokenizer in `folder/model`, saved as the library saves it; in `folder/base`
-    the repository of its encoder, without weights. Gives the library's."""
+    the repository of its encoder, without weights. `local`: what it says of a word depends on that
+    word alone. Gives the library's."""
     gliner = apart("gliner")
     base = folder / "base"
     tokenizer, shape = _encoder(encoder)
@@ -76,6 +78,7 @@ def write_gliner(
         "max_width": 4,
         "encoder_config": shape,
         "dropout": 0.0,
+        "num_rnn_layers": 0 if local else 1,
         **KINDS[kind],
     }
     if "labels_encoder" in config:
@@ -86,6 +89,10 @@ def write_gliner(
         fit_gliner(model, fitted_to)
     else:
         _spread(model.model, 3)
+    if local:
+        for name, weight in model.model.named_parameters():
+            if "attention.output.dense" in name:
+                weight.data.zero_()
     saved = folder / "model"
     model.save_pretrained(saved, safe_serialization=True)
     return gliner.GLiNER.from_pretrained(str(saved), local_files_only=True)

@@ -17,10 +17,10 @@ __all__ = ["LOCKS", "Locked", "disagreements", "entries", "locked", "project"]
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = {
     "dev": ("dev",),
-    "config": ("config", "cli"),
-    "gateway": ("gateway",),
-    "worker": ("worker",),
-    "server": ("server", "onnx", "spacy"),
+    "config": ("config", "cli", "traces"),
+    "gateway": ("gateway", "traces"),
+    "worker": ("worker", "traces"),
+    "server": ("server", "onnx", "spacy", "traces"),
 }
 """The extras that each file stands for; torch has files of its own."""
 _ENTRY = re.compile(

@@ -10,7 +10,7 @@ import sentencepiece as spm
 import torch
 import transformers as tf
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tests.support.conformance import Answerer, save_small
 from tests.support.encoder_models import fresh_device
 from tests.support.small_tokenizers import WORDS, byte_pairs
@@ -27,6 +27,7 @@ __all__ = [
     "EDGE",
     "LENGTH",
     "PictureAnswerer",
+    "drawn_text",
     "encoded",
     "load_towers",
     "picture",
@@ -164,6 +165,15 @@ def picture(width: int, height: int, *, mode: str = "RGB", seed: int = 1) -> Ima
     if mode == "I;16":
         return Image.fromarray((values[:, :, 0].astype(np.uint16)) * 257)
     return made.convert(mode)
+
+
+def drawn_text(*lines: str) -> Image.Image:
+    """A page with these lines on it."""
+    page = Image.new("RGB", (420, 60 * len(lines) + 20), (250, 250, 245))
+    draw = ImageDraw.Draw(page)
+    for place, line in enumerate(lines):
+        draw.text((20, 15 + 60 * place), line, fill=(15, 15, 40), font=ImageFont.load_default(34))
+    return page
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -47,16 +47,20 @@ ALIBI_NORMED: dict[str, Any] = {**ALIBI, "architectures": ["JinaBertModel"]}
 FLASH: dict[str, Any] = {
     **_BERT_SIZES,
     "architectures": ["XLMRobertaModel"],
-    "auto_map": _CODE,
+    "auto_map": {
+        "AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig",
+        "AutoModel": "modeling_xlm_roberta.XLMRobertaModel",
+    },
+    "emb_pooler": None,
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-5,
-    "model_type": "xlm-roberta",
     "pad_token_id": 1,
     "position_embedding_type": "absolute",
     "type_vocab_size": 1,
     "use_flash_attn": True,
 }
-"""The keys of jina-reranker-v2-base-multilingual's encoder; jina-colbert-v2 rotates."""
+"""The keys of jina-reranker-v2-base-multilingual, which names no model_type; jina-colbert-v2
+rotates."""
 _NOMIC_SIZES = {
     "n_embd": _WIDTH,
     "n_head": _HEADS,
@@ -116,7 +120,7 @@ class Published:
         self.config = dict(config)
         self.normed = normed
         self._generator = torch.Generator().manual_seed(11)
-        kind = config["model_type"]
+        kind = config.get("model_type")
         self.tensors = {
             "embeddings.word_embeddings.weight": self._some(VOCABULARY, _WIDTH),
             "embeddings.token_type_embeddings.weight": self._some(
@@ -126,7 +130,7 @@ class Published:
         if kind == "bert":
             self._alibi()
         else:
-            self._flat("mixer" if kind == "xlm-roberta" else "attn")
+            self._flat("attn" if kind == "nomic_bert" else "mixer")
 
     def write(self, folder: Path, *, prefix: str = "") -> Path:
         """The files of its repository, with code that must not run among them."""
@@ -145,9 +149,9 @@ class Published:
         if "embeddings.position_embeddings.weight" in self.tensors:
             table = self._of("embeddings.position_embeddings.weight")
             hidden = hidden + table[torch.arange(len(ids)) + self.config["pad_token_id"] + 1]
-        first = "embeddings.LayerNorm" if self.config["model_type"] == "bert" else "emb_ln"
+        first = "embeddings.LayerNorm" if self.config.get("model_type") == "bert" else "emb_ln"
         hidden = self._norm(hidden, first)
-        forward = self._alibi_layer if self.config["model_type"] == "bert" else self._flat_layer
+        forward = self._alibi_layer if self.config.get("model_type") == "bert" else self._flat_layer
         for number in range(_LAYERS):
             hidden = forward(hidden, number)
         return hidden

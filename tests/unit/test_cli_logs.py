@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sie_cli.local.logs import Wanted, read_lines, rendered
+from sie_cli.local.logs import Following, Wanted, read_lines, rendered
 from sie_cli.main import build
 
 
@@ -55,6 +55,26 @@ def test_no_line_is_lost_and_time_never_goes_back(tmp_path_factory, processes):
     found = list(read_lines(logs, Wanted()))
     assert len(found) == sum(len(lines) for lines in processes)
     assert [each.ts for each in found] == sorted(each.ts for each in found)
+
+
+def test_lines_from_a_time_on_and_lines_as_they_are_written(tmp_path):
+    logs = folder(tmp_path)
+    late = Wanted(since="2026-01-01T00:00:02.500Z")
+    assert [each.fields["msg"] for each in read_lines(logs, late)] == ["three", "four"]
+    following = Following(logs, Wanted(roles=("gateway",)))
+    assert following.more() == []
+    five = line("2026-01-01T00:00:05.000Z", "five")
+    with (logs / "gateway.log").open("a") as file:
+        file.write(five + five[:10])
+        file.flush()
+        assert [each.fields["msg"] for each in following.more()] == ["five"]
+        file.write(five[10:])
+        file.flush()
+        assert [each.fields["msg"] for each in following.more()] == ["five"]
+    (logs / "gateway.log").write_text(line("2026-01-01T00:00:06.000Z", "six"))
+    (logs / "gateway-1.log").write_text(line("2026-01-01T00:00:07.000Z", "seven"))
+    (logs / "worker-0.log").write_text(line("2026-01-01T00:00:08.000Z", "not asked for"))
+    assert [each.fields["msg"] for each in following.more()] == ["six", "seven"]
 
 
 def test_the_command_prints_the_last_lines_and_json_when_asked(tmp_path):

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
-from tests.support.entity_models import CORPUS
+from tests.support.entity_models import CORPUS, HOSTILE
 from tests.support.gliner_models import write_gliner
 from tests.support.sameness import assert_same
 
@@ -28,6 +28,7 @@ from sie_schemas.documents import ExtractTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
+from sie_server.backends.extraction.characters import whole
 from sie_server.backends.extraction.word_windows import word_windows
 from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights
@@ -55,10 +56,17 @@ def _texts(draw: Any) -> tuple[list[tuple[int, int]], list[int]]:
     return words, draw(st.lists(st.integers(1, 3), min_size=len(sizes), max_size=len(sizes)))
 
 
-@given(text=_texts(), words_max=st.integers(1, 12), tokens_max=st.integers(3, 20))
-def test_windows_of_words_hold_every_word_and_each_place_is_of_one(text, words_max, tokens_max):
+@given(
+    text=_texts(),
+    words_max=st.integers(1, 12),
+    tokens_max=st.integers(3, 20),
+    widest=st.integers(1, 8),
+)
+def test_windows_of_words_hold_every_word_and_each_place_is_of_one(
+    text, words_max, tokens_max, widest
+):
     words, pieces = text
-    windows = word_windows(words, pieces, words_max, tokens_max)
+    windows = word_windows(words, pieces, words_max, tokens_max, widest)
     for window in windows:
         inside = [
             place
@@ -67,10 +75,13 @@ def test_windows_of_words_hold_every_word_and_each_place_is_of_one(text, words_m
         ]
         assert 1 <= len(inside) <= words_max
         assert window.tokens == sum(pieces[place] for place in inside) <= tokens_max
-    for start, stop in words:
-        owners = [window for window in windows if window.first <= start < window.last]
-        assert len(owners) == 1
-        assert owners[0].start <= start and stop <= owners[0].stop
+    for place, (start, stop) in enumerate(words):
+        (owner,) = [window for window in windows if window.first <= start < window.last]
+        assert owner.start <= start and stop <= owner.stop
+        held = sum(owner.start <= first and last <= owner.stop for first, last in words)
+        # Nothing is lost at a seam: what may begin here is whole in the window that tells it.
+        for _, after in words[place : place + min(widest, held)]:
+            assert held < widest or after <= owner.stop
     if len(words) <= words_max and sum(pieces) <= tokens_max:
         assert len(windows) == 1
 
@@ -133,6 +144,10 @@ def test_spans_are_the_librarys(case, tmp_path):
         answers = _run(backend, texts, **options)
         for text, found in zip(texts, answers.entities, strict=True):
             expected = _ordered(library.inference([text], list(_LABELS), **options)[0])
+            places = [(one["start"], one["end"]) for one in expected]
+            if any(whole(text, *each) != each for each in places):
+                # It cuts characters, which we do not.
+                continue
             names = ("start", "end", "label", "text")
             assert [[one[name] for name in names] for one in found] == [
                 [one[name] for name in names] for one in expected
@@ -145,6 +160,45 @@ def test_spans_are_the_librarys(case, tmp_path):
         assert answers.tokens[-2:] == (0, 0)
         assert all(answers.tokens[:-2])
     assert told > 10
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> tuple[Backend, Backend]:
+    """Models whose word on a word depends on it alone: one reads all, one 12 words at once."""
+    folder = tmp_path_factory.mktemp("local")
+    write_gliner(folder, "uni-span", words_max=400, local=True)
+    reads_all = _load(folder)
+    config = folder / "model" / "gliner_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_len": 12}))
+    return reads_all, _load(folder)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    texts=st.lists(st.one_of(HOSTILE, st.sampled_from(CORPUS)), min_size=2, max_size=2),
+    flat=st.booleans(),
+    multi=st.booleans(),
+    threshold=st.sampled_from([0.2, 0.5]),
+)
+def test_windows_tell_what_a_model_tells_that_reads_the_whole(local, texts, flat, multi, threshold):
+    reads_all, reads_parts = local
+    options = {"flat_ner": flat, "multi_label": multi, "threshold": threshold}
+    texts = [" ".join(texts)]
+    expected = _run(reads_all, texts, **options).entities
+    found = _run(reads_parts, texts, **options).entities
+    for text, own, other in zip(texts, found, expected, strict=True):
+        for one in own:
+            assert one["text"] and one["text"] == text[one["start"] : one["end"]]
+            assert whole(text, one["start"], one["end"]) == (one["start"], one["end"])
+        assert _places(own) == _places(other)
+    counted = _run(reads_parts, texts, offset_unit="utf16", **options).entities
+    assert [[one["text"] for one in each] for each in counted] == [
+        [one["text"] for one in each] for each in found
+    ]
+
+
+def _places(found: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(one["start"], one["end"], one["label"], round(one["score"], 4)) for one in found]
 
 
 @pytest.mark.parametrize("kind", ["uni-span", "bi-token"])

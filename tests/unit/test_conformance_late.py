@@ -267,10 +267,14 @@ def test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library(tmp_
     names = load_file(published / "model.safetensors")
     assert "roberta.encoder.layers.0.mixer.Wqkv.weight" in names, "as it is published"
     config = json.loads((published / "config.json").read_text())
-    del config["rope_parameters"]
+    del config["rope_parameters"], config["model_type"]
+    home = "jinaai/xlm-roberta-flash-implementation"
     config |= {
-        "auto_map": {"AutoModel": "org/flash--modeling_xlm_roberta.XLMRobertaModel"},
-        "model_type": "xlm-roberta",
+        "auto_map": {
+            "AutoConfig": f"{home}--configuration_xlm_roberta.XLMRobertaFlashConfig",
+            "AutoModel": f"{home}--modeling_xlm_roberta.XLMRobertaModel",
+        },
+        "lora_adaptations": None,
         "position_embedding_type": "rotary",
         "rotary_emb_base": 20_000.0,
         "use_flash_attn": True,

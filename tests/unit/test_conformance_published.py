@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers as tf
 from safetensors.torch import load_file, save_file
-from tests.support.conformance import save_small
+from tests.support.conformance import Answerer, load, save_small
 from tests.support.encoder_models import (
     VOCABULARY,
     dense,
@@ -92,6 +92,41 @@ def test_gte_under_its_later_name_answers_by_its_formula(tmp_path):
     texts = random_tokens(TEXTS, vocabulary=VOCABULARY)
     expected = [model.answer(_ids(text)).mean(dim=0).numpy() for text in texts]
     assert_same(dense(load_folder(folder, normalize=False), texts), expected)
+
+
+@torch.inference_mode()
+def test_gte_that_weighs_words_answers_by_its_formula(tmp_path):
+    """opensearch-neural-sparse-encoding-doc-v3-gte: `new` with its head for masked words."""
+    model = NewModel({**CONFIG, "architectures": ["NewForMaskedLM"]})
+    folder = model.write(tmp_path, prefix="new.")
+    size = CONFIG["hidden_size"]
+    torch.manual_seed(8)
+    dense_layer, norm = torch.nn.Linear(size, size), torch.nn.LayerNorm(size)
+    table = model.tensors["embeddings.word_embeddings.weight"]
+    bias = torch.randn(VOCABULARY)
+    path = folder / "model.safetensors"
+    head = {
+        "lm_head.dense.weight": dense_layer.weight,
+        "lm_head.dense.bias": dense_layer.bias,
+        "lm_head.norm.weight": norm.weight,
+        "lm_head.norm.bias": norm.bias,
+        "lm_head.decoder.weight": table.clone(),
+        "lm_head.decoder.bias": bias,
+    }
+    save_file(load_file(path) | head, path, {"format": "pt"})
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 300})
+    )
+    answerer = Answerer(load(folder, outputs=("sparse",)))
+    assert answerer.loaded.execution == "packed", answerer.loaded.reason
+    texts = random_tokens((40, 3, 17), vocabulary=VOCABULARY)
+    norm_eps = torch.nn.LayerNorm(size, eps=CONFIG["layer_norm_eps"])
+    expected = []
+    for text in texts:
+        inner = norm_eps(torch.nn.functional.gelu(dense_layer(model.answer(_ids(text)))))
+        logits = inner @ table.T + bias
+        expected.append(logits.amax(dim=0).relu().log1p().numpy())
+    assert_same(answerer.answered(texts), np.stack(expected))
 
 
 def test_a_llama_that_looks_both_ways_answers_as_transformers_own(tmp_path):

@@ -11,7 +11,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 from prometheus_client import REGISTRY
 from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
 from tests.support.polling import until
@@ -26,14 +26,21 @@ EVERYTHING = {
     "hfToken": {"create": True, "value": "hf_1"},
     "auth": {"existingSecret": "tokens", "followersSecret": "followers"},
     "keda": {"enabled": True},
-    "serviceMonitor": {"enabled": True},
+    "serviceMonitor": {"enabled": True, "tokenSecret": "prometheus-token"},
     "networkPolicy": {"enabled": True},
     "nats": {"replicas": 3},
+    "traces": {"endpoint": "http://otel:4318"},
+    "alerts": {"enabled": True},
+    "dashboards": {"enabled": True},
     "gateway": {"env": {"SIE_GATEWAY_REQUEST_TIMEOUT_S": 30}},
 }
 CASES = [*((file, {}) for file in FILES), ("values-gke.yaml", EVERYTHING)]
 NATS_SERVER = Path(sys.executable).parent / "nats-server"
-CUSTOM: dict[str, Any] = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor}
+CUSTOM: dict[str, Any] = {
+    "ScaledObject": ScaledObject,
+    "PodMonitor": PodMonitor,
+    "PrometheusRule": PrometheusRule,
+}
 
 
 @pytest.fixture(
@@ -47,7 +54,8 @@ def documents(request):
 
 def broker_files(documents: list[dict[str, Any]], folder: Path) -> dict[str, str]:
     """Write the broker's files as its pod has them; gives the environment of its container."""
-    (settings,) = [d for d in documents if d["kind"] == "ConfigMap"]
+    maps = [d for d in documents if d["kind"] == "ConfigMap"]
+    (settings,) = [d for d in maps if "dashboard" not in d["metadata"]["name"]]
     for name, text in settings["data"].items():
         (folder / name).write_text(text)
     (template,) = [found for component, found in pod_specs(documents) if component == "nats"]

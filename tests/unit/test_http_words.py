@@ -15,6 +15,7 @@ from tests.support.config_writer import running
 from tests.support.gateway_world import World, gateway_world
 
 from sie_config.http.api import build_app
+from sie_config.http.doors import Doors
 from sie_gateway.http.rules import role_of
 from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.access.gate import Gate
@@ -207,3 +208,29 @@ async def test_sie_config_reads_compressed_writes_and_answers_conditional_reads(
             ]
     assert written.status_code in {200, 201}, written.text
     assert statuses == [304, 304, 304, 200]
+
+
+async def test_sie_config_speaks_the_same_words(folder: Path) -> None:
+    asking = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
+    async with running(folder) as plane:
+        app = build_app(plane)
+        gate = Gate(app, Access(AccessSettings()), Doors(app).role_of, pages=frozenset({PAGE}))
+        transport = httpx.ASGITransport(app=gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://config") as http:
+            path = "/v1/configs/models"
+            head, get = await http.head(path), await http.get(path)
+            options = await http.options(path)
+            coded = {"Content-Encoding": "br", "Content-Type": "application/json"}
+            brotli = await http.post(path, content=b"x", headers=coded)
+            asked = await http.options(f"{path}/m", headers=asking)
+            other = asking | {"Origin": "https://other.example"}
+            refused = await http.options(f"{path}/m", headers=other)
+            plain = await http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert (options.status_code, options.content) == (204, b"")
+    assert {"GET", "POST", "HEAD", "OPTIONS"} == set(options.headers["Allow"].split(", "))
+    assert brotli.status_code == 415
+    assert asked.headers["Access-Control-Allow-Origin"] == PAGE
+    assert refused.status_code == 403
+    assert "Access-Control-Allow-Origin" not in plain.headers

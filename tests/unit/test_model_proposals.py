@@ -16,6 +16,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from tests.support.conformance import save_small
+from tests.support.picture_models import save_clip, save_siglip_1
 from tests.support.small_tokenizers import small_tokenizer
 
 from sie_cli.models.catalog_changes import judge, operation_of
@@ -91,7 +92,9 @@ def _adapter(folder: Path) -> None:
     tuned.save_pretrained(str(folder))
 
 
-_SAVED = {
+_SAVED: dict[str, Any] = {
+    "CLIP": (save_clip, "image-text", {"encode": {"outputs": ["dense"]}}),
+    "SigLIP": (save_siglip_1, "image-text", {"encode": {"outputs": ["dense"]}}),
     "SentenceTransformer": (_vectors, "transformer", {"encode": {"outputs": ["dense"]}}),
     "CrossEncoder": (_scores, "cross-encoder", {"score": {}}),
     "ForTokenClassification": (_entities, "token-classification", {"extract": {}}),
@@ -119,7 +122,8 @@ def test_a_saved_folder_needs_no_other_word(kind, tmp_path):
     assert (found.kind, found.backend, found.tasks) == ("model", backend, tasks)
     facts = _facts(found)
     assert all(source for _, source in facts.values()), "each says its file"
-    assert facts["model type"] == ("bert", "config.json: model_type")
+    family = {"CLIP": "clip", "SigLIP": "siglip"}.get(kind, "bert")
+    assert facts["model type"] == (family, "config.json: model_type")
     assert "model.safetensors" in weight_files(FolderFiles(tmp_path / "model").names())
 
 

@@ -94,6 +94,16 @@ def test_a_card_that_contradicts_itself_decides_nothing():
     assert "--task" in str(broken.refusals[0])
 
 
+def test_a_card_that_is_nested_in_itself_decides_nothing():
+    """A few hundred bytes, of which the whole text would have a billion."""
+    nested = "a0: &a0 [reranker]\n" + "".join(
+        f"a{place}: &a{place} [{', '.join([f'*a{place - 1}'] * 10)}]\n" for place in range(1, 10)
+    )
+    card = f"---\n{nested}tags: [*a9]\npipeline_tag: *a9\n---\n"
+    found = _proposed(_DECODER, files={"README.md": card})
+    assert "--task" in str(found.refusals[0])
+
+
 def test_a_judge_whose_words_around_a_pair_no_file_says_is_asked_about():
     found = _proposed({**_DECODER, "model_type": "llama"}, "org/llama-reranker")
     assert "say --template bge-gemma|mxbai-v2|qwen3|zerank" in str(found.refusals[0])

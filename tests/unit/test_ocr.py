@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from tests.support.encoder_models import fresh_device
-from tests.support.picture_models import encoded
+from tests.support.picture_models import drawn_text, encoded
 
 from sie_schemas.documents import ExtractTask, PackageSource, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
@@ -39,14 +39,6 @@ def reader() -> Iterator[Backend]:
     yield _loaded(resolve(SOURCE))
 
 
-def _page(*lines: str) -> Image.Image:
-    page = Image.new("RGB", (420, 60 * len(lines) + 20), (250, 250, 245))
-    draw = ImageDraw.Draw(page)
-    for place, line in enumerate(lines):
-        draw.text((20, 15 + 60 * place), line, fill=(15, 15, 40), font=ImageFont.load_default(34))
-    return page
-
-
 def _input(reader: Backend, data: bytes) -> PixelsInput:
     form = reader.describe().picture
     assert form is not None
@@ -71,7 +63,9 @@ def _plain(text: str) -> str:
 
 
 def test_a_picture_with_text_is_read_line_by_line(reader):
-    found = _read(reader, encoded(_page(*LINES)), encoded(_page()), encoded(_page("one line")))
+    found = _read(
+        reader, encoded(drawn_text(*LINES)), encoded(drawn_text()), encoded(drawn_text("one line"))
+    )
     first, empty, last = found.entities
     assert [_plain(line["text"]) for line in first] == [_plain(line) for line in LINES]
     assert empty == ()
@@ -86,13 +80,13 @@ def test_a_picture_with_text_is_read_line_by_line(reader):
 def test_a_picture_that_lies_on_its_side_is_turned_as_it_says(reader):
     turned = Image.Exif()
     turned[0x0112] = 8
-    page = _page("Invoice").transpose(Image.Transpose.ROTATE_270)
+    page = drawn_text("Invoice").transpose(Image.Transpose.ROTATE_270)
     found = _read(reader, encoded(page, "JPEG", quality=95, exif=turned.tobytes()))
     assert _plain("".join(line["text"] for line in found.entities[0])) == "Invoice"
 
 
 def test_a_threshold_and_a_label_are_heeded(reader):
-    page = encoded(_page(LINES[0]))
+    page = encoded(drawn_text(LINES[0]))
     assert _read(reader, page, options={"threshold": 1.0}).entities == ((),)
     assert _read(reader, page, labels=("line",)).entities[0]
     with pytest.raises(FixRequest, match="finds the label 'line' alone"):

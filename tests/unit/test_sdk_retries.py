@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import socketserver
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import httpx
@@ -30,6 +33,7 @@ from sie_sdk import (
     SIEClient,
     SIEConnectionError,
     SIEError,
+    TimeRanOut,
     UnavailableError,
 )
 from sie_sdk.patience import Patience, retry_delay_s
@@ -244,13 +248,74 @@ def test_an_error_tells_all_that_it_came_with(served: tuple[Script, str]) -> Non
     assert told == (418, "INVALID_REQUEST", "$.x", "r1")
 
 
-def test_a_connection_that_is_not_made_is_tried_again_and_an_answer_too_late_never() -> None:
+def test_a_connection_that_is_not_made_is_tried_again() -> None:
     pauses = Pauses(once=True)
     with SIEClient("http://127.0.0.1:1", on_retry=pauses) as client, pytest.raises(Stop):
         client.encode("m", "a")
     [pause] = pauses
     assert isinstance(pause.error, SIEConnectionError)
     assert pause.pause_s <= 0.25
+
+
+class _Rude(socketserver.BaseRequestHandler):
+    """Reads a request, and does as its server's next word says."""
+
+    def handle(self) -> None:
+        """One request, one deed."""
+        self.server.asked.append(1)  # type: ignore[attr-defined]
+        deed = self.server.deeds.pop(0)  # type: ignore[attr-defined]
+        received = b""
+        while deed != "reset" and b"\r\n\r\n" not in received:
+            received += self.request.recv(65_536)
+        match deed:
+            case "answer":
+                _, _, content = good(1)
+                head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(content)}\r\n\r\n"
+                self.request.sendall(head.encode() + content)
+            case "half":
+                self.request.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nx")
+            case "nonsense":
+                self.request.sendall(b"\0\1\2 no HTTP\r\n\r\n")
+            case "reset":
+                self.request.setsockopt(SOL_SOCKET, SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            case "silence":
+                self.server.over.wait(20)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def rude(*deeds: str) -> Iterator[tuple[str, list[int]]]:
+    """The address of a server that does these deeds, and a mark for each connection."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Rude) as server:
+        asked_for: list[int] = []
+        over = threading.Event()
+        vars(server).update(deeds=list(deeds), asked=asked_for, over=over, daemon_threads=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked_for
+        over.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("deed", ["half", "nonsense", "reset", "hang up"])
+async def test_a_connection_that_breaks_is_tried_again(deed: str) -> None:
+    with rude(deed, "answer") as (url, marks), SIEClient(url) as client:
+        assert client.encode("m", "a")["dense"].tolist() == [1.0]
+        assert len(marks) == 2
+    with rude(deed, "answer") as (url, marks):
+        async with SIEAsyncClient(url) as other:
+            assert (await other.encode("m", "a"))["dense"].tolist() == [1.0]
+        assert len(marks) == 2
+
+
+async def test_an_answer_that_comes_too_late_is_not_asked_for_again() -> None:
+    with rude("silence", "answer") as (url, marks), SIEClient(url, timeout_s=0.2) as client:
+        with pytest.raises(TimeRanOut, match="did not answer in time"):
+            client.encode("m", "a")
+        assert len(marks) == 1
+    with rude("silence", "answer") as (url, marks):
+        async with SIEAsyncClient(url, timeout_s=0.2) as other:
+            with pytest.raises(TimeRanOut, match="did not answer in time"):
+                await other.encode("m", "a")
+        assert len(marks) == 1
 
 
 def test_a_service_that_was_there_is_waited_for_while_it_starts_again() -> None:

@@ -49,12 +49,13 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
     for kind, plural in PLURALS.items():
         path = f"/v1/configs/{plural}"
         body = ref(DOCUMENT_TYPES[kind].__name__)
+        one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         keyed = [_path_parameter("key"), *_WRITE_PARAMETERS]
         found += [
-            (path, "post", _write(f"Create or replace a {kind}.", body)),
-            (path + "/{key}", "put", _write(f"Create or replace a {kind}.", _OBJECT, keyed)),
-            (path + "/{key}", "patch", _write(f"Merge a patch into a {kind}.", _OBJECT, keyed)),
-            (path + "/{key}", "delete", _write(f"Remove a {kind}.", None, keyed)),
+            (path, "post", _write(f"Create or replace {one}.", body)),
+            (path + "/{key}", "put", _write(f"Create or replace {one}.", _OBJECT, keyed)),
+            (path + "/{key}", "patch", _write(f"Merge a patch into {one}.", _OBJECT, keyed)),
+            (path + "/{key}", "delete", _write(f"Remove {one}.", None, keyed)),
         ]
         patch = found[-2][2]["requestBody"]
         patch["content"] = {"application/merge-patch+json": patch["content"][JSON]}

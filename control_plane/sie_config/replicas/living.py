@@ -5,14 +5,11 @@ fell silent since. The clock is an argument.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
 
-from sie_config.replicas.reports import Reports, Sighting
+from sie_config.replicas.reports import TRAFFIC_S, Reports, Sighting
 from sie_config.writer.dark import Live, Place
 
 __all__ = ["LiveReplicas", "live_of"]
-
-_TRAFFIC_S: Final = 3600.0
 
 
 def live_of(sightings: Iterable[Sighting], now: float, ttl_s: float) -> Live:
@@ -54,7 +51,7 @@ class LiveReplicas:
 
 
 def _keep_newest(found: dict[str, tuple[float, str]], name: str, ago_s: float, who: str) -> None:
-    if ago_s <= _TRAFFIC_S and ago_s < found.get(name, (_TRAFFIC_S + 1, ""))[0]:
+    if ago_s <= TRAFFIC_S and ago_s < found.get(name, (TRAFFIC_S + 1, ""))[0]:
         found[name] = (ago_s, who)
 
 

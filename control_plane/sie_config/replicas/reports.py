@@ -26,7 +26,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import REPORT_DECODER, Head, ReplicaReport
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["Reports", "Sighting"]
+__all__ = ["TRAFFIC_S", "Reports", "Sighting"]
 
 _LOG: Final = logging.getLogger(__name__)
 _REFUSED = Counter(
@@ -35,7 +35,8 @@ _REFUSED = Counter(
 _SHARED = Counter(
     "sie_config_replica_names_shared_total", "Times that a second process spoke under one name."
 )
-_TRAFFIC_S: Final = 3600.0
+TRAFFIC_S: Final = 3600.0
+"""So long a model counts as asked for; a gateway remembers no longer either."""
 _LIVES_MAX: Final = 8
 _REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
 
@@ -307,7 +308,7 @@ class Reports:
                 held, ago_s = seen.report.models.get(model_id), seen.report.traffic.get(model_id)
                 if held is not None and held.state == "loaded" and age_s <= self._ttl_s:
                     users.setdefault(model_id, []).append(f"{who} has it loaded")
-                if ago_s is not None and age_s + ago_s <= _TRAFFIC_S:
+                if ago_s is not None and age_s + ago_s <= TRAFFIC_S:
                     told = f"{who} was asked for it {age_s + ago_s:.0f} s ago"
                     users.setdefault(model_id, []).append(told)
         return users

@@ -39,6 +39,8 @@ from sie_runtime.access.rates import Rates
 from sie_runtime.access.strict_query import check_query
 from sie_runtime.http.bodies import Receive, Scope, Send, until_gone
 from sie_runtime.process.bounded_labels import BoundedLabels
+from sie_runtime.process.named_requests import NamedRequests, echoed_id
+from sie_runtime.process.tracing import Span, begin_span, known_trace, trace_id_of
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 
@@ -65,6 +67,9 @@ class _Call(Struct):
     tenant: str
     request_id: str
     started_at: float
+    trace: str
+    """The `traceparent` that goes on with it; empty where nobody traces it."""
+    span: Span | None
 
     def elapsed_ms(self) -> float:
         """Since the request came."""
@@ -88,7 +93,7 @@ class GatewayApp:
         rates: Rates | None = None,
     ) -> None:
         self._inference = inference
-        self._rest = rest
+        self._rest = NamedRequests(rest)
         self._limits = limits
         self._body_bytes_max = body_bytes_max
         self._provisioning_retry_after_s = provisioning_retry_after_s
@@ -116,8 +121,10 @@ class GatewayApp:
             await send_response(scope, send, response)
         except ClientGone:
             self._count(call, 499, "CLIENT_GONE")
+            _end_span(call, 499, "CLIENT_GONE")
         else:
             self._count(call, response.status, response.code)
+            _end_span(call, response.status, response.code)
             if self._request_log.wants(response.status):
                 self._note(call, response)
 
@@ -125,7 +132,9 @@ class GatewayApp:
         took_s = time.perf_counter() - call.started_at
         told = str(status)
         metrics.child(metrics.REQUESTS, call.operation, told, code).inc()
-        metrics.child(metrics.REQUEST_SECONDS, call.operation, told).observe(took_s)
+        # The trace of one request of a bucket, where OpenMetrics is asked for.
+        example = {"trace_id": call.span.trace_id} if call.span is not None else None
+        metrics.child(metrics.REQUEST_SECONDS, call.operation, told).observe(took_s, example)
         (model,) = self._models.of(self._inference.model_named(call.spec) or _NO_MODEL)
         metrics.child(metrics.MODEL_REQUEST_SECONDS, model, call.operation, f"{told[0]}xx").observe(
             took_s
@@ -141,6 +150,8 @@ class GatewayApp:
             code=response.code,
             headers=response.headers,
             elapsed_ms=call.elapsed_ms(),
+            told_id=echoed_id(call.headers.get(b"x-request-id")),
+            trace_id=trace_id_of(call.trace),
         )
 
     async def _respond(self, scope: Scope, call: _Call, receive: Receive) -> Response:
@@ -168,6 +179,11 @@ class GatewayApp:
             _LOG.exception("a request met a defect", extra={"request_id": call.request_id})
             response = self._refused(call, OurFault("the gateway failed; its log says why"))
         response.headers.append((b"x-sie-request-id", call.request_id.encode()))
+        told_id = call.headers.get(b"x-request-id")
+        named = echoed_id(told_id) if told_id is not None else ""
+        response.headers.append((b"x-request-id", (named or call.request_id).encode("latin-1")))
+        if call.trace:
+            response.headers.append((b"traceparent", call.trace.encode()))
         response.headers.extend(VERSION_HEADERS)
         return response
 
@@ -194,6 +210,7 @@ class GatewayApp:
             tenant=call.tenant,
             until_gone=partial(until_gone, receive),
             patience_s=patience_s(call.headers),
+            trace=call.trace,
         )
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)
@@ -236,8 +253,22 @@ def _call(scope: Scope) -> _Call | None:
     else:
         return None
     headers = dict(scope["headers"])
-    tenant = principal_of(scope).tenant
-    return _Call(operation, spec, face, headers, tenant, new_request_id(), time.perf_counter())
+    tenant, request_id = principal_of(scope).tenant, new_request_id()
+    trace = known_trace(headers.get(b"traceparent"))
+    span = begin_span(operation, "server", parent=trace, may_begin=True)
+    if span is not None:
+        trace = span.traceparent
+        span.tell("sie.request_id", request_id)
+    return _Call(
+        operation, spec, face, headers, tenant, request_id, time.perf_counter(), trace, span
+    )
+
+
+def _end_span(call: _Call, status: int, code: str) -> None:
+    if call.span is not None:
+        call.span.tell("sie.model", call.spec)
+        call.span.tell("http.response.status_code", status)
+        call.span.end(code if status >= 500 else "")
 
 
 def _answer_headers(answer: Answer) -> Headers:

@@ -45,8 +45,10 @@ class RequestLog:
         code: str,
         headers: Iterable[tuple[bytes, bytes]],
         elapsed_ms: float,
+        told_id: str = "",
+        trace_id: str = "",
     ) -> None:
-        """A request ended. `headers` are those of its answer."""
+        """A request ended. `headers` are those of its answer, `told_id` is what it named itself."""
         if not self.wants(status):
             return
         found = {
@@ -64,6 +66,8 @@ class RequestLog:
                 "code": code,
                 "elapsed_ms": round(elapsed_ms, 1),
                 "epoch": str(self._position()),
+                **({"client_request_id": told_id} if told_id else {}),
+                **({"trace_id": trace_id} if trace_id else {}),
                 **found,
             },
         )

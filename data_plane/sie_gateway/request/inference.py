@@ -107,6 +107,7 @@ class Inference:
         tenant: str = "",
         until_gone: UntilGone | None = None,
         patience_s: float = 0.0,
+        trace: str = "",
     ) -> Answer | Cold:
         """Answer a request. Raises `SIEError` with a code of the table, and `ClientGone` when
         `until_gone` was over first. A request that finds no worker is held for `patience_s`, or as
@@ -118,7 +119,7 @@ class Inference:
         # The tenant's own cap first: it is what the tenant can do something about.
         with self._within_tenant(tenant, asked):
             self._in_flight = self._in_flight.plus(items=items, size=size, caps=self._caps)
-            waiting = Waiting(self._timeout_s, until_gone)
+            waiting = Waiting(self._timeout_s, until_gone, trace)
             self._young.add(waiting, None)
             try:
                 if wanted.pool is not None:
@@ -240,6 +241,7 @@ class Inference:
             deadline=published_at + max(0.0, waiting.ends_at - now),
             caps=self._job_caps,
             tenant=tenant,
+            trace=waiting.trace,
         )
         with self._within_lease(route, wanted, asked):
             load.in_flight_items += len(asked.items)

@@ -108,6 +108,7 @@ def jobs_for(
     deadline: float,
     caps: JobCaps,
     tenant: str = "",
+    trace: str = "",
 ) -> list[Job]:
     """Cut a request. `run_id` is the request's id on the queue; times are Unix seconds."""
     room = max(1, caps.bytes_max - asked.fixed_size)
@@ -130,6 +131,7 @@ def jobs_for(
         deadline=deadline,
         published_at=published_at,
         tenant=tenant,
+        trace=trace,
     )
     return [
         replace(

@@ -43,9 +43,14 @@ class Waiting:
         "_watcher",
         "ends_at",
         "timeout_s",
+        "trace",
     )
 
-    def __init__(self, timeout_s: float, until_gone: UntilGone | None = None) -> None:
+    def __init__(
+        self, timeout_s: float, until_gone: UntilGone | None = None, trace: str = ""
+    ) -> None:
+        self.trace = trace
+        """The `traceparent` that its jobs carry; empty where it is not traced."""
         self._loop = loop = asyncio.get_running_loop()
         self.timeout_s = timeout_s
         self.ends_at = loop.time() + timeout_s

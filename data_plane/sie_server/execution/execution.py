@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
+from sie_runtime.process.tracing import begin_span
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import (
     AdapterLoaded,
@@ -226,6 +227,7 @@ class Execution:
     def _run(self, request: RunBatch) -> BatchDone:
         backend = self._residents.require(request.model_revision).backend
         self._residents.used(request.model_revision, len(request.inputs))
+        span = begin_span("execute", "internal", parent=request.trace) if request.trace else None
         started = time.perf_counter()
         make_room = self._residents.make_room(request.model_revision)
         with self._threads.lent(request.threads):
@@ -234,6 +236,10 @@ class Execution:
             finally:
                 took_s = time.perf_counter() - started
                 metrics.BUSY_SECONDS.inc(took_s)
+                if span is not None:
+                    span.tell("sie.device", self._device.name)
+                    span.tell("sie.inputs", len(request.inputs))
+                    span.end()
         return BatchDone(id=request.id, answers=answers, inference_ms=took_s * 1000)
 
     def _spec(self, request: Load) -> ModelSpec:

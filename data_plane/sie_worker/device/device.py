@@ -22,6 +22,7 @@ from sie_schemas.errors import Later, SIEError
 from sie_schemas.ipc import Answers, ClassAnswers, EntityAnswers, Hello, ScoreAnswers
 from sie_schemas.jobs import AdapterPin, Job
 from sie_worker import metrics
+from sie_worker.device.batch_traces import traced
 from sie_worker.device.isolation import run_isolated
 from sie_worker.execution.executor import Executor, ExecutorLost
 from sie_worker.execution.loading import LoadTurns
@@ -289,17 +290,19 @@ class Device:
         for _, hold in part:
             hold.started()
         jobs = [hold.job for _, hold in part]
-        done = await self._executor.run_batch(
-            model_revision=lane.model_revision,
-            operation=lane.operation,
-            adapter=lane.adapter,
-            adapters=_adapters(lane, jobs),
-            inputs=tuple(item.payload for item, _ in part),
-            outputs=lane.outputs,
-            labels=lane.labels,
-            options=msgspec.json.decode(lane.options) if lane.options else {},
-            threads=batch.threads,
-        )
+        with traced(batch, (hold for _, hold in part)) as trace:
+            done = await self._executor.run_batch(
+                model_revision=lane.model_revision,
+                operation=lane.operation,
+                adapter=lane.adapter,
+                adapters=_adapters(lane, jobs),
+                inputs=tuple(item.payload for item, _ in part),
+                outputs=lane.outputs,
+                labels=lane.labels,
+                options=msgspec.json.decode(lane.options) if lane.options else {},
+                threads=batch.threads,
+                trace=trace,
+            )
         _count_tokens(done.answers, part)
         return public_answers(
             done.answers,

@@ -212,6 +212,7 @@ class Executor:
         options: dict[str, Any],
         adapters: tuple[AdapterPin | None, ...] = (),
         threads: int = 0,
+        trace: str = "",
     ) -> ipc.BatchDone:
         """Run one batch. Raises the error of the reply, or `ExecutorLost`."""
         request = ipc.RunBatch(
@@ -225,6 +226,7 @@ class Executor:
             options=options,
             adapters=adapters,
             threads=threads,
+            trace=trace,
         )
         reply = await self._ask(self._batches, request, self._batch_timeout_s)
         if not isinstance(reply, ipc.BatchDone):

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
 from sie_core.catalog import ResolvedAdapter
+from sie_runtime.process.tracing import Span, begin_span
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import ItemFailure, Job, JobFailure, JobResult, Timing
@@ -38,6 +39,7 @@ class Hold:
         "number",
         "open_items",
         "queue_ms",
+        "span",
         "tokenization_ms",
         "wall",
     )
@@ -58,6 +60,7 @@ class Hold:
         self.arrived = now
         # The job's deadline is wall time; from here on it is this process's monotonic clock.
         self.deadline = now + job.deadline - wall()
+        self.span = _span_of(job, delivery) if job.trace else None
         self.model: LoadedModel | None = None
         self.adapter: ResolvedAdapter | None = None
         self.input_tokens = 0
@@ -114,6 +117,29 @@ class Hold:
             input_tokens=self.input_tokens,
             worker_id=worker_id,
         )
+
+
+def _span_of(job: Job, delivery: Delivery) -> Span | None:
+    """Each delivery of a traced job is a span of its own, of one trace."""
+    return begin_span(
+        "job",
+        "consumer",
+        parent=job.trace,
+        attributes={
+            "sie.job_id": job.job_id,
+            "sie.model": job.model_id,
+            "sie.delivery": delivery.delivery_count,
+            "sie.items": len(job.items),
+        },
+    )
+
+
+def _end(hold: Hold, span: Span, *, settled: bool) -> None:
+    hold.span = None
+    span.tell("sie.queue_ms", hold.queue_ms or 0.0)
+    span.tell("sie.tokenization_ms", hold.tokenization_ms)
+    span.tell("sie.inference_ms", hold.inference_ms)
+    span.end("" if settled else "given back")
 
 
 class Holds:
@@ -192,6 +218,8 @@ class Holds:
             if self._by_number.pop(hold.number, None) is not None:
                 self.open_items -= hold.open_items
             self._by_job.pop(hold.job.job_id, None)
+            if hold.span is not None:
+                _end(hold, hold.span, settled=settled)
         while len(self._settled) > self._settled_max:
             self._settled.popitem(last=False)
         if not self._by_number:

@@ -1,23 +1,68 @@
 """The cluster that a command is for: the one that was named, or the one that runs in this folder.
 
-*shell.* Reads the folder's record and the environment. Promises that no address is guessed. Where
-no cluster is named and none of this user's runs in the folder, no command is run. The error says
-how to name one. It asks no process anything.
+*shell.* Reads the folder's record, the environment and the contexts. Promises that no address is
+guessed. Where no cluster is named and none of this user's runs in the folder, no command is run.
+The error says how to name one. Where two could be meant none is taken. It asks no process
+anything.
 """
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sie_cli.access import state
+from sie_cli.access.contexts import read_contexts, token_of
 from sie_cli.access.state import ClusterState
 from sie_schemas.errors import FixRequest, Later
 
-__all__ = ["HERE", "config_url", "is_alive", "running_cluster"]
+__all__ = ["HERE", "Target", "config_url", "is_alive", "running_cluster", "target_of"]
 
 HERE: Final = Path(".sie")
 """The folder of a cluster that `./sie up` starts, unless told otherwise: where one stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The sie-config that a command is for.
+
+    `token` is the context's; None leaves the environment's. `context` is the name by which it was
+    found, empty where none was.
+    """
+
+    url: str
+    token: str | None = None
+    context: str = ""
+
+
+def target_of(
+    url: str, data: Path | None, context: str, environ: Mapping[str, str] = os.environ
+) -> Target:
+    """The cluster of a command, by what it was given: `url`, `data`, `context`; else the variables
+    SIE_CONFIG_URL and SIE_CONTEXT; else the context in use, or the cluster that runs here.
+
+    Raises `FixRequest`, where two could be meant too, and `Later`.
+    """
+    given = [
+        name for name, told in (("--url", url), ("--data", data), ("--context", context)) if told
+    ]
+    if len(given) > 1:
+        raise FixRequest(f"give {' or '.join(given)}, not both: each names a cluster")
+    if not given and environ.get("SIE_CONFIG_URL"):
+        return Target(environ["SIE_CONFIG_URL"])
+    name = context or ("" if given else environ.get("SIE_CONTEXT", ""))
+    if not given and not name:
+        name = read_contexts().in_use
+        if name and state.load(HERE.absolute()) is not None:
+            raise FixRequest(
+                f"two clusters could be meant: the context {name!r} that is in use, and the one of "
+                f"{HERE}: say --context {name} or --data {HERE}"
+            )
+    if not name:
+        return Target(config_url(url, data, environ))
+    found = read_contexts().named(name)
+    return Target(found.url, token_of(found), name)
 
 
 def config_url(url: str, data: Path | None, environ: Mapping[str, str] = os.environ) -> str:
@@ -32,7 +77,7 @@ def config_url(url: str, data: Path | None, environ: Mapping[str, str] = os.envi
     if data is None and environ.get("SIE_CONFIG_URL"):
         return environ["SIE_CONFIG_URL"]
     return running_cluster(
-        data or HERE, "config", named_by="--url URL or SIE_CONFIG_URL"
+        data or HERE, "config", named_by="--url URL, --context NAME or SIE_CONFIG_URL"
     ).config_url
 
 

@@ -1,31 +1,15 @@
 """The work of `sie dlq`: list, show, run again and drop the dead letters of a cluster.
 
-*shell.* Speaks to the broker as the operator. Promises that a letter is dropped by `retry` only
-after its job was run with success. Nothing here prints the contents of a request unless asked to.
+*shell.* Speaks to the broker as the operator. Promises that nothing here prints the contents of a
+request unless asked to.
 """
 
-import asyncio
-import time
-import uuid
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from sie_cli.access.operator_access import operator_bus
-from sie_runtime.broker.bus import Bus, BusSettings, Message
-from sie_runtime.streams.dead_letters import DeadLetters, NumberedLetter
-from sie_runtime.streams.work_queue import WorkQueue
-from sie_schemas.dead_letters import DeadLetter
-from sie_schemas.errors import FixRequest, TimeRanOut, error_for
-from sie_schemas.jobs import (
-    JOB_DECODER,
-    JOB_ENCODER,
-    RESULT_DECODER,
-    Job,
-    JobResult,
-    ResultReceipt,
-)
+from sie_runtime.broker.bus import BusSettings
+from sie_runtime.streams.dead_letters import DeadLetters
+from sie_runtime.streams.letter_runs import contents_of, run_again, told_of
 
 __all__ = ["drop_letters", "list_letters", "retry_letter", "show_letter"]
 
@@ -33,17 +17,16 @@ __all__ = ["drop_letters", "list_letters", "retry_letter", "show_letter"]
 async def list_letters(access: BusSettings) -> list[dict[str, Any]]:
     """Every letter, oldest first, without its payload."""
     async with operator_bus(access) as bus:
-        return [_told(found) async for found in DeadLetters(bus).read()]
+        return [told_of(found) async for found in DeadLetters(bus).read()]
 
 
 async def show_letter(access: BusSettings, number: int, *, contents: bool) -> dict[str, Any]:
     """One letter; with `contents` also what the request held, where that was kept."""
     async with operator_bus(access) as bus:
         found = await DeadLetters(bus).get(number)
-    told = _told(found)
+    told = told_of(found)
     if contents:
-        job = _job(found.letter, number)
-        told["contents"] = msgspec.to_builtins({"items": job.items, "query": job.query})
+        told["contents"] = contents_of(found)
     return told
 
 
@@ -61,65 +44,4 @@ async def retry_letter(access: BusSettings, number: int, *, within_s: float) -> 
     Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
     """
     async with operator_bus(access) as bus:
-        letters = DeadLetters(bus)
-        found = await letters.get(number)
-        result = await _run(bus, found.letter, _job(found.letter, number), within_s)
-        failure = result.failure
-        if failure is not None:
-            raise error_for(failure.code, f"it failed again: {failure.message}")
-        if result.item_failures:
-            first = result.item_failures[0]
-            raise error_for(first.code, f"item {first.index} failed again: {first.message}")
-        await letters.drop(number)
-    return {"number": number, "job_id": result.job_id, "worker_id": result.worker_id}
-
-
-async def _run(bus: Bus, letter: DeadLetter, job: Job, within_s: float) -> JobResult:
-    run_id = f"retry-{uuid.uuid4().hex}"
-    now = time.time()
-    again = msgspec.structs.replace(
-        job,
-        job_id=f"{run_id}.{job.first_item}",
-        request_id=run_id,
-        reply_to=f"sie.retried.{run_id}",
-        published_at=now,
-        deadline=now + within_s,
-    )
-    results: asyncio.Queue[JobResult] = asyncio.Queue(maxsize=1)
-
-    async def take(message: Message) -> None:
-        batch = RESULT_DECODER.decode(message.data)
-        for result in batch.results[:1]:
-            if results.empty():
-                results.put_nowait(result)
-        receipt = ResultReceipt(job_ids=tuple(result.job_id for result in batch.results))
-        await message.respond(JOB_ENCODER.encode(receipt))
-
-    await bus.subscribe(again.reply_to, take)
-    await WorkQueue(bus).publish_job(
-        subject=letter.subject,
-        data=JOB_ENCODER.encode(again),
-        job_id=again.job_id,
-    )
-    try:
-        async with asyncio.timeout(within_s):
-            return await results.get()
-    except TimeoutError as error:
-        raise TimeRanOut(f"no worker answered within {within_s:g} s; the letter stays") from error
-
-
-def _job(letter: DeadLetter, number: int) -> Job:
-    if letter.payload is None:
-        raise FixRequest(
-            f"dead letter {number} has no payload: workers and sie-config keep them only with "
-            "--dead-letter-payloads true"
-        )
-    return JOB_DECODER.decode(letter.payload)
-
-
-def _told(found: NumberedLetter) -> dict[str, Any]:
-    letter = found.letter
-    fields = msgspec.structs.asdict(letter)
-    del fields["payload"]
-    at = datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="seconds")
-    return {"number": found.number, **fields, "at": at, "payload_kept": letter.payload is not None}
+        return await run_again(bus, number, within_s=within_s)

@@ -52,7 +52,7 @@ def apply(
 @command
 def diff(
     work: "Work",
-    start: Annotated[str, typer.Argument(help="An epoch or a time.")] = "",
+    start: Annotated[str, typer.Argument(help="An epoch, HEAD~1, 5m, yesterday, a time.")] = "",
     end: Annotated[str, typer.Argument(help="Another; else now.")] = "",
     file: Annotated[str, typer.Option("-f", "--file", help="Compare files with now.")] = "",
     prune: Annotated[bool, typer.Option("--prune", help="As apply --prune would.")] = False,
@@ -119,7 +119,7 @@ def show(work: "Work", epoch: int) -> int:
 def revert(
     work: "Work",
     ask: "Ask",
-    to: Annotated[str, typer.Argument(help="An epoch or a time.")],
+    to: Annotated[str, typer.Argument(help="An epoch, HEAD~1, 5m, yesterday, a time.")],
     entities: Annotated[
         list[str] | None, typer.Argument(help="KIND/NAME …; else everything.")
     ] = None,
@@ -205,7 +205,9 @@ def audit(
     kind: str = "",
     name: str = "",
     outcome: Annotated[str, typer.Option(help="accepted, refused, or the code of a refusal.")] = "",
-    since: Annotated[str, typer.Option(help="From this time on: 2026-01-31T12:00:00Z.")] = "",
+    since: Annotated[
+        str, typer.Option(help="From this time on: 1h, yesterday, 2026-01-31T12:00:00Z.")
+    ] = "",
     until: Annotated[str, typer.Option(help="Before this time.")] = "",
     number: Annotated[int, typer.Option("-n", min=1, help="How many, the newest.")] = 50,
 ) -> int:

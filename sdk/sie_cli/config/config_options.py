@@ -10,38 +10,62 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
     from sie_cli.config.config_work import Ask, Work
 
-__all__ = ["At", "ClusterFolder", "KindName", "Name", "Output", "Page", "Url", "command"]
+__all__ = [
+    "At",
+    "ClusterFolder",
+    "ContextName",
+    "KindName",
+    "Name",
+    "Output",
+    "Page",
+    "Url",
+    "command",
+]
 
 Url: TypeAlias = Annotated[
     str,
     typer.Option(help="The address of sie-config; else SIE_CONFIG_URL, else the cluster in .sie."),
 ]
+ContextName: TypeAlias = Annotated[
+    str, typer.Option("--context", help="Or: a cluster by the name that `sie context` knows.")
+]
 ClusterFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--data", help="Or: the folder of a cluster of this machine.")
 ]
 Output: TypeAlias = Annotated[
-    Literal["table", "wide", "yaml", "json", "name"], typer.Option("-o", "--output")
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="table, wide, yaml, json, name, jsonpath=PATH or custom-columns=HEAD:PATH,…",
+    ),
 ]
-Page: TypeAlias = Annotated[Literal["table", "yaml", "json"], typer.Option("-o", "--output")]
-"""The same for a command that tells of one thing: there is no wider table, and no list of names."""
-At: TypeAlias = Annotated[str, typer.Option(help="An epoch, or a time: 2026-01-31T12:00:00Z.")]
+Page: TypeAlias = Output
+"""The same for a command that tells of one thing; its wider table is its table."""
+At: TypeAlias = Annotated[
+    str,
+    typer.Option(help="An epoch, HEAD~1, 5m, yesterday, or a time: 2026-01-31T12:00:00Z."),
+]
 KindName: TypeAlias = Annotated[str, typer.Argument(help="model, adapter, bundle or pool.")]
 Name: TypeAlias = Annotated[str, typer.Argument(help="Its name; of an adapter: MODEL/NAME.")]
 
 
 def _work(
-    output: Output = "table", url: Url = "", data: ClusterFolder = None
+    output: Output = "table",
+    url: Url = "",
+    data: ClusterFolder = None,
+    context: ContextName = "",
 ) -> Callable[[Callable[["Work"], int]], int]:
     from sie_cli.config.config_work import run_work  # noqa: PLC0415 - see the module's docstring
 
-    return partial(run_work, url, output, data=data)
+    return partial(run_work, url, output, data=data, context=context)
 
 
 def _ask(

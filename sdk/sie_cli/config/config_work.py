@@ -8,10 +8,11 @@ import getpass
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sie_cli.access.named_cluster import config_url
+from sie_cli.access.named_cluster import Target, target_of
 from sie_cli.config.applying import operations_for, pruned_kinds
 from sie_cli.config.config_rows import (
     COLUMNS,
@@ -29,8 +30,17 @@ from sie_cli.config.config_rows import (
 )
 from sie_cli.config.documents import KINDS, LocalDocument, kind_named, read_documents
 from sie_cli.config.editing import edit, editor_of
-from sie_cli.show.exit_statuses import DIFFERS, INTERRUPTED, LATE, exit_status
-from sie_cli.show.printing import Form, json_text, print_lines, print_rows, print_value, talk
+from sie_cli.show.exit_statuses import DIFFERS, INTERRUPTED, LATE, WRONG, exit_status
+from sie_cli.show.printing import (
+    Form,
+    json_text,
+    print_difference,
+    print_lines,
+    print_rows,
+    print_value,
+    talk,
+)
+from sie_cli.texts.relative_moments import moment_of
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
 from sie_sdk.config.calls import Kind
@@ -66,14 +76,20 @@ class Ask:
 
 
 def run_work(
-    url: str, output: str, command: Callable[["Work"], int], *, data: Path | None = None
+    url: str,
+    output: str,
+    command: Callable[["Work"], int],
+    *,
+    data: Path | None = None,
+    context: str = "",
 ) -> int:
     """Do one command against a sie-config; gives the exit status.
 
-    `url` names it, else `data`, the folder of a local cluster, else the environment.
+    `url` names it, or `data`, the folder of a local cluster, or a `context`; else the environment,
+    or the context in use.
     """
     try:
-        work = Work(config_url(url, data), output)
+        work = Work(target_of(url, data, context), output)
         with work.client:
             return command(work)
     except SIEError as error:
@@ -85,6 +101,9 @@ def run_work(
         if error.code == "FORCE_REQUIRED":
             talk("sie: --force REASON passes it; the reason is kept in the log")
         return exit_status(error)
+    except OSError as error:
+        talk(f"sie: {error.filename or 'a file'}: {error.strerror or error}")
+        return WRONG
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -92,11 +111,12 @@ def run_work(
 class Work:
     """One command: a client, and the form of its output."""
 
-    def __init__(self, url: str, output: str) -> None:
+    def __init__(self, target: Target, output: str) -> None:
         """Raises `FixRequest` for what is no address."""
+        self._target = target
         self.form = Form(output)
         try:
-            self.client = SIEConfigClient(url, actor=_actor())
+            self.client = SIEConfigClient(target.url, token=target.token, actor=_actor())
         except ValueError as error:
             raise FixRequest(f"{error}: mend --url or SIE_CONFIG_URL") from error
 
@@ -119,20 +139,27 @@ class Work:
         operations = operations_for(documents, present)
         return self._difference(self.client.batch(operations, terms, simultaneous=True))
 
+    def at(self, text: str) -> str | None:
+        """The epoch or time that a text means; None where none is given. Raises `SIEError`."""
+        if not text:
+            return None
+        now = datetime.now().astimezone()
+        return moment_of(text, now=now, head=lambda: int(self.client.head()["epoch"]))
+
     def diff(self, start: str, end: str) -> int:
         """Print the difference between two moments."""
-        return self._difference(self.client.diff(start, end or None))
+        return self._difference(self.client.diff(self.at(start) or start, self.at(end)))
 
     def get(self, kind_name: str, name: str, at: str) -> int:
         """Entities of a kind, or one."""
         kind = kind_named(kind_name)
         if name:
-            rows = [self.client.get(kind, name, at=at or None)]
-            if self.form is Form.YAML:
+            rows = [self.client.get(kind, name, at=self.at(at))]
+            if self.form == Form.YAML:
                 print_value({"kind": kind} | rows[0]["document"], self.form)
                 return 0
         else:
-            rows = self.client.entities(kind, at=at or None)
+            rows = self.client.entities(kind, at=self.at(at))
         shown = [entity_row(kind, row) for row in rows]
         if self.form.is_whole:
             print_value(rows[0] if name else rows, self.form)
@@ -146,7 +173,7 @@ class Work:
         kind = kind_named(kind_name)
         found = self.client.get(kind, name)
         fields, history = self.client.blame(kind, name), self.client.history(kind, name)
-        if self.form is Form.NAME:
+        if self.form == Form.NAME:
             print_lines([f"{kind}/{name}"])
         elif self.form.is_whole:
             whole = {"kind": kind, **found, "fields": fields, "history": history}
@@ -174,17 +201,20 @@ class Work:
     def revert(self, to: str, entities: Sequence[str], ask: Ask) -> int:
         """Bring back an older moment."""
         chosen = [_entity_named(text) for text in entities] or None
-        return self.told(self.client.revert(to, ask.terms(), entities=chosen))
+        return self.told(self.client.revert(self.at(to) or to, ask.terms(), entities=chosen))
 
     def history(self, kind_name: str, name: str, number: int, at: str) -> int:
         """The newest changes up to a moment, oldest of them first."""
         if name:
-            rows = self.client.history(kind_named(kind_name), name, at=at or None)[-number:]
+            rows = self.client.history(kind_named(kind_name), name, at=self.at(at))[-number:]
         else:
-            place = self.client.diff(at, at)["to"] if at else self.client.head()
+            moment = self.at(at)
+            place = self.client.diff(moment, moment)["to"] if moment else self.client.head()
             last = place["epoch"]
             found = self.client.entries(after=max(0, last - number), limit=min(number, last))
             rows = [entry_row(envelope) for envelope in found]
+            if last > number:
+                talk(f"the newest {number} of {last}; -n shows more")
         if not self.form.is_whole:
             rows = [shortened(row) for row in rows]
         columns = ["epoch", "ts", "actor", "kind" if name else "changes", "reason"]
@@ -194,7 +224,7 @@ class Work:
 
     def blame(self, kind_name: str, name: str, at: str) -> int:
         """Print the origin of each field."""
-        rows = self.client.blame(kind_named(kind_name), name, at=at or None)
+        rows = self.client.blame(kind_named(kind_name), name, at=self.at(at))
         columns = ["path", "value", "epoch", "ts", "actor", "reason"]
         print_rows(rows, columns, self.form, more=["hash"], names=[row["path"] for row in rows])
         return 0
@@ -223,7 +253,7 @@ class Work:
                 if self.form.is_whole:
                     print_value(row, self.form)
                 else:
-                    named = self.form is Form.NAME
+                    named = self.form == Form.NAME
                     print_lines([str(row["epoch"]) if named else change_line(row)])
                 shown += 1
                 if shown == count:
@@ -275,10 +305,10 @@ class Work:
 
     def export(self, target: str, at: str) -> int:
         """Every document, in the form that `apply` reads."""
-        rows = self.client.export(at=at or None)["entities"]
+        rows = self.client.export(at=self.at(at))["entities"]
         documents = [{"kind": row["kind"]} | row["document"] for row in rows]
         documents.sort(key=lambda each: KINDS.index(each["kind"]))
-        as_json = self.form is Form.JSON
+        as_json = self.form == Form.JSON
         text = json_text(documents) if as_json else all_as_yaml(documents).rstrip()
         if target == "-":
             print_lines([text])
@@ -290,6 +320,7 @@ class Work:
     def audit(self, filters: Mapping[str, str], number: int) -> int:
         """The newest rows of the audit, newest first."""
         told: dict[str, Any] = {name: text for name, text in filters.items() if text}
+        told |= {name: self.at(told[name]) for name in ("since", "before") if name in told}
         if "kind" in told:
             told["kind"] = kind_named(told["kind"])
         rows: list[dict[str, Any]] = []
@@ -315,17 +346,20 @@ class Work:
         if self.form.is_whole:
             print_value(answer, self.form)
         else:
-            print_lines(answer["human"])
+            print_difference(answer["human"])
         return DIFFERS if answer["patch"] else 0
 
     def told(self, answer: Mapping[str, Any]) -> int:
         """Print the answer of a write; the exit status."""
+        if self._target.context:
+            # A write tells where it went: the name was not typed with it.
+            talk(f"at {self._target.context}, {self._target.url}")
         if self.form.is_whole:
             print_value(answer, self.form)
-        elif self.form is Form.NAME:
+        elif self.form == Form.NAME:
             print_lines([f"{row['kind']}/{row['key']}" for row in answer["changes"]])
         elif answer.get("dry_run"):
-            print_lines(answer["human"] or ["nothing would change"])
+            print_difference(answer["human"] or ["nothing would change"])
             talk(trial_line(answer))
         elif not answer["changed"]:
             print_lines([f"nothing differs at epoch {answer['epoch']}"])

@@ -6,15 +6,19 @@ command line must start fast, and `sie --help` needs none of it.
 
 import os
 import sys
+import time
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
 from sie_cli.config.config_options import Page
 
-__all__ = ["check", "demo", "down", "logs", "status", "test", "up"]
+__all__ = ["check", "demo", "down", "logs", "status", "test", "up", "version"]
+
+_LOOK_S: Final = 0.2
+"""Between two looks for new lines."""
 
 Data = Annotated[Path, typer.Option(help="The folder that holds everything of one cluster.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -103,16 +107,38 @@ def logs(
     level: Annotated[str, typer.Option(help="The least level that is shown.")] = "debug",
     text: Annotated[str, typer.Option("--grep", help="Only lines that hold this text.")] = "",
     count: Annotated[int, typer.Option("-n", min=1, help="How many lines, the newest.")] = 200,
+    since: Annotated[
+        str, typer.Option(help="Only lines from then on: 5m, yesterday, 2026-01-31T12:00:00Z.")
+    ] = "",
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with lines as they are written.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the log lines of all processes, in order of time."""
-    from sie_cli.local.logs import LEVELS, Wanted, read_lines, rendered  # noqa: PLC0415
+    from sie_cli.local.logs import (  # noqa: PLC0415
+        LEVELS,
+        Following,
+        Wanted,
+        read_lines,
+        rendered,
+    )
+    from sie_cli.texts.relative_moments import time_of  # noqa: PLC0415
 
     if level not in LEVELS:
         raise typer.BadParameter(f"{level} is none of {', '.join(LEVELS)}")
-    wanted = Wanted(tuple(roles or ()), level, text)
-    for line in deque(read_lines(data.absolute() / "logs", wanted), maxlen=count):
+    wanted = Wanted(tuple(roles or ()), level, text, time_of(since) if since else "")
+    folder = data.absolute() / "logs"
+    following = Following(folder, wanted) if follow else None
+    for line in deque(read_lines(folder, wanted), maxlen=count):
         typer.echo(line.text if as_json else rendered(line))
+    while following is not None:
+        try:
+            for line in following.more():
+                typer.echo(line.text if as_json else rendered(line))
+            time.sleep(_LOOK_S)
+        except KeyboardInterrupt:
+            return
 
 
 def demo(as_json: Json = False) -> None:
@@ -128,6 +154,17 @@ def test(context: typer.Context) -> None:
     from sie_cli.local.checking import run_tests  # noqa: PLC0415
 
     sys.exit(run_tests(tuple(context.args)))
+
+
+def version(output: Page = "table") -> None:
+    """Say the version of this installation."""
+    from sie_cli.show.printing import Form, print_lines, print_value  # noqa: PLC0415
+    from sie_cli.texts.versions import version_line, versions  # noqa: PLC0415
+
+    if Form(output).is_whole:
+        print_value(versions(), Form(output))
+    else:
+        print_lines([version_line()])
 
 
 def check() -> None:

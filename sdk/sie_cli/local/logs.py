@@ -8,11 +8,11 @@ nothing.
 import heapq
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["LEVELS", "Line", "Wanted", "read_lines", "rendered"]
+__all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _PLAIN: Final = frozenset({"ts", "level", "role", "id", "logger", "msg"})
@@ -42,10 +42,16 @@ class Wanted:
     roles: tuple[str, ...] = ()
     level: str = "debug"
     text: str = ""
+    since: str = ""
+    """A time as the lines have it: only those from it on."""
 
     def takes(self, line: Line) -> bool:
         """True if a line is shown."""
-        return LEVELS.index(line.level) >= LEVELS.index(self.level) and self.text in line.text
+        return (
+            line.ts >= self.since
+            and LEVELS.index(line.level) >= LEVELS.index(self.level)
+            and self.text in line.text
+        )
 
     def takes_role(self, role: str) -> bool:
         """True if a process's lines are shown."""
@@ -57,6 +63,44 @@ def read_lines(folder: Path, wanted: Wanted) -> Iterator[Line]:
     files = [path for path in sorted(folder.glob("*.log")) if wanted.takes_role(path.stem)]
     merged = heapq.merge(*(_parsed(path) for path in files), key=lambda line: line.ts)
     return (line for line in merged if wanted.takes(line))
+
+
+class Following:
+    """The lines that come after those that were there: each file from where it was read to.
+
+    A file that became shorter was begun anew, and is read from its beginning.
+    """
+
+    def __init__(self, folder: Path, wanted: Wanted) -> None:
+        self._folder = folder
+        self._wanted = wanted
+        self._read_to = {path: path.stat().st_size for path in self._files()}
+        self._last_ts = ""
+
+    def _files(self) -> list[Path]:
+        found = sorted(self._folder.glob("*.log"))
+        return [path for path in found if self._wanted.takes_role(path.stem)]
+
+    def more(self) -> list[Line]:
+        """The whole lines since the last call, in order of time."""
+        found = [line for path in self._files() for line in self._more_of(path)]
+        return [line for line in sorted(found) if self._wanted.takes(line)]
+
+    def _more_of(self, path: Path) -> Iterator[Line]:
+        start = self._read_to.get(path, 0)
+        with path.open("rb") as file:
+            if file.seek(0, 2) < start:
+                start = 0
+            file.seek(start)
+            data = file.read()
+        # Half a line is one that is still written.
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read_to[path] = start + len(whole)
+        texts = whole.decode(errors="replace").splitlines()
+        for line in _lines(path.stem, texts):
+            # A line without a time of its own goes with what was shown last.
+            self._last_ts = max(self._last_ts, line.ts)
+            yield replace(line, ts=line.ts or self._last_ts)
 
 
 def rendered(line: Line) -> str:

@@ -139,17 +139,17 @@ def catalog_adapters(work: "Work", ask: "Ask") -> int:
 
 def _show(words: str, output: str, url: str, data: Path | None) -> None:
     """With a cluster where one is named or runs here; else the catalog alone."""
-    from sie_cli.access.named_cluster import config_url  # noqa: PLC0415
+    from sie_cli.access.named_cluster import target_of  # noqa: PLC0415
     from sie_cli.config.config_work import run_work  # noqa: PLC0415
     from sie_cli.models.catalog_work import models as show_models  # noqa: PLC0415
     from sie_cli.show.printing import Form, talk  # noqa: PLC0415
     from sie_schemas.errors import SIEError  # noqa: PLC0415
 
     try:
-        url = config_url(url, data)
+        target_of(url, data, "")
     except SIEError as error:
         if url or data is not None:
             raise
         talk(f"only what this release knows: {error.message}")
         sys.exit(show_models(None, words, Form(output)))
-    sys.exit(run_work(url, output, lambda work: show_models(work, words, work.form)))
+    sys.exit(run_work(url, output, lambda work: show_models(work, words, work.form), data=data))

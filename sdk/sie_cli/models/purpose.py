@@ -119,7 +119,7 @@ def _of_classifier(
 
 def _of_words(reader: Reader, name: str) -> Purpose:
     """Sparse where a file or the name says so; else dense, as the reference has it."""
-    tags = [str(tag).lower() for tag in _list(_card(reader).get("tags"))]
+    tags = [tag.lower() for tag in _words(_card(reader).get("tags"))]
     for source, words in ((f"{_CARD}: tags", tags), (f"the name {name}", [name.lower()])):
         if any(sparse in word for word in words for sparse in _SPARSE):
             return Purpose("encode", sparse=True, facts=(Fact("vectors", "sparse", source),))
@@ -134,8 +134,8 @@ def _said(
         return asked, Fact("task", asked, "--task")
     card = _card(reader)
     told = (
-        (f"{_CARD}: pipeline_tag", {_OF_TAGS.get(str(card.get("pipeline_tag")))}),
-        (f"{_CARD}: tags", {_OF_TAGS.get(str(tag)) for tag in _list(card.get("tags"))}),
+        (f"{_CARD}: pipeline_tag", {_OF_TAGS.get(tag) for tag in _words(card.get("pipeline_tag"))}),
+        (f"{_CARD}: tags", {_OF_TAGS.get(tag) for tag in _words(card.get("tags"))}),
         (f"the name {name}", set(_of_name(name))),
     )
     for source, tasks in told:
@@ -167,8 +167,13 @@ def _card(reader: Reader) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _words(value: object) -> list[str]:
+    """A text, or the texts of a list.
+
+    Whatever else it holds is left out: what a stranger nests in itself has no bounded text.
+    """
+    given = value if isinstance(value, list) else [value]
+    return [each for each in given if isinstance(each, str)]
 
 
 def _has_roles(reader: Reader) -> bool:

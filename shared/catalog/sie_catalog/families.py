@@ -41,6 +41,7 @@ _RANKED: Final = _SUITES + "published.py::test_a_published_reranker_scores_by_it
 _ROTATED: Final = (
     _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
 )
+_WEIGHED: Final = _SUITES + "published.py::test_gte_that_weighs_words_answers_by_its_formula"
 _ROUTED: Final = _SUITES + "routes.py::test_queries_without_inference_weigh_their_own_tokens"
 _TEXTS: Final = _SUITES + "images.py::test_texts_are_the_reference_s_alone_and_together"
 _IMAGES: Final = _SUITES + "images.py::test_images_together_and_beside_texts_are_as_each_alone"
@@ -58,9 +59,9 @@ def _published(words: str, case: str) -> Family:
     return Family(said, "transformer", proven=(f"{_PUBLISHED}[{case}]",))
 
 
-def _lookup(words: str) -> Family:
+def _lookup(words: str, *more: str) -> Family:
     said = f"{words} for documents, a table of weights for queries"
-    return Family(said, "transformer", proven=(_ROUTED,))
+    return Family(said, "transformer", proven=(_ROUTED, *more))
 
 
 def _dense(words: str, case: str) -> Family:
@@ -153,7 +154,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "sparse/roberta": _sparse("RoBERTa"),
     "sparse-lookup/bert": _lookup("BERT"),
     "sparse-lookup/distilbert": _lookup("DistilBERT"),
-    "sparse-lookup/gte": _lookup("GTE"),
+    "sparse-lookup/gte": _lookup("GTE", _WEIGHED),
     "late/bert": _late("BERT", "bert"),
     "late/modernbert": _late("ModernBERT", "modernbert"),
     "late/flash-roberta": Family(

@@ -154,14 +154,7 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
         _OFFSET_UNIT,
         _THRESHOLD,
     ),
-    "image-text": (
-        Option(
-            name="normalize",
-            kind="flag",
-            help="true if vectors get the length 1",
-            in_profile=True,
-        ),
-    ),
+    "image-text": (_NORMALIZE,),
     "ocr": (_THRESHOLD,),
     "onnx-cross-encoder": (
         Option(name="file", kind="text", help="the graph's file", in_profile=True),

@@ -1,7 +1,7 @@
 """Files, facts and refusals: a layout's files, what they say, and why one is not run.
 
-*types.* Values, and the two calls by which files are read. They may lie in a folder on this disk
-(`folder`), or in a repository of which only the small files are fetched.
+*types.* Values, and the two calls by which files are read. They are those of a folder on this disk
+(`folder`), or of a repository of which only the small files are fetched.
 """
 
 from collections.abc import Mapping

@@ -82,6 +82,7 @@ def first_trust(pinned: str = "") -> Trust:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _verified(public: bytes, message: bytes, signature: bytes) -> bool:
+    # A check takes 90 µs, and each head is told by several ways and by each replica.
     try:
         _key(public).verify(signature, message)
     except (InvalidSignature, ValueError):

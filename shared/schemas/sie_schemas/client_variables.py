@@ -14,6 +14,7 @@ CLIENT_VARIABLES: Final = frozenset(
         "SIE_API_KEY",
         "SIE_BASE_URL",
         "SIE_CONFIG_TOKEN",
+        "SIE_CONTEXT",
         "SIE_CONFIG_URL",
         "SIE_NATS_PASSWORD",
         "SIE_NATS_USER",

@@ -67,7 +67,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     named the revisions: a worker that is behind catches up first.
 
     Where `payload` is given, `v` is 2, the items are left out, and the object holds the whole job
-    with its own `v`. `dimensions` is how many numbers of each vector are wanted.
+    with its own `v`. `dimensions` is how many numbers of each vector are wanted. `trace` is the
+    `traceparent` of the request that is traced; an older worker passes over it.
     """
 
     v: int = 1
@@ -94,6 +95,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     published_at: float
     tenant: str = ""
     payload: PayloadRef | None = None
+    trace: str = ""
 
 
 class Timing(Struct, frozen=True, omit_defaults=True):

@@ -1,8 +1,7 @@
 """The console of one process: its pages, sessions and its way to the gateway, put together.
 
-*shell.* Promises that the console needs nothing but the public API. What it adds is files, and a
-cookie in the place of a header. A page may speak to its own site alone: it gets a way to the
-gateway.
+*shell.* Promises that the console needs nothing but the public API. It adds files, a cookie in the
+place of a header, and a way to the gateway for a page that may speak to its own site alone.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,7 @@
 """The newest entries first: the log as a timeline, to be paged through and filtered.
 
 *shell.* `GET /v1/configs/entries`. Promises rows in the order of epochs, newest first. A reader who
-follows `next_before` meets each matching entry once, and the whole history: the low water is no
-bound.
+follows `next_before` meets each matching entry once. The low water is no bound: it is all history.
 """
 
 from typing import Annotated, Final

@@ -2,8 +2,8 @@
 
 *shell.* `GET /v1/configs/events`. Each entry is an event whose id is `<log_id8>.<epoch>`. A client
 that comes again with `Last-Event-ID` gets what it missed, or `reset` where that is too much. Twice
-a second `replicas` tells where everyone is. Promises that clients share what is made for them, and
-that their number is bounded. One who reads slowly misses nothing and holds up nobody.
+a second `replicas` tells where everyone is. Promises that clients are bounded in number and share
+what is made for them. One who reads slowly misses nothing and holds up nobody.
 
 While somebody looks, a replica that was quiet for a moment is asked for a sign of life. The broker
 says at once that nobody listens when its connection is gone.

@@ -1,8 +1,9 @@
 """The console's files: read once, packed once, served with headers that a browser obeys.
 
 *shell.* Reads the folder `web` beside it. Promises that a page loads nothing from elsewhere, and
-runs no script and no style that stands in a page. No other site can put it into a frame. Vendored
-files lie there as their packages have them; the one bare name in them is answered as a path.
+runs no script and no style that stands in a page. It cannot be put into another site's frame.
+Vendored files lie there as their packages have them; the one bare name in them is answered as a
+path.
 """
 
 import gzip

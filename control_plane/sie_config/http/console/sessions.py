@@ -2,7 +2,7 @@
 
 *pure.* Seconds are arguments, of one clock. The browser holds a random id and never the token.
 Promises that a session ends after its time, and that no more than a number of them are kept: the
-oldest goes first. Ids are found by their hash: no comparison tells how near a guess was.
+oldest goes first. Ids are found by their hash, so that no comparison tells how near a guess was.
 """
 
 import hashlib

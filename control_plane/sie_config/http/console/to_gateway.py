@@ -1,8 +1,8 @@
 """The console's way to the gateway: a few paths, passed on with the caller's own token.
 
 *shell.* A page may speak to its own site alone, and its cookie means nothing to a gateway. Promises
-that no other path and no other host is ever asked, and that the gateway judges the token itself.
-What is passed on is bounded in size, in time and in number. Applications do not come this way:
+that no other path and no other host is ever asked. What is passed on is bounded in size, in time
+and in number. The gateway judges the token itself. Applications do not come this way:
 inference never depends on sie-config.
 """
 

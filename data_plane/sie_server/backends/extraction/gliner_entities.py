@@ -4,13 +4,14 @@
 labels of the request. A text of more words than the model reads is read in windows of words that
 overlap, and so is one whose pieces of words would be cut; where two windows see an entity, the one
 in which it begins farthest from a cut tells it. Spans, scores and the rule for overlaps are the
-library's. The embeddings of labels that a model of two encoders has seen are kept.
+library's; the rule is held over the whole text. The embeddings of labels that a model of two
+encoders has seen are kept.
 """
 
 import json
 import tempfile
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ from sie_server.backends.backend import (
     require_operation,
     take,
 )
-from sie_server.backends.extraction.characters import placed
+from sie_server.backends.extraction.characters import placed, whole
 from sie_server.backends.extraction.labels import any_labels
 from sie_server.backends.extraction.libraries import (
     loaded_of_library,
@@ -53,6 +54,8 @@ _MADE_WITH_THE_MODEL: Final = "position_ids"
 """A table of places that some files hold and no model reads from them."""
 _AT_ONCE: Final = 8
 _LABEL_SETS_KEPT: Final = 64
+_NEAR: Final = 256
+"""Characters of a part of a text, within which spans are compared."""
 _NO_LIMIT: Final = 1_000_000
 
 
@@ -87,6 +90,7 @@ class GlinerEntities(WithoutAdapters):
         assert spec.tasks.extract is not None, "load has checked that"
         self._spec = spec
         self._model = model
+        model.decoder.greedy_search = _everything
         self._dtype = dtype
         self._own_labels = spec.tasks.extract.labels
         self._two_encoders = layout.encoders > 1
@@ -120,9 +124,9 @@ class GlinerEntities(WithoutAdapters):
         ]
         told = iter(self._told(parts, labels, asked))
         found = []
-        for own in windows:
-            spans = [span for window in own for span in _kept(window, next(told))]
-            found.append(_without_overlaps(spans, asked) if len(own) > 1 else _sorted(spans))
+        for text, own in zip(texts, windows, strict=True):
+            spans = (span for window in own for span in _kept(text, window, next(told)))
+            found.append(_without_overlaps(spans, asked))
         return EntityAnswers(
             tuple(
                 placed(text, spans, asked["offset_unit"])
@@ -179,7 +183,8 @@ class GlinerEntities(WithoutAdapters):
                 code="INPUT_TOO_LONG",
                 field="labels",
             )
-        return word_windows(words, pieces, self._model.config.max_len, room)
+        config = self._model.config
+        return word_windows(words, pieces, config.max_len, room, config.max_width)
 
     def _pieces(self, words: Sequence[str]) -> list[int]:
         """The tokens of each word: at least one, for those that the tokenizer drops."""
@@ -229,29 +234,44 @@ def _assembled(spec: ModelSpec, layout: GlinerLayout) -> Iterator[Path]:
         yield folder
 
 
-def _kept(window: WordWindow, entities: Sequence[dict[str, Any]]) -> list[Span]:
-    """The entities that a window tells, at their places in the whole text."""
-    return [
-        (
-            window.start + one["start"],
-            window.start + one["end"],
-            one["label"],
-            min(1.0, float(one["score"])),
-        )
-        for one in entities
-        if window.first <= window.start + one["start"] < window.last
-    ]
+def _kept(text: str, window: WordWindow, entities: Sequence[dict[str, Any]]) -> Iterator[Span]:
+    """The entities that a window tells, at their places in the whole text.
+
+    The library's words end before a mark that combines: an entity has the whole character.
+    """
+    for one in entities:
+        start = window.start + one["start"]
+        if window.first <= start < window.last:
+            places = whole(text, start, window.start + one["end"])
+            yield (*places, one["label"], min(1.0, float(one["score"])))
 
 
-def _without_overlaps(spans: Sequence[Span], asked: dict[str, Any]) -> list[Span]:
-    """The likeliest of entities that overlap, by the library's rule, over all windows."""
+def _everything(spans: Sequence[Any], *_: Any, **__: Any) -> Sequence[Any]:
+    """In place of the library's choice within a window: it is made over all windows of a text."""
+    return spans
+
+
+def _without_overlaps(spans: Iterable[Span], asked: dict[str, Any]) -> list[Span]:
+    """The likeliest of entities that overlap, by the library's rule.
+
+    A span is compared with those near it alone: a long text may have very many.
+    """
     overlaps = has_overlapping if asked["flat_ner"] else has_overlapping_nested
+    near: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     left: list[Span] = []
+    seen: set[tuple[int, int, str]] = set()
     for span in sorted(spans, key=lambda span: -span[3]):
+        # Two may have become one when they were made whole.
+        if span[:3] in seen:
+            continue
+        seen.add(span[:3])
         own = (span[0], span[1] - 1)
-        others = [(start, stop - 1) for start, stop, _, _ in left]
+        parts = range(own[0] // _NEAR, own[1] // _NEAR + 1)
+        others = (other for part in parts for other in near[part])
         if not any(overlaps(own, other, asked["multi_label"]) for other in others):
             left.append(span)
+            for part in parts:
+                near[part].append(own)
     return _sorted(left)
 
 

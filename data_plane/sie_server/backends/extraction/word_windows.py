@@ -1,7 +1,9 @@
 """Windows of words: a text that has more than a model reads, in parts that overlap by a quarter.
 
-*pure.* Promises that every word is in a window, that none has more words or tokens than it may,
-and that each place of the text belongs to one window: that in which it lies farthest from a cut.
+*pure.* Promises that every word is in a window, and that none has more words or tokens than it may.
+Each place of the text belongs to one window: that in which it lies farthest from a cut. What begins
+there and is no wider than the widest entity lies in that window whole, where a window has so many
+words.
 """
 
 from collections.abc import Sequence
@@ -27,9 +29,14 @@ class WordWindow:
 
 
 def word_windows(
-    words: Sequence[tuple[int, int]], pieces: Sequence[int], words_max: int, tokens_max: int
+    words: Sequence[tuple[int, int]],
+    pieces: Sequence[int],
+    words_max: int,
+    tokens_max: int,
+    widest: int,
 ) -> list[WordWindow]:
-    """The windows of words at (start, stop), of which each has its pieces."""
+    """The windows of words at (start, stop), of which each has its pieces; `widest` is the number
+    of words of the widest entity."""
     ranges: list[tuple[int, int]] = []
     begin = 0
     while True:
@@ -40,10 +47,11 @@ def word_windows(
         ranges.append((begin, end))
         if end == len(words):
             break
-        begin = max(begin + 1, end - (end - begin) // _OVERLAP)
+        begin = max(begin + 1, end - max((end - begin) // _OVERLAP, widest - 1))
     bounds = [0]
     for (_, end), (after, _) in pairwise(ranges):
-        bounds.append(words[after + (end - after + 1) // 2][0])
+        middle = after + (end - after + 1) // 2
+        bounds.append(words[max(after, min(middle, end - widest + 1))][0])
     bounds.append(words[-1][1])
     return [
         WordWindow(

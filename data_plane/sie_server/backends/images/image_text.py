@@ -38,6 +38,7 @@ from sie_server.backends.backend import (
     WithoutAdapters,
     load_failed,
     require_operation,
+    unit_length,
 )
 from sie_server.backends.images.padding import Padding, padding_of
 from sie_server.backends.model_files import dtype_choice, load_model
@@ -151,7 +152,8 @@ class ImageTextBackend(WithoutAdapters):
         require_operation(batch, self._spec.model_id, "encode", {"dense"})
         if not batch.inputs:
             raise FixRequest("the batch has no inputs", field="inputs")
-        rows = self._vectors(batch.inputs)
+        unit = unit_length(batch, self._spec.model_id, {"dense"})
+        rows = self._vectors(batch.inputs, unit=unit)
         if not rows.isfinite().all():
             raise OurFault(
                 f"{self._spec.model_id} gave numbers that are not finite in {self._dtype.name}; "
@@ -166,7 +168,7 @@ class ImageTextBackend(WithoutAdapters):
         return sum(each.numel() * each.element_size() for each in weights)
 
     @torch.inference_mode()
-    def _vectors(self, inputs: Sequence[Input]) -> Tensor:
+    def _vectors(self, inputs: Sequence[Input], *, unit: bool | None = None) -> Tensor:
         texts = [each for each in inputs if isinstance(each, TokensInput)]
         images = [each for each in inputs if isinstance(each, PixelsInput)]
         if len(texts) + len(images) < len(inputs):
@@ -176,7 +178,7 @@ class ImageTextBackend(WithoutAdapters):
         pixels = _stacked(images, self._layout.picture.edge) if images else None
         parts = [self._of_texts(ids)] if texts else []
         parts += [self._of_images(pixels)] if pixels is not None else []
-        rows = self._steps.of_vectors(torch.cat(parts).float())
+        rows = self._steps.of_vectors(torch.cat(parts).float(), unit=unit)
         if len(parts) == 1:
             return rows
         of_texts, of_images = iter(rows[: len(texts)]), iter(rows[len(texts) :])

@@ -131,6 +131,20 @@ nats://{{ include "sie.fullname" . }}-nats:4222
 {{- end }}
 {{- end }}
 
+{{/* Where spans go, in OpenTelemetry's own names. */}}
+{{- define "sie.tracesEnv" -}}
+{{- with .Values.traces.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $.Values.traces.share | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ printf "service.namespace=%s/%s" $.Release.Namespace $.Release.Name | quote }}
+{{- end }}
+{{- end }}
+
 {{- define "sie.moreEnv" -}}
 {{- range $name, $value := . }}
 - name: {{ $name }}

@@ -29,6 +29,7 @@ _FLASH: Final[Mapping[str, tuple[Any, ...]]] = {
     "rope_scaling": (None,),
     "rotary_emb_scale_base": (None,),
 }
+_FLASH_CLASS: Final = "XLMRobertaFlashConfig"
 _NOMIC: Final[Mapping[str, tuple[Any, ...]]] = {
     "activation_function": ("gelu", "swiglu"),
     "causal": (False,),
@@ -70,6 +71,10 @@ _BIASES: Final = ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias")
 
 def published_form(config: ConfigJson) -> Form | None:
     """The form of a config.json; None of every other one, transformers' own among them."""
+    code = config.get("auto_map")
+    # Two of them have no model_type at all: the class of the config is what they say.
+    if isinstance(code, dict) and str(code.get("AutoConfig")).endswith(f".{_FLASH_CLASS}"):
+        return "flash_roberta"
     match config.get("model_type"):
         case "bert" if config.get("position_embedding_type") == "alibi":
             return "alibi_bert"

@@ -2,7 +2,7 @@
 
 *pure.* Read as the authors' libraries read them: GLiNER by `gliner_config.json`, GLiClass by the
 `model_type` of `config.json`. Promises that nothing of such a folder names code that a library
-would fetch and run. Says of which other repositories it wants the tokenizer or the config.
+would fetch and run. It says of which other repositories it wants the tokenizer or the config.
 """
 
 from collections.abc import Iterator, Mapping

@@ -4,7 +4,7 @@
 the modules of sentence-transformers. How an image becomes pixels is read from the processor's file
 (`pictures`). A text is as long as the tokenizer's file and the model's positions say. SigLIP's
 texts are filled up to that length, as its authors do. A folder in which a library would not is
-refused: its vectors would depend on their batch-mates.
+refused, because its vectors would then depend on their batch-mates.
 """
 
 from collections.abc import Mapping

@@ -50,6 +50,8 @@ _NOTHING: Final = (None, False)
 _PADDING: Final = frozenset({"do_pad", "pad_size", "image_seq_length", "use_square_size"})
 """Keys that change something where they are set."""
 _FILTERS: Final = range(6)
+_USUAL: Final = {"clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}
+"""The class that reads a file without one."""
 _IMAGE_SIZES: Final[Mapping[str, tuple[int, int]]] = {"clip": (224, 32), "siglip": (224, 16)}
 """The edge of an image and of its patches, of a config that does not say."""
 
@@ -79,7 +81,8 @@ def read_picture(
 ) -> PictureLayout:
     """Read the processor of a tower whose config is `vision`; refusals go to the reader."""
     name, given = _table(reader, folder)
-    kind = str(given.get("image_processor_type") or given.get("feature_extractor_type"))
+    named = given.get("image_processor_type") or given.get("feature_extractor_type")
+    kind = str(named or _USUAL.get(family))
     kind = kind.removesuffix("Fast").removesuffix("Pil")
     if kind not in _CLIP | _SIGLIP:
         reader.refuse(
@@ -92,8 +95,7 @@ def read_picture(
     for key in sorted(_PADDING & given.keys()):
         if given[key] not in _NOTHING:
             reader.refuse(f"{name}: {key}", f"is {given[key]!r}, which is not done here")
-    if not table["do_convert_rgb"]:
-        reader.refuse(f"{name}: do_convert_rgb", "is false: images of other modes are not run")
+    # Without `do_convert_rgb` the reference fails for every image that is not in colours already.
     if not table["do_resize"]:
         reader.refuse(f"{name}: do_resize", "is false: images would have any size")
     edge, patch = _tower(reader, joined(folder, "config.json"), family, vision)

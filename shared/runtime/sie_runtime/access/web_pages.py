@@ -3,7 +3,7 @@
 *pure.* A browser says of which page a request is, in `Origin`; a program that is no browser sends
 none. A page of anywhere else could otherwise have an operator's browser write to a service that
 only this machine reaches. Promises that a page which is not named is refused, also one that hides
-behind `null`. One that this very process gave out by a name of this machine needs no name. No
+behind `null`. A page that this very process gave out by a name of this machine needs no name. No
 other site can have `localhost` for its own.
 """
 

@@ -22,6 +22,7 @@ import uvloop
 
 from sie_runtime.http.bounded_http import BoundedHttp
 from sie_runtime.http.connections import Connections, HttpBounds
+from sie_runtime.process import tracing
 from sie_runtime.process.telemetry import configure_logs
 
 __all__ = ["HttpConfig", "run", "serve_http", "spare_collections", "stop_when"]
@@ -50,6 +51,7 @@ def run(
         # Here, because SQLite and others make files of their own, with no mode to give them.
         os.umask(os.umask(0o077) | 0o077)
     configure_logs(role=role, process_id=process_id, level=log_level)
+    tracing.begin_or_exit(role=role, process_id=process_id)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_supervised(main))
@@ -59,6 +61,8 @@ def run(
     except Exception:
         _LOG.exception("the process ends after an error that nobody handled")
         sys.exit(1)
+    finally:
+        tracing.end_traces()
 
 
 async def _supervised(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -67,6 +67,19 @@ class DeadLetters:
         except StreamRefusal as error:
             raise BusUnavailable(f"a dead letter is not taken: {error}") from error
 
+    async def look_through(self, *, after: int = 0) -> AsyncIterator[NumberedLetter]:
+        """As `read`, for sie-config. Raises `BusUnavailable`."""
+        number = after
+        while True:
+            found = await self._stream.next_of(f"{SUBJECTS}.>", after=number)
+            if found is None:
+                return
+            number, data = found
+            try:
+                yield NumberedLetter(number, DEAD_LETTER_DECODER.decode(data))
+            except MALFORMED as error:
+                _LOG.warning("dead letter %d cannot be read: %s; drop it", number, error)
+
     async def read(self) -> AsyncIterator[NumberedLetter]:
         """Every letter, oldest first; one that cannot be read is told in the log.
 

@@ -14,13 +14,15 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js.api import StreamConfig
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
 
 __all__ = ["SharedStream", "StreamRefusal", "make_stream"]
 
 _LOG: Final = logging.getLogger(__name__)
+_NO_MESSAGE: Final = 10037
+"""JetStream's code for a message that is not there."""
 _EXISTS: Final = frozenset({10058, 10148})
 """JetStream's codes for a stream that is there already, with another config."""
 
@@ -56,6 +58,20 @@ class SharedStream:
         """A message and its sequence, by what JetStream's direct get takes; None where there is
         none. Raises `BusUnavailable`."""
         return await self._got(self._name, json.dumps(wanted).encode())
+
+    async def next_of(self, subject: str, *, after: int) -> tuple[int, bytes] | None:
+        """The first message of a subject after a sequence, through the stream's leader: the way of
+        sie-config, which may read no stream directly. Raises `BusUnavailable`."""
+        async with self.asking():
+            try:
+                found = await self._bus.client.jetstream(timeout=self._timeout_s).get_msg(
+                    self._name, seq=after + 1, subject=subject, next=True
+                )
+            except NotFoundError as error:
+                if error.err_code != _NO_MESSAGE:
+                    raise
+                return None
+        return (found.seq or 0, found.data or b"")
 
     async def last_of(self, subject: str) -> tuple[int, Msg] | None:
         """The last message of a subject, which is all that whoever asks need be let read."""

@@ -178,7 +178,8 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
 
     `adapters`, where given, names the adapter of each input (None: the base) and `adapter` is not
     read: only for a model that said `fuses_adapters`. `threads` is how many it may use while the
-    devices beside it have nothing to do, up to what `Hello` allows; 0, the device's own.
+    devices beside it have nothing to do, up to what `Hello` allows; 0, the device's own. `trace`
+    is the `traceparent` of the batch, where it is traced.
     """
 
     id: int
@@ -191,6 +192,7 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     options: dict[str, Any] = {}
     adapters: tuple[AdapterPin | None, ...] = ()
     threads: int = 0
+    trace: str = ""
 
 
 Request: TypeAlias = Ping | Batches | Load | LoadAdapter | Unload | RunBatch

@@ -1,8 +1,8 @@
 // Queue and pools: lanes, what waits there, who holds capacity, and what failed for good.
 
-import { CONFIGS, GATEWAY, ask, get } from "./api.js";
+import { CONFIGS, GATEWAY, get } from "./api.js";
 import {
-  Ago, Badge, Busy, Empty, Name, Panel, Problem, Table, html, place, say, useAsked, useEvery, useState,
+  Ago, Badge, Busy, Copy, Empty, Name, Panel, Problem, Table, html, place, useAsked, useEvery,
 } from "./parts.js";
 
 /** Workers by lane: those of one pool, hardware and bundle stand in for each other. */
@@ -22,26 +22,12 @@ function lanesOf(workers) {
   return [...lanes.values()].sort((a, b) => b.waiting - a.waiting || a.name.localeCompare(b.name));
 }
 
-function Letters({ may }) {
+/** What failed for good. Running one again is an operator's, at the broker: the command is here. */
+function Letters() {
   const letters = useEvery((signal) => get("v1/dead-letters", { limit: 100 }, signal), [], 5000);
-  const [busy, work] = useState(null);
-  const [error, fail] = useState(null);
-  const run = (number, what) => async () => {
-    work(number);
-    fail(null);
-    try {
-      if (what === "drop") await ask("DELETE", `v1/dead-letters/${number}`);
-      else await ask("POST", `v1/dead-letters/${number}/retry`, { body: {} });
-      say(what === "drop" ? `dead letter ${number} is dropped` : `dead letter ${number} was run again`);
-      letters.again();
-    } catch (found) {
-      fail(found);
-    }
-    work(null);
-  };
   const rows = letters.value ? letters.value.letters : [];
   return html`<${Panel} title="Dead letters" extra=${html`<${Busy} when=${letters.busy && !letters.value} />`}>
-    <${Problem} error=${error || letters.error} />
+    <${Problem} error=${letters.error} />
     <${Table} caption="Jobs that failed for good" rows=${rows} keyOf=${(each) => each.number} empty="No job failed for good."
       columns=${[
         ["Letter", (each) => each.number],
@@ -50,10 +36,11 @@ function Letters({ may }) {
         ["Model", (each) => html`<a href=${place("models", { key: each.model_id })}><${Name}>${each.model_id}<//></a>`],
         ["Why", (each) => html`<bdi>${each.message}</bdi>`],
         ["Items", (each) => each.items, "number"],
-        ...(may.write ? [["Do", (each) => html`<span class="row">
-          <button type="button" disabled=${busy !== null || !each.payload_kept} title=${each.payload_kept ? "" : "its contents were not kept"} onClick=${run(each.number, "retry")}>Retry</button>
-          <button type="button" class="bad" disabled=${busy !== null} onClick=${run(each.number, "drop")}>Drop</button></span>`]] : []),
+        ["Do", (each) => html`<span class="row">
+          ${each.payload_kept && html`<${Copy} text="sie dlq retry ${each.number}">Copy: run again<//>`}
+          <${Copy} text="sie dlq drop ${each.number}">Copy: drop<//></span>`],
       ]} />
+    ${letters.value && letters.value.next_after && html`<p class="soft">and more: <code>sie dlq ls</code></p>`}
   <//>`;
 }
 
@@ -97,5 +84,5 @@ export function Queue({ may }) {
           ["Workers", (each) => each.worker_count, "number"],
         ]} />
     <//>`}
-  `;
+    ${may.audit && html`<${Letters} />`}`;
 }

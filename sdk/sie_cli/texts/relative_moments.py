@@ -1,0 +1,74 @@
+"""Moments as people say them: `5m`, `2h ago`, `yesterday`, `HEAD~1`, a date.
+
+*shell.* The time and the head are arguments; the clock is asked where none is given. Promises that
+an epoch and a whole time stay as they are. The rest is left to sie-config, which says what it
+takes.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sie_schemas.errors import FixRequest
+
+__all__ = ["moment_of", "time_of"]
+
+_AGO: Final = re.compile(r"([0-9]{1,6})\s*(s|sec|m|min|h|d|w)(\s+ago)?", re.IGNORECASE)
+_SECONDS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
+_HEAD: Final = re.compile(r"HEAD(~([0-9]{0,9}))?", re.IGNORECASE)
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_WORDS: Final = {"now": 0, "yesterday": 86400}
+
+
+def moment_of(text: str, *, now: datetime, head: Callable[[], int]) -> str:
+    """The epoch or time that a text means. `now` has its zone; `head` is asked only for HEAD.
+
+    Raises `FixRequest` for an epoch before the first, and for a day that no calendar has.
+    """
+    told = text.strip()
+    ago = _AGO.fullmatch(told)
+    if ago is not None:
+        return _before(now, int(ago[1]) * _SECONDS[ago[2].lower()], told)
+    if told.lower() in _WORDS:
+        return _before(now, _WORDS[told.lower()], told)
+    counted = _HEAD.fullmatch(told)
+    if counted is not None:
+        back = int(counted[2] or 1) if counted[1] else 0
+        epoch = head() - back
+        if epoch < 1:
+            raise FixRequest(f"{told} is before the first entry: the head is at epoch {head()}")
+        return str(epoch)
+    if _DAY.fullmatch(told):
+        try:
+            day = datetime.fromisoformat(told).replace(tzinfo=now.tzinfo)
+        except ValueError as error:
+            raise FixRequest(f"{told} is no day of the calendar: {error}") from error
+        return _written(day)
+    return told
+
+
+def time_of(text: str, *, now: datetime | None = None) -> str:
+    """A time in UTC, of what has no epochs. Raises `FixRequest` for what is no time."""
+    meant = moment_of(text, now=now or datetime.now().astimezone(), head=_no_head)
+    try:
+        return _written(datetime.fromisoformat(meant).astimezone())
+    except ValueError as error:
+        raise FixRequest(
+            f"{text!r} is no time: say 5m, yesterday, or 2026-01-31T12:00:00Z"
+        ) from error
+
+
+def _no_head() -> int:
+    raise FixRequest("HEAD is a moment of the log; here a time is wanted")
+
+
+def _before(now: datetime, seconds: int, told: str) -> str:
+    try:
+        return _written(now - timedelta(seconds=seconds))
+    except OverflowError as error:
+        raise FixRequest(f"{told} ago is before time was counted") from error
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,89 @@
+"""Collected spans: those of OpenTelemetry's library, on their way to a collector.
+
+*shell.* Imported where traces are on and not before: it brings the library. What is sampled is
+decided by `tracing`, before a span is made here, which costs more than all that is not.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from opentelemetry import context, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from sie_runtime.process.tracing import Attribute, Kind, Parent
+
+__all__ = ["Collected", "CollectedSpan"]
+
+_KINDS: Final = {
+    "server": trace.SpanKind.SERVER,
+    "consumer": trace.SpanKind.CONSUMER,
+    "internal": trace.SpanKind.INTERNAL,
+}
+
+
+class CollectedSpan:
+    """A span that has begun."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        named = span.get_span_context()
+        self.trace_id: Final = f"{named.trace_id:032x}"
+        self.traceparent: Final = f"00-{self.trace_id}-{named.span_id:016x}-01"
+
+    def tell(self, name: str, value: Attribute) -> None:
+        """Note what is known of it."""
+        self._span.set_attribute(name, value)
+
+    def end(self, failed: str = "") -> None:
+        """It is over; `failed` says with which error."""
+        if failed:
+            self._span.set_status(trace.StatusCode.ERROR, failed)
+        self._span.end()
+
+
+class Collected:
+    """The way to the collector that the environment names. One for each process."""
+
+    def __init__(self, *, role: str, process_id: str) -> None:
+        named = {"service.name": f"sie-{role}", "service.instance.id": process_id}
+        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(named))
+        # Sent by a thread of its own: a collector that is away costs spans and no request.
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._tracer = self._provider.get_tracer("sie")
+
+    def begin(
+        self,
+        name: str,
+        kind: Kind,
+        parent: Parent | None,
+        links: Sequence[Parent],
+        attributes: Mapping[str, Attribute],
+    ) -> CollectedSpan:
+        """Begin a span; one without a parent begins a trace."""
+        # A context of its own: nothing of ours is in the task's.
+        around = context.Context()
+        if parent is not None:
+            above = trace.NonRecordingSpan(_context_of(parent))
+            around = trace.set_span_in_context(above, around)
+        return CollectedSpan(
+            self._tracer.start_span(
+                name,
+                context=around,
+                kind=_KINDS[kind],
+                attributes=dict(attributes),
+                links=[trace.Link(_context_of(each)) for each in links],
+            )
+        )
+
+    def end(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+
+def _context_of(named: Parent) -> trace.SpanContext:
+    trace_id, span_id, _ = named
+    return trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, trace.TraceFlags(1))

@@ -1,0 +1,191 @@
+"""Tracing: spans for OpenTelemetry where somebody collects them, and nothing where nobody does.
+
+*shell.* Owns the decision of what is traced. It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` names a
+collector; the library is imported then and not before. Promises that an untraced request costs a
+comparison and at most one random number, that a request which comes with a trace keeps it, sampled
+or not, and that no request waits for the collector. The variables are OpenTelemetry's own.
+"""
+
+import importlib
+import os
+import random
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, Protocol, TypeAlias
+
+from sie_schemas.errors import FixRequest
+
+__all__ = [
+    "Attribute",
+    "Kind",
+    "Parent",
+    "Span",
+    "begin_or_exit",
+    "begin_span",
+    "begin_traces",
+    "end_traces",
+    "known_trace",
+    "trace_id_of",
+]
+
+Kind: TypeAlias = Literal["server", "consumer", "internal"]
+Attribute: TypeAlias = str | int | float | bool
+Parent: TypeAlias = tuple[str, str, str]
+"""Trace, span and flags, in hex."""
+
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_SHARES: Final = {"always_on": 1.0, "always_off": 0.0}
+_FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+class Span(Protocol):
+    """A span that has begun. `traceparent` names it to whoever goes on with the request."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it is of, in hex."""
+        ...
+
+    @property
+    def traceparent(self) -> str:
+        """Its name on the wire."""
+        ...
+
+    def tell(self, name: str, value: Attribute) -> None:
+        """Note what is known of it."""
+        ...
+
+    def end(self, failed: str = "") -> None:
+        """It is over; `failed` says with which error."""
+        ...
+
+
+class _Collector(Protocol):
+    def begin(
+        self,
+        name: str,
+        kind: Kind,
+        parent: Parent | None,
+        links: Sequence[Parent],
+        attributes: Mapping[str, Attribute],
+    ) -> Span: ...
+
+    def end(self) -> None: ...
+
+
+class _Traces:
+    """The collector, None where there is none; and the share of requests without a trace of their
+    own that get one."""
+
+    collected: _Collector | None = None
+    share = 0.0
+
+
+_TRACES: Final = _Traces()
+
+
+def begin_traces(*, role: str, process_id: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Send spans of this process to the collector that the environment names, if it names one.
+
+    Raises `FixRequest` where the library is not installed, or a sampler is none.
+    """
+    if not any(environ.get(name) for name in _ENDPOINTS):
+        return
+    share = _share(environ)
+    try:
+        found = importlib.import_module("sie_runtime.process.collected_spans")
+    except ImportError as error:
+        raise FixRequest(
+            f"a collector of traces is named, and {error.name} is not installed: "
+            "pip install 'sie-cluster[traces]', or unset OTEL_EXPORTER_OTLP_ENDPOINT"
+        ) from error
+    _TRACES.collected = found.Collected(role=role, process_id=process_id)
+    _TRACES.share = share
+
+
+def begin_or_exit(*, role: str, process_id: str) -> None:
+    """For a `main`: what cannot be is printed as one line, and exits with 2."""
+    try:
+        begin_traces(role=role, process_id=process_id)
+    except FixRequest as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        raise SystemExit(2) from error
+
+
+def end_traces() -> None:
+    """Send what is left. At the end of a process."""
+    if _TRACES.collected is not None:
+        _TRACES.collected.end()
+        _TRACES.collected = None
+
+
+def known_trace(header: bytes | None) -> str:
+    """The `traceparent` of a request as it is handed on; empty where it is none."""
+    if header is None:
+        return ""
+    text = header.decode("latin-1").strip()
+    return text if _read(text) is not None else ""
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The trace that it names; empty where it names none."""
+    found = _read(traceparent)
+    return found[0] if found is not None else ""
+
+
+def begin_span(
+    name: str,
+    kind: Kind,
+    *,
+    parent: str = "",
+    links: Sequence[Span] = (),
+    may_begin: bool = False,
+    attributes: Mapping[str, Attribute] | None = None,
+) -> Span | None:
+    """Begin a span below `parent`, a traceparent; None where nothing is traced.
+
+    Without a parent it begins a trace of its own, where it may, for the share that is sampled.
+    """
+    collected = _TRACES.collected
+    if collected is None:
+        return None
+    above: Parent | None = None
+    if parent:
+        above = _read(parent)
+        if above is None or not int(above[2], 16) & 1:
+            return None
+    elif not may_begin or random.random() >= _TRACES.share:
+        return None
+    linked = [found for each in links if (found := _read(each.traceparent)) is not None]
+    return collected.begin(name, kind, above, linked, attributes or {})
+
+
+def _read(traceparent: str) -> Parent | None:
+    found = _FORM.fullmatch(traceparent)
+    if found is None:
+        return None
+    form, trace_id, span_id, flags = found.groups()
+    if form == "ff" or not trace_id.strip("0") or not span_id.strip("0"):
+        return None
+    return trace_id, span_id, flags
+
+
+def _share(environ: Mapping[str, str]) -> float:
+    """The sampler, as OpenTelemetry names it; a request that comes with a trace keeps its own."""
+    sampler = environ.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
+    kind = sampler.removeprefix("parentbased_")
+    if kind in _SHARES:
+        return _SHARES[kind]
+    told = environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    try:
+        share = float(told)
+    except ValueError:
+        share = -1.0
+    if kind != "traceidratio" or not 0 <= share <= 1:
+        raise FixRequest(
+            f"OTEL_TRACES_SAMPLER={sampler} with OTEL_TRACES_SAMPLER_ARG={told} is no sampler: "
+            "parentbased_traceidratio with a share from 0 to 1, parentbased_always_on or "
+            "parentbased_always_off"
+        )
+    return share

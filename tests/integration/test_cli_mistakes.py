@@ -1,0 +1,110 @@
+"""Mistakes at the command line: each ends in one line that says what is wrong and what to do."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tests.support.config_writer import model
+from tests.support.log_world import nowhere
+from tests.support.served import served_config
+
+from sie_cli.main import main
+
+pytestmark = pytest.mark.integration
+
+HERE = "--url={url}"
+MISTAKES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "a command with a typing error": (("gte", "models"), ("gte", "'get'")),
+    "a kind with a typing error": (("get", "modles", HERE), ("modles", "model")),
+    "a kind that is none": (("get", "secrets", HERE), ("secrets", "bundle, pool, model, adapter")),
+    "no kind": (("get", HERE), ("kind", "sie get --help")),
+    "no such model": (("get", "model", "org/a", HERE), ("org/a",)),
+    "an option with a typing error": (("get", "models", "--al", "3"), ("--al", "--at")),
+    "no cluster": (("get", "models"), ("no cluster is named", "--url", "--context", "--data")),
+    "nobody at the address": (
+        ("get", "models", "--url", nowhere().replace("nats", "http")),
+        ("cannot be reached",),
+    ),
+    "an address that is none": (("get", "models", "--url", "config"), ("config", "--url")),
+    "two addresses": (("get", "models", HERE, "--data", "x"), ("--url", "--data", "not both")),
+    "a context that is not there": (
+        ("get", "models", "--context", "prod"),
+        ("prod", "context add"),
+    ),
+    "a form that is none": (("get", "models", HERE, "-o", "jsn"), ("jsn", "json")),
+    "a path that is none": (("get", "models", HERE, "-o", "jsonpath={.a[?]}"), ("[?]", "{.items")),
+    "columns without paths": (("get", "models", HERE, "-o", "custom-columns=A"), ("NAME:.path",)),
+    "a moment that is none": (("get", "models", HERE, "--at", "teatime"), ("teatime", "epoch")),
+    "a moment before the log": (("get", "models", HERE, "--at", "HEAD~999"), ("HEAD~999", "head")),
+    "an epoch to come": (("get", "models", HERE, "--at", "999"), ("999", "1 to")),
+    "a number that is none": (("history", "-n", "many", HERE), ("-n", "integer")),
+    "no file": (("apply", "-f", "gone.yaml", HERE), ("gone.yaml", "No such file")),
+    "a folder without documents": (("apply", "-f", "empty", HERE), ("empty", "holds no document")),
+    "a file that is no YAML": (("apply", "-f", "broken.yaml", HERE), ("broken.yaml", "line 2")),
+    "a file that is no JSON": (("apply", "-f", "broken.json", HERE), ("broken.json", "line 1")),
+    "a document without a kind": (("apply", "-f", "bare.yaml", HERE), ("bare.yaml", "kind")),
+    "the second document of a file": (
+        ("apply", "-f", "two.yaml", HERE),
+        ("two.yaml", "document 2", "model"),
+    ),
+    "two of one name": (("apply", "-f", "twice", HERE), ("stands in", "a.yaml", "b.yaml")),
+    "a folder to write to that is not there": (
+        ("export", "-f", "no/such/file", HERE),
+        ("no/such/file", "No such file"),
+    ),
+    "a revert of nothing that is named": (("revert", "1", "model", HERE), ("KIND/NAME",)),
+    "half a name of history": (("history", "model", HERE), ("a kind and a name",)),
+    "the head was another": (
+        ("apply", "-f", "good.json", "--if-epoch", "1", HERE),
+        ("epoch", "1"),
+    ),
+}
+FILES = {
+    "broken.yaml": "kind: pool\nname: [a\n",
+    "broken.json": '{"kind": pool}',
+    "bare.yaml": "name: p\n",
+    "two.yaml": "{kind: pool, name: p}\n---\n{kind: modell, model_id: m}\n",
+    "twice/a.yaml": "{kind: pool, name: p}",
+    "twice/b.yaml": "{kind: pool, name: p}",
+    "empty/notes.txt": "nothing",
+    "good.json": json.dumps({"kind": "model", **model("org/m")}),
+}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served_config(tmp_path_factory.mktemp("config")) as address:
+        yield address
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_in_one_line_that_says_what_to_do(
+    mistake: str,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments, told = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+    for name in [name for name in os.environ if name.startswith("SIE_")]:
+        monkeypatch.delenv(name)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(
+        "sys.argv", ["sie", *(each.format(url=url) if each == HERE else each for each in arguments)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capfd.readouterr()
+    assert ended.value.code not in {0, None}
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("sie: ")
+    for word in told:
+        assert word in lines[0]

@@ -1,0 +1,191 @@
+"""Traces: what is traced, what is handed on, and what it costs where nobody collects."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.config_writer import model, running
+from tests.support.otlp import Collector, collector
+from tests.support.served import served_application
+
+from sie_config.http.api import build_app
+from sie_runtime.process import tracing
+from sie_runtime.process.named_requests import NamedRequests
+from sie_schemas import ipc
+from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
+from sie_schemas.errors import FixRequest
+from sie_sdk import SIEAsyncClient, SIEClient
+from sie_server.backends import echo
+from sie_server.backends.backend import DeviceSpec, ModelSpec
+from sie_server.execution.execution import Execution
+from sie_server.weights.sources import Weights
+
+HEX = "0123456789abcdef"
+GOOD = f"00-{1:032x}-{2:016x}-01"
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """A collector that this process sends to."""
+    with collector() as found:
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
+        tracing.begin_traces(role="test", process_id="1")
+        yield found
+        tracing.end_traces()
+
+
+def sent(traces: Collector) -> list[str]:
+    """The names of what was traced, once all of it is sent."""
+    tracing.end_traces()
+    return [each.name for each in traces.spans]
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True),
+        st.sampled_from([GOOD, GOOD.upper(), GOOD + "-x", f"00-{0:032x}-{2:016x}-01"]),
+    )
+)
+def test_what_is_handed_on_is_a_traceparent_or_nothing(text):
+    found = tracing.known_trace(text.encode("utf-8"))
+    assert found in ("", text.strip())
+    if found:
+        version, trace, span, flags = found.split("-")
+        assert [len(each) for each in (version, trace, span, flags)] == [2, 32, 16, 2]
+        assert set(version + trace + span + flags) <= set(HEX)
+        assert int(trace, 16)
+        assert int(span, 16)
+        assert tracing.trace_id_of(found) == trace
+
+
+def test_without_a_collector_nothing_is_traced_and_the_library_is_not_imported():
+    assert tracing.begin_span("x", "server", parent=GOOD, may_begin=True) is None
+    program = (
+        "import sys, sie_gateway.main, sie_config.main, sie_worker.main; "
+        "print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "share"),
+    [
+        ("", "", 1.0),
+        ("parentbased_always_off", "", 0.0),
+        ("parentbased_traceidratio", "0.01", 0.01),
+        ("traceidratio", "1", 1.0),
+        ("parentbased_traceidratio", "2", None),
+        ("parentbased_traceidratio", "much", None),
+        ("jaeger_remote", "", None),
+    ],
+)
+def test_a_sampler_is_read_or_refused_by_its_name(sampler, argument, share):
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_TRACES_SAMPLER": sampler,
+        "OTEL_TRACES_SAMPLER_ARG": argument or "1",
+    }
+    if share is None:
+        with pytest.raises(FixRequest, match=sampler):
+            tracing.begin_traces(role="test", process_id="1", environ=told)
+        assert tracing.begin_span("x", "server", parent=GOOD) is None
+    else:
+        tracing.begin_traces(role="test", process_id="1", environ=told)
+        begun = [tracing.begin_span("x", "server", may_begin=True) for _ in range(200)]
+        assert abs(sum(each is not None for each in begun) - 200 * share) <= 20
+        # What comes with a trace keeps its own.
+        assert tracing.begin_span("x", "server", parent=GOOD) is not None
+        tracing.end_traces()
+
+
+def test_a_batch_is_executed_in_the_trace_that_it_names(traces, tmp_path):
+    device = DeviceSpec("cpu", 1, tmp_path)
+    execution = Execution(device, memory_bytes_max=0)
+    spec = ModelSpec(
+        "m",
+        "r1",
+        Weights(tmp_path, None),
+        Tasks(encode=EncodeTask()),
+        ProfileDocument(backend="echo"),
+    )
+    execution.adopt("r1", echo.load(spec, device))
+    inputs = (ipc.TextInput(text="x"),)
+    for trace in (GOOD, ""):
+        request = ipc.RunBatch(
+            id=1, model_revision="r1", operation="encode", inputs=inputs, trace=trace
+        )
+        assert isinstance(execution.answer(request), ipc.BatchDone)
+    assert sent(traces) == ["execute"]
+    (span,) = traces.spans
+    assert (span.trace, span.parent) == (f"{1:032x}", f"{2:016x}")
+    assert (span.attributes["sie.device"], span.attributes["sie.inputs"]) == ("cpu", "1")
+
+
+async def test_a_change_of_the_configuration_is_a_span_named_as_its_entry_is(traces, tmp_path):
+    async with running(tmp_path) as plane:
+        transport = httpx.ASGITransport(NamedRequests(build_app(plane)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://config") as client:
+            headers = {"X-Request-Id": "mine", "traceparent": GOOD}
+            wrote = await client.post("/v1/configs/models", json=model("m"), headers=headers)
+            assert wrote.status_code == 201
+            assert wrote.headers["X-Request-Id"] == "mine"
+            assert wrote.headers["traceparent"].split("-")[1] == f"{1:032x}"
+            alone = await client.post("/v1/configs/models", json=model("n"))
+            looked = await client.get("/v1/configs/models")
+            assert "X-Request-Id" not in looked.headers, "a look that named nothing"
+            named = await client.get("/v1/configs/models", headers={"X-Request-Id": "look"})
+            assert named.headers["X-Request-Id"] == "look"
+            epoch = alone.json()["epoch"]
+            entry = json.loads((await client.get(f"/v1/configs/entries/{epoch}")).content)
+            assert alone.headers["X-Request-Id"] in json.dumps(entry), "its entry has the same id"
+    assert sent(traces) == ["POST /v1/configs/models"] * 2
+    assert traces.spans[0].attributes["sie.request_id"] == "mine"
+
+
+class Recording:
+    """A server that keeps the headers of what it was asked."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+
+    async def __call__(self, scope, receive, send):
+        """ASGI."""
+        self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await receive()
+        content = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": content})
+        await send({"type": "http.response.body", "body": b'{"models": []}'})
+
+
+def test_the_clients_send_the_trace_of_the_application_that_calls():
+    from opentelemetry import trace
+
+    recording = Recording()
+
+    @asynccontextmanager
+    async def opened():
+        yield recording
+
+    async def of_the_async_client(url: str) -> None:
+        async with SIEAsyncClient(url) as client:
+            await client.list_models()
+
+    known = trace.SpanContext(5, 6, False, trace.TraceFlags(1))
+    with served_application(opened) as url, SIEClient(url) as client:
+        with trace.use_span(trace.NonRecordingSpan(known)):
+            client.list_models()
+            asyncio.run(of_the_async_client(url))
+        client.list_models()
+    told = [each.get("traceparent", "") for each in recording.headers]
+    assert [tracing.trace_id_of(each) for each in told] == [f"{5:032x}", f"{5:032x}", ""]
