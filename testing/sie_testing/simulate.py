@@ -18,7 +18,6 @@ from sie_schemas.errors import FixRequest
 from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run_campaign
 from sie_testing.history import read_history
 from sie_testing.processes import PROCESSES
-from sie_testing.serving import SERVING
 from sie_testing.simulation import Plan, Result
 
 __all__ = ["Options", "run"]
@@ -52,6 +51,9 @@ class Options:
     def harness(self) -> Harness:
         """The harness that runs the seeds."""
         if self.requests:
+            # It needs what gateways and workers need; the simulation of the log does not.
+            from sie_testing.serving import SERVING  # noqa: PLC0415
+
             return SERVING
         return PROCESSES if self.processes else SIMULATION
 

@@ -18,7 +18,6 @@ from sie_testing.campaign import SIMULATION, Campaign, Harness, fresh_seeds, run
 from sie_testing.processes import PROCESSES
 from sie_testing.processes.cluster import PROGRAMS
 from sie_testing.processes.programs import missing_programs
-from sie_testing.serving import SERVING
 from sie_testing.simulation import Plan, Result
 from sie_testing.soak.instruction_sets import (
     InstructionSet,
@@ -45,13 +44,11 @@ def run_soak(minutes: float) -> int:
     missing = missing_programs(PROGRAMS)
     if missing:
         typer.echo(f"no real processes: {', '.join(missing)} are not installed")
+    simulated = [(SIMULATION, "sie simulate"), *_requests()]
     numbers = _Numbers()
     while (left := (until - time.monotonic()) / 60) > 0:
         turn = min(_TURN_MINUTES, minutes / 2)
-        campaigns = [
-            _campaign(SIMULATION, "sie simulate", turn),
-            _campaign(SERVING, "sie simulate --requests", turn),
-        ]
+        campaigns = [_campaign(harness, command, turn) for harness, command in simulated]
         counts += _machines(turn)
         if not missing and left > 2 * turn + _PROCESS_MINUTES:
             campaigns.append(_campaign(PROCESSES, "sie simulate --processes", 0.01))
@@ -67,6 +64,16 @@ def run_soak(minutes: float) -> int:
         typer.echo(f"{count:8d}  {name}")
     numbers.tell()
     return 0
+
+
+def _requests() -> list[tuple[Harness, str]]:
+    """The simulated world of requests, where what gateways and workers need is installed."""
+    try:
+        from sie_testing.serving import SERVING  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        typer.echo(f"no simulated requests: {error.name} is not installed")
+        return []
+    return [(SERVING, "sie simulate --requests")]
 
 
 def run_numbers() -> int:
