@@ -21,8 +21,7 @@ from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
-from sie_sdk.tracing import traced
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
+from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
