@@ -32,7 +32,7 @@ A model of the *bundle* `gliner` wants workers of that bundle: `sie up --bundle 
 ([install](operations/install.md#a-bundle-with-packages-of-its-own)). Where its repository has no
 tokenizer of its own, its first request says so, and `sie add NAME --replace` pins the one that it
 names. GLiNER2, GLiFormer and what extracts relations are left out:
-[why](decisions/data_plane.md#d-085-gliner2-and-relations-are-left-out).
+[why](decisions/data_plane.md#d-083-gliner2-and-relations-are-left-out).
 
 The licence is in each repository: `sie inspect ORG/NAME` shows it.
 
