@@ -117,7 +117,7 @@ ENDLESS = {"/v1/configs/events", "/v1/dead-letters"}
 def reads_of(http: httpx.AsyncClient) -> list[str]:
     """Every GET route of an application, with an example in its path."""
     app = http._transport.app  # type: ignore[attr-defined]
-    app = app if isinstance(app, FastAPI) else app._rest
+    app = app if isinstance(app, FastAPI) else app._rest._app
     return sorted(
         _example(route) + QUERIES.get(route.path, "")
         for route in app.routes

@@ -1,5 +1,7 @@
 """Somebody else's log on the same bus: it is asked about once, and nothing of it is believed."""
 
+from dataclasses import replace
+
 import msgspec
 
 from sie_core.replica.events import (
@@ -71,4 +73,24 @@ def test_a_stranger_that_supersedes_our_log_after_all_is_followed_when_asked_abo
     assert isinstance(command, FetchSnapshot)
     replica.receive(SnapshotArrived(command.id, heir.snapshot(heir.epoch)))
 
+    assert replica.position == heir.position_at(heir.epoch)
+
+
+def test_a_log_that_supersedes_ours_and_is_not_signed_yet_is_asked_about_again():
+    replica, log = followed()
+    heir = WrittenLog("heir", base=log)
+    [command] = replica.receive(HeadAnnounced(heir.head))
+    assert isinstance(command, FetchSnapshot)
+    signed = heir.snapshot(heir.epoch)
+    entry = msgspec.structs.replace(signed.entry, signature=None)
+    replica.receive(SnapshotArrived(command.id, replace(signed, entry=entry)))
+    assert replica.stopped == "quarantined"
+    assert replica.receive(HeadAnnounced(heir.head)) == []
+
+    replica.receive(Ticked(31.0))
+    [command] = replica.receive(HeadAnnounced(heir.head))
+    assert isinstance(command, FetchSnapshot)
+    replica.receive(SnapshotArrived(command.id, signed))
+
+    assert replica.stopped is None
     assert replica.position == heir.position_at(heir.epoch)

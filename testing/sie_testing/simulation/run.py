@@ -31,6 +31,8 @@ __all__ = ["Plan", "Result", "run_seed"]
 _HEAL_S: Final = 90.0
 _PATIENCE_S: Final = 12.0
 _LOOK_S: Final = 1.0
+_ASKS_AGAIN_S: Final = 35.0
+"""A replica asks about a log that nobody had signed again after half a minute."""
 _LOSS: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 """The position in an excuse: not counted apart."""
 
@@ -142,7 +144,7 @@ async def _converge(world: World) -> None:
             raise Broken(f"not converged {_HEAL_S:g} s after healing: {_positions(world)}")
         if now - last_help > _PATIENCE_S:
             last_help = now
-            _help(world)
+            _help(world, now - began)
     world.count("check: every triple is equal")
     world.count("check: the view of the writer says converged")
 
@@ -176,7 +178,7 @@ def _is_known(world: World, plane: ControlPlane) -> bool:
     return bool(view["converged"]) and view["live"] == len(world.replicas)
 
 
-def _help(world: World) -> None:
+def _help(world: World, waited_s: float) -> None:
     """Do what an operator does after minutes of alarms, in the order of the manual."""
     writer = world.writer
     for old in (*world.zombies, *world.early):
@@ -194,7 +196,7 @@ def _help(world: World) -> None:
             world.count("operator: restarts the writer")
             writer.kill()
             world.discard_after(writer.volume)
-    else:
+    elif waited_s > _ASKS_AGAIN_S:
         for replica in world.replicas:
             _resync(world, replica)
 

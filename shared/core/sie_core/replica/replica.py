@@ -246,10 +246,9 @@ class Replica:
 
     def _other_log(self, log_id: str) -> list[Command]:
         """A log that is not ours speaks. Its snapshot tells whether it supersedes ours."""
-        if not self._fetches.idle or log_id == self._refused_log:
-            return []
         stranger, until = self._stranger
-        if log_id == stranger and self._now < until:
+        known = self._now < until if log_id == stranger else log_id == self._refused_log
+        if known or not self._fetches.idle:
             return []
         self._asked_about = log_id
         return self._ask_snapshot(f"log {log_id[:8]}")
@@ -274,6 +273,8 @@ class Replica:
             why = refusal(snapshot, here) if trust is not None else UNSIGNED_LOG
             if why:
                 self._refused_log = entry.log_id
+                if trust is None:  # Its signature may yet come, from a disk that was full, say.
+                    self._stranger = (entry.log_id, self._now + self._limits.other_log_s)
                 return self._stop("quarantined", why)
         if trust is None:
             return self._forged_snapshot(entry)

@@ -41,7 +41,7 @@ from sie_core.trust import Trust
 from sie_runtime.broker.bus import Bus
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.replica_feeds import ReplicaFeeds
-from sie_runtime.follower.replica_files import ReplicaFiles
+from sie_runtime.follower.replica_files import ReplicaFiles, show_room
 from sie_runtime.follower.replica_queue import ReplicaQueue
 from sie_runtime.follower.replica_reports import ReplicaReports
 from sie_runtime.follower.settings import FollowerSettings
@@ -111,6 +111,7 @@ class Follower:
             files = ReplicaFiles(
                 settings.replica_dir, tail_entries_min=settings.replica_tail_entries
             )
+            show_room(settings.replica_dir)
         self._files = files
         self._events = ReplicaQueue(settings.replica_queue_max)
         # The replica has at most one fetch in flight, so this never holds more than two.

@@ -26,7 +26,7 @@ from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope, to_envelope
 from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 
-__all__ = ["ReplicaFiles"]
+__all__ = ["ReplicaFiles", "show_room"]
 
 _LOG: Final = logging.getLogger(__name__)
 _FAILURES = Counter("sie_replica_file_failures_total", "Writes that the replica's disk refused.")
@@ -34,12 +34,16 @@ _FAILURES = Counter("sie_replica_file_failures_total", "Writes that the replica'
 _FREE = Gauge("sie_replica_disk_free_bytes", "Room that is left on the disk of a replica's files.")
 
 
+def show_room(folder: Path) -> None:
+    """Show the room that is left for the files of this process's replica from now on."""
+    _FREE.set_function(partial(free_bytes, folder))
+
+
 class ReplicaFiles:
     """The files of one replica. Owner: its follower."""
 
     def __init__(self, folder: Path, *, tail_entries_min: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        _FREE.set_function(partial(free_bytes, folder))
         self._folder = folder
         self._tail_entries_min = tail_entries_min
         self._lineage: tuple[Entry, ...] = ()
