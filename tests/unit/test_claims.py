@@ -1,4 +1,4 @@
-"""What the pages promise is held by tests that are there, and quoted as it stands."""
+"""The promises of the pages are held by tests that are there, and quoted as they stand."""
 
 import re
 from pathlib import Path

@@ -10,6 +10,7 @@ import pytest
 from tests.support.config_writer import client_of, model, running
 from tests.support.reports import report_at
 
+from sie_config.writer.seed import SEED
 from sie_schemas.entry import Entry, parse_envelope
 from sie_schemas.fleet import ModelReport
 
@@ -389,7 +390,7 @@ async def test_a_name_that_looks_like_another_is_refused(client, name):
 
 
 async def test_the_registry_takes_a_bounded_number_of_entities(tmp_path):
-    async with running(tmp_path, entities_max=3) as plane, client_of(plane) as client:
+    async with running(tmp_path, entities_max=len(SEED) + 1) as plane, client_of(plane) as client:
         assert (await client.post(MODELS, json=model("a"))).status_code == 201
         full = await client.post(MODELS, json=model("b"))
         assert (full.status_code, full.json()["detail"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
@@ -397,7 +398,7 @@ async def test_the_registry_takes_a_bounded_number_of_entities(tmp_path):
 
 
 async def test_writes_that_share_a_commit_do_not_pass_the_bound_together(tmp_path):
-    async with running(tmp_path, entities_max=3) as plane, client_of(plane) as client:
+    async with running(tmp_path, entities_max=len(SEED) + 1) as plane, client_of(plane) as client:
         answers = await asyncio.gather(
             *(client.post(MODELS, json=model(f"m{number}")) for number in range(4))
         )
