@@ -5,12 +5,14 @@ judged against it. A loss is one only where nobody could give back what comes ne
 begin over an entry only where everybody who knew it was out of its reach.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sie_core.chain import Position
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_schemas.snapshot import SnapshotCorrupt, decode
 from sie_testing.simulation.truth import Broken
 
 if TYPE_CHECKING:
@@ -102,9 +104,9 @@ def note_vanished(world: "World", volume: "Volume") -> None:
     for replica in replicas:
         here = replica.follower.position if replica.follower is not None else None
         held.update(truth.path(here.hash) if here is not None else ())
-    files = b"".join(bytes(data) for r in replicas for data in r.folder.files.values())
+        held.update(entry.hash for entry in (*_in_files(replica), *_in_snapshots(replica)))
     for found in truth.entries:
-        if found not in held and found.encode() not in files:
+        if found not in held:
             truth.vanished[found] = None
 
 
@@ -128,6 +130,15 @@ def _in_files(replica: "ReplicaProcess") -> Iterator[Entry]:
     for name, data in replica.folder.files.items():
         if name.startswith("tail-"):
             yield from _entries(bytes(data).splitlines())
+
+
+def _in_snapshots(replica: "ReplicaProcess") -> Iterator[Entry]:
+    """The last entry and the lineage of each that reads back: a torn one proves nothing."""
+    for name, data in replica.folder.files.items():
+        if not name.startswith("tail-"):
+            with contextlib.suppress(SnapshotCorrupt):
+                found = decode(bytes(data))
+                yield from (found.entry, *found.lineage)
 
 
 def _entries(messages: Iterable[bytes]) -> Iterator[Entry]:

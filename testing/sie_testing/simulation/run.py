@@ -19,6 +19,7 @@ from typing import Final
 from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
+from sie_testing.simulation.evidence import note_vanished
 from sie_testing.simulation.faults import FAULTS, heal, inject
 from sie_testing.simulation.load import sure_command
 from sie_testing.simulation.loop import HOST, SimulationStuck
@@ -182,7 +183,11 @@ def _help(world: World, waited_s: float) -> None:
     """Do what an operator does after minutes of alarms, in the order of the manual."""
     writer = world.writer
     for old in (*world.zombies, *world.early):
+        has_warned = old.plane is not None and isinstance(old.plane.sequencer.state, Recovery)
         old.kill()
+        if has_warned:
+            # It told that another writer goes another way: what its disk alone holds is given up.
+            note_vanished(world, writer.volume)
     if writer.volume.damaged_from or _is_of_an_older_log(world):
         writer.kill()
         writer.volume.put_back(world.backups[-1], head_too=True)
