@@ -91,14 +91,14 @@ def main() -> None:
             error.show()
             sys.exit(error.exit_code)
         more = f" (`{error.ctx.command_path} --help` tells more)" if error.ctx is not None else ""
-        _fail(error.format_message() + more, error.exit_code)
+        _fail(" ".join(error.format_message().split()) + more, error.exit_code)
     except typer.Abort:
         sys.exit(_STOPPED)
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    """One line that says what is wrong."""
-    typer.echo("sie: " + " ".join(message.split()), err=True)
+    """Say what is wrong: one line, and below it perhaps the end of a log."""
+    typer.echo(f"sie: {message}", err=True)
     sys.exit(status)
 
 

@@ -36,6 +36,7 @@ NAMES = [
     "dimensions",
     "query_template",
     "doc_template",
+    "normalize",
 ]
 """The options that a request for vectors may have."""
 SAID = [
@@ -43,13 +44,14 @@ SAID = [
     {"LoRA": "legal"},
     {"lora_adapter": "legal"},
     {"profile": "nope"},
-    {"normalize": False},
+    {"pooling": "cls"},
     {"muvera": True},
 ]
 WRONG: dict[str, st.SearchStrategy[Any]] = {
     "lora": st.sampled_from(["nobody", "", 7, [], {}, True]),
     "lora_id": st.sampled_from(["nobody", "", 7, [], {}, True]),
     "is_query": st.sampled_from(["yes", "true", 1, 0, [], {}, 0.5]),
+    "normalize": st.sampled_from(["yes", "true", 1, 0, [], {}, 0.5]),
     "instruction": st.sampled_from([7, True, [], {}, "x" * 9000]),
     "dimensions": st.one_of(
         st.integers(max_value=0),
@@ -175,7 +177,7 @@ def test_no_mistyped_option_output_or_parameter_is_passed_over(client, mistake):
         ({"LoRA": "legal"}, "did you mean 'lora'?"),
         ({"lora_adapter": "legal"}, "did you mean 'lora'?"),
         ({"profile": "nope"}, "`model:profile`"),
-        ({"normalize": False}, "set in a profile, not in a request"),
+        ({"pooling": "cls"}, "set in a profile, not in a request"),
         ({"muvera": True}, "it takes dimensions, doc_template, instruction, is_query, lora"),
         ({"dimensions": 385}, "have 384 numbers, not 385"),
     ],
