@@ -98,7 +98,7 @@ async def test_what_the_pages_say_of_three_faults_is_so(tmp_path):
         over = asyncio.Event()
         async with (
             connected(cluster.broker.url, "config") as bus,
-            prometheus(tmp_path / "prometheus", targets) as server,
+            prometheus(tmp_path / "prometheus", targets, config_here=targets[-1]) as server,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(watch_usage(bus, over, every_s=0.2))

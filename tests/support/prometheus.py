@@ -1,6 +1,7 @@
 """A real Prometheus for a test: Debian's, on loopback, in its own folder, ended by its pid."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -58,10 +59,13 @@ async def prometheus(
     rules: Mapping[str, Any] | None = None,
     token: str = "",
     every_s: int = 1,
+    config_here: str = "",
 ) -> AsyncIterator[Prometheus]:
     """Start a server that scrapes `host:port` of each target and puts `labels` on its series.
 
-    `rules` are groups as a rules' file has them; `token` is sent to each target.
+    `rules` are groups as a rules' file has them; `token` is sent to each target. `config_here` is
+    the target of a sie-config in the test's own process. Its page has the other roles' series too,
+    where an earlier test had them imported: those are dropped.
     """
     binary = shutil.which("prometheus")
     assert binary is not None, "mark the test with tool('prometheus')"
@@ -69,6 +73,14 @@ async def prometheus(
         "job_name": "sie",
         "static_configs": [{"targets": list(targets), "labels": dict(labels or {})}],
     }
+    if config_here:
+        scrape["metric_relabel_configs"] = [
+            {
+                "source_labels": ["instance", "__name__"],
+                "regex": f"{re.escape(config_here)};sie_(gateway|worker|server)_.*",
+                "action": "drop",
+            }
+        ]
     if token:
         scrape["authorization"] = {"credentials": token}
     config: dict[str, Any] = {
