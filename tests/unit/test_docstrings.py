@@ -16,7 +16,7 @@ FOLDERS = (
     *("control_plane", "data_plane", "shared", "sdk", "testing"),
     *("benchmarks", "examples", "locks", "tests"),
 )
-LONG_SENTENCES = {"control_plane": 3, "data_plane": 40, "shared": 3, "sdk": 3, "testing": 3}
+LONG_SENTENCES = {"control_plane": 1, "data_plane": 36, "shared": 2, "sdk": 3, "testing": 0}
 """The sentences of more than 25 words in the docstrings of a folder. A number is never raised, and
 lowered by whoever finds them fewer."""
 PARAGRAPH = re.compile(r"\n\s*\n|\n\s*(?=- |[0-9]\. )")

@@ -60,6 +60,7 @@ _STATE = Enum(
     "sie_replica_state", "How far the replica can be believed.", states=list(get_args(ReplicaState))
 )
 _RESYNCS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
+_RESYNCS.labels("boot")  # At 0: a replica that finds its files asks for none.
 _FETCHES = Counter("sie_replica_fetches_total", "Fetches that ended, by outcome.", ["outcome"])
 _STOPS = Counter("sie_replica_stops_total", "Quarantines and halts.", ["state"])
 _FORGED = Counter(
