@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def _here_alone() -> Iterator[None]:
 
 
 _LABELS = ("person", "location", "a date or a time")
+_TIE = 1e-6
 
 
 @st.composite
@@ -122,6 +124,12 @@ def _ordered(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["start"], -one["end"], -one["score"]))
 
 
+def _has_ties(library: Any, text: str) -> bool:
+    every = library.inference([text], list(_LABELS), flat_ner=False, threshold=0.3)[0]
+    scores = sorted(one["score"] for one in every)
+    return any(after - before < _TIE for before, after in pairwise(scores))
+
+
 _CASES = {
     "one encoder, spans": ("uni-span", "deberta-v3"),
     "one encoder, tokens": ("uni-token", "deberta-v3"),
@@ -148,6 +156,9 @@ def test_spans_are_the_librarys(case, tmp_path):
             if any(whole(text, *each) != each for each in places):
                 # It cuts characters, which we do not.
                 continue
+            if flat and _has_ties(library, text):
+                # Of two spans that weigh the same the last bit keeps one.
+                continue
             names = ("start", "end", "text")
             assert [[one[name] for name in names] for one in found] == [
                 [one[name] for name in names] for one in expected
@@ -158,7 +169,7 @@ def test_spans_are_the_librarys(case, tmp_path):
             )
             for ours, theirs in zip(found, expected, strict=True):
                 # Of two labels that weigh the same the last bit chooses one.
-                is_tie = abs(ours["score"] - theirs["score"]) < 1e-6
+                is_tie = abs(ours["score"] - theirs["score"]) < _TIE
                 assert ours["label"] == theirs["label"] or is_tie
                 told += ours["label"] == theirs["label"]
         assert answers.tokens[-2:] == (0, 0)
