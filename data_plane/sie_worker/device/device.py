@@ -184,9 +184,7 @@ class Device:
         now = self._clock()
         if self._executor.connected:
             self._lost_at = None
-            return self.scheduler.next_batch(
-                now, absent=absent, threads_max=self._executor.threads_max
-            )
+            return self.scheduler.next_batch(now, absent=absent)
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._grace_s():
@@ -300,7 +298,6 @@ class Device:
                 outputs=lane.outputs,
                 labels=lane.labels,
                 options=msgspec.json.decode(lane.options) if lane.options else {},
-                threads=batch.threads,
                 trace=trace,
             )
         _count_tokens(done.answers, part)
