@@ -2,7 +2,7 @@
 
 *device* over an encoder. Three texts of random tokens run together, packed, and each alone through
 the model's own forward and attention, on its weights as they were loaded. Promises that a model is
-called packed only if the outputs agree within the tolerance of its type; whatever else happens, it
+called packed only if the outputs agree within the tolerance of its type. Whatever else happens, it
 runs padded and the reason says why. What is done for speed after that is undone unless the outputs
 still agree. A model revision that this process has probed before gets the same verdict again.
 """

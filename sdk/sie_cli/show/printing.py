@@ -1,8 +1,8 @@
 """Printing: rows and documents in the form that the user asked for.
 
 *shell.* Data goes to stdout, talk to stderr. Promises that `json` and `yaml` hold all that the
-service said, that `name` gives one `kind/key` a line, and that a table needs no terminal: in one it
-fits its width, and in a pipe nothing is cut. Colours are for terminals, unless NO_COLOR says none.
+service said, and that `name` gives one `kind/key` a line. A table needs no terminal: in one it fits
+its width, and in a pipe nothing is cut. Colours are for terminals, unless NO_COLOR says none.
 """
 
 import json

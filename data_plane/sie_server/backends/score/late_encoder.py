@@ -2,7 +2,7 @@
 
 *device* over one encoder and its adapters; the part of the backend `transformer` that is chosen
 where the folder's layout says so. Queries are filled up with tokens at which the text does not look
-(`TokensInput.attended`): whether packed execution does that as the model's own is tried at load.
+(`TokensInput.attended`). Whether packed execution does that as the model's own is tried at load.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Named requests: the request id and the trace of every request that is no inference.
 
 *shell*: an ASGI application around another. Promises that `X-Request-Id` and `traceparent` are
-answered as they came, that a request which changes something has an id of ours where it brought
-none and a span where it is traced, and that a look which brought neither costs nothing.
+answered as they came. A request which changes something has an id of ours where it brought none,
+and a span where it is traced. A look which brought neither costs nothing.
 """
 
 import random
