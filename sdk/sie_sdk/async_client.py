@@ -1,13 +1,15 @@
 """The asynchronous client.
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
-back what it reads. Belongs to one event loop.
+back what it reads.
+Belongs to one event loop; the synchronous client is made of this module.
 """
 
 import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Unpack, cast, overload
 
@@ -20,6 +22,7 @@ from sie_sdk.exchange import Call, Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
+from sie_sdk.piece_runs import in_tasks
 from sie_sdk.refusals import read_json
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
@@ -127,7 +130,7 @@ class SIEAsyncClient:
 
     async def list_models(self) -> list[ModelInfo]:
         """Every model that the gateway knows, with its state."""
-        return cast(list[ModelInfo], (await self._json(exchange.get_call("/v1/models")))["models"])
+        return list((await self._json(exchange.get_call("/v1/models")))["models"])
 
     async def get_model(self, model: str) -> ModelInfo:
         """One model. Raises `RequestError` MODEL_NOT_FOUND."""
@@ -278,20 +281,11 @@ class SIEAsyncClient:
         found: dict[int, dict[str, Any]],
         done: Callable[[int], object],
     ) -> None:
-        room = asyncio.Semaphore(self._pieces_at_once)
-
-        async def one(index: int) -> None:
-            async with room:
-                found[index] = await self._answer(calls[index])
-            done(calls[index].count)
-
-        running = [asyncio.create_task(one(index)) for index in wanted]
-        try:
-            await asyncio.gather(*running)
-        finally:
-            # After an error nobody wants the rest.
-            for task in running:
-                task.cancel()
+        some = {index: calls[index] for index in wanted}
+        async with aclosing(in_tasks(self._answer, some, self._pieces_at_once)) as answers:
+            async for index, answer in answers:
+                found[index] = answer
+                done(calls[index].count)
 
     async def _answer(self, call: Call) -> dict[str, Any]:
         attempts = Attempts(call.patience, self._on_retry)

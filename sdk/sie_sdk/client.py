@@ -1,14 +1,14 @@
 """The synchronous client.
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
-back what it reads. May be used from several threads.
+back what it reads.
+May be used from several threads. Made of `async_client`.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextvars import copy_context
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Final, Unpack, cast, overload
 
@@ -21,8 +21,9 @@ from sie_sdk.exchange import Call, Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
+from sie_sdk.piece_runs import in_threads
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import connection_error, limits_of, timeout_of, traced
+from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -279,20 +280,11 @@ class SIEClient:
         found: dict[int, dict[str, Any]],
         done: Callable[[int], object],
     ) -> None:
-        with ThreadPoolExecutor(min(self._pieces_at_once, len(wanted))) as threads:
-            # With the context of the caller: a trace that it is in is that of every piece.
-            running = {
-                threads.submit(copy_context().run, self._answer, calls[index]): index
-                for index in wanted
-            }
-            try:
-                for future in as_completed(running):
-                    index = running[future]
-                    found[index] = future.result()
-                    done(calls[index].count)
-            finally:
-                # After an error nobody wants the rest.
-                threads.shutdown(wait=False, cancel_futures=True)
+        some = {index: calls[index] for index in wanted}
+        with closing(in_threads(self._answer, some, self._pieces_at_once)) as answers:
+            for index, answer in answers:
+                found[index] = answer
+                done(calls[index].count)
 
     def _answer(self, call: Call) -> dict[str, Any]:
         attempts = Attempts(call.patience, self._on_retry)
@@ -312,7 +304,7 @@ class SIEClient:
                 response = self._http.request(
                     call.method, call.path, headers=headers, content=call.body
                 )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
         self._was_reached = True
         return response

@@ -51,6 +51,7 @@ HOSTILE = st.text(
         st.sampled_from(
             "😀👩👧\u200d\ufe0f🇩🇪🏽e\u0301\u0327\u200bﬁİßǆ가\u1100\u1161क\u094dष\u0bbe\ud7a3"
         ),
+        st.sampled_from("\0\x1c\u0085\u2028\u2029\ufeff\u202e\u05d0\u05d1\u0627\u0644\u0633\u0651"),
         st.characters(exclude_categories=["Cs"]),
     ),
     max_size=60,

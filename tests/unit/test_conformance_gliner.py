@@ -21,6 +21,7 @@ from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, HOSTILE
 from tests.support.gliner_models import write_gliner
 from tests.support.sameness import assert_same
+from tests.support.told_spans import assert_spans_of
 
 from sie_core.options import check_request
 from sie_schemas import ipc
@@ -28,7 +29,7 @@ from sie_schemas.documents import ExtractTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
-from sie_server.backends.extraction.characters import whole
+from sie_server.backends.extraction.characters import OFFSET_UNITS, whole
 from sie_server.backends.extraction.word_windows import word_windows
 from sie_server.backends.names import load_backend, options_of
 from sie_server.weights.sources import Weights
@@ -187,15 +188,13 @@ def test_windows_tell_what_a_model_tells_that_reads_the_whole(local, texts, flat
     # One label: to a model that reads each word by itself all labels are the same mark.
     expected = _run(reads_all, texts, ["person"], **options).entities
     found = _run(reads_parts, texts, ["person"], **options).entities
-    for text, own, other in zip(texts, found, expected, strict=True):
-        for one in own:
-            assert one["text"] and one["text"] == text[one["start"] : one["end"]]
-            assert whole(text, one["start"], one["end"]) == (one["start"], one["end"])
+    for own, other in zip(found, expected, strict=True):
         assert _places(own) == _places(other)
-    counted = _run(reads_parts, texts, ["person"], offset_unit="utf16", **options).entities
-    assert [[one["text"] for one in each] for each in counted] == [
-        [one["text"] for one in each] for each in found
-    ]
+    told = {
+        unit: _run(reads_parts, texts, ["person"], offset_unit=unit, **options).entities[0]
+        for unit in OFFSET_UNITS
+    }
+    assert_spans_of(texts[0], told, flat=flat)
 
 
 def _places(found: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:

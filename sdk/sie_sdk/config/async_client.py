@@ -2,7 +2,7 @@
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-Belongs to one event loop.
+Belongs to one event loop; the synchronous client is made of this module.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-May be used from several threads.
+May be used from several threads. Made of `async_client`.
 """
 
 import os
@@ -20,7 +20,7 @@ from sie_sdk.config import calls
 from sie_sdk.config.answers import read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.exchange import Call, base_url_of
-from sie_sdk.transport import connection_error, limits_of, timeout_of
+from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
 
 __all__ = ["SIEConfigClient"]
 
@@ -268,7 +268,7 @@ class SIEConfigClient:
                 content=call.body,
                 timeout=timeout_of(timeout_s, self._connect_timeout_s),
             )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
 
