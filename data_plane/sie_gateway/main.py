@@ -28,7 +28,6 @@ from sie_gateway.http.app import GatewayApp
 from sie_gateway.http.live_status import LiveStatus
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.http.rules import refusal_body, role_of
-from sie_gateway.http.views import cluster_view
 from sie_gateway.http.widths import Widths
 from sie_gateway.leases.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases.leases import LeaseCaps
@@ -307,6 +306,7 @@ def build_app(
     cluster = Cluster(
         catalog=catalog,
         workers=parts.watch.live,
+        clocks=parts.watch.clocks,
         not_ready=not_ready,
         config_url=settings.config_public_url or settings.config_url,
         desk=parts.desk,
@@ -320,11 +320,7 @@ def build_app(
         limits=limits,
         body_bytes_max=settings.body_bytes_max,
         provisioning_retry_after_s=settings.provisioning_retry_after_s,
-        live=LiveStatus(
-            lambda: cluster_view(cluster.catalog(), cluster.workers(), ready=not not_ready()),
-            interval_s=settings.live_status_s,
-            stop=stop,
-        ),
+        live=LiveStatus(cluster.view, interval_s=settings.live_status_s, stop=stop),
         face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
         rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)
