@@ -53,6 +53,7 @@ from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_runtime.tls import check_tls, listening_context
 
 __all__ = ["Parts", "build_app", "main", "make_inference", "opened_parts", "serve"]
 
@@ -63,6 +64,7 @@ _ROLE: Final = "gateway"
 def main() -> None:
     """Entry point."""
     settings = load(GatewaySettings, prefix=PREFIX)
+    check_tls(settings)
     process_id = settings.process_id()
     lifecycle.run(
         partial(serve, settings, process_id),
@@ -142,6 +144,7 @@ async def serve(
                 share_port=settings.share_port,
                 websockets=True,
                 on_listening=on_listening or _log_port,
+                tls=listening_context(settings),
             )
             drained.set()
 

@@ -18,6 +18,7 @@ from sie_cli.access import state
 from sie_cli.access.named_cluster import HERE, Target, target_of
 from sie_cli.access.state import ClusterState
 from sie_schemas.errors import FixRequest
+from sie_sdk.transport import reason_of, verify_of
 
 __all__ = ["Answer", "Facts", "Place", "gather", "place_of"]
 
@@ -138,7 +139,7 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
 
 def _client(token: str | None, timeout_s: float) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(timeout=timeout_s, headers=headers)
+    return httpx.Client(timeout=timeout_s, headers=headers, verify=verify_of(None))
 
 
 def _parts(client: httpx.Client, record: ClusterState | None) -> dict[str, Answer]:
@@ -173,7 +174,7 @@ def _asked(client: httpx.Client, url: str) -> Answer:
     try:
         answer = client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Answer(url, error=_in_words(error), moment=before)
+        return Answer(url, error=_in_words(error, url), moment=before)
     moment = (before + time.time()) / 2
     is_json = answer.headers.get("content-type", "").startswith("application/json")
     try:
@@ -188,11 +189,11 @@ def _asked(client: httpx.Client, url: str) -> Answer:
     return Answer(url, answer.status_code, body, moment=moment)
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: Exception, url: str) -> str:
     match error:
         case httpx.ConnectTimeout() | httpx.ReadTimeout():
             return "no answer in time"
-        case httpx.ConnectError():
-            return f"nobody listens there ({error})"
+        case httpx.ConnectError() if "refused" in str(error):
+            return "nobody listens there"
         case _:
-            return f"{type(error).__name__}: {error}"
+            return reason_of(error, url)
