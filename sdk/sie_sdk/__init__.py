@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from sie_sdk.patience import Retry
     from sie_sdk.scoring import maxsim, maxsim_batch
+    from sie_sdk.transport import Tls
     from sie_sdk.types import (
         CapacityInfo,
         EncodeResult,
@@ -79,6 +80,7 @@ _MODULES: Final = {
     "config.client": {"SIEConfigClient"},
     "patience": {"Retry"},
     "scoring": {"maxsim", "maxsim_batch"},
+    "transport": {"Tls"},
 }
 """The modules of few names. Those of `errors`, `encoding` and `types` are told by their form."""
 
@@ -119,6 +121,7 @@ __all__ = [
     "Terms",
     "TimeRanOut",
     "Timing",
+    "Tls",
     "UnavailableError",
     "Untrusted",
     "Usage",

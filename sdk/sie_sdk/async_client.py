@@ -24,7 +24,15 @@ from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.piece_runs import in_tasks
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
+from sie_sdk.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    traced,
+    verify_of,
+)
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -61,12 +69,14 @@ class SIEAsyncClient:
         piece_items: int = 1024,
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY. `timeout_s` bounds the wait
         for one response; `gpu`, `pool` and `options` are the defaults of every call.
 
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
+        `tls` are the files of this client for https.
         """
         self.base_url = exchange.base_url_of(base_url, os.environ)
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
@@ -78,6 +88,7 @@ class SIEAsyncClient:
             headers=exchange.client_headers(api_key, os.environ),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
+            verify=verify_of(tls),
         )
         self._leases = AsyncLeaseKeeper(self.renew_pool)
 

@@ -20,7 +20,14 @@ from sie_sdk.config import calls
 from sie_sdk.config.answers import read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.exchange import Call, base_url_of
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of
+from sie_sdk.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    verify_of,
+)
 
 __all__ = ["SIEAsyncConfigClient"]
 
@@ -44,6 +51,7 @@ class SIEAsyncConfigClient:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         max_connections: int = 20,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
         SIE_ACTOR (where tokens are in force it is the token's name)."""
@@ -57,6 +65,7 @@ class SIEAsyncConfigClient:
             headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
+            verify=verify_of(tls),
         )
 
     async def head(self) -> dict[str, Any]:

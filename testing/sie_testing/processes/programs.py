@@ -47,12 +47,12 @@ class Program:
         self, name: str, argv: Sequence[str], log: Path, *, environment: Mapping[str, str]
     ) -> None:
         self.name = name
+        self.argv: Final = tuple(argv)
         self.log = log
         self.deaths = 0
         """The number of times that it was killed or ended by itself."""
         self.answered = False
         """True if it has answered anything since its last start."""
-        self._argv = tuple(argv)
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
         self._paused_at: float | None = None
@@ -86,7 +86,7 @@ class Program:
         self.answered = False
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._argv,
+                *self.argv,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

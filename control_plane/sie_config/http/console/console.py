@@ -5,6 +5,7 @@ the place of a header. It also passes some paths on to the gateway, since its pa
 own site alone.
 """
 
+import ssl
 from collections.abc import Callable
 
 import httpx
@@ -29,10 +30,11 @@ class Console:
         access: Access | None,
         *,
         gateway_url: str = "",
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._to_gateway = ToGateway(gateway_url, transport=transport)
+        self._to_gateway = ToGateway(gateway_url, tls=tls, transport=transport)
         self._sign_in = SignIn(
             access,
             log_id=lambda: plane.sequencer.position.log_id,

@@ -30,6 +30,7 @@ from nats.errors import (
     NoRespondersError,
     OutboundBufferLimitError,
 )
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from sie_runtime.broker.direct_parser import DirectParser, headers_of
@@ -193,6 +194,14 @@ class DirectClient(Client):
         while task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
+
+    async def _process_info(self, info: Any, initial_connection: bool = False) -> None:
+        """As the library's, which would send its password to a broker that offers no TLS."""
+        server = self._current_server
+        if server is not None and server.uri.scheme == "tls" and not info.get("tls_required"):
+            where = f"{server.uri.hostname}:{server.uri.port}"
+            raise NatsError(f"{where} offers no TLS, and its address asks for it")
+        await super()._process_info(info, initial_connection)
 
     async def _read_loop(self) -> None:
         if isinstance(self._transport, TcpTransport) and self._transport._io_reader is not None:
