@@ -16,12 +16,11 @@ import httpx
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, progress
-from sie_sdk.exchange import Call, Defaults
+from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -33,6 +32,14 @@ from sie_sdk.types import (
     Items,
     ModelInfo,
     ScoreResult,
+)
+from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    connection_error,
+    limits_of,
+    timeout_of,
+    traced,
 )
 
 __all__ = ["SIEAsyncClient"]
@@ -65,7 +72,7 @@ class SIEAsyncClient:
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
         """
-        self.base_url = exchange.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(base_url, os.environ)
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry

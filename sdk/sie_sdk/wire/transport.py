@@ -5,17 +5,26 @@ The work may be running, and asking again doubles it. OpenTelemetry's API is not
 where the application has not imported it, nobody traces.
 """
 
+import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
+from urllib.request import getproxies
 
 import httpx
 
 from sie_schemas.errors import SIEError, TimeRanOut
 from sie_sdk.errors import SIEConnectionError
 
-__all__ = ["EXCHANGE_FAILURES", "connection_error", "limits_of", "timeout_of", "traced"]
+__all__ = [
+    "EXCHANGE_FAILURES",
+    "connection_error",
+    "limits_of",
+    "timeout_of",
+    "traced",
+    "verify_of",
+]
 
 EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
 """The exceptions that a failed exchange raises. A connection that is reset while it is made shows
@@ -32,6 +41,18 @@ def timeout_of(timeout_s: float, connect_timeout_s: float) -> httpx.Timeout:
 def limits_of(max_connections: int) -> httpx.Limits:
     """All connections are kept: a client talks to one address."""
     return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+
+
+def verify_of(base_url: str) -> ssl.SSLContext | bool:
+    """The certificates that vouch for the other side; none where nothing is encrypted.
+
+    Loading them takes a tenth of a second. A proxy that wants them is then refused, not believed.
+    """
+    if base_url.startswith("https:") or any(
+        proxy.startswith("https:") for proxy in getproxies().values()
+    ):
+        return True
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def connection_error(error: Exception, base_url: str, *, was_reached: bool = False) -> SIEError:
