@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from typing import Any, TypeAlias
 
-from sie_sdk.exchange import Call
+from sie_sdk.wire.call import Call
 
 __all__ = ["in_tasks", "in_threads"]
 
