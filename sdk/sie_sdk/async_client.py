@@ -22,7 +22,6 @@ from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
-from sie_sdk.piece_runs import in_tasks
 from sie_sdk.refusals import read_json
 from sie_sdk.types import (
     CallOptions,
@@ -37,6 +36,7 @@ from sie_sdk.types import (
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_tasks
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
     Tls,

@@ -21,7 +21,6 @@ from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
-from sie_sdk.piece_runs import in_threads
 from sie_sdk.refusals import read_json
 from sie_sdk.types import (
     CallOptions,
@@ -36,6 +35,7 @@ from sie_sdk.types import (
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_threads
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
     Tls,

@@ -1,7 +1,7 @@
 """Runs of pieces: the requests of one long list, several at a time, in threads or in tasks.
 
-*shell.* Each gives the answers as they come, and ends what it began: after an error, or when
-nobody reads on, the rest is given up.
+*shell.* Each gives the answers as they come, and ends what it began. After an error, or when nobody
+reads on, the rest is given up.
 """
 
 import asyncio
