@@ -38,7 +38,7 @@ def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusS
             nats_password=environ.get("SIE_NATS_PASSWORD"),
         )
     # The file outlives its cluster, and its port may be a stranger's by now.
-    running_cluster(data, "nats", named_by="--nats-url URL")
+    running_cluster(data, "nats", named_by="--nats-url URL or --context NAME")
     try:
         found = json.loads((data / _FILE).read_text())
         return BusSettings(
