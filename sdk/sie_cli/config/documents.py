@@ -17,9 +17,9 @@ from sie_cli.config.kinds import KINDS
 from sie_cli.config.wrapped import unwrapped
 from sie_cli.texts.local_texts import STDIN, SUFFIXES, read_texts
 from sie_cli.texts.places import Spot, line_of
-from sie_cli.texts.plain_json import NotJson, read_json
-from sie_cli.texts.plain_yaml import read_yaml
 from sie_core.nearest import nearest
+from sie_runtime.texts.plain_json import NotJson, read_json
+from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 

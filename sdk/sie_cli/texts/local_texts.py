@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from sie_cli.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.bounds import BOUNDS, Bounds
 from sie_schemas.errors import FixRequest, Later
 
 __all__ = ["STDIN", "SUFFIXES", "Texts", "read_texts"]

@@ -15,8 +15,14 @@ from typing import Any, Final, cast
 
 import yaml
 
-from sie_cli.texts.bounds import BOUNDS, Bounds
-from sie_cli.texts.plain_scalars import is_surely_text, meaning_of, no_form, shown, tagged_meaning
+from sie_runtime.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.plain_scalars import (
+    is_surely_text,
+    meaning_of,
+    no_form,
+    shown,
+    tagged_meaning,
+)
 from sie_schemas.errors import FixRequest
 
 __all__ = ["PARSERS", "dump_yaml", "dump_yaml_all", "read_yaml"]
