@@ -80,6 +80,9 @@ class Device:
         self.scheduler = scheduler
         self._holds = holds
         self._results = results
+        self.batches_begun = 0
+        self.fill_begun = 0.0
+        """Sum of the shares of their budgets that those used."""
         self._limits = limits
         self._clock = clock
         self._drop_holds = drop_holds
@@ -226,6 +229,8 @@ class Device:
         try:
             if work:
                 _count(batch, work[0][1], self._clock())
+                self.batches_begun += 1
+                self.fill_begun += batch.fill
                 outcomes = await self._run_loaded(batch, work)
         except SIEError as failure:
             error = failure

@@ -45,6 +45,8 @@ def placed(documents: Sequence[LocalDocument]) -> Iterator[None]:
     except FixRequest as error:
         place, path = _place(documents, error.field or "")
         if not place:
+            place = _place_of_value(documents, error)
+        if not place:
             raise
         details = error.details
         if isinstance(details, list):
@@ -62,8 +64,20 @@ def _told(documents: Sequence[LocalDocument], problem: Mapping[str, Any]) -> dic
 def _place(documents: Sequence[LocalDocument], where: str) -> tuple[str, str]:
     """From a field of the batch to a place in a file, and the field there."""
     found = _OPERATION.match(where)
+    if found is None and len(documents) == 1 and where:
+        # Of a batch of one its number is left out.
+        return documents[0].place_of(where.split(".")), where
     if found is None or int(found[1]) >= len(documents):
         return "", where
     path = where[found.end() :].removeprefix("document").strip(".")
     steps = [step for step in path.split(".") if step]
     return documents[int(found[1])].place_of(steps), path
+
+
+def _place_of_value(documents: Sequence[LocalDocument], error: FixRequest) -> str:
+    """The place of the one document whose field holds what a refusal speaks of, if it is one."""
+    field = error.field or ""
+    found = [
+        each for each in documents if field and repr(each.document.get(field)) in error.message
+    ]
+    return found[0].place_of([field]) if len(found) == 1 else ""

@@ -24,6 +24,12 @@ from sie_sdk import SIEConfigClient, Terms
 
 __all__ = ["Ask", "Work", "run_work"]
 
+_CURES: Final = {
+    "UNAUTHORIZED": "; give one that `sie token new` made for this cluster in SIE_API_KEY, or a "
+    "context with --token-file",
+    "FORBIDDEN": "; ask for a token with that role, or use another with --context",
+}
+"""Words for a command line about a refusal that was written for every client."""
 _WAIT_STEP_S: Final = 1.0
 """Between two looks at how many replicas have a change."""
 
@@ -67,7 +73,7 @@ def run_work(
         with work.client:
             return command(work)
     except SIEError as error:
-        talk(f"sie: {error.message}")
+        talk(f"sie: {error.message}{_CURES.get(error.code, '')}")
         # A message tells the first problem already.
         if isinstance(error.details, list) and len(error.details) > 1:
             for problem in error.details[:50]:

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from sie_cli.config.kinds import KINDS
 from sie_cli.config.wrapped import unwrapped
-from sie_cli.texts.local_texts import SUFFIXES, read_texts
+from sie_cli.texts.local_texts import STDIN, SUFFIXES, read_texts
 from sie_cli.texts.places import Spot, line_of
-from sie_cli.texts.plain_json import NotJson, read_json
-from sie_cli.texts.plain_yaml import read_yaml
 from sie_core.nearest import nearest
+from sie_runtime.texts.plain_json import NotJson, read_json
+from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
@@ -89,7 +89,8 @@ def read_documents(source: str) -> LocalDocuments:
     found = [each for place, text in texts.by_place.items() for each in _documents(text, place)]
     if not found:
         ends = f" in files that end in {', '.join(SUFFIXES)}" if texts.left_out else ""
-        raise FixRequest(f"{source} holds no document{ends}: nothing is applied or compared")
+        place = STDIN if source == "-" else source
+        raise FixRequest(f"{place} holds no document{ends}: nothing is applied or compared")
     seen: dict[tuple[str, str], LocalDocument] = {}
     for each in found:
         first = seen.setdefault((each.kind, each.key), each)

@@ -21,7 +21,7 @@ from sie_cli.config.kinds import KINDS, kind_named
 from sie_cli.show.exit_statuses import DIFFERS
 from sie_cli.show.printing import Form, json_text, print_difference, print_lines, print_value, talk
 from sie_cli.show.progress import progress
-from sie_cli.texts.plain_yaml import dump_yaml_all
+from sie_runtime.texts.plain_yaml import dump_yaml_all
 from sie_schemas.errors import FixRequest
 from sie_sdk import Terms
 from sie_sdk.config.calls import Kind

@@ -156,7 +156,7 @@ def print_value(value: Any, form: Form) -> None:
             ]
             _print_table(shown, heads)
         case _:
-            from sie_cli.texts.plain_yaml import dump_yaml  # noqa: PLC0415 - slow to import
+            from sie_runtime.texts.plain_yaml import dump_yaml  # noqa: PLC0415 - slow to import
 
             typer.echo(dump_yaml(value), nl=False)
 

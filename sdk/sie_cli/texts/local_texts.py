@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from sie_cli.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.bounds import BOUNDS, Bounds
 from sie_schemas.errors import FixRequest, Later
 
-__all__ = ["SUFFIXES", "Texts", "read_texts"]
+__all__ = ["STDIN", "SUFFIXES", "Texts", "read_texts"]
 
 SUFFIXES: Final = (".json", ".yaml", ".yml")
 """Of the names that are read in a folder, in any case of letters."""
+STDIN: Final = "stdin"
 _ENTRIES_MAX: Final = 100_000
 _VERSION: Final = "..data"
 """The link by which kubelet moves a mounted ConfigMap from one version to the next at once."""
@@ -42,7 +43,7 @@ class Texts:
 def read_texts(source: str, bounds: Bounds = BOUNDS) -> Texts:
     """Every text of a file, of a folder, or of stdin (`-`). Raises `FixRequest`."""
     if source == "-":
-        return Texts({"stdin": _Budget(bounds).text_of(sys.stdin.buffer, "stdin")})
+        return Texts({STDIN: _Budget(bounds).text_of(sys.stdin.buffer, STDIN)})
     try:
         if os.path.isdir(source):
             return _folder(Path(source), _Budget(bounds))

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from sie_cli.texts.plain_yaml import PARSERS
+from sie_runtime.texts.plain_yaml import PARSERS
 
 __all__ = ["Spot", "line_of"]
 

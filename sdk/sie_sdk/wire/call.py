@@ -43,8 +43,12 @@ def base_url_of(
     url = (given or environ.get(variable) or "").rstrip("/")
     if not url:
         raise ValueError(f"give the address of {whose} as base_url or in {variable}")
-    parts = urlsplit(url)
-    # To ask for the port is to check it.
-    if parts.port == 0 or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http(s) address with a host")
+    try:
+        parts = urlsplit(url)
+        # To ask for the port is to check it.
+        is_one = parts.port != 0 and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no address: {error}") from error
+    if not is_one:
+        raise ValueError(f"{url!r} is not an http(s) address with a host, like http://host:8081")
     return url
