@@ -306,7 +306,8 @@ def _transformer(choices: Choices, plain: Path, **options: Any) -> Transformer:
         told["processor_kwargs"] = processor
     if choices.maybe("a limit of the call", 0.1):
         told["processing_kwargs"] = {"text": {"max_length": choices.one("max_length", (6, 30))}}
-    return Transformer(str(plain), **told)
+    made: Transformer = Transformer(str(plain), **told)
+    return made
 
 
 def _steps(choices: Choices, one: Transformer) -> list[torch.nn.Module]:
@@ -340,7 +341,7 @@ def _step(choices: Choices, width: int, feature: str) -> tuple[torch.nn.Module, 
     if kind == "Normalize":
         return (Normalize(feature) if of_tokens else Normalize()), width
     out = choices.one("out", (8, width, 24))
-    named = {"module_input_name": feature} if of_tokens else {}
+    named: dict[str, Any] = {"module_input_name": feature} if of_tokens else {}
     dense = Dense(
         width, out, bias=choices.one("bias", (True, False)),
         activation_function=getattr(torch.nn, choices.one("activation_function", _CLASSES))(),
