@@ -102,7 +102,7 @@ def test_an_adapter_changes_vectors_exactly_as_peft_does(
     assert_same(dense(backend, texts, "random"), _alone(reference.double(), texts))
 
 
-_SHARED = {
+_SHARED: dict[str, Any] = {
     "relative_attention": True,
     "position_biased_input": False,
     "pos_att_type": ["p2c", "c2p"],
@@ -132,7 +132,7 @@ def test_an_adapter_of_every_linear_layer_is_as_under_peft(family, tmp_path):
 
 def test_an_adapter_of_the_layer_behind_the_tokens_is_refused_where_a_score_reads_it(tmp_path):
     module, name, kind, tasks = _HEADED["score"]
-    folder = write_tiny(tmp_path / "model", BertConfig(**_TINY, num_labels=1), kind=kind)
+    folder = write_tiny(tmp_path / "model", BertConfig(**{**_TINY, "num_labels": 1}), kind=kind)
     profile = ProfileDocument(backend=name)
     spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
     backend: Backend = module.load(spec, fresh_device())
