@@ -74,6 +74,13 @@ def soak(
     mutants: Annotated[
         bool, typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
     ] = False,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Build every image, list it, start each role from its own."),
+    ] = False,
+    base: Annotated[
+        str, typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
+    ] = "",
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -85,14 +92,15 @@ def soak(
     ] = None,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
-    if clients:
-        from sie_testing.soak.published import run_clients  # noqa: PLC0415
+    if base and not images:
+        from sie_schemas.errors import FixRequest  # noqa: PLC0415
 
-        sys.exit(run_clients())
-    if mutants:
-        from sie_testing.soak.published import run_mutants  # noqa: PLC0415
+        raise FixRequest("--base goes with --images")
+    programs = {"clients": clients, "mutants": mutants, "images": images}
+    for program in (name for name, wanted in programs.items() if wanted):
+        from sie_testing.soak.published import run_program  # noqa: PLC0415
 
-        sys.exit(run_mutants())
+        sys.exit(run_program(program, *(("--base", base) if base else ())))
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 
