@@ -17,21 +17,11 @@ import httpx
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, progress
-from sie_sdk.exchange import Call, Defaults
+from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
-from sie_sdk.piece_runs import in_threads
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import (
-    EXCHANGE_FAILURES,
-    Tls,
-    connection_error,
-    limits_of,
-    timeout_of,
-    traced,
-    verify_of,
-)
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -43,6 +33,17 @@ from sie_sdk.types import (
     Items,
     ModelInfo,
     ScoreResult,
+)
+from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_threads
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    traced,
+    verify_of,
 )
 
 __all__ = ["SIEClient"]
@@ -77,7 +78,7 @@ class SIEClient:
         time; its results come in its order. `on_retry` is told before a request is sent again.
         `tls` are the files of this client for https.
         """
-        self.base_url = exchange.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(base_url, os.environ)
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry
@@ -87,7 +88,7 @@ class SIEClient:
             headers=exchange.client_headers(api_key, os.environ),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
-            verify=verify_of(tls),
+            verify=verify_of(self.base_url, tls),
         )
         self._leases = LeaseKeeper(self.renew_pool)
 

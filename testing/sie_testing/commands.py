@@ -81,6 +81,10 @@ def soak(
     base: Annotated[
         str, typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
     ] = "",
+    layouts: Annotated[
+        bool,
+        typer.Option("--layouts", help="Random model folders, each beside the reference library."),
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -96,11 +100,13 @@ def soak(
         from sie_schemas.errors import FixRequest  # noqa: PLC0415
 
         raise FixRequest("--base goes with --images")
-    programs = {"clients": clients, "mutants": mutants, "images": images}
-    for program in (name for name, wanted in programs.items() if wanted):
+    length = 10.0 if minutes is None else minutes
+    words = {"layouts": ("--minutes", str(length)), "images": ("--base", base)}
+    chosen = {"clients": clients, "mutants": mutants, "layouts": layouts, "images": images}
+    for program in (name for name, wanted in chosen.items() if wanted):
         from sie_testing.soak.published import run_program  # noqa: PLC0415
 
-        sys.exit(run_program(program, *(("--base", base) if base else ())))
+        sys.exit(run_program(program, *words.get(program, ())))
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 
@@ -111,4 +117,4 @@ def soak(
         raise FixRequest("--faults and --write go with --chaos")
     from sie_testing.soak.turns import run_numbers, run_soak  # noqa: PLC0415
 
-    sys.exit(run_numbers() if numbers else run_soak(10.0 if minutes is None else minutes))
+    sys.exit(run_numbers() if numbers else run_soak(length))

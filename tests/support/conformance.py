@@ -32,7 +32,7 @@ TEXTS = (
     "A Long river: " + "one two three four five six seven eight nine ten " * 3,
     "Money!",
     "it was not about the red house, nor the bank. " * 2,
-    "  dog [SEP]  a mark\n</s> <mask> [MASK] of\ttwo ",
+    "  dog [SEP]  a <pad> mark\n</s> <mask> [PAD] [MASK] of\ttwo ",
 )
 """Of several lengths, with capitals, blanks, marks and words that no vocabulary has; one is above
 every limit."""

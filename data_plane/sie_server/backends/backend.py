@@ -44,7 +44,7 @@ _DECLARED: Final = "sie_options"
 class Verdict:
     """The way in which an encoder runs, by its probe; `reason` is empty where it runs packed."""
 
-    execution: Literal["packed", "padded"]
+    execution: Literal["packed", "padded", "alone"]
     reason: str
     prepacked: bool = False
     """True if its weights were laid out anew."""

@@ -1,4 +1,4 @@
-"""Programs of a checkout, as `sie soak` runs them: published clients, generated mutants, images.
+"""Programs of a checkout, as `sie soak` runs them: clients, mutants, random layouts, images.
 
 *shell.* Exit status as `sie simulate`: 3 where there is nothing to run.
 """
@@ -17,16 +17,17 @@ __all__ = ["PROGRAMS", "run_program"]
 PROGRAMS: Final[Mapping[str, str]] = {
     "clients": "tests.support.clients_page",
     "mutants": "tests.mutants.generated",
+    "layouts": "tests.support.layout_judge",
     "images": "tests.support.images",
 }
 """The module of each."""
 
 
-def run_program(name: str, *arguments: str) -> int:
+def run_program(name: str, *words: str) -> int:
     """Run one of `PROGRAMS`; its exit status."""
     root = checkout()
     if root is None:
         typer.echo(f"the programs of --{name} are in a checkout, and this is none")
         return 3
-    command = [sys.executable, "-m", PROGRAMS[name], *arguments]
+    command = [sys.executable, "-m", PROGRAMS[name], *words]
     return subprocess.run(command, cwd=root, check=False).returncode

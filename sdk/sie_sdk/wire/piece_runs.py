@@ -1,7 +1,7 @@
 """Runs of pieces: the requests of one long list, several at a time, in threads or in tasks.
 
-*shell.* Each gives the answers as they come, and ends what it began: after an error, or when
-nobody reads on, the rest is given up.
+*shell.* Each gives the answers as they come, and ends what it began. After an error, or when nobody
+reads on, the rest is given up.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from typing import Any, TypeAlias
 
-from sie_sdk.exchange import Call
+from sie_sdk.wire.call import Call
 
 __all__ = ["in_tasks", "in_threads"]
 
