@@ -74,6 +74,13 @@ def soak(
     mutants: Annotated[
         bool, typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
     ] = False,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Build every image, list it, start each role from its own."),
+    ] = False,
+    base: Annotated[
+        str, typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
+    ] = "",
     layouts: Annotated[
         bool,
         typer.Option("--layouts", help="Random model folders, each beside the reference library."),
@@ -89,18 +96,17 @@ def soak(
     ] = None,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
-    if clients:
-        from sie_testing.soak.published import run_clients  # noqa: PLC0415
+    if base and not images:
+        from sie_schemas.errors import FixRequest  # noqa: PLC0415
 
-        sys.exit(run_clients())
-    if mutants:
-        from sie_testing.soak.published import run_mutants  # noqa: PLC0415
+        raise FixRequest("--base goes with --images")
+    length = 10.0 if minutes is None else minutes
+    words = {"layouts": ("--minutes", str(length)), "images": ("--base", base)}
+    chosen = {"clients": clients, "mutants": mutants, "layouts": layouts, "images": images}
+    for program in (name for name, wanted in chosen.items() if wanted):
+        from sie_testing.soak.published import run_program  # noqa: PLC0415
 
-        sys.exit(run_mutants())
-    if layouts:
-        from sie_testing.soak.published import run_layouts  # noqa: PLC0415
-
-        sys.exit(run_layouts(10.0 if minutes is None else minutes))
+        sys.exit(run_program(program, *words.get(program, ())))
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 
@@ -111,4 +117,4 @@ def soak(
         raise FixRequest("--faults and --write go with --chaos")
     from sie_testing.soak.turns import run_numbers, run_soak  # noqa: PLC0415
 
-    sys.exit(run_numbers() if numbers else run_soak(10.0 if minutes is None else minutes))
+    sys.exit(run_numbers() if numbers else run_soak(length))
