@@ -77,6 +77,18 @@ def soak(
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
+    upgrade: Annotated[
+        bool,
+        typer.Option(
+            "--upgrade", help="From the last release to this and back, under load. Needs history."
+        ),
+    ] = False,
+    base: Annotated[
+        str,
+        typer.Option(
+            "--from", help="With --upgrade: a revision, or the folder of an installed checkout."
+        ),
+    ] = "",
     faults: Annotated[
         str, typer.Option(help="With --chaos: its faults by name, by comma.")
     ] = "all",
@@ -93,14 +105,18 @@ def soak(
         from sie_testing.soak.published import run_mutants  # noqa: PLC0415
 
         sys.exit(run_mutants())
+    if upgrade:
+        from sie_testing.soak.upgrade import run_upgrade  # noqa: PLC0415
+
+        sys.exit(run_upgrade(base))
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 
         sys.exit(run_table(faults, minutes=minutes, folder=write))
-    if faults != "all" or write is not None:
+    if faults != "all" or write is not None or base:
         from sie_schemas.errors import FixRequest  # noqa: PLC0415
 
-        raise FixRequest("--faults and --write go with --chaos")
+        raise FixRequest("--faults and --write go with --chaos, --from with --upgrade")
     from sie_testing.soak.turns import run_numbers, run_soak  # noqa: PLC0415
 
     sys.exit(run_numbers() if numbers else run_soak(10.0 if minutes is None else minutes))
