@@ -34,8 +34,7 @@ class ServerSettings(HttpBounds, ListeningTls):
     threads: int | None = setting(
         None,
         help="Intra-operation threads of the device; 0 takes every core this process may use. "
-        "Without it one, because two collapse beside a busy neighbour, and on a CPU more for a "
-        "batch beside which the worker's other devices have nothing to do.",
+        "Without it one, because two collapse beside a busy neighbour.",
     )
     queue_max: int = constant(64, help="Requests that may wait for the device; more are refused.")
     frame_bytes_max: int = constant(

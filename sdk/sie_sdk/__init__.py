@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     )
     from sie_sdk.patience import Retry
     from sie_sdk.scoring import maxsim, maxsim_batch
-    from sie_sdk.transport import Tls
     from sie_sdk.types import (
         CapacityInfo,
         EncodeResult,
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
         Usage,
         WorkerInfo,
     )
+    from sie_sdk.wire.transport import Tls
 
 _MODULES: Final = {
     "async_client": {"SIEAsyncClient"},
@@ -80,7 +80,7 @@ _MODULES: Final = {
     "config.client": {"SIEConfigClient"},
     "patience": {"Retry"},
     "scoring": {"maxsim", "maxsim_batch"},
-    "transport": {"Tls"},
+    "wire.transport": {"Tls"},
 }
 """The modules of few names. Those of `errors`, `encoding` and `types` are told by their form."""
 

@@ -74,6 +74,10 @@ def soak(
     mutants: Annotated[
         bool, typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
     ] = False,
+    layouts: Annotated[
+        bool,
+        typer.Option("--layouts", help="Random model folders, each beside the reference library."),
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -109,6 +113,10 @@ def soak(
         from sie_testing.soak.upgrade import run_upgrade  # noqa: PLC0415
 
         sys.exit(run_upgrade(base))
+    if layouts:
+        from sie_testing.soak.published import run_layouts  # noqa: PLC0415
+
+        sys.exit(run_layouts(10.0 if minutes is None else minutes))
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 

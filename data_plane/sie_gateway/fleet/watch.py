@@ -30,12 +30,16 @@ class FleetWatch:
         self._connected_at: float | None = None
         self._subscription: Subscribed | None = None
         self._more = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.fleet = Fleet(ttl_s)
         self.lives = lives
 
     def now(self) -> float:
         """The clock of the fleet: monotonic, in seconds."""
-        return asyncio.get_running_loop().time()
+        if self._loop is None:
+            # Asked once: up to Python 3.11 each time takes a call into the system.
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def live(self) -> list[Heartbeat]:
         """The workers that are alive now."""

@@ -24,6 +24,7 @@ from sie_gateway.faces.native import understands_202
 from sie_gateway.faces.openai import error_body
 from sie_gateway.http.long_answers import long_answer
 from sie_gateway.http.model_status import model_status
+from sie_gateway.http.model_traffic import model_traffic
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
 from sie_gateway.http.tei_info import tei_info
@@ -197,8 +198,12 @@ def _add_tei(app: FastAPI, cluster: Cluster) -> None:
 def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/models/{model_id:path}/status")
     async def config_model_status(model_id: str) -> dict[str, Any]:
-        """The revision of a model that each worker serves, against the one that the log wants."""
-        return model_status(cluster.catalog(), cluster.workers(), model_id)
+        """The revision of a model that each worker serves, against the one that the log wants.
+
+        `traffic` is of this gateway since its start; null where it counted none of this model.
+        """
+        found = model_status(cluster.catalog(), cluster.workers(), model_id)
+        return found | {"traffic": model_traffic(model_id)}
 
     @app.get("/v1/configs/models")
     async def config_models() -> Response:

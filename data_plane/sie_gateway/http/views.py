@@ -253,6 +253,7 @@ def _worker(worker: Heartbeat) -> dict[str, Any]:
         "pending_cost": worker.pending_cost,
         "inflight_batches": worker.batches_running,
         "qps": round(worker.answered_per_s, 3),
+        "batch_fill": round(worker.batch_fill, 3),
         "loaded_models": _loaded(worker),
         "memory_used_bytes": worker.memory_used_bytes,
         "memory_total_bytes": worker.memory_total_bytes,

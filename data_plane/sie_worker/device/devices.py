@@ -59,6 +59,14 @@ class Devices:
         return sum(device.scheduler.batches_out for device in self._devices)
 
     @property
+    def begun(self) -> tuple[int, float]:
+        """Batches that were handed over since the start, and the sum of their fill."""
+        return (
+            sum(device.batches_begun for device in self._devices),
+            sum(device.fill_begun for device in self._devices),
+        )
+
+    @property
     def connected(self) -> int:
         """The number of devices that can be given work."""
         return sum(device.connected for device in self._devices)

@@ -43,7 +43,7 @@ def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusS
             tls_key_file=tls.tls_key_file,
         )
     # The file outlives its cluster, and its port may be a stranger's by now.
-    running_cluster(data, "nats", named_by="--nats-url URL")
+    running_cluster(data, "nats", named_by="--nats-url URL or --context NAME")
     try:
         found = json.loads((data / _FILE).read_text())
         return BusSettings(

@@ -18,7 +18,7 @@ from sie_cli.access import state
 from sie_cli.access.named_cluster import HERE, Target, target_of
 from sie_cli.access.state import ClusterState
 from sie_schemas.errors import FixRequest
-from sie_sdk.transport import reason_of, verify_of
+from sie_sdk.wire.transport import reason_of, verify_of
 
 __all__ = ["Answer", "Facts", "Place", "gather", "place_of"]
 
@@ -139,7 +139,7 @@ def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
 
 def _client(token: str | None, timeout_s: float) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(timeout=timeout_s, headers=headers, verify=verify_of(None))
+    return httpx.Client(timeout=timeout_s, headers=headers, verify=verify_of("https:", None))
 
 
 def _parts(client: httpx.Client, record: ClusterState | None) -> dict[str, Answer]:

@@ -274,8 +274,10 @@ class WriterProcess(Process["World"]):
 
     def _committed(self, entries: Sequence[Entry]) -> None:
         world = self.world
+        # What it takes back is no beginning of its own: whoever made it has answered for that.
+        own = [entry for entry in entries if entry.hash not in world.truth.entries]
         world.truth.committed(entries)
-        for entry in entries:
+        for entry in own:
             if any(change.kind == ChangeKind.TERM_BEGIN for change in entry.changes):
                 try:
                     check_warned(world, self, entry)

@@ -110,6 +110,7 @@ async def _run(world: World, plan: Plan, history: Sequence[Entry]) -> None:
     await _converge(world)
     await _last_write(world)
     await _converge(world)
+    _retire_others(world)
     _judge(world)
 
 
@@ -182,12 +183,7 @@ def _is_known(world: World, plane: ControlPlane) -> bool:
 def _help(world: World, waited_s: float) -> None:
     """Do what an operator does after minutes of alarms, in the order of the manual."""
     writer = world.writer
-    for old in (*world.zombies, *world.early):
-        has_warned = old.plane is not None and isinstance(old.plane.sequencer.state, Recovery)
-        old.kill()
-        if has_warned:
-            # It told that another writer goes another way: what its disk alone holds is given up.
-            note_vanished(world, writer.volume)
+    _retire_others(world)
     if writer.volume.damaged_from or _is_of_an_older_log(world):
         writer.kill()
         writer.volume.put_back(world.backups[-1], head_too=True)
@@ -204,6 +200,18 @@ def _help(world: World, waited_s: float) -> None:
     elif waited_s > _ASKS_AGAIN_S:
         for replica in world.replicas:
             _resync(world, replica)
+
+
+def _retire_others(world: World) -> None:
+    """End every writer but the one, and give up what the disk of one that has warned alone holds.
+
+    It told that another writer goes another way, and where the two part.
+    """
+    for old in (*world.zombies, *world.early):
+        has_warned = old.plane is not None and isinstance(old.plane.sequencer.state, Recovery)
+        old.kill()
+        if has_warned:
+            note_vanished(world, world.writer.volume, among=old.volume.entries)
 
 
 def _is_of_an_older_log(world: World) -> bool:

@@ -1,4 +1,4 @@
-"""Programs of a checkout, as `sie soak` runs them: published clients, and generated mutants.
+"""Programs of a checkout, as `sie soak` runs them: clients, generated mutants, random layouts.
 
 *shell.* Exit status as `sie simulate`: 3 where there is nothing to run.
 """
@@ -10,7 +10,7 @@ import typer
 
 from sie_testing.soak.instruction_sets import checkout
 
-__all__ = ["run_clients", "run_mutants"]
+__all__ = ["run_clients", "run_layouts", "run_mutants"]
 
 
 def run_clients() -> int:
@@ -23,9 +23,14 @@ def run_mutants() -> int:
     return _run("tests.mutants.generated", "the mutants")
 
 
-def _run(module: str, what: str) -> int:
+def run_layouts(minutes: float) -> int:
+    """Judge random model folders beside the reference library for so long; the exit status."""
+    return _run("tests.support.layout_judge", "random layouts", "--minutes", str(minutes))
+
+
+def _run(module: str, what: str, *words: str) -> int:
     root = checkout()
     if root is None:
         typer.echo(f"{what} are in a checkout, and this is none")
         return 3
-    return subprocess.run([sys.executable, "-m", module], cwd=root, check=False).returncode
+    return subprocess.run([sys.executable, "-m", module, *words], cwd=root, check=False).returncode

@@ -1,7 +1,8 @@
 """The console of one process: its pages, sessions and its way to the gateway, put together.
 
-*shell.* Promises that the console needs nothing but the public API. It adds files, a cookie in the
-place of a header, and a way to the gateway for a page that may speak to its own site alone.
+*shell.* Promises that the console needs nothing but the public API. It adds files, and a cookie in
+the place of a header. It also passes some paths on to the gateway, since its page may speak to its
+own site alone.
 """
 
 import ssl

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.request import getproxies
 
 import httpx
 
@@ -61,8 +62,14 @@ class Tls:
     key_file: str | Path | None = None
 
 
-def verify_of(tls: Tls | None, environ: Mapping[str, str] = os.environ) -> ssl.SSLContext | bool:
-    """The `verify` of httpx: True where no file is given. Raises `FixRequest`."""
+def verify_of(
+    base_url: str, tls: Tls | None, environ: Mapping[str, str] = os.environ
+) -> ssl.SSLContext | bool:
+    """The `verify` of httpx: the files' certificates, else the system's. Raises `FixRequest`.
+
+    Where nothing is encrypted there are none, as loading them takes a tenth of a second. A proxy
+    that wants them is then refused, not believed.
+    """
     told = tls if tls is not None else Tls()
     ca = told.ca_file or environ.get("SIE_CA_FILE")
     cert = told.cert_file or environ.get("SIE_CLIENT_CERT_FILE")
@@ -70,7 +77,9 @@ def verify_of(tls: Tls | None, environ: Mapping[str, str] = os.environ) -> ssl.S
     if bool(cert) != bool(key):
         raise FixRequest("a client certificate and its key come together: give both files")
     if not ca and not cert:
-        return True
+        addresses = (base_url, *getproxies().values())
+        encrypted = any(address.startswith("https:") for address in addresses)
+        return True if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context = ssl.create_default_context(cafile=ca or None)
         if cert and key:
