@@ -55,7 +55,8 @@ def _turn(catalog: str, encodes: int) -> dict[str, float]:
                 ).stdout
             )
             pids: dict[str, int] = {each["role"]: each["pid"] for each in told["processes"]}
-            found = {"up, s": took, "up, processor s": own + sum(map(_seconds, pids.values()))}
+            found = {"up, s": took, "up, processor s of the command": own}
+            found |= {f"up, processor s of {role}": _seconds(pid) for role, pid in pids.items()}
             found |= {f"memory of {role}, MiB": _resident(pid) for role, pid in pids.items()}
             found["encode, processor ms"] = _encode(port, pids, encodes)
         finally:
