@@ -16,12 +16,11 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
-from sie_sdk.attempts import Attempts, progress
+from sie_sdk.attempts import Attempts, in_threads, progress
 from sie_sdk.exchange import Call, Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
-from sie_sdk.piece_runs import in_threads
 from sie_sdk.refusals import read_json
 from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (

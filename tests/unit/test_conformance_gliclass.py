@@ -134,7 +134,7 @@ def of_bytes(tmp_path_factory) -> tuple[Backend, Any]:
 @given(texts=st.lists(st.lists(HOSTILE, max_size=6).map("".join), min_size=1, max_size=3))
 @example(texts=["x" + "習" * 120, "é" * 120])
 def test_a_text_is_cut_until_it_and_every_label_are_read_whole(of_bytes, texts):
-    """What was cut inside a character of many bytes has other tokens, and more of them."""
+    """A text that was cut inside a character of many bytes has other tokens, and more of them."""
     backend, library = of_bytes
     texts = [text.replace("<<", "") for text in texts]
     together = _run(backend, texts, multi_label=True)
