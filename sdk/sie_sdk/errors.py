@@ -169,10 +169,8 @@ def strange_error(
     retry_after_s: float | None = None,
     details: Any = None,
 ) -> SIEError:
-    """The error of a code that is none of the table, or of no code.
-
-    Its status says whose fault it is. 429 is sent again, whoever says it.
-    """
+    """The error of a code that is not in the table, or of none. The status says whose fault it is.
+    429 is sent again, whoever says it."""
     if status == _TOO_MANY:
         if retry_after_s is None:
             retry_after_s = CODES[RateLimitError.code].retry_after_s
