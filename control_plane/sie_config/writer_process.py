@@ -101,7 +101,10 @@ class ControlPlane:
             store.path, sequencer, registries_max=settings.past_registries, now_us=_unix_us
         )
         self.lookup = Lookup(
-            store.path.with_name(LOOKUP_FILE), store.path, head=lambda: sequencer.position.epoch
+            store.path.with_name(LOOKUP_FILE),
+            store.path,
+            head=lambda: sequencer.position.epoch,
+            moved=sequencer.moved,
         )
         self.refusals = Refusals(
             store.path.with_name(REFUSED_FILE),

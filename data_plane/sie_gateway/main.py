@@ -221,6 +221,7 @@ async def opened_parts(
         watch.lives,
         holders,
         runs=dispatcher.runs,
+        busy=dispatcher.busy,
         is_over=watch.is_over,
         limits=GivingBackLimits(
             pause_s=settings.worker_dead_s,

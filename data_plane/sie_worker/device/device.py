@@ -205,6 +205,10 @@ class Device:
         return min(limits.grace_s, limits.handover_s) if self._has_peers() else limits.grace_s
 
     async def _sleep(self, absent: Collection[str]) -> None:
+        if not self.scheduler.revisions():
+            # Nothing can pass its deadline here, or wait for the process to come back.
+            await self._woken.wait()
+            return
         now = self._clock()
         wait_s = self._limits.tick_s
         if self._executor.connected:

@@ -91,6 +91,16 @@ async def stop_when(stop: asyncio.Event, task: Awaitable[Any]) -> None:
 class _Server(uvicorn.Server):
     """A server that leaves the process's signals alone: `run` owns them."""
 
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    async def main_loop(self) -> None:
+        """Serve until `stop`. The library looks ten times a second."""
+        await self.on_tick(0)
+        await self._stop.wait()
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -156,19 +166,12 @@ async def serve_http(
     if on_listening is not None:
         on_listening(listener.getsockname()[1])
     config = HttpConfig(app, bounds=bounds, drain_s=drain_s, websockets=websockets, tls=tls)
-    server = _Server(config)
-
-    async def watch() -> None:
-        await stop.wait()
-        server.should_exit = True
-
+    server = _Server(config, stop)
     async with asyncio.TaskGroup() as tasks:
-        watcher = tasks.create_task(watch())
         looking = tasks.create_task(_look(config.account))
         try:
             await server.serve(sockets=[listener])
         finally:
-            watcher.cancel()
             looking.cancel()
             listener.close()
 
@@ -176,6 +179,7 @@ async def serve_http(
 async def _look(account: Connections) -> None:
     loop = asyncio.get_running_loop()
     while True:
+        await account.occupied()
         await asyncio.sleep(account.bounds.http_look_s)
         account.look(loop.time())
 
