@@ -103,6 +103,20 @@ class Program:
             self._process.kill()
             await self._process.wait()
 
+    async def stop(self, *, within_s: float = 60.0) -> None:
+        """End it in order, as a platform does: SIGTERM, and SIGKILL after a while."""
+        self.answered = False
+        self.deaths += 1
+        self._went_on()
+        if self._process is None or not self.running:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
     def pause(self) -> None:
         """SIGSTOP: it does nothing, and its connections stay open."""
         if self.running and self._paused_at is None:
