@@ -390,6 +390,30 @@ def test_models_outlive_a_worker_where_their_files_are_shared():
     assert models_volume(node) == {"hostPath": {"path": "/var/cache/sie", "type": "Directory"}}
 
 
+def test_a_backup_goes_where_the_log_is():
+    place = {
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "storage", "operator": "Exists"}],
+    }
+    documents = rendered(values_of("", {"config": place, "backup": {"enabled": True}}))
+    specs = {role: t["spec"] for role, t in pod_specs(documents) if role in ("config", "backup")}
+    for spec in specs.values():
+        assert {key: spec[key] for key in place} == place
+    (near,) = specs["backup"]["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert near["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "config"
+    claims = [
+        {
+            v["persistentVolumeClaim"]["claimName"]
+            for v in spec["volumes"]
+            if len(v) == 2 and "persistentVolumeClaim" in v
+        }
+        for spec in (specs["config"], specs["backup"])
+    ]
+    assert claims[0] < claims[1]
+
+
 def models_volume(documents):
     (spec,) = [t["spec"] for role, t in pod_specs(documents) if role == "worker"]
     (volume,) = [v for v in spec["volumes"] if v["name"] == "models"]
