@@ -148,6 +148,7 @@ class Worker:
         """The replica has a new catalog."""
         was_ready = self.ready
         self._known.advance(catalog, self._clock())
+        self._devices.forget_failures(self._known.is_current)
         self._placement_changed()
         if not was_ready:
             self._heartbeats.changed()

@@ -18,6 +18,7 @@ TALKS: dict[str, str] = {
     "check": "is ruff, mypy, lint-imports and pytest",
     "simulate": "has --json: a line for each seed",
     "soak": "has --json: a line for each round",
+    "support-bundle": "writes a file, and says what is in it",
 }
 """Commands that give no answer to be formed, and what they do instead."""
 SLOW = {

@@ -35,7 +35,7 @@ def test_uvicorns_protocol_has_what_is_overridden(name):
     assert callable(getattr(HttpToolsProtocol, name))
 
 
-def test_an_exchange_of_uvicorns_has_what_an_answer_at_once_uses():
+def test_an_exchange_of_uvicorns_has_what_is_used_at_once():
     source = inspect.getsource(RequestResponseCycle)
     used = (
         "response_started",
@@ -47,6 +47,8 @@ def test_an_exchange_of_uvicorns_has_what_an_answer_at_once_uses():
         "disconnected",
         "transport",
         "flow",
+        "body",
+        "more_body",
     )
 
     assert [name for name in used if f"self.{name}" not in source] == []

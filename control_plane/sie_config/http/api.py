@@ -5,6 +5,7 @@ one table of codes. An error that nobody foresaw is logged, and told without its
 """
 
 import logging
+import time
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -105,6 +106,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
             "head": str(plane.sequencer.position),
             "published_epoch": plane.broadcast.published_epoch,
             "url": plane.settings.advertised_url,
+            "timestamp": time.time(),
         }
         return json_answer(body, 200 if ready else 503)
 

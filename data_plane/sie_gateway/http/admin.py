@@ -6,6 +6,7 @@ address of the one writer.
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -58,12 +59,23 @@ class Cluster:
 
     catalog: Callable[[], Catalog]
     workers: Callable[[], list[Heartbeat]]
+    clocks: Callable[[], dict[str, float]]
     not_ready: Callable[[], str]
     config_url: str
     desk: LeaseDesk
     face_models: FaceModels
     items_max: int
     widths: Callable[[str], Awaitable[dict[str, int] | None]]
+
+    def view(self) -> LongView:
+        """The cluster as this gateway sees it now."""
+        return cluster_view(
+            self.catalog(),
+            self.workers(),
+            ready=not self.not_ready(),
+            clocks=self.clocks(),
+            now=time.time(),
+        )
 
 
 def admin_app(cluster: Cluster) -> FastAPI:
@@ -126,8 +138,7 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
         models: Annotated[str, Query(pattern="^(true|false)$")] = "true",
     ) -> Response:
         """The cluster as this gateway sees it; with `models=false`, without the list of models."""
-        ready = not cluster.not_ready()
-        view = cluster_view(cluster.catalog(), cluster.workers(), ready=ready)
+        view = cluster.view()
         if models == "false":
             view = LongView(view.head, {"workers": view.lists["workers"]})
         return await long_answer(view)

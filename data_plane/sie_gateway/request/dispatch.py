@@ -179,7 +179,7 @@ class Dispatcher:
         its stream has no leader just now. A job that the broker has stored all the same is stored
         once.
         """
-        waiting, loop = run.waiting, asyncio.get_running_loop()
+        waiting, loop = run.waiting, run.waiting.loop
         gives_up_at = min(waiting.ends_at, loop.time() + self._caps.queue_wait_s)
         complete = waiting.begin([job.job_id for job in run.jobs])
         pause_s = _PAUSE_S

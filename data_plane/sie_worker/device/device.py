@@ -89,6 +89,7 @@ class Device:
         """Drops what waits of holds here and at the other devices."""
         self._has_peers = has_peers
         self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lost_at: float | None = None
         self._loads = LoadTurns(share=limits.load_share)
         metrics.ITEMS_WAITING.labels(name).set_function(lambda: scheduler.waiting)
@@ -137,6 +138,8 @@ class Device:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches until `stop`; those that run then are finished first."""
+        # Asked once: up to Python 3.11 each time takes a call into the system.
+        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 self._woken.clear()
@@ -187,9 +190,7 @@ class Device:
         now = self._clock()
         if self._executor.connected:
             self._lost_at = None
-            return self.scheduler.next_batch(
-                now, absent=absent, threads_max=self._executor.threads_max
-            )
+            return self.scheduler.next_batch(now, absent=absent)
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._grace_s():
@@ -211,7 +212,8 @@ class Device:
             load_due = self._loads.due(now) if absent else None
             wait_s = min([wait_s, *(due - now for due in (batch_due, load_due) if due is not None)])
         # A timer that wakes costs a fifth of a timeout that cancels.
-        timer = asyncio.get_running_loop().call_later(wait_s, self._woken.set)
+        assert self._loop is not None, "it sleeps where it runs"
+        timer = self._loop.call_later(wait_s, self._woken.set)
         await self._woken.wait()
         timer.cancel()
 
@@ -305,7 +307,6 @@ class Device:
                 outputs=lane.outputs,
                 labels=lane.labels,
                 options=msgspec.json.decode(lane.options) if lane.options else {},
-                threads=batch.threads,
                 trace=trace,
             )
         _count_tokens(done.answers, part)

@@ -103,6 +103,11 @@ class Devices:
                     told[name] = report
         return told
 
+    def forget_failures(self, is_current: Callable[[str, str], bool]) -> None:
+        """Tell no more of what failed and is not wanted now, by name and revision."""
+        for device in self._devices:
+            device.models.forget_failures(is_current)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches on every device until `stop`; those that run then are finished first."""
         async with asyncio.TaskGroup() as group:

@@ -48,8 +48,9 @@ class Target:
 def target_of(
     url: str, data: Path | None, context: str, environ: Mapping[str, str] = os.environ
 ) -> Target:
-    """The cluster of a command, by what it was given: `url`, `data`, `context`; else the variables
-    SIE_CONFIG_URL and SIE_CONTEXT; else the context in use, or the cluster that runs here.
+    """The cluster of a command, by what it was given: `url`, `data`, `context`. Else the variables
+    SIE_CONFIG_URL and SIE_CONTEXT name it. Else it is the context in use, or the cluster that runs
+    here.
 
     Raises `FixRequest`, where two could be meant too, and `Later`.
     """

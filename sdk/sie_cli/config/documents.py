@@ -54,8 +54,8 @@ class LocalDocuments:
     """Files that were not read, since their names do not say that they hold documents."""
 
     def check_whole(self) -> None:
-        """Refuse a folder that is not all that was meant: what prunes would remove what stands in a
-        file that a name kept from being read. Raises `FixRequest`."""
+        """Refuse a folder that is not all that was meant. An apply that prunes would remove the
+        entities of a file that its name kept from being read. Raises `FixRequest`."""
         for place in self.left_out:
             name = place.rpartition("/")[2].lower()
             if any(suffix in name for suffix in SUFFIXES):

@@ -2,7 +2,7 @@
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-Belongs to one event loop.
+Belongs to one event loop; the synchronous client is made of this module.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
 from sie_sdk.wire.call import Call, base_url_of
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
+    Tls,
     connection_error,
     limits_of,
     timeout_of,
@@ -52,6 +53,7 @@ class SIEAsyncConfigClient:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         max_connections: int = 20,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
         SIE_ACTOR (where tokens are in force it is the token's name)."""
@@ -65,7 +67,7 @@ class SIEAsyncConfigClient:
             headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
-            verify=verify_of(self.base_url),
+            verify=verify_of(self.base_url, tls),
         )
 
     async def head(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-May be used from several threads.
+May be used from several threads. Made of `async_client`.
 """
 
 import os
@@ -22,7 +22,14 @@ from sie_sdk.config.answers import read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
 from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
 from sie_sdk.wire.call import Call, base_url_of
-from sie_sdk.wire.transport import connection_error, limits_of, timeout_of, verify_of
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    verify_of,
+)
 
 __all__ = ["SIEConfigClient"]
 
@@ -46,6 +53,7 @@ class SIEConfigClient:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         max_connections: int = 20,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
         SIE_ACTOR (where tokens are in force it is the token's name)."""
@@ -59,7 +67,7 @@ class SIEConfigClient:
             headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
-            verify=verify_of(self.base_url),
+            verify=verify_of(self.base_url, tls),
         )
 
     def head(self) -> dict[str, Any]:
@@ -245,7 +253,7 @@ class SIEConfigClient:
                     event = reader.take(line)
                     if event is not None:
                         yield event
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
     def letters(self) -> list[dict[str, Any]]:
@@ -304,7 +312,7 @@ class SIEConfigClient:
                 content=call.body,
                 timeout=timeout_of(timeout_s, self._connect_timeout_s),
             )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
 

@@ -137,6 +137,8 @@ class Connections:
         self.bounds: Final = bounds
         self._visitors: dict[Visitor, None] = {}
         self._connections_max = _within_descriptors(bounds.http_connections_max)
+        self.wants_certificate = False
+        """Clients show a certificate, or ask for nothing but whether the process is well."""
         self.body_bytes = 0
         """Of the bodies that the connections hold. They count it themselves, with each part."""
 
