@@ -5,7 +5,7 @@ import { Difference, Patch } from "./diff.js";
 import { useLive } from "./live.js";
 import { Changes, stateOf } from "./overview.js";
 import {
-  Ago, Badge, Busy, Dialog, Empty, Field, Name, Panel, Problem, Tabs, Verb, count, go, html, place, say,
+  Ago, Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Tabs, Verb, count, go, html, place, say,
   useAsked, useEffect, useSettled, useState,
 } from "./parts.js";
 
@@ -72,7 +72,7 @@ function Timeline({ query, may }) {
           </span></button></li>`)}</ol>
       ${next && html`<button type="button" class="wide" onClick=${more}>Older</button>`}
     <//>
-    <div class="detail">${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}</div>
+    <${Detail} of=${query.epoch}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
 }
 

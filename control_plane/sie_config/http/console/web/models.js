@@ -4,7 +4,7 @@ import { CONFIGS, GATEWAY, ask, asHeader, entityPath, get, justBefore, keyPath, 
 import { Difference, pretty } from "./diff.js";
 import { useLive, useLivePart } from "./live.js";
 import {
-  Badge, Busy, Dialog, Empty, Field, Name, Panel, Problem, Table, Tabs, count, go, html, place, say,
+  Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Table, Tabs, count, go, html, place, say,
   useAsked, useEffect, useEvery, useMemo, useSettled, useState,
 } from "./parts.js";
 
@@ -60,7 +60,7 @@ export function Models({ query, may }) {
         ${start.length > 0 && html`<button type="button" onClick=${() => setStart(start.slice(0, -1))}>Before</button>`}
         ${rows.value && rows.value.next_after && known.length === list.length && html`<button type="button" onClick=${() => setStart([...start, rows.value.next_after])}>More</button>`}</div>
     <//>
-    <div class="detail">${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}</div>
+    <${Detail} of=${query.key}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
     ${creating && html`<${Editor} kind="model" document=${NEW} may=${may} onClose=${() => create(false)} />`}
   </div>`;
 }
@@ -168,7 +168,7 @@ function Traffic({ told }) {
   const failed = (counts) => counts["5xx"] || 0;
   const row = (name, requests, rate, bad, p50, p99) => ({ name, requests, rate, bad, p50, p99 });
   const rows = [
-    ...(span > 2 ? [row("the last minute", now.requests - before.requests, (now.requests - before.requests) / span, failed(now.by_status) - failed(before.by_status),
+    ...(span > 2 ? [row(`the last ${Math.round(span)} s`, now.requests - before.requests, (now.requests - before.requests) / span, failed(now.by_status) - failed(before.by_status),
       quantile(now.answered_within_s, before.answered_within_s, 0.5), quantile(now.answered_within_s, before.answered_within_s, 0.99))] : []),
     row("since the gateway's start", now.requests, null, failed(now.by_status), quantile(now.answered_within_s, null, 0.5), quantile(now.answered_within_s, null, 0.99)),
   ];

@@ -48,6 +48,8 @@ function Letters() {
   <//>`;
 }
 
+const share = (part) => (part < 0.01 ? "< 1 %" : `${Math.round(100 * part)} %`);
+
 /** How long the oldest job waits; long enough to look is said in colour. */
 function Age({ of }) {
   if (!of || of.oldest_s === null) return "–";
@@ -73,7 +75,7 @@ export function Queue({ may }) {
           ["Waiting", (each) => each.waiting, "number"],
           ["Cost waiting", (each) => each.cost, "number"],
           ["Batches running", (each) => each.batches, "number"],
-          ["Batch fill", (each) => (each.filled ? `${Math.round((100 * each.fill) / each.filled)} %` : "–"), "number"],
+          ["Batch fill", (each) => (each.filled ? share(each.fill / each.filled) : "–"), "number"],
           ["Jobs/s", (each) => each.qps.toFixed(1), "number"],
         ]} />
     <//>` : html`<${Empty}>sie-config knows no gateway (--gateway-url): lanes are not shown.<//>`}
