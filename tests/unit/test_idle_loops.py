@@ -10,7 +10,7 @@ import pytest
 
 from sie_config.past.refusals import Refusals
 from sie_runtime.http.connections import Connections, HttpBounds
-from sie_testing.simulation.loop import SimulatedLoop, SimulationStuck
+from sie_testing.stage.loop import SimulatedLoop, SimulationStuck
 
 
 class Visitor:
