@@ -17,7 +17,7 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
-from sie_sdk.attempts import Attempts, in_tasks, progress
+from sie_sdk.attempts import Attempts, progress
 from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
@@ -36,6 +36,7 @@ from sie_sdk.types import (
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_tasks
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
     Tls,

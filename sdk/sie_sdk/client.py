@@ -16,7 +16,7 @@ import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
-from sie_sdk.attempts import Attempts, in_threads, progress
+from sie_sdk.attempts import Attempts, progress
 from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
@@ -35,6 +35,7 @@ from sie_sdk.types import (
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_threads
 from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
     Tls,

@@ -169,8 +169,9 @@ class Device:
 
     async def _load(self, revision: str) -> None:
         waiting = self.scheduler.waiting_for(revision)
-        holds = self._holds_of(waiting)
-        model = next((hold.model for hold in holds if hold.model is not None), None)
+        model = next(
+            (hold.model for hold in self._holds_of(waiting) if hold.model is not None), None
+        )
         try:
             if model is None:
                 # Settled meanwhile: nobody waits for these.
@@ -209,8 +210,7 @@ class Device:
             # Nothing can pass its deadline here, or wait for the process to come back.
             await self._woken.wait()
             return
-        now = self._clock()
-        wait_s = self._limits.tick_s
+        now, wait_s = self._clock(), self._limits.tick_s
         if self._executor.connected:
             batch_due = self.scheduler.wait_until(now, absent=absent)
             load_due = self._loads.due(now) if absent else None
