@@ -169,9 +169,8 @@ class Device:
 
     async def _load(self, revision: str) -> None:
         waiting = self.scheduler.waiting_for(revision)
-        model = next(
-            (hold.model for hold in self._holds_of(waiting) if hold.model is not None), None
-        )
+        held = self._holds_of(waiting)
+        model = next((hold.model for hold in held if hold.model is not None), None)
         try:
             if model is None:
                 # Settled meanwhile: nobody waits for these.
@@ -379,9 +378,8 @@ def _count(batch: Batch, hold: Hold, now: float) -> None:
 
 def _series_of(lane: Lane, hold: Hold) -> metrics.LaneSeries:
     model = hold.model.resolved.name if hold.model is not None else ""
-    return metrics.lane_series(
-        model, lane.operation, lane.adapter.name if lane.adapter is not None else ""
-    )
+    adapter = lane.adapter.name if lane.adapter is not None else ""
+    return metrics.lane_series(model, lane.operation, adapter)
 
 
 def _holds(work: Iterable[_Work]) -> list[Hold]:
