@@ -1,19 +1,27 @@
-"""The attempts of one call: the clock and the chance that patience is told. It holds the bar that
-shows how far a long list has come.
+"""The attempts of one call: the clock and the chance that patience is told. It runs the pieces of a
+long list, and holds the bar that shows how far they have come.
 
-*shell.* All four clients stand on it and only differ in how they pause.
+*shell.* All four clients stand on it and only differ in how they pause. Runs end what they began:
+after an error, or when nobody reads on, the rest is given up.
 """
 
+import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from contextvars import copy_context
 from importlib import import_module
+from typing import Any, TypeAlias
 
 from sie_schemas.errors import SIEError
 from sie_sdk.patience import Patience, Retry, retry_delay_s
+from sie_sdk.wire.call import Call
 
-__all__ = ["Attempts", "progress"]
+__all__ = ["Attempts", "in_tasks", "in_threads", "progress"]
+
+_Answer: TypeAlias = dict[str, Any]
 
 
 class Attempts:
@@ -62,3 +70,40 @@ def progress(total: int, *, is_shown: bool) -> Iterator[Callable[[int], object]]
 
 def _unseen(_done: int) -> None:
     """Nobody looks."""
+
+
+def in_threads(
+    answered: Callable[[Call], _Answer], calls: Mapping[int, Call], at_once: int
+) -> Generator[tuple[int, _Answer], None, None]:
+    """The answer to each call, with the call's number, by at most `at_once` threads."""
+    with ThreadPoolExecutor(min(at_once, len(calls))) as threads:
+        # With the context of the caller: a trace that it is in is that of every piece.
+        running = {
+            threads.submit(copy_context().run, answered, call): index
+            for index, call in calls.items()
+        }
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def in_tasks(
+    answered: Callable[[Call], Awaitable[_Answer]], calls: Mapping[int, Call], at_once: int
+) -> AsyncGenerator[tuple[int, _Answer], None]:
+    """The same in tasks of the running loop."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(index: int, call: Call) -> tuple[int, _Answer]:
+        async with room:
+            return index, await answered(call)
+
+    running = [asyncio.create_task(one(index, call)) for index, call in calls.items()]
+    try:
+        for ended in asyncio.as_completed(running):
+            yield await ended
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 import pytest
 from tests.support.config_writer import client_of, put, put_model, running, write
+from tests.support.polling import until
 from tests.support.written_disk import ENTRIES, LOG_NAME
 
 from sie_config.log.log_file import LogFile
@@ -202,6 +203,29 @@ async def test_a_bookmark_names_no_entry_that_is_not_on_the_stream_yet(tmp_path)
         await announcing
         assert set(bus.heads) == {3}
         assert plane.sequencer.position.epoch == 4
+
+
+async def test_a_new_entry_is_told_twice_also_after_a_long_silence(tmp_path):
+    async with running(tmp_path, MemoryStream()) as plane:
+        assert plane.broadcast.publisher is not None
+        bus, stop = HeardBus(), asyncio.Event()
+        announcing = asyncio.create_task(
+            announce(
+                cast(Bus, bus),
+                plane.broadcast.publisher,
+                plane.sequencer,
+                plane.journal,
+                every_s=0.01,
+                stop=stop,
+            )
+        )
+        head = plane.sequencer.position.epoch
+        await until(lambda: bus.heads.count(head) >= 4)
+        for number in range(3):
+            await put(plane, f"m{number}")
+            await until(lambda: bus.heads.count(plane.sequencer.position.epoch) >= 2)
+        stop.set()
+        await announcing
 
 
 # ---- recovery -----------------------------------------------------------------------------------

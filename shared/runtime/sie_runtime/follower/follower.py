@@ -396,4 +396,5 @@ def _source_of(settings: FollowerSettings, bus: Bus) -> LogSource:
         timeout_s=settings.replica_fetch_timeout_s,
         page_entries=settings.replica_page_entries,
         token=settings.config_token,
+        tls=settings,
     )
