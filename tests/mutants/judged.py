@@ -23,4 +23,20 @@ def key_of(judged: Judged) -> tuple[str, str, str]:
     return judged.module, judged.before, judged.after
 
 
-JUDGED: tuple[Judged, ...] = ()
+_ADMISSION = "data_plane/sie_gateway/request/admission.py"
+_SHORT_CUT = "equivalent: a short cut; what one job holds the long way puts into one job, too"
+
+JUDGED: tuple[Judged, ...] = (
+    Judged(
+        _ADMISSION,
+        "if len(sizes) <= items_max and sum(sizes) <= bytes_max:",
+        "if len(sizes) < items_max and sum(sizes) <= bytes_max:",
+        _SHORT_CUT,
+    ),
+    Judged(
+        _ADMISSION,
+        "if len(sizes) <= items_max and sum(sizes) <= bytes_max:",
+        "if len(sizes) <= items_max and sum(sizes) < bytes_max:",
+        _SHORT_CUT,
+    ),
+)
