@@ -19,6 +19,7 @@ from typing import Any
 from log_figures.processes import Client, free_port, ours
 
 from edge_figures.load import DIMS
+from sie_cli.plan.broker import threads_on
 
 __all__ = ["Contender", "bare", "whole_path"]
 
@@ -172,7 +173,7 @@ def _role(name: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _broker(folder: Path) -> Iterator[tuple[int, str]]:
-    """As `sie up` sets it: what is stored in the log's name is on the disk."""
+    """As `sie up` sets it: what is stored in the log's name is on the disk, and its threads."""
     folder.mkdir(parents=True)
     config = folder / "nats.conf"
     config.write_text(
@@ -183,7 +184,8 @@ def _broker(folder: Path) -> Iterator[tuple[int, str]]:
         *("--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir", str(folder)),
         *("--config", str(config), "--log", str(folder / "log")),
     ]
-    with _process("broker", command) as pid:
+    threads = str(threads_on(len(os.sched_getaffinity(0))))
+    with _process("broker", command, {"GOMAXPROCS": threads}) as pid:
         ports = folder / f"nats-server_{pid}.ports"
         _wait(lambda: ports.exists() and bool(ports.read_text()), "the broker")
         yield pid, str(json.loads(ports.read_text())["nats"][0])

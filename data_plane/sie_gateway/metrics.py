@@ -4,7 +4,7 @@
 """
 
 from functools import cache
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -27,7 +27,9 @@ __all__ = [
     "RERUNS",
     "RESULTS_DROPPED",
     "WORKERS_LIVE",
+    "Outcome",
     "child",
+    "outcome",
 ]
 
 Metric = TypeVar("Metric", Counter, Histogram)
@@ -111,3 +113,22 @@ OBJECTS_LEFT: Final = Counter(
 def child(metric: Metric, *labels: str) -> Metric:
     """The child of a metric, remembered: to look it up takes a lock and more time than to count."""
     return metric.labels(*labels)
+
+
+class Outcome(NamedTuple):
+    """The series that requests of one outcome are counted in."""
+
+    requests: Counter
+    seconds: Histogram
+    model_seconds: Histogram
+
+
+@cache
+def outcome(operation: str, status: int, code: str, model: str) -> Outcome:
+    """The series of one outcome, remembered. `model` is a bounded label."""
+    told = str(status)
+    return Outcome(
+        child(REQUESTS, operation, told, code),
+        child(REQUEST_SECONDS, operation, told),
+        child(MODEL_REQUEST_SECONDS, model, operation, f"{told[0]}xx"),
+    )

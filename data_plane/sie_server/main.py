@@ -20,6 +20,7 @@ from sie_runtime import settings
 from sie_runtime.process import lifecycle
 from sie_runtime.process.disk_room import free_bytes
 from sie_runtime.process.status_routes import status_application
+from sie_runtime.tls import check_tls, listening_context
 from sie_schemas import ipc
 from sie_schemas.errors import Later
 from sie_server import metrics
@@ -30,7 +31,7 @@ from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.device.choice import Choice, Cuda, choose_device
 from sie_server.device.cuda import look_for_cuda
 from sie_server.device.memory import device_bytes, device_used_bytes
-from sie_server.device.threads import Threads
+from sie_server.device.threads import use_threads
 from sie_server.device.watchdog import Watchdog
 from sie_server.execution.execution import Execution
 from sie_server.execution.residents import Pressure
@@ -46,8 +47,9 @@ _LOG: Final = logging.getLogger(__name__)
 def main() -> None:
     """Entry point."""
     chosen = settings.load(ServerSettings, prefix="SIE_SERVER")
+    check_tls(chosen)
     found = choose_device(chosen.device, look_for_cuda() if chosen.device == "auto" else Cuda())
-    threads = Threads.of(found.name, chosen.threads)
+    threads = use_threads(chosen.threads)
     # A progress bar in a log file is a line for each step.
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -83,14 +85,14 @@ def main() -> None:
 async def _serve(
     chosen: ServerSettings,
     found: Choice,
-    threads: Threads,
+    threads: int,
     device: BoundedThreads,
     beside: BoundedThreads,
     loading: BoundedThreads,
     stop: asyncio.Event,
 ) -> None:
     shelf = AdapterShelf(chosen.adapter_bytes_max)
-    spec = DeviceSpec(found.name, threads.own, Path(chosen.cache_folder), shelf)
+    spec = DeviceSpec(found.name, threads, Path(chosen.cache_folder), shelf)
     hub = HubCache(
         bytes_max=chosen.hub_bytes_max,
         progress_s=chosen.download_progress_s,
@@ -102,7 +104,6 @@ async def _serve(
         memory_bytes_max=chosen.memory_bytes_max,
         pressure=Pressure(chosen.idle_s or inf, chosen.host_bytes_min),
         hub=hub,
-        threads=threads,
     )
 
     async def keep_tending() -> None:
@@ -122,7 +123,6 @@ async def _serve(
             batches_apart=True,
             memory_bytes=chosen.memory_bytes_max or device_bytes(found.name),
             memory_shared=not chosen.memory_bytes_max and not found.name.startswith("cuda"),
-            threads_max=threads.lent_max,
         ),
         device=device,
         beside=beside,
@@ -153,6 +153,7 @@ async def _serve(
                 stop=over,
                 bounds=chosen,
                 on_listening=partial(_LOG.info, "status routes listen on port %d"),
+                tls=listening_context(chosen),
             )
         )
         try:

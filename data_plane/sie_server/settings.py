@@ -10,6 +10,7 @@ from typing import Final
 
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, constant, setting
+from sie_runtime.tls import ListeningTls
 
 __all__ = ["ServerSettings"]
 
@@ -17,7 +18,7 @@ _PINNED_NAME: Final = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings(HttpBounds):
+class ServerSettings(HttpBounds, ListeningTls):
     """The settings of one model-execution process."""
 
     socket: str = setting(
@@ -33,8 +34,7 @@ class ServerSettings(HttpBounds):
     threads: int | None = setting(
         None,
         help="Intra-operation threads of the device; 0 takes every core this process may use. "
-        "Without it one, because two collapse beside a busy neighbour, and on a CPU more for a "
-        "batch beside which the worker's other devices have nothing to do.",
+        "Without it one, because two collapse beside a busy neighbour.",
     )
     queue_max: int = constant(64, help="Requests that may wait for the device; more are refused.")
     frame_bytes_max: int = constant(

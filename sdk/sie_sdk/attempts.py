@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from sie_schemas.errors import SIEError
-from sie_sdk.exchange import Call
 from sie_sdk.patience import Patience, Retry, retry_delay_s
+from sie_sdk.wire.call import Call
 
 __all__ = ["Attempts", "in_tasks", "in_threads", "progress"]
 

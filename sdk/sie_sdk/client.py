@@ -17,12 +17,11 @@ import httpx
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, in_threads, progress
-from sie_sdk.exchange import Call, Defaults
+from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -34,6 +33,16 @@ from sie_sdk.types import (
     Items,
     ModelInfo,
     ScoreResult,
+)
+from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    traced,
+    verify_of,
 )
 
 __all__ = ["SIEClient"]
@@ -59,14 +68,16 @@ class SIEClient:
         piece_items: int = 1024,
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY. `timeout_s` bounds the wait
         for one response; `gpu`, `pool` and `options` are the defaults of every call.
 
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
+        `tls` are the files of this client for https.
         """
-        self.base_url = exchange.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(base_url, os.environ)
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry
@@ -76,6 +87,7 @@ class SIEClient:
             headers=exchange.client_headers(api_key, os.environ),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
+            verify=verify_of(self.base_url, tls),
         )
         self._leases = LeaseKeeper(self.renew_pool)
 

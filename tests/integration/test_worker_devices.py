@@ -129,21 +129,3 @@ async def test_memory_that_devices_share_is_counted_once(tmp_path: Path):
 
 def total(world: WorkerWorld) -> int:
     return world.heartbeats[-1].memory_total_bytes if world.heartbeats else 0
-
-
-async def test_a_batch_with_the_worker_to_itself_is_lent_the_idle_devices_threads(tmp_path: Path):
-    async with two_devices(tmp_path) as (world, _):
-        for _ in range(9):
-            await world.result_of(await world.publish(BOTH, "org/one", "a"))
-            await until(lambda: world.worker.state()["items_in_hand"] == 0)
-        assert [batch.threads for batch in world.execution.batches] == [0] * 8 + [2]
-
-        world.execution.hold()
-        beside = [await world.publish(BOTH, "org/one", "a") for _ in range(2)]
-        await until(lambda: len(world.execution.batches) == 11)
-        world.execution.let_go()
-        for job in beside:
-            await world.result_of(job)
-        await world.result_of(await world.publish(BOTH, "org/one", "a"))
-        # Something came beside the first of the two: nothing is lent until it is quiet again.
-        assert [batch.threads for batch in world.execution.batches[10:]] == [0, 0]

@@ -261,3 +261,19 @@ def test_gpus_are_counted_as_the_driver_lists_them_and_only_where_no_device_is_s
     assert count_gpus({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path) == 1
     for stated in ("cpu", "cuda", "cuda:1"):
         assert count_gpus({"SIE_SERVER_DEVICE": stated}, tmp_path) == 0
+
+
+@given(st.integers(1, 512))
+def test_the_broker_leaves_the_cores_to_the_others_and_has_one_thread_at_least(cores):
+    threads = broker.threads_on(cores)
+    assert threads == 1 or 4 * threads <= cores
+    assert threads >= cores // 4
+
+
+def test_the_operators_word_on_the_brokers_threads_comes_first():
+    secrets = dict.fromkeys(broker.ROLES, "s")
+    ours = plan_of(9000, secrets, "a", workers=1)
+    theirs = plan_of(9000, secrets, "a", workers=1, environment={"GOMAXPROCS": "6"})
+    assert ours.broker.environment["GOMAXPROCS"] == "1"
+    assert theirs.broker.environment["GOMAXPROCS"] == "6"
+    assert "GOMAXPROCS" not in ours.gateway.environment

@@ -166,17 +166,20 @@ async def mortal_workers(
     worker: dict[str, str] | None = None,
     started: bool = True,
     headers: dict[str, str] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> AsyncIterator[Cluster]:
     """A gateway and so many workers, which are ready and know `MODEL`; or are yet to be `started`.
 
-    `headers` go with every request to the gateway.
+    `headers` go with every request to the gateway; `config` are settings of the writer.
     """
     async with AsyncExitStack() as stack:
         broker = Broker(folder / "nats")
         stack.push_async_callback(broker.kill)
         await broker.start()
         nats_url = broker.url
-        wrote = await stack.enter_async_context(writer(folder / "config", nats_url))
+        wrote = await stack.enter_async_context(
+            writer(folder / "config", nats_url, **(config or {}))
+        )
         bundle = {"name": "default", "backends": [BACKEND]}
         profile = {"backend": BACKEND, "batch_wait_ms": 1.0}
         model = {

@@ -34,7 +34,6 @@ class ScriptedExecution:
             backends=("scripted",),
             memory_bytes=1_000_000,
             batches_apart=True,
-            threads_max=2,
         )
         self.load_failures: dict[str, ipc.Failed] = {}
         """By revision."""

@@ -38,7 +38,7 @@ from sie_sdk import (
     UnavailableError,
 )
 from sie_sdk.patience import Patience, retry_delay_s
-from sie_sdk.transport import connection_error
+from sie_sdk.wire.transport import connection_error
 
 GOOD = {"dense": {"dims": 1, "dtype": "float32", "values": to_wire(np.ones(1, np.float32))}}
 

@@ -70,6 +70,8 @@ class _Call(Struct):
     trace: str
     """The `traceparent` that goes on with it; empty where nobody traces it."""
     span: Span | None
+    model: str | None = None
+    """The registry's name of its model, once a route was found."""
 
     def elapsed_ms(self) -> float:
         """Since the request came."""
@@ -130,15 +132,16 @@ class GatewayApp:
 
     def _count(self, call: _Call, status: int, code: str) -> None:
         took_s = time.perf_counter() - call.started_at
-        told = str(status)
-        metrics.child(metrics.REQUESTS, call.operation, told, code).inc()
+        named = call.model
+        if named is None:
+            named = self._inference.model_named(call.spec) or _NO_MODEL
+        (model,) = self._models.of(named)
+        outcome = metrics.outcome(call.operation, status, code, model)
+        outcome.requests.inc()
         # The trace of one request of a bucket, where OpenMetrics is asked for.
         example = {"trace_id": call.span.trace_id} if call.span is not None else None
-        metrics.child(metrics.REQUEST_SECONDS, call.operation, told).observe(took_s, example)
-        (model,) = self._models.of(self._inference.model_named(call.spec) or _NO_MODEL)
-        metrics.child(metrics.MODEL_REQUEST_SECONDS, model, call.operation, f"{told[0]}xx").observe(
-            took_s
-        )
+        outcome.seconds.observe(took_s, example)
+        outcome.model_seconds.observe(took_s)
 
     def _note(self, call: _Call, response: Response) -> None:
         self._request_log.note(
@@ -168,7 +171,9 @@ class GatewayApp:
                 check_query(query, (), route=f"POST {scope['path']}")
             if self._rates is not None:
                 self._rates.take(call.tenant, call.started_at)
-            body = await read_body(call.headers, receive, bytes_max=self._body_bytes_max)
+            body = await read_body(
+                call.headers, receive, bytes_max=self._body_bytes_max, scope=scope
+            )
             response = await self._infer(call, body, receive)
         except SIEError as error:
             response = self._refused(call, error)
@@ -212,6 +217,7 @@ class GatewayApp:
             patience_s=patience_s(call.headers),
             trace=call.trace,
         )
+        call.model = outcome.route.model_name
         if isinstance(outcome, Cold):
             return self._cold(call, outcome)
         headers = _answer_headers(outcome)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from sie_gateway.request.waiting import ClientGone
 from sie_runtime.http.bodies import Receive, Scope, Send, read_bounded
-from sie_runtime.http.direct_http import answer_at_once
+from sie_runtime.http.direct_http import answer_at_once, body_at_once
 from sie_runtime.http.encodings import decoded
 from sie_runtime.http.error_headers import error_headers
 from sie_schemas.errors import FixRequest, SIEError
@@ -74,8 +74,10 @@ def error_response(
     return Response(status or error.status, body, headers, code=error.code)
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max: int) -> bytes:
-    """The whole body.
+async def read_body(
+    headers: dict[bytes, bytes], receive: Receive, *, bytes_max: int, scope: Scope | None = None
+) -> bytes:
+    """The whole body. With the `scope` it is taken at once where all of it has come.
 
     Raises `FixRequest` PAYLOAD_TOO_LARGE or UNSUPPORTED_MEDIA_TYPE, and `ClientGone`.
     """
@@ -85,8 +87,12 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, *, bytes_max:
             code="UNSUPPORTED_MEDIA_TYPE",
             field="Content-Type",
         )
-    told = headers.get(b"content-length")
-    body = await read_bounded(receive, told, bytes_max, too_large=_too_large, gone=ClientGone)
+    body = body_at_once(scope) if scope is not None else None
+    if body is None:
+        told = headers.get(b"content-length")
+        body = await read_bounded(receive, told, bytes_max, too_large=_too_large, gone=ClientGone)
+    elif len(body) > bytes_max:
+        raise _too_large(bytes_max)
     coding = headers.get(b"content-encoding")
     if coding is None:
         return body

@@ -118,6 +118,8 @@ class Dispatcher:
         """Objects of the requests in flight, by job id."""
         self._waiting: dict[str, Run] = {}
         """By job id."""
+        self.busy: Final = asyncio.Event()
+        """Set while a run waits."""
         self._subscription: Subscribed | None = None
         self.inbox = f"sie.result.{gateway_id}"
 
@@ -152,6 +154,7 @@ class Dispatcher:
         route, jobs, waiting = run.route, run.jobs, run.waiting
         for job in jobs:
             self._waiting[job.job_id] = run
+        self.busy.set()
         try:
             results = await self._results_of(run)
             done = True
@@ -166,6 +169,8 @@ class Dispatcher:
             for job in jobs:
                 del self._waiting[job.job_id]
                 self._chunks.forget(job.job_id)
+            if not self._waiting:
+                self.busy.clear()
             if self._stored:
                 await self._drop_objects(jobs)
             if not done:
@@ -179,7 +184,7 @@ class Dispatcher:
         its stream has no leader just now. A job that the broker has stored all the same is stored
         once.
         """
-        waiting, loop = run.waiting, asyncio.get_running_loop()
+        waiting, loop = run.waiting, run.waiting.loop
         gives_up_at = min(waiting.ends_at, loop.time() + self._caps.queue_wait_s)
         complete = waiting.begin([job.job_id for job in run.jobs])
         pause_s = _PAUSE_S

@@ -73,7 +73,7 @@ def _check_inputs(asked: Asked, route: Route) -> None:
     taken = inputs_of(route.model.profile_document["backend"])
     if taken is None:
         return  # A backend of another package says at the worker what it takes.
-    if taken == _TEXTS and not any(item.images for item in asked.items):
+    if taken == _TEXTS and not asked.has_images:
         return
     for index, item in enumerate(asked.items):
         given, field = ("image", "images") if item.images else ("text", "text")
@@ -157,4 +157,4 @@ def _outputs(asked: Asked, route: Route) -> tuple[str, ...]:
 def _version(asked: Asked) -> int:
     """The release that a worker must be of: an older one would pass over what it does not know."""
     plain = asked.dimensions is None and asked.options.keys() <= _PLAIN_OPTIONS
-    return 1 if plain and not any(item.token_ids for item in asked.items) else JOB_VERSION
+    return 1 if plain and not asked.has_tokens else JOB_VERSION

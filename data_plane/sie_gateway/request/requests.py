@@ -87,6 +87,9 @@ class Asked(Struct, frozen=True):
     """The options as they were given, `instruction` and `dimensions` among them."""
     params: str = "$"
     """The path of the parameters in the body; `options` stands below it."""
+    has_images: bool = False
+    has_tokens: bool = False
+    """True if some item is an image, or token ids."""
 
     @property
     def total_size(self) -> int:
@@ -122,7 +125,7 @@ def check_request(
     where = f"{asked.params}.options"
     if asked.options or asked.instruction is not None or asked.dimensions is not None:
         asked = _told_apart(asked, where)
-    _check_contents(asked, limits)
+    has_images, has_tokens = _check_contents(asked, limits)
     # All at once: item by item it takes 3.7 times as long (64 texts of 44 characters: 5.8 us).
     items_size = _items_size(asked.items)
     shared = (asked.options, asked.query, asked.labels, asked.instruction)
@@ -134,7 +137,13 @@ def check_request(
         largest = max(sizes)
         if fixed + largest > limits.payload_bytes_max:
             raise _too_large(f"$.items[{sizes.index(largest)}]", fixed + largest, limits)
-    return msgspec.structs.replace(asked, items_size=items_size, fixed_size=fixed)
+    return msgspec.structs.replace(
+        asked,
+        items_size=items_size,
+        fixed_size=fixed,
+        has_images=has_images,
+        has_tokens=has_tokens,
+    )
 
 
 def _asked(operation: Operation, request: Request) -> Asked:
@@ -207,7 +216,8 @@ def _with_images(item: Item, index: int) -> Item:
     return msgspec.structs.replace(item, image=None, images=(image,))
 
 
-def _check_contents(asked: Asked, limits: Limits) -> None:
+def _check_contents(asked: Asked, limits: Limits) -> tuple[bool, bool]:
+    """True for each if some item is an image, or token ids. Raises `FixRequest`."""
     items, query = asked.items, asked.query
     if not items:
         raise FixRequest("$.items is empty: at least one item is wanted", field="$.items")
@@ -216,12 +226,15 @@ def _check_contents(asked: Asked, limits: Limits) -> None:
             f"$.items has {len(items)} items; a request takes at most {limits.items_max}",
             field="$.items",
         )
+    has_images = has_tokens = False
     chars = 0
     for item in items if query is None else (query, *items):
         media = item.images or item.image or item.audio or item.video or item.document
         if item.text is None or media or item.token_ids:
             where = "$.query" if item is query else f"$.items[{items.index(item)}]"
             _check_item(asked, item, where)
+            # What has passed is one of the two, and no query is either.
+            has_images, has_tokens = has_images or bool(media), has_tokens or not media
         chars += len(item.text or "") or len(item.token_ids)
     if chars > limits.chars_max:
         raise FixRequest(
@@ -229,6 +242,7 @@ def _check_contents(asked: Asked, limits: Limits) -> None:
             code="INPUT_TOO_LONG",
             field="$.items",
         )
+    return has_images, has_tokens
 
 
 def _check_item(asked: Asked, item: Item, where: str) -> None:

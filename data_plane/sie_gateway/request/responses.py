@@ -16,7 +16,7 @@ from sie_gateway.fleet.routing import Route
 from sie_gateway.request.requests import Asked
 from sie_schemas.arrays import lists_from_wire
 from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
-from sie_schemas.jobs import Job, JobFailure, JobResult
+from sie_schemas.jobs import Job, JobFailure, JobResult, Timing
 
 __all__ = ["Answer", "Judged", "assemble", "of_one_revision", "render"]
 
@@ -84,16 +84,28 @@ def assemble(
         fields = _scores(asked, ranked)
     else:
         fields = {"items": [Raw(answer) for answer in answers]}
-    timings = [result.timing for result in results]
+    timing = _slowest(results)
     return Answer(
         route=route,
         fields=fields,
+        queue_ms=timing.queue_ms,
+        tokenization_ms=timing.tokenization_ms,
+        inference_ms=timing.inference_ms,
+        input_tokens=sum([result.input_tokens for result in results]),
+        workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
+        judged=tuple([judged for _, judged in ranked]),
+    )
+
+
+def _slowest(results: Sequence[JobResult]) -> Timing:
+    """The longest time of each kind."""
+    if len(results) == 1:
+        return results[0].timing
+    timings = [result.timing for result in results]
+    return Timing(
         queue_ms=max([timing.queue_ms for timing in timings]),
         tokenization_ms=max([timing.tokenization_ms for timing in timings]),
         inference_ms=max([timing.inference_ms for timing in timings]),
-        input_tokens=sum([result.input_tokens for result in results]),
-        workers=tuple(sorted({result.worker_id for result in results if result.worker_id})),
-        judged=tuple(judged for _, judged in ranked),
     )
 
 

@@ -35,13 +35,13 @@ class Waiting:
 
     __slots__ = (
         "_complete",
-        "_loop",
         "_over",
         "_results",
         "_until_gone",
         "_wanted",
         "_watcher",
         "ends_at",
+        "loop",
         "timeout_s",
         "trace",
     )
@@ -51,7 +51,7 @@ class Waiting:
     ) -> None:
         self.trace = trace
         """The `traceparent` that its jobs carry; empty where it is not traced."""
-        self._loop = loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         self.timeout_s = timeout_s
         self.ends_at = loop.time() + timeout_s
         self._until_gone = until_gone
@@ -82,13 +82,13 @@ class Waiting:
             raise self._over
         if self._complete is not None:
             self._leave()
-        self._complete = self._loop.create_future()
+        self._complete = self.loop.create_future()
         return self._complete
 
     async def pause(self, change: Coroutine[Any, Any, None], *, timeout_s: float) -> None:
         """Wait for a change while nothing runs. Raises as `begin`."""
         over = self._renewed()
-        changed = self._loop.create_task(change)
+        changed = self.loop.create_task(change)
         try:
             await asyncio.wait(
                 (over, changed), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -126,7 +126,7 @@ class Waiting:
         """It takes long: from now on notice when the client leaves."""
         if self._until_gone is not None:
             noticing = self._notice(self._until_gone)
-            self._watcher = self._loop.create_task(noticing)
+            self._watcher = self.loop.create_task(noticing)
 
     def close(self) -> None:
         """Nobody waits any more."""

@@ -33,7 +33,6 @@ from sie_server import metrics
 from sie_server.backends.backend import Backend, DeviceSpec, ModelSpec
 from sie_server.backends.model_config import profile_of, source_of, tasks_of, templates_of
 from sie_server.backends.names import load_backend, options_of, reads_graphs, require_backend
-from sie_server.device.threads import Threads
 from sie_server.execution.memory_ladder import is_out_of_memory, run_batch, with_room
 from sie_server.execution.residents import Pressure, Resident, Residents
 from sie_server.weights.hub_cache import HubCache
@@ -65,10 +64,8 @@ class Execution:
         memory_bytes_max: int,
         pressure: Pressure | None = None,
         hub: HubCache | None = None,
-        threads: Threads | None = None,
     ) -> None:
         self._device = device
-        self._threads = threads or Threads(device.threads)
         self._hub = hub or HubCache()
         self._residents = Residents(
             memory_bytes_max=memory_bytes_max, pressure=pressure or Pressure()
@@ -230,16 +227,15 @@ class Execution:
         span = begin_span("execute", "internal", parent=request.trace) if request.trace else None
         started = time.perf_counter()
         make_room = self._residents.make_room(request.model_revision)
-        with self._threads.lent(request.threads):
-            try:
-                answers = run_batch(backend.run, request, make_room)
-            finally:
-                took_s = time.perf_counter() - started
-                metrics.BUSY_SECONDS.inc(took_s)
-                if span is not None:
-                    span.tell("sie.device", self._device.name)
-                    span.tell("sie.inputs", len(request.inputs))
-                    span.end()
+        try:
+            answers = run_batch(backend.run, request, make_room)
+        finally:
+            took_s = time.perf_counter() - started
+            metrics.BUSY_SECONDS.inc(took_s)
+            if span is not None:
+                span.tell("sie.device", self._device.name)
+                span.tell("sie.inputs", len(request.inputs))
+                span.end()
         return BatchDone(id=request.id, answers=answers, inference_ms=took_s * 1000)
 
     def _spec(self, request: Load) -> ModelSpec:

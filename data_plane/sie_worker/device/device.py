@@ -80,12 +80,16 @@ class Device:
         self.scheduler = scheduler
         self._holds = holds
         self._results = results
+        self.batches_begun = 0
+        self.fill_begun = 0.0
+        """Sum of the shares of their budgets that those used."""
         self._limits = limits
         self._clock = clock
         self._drop_holds = drop_holds
         """Drops what waits of holds here and at the other devices."""
         self._has_peers = has_peers
         self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lost_at: float | None = None
         self._loads = LoadTurns(share=limits.load_share)
         metrics.ITEMS_WAITING.labels(name).set_function(lambda: scheduler.waiting)
@@ -134,6 +138,8 @@ class Device:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches until `stop`; those that run then are finished first."""
+        # Asked once: up to Python 3.11 each time takes a call into the system.
+        self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 self._woken.clear()
@@ -184,9 +190,7 @@ class Device:
         now = self._clock()
         if self._executor.connected:
             self._lost_at = None
-            return self.scheduler.next_batch(
-                now, absent=absent, threads_max=self._executor.threads_max
-            )
+            return self.scheduler.next_batch(now, absent=absent)
         if self._lost_at is None:
             self._lost_at = now
         elif now - self._lost_at >= self._grace_s():
@@ -201,6 +205,10 @@ class Device:
         return min(limits.grace_s, limits.handover_s) if self._has_peers() else limits.grace_s
 
     async def _sleep(self, absent: Collection[str]) -> None:
+        if not self.scheduler.revisions():
+            # Nothing can pass its deadline here, or wait for the process to come back.
+            await self._woken.wait()
+            return
         now = self._clock()
         wait_s = self._limits.tick_s
         if self._executor.connected:
@@ -208,7 +216,8 @@ class Device:
             load_due = self._loads.due(now) if absent else None
             wait_s = min([wait_s, *(due - now for due in (batch_due, load_due) if due is not None)])
         # A timer that wakes costs a fifth of a timeout that cancels.
-        timer = asyncio.get_running_loop().call_later(wait_s, self._woken.set)
+        assert self._loop is not None, "it sleeps where it runs"
+        timer = self._loop.call_later(wait_s, self._woken.set)
         await self._woken.wait()
         timer.cancel()
 
@@ -224,6 +233,8 @@ class Device:
         try:
             if work:
                 _count(batch, work[0][1], self._clock())
+                self.batches_begun += 1
+                self.fill_begun += batch.fill
                 outcomes = await self._run_loaded(batch, work)
         except SIEError as failure:
             error = failure
@@ -300,7 +311,6 @@ class Device:
                 outputs=lane.outputs,
                 labels=lane.labels,
                 options=msgspec.json.decode(lane.options) if lane.options else {},
-                threads=batch.threads,
                 trace=trace,
             )
         _count_tokens(done.answers, part)

@@ -59,6 +59,14 @@ class Devices:
         return sum(device.scheduler.batches_out for device in self._devices)
 
     @property
+    def begun(self) -> tuple[int, float]:
+        """Batches that were handed over since the start, and the sum of their fill."""
+        return (
+            sum(device.batches_begun for device in self._devices),
+            sum(device.fill_begun for device in self._devices),
+        )
+
+    @property
     def connected(self) -> int:
         """The number of devices that can be given work."""
         return sum(device.connected for device in self._devices)
@@ -94,6 +102,11 @@ class Devices:
                 if name not in told or _rank(report) > _rank(told[name]):
                     told[name] = report
         return told
+
+    def forget_failures(self, is_current: Callable[[str, str], bool]) -> None:
+        """Tell no more of what failed and is not wanted now, by name and revision."""
+        for device in self._devices:
+            device.models.forget_failures(is_current)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches on every device until `stop`; those that run then are finished first."""

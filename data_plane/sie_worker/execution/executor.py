@@ -132,11 +132,6 @@ class Executor:
         """The words of the process about itself on this connection."""
         return self._hello
 
-    @property
-    def threads_max(self) -> int:
-        """The number of threads that its batches may be lent; 0 where they may not."""
-        return self._hello.threads_max if self._hello is not None else 0
-
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call back after each connection made or lost."""
         self._listeners.append(callback)
@@ -211,7 +206,6 @@ class Executor:
         labels: tuple[str, ...],
         options: dict[str, Any],
         adapters: tuple[AdapterPin | None, ...] = (),
-        threads: int = 0,
         trace: str = "",
     ) -> ipc.BatchDone:
         """Run one batch. Raises the error of the reply, or `ExecutorLost`."""
@@ -225,7 +219,6 @@ class Executor:
             labels=labels,
             options=options,
             adapters=adapters,
-            threads=threads,
             trace=trace,
         )
         reply = await self._ask(self._batches, request, self._batch_timeout_s)

@@ -106,8 +106,8 @@ class Hold:
             job_id=job.job_id,
             request_id=job.request_id,
             first_item=job.first_item,
-            answers=() if failed else tuple(answer or b"" for answer in self._answers),
-            item_failures=() if failed else tuple(sorted(self._failures, key=lambda f: f.index)),
+            answers=() if failed else tuple([answer or b"" for answer in self._answers]),
+            item_failures=() if failed else self._failures_in_order(),
             failure=None
             if failure is None
             else JobFailure(failure.code, failure.message, failure.retry_after_s, failure.field),
@@ -117,6 +117,11 @@ class Hold:
             input_tokens=self.input_tokens,
             worker_id=worker_id,
         )
+
+    def _failures_in_order(self) -> tuple[ItemFailure, ...]:
+        if not self._failures:
+            return ()
+        return tuple(sorted(self._failures, key=lambda failure: failure.index))
 
 
 def _span_of(job: Job, delivery: Delivery) -> Span | None:

@@ -35,8 +35,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from msgspec.structs import replace
-
 from sie_worker.scheduling.fairness import Senders, Turns
 from sie_worker.scheduling.gathering import Gathering
 from sie_worker.scheduling.lanes import Batch, Lane, LaneQueue, Limits, QueuedInput, Way
@@ -171,7 +169,7 @@ class Scheduler:
             queue = self._queues[lane] = LaneQueue(limits, self._pace(lane, limits))
         queue.limits = limits
         if self._gathering is not None:
-            self._gathering.came(lane.way, len(inputs), now)
+            self._gathering.returns.came(lane.way, len(inputs), now)
         for item in inputs:
             self._sequence += 1
             queue.add(self._sequence, now, item)
@@ -179,13 +177,8 @@ class Scheduler:
             self._senders.sent(item.tenant, now)
             self._earliest_deadline = min(self._earliest_deadline, item.deadline)
 
-    def next_batch(
-        self, now: float, *, absent: Container[str] = (), threads_max: int = 0
-    ) -> Batch | None:
-        """The batch to run now, if any; it counts as out until `finished`.
-
-        It may be lent up to `threads_max` threads.
-        """
+    def next_batch(self, now: float, *, absent: Container[str] = ()) -> Batch | None:
+        """The batch to run now, if any; it counts as out until `finished`."""
         if self._is_taken(now):
             return None
         free_at = self._free_at()
@@ -204,8 +197,6 @@ class Scheduler:
         tenant = self._turns.pick({name: cost for name, (_, _, cost, _) in best.items()})
         queue = self._queues[best[tenant][3]]
         batch = self._take(best[tenant][3], self._slice_s if self._is_sliced(now) else inf)
-        if self._gathering is not None and threads_max:
-            batch = replace(batch, threads=min(threads_max, self._gathering.threads))
         self._out.append(_Out(batch, queue.pace, now, queue.pace.expected_s(batch.cost)))
         return batch
 
@@ -223,19 +214,15 @@ class Scheduler:
         return max(now, min(due)) if due else None
 
     def finished(self, batch: Batch, now: float, *, answered: bool = True) -> None:
-        """A batch that was handed out is done; only one that was answered, with the
-        device's own threads, tells of the pace."""
+        """A batch that was handed out is done; only one that was answered tells of the pace."""
         place = next(index for index, out in enumerate(self._out) if out.batch is batch)
         out = self._out.pop(place)
         if answered:
             took_s = now - max(out.since, self._last_end)
-            if not batch.threads:
-                out.pace.ran(max(1, batch.cost), took_s)
-            elif self._gathering is not None and out.expected_s is not None:
-                self._gathering.lent(took_s, out.expected_s)
+            out.pace.ran(max(1, batch.cost), took_s)
             out.pace.answered(now - batch.arrived)
             if self._gathering is not None:
-                self._gathering.answered(batch.lane.way, len(batch.inputs), now)
+                self._gathering.returns.answered(batch.lane.way, len(batch.inputs), now)
         self._last_end = now
 
     def cancel(self, request_id: str) -> list[QueuedInput]:

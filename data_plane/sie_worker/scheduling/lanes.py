@@ -89,7 +89,6 @@ class Batch(Struct, frozen=True):
     """Inputs of one lane, in order, with their cost by the lane's way of running.
 
     `arrived` is when the oldest of them came, `fill` the share of the budget that they use.
-    `threads` is how many it is lent; 0, none.
     """
 
     lane: Lane
@@ -97,7 +96,6 @@ class Batch(Struct, frozen=True):
     cost: int
     arrived: float
     fill: float
-    threads: int = 0
 
 
 @dataclass(slots=True)

@@ -21,10 +21,11 @@ from typing import Final
 
 from sie_schemas.jobs import stream_name, token
 
-__all__ = ["ROLES", "BrokerPlan", "Rights", "authorization", "render", "rights"]
+__all__ = ["ROLES", "BrokerPlan", "Rights", "authorization", "render", "rights", "threads_on"]
 
 ROLES: Final = ("config", "gateway", "worker", "operator")
 _DEFAULT_POOLS: Final = ("default",)
+_CORES_FOR_A_THREAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,17 @@ class BrokerPlan:
     """The broker's own recommended ceiling; larger requests are cut or go through a store."""
     pools: tuple[str, ...] = _DEFAULT_POOLS
     """The pools that the workers serve."""
+    threads: int = 1
+    """The threads that it may run at once."""
+
+
+def threads_on(cores: int) -> int:
+    """The broker's threads on a machine with so many cores, which it shares with all others.
+
+    Left alone it takes a thread for each core, and wakes them for each other: of one client's
+    request that was a third of its time.
+    """
+    return max(1, cores // _CORES_FOR_A_THREAD)
 
 
 def render(plan: BrokerPlan) -> str:

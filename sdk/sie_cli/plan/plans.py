@@ -197,7 +197,8 @@ class _Maker:
         return ChildPlan(
             role="nats",
             argv=(str(self.scripts / "nats-server"), "-c", str(self.layout.broker_config)),
-            environment=self.environment,
+            # An operator's own word on its threads comes first.
+            environment={"GOMAXPROCS": str(plan.threads), **self.environment},
             log=self.layout.log("nats"),
             ready_url=f"http://{_HOST}:{plan.monitor_port}/healthz?js-enabled-only=true",
             ready_s=self.settings.ready_s,

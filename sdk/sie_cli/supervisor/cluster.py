@@ -301,6 +301,7 @@ def _plan(
         store=layout.data / "nats",
         passwords={role: secrets.token_urlsafe(24) for role in broker.ROLES},
         pools=(os.environ.get("SIE_WORKER_POOL") or "default",),
+        threads=broker.threads_on(len(os.sched_getaffinity(0))),
     )
     write_broker_config(layout, plan)
     write_operator_access(

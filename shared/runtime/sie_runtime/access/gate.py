@@ -14,6 +14,7 @@ itself.
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeAlias
 
 import msgspec
@@ -98,7 +99,9 @@ class Gate:
         if scope["type"] == "websocket" and role is not None:
             await self._watched(scope, receive, send, headers, role)
         else:
-            await _ANSWERS.get(method, _plainly)(self._app, scope, receive, send)
+            answer = _ANSWERS.get(method)
+            app = self._app if answer is None else partial(answer, self._app)
+            await app(scope, receive, send)
 
     async def _watched(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], role: Role
@@ -151,10 +154,6 @@ def principal_of(scope: Scope) -> Principal:
     """The caller; nobody where no gate stands before the application."""
     found: Principal = scope.get(PRINCIPAL, NOBODY)
     return found
-
-
-async def _plainly(app: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    await app(scope, receive, send)
 
 
 _ANSWERS: Final = {"HEAD": answer_head, "OPTIONS": answer_options}

@@ -30,6 +30,7 @@ from nats.errors import (
     NoRespondersError,
     OutboundBufferLimitError,
 )
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from sie_runtime.broker.direct_parser import DirectParser, headers_of
@@ -61,6 +62,7 @@ class DirectClient(Client):
         """True if `_flush_now` will be called in this turn of the loop."""
         self._parser = self._ps = DirectParser(self, self._taken)
         self._failing: set[asyncio.Future[None]] = set()
+        self._runs_in: asyncio.AbstractEventLoop | None = None
 
     def hand_over(self, subscription: Subscription, taker: Taker) -> None:
         """From now on call `taker` where a message is read, and not the callback.
@@ -99,7 +101,14 @@ class DirectClient(Client):
         self._pending_data_size += len(commands)
         if not self._is_flushing:
             self._is_flushing = True
-            asyncio.get_running_loop().call_soon(self._flush_now)
+            self._running_loop().call_soon(self._flush_now)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of its owner. Asked for once: up to Python 3.11 that is a call into the
+        system."""
+        if self._runs_in is None:
+            self._runs_in = asyncio.get_running_loop()
+        return self._runs_in
 
     def _check_sending(self) -> None:
         if self.is_closed:
@@ -119,6 +128,20 @@ class DirectClient(Client):
         # On a connection that broke just now this raises; its reader hears of that and says so.
         with suppress(OSError, RuntimeError):
             self._transport.writelines(commands)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """As the library's. What it can send at once goes without waking its flusher."""
+        malformed = not subject or (subject + reply).split() != [subject + reply]
+        if headers or malformed or not self.is_connected:
+            await super().publish(subject, payload, reply, headers)
+        else:
+            self.send(subject, payload, reply=reply)
 
     async def request(
         self,
@@ -155,7 +178,7 @@ class DirectClient(Client):
         timeout: float,  # noqa: ASYNC109
         headers: dict[str, Any] | None,
     ) -> Msg:
-        loop = asyncio.get_running_loop()
+        loop = self._running_loop()
         future: asyncio.Future[Msg] = loop.create_future()
         self._answers[inbox] = future
         timer = loop.call_later(timeout, _time_out, future)
@@ -179,6 +202,14 @@ class DirectClient(Client):
         while task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
+
+    async def _process_info(self, info: Any, initial_connection: bool = False) -> None:
+        """As the library's, which would send its password to a broker that offers no TLS."""
+        server = self._current_server
+        if server is not None and server.uri.scheme == "tls" and not info.get("tls_required"):
+            where = f"{server.uri.hostname}:{server.uri.port}"
+            raise NatsError(f"{where} offers no TLS, and its address asks for it")
+        await super()._process_info(info, initial_connection)
 
     async def _read_loop(self) -> None:
         if isinstance(self._transport, TcpTransport) and self._transport._io_reader is not None:

@@ -1,24 +1,28 @@
-"""A whole answer over HTTP in one write.
+"""A whole answer over HTTP in one write, and a whole body in one read.
 
 *shell* inside uvicorn. An answer that is sent as ASGI has it costs two messages, two patterns tried
 on each header, and two writes. That is a third of what the server needs for a request. An
-application that has all of an answer gives it to `answer_at_once` instead. Reading requests,
+application that has all of an answer gives it to `answer_at_once` instead. One that wants all of a
+body asks `body_at_once` first: most bodies are there when the application begins. Reading requests,
 keeping connections alive, pipelining and closing stay the library's own. It reaches into the
 library's exchange, whose version is bounded for that reason. A test on a real socket holds both
 ways to the same bytes.
 """
 
-from collections.abc import MutableMapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
 )
 
-__all__ = ["DirectHttp", "answer_at_once"]
+__all__ = ["DirectHttp", "Headers", "answer_at_once", "body_at_once", "with_headers_through"]
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _EXTENSION: Final = "sie.at_once"
+_THROUGH: Final = "sie.at_once.headers"
 
 
 class DirectHttp(HttpToolsProtocol):
@@ -29,23 +33,55 @@ class DirectHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
 
+def with_headers_through(
+    scope: MutableMapping[str, Any], change: Callable[[int, Headers], Headers]
+) -> dict[str, Any]:
+    """The request as an application gets it from one that changes the headers of answers.
+
+    `change` is given status and headers of what is answered at once. What is sent as ASGI is for
+    the caller's own `send`.
+    """
+    return {**scope, "extensions": {**scope.get("extensions", {}), _THROUGH: change}}
+
+
+def body_at_once(scope: MutableMapping[str, Any]) -> bytes | None:
+    """The body, where all of it has come; None where it has to be read the usual way.
+
+    Asked before anything was read. Who reads on hears when the client leaves, as ever.
+    """
+    cycle = scope.get("extensions", {}).get(_EXTENSION)
+    if (
+        cycle is None
+        or cycle.more_body
+        or cycle.disconnected
+        or cycle.response_complete
+        or cycle.waiting_for_100_continue
+    ):
+        return None
+    body = bytes(cycle.body)
+    cycle.body = bytearray()
+    cycle.message_event.clear()
+    cycle.flow.resume_reading()
+    return body
+
+
 def answer_at_once(
-    scope: MutableMapping[str, Any],
-    status: int,
-    headers: Sequence[tuple[bytes, bytes]],
-    body: bytes,
+    scope: MutableMapping[str, Any], status: int, headers: Headers, body: bytes
 ) -> bool:
     """Send a whole answer; False where nothing was sent and it has to go the usual way.
 
     Names of headers are in small letters, without `connection` and `transfer-encoding`, and
     `content-length` is among them.
     """
-    cycle = scope.get("extensions", {}).get(_EXTENSION)
+    extensions = scope.get("extensions", {})
+    cycle = extensions.get(_EXTENSION)
     # The library waits for a slow reader, and leaves out the body of an answer to HEAD.
     if cycle is None or cycle.flow.write_paused or scope["method"] == "HEAD":
         return False
     if cycle.disconnected:
         return True
+    if (change := extensions.get(_THROUGH)) is not None:
+        headers = change(status, headers)
     lines = [b"%b: %b\r\n" % header for header in headers]
     if not cycle.keep_alive:
         lines.append(b"connection: close\r\n")
@@ -53,6 +89,8 @@ def answer_at_once(
     if head.count(b"\n") != len(lines) or b"\0" in head:
         # A header that would end before its end: the library refuses it.
         return False
+    # The exchange holds the scope: together they would be garbage that only a collection finds.
+    del extensions[_EXTENSION]
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
     cycle.transport.write(b"".join((STATUS_LINE[status], head, b"\r\n", body)))

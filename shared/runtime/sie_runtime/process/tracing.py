@@ -2,8 +2,8 @@
 
 *shell.* Owns the decision of what is traced. It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` names a
 collector; the library is imported then and not before. Promises that an untraced request costs a
-comparison and at most one random number, that a request which comes with a trace keeps it, sampled
-or not, and that no request waits for the collector. The variables are OpenTelemetry's own.
+comparison and at most one random number. A request which comes with a trace keeps it, sampled or
+not. No request waits for the collector. The variables are OpenTelemetry's own.
 """
 
 import importlib

@@ -49,6 +49,8 @@ class Puller:
         self._expires_s = 0.0
         """The seconds that the last pull stays open."""
         self._busy_until = 0.0
+        self._loop = asyncio.get_running_loop()
+        """Asked once: up to Python 3.11 each time takes a call into the system."""
         self._woken = asyncio.Event()
         self._closing = False
         self._refused = 0
@@ -85,7 +87,7 @@ class Puller:
 
     async def _keep_asking(self) -> None:
         """Keep as many jobs asked for as could be run soon; renew pulls that the broker let go."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         while not self._closing:
             self._woken.clear()
             if self._pausing:
@@ -100,12 +102,12 @@ class Puller:
 
     async def _sleep(self, longest_s: float) -> None:
         # A timer that wakes costs a fifth of a timeout that cancels.
-        timer = asyncio.get_running_loop().call_later(longest_s, self._woken.set)
+        timer = self._loop.call_later(longest_s, self._woken.set)
         await self._woken.wait()
         timer.cancel()
 
     def _ask(self, count: int) -> None:
-        settings, now = self._settings, asyncio.get_running_loop().time()
+        settings, now = self._settings, self._loop.time()
         self._expires_s = (
             settings.queue_pull_brisk_s if self._is_busy else settings.queue_pull_expires_s
         )
@@ -138,7 +140,7 @@ class Puller:
 
     def _take(self, data: bytes, reply: bytes) -> None:
         self._asked = max(0, self._asked - 1)
-        self._busy_until = asyncio.get_running_loop().time() + _BUSY_S
+        self._busy_until = self._loop.time() + _BUSY_S
         self._refused = 0
         delivery = Delivery(self._bus, data, reply, self._settings.queue_deliveries_max)
         if self._closing:
@@ -162,7 +164,7 @@ class Puller:
 
     @property
     def _is_busy(self) -> bool:
-        return asyncio.get_running_loop().time() < self._busy_until
+        return self._loop.time() < self._busy_until
 
     @property
     def _pause_s(self) -> float:

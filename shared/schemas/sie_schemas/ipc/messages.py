@@ -177,9 +177,8 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     """Run one batch of one lane. `outputs` and `labels` are those of the jobs in it.
 
     `adapters`, where given, names the adapter of each input (None: the base) and `adapter` is not
-    read: only for a model that said `fuses_adapters`. `threads` is how many it may use while the
-    devices beside it have nothing to do, up to what `Hello` allows; 0, the device's own. `trace`
-    is the `traceparent` of the batch, where it is traced.
+    read: only for a model that said `fuses_adapters`. `trace` is the `traceparent` of the
+    batch, where it is traced.
     """
 
     id: int
@@ -191,7 +190,6 @@ class RunBatch(Struct, frozen=True, tag="run", kw_only=True, omit_defaults=True)
     labels: tuple[str, ...] = ()
     options: dict[str, Any] = {}
     adapters: tuple[AdapterPin | None, ...] = ()
-    threads: int = 0
     trace: str = ""
 
 
@@ -217,8 +215,6 @@ class Hello(Struct, frozen=True, tag="hello", kw_only=True):
     """True if a connection may carry batches only (`Batches`)."""
     device_reason: str = ""
     """The reason for this device."""
-    threads_max: int = 0
-    """The threads that a batch may be lent; 0 where it runs on the device's own and no others."""
 
 
 class Pong(Struct, frozen=True, tag="pong", omit_defaults=True):

@@ -93,7 +93,7 @@ def _number_of(text: str) -> int | float | None:
         return None
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError("a number is finite")
+        raise ValueError(f"a number is finite: quote {shown(text)} if it is a text")
     return number
 
 

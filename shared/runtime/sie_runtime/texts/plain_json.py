@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sie_cli.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.bounds import BOUNDS, Bounds
 from sie_schemas.errors import FixRequest
 
 __all__ = ["NotJson", "read_json"]

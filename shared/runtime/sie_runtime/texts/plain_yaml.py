@@ -15,8 +15,14 @@ from typing import Any, Final, cast
 
 import yaml
 
-from sie_cli.texts.bounds import BOUNDS, Bounds
-from sie_cli.texts.plain_scalars import is_surely_text, meaning_of, no_form, shown, tagged_meaning
+from sie_runtime.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.plain_scalars import (
+    is_surely_text,
+    meaning_of,
+    no_form,
+    shown,
+    tagged_meaning,
+)
 from sie_schemas.errors import FixRequest
 
 __all__ = ["PARSERS", "dump_yaml", "dump_yaml_all", "read_yaml"]
@@ -40,10 +46,20 @@ def read_yaml(
     """Every document of a text, as JSON values. Raises `FixRequest` that names place and line."""
     try:
         return _Reading(bounds).read(_events(text, parser))
+    except yaml.MarkedYAMLError as error:
+        raise FixRequest(f"{place} is no YAML: {_told(error)}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise FixRequest(f"{place} is no YAML: {' '.join(str(error).split())}") from error
     except FixRequest as error:
         raise FixRequest(f"{place}, {error.message}") from error
+
+
+def _told(error: Any) -> str:
+    """The parser's words, with the line where it stopped and that from which it looked."""
+    line = f"line {error.problem_mark.line + 1}: " if error.problem_mark is not None else ""
+    began = f" from line {error.context_mark.line + 1} on" if error.context_mark is not None else ""
+    context = f" ({error.context}{began})" if error.context else ""
+    return f"{line}{error.problem or 'it cannot be read'}{context}"
 
 
 def dump_yaml(value: Any) -> str:
