@@ -180,8 +180,8 @@ class BrokerPlan:
 def threads_on(cores: int) -> int:
     """The broker's threads on a machine with so many cores, which it shares with all others.
 
-    Left alone it takes a thread for each core, which wake each other. That was a third of its time
-    on the request of one client.
+    Left alone it takes a thread for each core, and wakes them for each other. With one client that
+    was a third of its time.
     """
     return max(1, cores // _CORES_FOR_A_THREAD)
 
