@@ -110,10 +110,16 @@ class Devices:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches on every device until `stop`; those that run then are finished first."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            for device in self._devices:
-                group.create_task(device.run(stop))
+        stopping = asyncio.ensure_future(stop.wait())
+        # One without work sleeps until somebody wakes it.
+        stopping.add_done_callback(lambda _: self.wake())
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for device in self._devices:
+                    group.create_task(device.run(stop))
+        finally:
+            stopping.cancel()
 
     def wake(self) -> None:
         """Something changed for all of them."""
