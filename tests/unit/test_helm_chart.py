@@ -271,6 +271,11 @@ KIND = {
         ({"gateway": {"env": {"SIE_GATEWAY_PRT": 1}}}, "SIE_GATEWAY_PRT is no setting"),
         ({"gateway": {"env": {"SIE_WORKER_POOL": "a"}}}, "is not read by sie-gateway"),
         ({"gateway": {"env": {"SIE_GATEWAY_PORT": 1}}}, "the chart sets SIE_GATEWAY_PORT itself"),
+        (
+            {"pods": {"env": {"SIE_GATEWAY_TEI_EMBED_MODEL": "a"}}},
+            "pods.env: SIE_GATEWAY_TEI_EMBED",
+        ),
+        ({"nats": {"env": {"SIE_X": 1}}}, "nats.env: SIE_X is not read by the broker"),
         ({"gateway": {"podLabels": {"sie/worker": "a"}}}, "sie/worker"),
         (
             {"gateway": {"extraVolumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}},

@@ -96,11 +96,13 @@ Variables of the values, as a name and a value, or a name and a `valueFrom`. Ref
 has set already, and what this process would refuse at its start: files/settings.txt has its names.
 */}}
 {{- define "sie.moreEnv" -}}
-{{- $process := .process | default "" -}}
+{{- $process := .process | default "broker" -}}
 {{- $taken := list }}{{ range .set }}{{ $taken = append $taken .name }}{{ end -}}
 {{- $known := .root.Files.Get "files/settings.txt" | trim | splitList "\n" -}}
-{{- $where := .where | default (printf "%s.env" .role) -}}
-{{- range $name, $value := merge (dict) (.own.env | default dict) .root.Values.pods.env }}
+{{- $own := .own.env | default dict -}}
+{{- $role := .where | default (printf "%s.env" .role) -}}
+{{- range $name, $value := merge (dict) $own .root.Values.pods.env }}
+{{- $where := hasKey $own $name | ternary $role "pods.env" }}
 {{- if has $name $taken }}
 {{- fail (printf "%s: the chart sets %s itself" $where $name) }}
 {{- end }}
@@ -109,7 +111,7 @@ has set already, and what this process would refuse at its start: files/settings
 {{- fail (printf "%s: %s is no setting of sie-%s (docs/settings.md has their names)" $where $name $process) }}
 {{- end }}
 {{- else if hasPrefix "SIE_" $name }}
-{{- fail (printf "%s: %s is not read by sie-%s" $where $name $process) }}
+{{- fail (printf "%s: %s is not read by %s" $where $name (ternary "the broker" (printf "sie-%s" $process) (eq $process "broker"))) }}
 {{- end }}
 - name: {{ $name }}
   {{- if kindIs "map" $value }}
