@@ -161,4 +161,8 @@ async def test_the_writer_lists_dead_letters_and_never_what_they_held(tmp_path):
         assert "a secret text" not in json.dumps(letter)
         after = f"/v1/dead-letters?after={letter['number']}"
         assert (await one.http.get(after)).json() == {"letters": [], "next_after": None}
+        queues = (await one.http.get("/v1/queues")).json()
+        assert queues["dead_letters"] == 1
+        [queue] = [each for each in queues["queues"] if each["pool"] == "default"]
+        assert (queue["jobs"], queue["bytes"], queue["oldest_s"]) == (0, 0, None)
         assert refusals() == before, "sie-config's user may do this"

@@ -23,13 +23,4 @@ def key_of(judged: Judged) -> tuple[str, str, str]:
     return judged.module, judged.before, judged.after
 
 
-_CHUNKS = "data_plane/sie_gateway/request/chunks.py"
-
-JUDGED: tuple[Judged, ...] = (
-    Judged(
-        _CHUNKS,
-        "@dataclass(slots=True)",
-        "@dataclass(slots=False)",
-        "equivalent: slots spare memory, and nothing sets another attribute",
-    ),
-)
+JUDGED: tuple[Judged, ...] = ()

@@ -60,6 +60,9 @@ def agreeing(values: dict[str, Any]) -> dict[str, Any]:
             worker["server"]["image"] = "server-gliner"
     nats = values.setdefault("nats", {})
     nats["url"] = "" if nats.get("enabled", True) else "nats://broker.example.com:4222"
+    tls = values.setdefault("tls", {})
+    tls.update(secrets=dict.fromkeys(("config", "gateway", "worker", "nats"), "mine"))
+    tls.update(monitoringSecret="mine", mutual=tls["enabled"] and tls["mutual"])
     hub = values.setdefault("hfToken", {})
     hub["value"] = "hf_1" if hub.get("create") else ""
     hub["existingSecret"] = "" if hub.get("create") else hub.get("existingSecret", "")

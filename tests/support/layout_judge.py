@@ -140,7 +140,7 @@ _PAIRS = [(TEXTS[0], text) for text in TEXTS] + [(TEXTS[2], TEXTS[1]), (TEXTS[1]
 def _scores(drawn: Drawn) -> Judgement:
     reference = _reference(drawn, st.CrossEncoder, lambda model: model.predict(_PAIRS[:1]))
     label = 0 if reference is None or reference.num_labels == 1 else reference.num_labels - 1
-    options: dict[str, Any] = {} if not label else {"label": label}
+    options: dict[str, Any] = {"label": label} if label else {}
     ours = _both(lambda padded: load(drawn.folder, padded=padded, **options))
     if reference is None:
         return "no reference"

@@ -306,8 +306,8 @@ def _transformer(choices: Choices, plain: Path, **options: Any) -> Transformer:
         told["processor_kwargs"] = processor
     if choices.maybe("a limit of the call", 0.1):
         told["processing_kwargs"] = {"text": {"max_length": choices.one("max_length", (6, 30))}}
-    module: Transformer = Transformer(str(plain), **told)
-    return module
+    made: Transformer = Transformer(str(plain), **told)
+    return made
 
 
 def _steps(choices: Choices, one: Transformer) -> list[torch.nn.Module]:

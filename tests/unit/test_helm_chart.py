@@ -10,6 +10,7 @@ from typing import Any
 import helm_python
 import pytest
 from prometheus_client import REGISTRY
+from tests.support.certificates import Authority
 from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
 from tests.support.chart_page import leaves, schema, written
 from tests.support.polling import until
@@ -92,6 +93,40 @@ def test_the_brokers_file_is_one_that_the_broker_takes(documents, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_with_tls_everybody_speaks_it_and_the_broker_takes_its_file(tmp_path):
+    signed = Authority(tmp_path).signed("broker")
+    secrets = dict.fromkeys(("config", "gateway", "worker", "nats"), "certificates")
+    tls = {"tls": {"enabled": True, "mutual": True, "secrets": secrets}, "nats": {"replicas": 3}}
+    documents = rendered(values_of("", tls))
+    environment = broker_files(documents, tmp_path)
+    file = tmp_path / "nats.conf"
+    paths = {"tls.crt": signed.cert, "tls.key": signed.key, "ca.crt": tmp_path / "ca.pem"}
+    text = file.read_text()
+    for name, path in paths.items():
+        text = text.replace(f"/etc/sie/tls/{name}", str(path))
+    assert text.count("verify: true") == 2, "clients and routes"
+    file.write_text(text)
+    command = [NATS_SERVER, "-c", file, "-t"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plain = [
+        (variable["name"], variable["value"])
+        for _, template in pod_specs(documents)
+        for container in containers(template)
+        for variable in container["env"]
+        if re.match("(http|nats)://", variable.get("value", ""))
+    ]
+    assert plain == []
+    schemes = {
+        container[probe]["httpGet"]["scheme"]
+        for role, template in pod_specs(documents)
+        if role not in ("nats", "test")
+        for container in containers(template)
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert schemes == {"HTTPS"}
 
 
 def test_workers_of_each_pool_have_a_user_that_reads_that_pool_alone(tmp_path):
@@ -249,6 +284,8 @@ KIND = {
             {"workers": {"cpu": {"sidecar": {"env": {"SIE_WORKER_X": 1}}}}},
             "workers.cpu.sidecar.env",
         ),
+        ({"tls": {"enabled": True}}, "tls.secrets.config is wanted"),
+        ({"tls": {"mutual": True}}, "only with tls.enabled"),
         ({"hfToken": {"create": True}}, "hfToken.value is wanted"),
         ({"hfToken": {"value": "hf_1"}}, "only with hfToken.create"),
         ({"hfToken": {"create": True, "value": "a", "existingSecret": "b"}}, "one of them"),

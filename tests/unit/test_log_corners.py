@@ -36,7 +36,7 @@ from sie_schemas.entry import (
 )
 from sie_schemas.entry import put as put_change
 from sie_schemas.errors import SIEError
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import FIRST_CONTACT, PINNED
 from sie_testing.written_log import WrittenLog
 

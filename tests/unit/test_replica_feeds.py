@@ -27,7 +27,7 @@ from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_feeds import FeedSettings, ReplicaFeeds
 from sie_runtime.follower.replica_queue import ReplicaQueue
 from sie_schemas.entry import to_envelope
-from sie_testing.simulation.loop import SimulatedLoop
+from sie_testing.stage.loop import SimulatedLoop
 from sie_testing.written_log import WrittenLog
 
 

@@ -1,6 +1,7 @@
 """The difference of two moments: by the entries between them, by the index, and page by page."""
 
 import random
+from typing import Any
 
 from tests.support.config_writer import client_of, model, running
 
@@ -44,7 +45,8 @@ async def test_a_difference_is_read_page_by_page_and_each_page_is_bounded(tmp_pa
         path = f"/v1/configs/diff?from={before}"
         whole = (await client.get(path)).json()
         assert "next_after" not in whole, "who asks for all of it gets what it got"
-        found, after = [], ""
+        found: list[Any] = []
+        after: str | None = ""
         while after is not None:
             page = (await client.get(f"{path}&limit=5&after={after}")).json()
             assert len(page["changes"]) <= 5

@@ -35,8 +35,8 @@ _CHUNK: Final = 400
 _PART: Final = 400
 """Entities in one part of a bulk read."""
 _NEAR_MAX: Final = 1000
-"""Entries that are read to learn what they changed: as long as a look at every change of a log of a
-hundred thousand entries, and far shorter where that is not in memory."""
+"""Entries that are read to learn what they changed. In a log of a hundred thousand entries so
+many take as long as a look at every change. Where that is not in memory they take less."""
 _NEAR_BYTES_MAX: Final = 2 * 1024 * 1024
 _SIZE: Final = "SELECT total(length(body)) FROM log WHERE epoch > ? AND epoch <= ?"
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.

@@ -1,6 +1,7 @@
 """The traffic of one model at this gateway: how many requests, how they ended, how long they took.
 
-*shell* over the gateway's own counters, since its start. A model that is counted among the others has no traffic of its own.
+*shell* over the gateway's own counters, since its start. A model that is counted among the others
+has no traffic of its own. Seconds are counted of requests that were answered.
 """
 
 from typing import Any, Final

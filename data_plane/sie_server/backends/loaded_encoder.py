@@ -129,6 +129,7 @@ class LoadedEncoder:
         for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE):
             weights.file(name)
         model = self.encoder.model
+        pools = self.spec.tasks.encode is None
         as_verified = _stamp(weights.folder)
 
         def read() -> lora.Adapter:
@@ -138,7 +139,7 @@ class LoadedEncoder:
                     "restore it, or register what is there now"
                 )
             products = lora_format.read_adapter(weights.folder)
-            return lora.bind(products, model, prefix=model.base_model_prefix)
+            return lora.bind(products, model, prefix=model.base_model_prefix, pools=pools)
 
         self._shelf.put(self.spec.revision, pin, read)
 

@@ -2,8 +2,8 @@
 
 *device* over an encoder. Texts of random tokens run together and each alone, through the model's
 own forward and attention, on its weights as they were loaded. Promises that texts share a batch
-only in a way whose outputs agree within the tolerance of the model's type: packed, else padded,
-else each runs alone. The reason says why. A model that answers the same text in two ways is
+only in a way whose outputs agree within the tolerance of the model's type. They run packed, else
+padded, else each alone. The reason says why. A model that answers the same text in two ways is
 refused. What is done for speed is undone unless the outputs still agree. A model revision that
 this process has probed before gets the same verdict again.
 """

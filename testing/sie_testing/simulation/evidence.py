@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sie_core.chain import Position
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_schemas.snapshot import SnapshotCorrupt, decode
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 
 if TYPE_CHECKING:
     from sie_testing.simulation.processes import ReplicaProcess, WriterProcess

@@ -13,6 +13,15 @@
 {{- fail (printf "workers.%s is of the bundle gliner: its packages are in workers.%s.server.image=server-gliner alone" $kind $kind) }}
 {{- end -}}
 {{- end -}}
+{{- with $values.tls -}}
+{{- if .enabled -}}
+{{- range $role, $secret := .secrets -}}
+{{- if and (not $secret) (or (ne $role "nats") $values.nats.enabled) }}{{ fail (printf "tls.secrets.%s is wanted where tls.enabled is true" $role) }}{{ end -}}
+{{- end -}}
+{{- if and .mutual $values.serviceMonitor.enabled (not .monitoringSecret) }}{{ fail "tls.monitoringSecret is wanted where tls.mutual is true: without a certificate nothing can be scraped" }}{{ end -}}
+{{- else if .mutual }}{{ fail "tls.mutual is used only with tls.enabled=true" }}
+{{- end -}}
+{{- end -}}
 {{- with $values.hfToken -}}
 {{- if and .create .existingSecret }}{{ fail "hfToken.create makes a Secret, and hfToken.existingSecret names another: give one of them" }}{{ end -}}
 {{- if and .create (not .value) }}{{ fail "hfToken.value is wanted where hfToken.create is true" }}{{ end -}}

@@ -12,6 +12,20 @@
   value: 0.0.0.0
 - name: {{ $prefix }}_PORT
   value: {{ .port | quote }}
+{{- if .root.Values.tls.enabled }}
+- name: {{ $prefix }}_TLS_CERT_FILE
+  value: /etc/sie/tls/tls.crt
+- name: {{ $prefix }}_TLS_KEY_FILE
+  value: /etc/sie/tls/tls.key
+{{- if .root.Values.tls.mutual }}
+- name: {{ $prefix }}_TLS_CLIENT_CA_FILE
+  value: /etc/sie/tls/ca.crt
+{{- end }}
+{{- if ne .process "server" }}
+- name: {{ $prefix }}_TLS_CA_FILE
+  value: /etc/sie/tls/ca.crt
+{{- end }}
+{{- end }}
 {{- if ne .process "server" }}
 {{ include "sie.busEnv" . }}
 {{- end }}

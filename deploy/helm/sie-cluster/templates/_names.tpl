@@ -45,12 +45,16 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 namespace={{ .Release.Namespace | quote }},release={{ .Release.Name | quote }}
 {{- end }}
 
+{{- define "sie.scheme" -}}
+{{ ternary "https" "http" .Values.tls.enabled }}
+{{- end }}
+
 {{- define "sie.configUrl" -}}
-http://{{ include "sie.fullname" . }}-config:8081
+{{ include "sie.scheme" . }}://{{ include "sie.fullname" . }}-config:8081
 {{- end }}
 
 {{- define "sie.gatewayUrl" -}}
-http://{{ include "sie.fullname" . }}-gateway:{{ .Values.gateway.service.port }}
+{{ include "sie.scheme" . }}://{{ include "sie.fullname" . }}-gateway:{{ .Values.gateway.service.port }}
 {{- end }}
 
 {{/* sie-config as a browser outside reaches it; empty where it stays inside. */}}
@@ -62,9 +66,9 @@ https://{{ .Values.expose.configHost }}
 
 {{- define "sie.natsUrl" -}}
 {{- if .Values.nats.enabled -}}
-nats://{{ include "sie.fullname" . }}-nats:4222
+{{ ternary "tls" "nats" .Values.tls.enabled }}://{{ include "sie.fullname" . }}-nats:4222
 {{- else -}}
-{{ required "nats.url is wanted where nats.enabled is false" .Values.nats.url }}
+{{ .Values.nats.url }}
 {{- end -}}
 {{- end }}
 

@@ -67,6 +67,9 @@ spec:
   containers:
     {{- .containers | trim | nindent 4 }}
   {{- $volumes := printf "- name: tmp\n  emptyDir: {}\n%s" (.volumes | default "" | trim) | trim }}
+  {{- if and .root.Values.tls.enabled (include "sie.tlsSecret" .) }}
+  {{- $volumes = printf "%s\n- name: tls\n  secret: {secretName: %s, defaultMode: 0440}" $volumes (include "sie.tlsSecret" .) }}
+  {{- end }}
   {{- $more := concat $common.extraVolumes ($own.extraVolumes | default list) }}
   {{- include "sie.twice" (list "name" (concat ($volumes | fromYamlArray) $more) .role "extraVolumes") }}
   volumes:
@@ -84,6 +87,12 @@ spec:
 {{- if has $word $seen }}{{ fail (printf "%s.%s: %s is there already" (index $ 2) (index $ 3) $word) }}{{ end -}}
 {{- $seen = append $seen $word -}}
 {{- end -}}
+{{- end }}
+
+{{/* The certificates of a role; that of `helm test` is a gateway's. Empty for one that has none. */}}
+{{- define "sie.tlsSecret" -}}
+{{- $role := eq .role "test" | ternary "gateway" .role -}}
+{{- get .root.Values.tls.secrets $role -}}
 {{- end }}
 
 {{/* The service account of a role: its own, without rights, unless one is named. */}}
@@ -127,16 +136,16 @@ server), image, port, own (its values), env and mounts (text of what it alone ha
   lifecycle: {{- toYaml . | nindent 4 }}
   {{- end }}
   startupProbe:
-    httpGet: {path: /healthz, port: http}
+    httpGet: {path: /healthz, port: http, scheme: {{ include "sie.scheme" .root | upper }}}
     periodSeconds: 1
     failureThreshold: {{ .startup }}
   livenessProbe:
-    httpGet: {path: /healthz, port: http}
+    httpGet: {path: /healthz, port: http, scheme: {{ include "sie.scheme" .root | upper }}}
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 6
   readinessProbe:
-    httpGet: {path: /readyz, port: http}
+    httpGet: {path: /readyz, port: http, scheme: {{ include "sie.scheme" .root | upper }}}
     periodSeconds: 2
     timeoutSeconds: 2
   {{- include "sie.containerEnd" . | nindent 2 }}
@@ -150,6 +159,9 @@ securityContext:
   capabilities: {drop: [ALL]}
 resources: {{- toYaml .own.resources | nindent 2 }}
 {{- $mounts := printf "- {name: tmp, mountPath: /tmp}\n%s" (.mounts | default "" | trim) | trim }}
+{{- if and .root.Values.tls.enabled (include "sie.tlsSecret" .) }}
+{{- $mounts = printf "%s\n- {name: tls, mountPath: /etc/sie/tls, readOnly: true}" $mounts }}
+{{- end }}
 {{- $more := concat .root.Values.pods.extraVolumeMounts (.own.extraVolumeMounts | default list) }}
 {{- include "sie.twice" (list "mountPath" (concat ($mounts | fromYamlArray) $more) .role "extraVolumeMounts") }}
 volumeMounts:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from sie_testing.simulation.loop import Host
-from sie_testing.simulation.network import Network
+from sie_testing.stage.loop import Host
+from sie_testing.stage.network import Network
 
 __all__ = ["BROKER", "Arrival", "Broker", "Connection", "StoredStream"]
 
@@ -37,7 +37,7 @@ class Arrival:
 
 
 class Connection(Protocol):
-    """A client as its broker sees it: `sie_testing.simulation.broker_client`."""
+    """A client as its broker sees it: `sie_testing.stage.broker_client`."""
 
     host: Host
     linked: bool

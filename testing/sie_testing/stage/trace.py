@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from sie_testing.simulation.loop import HOST
+from sie_testing.stage.loop import HOST
 
 __all__ = ["Trace"]
 

@@ -19,8 +19,8 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
-from sie_testing.simulation.broker import Arrival, Broker
-from sie_testing.simulation.loop import Host
+from sie_testing.stage.broker import Arrival, Broker
+from sie_testing.stage.loop import Host
 
 __all__ = ["BrokerClient"]
 
