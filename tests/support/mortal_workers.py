@@ -94,6 +94,7 @@ class Cluster:
     pairs: list[Pair]
     writer: Writer
     broker: Broker
+    folder: Path
 
     async def ask(self, text: str) -> httpx.Response:
         """One request, waited for as long as it takes."""
@@ -137,6 +138,10 @@ class Cluster:
             if line.partition("{")[0].partition(" ")[0] == name
             and all(each in line for each in wanted)
         )
+
+    def another(self, *, pool: str) -> Pair:
+        """A worker of another pool, beside those that are there; yet to be started."""
+        return _pair(self.folder, len(self.pairs), self.broker.url, self.writer.url, {"pool": pool})
 
     async def left(self) -> tuple[int, int]:
         """Jobs that the queue still has, and dead letters."""
@@ -201,7 +206,7 @@ async def mortal_workers(
             started_gateway(folder, nats_url, wrote.url, *flags)
         )
         http = await stack.enter_async_context(httpx.AsyncClient(headers=headers))
-        cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker)
+        cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker, folder)
         await cluster.ready(count if started else 0)
         yield cluster
 

@@ -184,9 +184,9 @@ def _queues(queues: Mapping[str, tuple[float, float, float]]) -> Table:
     return table
 
 
-def _models(rates: Sequence[ModelRate] | None) -> Table:
+def _models(rates: Sequence[ModelRate] | None) -> RenderableType:
     if rates is None:
-        return _table("models: no rates yet, or no metrics of a gateway")
+        return Text("models: no rates before a second look at a gateway's metrics (--gateway-url)")
     table = _table("models", "model", "requests/s", "failed/s", "p50 ms", "p95 ms")
     for each in rates[:_MODELS_SHOWN]:
         failed = Text(f"{each.failed_per_s:.1f}", style="red" if each.failed_per_s else "")

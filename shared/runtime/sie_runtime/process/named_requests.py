@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import Message, Receive, Scope, Send
 from sie_runtime.http.direct_http import Headers, with_headers_through
-from sie_runtime.process.tracing import begin_span, known_trace
+from sie_runtime.process.tracing import begin_span, known_trace, name_task
 
 __all__ = ["NamedRequests", "echoed_id"]
 
@@ -49,7 +49,9 @@ class NamedRequests:
             may_begin=changes,
             attributes={"sie.request_id": named, "http.request.method": scope["method"]},
         )
-        answer = _NamedAnswer(named, span.traceparent if span is not None else trace, send)
+        traceparent = span.traceparent if span is not None else trace
+        name_task(named, traceparent)
+        answer = _NamedAnswer(named, traceparent, send)
         try:
             await self._app(with_headers_through(scope, answer.named), receive, answer.send)
         finally:
