@@ -72,7 +72,7 @@ function Timeline({ query, may }) {
           </span></button></li>`)}</ol>
       ${next && html`<button type="button" class="wide" onClick=${more}>Older</button>`}
     <//>
-    <${Detail} of=${query.epoch}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
+    <${Detail} of=${query.epoch} after=${rows.length}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
 }
 

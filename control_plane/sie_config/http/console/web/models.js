@@ -60,7 +60,7 @@ export function Models({ query, may }) {
         ${start.length > 0 && html`<button type="button" onClick=${() => setStart(start.slice(0, -1))}>Before</button>`}
         ${rows.value && rows.value.next_after && known.length === list.length && html`<button type="button" onClick=${() => setStart([...start, rows.value.next_after])}>More</button>`}</div>
     <//>
-    <${Detail} of=${query.key}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
+    <${Detail} of=${query.key} after=${rows.value}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
     ${creating && html`<${Editor} kind="model" document=${NEW} may=${may} onClose=${() => create(false)} />`}
   </div>`;
 }

@@ -138,8 +138,8 @@ export function Overview({ may }) {
       <${Tile} title="Writer" value=${writer} tone=${writer === "serving" ? "" : "bad"}>${told.head && `term ${told.head.term}`}<//>
       <${Tile} title="Replicas" value="${well} / ${told.total}" tone=${well < told.total ? "warn" : ""}>at the head<//>
       ${may.gateway && html`
-        <${Tile} title="Workers" value="${ready} / ${workers.length}" tone=${health && !ready ? "bad" : ""}>${health ? `${count(health.cluster.models_loaded, "model")} loaded` : ""}<//>
-        <${Tile} title="Queue" value=${waiting}>items waiting<//>
+        <${Tile} title="Workers" value=${health ? `${ready} / ${workers.length}` : "–"} tone=${health && !ready ? "bad" : ""}>${health ? `${count(health.cluster.models_loaded, "model")} loaded` : ""}<//>
+        <${Tile} title="Queue" value=${health ? waiting : "–"}>items waiting<//>
         <${Tile} title="Traffic" value=${health ? health.cluster.total_qps.toFixed(1) : "–"}>jobs a second <${Spark} values=${traffic} /><//>`}
     </dl>
     <div class="columns">
@@ -165,7 +165,7 @@ export function Overview({ may }) {
     <//>
     ${may.gateway && html`<${Panel} title="Workers">
       <${Problem} error=${cluster.error} />
-      <${Table} caption="Workers" rows=${workers} keyOf=${(each) => each.name} empty="No worker sends heartbeats."
+      <${Table} caption="Workers" rows=${workers} keyOf=${(each) => each.name} empty=${health ? "No worker sends heartbeats." : "They are not known while the gateway does not answer."}
         columns=${[
           ["Worker", (each) => html`<${Name}>${each.name}<//>`],
           ["State", (each) => html`<${Badge} tone=${each.healthy ? "ok" : "bad"}>${each.healthy ? "ready" : "not ready"}<//>`],

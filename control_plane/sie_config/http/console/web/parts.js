@@ -195,12 +195,14 @@ export function Dialog({ title, onClose, children, wide }) {
   </dialog>`;
 }
 
-/** What is chosen in a list. Where it stands below the list, as on a phone, it is brought into view. */
-export function Detail({ of, children }) {
+/** What is chosen in a list. Where it stands below the list, as on a phone, it is brought into view,
+    as soon as the list is there to be below. */
+export function Detail({ of, after, children }) {
   const shown = useRef(null);
+  const is = Boolean(of && after);
   useEffect(() => {
-    if (of && matchMedia("(max-width: 62rem)").matches) shown.current.scrollIntoView({ block: "start" });
-  }, [of]);
+    if (is && matchMedia("(max-width: 62rem)").matches) shown.current.scrollIntoView({ block: "start" });
+  }, [of, is]);
   return html`<div class="detail" ref=${shown}>${children}</div>`;
 }
 
