@@ -199,7 +199,8 @@ def test_a_model_tells_its_traffic_and_the_queue_its_age_and_fill(
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         # Below the list on a phone, and not to be looked for there.
         expect(page.get_by_test_id("edit")).to_be_in_viewport()
-        assert page.get_by_test_id("edit").bounding_box()["y"] < 300
+        place = page.get_by_test_id("edit").bounding_box()
+        assert place is not None and place["y"] < 300
 
 
 def test_an_editor_tries_the_text_before_it_writes_it(
