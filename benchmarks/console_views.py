@@ -61,7 +61,8 @@ def _requests(models: int, head: int) -> dict[str, list[str]]:
             f"{configs}/entries?at={middle}&limit=1",
             f"{configs}/models?at={middle}&limit=50",
         ],
-        "compare, near": [f"{configs}/diff?from={head - 100}"],
+        "compare, near": [f"{configs}/diff?from={head - 100}&limit=200"],
+        "compare, far": [f"{configs}/diff?from=5&limit=200"],
         "models": [f"{configs}/models?limit=50", f"{configs}/models?after={name}&limit=50"],
         "model": [f"{configs}/models/{name}", f"{configs}/adapters?after={name}/&limit=50"],
     }

@@ -45,7 +45,11 @@ class Running:
 
     def peak_bytes(self) -> dict[str, int]:
         """The most memory that each of its processes has had, by name and pid."""
-        return {f"{_name(pid)} {pid}": _peak_bytes(pid) for pid in _tree(self.pid)}
+        return {name: _peak_bytes(pid) for name, pid in self.processes()}
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Each of its processes, by name and pid."""
+        return [(f"{_name(pid)} {pid}", pid) for pid in _tree(self.pid)]
 
 
 @contextlib.contextmanager

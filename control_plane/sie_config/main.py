@@ -27,6 +27,7 @@ from sie_runtime.broker.bus import Bus
 from sie_runtime.process.lifecycle import run, serve_http, spare_collections, stop_when
 from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.settings import load
+from sie_runtime.tls import check_tls, connecting_context, listening_context
 from sie_schemas.errors import SIEError
 
 __all__ = ["main"]
@@ -39,6 +40,7 @@ _ROLE: Final = "config"
 def main() -> None:
     """The entry point of the process."""
     settings = load(ConfigSettings, prefix="SIE_CONFIG")
+    check_tls(settings)
 
     async def serve(stop: asyncio.Event) -> None:
         await _serve(settings, stop)
@@ -95,7 +97,9 @@ async def _run(
             stop.set()
 
     app = build_app(plane)
-    console = Console(plane, access, gateway_url=settings.gateway_url)
+    console = Console(
+        plane, access, gateway_url=settings.gateway_url, tls=connecting_context(settings)
+    )
     console.mount(app)
     gate = Gate(
         app,
@@ -122,6 +126,7 @@ async def _run(
                     bounds=settings,
                     drain_s=settings.drain_s,
                     on_listening=listening,
+                    tls=listening_context(settings),
                 ),
             )
         )

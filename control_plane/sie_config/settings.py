@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sie_catalog.first_pools import FIRST_POOLS, first_pools
 from sie_catalog.offers import Choice
 from sie_runtime.access.access import AccessSettings
 from sie_runtime.broker.bus import BusSettings
@@ -57,6 +58,11 @@ class ConfigSettings(
         "none",
         help="the published models that a new log holds from its start: none, small (the best "
         "known few) or all. Documents alone: nothing is fetched before it is asked for",
+    )
+    pools: tuple[str, ...] = setting(
+        FIRST_POOLS,
+        help="pools that a new log holds from its start, with the machine profiles of each: "
+        "default=cpu+l4,night=cpu. Those of an older log are changed with `sie apply`",
     )
     store_bytes_max: int = setting(0, help="largest size of the log file in bytes; 0 is no bound")
     group_writes_max: int = constant(256, help="writes that may share one commit")
@@ -186,6 +192,7 @@ class ConfigSettings(
 
     def __post_init__(self) -> None:
         HttpBounds.__post_init__(self)
+        first_pools(self.pools)
         for folder in self.weights_folders:
             if not is_plain_path(folder):
                 raise ValueError(

@@ -40,6 +40,7 @@ from sie_config.upkeep.log_gauges import show_log
 from sie_config.upkeep.self_check import Checked, SelfCheck
 from sie_config.writer.draft import Outcome, Write
 from sie_config.writer.gates import Gates
+from sie_config.writer.seed import first_entries
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
@@ -100,7 +101,10 @@ class ControlPlane:
             store.path, sequencer, registries_max=settings.past_registries, now_us=_unix_us
         )
         self.lookup = Lookup(
-            store.path.with_name(LOOKUP_FILE), store.path, head=lambda: sequencer.position.epoch
+            store.path.with_name(LOOKUP_FILE),
+            store.path,
+            head=lambda: sequencer.position.epoch,
+            moved=sequencer.moved,
         )
         self.refusals = Refusals(
             store.path.with_name(REFUSED_FILE),
@@ -144,7 +148,7 @@ class ControlPlane:
             head_file,
             bus=bus,
             stream_of=stream_of,
-            catalog=settings.catalog,
+            first=partial(first_entries, settings.catalog, settings.pools),
             listen_s=settings.roll_call_s,
             broker_wait_s=settings.broker_wait_s,
         )

@@ -28,7 +28,6 @@ from sie_gateway.http.app import GatewayApp
 from sie_gateway.http.live_status import LiveStatus
 from sie_gateway.http.request_log import RequestLog
 from sie_gateway.http.rules import refusal_body, role_of
-from sie_gateway.http.views import cluster_view
 from sie_gateway.http.widths import Widths
 from sie_gateway.leases.lease_desk import LeaseDesk, Leases
 from sie_gateway.leases.leases import LeaseCaps
@@ -54,6 +53,7 @@ from sie_runtime.settings import load
 from sie_runtime.streams.lease_store import LeaseStore
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_runtime.tls import check_tls, listening_context
 
 __all__ = ["Parts", "build_app", "main", "make_inference", "opened_parts", "serve"]
 
@@ -64,6 +64,7 @@ _ROLE: Final = "gateway"
 def main() -> None:
     """Entry point."""
     settings = load(GatewaySettings, prefix=PREFIX)
+    check_tls(settings)
     process_id = settings.process_id()
     lifecycle.run(
         partial(serve, settings, process_id),
@@ -143,6 +144,7 @@ async def serve(
                 share_port=settings.share_port,
                 websockets=True,
                 on_listening=on_listening or _log_port,
+                tls=listening_context(settings),
             )
             drained.set()
 
@@ -219,6 +221,7 @@ async def opened_parts(
         watch.lives,
         holders,
         runs=dispatcher.runs,
+        busy=dispatcher.busy,
         is_over=watch.is_over,
         limits=GivingBackLimits(
             pause_s=settings.worker_dead_s,
@@ -307,6 +310,7 @@ def build_app(
     cluster = Cluster(
         catalog=catalog,
         workers=parts.watch.live,
+        clocks=parts.watch.clocks,
         not_ready=not_ready,
         config_url=settings.config_public_url or settings.config_url,
         desk=parts.desk,
@@ -320,11 +324,7 @@ def build_app(
         limits=limits,
         body_bytes_max=settings.body_bytes_max,
         provisioning_retry_after_s=settings.provisioning_retry_after_s,
-        live=LiveStatus(
-            lambda: cluster_view(cluster.catalog(), cluster.workers(), ready=not not_ready()),
-            interval_s=settings.live_status_s,
-            stop=stop,
-        ),
+        live=LiveStatus(cluster.view, interval_s=settings.live_status_s, stop=stop),
         face_models=face_models,
         request_log=RequestLog(settings.log_requests, position=lambda: catalog().position),
         rates=Rates("tenant", per_s=settings.tenant_rate_per_s, burst=settings.tenant_burst)

@@ -20,6 +20,7 @@ from sie_runtime import settings
 from sie_runtime.process import lifecycle
 from sie_runtime.process.disk_room import free_bytes
 from sie_runtime.process.status_routes import status_application
+from sie_runtime.tls import check_tls, listening_context
 from sie_schemas import ipc
 from sie_schemas.errors import Later
 from sie_server import metrics
@@ -46,6 +47,7 @@ _LOG: Final = logging.getLogger(__name__)
 def main() -> None:
     """Entry point."""
     chosen = settings.load(ServerSettings, prefix="SIE_SERVER")
+    check_tls(chosen)
     found = choose_device(chosen.device, look_for_cuda() if chosen.device == "auto" else Cuda())
     threads = use_threads(chosen.threads)
     # A progress bar in a log file is a line for each step.
@@ -151,6 +153,7 @@ async def _serve(
                 stop=over,
                 bounds=chosen,
                 on_listening=partial(_LOG.info, "status routes listen on port %d"),
+                tls=listening_context(chosen),
             )
         )
         try:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sie_runtime.http.connections import HttpBounds
 from sie_runtime.settings import LogLevel, constant, setting
+from sie_runtime.tls import ListeningTls
 
 __all__ = ["ServerSettings"]
 
@@ -17,7 +18,7 @@ _PINNED_NAME: Final = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings(HttpBounds):
+class ServerSettings(HttpBounds, ListeningTls):
     """The settings of one model-execution process."""
 
     socket: str = setting(

@@ -14,6 +14,7 @@ from sie_runtime.follower.follower import Follower
 from sie_runtime.process.lifecycle import run, serve_http, spare_collections
 from sie_runtime.process.status_routes import status_application
 from sie_runtime.settings import load
+from sie_runtime.tls import check_tls, listening_context
 from sie_worker.settings import WorkerSettings
 from sie_worker.worker import Worker
 
@@ -53,6 +54,7 @@ async def serve(settings: WorkerSettings, worker_id: str, stop: asyncio.Event) -
                     stop=over,
                     bounds=settings,
                     on_listening=partial(_LOG.info, "status routes listen on port %d"),
+                    tls=listening_context(settings),
                 )
             )
             try:
@@ -73,6 +75,7 @@ def _state(worker: Worker, follower: Follower) -> dict[str, Any]:
 def main() -> None:
     """Entry point of `sie-worker`."""
     settings = load(WorkerSettings, prefix="SIE_WORKER")
+    check_tls(settings)
     worker_id = settings.process_id()
     run(
         partial(serve, settings, worker_id),

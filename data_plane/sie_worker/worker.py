@@ -36,7 +36,7 @@ from sie_worker.jobs.holds import Holds
 from sie_worker.jobs.results import Results
 from sie_worker.jobs.revisions import KnownRevisions
 from sie_worker.parts import device_limits, intake_limits, make_executor, make_scheduler
-from sie_worker.scheduling.answer_rate import AnswerRate
+from sie_worker.scheduling.answer_rate import AnswerRate, MeanFill
 from sie_worker.scheduling.gathering import Gathering
 from sie_worker.scheduling.window import Window
 from sie_worker.settings import WorkerSettings
@@ -105,6 +105,7 @@ class Worker:
             clock=self._clock,
         )
         self._rate = AnswerRate()
+        self._fill = MeanFill()
         self._cancelled_requests = CancelledRequests(ids_max=settings.cancelled_ids_max)
         self._executors = [make_executor(settings, path) for path in settings.socket_path]
         self._gathering = Gathering()
@@ -147,6 +148,7 @@ class Worker:
         """The replica has a new catalog."""
         was_ready = self.ready
         self._known.advance(catalog, self._clock())
+        self._devices.forget_failures(self._known.is_current)
         self._placement_changed()
         if not was_ready:
             self._heartbeats.changed()
@@ -284,6 +286,7 @@ class Worker:
             pending_cost=self._devices.cost_in_hand,
             batches_running=self._devices.batches_out,
             answered_per_s=self._rate.look(self._results.answered, self._clock()),
+            batch_fill=self._fill.look(*self._devices.begun, self._clock()),
             life=self._holding.life,
         )
 

@@ -7,12 +7,15 @@ start fast. An error of ours is one line on stderr and exit status 1, never a tr
 """
 
 import importlib.metadata
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Annotated, Final, NoReturn, cast
 
 import typer
 
+from sie_cli.show.printing import talk
 from sie_cli.texts.versions import DISTRIBUTION, version_line
 from sie_schemas.errors import SIEError
 
@@ -22,6 +25,7 @@ GROUP: Final = "sie.commands"
 _PASSED_ON: Final = {"test": {"allow_extra_args": True, "ignore_unknown_options": True}}
 """`sie test` hands what it does not know to pytest."""
 _STOPPED: Final = 130
+_PIPE_CLOSED: Final = 141
 _ALONE: Final = "NoArgsIsHelpError"
 """A group that was named alone: it shows what it has."""
 _WRONG_USE: Final = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
@@ -76,12 +80,14 @@ def _options(
 
 def main() -> None:
     """Run the command line of this process."""
+    # Without this httpx loads a command line of its own, with all that it draws with.
+    sys.modules.setdefault("httpx._main", cast(ModuleType, None))
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         sys.stdout.write(version_line() + "\n")
         return
     if not arguments:
-        build()()
+        build(_completed())()
     try:
         sys.exit(build(arguments)(standalone_mode=False))
     except SIEError as error:
@@ -94,11 +100,21 @@ def main() -> None:
         _fail(" ".join(error.format_message().split()) + more, error.exit_code)
     except typer.Abort:
         sys.exit(_STOPPED)
+    except BrokenPipeError:
+        # Whoever read from us has enough. What is not written yet goes nowhere, without a word.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_PIPE_CLOSED)
+
+
+def _completed() -> Sequence[str]:
+    """The command whose words a shell completes; nothing where it is the command itself."""
+    told = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return told.split()[1:2] if len(told.split()) > 2 or told.endswith(" ") else ()
 
 
 def _fail(message: str, status: int) -> NoReturn:
     """Say what is wrong: one line, and below it perhaps the end of a log."""
-    typer.echo(f"sie: {message}", err=True)
+    talk(f"sie: {message}")
     sys.exit(status)
 
 

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         Usage,
         WorkerInfo,
     )
+    from sie_sdk.wire.transport import Tls
 
 _MODULES: Final = {
     "async_client": {"SIEAsyncClient"},
@@ -79,6 +80,7 @@ _MODULES: Final = {
     "config.client": {"SIEConfigClient"},
     "patience": {"Retry"},
     "scoring": {"maxsim", "maxsim_batch"},
+    "wire.transport": {"Tls"},
 }
 """The modules of few names. Those of `errors`, `encoding` and `types` are told by their form."""
 
@@ -119,6 +121,7 @@ __all__ = [
     "Terms",
     "TimeRanOut",
     "Timing",
+    "Tls",
     "UnavailableError",
     "Untrusted",
     "Usage",

@@ -1,13 +1,15 @@
 """The asynchronous client.
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
-back what it reads. Belongs to one event loop.
+back what it reads.
+Belongs to one event loop; the synchronous client is made of this module.
 """
 
 import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Unpack, cast, overload
 
@@ -16,12 +18,11 @@ import httpx
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, progress
-from sie_sdk.exchange import Call, Defaults
+from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import AsyncLeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -33,6 +34,17 @@ from sie_sdk.types import (
     Items,
     ModelInfo,
     ScoreResult,
+)
+from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_tasks
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    traced,
+    verify_of,
 )
 
 __all__ = ["SIEAsyncClient"]
@@ -58,14 +70,16 @@ class SIEAsyncClient:
         piece_items: int = 1024,
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY. `timeout_s` bounds the wait
         for one response; `gpu`, `pool` and `options` are the defaults of every call.
 
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
+        `tls` are the files of this client for https.
         """
-        self.base_url = exchange.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(base_url, os.environ)
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry
@@ -75,6 +89,7 @@ class SIEAsyncClient:
             headers=exchange.client_headers(api_key, os.environ),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
+            verify=verify_of(self.base_url, tls),
         )
         self._leases = AsyncLeaseKeeper(self.renew_pool)
 
@@ -127,7 +142,7 @@ class SIEAsyncClient:
 
     async def list_models(self) -> list[ModelInfo]:
         """Every model that the gateway knows, with its state."""
-        return cast(list[ModelInfo], (await self._json(exchange.get_call("/v1/models")))["models"])
+        return list((await self._json(exchange.get_call("/v1/models")))["models"])
 
     async def get_model(self, model: str) -> ModelInfo:
         """One model. Raises `RequestError` MODEL_NOT_FOUND."""
@@ -278,20 +293,11 @@ class SIEAsyncClient:
         found: dict[int, dict[str, Any]],
         done: Callable[[int], object],
     ) -> None:
-        room = asyncio.Semaphore(self._pieces_at_once)
-
-        async def one(index: int) -> None:
-            async with room:
-                found[index] = await self._answer(calls[index])
-            done(calls[index].count)
-
-        running = [asyncio.create_task(one(index)) for index in wanted]
-        try:
-            await asyncio.gather(*running)
-        finally:
-            # After an error nobody wants the rest.
-            for task in running:
-                task.cancel()
+        some = {index: calls[index] for index in wanted}
+        async with aclosing(in_tasks(self._answer, some, self._pieces_at_once)) as answers:
+            async for index, answer in answers:
+                found[index] = answer
+                done(calls[index].count)
 
     async def _answer(self, call: Call) -> dict[str, Any]:
         attempts = Attempts(call.patience, self._on_retry)

@@ -1,14 +1,14 @@
 """The synchronous client.
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
-back what it reads. May be used from several threads.
+back what it reads.
+May be used from several threads. Made of `async_client`.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextvars import copy_context
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Final, Unpack, cast, overload
 
@@ -17,12 +17,11 @@ import httpx
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
 from sie_sdk.attempts import Attempts, progress
-from sie_sdk.exchange import Call, Defaults
+from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
 from sie_sdk.patience import Retry
 from sie_sdk.refusals import read_json
-from sie_sdk.transport import connection_error, limits_of, timeout_of, traced
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
@@ -34,6 +33,17 @@ from sie_sdk.types import (
     Items,
     ModelInfo,
     ScoreResult,
+)
+from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.piece_runs import in_threads
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    traced,
+    verify_of,
 )
 
 __all__ = ["SIEClient"]
@@ -59,14 +69,16 @@ class SIEClient:
         piece_items: int = 1024,
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY. `timeout_s` bounds the wait
         for one response; `gpu`, `pool` and `options` are the defaults of every call.
 
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
+        `tls` are the files of this client for https.
         """
-        self.base_url = exchange.base_url_of(base_url, os.environ)
+        self.base_url = base_url_of(base_url, os.environ)
         self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry
@@ -76,6 +88,7 @@ class SIEClient:
             headers=exchange.client_headers(api_key, os.environ),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
+            verify=verify_of(self.base_url, tls),
         )
         self._leases = LeaseKeeper(self.renew_pool)
 
@@ -279,20 +292,11 @@ class SIEClient:
         found: dict[int, dict[str, Any]],
         done: Callable[[int], object],
     ) -> None:
-        with ThreadPoolExecutor(min(self._pieces_at_once, len(wanted))) as threads:
-            # With the context of the caller: a trace that it is in is that of every piece.
-            running = {
-                threads.submit(copy_context().run, self._answer, calls[index]): index
-                for index in wanted
-            }
-            try:
-                for future in as_completed(running):
-                    index = running[future]
-                    found[index] = future.result()
-                    done(calls[index].count)
-            finally:
-                # After an error nobody wants the rest.
-                threads.shutdown(wait=False, cancel_futures=True)
+        some = {index: calls[index] for index in wanted}
+        with closing(in_threads(self._answer, some, self._pieces_at_once)) as answers:
+            for index, answer in answers:
+                found[index] = answer
+                done(calls[index].count)
 
     def _answer(self, call: Call) -> dict[str, Any]:
         attempts = Attempts(call.patience, self._on_retry)
@@ -312,7 +316,7 @@ class SIEClient:
                 response = self._http.request(
                     call.method, call.path, headers=headers, content=call.body
                 )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error
         self._was_reached = True
         return response

@@ -41,6 +41,8 @@ __all__ = [
     "TimeRanOut",
     "UnavailableError",
     "Untrusted",
+    "is_known",
+    "strange_error",
     "told_error",
 ]
 
@@ -133,7 +135,12 @@ _BY_CODE: Final[dict[str, type[SIEError]]] = {
     "GATEWAY_TIMEOUT": GatewayTimeoutError,
     "MODEL_LOAD_FAILED": ModelLoadFailedError,
     "ADAPTER_LOAD_FAILED": ModelLoadFailedError,
+    "BILLING_CAPACITY_UNAVAILABLE": UnavailableError,
+    "TRANSPORT_FAILURE": UnavailableError,
 }
+_PUBLISHED_RETRY_S: Final[dict[str, float]] = {"BILLING_CAPACITY_UNAVAILABLE": 1.0}
+"""Codes that only the published services give: the pause where the answer does not tell one."""
+_TOO_MANY: Final = 429
 
 
 def told_error(
@@ -149,4 +156,31 @@ def told_error(
     branch = _BY_CODE.get(code) or (rule.branch if rule is not None else OurFault)
     if branch is Later and rule is not None and rule.status >= 500:
         branch = UnavailableError
+    if retry_after_s is None:
+        retry_after_s = _PUBLISHED_RETRY_S.get(code)
     return branch(message, code=code, field=field, retry_after_s=retry_after_s, details=details)
+
+
+def strange_error(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    retry_after_s: float | None = None,
+    details: Any = None,
+) -> SIEError:
+    """The error of a code that is not in the table, or of none. The status says whose fault it is.
+    429 is sent again, whoever says it."""
+    if status == _TOO_MANY:
+        if retry_after_s is None:
+            retry_after_s = CODES[RateLimitError.code].retry_after_s
+        return RateLimitError(
+            message, code=code or None, retry_after_s=retry_after_s, details=details
+        )
+    branch = FixRequest if 400 <= status < 500 else OurFault
+    return branch(message, code=code or None, details=details)
+
+
+def is_known(code: str) -> bool:
+    """True for a code of ours, or one of the published services that means more than its status."""
+    return code in CODES or code in _BY_CODE

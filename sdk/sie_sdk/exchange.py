@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final, cast, get_type_hints
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
@@ -34,11 +34,10 @@ from sie_sdk.types import (
     ScoreResult,
     Usage,
 )
+from sie_sdk.wire.call import Call
 
 __all__ = [
-    "Call",
     "Defaults",
-    "base_url_of",
     "capacity_of",
     "client_headers",
     "encode_calls",
@@ -59,10 +58,6 @@ _MSGPACK: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder()
 
 
-_SHORT: Final = Patience(provision_timeout_s=60.0)
-"""For what asks for no inference: nobody has to come for it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """The values that a client adds to every call that does not say otherwise."""
@@ -74,40 +69,7 @@ class Defaults:
     """Longer lists are sent in several requests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request before it is sent. `is_single` tells that the caller gave one item and no list."""
-
-    method: str
-    path: str
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    count: int = 0
-    is_single: bool = False
-    patience: Patience = _SHORT
-    wants: tuple[str, ...] = ()
-    """Names that the answer has to hold, where it is a mapping."""
-
-
 # ---- requests -----------------------------------------------------------------------------------
-
-
-def base_url_of(
-    given: str | None,
-    environ: Mapping[str, str],
-    *,
-    variable: str = "SIE_BASE_URL",
-    whose: str = "the gateway",
-) -> str:
-    """A service's address. Raises `ValueError` where there is none or it is not http(s)."""
-    url = (given or environ.get(variable) or "").rstrip("/")
-    if not url:
-        raise ValueError(f"give the address of {whose} as base_url or in {variable}")
-    parts = urlsplit(url)
-    # To ask for the port is to check it.
-    if parts.port == 0 or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http(s) address with a host")
-    return url
 
 
 def client_headers(api_key: str | None, environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from sie_schemas.errors import Later, SIEError, TimeRanOut
-from sie_sdk.errors import SIEConnectionError
+from sie_sdk.errors import RateLimitError, SIEConnectionError
 
 __all__ = ["Patience", "Retry", "retry_delay_s"]
 
@@ -20,6 +20,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "NOT_READY": "busy",
     "QUEUE_FULL": "busy",
     "RATE_LIMIT": "busy",
+    "BILLING_CAPACITY_UNAVAILABLE": "busy",
     "LORA_LOADING": "adapter",
     "RESOURCE_EXHAUSTED": "memory",
 }
@@ -75,7 +76,9 @@ def retry_delay_s(
     if isinstance(error, SIEConnectionError):
         tries = _RECONNECTS_MAX if error.was_reached else patience.retries_max
         return min(grown, _RECONNECT_PAUSE_MAX_S) if attempt < tries else None
-    match _KINDS.get(error.code, "other"):
+    # A proxy that says that there are too many requests has a code of its own, or none.
+    usual: _Kind = "busy" if isinstance(error, RateLimitError) else "other"
+    match _KINDS.get(error.code, usual):
         case "capacity":
             in_time = elapsed_s + delay <= patience.provision_timeout_s
             return delay if patience.wait_for_capacity and in_time else None

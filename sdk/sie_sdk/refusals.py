@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from sie_schemas.errors import FixRequest, OurFault, SIEError
+from sie_schemas.errors import OurFault, SIEError
 from sie_schemas.malformed import MALFORMED
-from sie_sdk.errors import told_error
+from sie_sdk.errors import is_known, strange_error, told_error
 
 __all__ = ["raise_for", "read_json", "says_why"]
 
@@ -51,8 +51,10 @@ def _error_of(status: int, headers: Mapping[str, str], detail: Mapping[str, Any]
     if status == 202:
         return told_error("PROVISIONING", message, retry_after_s=retry_after_s, details=detail)
     code = str(headers.get("x-sie-error-code") or detail.get("code") or "").upper()
-    if not code:
-        return (FixRequest if 400 <= status < 500 else OurFault)(message)
+    if not is_known(code):
+        return strange_error(
+            status, code, message, retry_after_s=retry_after_s, details=detail.get("details")
+        )
     named = detail.get("field")
     error = told_error(
         code,

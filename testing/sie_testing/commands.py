@@ -74,9 +74,32 @@ def soak(
     mutants: Annotated[
         bool, typer.Option("--mutants", help="Generated mutants of chosen modules, for hours.")
     ] = False,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Build every image, list it, start each role from its own."),
+    ] = False,
+    base: Annotated[
+        str, typer.Option(help="With --images: a base in the place of the Dockerfile's; or debian.")
+    ] = "",
+    layouts: Annotated[
+        bool,
+        typer.Option("--layouts", help="Random model folders, each beside the reference library."),
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
+    upgrade: Annotated[
+        bool,
+        typer.Option(
+            "--upgrade", help="From the last release to this and back, under load. Needs history."
+        ),
+    ] = False,
+    release: Annotated[
+        str,
+        typer.Option(
+            "--from", help="With --upgrade: a revision, or the folder of an installed checkout."
+        ),
+    ] = "",
     faults: Annotated[
         str, typer.Option(help="With --chaos: its faults by name, by comma.")
     ] = "all",
@@ -85,22 +108,27 @@ def soak(
     ] = None,
 ) -> None:
     """Look for what no fixed seed finds: machines, simulation and processes, with fresh seeds."""
-    if clients:
-        from sie_testing.soak.published import run_clients  # noqa: PLC0415
+    length = 10.0 if minutes is None else minutes
+    words = {"layouts": ("--minutes", str(length)), "images": ("--base", base)}
+    chosen = {"clients": clients, "mutants": mutants, "layouts": layouts, "images": images}
+    for program in (name for name, wanted in chosen.items() if wanted):
+        from sie_testing.soak.published import run_program  # noqa: PLC0415
 
-        sys.exit(run_clients())
-    if mutants:
-        from sie_testing.soak.published import run_mutants  # noqa: PLC0415
+        sys.exit(run_program(program, *words.get(program, ())))
+    if upgrade:
+        from sie_testing.soak.upgrade import run_upgrade  # noqa: PLC0415
 
-        sys.exit(run_mutants())
+        sys.exit(run_upgrade(release))
     if chaos:
         from sie_testing.chaos.report import run_table  # noqa: PLC0415
 
         sys.exit(run_table(faults, minutes=minutes, folder=write))
-    if faults != "all" or write is not None:
+    if faults != "all" or write is not None or release or base:
         from sie_schemas.errors import FixRequest  # noqa: PLC0415
 
-        raise FixRequest("--faults and --write go with --chaos")
+        raise FixRequest(
+            "--faults and --write go with --chaos, --from with --upgrade, --base with --images"
+        )
     from sie_testing.soak.turns import run_numbers, run_soak  # noqa: PLC0415
 
-    sys.exit(run_numbers() if numbers else run_soak(10.0 if minutes is None else minutes))
+    sys.exit(run_numbers() if numbers else run_soak(length))

@@ -194,4 +194,4 @@ def test_a_pipe_that_is_named_itself_is_read(address, tmp_path):
 
 
 def test_a_name_that_no_file_can_have_is_one_line(address):
-    assert sie(address, "diff", "-f", "a\0b").stderr.startswith("sie: a\0b cannot be read")
+    assert sie(address, "diff", "-f", "a\0b").stderr.startswith(r"sie: a\x00b cannot be read")

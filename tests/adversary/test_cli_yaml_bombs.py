@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from sie_cli.config.documents import read_documents
-from sie_cli.texts.bounds import BOUNDS, Bounds
 from sie_cli.texts.local_texts import read_texts
-from sie_cli.texts.plain_json import read_json
-from sie_cli.texts.plain_yaml import PARSERS, read_yaml
+from sie_runtime.texts.bounds import BOUNDS, Bounds
+from sie_runtime.texts.plain_json import read_json
+from sie_runtime.texts.plain_yaml import PARSERS, read_yaml
 from sie_schemas.errors import FixRequest
 
 SMALL = Bounds(bytes_max=1000, values_max=500, depth_max=8)

@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.support.apart import made
-from tests.support.chart import containers, pod_specs, rendered, values_of
+from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
 from tests.support.locked import LOCKS, disagreements, entries, locked, project
 
 from sie_catalog.bundles import APART
@@ -35,7 +35,7 @@ REFUSED = {
 DIGEST = "sha256:" + "0" * 64
 ROLES = ("config", "gateway", "worker", "server")
 IMAGES = (*ROLES, *(f"server-{bundle}" for bundle in APART))
-VALUES = ("", "values-local.yaml", "values-gke.yaml", "values-gliner.yaml")
+VALUES = ("", *sorted(path.name for path in CHART.glob("values-*.yaml")))
 
 
 def floating(image: str) -> bool:

@@ -12,8 +12,9 @@ def main(url: str) -> None:
     assert vectors.tolist() == [[1.0, 0.0, 0.0]]
     alike = client.sentence_similarity("four", ["four", "a"])
     assert [round(each, 2) for each in alike] == [0.97, 0.45]
-    default = InferenceClient(base_url=url).feature_extraction("four", truncate=True)
-    assert default.tolist() == [[4.0, 0.0, 0.0]]
+    root = InferenceClient(base_url=url)
+    assert root.feature_extraction("four", truncate=True).tolist() == [[1.0, 0.0, 0.0]]
+    assert root.feature_extraction("four", normalize=False).tolist() == [[4.0, 0.0, 0.0]]
 
 
 if __name__ == "__main__":

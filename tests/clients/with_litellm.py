@@ -18,6 +18,15 @@ def main(url: str) -> None:
             model=f"{provider}/org/dense", input=["four"], api_base=base, api_key="none"
         )
         assert found.data[0]["embedding"] == [4.0, 0.0, 0.0], provider
+    # Without `input_type` it asks the hub what the model is for.
+    hub = litellm.embedding(
+        model="huggingface/org/dense",
+        input=["four", "a"],
+        api_base=f"{url}/tei/org/dense",
+        api_key="none",
+        input_type="feature-extraction",
+    )
+    assert [round(each["embedding"][0], 3) for each in hub.data] == [1.0, 0.707]
     for provider, base in (
         ("cohere", url),
         ("jina_ai", url),

@@ -16,11 +16,11 @@ from sie_testing.contracts import (
     BrokerUnderTest,
     StreamUnderTest,
 )
-from sie_testing.memory_stream import MemoryStream
-from sie_testing.simulation.broker import Broker
-from sie_testing.simulation.broker_client import BrokerClient
-from sie_testing.simulation.loop import Host, SimulatedLoop
-from sie_testing.simulation.network import Network
+from sie_testing.contracts.memory_stream import MemoryStream
+from sie_testing.stage.broker import Broker
+from sie_testing.stage.broker_client import BrokerClient
+from sie_testing.stage.loop import Host, SimulatedLoop
+from sie_testing.stage.network import Network
 from sie_testing.written_log import WrittenLog
 
 SEEDS = range(3)

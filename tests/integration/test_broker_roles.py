@@ -12,6 +12,7 @@ import pytest
 from tests.support.log_world import connected, follower, free_port, metric, same, writer
 from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
+from tests.support.small_jobs import small_job
 
 from sie_cli.plan import broker
 from sie_cli.plan.broker import BrokerPlan
@@ -148,7 +149,8 @@ async def test_the_writer_lists_dead_letters_and_never_what_they_held(tmp_path):
             return True
 
         # The writer makes the streams behind its start.
-        await until_told(partial(sends, a_job()))
+        job = small_job(model_id="org/m", items=(Item(text="a secret text"),))
+        await until_told(partial(sends, job))
         before = refusals()
         [letter] = (await one.http.get("/v1/dead-letters")).json()["letters"]
         assert (letter["code"], letter["message"], letter["model_id"]) == (
@@ -159,22 +161,8 @@ async def test_the_writer_lists_dead_letters_and_never_what_they_held(tmp_path):
         assert "a secret text" not in json.dumps(letter)
         after = f"/v1/dead-letters?after={letter['number']}"
         assert (await one.http.get(after)).json() == {"letters": [], "next_after": None}
+        queues = (await one.http.get("/v1/queues")).json()
+        assert queues["dead_letters"] == 1
+        [queue] = [each for each in queues["queues"] if each["pool"] == "default"]
+        assert (queue["jobs"], queue["bytes"], queue["oldest_s"]) == (0, 0, None)
         assert refusals() == before, "sie-config's user may do this"
-
-
-def a_job() -> Job:
-    return Job(
-        job_id="r.0",
-        request_id="r",
-        first_item=0,
-        operation="encode",
-        log_id="0" * 32,
-        epoch=1,
-        model_id="org/m",
-        profile="default",
-        model_revision="0" * 64,
-        items=(Item(text="a secret text"),),
-        reply_to="sie.result.x",
-        deadline=2.0,
-        published_at=1.0,
-    )

@@ -76,16 +76,64 @@ def test_a_folder_is_applied_compared_pruned_and_brought_back(url, tmp_path):
     assert again.stdout == f"nothing differs at epoch {epoch}\n", "nothing differs: no entry"
     (folder / "pool.json").unlink()
     write(folder, "models.yaml", model("org/a", aliases=["short"]))
+    shown = sie(url, "diff", "-f", str(folder), "--prune", "--keep", "pool", status=1)
+    assert "pool" not in shown.output
     pruned = sie(url, "apply", "-f", str(folder), "--prune", "-m", "less")
     assert pruned.stdout.splitlines()[-1] == f"epoch {epoch + 1}", "one atomic entry"
-    assert sie(url, "get", "pools", "-o", "name").stdout.split() == ["pool/default", "pool/eu"]
+    assert "no file holds a pool: 1 would go" in pruned.stderr
+    # What sie-config itself brought is nobody's file.
+    assert sie(url, "get", "pools", "-o", "name").stdout.split() == ["pool/default"]
+    assert len(sie(url, "get", "bundles", "-o", "name").stdout.split()) == 2
     assert sie(url, "get", "models", "-o", "name").stdout.split() == ["model/org/a"]
-    sie(url, "revert", str(epoch), "model/b", "model/org/a", "-m", "back")
+    sie(url, "revert", str(epoch), "-m", "back")
     assert sie(url, "diff", str(epoch)).stdout == ""
     assert sie(url, "diff", str(epoch), str(epoch + 1), status=1).stdout.splitlines() == [
         "- model b",
         '~ model org/a  aliases: [] → ["short"]',
+        "- pool eu",
     ]
+
+
+@pytest.mark.integration
+def test_what_is_refused_is_named_by_file_document_and_line(url, tmp_path):
+    file = tmp_path / "two.yaml"
+    text = "kind: pool\nname: p\n---\nkind: model\nmodel_id: org/m\n"
+    text += "source: {type: hub, id: org/m}\ntasks:\n  encode: {}\n  fly: {}\n"
+    file.write_text(text + "profiles:\n  default: {backend: transformer}\n")
+    for command in (("apply",), ("diff",), ("apply", "--prune", "--dry-run")):
+        refused = sie(url, *command, "-f", str(file), status=2).stderr.splitlines()
+        assert refused[0].startswith(f"sie: {file}, document 2, line ")
+        assert f"  {file}, document 2, line 9: tasks.fly: Extra inputs are not permitted" in refused
+        assert any(f"{file}, document 2, line 6: source" in line for line in refused)
+    assert sie(url, "get", "pools", "-o", "name").stdout.split() == ["pool/default"]
+
+
+@pytest.mark.integration
+def test_everything_is_listed_chosen_and_what_is_cut_is_said(url, tmp_path):
+    write(tmp_path / "files", "models.yaml", model("org/a", pool="eu"), model("org/b"))
+    (tmp_path / "files/eu.yaml").write_text("{kind: pool, name: eu, machine_profiles: [cpu]}")
+    sie(url, "apply", "-f", str(tmp_path / "files"), "-m", "why")
+    everything = sie(url, "get", "all", "-o", "name").stdout.split()
+    assert {each.partition("/")[0] for each in everything} == {"model", "bundle", "pool"}
+    assert sie(url, "get", "m", "-l", "pool=eu", "-o", "name").stdout.split() == ["model/org/a"]
+    assert sie(url, "get", "m", "-l", "pool!=eu", "-o", "name").stdout.split() == ["model/org/b"]
+    assert "did you mean 'pool'" in sie(url, "get", "m", "-l", "pol=eu", status=2).stderr
+    two = json.loads(sie(url, "get", "m", "org/b", "org/a", "-o", "json").stdout)
+    assert [row["model_id"] for row in two] == ["org/b", "org/a"]
+    whole = json.loads(sie(url, "get", "all", "-o", "json").stdout)
+    assert {row["kind"] for row in whole} == {"model", "bundle", "pool"}
+    for text in ("one", "two"):
+        write(tmp_path / "files", "models.yaml", model("org/a", pool="eu", description=text))
+        sie(url, "apply", "-f", str(tmp_path / "files"))
+    cut = sie(url, "history", "model", "org/a", "-n", "2")
+    assert cut.stderr == "the newest 2 of 3; -n shows more\n"
+    assert sie(url, "history", "model", "org/a").stderr == ""
+    assert sie(url, "audit", "-n", "2").stderr == "the newest 2; -n shows more\n"
+    sie(url, "delete", "model", "none", status=2)
+    events = sie(url, "events", "-n", "3").stdout.splitlines()
+    assert [line.split()[1] for line in events[1:]] == ["changed", "changed", "refused"]
+    assert "MODEL_NOT_FOUND" in events[-1]
+    assert len(json.loads(sie(url, "events", "-n", "3", "-o", "json").stdout)) == 3
 
 
 @pytest.mark.integration

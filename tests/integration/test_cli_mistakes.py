@@ -39,7 +39,7 @@ MISTAKES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "a moment that is none": (("get", "models", HERE, "--at", "teatime"), ("teatime", "epoch")),
     "a moment before the log": (("get", "models", HERE, "--at", "HEAD~999"), ("HEAD~999", "head")),
     "an epoch to come": (("get", "models", HERE, "--at", "999"), ("999", "1 to")),
-    "a number that is none": (("history", "-n", "many", HERE), ("-n", "integer")),
+    "a number that is none": (("history", "-n", "many", HERE), ("-n", "many", "int")),
     "no file": (("apply", "-f", "gone.yaml", HERE), ("gone.yaml", "No such file")),
     "a folder without documents": (("apply", "-f", "empty", HERE), ("empty", "holds no document")),
     "a file that is no YAML": (("apply", "-f", "broken.yaml", HERE), ("broken.yaml", "line 2")),

@@ -174,6 +174,34 @@ def test_the_playground_shows_likeness_and_leads_to_the_entry_that_answered(
         expect(page.locator(".ranked li").first).to_contain_text("Aspirin")
 
 
+def test_a_model_tells_its_traffic_and_the_queue_its_age_and_fill(
+    browser: Browser, console: str, live_cluster: LiveCluster
+) -> None:
+    eventually(lambda: live_cluster.encode().status_code == 200)
+    with opened(browser, f"{console}#/models?key={MINILM}") as page:
+        rows = page.get_by_role("table", name="Requests at the gateway").locator("tbody tr")
+        expect(rows.last).to_contain_text("since the gateway's start")
+        seen = int(rows.last.locator("td").first.inner_text())
+        for _ in range(5):
+            live_cluster.encode()
+        # The page asks every few seconds; nothing is pressed.
+        expect(rows.last.locator("td").first).to_have_text(str(seen + 5))
+        expect(rows.first).to_contain_text("the last")
+        pictured(page, "model")
+        page.get_by_role("link", name="Queue").first.click()
+        pools = page.get_by_role("table", name="Pools", exact=True)
+        expect(pools.locator("tbody tr", has_text="default")).to_contain_text("of 100000")
+        lanes = page.get_by_role("table", name="Lanes")
+        expect(lanes).to_contain_text("%")
+        pictured(page, "queue")
+    with opened(browser, f"{console}#/models?key={MINILM}", colours="dark", width="phone") as page:
+        expect(page.get_by_role("table", name="Requests at the gateway")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        # Below the list on a phone, and not to be looked for there.
+        expect(page.get_by_test_id("edit")).to_be_in_viewport()
+        assert page.get_by_test_id("edit").bounding_box()["y"] < 300
+
+
 def test_an_editor_tries_the_text_before_it_writes_it(
     browser: Browser, console: str, live_cluster: LiveCluster
 ) -> None:

@@ -28,6 +28,13 @@ TOKENS: dict[str, tuple[Role, ...]] = {
     "gateway": ("read", "report"),
 }
 
+GH = """#!/bin/bash
+set -eu
+test "$1 $2" = "pr comment" && test "$4" = --body-file && test -n "$GH_TOKEN"
+{{ echo "$3 of $GH_REPO ${{@:6}}"; cat "$5"; }} > {comment}
+"""
+"""A stand-in for GitHub's command, which needs GitHub: it keeps the comment that it was given."""
+
 
 def token_of(name: str) -> str:
     return f"token-of-{name}-which-is-long-enough"
@@ -54,7 +61,15 @@ class Runner:
             "secrets.SIE_CONFIG_TOKEN_PROPOSE": token_of("reviewer"),
             "secrets.SIE_CONFIG_TOKEN_ADMIN": token_of("merger"),
             "github.actor": "ann",
+            "github.repository": "ann/cluster",
+            "github.token": "a token of this run",
+            "github.event.pull_request.number": "7",
         }
+        self.comment = folder / "comment"
+        tools = folder / "tools"
+        tools.mkdir()
+        (tools / "gh").write_text(GH.format(comment=self.comment))
+        (tools / "gh").chmod(0o755)
 
     async def run(self, event: str) -> Done:
         """Run the one job that an event starts, up to the first step that fails."""
@@ -64,7 +79,8 @@ class Runner:
         summary.write_text("")
         # A runner sets these; nothing of ours leaks in, but where the programs are.
         environ = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.comment.parent}/tools:{Path(sys.executable).parent}:"
+            f"{os.environ['PATH']}",
             "HOME": str(self.checkout.parent),
             "GITHUB_SHA": "0123abc",
             "GITHUB_STEP_SUMMARY": str(summary),
@@ -76,7 +92,8 @@ class Runner:
             # Actions, and the package that is here already, are not of the example's making.
             if "run" not in step or step["run"].startswith("pip install "):
                 continue
-            status, told = await self._bash(step, environ)
+            own = {name: self._filled(text) for name, text in step.get("env", {}).items()}
+            status, told = await self._bash(step, environ | own)
             output += told
             if status:
                 return Done(status, output, summary.read_text())
@@ -160,7 +177,7 @@ async def drifts(runner: Runner, client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.integration
-async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path):
+async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path):  # noqa: PLR0915 - one story
     tokens = tmp_path / "tokens.json"
     grants = tuple(
         Grant(
@@ -187,6 +204,9 @@ async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path
         change = "+ model sentence-transformers/all-MiniLM-L6-v2"
         assert change in shown.output.splitlines()
         assert shown.summary == f"```diff\n{shown.output}```\n"
+        comment = runner.comment.read_text()
+        assert comment.startswith("7 of ann/cluster --edit-last --create-if-none\n")
+        assert f"```diff\n{shown.output}```\n" in comment
         assert await head() == before, "a pull request writes nothing"
 
         merged = await runner.run("push")
@@ -198,6 +218,7 @@ async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path
         assert {each["kind"] for each in entry["changes"]} == {"model.put", "pool.put"}
 
         assert (await runner.run("pull_request")).output == ""
+        assert "would change nothing" in runner.comment.read_text()
         again = await runner.run("push")
         assert (again.status, await head()) == (0, before + 1), again.output
         assert f"nothing differs at epoch {before + 1}" in again.output

@@ -55,7 +55,7 @@ def test_the_readmes_code_runs_where_only_the_sdk_is_installed(
 
 
 def test_the_demo_tells_the_whole_story_and_leaves_nothing(tmp_path):
-    told = sie("demo", "--json", environment={"TMPDIR": str(tmp_path)})
+    told = sie("demo", "-o", "json", environment={"TMPDIR": str(tmp_path)})
     assert told.returncode == 0, told.stderr + told.stdout
     story = json.loads(told.stdout)
     assert story["ok"]

@@ -31,7 +31,7 @@ from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import GENESIS_HASH, Entry, EntryCorrupt, parse_envelope, to_envelope
 from sie_schemas.fleet import HEAD_DECODER, Head
 from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import PINNED
 from sie_testing.written_log import WrittenLog
 

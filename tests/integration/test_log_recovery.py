@@ -18,7 +18,7 @@ from tests.support.reports import report_at
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_runtime.streams.log_stream import log_streams
 from sie_schemas.fleet import REPORT_DECODER, ReplicaReport
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import STRANGER
 
 pytestmark = pytest.mark.integration

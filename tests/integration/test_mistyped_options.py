@@ -24,10 +24,30 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "/v1/embeddings": {"model": MODEL, "input": "a", "options": {}},
     "/v1/rerank": {"model": RANKER, "query": "q", "documents": ["a"], "options": {}},
     "/v2/rerank": {"model": RANKER, "query": "q", "documents": ["a"], "options": {}},
+    "/v1/embed": {
+        "model": MODEL,
+        "texts": ["a"],
+        "input_type": "search_document",
+        "options": {},
+    },
+    "/v2/embed": {
+        "model": MODEL,
+        "texts": ["a"],
+        "input_type": "search_document",
+        "embedding_types": ["float"],
+        "options": {},
+    },
     "/embed": {"model": MODEL, "inputs": "a", "options": {}},
+    "/embeddings": {"model": MODEL, "input": "a", "options": {}},
+    "/similarity": {
+        "model": MODEL,
+        "inputs": {"source_sentence": "a", "sentences": ["b"]},
+        "options": {},
+    },
     "/rerank": {"model": RANKER, "query": "q", "texts": ["a"], "options": {}},
 }
 ENCODE = [f"/v1/encode/{MODEL}", "/v1/embeddings", "/embed"]
+VECTORS = [*ENCODE, "/v1/embed", "/v2/embed", "/embeddings"]
 NAMES = [
     "lora",
     "lora_id",
@@ -113,7 +133,7 @@ def mistakes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         case "said":
             options_of(body).update(draw(st.sampled_from(SAID)))
         case "value":
-            path = draw(st.sampled_from(ENCODE))
+            path = draw(st.sampled_from(VECTORS))
             body = _copy(REQUESTS[path])
             name = draw(st.sampled_from(sorted(WRONG)))
             options_of(body)[name] = draw(WRONG[name])

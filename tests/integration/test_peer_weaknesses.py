@@ -27,7 +27,7 @@ from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import build_entry, to_envelope
 from sie_schemas.entry import put as put_change
 from sie_schemas.errors import SIEError, Untrusted
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import PINNED, STRANGER
 from sie_testing.written_log import WrittenLog
 

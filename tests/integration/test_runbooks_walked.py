@@ -3,12 +3,15 @@ page looks at shows it, and what the page does ends it."""
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.alerts import alerts
 from tests.support.log_world import connected
-from tests.support.mortal_workers import Cluster, mortal_workers
+from tests.support.mortal_workers import MODEL, Cluster, mortal_workers, texts_in_flight
 from tests.support.polling import until_told
 from tests.support.prometheus import Prometheus, prometheus
 
@@ -17,6 +20,7 @@ from sie_config.stream.usage_watch import watch_usage
 pytestmark = [pytest.mark.integration, pytest.mark.tool("prometheus")]
 
 PAGE = Path(__file__).parents[2] / "docs/operations/runbooks.md"
+JOBS_MAX = 10
 EXPRESSIONS = {rule["alert"]: rule["expr"] for rule in alerts()}
 
 
@@ -91,20 +95,102 @@ async def walk_writes_refused(cluster: Cluster, server: Prometheus) -> None:
     await is_over(server, "SieWritesRefused")
 
 
+async def walk_capacity_does_not_come(cluster: Cluster, server: Prometheus) -> None:
+    put, url = cluster.writer.http.put, "/v1/configs"
+    await put(f"{url}/pools/far", json={"machine_profiles": ["cpu"]})
+    model = (await cluster.writer.http.get(f"{url}/models/{MODEL}")).json()["document"]
+    moved = await put(f"{url}/models/org/far", json=model | {"model_id": "org/far", "pool": "far"})
+    assert moved.status_code == 201, moved.text
+    ask = f"{cluster.gateway}/v1/encode/org/far"
+    body = {"items": [{"text": "a"}]}
+
+    async def is_cold() -> bool:
+        # Of a series that is born with its first request Prometheus sees no growth: ask again.
+        answer = await cluster.http.post(ask, json=body, headers={"X-SIE-SDK-Version": "1"})
+        assert answer.status_code in {202, 404, 503}, "it is told to come again"
+        return bool(await server.query(EXPRESSIONS["SieCapacityDoesNotCome"]))
+
+    await until_told(is_cold, within_s=30)
+    told = (await cluster.http.get(f"{cluster.gateway}/health")).json()["troubles"]
+    assert "pool far" in {each["id"] for each in told}, "`sie status` and the doctor name it"
+    assert "start such a worker" in section("SieCapacityDoesNotCome")
+    # What the page does: such a worker is started.
+    worker = cluster.another(pool="far")
+    await worker.start()
+    try:
+        await cluster.ready(2)
+        answer = await cluster.http.post(ask, json=body, timeout=30)
+        assert answer.status_code == 200, answer.text
+    finally:
+        await worker.kill()
+
+
+async def walk_queue_fills(cluster: Cluster, server: Prometheus) -> None:
+    flight = await texts_in_flight(cluster, JOBS_MAX - 1)
+    await is_true(server, "SieQueueFills")
+    page = section("SieQueueFills")
+    assert "`sie_config_queue_jobs`" in page
+    [row] = await server.query('sie_config_queue_jobs{pool="default"}')
+    assert float(row["value"][1]) == JOBS_MAX - 1
+    beyond = [asyncio.create_task(cluster.ask("beyond")) for _ in range(3)]
+    done, _ = await asyncio.wait(beyond, return_when=asyncio.FIRST_COMPLETED)
+    assert {each.result().json()["detail"]["code"] for each in done} == {"QUEUE_FULL"}
+    assert "`503 QUEUE_FULL`" in page
+    for pair in cluster.pairs:
+        pair.execution.resume()
+    await asyncio.wait(beyond)
+    for text, asking in flight.asking.items():
+        assert cluster.right(await asking, text)
+    await is_over(server, "SieQueueFills")
+
+
+async def walk_queue_waits(cluster: Cluster, server: Prometheus) -> None:
+    """Its bound is a minute: the page's look is walked, and the expression by its series."""
+    flight = await texts_in_flight(cluster, 1)
+
+    async def is_old() -> bool:
+        return bool(await server.query("max by (pool) (sie_config_queue_oldest_seconds) > 1"))
+
+    await until_told(is_old, within_s=30)
+    assert "`sie_worker_items_in_hand`" in section("SieQueueWaits")
+    assert await server.query("sie_worker_items_in_hand > 0"), "a worker holds it and is stuck"
+    # What the page does: it is restarted, and its job goes back to the queue.
+    [pair] = cluster.pairs
+    await pair.kill()
+    await pair.start()
+    for text, asking in flight.asking.items():
+        assert cluster.right(await asking, text)
+
+
+async def test_what_the_pages_say_of_the_queue_and_of_capacity_is_so(tmp_path):
+    settings = {"queue_messages_max": JOBS_MAX}
+    async with walked(tmp_path, config=settings) as (cluster, server):
+        await walk_queue_fills(cluster, server)
+        await walk_queue_waits(cluster, server)
+        await walk_capacity_does_not_come(cluster, server)
+
+
 async def test_what_the_pages_say_of_three_faults_is_so(tmp_path):
-    async with mortal_workers(tmp_path, 1) as cluster:
+    async with walked(tmp_path) as (cluster, server):
+        await is_over(server, "SieBrokerAway")
+        await walk_execution_down(cluster, server)
+        await walk_broker_away(cluster, server)
+        await walk_writes_refused(cluster, server)
+
+
+@asynccontextmanager
+async def walked(folder: Path, **rest: Any) -> AsyncIterator[tuple[Cluster, Prometheus]]:
+    """A cluster with one worker, and a Prometheus that scrapes all of it."""
+    async with mortal_workers(folder, 1, **rest) as cluster:
         urls = (cluster.gateway, f"//127.0.0.1:{cluster.pairs[0].port}", cluster.writer.url)
         targets = [url.rpartition("//")[2] for url in urls]
         over = asyncio.Event()
         async with (
             connected(cluster.broker.url, "config") as bus,
-            prometheus(tmp_path / "prometheus", targets, config_here=targets[-1]) as server,
+            prometheus(folder / "prometheus", targets, config_here=targets[-1]) as server,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(watch_usage(bus, over, every_s=0.2))
             await until_told(server.all_up, within_s=30)
-            await is_over(server, "SieBrokerAway")
-            await walk_execution_down(cluster, server)
-            await walk_broker_away(cluster, server)
-            await walk_writes_refused(cluster, server)
+            yield cluster, server
             over.set()

@@ -1,7 +1,7 @@
 """Runs the mutants: `python -m tests.mutants [--only NAME] [--json] [--write] [--list]`.
 
 *main.* Exit status 0 if every mutant was killed, 1 if one survived, 2 if the tests fail without
-any. `--write` puts the table into docs/mutants.md.
+any. `--write` puts what was run into the table of docs/mutants.md.
 """
 
 import argparse
@@ -38,7 +38,8 @@ def main() -> int:
             outcomes.append(zoo.run(mutant))
             _tell(outcomes[-1], as_json=options.json)
     if options.write:
-        (CHECKOUT / "docs" / "mutants.md").write_text(table(outcomes))
+        page = CHECKOUT / "docs" / "mutants.md"
+        page.write_text(table(outcomes, page.read_text()))
     survivors = [outcome.mutant for outcome in outcomes if not outcome.killer]
     if survivors:
         sys.stderr.write(f"survived: {', '.join(survivors)}\n")

@@ -6,6 +6,7 @@
 from typing import Final
 
 from tests.mutants.data_plane_mutants import DATA_PLANE_MUTANTS
+from tests.mutants.gleaned_mutants import GLEANED_MUTANTS
 from tests.mutants.hunted_mutants import HUNTED_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.option_mutants import OPTION_MUTANTS
@@ -32,4 +33,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *UPKEEP_MUTANTS,
     *OPTION_MUTANTS,
     *SERVING_MUTANTS,
+    *GLEANED_MUTANTS,
 )

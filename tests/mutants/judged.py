@@ -23,13 +23,20 @@ def key_of(judged: Judged) -> tuple[str, str, str]:
     return judged.module, judged.before, judged.after
 
 
-_CHUNKS = "data_plane/sie_gateway/request/chunks.py"
+_ADMISSION = "data_plane/sie_gateway/request/admission.py"
+_SHORT_CUT = "equivalent: a short cut; what one job holds the long way puts into one job, too"
 
 JUDGED: tuple[Judged, ...] = (
     Judged(
-        _CHUNKS,
-        "@dataclass(slots=True)",
-        "@dataclass(slots=False)",
-        "equivalent: slots spare memory, and nothing sets another attribute",
+        _ADMISSION,
+        "if len(sizes) <= items_max and sum(sizes) <= bytes_max:",
+        "if len(sizes) < items_max and sum(sizes) <= bytes_max:",
+        _SHORT_CUT,
+    ),
+    Judged(
+        _ADMISSION,
+        "if len(sizes) <= items_max and sum(sizes) <= bytes_max:",
+        "if len(sizes) <= items_max and sum(sizes) < bytes_max:",
+        _SHORT_CUT,
     ),
 )

@@ -25,6 +25,7 @@ FOLD = "tests/property/test_fold_laws.py"
 SCHEMA = "tests/property/test_schema_laws.py"
 CORNERS = "tests/unit/test_log_corners.py"
 DISK = "tests/unit/test_disk_faults.py"
+REPLICA_FILES = "tests/unit/test_replica_files.py"
 
 REPLICA_MUTANTS = (
     Mutant(
@@ -229,9 +230,10 @@ REPLICA_MUTANTS = (
         "tail-with-a-hole-is-given-back",
         "a replica that kept 7 and 9 offers them to a writer as 7 and 8",
         FILES,
-        "            if epoch not in kept:\n                break\n",
-        "            if epoch not in kept:\n                continue\n",
-        (CORNERS,),
+        "        while (entry := kept.get(epoch + 1)) is not None:\n            yield entry\n",
+        "        for entry in (kept[each] for each in sorted(kept) if each > epoch):\n"
+        "            yield entry\n",
+        (REPLICA_FILES,),
     ),
     edit(
         "no-room-is-not-told",
@@ -248,5 +250,37 @@ REPLICA_MUTANTS = (
         "    except (httpx.HTTPError, OSError, AttributeError) as error:\n",
         "    except httpx.HTTPError as error:\n",
         ("tests/unit/test_log_source.py",),
+    ),
+    edit(
+        "orphaned-entries-are-written-over",
+        "a replica with a damaged snapshot destroys entries that a writer lost and it alone has",
+        FILES,
+        "kept = tuple(self._after(snapshot.entry.epoch)) if self._orphaned else ()",
+        "kept = ()",
+        (REPLICA_FILES,),
+    ),
+    edit(
+        "anothers-entries-are-kept-behind-a-snapshot",
+        "the tail of another history stands behind a snapshot that it does not lead on from",
+        FILES,
+        "if not kept or kept[0].prev_hash != snapshot.entry.hash:",
+        "if not kept:",
+        (REPLICA_FILES,),
+    ),
+    edit(
+        "a-resync-brings-back-what-was-given-up",
+        "what an operator has a replica give up comes back from its own files",
+        FILES,
+        "if self._orphaned else ()",
+        "if self._orphaned is not None else ()",
+        (REPLICA_FILES,),
+    ),
+    edit(
+        "later-tails-are-not-read",
+        "behind a damaged snapshot a replica boots older than it was, and fetches what it has",
+        FILES,
+        "tuple(self._after(epoch, since=epoch))",
+        "tuple(_entries(self._tail_path(epoch)))",
+        (REPLICA_FILES,),
     ),
 )

@@ -170,4 +170,39 @@ SERVING_MUTANTS = (
         "            if not is_sent\n",
         FOUND,
     ),
+    edit(
+        "youngest-lane-first",
+        "under load a lane with little in it is never served",
+        BATCHING,
+        "(unripe, sequence) < best[tenant][:2]",
+        "(unripe, sequence) > best[tenant][:2]",
+        ("tests/property/test_batching_laws.py",),
+    ),
+    edit(
+        "revisions-may-mix",
+        "an answer goes out although a worker could not run the revision that it names",
+        INFERENCE,
+        "results) if of_one_revision(route, results) else None",
+        "results) if results else None",
+        ("tests/unit/test_gateway_app.py",),
+    ),
+    edit(
+        "jobs-of-the-dead-wait",
+        "what a dead worker held waits for the end of the queue's own patience",
+        "data_plane/sie_gateway/request/deaths.py",
+        "        await self._holders.give_back(speaker, queue.consumer, sequences, out)\n",
+        "",
+        (
+            "tests/adversary/test_worker_death.py"
+            "::test_what_a_killed_machine_held_is_answered_by_another_within_seconds",
+        ),
+    ),
+    edit(
+        "room-of-a-chunk-is-kept",
+        "a gateway that gave up large requests refuses large results until it starts anew",
+        DISPATCH,
+        "                self._chunks.forget(job.job_id)\n",
+        "",
+        ("tests/unit/test_gateway_result_order.py",),
+    ),
 )

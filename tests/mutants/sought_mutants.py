@@ -316,12 +316,12 @@ SOUGHT_MUTANTS = (
         ("tests/property/test_leasing_laws.py",),
     ),
     edit(
-        "pruning-takes-other-kinds",
-        "a folder of models deletes every pool and bundle",
-        APPLYING,
-        "return [kind for kind in KINDS if kind in spoken_of]",
-        "return list(KINDS) if spoken_of else []",
-        ("tests/property/test_cli_folder_laws.py",),
+        "pruning-takes-the-first-bundles",
+        "a folder of models deletes the pool and bundles that sie-config brought",
+        "sdk/sie_cli/config/writes.py",
+        'return [row for row in rows if row["modified_epoch"] not in own]',
+        "return list(rows)",
+        ("tests/integration/test_cli_config.py",),
     ),
     edit(
         "pruning-goes-by-name-alone",

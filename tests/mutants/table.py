@@ -13,8 +13,9 @@ __all__ = ["table"]
 _HEAD = """# Mutants
 
 Each row is a known way to break such a system, made in our own code, and the test that saw it.
-`python -m tests.mutants --write` runs them all and writes this page; `--only NAME` runs one,
-`--list` lists them. A mutant that survives is an open hole: the run fails.
+`python -m tests.mutants --write` runs them all and writes this page; with `--only NAME` it runs
+that one and writes its row. `--list` lists them. A mutant that survives is an open hole: the run
+fails.
 The words are in the [glossary](glossary.md).
 
 | Mutant | What it breaks | Killed by | Seconds |
@@ -22,15 +23,15 @@ The words are in the [glossary](glossary.md).
 """
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """The page, one row for each outcome."""
+def table(outcomes: Sequence[Outcome], page: str = "") -> str:
+    """The page, one row for each mutant that was run or has a row on `page`."""
+    rows = {line.split("`")[1]: line + "\n" for line in page.splitlines() if line.startswith("| `")}
     why = {mutant.name: mutant.why for mutant in MUTANTS}
-    rows = [
-        f"| `{outcome.mutant}` | {why[outcome.mutant]} | {_test(outcome.killer)} | "
-        f"{outcome.seconds:.1f} |\n"
-        for outcome in outcomes
-    ]
-    return _HEAD + "".join(rows)
+    for outcome in outcomes:
+        name = outcome.mutant
+        told = f"{_test(outcome.killer)} | {outcome.seconds:.1f}"
+        rows[name] = f"| `{name}` | {why[name]} | {told} |\n"
+    return _HEAD + "".join(rows[name] for name in why if name in rows)
 
 
 def _test(killer: str) -> str:

@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_cli.texts.plain_json import read_json
-from sie_cli.texts.plain_scalars import is_surely_text
-from sie_cli.texts.plain_yaml import PARSERS, dump_yaml, dump_yaml_all, read_yaml
+from sie_runtime.texts.plain_json import read_json
+from sie_runtime.texts.plain_scalars import is_surely_text
+from sie_runtime.texts.plain_yaml import PARSERS, dump_yaml, dump_yaml_all, read_yaml
 from sie_schemas.errors import FixRequest
 
 SIGNS = """

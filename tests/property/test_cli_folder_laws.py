@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_cli.config.applying import operations_for, pruned_kinds
-from sie_cli.config.documents import KINDS, LocalDocument, read_documents
+from sie_cli.config.applying import operations_for
+from sie_cli.config.documents import LocalDocument, read_documents
+from sie_cli.config.kinds import KINDS
 from sie_schemas.errors import FixRequest
 
 SUFFIXES = st.sampled_from(["yaml", "yml", "json"]).flatmap(
@@ -97,16 +98,14 @@ NAMED = st.sets(st.tuples(st.sampled_from(KINDS), st.sampled_from("abc")))
 
 
 @given(files=NAMED, there=NAMED)
-def test_pruning_removes_what_the_files_left_out_of_the_kinds_that_they_speak_of(files, there):
+def test_pruning_removes_what_the_files_left_out_of_every_kind(files, there):
     documents = [LocalDocument(kind, key, {"of": key}, "here") for kind, key in sorted(files)]
-    kinds = pruned_kinds(documents)
-    assert set(kinds) == {kind for kind, _ in files}
-    present = {kind: {key for other, key in there if other == kind} for kind in kinds}
+    present = {kind: {key for other, key in there if other == kind} for kind in KINDS}
 
     operations = operations_for(documents, present)
 
     puts = [(each["kind"], each["key"]) for each in operations if each["op"] == "put"]
     gone = [(each["kind"], each["key"]) for each in operations if each["op"] == "delete"]
     assert puts == sorted(files)
-    assert sorted(gone) == sorted(slot for slot in there - files if slot[0] in kinds)
+    assert sorted(gone) == sorted(there - files)
     assert len(operations) == len(puts) + len(gone)

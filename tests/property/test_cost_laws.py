@@ -110,7 +110,7 @@ QUERIES = {
 }
 
 
-ENDLESS = {"/v1/configs/events", "/v1/dead-letters"}
+ENDLESS = {"/v1/configs/events", "/v1/dead-letters", "/v1/queues"}
 """Bounded by time, or kept by the broker: neither is of the registry."""
 
 

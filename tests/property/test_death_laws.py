@@ -196,6 +196,33 @@ def test_a_stopped_worker_that_takes_a_job_each_time_leaves_it_deliveries(
         assert after - before >= DEAD_S * 2**times
 
 
+@given(
+    st.none() | st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 20)),
+    st.integers(1, 7),
+    st.integers(20, 60),
+)
+def test_a_job_of_a_stuck_worker_goes_out_again_after_its_pause_while_deliveries_are_left(
+    before: tuple[int, bool, int] | None, deliveries_max: int, now: int
+) -> None:
+    limits = Limits(pause_s=1.0, deliveries_max=deliveries_max)
+    times, on_trial, at = before or (0, False, float("-inf"))
+    state = GivenBack(times, 2 * on_trial, at, on_trial) if before else GivenBack()
+    job = Out("j", 1, state)
+    is_left = on_trial or times < deliveries_max - 2
+    found = due([job], held=(), last=1, why="stuck", limits=limits, now=float(now))
+    assert found == ([job] if is_left and now - at >= 2.0**times else [])
+
+
+def test_a_job_is_a_suspect_from_its_second_death_on() -> None:
+    job, limits = Out("j", 1, GivenBack()), Limits(pause_s=1.0, deliveries_max=9)
+    turns = list[int]()
+    for _ in range(3):
+        # Where only suspects have their turn, an innocent job stays.
+        turns.append(len(due([job], held=(), last=1, why="turn", limits=limits, now=0.0)))
+        went([job], why="over", limits=limits, now=-100.0)
+    assert turns == [0, 0, 1]
+
+
 @dataclass
 class _Queue:
     """A consumer as the broker keeps it, with one worker after another behind it."""

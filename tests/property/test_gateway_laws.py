@@ -209,15 +209,24 @@ def test_silence_beyond_the_time_to_live_makes_a_route_cold() -> None:
 # ---- admission ----------------------------------------------------------------------------------
 
 
-@given(st.lists(st.integers(1, 1000), max_size=200), st.integers(1, 20), st.integers(1, 3000))
-def test_a_cut_covers_every_item_once_in_order_within_the_caps(
+@given(
+    st.lists(st.integers(1, 1000), max_size=200) | st.lists(st.integers(1, 4), max_size=12),
+    st.integers(1, 20),
+    st.integers(1, 12) | st.integers(1, 3000),
+)
+def test_a_cut_covers_every_item_once_in_order_within_the_caps_and_no_sooner_than_it_must(
     sizes: list[int], items_max: int, bytes_max: int
 ) -> None:
     ranges = cut(sizes, items_max=items_max, bytes_max=bytes_max)
     assert [index for indices in ranges for index in indices] == list(range(len(sizes)))
-    for indices in ranges:
+    totals = [sum(sizes[index] for index in indices) for indices in ranges]
+    for indices, total in zip(ranges, totals, strict=True):
         assert 1 <= len(indices) <= items_max
-        assert len(indices) == 1 or sum(sizes[index] for index in indices) <= bytes_max
+        assert len(indices) == 1 or total <= bytes_max
+    jobs = -(-len(sizes) // items_max)
+    for indices, total in zip(ranges[:-1], totals[:-1], strict=True):
+        is_full = len(indices) == -(-len(sizes) // jobs)
+        assert is_full or total + sizes[indices.stop] > bytes_max
 
 
 @given(st.integers(1, 500), st.integers(1, 64))
@@ -230,29 +239,34 @@ def test_jobs_of_small_items_are_as_few_and_as_equal_as_they_can_be(
     assert all(length == max(lengths) for length in lengths[:-1])
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 5000), st.booleans()), max_size=40))
-def test_what_is_in_flight_stays_within_the_caps_and_is_given_back(
-    requests: list[tuple[int, int, bool]],
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9), st.booleans()), max_size=40),
+    st.integers(1, 8),
+    st.integers(1, 18),
+)
+def test_what_is_in_flight_is_refused_beyond_the_caps_alone_and_given_back(
+    requests: list[tuple[int, int, bool]], items_max: int, bytes_max: int
 ) -> None:
-    caps, load = Caps(items_max=100, bytes_max=8000), InFlight()
+    caps, load = Caps(items_max=items_max, bytes_max=bytes_max), InFlight()
     held: list[tuple[int, int]] = []
     for items, size, gives_back in requests:
-        before = load
+        before, wanted = load, [*held, (items, size)]
+        fits = sum(each for each, _ in wanted) <= items_max
+        fits = fits and sum(each for _, each in wanted) <= bytes_max
         try:
             load = load.plus(items=items, size=size, caps=caps)
         except Later as refusal:
             assert refusal.code == "QUEUE_FULL"
             assert load is before
             assert held, "an idle gateway takes any request"
+            assert not fits
         else:
-            held.append((items, size))
-            assert len(held) == 1 or (load.items <= 100 and load.bytes <= 8000)
+            held = wanted
+            assert len(held) == 1 or fits
         if gives_back and held:
             gone_items, gone_size = held.pop(0)
             load = load.minus(items=gone_items, size=gone_size)
-    for items, size in held:
-        load = load.minus(items=items, size=size)
-    assert load == InFlight()
+        assert (load.items, load.bytes) == (sum(i for i, _ in held), sum(b for _, b in held))
 
 
 # ---- reading ------------------------------------------------------------------------------------

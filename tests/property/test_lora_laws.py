@@ -1,5 +1,6 @@
 """Laws of LoRA: what is applied in the hot path is what peft computes."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +30,13 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
+    DebertaV2Config,
+    PreTrainedConfig,
 )
 
 from sie_schemas import ipc
 from sie_schemas.documents import ExtractTask, ProfileDocument, ScoreTask, Tasks
+from sie_schemas.errors import OurFault
 from sie_schemas.jobs import AdapterPin
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import token_classification
@@ -96,6 +100,52 @@ def test_an_adapter_changes_vectors_exactly_as_peft_does(
         backend.load_adapter(AdapterPin("random", "1"), Weights(Path(saved), None))
     texts = random_tokens([7, 3, 12], vocabulary=VOCABULARY)
     assert_same(dense(backend, texts, "random"), _alone(reference.double(), texts))
+
+
+_SHARED: dict[str, Any] = {
+    "relative_attention": True,
+    "position_biased_input": False,
+    "pos_att_type": ["p2c", "c2p"],
+}
+_FAMILIES: dict[str, PreTrainedConfig] = {
+    # Its table of distances is projected by layers that an adapter may change, too.
+    "deberta-v2": DebertaV2Config(**_TINY, **_SHARED),
+    "bert with its pooler": BertConfig(**_TINY),
+}
+
+
+@pytest.mark.parametrize("family", _FAMILIES)
+def test_an_adapter_of_every_linear_layer_is_as_under_peft(family, tmp_path):
+    folder = write_tiny(tmp_path / "model", _FAMILIES[family])
+    told = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 60}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    torch.manual_seed(11)
+    config = LoraConfig(r=3, lora_alpha=6, target_modules="all-linear", init_lora_weights=False)
+    reference = get_peft_model(AutoModel.from_pretrained(folder), config).eval()
+    _save(reference, str(tmp_path / "adapter"))
+    backend = load_folder(folder)
+    backend.load_adapter(AdapterPin("every", "1"), Weights(tmp_path / "adapter", None))
+    # The greatest differences of random weights are those of float32 in peft too.
+    texts = random_tokens([7, 3, 12, 40], vocabulary=VOCABULARY)
+    assert_same(dense(backend, texts, "every"), _alone(reference.double(), texts))
+
+
+def test_an_adapter_of_the_layer_behind_the_tokens_is_refused_where_a_score_reads_it(tmp_path):
+    module, name, kind, tasks = _HEADED["score"]
+    folder = write_tiny(tmp_path / "model", BertConfig(**{**_TINY, "num_labels": 1}), kind=kind)
+    profile = ProfileDocument(backend=name)
+    spec = ModelSpec("test/model", "r1", Weights(folder, None), tasks, profile)
+    backend: Backend = module.load(spec, fresh_device())
+    lora = LoraConfig(r=3, target_modules=["query", "pooler.dense"], init_lora_weights=False)
+    _save(get_peft_model(kind.from_pretrained(folder), lora), str(tmp_path / "adapter"))
+    with pytest.raises(OurFault, match=r"it adapts pooler\.dense, which runs behind the tokens"):
+        backend.load_adapter(AdapterPin("pooled", "1"), Weights(tmp_path / "adapter", None))
+        backend.prepare(
+            ipc.RunBatch(
+                id=1, model_revision="r1", operation="score", inputs=(),
+                adapter=AdapterPin("pooled", "1"),
+            )
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["legal", "medical"])

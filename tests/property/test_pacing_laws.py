@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
-from sie_worker.scheduling.answer_rate import AnswerRate
+from sie_worker.scheduling.answer_rate import AnswerRate, MeanFill
 from sie_worker.scheduling.batching import Scheduler
 from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
 from sie_worker.scheduling.pacing import Pace
@@ -29,6 +29,17 @@ def test_a_steady_rate_of_answers_is_told_and_silence_is_told_soon(step_s, each,
     answered, now = 7 + looks * each, looks * step_s
     for second in range(1, 14):
         told = rate.look(answered, now + second)
+    assert told == 0.0
+
+
+@given(st.integers(1, 40), st.floats(0.0, 1.0), st.integers(1, 40))
+def test_a_steady_fill_of_batches_is_told_and_an_idle_worker_tells_none(each, fill, looks):
+    mean = MeanFill()
+    assert mean.look(0, 0.0, 0.0) == 0.0
+    for n in range(1, looks + 1):
+        assert mean.look(n * each, n * each * fill, float(n)) == pytest.approx(fill)
+    for second in range(1, 14):
+        told = mean.look(looks * each, looks * each * fill, looks + float(second))
     assert told == 0.0
 
 

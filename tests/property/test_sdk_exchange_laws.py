@@ -14,6 +14,7 @@ from sie_sdk import exchange
 from sie_sdk.errors import ProvisioningError
 from sie_sdk.exchange import Defaults
 from sie_sdk.patience import Patience, retry_delay_s
+from sie_sdk.wire.call import Call, base_url_of
 
 PATIENCE = st.builds(Patience, st.booleans(), st.floats(0, 100), st.integers(0, 5))
 CAPACITY = {"PROVISIONING", "MODEL_LOADING", "GATEWAY_TIMEOUT"}
@@ -109,9 +110,7 @@ def test_an_answer_of_another_shape_is_our_fault_and_not_a_crash(value: dict[str
     _is_answer_or_error(call, 200, {}, msgspec.msgpack.encode(value))
 
 
-def _is_answer_or_error(
-    call: exchange.Call, status: int, headers: dict[str, str], content: bytes
-) -> None:
+def _is_answer_or_error(call: Call, status: int, headers: dict[str, str], content: bytes) -> None:
     try:
         results = exchange.read_encode([call], [exchange.read_answer(status, headers, content)])
     except SIEError as error:
@@ -180,9 +179,9 @@ def test_the_address_is_the_argument_else_the_variable_else_an_error(
 ) -> None:
     if expected is None:
         with pytest.raises(ValueError, match="address"):
-            exchange.base_url_of(given_url, environ)
+            base_url_of(given_url, environ)
     else:
-        assert exchange.base_url_of(given_url, environ) == expected
+        assert base_url_of(given_url, environ) == expected
 
 
 def test_the_key_is_sent_as_a_bearer_token() -> None:

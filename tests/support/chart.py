@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import helm_python
 import yaml
 
-__all__ = ["CHART", "chart", "containers", "pod_specs", "rendered", "values_of"]
+__all__ = ["CHART", "chart", "containers", "named", "pod_specs", "rendered", "values_of"]
 
 CHART = Path(__file__).resolve().parents[2] / "deploy/helm/sie-cluster"
 
@@ -41,7 +41,8 @@ def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
 def pod_specs(documents: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(component, pod template) of everything that makes pods."""
     for document in documents:
-        template = document.get("spec", {}).get("template")
+        spec = document.get("spec", {})
+        template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
         if template is not None:
             yield template["metadata"]["labels"]["app.kubernetes.io/component"], template
 
@@ -50,6 +51,27 @@ def containers(template: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every container of a pod, native sidecars included."""
     spec = template["spec"]
     return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+_VOLUMES: Final = {
+    "secret": ("Secret", "secretName"),
+    "configMap": ("ConfigMap", "name"),
+    "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),
+}
+
+
+def named(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(kind, name) of every document that a pod needs."""
+    yield "ServiceAccount", template["spec"]["serviceAccountName"]
+    for volume in template["spec"]["volumes"]:
+        for source in _VOLUMES.keys() & volume.keys():
+            kind, key = _VOLUMES[source]
+            yield kind, volume[source][key]
+    for container in containers(template):
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            if reference:
+                yield "Secret", reference["name"]
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,8 @@ _TAIL = """
 - `sie-weaviate` makes what is stored, and was not run with a Weaviate.
 - `/rerank` gives documents back as `{"text": ...}`, as Jina and vLLM do. litellm's provider
   `infinity` reads a plain text there: leave `return_documents` out.
-- litellm's provider `huggingface` asks the public hub about a model before it embeds: it needs one
-  that is there. Its rerank works.
+- litellm's provider `huggingface` asks the public hub about a model before it embeds. With
+  `input_type="feature-extraction"` it asks nobody.
 - `sie-sdk` and this project's wheel cannot be in one environment: both are imported as `sie_sdk`.
 """
 

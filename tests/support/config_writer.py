@@ -24,7 +24,7 @@ from sie_core.registry import Registry
 from sie_schemas import canonical
 from sie_schemas.documents import admit_document
 from sie_schemas.entry import Change, ChangeKind, Entry, put_key
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import WRITER_KEY
 
 LOG_ID = "0123456789abcdef0123456789abcdef"

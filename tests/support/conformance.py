@@ -4,7 +4,6 @@ A folder is read as it is: no option is given but what a test names. `answers` r
 its probe decides, or padded; `expected` is sentence-transformers' on the same files.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tests.support.encoder_models import fresh_device
+from tests.support.small_jobs import small_job
 
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.items import Item
-from sie_schemas.jobs import Job
 from sie_server.backends import transformer
 from sie_server.backends.backend import Backend, ModelSpec, Verdict
 from sie_server.tolerances import disagreement
@@ -33,7 +32,7 @@ TEXTS = (
     "A Long river: " + "one two three four five six seven eight nine ten " * 3,
     "Money!",
     "it was not about the red house, nor the bank. " * 2,
-    "  dog [SEP]  a mark\n</s> <mask> [MASK] of\ttwo ",
+    "  dog [SEP]  a <pad> mark\n</s> <mask> [PAD] [MASK] of\ttwo ",
 )
 """Of several lengths, with capitals, blanks, marks and words that no vocabulary has; one is above
 every limit."""
@@ -95,22 +94,7 @@ class Answerer:
     def inputs(self, texts: Sequence[str], call: Call) -> Sequence[ipc.Input]:
         """The inputs that the sidecar makes of texts."""
         options = {} if call == "encode" else {"is_query": call == "query"}
-        job = Job(
-            job_id="r.0",
-            request_id="r",
-            first_item=0,
-            operation="encode",
-            log_id="l",
-            epoch=1,
-            model_id="m",
-            profile="default",
-            model_revision="r1",
-            items=tuple(Item(text=text) for text in texts),
-            options=options,
-            reply_to="inbox",
-            deadline=time.time() + 60,
-            published_at=0.0,
-        )
+        job = small_job(items=tuple(Item(text=text) for text in texts), options=options)
         prepared = prepare(job, self.loaded, self._tokenizer)
         assert not prepared.failures
         return [given for _, given, _ in prepared.inputs]

@@ -1,6 +1,6 @@
 """Small classifiers of tokens with the tokenizers of widespread families, made on the spot.
 
-Each tokenizer is trained on a handful of sentences and is of the family's own class; the models are
+Each tokenizer is made of a handful of sentences and is of the family's own class; the models are
 random, or fitted to sentences whose entities are given.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
+from tests.support.small_tokenizers import parts_of, weighed_pieces
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoModelForTokenClassification,
@@ -50,6 +51,7 @@ HOSTILE = st.text(
         st.sampled_from(
             "😀👩👧\u200d\ufe0f🇩🇪🏽e\u0301\u0327\u200bﬁİßǆ가\u1100\u1161क\u094dष\u0bbe\ud7a3"
         ),
+        st.sampled_from("\0\x1c\u0085\u2028\u2029\ufeff\u202e\u05d0\u05d1\u0627\u0644\u0633\u0651"),
         st.characters(exclude_categories=["Cs"]),
     ),
     max_size=60,
@@ -65,38 +67,29 @@ _SHAPE: dict[str, Any] = {
 _POSITIONS = 258
 
 
-def _word_pieces() -> Any:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+def _word_pieces(*, lowercase: bool = False, size: int = 260) -> Any:
+    normalizer, splitter = (
+        normalizers.BertNormalizer(lowercase=lowercase),
+        pre_tokenizers.BertPreTokenizer(),
+    )
+    words = [
+        word
+        for text in CORPUS
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    ]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=260, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=False)
+    pieces = [text if begins else f"##{text}" for text, begins, _ in parts_of(words, size)]
+    vocabulary = {piece: place for place, piece in enumerate([*special, *pieces])}
+    return BertTokenizer(vocab=vocabulary, do_lower_case=lowercase)
 
 
 def _uncased() -> Any:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=True)
+    return _word_pieces(lowercase=True, size=220)
 
 
 def _unigram(special: Sequence[str]) -> list[tuple[str, float]]:
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
-    trainer = trainers.UnigramTrainer(
-        vocab_size=240, special_tokens=[*special], unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return [
-        (token, float(score)) for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]
-    ]
+    words = (word for text in CORPUS for word in text.split())
+    return [*((token, 0.0) for token in special), *weighed_pieces(words, 300)]
 
 
 def _pairs(pre_tokenizer: Any, special: Sequence[str], size: int, **model: Any) -> dict[str, Any]:

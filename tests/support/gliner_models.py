@@ -29,15 +29,17 @@ KINDS: dict[str, dict[str, Any]] = {
     "bi-span": {"span_mode": "markerV0", "labels_encoder": "base"},
     "bi-token": {"span_mode": "token_level", "labels_encoder": "base"},
 }
+_MODERN: dict[str, Any] = {
+    "max_position_embeddings": 258,
+    "global_attn_every_n_layers": 2,
+    "local_attention": 16,
+    **{f"{name}_token_id": 2 for name in ("bos", "cls")},
+    **{f"{name}_token_id": 3 for name in ("eos", "sep")},
+}
 ENCODERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     **{name: FAMILIES[name] for name in ("deberta-v3", "bert")},
-    "modernbert": (
-        FAMILIES["bert"][0],
-        ModernBertConfig,
-        {"max_position_embeddings": 258, "global_attn_every_n_layers": 2, "local_attention": 16}
-        | {f"{name}_token_id": 2 for name in ("bos", "cls")}
-        | {f"{name}_token_id": 3 for name in ("eos", "sep")},
-    ),
+    "modernbert": (FAMILIES["bert"][0], ModernBertConfig, _MODERN),
+    "modernbert-bytes": (FAMILIES["roberta"][0], ModernBertConfig, _MODERN),
 }
 MARKS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
 

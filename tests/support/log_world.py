@@ -28,7 +28,7 @@ from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.settings import FollowerSettings
 from sie_runtime.process.lifecycle import serve_http
 from sie_runtime.streams.log_stream import stream_name
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 
 __all__ = [
     "Replica",

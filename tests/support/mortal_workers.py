@@ -94,6 +94,7 @@ class Cluster:
     pairs: list[Pair]
     writer: Writer
     broker: Broker
+    folder: Path
 
     async def ask(self, text: str) -> httpx.Response:
         """One request, waited for as long as it takes."""
@@ -138,6 +139,10 @@ class Cluster:
             and all(each in line for each in wanted)
         )
 
+    def another(self, *, pool: str) -> Pair:
+        """A worker of another pool, beside those that are there; yet to be started."""
+        return _pair(self.folder, len(self.pairs), self.broker.url, self.writer.url, {"pool": pool})
+
     async def left(self) -> tuple[int, int]:
         """Jobs that the queue still has, and dead letters."""
         async with admin(self.broker.url) as jetstream:
@@ -166,17 +171,20 @@ async def mortal_workers(
     worker: dict[str, str] | None = None,
     started: bool = True,
     headers: dict[str, str] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> AsyncIterator[Cluster]:
     """A gateway and so many workers, which are ready and know `MODEL`; or are yet to be `started`.
 
-    `headers` go with every request to the gateway.
+    `headers` go with every request to the gateway; `config` are settings of the writer.
     """
     async with AsyncExitStack() as stack:
         broker = Broker(folder / "nats")
         stack.push_async_callback(broker.kill)
         await broker.start()
         nats_url = broker.url
-        wrote = await stack.enter_async_context(writer(folder / "config", nats_url))
+        wrote = await stack.enter_async_context(
+            writer(folder / "config", nats_url, **(config or {}))
+        )
         bundle = {"name": "default", "backends": [BACKEND]}
         profile = {"backend": BACKEND, "batch_wait_ms": 1.0}
         model = {
@@ -198,7 +206,7 @@ async def mortal_workers(
             started_gateway(folder, nats_url, wrote.url, *flags)
         )
         http = await stack.enter_async_context(httpx.AsyncClient(headers=headers))
-        cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker)
+        cluster = Cluster(http, f"http://127.0.0.1:{port}", pairs, wrote, broker, folder)
         await cluster.ready(count if started else 0)
         yield cluster
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tests.support.encoder_models import fresh_device
+from tests.support.small_jobs import small_job
 from tokenizers import Tokenizer as NativeTokenizer
 from tokenizers import models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -18,7 +19,6 @@ from transformers import PreTrainedTokenizerFast
 from sie_schemas import ipc
 from sie_schemas.documents import ProfileDocument, ScoreTask, Tasks
 from sie_schemas.items import Item
-from sie_schemas.jobs import Job
 from sie_server.backends.backend import Backend, ModelSpec, Verdict
 from sie_server.backends.model_config import templates_of
 from sie_server.backends.names import load_backend
@@ -111,11 +111,7 @@ def run(backend: Backend, operation: Any, texts: Sequence[str], **more: Any) -> 
     items = tuple(Item(text=text) for text in texts)
     if "query" in more:
         more["query"] = Item(text=more["query"])
-    job = Job(
-        job_id="r.0", request_id="r", first_item=0, operation=operation, log_id="l", epoch=1,
-        model_id="test/model", profile="default", model_revision="r1", items=items,
-        reply_to="inbox", deadline=0, published_at=0, **more,
-    )  # fmt: skip
+    job = small_job(operation=operation, items=items, **more)
     tokenizer = Tokenizer.read(loaded) if loaded.accepts == "tokens" else None
     prepared = prepare(job, loaded, tokenizer)
     assert not prepared.failures

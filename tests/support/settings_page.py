@@ -75,6 +75,8 @@ def _default(field: "dataclasses.Field[Any]") -> str:
         return "must be given"
     if field.default in (None, "", ()):
         return ""
+    if isinstance(field.default, tuple):
+        return f"`{','.join(field.default)}`"
     return f"`{str(field.default).lower() if field.default in (True, False) else field.default}`"
 
 

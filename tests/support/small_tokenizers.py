@@ -4,14 +4,27 @@ Each is a real tokenizer of its class: splitting, special tokens and files are t
 """
 
 import json
+import re
 import string
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
+from itertools import product
+from math import log
 from typing import Any
 
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-__all__ = ["WORDS", "byte_pairs", "pieces", "small_tokenizer", "word_pieces"]
+__all__ = [
+    "WORDS",
+    "byte_pairs",
+    "parts_of",
+    "pieces",
+    "small_tokenizer",
+    "weighed_pieces",
+    "word_pieces",
+]
 
 WORDS = [
     "the", "a", "cat", "dog", "sat", "on", "mat", "river", "bank", "money", "query", "document",
@@ -44,14 +57,39 @@ def byte_pairs(*special: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     return model["vocab"], [tuple(pair) for pair in model["merges"]]
 
 
+_LONGEST = 6
+"""Characters of the longest piece."""
+
+
+def parts_of(words: Iterable[str], size: int) -> list[tuple[str, bool, int]]:
+    """Pieces of words, whether each begins one, and how often it occurs: every character, and of
+    the longer ones those that spare most. Counted and not trained: the trainers of WordPiece and
+    Unigram give another vocabulary in each process."""
+    counts: Counter[tuple[str, bool]] = Counter()
+    for word in words:
+        for start, length in product(range(len(word)), range(1, _LONGEST + 1)):
+            if start + length <= len(word):
+                counts[word[start : start + length], start == 0] += 1
+    order = sorted(counts, key=lambda part: (len(part[0]) > 1, -counts[part] * len(part[0]), part))
+    return [(text, begins, counts[text, begins]) for text, begins in order[:size]]
+
+
+def weighed_pieces(words: Iterable[str], size: int) -> list[tuple[str, float]]:
+    """The pieces of a unigram model: by how often each occurs where blanks are marked."""
+    # As in large vocabularies no piece glues a word to the mark behind it, nor two words of a
+    # script that has no blanks.
+    split = (part for word in words for part in re.findall("▁?[A-Za-z]+|▁?[^▁]", f"▁{word}"))
+    counts: Counter[str] = Counter()
+    for text, _, count in parts_of(split, size):
+        counts[text] += count
+    total = log(sum(counts.values()))
+    return [(text, log(count) - total) for text, count in counts.items()]
+
+
 @cache
 def pieces() -> list[tuple[str, float]]:
     """The pieces of a unigram model, without special tokens."""
-    trainer = trainers.UnigramTrainer(
-        vocab_size=120, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False
-    )
-    model = _trained(models.Unigram(), pre_tokenizers.Metaspace(), trainer)
-    return [(str(piece), float(score)) for piece, score in model["vocab"][1:]]
+    return weighed_pieces(WORDS, 120)
 
 
 def _trained(model: Any, splitter: Any, trainer: Any) -> Any:

@@ -83,5 +83,5 @@ def test_the_command_prints_the_last_lines_and_json_when_asked(tmp_path):
     shown = run.invoke(build(), ["logs", "--data", str(tmp_path), "-n", "1"])
     assert shown.exit_code == 0
     assert shown.stdout.split()[-1] == "four"
-    raw = run.invoke(build(), ["logs", "gateway", "--data", str(tmp_path), "--json"])
+    raw = run.invoke(build(), ["logs", "gateway", "--data", str(tmp_path), "-o", "json"])
     assert [json.loads(text)["msg"] for text in raw.stdout.splitlines()] == ["one", "four"]

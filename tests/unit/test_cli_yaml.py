@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sie_cli.texts.plain_yaml import read_yaml
+from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
 
 

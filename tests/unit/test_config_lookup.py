@@ -38,7 +38,8 @@ async def looking(folder: Path, entries: Sequence[Entry]) -> AsyncIterator[Looku
     """A lookup over a log of these entries."""
     if not (folder / LOG_FILE).exists():
         new_file(folder / LOG_FILE, entries).close()
-    lookup = Lookup(folder / LOOKUP_FILE, folder / LOG_FILE, head=lambda: len(entries))
+    files = folder / LOOKUP_FILE, folder / LOG_FILE
+    lookup = Lookup(*files, head=lambda: len(entries), moved=lambda: asyncio.sleep(0))
     try:
         yield lookup
     finally:

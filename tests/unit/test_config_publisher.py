@@ -22,7 +22,7 @@ from sie_schemas.entry import (
     to_envelope,
 )
 from sie_schemas.errors import SIEError
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 
 
 def contents(stream: MemoryStream) -> list[str]:

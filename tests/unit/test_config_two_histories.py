@@ -20,7 +20,7 @@ from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import ControlPlane
 from sie_core.chain import Position, position_of
 from sie_schemas.entry import to_envelope
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 
 LOST = 3
 

@@ -16,7 +16,7 @@ from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_core.chain import Position
 from sie_schemas.errors import SIEError, Untrusted
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 
 HEAD = Position("a" * 32, 5, "5" * 64, "d" * 64, 1)
 

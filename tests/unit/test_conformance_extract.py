@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.support.encoder_models import DEVICE
 from tests.support.entity_models import CORPUS, FAMILIES, HOSTILE, fit, write_classifier
 from tests.support.sameness import assert_same
+from tests.support.told_spans import assert_spans_of
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from sie_core.options import check_request
@@ -25,7 +26,7 @@ from sie_schemas.documents import SYNONYMS, ExtractTask, ProfileDocument, Tasks,
 from sie_schemas.errors import FixRequest, OurFault
 from sie_server.adapters.adapter_shelf import AdapterShelf
 from sie_server.backends.backend import Backend, ModelSpec
-from sie_server.backends.extraction.characters import whole
+from sie_server.backends.extraction.characters import OFFSET_UNITS, whole
 from sie_server.backends.extraction.spans import AGGREGATIONS, Token, spans
 from sie_server.backends.extraction.tags import read_tags
 from sie_server.backends.names import load_backend, options_of
@@ -331,24 +332,6 @@ def test_tokens_that_share_a_character_are_one_piece_and_blank_ones_have_no_plac
 _READABLE = st.lists(st.one_of(HOSTILE, st.sampled_from(CORPUS)), min_size=1, max_size=4)
 
 
-def _check(text: str, found: Sequence[dict[str, Any]], unit: str = "characters") -> None:
-    stopped = 0
-    for one in found:
-        assert one["text"] == _slice(text, one["start"], one["end"], unit)
-        assert one["text"] and one["text"] == one["text"].strip()
-        assert stopped <= one["start"] < one["end"]
-        assert 0 < one["score"] <= 1
-        stopped = one["end"]
-
-
-def _slice(text: str, start: int, stop: int, unit: str) -> str:
-    if unit == "utf16":
-        return text.encode("utf-16-le")[2 * start : 2 * stop].decode("utf-16-le")
-    if unit == "bytes":
-        return text.encode()[start:stop].decode()
-    return text[start:stop]
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -357,16 +340,13 @@ def _slice(text: str, start: int, stop: int, unit: str) -> str:
 def test_every_span_is_a_part_of_the_text_and_cuts_no_character(
     family, backends, texts, aggregation
 ):
-    found = _run(backends[family], *texts, aggregation=aggregation)
-    for text, each in zip(texts, found, strict=True):
-        _check(text, each)
-        for one in each:
-            assert whole(text, one["start"], one["end"]) == (one["start"], one["end"])
-    for unit in ("utf16", "bytes"):
-        other = _run(backends[family], *texts, aggregation=aggregation, offset_unit=unit)
-        for text, each, same in zip(texts, other, found, strict=True):
-            _check(text, each, unit)
-            assert [one["text"] for one in each] == [one["text"] for one in same]
+    told = {
+        unit: _run(backends[family], *texts, aggregation=aggregation, offset_unit=unit)
+        for unit in OFFSET_UNITS
+    }
+    for place, text in enumerate(texts):
+        assert_spans_of(text, {unit: found[place] for unit, found in told.items()})
+    found = told["characters"]
     some = _run(backends[family], *texts, aggregation=aggregation, labels=["LOC"], threshold=0.5)
     assert some == [
         [one for one in each if one["label"] == "LOC" and one["score"] >= 0.5] for each in found

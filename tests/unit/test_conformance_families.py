@@ -155,6 +155,16 @@ FAMILIES = [
         "T5",
         packed=False,
     ),
+    # What stands beside a text changes these even where it is padding: each runs by itself.
+    Family("convbert", _sized("ConvBert", **_SIZES, **_POSITIONS), "Bert", packed=False),
+    Family("fnet", _sized("FNet", **_SIZES, **_POSITIONS), "Albert", packed=False),
+    Family(
+        "mobilebert",
+        _sized("MobileBert", **_SIZES, **_POSITIONS, embedding_size=16, intra_bottleneck_size=16),
+        "Bert",
+        packed=False,
+    ),
+    Family("nystromformer", _sized("Nystromformer", **_SIZES, **_POSITIONS), "Bert", packed=False),
 ]
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
-from tests.support.entity_models import CORPUS
+from tests.support.entity_models import CORPUS, HOSTILE
 from tests.support.gliner_models import write_gliclass
 from tests.support.sameness import assert_same
 
@@ -117,6 +119,36 @@ def test_labels_are_never_cut_and_marks_in_a_text_are_refused(tmp_path):
             )
         )
         _load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def of_bytes(tmp_path_factory) -> tuple[Backend, Any]:
+    """A model that reads its labels last, and the library on it without a bound."""
+    folder = tmp_path_factory.mktemp("bytes")
+    library = write_gliclass(folder, "modernbert-bytes", prompt_first=False)
+    library.pipe.max_length = 250
+    return _load(folder), library
+
+
+@settings(max_examples=10, deadline=None)
+@given(texts=st.lists(st.lists(HOSTILE, max_size=6).map("".join), min_size=1, max_size=3))
+@example(texts=["x" + "習" * 120, "é" * 120])
+def test_a_text_is_cut_until_it_and_every_label_are_read_whole(of_bytes, texts):
+    """A text that was cut inside a character of many bytes has other tokens, and more of them."""
+    backend, library = of_bytes
+    texts = [text.replace("<<", "") for text in texts]
+    together = _run(backend, texts, multi_label=True)
+    for text, found, count in zip(texts, together.classes, together.tokens, strict=True):
+        assert count <= 100
+        read = backend._cut(text, _LABELS)
+        assert text.startswith(read)
+        expected = library([read], list(_LABELS), threshold=0.0)[0]
+        told = {one["label"]: one["score"] for one in expected}
+        assert {one["label"] for one in found} == set(_LABELS)
+        assert_same(
+            np.array([one["score"] for one in found]),
+            np.array([told[one["label"]] for one in found]),
+        )
 
 
 @pytest.mark.parametrize("promise", BACKEND_CONTRACT, ids=lambda each: each.__name__)

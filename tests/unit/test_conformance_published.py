@@ -248,8 +248,15 @@ def test_a_decoder_whose_code_alone_says_where_it_looks_is_refused(tmp_path):
     assert "whether a token looks ahead" in str(found.refusals[0])
     with pytest.raises(SIEError, match="whether a token looks ahead"):
         load_folder(folder, pooling="last")
-    (folder / "config.json").write_text(json.dumps(told | {"is_causal": False}))
-    assert load_folder(folder, pooling="last").describe().execution == "packed"
+    texts = random_tokens((20, 3, 11), vocabulary=VOCABULARY)
+    looking: list[Any] = []
+    for is_causal in (False, True):
+        (folder / "config.json").write_text(json.dumps(told | {"is_causal": is_causal}))
+        backend = load_folder(folder, pooling="mean")
+        assert backend.describe().execution == "packed"
+        looking.append(dense(backend, texts))
+        assert_same(looking[-1], reference(folder, texts))
+    assert abs(looking[0] - looking[1]).max() > 1e-2
 
 
 def test_a_head_that_such_a_model_has_not_is_refused(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from sie_runtime.http.bodies import until_gone
 from sie_runtime.http.direct_http import answer_at_once, body_at_once
 from sie_runtime.process.lifecycle import serve_http
+from sie_runtime.process.named_requests import NamedRequests
 
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"5"), (b"x-a", b"1")]
 BAD = [(b"content-length", b"5"), (b"x-a", b"1\r\nx-b: 2")]
@@ -100,6 +101,29 @@ async def test_a_client_that_left_is_no_error(caplog):
         writer.transport.abort()
         assert (await answered(port, b"GET /once HTTP/1.0\r\n\r\n")).endswith(b"hello")
     assert caplog.records == []
+
+
+async def test_a_request_that_is_named_is_answered_at_once_too():
+    sent: list[str] = []
+
+    async def told(scope: Any, receive: Any, send: Any) -> None:
+        async def noted(message: Any) -> None:
+            sent.append(message["type"])
+            await send(message)
+
+        await application(scope, receive, noted)
+
+    def written(path: bytes) -> bytes:
+        name = b"X-Request-Id: mine\r\n"
+        return b"POST %b HTTP/1.1\r\nHost: h\r\n%b%b\r\n" % (path, name, LAST)
+
+    async with serving(NamedRequests(told)) as port:
+        at_once = await answered(port, written(b"/once"))
+        assert sent == []
+        usual = await answered(port, written(b"/usual"))
+    assert sent == ["http.response.start", "http.response.body"]
+    assert at_once == usual
+    assert at_once.count(b"\r\nx-request-id: mine\r\n") == 1
 
 
 async def test_a_body_that_comes_in_parts_is_read_the_usual_way():

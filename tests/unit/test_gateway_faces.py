@@ -22,6 +22,7 @@ EMBEDDINGS = {"model": "org/dense", "input": ["a", "four"]}
 RERANK = {"model": "ranker", "query": "q", "documents": ["a", "ccc", "bb"]}
 TEI_RERANK = {"model": "ranker", "query": "q", "texts": ["a", "ccc", "bb"]}
 TEI_EMBED = {"model": "org/dense", "inputs": "four"}
+OWN_LENGTH = TEI_EMBED | {"normalize": False}
 TEI_PREDICT = {"model": "finder", "inputs": "four"}
 TEI_SIMILARITY = {
     "model": "org/dense",
@@ -239,8 +240,8 @@ async def test_a_probability_of_the_model_is_the_relevance_and_no_sigmoid_of_it(
 
 async def test_tei_embeds_and_reranks_with_the_model_of_the_setting_or_of_the_request() -> None:
     async with gateway_world(tei_embed_model="dense", tei_rerank_model="ranker") as world:
-        one = await post(world, "/embed", {"inputs": "four"})
-        many = await post(world, "/embed", TEI_EMBED | {"inputs": ["a", "bb"]})
+        one = await post(world, "/embed", {"inputs": "four", "normalize": False})
+        many = await post(world, "/embed", OWN_LENGTH | {"inputs": ["a", "bb"]})
         ranked = await post(world, "/rerank", {"query": "q", "texts": ["a", "ccc"]})
         raw = await post(world, "/rerank", TEI_RERANK | {"raw_scores": True, "return_text": True})
     assert one.json() == [[4.0, 0.0, 0.0]]
@@ -283,10 +284,87 @@ async def test_what_is_said_of_cutting_and_of_length_reaches_the_worker(
     assert {name: job.options.get(name) for name in options} == options
 
 
-async def test_tei_gives_vectors_of_length_1_where_that_is_said() -> None:
+@pytest.mark.parametrize("said", [{}, {"normalize": True}, {"normalize": None}])
+async def test_tei_gives_vectors_of_length_1_unless_that_is_denied(said: dict[str, Any]) -> None:
+    """That API's default is true, and what a model's profile says is not known to its clients."""
     async with gateway_world() as world:
-        unit = await post(world, "/embed", TEI_EMBED | {"inputs": "four", "normalize": True})
+        unit = await post(world, "/embed", TEI_EMBED | said)
+        own = await post(world, "/embed", OWN_LENGTH)
+        ours = await post(world, "/embed", TEI_EMBED | {"options": {"normalize": False}})
     assert unit.json() == [[1.0, 0.0, 0.0]]
+    assert own.json() == ours.json() == [[4.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "items"),
+    [([7, 8], [(7, 8)]), ([[7, 8], [9]], [(7, 8), (9,)]), (["a", [7]], ["a", (7,)])],
+)
+async def test_tei_takes_token_ids_as_it_does_itself(inputs: Any, items: list[Any]) -> None:
+    async with gateway_world() as world:
+        response = await post(world, "/embed", TEI_EMBED | {"inputs": inputs})
+        [job] = world.echo.seen
+    assert len(response.json()) == len(items)
+    assert [item.token_ids or item.text for item in job.items] == items
+
+
+async def test_tei_reads_several_strings_as_a_pair_which_no_model_here_does() -> None:
+    async with gateway_world() as world:
+        flat = await post(world, "/predict", TEI_PREDICT | {"inputs": ["a", "b"]})
+        inner = await post(world, "/predict", TEI_PREDICT | {"inputs": [["a"], ["a", "b"]]})
+    assert (flat.status_code, flat.json()["detail"]["field"]) == (400, "$.inputs")
+    assert (inner.status_code, inner.json()["detail"]["field"]) == (400, "$.inputs[1]")
+    assert "are a pair" in flat.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "whole", "other"),
+    [
+        ("/v1/embeddings", EMBEDDINGS, "dimensions", "2.0", "2.5"),
+        ("/v1/embeddings", EMBEDDINGS, "input", "[[7.0, 8e0]]", "[[7.5]]"),
+        ("/v2/rerank", RERANK, "top_n", "1.0", "1.5"),
+        ("/v1/rerank", RERANK, "max_tokens_per_doc", "4096.0", "1e300"),
+        ("/v1/encode/org/dense", {"items": [{"text": "a"}]}, "params.dimensions", "2.0", "2.5"),
+    ],
+)
+async def test_a_whole_number_may_have_a_point(
+    path: str, body: dict[str, Any], field: str, whole: str, other: str
+) -> None:
+    """JSON has one kind of numbers, and some languages write each with a point."""
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            answers = [
+                await http.post(
+                    path,
+                    content=_with(body, field, value),
+                    headers={"Content-Type": "application/json"},
+                )
+                for value in (whole, other)
+            ]
+    assert answers[0].status_code == 200, answers[0].text
+    assert answers[1].status_code == 400
+    assert field in answers[1].json()["detail"]["field"]
+
+
+def _with(body: dict[str, Any], field: str, value: str) -> bytes:
+    """The body as JSON with a field, at its end, that is written so."""
+    outer, _, inner = field.partition(".")
+    told = f'{{"{inner}": {value}}}' if inner else value
+    rest = msgspec.json.encode({name: own for name, own in body.items() if name != outer})
+    return rest[:-1] + f', "{outer}": {told}}}'.encode()
+
+
+@pytest.mark.parametrize("half", ["\\ud800x", "x\\ud800", "\\uDC00", "\\ud800\\u0041"])
+async def test_half_a_surrogate_pair_is_told_by_its_place(half: str) -> None:
+    """Python and JavaScript write what they cut inside a character so."""
+    body = f'{{"model": "org/dense", "input": "{half}"}}'.encode()
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            response = await http.post("/v1/embeddings", content=body)
+    assert response.status_code == 400
+    place = body.index(b"\\u")
+    assert f"(byte {place}) is half of a surrogate pair" in response.json()["error"]["message"]
 
 
 async def test_a_text_that_may_not_be_cut_is_413_to_tei_and_400_to_others() -> None:
@@ -397,7 +475,7 @@ async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:
         info = await get(world, "/tei/org/dense/info")
         health = await get(world, "/tei/org/dense/health")
         nowhere = await get(world, "/tei/org/dense")
-    assert [answer.json() for answer in vectors] == [[[4.0, 0.0, 0.0]]] * 3
+    assert [answer.json() for answer in vectors] == [[[1.0, 0.0, 0.0]]] * 3
     assert openai_form.json()["data"][0]["embedding"] == [4.0, 0.0, 0.0]
     assert [entry["index"] for entry in ranked.json()] == [1, 0]
     assert alike.json()[0] == pytest.approx(16 / np.sqrt(16 * 17))
@@ -433,10 +511,12 @@ async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> 
         tokens = await post(world, "/tei/all/embed_all", {"inputs": ["a"]})
         words = await post(world, "/tei/all/embed_sparse", {"inputs": "a"})
         one = await post(world, "/tei/all/predict", {"inputs": "a"})
-        two = await post(world, "/tei/all/predict", {"inputs": ["a", "b"], "raw_scores": False})
+        listed = await post(world, "/tei/all/predict", {"inputs": ["a"]})
+        two = await post(world, "/tei/all/predict", {"inputs": [["a"], ["b"]], "raw_scores": False})
     assert tokens.json() == [[[1.0, 2.0], [3.0, 4.0]]]
     assert words.json() == [[{"index": 3, "value": 0.5}, {"index": 9, "value": 1.0}]]
     assert one.json() == [{"label": "good", "score": 0.75}]
+    assert listed.json() == one.json()
     assert two.json() == [one.json()] * 2
 
 

@@ -53,6 +53,16 @@ async def test_the_gateway_tells_it_under_the_models_name() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             told = await http.get("/v1/configs/models/org/dense/status")
             none = await http.get("/v1/configs/models/none/status")
+            before = told.json()["traffic"] or {"requests": 0}
+            for _ in range(3):
+                await http.post("/v1/encode/org/dense", json={"items": [{"text": "a"}]})
+            again = (await http.get("/v1/configs/models/org/dense/status")).json()["traffic"]
+            ranker = await http.get("/v1/configs/models/ranker/status")
+    assert again["requests"] - before["requests"] == 3
+    assert again["answered_within_s"]["+Inf"] == again["by_status"]["2xx"]
+    counts = list(again["answered_within_s"].values())
+    assert counts == sorted(counts), "each bound holds what the smaller ones hold"
+    assert "traffic" in ranker.json()
     assert told.json()["effective"] is True
     assert [each["effective"] for each in told.json()["workers"]] == [True]
     assert (none.status_code, none.json()["detail"]["code"]) == (404, "MODEL_NOT_FOUND")

@@ -5,12 +5,22 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
-from tests.support.gateway_world import MemoryBus, echo_result, gateway_world
+from tests.support.gateway_world import MemoryBus, World, echo_result, gateway_world
 from tests.support.polling import until
 
 from sie_runtime.broker.bus import NoResponders
 from sie_schemas.errors import SIEError
+from sie_schemas.jobs import (
+    JOB_ENCODER,
+    RECEIPT_DECODER,
+    Job,
+    ResultBatch,
+    ResultChunk,
+    ResultReceipt,
+)
+from sie_worker.forms.chunking import chunks_of
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -66,3 +76,45 @@ async def test_a_job_without_a_stream_is_sent_again_and_the_answers_that_came_by
     assert answer.status_code == 200
     assert [entry["dense"]["values"][0] for entry in answer.json()["items"]] == [1.0, 2.0]
     assert [job.first_item for job in world.echo.seen] == [0, 1]
+
+
+@pytest.mark.parametrize("ends", ["hung up", "answered otherwise"])
+async def test_a_request_that_ends_without_its_chunks_gives_their_room_back(ends):
+    async with gateway_world(chunked_bytes_max=3000) as world:
+        world.echo.answer = lambda _: None
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+
+            async def asked(number: int) -> tuple[asyncio.Task[httpx.Response], Job]:
+                body = {"items": [{"text": "x" * (1 + number)}]}
+                asking = asyncio.create_task(client.post("/v1/encode/org/dense", json=body))
+                await until(lambda: len(world.echo.seen) > number)
+                return asking, world.echo.seen[number]
+
+            asking, job = await asked(0)
+            # The first chunk keeps room for the whole: more than half of what there is.
+            first = ResultChunk(
+                job_id=job.job_id, transfer="t", index=0, count=2, size=2000, data=b"-"
+            )
+            assert (await offered(world, first)).chunk == 0
+            if ends == "hung up":
+                asking.cancel()
+            else:
+                await world.bus.deliver(echo_result(job))
+            await asyncio.wait([asking])
+
+            asking, job = await asked(1)
+            result = msgspec.structs.replace(echo_result(job), worker_id="w" * 2000)
+            encoded = JOB_ENCODER.encode(result)
+            for chunk in chunks_of(encoded, job_id=job.job_id, bytes_max=2048):
+                receipt = await offered(world, chunk)
+            assert receipt.job_ids == (job.job_id,)
+            answer = await asking
+    assert answer.json()["items"][0]["dense"]["values"][:1] == [2.0]
+
+
+async def offered(world: World, chunk: ResultChunk) -> ResultReceipt:
+    """The gateway's word on a chunk that a worker offers."""
+    batch = ResultBatch(worker_id="w1", results=(), chunk=chunk)
+    [answer] = await world.bus.request("sie.result.g1", JOB_ENCODER.encode(batch))
+    return RECEIPT_DECODER.decode(answer)

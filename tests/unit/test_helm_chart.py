@@ -1,4 +1,4 @@
-"""The Helm chart: rendered by Helm, and strictly valid for Kubernetes."""
+"""The chart, rendered by Helm: what single values do. Its laws are property/test_chart_laws."""
 
 import asyncio
 import re
@@ -8,48 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
-import kubernetes_validate
 import pytest
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 from prometheus_client import REGISTRY
+from tests.support.certificates import Authority
 from tests.support.chart import CHART, containers, pod_specs, rendered, values_of
+from tests.support.chart_page import leaves, schema, written
 from tests.support.polling import until
-from tests.support.role_settings import ROLES, read_settings
 
 import sie_gateway.metrics  # noqa: F401
 from sie_cli.plan.broker import authorization
 from sie_cli.plan.ports import free_ports, is_free
 
-FILES = ("", "values-local.yaml", "values-gke.yaml", "values-gliner.yaml")
-EVERYTHING = {
-    "hfToken": {"create": True, "value": "hf_1"},
-    "auth": {"existingSecret": "tokens", "followersSecret": "followers"},
-    "keda": {"enabled": True},
-    "serviceMonitor": {"enabled": True, "tokenSecret": "prometheus-token"},
-    "networkPolicy": {"enabled": True},
-    "nats": {"replicas": 3},
-    "traces": {"endpoint": "http://otel:4318"},
-    "alerts": {"enabled": True},
-    "dashboards": {"enabled": True},
-    "gateway": {"env": {"SIE_GATEWAY_REQUEST_TIMEOUT_S": 30}},
-}
-CASES = [*((file, {}) for file in FILES), ("values-gke.yaml", EVERYTHING)]
+FILES = ("", *sorted(path.name for path in CHART.glob("values-*.yaml")))
 NATS_SERVER = Path(sys.executable).parent / "nats-server"
-CUSTOM: dict[str, Any] = {
-    "ScaledObject": ScaledObject,
-    "PodMonitor": PodMonitor,
-    "PrometheusRule": PrometheusRule,
-}
 
 
-@pytest.fixture(
-    scope="module",
-    params=CASES,
-    ids=lambda case: f"{case[0] or 'defaults'}{'+' if case[1] else ''}",
-)
+@pytest.fixture(scope="module", params=FILES, ids=lambda file: file or "defaults")
 def documents(request):
-    return rendered(values_of(*request.param))
+    return rendered(values_of(request.param))
 
 
 def broker_files(documents: list[dict[str, Any]], folder: Path) -> dict[str, str]:
@@ -66,43 +42,6 @@ def broker_files(documents: list[dict[str, Any]], folder: Path) -> dict[str, str
             value = value.replace(f"$({name})", before)
         environment[variable["name"]] = value
     return environment | {"POD_NAME": "demo-nats-0"}
-
-
-def unknown(given: object, taken: object, path: str = "") -> list[str]:
-    """Keys that a model dropped: it ignores what it does not know."""
-    if isinstance(given, dict) and isinstance(taken, dict):
-        missing = [f"{path}.{key}" for key in given if key not in taken]
-        return missing + [
-            found
-            for key, value in given.items()
-            if key in taken
-            for found in unknown(value, taken[key], f"{path}.{key}")
-        ]
-    if isinstance(given, list) and isinstance(taken, list):
-        pairs = zip(given, taken, strict=True)
-        return [found for one, other in pairs for found in unknown(one, other, path)]
-    return []
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}{'+' if case[1] else ''}")
-def test_helm_finds_nothing_wrong(case):
-    found = helm_python.lint(str(CHART), values_of(*case), strict=True)
-    assert found["errors"] == []
-
-
-@pytest.mark.parametrize("version", ["1.30", "1.37"])
-def test_every_document_is_strictly_valid(documents, version):
-    for document in documents:
-        if document["kind"] not in CUSTOM:
-            kubernetes_validate.validate(document, version, strict=True)
-
-
-def test_custom_resources_are_what_their_operators_take(documents):
-    for document in documents:
-        model = CUSTOM.get(document["kind"])
-        if model is not None:
-            taken = model.model_validate(document)
-            assert unknown(document, taken.model_dump(by_alias=True, exclude_unset=True)) == []
 
 
 def test_there_is_one_writer_and_an_old_one_is_gone_before_a_new_one_starts(documents):
@@ -126,69 +65,6 @@ def test_the_log_lies_on_a_volume_that_outlives_its_pod(documents):
     ]
     kinds = {each["name"]: {*each} - {"name"} for each in spec["volumes"]}
     assert kinds[volume] == {"persistentVolumeClaim"}
-
-
-def test_every_service_and_policy_selects_pods_that_there_are(documents):
-    labels = [template["metadata"]["labels"] for _, template in pod_specs(documents)]
-    for document in documents:
-        spec = document.get("spec", {})
-        selector = spec.get("selector") if document["kind"] == "Service" else None
-        if document["kind"] in ("PodDisruptionBudget", "Deployment", "StatefulSet"):
-            selector = spec["selector"]["matchLabels"]
-        if selector is not None:
-            assert any(selector.items() <= found.items() for found in labels), document["metadata"]
-
-
-def test_everything_that_a_pod_names_exists(documents):
-    outside = {"tokens", "followers"}
-    names = {(d["kind"], d["metadata"]["name"]) for d in documents}
-    for _, template in pod_specs(documents):
-        for kind, name in named(template):
-            assert (kind, name) in names or name in outside
-
-
-def named(template):
-    """(kind, name) of every document that a pod needs."""
-    for volume in template["spec"].get("volumes", []):
-        if "secret" in volume:
-            yield "Secret", volume["secret"]["secretName"]
-        if "configMap" in volume:
-            yield "ConfigMap", volume["configMap"]["name"]
-        if "persistentVolumeClaim" in volume:
-            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
-    for container in containers(template):
-        for variable in container.get("env", []):
-            reference = variable.get("valueFrom", {}).get("secretKeyRef")
-            if reference:
-                yield "Secret", reference["name"]
-
-
-def test_every_process_reads_the_settings_that_it_is_given(documents):
-    seen = set()
-    for _, template in pod_specs(documents):
-        for container in containers(template):
-            role = container["name"]
-            if role in ROLES:
-                given = {v["name"]: v.get("value", "given") for v in container["env"]}
-                settings = read_settings(role, given)
-                assert settings.host == "0.0.0.0"
-                assert container["ports"][0]["containerPort"] == settings.port
-                seen.add(role)
-    assert seen == set(ROLES)
-
-
-def test_a_pod_has_no_more_rights_than_it_needs_and_no_service_links(documents):
-    for role, template in pod_specs(documents):
-        spec = template["spec"]
-        assert spec["enableServiceLinks"] is False, role
-        assert spec["securityContext"]["runAsNonRoot"] is True
-        for container in containers(template):
-            context = container["securityContext"]
-            assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
-            assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(container)
-            assert container["resources"]["requests"]
-            ports = {port["name"] for port in container["ports"]}
-            assert container["livenessProbe"]["httpGet"]["port"] in ports
 
 
 def test_execution_outlives_its_worker_and_a_gateway_may_drain(documents):
@@ -217,6 +93,40 @@ def test_the_brokers_file_is_one_that_the_broker_takes(documents, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_with_tls_everybody_speaks_it_and_the_broker_takes_its_file(tmp_path):
+    signed = Authority(tmp_path).signed("broker")
+    secrets = dict.fromkeys(("config", "gateway", "worker", "nats"), "certificates")
+    tls = {"tls": {"enabled": True, "mutual": True, "secrets": secrets}, "nats": {"replicas": 3}}
+    documents = rendered(values_of("", tls))
+    environment = broker_files(documents, tmp_path)
+    file = tmp_path / "nats.conf"
+    paths = {"tls.crt": signed.cert, "tls.key": signed.key, "ca.crt": tmp_path / "ca.pem"}
+    text = file.read_text()
+    for name, path in paths.items():
+        text = text.replace(f"/etc/sie/tls/{name}", str(path))
+    assert text.count("verify: true") == 2, "clients and routes"
+    file.write_text(text)
+    command = [NATS_SERVER, "-c", file, "-t"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plain = [
+        (variable["name"], variable["value"])
+        for _, template in pod_specs(documents)
+        for container in containers(template)
+        for variable in container["env"]
+        if re.match("(http|nats)://", variable.get("value", ""))
+    ]
+    assert plain == []
+    schemes = {
+        container[probe]["httpGet"]["scheme"]
+        for role, template in pod_specs(documents)
+        if role not in ("nats", "test")
+        for container in containers(template)
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert schemes == {"HTTPS"}
 
 
 def test_workers_of_each_pool_have_a_user_that_reads_that_pool_alone(tmp_path):
@@ -340,20 +250,246 @@ def test_a_token_of_the_hub_reaches_model_execution_alone():
     assert not [d for d in plain if d["metadata"]["name"].endswith("-hf-token")]
 
 
+PEER: list[dict[str, Any]] = [{"namespaceSelector": {}}]
+TLS = {"host": "a.example.com", "tlsSecret": "mine", "ingress": {"enabled": True}}
+KIND = {
+    "pool": "default",
+    "machineProfile": "l4",
+    "bundle": "default",
+    "device": "cuda",
+    "server": {"resources": {"requests": {"cpu": 1}}},
+}
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         ({"gatway": {"replicas": 2}}, "gatway"),
         ({"nats": {"replicas": 2}}, "replicas"),
         ({"gateway": {"replicas": 0}}, "replicas"),
+        ({"gateway": {"autoscaling": {"min": 11}}}, r"autoscaling.min \(11\) is above max \(10\)"),
+        ({"gateway": {"env": {"SIE_GATEWAY_PRT": 1}}}, "SIE_GATEWAY_PRT is no setting"),
+        ({"gateway": {"env": {"SIE_WORKER_POOL": "a"}}}, "is not read by sie-gateway"),
+        ({"gateway": {"env": {"SIE_GATEWAY_PORT": 1}}}, "the chart sets SIE_GATEWAY_PORT itself"),
+        (
+            {"pods": {"env": {"SIE_GATEWAY_TEI_EMBED_MODEL": "a"}}},
+            "pods.env: SIE_GATEWAY_TEI_EMBED",
+        ),
+        ({"nats": {"env": {"SIE_X": 1}}}, "nats.env: SIE_X is not read by the broker"),
+        ({"gateway": {"podLabels": {"sie/worker": "a"}}}, "sie/worker"),
+        (
+            {"gateway": {"extraVolumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}},
+            "gateway.extraVolumeMounts: /tmp is there already",
+        ),
         ({"workers": {"cpu": {"device": "tpu"}}}, "device"),
+        ({"workers": {"l4": {k: v for k, v in KIND.items() if k != "server"}}}, "server"),
+        ({"workers": {"cpu": {"scaling": {"min": 5}}}}, r"scaling.min \(5\) is above max \(4\)"),
+        ({"workers": {"cpu": {"bundle": "gliner"}}}, "server.image=server-gliner alone"),
+        (
+            {"workers": {"cpu": {"sidecar": {"env": {"SIE_WORKER_X": 1}}}}},
+            "workers.cpu.sidecar.env",
+        ),
+        ({"tls": {"enabled": True}}, "tls.secrets.config is wanted"),
+        ({"tls": {"mutual": True}}, "only with tls.enabled"),
         ({"hfToken": {"create": True}}, "hfToken.value is wanted"),
+        ({"hfToken": {"value": "hf_1"}}, "only with hfToken.create"),
+        ({"hfToken": {"create": True, "value": "a", "existingSecret": "b"}}, "one of them"),
         ({"nats": {"enabled": False}}, "nats.url is wanted"),
+        ({"nats": {"url": "nats://a:1"}}, "nats.enabled=false"),
+        ({"expose": {"ingress": {"enabled": True}}}, "expose.host is wanted"),
+        ({"expose": {"host": "a.example.com"}}, "used only with"),
+        ({"expose": TLS | {"tlsSecret": ""}}, "expose.tlsSecret is wanted"),
+        ({"expose": TLS | {"configHost": "a.example.com"}}, "a name of its own"),
+        ({"expose": TLS | {"configHost": "b.example.com"}}, "networkPolicy.operators is wanted"),
+        (
+            {"expose": TLS | {"configHost": "b.example.com"}, "networkPolicy": {"operators": PEER}},
+            "auth.existingSecret is wanted",
+        ),
+        ({"expose": TLS | {"gatewayApi": {"enabled": True}}}, "className is wanted"),
+        (
+            {
+                "auth": {"existingSecret": "tokens", "followersSecret": "followers"},
+                "serviceMonitor": {"enabled": True},
+            },
+            "serviceMonitor.tokenSecret is wanted",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_refused_by_name(more, said):
     with pytest.raises(helm_python.HelmError, match=said):
         rendered(values_of("", more))
+
+
+def test_the_first_line_of_the_manual_is_taken():
+    token = {"hfToken": {"create": True, "value": "hf_1"}}
+    documents = rendered(values_of("values-gke.yaml", token))
+    (secret,) = [d for d in documents if d["metadata"]["name"].endswith("-hf-token")]
+    assert secret["stringData"] == {"token": "hf_1"}
+
+
+def test_a_new_log_has_the_pools_of_the_workers_that_the_values_bring():
+    kinds = {"l4": KIND, "night": KIND | {"pool": "night"}}
+    documents = rendered(values_of("", {"workers": kinds}))
+    assert variables(documents, "config")["SIE_CONFIG_POOLS"] == "default=cpu+l4,night=l4"
+
+
+def test_a_rollout_of_workers_on_gpus_wants_no_gpu_more():
+    documents = rendered(values_of("", {"workers": {"l4": KIND}}))
+    strategies = {
+        d["metadata"]["name"]: d["spec"]["strategy"]["rollingUpdate"]
+        for d in documents
+        if d["kind"] == "Deployment" and "-worker-" in d["metadata"]["name"]
+    }
+    assert strategies == {
+        "demo-sie-cluster-worker-cpu": {"maxUnavailable": 0, "maxSurge": 1},
+        "demo-sie-cluster-worker-l4": {"maxUnavailable": 1, "maxSurge": 0},
+    }
+
+
+def test_a_mounted_key_signs_the_log_and_followers_take_no_other():
+    key = {"config": {"signingKey": {"existingSecret": "key"}, "publicKey": "ab" * 32}}
+    documents = rendered(values_of("", key))
+    path = Path(variables(documents, "config")["SIE_CONFIG_SIGNING_KEY"])
+    (spec,) = [t["spec"] for role, t in pod_specs(documents) if role == "config"]
+    (mount,) = [
+        m["name"]
+        for m in spec["containers"][0]["volumeMounts"]
+        if m["mountPath"] == str(path.parent)
+    ]
+    (secret,) = [v["secret"] for v in spec["volumes"] if v["name"] == mount]
+    # sie-config refuses a key that everybody may read.
+    assert secret == {"secretName": "key", "defaultMode": 0o440}
+    assert path.name == "log.pem"
+    for role in ("gateway", "worker"):
+        given = variables(documents, role)
+        assert given[f"SIE_{role.upper()}_CONFIG_PUBLIC_KEY"] == "ab" * 32
+
+
+def test_the_console_reaches_a_gateway_and_is_named_as_it_is_reached():
+    given = variables(rendered(values_of("")), "config")
+    assert given["SIE_CONFIG_GATEWAY_URL"] == "http://demo-sie-cluster-gateway:80"
+    assert given["SIE_CONFIG_ADVERTISED_URL"] == "http://demo-sie-cluster-config:8081"
+    outside = {
+        "expose": TLS | {"configHost": "b.example.com"},
+        "networkPolicy": {"operators": PEER},
+        "auth": {"existingSecret": "tokens", "followersSecret": "followers"},
+    }
+    documents = rendered(values_of("", outside))
+    assert variables(documents, "config")["SIE_CONFIG_ADVERTISED_URL"] == "https://b.example.com"
+    gateway = variables(documents, "gateway")
+    assert gateway["SIE_GATEWAY_CONFIG_PUBLIC_URL"] == "https://b.example.com"
+
+
+def test_models_outlive_a_worker_where_their_files_are_shared():
+    shared = {"workers": {"cpu": {"cache": {"volume": "shared"}}}}
+    documents = rendered(values_of("", shared))
+    assert models_volume(documents) == {
+        "persistentVolumeClaim": {"claimName": "demo-sie-cluster-models"}
+    }
+    (claim,) = [d for d in documents if d["metadata"]["name"] == "demo-sie-cluster-models"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    own = rendered(values_of("", shared | {"modelCache": {"existingClaim": "mine"}}))
+    assert models_volume(own) == {"persistentVolumeClaim": {"claimName": "mine"}}
+    assert not [d for d in own if d["metadata"]["name"] == "demo-sie-cluster-models"]
+    node = rendered(values_of("", {"workers": {"cpu": {"cache": {"volume": "node"}}}}))
+    assert models_volume(node) == {"hostPath": {"path": "/var/cache/sie", "type": "Directory"}}
+
+
+def test_a_backup_goes_where_the_log_is():
+    place = {
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "storage", "operator": "Exists"}],
+    }
+    documents = rendered(values_of("", {"config": place, "backup": {"enabled": True}}))
+    specs = {role: t["spec"] for role, t in pod_specs(documents) if role in ("config", "backup")}
+    for spec in specs.values():
+        assert {key: spec[key] for key in place} == place
+    (near,) = specs["backup"]["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert near["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "config"
+    claims = [
+        {
+            v["persistentVolumeClaim"]["claimName"]
+            for v in spec["volumes"]
+            if len(v) == 2 and "persistentVolumeClaim" in v
+        }
+        for spec in (specs["config"], specs["backup"])
+    ]
+    assert claims[0] < claims[1]
+
+
+def models_volume(documents):
+    (spec,) = [t["spec"] for role, t in pod_specs(documents) if role == "worker"]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == "models"]
+    return {key: value for key, value in volume.items() if key != "name"}
+
+
+def test_a_cluster_without_a_way_out_asks_nobody_outside():
+    documents = rendered(values_of("values-airgapped.yaml"))
+    assert variables(documents, "server")["HF_HUB_OFFLINE"] == "1"
+    policies = [d["spec"]["egress"] for d in documents if d["kind"] == "NetworkPolicy"]
+    ports = {p["port"] for rules in policies for rule in rules for p in rule.get("ports", ())}
+    assert ports == {53}
+    assert {p["port"] for p in worker_egress(rendered(values_of("")))} == {53, 443}
+
+
+def worker_egress(documents):
+    (policy,) = [
+        d
+        for d in documents
+        if d["kind"] == "NetworkPolicy" and d["metadata"]["name"].endswith("-worker")
+    ]
+    return [port for rule in policy["spec"]["egress"] for port in rule.get("ports", ())]
+
+
+def test_only_brokers_speak_to_brokers_and_outside_only_to_gateways():
+    documents = rendered(values_of(""))
+    doors = {
+        d["metadata"]["name"].removeprefix("demo-sie-cluster-"): d["spec"]["ingress"]
+        for d in documents
+        if d["kind"] == "NetworkPolicy"
+    }
+    assert [*doors] == ["gateway", "config", "worker", "nats", "test"]
+    assert doors["gateway"] == [{"ports": [{"port": "http"}]}]
+    assert doors["test"] == []
+    (routes,) = [rule for rule in doors["nats"] if rule["ports"] == [{"port": "routes"}]]
+    (peer,) = routes["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "nats"
+    for role in ("config", "worker"):
+        (rule,) = doors[role]
+        assert rule["ports"] == [{"port": "http"}]
+        own, monitoring = rule["from"]
+        assert "app.kubernetes.io/component" not in own["podSelector"]["matchLabels"]
+        assert monitoring["namespaceSelector"]
+    some = rendered(values_of("", {"networkPolicy": {"clients": PEER}}))
+    (rule,) = next(
+        d["spec"]["ingress"]
+        for d in some
+        if d["metadata"]["name"].endswith("cluster-gateway") and d["kind"] == "NetworkPolicy"
+    )
+    assert PEER[0] in rule["from"]
+
+
+@pytest.mark.parametrize("path", written())
+def test_what_the_chart_has_from_elsewhere_is_what_it_is(path):
+    text = (CHART / path).read_text()
+    assert text == written()[path], "python -m tests.support.chart_page writes it"
+
+
+def test_every_value_says_what_it_is():
+    assert [path for path, told in leaves(schema()) if not told.get("description")] == []
+
+
+def variables(documents, name):
+    """The plain variables of a container."""
+    return {
+        variable["name"]: variable.get("value", "")
+        for _, template in pod_specs(documents)
+        for container in containers(template)
+        if container["name"] == name
+        for variable in container["env"]
+    }
 
 
 def test_a_broker_of_ones_own_is_spoken_to_and_none_is_made():
@@ -364,7 +500,8 @@ def test_a_broker_of_ones_own_is_spoken_to_and_none_is_made():
     for _, template in pod_specs(documents):
         for container in containers(template):
             urls = [v["value"] for v in container["env"] if v["name"].endswith("_NATS_URL")]
-            assert urls == ([] if container["name"] == "server" else ["nats://elsewhere:4222"])
+            silent = container["name"] in ("server", "test")
+            assert urls == ([] if silent else ["nats://elsewhere:4222"])
 
 
 def test_a_closed_cluster_wants_tokens_for_its_followers():

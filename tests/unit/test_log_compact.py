@@ -18,8 +18,8 @@ from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.verification import verify_log
 from sie_config.writer_process import LOG_FILE, ControlPlane
 from sie_schemas.errors import FixRequest
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.history import read_history
-from sie_testing.memory_stream import MemoryStream
 
 COMPACT = "/v1/configs/compact"
 NOWHERE = "http://127.0.0.1:1"

@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 import pytest
 from tests.support.config_writer import client_of, put, put_model, running, write
+from tests.support.polling import until
 from tests.support.written_disk import ENTRIES, LOG_NAME
 
 from sie_config.log.log_file import LogFile
@@ -36,7 +37,7 @@ from sie_schemas.entry import (
 )
 from sie_schemas.entry import put as put_change
 from sie_schemas.errors import SIEError
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import FIRST_CONTACT, PINNED
 from sie_testing.written_log import WrittenLog
 
@@ -204,6 +205,29 @@ async def test_a_bookmark_names_no_entry_that_is_not_on_the_stream_yet(tmp_path)
         assert plane.sequencer.position.epoch == 4
 
 
+async def test_a_new_entry_is_told_twice_also_after_a_long_silence(tmp_path):
+    async with running(tmp_path, MemoryStream()) as plane:
+        assert plane.broadcast.publisher is not None
+        bus, stop = HeardBus(), asyncio.Event()
+        announcing = asyncio.create_task(
+            announce(
+                cast(Bus, bus),
+                plane.broadcast.publisher,
+                plane.sequencer,
+                plane.journal,
+                every_s=0.01,
+                stop=stop,
+            )
+        )
+        head = plane.sequencer.position.epoch
+        await until(lambda: bus.heads.count(head) >= 4)
+        for number in range(3):
+            await put(plane, f"m{number}")
+            await until(lambda: bus.heads.count(plane.sequencer.position.epoch) >= 2)
+        stop.set()
+        await announcing
+
+
 # ---- recovery -----------------------------------------------------------------------------------
 
 
@@ -237,7 +261,7 @@ async def test_an_entry_that_is_given_back_and_folds_to_another_state_is_not_tak
             until=forged.epoch,
             stream=stream,
             bus=None,
-            replicas=lambda *_: [],
+            replicas=list,
             timeout_s=1,
         )
         assert plane.sequencer.last == last
@@ -295,3 +319,20 @@ def test_a_cluster_has_converged_only_if_somebody_is_there_and_everybody_proves_
     for data in heard:
         reports.receive(data, now)
     assert reports.view(HEAD, now)["converged"] is converged
+
+
+def test_whoever_is_known_is_asked_for_lost_entries_and_those_of_this_log_first():
+    reports = Reports(ttl_s=60, forget_s=600, replicas_max=10)
+    nowhere = {"log_id": "", "epoch": 0, "hash": "", "digest": ""}
+    for data in (
+        report(id="nowhere", **nowhere),
+        report(id="behind", epoch=2),
+        report(id="of-another-log", log_id="b" * 32, epoch=9),
+        report(id="ahead", epoch=7),
+    ):
+        reports.receive(data, 1.0)
+
+    asked = [replica for _, replica in reports.holders(HEAD.log_id)]
+
+    # What one serves is not all that its files hold.
+    assert asked == ["ahead", "behind", "of-another-log", "nowhere"]

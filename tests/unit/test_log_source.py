@@ -6,7 +6,7 @@ import pytest
 from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.log_source import LogSource, SourceFailed
 from sie_sdk.errors import SIEConnectionError
-from sie_sdk.transport import EXCHANGE_FAILURES, connection_error
+from sie_sdk.wire.transport import EXCHANGE_FAILURES, connection_error
 
 
 class Refusing(httpx.AsyncBaseTransport):

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from uvicorn.server import Server
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
@@ -70,3 +71,12 @@ def test_the_brokers_client_holds_what_is_sent_and_read_as_it_is_used():
     assert [name for name in used if f"self.{name}" not in source] == []
     assert "_io_reader" in inspect.getsource(TcpTransport)
     assert "self._buffer" in inspect.getsource(asyncio.StreamReader)
+
+
+def test_a_server_of_uvicorns_has_the_loop_that_is_replaced():
+    source = inspect.getsource(Server)
+    assert "await self.main_loop()" in source
+    assert "await self.on_tick(counter)" in inspect.getsource(Server.main_loop)
+    # The duties of the loop besides waiting: a new one would have to be taken over.
+    duties = set(re.findall(r"self\.config\.(\w+)", inspect.getsource(Server.on_tick)))
+    assert duties == {"date_header", "encoded_headers", "callback_notify", "timeout_notify"}

@@ -22,7 +22,7 @@ from sie_core.registry import Registry
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, Idempotency, build_entry
 from sie_schemas.entry import put as put_change
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 
 
 @contextlib.asynccontextmanager

@@ -106,13 +106,75 @@ def test_at_least_the_newest_entries_can_be_given_back_across_generations(tmp_pa
     assert registry == log.registries[40]
 
 
-def test_a_newest_snapshot_that_cannot_be_read_leaves_the_generation_before_it(tmp_path):
+def test_a_newest_snapshot_that_cannot_be_read_costs_no_entry(tmp_path):
     log = log_of(40)
-    kept(tmp_path, log, snapshot=0, last=40, least=10)
+    kept(tmp_path, log, snapshot=0, last=37, least=10)
     newest, older = sorted(int(path.stem[9:]) for path in tmp_path.glob("snapshot-*"))[::-1]
     (tmp_path / f"snapshot-{newest}.json").write_bytes(b"{")
 
     epoch, entries = read(tmp_path)
 
     assert epoch == older
-    assert entries == list(range(older + 1, newest + 1))
+    assert entries == list(range(older + 1, 38))
+    # A life that begins with them goes on behind them.
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    snapshot, found = files.load()
+    assert snapshot is not None
+    files.took_snapshot(snapshot, log.registries[older])
+    files.took_entries(found, log.registries[37])
+    files.took_entries(tuple(log.entries[37:40]), log.registries[40])
+    files.close()
+    assert read(tmp_path) == (older, list(range(older + 1, 41)))
+
+
+@pytest.mark.parametrize("taken", [3, 5, 8])
+def test_entries_whose_snapshot_was_damaged_are_kept_after_the_next_one(tmp_path, taken):
+    log = log_of(9)
+    kept(tmp_path, log, snapshot=3, last=8)
+    (tmp_path / "snapshot-3.json").write_bytes(b"{")
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    assert files.load() == (None, ())
+
+    left = files.took_snapshot(log.snapshot(taken), log.registries[taken])
+
+    assert [entry.epoch for entry in left] == list(range(taken + 1, 9))
+    # The process may end here: what only this replica has is there all the same.
+    assert read(tmp_path) == (taken, list(range(taken + 1, 9)))
+    for entry in left:
+        files.took_entries((entry,), log.registries[entry.epoch])
+    files.took_entries((log.entries[8],), log.registries[9])
+    files.close()
+    assert read(tmp_path) == (taken, list(range(taken + 1, 10)))
+
+
+def test_entries_whose_snapshot_was_damaged_are_left_behind_where_they_lead_on_from_another(
+    tmp_path,
+):
+    log, other = log_of(9), log_of(4)
+    other.put("model", "other", {})
+    other.put("model", "other", {"n": 1})
+    kept(tmp_path, other, snapshot=3, last=6)
+    (tmp_path / "snapshot-3.json").write_bytes(b"{")
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    files.load()
+
+    assert files.took_snapshot(log.snapshot(5), log.registries[5]) == ()
+
+    files.close()
+    assert read(tmp_path) == (5, [])
+
+
+def test_a_snapshot_that_is_asked_for_later_brings_no_older_entries_back(tmp_path):
+    log = log_of(9)
+    kept(tmp_path, log, snapshot=3, last=8)
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    snapshot, entries = files.load()
+    assert snapshot is not None
+    files.took_snapshot(snapshot, log.registries[3])
+    files.took_entries(entries, log.registries[8])
+
+    # `sie replica resync`: the operator gives up what this replica has of its own.
+    assert files.took_snapshot(log.snapshot(5), log.registries[5]) == ()
+
+    files.close()
+    assert read(tmp_path) == (5, [])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sie_sdk.encoding import (
     sparse_embedding,
     sparse_embedding_dict,
 )
-from sie_sdk.pieces import cut
+from sie_sdk.pieces import cut, older
 from sie_sdk.scoring import maxsim, maxsim_batch
 
 ROOT = Path(__file__).parents[2]
@@ -93,13 +94,46 @@ def test_late_interaction_sums_the_best_of_each_token() -> None:
             maxsim(query, odd)
 
 
-@given(st.lists(st.text(max_size=5), max_size=50), st.integers(1, 9))
-def test_pieces_hold_every_item_once_in_order(texts: list[str], items_max: int) -> None:
+TEXTS = ["", "a", "bc", "d" * 800_000, "e" * 2_000_001]
+
+
+@given(
+    st.lists(st.text(max_size=5), max_size=50) | st.lists(st.sampled_from(TEXTS), max_size=12),
+    st.integers(1, 9),
+)
+def test_pieces_hold_every_item_once_in_order_and_no_fewer_than_they_may(
+    texts: list[str], items_max: int
+) -> None:
     items = [Item(text=text) for text in texts]
     pieces = cut(items, items_max=items_max)
     assert [item for piece in pieces for item in piece] == items
     assert all(len(piece) <= items_max for piece in pieces)
     assert len(pieces) == 1 or all(pieces)
+    sizes = [[len(item.text or "") for item in piece] for piece in pieces]
+    assert all(len(size) < 2 or sum(size) <= 2_000_000 for size in sizes)
+    count = -(-len(items) // items_max)
+    for size, after in pairwise(sizes):
+        is_full = len(size) == -(-len(items) // count)
+        assert is_full or sum(size) + after[0] > 2_000_000
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 12), st.sampled_from("ab"), st.sampled_from("xy")),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda told: told[0],
+    )
+)
+def test_pieces_of_another_model_or_adapter_than_the_newest_configuration_has_are_asked_again(
+    told: list[tuple[int, str, str]],
+) -> None:
+    answers = [
+        {"request": {"epoch": f"log.{n}", "model_revision": model, "adapter_revision": adapter}}
+        for n, model, adapter in told
+    ]
+    _, *wanted = max(told)
+    assert older(answers) == [place for place, (_, *had) in enumerate(told) if had != wanted]
 
 
 def test_a_text_that_fills_a_piece_is_one_of_its_own() -> None:

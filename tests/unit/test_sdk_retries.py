@@ -1,12 +1,13 @@
 """The table of retries, each row against a server that misbehaves on purpose."""
 
+import asyncio
 import contextlib
 import json
 import socketserver
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from socket import SO_LINGER, SOL_SOCKET
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import msgspec
@@ -37,7 +38,7 @@ from sie_sdk import (
     UnavailableError,
 )
 from sie_sdk.patience import Patience, retry_delay_s
-from sie_sdk.transport import connection_error
+from sie_sdk.wire.transport import connection_error
 
 GOOD = {"dense": {"dims": 1, "dtype": "float32", "values": to_wire(np.ones(1, np.float32))}}
 
@@ -98,8 +99,12 @@ class Pauses(list[Retry]):
             raise Stop
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Script, str]]:
+Served: TypeAlias = tuple[Script, str, bool]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["sync", "async"])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """The script, its address, and whether it is asked by the asynchronous client."""
     script = Script()
 
     @contextlib.asynccontextmanager
@@ -107,21 +112,29 @@ def served() -> Iterator[tuple[Script, str]]:
         yield script
 
     with served_application(opened) as url:
-        yield script, url
+        yield script, url, request.param
 
 
 def asked(
-    served: tuple[Script, str], *answers: Any, once: bool = False, **told: Any
+    served: Served, *answers: Any, once: bool = False, **told: Any
 ) -> tuple[Any, Pauses, int]:
     """The result or the error, the pauses, and how many requests there were."""
-    script, url = served
+    script, url, is_async = served
     script.answers, script.bodies = list(answers), []
     pauses = Pauses(once=once)
-    with SIEClient(url, on_retry=pauses) as client:
-        try:
-            found: Any = client.encode("m", "a", **told)
-        except (SIEError, Stop) as error:
-            found = error
+
+    async def one() -> Any:
+        async with SIEAsyncClient(url, on_retry=pauses) as client:
+            return await client.encode("m", "a", **told)
+
+    try:
+        if is_async:
+            found: Any = asyncio.run(one())
+        else:
+            with SIEClient(url, on_retry=pauses) as client:
+                found = client.encode("m", "a", **told)
+    except (SIEError, Stop) as error:
+        found = error
     return found, pauses, len(script.bodies)
 
 
@@ -137,11 +150,14 @@ NOW = {"Retry_After": "0.001"}
         (bad(503, "MODEL_LOADING", **NOW), ModelLoadingError),
         (bad(504, "GATEWAY_TIMEOUT", **NOW), GatewayTimeoutError),
         (bad(503, "QUEUE_FULL", **NOW), UnavailableError),
+        (bad(503, "BILLING_CAPACITY_UNAVAILABLE", **NOW), UnavailableError),
         (bad(429, "RATE_LIMIT", **NOW), RateLimitError),
+        (bad(429, "of_a_proxy", **NOW), RateLimitError),
+        (bad(429, **NOW), RateLimitError),
     ],
 )
 def test_what_ends_when_capacity_comes_is_asked_for_until_the_time_is_over(
-    served: tuple[Script, str], answer: Any, kind: type[SIEError]
+    served: Served, answer: Any, kind: type[SIEError]
 ) -> None:
     found, pauses, count = asked(served, answer, answer, answer, good)
     assert found["dense"].tolist() == [1.0]
@@ -152,7 +168,7 @@ def test_what_ends_when_capacity_comes_is_asked_for_until_the_time_is_over(
     assert late.request_id == "r1"
 
 
-def test_a_caller_may_refuse_to_wait_for_capacity(served: tuple[Script, str]) -> None:
+def test_a_caller_may_refuse_to_wait_for_capacity(served: Served) -> None:
     for code in ("PROVISIONING", "MODEL_LOADING", "GATEWAY_TIMEOUT"):
         status = 504 if code == "GATEWAY_TIMEOUT" else 503
         found, pauses, count = asked(served, bad(status, code, **NOW), wait_for_capacity=False)
@@ -166,10 +182,11 @@ def test_a_caller_may_refuse_to_wait_for_capacity(served: tuple[Script, str]) ->
         (bad(503, "RESOURCE_EXHAUSTED", **NOW), 3, ResourceExhaustedError),
         (bad(503, "REVISION_CHANGED", **NOW), 4, UnavailableError),
         (bad(503, "QUEUE_UNAVAILABLE", **NOW), 4, UnavailableError),
+        (bad(503, "transport_failure", **NOW), 4, UnavailableError),
     ],
 )
 def test_the_rest_that_may_pass_is_asked_for_a_few_times(
-    served: tuple[Script, str], answer: Any, tries: int, kind: type[SIEError]
+    served: Served, answer: Any, tries: int, kind: type[SIEError]
 ) -> None:
     found, pauses, count = asked(served, answer)
     assert isinstance(found, kind)
@@ -177,7 +194,7 @@ def test_the_rest_that_may_pass_is_asked_for_a_few_times(
     assert isinstance(found, ServerError) == (kind is not LoraLoadingError)
 
 
-def test_the_tries_without_memory_are_the_callers(served: tuple[Script, str]) -> None:
+def test_the_tries_without_memory_are_the_callers(served: Served) -> None:
     answer = bad(503, "RESOURCE_EXHAUSTED", **NOW)
     assert asked(served, answer, max_oom_retries=0)[2] == 1
 
@@ -190,21 +207,25 @@ def test_the_tries_without_memory_are_the_callers(served: tuple[Script, str]) ->
         (bad(503, "LORA_LOADING"), 1, 1.25),
         (bad(503, "RESOURCE_EXHAUSTED"), 5, 6.25),
         (bad(503, "QUEUE_FULL"), 1, 1.25),
+        (bad(503, "BILLING_CAPACITY_UNAVAILABLE"), 1, 1.25),
         (bad(429, "RATE_LIMIT"), 1, 1.25),
+        (bad(429), 1, 1.25),
         (bad(503, "PROVISIONING", Retry_After="7"), 7, 8.75),
         (bad(503, "PROVISIONING", Retry_After="0.5"), 0.5, 0.625),
+        (bad(429, Retry_After="3"), 3, 3.75),
+        (bad(504, "GATEWAY_TIMEOUT"), 5, 6.25),
         *((bad(503, "QUEUE_FULL", Retry_After=odd), 1, 1.25) for odd in ("-1", "nan", "inf", "x")),
     ],
 )
 def test_the_pause_is_what_the_server_says_else_the_codes_own(
-    served: tuple[Script, str], answer: Any, least_s: float, most_s: float
+    served: Served, answer: Any, least_s: float, most_s: float
 ) -> None:
     _, [pause], _ = asked(served, answer, once=True)
     assert least_s <= pause.pause_s <= most_s
     assert pause.attempt == 1
 
 
-def test_a_date_is_read_by_the_servers_own_clock(served: tuple[Script, str]) -> None:
+def test_a_date_is_read_by_the_servers_own_clock(served: Served) -> None:
     now = {"Date": "Mon, 30 Nov 2026 10:00:00 GMT"}
     later = bad(503, "QUEUE_FULL", Retry_After="Mon, 30 Nov 2026 10:00:04 GMT", **now)
     _, [pause], _ = asked(served, later, once=True)
@@ -227,6 +248,11 @@ def test_a_date_is_read_by_the_servers_own_clock(served: tuple[Script, str]) -> 
         (bad(400, "INVALID_REQUEST"), RequestError),
         (bad(400, "INPUT_TOO_LONG"), InputTooLongError),
         (bad(402), RequestError),
+        (bad(402, "KEY_SPEND_LIMIT_EXCEEDED", **NOW), RequestError),
+        (bad(403, "ACCOUNT_SUSPENDED"), RequestError),
+        (bad(503, "ACCOUNT_STATE_UNAVAILABLE", **NOW), ServerError),
+        (bad(503, "QUEUE_UNAVAILABLE", Retry_After="nan"), UnavailableError),
+        (bad(503, **NOW), ServerError),
         (bad(403, "FORBIDDEN"), RequestError),
         (bad(307), ServerError),
         (lambda _: (200, {}, b"{}"), ServerError),
@@ -234,14 +260,14 @@ def test_a_date_is_read_by_the_servers_own_clock(served: tuple[Script, str]) -> 
     ],
 )
 def test_what_cannot_pass_is_raised_at_once(
-    served: tuple[Script, str], answer: Any, kind: type[SIEError]
+    served: Served, answer: Any, kind: type[SIEError]
 ) -> None:
     found, pauses, count = asked(served, answer)
     assert isinstance(found, kind)
     assert (len(pauses), count) == (0, 1)
 
 
-def test_an_error_tells_all_that_it_came_with(served: tuple[Script, str]) -> None:
+def test_an_error_tells_all_that_it_came_with(served: Served) -> None:
     found, _, _ = asked(served, bad(418, "INVALID_REQUEST"))
     assert isinstance(found, FixRequest)
     told = (found.status_code, found.code, found.field, found.request_id)
@@ -359,11 +385,8 @@ def epoch(number: int, revision: str) -> Callable[[int], tuple[int, dict[str, st
     return answer
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_pieces_of_an_older_revision_are_sent_again(
-    served: tuple[Script, str], is_async: bool
-) -> None:
-    script, url = served
+async def test_pieces_of_an_older_revision_are_sent_again(served: Served) -> None:
+    script, url, is_async = served
     script.answers = [epoch(7, "old"), epoch(8, "new"), epoch(7, "old"), epoch(8, "new")]
     script.bodies = []
     if is_async:

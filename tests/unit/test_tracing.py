@@ -1,7 +1,9 @@
 """Traces: what is traced, what is handed on, and what it costs where nobody collects."""
 
 import asyncio
+import io
 import json
+import logging
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -17,6 +19,7 @@ from tests.support.served import served_application
 from sie_config.http.api import build_app
 from sie_runtime.process import tracing
 from sie_runtime.process.named_requests import NamedRequests
+from sie_runtime.process.telemetry import configure_logs
 from sie_schemas import ipc
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.errors import FixRequest
@@ -149,8 +152,33 @@ async def test_a_change_of_the_configuration_is_a_span_named_as_its_entry_is(tra
             epoch = alone.json()["epoch"]
             entry = json.loads((await client.get(f"/v1/configs/entries/{epoch}")).content)
             assert alone.headers["X-Request-Id"] in json.dumps(entry), "its entry has the same id"
-    assert sent(traces) == ["POST /v1/configs/models"] * 2
-    assert traces.spans[0].attributes["sie.request_id"] == "mine"
+    assert sorted(sent(traces)) == ["POST /v1/configs/models"] * 2 + ["commit"] * 2
+    posts = [each for each in traces.spans if each.name.startswith("POST")]
+    commits = [each for each in traces.spans if each.name == "commit"]
+    assert posts[0].attributes["sie.request_id"] == "mine"
+    assert [each.parent for each in commits] == [each.span for each in posts]
+    assert commits[1].attributes["sie.epoch"] == str(epoch)
+
+
+async def test_a_log_line_of_a_request_has_its_id_and_its_trace():
+    stream, root = io.StringIO(), logging.getLogger()
+    before = root.handlers[:], root.level
+    configure_logs(role="config", process_id="1", level="info", stream=stream)
+    log = logging.getLogger("sie_test")
+
+    async def one(name: str) -> None:
+        tracing.name_task(name, GOOD)
+        await asyncio.sleep(0)
+        log.info("inside", extra={"request_id": "its own"} if name == "b" else {})
+
+    try:
+        await asyncio.gather(one("a"), one("b"))
+        log.info("outside")
+    finally:
+        root.handlers, root.level = before
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("request_id") for line in lines] == ["a", "its own", None]
+    assert [line.get("trace_id") for line in lines] == [f"{1:032x}", f"{1:032x}", None]
 
 
 class Recording:

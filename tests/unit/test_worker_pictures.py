@@ -1,39 +1,24 @@
 """Pictures in the sidecar: the form that a model wants, each item by itself."""
 
 import threading
-import time
 
 import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from tests.support.picture_models import encoded, picture, pictures
+from tests.support.small_jobs import small_job
 
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded, PictureForm, PixelsInput, TextInput
 from sie_schemas.items import Item, Media
-from sie_schemas.jobs import Job
 from sie_worker.forms.pictures import pixels
 from sie_worker.forms.tokenizing import prepare
 
 FORM = PictureForm(shortest=24, crop=(24, 24), cost=9)
 WHOLE = PictureForm()
 BOTH = Loaded(id=1, revision="r", accepts="text", cost_unit="bytes4", picture=FORM)
-JOB = Job(
-    job_id="r.0",
-    request_id="r",
-    first_item=0,
-    operation="encode",
-    log_id="l",
-    epoch=1,
-    model_id="m",
-    profile="default",
-    model_revision="rev",
-    items=(),
-    reply_to="inbox",
-    deadline=time.time() + 60,
-    published_at=0.0,
-)
+JOB = small_job()
 
 
 def _image(data: bytes, name: str = "") -> Item:

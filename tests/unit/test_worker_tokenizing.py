@@ -1,7 +1,6 @@
 """Tokenizing with a real tokenizer file, and passing through."""
 
 import hashlib
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,28 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 import tokenizers
+from tests.support.small_jobs import small_job
 
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import ImageInput, Loaded, PairInput, TextInput, TokensInput
 from sie_schemas.items import Item, Media, Operation
-from sie_schemas.jobs import Job
 from sie_worker.forms.tokenizing import Prepared, Tokenizer, prepare
 
-JOB = Job(
-    job_id="r.0",
-    request_id="r",
-    first_item=0,
-    operation="encode",
-    log_id="l",
-    epoch=1,
-    model_id="m",
-    profile="default",
-    model_revision="rev",
-    items=(Item(text="hello world"),),
-    reply_to="inbox",
-    deadline=time.time() + 60,
-    published_at=0.0,
-)
+JOB = small_job(items=(Item(text="hello world"),))
 TEXT_MODEL = Loaded(id=1, revision="rev", accepts="text", cost_unit="bytes4")
 
 

@@ -1,38 +1,22 @@
 """The text that a model reads: templates, instructions and prompts, as authors define them."""
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
+from tests.support.small_jobs import small_job
 
 from sie_core.backend_options import of_backend
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded, TextInput
 from sie_schemas.items import Item
-from sie_schemas.jobs import Job
 from sie_worker.forms.quantizing import kept
 from sie_worker.forms.tokenizing import prepare
 from sie_worker.forms.wording import wording
 
-JOB = Job(
-    job_id="r.0",
-    request_id="r",
-    first_item=0,
-    operation="encode",
-    log_id="l",
-    epoch=1,
-    model_id="m",
-    profile="default",
-    model_revision="rev",
-    items=(Item(text="a {text}"),),
-    output_types=("dense",),
-    reply_to="inbox",
-    deadline=time.time() + 60,
-    published_at=0.0,
-)
+JOB = small_job(items=(Item(text="a {text}"),), output_types=("dense",))
 ASKED = "Given a web search query, retrieve relevant passages that answer the query"
 QWEN = {"query": "Instruct: {instruction}\nQuery:{text}", "instruction": ASKED}
 BGE = {"query": "Represent this sentence for searching relevant passages: {text}"}

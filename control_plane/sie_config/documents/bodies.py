@@ -1,19 +1,26 @@
-"""Bodies: the JSON of a request, read strictly, as the shape that it has to have.
+"""Bodies: the JSON or YAML of a request, read strictly, as the shape that it has to have.
 
-*pure.* Promises that a refusal names the part at fault.
+*pure.* Promises that a refusal names the part at fault, and that YAML is no way past what JSON is
+refused for. It is read on the writer's loop, so that its bounds are narrow.
 """
 
-from typing import Any, TypeVar
+import json
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from sie_runtime.texts.bounds import Bounds
+from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas import canonical
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import problem_of
 
-__all__ = ["converted", "parse_json"]
+__all__ = ["converted", "parse_json", "parse_yaml"]
 
 T = TypeVar("T")
+
+_YAML: Final = Bounds(bytes_max=256 * 1024, values_max=10_000)
+"""A hundred models as people write them. A larger batch is sent as JSON, which costs a fiftieth."""
 
 
 def parse_json(body: bytes) -> Any:
@@ -22,6 +29,29 @@ def parse_json(body: bytes) -> Any:
         return canonical.loads(body)
     except canonical.NotCanonical as error:
         raise FixRequest(f"the body cannot be read: {error}", field="body") from error
+
+
+def parse_yaml(body: bytes) -> Any:
+    """The value of a body that is one document of YAML. Raises `FixRequest` INVALID_REQUEST."""
+    if len(body) > _YAML.bytes_max:
+        raise FixRequest(
+            f"a body of YAML has at most {_YAML.bytes_max} bytes: send a larger one as JSON",
+            code="PAYLOAD_TOO_LARGE",
+            field="body",
+        )
+    try:
+        values = read_yaml(body.decode("utf-8-sig"), "the body", _YAML)
+    except UnicodeDecodeError as error:
+        raise FixRequest(f"the body is not UTF-8: byte {error.start}", field="body") from error
+    except FixRequest as error:
+        raise FixRequest(error.message, field="body") from error
+    if len(values) != 1:
+        raise FixRequest(
+            f"the body holds {len(values)} documents of YAML, and one is wanted: "
+            "POST /v1/configs/batch takes several as operations",
+            field="body",
+        )
+    return parse_json(json.dumps(values[0]).encode())
 
 
 def converted(value: Any, shape: type[T]) -> T:

@@ -5,6 +5,7 @@ one table of codes. An error that nobody foresaw is logged, and told without its
 """
 
 import logging
+import time
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from starlette.routing import Match
 from sie_config.http.console.entry_routes import add_entry_routes
 from sie_config.http.console.feed import add_feed
 from sie_config.http.console.letter_routes import add_letter_routes
+from sie_config.http.console.queue_routes import add_queue_routes
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import door
 from sie_config.http.follow_routes import add_follow_routes
@@ -62,6 +64,7 @@ def build_app(plane: ControlPlane) -> DirectApp:
     add_entry_routes(app, plane)
     add_feed(app, plane)
     add_letter_routes(app, plane)
+    add_queue_routes(app, plane)
     add_compact_route(app, plane)
     add_verify_route(app, plane)
     _add_health(app, plane)
@@ -103,6 +106,7 @@ def _add_health(app: FastAPI, plane: ControlPlane) -> None:
             "head": str(plane.sequencer.position),
             "published_epoch": plane.broadcast.published_epoch,
             "url": plane.settings.advertised_url,
+            "timestamp": time.time(),
         }
         return json_answer(body, 200 if ready else 503)
 

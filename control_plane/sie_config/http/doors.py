@@ -23,9 +23,22 @@ from sie_runtime.access.strict_query import check_query
 from sie_runtime.access.strict_route import query_names
 from sie_schemas.errors import FixRequest
 
-__all__ = ["JSON_BODY", "WRITE_QUERY", "Door", "Doors", "changes_the_log", "door", "door_of"]
+__all__ = [
+    "DOCUMENT_BODY",
+    "JSON_BODY",
+    "WRITE_QUERY",
+    "YAML",
+    "Door",
+    "Doors",
+    "changes_the_log",
+    "door",
+    "door_of",
+]
 
-JSON_BODY: Final = "application/json"
+YAML: Final = "application/yaml"
+JSON_BODY: Final = ("application/json",)
+DOCUMENT_BODY: Final = (*JSON_BODY, YAML)
+"""A page of another site can send neither without being asked."""
 WRITE_QUERY: Final = frozenset({"dry_run", "ack", "wait", "timeout"})
 """The query parameters that a write of the log takes."""
 
@@ -36,13 +49,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The demands of a route. `role` None lets everybody in, `trial` None knows no dry run, `media`
-    None reads no body."""
+    """The demands of a route. `role` None lets everybody in, `trial` None knows no dry run, and one
+    without `media` reads no body."""
 
     role: Role | None
     trial: Role | None = None
     query: frozenset[str] = frozenset()
-    media: str | None = None
+    media: tuple[str, ...] = ()
 
     def role_for(self, query: bytes) -> Role | None:
         """The role that a request with this query string wants."""
@@ -55,7 +68,7 @@ class Door:
         query = request.scope["query_string"]
         if query:
             check_query(query, self.query, route=f"{request.method} {request.url.path}")
-        if self.media is not None:
+        if self.media:
             _check_media(request, self.media)
 
 
@@ -64,7 +77,7 @@ def door(
     *,
     trial: Role | None = None,
     query: Collection[str] = (),
-    media: str | None = None,
+    media: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Put a door before an endpoint."""
     made = Door(role, trial, frozenset(query), media)
@@ -137,18 +150,18 @@ def _is_trial(query: bytes) -> bool:
     return parse_qs(query.decode("latin-1"), keep_blank_values=True).get("dry_run") == ["true"]
 
 
-def _check_media(request: Request, wanted: str) -> None:
+def _check_media(request: Request, wanted: tuple[str, ...]) -> None:
     """A page of another site can send any body, but not as this type without being asked."""
     # The framework's view of headers costs a write more than the rest of its door.
     headers = request.scope["headers"]
     told = next((str(value, "latin-1") for name, value in headers if name == b"content-type"), "")
-    if told == wanted:
+    if told in wanted:
         return
     media, _, parameters = told.lower().partition(";")
     charset = parameters.replace(" ", "").replace('"', "")
-    if media.strip() != wanted or charset not in {"", "charset=utf-8"}:
+    if media.strip() not in wanted or charset not in {"", "charset=utf-8"}:
         shown = f"not {told[:60]!r}" if told else "and there is none"
         raise FixRequest(
-            f"send the body with the header `Content-Type: {wanted}`, {shown}",
+            f"send the body with the header `Content-Type: {wanted[0]}`, {shown}",
             field="Content-Type",
         )

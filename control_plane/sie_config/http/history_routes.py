@@ -92,16 +92,24 @@ def add_time_routes(app: FastAPI, plane: ControlPlane) -> None:
 
     @app.get("/v1/configs/diff")
     async def diff(
-        from_: Annotated[str, Query(alias="from", max_length=64)], to: AtText = ""
+        from_: Annotated[str, Query(alias="from", max_length=64)],
+        to: AtText = "",
+        limit: Annotated[int | None, Query(ge=1, le=_PART)] = None,
+        after: Annotated[str, Query(max_length=600, pattern="^$|^[a-z]+/.")] = "",
     ) -> Response:
-        """The difference between two moments: RFC 6902, and lines for people."""
+        """The difference between two moments: RFC 6902, and lines for people.
+
+        With `limit` it is that of so many entities after `after` (`kind/key`), by kind and key;
+        `next_after` is where it goes on.
+        """
         old = await plane.timeline.epoch_at(from_)
         new = await plane.timeline.epoch_at(to) if to else plane.sequencer.position.epoch
         span = min(old, new), max(old, new)
-        ids = await plane.timeline.touched(*span, after=("", ""), limit=_PART)
+        kind, _, key = after.partition("/")
+        ids = await plane.timeline.touched(*span, after=(kind, key), limit=limit or _PART)
         places = [_place(await plane.timeline.entry(epoch)) for epoch in (old, new)]
-        lines = _difference(plane.timeline, ids, span, places)
-        if len(ids) == _PART:
+        lines = _difference(plane.timeline, ids, span, places, limit=limit)
+        if limit is None and len(ids) == _PART:
             return StreamingResponse(lines, media_type=JSON)
         return Response(b"".join([part async for part in lines]), media_type=JSON)
 
@@ -170,11 +178,15 @@ async def _difference(
     part: Sequence[EntityId],
     span: tuple[int, int],
     places: Sequence[Mapping[str, Any]],
+    *,
+    limit: int | None,
 ) -> AsyncIterator[bytes]:
     """The answer in parts: what changed goes out while the rest is still looked up.
 
-    `part` holds the first entities that the span touched; more are asked for while it is full.
+    `part` holds the first entities that the span touched; more are asked for while it is full, but
+    for an answer that has a limit.
     """
+    next_after = "/".join(part[-1]) if limit is not None and len(part) == limit else None
     old, new = places
     yield msgspec.json.encode({"from": old, "to": new})[:-1] + b',"changes":['
     patches: list[bytes] = []
@@ -190,10 +202,11 @@ async def _difference(
             lines.append(msgspec.json.encode(human_lines(changes))[1:-1])
             yield between + msgspec.json.encode(rows)[1:-1]
             between = b","
-        if len(part) < _PART:
+        if limit is not None or len(part) < _PART:
             break
         part = await timeline.touched(*span, after=part[-1], limit=_PART)
-    yield b'],"patch":[' + b",".join(patches) + b'],"human":[' + b",".join(lines) + b"]}"
+    yield b'],"patch":[' + b",".join(patches) + b'],"human":[' + b",".join(lines) + b"]"
+    yield b"}" if limit is None else b',"next_after":' + msgspec.json.encode(next_after) + b"}"
 
 
 def _add_patches(rows: list[dict[str, Any]], steps: list[Step], before: bytes | None) -> None:

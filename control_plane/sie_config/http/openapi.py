@@ -5,7 +5,7 @@ answer outside of success is described as the one shape of errors. The shapes of
 the very types that read them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from sie_config.documents.differences import PLURALS
+from sie_config.http.doors import DOCUMENT_BODY, JSON_BODY
 from sie_config.http.group_routes import BODIES
 from sie_config.http.json_answers import NDJSON
 from sie_config.writer.operations import BatchBody
@@ -69,16 +70,23 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
             ),
         )
     )
-    compact = _write("Raise the low water: older entries are no delta any more.", _OBJECT, [])
+    compact = _write(
+        "Raise the low water: older entries are no delta any more.", _OBJECT, [], JSON_BODY
+    )
     found.append(("/v1/configs/compact", "post", compact))
     for path, (body_type, summary, is_write) in BODIES.items():
         parameters = _WRITE_PARAMETERS if is_write else []
-        found.append((path, "post", _write(summary, ref(body_type.__name__), parameters)))
+        found.append(
+            (path, "post", _write(summary, ref(body_type.__name__), parameters, JSON_BODY))
+        )
     return found
 
 
 def _write(
-    summary: str, body: Mapping[str, Any] | None, parameters: list[Any] | None = None
+    summary: str,
+    body: Mapping[str, Any] | None,
+    parameters: list[Any] | None = None,
+    media: Sequence[str] = DOCUMENT_BODY,
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": summary,
@@ -86,7 +94,8 @@ def _write(
         "responses": _responses("") | {"201": answer("Created.")},
     }
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
+        content = {each: {"schema": body} for each in media}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 

@@ -148,6 +148,8 @@ def header_text(request: Request, name: str) -> str:
 def shown_text(request: Request, name: str) -> str:
     """A header as it was meant, unbounded; empty when absent."""
     text = (sent(request, name.encode()) or "").strip()
+    if text.isascii():
+        return text
     with contextlib.suppress(UnicodeError):
         # Clients send UTF-8; the framework reads headers as Latin-1.
         text = text.encode("latin-1").decode("utf-8")

@@ -12,16 +12,17 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sie_config.documents.bodies import parse_json
+from sie_config.documents.bodies import parse_json, parse_yaml
 from sie_config.documents.differences import PLURALS
 from sie_config.http.direct import DirectApp
-from sie_config.http.doors import JSON_BODY, WRITE_QUERY, door
+from sie_config.http.doors import DOCUMENT_BODY, WRITE_QUERY, YAML, door
 from sie_config.http.write_answers import entity_answer, group_answer
 from sie_config.http.write_requests import (
     expectation,
     expectation_of,
     idempotency_of,
     read_body,
+    sent,
     write_of,
 )
 from sie_config.http.writing import Writing
@@ -35,7 +36,7 @@ from sie_schemas.errors import FixRequest
 __all__ = ["add_write_routes"]
 
 _KINDS: Final = {plural: kind for kind, plural in PLURALS.items()}
-_MERGE_PATCH: Final = "application/merge-patch+json"
+_MERGE_PATCH: Final = ("application/merge-patch+json",)
 
 
 class _Writes:
@@ -44,7 +45,7 @@ class _Writes:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
-    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
+    @door("admin", trial="propose", query=WRITE_QUERY, media=DOCUMENT_BODY)
     async def post(self, request: Request) -> Response:
         """Create or replace the entity that the document names."""
         body, value = await self._body(request)
@@ -52,7 +53,7 @@ class _Writes:
             request, body, Operation(op="put", kind=_kind_of(request), document=value)
         )
 
-    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
+    @door("admin", trial="propose", query=WRITE_QUERY, media=DOCUMENT_BODY)
     async def put(self, request: Request) -> Response:
         """Create or replace an entity; the path names it, and the document may repeat that."""
         body, value = await self._body(request)
@@ -76,12 +77,12 @@ class _Writes:
         kind, key = _named_by(request)
         return await self._write(request, b"", Operation(op="delete", kind=kind, key=key))
 
-    @door("admin", trial="propose", query=WRITE_QUERY, media=JSON_BODY)
+    @door("admin", trial="propose", query=WRITE_QUERY, media=DOCUMENT_BODY)
     async def batch(self, request: Request) -> Response:
         """All operations as one entry, or none of them."""
         settings = self._plane.settings
         body = await read_body(request, settings.batch_bytes_max)
-        batch = parse_batch(parse_json(body), operations_max=settings.batch_operations_max)
+        batch = parse_batch(_value_of(request, body), operations_max=settings.batch_operations_max)
         expects = [expectation(each.if_match, each.if_none_match) for each in batch.operations]
         pin = self._plane.manifests.pinning(partial(until_gone, request.receive))
 
@@ -99,7 +100,7 @@ class _Writes:
 
     async def _body(self, request: Request) -> tuple[bytes, Any]:
         body = await read_body(request, self._plane.settings.body_bytes_max)
-        return body, parse_json(body)
+        return body, _value_of(request, body)
 
     async def _write(self, request: Request, body: bytes, operation: Operation) -> Response:
         expects = [expectation_of(request)]
@@ -122,6 +123,12 @@ class _Writes:
     def _asked(self, request: Request, body: bytes) -> Write:
         log_id = self._plane.sequencer.position.log_id
         return write_of(request, idempotency_of(request, body), log_id)
+
+
+def _value_of(request: Request, body: bytes) -> Any:
+    """The value of a body, by the type that its header says; the door let no other in."""
+    media = (sent(request, b"content-type") or "").partition(";")[0].strip().lower()
+    return parse_yaml(body) if media == YAML else parse_json(body)
 
 
 def _kind_of(request: Request) -> Any:

@@ -21,6 +21,7 @@ from sie_config.replicas.convergence import Convergence, Selector, Until
 from sie_config.writer.draft import BasisMoved, Outcome, Write
 from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
+from sie_runtime.process.tracing import inner_span
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["Work", "Writing", "convergence_body", "seconds"]
@@ -58,9 +59,12 @@ class Writing:
     async def answer(self, work: Work, shown: Callable[[Outcome], dict[str, Any]]) -> Response:
         """Write, and answer. Raises `SIEError`."""
         try:
-            outcome, repeated = await self._plane.sequencer.once(
-                self._asked, partial(self._write, work)
-            )
+            with inner_span("commit") as span:
+                outcome, repeated = await self._plane.sequencer.once(
+                    self._asked, partial(self._write, work)
+                )
+                if span is not None:
+                    span.tell("sie.epoch", outcome.entry.epoch)
         except SIEError as error:
             _WRITES.labels(self._name, error.code).inc()
             raise
@@ -99,17 +103,21 @@ class Writing:
 
     async def _on_stream(self, epoch: int) -> bool:
         publisher, wait_s = self._plane.broadcast.publisher, self._plane.settings.ack_wait_s
-        return publisher is not None and await publisher.wait_published(epoch, timeout_s=wait_s)
+        with inner_span("publish"):
+            return publisher is not None and await publisher.wait_published(epoch, timeout_s=wait_s)
 
     async def _converge(self, outcome: Outcome, until: Until) -> dict[str, Any]:
-        found = await self._plane.convergence.wait(
-            outcome.entry,
-            Selector(),
-            until,
-            quorum=None,
-            replicas_min=1,
-            timeout_s=self._after.timeout_s,
-        )
+        with inner_span("converge") as span:
+            found = await self._plane.convergence.wait(
+                outcome.entry,
+                Selector(),
+                until,
+                quorum=None,
+                replicas_min=1,
+                timeout_s=self._after.timeout_s,
+            )
+            if span is not None:
+                span.tell("sie.replicas", found.satisfied)
         return convergence_body(found, until)
 
 

@@ -5,7 +5,9 @@ entries up to it were checked byte for byte and link by link, and the digest at 
 digest on the way is checked where that is asked for.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.offline.backup import replace_file
@@ -20,9 +22,21 @@ from sie_schemas.errors import FixRequest
 
 __all__ = ["replay_to"]
 
+_TOLD_EACH: Final = 1000
 
-def replay_to(log: Path, epoch: int | None, *, verify: bool, out: Path | None) -> Report:
-    """Replay a log to an epoch, or to its end. Raises `NotReadable`, `FixRequest`."""
+
+def replay_to(
+    log: Path,
+    epoch: int | None,
+    *,
+    verify: bool,
+    out: Path | None,
+    told: Callable[[int], object] = lambda _epoch: None,
+) -> Report:
+    """Replay a log to an epoch, or to its end; `told` hears how far it is, now and then.
+
+    Raises `NotReadable`, `FixRequest`.
+    """
     report, registry = Report(), Registry.EMPTY
     lineage: list[Entry] = []
     last: Position | None = None
@@ -36,6 +50,8 @@ def replay_to(log: Path, epoch: int | None, *, verify: bool, out: Path | None) -
                 registry, last, final = _folded(registry, entry, verify), position_of(entry), entry
                 if is_of_lineage(entry):
                     lineage.append(entry)
+                if entry.epoch % _TOLD_EACH == 0:
+                    told(entry.epoch)
     except (ChainBroken, ChangeRefused, EntryCorrupt, LogDamaged) as error:
         bad = last.epoch + 1 if last is not None else 1
         report.bad("entries", f"epoch {bad}: {error}", epoch=bad)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -68,9 +68,18 @@ COMMIT;
 class Lookup:
     """The lookup of one log, behind its thread. Made with its control plane, closed by it."""
 
-    def __init__(self, path: Path, log_path: Path, *, head: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        log_path: Path,
+        *,
+        head: Callable[[], int],
+        moved: Callable[[], Coroutine[Any, Any, object]],
+    ) -> None:
+        """`moved` ends when the head may be another one."""
         self._file = _LookupFile(path, log_path)
         self._head = head
+        self._moved = moved
         self._thread: OwnThread | None = None
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
@@ -85,6 +94,8 @@ class Lookup:
                 except SIEError as error:
                     _LOG.warning("the lookup does not follow", extra={"reason": error.message})
                     return
+            elif head == noted:
+                await first_of(stop.wait(), self._moved())
             else:
                 await first_of(stop.wait(), timeout_s=every_s)
             seen = head

@@ -111,6 +111,7 @@ class Refusals:
         self._last_us = 0
         self._rows: dict[tuple[str, ...], Refusal] = {}
         self._unwritten: set[tuple[str, ...]] = set()
+        self._noted = asyncio.Event()
 
     def note(
         self,
@@ -155,6 +156,7 @@ class Refusals:
                 request_id=request_id[:_TEXT_MAX] if full else "",
             )
         self._unwritten.add(name)
+        self._noted.set()
 
     async def flush(self) -> None:
         """Write what was noted before. What cannot be written is counted as lost."""
@@ -172,8 +174,10 @@ class Refusals:
                 _LOG.warning("refused attempts were not recorded", extra={"reason": str(error)})
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
-        """Flush now and then, and at the end."""
+        """Flush what was noted after `every_s`, and at the end."""
         while not stop.is_set():
+            await first_of(stop.wait(), self._noted.wait())
+            self._noted.clear()
             await first_of(stop.wait(), timeout_s=every_s)
             await self.flush()
 

@@ -34,6 +34,11 @@ __all__ = ["Past", "Step", "Timeline"]
 _CHUNK: Final = 400
 _PART: Final = 400
 """Entities in one part of a bulk read."""
+_NEAR_MAX: Final = 1000
+"""Entries that are read to learn what they changed. In a log of a hundred thousand entries so
+many take as long as a look at every change. Where that is not in memory they take less."""
+_NEAR_BYTES_MAX: Final = 2 * 1024 * 1024
+_SIZE: Final = "SELECT total(length(body)) FROM log WHERE epoch > ? AND epoch <= ?"
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
 _NEWEST: Final = (
     "SELECT entity_key, max(epoch * 1048576 + ordinal), kind FROM change"
@@ -87,8 +92,13 @@ class Timeline:
         *,
         registries_max: int,
         now_us: Callable[[], int],
+        near_max: int = _NEAR_MAX,
     ) -> None:
-        """`now_us` is the wall clock: what is later than it and the newest entry is refused."""
+        """`now_us` is the wall clock: what is later than it and the newest entry is refused.
+
+        `near_max` entries are read to learn what they changed; of more the index is looked through.
+        """
+        self._near_max = near_max
         self._now_us = now_us
         self._path = path
         self._sequencer = sequencer
@@ -196,6 +206,11 @@ class Timeline:
         self, first: int, last: int, *, after: EntityId, limit: int
     ) -> list[EntityId]:
         """The first entities after one, by kind and key, that entries in (first, last] changed."""
+        if last - first <= self._near_max:
+            [(size,)] = await self._rows(_SIZE, (first, last))
+            if size <= _NEAR_BYTES_MAX:
+                entries = await self.entries(range(first + 1, last + 1))
+                return _touched_by(entries.values(), after)[:limit]
         rows = await self._rows(_TOUCHED, (*after, first, last, limit))
         return [(kind, key) for kind, key in rows]
 
@@ -294,6 +309,11 @@ class Timeline:
                 opened = aiosqlite.Connection(lambda: connect_reader(self._path), 64)
                 self._connection = await opened
         return self._connection
+
+
+def _touched_by(entries: Iterable[Entry], after: EntityId) -> list[EntityId]:
+    found = {(c.entity_kind, c.key) for entry in entries for c in entry.changes}
+    return sorted(each for each in found if each[0] in ENTITY_KINDS and each > after)
 
 
 def _gathered(entities: Sequence[Entity]) -> tuple[Registry, str]:

@@ -147,11 +147,11 @@ class ConvergenceWatch:
     def _measure(self, claim: Claim) -> None:
         before = self._applied.get(claim.source, claim.epoch)
         self._applied[claim.source] = claim.epoch
-        role = claim.source.partition(" ")[0]
+        took = _PROPAGATION.labels(claim.source.partition(" ")[0])
         now = self._clock()
         for epoch in range(max(before + 1, claim.epoch - self._commits_max), claim.epoch + 1):
             if epoch in self._commits:
-                _PROPAGATION.labels(role).observe(now - self._commits[epoch])
+                took.observe(now - self._commits[epoch])
 
 
 def _revisions_of(entry: Entry) -> dict[str, frozenset[str]]:

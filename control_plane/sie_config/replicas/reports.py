@@ -210,15 +210,14 @@ class Reports:
             if seen.report.epoch > 0
         ]
 
-    def holders(self, log_id: str, after: int) -> list[tuple[str, str]]:
-        """Role and id of every replica that is further than `after`, the farthest first."""
-        ahead = [
-            seen.report
-            for seen in self._counted()
-            if seen.report.log_id == log_id and seen.report.epoch > after
-        ]
-        ahead.sort(key=lambda report: (-report.epoch, report.role, report.id))
-        return [(report.role, report.id) for report in ahead]
+    def holders(self, log_id: str) -> list[tuple[str, str]]:
+        """Role and id of whoever may hold entries of this log, the farthest first.
+
+        That is everybody: the files of one whose snapshot was damaged hold more than it serves.
+        """
+        known = [seen.report for seen in self._counted()]
+        known.sort(key=lambda each: (each.log_id != log_id, -each.epoch, each.role, each.id))
+        return [(report.role, report.id) for report in known]
 
     def sightings(self) -> list[Sighting]:
         """The last report of every known replica, by role, id and life."""

@@ -41,20 +41,20 @@ async def reclaim(
     until: int,
     stream: Stream | None,
     bus: Requests | None,
-    replicas: Callable[[int], Sequence[tuple[str, str]]],
+    replicas: Callable[[], Sequence[tuple[str, str]]],
     timeout_s: float,
 ) -> None:
     """Bring the log up to `until`, as far as what is found allows.
 
-    `replicas` gives those who have seen more than an epoch, the farthest first. Only the first few
-    are asked, because each that does not answer costs `timeout_s`.
+    `replicas` gives those who may hold entries, the likeliest first. Only the first few are asked,
+    because each that does not answer costs `timeout_s`.
     """
     while sequencer.position.epoch < until:
         before = sequencer.position.epoch
         if stream is not None:
             await _adopt(sequencer, await _from_stream(stream, before, until))
         if bus is not None and sequencer.position.epoch == before:
-            for role, replica in replicas(before)[:_ASKED_MAX]:
+            for role, replica in replicas()[:_ASKED_MAX]:
                 offered = await _from_replica(bus, role, replica, before, until, timeout_s)
                 if await _adopt(sequencer, offered):
                     break

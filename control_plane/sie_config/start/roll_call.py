@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
-from sie_catalog.offers import Choice
 from sie_config.log.head_file import HeadFile
 from sie_config.log.journal import Journal
 from sie_config.log.storage_faults import StorageFull
@@ -20,7 +19,7 @@ from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, Verdict, 
 from sie_config.replicas.reports import Reports
 from sie_config.start.recovery import reclaim
 from sie_config.stream.stream_witness import Stream, newest_claim
-from sie_config.writer.seed import FirstEntry, first_entries
+from sie_config.writer.seed import FirstEntry
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, ReadOnly, Recovery, Serving
 from sie_core.chain import Position
@@ -47,7 +46,7 @@ class RollCall:
         *,
         bus: Bus | None,
         stream_of: Callable[[str], Stream] | None,
-        catalog: Choice,
+        first: Callable[[], Sequence[FirstEntry]],
         listen_s: float,
         broker_wait_s: float,
     ) -> None:
@@ -57,7 +56,7 @@ class RollCall:
         self._head_file = head_file
         self._bus = bus
         self._stream_of = stream_of
-        self._catalog: Choice = catalog
+        self._first = first
         self._listen_s = listen_s
         self._broker_wait_s = broker_wait_s
 
@@ -84,9 +83,7 @@ class RollCall:
         """
         if not new_log:
             await self._check_that_none_is_known()
-        await self._begin(
-            term=1, first=first_entries(self._catalog), reason="a new log", witnessed=False
-        )
+        await self._begin(term=1, first=self._first(), reason="a new log", witnessed=False)
 
     async def _check_that_none_is_known(self) -> None:
         own = self._head_file.read()

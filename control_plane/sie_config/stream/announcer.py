@@ -6,6 +6,7 @@ Promises that a bookmark names only entries that are on the stream already, and 
 
 import asyncio
 import contextlib
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,8 @@ from sie_schemas.entry import Entry
 from sie_schemas.fleet import Head
 
 __all__ = ["announce", "head_at"]
+
+_TOLD_TWICE: Final = 2
 
 
 def head_at(entry: Entry, low_water: int) -> Head:
@@ -42,14 +45,23 @@ async def announce(
     every_s: float,
     stop: asyncio.Event,
 ) -> None:
-    """Announce the newest published position every `every_s` until `stop`."""
+    """Announce the newest published position until `stop`.
+
+    A new one comes within `every_s` of the last announcement, and once more after `every_s`: one
+    may be lost. Then it is said again at half that pace.
+    """
+    told, times = 0, 0
     while not stop.is_set():
         entry = await _published(publisher, sequencer, journal)
         if entry is not None:
             head = head_at(sequencer.log_keys.signed(entry), publisher.low_water)
             with contextlib.suppress(BusUnavailable):
                 await bus.publish(f"sie.config.head.{head.log_id}", msgspec.json.encode(head))
+            times = times + 1 if head.epoch == told else 1
+            told = head.epoch
         await first_of(stop.wait(), timeout_s=every_s)
+        if times >= _TOLD_TWICE and publisher.published == told:
+            await first_of(stop.wait(), publisher.moved(), timeout_s=every_s)
 
 
 async def _published(publisher: Publisher, sequencer: Sequencer, journal: Journal) -> Entry | None:

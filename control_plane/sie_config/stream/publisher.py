@@ -9,8 +9,8 @@ process: it is the stream's last sequence after its hash was verified. The log d
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final, TypedDict
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypedDict
 
 from prometheus_client import Counter, Gauge
 
@@ -138,6 +138,10 @@ class Publisher:
         except TimeoutError:
             return False
         return True
+
+    def moved(self) -> Coroutine[Any, Any, object]:
+        """Ends when something is published, or found on the stream, after this call."""
+        return self._advanced.wait()
 
     async def wait_trimmed(self, *, timeout_s: float) -> bool:
         """Verify the stream anew, and wait until it begins at the low water."""

@@ -100,11 +100,13 @@ class Queues:
                 looked_at = loop.time()
                 moved = asyncio.ensure_future(self._moved())
                 try:
-                    left_s = max(0.0, verify_at - loop.time())
-                    wait_s = left_s if await self._made() else self._retry_s
-                    await first_of(
-                        asyncio.wait([moved]), self._due.wait(), stop.wait(), timeout_s=wait_s
-                    )
+                    waits: list[Coroutine[Any, Any, object]] = [self._due.wait(), stop.wait()]
+                    wait_s = self._retry_s
+                    if await self._made():
+                        wait_s = max(0.0, verify_at - loop.time())
+                        # What is written while the broker is away wakes nobody.
+                        waits.append(asyncio.wait([moved]))
+                    await first_of(*waits, timeout_s=wait_s)
                 finally:
                     moved.cancel()
                 early_s = looked_at + _LOOKS_APART_S - loop.time()

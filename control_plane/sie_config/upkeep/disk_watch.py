@@ -18,13 +18,15 @@ from sie_config.log.storage_faults import StorageFailed, StorageFull
 from sie_config.log.store import Store
 from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.writer.sequencer import Sequencer
-from sie_config.writer.writer_state import Recovery
+from sie_config.writer.writer_state import Recovery, Serving
 from sie_runtime.process.waiting import first_of
 from sie_schemas.errors import SIEError, Untrusted
 
 __all__ = ["DiskWatch"]
 
 _LOG: Final = logging.getLogger(__name__)
+_IDLE_TIMES: Final = 5
+"""So many times longer until the next look while nobody writes."""
 
 
 class DiskWatch:
@@ -45,12 +47,13 @@ class DiskWatch:
     async def run(
         self, stop: asyncio.Event, *, every_s: float, settle: Callable[[], Awaitable[None]]
     ) -> None:
-        """Look until `stop`; `settle` first does what may have become possible.
+        """Look until `stop`: at most every `every_s` while the log moves, seldom while it does not.
 
-        Raises what the disk failed with once it takes writes again.
+        `settle` first does what may have become possible. Raises what the disk failed with once it
+        takes writes again.
         """
         while not stop.is_set():
-            failed = self._store.failed
+            failed, last = self._store.failed, self._sequencer.last
             if isinstance(failed, StorageFailed) or (failed is not None and self._store.read_only):
                 await self._end_once_the_disk_writes(failed)
             else:
@@ -59,6 +62,12 @@ class DiskWatch:
                 await self.write_head()
                 if self._keeper is not None:
                     await self._keeper.look()
+            settled = failed is None and isinstance(self._sequencer.state, Serving)
+            if settled and self._sequencer.last is last:
+                idle_s = _IDLE_TIMES * every_s
+                await first_of(stop.wait(), self._sequencer.moved(), timeout_s=idle_s)
+                if self._sequencer.last is last:
+                    continue
             await first_of(stop.wait(), timeout_s=every_s)
 
     async def _look(self) -> None:

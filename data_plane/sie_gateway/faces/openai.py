@@ -22,11 +22,10 @@ from sie_gateway.faces.face import (
     dense_vectors,
     encode_request,
 )
-from sie_gateway.faces.vocabulary import Vocabulary
+from sie_gateway.faces.token_ids import Texts, inputs_of
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
-from sie_schemas.errors import FixRequest, SIEError
-from sie_schemas.items import Item
+from sie_schemas.errors import SIEError
 
 __all__ = ["EMBEDDINGS", "error_body"]
 
@@ -34,7 +33,7 @@ __all__ = ["EMBEDDINGS", "error_body"]
 class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     """OpenAI's embeddings."""
 
-    input: str | list[str | int | list[int]]
+    input: Texts
     model: str = ""
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
@@ -50,39 +49,13 @@ def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
     asked = encode_request(
-        _inputs(request.input, models.vocabulary),
+        inputs_of(request.input, models.vocabulary, "$.input"),
         request.options,
         limits,
         field="input",
         dimensions=request.dimensions,
     )
     return Translated(model, asked, lambda answer: _render(answer, request))
-
-
-def _inputs(
-    given: str | list[str | int | list[int]], vocabulary: Vocabulary | None
-) -> str | list[str | Item]:
-    """Texts as they are; a list of numbers is one input of token ids. Raises `FixRequest`."""
-    if isinstance(given, str):
-        return given
-    ids = [one for one in given if isinstance(one, int)]
-    if ids and len(ids) == len(given):
-        return [_tokens(ids, "$.input", vocabulary)]
-    items: list[str | Item] = []
-    for index, one in enumerate(given):
-        where = f"$.input[{index}]"
-        if isinstance(one, int):
-            raise FixRequest(f"{where}: a number stands between texts", field=where)
-        items.append(one if isinstance(one, str) else _tokens(one, where, vocabulary))
-    return items
-
-
-def _tokens(ids: list[int], where: str, vocabulary: Vocabulary | None) -> Item:
-    if not ids or min(ids) < 0 or max(ids) >= 2**31:
-        raise FixRequest(f"{where}: token ids are whole numbers, and at least one", field=where)
-    if vocabulary is not None:
-        return Item(text=vocabulary.text_of(ids, where))
-    return Item(token_ids=tuple(ids))
 
 
 def _render(answer: Answer, request: EmbeddingsBody) -> bytes:

@@ -3,10 +3,10 @@
 *pure.* That API serves one model and its requests name none. The model is the one of the path, or
 the field `model` where a request has it, else the gateway's setting. Texts that are too long are
 cut on the side that the model cuts, unless `truncation_direction` says otherwise. With a `truncate`
-that is false such a text is refused (413). Vectors are as the model's profile gives them, unless
-`normalize` is said. `prompt_name` is `query` or a word for a document. `/predict` tells the classes
-that a model gives to a text. `/rerank` with `documents` is the API of Jina, Cohere and Infinity,
-whose paths these are too.
+that is false such a text is refused (413). Vectors have length 1 there, whatever the model's own
+have, unless `normalize` is false. `prompt_name` is `query` or a word for a document. `/predict`
+tells the classes that a model gives to a text; two strings are a pair there, and refused. `/rerank`
+with `documents` is the API of Jina, Cohere and Infinity, whose paths these are too.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -30,6 +30,7 @@ from sie_gateway.faces.face import (
     rerank_request,
     unsupported,
 )
+from sie_gateway.faces.token_ids import Texts, inputs_of
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import FixRequest, Later, SIEError, TimeRanOut
@@ -55,8 +56,8 @@ class _TeiBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class TeiEmbedBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Embeddings as Text Embeddings Inference has them: one vector for each input."""
 
-    inputs: str | list[str]
-    normalize: bool | None = None
+    inputs: Texts
+    normalize: bool = True
     prompt_name: str | None = None
     dimensions: int | None = None
 
@@ -64,7 +65,7 @@ class TeiEmbedBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class TeiTokensBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Vectors of tokens, or of words: `/embed_all` and `/embed_sparse`."""
 
-    inputs: str | list[str]
+    inputs: Texts
     prompt_name: str | None = None
 
 
@@ -82,9 +83,9 @@ class TeiRerankBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class TeiPredictBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The classes of texts."""
+    """The classes of a text, or of a list in which each text is a list of its own."""
 
-    inputs: str | list[str]
+    inputs: str | list[str | list[str]]
     raw_scores: bool | None = None
 
 
@@ -112,16 +113,16 @@ _JSON: Final = msgspec.json.Encoder()
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
     options = _options(request, request.prompt_name)
-    if request.normalize is False:
+    if not request.normalize:
         options.setdefault("normalize", False)
     asked = encode_request(
-        request.inputs,
+        inputs_of(request.inputs, models.vocabulary, "$.inputs"),
         options,
         limits,
         field="inputs",
         dimensions=request.dimensions,
     )
-    unit = request.normalize is True
+    unit = options.get("normalize") is not False
     return Translated(
         models.encoder(request.model), asked, lambda answer: _render_embed(answer, unit)
     )
@@ -143,7 +144,8 @@ def _read_embed_sparse(body: bytes, limits: Limits, models: FaceModels) -> Trans
 def _read_tokens(body: bytes, limits: Limits, models: FaceModels, output: OutputType) -> Translated:
     request: TeiTokensBody = decode_body(_TOKENS_BODY, body, form="JSON")
     options = _options(request, request.prompt_name)
-    asked = encode_request(request.inputs, options, limits, field="inputs", output=output)
+    inputs = inputs_of(request.inputs, models.vocabulary, "$.inputs")
+    asked = encode_request(inputs, options, limits, field="inputs", output=output)
     render = _render_all if output == "multivector" else _render_sparse
     return Translated(models.encoder(request.model), asked, render)
 
@@ -217,8 +219,8 @@ def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated
     options = _options(request)
     if request.raw_scores:
         options.setdefault("activation", "none")
-    asked = extract_request(request.inputs, options, limits, field="inputs")
-    is_single = isinstance(request.inputs, str)
+    texts, is_single = _classified(request.inputs)
+    asked = extract_request(texts, options, limits, field="inputs")
 
     def render(answer: Answer) -> bytes:
         classes = [item.get("classifications") or [] for item in answered_items(answer)]
@@ -227,6 +229,24 @@ def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated
         return _JSON.encode(classes[0] if is_single else classes)
 
     return Translated(models.encoder(request.model), asked, render)
+
+
+def _classified(inputs: str | list[str | list[str]]) -> tuple[str | list[str], bool]:
+    """The texts, and whether it is one alone. Raises `FixRequest` for a pair."""
+    if isinstance(inputs, str):
+        return inputs, True
+    if len(inputs) == 1 and isinstance(inputs[0], str):
+        return inputs[0], True
+    texts: list[str] = []
+    for index, one in enumerate(inputs):
+        if isinstance(one, str) or len(one) != 1:
+            where = "$.inputs" if isinstance(one, str) else f"$.inputs[{index}]"
+            raise unsupported(
+                where,
+                'several strings are a pair, and these models read one: [["a"], ["b"]] is two',
+            )
+        texts.append(one[0])
+    return texts, False
 
 
 def _read_similarity(body: bytes, limits: Limits, models: FaceModels) -> Translated:

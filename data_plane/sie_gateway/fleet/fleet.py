@@ -15,10 +15,14 @@ __all__ = ["Fleet", "Seen"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last heartbeat of a worker and when it was heard."""
+    """The last heartbeat of a worker and when it was heard.
+
+    `ahead_s` is how far its clock is ahead of ours, in seconds, as far as it says.
+    """
 
     heartbeat: Heartbeat
     at: float
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Fleet:
     """The workers whose last word is that they are ready, by kind: found once for all requests
     between two words."""
 
-    def heard(self, heartbeat: Heartbeat, *, now: float) -> "Fleet":
+    def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> "Fleet":
         """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""
         seen = {
             worker_id: seen
@@ -41,7 +45,7 @@ class Fleet:
             if now - seen.at <= self.ttl_s and worker_id != heartbeat.worker_id
         }
         if not heartbeat.leaving:
-            seen[heartbeat.worker_id] = Seen(heartbeat, now)
+            seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
         return replace(self, seen=seen)
 
     def without(self, worker_id: str, life: str) -> "Fleet":
@@ -57,6 +61,14 @@ class Fleet:
         return [
             seen.heartbeat for _, seen in sorted(self.seen.items()) if now - seen.at <= self.ttl_s
         ]
+
+    def clocks(self, *, now: float) -> dict[str, float]:
+        """By the id of each worker that is alive, the seconds that its clock is ahead of ours."""
+        return {
+            worker_id: seen.ahead_s
+            for worker_id, seen in self.seen.items()
+            if now - seen.at <= self.ttl_s
+        }
 
     def ready(self, kind: WorkerKind, *, now: float) -> list[Heartbeat]:
         """The workers of one kind that run jobs published now."""

@@ -6,6 +6,7 @@ where it can be: not before the workers had time to be heard, nor without the br
 """
 
 import asyncio
+import time
 
 from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Fleet
@@ -43,6 +44,10 @@ class FleetWatch:
     def live(self) -> list[Heartbeat]:
         """The workers that are alive now."""
         return self.fleet.live(now=self.now())
+
+    def clocks(self) -> dict[str, float]:
+        """The seconds that each live worker's clock is ahead of this process's."""
+        return self.fleet.clocks(now=self.now())
 
     @property
     def settled(self) -> bool:
@@ -103,7 +108,8 @@ class FleetWatch:
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
         before = self.fleet.seen.get(heartbeat.worker_id)
-        self.fleet = self.fleet.heard(heartbeat, now=self.now())
+        ahead_s = heartbeat.sent_at - time.time() if heartbeat.sent_at else 0.0
+        self.fleet = self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
         if heartbeat.ready and (before is None or not before.heartbeat.ready):
             more, self._more = self._more, asyncio.Event()
             more.set()

@@ -6,6 +6,7 @@ address of the one writer.
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from sie_gateway.faces.native import understands_202
 from sie_gateway.faces.openai import error_body
 from sie_gateway.http.long_answers import long_answer
 from sie_gateway.http.model_status import model_status
+from sie_gateway.http.model_traffic import model_traffic
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
 from sie_gateway.http.tei_info import tei_info
@@ -57,12 +59,23 @@ class Cluster:
 
     catalog: Callable[[], Catalog]
     workers: Callable[[], list[Heartbeat]]
+    clocks: Callable[[], dict[str, float]]
     not_ready: Callable[[], str]
     config_url: str
     desk: LeaseDesk
     face_models: FaceModels
     items_max: int
     widths: Callable[[str], Awaitable[dict[str, int] | None]]
+
+    def view(self) -> LongView:
+        """The cluster as this gateway sees it now."""
+        return cluster_view(
+            self.catalog(),
+            self.workers(),
+            ready=not self.not_ready(),
+            clocks=self.clocks(),
+            now=time.time(),
+        )
 
 
 def admin_app(cluster: Cluster) -> FastAPI:
@@ -125,8 +138,7 @@ def _add_operations(app: FastAPI, cluster: Cluster) -> None:
         models: Annotated[str, Query(pattern="^(true|false)$")] = "true",
     ) -> Response:
         """The cluster as this gateway sees it; with `models=false`, without the list of models."""
-        ready = not cluster.not_ready()
-        view = cluster_view(cluster.catalog(), cluster.workers(), ready=ready)
+        view = cluster.view()
         if models == "false":
             view = LongView(view.head, {"workers": view.lists["workers"]})
         return await long_answer(view)
@@ -186,8 +198,12 @@ def _add_tei(app: FastAPI, cluster: Cluster) -> None:
 def _add_documents(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/v1/configs/models/{model_id:path}/status")
     async def config_model_status(model_id: str) -> dict[str, Any]:
-        """The revision of a model that each worker serves, against the one that the log wants."""
-        return model_status(cluster.catalog(), cluster.workers(), model_id)
+        """The revision of a model that each worker serves, against the one that the log wants.
+
+        `traffic` is of this gateway since its start; null where it counted none of this model.
+        """
+        found = model_status(cluster.catalog(), cluster.workers(), model_id)
+        return found | {"traffic": model_traffic(model_id)}
 
     @app.get("/v1/configs/models")
     async def config_models() -> Response:

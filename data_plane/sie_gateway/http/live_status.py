@@ -65,9 +65,7 @@ class LiveStatus:
         return await asyncio.shield(self._made)
 
     async def _make(self) -> str:
-        view = self._view()
-        head = {"timestamp": time.time(), **view.head}
-        return (await long_text(LongView(head, view.lists))).decode()
+        return (await long_text(self._view())).decode()
 
 
 async def _until_left(receive: Receive) -> None:

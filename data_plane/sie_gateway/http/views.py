@@ -5,7 +5,9 @@ model only what the log and the heartbeats said. Dimensions and limits that only
 knows are null until one is.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
@@ -14,6 +16,7 @@ from sie_core.backend_options import inputs_of
 from sie_core.catalog import Catalog
 from sie_core.registry import Entity
 from sie_core.stored_documents import ProfileJson, TasksJson
+from sie_core.troubles import fleet_troubles, worst_first
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import Heartbeat, ModelReport
 from sie_schemas.revisions import model_revision
@@ -32,6 +35,7 @@ _SaidOf: TypeAlias = Callable[[str], Sequence[tuple[Heartbeat, ModelReport]]]
 """The reports of workers on a model."""
 
 _LOADED: Final = "loaded"
+_NO_CLOCKS: Final[Mapping[str, float]] = MappingProxyType({})
 _NO_GENERATION: Final = {"total": 0, "groups": []}
 """No operation of this cluster generates; clients that watch for it read these fields."""
 _STATES_BEST_FIRST: Final = (_LOADED, "loading", "available", "failed")
@@ -101,12 +105,25 @@ def configs_view(catalog: Catalog, kind: Literal["model", "bundle"]) -> LongView
     return LongView({}, {f"{kind}s": Rows(keys, row)})
 
 
-def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool) -> LongView:
-    """The cluster as this gateway sees it."""
+def cluster_view(
+    catalog: Catalog,
+    workers: Sequence[Heartbeat],
+    *,
+    ready: bool,
+    clocks: Mapping[str, float] = _NO_CLOCKS,
+    now: float | None = None,
+) -> LongView:
+    """The cluster as this gateway sees it, at Unix time `now` of its own clock.
+
+    `clocks` has how many seconds the clock of each worker is ahead.
+    """
     position = catalog.position
     said = _said_by_model(workers)
     shown = {worker.worker_id: worker for worker in workers}
+    rows = [{"name": each.worker_id, "pool": each.pool, "healthy": each.ready} for each in workers]
+    pools = Counter(document["pool"] for document in catalog.models.values())
     head = {
+        "timestamp": now,
         "status": "healthy" if ready and any(worker.ready for worker in workers) else "degraded",
         "type": "gateway",
         "config_epoch": str(position) if position is not None else None,
@@ -122,6 +139,7 @@ def cluster_view(catalog: Catalog, workers: Sequence[Heartbeat], *, ready: bool)
             "total_qps": round(sum(worker.answered_per_s for worker in workers), 3),
         },
         "pending_generation": dict(_NO_GENERATION),
+        "troubles": worst_first(fleet_troubles(rows, pools, clocks)),
     }
     lists = {
         "workers": Rows(list(shown), lambda worker_id: _worker(shown[worker_id])),
@@ -235,6 +253,7 @@ def _worker(worker: Heartbeat) -> dict[str, Any]:
         "pending_cost": worker.pending_cost,
         "inflight_batches": worker.batches_running,
         "qps": round(worker.answered_per_s, 3),
+        "batch_fill": round(worker.batch_fill, 3),
         "loaded_models": _loaded(worker),
         "memory_used_bytes": worker.memory_used_bytes,
         "memory_total_bytes": worker.memory_total_bytes,

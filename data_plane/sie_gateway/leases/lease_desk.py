@@ -40,6 +40,8 @@ __all__ = ["LeaseDesk", "Leases"]
 _LOG: Final = logging.getLogger(__name__)
 _ATTEMPTS_MAX: Final = 20
 _PAUSE_S: Final = 0.05
+_NONE_TIMES: Final = 5
+"""So many times longer until the next look while there is no lease."""
 """The longest pause before a write that somebody overtook is judged again."""
 
 
@@ -97,7 +99,8 @@ class LeaseDesk:
             except Later as error:
                 _LOG.debug("the leases are as they were: %s", error.message)
             try:
-                async with asyncio.timeout(self._look_s):
+                times = 1 if self._table.held else _NONE_TIMES
+                async with asyncio.timeout(self._look_s * times):
                     await stop.wait()
             except TimeoutError:
                 continue

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_orig
 import msgspec
 
 from sie_core.nearest import advice
-from sie_gateway.request.nulls import without_nulls
+from sie_gateway.request.spellings import plainly
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED, problem_of
 
@@ -24,16 +24,24 @@ _PLAIN: Final[dict[str, Decoder]] = {
     "JSON": msgspec.json.Decoder(),
     "MessagePack": msgspec.msgpack.Decoder(),
 }
-_NULLS: Final = {"JSON": b"null", "MessagePack": b"\xc0"}
-"""A body without these bytes has no null."""
+_SPELLED: Final = {
+    "JSON": re.compile(rb"null|\d\.0|\d[eE]"),
+    "MessagePack": re.compile(rb"[\xc0\xca\xcb]"),
+}
+"""A body without these bytes has no null, and no whole number that is written as another."""
+_LONE: Final = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
+)
+"""Half of a pair of surrogates, which is no character."""
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]+)`")
 _UNKNOWN_WORD: Final = re.compile(r"^Invalid enum value '([^']*)'")
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
-    """Decode a body, in which a field that is null is absent. Raises `FixRequest`, which names the
-    field."""
+    """Decode a body, in which a field that is null is absent and 8.0 is 8. Raises `FixRequest`,
+    which names the field."""
     try:
         return _decoded(decoder, body, form)
     except msgspec.ValidationError as error:
@@ -43,16 +51,20 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
     except MALFORMED as error:
         if not body:
             raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
-        raise FixRequest(f"the body is not {form} that can be read: {error}", field="$") from error
+        told = str(error)
+        if form == "JSON" and (lone := _LONE.search(body)) is not None:
+            half = lone.group().decode()
+            told = f"{half} (byte {lone.start()}) is half of a surrogate pair, and no character"
+        raise FixRequest(f"the body is not {form} that can be read: {told}", field="$") from error
 
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:
-        if _NULLS[form] not in body:
+        if _SPELLED[form].search(body) is None:
             raise
-        return msgspec.convert(without_nulls(_PLAIN[form].decode(body)), decoder.type)
+        return msgspec.convert(plainly(_PLAIN[form].decode(body)), decoder.type)
 
 
 def _advice(body: Any, where: str, message: str) -> str:

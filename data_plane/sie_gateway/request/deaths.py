@@ -10,7 +10,6 @@ A result that comes late is as good as any: the first one of a job is its answer
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +18,7 @@ from sie_gateway.fleet.holders import Holders, Unheard
 from sie_gateway.fleet.lives import Life, Lives
 from sie_gateway.request.giving_back import Limits, Out, Why, due, went
 from sie_gateway.request.runs import Run
+from sie_runtime.process.waiting import first_of
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import WorkerKind
 from sie_schemas.holding import HandedOut
@@ -27,6 +27,8 @@ from sie_schemas.jobs import consumer_name
 __all__ = ["Deaths"]
 
 _LOG: Final = logging.getLogger(__name__)
+_IDLE_TIMES: Final = 4
+"""So many times longer until the next look while nothing waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class _Queue:
 
 
 class Deaths:
-    """See the module. `runs` gives those that wait, `is_over` is told of each life that ended."""
+    """See the module. `runs` gives those that wait, and `busy` is set while one does. `is_over` is
+    told of each life that ended."""
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Deaths:
         holders: Holders,
         *,
         runs: Callable[[], Collection[Run]],
+        busy: asyncio.Event,
         is_over: Callable[[Life], None],
         limits: Limits,
         look_s: float,
@@ -54,6 +58,7 @@ class Deaths:
         self._lives = lives
         self._holders = holders
         self._runs = runs
+        self._busy = busy
         self._is_over = is_over
         self._limits = limits
         self._look_s = look_s
@@ -64,16 +69,16 @@ class Deaths:
         """The last time that stuck lives were looked at: they may stay so for minutes."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until `stop`."""
+        """Look until `stop`; seldom while there is no run."""
         while not stop.is_set():
             self._lives.forget_old(self._clock())
             if self._lives.can_judge(self._clock()):
                 await self._ask_doubtful()
                 for kind, why in self._kinds().items():
                     await self._settle(kind, why)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._look_s):
-                    await stop.wait()
+            await first_of(stop.wait(), timeout_s=self._look_s)
+            if not self._busy.is_set():
+                await first_of(stop.wait(), self._busy.wait(), timeout_s=_IDLE_TIMES * self._look_s)
 
     async def _ask_doubtful(self) -> None:
         doubtful = self._lives.doubtful(self._clock())

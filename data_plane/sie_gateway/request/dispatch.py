@@ -118,6 +118,8 @@ class Dispatcher:
         """Objects of the requests in flight, by job id."""
         self._waiting: dict[str, Run] = {}
         """By job id."""
+        self.busy: Final = asyncio.Event()
+        """Set while a run waits."""
         self._subscription: Subscribed | None = None
         self.inbox = f"sie.result.{gateway_id}"
 
@@ -152,6 +154,7 @@ class Dispatcher:
         route, jobs, waiting = run.route, run.jobs, run.waiting
         for job in jobs:
             self._waiting[job.job_id] = run
+        self.busy.set()
         try:
             results = await self._results_of(run)
             done = True
@@ -166,6 +169,8 @@ class Dispatcher:
             for job in jobs:
                 del self._waiting[job.job_id]
                 self._chunks.forget(job.job_id)
+            if not self._waiting:
+                self.busy.clear()
             if self._stored:
                 await self._drop_objects(jobs)
             if not done:

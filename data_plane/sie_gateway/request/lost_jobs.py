@@ -3,9 +3,9 @@
 *shell.* One loop, which looks after every new connection. The work streams are written without
 waiting for the disk. A broker that is killed forgets the newest jobs, although it had said that
 they were stored. Promises that each job whose answer is still waited for is stored once more,
-unless a living worker says that it holds it; then as soon as none does, since a worker may give
-back what the queue has forgotten. The broker takes a job that it still has for the same one. Of a
-job that runs twice all the same, the first result is the answer.
+unless a living worker says that it holds it. Then it is stored as soon as none does: a worker may
+give back what the queue has forgotten. The broker takes a job that it still has for the same one.
+Of a job that runs twice all the same, the first result is the answer.
 """
 
 import asyncio

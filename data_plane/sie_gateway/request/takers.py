@@ -14,7 +14,6 @@ somebody holds one: it may be given back.
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
@@ -24,6 +23,7 @@ from sie_gateway.fleet.routing import Cold, Route, Routes
 from sie_gateway.fleet.watch import FleetWatch
 from sie_gateway.request.dispatch import Dispatcher
 from sie_gateway.request.runs import Run
+from sie_runtime.process.waiting import first_of
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import WorkerKind
 
@@ -59,14 +59,13 @@ class Takers:
         """The registry that no run is older than."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until `stop`."""
+        """Look until `stop`, while there is a run."""
         while not stop.is_set():
+            await first_of(stop.wait(), self._dispatcher.busy.wait())
             if self._watch.can_judge():
                 for kind, runs in self._lost().items():
                     await self._turn_away(kind, runs)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._look_s):
-                    await stop.wait()
+            await first_of(stop.wait(), timeout_s=self._look_s)
 
     def _lost(self) -> dict[WorkerKind, list[Run]]:
         """The runs that would go elsewhere now, and that nobody takes where they are."""

@@ -10,16 +10,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from sie_schemas.errors import OurFault
 from sie_server.adapters.lora_format import LowRank, refused
 from sie_server.packed.packing import Segment
 from sie_server.packed.prepacked import PrepackedLinear
 
 __all__ = ["Adapter", "Delta", "applied", "bind"]
+
+
+_POOLER: Final = "pooler"
+"""The layer that makes one row of a text, by its name in every family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,27 @@ class Adapter:
         return sum(delta.down.nbytes + delta.up.nbytes for delta in self.deltas.values())
 
 
-def bind(low_ranks: Sequence[LowRank], model: nn.Module, *, prefix: str) -> Adapter:
+def bind(
+    low_ranks: Sequence[LowRank], model: nn.Module, *, prefix: str, pools: bool = False
+) -> Adapter:
     """Find each product's layer. `prefix` is the name that heads give this model (`bert`).
 
-    Raises ADAPTER_LOAD_FAILED when a layer is missing, is not linear, or has another shape.
+    `pools` says that a head behind the model reads its pooler; else nothing does, and a product of
+    it changes no answer. Raises ADAPTER_LOAD_FAILED when a layer is missing, is not linear, has
+    another shape, or is a pooler that is read.
     """
     modules = dict(model.named_modules())
     deltas: dict[str, Delta] = {}
     for product in low_ranks:
         name = _module_name(product.module, modules, prefix)
         module = modules[name]
+        if name.split(".", 1)[0] == _POOLER:
+            if pools:
+                raise refused(
+                    f"it adapts {name}, which runs behind the tokens and is not adapted here; "
+                    "train it without that layer, or merge it into its base"
+                )
+            continue
         if not (type(module) is nn.Linear or isinstance(module, PrepackedLinear)):
             raise refused(f"{name} is a {type(module).__name__}; only linear layers are adapted")
         wanted = (product.up.shape[0], product.down.shape[1])
@@ -97,7 +113,8 @@ def applied(
                 parts[name].append((segment, delta))
     with ExitStack() as hooks:
         for name, additions in parts.items():
-            hooks.callback(_attach(model.get_submodule(name), _Addition(additions)))
+            addition = _Addition(additions, segments[-1].stop, is_whole=len(segments) == 1)
+            hooks.callback(_attach(model.get_submodule(name), addition))
         yield
 
 
@@ -114,12 +131,23 @@ class _Addition:
     """Adds to a layer's fresh output in place."""
 
     parts: Sequence[tuple[Segment, Delta]]
+    tokens: int
+    """Those of the batch."""
+    is_whole: bool
+    """True if one segment is the whole batch."""
 
     def __call__(self, inputs: Tensor, output: Tensor) -> None:
         rows = inputs.reshape(-1, inputs.shape[-1])
         sums = output.view(-1, output.shape[-1])
+        # DeBERTa projects its table of distances too: those rows are nobody's tokens.
+        if len(rows) != self.tokens and not self.is_whole:
+            raise OurFault(
+                "a layer that an adapter changes is shared by all texts of a batch, and they have "
+                "several adapters",
+                code="INFERENCE_ERROR",
+            )
         for segment, delta in self.parts:
-            span = slice(segment.start, segment.stop)
+            span = slice(None) if self.is_whole else slice(segment.start, segment.stop)
             sums[span].addmm_(torch.mm(rows[span], delta.down.T), delta.up.T, alpha=delta.scale)
 
     def as_hook(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:

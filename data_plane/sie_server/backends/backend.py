@@ -1,9 +1,9 @@
 """A backend: the code that runs one family of models.
 
-*types.* A backend is found by its registered name (`names`); its `Loader` gets a `ModelSpec`
-and the `DeviceSpec` and gives a `Backend`, or raises MODEL_LOAD_FAILED with reason and cure. All
-of its methods run on the device's thread, but for `load_adapter` and `prepare`, which may run on
-any thread beside a batch.
+*types.* A backend is found by its registered name (`names`). Its `Loader` gets a `ModelSpec` and
+the `DeviceSpec`. It gives a `Backend`, or raises MODEL_LOAD_FAILED with reason and cure. All of its
+methods run on the device's thread, but for `load_adapter` and `prepare`, which may run on any
+thread beside a batch.
 """
 
 from collections.abc import Callable, Set
@@ -44,7 +44,7 @@ _DECLARED: Final = "sie_options"
 class Verdict:
     """The way in which an encoder runs, by its probe; `reason` is empty where it runs packed."""
 
-    execution: Literal["packed", "padded"]
+    execution: Literal["packed", "padded", "alone"]
     reason: str
     prepacked: bool = False
     """True if its weights were laid out anew."""

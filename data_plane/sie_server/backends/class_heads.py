@@ -1,7 +1,7 @@
 """Classification heads of transformers' models, on the hidden states of flat tokens.
 
 *device* over a model's modules. A head that pools the first or the last token inside the model's
-forward would see only the first sequence of a packed row: here the tokens are gathered, then the
+forward would see only the first sequence of a packed row. Here the tokens are gathered, then the
 model's own layers run on them. `require_same` compares with the model's own forward, so that a
 family whose head is built otherwise is refused and never answered wrongly.
 """

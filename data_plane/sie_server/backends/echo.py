@@ -1,9 +1,9 @@
 """The backend `echo`: gives each text back as a vector, and computes nothing.
 
 *shell* over nothing. For load tests: with it the path to the device is all that a request costs,
-and every answer can be checked, because the vector is the text: its UTF-8 bytes as numbers, cut or
-filled with zeros to the option `dims`. Wants no weights; the source of its model may be any
-installed package.
+and every answer can be checked. The vector is the text: its UTF-8 bytes as numbers, cut or filled
+with zeros to the option `dims`. Wants no weights; the source of its model may be any installed
+package.
 """
 
 from typing import Final

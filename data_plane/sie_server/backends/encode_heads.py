@@ -1,7 +1,7 @@
 """Sparse vectors and multivectors from the hidden states of flat tokens.
 
 *device.* Works on tokens laid end to end, sequences given by their lengths. `masked_language_head`
-is a model's own scorer of its vocabulary; `lexical` weighs the tokens of the text itself, and
+is a model's own scorer of its vocabulary. `lexical` weighs the tokens of the text itself, and
 `token_vectors` projects each token but the first (both as bge-m3 does). Everything is float32.
 """
 

@@ -23,7 +23,8 @@ from sie_server.packed.prepacked import PrepackedLinear, Swap, prepack
 
 __all__ = ["Encoder", "Execution", "Sequences", "States"]
 
-Execution: TypeAlias = Literal["packed", "padded"]
+Execution: TypeAlias = Literal["packed", "padded", "alone"]
+"""`alone` is padded with nothing to pad: one text at a time."""
 
 _ROW_TOKENS_MAX: Final = {"cpu": 2048, "cuda": 131_072}
 """Tokens of one packed row: more would fall out of a CPU's caches (docs/laboratory/engine.md)."""
@@ -58,10 +59,7 @@ class States:
 
 
 class Encoder:
-    """One model. `position_start` is the first position of a sequence (RoBERTa's is not 0).
-
-    `positions` is how many the model has a table for; None where it makes them up.
-    """
+    """One model. `positions` is how many it has a table for; None where it makes them up."""
 
     def __init__(self, model: PreTrainedModel, *, device: torch.device) -> None:
         self._model = model
@@ -74,7 +72,12 @@ class Encoder:
         self._takes_positions = "position_ids" in parameters
         self._mpnet = mpnet.install(model)
         self._row_tokens_max = _ROW_TOKENS_MAX.get(device.type, _ROW_TOKENS_MAX["cuda"])
-        self.position_start, self.positions = _position_table(model)
+        self.types_unstated = "token_type_ids" in parameters and not hasattr(
+            model.config, "type_vocab_size"
+        )
+        """True if token types would be used, and no file says how many there are."""
+        self._alone = False
+        self._no_position, self.positions = _position_table(model)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -109,9 +112,15 @@ class Encoder:
             int(getattr(config, name, None) or 0) for name in ("sliding_window", "local_attention")
         )
 
+    @property
+    def padding_id(self) -> int:
+        """The id with which texts are filled up."""
+        return self._model.config.pad_token_id or 0
+
     def choose(self, execution: Execution) -> None:
         """From now on this forward is called, and only this one: it selects the attention."""
         chosen = PACKED if execution == "packed" else self._own_attention
+        self._alone = execution == "alone"
         try:
             self._model.set_attn_implementation(chosen)
         except ValueError as error:
@@ -140,9 +149,10 @@ class Encoder:
     ) -> Tensor:
         attended = [batch.attended[index] for index in packed.order] if batch.attended else []
         plan = plan_of(packed, self._device, self.dtype, attended)
+        ids = self._row([batch.ids[index] for index in packed.order])
         inputs: dict[str, Any] = {
-            "input_ids": self._row([batch.ids[index] for index in packed.order]),
-            "position_ids": self._positions(packed),
+            "input_ids": ids,
+            "position_ids": self._positions(ids, packed.lengths),
             PLAN_KEYWORD: plan,
         }
         if self._takes_types:
@@ -172,7 +182,9 @@ class Encoder:
         """Length-sorted chunks of at most `tokens_max` padded tokens."""
         parts: list[Tensor] = []
         order: list[int] = []
-        for chunk in padded_chunks(batch.lengths, batch.owners, tokens_max):
+        # A text above the budget has a chunk of its own.
+        budget = 0 if self._alone else tokens_max
+        for chunk in padded_chunks(batch.lengths, batch.owners, budget):
             parts.append(self._padded_chunk(batch, chunk, adapters))
             order.extend(chunk)
         return States(torch.cat(parts), tuple(order))
@@ -186,7 +198,7 @@ class Encoder:
             bounds = torch.tensor([batch.attended[index] for index in chunk], device=mask.device)
             looked_at = mask * (torch.arange(mask.shape[1], device=mask.device) < bounds[:, None])
         inputs = {
-            "input_ids": self._pad([batch.ids[index] for index in chunk], self._padding_id),
+            "input_ids": self._pad([batch.ids[index] for index in chunk], self.padding_id),
             "attention_mask": looked_at,
         }
         if self._takes_types:
@@ -196,13 +208,18 @@ class Encoder:
             hidden: Tensor = self._model(**inputs).last_hidden_state
         return hidden[mask.bool()]
 
-    @property
-    def _padding_id(self) -> int:
-        return self._model.config.pad_token_id or 0
+    def _positions(self, row: Tensor, lengths: Sequence[int]) -> Tensor:
+        """The position of each token in its text.
 
-    def _positions(self, packed: PackedRow) -> Tensor:
-        steps = [torch.arange(length) + self.position_start for length in packed.lengths]
-        return self._row(steps)
+        A table with a padding index (RoBERTa and its kin) counts from behind it. A token of that
+        very id has it for its position, wherever it stands, and is not counted.
+        """
+        none = self._no_position
+        if none is None or not (row == none).any():
+            start = 0 if none is None else none + 1
+            return self._row([torch.arange(length) + start for length in lengths])
+        counted = [(ids != none) for ids in torch.split(row[0], list(lengths))]
+        return self._row([each.cumsum(0) * each + none for each in counted])
 
     def _row(self, parts: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(parts)).to(self._device)[None]
@@ -227,13 +244,10 @@ def _types(batch: Sequences, index: int) -> Tensor:
     return torch.zeros_like(batch.ids[index]) if given is None else given
 
 
-def _position_table(model: PreTrainedModel) -> tuple[int, int | None]:
-    """The first position of a sequence, and how many there are; None where no table holds them.
-
-    Position embeddings with a padding index count from behind it (RoBERTa and its kin).
-    """
+def _position_table(model: PreTrainedModel) -> tuple[int | None, int | None]:
+    """The table's padding index, and how many positions it has; None where there is none."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            start = 0 if module.padding_idx is None else module.padding_idx + 1
-            return start, module.num_embeddings - start
-    return 0, None
+            none = module.padding_idx
+            return none, module.num_embeddings - (0 if none is None else none + 1)
+    return None, None

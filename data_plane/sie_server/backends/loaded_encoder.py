@@ -7,6 +7,7 @@ batch; everything else belongs to the device's thread.
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,12 @@ from sie_server.backends.model_files import dtype_choice, has_own_code
 from sie_server.backends.probe import Finish, probe, settle
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.weights.sources import Weights
-from sie_server.weights.tokenizer_file import TokenizerFile, require_room
+from sie_server.weights.tokenizer_file import (
+    TokenizerFile,
+    require_room,
+    tokenizer_gives_types,
+    types_single_texts,
+)
 
 __all__ = ["EncoderBackend", "LoadedEncoder"]
 
@@ -76,19 +82,21 @@ class LoadedEncoder:
         )
         is_pair = spec.tasks.score is not None and spec.tasks.encode is None
         require_room(tokenizer.path, self.limits.tokens_max, is_pair=is_pair)
+        _require_types(spec.weights.folder, encoder, tokenizer.path, is_pair=is_pair)
         before = (spec.weights.folder, spec.revision)
         known = device.verdicts.get(before)
+        self._probe = partial(
+            probe,
+            encoder,
+            finish,
+            vocabulary=self.limits.vocabulary,
+            tokens_max=self.limits.tokens_max,
+            reference=reference,
+        )
         self._verdict: Verdict = (
             settle(encoder, known)
             if known is not None
-            else probe(
-                encoder,
-                finish,
-                vocabulary=self.limits.vocabulary,
-                tokens_max=self.limits.tokens_max,
-                reference=reference,
-                padded_because=_OWN_CODE if has_own_code(spec.weights) else "",
-            )
+            else self._probe(padded_because=_OWN_CODE if has_own_code(spec.weights) else "")
         )
         device.verdicts[before] = self._verdict
         self._tokens_to_prepack = (
@@ -107,7 +115,7 @@ class LoadedEncoder:
             max_sequence_length=self.limits.tokens_max,
             truncation_side=self.tokenizer.truncation_side,
             cost_unit="tokens",
-            execution=self._verdict.execution,
+            execution="packed" if self._verdict.execution == "packed" else "padded",
             reason=self._verdict.reason,
             batch_invariant=self.spec.profile.batch_invariant,
             memory_bytes=self.encoder.memory_bytes,
@@ -121,6 +129,7 @@ class LoadedEncoder:
         for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE):
             weights.file(name)
         model = self.encoder.model
+        pools = self.spec.tasks.encode is None
         as_verified = _stamp(weights.folder)
 
         def read() -> lora.Adapter:
@@ -130,7 +139,7 @@ class LoadedEncoder:
                     "restore it, or register what is there now"
                 )
             products = lora_format.read_adapter(weights.folder)
-            return lora.bind(products, model, prefix=model.base_model_prefix)
+            return lora.bind(products, model, prefix=model.base_model_prefix, pools=pools)
 
         self._shelf.put(self.spec.revision, pin, read)
 
@@ -142,8 +151,7 @@ class LoadedEncoder:
 
     def pad(self, reason: str) -> None:
         """From now on run padded, and say why."""
-        self.encoder.choose("padded")
-        self._verdict = Verdict("padded", reason)
+        self._verdict = self._probe(padded_because=reason)
 
     def leave(self) -> None:
         """Let go of the adapters."""
@@ -259,6 +267,23 @@ def _tokens_max(spec: ModelSpec, encoder: Encoder, text: TextLayout | None) -> i
     if not known:
         raise load_failed("nothing limits the length; set the profile's max_sequence_length")
     return min(known)
+
+
+def _require_types(folder: Path, encoder: Encoder, tokenizer: Path, *, is_pair: bool) -> None:
+    """Refuse token types that the reference would give the model, and that are not given here."""
+    typed = bool(encoder.types) and not is_pair and types_single_texts(tokenizer)
+    if not (typed or encoder.types_unstated) or not tokenizer_gives_types(folder):
+        return
+    if typed:
+        raise load_failed(
+            "the tokenizer gives tokens of single texts a type other than 0, which is not done "
+            "here: mend the post_processor of tokenizer.json, or use a tokenizer without types"
+        )
+    raise load_failed(
+        "the tokenizer gives token types to a model whose config.json has no type_vocab_size: it "
+        "would take them for something else; name model_input_names without token_type_ids in "
+        "tokenizer_config.json"
+    )
 
 
 def _stamp(folder: Path) -> tuple[tuple[int, int, int], ...]:

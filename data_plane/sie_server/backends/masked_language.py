@@ -1,7 +1,7 @@
 """Sparse vectors from a masked-language model: weights of the whole vocabulary (SPLADE).
 
-*device* over one torch model and its adapters; the part of the backend `transformer` that is chosen
-where `sparse` is the only output and the folder has no small head for it.
+*device* over one torch model and its adapters. The backend `transformer` chooses it where `sparse`
+is the only output and the folder has no small head for it.
 """
 
 import torch

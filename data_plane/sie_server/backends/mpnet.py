@@ -1,7 +1,7 @@
 """MPNet, packed: its attention adds a bias by relative position and goes through no interface.
 
 *device* over a model's modules. `install` replaces MPNet's encoder by one that shares its weights
-and, while a plan is set, attends sequence by sequence; without a plan it is the stock forward.
+and, while a plan is set, attends sequence by sequence. Without a plan it is the stock forward.
 """
 
 from collections.abc import Callable

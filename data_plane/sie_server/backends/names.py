@@ -56,6 +56,8 @@ class _BuiltIn:
         return importlib.util.find_spec(self.library) is not None
 
 
+_ALWAYS: Final = "server"
+"""The extra that every execution process has."""
 _BUNDLE: Final = "run it on workers of the bundle gliner: `sie up --bundle gliner`"
 _BUILT_IN: Final = {
     "cross-encoder": _BuiltIn("sie_server.backends.score.cross_encoder", "transformers", "server"),
@@ -144,8 +146,15 @@ def reads_graphs(name: str) -> bool:
 
 
 def import_backends() -> None:
-    """Import every backend now: their libraries take seconds, which the first load would pay."""
+    """Import backends now, which the first load would pay: their libraries take seconds.
+
+    Those of an extra wait for their first model. They took 57 MiB of each process that never had
+    one, and a second of its start.
+    """
     for name in backend_names():
+        built_in = _BUILT_IN.get(name)
+        if built_in is not None and built_in.extra != _ALWAYS:
+            continue
         try:
             find_backend(name)
         except SIEError as error:

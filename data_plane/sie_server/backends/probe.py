@@ -1,10 +1,11 @@
-"""The probe: may this model run packed, and on weights laid out anew?
+"""The probe: may this model run packed, or padded, and on weights laid out anew?
 
-*device* over an encoder. Three texts of random tokens run together, packed, and each alone through
-the model's own forward and attention, on its weights as they were loaded. Promises that a model is
-called packed only if the outputs agree within the tolerance of its type; whatever else happens, it
-runs padded and the reason says why. What is done for speed after that is undone unless the outputs
-still agree. A model revision that this process has probed before gets the same verdict again.
+*device* over an encoder. Texts of random tokens run together and each alone, through the model's
+own forward and attention, on its weights as they were loaded. Promises that texts share a batch
+only in a way whose outputs agree within the tolerance of the model's type. They run packed, else
+padded, else each alone. The reason says why. A model that answers the same text in two ways is
+refused. What is done for speed is undone unless the outputs still agree. A model revision that
+this process has probed before gets the same verdict again.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sie_server.backends.backend import Verdict
 from sie_server.backends.encoder import Encoder, Sequences, States
+from sie_server.failures import load_failed
 from sie_server.packed.packed_attention import NotPackable
 from sie_server.tolerances import disagreement
 
@@ -22,6 +24,9 @@ __all__ = ["Finish", "probe", "settle"]
 
 _LENGTHS: Final = (130, 33, 5)
 """Attention takes another way for long texts, middling and short ones."""
+_MARKED: Final = 19
+"""The length of a text in which the ids that may be special stand among others."""
+_FORWARD_FAILS: Final = (RuntimeError, TypeError, ValueError, IndexError)
 _SEED: Final = 20_240_229
 
 Finish: TypeAlias = Callable[[States, Sequences], Tensor]
@@ -49,25 +54,42 @@ def probe(
     """Decide, and leave the encoder in the execution that was decided.
 
     `reference` gives what the whole model itself, head included, answers to one text; without it
-    the encoder's own padded forward is the reference. With `padded_because` that forward is only
-    tried, and the model stays with it for that reason.
+    the encoder's own padded forward is the reference. With `padded_because` packing is not tried,
+    for that reason. Raises MODEL_LOAD_FAILED where no two answers are the same.
     """
-    texts = _random_texts(vocabulary, tokens_max, encoder.window)
+    texts = _random_texts(encoder, vocabulary, tokens_max)
     encoder.choose("padded")
     own = reference or (lambda text: _alone(encoder, finish, text))
-    alone = torch.cat([own(text) for text in texts])
-    if padded_because:
-        return Verdict("padded", padded_because)
+    try:
+        alone = torch.cat([own(text) for text in texts])
+    except _FORWARD_FAILS as error:
+        raise load_failed(
+            f"the model's own forward fails: {str(error)[:300]}; mend config.json, if it was edited"
+        ) from error
     together = _batch(texts)
+    reason = padded_because or _packs(encoder, finish, together, alone)
+    if not reason:
+        return Verdict("packed", "", prepacked=_accelerate(encoder, finish, together, alone))
+    encoder.choose("padded")
+    told = disagreement(_padded(encoder, finish, together), alone, encoder.dtype)
+    if not told:
+        return Verdict("padded", reason)
+    encoder.choose("alone")
+    if differs := disagreement(_padded(encoder, finish, together), alone, encoder.dtype):
+        raise load_failed(
+            f"the model answers the same text in two ways ({differs}): nobody could tell which is "
+            "right; choose a model whose answers do not change"
+        )
+    return Verdict("alone", f"{reason}; padded, {told}: each text runs by itself")
+
+
+def _packs(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> str:
+    """The reason why a model does not run packed; empty if it does."""
     try:
         encoder.choose("packed")
-        reason = _unlike(encoder, finish, together, alone)
-    except (NotPackable, RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = f"the packed forward fails: {str(error)[:300]}"
-    if reason:
-        encoder.choose("padded")
-        return Verdict("padded", reason)
-    return Verdict("packed", "", prepacked=_accelerate(encoder, finish, together, alone))
+        return _unlike(encoder, finish, together, alone)
+    except (NotPackable, *_FORWARD_FAILS) as error:
+        return f"the packed forward fails: {str(error)[:300]}"
 
 
 def _accelerate(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor) -> bool:
@@ -87,9 +109,12 @@ def _unlike(encoder: Encoder, finish: Finish, together: Sequences, alone: Tensor
     return f"{reason} to running alone" if reason else ""
 
 
+def _padded(encoder: Encoder, finish: Finish, together: Sequences) -> Tensor:
+    return finish(encoder.padded(together, tokens_max=2 * sum(together.lengths)), together)
+
+
 def _alone(encoder: Encoder, finish: Finish, text: Tensor) -> Tensor:
-    single = _batch([text])
-    return finish(encoder.padded(single, tokens_max=len(text)), single)
+    return _padded(encoder, finish, _batch([text]))
 
 
 def _batch(texts: list[Tensor]) -> Sequences:
@@ -97,13 +122,19 @@ def _batch(texts: list[Tensor]) -> Sequences:
     return Sequences(ids=texts, type_ids=nothing, owners=nothing)
 
 
-def _random_texts(vocabulary: int, tokens_max: int, window: int) -> list[Tensor]:
+def _random_texts(encoder: Encoder, vocabulary: int, tokens_max: int) -> list[Tensor]:
     # One text reaches beyond a sliding window, or the window would not be probed at all.
+    window = encoder.window
     lengths = (max(_LENGTHS[0], window + 17 if window else 0), *_LENGTHS[1:])
     generator = torch.Generator().manual_seed(_SEED)
-    # The lowest ids are special in most vocabularies; a padding id would be masked when alone.
+    # The lowest ids are special in most vocabularies.
     first = min(10, vocabulary - 1)
-    return [
+    texts = [
         torch.randint(first, vocabulary, (min(length, tokens_max),), generator=generator)
-        for length in lengths
+        for length in (*lengths, _MARKED)
     ]
+    # Texts of people hold `<pad>` and `[MASK]` too, and some models count or scale by them.
+    marks = [each for each in (encoder.padding_id, *range(first)) if each < vocabulary]
+    among = texts[-1][1:-1:2]
+    among[: len(marks)] = torch.tensor(marks[: len(among)])
+    return texts

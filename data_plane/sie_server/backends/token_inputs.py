@@ -1,8 +1,8 @@
 """Token ids as they come over the socket, checked before the device sees them.
 
-*device.* Promises that every id it lets through is one that the model's tables have, and that every
-text has at least one token and no more than the model reads: an id out of range would be an
-invalid read on the device, and kill its context on a GPU.
+*device.* Promises that every id it lets through is one that the model's tables have. Every text has
+at least one token and no more than the model reads. An id out of range would be an invalid read on
+the device, and kill its context on a GPU.
 """
 
 from collections.abc import Sequence

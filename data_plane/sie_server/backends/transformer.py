@@ -2,9 +2,9 @@
 
 *device* over one torch model and its adapters. Reads how vectors are made from the model's folder;
 takes token ids only; answers float32. Gives `dense`, or `sparse` from a masked-language model
-(SPLADE), or any of `dense`, `sparse` and `multivector` where the folder has the small heads of
-bge-m3 as `sparse_linear.safetensors` and `colbert_linear.safetensors`. Heads that score or
-classify are other backends beside it.
+(SPLADE). With the small heads of bge-m3 (`sparse_linear.safetensors`, `colbert_linear.safetensors`)
+it gives any of `dense`, `sparse` and `multivector`. Heads that score or classify are other backends
+beside it.
 """
 
 import json

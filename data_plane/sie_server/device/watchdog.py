@@ -18,7 +18,9 @@ from sie_server.device.bounded_threads import BoundedThreads
 __all__ = ["Watchdog"]
 
 _LOG: Final = logging.getLogger(__name__)
-_LOOK_S: Final = 0.25
+_LOOK_S_MAX: Final = 2.0
+_LOOKS: Final = 4
+"""So often within the time that the loop may stand: arming the timer anew begins a thread in C."""
 _HUNG: Final = 70
 """Exit status of a process that found itself hanging (EX_SOFTWARE)."""
 
@@ -29,6 +31,7 @@ class Watchdog:
     def __init__(self, *threads: BoundedThreads, loop_hang_s: float) -> None:
         self._threads = threads
         self._loop_hang_s = loop_hang_s
+        self._look_s = min(_LOOK_S_MAX, loop_hang_s / _LOOKS or _LOOK_S_MAX)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -39,7 +42,7 @@ class Watchdog:
                 late_s = max(each.overdue_s() for each in self._threads)
                 if late_s > 0:
                     self._end(late_s)
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(self._look_s)
         finally:
             faulthandler.cancel_dump_traceback_later()
 

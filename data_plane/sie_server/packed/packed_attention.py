@@ -40,9 +40,11 @@ PLAN_KEYWORD: Final = "packed_plan"
 
 _UNKNOWN_TERMS: Final = ("position_bias", "softcap", "s_aux", "cache")
 _EXPLICIT_TOKENS_MAX: Final = 112
-"""Below it, two products and a softmax beat the fused CPU kernel in float32."""
+"""Below it, two products and a softmax beat the fused CPU kernel in float32 (46 tokens: 88 µs, not
+119). That kernel is slow at lengths which are no multiple of its vector."""
 _UPCAST_TOKENS_MAX: Final = 64
-"""To this length, bfloat16 attention on a CPU is faster through float32."""
+"""To this length, bfloat16 attention on a CPU is faster through float32. At 100 tokens it takes 294
+µs as it is, and 397 through float32."""
 _VARLEN_HEAD_MAX: Final = 256
 
 _VarlenAttention = Callable[..., Tensor]
@@ -189,6 +191,7 @@ def _attend(
     grouped = query.shape[1] != key.shape[1]
     blocks = block(query, group), block(key, group), block(value, group)
     if seen is not None:
+        # A mask of its own for each sequence; the kernels below take one for all, or none.
         near = _window_mask(group.length, window, causal, query.device)
         places = torch.arange(group.length, device=query.device)
         mask = near[None] & (places < seen[:, None])[:, None]
@@ -204,6 +207,7 @@ def _attend(
             attn_mask=_window_mask(group.length, window, causal, query.device)
             if windowed
             else None,
+            # One or the other: torch defines no meaning for both, and the mask is causal itself.
             is_causal=causal and not windowed,
             scale=scaling,
             enable_gqa=grouped,
@@ -227,6 +231,7 @@ def _explicit(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) 
         states.reshape(-1, *states.shape[2:]).to(through) for states in (query, key, value)
     )
     scale = query.shape[3] ** -0.5 if scaling is None else scaling
+    # `beta` 0: the first argument is never read, and the scale costs no pass of its own.
     scores = torch.baddbmm(left.new_empty(1), left, right.transpose(1, 2), beta=0, alpha=scale)
     return torch.bmm(scores.softmax(-1), carried).to(dtype).view(shape)
 

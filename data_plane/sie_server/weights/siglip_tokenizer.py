@@ -1,9 +1,9 @@
 """SigLIP's tokenizer as one `tokenizer.json`: its class is code around a SentencePiece file.
 
-*shell* over no file of its own. Lower case, ASCII punctuation and blanks are what that class does
-to a text before its pieces are found; special tokens that are written out in a text stay. Promises
-the ids of that class: it is asked beside ours for a few hard texts, and a difference is refused.
-One is known: right behind a special token that is written out, that class loses an unknown letter.
+*shell* over no file of its own. That class lowers case and drops ASCII punctuation and double
+blanks before pieces are found. Special tokens that are written out in a text stay. Promises the ids
+of that class: it is asked beside ours for a few hard texts, and a difference is refused. One is
+known: right behind a special token that is written out, that class loses an unknown letter.
 """
 
 import re

@@ -36,6 +36,7 @@ __all__ = [
     "require_room",
     "tokenizer_file",
     "tokenizer_gives_types",
+    "types_single_texts",
 ]
 
 _FORM: Final = "2"
@@ -106,7 +107,7 @@ def require_room(path: Path, tokens_max: int, *, is_pair: bool) -> None:
 
     Raises MODEL_LOAD_FAILED.
     """
-    own = _own_tokens(path, path.stat().st_mtime_ns, is_pair)
+    own = _form(path, path.stat().st_mtime_ns).own_tokens[is_pair]
     texts = 2 if is_pair else 1
     if tokens_max < own + texts:
         raise load_failed(
@@ -115,11 +116,26 @@ def require_room(path: Path, tokens_max: int, *, is_pair: bool) -> None:
         )
 
 
+def types_single_texts(path: Path) -> bool:
+    """True if the tokenizer gives tokens of a single text a type other than 0."""
+    return _form(path, path.stat().st_mtime_ns).types_single
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    own_tokens: tuple[int, int]
+    """Those that are put around one text, and around two."""
+    types_single: bool
+
+
 @lru_cache(maxsize=256)
-def _own_tokens(path: Path, _written_ns: int, is_pair: bool) -> int:
+def _form(path: Path, _written_ns: int) -> _Form:
     """A large vocabulary takes a second to read, and a model that comes back is not to wait."""
-    own: int = _read(path).num_special_tokens_to_add(is_pair)
-    return own
+    native = _read(path)
+    return _Form(
+        (native.num_special_tokens_to_add(False), native.num_special_tokens_to_add(True)),
+        any(native.encode("a").type_ids),
+    )
 
 
 def tokenizer_gives_types(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """The span of a batch: one for all the traced jobs that share it.
 
-*shell* over the process's tracer. It is below the first of them and linked to each, so that every
-trace leads to the batch that it ran in, and the batch to all that shared it.
+*shell* over the process's tracer. It is below the first of them and linked to each. So every trace
+leads to the batch that it ran in, and the batch to all that shared it.
 """
 
 from collections.abc import Iterable, Iterator

@@ -80,6 +80,9 @@ class Device:
         self.scheduler = scheduler
         self._holds = holds
         self._results = results
+        self.batches_begun = 0
+        self.fill_begun = 0.0
+        """Sum of the shares of their budgets that those used."""
         self._limits = limits
         self._clock = clock
         self._drop_holds = drop_holds
@@ -166,8 +169,8 @@ class Device:
 
     async def _load(self, revision: str) -> None:
         waiting = self.scheduler.waiting_for(revision)
-        holds = self._holds_of(waiting)
-        model = next((hold.model for hold in holds if hold.model is not None), None)
+        held = self._holds_of(waiting)
+        model = next((hold.model for hold in held if hold.model is not None), None)
         try:
             if model is None:
                 # Settled meanwhile: nobody waits for these.
@@ -202,8 +205,11 @@ class Device:
         return min(limits.grace_s, limits.handover_s) if self._has_peers() else limits.grace_s
 
     async def _sleep(self, absent: Collection[str]) -> None:
-        now = self._clock()
-        wait_s = self._limits.tick_s
+        if not self.scheduler.revisions():
+            # Nothing can pass its deadline here, or wait for the process to come back.
+            await self._woken.wait()
+            return
+        now, wait_s = self._clock(), self._limits.tick_s
         if self._executor.connected:
             batch_due = self.scheduler.wait_until(now, absent=absent)
             load_due = self._loads.due(now) if absent else None
@@ -226,6 +232,8 @@ class Device:
         try:
             if work:
                 _count(batch, work[0][1], self._clock())
+                self.batches_begun += 1
+                self.fill_begun += batch.fill
                 outcomes = await self._run_loaded(batch, work)
         except SIEError as failure:
             error = failure
@@ -370,9 +378,8 @@ def _count(batch: Batch, hold: Hold, now: float) -> None:
 
 def _series_of(lane: Lane, hold: Hold) -> metrics.LaneSeries:
     model = hold.model.resolved.name if hold.model is not None else ""
-    return metrics.lane_series(
-        model, lane.operation, lane.adapter.name if lane.adapter is not None else ""
-    )
+    adapter = lane.adapter.name if lane.adapter is not None else ""
+    return metrics.lane_series(model, lane.operation, adapter)
 
 
 def _holds(work: Iterable[_Work]) -> list[Hold]:

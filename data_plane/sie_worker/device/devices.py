@@ -59,6 +59,14 @@ class Devices:
         return sum(device.scheduler.batches_out for device in self._devices)
 
     @property
+    def begun(self) -> tuple[int, float]:
+        """Batches that were handed over since the start, and the sum of their fill."""
+        return (
+            sum(device.batches_begun for device in self._devices),
+            sum(device.fill_begun for device in self._devices),
+        )
+
+    @property
     def connected(self) -> int:
         """The number of devices that can be given work."""
         return sum(device.connected for device in self._devices)
@@ -95,12 +103,23 @@ class Devices:
                     told[name] = report
         return told
 
+    def forget_failures(self, is_current: Callable[[str, str], bool]) -> None:
+        """Tell no more of what failed and is not wanted now, by name and revision."""
+        for device in self._devices:
+            device.models.forget_failures(is_current)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run batches on every device until `stop`; those that run then are finished first."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            for device in self._devices:
-                group.create_task(device.run(stop))
+        stopping = asyncio.ensure_future(stop.wait())
+        # One without work sleeps until somebody wakes it.
+        stopping.add_done_callback(lambda _: self.wake())
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for device in self._devices:
+                    group.create_task(device.run(stop))
+        finally:
+            stopping.cancel()
 
     def wake(self) -> None:
         """Something changed for all of them."""

@@ -117,6 +117,14 @@ class Models:
         """
         return {name: self._with_download(name, report) for name, report in self._reports.items()}
 
+    def forget_failures(self, is_current: Callable[[str, str], bool]) -> None:
+        """Tell no more of what failed and is not wanted now. `is_current` takes a name as the
+        reports have it, and a revision."""
+        for name, report in [*self._reports.items()]:
+            if report.state == "failed" and not is_current(name, report.revision):
+                del self._reports[name]
+                self._on_change()
+
     def _with_download(self, name: str, report: ModelReport) -> ModelReport:
         told = self._executor.downloading.get(self._loading.get(name, ""))
         if told is None or report.state != "loading":

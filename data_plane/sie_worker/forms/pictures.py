@@ -2,7 +2,7 @@
 
 *shell* over Pillow, whose native code runs without the interpreter's lock: call it in a thread. An
 image is judged by its header before a pixel of it is decoded: format, width, height. It is turned
-as its EXIF says, what is transparent shows white, and it is resized and cropped by the library and
+as its EXIF says, and what is transparent shows white. It is resized and cropped by the library and
 in the order of the reference. Of a file with several frames the first is read, as there. The device
 never decodes: what a stranger sent ends here as rows of bytes, or as the failure of its own item.
 """

@@ -6,6 +6,7 @@ While the bus is away nothing is said, and silence is what the others go by.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -56,4 +57,5 @@ class Heartbeats:
     async def _publish(self, heartbeat: Heartbeat) -> None:
         # What cannot be sent now is old by the time it could: the next one says more.
         with suppress(BusUnavailable):
-            await self._bus.publish(f"sie.health.{heartbeat.worker_id}", _ENCODER.encode(heartbeat))
+            said = msgspec.structs.replace(heartbeat, sent_at=time.time())
+            await self._bus.publish(f"sie.health.{said.worker_id}", _ENCODER.encode(said))

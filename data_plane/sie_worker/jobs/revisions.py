@@ -56,6 +56,23 @@ class KnownRevisions:
                 return found
         return None
 
+    def is_current(self, name: str, revision: str) -> bool:
+        """True if the newest catalog has this revision under a name as reports have it:
+        `<model id>[:<profile>]`, or that with `+<adapter>`."""
+        if self._current is None:
+            return False
+        try:
+            if self._current.resolve(name).revision == revision:
+                return True
+        except SIEError:
+            pass
+        model, plus, adapter = name.rpartition("+")
+        try:
+            found = self._current.adapter(model.partition(":")[0], adapter) if plus else None
+        except SIEError:
+            return False
+        return found is not None and found.revision == revision
+
     def adapter(self, model_id: str, pin: AdapterPin) -> ResolvedAdapter | None:
         """The adapter at exactly that revision, if it is known."""
         for catalog in self._newest_first():

@@ -1,4 +1,5 @@
-"""The number of jobs a second that this worker answers, as its heartbeats tell it.
+"""The number of jobs a second that this worker answers, and how full its batches are, as its
+heartbeats tell it.
 
 *pure.* Seconds are arguments. Promises the mean over about the last ten seconds, 0 before the
 second look, and to remember no more looks than fit into that time.
@@ -7,7 +8,7 @@ second look, and to remember no more looks than fit into that time.
 from collections import deque
 from typing import Final
 
-__all__ = ["AnswerRate"]
+__all__ = ["AnswerRate", "MeanFill"]
 
 _WINDOW_S: Final = 10.0
 _STEP_S: Final = 0.5
@@ -18,10 +19,10 @@ class AnswerRate:
     """Owned by the event loop."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, int]] = deque()
+        self._looks: deque[tuple[float, float]] = deque()
         """The time of each look and the count of answers by then, the oldest first."""
 
-    def look(self, answered: int, now: float) -> float:
+    def look(self, answered: float, now: float) -> float:
         """Jobs a second, where `answered` were answered since the start."""
         looks = self._looks
         while len(looks) > 1 and looks[1][0] <= now - _WINDOW_S:
@@ -30,3 +31,16 @@ class AnswerRate:
             looks.append((now, answered))
         since, before = looks[0]
         return (answered - before) / (now - since) if now > since else 0.0
+
+
+class MeanFill:
+    """The mean share of their budgets that batches used lately. Owned by the event loop."""
+
+    def __init__(self) -> None:
+        self._batches = AnswerRate()
+        self._fill = AnswerRate()
+
+    def look(self, batches: int, fill: float, now: float) -> float:
+        """The mean, where so many batches used so much since the start; 0 where none ran."""
+        per_s, filled_per_s = self._batches.look(batches, now), self._fill.look(fill, now)
+        return filled_per_s / per_s if per_s else 0.0

@@ -26,8 +26,8 @@ _GROW: Final = 1 / 32
 """Share of the target that the wait grows by: slow up and fast down, as TCP finds its rate."""
 
 _PRICE_SHARE: Final = 1 / 50
-"""Of the time of a batch, below which making it larger gains little. Batches of fifty prices
-(0.4 s) give 2 % less than whole ones, those of twenty 5 to 7 %, those of 100 ms 10 %."""
+"""Of the time of a batch, below which making it larger gains little. Batches of fifty prices (0.4
+s) give 2 % less than whole ones. Those of twenty give 5 to 7 % less, those of 100 ms 10 %."""
 
 
 @dataclass(slots=True)

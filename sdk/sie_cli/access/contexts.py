@@ -24,10 +24,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 
 
 class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One cluster: the address of its sie-config, and the file that holds the token for it."""
+    """One cluster: the address of its sie-config, and the file that holds the token for it.
+
+    `nats_url` is the broker's, for those who may go there.
+    """
 
     url: str
     token_file: str = ""
+    nats_url: str = ""
 
 
 class Contexts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

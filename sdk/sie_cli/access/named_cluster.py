@@ -17,7 +17,15 @@ from sie_cli.access.contexts import read_contexts, token_of
 from sie_cli.access.state import ClusterState
 from sie_schemas.errors import FixRequest, Later
 
-__all__ = ["HERE", "Target", "config_url", "is_alive", "running_cluster", "target_of"]
+__all__ = [
+    "HERE",
+    "Target",
+    "config_url",
+    "is_alive",
+    "named_target",
+    "running_cluster",
+    "target_of",
+]
 
 HERE: Final = Path(".sie")
 """The folder of a cluster that `./sie up` starts, unless told otherwise: where one stands."""
@@ -28,21 +36,34 @@ class Target:
     """The sie-config that a command is for.
 
     `token` is the context's; None leaves the environment's. `context` is the name by which it was
-    found, empty where none was.
+    found, empty where none was, and `nats_url` what that says of its broker.
     """
 
     url: str
     token: str | None = None
     context: str = ""
+    nats_url: str = ""
 
 
 def target_of(
     url: str, data: Path | None, context: str, environ: Mapping[str, str] = os.environ
 ) -> Target:
-    """The cluster of a command, by what it was given: `url`, `data`, `context`; else the variables
-    SIE_CONFIG_URL and SIE_CONTEXT; else the context in use, or the cluster that runs here.
+    """The cluster of a command, by what it was given: `url`, `data`, `context`. Else the variables
+    SIE_CONFIG_URL and SIE_CONTEXT name it. Else it is the context in use, or the cluster that runs
+    here.
 
     Raises `FixRequest`, where two could be meant too, and `Later`.
+    """
+    found = named_target(url, data, context, environ)
+    return found or Target(config_url(url, data, environ))
+
+
+def named_target(
+    url: str, data: Path | None, context: str, environ: Mapping[str, str] = os.environ
+) -> Target | None:
+    """The same; None where it is the cluster of a folder, of which nothing is asked.
+
+    Raises `FixRequest`.
     """
     given = [
         name for name, told in (("--url", url), ("--data", data), ("--context", context)) if told
@@ -60,9 +81,9 @@ def target_of(
                 f"{HERE}: say --context {name} or --data {HERE}"
             )
     if not name:
-        return Target(config_url(url, data, environ))
+        return Target(url) if url else None
     found = read_contexts().named(name)
-    return Target(found.url, token_of(found), name)
+    return Target(found.url, token_of(found), name, found.nats_url)
 
 
 def config_url(url: str, data: Path | None, environ: Mapping[str, str] = os.environ) -> str:

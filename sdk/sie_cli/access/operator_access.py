@@ -15,6 +15,7 @@ from typing import Final
 from sie_cli.access.named_cluster import running_cluster
 from sie_cli.access.private_files import write_private
 from sie_runtime.broker.bus import Bus, BusSettings, connected_bus
+from sie_runtime.tls import client_tls
 from sie_schemas.errors import FixRequest
 
 __all__ = ["bearer", "broker_access", "operator_bus", "write_operator_access"]
@@ -32,13 +33,17 @@ def write_operator_access(data: Path, *, nats_url: str, password: str) -> None:
 def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusSettings:
     """The broker's address and who asks. Raises `FixRequest` or `Later` where no cluster runs."""
     if nats_url:
+        tls = client_tls(environ)
         return BusSettings(
             nats_url=nats_url,
             nats_user=environ.get("SIE_NATS_USER"),
             nats_password=environ.get("SIE_NATS_PASSWORD"),
+            tls_ca_file=tls.tls_ca_file,
+            tls_cert_file=tls.tls_cert_file,
+            tls_key_file=tls.tls_key_file,
         )
     # The file outlives its cluster, and its port may be a stranger's by now.
-    running_cluster(data, "nats", named_by="--nats-url URL")
+    running_cluster(data, "nats", named_by="--nats-url URL or --context NAME")
     try:
         found = json.loads((data / _FILE).read_text())
         return BusSettings(

@@ -263,10 +263,14 @@ def replay(
     """Replay the log to an epoch and tell the digest of the registry there."""
 
     def run() -> "Report":
+        from sie_cli.show.progress import progress  # noqa: PLC0415
         from sie_config.offline.log_reader import log_path  # noqa: PLC0415
         from sie_config.offline.replaying import replay_to  # noqa: PLC0415
 
-        return replay_to(log_path(log), to, verify=verify, out=out)
+        with progress("replaying") as told:
+            return replay_to(
+                log_path(log), to, verify=verify, out=out, told=lambda at: told(at, to or 0)
+            )
 
     _conclude(run, output)
 

@@ -4,12 +4,14 @@
 inside: a command line must start fast.
 """
 
-import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sie_cli.config.config_options import ClusterFolder, Url
+from sie_cli.config.config_options import command
+
+if TYPE_CHECKING:
+    from sie_cli.config.config_work import Work
 
 __all__ = ["app"]
 
@@ -24,16 +26,18 @@ app = typer.Typer(
 
 
 @app.command()
-def resync(role: Role, replica_id: Id, url: Url = "", data: ClusterFolder = None) -> None:
+@command
+def resync(work: "Work", role: Role, replica_id: Id) -> int:
     """Have it forget its history and take the writer's snapshot: the way out of a fork."""
-    from sie_cli.config.config_work import run_work  # noqa: PLC0415
+    from sie_cli.config import writes  # noqa: PLC0415
 
-    sys.exit(run_work(url, "table", lambda work: work.resync(role, replica_id), data=data))
+    return writes.resync(work, role, replica_id)
 
 
 @app.command()
-def forget(role: Role, replica_id: Id, url: Url = "", data: ClusterFolder = None) -> None:
+@command
+def forget(work: "Work", role: Role, replica_id: Id) -> int:
     """Give it up: no wait waits for it, and what it cannot read holds up no write."""
-    from sie_cli.config.config_work import run_work  # noqa: PLC0415
+    from sie_cli.config import writes  # noqa: PLC0415
 
-    sys.exit(run_work(url, "table", lambda work: work.forget(role, replica_id), data=data))
+    return writes.forget(work, role, replica_id)

@@ -40,8 +40,12 @@ def new(
             "ends in * is each that begins so."
         ),
     ] = "",
+    output: Output = "table",
 ) -> None:
     """Make a token and print it, once."""
+    from sie_cli.show.printing import Form, print_told  # noqa: PLC0415 - slow to import
+
+    form = Form(output)
     asked = tuple(part.strip() for part in roles.split(",") if part.strip())
     unknown = sorted(set(asked) - set(get_args(Role)))
     if unknown or not asked:
@@ -58,7 +62,7 @@ def new(
     )
     check_grant(grant, "--replica")
     _write(file, Tokens(tokens=(*held.tokens, grant)))
-    typer.echo(token)
+    print_told({"name": name, "token": token}, token, form)
 
 
 @app.command("ls")
@@ -81,14 +85,17 @@ def list_(file: File, output: Output = "table") -> None:
 
 
 @app.command()
-def revoke(name: Name, file: File) -> None:
+def revoke(name: Name, file: File, output: Output = "table") -> None:
     """Take a token back."""
+    from sie_cli.show.printing import Form, print_told  # noqa: PLC0415 - slow to import
+
+    form = Form(output)
     held = _read(file).tokens
     kept = tuple(grant for grant in held if grant.name != name)
     if len(kept) == len(held):
         raise FixRequest(f"{file} has no token {name!r}", code="NOT_FOUND")
     _write(file, Tokens(tokens=kept))
-    typer.echo(f"revoked {name}")
+    print_told({"name": name}, f"revoked {name}", form, name=name)
 
 
 def _read(file: Path) -> Tokens:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from sie_cli.config.completing import complete_context, complete_kind, complete_name
+
 if TYPE_CHECKING:
     from sie_cli.config.config_work import Ask, Work
 
@@ -34,7 +36,12 @@ Url: TypeAlias = Annotated[
     typer.Option(help="The address of sie-config; else SIE_CONFIG_URL, else the cluster in .sie."),
 ]
 ContextName: TypeAlias = Annotated[
-    str, typer.Option("--context", help="Or: a cluster by the name that `sie context` knows.")
+    str,
+    typer.Option(
+        "--context",
+        help="Or: a cluster by the name that `sie context` knows.",
+        autocompletion=complete_context,
+    ),
 ]
 ClusterFolder: TypeAlias = Annotated[
     Path | None, typer.Option("--data", help="Or: the folder of a cluster of this machine.")
@@ -53,8 +60,16 @@ At: TypeAlias = Annotated[
     str,
     typer.Option(help="An epoch, HEAD~1, 5m, yesterday, or a time: 2026-01-31T12:00:00Z."),
 ]
-KindName: TypeAlias = Annotated[str, typer.Argument(help="model, adapter, bundle or pool.")]
-Name: TypeAlias = Annotated[str, typer.Argument(help="Its name; of an adapter: MODEL/NAME.")]
+KindName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="model, adapter, bundle or pool; m, a, b or p.", autocompletion=complete_kind
+    ),
+]
+Name: TypeAlias = Annotated[
+    str,
+    typer.Argument(help="Its name; of an adapter: MODEL/NAME.", autocompletion=complete_name),
+]
 
 
 def _work(

@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from sie_cli.texts.plain_yaml import dump_yaml_all
 from sie_sdk.config.calls import Kind
 
 __all__ = [
     "COLUMNS",
-    "all_as_yaml",
     "audit_row",
     "change_line",
     "entity_row",
@@ -89,7 +87,7 @@ def failed_lines(replicas: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def change_line(row: Mapping[str, Any]) -> str:
     """A change or an entry in one line."""
-    what = row["kind"] if "kind" in row else ", ".join(row["changes"])
+    what = row["kind"] if "kind" in row else ", ".join(shortened(row)["changes"])
     reason = f"  ({row['reason']})" if row["reason"] else ""
     return f"{row['epoch']}  {row['ts']}  {row['actor']}  {what}{reason}"
 
@@ -134,11 +132,6 @@ def audit_row(row: Mapping[str, Any]) -> dict[str, Any]:
         ]
         return dict(row) | {"what": what}
     return dict(row) | {"what": f"{row['method']} {row['path']}"}
-
-
-def all_as_yaml(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Documents as `sie apply` reads them."""
-    return dump_yaml_all([dict(each) for each in documents])
 
 
 def _source_text(source: Mapping[str, Any]) -> str:

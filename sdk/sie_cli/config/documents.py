@@ -1,25 +1,30 @@
 """Documents in files: what `sie apply` reads and `sie export` can be turned into again.
 
 *shell.* Reads YAML and JSON, one or many documents in a file, a folder and all below it, or stdin.
-Each document says its `kind` (model, adapter, bundle, pool) beside its own fields. A text that is
-JSON is read as JSON whatever its name, and one whose name says so has to be. Promises that a
-document which cannot be read is named by file and place, and that no name comes twice. What is
-given was all understood: what prunes relies on it.
+Each document says its `kind` (model, adapter, bundle, pool) beside its own fields, or is wrapped as
+Kubernetes wraps things. A text that is JSON is read as JSON whatever its name, and one whose name
+says so has to be.
+
+Promises that a document which cannot be read is named by file, place and line, and that no name
+comes twice. What is given was all understood: what prunes relies on it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sie_cli.texts.local_texts import SUFFIXES, read_texts
-from sie_cli.texts.plain_json import NotJson, read_json
-from sie_cli.texts.plain_yaml import read_yaml
+from sie_cli.config.kinds import KINDS
+from sie_cli.config.wrapped import unwrapped
+from sie_cli.texts.local_texts import STDIN, SUFFIXES, read_texts
+from sie_cli.texts.places import Spot, line_of
+from sie_core.nearest import nearest
+from sie_runtime.texts.plain_json import NotJson, read_json
+from sie_runtime.texts.plain_yaml import read_yaml
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
 
-__all__ = ["KINDS", "LocalDocument", "LocalDocuments", "key_of", "kind_named", "read_documents"]
+__all__ = ["LocalDocument", "LocalDocuments", "key_of", "read_documents"]
 
-KINDS: Final[tuple[Kind, ...]] = ("bundle", "pool", "model", "adapter")
 _SHOWN_MAX: Final = 5
 
 
@@ -31,6 +36,13 @@ class LocalDocument:
     key: str
     document: Mapping[str, Any]
     place: str
+    """The file, and the number of the document in it where there are several."""
+    text: str = field(default="", repr=False, compare=False)
+    spot: Spot = (0, None)
+
+    def place_of(self, path: Sequence[str] = ()) -> str:
+        """The place with the line of a field, or of the field that lacks it."""
+        return _with_line(self.place, self.text, self.spot, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +54,8 @@ class LocalDocuments:
     """Files that were not read, since their names do not say that they hold documents."""
 
     def check_whole(self) -> None:
-        """Refuse a folder that is not all that was meant: what prunes would remove what stands in a
-        file that a name kept from being read. Raises `FixRequest`."""
+        """Refuse a folder that is not all that was meant. An apply that prunes would remove the
+        entities of a file that its name kept from being read. Raises `FixRequest`."""
         for place in self.left_out:
             name = place.rpartition("/")[2].lower()
             if any(suffix in name for suffix in SUFFIXES):
@@ -62,21 +74,12 @@ class LocalDocuments:
         return f"not read, since no name ends in {', '.join(SUFFIXES)}: {names}{rest}"
 
 
-def kind_named(text: str, place: str = "") -> Kind:
-    """`model`, `models` and so on, as it stands at a place. Raises `FixRequest`."""
-    for kind in KINDS:
-        if text in {kind, f"{kind}s"}:
-            return kind
-    where = f"{place}: " if place else ""
-    raise FixRequest(f"{where}{text!r} is no kind; kinds are {', '.join(KINDS)}")
-
-
-def key_of(kind: Kind, document: Mapping[str, Any], place: str) -> str:
+def key_of(kind: Kind, document: Mapping[str, Any]) -> str:
     """The key of a document. Raises `FixRequest` for one without a name."""
     names = {"model": ("model_id",), "adapter": ("model_id", "name")}.get(kind, ("name",))
     missing = [name for name in names if not isinstance(document.get(name), str)]
     if missing:
-        raise FixRequest(f"{place}: a {kind} wants {missing[0]}", field=missing[0])
+        raise FixRequest(f"a {kind} wants {missing[0]}", field=missing[0])
     return "/".join(document[name] for name in names)
 
 
@@ -86,12 +89,16 @@ def read_documents(source: str) -> LocalDocuments:
     found = [each for place, text in texts.by_place.items() for each in _documents(text, place)]
     if not found:
         ends = f" in files that end in {', '.join(SUFFIXES)}" if texts.left_out else ""
-        raise FixRequest(f"{source} holds no document{ends}: nothing is applied or compared")
-    seen: dict[tuple[str, str], str] = {}
+        place = STDIN if source == "-" else source
+        raise FixRequest(f"{place} holds no document{ends}: nothing is applied or compared")
+    seen: dict[tuple[str, str], LocalDocument] = {}
     for each in found:
-        first = seen.setdefault((each.kind, each.key), each.place)
-        if first != each.place:
-            raise FixRequest(f"{each.kind} {each.key!r} stands in {first} and in {each.place}")
+        first = seen.setdefault((each.kind, each.key), each)
+        if first is not each:
+            raise FixRequest(
+                f"{each.kind} {each.key!r} stands in {first.place_of()} and in {each.place_of()}: "
+                "leave one of them"
+            )
     return LocalDocuments(found, texts.left_out)
 
 
@@ -108,14 +115,44 @@ def _values(text: str, place: str) -> list[Any]:
 
 
 def _documents(text: str, place: str) -> Iterator[LocalDocument]:
-    values = _values(text, place)
-    parts = [part for value in values for part in (value if isinstance(value, list) else [value])]
-    for number, value in enumerate(parts, start=1):
-        if value is None:
-            continue
+    parts = list(_parts(_values(text, place)))
+    for number, (spot, value) in enumerate(parts, start=1):
         where = place if len(parts) == 1 else f"{place}, document {number}"
-        if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
-            raise FixRequest(f"{where}: a document is a mapping that says its kind", field="kind")
-        kind = kind_named(value["kind"], where)
-        document = {name: part for name, part in value.items() if name != "kind"}
-        yield LocalDocument(kind, key_of(kind, document, where), document, where)
+        try:
+            yield from _understood(value, where, text, spot)
+        except FixRequest as error:
+            told = _with_line(where, text, spot, (error.field,) if error.field else ())
+            raise FixRequest(f"{told}: {error.message}", field=error.field) from error
+
+
+def _parts(values: Sequence[Any]) -> Iterator[tuple[Spot, Any]]:
+    for document, value in enumerate(values):
+        if isinstance(value, list):
+            yield from (((document, part), each) for part, each in enumerate(value))
+        elif value is not None:
+            yield (document, None), value
+
+
+def _understood(value: Any, place: str, text: str, spot: Spot) -> Iterator[LocalDocument]:
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+        raise FixRequest("a document is a mapping that says its kind", field="kind")
+    for each in unwrapped(value):
+        kind = _kind_of(each)
+        document = {name: part for name, part in each.items() if name != "kind"}
+        yield LocalDocument(kind, key_of(kind, document), document, place, text, spot)
+
+
+def _kind_of(document: Mapping[str, Any]) -> Kind:
+    """The kind that a document says. In a file it is a whole word: it is read by many."""
+    said = document["kind"]
+    for kind in KINDS:
+        if said in {kind, f"{kind}s"}:
+            return kind
+    meant = nearest(said, KINDS)
+    hint = f"did you mean {meant!r}? " if meant else ""
+    raise FixRequest(f"{said!r} is no kind; {hint}kinds are {', '.join(KINDS)}", field="kind")
+
+
+def _with_line(place: str, text: str, spot: Spot, path: Sequence[str]) -> str:
+    line = line_of(text, spot, path)
+    return place if line is None else f"{place}, line {line}"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from sie_cli.config.config_rows import change_line
 from sie_cli.show.printing import talk
-from sie_cli.texts.plain_yaml import dump_yaml, read_yaml
+from sie_runtime.texts.plain_yaml import dump_yaml, read_yaml
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
 from sie_sdk.config.calls import Kind

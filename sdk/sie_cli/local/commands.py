@@ -6,10 +6,8 @@ command line must start fast, and `sie --help` needs none of it.
 
 import os
 import sys
-import time
-from collections import deque
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,11 +15,7 @@ from sie_cli.config.config_options import Page
 
 __all__ = ["check", "demo", "down", "logs", "status", "test", "up", "version"]
 
-_LOOK_S: Final = 0.2
-"""Between two looks for new lines."""
-
 Data = Annotated[Path, typer.Option(help="The folder that holds everything of one cluster.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def up(
@@ -82,13 +76,16 @@ def up(
     run(options, read_settings())
 
 
-def down(data: Data = Path(".sie")) -> None:
+def down(data: Data = Path(".sie"), output: Page = "table") -> None:
     """Stop the cluster of a data folder, whether or not its supervisor still lives."""
     from sie_cli.plan.settings import read_settings  # noqa: PLC0415
+    from sie_cli.show.printing import Form, print_told  # noqa: PLC0415
     from sie_cli.supervisor.stopping import stop_cluster  # noqa: PLC0415
 
+    form = Form(output)
     stopped = stop_cluster(data.absolute(), read_settings())
-    typer.echo("stopped" if stopped else f"no cluster runs in {data.absolute()}")
+    line = "stopped" if stopped else f"no cluster runs in {data.absolute()}"
+    print_told({"data": str(data.absolute()), "stopped": stopped}, line, form, name=str(data))
 
 
 def status(data: Data = Path(".sie"), output: Page = "table") -> None:
@@ -113,40 +110,27 @@ def logs(
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on with lines as they are written.")
     ] = False,
-    as_json: Json = False,
+    output: Page = "table",
 ) -> None:
     """Show the log lines of all processes, in order of time."""
-    from sie_cli.local.logs import (  # noqa: PLC0415
-        LEVELS,
-        Following,
-        Wanted,
-        read_lines,
-        rendered,
-    )
+    from sie_cli.local.logs import LEVELS, Wanted, show_logs  # noqa: PLC0415
+    from sie_cli.show.printing import Form  # noqa: PLC0415
     from sie_cli.texts.relative_moments import time_of  # noqa: PLC0415
 
     if level not in LEVELS:
         raise typer.BadParameter(f"{level} is none of {', '.join(LEVELS)}")
     wanted = Wanted(tuple(roles or ()), level, text, time_of(since) if since else "")
-    folder = data.absolute() / "logs"
-    following = Following(folder, wanted) if follow else None
-    for line in deque(read_lines(folder, wanted), maxlen=count):
-        typer.echo(line.text if as_json else rendered(line))
-    while following is not None:
-        try:
-            for line in following.more():
-                typer.echo(line.text if as_json else rendered(line))
-            time.sleep(_LOOK_S)
-        except KeyboardInterrupt:
-            return
+    show_logs(data.absolute() / "logs", wanted, count, Form(output), follows=follow)
 
 
-def demo(as_json: Json = False) -> None:
+def demo(output: Page = "table") -> None:
     """Tell the whole story on a private cluster, in about a minute."""
     from sie_cli.local.demo import show_demo  # noqa: PLC0415
     from sie_cli.plan.settings import read_settings  # noqa: PLC0415
+    from sie_cli.show.printing import Form  # noqa: PLC0415
 
-    sys.exit(show_demo(read_settings(), as_json=as_json))
+    form = Form(output)
+    sys.exit(show_demo(read_settings(), as_json=form.is_whole))
 
 
 def test(context: typer.Context) -> None:

@@ -7,14 +7,26 @@ nothing.
 
 import heapq
 import json
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered"]
+import typer
+
+from sie_cli.show.printing import Form, in_colour, print_lines, print_value, talk
+from sie_cli.show.tables import visible
+from sie_schemas.errors import FixRequest
+
+__all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered", "show_logs"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+_LOOK_S: Final = 0.2
+"""Between two looks for new lines."""
+_COLOURS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
 _PLAIN: Final = frozenset({"ts", "level", "role", "id", "logger", "msg"})
 
 
@@ -101,6 +113,41 @@ class Following:
             # A line without a time of its own goes with what was shown last.
             self._last_ts = max(self._last_ts, line.ts)
             yield replace(line, ts=line.ts or self._last_ts)
+
+
+def show_logs(folder: Path, wanted: Wanted, count: int, form: Form, *, follows: bool) -> None:
+    """Print the newest lines; then go on until somebody stops it. Raises `FixRequest`."""
+    if not folder.is_dir():
+        raise FixRequest(f"{folder} is not there: give --data with the folder of a cluster")
+    following = Following(folder, wanted)
+    newest: deque[Line] = deque(maxlen=count)
+    total = 0
+    for line in read_lines(folder, wanted):
+        newest.append(line)
+        total += 1
+    if total > count:
+        talk(f"the newest {count} of {total} lines; -n shows more")
+    for line in newest:
+        _print_line(line, form)
+    with suppress(KeyboardInterrupt):
+        while follows:
+            for line in following.more():
+                _print_line(line, form)
+            time.sleep(_LOOK_S)
+
+
+def _print_line(line: Line, form: Form) -> None:
+    """Print a line: for a person, whole as it was written, or a part of it."""
+    if form == Form.JSON:
+        typer.echo(line.text)
+    elif form.is_whole:
+        print_value(line.fields or {"role": line.role, "ts": line.ts, "msg": line.text}, form)
+    elif form == Form.NAME:
+        print_lines([line.role])
+    else:
+        text, colour = rendered(line), _COLOURS.get(line.level)
+        shown = visible(text)
+        typer.echo(typer.style(shown, fg=colour) if colour and in_colour() else shown)
 
 
 def rendered(line: Line) -> str:

@@ -4,20 +4,18 @@
 as that: the processes are worth seeing then most of all. It changes nothing.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import typer
-from rich.console import Console
-from rich.table import Table
 
 from sie_cli.access import state
 from sie_cli.access.named_cluster import is_alive
 from sie_cli.access.operator_access import bearer
 from sie_cli.access.state import ClusterState
 from sie_cli.config.config_rows import failed_lines
-from sie_cli.show.printing import Form, print_value
+from sie_cli.show.printing import Form, print_lines, print_rows, print_value, talk
 
 __all__ = ["gather_status", "show_status"]
 
@@ -26,6 +24,9 @@ _SHOWN_DIGITS: Final = 12
 _NOT_RUNNING: Final = 3
 _HOST: Final = "127.0.0.1"
 _SERVER: Final = "server-"
+_PROCESS: Final = ("role", "pid", "port", "alive", "restarts", "log")
+_DEVICE: Final = ("role", "device", "model", "dtype", "why", "why this dtype")
+_REPLICA: Final = ("role", "id", "epoch", "digest", "state", "in step")
 
 
 def show_status(data: Path, form: Form) -> int:
@@ -34,9 +35,11 @@ def show_status(data: Path, form: Form) -> int:
     if form.is_whole:
         print_value(status, form)
     elif not status["processes"]:
-        typer.echo(f"no cluster runs in {data}")
+        print_lines([f"no cluster runs in {data}"])
+    elif form == Form.NAME:
+        print_lines([each["role"] for each in status["processes"]])
     else:
-        _print_tables(status)
+        _print_tables(status, form)
     return 0 if status["running"] else _NOT_RUNNING
 
 
@@ -102,47 +105,34 @@ def _positions(record: ClusterState) -> dict[str, Any]:
     return {"head": head, "replicas": replicas.get("replicas", [])}
 
 
-def _print_tables(status: dict[str, Any]) -> None:
-    console = Console()
-    table = Table("role", "pid", "port", "alive", "restarts", "log", title="Processes")
-    for process in status["processes"]:
-        table.add_row(
-            process["role"],
-            str(process["pid"]),
-            str(process["port"] or ""),
-            "yes" if process["alive"] else "[red]no[/red]",
-            str(process["restarts"]),
-            process["log"],
-        )
-    console.print(table)
-    devices = Table("role", "device", "why", "model", "dtype", "why this dtype", title="Devices")
-    for each in status["devices"]:
-        if "error" in each:
-            devices.add_row(each["role"], "", each["error"])
-            continue
-        lead = (each["role"], each["device"], each["why"])
-        for model in each["models"] or [{}]:
-            devices.add_row(
-                *lead, *(model.get(name, "") for name in ("model", "dtype", "dtype_reason"))
-            )
-            lead = ("", "", "")
-    console.print(devices)
+def _print_tables(status: dict[str, Any], form: Form) -> None:
+    print_rows(status["processes"], _PROCESS, form)
+    if status["devices"]:
+        print_lines([""])
+        print_rows(list(_device_rows(status["devices"])), _DEVICE, form)
+    print_lines([""])
     if status.get("error"):
-        console.print(status["error"], style="red", markup=False)
+        talk(status["error"])
         return
     head = status["head"]
-    title = f"Replicas (head: epoch {head['epoch']}, digest {head['digest'][:_SHOWN_DIGITS]})"
-    replicas = Table("role", "id", "epoch", "digest", "state", "in step", title=title)
-    for replica in status["replicas"]:
-        same = (replica["epoch"], replica["digest"]) == (head["epoch"], head["digest"])
-        replicas.add_row(
-            replica["role"],
-            replica["id"],
-            str(replica["epoch"]),
-            replica["digest"][:_SHOWN_DIGITS],
-            replica["state"],
-            "yes" if same else "[yellow]not yet[/yellow]",
-        )
-    console.print(replicas)
+    place = (head["epoch"], head["digest"])
+    print_lines([f"head: epoch {head['epoch']}, digest {head['digest'][:_SHOWN_DIGITS]}"])
+    rows = [
+        {**row, "in step": "yes" if (row["epoch"], row["digest"]) == place else "not yet"}
+        | {"digest": row["digest"][:_SHOWN_DIGITS]}
+        for row in status["replicas"]
+    ]
+    print_rows(rows, _REPLICA, form)
     for line in failed_lines(status["replicas"]):
-        console.print(line, style="red", markup=False, soft_wrap=True)
+        talk(line)
+
+
+def _device_rows(devices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for each in devices:
+        lead = {"role": each["role"], "device": each.get("device")}
+        if "error" in each:
+            yield lead | {"why": each["error"]}
+            continue
+        for model in each["models"] or [{}]:
+            told = {"why": each["why"], "why this dtype": model.get("dtype_reason")}
+            yield lead | told | {name: model.get(name) for name in ("model", "dtype")}

@@ -20,6 +20,7 @@ from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ClusterState
 from sie_cli.plan.folders import prepare
 from sie_cli.plan.settings import ClusterOptions, ClusterSettings
+from sie_cli.show.progress import Told, progress
 from sie_cli.supervisor.child import StartFailed, tail
 from sie_cli.supervisor.cluster import run_cluster
 from sie_cli.supervisor.first_answer import curl_line
@@ -71,8 +72,21 @@ def _wait_ready(
 ) -> ClusterState | None:
     """The record once it is ready; None when its supervisor has ended before."""
     deadline = time.monotonic() + settings.detach_s
+    with progress("starting") as told:
+        return _ready(supervisor, data, settings, deadline, told)
+
+
+def _ready(
+    supervisor: "subprocess.Popen[bytes]",
+    data: Path,
+    settings: ClusterSettings,
+    deadline: float,
+    told: Told,
+) -> ClusterState | None:
     while supervisor.poll() is None:
         record = state.load(data)
+        if record is not None:
+            told(len(record.processes), 0, "starting; processes that run:")
         if record is not None and record.ready and record.supervisor.pid == supervisor.pid:
             return record
         if time.monotonic() > deadline:

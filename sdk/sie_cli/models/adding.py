@@ -97,7 +97,7 @@ def add(work: Work, ask: Ask, wanted: Wanted) -> int:
     if ask.dry_run and work.form.is_whole:
         print_value({"kind": kind} | document, work.form)
         return 0
-    return work.told(answer)
+    return work.told(answer, ask)
 
 
 def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def apply(work: Work, ask: Ask, choice: Choice) -> int:
         print_lines(["the log holds what this release offers"])
         return 0
     terms = replace(ask.terms(), reason=entry_reason(choice))
-    return work.told(work.client.batch(operations, terms, simultaneous=True))
+    return work.told(work.client.batch(operations, terms, simultaneous=True), ask)
 
 
 def adapters(work: Work, ask: Ask) -> int:
@@ -66,7 +66,7 @@ def adapters(work: Work, ask: Ask) -> int:
         print_lines(["no adapter is new"])
     else:
         terms = replace(ask.terms(), reason=entry_reason("adapters"))
-        work.told(work.client.batch(operations, terms, simultaneous=True))
+        work.told(work.client.batch(operations, terms, simultaneous=True), ask)
     return NOT_NOW if missed else 0
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from sie_cli.show.progress import progress
 from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["HubRevision", "open_revision"]
@@ -76,11 +77,16 @@ class HubRevision:
     def _fetch(self, name: str) -> bytes:
         path = f"/{self.repository}/resolve/{self.commit}/{name}"
         found = bytearray()
+        size = self._sizes[name]
         try:
-            with self._http.stream("GET", path) as answer:
+            with (
+                progress(f"fetching {name}", "bytes") as told,
+                self._http.stream("GET", path) as answer,
+            ):
                 _check(answer, self.repository, self.commit)
                 for part in answer.iter_bytes():
                     found += part
+                    told(len(found), size)
                     if len(found) > _FILE_BYTES_MAX:
                         raise FixRequest(
                             f"{name} of {self.repository} has more than {_FILE_BYTES_MAX} bytes, "

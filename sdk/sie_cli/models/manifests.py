@@ -4,14 +4,13 @@
 """
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from sie_cli.show.printing import talk
+from sie_cli.show.progress import progress
 from sie_schemas.errors import FixRequest
 
 __all__ = ["manifest_of"]
@@ -31,26 +30,17 @@ def manifest_of(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _hashed(folder: Path, names: Sequence[str], total: int) -> dict[str, str]:
-    console = Console(stderr=True)
-    is_told = total >= _TOLD_FROM_BYTES
-    if is_told and not console.is_terminal:
+    if total >= _TOLD_FROM_BYTES and not sys.stderr.isatty():
         talk(f"hashing {len(names)} files of {total / 1e9:.1f} GB")
-    columns = (
-        TextColumn("hashing {task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    shown = is_told and console.is_terminal
     found: dict[str, str] = {}
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task("", total=total)
+    done = 0
+    with progress("hashing", "bytes") as told:
         for name in names:
-            progress.update(task, description=name)
             digest = hashlib.sha256()
             with (folder / name).open("rb") as stream:
                 while piece := stream.read(_PIECE_BYTES):
                     digest.update(piece)
-                    progress.update(task, advance=len(piece))
+                    done += len(piece)
+                    told(done, total, f"hashing {name}")
             found[name] = digest.hexdigest()
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sie_cli.config.config_options import ClusterFolder, Output, Page, Url, command
+from sie_cli.config.config_options import ClusterFolder, ContextName, Output, Page, Url, command
 
 if TYPE_CHECKING:
     from sie_cli.config.config_work import Ask, Work
@@ -92,11 +92,15 @@ catalog = typer.Typer(help="The published models that this release knows, and th
 
 @models.callback()
 def list_models(
-    context: typer.Context, output: Output = "table", url: Url = "", data: ClusterFolder = None
+    called: typer.Context,
+    output: Output = "table",
+    url: Url = "",
+    data: ClusterFolder = None,
+    context: ContextName = "",
 ) -> None:
     """Models by name: those of a cluster, and those that this release knows."""
-    if context.invoked_subcommand is None:
-        _show("", output, url, data)
+    if called.invoked_subcommand is None:
+        _show("", output, url, data, context)
 
 
 @models.command()
@@ -105,9 +109,10 @@ def search(
     output: Output = "table",
     url: Url = "",
     data: ClusterFolder = None,
+    context: ContextName = "",
 ) -> None:
     """List the models that match: by name, output, family or state."""
-    _show(" ".join(words), output, url, data)
+    _show(" ".join(words), output, url, data, context)
 
 
 @catalog.command("diff")
@@ -137,7 +142,7 @@ def catalog_adapters(work: "Work", ask: "Ask") -> int:
     return adapters(work, ask)
 
 
-def _show(words: str, output: str, url: str, data: Path | None) -> None:
+def _show(words: str, output: str, url: str, data: Path | None, context: str) -> None:
     """With a cluster where one is named or runs here; else the catalog alone."""
     from sie_cli.access.named_cluster import target_of  # noqa: PLC0415
     from sie_cli.config.config_work import run_work  # noqa: PLC0415
@@ -146,10 +151,18 @@ def _show(words: str, output: str, url: str, data: Path | None) -> None:
     from sie_schemas.errors import SIEError  # noqa: PLC0415
 
     try:
-        target_of(url, data, "")
+        target_of(url, data, context)
     except SIEError as error:
-        if url or data is not None:
+        if url or data is not None or context:
             raise
         talk(f"only what this release knows: {error.message}")
         sys.exit(show_models(None, words, Form(output)))
-    sys.exit(run_work(url, output, lambda work: show_models(work, words, work.form), data=data))
+    sys.exit(
+        run_work(
+            url,
+            output,
+            lambda work: show_models(work, words, work.form),
+            data=data,
+            context=context,
+        )
+    )

@@ -121,7 +121,8 @@ def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
     if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
         cure = (
             "or let an operator allow that code (SIE_SERVER_REMOTE_CODE_MODELS), and write the "
-            "document with sie apply"
+            "document with sie apply; where you know it, say is_causal in the config.json of a "
+            "folder of yours"
         )
         yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"use another model, {cure}")
 

@@ -39,6 +39,12 @@ _NEAR: Final = 0.85
 def check_environment(environ: Mapping[str, str]) -> None:
     """Raises `FixRequest` for a mistyped setting."""
     for name in sorted(environ):
+        if "_TLS_" in name and name in _KNOWN:
+            raise FixRequest(
+                f"{name}: `sie up` speaks plain HTTP, on this machine alone. Unset it, or start "
+                "the processes yourself",
+                field=name,
+            )
         if not name.startswith("SIE_") or name in _KNOWN:
             continue
         near = difflib.get_close_matches(name, sorted(_KNOWN), n=1, cutoff=_NEAR)

@@ -1,43 +1,50 @@
 """Printing: rows and documents in the form that the user asked for.
 
-*shell.* Data goes to stdout, talk to stderr. Promises that `json` and `yaml` hold all that the
-service said, that `name` gives one `kind/key` a line, and that a table needs no terminal: in one it
-fits its width, and in a pipe nothing is cut. Colours are for terminals, unless NO_COLOR says none.
+*shell.* Data goes to stdout, talk to stderr. Promises:
+
+- `json` and `yaml` hold all that the service said, and `name` gives one `kind/key` a line.
+- A table fits its terminal. In a pipe it has no width, and no cell is longer than a bound.
+- Colours are for terminals, unless NO_COLOR says none.
+- What others wrote moves no cursor, unless a machine reads it.
 """
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from sie_cli.show.tables import table_lines, visible
 from sie_cli.texts.json_paths import Path, read_path, selected
-from sie_cli.texts.plain_yaml import dump_yaml
 from sie_core.nearest import advice
 from sie_schemas.errors import FixRequest
 
 __all__ = [
     "Form",
+    "in_colour",
     "json_text",
     "print_difference",
     "print_lines",
     "print_rows",
+    "print_told",
     "print_value",
     "talk",
 ]
 
 
-_WIDTH: Final = 10_000
+_LINE_MAX: Final = 2000
+"""Of what is for people; the forms for machines hold all of it."""
 _NAMES: Final = ("table", "wide", "yaml", "json", "name", "jsonpath", "custom-columns")
 _COLOURS: Final = {
     "fresh": "green",
     "accepted": "green",
     "loaded": "green",
     "true": "green",
+    "yes": "green",
+    "not yet": "yellow",
     "stale": "yellow",
     "false": "yellow",
     "lost": "red",
@@ -45,6 +52,7 @@ _COLOURS: Final = {
     "forked": "red",
     "halted": "red",
     "quarantined": "red",
+    "refused": "red",
 }
 _OF_DIFFERENCE: Final = {"+": "green", "-": "red", "~": "cyan", "!": "yellow"}
 
@@ -106,8 +114,8 @@ def _column(part: str) -> tuple[str, Path]:
 
 
 def talk(text: str) -> None:
-    """A line for the person, not for the pipe."""
-    typer.echo(text, err=True)
+    """Lines for the person, not for the pipe."""
+    typer.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
 
 
 def json_text(value: Any) -> str:
@@ -116,16 +124,18 @@ def json_text(value: Any) -> str:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Lines as they are."""
+    """Lines, of which none is too long to read."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(_bounded(line))
 
 
 def print_difference(lines: Sequence[str]) -> None:
     """Lines of a difference, in colour on a terminal."""
-    console = _console()
+    coloured = in_colour()
     for line in lines:
-        console.print(Text(line, style=_OF_DIFFERENCE.get(line[:1], "")), soft_wrap=True)
+        colour = _OF_DIFFERENCE.get(line[:1])
+        text = _bounded(line)
+        typer.echo(typer.style(text, fg=colour) if coloured and colour else text)
 
 
 def print_value(value: Any, form: Form) -> None:
@@ -134,7 +144,10 @@ def print_value(value: Any, form: Form) -> None:
         case "json":
             typer.echo(json_text(value))
         case "jsonpath":
-            print_lines([_cell(each) for each in selected(value, form.path)])
+            for each in selected(value, form.path):
+                # A script gets what was said, a terminal what it may be shown.
+                text = _cell(each)
+                typer.echo(visible(text) if sys.stdout.isatty() else text)
         case "custom-columns":
             rows = value if isinstance(value, list) else [value]
             heads = [head for head, _ in form.columns]
@@ -143,7 +156,17 @@ def print_value(value: Any, form: Form) -> None:
             ]
             _print_table(shown, heads)
         case _:
+            from sie_runtime.texts.plain_yaml import dump_yaml  # noqa: PLC0415 - slow to import
+
             typer.echo(dump_yaml(value), nl=False)
+
+
+def print_told(value: Mapping[str, Any], line: str, form: Form, *, name: str = "") -> None:
+    """Print what a command did: a line, or the value for a machine."""
+    if form.is_whole:
+        print_value(dict(value), form)
+    else:
+        print_lines([name if form == Form.NAME and name else line])
 
 
 def print_rows(
@@ -163,24 +186,34 @@ def print_rows(
         _print_table(rows, [*columns, *(more if form == Form.WIDE else ())])
 
 
-def _console() -> Console:
-    # Nothing is cut in a pipe, which has no width.
-    return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+def in_colour() -> bool:
+    """True where stdout is a terminal whose user has not said otherwise."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    console = _console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        # In a terminal a long cell goes on in the next line of its column.
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_coloured(_cell(row.get(column))) for column in columns))
-    console.print(table, markup=False, soft_wrap=not console.is_terminal)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    styled = _coloured if in_colour() else _plain
+    for line in table_lines(columns, cells, width, styled):
+        typer.echo(line)
 
 
-def _coloured(text: str) -> Text:
-    return Text(text, style=_COLOURS.get(text, ""))
+def _coloured(cell: str, piece: str) -> str:
+    if not cell:
+        return typer.style(piece, bold=True)
+    colour = _COLOURS.get(cell)
+    return typer.style(piece, fg=colour) if colour else piece
+
+
+def _plain(_cell: str, piece: str) -> str:
+    return piece
+
+
+def _bounded(line: str) -> str:
+    text = visible(line)
+    return text if len(text) <= _LINE_MAX else text[: _LINE_MAX - 1] + "…"
 
 
 def _joined(found: Sequence[Any]) -> Any:

@@ -1,1 +1,1 @@
-"""Texts of configuration: JSON and YAML, read strictly and within bounds."""
+"""Texts of this machine and of a command line: files and folders, paths, moments, versions."""

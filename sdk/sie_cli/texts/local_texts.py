@@ -3,7 +3,8 @@
 *shell.* Promises that a folder is read whole or not at all. Links are followed, a name counts in
 any case, and what is reached twice is read once. Whatever cannot be looked at is an error that
 names it, since nobody can say what it holds. Reads no more bytes than are allowed, and waits for
-nobody: a pipe in a folder is an error too. It understands no text.
+nobody: a pipe in a folder is an error too. A mounted ConfigMap is read by the names that it has, as
+one version. It understands no text.
 """
 
 import os
@@ -14,14 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from sie_cli.texts.bounds import BOUNDS, Bounds
-from sie_schemas.errors import FixRequest
+from sie_runtime.texts.bounds import BOUNDS, Bounds
+from sie_schemas.errors import FixRequest, Later
 
-__all__ = ["SUFFIXES", "Texts", "read_texts"]
+__all__ = ["STDIN", "SUFFIXES", "Texts", "read_texts"]
 
 SUFFIXES: Final = (".json", ".yaml", ".yml")
 """Of the names that are read in a folder, in any case of letters."""
+STDIN: Final = "stdin"
 _ENTRIES_MAX: Final = 100_000
+_VERSION: Final = "..data"
+"""The link by which kubelet moves a mounted ConfigMap from one version to the next at once."""
+_HIDDEN: Final = ".."
+"""Beside it, names that begin so are its versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Texts:
 def read_texts(source: str, bounds: Bounds = BOUNDS) -> Texts:
     """Every text of a file, of a folder, or of stdin (`-`). Raises `FixRequest`."""
     if source == "-":
-        return Texts({"stdin": _Budget(bounds).text_of(sys.stdin.buffer, "stdin")})
+        return Texts({STDIN: _Budget(bounds).text_of(sys.stdin.buffer, STDIN)})
     try:
         if os.path.isdir(source):
             return _folder(Path(source), _Budget(bounds))
@@ -72,7 +78,8 @@ def _folder(folder: Path, budget: _Budget) -> Texts:
     found: dict[str, str] = {}
     left_out: list[str] = []
     read: set[tuple[int, int]] = set()
-    for place in _files(folder):
+    versions: dict[str, str] = {}
+    for place in _files(folder, versions):
         if not place.lower().endswith(SUFFIXES):
             left_out.append(place)
             continue
@@ -90,17 +97,22 @@ def _folder(folder: Path, budget: _Budget) -> Texts:
             raise _unreadable(place, error) from error
         if place in found and not found[place].strip():
             raise FixRequest(f"{place} is empty, as while it is written: finish or remove it")
+    if any(_version(link) != version for link, version in versions.items()):
+        raise Later(f"{folder} was replaced while it was read: try again", code="NOT_READY")
     return Texts(found, tuple(left_out))
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Every path that is no folder, in and below a folder and the links in it, each folder once."""
+def _files(folder: Path, versions: dict[str, str]) -> Iterator[str]:
+    """Every path that is no folder, in and below a folder and the links in it, each folder once.
+
+    `versions` gets where each mounted ConfigMap stands at the beginning.
+    """
     seen = {_identity(os.stat(folder))}
     pending = [str(folder)]
     count = 0
     while pending:
         below: list[str] = []
-        for name in sorted(_names(pending.pop())):
+        for name in sorted(_names(pending.pop(), versions)):
             count += 1
             if count > _ENTRIES_MAX:
                 raise FixRequest(
@@ -115,12 +127,24 @@ def _files(folder: Path) -> Iterator[str]:
         pending += reversed(below)
 
 
-def _names(folder: str) -> list[str]:
+def _names(folder: str, versions: dict[str, str]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return [entry.path for entry in entries]
+            found = {entry.name: entry.path for entry in entries}
     except OSError as error:
         raise _unreadable(folder, error) from error
+    link = found.get(_VERSION)
+    if link is None or not os.path.islink(link):
+        return list(found.values())
+    versions[link] = _version(link)
+    return [path for name, path in found.items() if not name.startswith(_HIDDEN)]
+
+
+def _version(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError as error:
+        raise _unreadable(link, error) from error
 
 
 def _status(path: str) -> os.stat_result:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sie_schemas.errors import FixRequest, SIEError
-from sie_sdk.exchange import Call
 from sie_sdk.refusals import read_json, says_why
+from sie_sdk.wire.call import Call
 
 __all__ = ["read_config_answer"]
 

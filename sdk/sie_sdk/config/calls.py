@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
-from sie_sdk.exchange import Call
 from sie_sdk.patience import Patience
+from sie_sdk.wire.call import Call
 
 __all__ = [
     "PLAIN",
@@ -32,6 +32,7 @@ __all__ = [
     "forget_call",
     "headers_of",
     "history_call",
+    "letters_call",
     "list_call",
     "patch_call",
     "poll_call",
@@ -165,6 +166,12 @@ def replicas_call() -> Call:
 def audit_call(**filters: str | int | None) -> Call:
     """One page of the audit."""
     return _get("/audit", ("next_before", "rows"), **filters)
+
+
+def letters_call(*, after: int) -> Call:
+    """One page of the jobs that failed for good."""
+    told = f"?{urlencode({'after': after})}" if after else ""
+    return Call("GET", f"/v1/dead-letters{told}", wants=("letters", "next_after"))
 
 
 def wait_call(body: Mapping[str, Any]) -> Call:

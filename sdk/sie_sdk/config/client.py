@@ -2,13 +2,14 @@
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-May be used from several threads.
+May be used from several threads. Made of `async_client`.
 """
 
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
@@ -19,8 +20,16 @@ from sie_sdk.attempts import Attempts
 from sie_sdk.config import calls
 from sie_sdk.config.answers import read_config_answer
 from sie_sdk.config.calls import PLAIN, Kind, Terms, Until
-from sie_sdk.exchange import Call, base_url_of
-from sie_sdk.transport import connection_error, limits_of, timeout_of
+from sie_sdk.config.feed import FEED_PATH, FeedEvent, FeedReader, feed_headers
+from sie_sdk.wire.call import Call, base_url_of
+from sie_sdk.wire.transport import (
+    EXCHANGE_FAILURES,
+    Tls,
+    connection_error,
+    limits_of,
+    timeout_of,
+    verify_of,
+)
 
 __all__ = ["SIEConfigClient"]
 
@@ -44,6 +53,7 @@ class SIEConfigClient:
         timeout_s: float = 30.0,
         connect_timeout_s: float = 5.0,
         max_connections: int = 20,
+        tls: Tls | None = None,
     ) -> None:
         """`base_url` is else SIE_CONFIG_URL, `token` SIE_CONFIG_TOKEN or SIE_API_KEY, `actor`
         SIE_ACTOR (where tokens are in force it is the token's name)."""
@@ -57,6 +67,7 @@ class SIEConfigClient:
             headers=httpx.Headers(calls.headers_of(token, actor, os.environ), encoding="latin-1"),
             timeout=timeout_of(timeout_s, connect_timeout_s),
             limits=limits_of(max_connections),
+            verify=verify_of(self.base_url, tls),
         )
 
     def head(self) -> dict[str, Any]:
@@ -223,6 +234,39 @@ class SIEConfigClient:
         )
         return dict(self._json(call))
 
+    def follow(self, last_id: str = "") -> Iterator[FeedEvent]:
+        """The events of the feed after one of them; it ends when the connection does.
+
+        Between two there is half a second at most.
+        """
+        reader = FeedReader()
+        timeout = timeout_of(self._timeout_s, self._connect_timeout_s)
+        try:
+            with self._http.stream(
+                "GET", FEED_PATH, headers=feed_headers(last_id), timeout=timeout
+            ) as response:
+                if response.status_code != HTTPStatus.OK:
+                    call = Call("GET", FEED_PATH)
+                    told = (response.status_code, response.headers, response.read())
+                    read_config_answer(call, *told, self.base_url)
+                for line in response.iter_lines():
+                    event = reader.take(line)
+                    if event is not None:
+                        yield event
+        except EXCHANGE_FAILURES as error:
+            raise connection_error(error, self.base_url) from error
+
+    def letters(self) -> list[dict[str, Any]]:
+        """Jobs that failed for good, oldest first, without what their requests held."""
+        found: list[dict[str, Any]] = []
+        after = 0
+        while True:
+            page = self._json(calls.letters_call(after=after))
+            found += page["letters"]
+            if page["next_after"] is None:
+                return found
+            after = page["next_after"]
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -268,7 +312,7 @@ class SIEConfigClient:
                 content=call.body,
                 timeout=timeout_of(timeout_s, self._connect_timeout_s),
             )
-        except httpx.HTTPError as error:
+        except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url) from error
 
 

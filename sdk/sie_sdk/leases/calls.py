@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from sie_schemas.errors import FixRequest, SIEError
-from sie_sdk.exchange import Call
+from sie_sdk.wire.call import Call
 
 __all__ = ["Renewals", "create_call", "pool_call", "pools_call", "renew_call", "ttl_of"]
 

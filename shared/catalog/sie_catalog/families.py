@@ -180,6 +180,11 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "dense/nomic-bert": _published("NomicBERT", "nomic"),
     "dense/nomic-experts": _published("NomicBERT with experts", "nomic with experts"),
     "own-code": _not_here("code of its own", _OWN_CODE),
+    "unsaid-direction": _not_here(
+        "a decoder with code of its own",
+        "its code alone says whether a token looks ahead, and what is published of it disagrees: "
+        "say is_causal in the config.json of a copy, where you know it",
+    ),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),
     "zero-shot/modernbert": _classes("ModernBERT", "modernbert"),

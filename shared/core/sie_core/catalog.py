@@ -125,8 +125,9 @@ class Catalog:
         models = by_kind.get("model", {})
         renamed = any(map(_has_aliases, [*models.values(), *map(older.models.get, models)]))
         aliases = _aliases_of(parsed["model"]) if renamed else older._aliases
-        changed = _regrouped(older._adapters, by_kind.get("adapter", {}))
-        adapters = older._adapters.with_changes(changed)
+        adapters = older._adapters
+        if changed := by_kind.get("adapter"):
+            adapters = adapters.with_changes(_regrouped(adapters, changed))
         return cls(registry, position, parsed, aliases, adapters)
 
     def resolve(

@@ -6,7 +6,7 @@ change of a map of n costs about the root of n, and not n.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 __all__ = ["Layered"]
 
@@ -37,11 +37,16 @@ class Layered(Mapping[str, _Value], Generic[_Value]):
         return Layered(cast("dict[str, _Value]", lower), {})
 
     def __getitem__(self, key: str) -> _Value:
-        upper = self._upper
-        found = upper[key] if key in upper else self._lower.get(key)
+        found: _Value | None = self.get(key)
         if found is None:
             raise KeyError(key)
         return found
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As every mapping's, without an exception on the way."""
+        upper = self._upper
+        found = upper[key] if key in upper else self._lower.get(key)
+        return default if found is None else found
 
     def __iter__(self) -> Iterator[str]:
         upper = self._upper

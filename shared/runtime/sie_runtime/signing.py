@@ -5,7 +5,6 @@ key, message or signature of any length is a plain False.
 """
 
 import functools
-from typing import Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -16,10 +15,6 @@ from sie_schemas.entry import Entry
 from sie_schemas.signature import PublicKey, Signature, key_id_of, signed_bytes
 
 __all__ = ["SigningKey", "first_trust", "verify"]
-
-_REMEMBERED: Final = 1024
-_REMEMBERED_BYTES_MAX: Final = 512
-"""The bytes of a position are some 220; what somebody made longer is not kept."""
 
 
 class SigningKey:
@@ -62,14 +57,12 @@ class SigningKey:
 
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-    """True if the key signed the message.
-
-    One position is told by its entry, by bookmarks and by the report of each replica: it is
-    worked out once (0.1 ms).
-    """
-    if len(message) + len(signature) > _REMEMBERED_BYTES_MAX:
-        return _verified.__wrapped__(public, message, signature)
-    return _verified(public, message, signature)
+    """True if the key signed the message."""
+    try:
+        _key(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def first_trust(pinned: str = "") -> Trust:
@@ -78,16 +71,6 @@ def first_trust(pinned: str = "") -> Trust:
     Raises `ValueError` for what is no key.
     """
     return Trust(verify, bytes.fromhex(PublicKey.parse(pinned).public) if pinned else None)
-
-
-@functools.lru_cache(maxsize=_REMEMBERED)
-def _verified(public: bytes, message: bytes, signature: bytes) -> bool:
-    # A check takes 90 µs, and each head is told by several ways and by each replica.
-    try:
-        _key(public).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 @functools.lru_cache(maxsize=64)

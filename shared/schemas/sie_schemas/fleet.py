@@ -147,9 +147,13 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batches_running: int = 0
     answered_per_s: float = 0.0
     """Jobs answered a second, over about the last ten seconds."""
+    batch_fill: float = 0.0
+    """Mean share of their budgets that batches used, over the same time; 0 where none ran."""
     life: str = ""
     """Random, of this process alone: another one under the same name says that it is over. It is
     asked on `holding_subject(life)` for what it holds; empty of an older release."""
+    sent_at: float = 0.0
+    """Unix time at which it was said, by the worker's clock; 0 of an older release."""
 
     @property
     def kind(self) -> WorkerKind:

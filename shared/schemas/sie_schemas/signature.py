@@ -6,6 +6,7 @@ It vouches for its entry and, by the chain, for every entry before it. Whether o
 `sie_core.trust` to say.
 """
 
+import functools
 import hashlib
 from typing import Final
 
@@ -55,6 +56,7 @@ class PublicKey(Struct, frozen=True):
         return cls.parse(found.public)
 
 
+@functools.lru_cache(maxsize=64)
 def key_id_of(public: bytes) -> str:
     """The short name of a public key: half of a SHA-256, in hex."""
     return hashlib.sha256(_KEY_DOMAIN + public).hexdigest()[:_KEY_ID_DIGITS]
@@ -63,5 +65,5 @@ def key_id_of(public: bytes) -> str:
 def signed_bytes(log_id: str, epoch: int, hash: str, digest: str, key_id: str) -> bytes:
     """The bytes to sign: each field with its length, so that none runs into the next."""
     fields = (log_id, str(epoch), hash, digest, key_id)
-    parts = (field.encode("utf-8", "surrogatepass") for field in fields)
-    return _POSITION_DOMAIN + b"".join(b"%d:%b," % (len(part), part) for part in parts)
+    parts = [field.encode("utf-8", "surrogatepass") for field in fields]
+    return _POSITION_DOMAIN + b"".join([b"%d:%b," % (len(part), part) for part in parts])

@@ -42,7 +42,7 @@ from sie_testing.processes.programs import Program, program_path
 from sie_testing.processes.proxy import Link
 from sie_testing.processes.short_times import CONFIG, FOLLOWER, GATEWAY, WORKER
 
-__all__ = ["PROGRAMS", "Cluster", "Loss"]
+__all__ = ["PROGRAMS", "Cluster", "Loss", "free_ports"]
 
 PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
 """The programs that have to be installed, beside this interpreter or on PATH."""
@@ -118,7 +118,7 @@ class Cluster:
         """Open the links and make the programs; starts none."""
         names = process_names(self._replicas)
         serving = [name for name in names if not name.startswith("execution")]
-        self._ports = dict(zip(serving, _free_ports(len(serving)), strict=True))
+        self._ports = dict(zip(serving, free_ports(len(serving)), strict=True))
         for name in link_names(self._replicas):
             self.links[name] = Link(name, self._ports[name.partition(">")[2]])
             await self.links[name].open()
@@ -386,7 +386,7 @@ def _last_of(folder: Path) -> Entry | None:
     return entries[-1] if entries else snapshot.entry if snapshot is not None else None
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

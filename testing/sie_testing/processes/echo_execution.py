@@ -16,9 +16,11 @@ from typing import Final, assert_never
 
 from sie_schemas import ipc
 
-__all__ = ["BACKEND", "DIMS", "echo_vector", "main"]
+__all__ = ["BACKEND", "DIMS", "UNLOADABLE", "echo_vector", "main"]
 
 BACKEND: Final = "echo"
+UNLOADABLE: Final = "unloadable"
+"""A package whose models never load."""
 DIMS: Final = 8
 
 
@@ -32,6 +34,10 @@ def _answer(request: ipc.Request) -> ipc.Reply:
     match request:
         case ipc.Ping() | ipc.Unload() | ipc.Batches():
             return ipc.Pong(request.id)
+        case ipc.Load() if request.config["source"].get("package") == UNLOADABLE:
+            return ipc.Failed(
+                id=request.id, code="MODEL_LOAD_FAILED", message="its weights are no weights"
+            )
         case ipc.Load():
             return ipc.Loaded(
                 id=request.id, revision=request.revision, accepts="text", cost_unit="bytes4"

@@ -22,7 +22,7 @@ from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
 from sie_schemas.errors import SIEError
 from sie_testing.processes.cluster import Cluster
 from sie_testing.processes.load import Acknowledged, Answered, Load
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 
 __all__ = ["Judge"]
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 
 from sie_schemas.errors import CODES
-from sie_sdk.transport import EXCHANGE_FAILURES
+from sie_sdk.wire.transport import EXCHANGE_FAILURES
 from sie_testing.processes.cluster import Cluster
 from sie_testing.processes.echo_execution import echo_vector
 from sie_testing.processes.programs import Program

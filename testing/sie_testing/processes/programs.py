@@ -47,12 +47,12 @@ class Program:
         self, name: str, argv: Sequence[str], log: Path, *, environment: Mapping[str, str]
     ) -> None:
         self.name = name
+        self.argv: Final = tuple(argv)
         self.log = log
         self.deaths = 0
         """The number of times that it was killed or ended by itself."""
         self.answered = False
         """True if it has answered anything since its last start."""
-        self._argv = tuple(argv)
         self._environment = dict(environment)
         self._process: asyncio.subprocess.Process | None = None
         self._paused_at: float | None = None
@@ -86,7 +86,7 @@ class Program:
         self.answered = False
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._argv,
+                *self.argv,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -102,6 +102,20 @@ class Program:
         if self._process is not None and self.running:
             self._process.kill()
             await self._process.wait()
+
+    async def stop(self, *, within_s: float = 60.0) -> None:
+        """End it in order, as a platform does: SIGTERM, and SIGKILL after a while."""
+        self.answered = False
+        self.deaths += 1
+        self._went_on()
+        if self._process is None or not self.running:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
 
     def pause(self) -> None:
         """SIGSTOP: it does nothing, and its connections stay open."""

@@ -24,9 +24,9 @@ from sie_testing.processes.programs import Program, program_path
 from sie_testing.processes.proxy import WAYS, Link
 from sie_testing.processes.writes import Call, setup_writes
 from sie_testing.simulation import Plan, Result
-from sie_testing.simulation.processes import leaves_of
-from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.process import leaves_of
+from sie_testing.stage.trace import Trace
 
 __all__ = ["PROCESS_CHECKS", "run_processes"]
 

@@ -1,6 +1,6 @@
 """The data plane in one thread: gateways, workers and their broker in a simulated world, judged.
 
-Seeded and deterministic, as `sie_testing.simulation`, whose loop, network and host it uses.
+Seeded and deterministic, as `sie_testing.simulation`: both stand on `sie_testing.stage`.
 """
 
 from typing import Final

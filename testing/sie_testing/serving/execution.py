@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from sie_schemas import ipc
 from sie_schemas.frames import Frames
 from sie_testing.processes.echo_execution import DIMS, echo_vector
-from sie_testing.simulation.loop import Host, SimulatedLoop
+from sie_testing.stage.loop import Host, SimulatedLoop
 
 __all__ = ["LETHAL", "POISON", "Device", "Link", "ServingLoop"]
 

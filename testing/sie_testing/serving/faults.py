@@ -5,19 +5,19 @@ is due. `heal` takes everything back. One that waits for its occasion counts whe
 of `GENTLE` are no cause for anything that a client could see.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sie_testing.serving.models import ADAPTERS, MODELS
-from sie_testing.simulation.broker import BROKER, Connection
-from sie_testing.simulation.processes import Process
+from sie_testing.stage.broker import BROKER, Connection
+from sie_testing.stage.process import Process
+from sie_testing.stage.run import inject
 
 if TYPE_CHECKING:
     from sie_testing.serving.world import ServingWorld
 
-__all__ = ["FAULTS", "GENTLE", "LOADS", "heal", "inject"]
+__all__ = ["FAULTS", "GENTLE", "LOADS", "heal", "inject_some"]
 
 LOADS: Final = frozenset({"poison", "lethal", "long", "leaving"})
 """Kinds of request that are faults of clients."""
@@ -38,17 +38,9 @@ _WORDS: Final = {
 }
 
 
-async def inject(world: "ServingWorld", kinds: Sequence[str], count: int) -> None:
-    """Do `count` faults of these kinds, one after the other, some while others last."""
-    rng = world.fault_rng
-    for _ in range(count):
-        await asyncio.sleep(rng.expovariate(1 / _BETWEEN_S))
-        kind = rng.choice(list(kinds))
-        done = FAULTS[kind](world, rng)
-        if done:
-            if kind not in _LATER:
-                world.took_effect(kind)
-            world.trace.say("fault", f"{kind}: {done}")
+async def inject_some(world: "ServingWorld", kinds: Sequence[str], count: int) -> None:
+    """Do `count` faults of these kinds."""
+    await inject(world, FAULTS, kinds, count, between_s=_BETWEEN_S, later=_LATER)
 
 
 def heal(world: "ServingWorld") -> None:

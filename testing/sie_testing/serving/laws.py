@@ -19,7 +19,7 @@ from sie_schemas.jobs import Job
 from sie_testing.processes.echo_execution import echo_vector
 from sie_testing.serving.execution import LETHAL, POISON
 from sie_testing.serving.models import History
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 
 __all__ = ["CHECKS", "Asking", "Laws"]
 

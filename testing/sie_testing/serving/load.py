@@ -18,7 +18,7 @@ from sie_schemas.items import EncodeParams, EncodeRequest, Item
 from sie_testing.serving.execution import LETHAL, POISON
 from sie_testing.serving.laws import Asking
 from sie_testing.serving.models import ADAPTERS, MODELS
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 
 if TYPE_CHECKING:
     from sie_testing.serving.processes import GatewayProcess

@@ -25,8 +25,8 @@ from sie_schemas.leases import Lease
 from sie_testing.serving.execution import Device
 from sie_testing.serving.models import FUSED
 from sie_testing.serving.queue_client import QueueClient
-from sie_testing.simulation.loop import Host
-from sie_testing.simulation.processes import Process
+from sie_testing.stage.loop import Host
+from sie_testing.stage.process import Process
 from sie_worker.settings import WorkerSettings
 from sie_worker.worker import Worker
 

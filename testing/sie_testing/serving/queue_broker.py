@@ -17,8 +17,8 @@ from typing import Any, Final
 from sie_runtime.streams.dead_letters import SUBJECTS as LETTERS
 from sie_runtime.streams.payload_store import STREAM as OBJECTS_STREAM
 from sie_runtime.streams.payload_store import SUBJECTS as OBJECTS
-from sie_testing.simulation.broker import Arrival, Broker, Connection
-from sie_testing.simulation.network import Network
+from sie_testing.stage.broker import Arrival, Broker, Connection
+from sie_testing.stage.network import Network
 
 __all__ = ["Consumer", "QueueBroker", "StoredJob"]
 

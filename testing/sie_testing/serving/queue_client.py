@@ -11,8 +11,8 @@ from nats.errors import OutboundBufferLimitError
 
 from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
-from sie_testing.simulation.broker import Arrival
-from sie_testing.simulation.broker_client import BrokerClient, Interest
+from sie_testing.stage.broker import Arrival
+from sie_testing.stage.broker_client import BrokerClient, Interest
 
 __all__ = ["QueueClient"]
 

@@ -6,19 +6,15 @@ in them that a client could notice, so that no error and no second run of a text
 """
 
 import asyncio
-import contextlib
-import gc
 import random
-import traceback
 from typing import Final
 
-from sie_testing.serving.faults import FAULTS, GENTLE, LOADS, heal, inject
+from sie_testing.serving.faults import FAULTS, GENTLE, LOADS, heal, inject_some
 from sie_testing.serving.load import FLOOD, QUIET, Clients
 from sie_testing.serving.world import ServingWorld
-from sie_testing.simulation import Plan, Result
-from sie_testing.simulation.loop import HOST, SimulationStuck
-from sie_testing.simulation.processes import leaves_of
-from sie_testing.simulation.truth import Broken
+from sie_testing.simulation import Plan
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.run import Result, run_world
 
 __all__ = ["KINDS", "run_serving"]
 
@@ -38,32 +34,7 @@ _SETTLE_S: Final = 45.0
 def run_serving(plan: Plan) -> Result:
     """Run one plan to its end. `plan.replicas` is the most workers that there are."""
     drawn = _Drawn(plan)
-    world = drawn.world
-    failure = ""
-    collecting = gc.isenabled()
-    # A collection in the middle would run finalizers at a moment that no seed decides.
-    gc.disable()
-    try:
-        with world.trace.listening():
-            try:
-                world.loop.run_until_complete(_run(drawn))
-            except Exception as error:
-                # The outermost frame of a run: whatever it was, it comes with its seed and trace.
-                failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
-                world.trace.say("judge", failure)
-            world.ended = True
-            _end(world)
-    finally:
-        if collecting:
-            gc.enable()
-    if world.loop.troubles and not failure:
-        failure = "nobody handled: " + "; ".join(world.loop.troubles[:3])
-        world.trace.say("judge", failure)
-    for check, count in world.laws.checks.items():
-        world.counts[f"check: {check}"] = count
-    return Result(
-        plan.seed, failure, world.trace.text(), world.counts, world.loop.time(), world.loop.steps
-    )
+    return run_world(drawn.world, plan.seed, _run(drawn))
 
 
 class _Drawn:
@@ -115,7 +86,7 @@ async def _run(drawn: _Drawn) -> None:
         if drawn.flood:
             asking.append(tasks.create_task(clients.flood(40)))
         if drawn.kinds:
-            await inject(world, drawn.kinds, drawn.steps)
+            await inject_some(world, drawn.kinds, drawn.steps)
         heal(world)
         healed_at = world.loop.time()
         await _ended(world, asking)
@@ -143,25 +114,3 @@ async def _settled(world: ServingWorld) -> None:
             raise Broken(f"{_SETTLE_S:g} s after the last request there are still {left}")
         await asyncio.sleep(0.5)
     world.laws.checks["nothing is left in queue or tables"] += 1
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, Broken | SimulationStuck):
-        return str(error)
-    return "".join(traceback.format_exception(error))
-
-
-def _end(world: ServingWorld) -> None:
-    """Let every task unwind, so that nothing is left for the collector to trip over."""
-    for process in world.processes:
-        process.held_down = True
-        if process.host is not None:
-            world.loop.kill(process.host)
-
-    async def unwind() -> None:
-        await asyncio.sleep(10)
-
-    HOST.set(None)
-    with contextlib.suppress(SimulationStuck):
-        world.loop.run_until_complete(unwind())
-    world.loop.close()

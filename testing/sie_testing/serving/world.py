@@ -6,7 +6,7 @@ more draw in the load moves nothing on the network.
 
 import contextvars
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from sie_gateway.settings import GatewaySettings
@@ -33,12 +33,12 @@ from sie_testing.serving.processes import (
 )
 from sie_testing.serving.queue_broker import QueueBroker, StoredJob
 from sie_testing.serving.queue_client import QueueClient
-from sie_testing.simulation.broker import Connection
-from sie_testing.simulation.loop import Host
-from sie_testing.simulation.network import Network
-from sie_testing.simulation.processes import Process
-from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.broker import Connection
+from sie_testing.stage.loop import Host
+from sie_testing.stage.network import Network
+from sie_testing.stage.process import Process
+from sie_testing.stage.trace import Trace
 from sie_worker.settings import WorkerSettings
 
 __all__ = ["ServingWorld", "Word"]
@@ -98,6 +98,11 @@ class ServingWorld:
     def wall(self) -> float:
         """Unix seconds, alike on every host."""
         return _EPOCH_S + self.loop.time()
+
+    @property
+    def checks(self) -> Mapping[str, int]:
+        """The times that each law was put to the test."""
+        return self.laws.checks
 
     def count(self, what: str) -> None:
         """Note that something happened, for the coverage of a run."""

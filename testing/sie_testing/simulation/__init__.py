@@ -4,6 +4,7 @@ Seeded and deterministic: the same seed gives the same trace, byte for byte.
 """
 
 from sie_testing.simulation.faults import FAULTS
-from sie_testing.simulation.run import Plan, Result, run_seed
+from sie_testing.simulation.run import Plan, run_seed
+from sie_testing.stage.run import Result
 
 __all__ = ["FAULTS", "Plan", "Result", "run_seed"]

@@ -13,7 +13,7 @@ import msgspec
 
 from sie_core.registry import Entity, Registry
 from sie_schemas.fleet import Head
-from sie_testing.simulation.broker import Arrival
+from sie_testing.stage.broker import Arrival
 
 if TYPE_CHECKING:
     from sie_testing.simulation.world import World

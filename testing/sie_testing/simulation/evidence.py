@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sie_core.chain import Position
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_schemas.snapshot import SnapshotCorrupt, decode
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 
 if TYPE_CHECKING:
     from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
@@ -92,11 +92,15 @@ def check_given_up(world: "World", last: Position) -> None:
             raise Broken(f"what came after {last} is given up, and the files of {replica.name} do")
 
 
-def note_vanished(world: "World", volume: "Volume") -> None:
-    """A writer opens a file: remember which entries nobody could give back or tell it of."""
+def note_vanished(world: "World", volume: "Volume", among: Iterable[Entry] | None = None) -> None:
+    """A writer opens a file: remember which entries nobody could give back or tell it of.
+
+    `among` are those in question: by default whatever was ever committed.
+    """
     truth = world.truth
     held = {entry.hash for entry in volume.entries}
-    if len(held) == len(truth.entries):
+    lacking = truth.entries if among is None else [entry.hash for entry in among]
+    if held.issuperset(lacking):
         return
     for name in world.broker.streams:
         held.update(entry.hash for entry in _on_streams(world, name.removeprefix("CFG_")))
@@ -105,7 +109,7 @@ def note_vanished(world: "World", volume: "Volume") -> None:
         here = replica.follower.position if replica.follower is not None else None
         held.update(truth.path(here.hash) if here is not None else ())
         held.update(entry.hash for entry in (*_in_files(replica), *_in_snapshots(replica)))
-    for found in truth.entries:
+    for found in lacking:
         if found not in held:
             truth.vanished[found] = None
 

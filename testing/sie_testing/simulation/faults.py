@@ -5,21 +5,21 @@ is due. `heal` takes everything back. Which faults a run has, and when, is drawn
 run knows only some kinds, so that rare ones are not drowned by common ones.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from sie_testing.simulation.broker import BROKER
 from sie_testing.simulation.deceits import DECEITS, end_deceits
+from sie_testing.simulation.disk_faults import DISK_FAULTS, mend_key
 from sie_testing.simulation.http import CONFIG
 from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
+from sie_testing.stage.broker import BROKER
+from sie_testing.stage.run import inject
 
 if TYPE_CHECKING:
-    from sie_config.writer_process import ControlPlane
     from sie_testing.simulation.world import World
 
-__all__ = ["FAULTS", "heal", "inject"]
+__all__ = ["FAULTS", "heal", "inject_some"]
 
 _LONGEST_S: Final = 6.0
 _BETWEEN_S: Final = 0.9
@@ -30,6 +30,7 @@ LATER: Final = frozenset(
         "deltas-spoiled",
         "disk-full",
         "http-refused",
+        "key-restored",
         "low-water-moved",
         "polls-without-digest",
         "slow-consumer",
@@ -38,17 +39,9 @@ LATER: Final = frozenset(
 """Faults that wait for an occasion: each counts when it finds one."""
 
 
-async def inject(world: "World", kinds: Sequence[str], count: int) -> None:
-    """Do `count` faults of these kinds, one after the other, some while others last."""
-    rng = world.fault_rng
-    for _ in range(count):
-        await asyncio.sleep(rng.expovariate(1 / _BETWEEN_S))
-        kind = rng.choice(list(kinds))
-        done = FAULTS[kind](world, rng)
-        if done:
-            if kind not in LATER:
-                world.took_effect(kind)
-            world.trace.say("fault", f"{kind}: {done}")
+async def inject_some(world: "World", kinds: Sequence[str], count: int) -> None:
+    """Do `count` faults of these kinds."""
+    await inject(world, FAULTS, kinds, count, between_s=_BETWEEN_S, later=LATER)
 
 
 def heal(world: "World") -> None:
@@ -62,6 +55,7 @@ def heal(world: "World") -> None:
     end_deceits(world)
     world.writer.volume.full = False
     world.writer.volume.fail_next = ""
+    mend_key(world)
     for process in world.processes:
         if process.client is not None:
             process.client.waiting_max = 1000
@@ -170,13 +164,6 @@ def _second_writer(world: "World", rng: random.Random) -> str:
     return "on the same file"
 
 
-def _take_down(world: "World") -> None:
-    """End whoever holds the writer's file, before a hand is laid on it."""
-    for process in (world.writer, *world.early):
-        process.kill()
-    world.early.clear()
-
-
 def _failover(world: "World", rng: random.Random) -> str:
     """The writer hangs; its volume is cloned and another one takes its place; then it wakes."""
     old = world.writer
@@ -192,81 +179,6 @@ def _failover(world: "World", rng: random.Random) -> str:
     world.later(1.0 + rng.random() * _LONGEST_S, old.resume)
     old.held_down = True
     return "a second writer on a clone"
-
-
-# ---- disks --------------------------------------------------------------------------------------
-
-
-def _disk_full(world: "World", rng: random.Random) -> str:
-    volume = world.writer.volume
-    volume.full = True
-
-    def free() -> None:
-        volume.full = False
-
-    world.later(rng.random() * _LONGEST_S, free)
-    return "the writer's"
-
-
-def _commit_fails(world: "World", rng: random.Random) -> str:
-    world.writer.volume.fail_next = rng.choice(("before", "after"))
-    return f"{world.writer.volume.fail_next} its effect"
-
-
-def _backup_taken(world: "World", rng: random.Random) -> str:
-    if not world.writer.volume.entries:
-        return ""
-    world.backups.append(world.writer.volume.copy())
-    return f"up to epoch {len(world.backups[-1].entries)}"
-
-
-def _backup_restored(world: "World", rng: random.Random) -> str:
-    if not world.backups or world.writer.volume.holder is None:
-        return ""
-    backup = rng.choice(world.backups)
-    _take_down(world)
-    before = len(world.writer.volume.entries)
-    world.writer.volume.put_back(backup, head_too=rng.random() < 0.5)
-    return f"up to epoch {len(backup.entries)}" if len(backup.entries) < before else ""
-
-
-def _tail_lost(world: "World", rng: random.Random) -> str:
-    """The file loses its last entries: a truncated write-ahead log."""
-    volume = world.writer.volume
-    if len(volume.entries) < 3:
-        return ""
-    lost = rng.randint(1, min(5, len(volume.entries) - 2))
-    _take_down(world)
-    del volume.entries[-lost:]
-    last = volume.entries[-1].epoch
-    volume.keys = {name: row for name, row in volume.keys.items() if row.epoch <= last}
-    return f"{lost} entries"
-
-
-def _file_damaged(world: "World", rng: random.Random) -> str:
-    volume = world.writer.volume
-    if len(volume.entries) < 4 or not world.backups:
-        return ""
-    volume.damaged_from = volume.entries[rng.randrange(2, len(volume.entries))].epoch
-    _take_down(world)
-    return f"from epoch {volume.damaged_from}"
-
-
-def _low_water_moved(world: "World", rng: random.Random) -> str:
-    """Compaction: first the mark, then the publisher trims the stream."""
-    plane = world.writer.plane
-    if plane is None or plane.broadcast.published_epoch < 4:
-        return ""
-    mark = rng.randint(2, plane.broadcast.published_epoch)
-
-    async def compact(plane: "ControlPlane") -> None:
-        before = plane.low_water
-        await plane.compact(mark)
-        if plane.low_water > before:
-            world.took_effect("low-water-moved")
-
-    world.ask("operator", compact)
-    return f"to {mark}"
 
 
 # ---- network and broker -------------------------------------------------------------------------
@@ -353,17 +265,12 @@ def _clock_jumps(world: "World", rng: random.Random) -> str:
 
 FAULTS: Final[dict[str, Callable[["World", random.Random], str]]] = {
     **DECEITS,
+    **DISK_FAULTS,
     "acks-lost": _acks_lost,
-    "backup-restored": _backup_restored,
-    "backup-taken": _backup_taken,
     "broker-down": _broker_down,
     "clock-jumps": _clock_jumps,
-    "commit-fails": _commit_fails,
     "deltas-spoiled": _deltas_spoiled,
-    "disk-full": _disk_full,
     "failover": _failover,
-    "file-damaged": _file_damaged,
-    "low-water-moved": _low_water_moved,
     "partition": _partition,
     "replica-bit-flipped": _flip_replica_bit,
     "replica-files-torn": _tear_replica_files,
@@ -376,7 +283,6 @@ FAULTS: Final[dict[str, Callable[["World", random.Random], str]]] = {
     "slow-consumer": _slow_consumer,
     "stream-loses-tail": _stream_loses_tail,
     "stream-wiped": _stream_wiped,
-    "tail-lost": _tail_lost,
     "writer-killed": _kill_writer,
     "writer-paused": _pause_writer,
     "writer-stopped": _stop_writer,

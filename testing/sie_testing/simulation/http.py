@@ -16,8 +16,8 @@ from sie_config.http.follow_routes import check_range, entry_lines, head_body, w
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import NOBODY
 from sie_schemas.errors import SIEError
-from sie_testing.simulation.loop import Host, SimulatedLoop
-from sie_testing.simulation.network import Network
+from sie_testing.stage.loop import Host, SimulatedLoop
+from sie_testing.stage.network import Network
 
 __all__ = ["CONFIG", "Calls", "ConfigClient", "Lost"]
 

@@ -1,22 +1,17 @@
 """The processes of a simulated world: a writer and its replicas, wired as their mains wire them.
 
-*shell.* A `Process` is a name that lives again after each death. Inside run the control plane and
+*shell.* Inside run the control plane and
 the follower of production; given to them are the broker's client, the disk, HTTP, the clock and
 chance. What a main adds beside this (signals, ports, metrics) is not here.
 """
 
 import asyncio
-import contextvars
-import random
-import traceback
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
 import httpx
-from nats.aio.client import Client
 
 from sie_config.log.own_thread import OwnThread
 from sie_config.log.store import Store
@@ -28,52 +23,27 @@ from sie_config.writer_process import ControlPlane
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_runtime.broker.bus import Bus, BusSettings
+from sie_runtime.broker.bus import Bus
 from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.follower.settings import FollowerSettings
 from sie_schemas.entry import ChangeKind, Entry
-from sie_schemas.errors import SIEError
-from sie_testing.signing import WRITER_KEY
-from sie_testing.simulation.broker import Broker
-from sie_testing.simulation.broker_client import BrokerClient
 from sie_testing.simulation.evidence import Reach, check_warned, note_vanished
 from sie_testing.simulation.folder import Folder
 from sie_testing.simulation.http import ConfigClient
-from sie_testing.simulation.loop import Host, SimulatedLoop, host_here
-from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Broken
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.loop import Host, host_here
+from sie_testing.stage.process import Process
 
 if TYPE_CHECKING:
     from sie_testing.simulation.world import World
 
-__all__ = ["Process", "ReplicaProcess", "Surroundings", "WriterProcess", "leaves_of"]
+__all__ = ["LoopThread", "ReplicaProcess", "WriterProcess"]
 
 T = TypeVar("T")
 
-
-class Surroundings(Protocol):
-    """The part of a world that every process of it needs."""
-
-    @property
-    def rng(self) -> random.Random: ...
-    @property
-    def network_rng(self) -> random.Random: ...
-    @property
-    def loop(self) -> SimulatedLoop: ...
-    @property
-    def context(self) -> contextvars.Context: ...
-    @property
-    def trace(self) -> Trace: ...
-    @property
-    def broker(self) -> Broker: ...
-    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
-        """Do something in a while, by the world's hand."""
-
-
-W = TypeVar("W", bound=Surroundings)
 
 CONFIG_SETTINGS: Final = ConfigSettings(
     data_dir=Path("/volume"),
@@ -120,112 +90,6 @@ class LoopThread(OwnThread):
         self._ended = True
 
 
-class Process(ABC, Generic[W]):
-    """A process and its supervisor. Owner: the world."""
-
-    def __init__(self, world: W, name: str) -> None:
-        self.world: Final = world
-        self.name: Final = name
-        self.lives = 0
-        self.host: Host | None = None
-        self.client: BrokerClient | None = None
-        self.stop = asyncio.Event()
-        self.pauses = 0
-        self.held_down = False
-        """Nobody starts it again until somebody says so."""
-
-    def start(self) -> None:
-        """Begin a life, unless it lives or is held down."""
-        if self.held_down or (self.host is not None and self.host.alive):
-            return
-        self.lives += 1
-        self.stop = asyncio.Event()
-        self.host = Host(self.name, self.lives)
-        self.world.loop.create_task(
-            self._life(self.host), name=self.name, context=self.host.context
-        )
-
-    def end(self) -> bool:
-        """Ask it to end; whether anybody was there to ask."""
-        self.stop.set()
-        return self.host is not None and self.host.alive
-
-    def kill(self) -> bool:
-        """End the life at once, as SIGKILL does; whether there was one."""
-        host = self.host
-        if host is None or not host.alive:
-            return False
-        self.world.trace.say(self.name, "is killed")
-        self.world.loop.kill(host)
-        self._died()
-        return True
-
-    def pause(self) -> bool:
-        """Stop it in its tracks; whether it ran."""
-        if self.host is None or not self.host.alive or self.host.paused:
-            return False
-        self.pauses += 1
-        self.world.loop.pause(self.host)
-        return True
-
-    def resume(self) -> None:
-        """Let it go on."""
-        if self.host is not None and self.host.paused:
-            self.pauses += 1
-            self.world.loop.resume(self.host)
-
-    @abstractmethod
-    async def main(self, host: Host) -> None:
-        """One life. Raises `SIEError` when only a fresh life may go on."""
-
-    @abstractmethod
-    def bury(self) -> None:
-        """Take away what the dead life held."""
-
-    async def _life(self, host: Host) -> None:
-        self.world.trace.say(self.name, f"starts, life {host.life}")
-        try:
-            await self.main(host)
-            self.world.trace.say(self.name, "ends")
-        except Exception as error:
-            # The outermost loop of a process: it ends, and its supervisor starts it again.
-            self._ended(error)
-        if host.alive:
-            self.world.loop.call_soon(self.world.loop.kill, host, context=self.world.context)
-            self.world.loop.call_soon(self._died, context=self.world.context)
-
-    def _ended(self, error: Exception) -> None:
-        leaves = leaves_of(error)
-        self.world.trace.say(self.name, f"ends: {'; '.join(str(leaf) for leaf in leaves)}")
-        defects = [leaf for leaf in leaves if not isinstance(leaf, SIEError)]
-        if defects and self.host is not None and self.host.alive:
-            story = "".join(traceback.format_exception(defects[0]))
-            self.world.loop.troubles.append(f"{self.name}: {story}")
-
-    def _died(self) -> None:
-        if self.client is not None:
-            self.world.broker.drop(self.client)
-            self.client = None
-        self.bury()
-        self.world.later(0.1 + self.world.rng.random(), self.start)
-
-    def _new_client(self, host: Host) -> BrokerClient:
-        return BrokerClient(self.world.broker, host, self.world.network_rng)
-
-    async def _bus(self, host: Host, role: str) -> Bus:
-        self.client = self._new_client(host)
-        return await Bus.connect(
-            BusSettings(), role=role, process_id=self.name, client=cast(Client, self.client)
-        )
-
-
-def leaves_of(error: Exception) -> list[Exception]:
-    """An error, or the errors that a group of tasks ended with."""
-    if not isinstance(error, ExceptionGroup):
-        return [error]
-    return [leaf for part in error.exceptions for leaf in leaves_of(part)]
-
-
 @dataclass(slots=True)
 class _Held:
     file: MemoryLogFile
@@ -248,6 +112,8 @@ class WriterProcess(Process["World"]):
         world, stop = self.world, self.stop
         bus = await self._bus(host, "config")
         note_vanished(world, self.volume)
+        if self.volume.key in self.volume.older_keys:
+            world.took_effect("key-restored")
         self.reach = None
         file = MemoryLogFile(self.volume, on_commit=self._committed)
         self._held = _Held(file, self.volume)
@@ -274,8 +140,12 @@ class WriterProcess(Process["World"]):
 
     def _committed(self, entries: Sequence[Entry]) -> None:
         world = self.world
+        # What it takes back is no beginning of its own: whoever made it has answered for that.
+        own = [entry for entry in entries if entry.hash not in world.truth.entries]
         world.truth.committed(entries)
-        for entry in entries:
+        if own and not self.volume.names_its_key:
+            world.breaks(Broken(f"{self.name} writes {own[0].epoch} under an older key"))
+        for entry in own:
             if any(change.kind == ChangeKind.TERM_BEGIN for change in entry.changes):
                 try:
                     check_warned(world, self, entry)
@@ -287,7 +157,9 @@ class WriterProcess(Process["World"]):
             await sequencer.moved()
         self.world.count("writer: recovery")
         self.world.trace.say(self.name, f"is in recovery: {sequencer.state.reason}")
-        if self.world.has_one_writer():
+        if not self.volume.names_its_key:
+            self.world.count("check: a writer with an older key writes nothing")
+        elif self.world.has_one_writer():
             reason = sequencer.state.reason
             self.world.breaks(Broken(f"{self.name} is in recovery without a cause: {reason}"))
 
@@ -305,7 +177,7 @@ class WriterProcess(Process["World"]):
             new_id=world.new_id,
             group_writes_max=CONFIG_SETTINGS.group_writes_max,
             waiting_writes_max=CONFIG_SETTINGS.waiting_writes_max,
-            signing_key=WRITER_KEY,
+            signing_key=self.volume.key,
         )
         return ControlPlane(
             CONFIG_SETTINGS,

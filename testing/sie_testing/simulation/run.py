@@ -8,10 +8,7 @@ write still goes through. Every acknowledged write is in the log or was announce
 """
 
 import asyncio
-import contextlib
-import gc
 import re
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,12 +17,12 @@ from sie_config.writer.writer_state import Recovery
 from sie_config.writer_process import ControlPlane
 from sie_schemas.entry import Entry, EntryCorrupt, log_id8, parse_envelope
 from sie_testing.simulation.evidence import note_vanished
-from sie_testing.simulation.faults import FAULTS, heal, inject
+from sie_testing.simulation.faults import FAULTS, heal, inject_some
 from sie_testing.simulation.load import sure_command
-from sie_testing.simulation.loop import HOST, SimulationStuck
-from sie_testing.simulation.processes import ReplicaProcess, leaves_of
-from sie_testing.simulation.truth import Broken
+from sie_testing.simulation.processes import ReplicaProcess
 from sie_testing.simulation.world import World
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.run import Result, run_world
 
 __all__ = ["Plan", "Result", "run_seed"]
 
@@ -51,47 +48,11 @@ class Plan:
     """A recorded log: the run begins with a part of it, and clients write the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The outcome of a run. `failure` is empty when every property held."""
-
-    seed: int
-    failure: str
-    trace: str
-    counts: dict[str, int]
-    virtual_s: float
-    steps: int
-
-
 def run_seed(plan: Plan) -> Result:
     """Run one plan to its end."""
     known = max(0, len(plan.history) - 2 * plan.steps)
     world = World(plan.seed, replicas=plan.replicas, history=plan.history[:known])
-    failure = ""
-    collecting = gc.isenabled()
-    # A collection in the middle would run finalizers at a moment that no seed decides.
-    gc.disable()
-    try:
-        with world.trace.listening():
-            try:
-                world.loop.run_until_complete(_run(world, plan, plan.history[known:]))
-            except Exception as error:
-                # The outermost frame of a run: whatever it was, it comes with its seed and trace.
-                failure = "; ".join(_told(leaf) for leaf in leaves_of(error))
-            world.ended = True
-            _end(world)
-    finally:
-        if collecting:
-            gc.enable()
-    if world.loop.troubles:
-        failure = "nobody handled: " + "; ".join(world.loop.troubles[:3])
-    if failure:
-        world.trace.say("judge", failure)
-    for check, count in world.truth.checks.items():
-        world.counts[f"check: {check}"] = count
-    return Result(
-        plan.seed, failure, world.trace.text(), world.counts, world.loop.time(), world.loop.steps
-    )
+    return run_world(world, plan.seed, _run(world, plan, plan.history[known:]))
 
 
 async def _run(world: World, plan: Plan, history: Sequence[Entry]) -> None:
@@ -105,34 +66,13 @@ async def _run(world: World, plan: Plan, history: Sequence[Entry]) -> None:
         tasks.create_task(world.write_some(plan.steps, history[::2]))
         tasks.create_task(world.write_some(plan.steps, history[1::2]))
         if kinds:
-            tasks.create_task(inject(world, kinds, plan.steps))
+            tasks.create_task(inject_some(world, kinds, plan.steps))
     heal(world)
     await _converge(world)
     await _last_write(world)
     await _converge(world)
+    _retire_others(world)
     _judge(world)
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, Broken | SimulationStuck):
-        return str(error)
-    return "".join(traceback.format_exception(error))
-
-
-def _end(world: World) -> None:
-    """Let every task unwind, so that nothing is left for the collector to trip over."""
-    for process in world.processes:
-        process.held_down = True
-        if process.host is not None:
-            world.loop.kill(process.host)
-
-    async def unwind() -> None:
-        await asyncio.sleep(10)
-
-    HOST.set(None)
-    with contextlib.suppress(SimulationStuck):
-        world.loop.run_until_complete(unwind())
-    world.loop.close()
 
 
 async def _converge(world: World) -> None:
@@ -182,12 +122,7 @@ def _is_known(world: World, plane: ControlPlane) -> bool:
 def _help(world: World, waited_s: float) -> None:
     """Do what an operator does after minutes of alarms, in the order of the manual."""
     writer = world.writer
-    for old in (*world.zombies, *world.early):
-        has_warned = old.plane is not None and isinstance(old.plane.sequencer.state, Recovery)
-        old.kill()
-        if has_warned:
-            # It told that another writer goes another way: what its disk alone holds is given up.
-            note_vanished(world, writer.volume)
+    _retire_others(world)
     if writer.volume.damaged_from or _is_of_an_older_log(world):
         writer.kill()
         writer.volume.put_back(world.backups[-1], head_too=True)
@@ -204,6 +139,18 @@ def _help(world: World, waited_s: float) -> None:
     elif waited_s > _ASKS_AGAIN_S:
         for replica in world.replicas:
             _resync(world, replica)
+
+
+def _retire_others(world: World) -> None:
+    """End every writer but the one, and give up what the disk of one that has warned alone holds.
+
+    It told that another writer goes another way, and where the two part.
+    """
+    for old in (*world.zombies, *world.early):
+        has_warned = old.plane is not None and isinstance(old.plane.sequencer.state, Recovery)
+        old.kill()
+        if has_warned:
+            note_vanished(world, world.writer.volume, among=old.volume.entries)
 
 
 def _is_of_an_older_log(world: World) -> bool:
@@ -235,6 +182,8 @@ async def _last_write(world: World) -> None:
 
 def _judge(world: World) -> None:
     log = world.writer.volume.entries
+    if world.counts.get("fault: key-rotated"):
+        world.count("check: everybody follows past a change of keys")
     world.truth.check_keys(log)
     _check_stream(world, log)
     if world.truth.overwritten:

@@ -13,15 +13,12 @@ from sie_config.writer.rules import Command, Put
 from sie_core.chain import Position
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
+from sie_testing.stage.broken import Broken
 
-__all__ = ["Acknowledged", "Broken", "Loss", "Truth", "first_difference"]
+__all__ = ["Acknowledged", "Loss", "Truth", "first_difference"]
 
 State = dict[tuple[str, str], tuple[int, bytes]]
 """(kind, key) -> (modified epoch, document)."""
-
-
-class Broken(AssertionError):
-    """A property does not hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A writer's disk in memory: the log file, its lock, its reader and its head file.
+"""A writer's disk in memory: the log file, its lock, its key, its reader and its head file.
 
 *shell.* Stands in for SQLite where a simulation needs thousands of writers a minute; what SQLite
 itself does at a power cut is proved elsewhere. Promises what the file promises: a group is whole or
@@ -23,8 +23,11 @@ from sie_config.log.witnesses import Claim
 from sie_config.writer.draft import Draft, Tenure
 from sie_config.writer.rules import Index
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
-from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes
+from sie_core.trust import keys_of
+from sie_runtime.signing import SigningKey
+from sie_schemas.entry import Change, ChangeKind, Entry, Supersedes, put_key
 from sie_schemas.errors import SIEError
+from sie_testing.signing import WRITER_KEY
 
 __all__ = ["MemoryHeadFile", "MemoryJournal", "MemoryLogFile", "Volume"]
 
@@ -39,6 +42,10 @@ class Volume:
     keys: dict[tuple[str, str], KeyRow] = field(default_factory=dict)
     low_water: int = 1
     head: Claim | None = None
+    key: SigningKey = WRITER_KEY
+    """The contents of the key file beside the log."""
+    older_keys: tuple[SigningKey, ...] = ()
+    """Keys that were in it before, the oldest first."""
     holder: object | None = None
     """The holder of the lock: the file object of one life of one process."""
     full: bool = False
@@ -52,29 +59,61 @@ class Volume:
     def copy(self) -> "Volume":
         """A backup, or a clone: everything but the lock and the faults."""
         return Volume(
-            list(self.entries), dict(self.keys), self.low_water, self.head, on_fault=self.on_fault
+            list(self.entries),
+            dict(self.keys),
+            self.low_water,
+            self.head,
+            self.key,
+            self.older_keys,
+            on_fault=self.on_fault,
         )
 
     def put_back(self, older: "Volume", *, head_too: bool) -> None:
-        """Restore a backup over this disk; the head file perhaps stays the newer one."""
+        """Restore a backup over this disk; the head file perhaps stays the newer one.
+
+        The key file stays as it is: a backup has none.
+        """
         self.entries, self.keys = list(older.entries), dict(older.keys)
         self.low_water = older.low_water
         self.damaged_from = 0
         if head_too:
             self.head = older.head
 
+    @property
+    def names_its_key(self) -> bool:
+        """True if the key here is the one that signs the log here, at its head."""
+        return list(keys_of(self.entries))[-1:] in ([], [self.key.key_id])
+
     def begin_heir(self, log_id: str, writer: str, now_us: int) -> Entry:
         """`sie log restore --discard-after` its end: a new log, superseding the one on here."""
-        replayed = replay(iter(self.entries))
         last = self.entries[-1]
-        tenure = Tenure(log_id, last.term + 1, writer)
-        draft = Draft(replayed.registry, Index.of(replayed.registry), last, tenure, now_us)
         begin = Change(
             kind=ChangeKind.LOG_BEGIN, supersedes=Supersedes(last.log_id, last.epoch, last.hash)
         )
-        entry = draft.begin([begin], actor="operator", reason="the lost entries are given up")
-        self.entries.append(entry)
+        changes = [begin] if self.names_its_key else [begin, put_key(self.key.document)]
+        tenure = Tenure(log_id, last.term + 1, writer)
+        entry = self._written(tenure, changes, self.key, now_us, "the lost entries are given up")
         self.head = None
+        return entry
+
+    def change_key(self, key: SigningKey, now_us: int) -> Entry:
+        """`sie log change-key`: another key signs what follows; the one of today signs that."""
+        last = self.entries[-1]
+        tenure = Tenure(last.log_id, last.term, last.writer)
+        changes = [put_key(key.document)]
+        entry = self._written(tenure, changes, self.key, now_us, "the key is changed")
+        self.older_keys, self.key = (*self.older_keys, self.key), key
+        return entry
+
+    def _written(
+        self, tenure: Tenure, changes: list[Change], signer: SigningKey, now_us: int, reason: str
+    ) -> Entry:
+        """An entry that an operator's command appends to a log that nobody has open."""
+        replayed = replay(iter(self.entries))
+        last = self.entries[-1]
+        draft = Draft(replayed.registry, Index.of(replayed.registry), last, tenure, now_us)
+        entry = signer.signed(draft.begin(changes, actor="operator", reason=reason))
+        self.entries.append(entry)
         return entry
 
 

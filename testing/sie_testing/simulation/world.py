@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from sie_config.writer.draft import Write
@@ -17,18 +17,21 @@ from sie_config.writer.rules import Command
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import ControlPlane
 from sie_core.chain import position_of
+from sie_runtime.signing import SigningKey
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError
-from sie_testing.simulation.broker import Broker, Connection
 from sie_testing.simulation.evidence import ROLL_CALL, check_given_up, reach_of
 from sie_testing.simulation.http import Calls, Lost
 from sie_testing.simulation.load import commands_of, drawn_commands, keyed, told
-from sie_testing.simulation.loop import SimulatedLoop
-from sie_testing.simulation.network import Network
-from sie_testing.simulation.processes import Process, ReplicaProcess, WriterProcess
-from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Acknowledged, Broken, Truth
+from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
+from sie_testing.simulation.truth import Acknowledged, Truth
 from sie_testing.simulation.volume import Volume
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.broker import Broker, Connection
+from sie_testing.stage.loop import SimulatedLoop
+from sie_testing.stage.network import Network
+from sie_testing.stage.process import Process
+from sie_testing.stage.trace import Trace
 
 __all__ = ["FORKING", "World"]
 
@@ -69,6 +72,8 @@ class World:
         self.ended = False
         """Judged: what comes now is only the unwinding."""
         self.backups: list[Volume] = []
+        self.wrong_keys: dict[int, tuple[Volume, SigningKey]] = {}
+        """Disks whose key file is an older one, and the key that belongs there."""
         volume = Volume(list(history), on_fault=self.took_effect)
         self.truth.committed(history)
         self.writer = WriterProcess(self, "config", volume)
@@ -92,6 +97,11 @@ class World:
     def processes(self) -> "list[Process[World]]":
         """Every process that there is."""
         return [self.writer, *self.zombies, *self.early, *self.replicas, *self.twins]
+
+    @property
+    def checks(self) -> Mapping[str, int]:
+        """The times that the oracle put each of its properties to the test."""
+        return self.truth.checks
 
     def count(self, what: str) -> None:
         """Note that something happened, for the coverage of a run."""

@@ -1,31 +1,33 @@
-"""Programs of a checkout, as `sie soak` runs them: published clients, and generated mutants.
+"""Programs of a checkout, as `sie soak` runs them: clients, mutants, random layouts, images.
 
 *shell.* Exit status as `sie simulate`: 3 where there is nothing to run.
 """
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Final
 
 import typer
 
 from sie_testing.soak.instruction_sets import checkout
 
-__all__ = ["run_clients", "run_mutants"]
+__all__ = ["PROGRAMS", "run_program"]
+
+PROGRAMS: Final[Mapping[str, str]] = {
+    "clients": "tests.support.clients_page",
+    "mutants": "tests.mutants.generated",
+    "layouts": "tests.support.layout_judge",
+    "images": "tests.support.images",
+}
+"""The module of each."""
 
 
-def run_clients() -> int:
-    """Run every published client against a gateway; the exit status."""
-    return _run("tests.support.clients_page", "the clients' programs")
-
-
-def run_mutants() -> int:
-    """Run the generated mutants of the chosen modules; the exit status."""
-    return _run("tests.mutants.generated", "the mutants")
-
-
-def _run(module: str, what: str) -> int:
+def run_program(name: str, *words: str) -> int:
+    """Run one of `PROGRAMS`; its exit status."""
     root = checkout()
     if root is None:
-        typer.echo(f"{what} are in a checkout, and this is none")
+        typer.echo(f"the programs of --{name} are in a checkout, and this is none")
         return 3
-    return subprocess.run([sys.executable, "-m", module], cwd=root, check=False).returncode
+    command = [sys.executable, "-m", PROGRAMS[name], *words]
+    return subprocess.run(command, cwd=root, check=False).returncode

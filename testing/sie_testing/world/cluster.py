@@ -33,10 +33,11 @@ from sie_schemas.entry import Entry, EntryCorrupt, parse_envelope
 from sie_schemas.errors import SIEError
 from sie_schemas.snapshot import Snapshot, SnapshotCorrupt
 from sie_testing.simulation.load import drawn_commands, keyed
-from sie_testing.simulation.loop import SimulatedLoop
-from sie_testing.simulation.trace import Trace
-from sie_testing.simulation.truth import Acknowledged, Broken, Truth
+from sie_testing.simulation.truth import Acknowledged, Truth
 from sie_testing.simulation.volume import Volume
+from sie_testing.stage.broken import Broken
+from sie_testing.stage.loop import SimulatedLoop
+from sie_testing.stage.trace import Trace
 from sie_testing.world.follower import FollowerNode
 from sie_testing.world.writer import EPOCH_US, Streams, WriterNode
 

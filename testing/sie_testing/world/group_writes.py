@@ -15,7 +15,7 @@ from sie_config.documents.differences import changes_between, registry_patch
 from sie_config.writer.operations import Operation
 from sie_core.registry import Entity, Registry
 from sie_testing.json_patching import as_json, patched
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 from sie_testing.world.cluster import WiredCluster
 
 __all__ = ["GroupWrites"]

@@ -21,7 +21,7 @@ from sie_core.replica.events import (
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import parse_envelope
 from sie_schemas.errors import SIEError
-from sie_testing.simulation.truth import Broken
+from sie_testing.stage.broken import Broken
 from sie_testing.world.cluster import Message, Policy, fetch_failed
 from sie_testing.world.mishaps import Mishaps
 from sie_testing.world.writer import WriterNode

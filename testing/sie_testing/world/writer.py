@@ -25,13 +25,13 @@ from sie_config.writer_process import ControlPlane
 from sie_core.registry import Registry
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError
-from sie_testing.memory_stream import MemoryStream
+from sie_testing.contracts.memory_stream import MemoryStream
 from sie_testing.signing import WRITER_KEY
 from sie_testing.simulation.load import keyed
-from sie_testing.simulation.loop import Host, SimulatedLoop
 from sie_testing.simulation.processes import LoopThread
 from sie_testing.simulation.truth import Truth
 from sie_testing.simulation.volume import MemoryHeadFile, MemoryJournal, MemoryLogFile, Volume
+from sie_testing.stage.loop import Host, SimulatedLoop
 
 __all__ = ["EPOCH_US", "Streams", "WriterNode"]
 

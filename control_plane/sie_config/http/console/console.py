@@ -1,9 +1,11 @@
 """The console of one process: its pages, sessions and its way to the gateway, put together.
 
-*shell.* Promises that the console needs nothing but the public API. It adds files, a cookie in the
-place of a header, and a way to the gateway for a page that may speak to its own site alone.
+*shell.* Promises that the console needs nothing but the public API. It adds files, and a cookie in
+the place of a header. It also passes some paths on to the gateway, since its page may speak to its
+own site alone.
 """
 
+import ssl
 from collections.abc import Callable
 
 import httpx
@@ -28,10 +30,11 @@ class Console:
         access: Access | None,
         *,
         gateway_url: str = "",
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._to_gateway = ToGateway(gateway_url, transport=transport)
+        self._to_gateway = ToGateway(gateway_url, tls=tls, transport=transport)
         self._sign_in = SignIn(
             access,
             log_id=lambda: plane.sequencer.position.log_id,

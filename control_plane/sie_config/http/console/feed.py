@@ -21,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from sie_config.http.follow_routes import head_body
 from sie_config.past.audit import entry_row
 from sie_config.writer_process import ControlPlane
+from sie_core.troubles import replica_state, worst_first, writer_troubles
 from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import Later
@@ -36,6 +37,7 @@ _ASKED_MAX: Final = 64
 """Replicas that are asked for a sign of life at a time."""
 _SHOWN_MAX: Final = 100
 _CHANGES_SHOWN: Final = 20
+_TROUBLES_SHOWN: Final = 100
 _CLIENTS: Final = Gauge("sie_config_feed_clients", "clients of the feed for browsers")
 
 
@@ -107,9 +109,12 @@ class Feed:
         await plane.replica_requests.look_for(plane.now(), quiet_s=_QUIET_S, most=_ASKED_MAX)
         view = plane.replicas_view()
         rows = sorted(view["replicas"], key=_worst_first)
+        head, published = head_body(plane), plane.broadcast.published_epoch
+        troubles = worst_first(writer_troubles(head["writer"], head["epoch"], published, rows))
         told = {
-            "head": head_body(plane),
-            "published_epoch": plane.broadcast.published_epoch,
+            "head": head,
+            "published_epoch": published,
+            "troubles": troubles[:_TROUBLES_SHOWN],
             "live": view["live"],
             "converged": view["converged"],
             "total": len(rows),
@@ -168,4 +173,6 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     }
     loaded = sum(told["state"] == "loaded" for told in row["models"].values())
     shown = dict(sorted(failed.items())[:_CHANGES_SHOWN])
-    return {name: row[name] for name in names} | {"loaded": loaded, "failed": shown}
+    tone, word = replica_state(row)
+    own = {"tone": tone, "word": word, "loaded": loaded, "failed": shown}
+    return {name: row[name] for name in names} | own

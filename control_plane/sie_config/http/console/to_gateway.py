@@ -8,6 +8,7 @@ inference never depends on sie-config.
 
 import asyncio
 import re
+import ssl
 from typing import Final
 from urllib.parse import quote
 
@@ -49,8 +50,15 @@ def is_passed_on(method: str, path: str) -> bool:
 class ToGateway:
     """One for each process. `url` empty: no gateway is known, which is said."""
 
-    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
+        self._tls = tls
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
         self._running = 0
@@ -102,7 +110,10 @@ class ToGateway:
         if self._client is None:
             # Its own address was given to it: no proxy of the environment has a say.
             self._client = httpx.AsyncClient(
-                transport=self._transport, timeout=_WITHIN_S, trust_env=False
+                transport=self._transport,
+                timeout=_WITHIN_S,
+                trust_env=False,
+                verify=self._tls if self._tls is not None else True,
             )
         query = request.scope["query_string"].decode("latin-1")
         url = f"{self._url}/{quote(path)}" + (f"?{query}" if query else "")

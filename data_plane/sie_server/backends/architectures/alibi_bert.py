@@ -1,8 +1,8 @@
 """BERT that tells places apart by distance alone (ALiBi, both ways), with a gated layer.
 
 *device.* The architecture that jina-embeddings-v2 published, in its two forms: with and without
-norms of queries and keys. It goes through no interface of attention, since it adds a bias: packed,
-it attends sequence by sequence, under a corner of the longest one's bias.
+norms of queries and keys. It adds a bias, and so goes through no interface of attention. Packed, it
+attends sequence by sequence, under a corner of the longest one's bias.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The architecture that repositories call `new`, as transformers' `gte`.
 
-*pure.* Published as code beside its weights (`NewModel`: the gte-v1.5 family and what grew from it,
-stella_en_400M_v5 among them); transformers has it by itself under another name. It reads the
-tensors by their published names, but not the published config: that is written anew here, so that
+*pure.* Published as code beside its weights (`NewModel`): the gte-v1.5 family and what grew from
+it, stella_en_400M_v5 among them. By itself transformers has it under another name. It reads the
+tensors by their published names, but not the published config. That is written anew here, so that
 no code of a repository has to run, and the model packs. Whatever that code can do and `gte` cannot
 is left to the code.
 """
@@ -60,8 +60,8 @@ def gte_config(config: ConfigJson) -> GteConfig | None:
 def _rope(config: ConfigJson, *, width: int) -> dict[str, Any] | None:
     """Its rotations: plain ones, or those of a longer context (https://kexue.fm/archives/9706).
 
-    There each frequency is that of a base `factor` times as large, divided by
-    `factor ** (2 / width)`: the second part is what transformers calls linear scaling.
+    There each frequency is that of a base `factor` times as large, over `factor ** (2 / width)`.
+    The second part is what transformers calls linear scaling.
     """
     theta, scaling = config.get("rope_theta"), config.get("rope_scaling")
     if not isinstance(theta, int | float) or theta <= 0:

@@ -2,7 +2,7 @@
 
 *device.* Without experts it is transformers' own `nomic_bert` under another config. With biases and
 experts (nomic-embed-text-v2-moe) that class's attention is kept, and its layers' second half is
-ours: each token goes through the few experts that a router likes best, weighed by its softmax.
+ours. Each token goes through the few experts that a router likes best, weighed by its softmax.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """The architecture of a config.json that repositories publish as code beside their weights.
 
 *device* over transformers' classes and ours. `architecture_of` gives what computes the same without
-that code: a config, and where transformers has no class of its own or reads no such names, the
-class and the tensors' names. What it leaves out is of no form that is known here.
+that code. That is a config, and where transformers has no class of its own or reads no such names,
+the class and the tensors' names. What it leaves out is of no form that is known here.
 """
 
 from collections.abc import Callable, Mapping

@@ -139,18 +139,29 @@ class GliclassClasses(WithoutAdapters):
 
     def _cut(self, text: str, labels: Sequence[str]) -> str:
         """The text as far as it fits beside the labels, whichever the model reads first."""
-        around = len(self._tokenizer(self._library.prepare_input("", labels))["input_ids"])
-        room = self._tokens_max - around
-        if room < 1:
+        over = self._over(text, labels)
+        if over <= 0:
+            return text
+        if (alone := self._over("", labels)) >= 0:
             raise FixRequest(
-                f"the labels take {around} of the {self._tokens_max} tokens that "
+                f"the labels take {self._tokens_max + alone} of the {self._tokens_max} tokens that "
                 f"{self._spec.model_id} reads: name fewer",
                 code="INPUT_TOO_LONG",
                 field="labels",
             )
         places = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        offsets = places["offset_mapping"]
-        return text if len(offsets) <= room else text[: offsets[room - 1][1]]
+        stops = [0, *(stop for _, stop in places["offset_mapping"])]
+        kept = len(stops) - 1
+        # A text that was cut inside a word may have more tokens than it had as its part.
+        while over > 0:
+            kept = max(0, kept - over)
+            over = self._over(text[: stops[kept]], labels)
+        return text[: stops[kept]]
+
+    def _over(self, text: str, labels: Sequence[str]) -> int:
+        """The tokens of a text and labels beyond those that the model reads; negative below."""
+        read = self._tokenizer(self._library.prepare_input(text, list(labels)))["input_ids"]
+        return len(read) - self._tokens_max
 
 
 def _require_known_encoder(config: Path) -> None:

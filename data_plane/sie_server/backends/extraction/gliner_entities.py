@@ -2,8 +2,8 @@
 
 *device* over one GLiNER model, of one encoder or two, of spans or tokens. Takes texts and the
 labels of the request. A text of more words than the model reads is read in windows of words that
-overlap, and so is one whose pieces of words would be cut; where two windows see an entity, the one
-in which it begins farthest from a cut tells it. Spans, scores and the rule for overlaps are the
+overlap. So is one whose pieces of words would be cut. Where two windows see an entity, the one in
+which it begins farthest from a cut tells it. Spans, scores and the rule for overlaps are the
 library's; the rule is held over the whole text. The embeddings of labels that a model of two
 encoders has seen are kept.
 """

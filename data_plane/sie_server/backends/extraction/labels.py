@@ -1,9 +1,9 @@
 """Labels that are asked for, and which of a model's own they mean.
 
-*pure.* A model with fixed labels knows each by its kind (`LOC`), by the tags of that kind (`B-LOC`)
-and by the words that the table of synonyms in its document has for it (`location`), in any case.
-Anything else is refused with the list of its labels: asking for what a model cannot find is an
-error, and never an empty answer. Answers tell the model's own labels.
+*pure.* A model with fixed labels knows each by its kind (`LOC`) and by the tags of that kind
+(`B-LOC`). It also knows the words that the table of synonyms in its document has for it
+(`location`), in any case. Anything else is refused with the list of its labels: asking for what a
+model cannot find is an error, and never an empty answer. Answers tell the model's own labels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Backends on an authors' own library: what they have in common.
 
-*shell.* A folder is read by its layout before the library sees it, and nothing of it names code:
-both libraries would fetch and run what a config names.
+*shell.* A folder is read by its layout before the library sees it, and nothing of it names code.
+Both libraries would fetch and run what a config names.
 """
 
 import json

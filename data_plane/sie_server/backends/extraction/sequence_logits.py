@@ -24,11 +24,14 @@ from sie_server.backends.model_files import backbone_of, dtype_choice, load_mode
 from sie_server.backends.token_inputs import TokenLimits, read_tokens
 from sie_server.backends.vector_answers import lengths_of, rows_as_given
 from sie_server.packed.packed_attention import register
+from sie_server.tolerances import logits_agree
 from sie_server.weights.sources import Weights
 from sie_server.weights.tokenizer_file import TokenizerFile, tokenizer_file
 
 __all__ = ["SequenceLogits"]
 
+_TRIED: Final = (33, 5, 19)
+"""Tokens of the texts by which padding is tried."""
 _AT_ONCE: Final = 256
 """The hidden states of more inputs are not held together."""
 
@@ -51,6 +54,7 @@ class SequenceLogits:
             self._try_packed(device)
         config = self._model.config
         self._limits = self._core.limits if self._core is not None else _limits(spec, self._model)
+        self._pads = self._core is not None or self._may_pad()
         named = {int(place): str(name) for place, name in (config.id2label or {}).items()}
         self.names = [named[place] for place in sorted(named)]
         """The label of each logit."""
@@ -175,12 +179,33 @@ class SequenceLogits:
         budget = self._spec.profile.batch_cost_max
         chunk: list[int] = []
         for place in sorted(range(len(ids)), key=lambda place: (ends[place], len(ids[place]))):
-            full = (len(chunk) + 1) * len(ids[place]) > budget
+            full = not self._pads or (len(chunk) + 1) * len(ids[place]) > budget
             if chunk and (full or ends[chunk[0]] != ends[place]):
                 yield chunk
                 chunk = []
             chunk.append(place)
         yield chunk
+
+    @torch.inference_mode()
+    def _may_pad(self) -> bool:
+        """True if texts of several lengths answer together as each alone."""
+        generator = torch.Generator().manual_seed(7)
+        vocabulary = self._limits.vocabulary
+        end = getattr(self._model.config, "eos_token_id", None)
+        texts = [
+            torch.randint(min(10, vocabulary - 1), vocabulary, (length,), generator=generator)
+            for length in (min(length, self._limits.tokens_max) for length in _TRIED)
+        ]
+        if isinstance(end, int):
+            for text in texts:
+                text[text == end] = min(10, vocabulary - 1)
+                text[-1] = end
+        try:
+            together = self._whole(texts, [None] * len(texts))
+            alone = torch.cat([self._whole([text], [None]) for text in texts])
+        except (RuntimeError, ValueError, IndexError):
+            return False
+        return logits_agree(together, alone, self._model.dtype)
 
     def _whole(self, ids: Sequence[Tensor], types: Sequence[Tensor | None]) -> Tensor:
         parameters = inspect.signature(self._model.forward).parameters

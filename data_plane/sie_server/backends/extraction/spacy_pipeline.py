@@ -6,7 +6,7 @@ is an error, not an empty answer. A pipeline gives no probabilities: each score 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from sie_server.backends.backend import (
     require_operation,
     take,
 )
-from sie_server.backends.extraction.characters import placed
+from sie_server.backends.extraction.characters import placed, trimmed, whole
 from sie_server.backends.extraction.labels import FixedLabels
 from sie_server.backends.extraction.options import PLACES, chosen
 from sie_server.backends.extraction.spans import Span
@@ -87,10 +87,9 @@ class SpacyPipeline(WithoutAdapters):
         unit = chosen(self._spec, batch, PLACES)["offset_unit"]
         wanted = self._labels.wanted(batch.labels)
         documents = list(self._pipeline.pipe(texts))
-        found = [_spans(document, wanted) for document in documents]
-        told = zip(texts, found, strict=True)
+        read = zip(texts, documents, strict=True)
         return EntityAnswers(
-            tuple(placed(text, own, unit) for text, own in told),
+            tuple(placed(text, list(_spans(text, own, wanted)), unit) for text, own in read),
             tokens=tuple(len(document) for document in documents),
         )
 
@@ -105,12 +104,15 @@ class SpacyPipeline(WithoutAdapters):
                 )
 
 
-def _spans(document: Any, labels: frozenset[str]) -> list[Span]:
-    return [
-        (span.start_char, span.end_char, span.label_, 1.0)
-        for span in document.ents
-        if span.label_ in labels
-    ]
+def _spans(text: str, document: Any, labels: frozenset[str]) -> Iterator[Span]:
+    """The entities, each with whole characters: spaCy's words may end inside a flag or an emoji."""
+    stopped = 0
+    for span in document.ents:
+        start, stop = whole(text, *trimmed(text, span.start_char, span.end_char))
+        start = max(start, stopped)
+        if span.label_ in labels and start < stop:
+            yield start, stop, span.label_, 1.0
+            stopped = stop
 
 
 def _folder_bytes(folder: Path) -> int:

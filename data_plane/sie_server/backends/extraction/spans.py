@@ -2,8 +2,8 @@
 
 *pure.* Tokens are read as transformers' token-classification pipeline reads them under one of its
 aggregation strategies. Where that pipeline tells what no reader of the text would mark, this one
-does not: a span has no blanks at its ends and is never blank; spans do not overlap, for tokens that
-share a character are one piece; characters are not cut. Spans come in the order of the text.
+does not. A span has no blanks at its ends and is never blank. Spans do not overlap, for tokens that
+share a character are one piece. Characters are not cut. Spans come in the order of the text.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,8 @@
 """Tags: from a classifier's label names to kinds of entities, and where one begins and ends.
 
 *pure.* Reads BIO (either kind), BIOES, BILOU, BMES, IO with a prefix, and names without a scheme. A
-letter before a hyphen is a prefix only where the names as a whole bear it out, so that `E-MAIL`
-beside `PHONE` is a name. `O` is outside; a kind may be called `O` too (`B-O`).
+letter before a hyphen is a prefix only where the names as a whole bear it out. So `E-MAIL` beside
+`PHONE` is a name. `O` is outside; a kind may be called `O` too (`B-O`).
 """
 
 from collections.abc import Iterable, Sequence

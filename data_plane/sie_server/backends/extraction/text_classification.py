@@ -3,7 +3,7 @@
 *shell* over one sequence-classification model and its adapters. Takes token ids. Answers
 `classifications`: every label of the model with its score, or those that are asked for. The scores
 are those of transformers' pipeline: softmax, or sigmoid where the config says that several labels
-may hold, or where there is one; the option `activation` chooses otherwise.
+may hold, or where there is one. The option `activation` chooses otherwise.
 """
 
 from typing import Final

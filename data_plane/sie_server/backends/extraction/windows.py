@@ -1,8 +1,8 @@
 """Windows: a text that is longer than the model reads, in parts that overlap.
 
-*pure.* Promises that the windows cover every token once or twice, that none is longer than the
-model reads, and that each token is taken from the window in which it lies farthest from where the
-text was cut. A text that the model reads whole has one window.
+*pure.* Promises that the windows cover every token once or twice, and that none is longer than the
+model reads. Each token is taken from the window in which it lies farthest from where the text was
+cut. A text that the model reads whole has one window.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The backend `zero-shot-classification`: any labels for a text, by a classifier of inference.
 
-*shell* over one model that was trained to say whether a hypothesis follows from a text. Takes
-texts and the labels of the request, makes a hypothesis of each label by a template, and answers
+*shell* over one model that was trained to say whether a hypothesis follows from a text. Takes texts
+and the labels of the request, and makes a hypothesis of each label by a template. Answers
 `classifications` with the scores of transformers' pipeline. The text is cut where a pair is longer
 than the model reads, the hypothesis never.
 """

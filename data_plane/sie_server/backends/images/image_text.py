@@ -2,8 +2,8 @@
 
 *device* over one torch model of two towers. Each tower runs by itself, so a batch is of texts or of
 images; one that holds both is run in two parts. Texts come as token ids, images as the pixels that
-the sidecar made of them; what the reference's processor does to numbers is looked up in a table of
-256 rows, so that it is the same to the last bit. Answers `dense` in float32.
+the sidecar made of them. The reference's arithmetic on pixels is looked up in a table of 256 rows,
+so that it is the same to the last bit. Answers `dense` in float32.
 """
 
 from collections.abc import Sequence

@@ -49,8 +49,8 @@ class Judged:
 def judge(logits: Tensor, activation: str, label: int) -> Judged:
     """Logits [pairs, labels] to the numbers of one label.
 
-    The relevance is the score where that is a probability by itself, else the probability that the
-    logits stand for: the sigmoid of a single one, the softmax of several.
+    The relevance is the score where that is a probability by itself. Else it is the probability
+    that the logits stand for: the sigmoid of a single one, the softmax of several.
     """
     given = logits.float()
     scores = ACTIVATIONS[activation](given)

@@ -1,8 +1,8 @@
 """A chat template of pairs as a template with places.
 
-*shell* over transformers' tokenizer, which renders it. The places are found by rendering marks,
-and believed only where other texts, with white space and braces, come out as the places say: a
-template that changes what it is given is refused.
+*shell* over transformers' tokenizer, which renders it. The places are found by rendering marks, and
+believed only where other texts, with white space and braces, come out as the places say. A template
+that changes what it is given is refused.
 """
 
 from collections.abc import Mapping

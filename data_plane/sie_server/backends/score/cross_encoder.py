@@ -2,8 +2,8 @@
 
 *device* over one sequence-classification model and its adapters; of decoders, see `decoder`. Takes
 token ids of pairs, with their types where the model has any. Scores are those of
-sentence-transformers' CrossEncoder on the same files: the activation is the folder's, or that
-library's default, unless the option `activation` names another; of several labels the option
+sentence-transformers' CrossEncoder on the same files. The activation is the folder's, or that
+library's default, unless the option `activation` names another. Of several labels the option
 `label` chooses one, else the last counts.
 """
 

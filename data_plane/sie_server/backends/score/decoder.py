@@ -1,9 +1,9 @@
 """Decoders that judge a pair: the logits of a yes and a no behind a template.
 
 *device* over one causal language model and its adapters. The template and its tokens are those of
-the profile (`pair_template`, `yes_token`, `no_token`, `temperature`), else the folder's: its chat
-template with the roles `query` and `document`, and its LogitScore. Of the vocabulary's logits only
-these rows are computed, and compared with the model's own at load.
+the profile (`pair_template`, `yes_token`, `no_token`, `temperature`). Else they are the folder's:
+its chat template with the roles `query` and `document`, and its LogitScore. Of the vocabulary's
+logits only these rows are computed, and compared with the model's own at load.
 """
 
 from dataclasses import dataclass

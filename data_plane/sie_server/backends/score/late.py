@@ -1,9 +1,9 @@
 """Late interaction: scores of queries and documents that have a vector for each token.
 
-*device.* The score of a pair is the sum, over the query's vectors, of the greatest product with any
-of the document's (MaxSim), in float32; or their mean. A query that several inputs share is run
-once. The relevance is the mean, brought from [-1, 1] to [0, 1]: vectors of unit length have no
-larger products.
+*device.* The score of a pair is MaxSim. For each vector of the query it takes the greatest product
+with any of the document's, and sums them, or takes their mean. It is computed in float32. A query
+that several inputs share is run once. The relevance is the mean, brought from [-1, 1] to [0, 1]:
+vectors of unit length have no larger products.
 """
 
 from collections.abc import Callable, Sequence

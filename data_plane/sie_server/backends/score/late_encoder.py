@@ -2,7 +2,7 @@
 
 *device* over one encoder and its adapters; the part of the backend `transformer` that is chosen
 where the folder's layout says so. Queries are filled up with tokens at which the text does not look
-(`TokensInput.attended`): whether packed execution does that as the model's own is tried at load.
+(`TokensInput.attended`). Whether packed execution does that as the model's own is tried at load.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_layouts.late import TokenLayout
+from sie_layouts.steps import TextLayout
 from sie_schemas.ipc import (
     Answers,
     EncodeAnswers,
@@ -66,7 +67,7 @@ class LateEncoder(EncoderBackend):
         )
         self._skipped = _ids(names, layout.skipped)
         self._kept = np.array(layout.kept_ids, dtype=np.int64)
-        self._forms = _forms(layout, names)
+        self._forms, text = _lengths(_forms(layout, names), text)
         encoder = Encoder(model, device=place)
         self._core = LoadedEncoder(
             spec,
@@ -178,6 +179,23 @@ def _forms(layout: TokenLayout, names: PreTrainedTokenizerBase) -> dict[str, Tex
         limit or 0, expansion.tokens, _filler(names, expansion.token), expansion.attended
     )
     return {"query": query, "document": document}
+
+
+def _lengths(
+    forms: dict[str, TextForm], text: TextLayout
+) -> tuple[dict[str, TextForm], TextLayout]:
+    """A side's own length counts over the texts' in general, also where it is the greater."""
+    own = [form.tokens_max for form in forms.values()]
+    if all(own):
+        text = dataclasses.replace(text, tokens_max=max(own), capped_by_positions=False)
+    elif text.tokens_max is not None and max(own) > text.tokens_max:
+        general = text.tokens_max
+        forms = {
+            name: replace(form, tokens_max=form.tokens_max or general)
+            for name, form in forms.items()
+        }
+        text = dataclasses.replace(text, tokens_max=max(own))
+    return forms, text
 
 
 def _filler(names: PreTrainedTokenizerBase, token: str | None) -> int:

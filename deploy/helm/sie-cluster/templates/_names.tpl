@@ -6,11 +6,19 @@
 {{- end -}}
 {{- end }}
 
-{{/* What selects a role's pods: (dict "root" $ "role" "gateway"). Never changes in an upgrade. */}}
+{{/* (dict "root" $ "role" "worker" "kind" "cpu"); a role without kinds has none. */}}
+{{- define "sie.name" -}}
+{{ include "sie.fullname" .root }}-{{ .role }}{{ with .kind }}-{{ . }}{{ end }}
+{{- end }}
+
+{{/* What selects a role's pods. Never changes in an upgrade. */}}
 {{- define "sie.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .role }}
+{{- with .kind }}
+sie/worker: {{ . }}
+{{- end }}
 {{- end }}
 
 {{- define "sie.labels" -}}
@@ -23,13 +31,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- /* What a registry may change behind a tag is named by its digest; images on the nodes are as they were loaded. */}}
 {{- define "sie.image" -}}
 {{- $image := .root.Values.image -}}
-{{- $name := printf "sie-%s:%s" .role ($image.tag | default .root.Chart.AppVersion) -}}
-{{- if $image.registry -}}
-{{- $digest := required (printf "image.digests.%s is wanted where image.registry is set: docker buildx imagetools inspect %s/%s" .role $image.registry $name) (index $image.digests .role) -}}
-{{ $image.registry }}/{{ $name }}@{{ $digest }}
-{{- else -}}
-{{ $name }}
+{{- $digest := index $image.digests .image -}}
+{{- $name := printf "sie-%s:%s" .image ($image.tag | default .root.Chart.AppVersion) -}}
+{{- with $image.registry }}{{ $name = printf "%s/%s" . $name }}{{ end -}}
+{{- if and $image.registry (not $digest) (not $image.byTag) -}}
+{{- fail (printf "image.digests.%s is wanted where image.registry is set: `docker buildx imagetools inspect %s` tells it; image.byTag=true takes whatever the tag names" .image $name) -}}
 {{- end -}}
+{{ $name }}{{ with $digest }}@{{ . }}{{ end }}
 {{- end }}
 
 {{/* The labels of this release's series: the PodMonitor puts them on. */}}
@@ -37,15 +45,30 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 namespace={{ .Release.Namespace | quote }},release={{ .Release.Name | quote }}
 {{- end }}
 
+{{- define "sie.scheme" -}}
+{{ ternary "https" "http" .Values.tls.enabled }}
+{{- end }}
+
 {{- define "sie.configUrl" -}}
-http://{{ include "sie.fullname" . }}-config:8081
+{{ include "sie.scheme" . }}://{{ include "sie.fullname" . }}-config:8081
+{{- end }}
+
+{{- define "sie.gatewayUrl" -}}
+{{ include "sie.scheme" . }}://{{ include "sie.fullname" . }}-gateway:{{ .Values.gateway.service.port }}
+{{- end }}
+
+{{/* sie-config as a browser outside reaches it; empty where it stays inside. */}}
+{{- define "sie.configPublicUrl" -}}
+{{- if and .Values.expose.configHost (or .Values.expose.ingress.enabled .Values.expose.gatewayApi.enabled) -}}
+https://{{ .Values.expose.configHost }}
+{{- end -}}
 {{- end }}
 
 {{- define "sie.natsUrl" -}}
 {{- if .Values.nats.enabled -}}
-nats://{{ include "sie.fullname" . }}-nats:4222
+{{ ternary "tls" "nats" .Values.tls.enabled }}://{{ include "sie.fullname" . }}-nats:4222
 {{- else -}}
-{{ required "nats.url is wanted where nats.enabled is false" .Values.nats.url }}
+{{ .Values.nats.url }}
 {{- end -}}
 {{- end }}
 
@@ -83,107 +106,10 @@ nats://{{ include "sie.fullname" . }}-nats:4222
 {{- replace $line (join "\n" $lines) $text -}}
 {{- end }}
 
-{{/* Copies of every stream: those of the brokers that this chart runs. */}}
-{{- define "sie.streamReplicas" -}}
-{{- if .Values.nats.enabled }}{{ .Values.nats.replicas }}{{ else }}1{{ end -}}
-{{- end }}
-
 {{- define "sie.hfSecret" -}}
 {{- if .Values.hfToken.existingSecret -}}
 {{ .Values.hfToken.existingSecret }}
 {{- else if .Values.hfToken.create -}}
 {{ include "sie.fullname" . }}-hf-token
 {{- end -}}
-{{- end }}
-
-{{/* How a role reaches the broker: (dict "root" $ "role" "gateway"), `user` where it is another. */}}
-{{- define "sie.busEnv" -}}
-{{- $prefix := printf "SIE_%s" (upper .role) -}}
-{{- $user := .user | default .role -}}
-- name: {{ $prefix }}_NATS_URL
-  value: {{ include "sie.natsUrl" .root | quote }}
-- name: {{ $prefix }}_NATS_USER
-  value: {{ $user }}
-- name: {{ $prefix }}_NATS_REPLICAS
-  value: {{ include "sie.streamReplicas" .root | quote }}
-- name: {{ $prefix }}_NATS_PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ include "sie.natsSecret" .root }}
-      key: {{ $user }}
-{{- end }}
-
-{{/* How a follower finds sie-config. */}}
-{{- define "sie.followEnv" -}}
-{{- $prefix := printf "SIE_%s" (upper .role) -}}
-- name: {{ $prefix }}_CONFIG_URL
-  value: {{ include "sie.configUrl" .root | quote }}
-{{- $secret := .root.Values.auth.followersSecret }}
-{{- if .root.Values.auth.existingSecret }}
-{{- $secret = required "auth.followersSecret is wanted where auth.existingSecret is set: without its tokens gateways and workers cannot follow" $secret }}
-{{- end }}
-{{- with $secret }}
-- name: {{ $prefix }}_CONFIG_TOKEN
-  valueFrom:
-    secretKeyRef:
-      name: {{ . }}
-      key: {{ $.role }}
-{{- end }}
-{{- end }}
-
-{{/* Where spans go, in OpenTelemetry's own names. */}}
-{{- define "sie.tracesEnv" -}}
-{{- with .Values.traces.endpoint }}
-- name: OTEL_EXPORTER_OTLP_ENDPOINT
-  value: {{ . | quote }}
-- name: OTEL_TRACES_SAMPLER
-  value: parentbased_traceidratio
-- name: OTEL_TRACES_SAMPLER_ARG
-  value: {{ $.Values.traces.share | quote }}
-- name: OTEL_RESOURCE_ATTRIBUTES
-  value: {{ printf "service.namespace=%s/%s" $.Release.Namespace $.Release.Name | quote }}
-{{- end }}
-{{- end }}
-
-{{- define "sie.moreEnv" -}}
-{{- range $name, $value := . }}
-- name: {{ $name }}
-  value: {{ $value | quote }}
-{{- end }}
-{{- end }}
-
-{{- define "sie.probes" -}}
-startupProbe:
-  httpGet: {path: /healthz, port: http}
-  periodSeconds: 1
-  failureThreshold: {{ .startup | default 60 }}
-livenessProbe:
-  httpGet: {path: /healthz, port: http}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
-readinessProbe:
-  httpGet: {path: /readyz, port: http}
-  periodSeconds: 2
-  timeoutSeconds: 2
-{{- end }}
-
-{{- define "sie.podSecurity" -}}
-automountServiceAccountToken: false
-# A Service named sie-gateway would put SIE_GATEWAY_PORT=tcp://… into every pod.
-enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: {type: RuntimeDefault}
-{{- end }}
-
-{{- define "sie.containerSecurity" -}}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
 {{- end }}

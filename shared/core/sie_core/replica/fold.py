@@ -6,7 +6,8 @@ halted by what this release cannot read, quarantined by what does not add up.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from sie_core.apply import ChangeRefused, apply
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
@@ -17,8 +18,7 @@ from sie_schemas.fleet import ReplicaState
 __all__ = ["Fault", "Folded", "digest_fault", "fold"]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """The state that stops a replica, why, and the reason to ask for a snapshot, if it asks."""
 
     state: ReplicaState
@@ -26,8 +26,7 @@ class Fault:
     snapshot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(Struct, frozen=True):
     """The entries that went in, the registry after them, and what stopped the run, if it was."""
 
     registry: Registry

@@ -34,6 +34,7 @@ from sie_runtime.broker.bus_messages import (
 from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.settings import constant, setting
+from sie_runtime.tls import TlsSettings, connecting_context
 from sie_schemas.errors import Later, SIEError, TimeRanOut
 
 __all__ = [
@@ -71,10 +72,13 @@ class NoResponders(SIEError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BusSettings:
+class BusSettings(TlsSettings):
     """The settings by which a process reaches the broker."""
 
-    nats_url: str = setting("nats://127.0.0.1:4222", help="URL of the broker, or several, by comma")
+    nats_url: str = setting(
+        "nats://127.0.0.1:4222",
+        help="URL of the broker, or several, by comma; tls:// speaks to no broker without TLS",
+    )
     nats_user: str | None = setting(None, help="user of this role; absent without authentication")
     nats_password: str | None = setting(None, help="its password; give it by environment")
     nats_reconnect_wait_s: float = constant(0.2, help="seconds between attempts to connect")
@@ -101,6 +105,8 @@ class Bus:
         self.refusal = ""
         """The broker's reason to turn the last attempt to connect down; empty if it did not."""
         self._connecting: asyncio.Task[None] | None = None
+        context = connecting_context(settings)
+        self._tls: dict[str, Any] = {} if context is None else {"tls": context}
 
     @classmethod
     async def connect(
@@ -281,6 +287,7 @@ class Bus:
             error_cb=self._failed,
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
+            **self._tls,
         )
         # Whoever waits for the connection may rely on being heard: interest comes first.
         while waiting := [one for one in self._subscriptions if one.active is None]:

@@ -314,13 +314,13 @@ class Follower:
         await self._persist(advance)
 
     async def _persist(self, advance: Advance) -> None:
-        files = self._files
+        files, snapshot = self._files, advance.snapshot
         if files is None:
             return
-        if advance.snapshot is not None:
-            await asyncio.to_thread(files.took_snapshot, advance.snapshot, advance.registry)
-        else:
+        if snapshot is None:
             await asyncio.to_thread(files.took_entries, advance.entries, advance.registry)
+        elif kept := await asyncio.to_thread(files.took_snapshot, snapshot, advance.registry):
+            self._events.put(RangeArrived(0, kept))
 
     async def _fetch(self) -> None:
         """Carry out fetches, one after the other."""
@@ -396,4 +396,5 @@ def _source_of(settings: FollowerSettings, bus: Bus) -> LogSource:
         timeout_s=settings.replica_fetch_timeout_s,
         page_entries=settings.replica_page_entries,
         token=settings.config_token,
+        tls=settings,
     )

@@ -15,6 +15,7 @@ import httpx
 from sie_core.chain import Position
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.follower.stored_log import StoredLog, stored_logs
+from sie_runtime.tls import TlsSettings, connecting_context
 from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry, EntryCorrupt, Stub, parse_envelope
 from sie_schemas.errors import SIEError
@@ -48,11 +49,17 @@ class LogSource:
         timeout_s: float,
         page_entries: int,
         token: str | None = None,
+        tls: TlsSettings | None = None,
         client: httpx.AsyncClient | None = None,
     ) -> None:
+        """Without `tls` the CAs of the system are trusted."""
+        context = connecting_context(tls) if tls is not None else None
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = client or httpx.AsyncClient(
-            base_url=config_url, timeout=timeout_s, headers=headers
+            base_url=config_url,
+            timeout=timeout_s,
+            headers=headers,
+            verify=context if context is not None else True,
         )
         self._bus = bus
         self._timeout_s = timeout_s

@@ -39,7 +39,7 @@ _REFUSED = Counter(
     "sie_replica_messages_refused_total", "What was heard and is of no use, by kind.", ["kind"]
 )
 _BACKOFF_DOUBLINGS_MAX: Final = 10
-_CALM_TICKS: Final = 5
+_CALM_TICKS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class FeedSettings:
     """The settings by which a replica hears of the log."""
 
     replica_tick_s: float = constant(
-        0.1, help="seconds between looks at the clock; five times that while nothing is missing"
+        0.1, help="seconds between looks at the clock; twenty times that while nothing is missing"
     )
     replica_retry_s: float = constant(0.2, help="pause after a failed fetch; doubles each time")
     replica_retry_max_s: float = constant(5.0, help="longest pause after failed fetches")
@@ -117,6 +117,7 @@ class ReplicaFeeds:
             _LOG.warning("what was announced on %s is no head", message.subject)
             return
         self._bus_heard_at = self._clock()
+        self._put(Ticked(self._bus_heard_at))
         here = self._position()
         if here is not None and here.log_id == head.log_id and here.epoch < head.epoch:
             # Its entries are on the stream and may be on their way: what comes by itself need not

@@ -5,15 +5,17 @@ entries after it), and the generation before. So at least `tail_entries_min` raw
 given back to a writer that lost them. Promises that what is read at boot is only ever a prefix. A
 torn last line is dropped, and a file that does not parse ends the reading. It is verified again by
 the replica; nothing here is trusted. Writes are not synced: losing them costs a fetch. What was
-kept is not written anew at boot, so that a crash then costs nothing. A disk that fails is counted
-and costs the persistence only: the next write begins a generation of its own. Safe to call from
-threads.
+kept is not written anew at boot, so that a crash then costs nothing. Where no snapshot can be read,
+the entries after the next one stay: a writer may have lost them, and they lead on from it. A disk
+that fails is counted and costs the persistence only: the next write begins a generation of its own.
+Safe to call from threads.
 """
 
 import logging
 import threading
 from collections.abc import Iterator
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -56,9 +58,11 @@ class ReplicaFiles:
         """The files that `load` gave and nothing was written over: the generation to go on with."""
         self._confirmed = 0
         """The number of entries of `_found` that the replica has verified."""
+        self._orphaned = False
+        """True if tails were found, and no snapshot that leads up to them."""
 
     def load(self) -> tuple[Snapshot | None, tuple[Entry, ...]]:
-        """The newest generation that can be read: a snapshot, and the entries that follow it."""
+        """The newest snapshot that can be read, and all the entries that are kept after it."""
         for epoch in sorted(self._generations(), reverse=True):
             snapshot: Snapshot | None = None
             if epoch > 0:
@@ -66,23 +70,38 @@ class ReplicaFiles:
                     snapshot = snapshots.decode(self._snapshot_path(epoch).read_bytes())
                 except (OSError, SnapshotCorrupt) as error:
                     _LOG.warning("a local snapshot is of no use: %s", error)
+                    self._orphaned = True
                     continue
-            self._found = snapshot, tuple(_entries(self._tail_path(epoch)))
+            self._orphaned = False
+            self._found = snapshot, tuple(self._after(epoch, since=epoch))
             self._confirmed = 0
             return self._found
         return None, ()
 
-    def took_snapshot(self, snapshot: Snapshot, registry: Registry) -> None:
-        """Begin a new generation with a snapshot that was verified."""
+    def took_snapshot(self, snapshot: Snapshot, registry: Registry) -> tuple[Entry, ...]:
+        """Begin a new generation with a snapshot that was verified.
+
+        Gives the entries of tails without a snapshot that follow this one. They are kept, and are
+        the replica's to verify.
+        """
         with self._lock:
             self._lineage = snapshot.lineage
             self._last = snapshot.entry
             found = self._found[0] if self._found is not None else None
             if found is not None and found.entry.hash == snapshot.entry.hash and not self._tail:
                 # It is the one that was read from here.
-                return
+                return ()
             self._found = None
-            self._try_begin(registry)
+            kept = tuple(self._after(snapshot.entry.epoch)) if self._orphaned else ()
+            self._orphaned = False
+            if not kept or kept[0].prev_hash != snapshot.entry.hash:
+                self._try_begin(registry)
+                return ()
+            self._try_begin(registry, kept)
+            if not self._broken:
+                self._close_tail()
+                self._found, self._confirmed = (snapshot, kept), 0
+            return kept
 
     def took_entries(self, entries: tuple[Entry, ...], registry: Registry) -> None:
         """Add entries that were applied; `registry` is the state after them."""
@@ -103,17 +122,7 @@ class ReplicaFiles:
 
     def entries(self, after: int, until: int) -> list[Entry]:
         """The entries kept after `after` up to `until`, in order, without a gap."""
-        kept: dict[int, Entry] = {}
-        for epoch in sorted(self._generations()):
-            for entry in _entries(self._tail_path(epoch)):
-                if after < entry.epoch <= until:
-                    kept[entry.epoch] = entry
-        found = []
-        for epoch in range(after + 1, until + 1):
-            if epoch not in kept:
-                break
-            found.append(kept[epoch])
-        return found
+        return list(takewhile(lambda entry: entry.epoch <= until, self._after(after)))
 
     def close(self) -> None:
         """Close the tail."""
@@ -121,6 +130,19 @@ class ReplicaFiles:
             self._close_tail()
 
     # -- generations --
+
+    def _after(self, epoch: int, *, since: int = 0) -> Iterator[Entry]:
+        """The entries after an epoch, without a gap, in the tails of generations from `since` on.
+
+        Of two tails with one epoch the later one has it.
+        """
+        kept: dict[int, Entry] = {}
+        for generation in sorted(self._generations()):
+            if generation >= since:
+                kept |= {each.epoch: each for each in _entries(self._tail_path(generation))}
+        while (entry := kept.get(epoch + 1)) is not None:
+            yield entry
+            epoch = entry.epoch
 
     def _are_found(self, entries: tuple[Entry, ...]) -> bool:
         """True if these are the next ones of what was read from here; then they are kept as is."""
@@ -146,20 +168,14 @@ class ReplicaFiles:
         """Open the tail that was found, without what follows the last verified entry."""
         assert self._found is not None
         snapshot, found = self._found
-        path = self._tail_path(snapshot.entry.epoch if snapshot is not None else 0)
         kept = found[: self._confirmed]
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(_lines(kept))
-        # A crash before this line leaves the tail as it was found; after it, its verified part.
-        partial.replace(path)
+        tail = self._begin_tail(snapshot.entry.epoch if snapshot is not None else 0, kept)
         self._found = None
-        self._tail = path.open("ab")
-        self._tail_count = len(kept)
-        return self._tail
+        return tail
 
-    def _try_begin(self, registry: Registry) -> None:
+    def _try_begin(self, registry: Registry, kept: tuple[Entry, ...] = ()) -> None:
         try:
-            self._begin(registry)
+            self._begin(registry, kept)
             self._broken = False
         except OSError as error:
             self._fail(error)
@@ -180,7 +196,7 @@ class ReplicaFiles:
             self._tail.close()
             self._tail = None
 
-    def _begin(self, registry: Registry) -> None:
+    def _begin(self, registry: Registry, kept: tuple[Entry, ...]) -> None:
         entry = self._last
         if entry is None:
             return
@@ -193,15 +209,21 @@ class ReplicaFiles:
         partial.write_bytes(snapshots.encode(self._lineage, entry, rows))
         # A crash before this line leaves the older generation; after it, the newer one.
         partial.replace(path)
-        self._begin_tail(entry.epoch)
+        self._begin_tail(entry.epoch, kept)
         for old in sorted(self._generations(), reverse=True)[2:]:
             self._snapshot_path(old).unlink(missing_ok=True)
             self._tail_path(old).unlink(missing_ok=True)
 
-    def _begin_tail(self, epoch: int) -> BinaryIO:
+    def _begin_tail(self, epoch: int, kept: tuple[Entry, ...] = ()) -> BinaryIO:
+        """Begin the tail of a generation with what is kept of an older one."""
         self._close_tail()
-        self._tail = self._tail_path(epoch).open("wb")
-        self._tail_count = 0
+        path = self._tail_path(epoch)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(_lines(kept))
+        # A crash before this line leaves the tail that was there; after it, what is kept of it.
+        partial.replace(path)
+        self._tail = path.open("ab")
+        self._tail_count = len(kept)
         return self._tail
 
     def _generations(self) -> set[int]:

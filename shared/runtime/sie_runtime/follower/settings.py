@@ -9,12 +9,13 @@ from pathlib import Path
 from sie_runtime.follower.replica_feeds import FeedSettings
 from sie_runtime.follower.replica_reports import ReportSettings
 from sie_runtime.settings import constant, setting
+from sie_runtime.tls import TlsSettings
 
 __all__ = ["FollowerSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FollowerSettings(FeedSettings, ReportSettings):
+class FollowerSettings(FeedSettings, ReportSettings, TlsSettings):
     """The settings of a process that follows the log."""
 
     config_url: str = setting("http://127.0.0.1:8081", help="base URL of sie-config")

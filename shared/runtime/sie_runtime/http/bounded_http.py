@@ -30,6 +30,8 @@ _SMALL_BODY: Final = 64 * 1024
 """A body up to here is read and dropped after an early answer, so that the connection goes on."""
 _FRAMING_PER_BYTE: Final = 16
 """A byte in a chunk of its own has five of framing; more is no body."""
+_OPEN: Final = frozenset({b"/healthz", b"/readyz"})
+"""For the probes of a platform, which have no certificate."""
 _LINGER_S: Final = 2.0
 """For a client that is still sending to read why nobody listens."""
 _LINGER_BYTES: Final = 64 * 1024 * 1024
@@ -46,6 +48,8 @@ class BoundedHttp(DirectHttp):
         self._headers_max = config.account.bounds.http_headers_max
         self._bodies_bytes_max = config.account.bounds.http_bodies_bytes_max
         self.address = ""
+        self._is_stranger = False
+        """Its client shows no certificate where one is wanted."""
         self.since = self.loop.time()
         self._in_body = False
         self._raw = 0
@@ -74,6 +78,9 @@ class BoundedHttp(DirectHttp):
         """As the library's, if there is room."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
+        self._is_stranger = self._account.wants_certificate and not transport.get_extra_info(
+            "peercert"
+        )
         refusal = self._account.enter(self)
         if refusal is not None:
             self._account.refused(refusal)
@@ -224,6 +231,11 @@ class BoundedHttp(DirectHttp):
         parser, url, headers = self.parser, self.url, self.headers
         if len(url) > self._bounds.http_url_bytes_max or len(headers) > self._headers_max:
             check_size(url, headers, self._bounds)
+        if self._is_stranger and url.partition(b"?")[0] not in _OPEN:
+            raise FixRequest(
+                "a client certificate is wanted here, of a CA that this process trusts",
+                code="FORBIDDEN",
+            )
         is_old = parser.get_http_version() != "1.1"
         declared = declared_size(parser.get_method(), url, headers, is_old=is_old)
         if parser.should_upgrade():

@@ -7,6 +7,7 @@ the longest waiting of the address that has most. A request under way never lose
 a newcomer.
 """
 
+import asyncio
 import logging
 import resource
 from collections import defaultdict
@@ -137,6 +138,9 @@ class Connections:
         self.bounds: Final = bounds
         self._visitors: dict[Visitor, None] = {}
         self._connections_max = _within_descriptors(bounds.http_connections_max)
+        self.wants_certificate = False
+        """Clients show a certificate, or ask for nothing but whether the process is well."""
+        self._occupied = asyncio.Event()
         self.body_bytes = 0
         """Of the bodies that the connections hold. They count it themselves, with each part."""
 
@@ -152,6 +156,7 @@ class Connections:
                 code="RESOURCE_EXHAUSTED",
             )
         self._visitors[visitor] = None
+        self._occupied.set()
         return None
 
     def leave(self, visitor: Visitor) -> None:
@@ -171,9 +176,15 @@ class Connections:
         _REFUSED.labels(error.code).inc()
         _LOG.debug("refused: %s", error.message)
 
+    async def occupied(self) -> None:
+        """Wait until there is a connection to look at."""
+        await self._occupied.wait()
+
     def look(self, now: float) -> None:
         """Judge the times of every connection."""
         _CONNECTIONS.set(len(self._visitors))
+        if not self._visitors:
+            self._occupied.clear()
         for visitor in list(self._visitors):
             visitor.look(now)
 

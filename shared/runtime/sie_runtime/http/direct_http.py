@@ -9,17 +9,20 @@ library's exchange, whose version is bounded for that reason. A test on a real s
 ways to the same bytes.
 """
 
-from collections.abc import MutableMapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
 )
 
-__all__ = ["DirectHttp", "answer_at_once", "body_at_once"]
+__all__ = ["DirectHttp", "Headers", "answer_at_once", "body_at_once", "with_headers_through"]
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _EXTENSION: Final = "sie.at_once"
+_THROUGH: Final = "sie.at_once.headers"
 
 
 class DirectHttp(HttpToolsProtocol):
@@ -28,6 +31,17 @@ class DirectHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         cycle.scope["extensions"] = {_EXTENSION: cycle}
         super()._start_asgi_task(cycle, app)
+
+
+def with_headers_through(
+    scope: MutableMapping[str, Any], change: Callable[[int, Headers], Headers]
+) -> dict[str, Any]:
+    """The request as an application gets it from one that changes the headers of answers.
+
+    `change` is given status and headers of what is answered at once. What is sent as ASGI is for
+    the caller's own `send`.
+    """
+    return {**scope, "extensions": {**scope.get("extensions", {}), _THROUGH: change}}
 
 
 def body_at_once(scope: MutableMapping[str, Any]) -> bytes | None:
@@ -52,10 +66,7 @@ def body_at_once(scope: MutableMapping[str, Any]) -> bytes | None:
 
 
 def answer_at_once(
-    scope: MutableMapping[str, Any],
-    status: int,
-    headers: Sequence[tuple[bytes, bytes]],
-    body: bytes,
+    scope: MutableMapping[str, Any], status: int, headers: Headers, body: bytes
 ) -> bool:
     """Send a whole answer; False where nothing was sent and it has to go the usual way.
 
@@ -69,6 +80,8 @@ def answer_at_once(
         return False
     if cycle.disconnected:
         return True
+    if (change := extensions.get(_THROUGH)) is not None:
+        headers = change(status, headers)
     lines = [b"%b: %b\r\n" % header for header in headers]
     if not cycle.keep_alive:
         lines.append(b"connection: close\r\n")

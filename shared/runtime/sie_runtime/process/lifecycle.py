@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
@@ -90,6 +91,16 @@ async def stop_when(stop: asyncio.Event, task: Awaitable[Any]) -> None:
 class _Server(uvicorn.Server):
     """A server that leaves the process's signals alone: `run` owns them."""
 
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    async def main_loop(self) -> None:
+        """Serve until `stop`. The library looks ten times a second."""
+        await self.on_tick(0)
+        await self._stop.wait()
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -105,6 +116,7 @@ class HttpConfig(uvicorn.Config):
         bounds: HttpBounds | None = None,
         drain_s: float = 10.0,
         websockets: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(
             app,
@@ -122,8 +134,10 @@ class HttpConfig(uvicorn.Config):
             proxy_headers=False,
             server_header=False,
             date_header=False,
+            ssl_context_factory=None if tls is None else (lambda _config, _default: tls),
         )
         self.account = Connections(bounds if bounds is not None else HttpBounds())
+        self.account.wants_certificate = tls is not None and tls.verify_mode != ssl.CERT_NONE
         if websockets:
             # By its name, since what it needs is installed where WebSockets are served.
             self.ws = "sie_runtime.http.bounded_websocket:BoundedWebSocket"
@@ -140,30 +154,24 @@ async def serve_http(
     on_listening: Callable[[int], None] | None = None,
     share_port: bool = False,
     websockets: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Serve an ASGI application until `stop`, then finish what is in flight (at most `drain_s`).
 
     `port` 0 takes a free one; `on_listening` is told which. `share_port` lets several processes
     listen on one port; the system deals connections out. `bounds` are the defaults where absent.
-    Raises `OSError` for a taken port.
+    With `tls` it speaks HTTPS alone. Raises `OSError` for a taken port.
     """
     listener = _listen(host, port, share=share_port)
     if on_listening is not None:
         on_listening(listener.getsockname()[1])
-    config = HttpConfig(app, bounds=bounds, drain_s=drain_s, websockets=websockets)
-    server = _Server(config)
-
-    async def watch() -> None:
-        await stop.wait()
-        server.should_exit = True
-
+    config = HttpConfig(app, bounds=bounds, drain_s=drain_s, websockets=websockets, tls=tls)
+    server = _Server(config, stop)
     async with asyncio.TaskGroup() as tasks:
-        watcher = tasks.create_task(watch())
         looking = tasks.create_task(_look(config.account))
         try:
             await server.serve(sockets=[listener])
         finally:
-            watcher.cancel()
             looking.cancel()
             listener.close()
 
@@ -171,6 +179,7 @@ async def serve_http(
 async def _look(account: Connections) -> None:
     loop = asyncio.get_running_loop()
     while True:
+        await account.occupied()
         await asyncio.sleep(account.bounds.http_look_s)
         account.look(loop.time())
 

@@ -1,8 +1,8 @@
 """Named requests: the request id and the trace of every request that is no inference.
 
 *shell*: an ASGI application around another. Promises that `X-Request-Id` and `traceparent` are
-answered as they came, that a request which changes something has an id of ours where it brought
-none and a span where it is traced, and that a look which brought neither costs nothing.
+answered as they came. A request which changes something has an id of ours where it brought none,
+and a span where it is traced. A look which brought neither costs nothing.
 """
 
 import random
@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 
 from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import Message, Receive, Scope, Send
-from sie_runtime.process.tracing import begin_span, known_trace
+from sie_runtime.http.direct_http import Headers, with_headers_through
+from sie_runtime.process.tracing import begin_span, known_trace, name_task
 
 __all__ = ["NamedRequests", "echoed_id"]
 
@@ -48,27 +49,37 @@ class NamedRequests:
             may_begin=changes,
             attributes={"sie.request_id": named, "http.request.method": scope["method"]},
         )
-        status = 0
-
-        async def send_named(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                kept = [each for each in message["headers"] if each[0].lower() != b"x-request-id"]
-                kept.append((b"x-request-id", named.encode("latin-1")))
-                if span is not None or trace:
-                    told_trace = span.traceparent if span is not None else trace
-                    kept.append((b"traceparent", told_trace.encode()))
-                message = {**message, "headers": kept}
-            await send(message)
-
+        traceparent = span.traceparent if span is not None else trace
+        name_task(named, traceparent)
+        answer = _NamedAnswer(named, traceparent, send)
         try:
-            # Answers go through here, and not at once.
-            await self._app({**scope, "extensions": {}}, receive, send_named)
+            await self._app(with_headers_through(scope, answer.named), receive, answer.send)
         finally:
             if span is not None:
-                span.tell("http.response.status_code", status)
-                span.end("" if status and status < 500 else str(status))
+                span.tell("http.response.status_code", answer.status)
+                span.end("" if answer.status and answer.status < 500 else str(answer.status))
+
+
+class _NamedAnswer:
+    """The answer of one request, which gets its headers here, whole or part by part."""
+
+    def __init__(self, name: str, trace: str, send: Send) -> None:
+        self._added = [(b"x-request-id", name.encode("latin-1"))]
+        if trace:
+            self._added.append((b"traceparent", trace.encode()))
+        self._send = send
+        self.status = 0
+
+    def named(self, status: int, headers: Headers) -> Headers:
+        """The headers of the answer, with those of ours."""
+        self.status = status
+        return [each for each in headers if each[0].lower() != b"x-request-id"] + self._added
+
+    async def send(self, message: Message) -> None:
+        """As ASGI's."""
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": self.named(message["status"], message["headers"])}
+        await self._send(message)
 
 
 def echoed_id(told: bytes | None) -> str:

@@ -1,6 +1,7 @@
 """Telemetry: logs as JSON lines on stderr, metrics as Prometheus text.
 
-*shell.* A log line holds time, level, role, logger, message and whatever was given as `extra`. No
+*shell.* A log line holds time, level, role, logger, message and whatever was given as `extra`. One
+of a task that is about a request has its id and its trace. No
 secret and no payload is ever logged. Metrics are made where they are counted, with
 `prometheus_client`, named `sie_<role>_<what>_<unit>`.
 """
@@ -11,10 +12,12 @@ import platform
 import sys
 import time
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from prometheus_client import REGISTRY, Gauge, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
+
+from sie_runtime.process.tracing import task_names
 
 __all__ = ["configure_logs", "metrics_text"]
 
@@ -46,18 +49,23 @@ class _JsonLines(logging.Formatter):
             "logger": record.name,
             "msg": record.getMessage(),
         }
+        request_id, trace_id = task_names()
+        if request_id:
+            line["request_id"] = request_id
+        if trace_id:
+            line["trace_id"] = trace_id
         line |= {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
-def configure_logs(*, role: str, process_id: str, level: str) -> None:
-    """Send every logger of the process to stderr as JSON lines."""
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(_JsonLines(role, process_id))
+def configure_logs(*, role: str, process_id: str, level: str, stream: TextIO | None = None) -> None:
+    """Send every logger of the process to stderr, or a `stream`, as JSON lines."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_JsonLines(role, process_id))
     root = logging.getLogger()
-    root.handlers = [stream]
+    root.handlers = [handler]
     root.setLevel(level.upper())
     for noisy in ("uvicorn.access", "httpx", "httpcore", "nats"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,8 +2,8 @@
 
 *shell.* Owns the decision of what is traced. It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` names a
 collector; the library is imported then and not before. Promises that an untraced request costs a
-comparison and at most one random number, that a request which comes with a trace keeps it, sampled
-or not, and that no request waits for the collector. The variables are OpenTelemetry's own.
+comparison and at most one random number. A request which comes with a trace keeps it, sampled or
+not. No request waits for the collector. The variables are OpenTelemetry's own.
 """
 
 import importlib
@@ -11,7 +11,9 @@ import os
 import random
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final, Literal, Protocol, TypeAlias
 
 from sie_schemas.errors import FixRequest
@@ -25,7 +27,10 @@ __all__ = [
     "begin_span",
     "begin_traces",
     "end_traces",
+    "inner_span",
     "known_trace",
+    "name_task",
+    "task_names",
     "trace_id_of",
 ]
 
@@ -83,6 +88,8 @@ class _Traces:
 
 
 _TRACES: Final = _Traces()
+_OF_TASK: ContextVar[tuple[str, str] | None] = ContextVar("sie_request", default=None)
+"""Request id and traceparent of what a task is about."""
 
 
 def begin_traces(*, role: str, process_id: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -132,6 +139,33 @@ def trace_id_of(traceparent: str) -> str:
     """The trace that it names; empty where it names none."""
     found = _read(traceparent)
     return found[0] if found is not None else ""
+
+
+def name_task(request_id: str, traceparent: str) -> None:
+    """Say which request this task is about, and whatever it begins. Its log lines bear both ids."""
+    _OF_TASK.set((request_id, traceparent))
+
+
+def task_names() -> tuple[str, str]:
+    """The request id and the trace id of this task; empty where it is about none."""
+    named = _OF_TASK.get()
+    return (named[0], trace_id_of(named[1])) if named is not None else ("", "")
+
+
+@contextmanager
+def inner_span(name: str) -> Iterator[Span | None]:
+    """A span around a part of what this task is about; none where that is not traced."""
+    named = _OF_TASK.get() if _TRACES.collected is not None else None
+    span = begin_span(name, "internal", parent=named[1]) if named is not None else None
+    failed = ""
+    try:
+        yield span
+    except BaseException as error:
+        failed = getattr(error, "code", "") or type(error).__name__
+        raise
+    finally:
+        if span is not None:
+            span.end(failed)
 
 
 def begin_span(

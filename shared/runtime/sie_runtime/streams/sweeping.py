@@ -44,7 +44,7 @@ class SweepSettings:
     """Pace of the sweeper."""
 
     sweep_interval_s: float = constant(
-        1.0, help="seconds that one look for jobs that crash their workers stays open"
+        30.0, help="seconds that one look for jobs that crash their workers stays open"
     )
     sweep_retry_s: float = constant(2.0, help="pause of the sweeper after the broker refused it")
 
@@ -68,7 +68,7 @@ class Sweeper:
             try:
                 self._bus.require_connected()
                 self._advisories = self._advisories or await self._open()
-                for advisory in await self._fetch():
+                for advisory in await self._fetched(stop):
                     await self._sweep(advisory)
             except (SIEError, NatsError, TimeoutError) as error:
                 _LOG.info("the sweeper waits for the broker: %s", reason_of(error))
@@ -77,6 +77,17 @@ class Sweeper:
 
     async def _open(self) -> Any:
         return await self._jetstream.pull_subscribe_bind(CONSUMER, STREAM)
+
+    async def _fetched(self, stop: asyncio.Event) -> list[Msg]:
+        """The advisories that come until `stop`."""
+        fetching = asyncio.ensure_future(self._fetch())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return fetching.result() if fetching.done() else []
+        finally:
+            fetching.cancel()
+            stopping.cancel()
 
     async def _fetch(self) -> list[Msg]:
         try:

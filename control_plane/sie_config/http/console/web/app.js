@@ -92,6 +92,8 @@ function Shell({ session, onSignOut }) {
   useEffect(() => setTheme(theme), [theme]);
   useEffect(() => {
     document.title = `${shown[1]} · SIE console`;
+    // Another view begins at its top, however far down the last one was.
+    scrollTo(0, 0);
   }, [shown[0]]);
   return html`<div class="shell">
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>Skip to the content</a>

@@ -5,7 +5,7 @@ import { Difference, Patch } from "./diff.js";
 import { useLive } from "./live.js";
 import { Changes, stateOf } from "./overview.js";
 import {
-  Ago, Badge, Busy, Dialog, Empty, Field, Name, Panel, Problem, Tabs, Verb, count, go, html, place, say,
+  Ago, Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Tabs, Verb, count, go, html, place, say,
   useAsked, useEffect, useSettled, useState,
 } from "./parts.js";
 
@@ -72,7 +72,7 @@ function Timeline({ query, may }) {
           </span></button></li>`)}</ol>
       ${next && html`<button type="button" class="wide" onClick=${more}>Older</button>`}
     <//>
-    <div class="detail">${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}</div>
+    <${Detail} of=${query.epoch} after=${rows.length}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
 }
 
@@ -275,12 +275,16 @@ function ThenAndNow({ kind, name, then, at, may, onRevert }) {
 
 // -- two moments --
 
+const COMPARED = 200;
+
 function Compare({ query }) {
   const [from, setFrom] = useState(query.from || "");
   const [to, setTo] = useState(query.to || "");
   const [open, choose] = useState(null);
-  useEffect(() => { setFrom(query.from || ""); setTo(query.to || ""); }, [query.from, query.to]);
-  const asked = useAsked((signal) => (query.from ? get(`${CONFIGS}diff`, { from: query.from, to: query.to }, signal) : null), [query.from, query.to]);
+  const [after, goOn] = useState([]);
+  useEffect(() => { setFrom(query.from || ""); setTo(query.to || ""); goOn([]); }, [query.from, query.to]);
+  const start = after.length ? after[after.length - 1] : "";
+  const asked = useAsked((signal) => (query.from ? get(`${CONFIGS}diff`, { from: query.from, to: query.to, limit: COMPARED, after: start }, signal) : null), [query.from, query.to, start]);
   const found = asked.value;
   const submit = (event) => { event.preventDefault(); go("history", { tab: "compare", from, to }); };
   return html`<${Panel} title="Two moments">
@@ -290,16 +294,18 @@ function Compare({ query }) {
       <button type="submit" class="main">Compare</button>
     </form>
     <${Problem} error=${asked.error} /><${Busy} when=${asked.busy && Boolean(query.from)} />
-    ${found && html`<p>Epoch ${found.from.epoch} <span class="soft">(${new Date(found.from.ts).toLocaleString()})</span> to ${found.to.epoch} <span class="soft">(${new Date(found.to.ts).toLocaleString()})</span>: <strong>${count(found.changes.length, "difference")}</strong></p>
+    ${found && html`<p>Epoch ${found.from.epoch} <span class="soft">(${new Date(found.from.ts).toLocaleString()})</span> to ${found.to.epoch} <span class="soft">(${new Date(found.to.ts).toLocaleString()})</span>: <strong>${count(found.changes.length, "difference")}</strong>${(start || found.next_after) && " of several pages, by kind and name"}</p>
       ${found.changes.length === 0 && html`<${Empty}>Nothing differs.<//>`}
-      <ul class="entities">${found.changes.slice(0, 500).map((each) => {
+      <ul class="entities">${found.changes.map((each) => {
         const id = `${each.kind} ${each.key}`;
         return html`<li key=${id}><button type="button" class="entity" aria-expanded=${open === id} onClick=${() => choose(open === id ? null : id)}>
           <span><${Verb} verb=${each.verb} /> ${each.kind} <${Name}>${each.key}<//></span></button>
           ${open === id && html`<${Between} kind=${each.kind} name=${each.key} from=${found.from.epoch} to=${found.to.epoch} />`}</li>`;
       })}</ul>
-      ${found.changes.length > 500 && html`<p class="soft">and ${found.changes.length - 500} more</p>`}
-      <details><summary>JSON Patch over the whole registry</summary><${Patch} patch=${found.patch} /></details>`}
+      <div class="row">
+        ${after.length > 0 && html`<button type="button" onClick=${() => goOn(after.slice(0, -1))}>Before</button>`}
+        ${found.next_after && html`<button type="button" onClick=${() => goOn([...after, found.next_after])}>More</button>`}</div>
+      <details><summary>JSON Patch of what is shown</summary><${Patch} patch=${found.patch} /></details>`}
   <//>`;
 }
 

@@ -13,6 +13,7 @@ const told = {
   head: null,
   published: 0,
   replicas: [],
+  troubles: [],
   total: 0,
   live: 0,
   converged: false,
@@ -46,6 +47,7 @@ function take(name, data) {
     Object.assign(told, {
       head: data.head,
       published: data.published_epoch,
+      troubles: data.troubles,
       replicas: data.replicas.map((each) => ({ ...each, heard })),
       total: data.total,
       live: data.live,

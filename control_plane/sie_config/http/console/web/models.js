@@ -4,7 +4,7 @@ import { CONFIGS, GATEWAY, ask, asHeader, entityPath, get, justBefore, keyPath, 
 import { Difference, pretty } from "./diff.js";
 import { useLive, useLivePart } from "./live.js";
 import {
-  Badge, Busy, Dialog, Empty, Field, Name, Panel, Problem, Table, Tabs, count, go, html, place, say,
+  Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Table, Tabs, count, go, html, place, say,
   useAsked, useEffect, useEvery, useMemo, useSettled, useState,
 } from "./parts.js";
 
@@ -60,7 +60,7 @@ export function Models({ query, may }) {
         ${start.length > 0 && html`<button type="button" onClick=${() => setStart(start.slice(0, -1))}>Before</button>`}
         ${rows.value && rows.value.next_after && known.length === list.length && html`<button type="button" onClick=${() => setStart([...start, rows.value.next_after])}>More</button>`}</div>
     <//>
-    <div class="detail">${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}</div>
+    <${Detail} of=${query.key} after=${rows.value}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
     ${creating && html`<${Editor} kind="model" document=${NEW} may=${may} onClose=${() => create(false)} />`}
   </div>`;
 }
@@ -113,6 +113,7 @@ function Model({ name, head, may, failed }) {
           ["Revision", ([profile]) => html`<span class="mono">${served.value && served.value.revisions[profile] ? served.value.revisions[profile].slice(0, 12) : "–"}</span>`],
         ]} />
     <//>
+    ${may.gateway && html`<${Traffic} told=${served.value} />`}
     ${may.gateway && html`<${Panel} title="Where it is">
       <${Problem} error=${served.error} />
       <${Table} caption="Workers that tell of it" rows=${served.value ? served.value.workers : []} keyOf=${(each) => each.worker} empty="No worker tells of it: it is loaded when it is first asked for."
@@ -137,6 +138,51 @@ function Model({ name, head, may, failed }) {
     <details class="panel"><summary>Document</summary><pre class="code" tabindex="0">${pretty(document)}</pre></details>
     ${editing && html`<${Editor} ...${editing} may=${may} onClose=${() => edit(null)} />`}
     ${removing && html`<${Remove} kind="model" name=${name} etag=${etag} onClose=${() => remove(false)} />`}`;
+}
+
+// -- traffic --
+
+const seconds = (value) => (value === null ? "over 30 s" : value < 1 ? `${Math.round(value * 1000)} ms` : `${value} s`);
+
+/** The bound below which a share of the requests between two looks stayed. */
+function quantile(buckets, before, share) {
+  const found = Object.entries(buckets).map(([bound, n]) => [bound === "+Inf" ? Infinity : Number(bound), n - ((before || {})[bound] || 0)]).sort((a, b) => a[0] - b[0]);
+  const total = found.length ? Math.max(...found.map(([, n]) => n)) : 0;
+  if (!total) return undefined;
+  const [bound] = found.find(([, n]) => n >= share * total);
+  return Number.isFinite(bound) ? bound : null;
+}
+
+/** Requests of a model at the gateway: now, by what two looks differ in; and since its start. */
+function Traffic({ told }) {
+  const [looks, keep] = useState([]);
+  useEffect(() => {
+    // About a minute, at a look each four seconds.
+    if (told) keep((seen) => [...seen.slice(-15), { at: Date.now(), traffic: told.traffic }]);
+  }, [told]);
+  const now = told && told.traffic;
+  if (!now) return html`<${Panel} title="Traffic"><${Empty}>The gateway counted no request for it since its start.<//><//>`;
+  const first = looks.find((each) => each.traffic && each.traffic.requests <= now.requests);
+  const span = first ? (Date.now() - first.at) / 1000 : 0;
+  const before = first ? first.traffic : { requests: 0, by_status: {}, answered_within_s: {} };
+  const failed = (counts) => counts["5xx"] || 0;
+  const row = (name, requests, rate, bad, p50, p99) => ({ name, requests, rate, bad, p50, p99 });
+  const rows = [
+    ...(span > 2 ? [row(`the last ${Math.round(span)} s`, now.requests - before.requests, (now.requests - before.requests) / span, failed(now.by_status) - failed(before.by_status),
+      quantile(now.answered_within_s, before.answered_within_s, 0.5), quantile(now.answered_within_s, before.answered_within_s, 0.99))] : []),
+    row("since the gateway's start", now.requests, null, failed(now.by_status), quantile(now.answered_within_s, null, 0.5), quantile(now.answered_within_s, null, 0.99)),
+  ];
+  return html`<${Panel} title="Traffic">
+    <${Table} caption="Requests at the gateway" rows=${rows} keyOf=${(each) => each.name}
+      columns=${[
+        ["In", (each) => each.name],
+        ["Requests", (each) => each.requests, "number"],
+        ["A second", (each) => (each.rate === null ? "–" : each.rate.toFixed(1)), "number"],
+        ["Failed", (each) => (each.bad ? html`<${Badge} tone="bad">${each.bad}<//>` : 0), "number"],
+        ["Half within", (each) => (each.p50 === undefined ? "–" : seconds(each.p50)), "number"],
+        ["99 % within", (each) => (each.p99 === undefined ? "–" : seconds(each.p99)), "number"],
+      ]} />
+  <//>`;
 }
 
 // -- the editor --

@@ -7,76 +7,33 @@ import {
   useEvery, useNow, useRef, useState,
 } from "./parts.js";
 
-const SILENT_S = 5; // Twice the pace of reports.
 const heightNow = () => (innerWidth < 700 ? 180 : 300);
 const SHOWN_S = 300; // Of the chart: the newest stand at its right edge from the start.
 const ORDER = { bad: 0, warn: 1 };
 
 export const ageOf = (replica, now = Date.now()) => replica.age_s + (now - replica.heard) / 1000;
 
-/** The state of a replica in a tone and a word. */
-export function stateOf(replica, now) {
-  const age = ageOf(replica, now);
-  if (replica.gone) return ["bad", "gone"];
-  if (!replica.live) return ["bad", "lost"];
-  if (["forked", "halted", "quarantined"].includes(replica.state)) return ["bad", replica.state];
-  if (age > SILENT_S) return ["warn", "silent"];
-  if (replica.lag === null) return ["bad", "other log"];
-  if (replica.lag > 0) return ["warn", `${replica.lag} behind`];
-  if (replica.state !== "fresh") return ["warn", replica.state];
-  return ["ok", "at the head"];
-}
+/** The state of a replica in a tone and a word, as sie-config judges it. */
+export const stateOf = (replica) => [replica.tone, replica.word];
 
-const DO = {
-  gone: "Its connection to the broker is gone. See whether the process runs, and why it ended.",
-  lost: "Nothing was heard of it for a while. See whether it runs; else stop counting it: sie replica forget.",
-  silent: "It is connected and says nothing. See whether it is stopped or overloaded.",
-  forked: "It met two histories. Read `sie log doctor`; then have it take the snapshot: sie replica resync.",
-  halted: "It met a kind of change that it cannot read. Upgrade it.",
-  quarantined: "It met what it cannot verify and asks anew. If it stays so: sie replica resync.",
-  stale: "It serves what it last verified. See whether it reaches sie-config and the broker.",
-  empty: "It has no registry yet. See whether it reaches sie-config.",
-  "other log": "It follows another log. See which cluster it was started for.",
-};
+const shown = (each) => ({
+  id: each.id,
+  tone: each.tone,
+  what: each.what,
+  next: [each.evidence, each.cure].filter(Boolean).join(". "),
+  command: each.command,
+  link: each.model && place("history", { kind: "model", key: each.model }),
+});
 
-/** Everything that is wrong, the worst first: `{ id, tone, what, next, link }`. */
+/** Everything that is wrong, the worst first: `{ id, tone, what, next, command, link }`.
+ *  The services judge; a page alone can tell only that they do not answer. */
 export function problemsOf(told, cluster) {
-  const found = [];
-  const add = (tone, id, what, next, link) => found.push({ tone, id, what, next, link });
+  const found = [...told.troubles, ...((cluster && cluster.value && cluster.value.troubles) || [])].map(shown);
   if (told.state === "lost") {
-    add("bad", "feed", "sie-config does not answer", "What is shown is what was known last. Workers and gateways go on serving; see whether sie-config runs.");
-  }
-  const writer = told.head && told.head.writer;
-  if (writer && writer.state !== "serving") {
-    add("bad", "writer", `The writer takes no writes: ${writer.state.replace("_", " ")}`, writer.reason || "Read its log.");
-  }
-  if (told.head && told.published < told.head.epoch) {
-    const missing = told.head.epoch - told.published;
-    add("warn", "stream", `${count(missing, "entry", "entries")} not on the stream yet`, "Replicas fetch them over HTTP meanwhile. See whether the broker runs.");
-  }
-  for (const each of told.replicas) {
-    const [tone, word] = stateOf(each);
-    const who = `${each.role} ${each.id}`;
-    if (tone !== "ok") {
-      const next = word.endsWith("behind") ? "It is catching up. If that lasts, see whether it reaches the broker." : DO[word] || each.reason;
-      // A replica that is a moment behind is no news.
-      if (!word.endsWith("behind") || each.lag > 5) add(tone, `replica ${who}`, `${who}: ${word}`, each.reason ? `${each.reason}. ${next}` : next);
-    }
-    if (each.shares_name) add("warn", `name ${who}`, `Two processes report as ${who}`, "Give each an id of its own.");
-    for (const [model, reason] of Object.entries(each.failed)) {
-      add("bad", `model ${model} ${who}`, `${who} cannot load ${model}`, reason, place("history", { kind: "model", key: model }));
-    }
+    found.push({ tone: "bad", id: "feed", what: "sie-config does not answer", next: "What is shown is what was known last. Workers and gateways go on serving; see whether sie-config runs." });
   }
   if (cluster && cluster.error) {
-    add("bad", "gateway", "The gateway does not answer", cluster.error.message);
-  } else if (cluster && cluster.value) {
-    const workers = cluster.value.workers || [];
-    if (!workers.some((each) => each.healthy)) {
-      add("bad", "workers", "No worker is ready", "Requests wait, or are told to come again. Start workers, or see why they are not ready.");
-    }
-  }
-  if (told.head && told.live === 0 && told.state === "live") {
-    add("warn", "replicas", "No replica reports", "Nothing serves this configuration. Start a gateway and a worker.");
+    found.push({ tone: "bad", id: "gateway", what: "The gateway does not answer", next: cluster.error.message });
   }
   return found.sort((a, b) => ORDER[a.tone] - ORDER[b.tone]);
 }
@@ -89,7 +46,7 @@ function Problems({ problems }) {
   return html`<section aria-label="What is wrong"><ul class="problems">
     ${problems.map((each) => html`<li key=${each.id} class=${each.tone} data-problem=${each.id}>
       <${Badge} tone=${each.tone}><bdi>${each.what}</bdi><//>
-      <p><bdi>${each.next}</bdi></p>
+      <p><bdi>${each.next}</bdi> ${each.command && html`<code>${each.command}</code>`}</p>
       ${each.link && html`<a class="button" href=${each.link}>See what changed, and revert</a>`}
     </li>`)}</ul></section>`;
 }
@@ -171,7 +128,7 @@ export function Overview({ may }) {
   const workers = health ? health.workers : [];
   const ready = workers.filter((each) => each.healthy).length;
   const waiting = workers.reduce((sum, each) => sum + each.queue_depth, 0);
-  const well = told.replicas.filter((each) => stateOf(each, now)[0] === "ok").length;
+  const well = told.replicas.filter((each) => stateOf(each)[0] === "ok").length;
   const writer = told.head ? told.head.writer.state : "unknown";
   const last = newest.value && newest.value.entries[0];
   return html`
@@ -181,8 +138,8 @@ export function Overview({ may }) {
       <${Tile} title="Writer" value=${writer} tone=${writer === "serving" ? "" : "bad"}>${told.head && `term ${told.head.term}`}<//>
       <${Tile} title="Replicas" value="${well} / ${told.total}" tone=${well < told.total ? "warn" : ""}>at the head<//>
       ${may.gateway && html`
-        <${Tile} title="Workers" value="${ready} / ${workers.length}" tone=${health && !ready ? "bad" : ""}>${health ? `${count(health.cluster.models_loaded, "model")} loaded` : ""}<//>
-        <${Tile} title="Queue" value=${waiting}>items waiting<//>
+        <${Tile} title="Workers" value=${health ? `${ready} / ${workers.length}` : "–"} tone=${health && !ready ? "bad" : ""}>${health ? `${count(health.cluster.models_loaded, "model")} loaded` : ""}<//>
+        <${Tile} title="Queue" value=${health ? waiting : "–"}>items waiting<//>
         <${Tile} title="Traffic" value=${health ? health.cluster.total_qps.toFixed(1) : "–"}>jobs a second <${Spark} values=${traffic} /><//>`}
     </dl>
     <div class="columns">
@@ -198,7 +155,7 @@ export function Overview({ may }) {
       <${Table} caption="Replicas" rows=${told.replicas} keyOf=${(each) => `${each.role} ${each.id}`} empty="No replica reports."
         columns=${[
           ["Replica", (each) => html`${each.role} <${Name}>${each.id}<//>`],
-          ["State", (each) => { const [tone, word] = stateOf(each, now); return html`<span data-replica="${each.role} ${each.id}"><${Badge} tone=${tone}>${word}<//></span>`; }],
+          ["State", (each) => { const [tone, word] = stateOf(each); return html`<span data-replica="${each.role} ${each.id}"><${Badge} tone=${tone}>${word}<//></span>`; }],
           ["Epoch", (each) => each.epoch, "number"],
           ["Behind", (each) => (each.lag === null ? "–" : each.lag), "number"],
           ["Heard", (each) => `${span(ageOf(each, now))} ago`, "number"],
@@ -208,7 +165,7 @@ export function Overview({ may }) {
     <//>
     ${may.gateway && html`<${Panel} title="Workers">
       <${Problem} error=${cluster.error} />
-      <${Table} caption="Workers" rows=${workers} keyOf=${(each) => each.name} empty="No worker sends heartbeats."
+      <${Table} caption="Workers" rows=${workers} keyOf=${(each) => each.name} empty=${health ? "No worker sends heartbeats." : "They are not known while the gateway does not answer."}
         columns=${[
           ["Worker", (each) => html`<${Name}>${each.name}<//>`],
           ["State", (each) => html`<${Badge} tone=${each.healthy ? "ok" : "bad"}>${each.healthy ? "ready" : "not ready"}<//>`],

@@ -195,6 +195,17 @@ export function Dialog({ title, onClose, children, wide }) {
   </dialog>`;
 }
 
+/** What is chosen in a list. Where it stands below the list, as on a phone, it is brought into view,
+    as soon as the list is there to be below. */
+export function Detail({ of, after, children }) {
+  const shown = useRef(null);
+  const is = Boolean(of && after);
+  useEffect(() => {
+    if (is && matchMedia("(max-width: 62rem)").matches) shown.current.scrollIntoView({ block: "start" });
+  }, [of, is]);
+  return html`<div class="detail" ref=${shown}>${children}</div>`;
+}
+
 export function Table({ caption, columns, rows, keyOf, empty = "None." }) {
   if (!rows.length) return html`<${Empty}>${empty}<//>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}><table>

@@ -1,0 +1,55 @@
+{{/* What no schema can say: values that hold each for itself and cannot work together. */}}
+{{- define "sie.checks" -}}
+{{- $values := .Values -}}
+{{- with $values.gateway.autoscaling -}}
+{{- if gt (int .min) (int .max) }}{{ fail (printf "gateway.autoscaling.min (%d) is above max (%d)" (int .min) (int .max)) }}{{ end -}}
+{{- end -}}
+{{- range $kind, $worker := $values.workers -}}
+{{- $min := ($worker.scaling | default dict).min | default 0 | int -}}
+{{- $max := ($worker.scaling | default dict).max | default 4 | int -}}
+{{- if gt $min $max }}{{ fail (printf "workers.%s.scaling.min (%d) is above max (%d)" $kind $min $max) }}{{ end -}}
+{{- $image := $worker.server.image | default "server" -}}
+{{- if and (eq $worker.bundle "gliner") (ne $image "server-gliner") }}
+{{- fail (printf "workers.%s is of the bundle gliner: its packages are in workers.%s.server.image=server-gliner alone" $kind $kind) }}
+{{- end -}}
+{{- end -}}
+{{- with $values.tls -}}
+{{- if .enabled -}}
+{{- range $role, $secret := .secrets -}}
+{{- if and (not $secret) (or (ne $role "nats") $values.nats.enabled) }}{{ fail (printf "tls.secrets.%s is wanted where tls.enabled is true" $role) }}{{ end -}}
+{{- end -}}
+{{- if and .mutual $values.serviceMonitor.enabled (not .monitoringSecret) }}{{ fail "tls.monitoringSecret is wanted where tls.mutual is true: without a certificate nothing can be scraped" }}{{ end -}}
+{{- else if .mutual }}{{ fail "tls.mutual is used only with tls.enabled=true" }}
+{{- end -}}
+{{- end -}}
+{{- with $values.hfToken -}}
+{{- if and .create .existingSecret }}{{ fail "hfToken.create makes a Secret, and hfToken.existingSecret names another: give one of them" }}{{ end -}}
+{{- if and .create (not .value) }}{{ fail "hfToken.value is wanted where hfToken.create is true" }}{{ end -}}
+{{- if and .value (not .create) }}{{ fail "hfToken.value is used only with hfToken.create=true" }}{{ end -}}
+{{- end -}}
+{{- with $values.nats -}}
+{{- if and .enabled .url }}{{ fail "nats.url names a broker of your own: set nats.enabled=false with it" }}{{ end -}}
+{{- if not (or .enabled .url) }}{{ fail "nats.url is wanted where nats.enabled is false" }}{{ end -}}
+{{- end -}}
+{{- with $values.auth -}}
+{{- if and .existingSecret $values.serviceMonitor.enabled (not $values.serviceMonitor.tokenSecret) }}
+{{- fail "serviceMonitor.tokenSecret is wanted where auth.existingSecret is set: without a token of the role metrics nothing can be scraped" }}
+{{- end -}}
+{{- end -}}
+{{- with $values.expose -}}
+{{- $enabled := or .ingress.enabled .gatewayApi.enabled -}}
+{{- $makes := and .gatewayApi.enabled (not .gatewayApi.parentRefs) -}}
+{{- if and $enabled (not .host) }}{{ fail "expose.host is wanted: the name that clients call the gateways by" }}{{ end -}}
+{{- if and (not $enabled) (or .host .configHost) }}{{ fail "expose.host and expose.configHost are used only with expose.ingress.enabled or expose.gatewayApi.enabled" }}{{ end -}}
+{{- if and .host (eq .host .configHost) }}{{ fail "expose.host and expose.configHost are two services: give each a name of its own" }}{{ end -}}
+{{- if and $enabled (not .tlsSecret) (not .tlsElsewhere) }}{{ fail "expose.tlsSecret is wanted: tokens never travel in the clear. expose.tlsElsewhere=true says that the certificate is named by an annotation or at a Gateway" }}{{ end -}}
+{{- if and $makes (not .tlsSecret) }}{{ fail "expose.tlsSecret is wanted for the Gateway that the chart makes; expose.gatewayApi.parentRefs names one that is there" }}{{ end -}}
+{{- if and $makes (not .gatewayApi.className) }}{{ fail "expose.gatewayApi.className is wanted, or parentRefs with a Gateway that is there" }}{{ end -}}
+{{- if and $enabled .configHost $values.networkPolicy.enabled (not $values.networkPolicy.operators) }}
+{{- fail "networkPolicy.operators is wanted where expose.configHost is set: without it the proxy outside cannot reach sie-config" }}
+{{- end -}}
+{{- if and $enabled .configHost (not $values.auth.existingSecret) }}
+{{- fail "auth.existingSecret is wanted where expose.configHost is set: everybody outside could change the configuration" }}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,199 @@
+"""Facts: all that a cluster's services and its folder say at one moment.
+
+*shell.* Asks each service once, for a few seconds, and changes nothing. A service that does not
+answer is a fact as well, with its cause in words. Nothing is asked of an address that was not given
+or recorded. No token is sent to a service that it was not given for.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from sie_cli.access import state
+from sie_cli.access.named_cluster import HERE, Target, target_of
+from sie_cli.access.state import ClusterState
+from sie_schemas.errors import FixRequest
+from sie_sdk.wire.transport import reason_of, verify_of
+
+__all__ = ["Answer", "Facts", "Place", "gather", "place_of"]
+
+_TIMEOUT_S: Final = 5.0
+_THROUGH: Final = "/console/gateway"
+"""sie-config passes a few questions on to the gateway that it knows."""
+_HOST: Final = "127.0.0.1"
+_TAIL_BYTES: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster that is looked at. `record` is that of a local one."""
+
+    config_url: str
+    config_token: str | None = None
+    gateway_url: str = ""
+    gateway_token: str | None = None
+    data: Path | None = None
+    record: ClusterState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of one path. `error` says in words why there is none; `status` 0 is no answer.
+
+    `moment` is our own Unix time in the middle of the exchange.
+    """
+
+    url: str
+    status: int = 0
+    body: Any = None
+    error: str = ""
+    moment: float = 0.0
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """The object that was answered; an empty one where there was none."""
+        return self.body if isinstance(self.body, dict) and not self.error else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that was found. `parts` are the answers of local workers and executions, by role.
+
+    `tails` has the last lines of the logs of local processes that do not run.
+    """
+
+    place: Place
+    config_ready: Answer
+    replicas: Answer
+    config_metrics: Answer
+    gateway: Answer | None
+    gateway_metrics: Answer | None
+    parts: Mapping[str, Answer] = field(default_factory=dict)
+    tails: Mapping[str, str] = field(default_factory=dict)
+
+
+def place_of(
+    url: str,
+    data: Path | None,
+    context: str,
+    gateway_url: str,
+    environ: Mapping[str, str] = os.environ,
+) -> Place:
+    """The cluster of a command. A local one is taken although nothing of it may run.
+
+    Raises `FixRequest` where none is named.
+    """
+    key = environ.get("SIE_API_KEY") or None
+    is_named = bool(url or context or environ.get("SIE_CONFIG_URL") or environ.get("SIE_CONTEXT"))
+    record = None
+    if data is not None or not is_named:
+        folder = (data or HERE).absolute()
+        record = state.load(folder)
+        if record is None and data is not None:
+            raise FixRequest(f"no cluster was started in {folder}", code="NOT_FOUND")
+    if record is not None and not (url or context):
+        target = Target(record.config_url)
+    else:
+        record = None
+        target = target_of(url, data, context, environ)
+    return Place(
+        config_url=target.url.rstrip("/"),
+        config_token=target.token or environ.get("SIE_CONFIG_TOKEN") or key,
+        gateway_url=(gateway_url or (record.gateway_url if record is not None else "")).rstrip("/"),
+        gateway_token=key or target.token,
+        data=(data or HERE).absolute() if record is not None else None,
+        record=record,
+    )
+
+
+def gather(place: Place, *, timeout_s: float = _TIMEOUT_S) -> Facts:
+    """Ask everybody once, each for at most `timeout_s`."""
+    with (
+        _client(place.config_token, timeout_s) as config,
+        _client(place.gateway_token, timeout_s) as gateway,
+        _client(None, timeout_s) as nobody,
+    ):
+        base = place.config_url
+        if place.gateway_url:
+            health = _asked(gateway, f"{place.gateway_url}/health?models=false")
+            metrics = _asked(gateway, f"{place.gateway_url}/metrics")
+        else:
+            health = _asked(config, f"{base}{_THROUGH}/health?models=false")
+            metrics = None
+        return Facts(
+            place=place,
+            config_ready=_asked(config, f"{base}/readyz"),
+            replicas=_asked(config, f"{base}/v1/configs/replicas"),
+            config_metrics=_asked(config, f"{base}/metrics"),
+            gateway=health if place.gateway_url or health.status != httpx.codes.NOT_FOUND else None,
+            gateway_metrics=metrics,
+            parts=_parts(nobody, place.record),
+            tails=_tails(place.record),
+        )
+
+
+def _client(token: str | None, timeout_s: float) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(timeout=timeout_s, headers=headers, verify=verify_of("https:", None))
+
+
+def _parts(client: httpx.Client, record: ClusterState | None) -> dict[str, Answer]:
+    """The status of each local worker and execution that runs."""
+    if record is None:
+        return {}
+    return {
+        each.role: _asked(client, f"http://{_HOST}:{each.port}/readyz")
+        for each in record.processes
+        if each.alive and each.role.startswith(("server-", "worker-"))
+    }
+
+
+def _tails(record: ClusterState | None) -> dict[str, str]:
+    processes = record.processes if record is not None else ()
+    return {each.role: _tail(Path(each.log)) for each in processes if not each.alive}
+
+
+def _tail(log: Path) -> str:
+    """The last line of a log; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def _asked(client: httpx.Client, url: str) -> Answer:
+    before = time.time()
+    try:
+        answer = client.get(url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Answer(url, error=_in_words(error, url), moment=before)
+    moment = (before + time.time()) / 2
+    is_json = answer.headers.get("content-type", "").startswith("application/json")
+    try:
+        body = answer.json() if is_json else answer.text
+    except ValueError:
+        return Answer(url, answer.status_code, error="its answer is no JSON", moment=moment)
+    refusal = body.get("detail") if isinstance(body, dict) else None
+    if answer.is_error and isinstance(refusal, dict):
+        return Answer(url, answer.status_code, body, str(refusal.get("message", "")), moment)
+    if answer.status_code in {401, 403, 404}:
+        return Answer(url, answer.status_code, body, f"HTTP {answer.status_code}", moment)
+    return Answer(url, answer.status_code, body, moment=moment)
+
+
+def _in_words(error: Exception, url: str) -> str:
+    match error:
+        case httpx.ConnectTimeout() | httpx.ReadTimeout():
+            return "no answer in time"
+        case httpx.ConnectError() if "refused" in str(error):
+            return "nobody listens there"
+        case _:
+            return reason_of(error, url)

@@ -1,0 +1,1 @@
+"""Requests before they are sent, and the transport that sends them."""

@@ -1,0 +1,356 @@
+"""Troubles: all that is wrong in a cluster, by the word of its services, each with the next step.
+
+*pure.* The one place that decides it. sie-config puts these into the feed of its console, a gateway
+into `/health`, and `sie doctor` prints them. Reads the services' own JSON, so that it judges an
+older release too. A field that is absent says nothing, and is never taken for a trouble.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+__all__ = [
+    "CLOCK_S",
+    "Signals",
+    "Tone",
+    "Trouble",
+    "clock_trouble",
+    "fleet_troubles",
+    "replica_state",
+    "signal_troubles",
+    "worst_first",
+    "writer_troubles",
+]
+
+Tone: TypeAlias = Literal["ok", "warn", "bad"]
+Row: TypeAlias = Mapping[str, Any]
+
+SILENT_S: Final = 5.0
+"""Twice the pace of reports."""
+CLOCK_S: Final = 5.0
+"""A job carries its deadline as a moment: clocks that differ by so much cut into it."""
+_BEHIND: Final = 5
+"""A replica that is a moment behind is no news."""
+_FULL: Final = 0.8
+_FREE: Final = 0.1
+_OLD_S: Final = 60.0
+"""The bounds of the alerts `SieQueueFills`, `SieJetStreamFills`, `SieLogDiskFills` and
+`SieQueueWaits`."""
+_POOLS_SHOWN: Final = 20
+
+
+class Trouble(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is wrong. `id` names it for programs, `evidence` is what shows it.
+
+    `cure` is a sentence for a person, `command` one that may be typed. `model` is the one whose
+    history may tell the cause.
+    """
+
+    tone: Literal["warn", "bad"]
+    id: str
+    what: str
+    evidence: str = ""
+    cure: str = ""
+    command: str = ""
+    model: str = ""
+
+
+class Signals(Struct, frozen=True, kw_only=True):
+    """Figures of sie-config's metrics; None where they are not known.
+
+    `queues` has the jobs of each pool, the most that it takes, and the age of its oldest in
+    seconds. Sizes are bytes.
+    """
+
+    broker_up: bool | None = None
+    stored: float | None = None
+    stored_max: float | None = None
+    disk_free: float | None = None
+    disk: float | None = None
+    dead_letters: float | None = None
+    queues: dict[str, tuple[float, float, float]] = {}
+
+
+_CURES: Final[Mapping[str, tuple[str, str]]] = {
+    "gone": (
+        "Its connection to the broker is gone. See whether the process runs, and why it ended.",
+        "sie logs {role}",
+    ),
+    "lost": (
+        "Nothing was heard of it for a while. See whether it runs; else stop counting it.",
+        "sie replica forget {role} {id}",
+    ),
+    "silent": (
+        "It is connected and says nothing. See whether it is stopped or overloaded.",
+        "sie logs {role}",
+    ),
+    "forked": (
+        "It met two histories. Read what the log's doctor says; then have it take the snapshot.",
+        "sie log doctor",
+    ),
+    "halted": ("It met a kind of change that it cannot read. Upgrade it.", "sie replicas"),
+    "quarantined": (
+        "It met what it cannot verify and asks anew. If it stays so, have it take the snapshot.",
+        "sie replica resync {role} {id}",
+    ),
+    "stale": (
+        "It serves what it last verified. See whether it reaches sie-config and the broker.",
+        "sie logs {role}",
+    ),
+    "empty": (
+        "It has no registry yet. See whether it reaches sie-config.",
+        "sie logs {role}",
+    ),
+    "other log": (
+        "It follows another log. See which cluster it was started for.",
+        "sie replicas -o wide",
+    ),
+    "behind": (
+        "It is catching up. If that lasts, see whether it reaches the broker.",
+        "sie replicas",
+    ),
+}
+
+
+def replica_state(row: Row) -> tuple[Tone, str]:
+    """The state of a replica, as a row of `/v1/configs/replicas` tells it, in a tone and a word."""
+    state, lag = row.get("state", "fresh"), row.get("lag", 0)
+    if row.get("gone"):
+        return "bad", "gone"
+    if not row.get("live", True):
+        return "bad", "lost"
+    if state in {"forked", "halted", "quarantined"}:
+        return "bad", state
+    if row.get("age_s", 0.0) > SILENT_S:
+        return "warn", "silent"
+    if lag is None:
+        return "bad", "other log"
+    if lag > 0:
+        return "warn", f"{lag} behind"
+    return ("ok", "at the head") if state == "fresh" else ("warn", state)
+
+
+def writer_troubles(
+    writer: Row, head: int, published: int | None, replicas: Sequence[Row]
+) -> list[Trouble]:
+    """The troubles that sie-config knows: its writer's, the stream's, and each replica's."""
+    found: list[Trouble] = []
+    state = str(writer.get("state", "serving"))
+    if state != "serving":
+        found.append(
+            Trouble(
+                tone="bad",
+                id="writer",
+                what=f"The writer takes no writes: {state.replace('_', ' ')}",
+                evidence=writer.get("reason") or "",
+                cure="Reads and inference go on. Mend what the reason names.",
+                command="sie log doctor",
+            )
+        )
+    if published is not None and published < head:
+        found.append(
+            Trouble(
+                tone="warn",
+                id="stream",
+                what=f"{_count(head - published, 'entry', 'entries')} not on the stream yet",
+                evidence=f"the head is {head}, the stream has {published}",
+                cure="Replicas fetch them over HTTP meanwhile. See whether the broker runs.",
+                command="sie logs nats",
+            )
+        )
+    for row in replicas:
+        found += _of_replica(row)
+    if not any(row.get("live", True) for row in replicas):
+        found.append(
+            Trouble(
+                tone="warn",
+                id="replicas",
+                what="No replica reports",
+                cure="Nothing serves this configuration. Start a gateway and a worker.",
+                command="sie status",
+            )
+        )
+    return found
+
+
+def _of_replica(row: Row) -> Iterable[Trouble]:
+    who = f"{row['role']} {row['id']}"
+    tone, word = replica_state(row)
+    kind = "behind" if word.endswith("behind") else word
+    if tone != "ok" and (kind != "behind" or row["lag"] > _BEHIND):
+        cure, command = _CURES.get(kind, ("See its log.", "sie logs {role}"))
+        yield Trouble(
+            tone="bad" if tone == "bad" else "warn",
+            id=f"replica {who}",
+            what=f"{who}: {word}",
+            evidence=row.get("reason") or f"heard {row.get('age_s', 0.0):.1f} s ago",
+            cure=cure,
+            command=command.format(role=row["role"], id=row["id"]),
+        )
+    if row.get("shares_name"):
+        yield Trouble(
+            tone="warn",
+            id=f"name {who}",
+            what=f"Two processes report as {who}",
+            cure="Give each an id of its own.",
+            command="sie replicas -o wide",
+        )
+    if not row.get("live", True):
+        return
+    for model, said in sorted((row.get("models") or {}).items()):
+        if said.get("state") == "failed":
+            yield Trouble(
+                tone="bad",
+                id=f"model {model} {who}",
+                what=f"{who} cannot load {model}",
+                evidence=said.get("reason") or "",
+                cure="See what changed it, and revert that; the reason may name another cure.",
+                command=f"sie history model {model}",
+                model=model,
+            )
+
+
+def fleet_troubles(
+    workers: Sequence[Row], pools: Mapping[str, int], clocks: Mapping[str, float]
+) -> list[Trouble]:
+    """The troubles that a gateway knows. `workers` are rows of `/health`.
+
+    `pools` has the number of models in each pool of the log, `clocks` how many seconds each
+    worker's clock is ahead of the gateway's.
+    """
+    found = [*_of_workers(workers)]
+    ready = {row["pool"] for row in workers if row.get("healthy")}
+    empty = sorted(name for name, models in pools.items() if models and name not in ready)
+    if ready:
+        found += [_of_pool(name, pools[name]) for name in empty[:_POOLS_SHOWN]]
+    clocked = (
+        clock_trouble(f"worker {name}", "this gateway", ahead_s)
+        for name, ahead_s in sorted(clocks.items())
+    )
+    return [*found, *(each for each in clocked if each is not None)]
+
+
+def _of_workers(workers: Sequence[Row]) -> Iterable[Trouble]:
+    if not any(row.get("healthy") for row in workers):
+        told = ", ".join(row["name"] for row in workers[:_POOLS_SHOWN])
+        yield Trouble(
+            tone="bad",
+            id="workers",
+            what="No worker is ready",
+            evidence=f"not ready: {told}" if told else "no worker is heard",
+            cure="Requests wait, or are told to come again. Start workers, or see why they are not "
+            "ready.",
+            command="sie logs worker",
+        )
+        return
+    for row in workers:
+        if not row.get("healthy"):
+            yield Trouble(
+                tone="warn",
+                id=f"worker {row['name']}",
+                what=f"worker {row['name']} is not ready",
+                evidence="it is heard, and takes no work",
+                cure="Its model execution may be down, or its registry not yet verified.",
+                command="sie logs server",
+            )
+
+
+def _of_pool(name: str, models: int) -> Trouble:
+    return Trouble(
+        tone="warn",
+        id=f"pool {name}",
+        what=f"Pool {name} has no ready worker",
+        evidence=f"{_count(models, 'model', 'models')} of the log in it",
+        cure="Its requests are told to come again until one is there. Start a worker with "
+        f"SIE_WORKER_POOL={name}, or move its models.",
+        command=f"sie describe pool {name}",
+    )
+
+
+def clock_trouble(who: str, whose: str, ahead_s: float) -> Trouble | None:
+    """The trouble of a clock that is off by so many seconds; None where it is near enough."""
+    if abs(ahead_s) < CLOCK_S:
+        return None
+    side = "ahead of" if ahead_s > 0 else "behind"
+    return Trouble(
+        tone="bad",
+        id=f"clock {who}",
+        what=f"The clock of {who} is {abs(ahead_s):.0f} s {side} that of {whose}",
+        evidence="jobs carry their deadline as a moment: one host takes them for late, or too long",
+        cure="Set the clocks of both hosts by one source (chrony, systemd-timesyncd).",
+        command="timedatectl",
+    )
+
+
+def signal_troubles(signals: Signals) -> list[Trouble]:
+    """The troubles that sie-config's figures show: of broker, queues, letters and disk."""
+    found: list[Trouble] = []
+    if signals.broker_up is False:
+        found.append(
+            Trouble(
+                tone="bad",
+                id="broker",
+                what="The broker does not answer sie-config",
+                evidence="sie_config_broker_up is 0",
+                cure="Requests get a retryable 503; writes go on. Start the broker.",
+                command="sie logs nats",
+            )
+        )
+    if signals.stored and signals.stored_max and signals.stored > _FULL * signals.stored_max:
+        found.append(
+            Trouble(
+                tone="bad",
+                id="jetstream",
+                what="JetStream is nearly full",
+                evidence=f"{signals.stored:.0f} of {signals.stored_max:.0f} bytes",
+                cure="At its end jobs and entries are refused. More workers empty the queues; else "
+                "give it a larger disk.",
+                command="sie dlq ls",
+            )
+        )
+    for pool, (jobs, jobs_max, oldest_s) in sorted(signals.queues.items()):
+        if (jobs_max and jobs > _FULL * jobs_max) or (jobs and oldest_s > _OLD_S):
+            found.append(
+                Trouble(
+                    tone="bad",
+                    id=f"queue {pool}",
+                    what=f"The queue of pool {pool} is not emptied",
+                    evidence=f"{jobs:.0f} of {jobs_max:.0f} jobs, the oldest of {oldest_s:.0f} s",
+                    cure="Add workers to the pool, or find why those that are there are idle.",
+                    command="sie top",
+                )
+            )
+    if signals.dead_letters:
+        found.append(
+            Trouble(
+                tone="warn",
+                id="letters",
+                what=f"{_count(int(signals.dead_letters), 'job', 'jobs')} failed for good",
+                evidence="sie_config_dead_letters",
+                cure="Look at them; mend the model or tell the client, then run them again or "
+                "forget them.",
+                command="sie dlq ls",
+            )
+        )
+    if signals.disk and signals.disk_free is not None and signals.disk_free < _FREE * signals.disk:
+        found.append(
+            Trouble(
+                tone="bad",
+                id="disk",
+                what="The log's disk is nearly full",
+                evidence=f"{signals.disk_free:.0f} of {signals.disk:.0f} bytes are free",
+                cure="When it is full writes are refused. Free space, or enlarge it.",
+                command="sie log doctor",
+            )
+        )
+    return found
+
+
+def worst_first(troubles: Iterable[Trouble]) -> list[Trouble]:
+    """The same, bad ones first; else in the order in which they were found."""
+    return sorted(troubles, key=lambda each: each.tone != "bad")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

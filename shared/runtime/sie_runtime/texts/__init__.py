@@ -1,0 +1,1 @@
+"""Texts of configuration: JSON and YAML, read strictly and within bounds."""

@@ -1,0 +1,234 @@
+"""The judgement on a drawn folder: equal to the reference, or refused with a sentence.
+
+A folder that the reference itself cannot load, or cannot answer with, says nothing. As a program
+(`sie soak --layouts`) it draws fresh seeds for so many minutes, and names each that fails.
+"""
+
+import argparse
+import secrets
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import sentence_transformers as st
+import torch
+from tests.support.conformance import Answerer, Call, assert_as_reference
+from tests.support.conformance import load as load_vectors
+from tests.support.random_layouts import Drawn, draw
+from tests.support.sameness import assert_same
+from tests.support.scored import load, scored
+from tests.support.scored import run as run_job
+
+from sie_schemas.arrays import from_wire
+from sie_schemas.documents import EncodeTask, Tasks
+from sie_schemas.errors import FixRequest, OurFault
+from sie_server.backends.backend import Backend
+from sie_server.tolerances import disagreement
+
+__all__ = ["Judgement", "judged", "run"]
+
+Judgement = Literal["equal", "refused", "no reference"]
+
+TEXTS = (
+    "the cat sat on the mat",
+    "A Long river bank: " + "one two three four five six seven eight nine ten " * 9,
+    "[MASK] a <pad> dog [PAD] of\n</s> <mask> [Q] [SEP] red [UNK] <eos>",
+    "Money!",
+    "",
+    "Ünïcödé, ﬁne \u200b \U0001f600 text <pad> [PAD]",
+)
+"""Short, above every limit, with special tokens inside and at the end, empty, other scripts."""
+_FULL = {"dtype": torch.float32}
+
+
+def judged(drawn: Drawn) -> Judgement:
+    """The verdict. Raises `AssertionError` where an answer differs, or a refusal says nothing."""
+    # Several threads on models this small wait for each other more than they compute.
+    torch.set_num_threads(1)
+    match drawn.kind:
+        case "dense":
+            return _vectors(drawn, st.SentenceTransformer, "dense")
+        case "sparse":
+            return _vectors(drawn, st.SparseEncoder, "sparse")
+        case "score":
+            return _scores(drawn)
+        case "tokens":
+            return _token_vectors(drawn)
+
+
+def _reference(drawn: Drawn, kind: Any, try_it: Any) -> Any:
+    """The library's model; None where it cannot answer by itself."""
+    try:
+        # Weights in half precision are computed in float32, here as there.
+        model = kind(str(drawn.folder), device="cpu", model_kwargs=_FULL, local_files_only=True)
+        try_it(model)
+    except Exception:
+        return None
+    return model
+
+
+def _both(load_it: Callable[[bool], Backend]) -> list[Backend]:
+    """The model as its probe decides, and padded where that was packed; none where it is refused
+    with a sentence."""
+    try:
+        chosen = load_it(False)
+    except (OurFault, FixRequest) as refused:
+        assert len(str(refused)) > 20, f"a refusal that says nothing: {refused}"
+        return []
+    packed = chosen.describe().execution == "packed"
+    return [chosen, load_it(True)] if packed else [chosen]
+
+
+def _vectors(drawn: Drawn, kind: Any, output: str) -> Judgement:
+    reference = _reference(drawn, kind, lambda model: model.encode([TEXTS[0]]))
+    ours = _both(lambda padded: load_vectors(drawn.folder, outputs=(output,), padded=padded))
+    if reference is None:
+        return "no reference"
+    if not ours:
+        return "refused"
+    calls: dict[Call, Sequence[str]] = {
+        call: _answered(getattr(reference, encode), convert_to_tensor=True)
+        for call, encode in _CALLS.items()
+    }
+    told = reference.prompts or {}
+    if told.get("document") and not reference.default_prompt_name:
+        del calls["encode"]  # a text of which nobody said what it is counts as a document here
+    answerers = [*map(Answerer, ours)]
+    for call, texts in calls.items():
+        calls[call] = [text for text in texts if _takes(answerers[0], text, call)]
+    assert_as_reference(reference, calls, *answerers)
+    return "equal"
+
+
+def _takes(answerer: Answerer, text: str, call: Call) -> bool:
+    """False of a text of which no token is left: it is refused, and never answered by zeros."""
+    try:
+        answerer.vectors([text], call)
+    except FixRequest as refused:
+        assert "no token is left" in str(refused), refused
+        return False
+    return True
+
+
+_CALLS: Mapping[Call, str] = {
+    "encode": "encode", "query": "encode_query", "document": "encode_document",
+}  # fmt: skip
+
+
+def _answered(encode: Any, **options: Any) -> list[str]:
+    """The texts that the library answers: an empty one leaves some models without a token."""
+    found = []
+    for text in TEXTS:
+        try:
+            vector = torch.as_tensor(encode([text], **options)[0])
+        except (RuntimeError, IndexError, ValueError, ZeroDivisionError):
+            continue
+        # Of no token at all, some poolings make what is no number.
+        if (vector.to_dense() if vector.is_sparse else vector).isfinite().all():
+            found.append(text)
+    return found
+
+
+_PAIRS = [(TEXTS[0], text) for text in TEXTS] + [(TEXTS[2], TEXTS[1]), (TEXTS[1], TEXTS[3])]
+
+
+def _scores(drawn: Drawn) -> Judgement:
+    reference = _reference(drawn, st.CrossEncoder, lambda model: model.predict(_PAIRS[:1]))
+    label = 0 if reference is None or reference.num_labels == 1 else reference.num_labels - 1
+    options: dict[str, Any] = {"label": label} if label else {}
+    ours = _both(lambda padded: load(drawn.folder, padded=padded, **options))
+    if reference is None:
+        return "no reference"
+    if not ours:
+        return "refused"
+    pairs = _answered_pairs(reference)
+    found = np.concatenate([reference.predict([pair]) for pair in pairs])
+    expected = found if found.ndim == 1 else found[:, label]
+    for backend in ours:
+        try:
+            together = scored(backend, pairs)["score"]
+            alone = np.concatenate([scored(backend, [pair])["score"] for pair in pairs])
+        except FixRequest:
+            return "refused"
+        assert_same(together, expected)
+        assert_same(alone, expected)
+    return "equal"
+
+
+def _answered_pairs(reference: Any) -> list[tuple[str, str]]:
+    """The pairs that the library answers: it runs beyond a table of positions."""
+    found = []
+    for pair in _PAIRS:
+        try:
+            reference.predict([pair])
+        except (RuntimeError, IndexError):
+            continue
+        found.append(pair)
+    return found
+
+
+_TASKS = Tasks(encode=EncodeTask(outputs=("multivector",)))
+
+
+def _token_vectors(drawn: Drawn) -> Judgement:
+    reference = _reference(drawn, st.MultiVectorEncoder, lambda one: one.encode_query([TEXTS[0]]))
+    ours = _both(
+        lambda padded: load(drawn.folder, backend="transformer", tasks=_TASKS, padded=padded)
+    )
+    if reference is None:
+        return "no reference"
+    if not ours:
+        return "refused"
+    for is_query in (True, False):
+        encode = reference.encode_query if is_query else reference.encode_document
+        texts = _answered(encode)
+        expected = [torch.as_tensor(encode([text])[0]).float() for text in texts]
+        for backend in ours:
+            together = _rows(backend, texts, is_query)
+            alone = [_rows(backend, [text], is_query)[0] for text in texts]
+            for found in (together, alone):
+                _require_rows(found, expected)
+    return "equal"
+
+
+def _rows(backend: Backend, texts: Sequence[str], is_query: bool) -> list[torch.Tensor]:
+    answers = run_job(backend, "encode", texts, options={"is_query": is_query})
+    return [torch.tensor(from_wire(one)["multivector"]["values"]).float() for one in answers]
+
+
+def _require_rows(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape, f"{tuple(ours.shape)} for {tuple(theirs.shape)}"
+        if ours.numel():
+            reason = disagreement(ours, theirs, torch.float32)
+            assert not reason, reason
+
+
+def run(minutes: float) -> int:
+    """Judge fresh seeds for so long; the exit status."""
+    counts: Counter[str] = Counter()
+    until = time.monotonic() + minutes * 60
+    while time.monotonic() < until:
+        seed = secrets.randbelow(1 << 31)
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = draw(seed, Path(folder))
+            try:
+                counts[judged(drawn)] += 1
+            except AssertionError as error:
+                print(f"seed {seed}: {error}\n{dict(drawn.choices)}")  # noqa: T201
+                return 1
+    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raise SystemExit(run(parser.parse_args().minutes))

@@ -1,0 +1,58 @@
+"""The difference of two moments: by the entries between them, by the index, and page by page."""
+
+import random
+from typing import Any
+
+from tests.support.config_writer import client_of, model, running
+
+from sie_config.past.timeline import Timeline
+
+NAMES = [f"org/m{number}" for number in range(12)]
+
+
+async def test_entries_and_index_tell_the_same_entities_of_every_span(tmp_path):
+    chance = random.Random(7)
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        for number in range(60):
+            name = chance.choice(NAMES)
+            if chance.random() < 0.2:
+                await client.delete(f"/v1/configs/models/{name}")
+            else:
+                document = model(name, description=str(number))
+                await client.put(f"/v1/configs/models/{name}", json=document)
+        head = plane.sequencer.position.epoch
+        scanned = Timeline(
+            plane.timeline._path, plane.sequencer, registries_max=1, now_us=lambda: 0, near_max=-1
+        )
+        try:
+            for _ in range(40):
+                first, last = sorted(chance.sample(range(1, head + 1), 2))
+                after = ("model", chance.choice(NAMES)) if chance.random() < 0.5 else ("", "")
+                limit = chance.choice((1, 3, 400))
+                read = await plane.timeline.touched(first, last, after=after, limit=limit)
+                assert read == await scanned.touched(first, last, after=after, limit=limit)
+        finally:
+            await scanned.close()
+
+
+async def test_a_difference_is_read_page_by_page_and_each_page_is_bounded(tmp_path):
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        before = plane.sequencer.position.epoch
+        for name in NAMES:
+            await client.put(f"/v1/configs/models/{name}", json=model(name))
+        pool = {"name": "eu", "machine_profiles": ["cpu"]}
+        await client.put("/v1/configs/pools/eu", json=pool)
+        path = f"/v1/configs/diff?from={before}"
+        whole = (await client.get(path)).json()
+        assert "next_after" not in whole, "who asks for all of it gets what it got"
+        found: list[Any] = []
+        after: str | None = ""
+        while after is not None:
+            page = (await client.get(f"{path}&limit=5&after={after}")).json()
+            assert len(page["changes"]) <= 5
+            found += page["changes"]
+            after = page["next_after"]
+        assert found == whole["changes"]
+        assert len(found) == 13
+        for bad in ("limit=0", "limit=1000", "after=model"):
+            assert (await client.get(f"{path}&{bad}")).status_code in {400, 422}
