@@ -1,4 +1,4 @@
-"""What the whole local cluster costs while nobody asks: wake-ups, processor time and memory.
+"""The cost of a whole local cluster while nobody asks: wake-ups, processor time and memory.
 
 *main.* `python benchmarks/idle.py [--quick] [--json]`. Starts a cluster as `serve.py` does, has
 MiniLM answer once, waits until the start is over, then looks at each process twice. A wake-up is a

@@ -53,7 +53,7 @@ def _rates(gateways: int, dtype: str, seconds: float, windows: int) -> dict[str,
 
 def _window(port: int, dtype: str, clients: int, size: int, seconds: float, seed: int) -> float:
     words = tokenizer(resolve(SOURCE).folder)
-    texts = (short_texts if size == 1 else mixed_texts)(words, 4096, seed=seed)
+    texts = (short_texts if size == 1 else mixed_texts)(words, 512, seed=seed)
     body: dict[str, Any] = {"model": ours.spec(ours.MODEL, dtype)}
     requests = [
         post("/v1/embeddings", json.dumps({**body, "input": texts[at : at + size]}).encode())
