@@ -569,6 +569,16 @@ async def test_ready_means_a_registry_and_a_fleet_that_was_heard_and_no_stop() -
     assert (stopping.status_code, alive.status_code) == (503, 200)
 
 
+async def test_health_is_told_with_its_models_or_without_and_refuses_another_word() -> None:
+    async with gateway_world() as world, _http(world) as http:
+        long, short = await http.get("/health"), await http.get("/health?models=false")
+        refused = await http.get("/health?models=junk")
+    assert long.json()["models"]
+    assert "models" not in short.json()
+    assert refused.status_code == 422
+    assert refused.json()["detail"]["field"] == "models"
+
+
 async def test_models_and_health_tell_what_the_workers_report() -> None:
     revision = standard_catalog().resolve("org/dense").revision
     loaded = {"org/dense": {"state": "loaded", "revision": revision}}
