@@ -66,7 +66,7 @@ function SignIn({ onDone }) {
     <//>
     <${Problem} error=${error} />
     <button type="submit" class="main">Sign in</button>
-    <p class="hint">No token yet: <code>sie token new NAME --role read</code></p>
+    <p class="hint">No token yet: <code>sie token new NAME --roles read --file TOKENS</code></p>
   </form></main>`;
 }
 
