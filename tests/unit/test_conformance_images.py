@@ -29,6 +29,9 @@ from tests.support.sameness import assert_same
 from sie_schemas import ipc
 from sie_schemas.errors import OurFault
 
+# A text that ends with the mark of its end is one of those that are tried.
+pytestmark = pytest.mark.filterwarnings("ignore:This sequence already has")
+
 FILES = pictures()
 MAKERS: dict[str, tuple[Callable[[Path], Path], bool]] = {
     "clip": (save_clip, False),

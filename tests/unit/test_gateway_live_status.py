@@ -85,7 +85,8 @@ async def test_the_status_comes_at_once_and_again_and_ends_when_the_gateway_stop
         while isinstance(last := await client.next(), Text):
             continue
         assert isinstance(last, CloseConnection)
-        assert last.code == 1001
+        # Going away, by the page; or service restart, where the server is quicker.
+        assert last.code in {1001, 1012}
 
 
 async def test_another_path_and_a_missing_token_are_refused(tmp_path) -> None:

@@ -153,9 +153,16 @@ def vouched_for(
 
 
 def keys_of(entries: Iterable[Entry]) -> dict[str, bytes]:
-    """Every key that these entries bring, by its id; a writer knows its own log's."""
-    found = [key for entry in entries if (key := _key_in(entry)) is not None]
-    return {key.key_id: bytes.fromhex(key.public) for key in found}
+    """Every key that these entries bring, by its id; a writer knows its own log's.
+
+    The last is the one that signs after them, also where it was in use before.
+    """
+    found: dict[str, bytes] = {}
+    for entry in entries:
+        if (key := _key_in(entry)) is not None:
+            found.pop(key.key_id, None)
+            found[key.key_id] = bytes.fromhex(key.public)
+    return found
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)

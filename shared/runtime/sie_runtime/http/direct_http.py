@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 __all__ = ["DirectHttp", "Headers", "answer_at_once", "body_at_once", "with_headers_through"]
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+Scope: TypeAlias = MutableMapping[str, Any]
 
 _EXTENSION: Final = "sie.at_once"
 _THROUGH: Final = "sie.at_once.headers"
@@ -33,9 +34,7 @@ class DirectHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
 
-def with_headers_through(
-    scope: MutableMapping[str, Any], change: Callable[[int, Headers], Headers]
-) -> dict[str, Any]:
+def with_headers_through(scope: Scope, change: Callable[[int, Headers], Headers]) -> dict[str, Any]:
     """The request as an application gets it from one that changes the headers of answers.
 
     `change` is given status and headers of what is answered at once. What is sent as ASGI is for
@@ -44,7 +43,7 @@ def with_headers_through(
     return {**scope, "extensions": {**scope.get("extensions", {}), _THROUGH: change}}
 
 
-def body_at_once(scope: MutableMapping[str, Any]) -> bytes | None:
+def body_at_once(scope: Scope) -> bytes | None:
     """The body, where all of it has come; None where it has to be read the usual way.
 
     Asked before anything was read. Who reads on hears when the client leaves, as ever.
@@ -65,9 +64,7 @@ def body_at_once(scope: MutableMapping[str, Any]) -> bytes | None:
     return body
 
 
-def answer_at_once(
-    scope: MutableMapping[str, Any], status: int, headers: Headers, body: bytes
-) -> bool:
+def answer_at_once(scope: Scope, status: int, headers: Headers, body: bytes) -> bool:
     """Send a whole answer; False where nothing was sent and it has to go the usual way.
 
     Names of headers are in small letters, without `connection` and `transfer-encoding`, and
