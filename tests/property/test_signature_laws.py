@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from sie_core.trust import Trust
+from sie_core.trust import Trust, keys_of
 from sie_runtime.signing import SigningKey, verify
 from sie_schemas.entry import parse_envelope, to_envelope, to_stub
 from sie_schemas.signature import PublicKey, Signature, signed_bytes
@@ -127,6 +127,15 @@ def test_a_reader_walks_from_key_to_key_and_takes_none_that_the_last_did_not_sig
     unsigned = msgspec.structs.replace(snapshot.entry, signature=None)
     for trust in (PINNED, FIRST_CONTACT):
         assert trust.through(dataclasses.replace(snapshot, entry=unsigned)) is None
+
+
+@given(st.lists(st.integers(0, 3), max_size=8))
+def test_the_last_key_that_a_log_tells_is_the_one_that_signs_also_where_it_comes_again(changes):
+    log, last = WrittenLog(), WRITER_KEY
+    for number in changes:
+        last = SigningKey.of_seed(bytes([number]) * 32)
+        log.change_key(last)
+    assert list(keys_of(log.entries))[-1] == last.key_id
 
 
 @pytest.mark.parametrize("text", ["", "zz", "00" * 31, "00" * 33])

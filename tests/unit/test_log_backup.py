@@ -15,6 +15,7 @@ from sie_config.keys.key_file import key_path
 from sie_config.log.log_file import LogFile
 from sie_config.log.storage_faults import StorageFailed, StoreLocked
 from sie_config.offline.backup import back_up, manifest_path, read_manifest
+from sie_config.offline.keys import change_key
 from sie_config.offline.log_reader import LogReader, NotReadable
 from sie_config.offline.restore import Discard, restore
 from sie_config.offline.verification import verify_log
@@ -247,6 +248,29 @@ async def test_a_replica_of_the_old_log_follows_the_one_that_supersedes_it(tmp_p
     assert head.epoch == 8
     assert registry.get("model", "m0") is not None
     assert registry.get("model", "m3") is None
+
+
+async def test_a_new_log_is_never_signed_by_a_key_that_the_old_one_has_given_up(tmp_path):
+    data, folder = tmp_path / "data", tmp_path / "new"
+    async with running(data) as plane:
+        await put(plane, "a")
+    with_key_of(data, folder)
+    assert change_key(data / "log.sqlite", key_file=None, actor="ann", reason="a year").sound
+    async with running(data) as plane:
+        await put(plane, "b")
+        last = plane.head.epoch
+    name, _ = back_up(data / "log.sqlite", tmp_path)
+    with pytest.raises(FixRequest, match="changed for another"):
+        restore(name, folder, bus=None, discard=Discard(last, "ann", "the key is lost"))
+    key_path(folder / "log.sqlite").unlink()
+    restore(name, folder, bus=None, discard=Discard(last, "ann", "the key is lost"))
+    async with running(folder) as plane:
+        await put(plane, "c")
+        snapshot = snapshots.decode((await plane.exports.newest(plane.sequencer)).data)
+    fresh = Replica(FIRST_CONTACT, ReplicaLimits(retry_s=1, retry_max_s=1, stale_after_s=1))
+    fresh.receive(SnapshotArrived(0, snapshot))
+    assert fresh.registry is not None
+    assert fresh.registry.get("model", "c") is not None
 
 
 async def test_an_idempotency_key_of_the_kept_part_still_has_its_answer(tmp_path):

@@ -215,6 +215,12 @@ def _discard(
     changes = [Change(kind=ChangeKind.LOG_BEGIN, supersedes=supersedes)]
     key = read_key(key_file) or make_key(key_file)
     if key.key_id != prefix.trust.key_id:
+        if key.key_id in keys_of(prefix.lineage):
+            raise FixRequest(
+                f"{key_file} is a key that this log has changed for another: no replica believes "
+                f"it again. Put key {prefix.trust.key_id} there; or move the file away, and a new "
+                "key is made"
+            )
         changes.append(put_key(key.document))
         verified.report.warn(
             "key",

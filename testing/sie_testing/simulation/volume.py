@@ -84,8 +84,16 @@ class Volume:
         """True if the key here is the one that signs the log here, at its head."""
         return list(keys_of(self.entries))[-1:] in ([], [self.key.key_id])
 
+    @property
+    def has_retired_key(self) -> bool:
+        """True if the key here has signed this log, and another does now."""
+        return not self.names_its_key and self.key.key_id in keys_of(self.entries)
+
     def begin_heir(self, log_id: str, writer: str, now_us: int) -> Entry:
-        """`sie log restore --discard-after` its end: a new log, superseding the one on here."""
+        """`sie log restore --discard-after` its end: a new log, superseding the one on here.
+
+        It refuses a key that the log has changed for another: see `has_retired_key`.
+        """
         last = self.entries[-1]
         begin = Change(
             kind=ChangeKind.LOG_BEGIN, supersedes=Supersedes(last.log_id, last.epoch, last.hash)

@@ -204,6 +204,10 @@ class World:
         """`restore --discard-after`: a new log on what this volume holds, superseding the old."""
         last = volume.entries[-1]
         check_given_up(self, position_of(last))
+        if volume.has_retired_key:
+            self.trace.say("operator", "moves the old key away, and a new one is made")
+            volume.key = SigningKey.of_seed(bytes.fromhex(self.new_id(32)))
+            self.wrong_keys.pop(id(volume), None)
         entry = volume.begin_heir(self.new_id(16), self.new_id(8), self.now_us())
         self.truth.committed([entry])
         self.truth.given_up.append(position_of(last))
