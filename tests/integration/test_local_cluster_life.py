@@ -94,8 +94,10 @@ def test_status_shows_every_process_and_every_replica_at_the_head(live_cluster):
 def test_status_is_readable_without_json(live_cluster):
     shown = sie("status", "--data", str(live_cluster.data))
     assert shown.returncode == 0
-    assert "Processes" in shown.stdout
-    assert "Replicas" in shown.stdout
+    lines = shown.stdout.splitlines()
+    assert lines[0].split() == ["role", "pid", "port", "alive", "restarts", "log"]
+    assert any(line.startswith("head: epoch ") for line in lines)
+    assert any(line.startswith("gateway ") and line.endswith(" yes") for line in lines)
 
 
 def test_the_demo_models_and_adapters_are_registered_by_the_actor_sie_up(live_cluster):

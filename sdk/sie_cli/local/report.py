@@ -106,7 +106,10 @@ def _positions(record: ClusterState) -> dict[str, Any]:
 
 
 def _print_tables(status: dict[str, Any], form: Form) -> None:
-    print_rows(status["processes"], _PROCESS, form)
+    processes = [
+        {**each, "alive": "yes" if each["alive"] else "no"} for each in status["processes"]
+    ]
+    print_rows(processes, _PROCESS, form)
     if status["devices"]:
         print_lines([""])
         print_rows(list(_device_rows(status["devices"])), _DEVICE, form)
