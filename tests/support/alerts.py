@@ -54,6 +54,11 @@ def _commits(fast: float, total: float) -> dict[str, str]:
     }
 
 
+def _certificate(days: int) -> dict[str, str]:
+    name = "sie_http_certificate_expires_timestamp_seconds"
+    return _is(name, str(days * 86_400), 'instance="a",file="tls.crt"')
+
+
 def _both(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
     return one | other
 
@@ -138,6 +143,9 @@ CASES: Final[dict[str, Case]] = {
         _both(_is("sie_config_disk_free_bytes", "5e9"), _is("sie_config_disk_bytes", "1e11")),
         _both(_is("sie_config_disk_free_bytes", "5e10"), _is("sie_config_disk_bytes", "1e11")),
     ),
+    # Moments; the tests begin at 0.
+    "SieCertificateEndsSoon": Case(_certificate(days=13), _certificate(days=15)),
+    "SieCertificateEnds": Case(_certificate(days=1), _certificate(days=2)),
     "SieBrokerAway": Case(_is("sie_config_broker_up", "0"), _is("sie_config_broker_up", "1")),
     "SieJetStreamFills": Case(
         _both(
