@@ -39,7 +39,7 @@ async def served(settings: ListeningTls) -> AsyncIterator[str]:
             stop=stop,
             drain_s=1,
             on_listening=listening.set_result,
-            tls=listening_context(settings),
+            tls=listening_context(settings, look_s=0.01),
         )
     )
     try:
@@ -123,9 +123,8 @@ async def test_whoever_shows_no_certificate_may_ask_for_health_alone(tmp_path, a
 
 
 async def test_files_are_changed_without_a_restart_and_bad_ones_never_are(
-    tmp_path, authority, monkeypatch, caplog
+    tmp_path, authority, caplog
 ):
-    monkeypatch.setattr("sie_runtime.tls._LOOK_S", 0.01)
     caplog.set_level(logging.INFO)
     there = authority.signed("server")
     async with served(listens(there)) as url:
@@ -151,14 +150,11 @@ async def _differs(url: str, authority: Authority, old: str) -> bool:
     return await serial(url, authority) != old
 
 
-async def test_a_ca_that_is_taken_out_of_the_file_is_trusted_no_more(
-    tmp_path, authority, monkeypatch
-):
-    monkeypatch.setattr("sie_runtime.tls._LOOK_S", 0.0)
+async def test_a_ca_that_is_taken_out_of_the_file_is_trusted_no_more(tmp_path, authority):
     other = Authority(tmp_path / "other")
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(authority.ca.read_bytes())
-    context = connecting_context(TlsSettings(tls_ca_file=trusted))
+    context = connecting_context(TlsSettings(tls_ca_file=trusted), look_s=0.0)
     assert context is not None
     async with served(listens(authority.signed("server"))) as url:
 

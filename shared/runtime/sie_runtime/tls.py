@@ -98,8 +98,11 @@ def check_tls(settings: ListeningTls) -> None:
         raise SystemExit(2) from error
 
 
-def listening_context(settings: ListeningTls) -> ssl.SSLContext | None:
-    """The context of a listener; None where it speaks plain HTTP. Raises `FixRequest`."""
+def listening_context(settings: ListeningTls, *, look_s: float = _LOOK_S) -> ssl.SSLContext | None:
+    """The context of a listener; None where it speaks plain HTTP. Raises `FixRequest`.
+
+    Its files are looked at with a connection, at most once in `look_s` seconds.
+    """
     cert, key, ca = settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
     _check_pair(cert, key)
     if cert is None or key is None:
@@ -118,13 +121,13 @@ def listening_context(settings: ListeningTls) -> ssl.SSLContext | None:
             _load_trusted(context, ca)
         return context
 
-    return _Rotating(ssl.PROTOCOL_TLS_SERVER, make, (own, own_key, ca))
+    return _Rotating(ssl.PROTOCOL_TLS_SERVER, make, (own, own_key, ca), look_s)
 
 
-def connecting_context(settings: TlsSettings) -> ssl.SSLContext | None:
+def connecting_context(settings: TlsSettings, *, look_s: float = _LOOK_S) -> ssl.SSLContext | None:
     """The context of connections; None where nothing is given, so that the system's CAs count.
 
-    Raises `FixRequest`.
+    `look_s` as of a listener. Raises `FixRequest`.
     """
     cert, key, ca = settings.tls_cert_file, settings.tls_key_file, settings.tls_ca_file
     _check_pair(cert, key)
@@ -137,7 +140,7 @@ def connecting_context(settings: TlsSettings) -> ssl.SSLContext | None:
             _load_own(context, cert, key)
         return context
 
-    return _Rotating(ssl.PROTOCOL_TLS_CLIENT, make, (cert, key, ca))
+    return _Rotating(ssl.PROTOCOL_TLS_CLIENT, make, (cert, key, ca), look_s)
 
 
 class _Rotating(ssl.SSLContext):
@@ -147,10 +150,15 @@ class _Rotating(ssl.SSLContext):
         return super().__new__(cls, protocol)
 
     def __init__(
-        self, _protocol: int, make: Callable[[], ssl.SSLContext], files: Iterable[Path | None]
+        self,
+        _protocol: int,
+        make: Callable[[], ssl.SSLContext],
+        files: Iterable[Path | None],
+        look_s: float,
     ) -> None:
         """Raises `FixRequest` for files that cannot be used."""
         self._make = make
+        self._look_s = look_s
         self._files = tuple(file for file in files if file is not None)
         self._alpn: list[str] = []
         self._seen = self._identities()
@@ -175,7 +183,7 @@ class _Rotating(ssl.SSLContext):
 
     def _now(self) -> ssl.SSLContext:
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_S:
+        if now - self._looked_at >= self._look_s:
             self._looked_at = now
             seen = self._identities()
             if seen != self._seen:
