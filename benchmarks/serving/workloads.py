@@ -1,6 +1,7 @@
 """The workloads, their texts, and their requests.
 
 *pure.* Every server gets the same texts in the same order, in requests that were made beforehand.
+Each turn has texts of its own: users repeat nothing, and a kernel is built for a shape.
 """
 
 import json
@@ -30,20 +31,23 @@ class Workload:
     size: int
     mixed: bool
     seconds: float
+    fresh: int
+    """Texts for one window: more than any server answers in it, so that none comes twice."""
 
 
 WORKLOADS: Final = (
-    Workload("single-1", concurrency=1, size=1, mixed=False, seconds=1.5),
-    Workload("single-8", concurrency=8, size=1, mixed=False, seconds=2.0),
-    Workload("single-64", concurrency=64, size=1, mixed=False, seconds=2.5),
-    Workload("lists-short", concurrency=4, size=32, mixed=False, seconds=3.0),
-    Workload("lists-mixed", concurrency=4, size=32, mixed=True, seconds=5.0),
+    Workload("single-1", concurrency=1, size=1, mixed=False, seconds=1.5, fresh=1024),
+    Workload("single-8", concurrency=8, size=1, mixed=False, seconds=2.0, fresh=2048),
+    Workload("single-64", concurrency=64, size=1, mixed=False, seconds=2.5, fresh=4096),
+    Workload("lists-short", concurrency=4, size=32, mixed=False, seconds=3.0, fresh=8192),
+    Workload("lists-mixed", concurrency=4, size=32, mixed=True, seconds=5.0, fresh=3072),
 )
 
 
-def texts_of(workload: Workload, tokenizer: Tokenizer) -> list[str]:
-    """Its texts: 8 to 12 words each, or 8 to 256 tokens of lognormal length."""
-    return (mixed_texts if workload.mixed else short_texts)(tokenizer, 512)
+def texts_of(workload: Workload, tokenizer: Tokenizer, turn: int) -> list[str]:
+    """The texts of a turn: 8 to 12 words each, or 8 to 256 tokens of lognormal length."""
+    make = mixed_texts if workload.mixed else short_texts
+    return make(tokenizer, workload.fresh, seed=turn)
 
 
 def requests(

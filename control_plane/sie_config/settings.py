@@ -90,7 +90,7 @@ class ConfigSettings(
         help="bytes of weights that are read for one request: several of the largest models; what "
         "reading costs is bounded by manifest_s",
     )
-    manifest_s: float = setting(
+    manifest_s: float = constant(
         120.0, help="seconds that the weights of one request may take to read"
     )
     entities_max: int = setting(100_000, help="most entities in the registry")

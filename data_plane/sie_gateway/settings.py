@@ -146,13 +146,13 @@ class GatewaySettings(
         help="seconds that a lease of /v1/pools lasts without being renewed, where a client asks "
         "for no other time",
     )
-    lease_ttl_max_s: float = setting(
+    lease_ttl_max_s: float = constant(
         3600.0,
         help="seconds that a lease of /v1/pools may last without being renewed, at most; a client "
         "that asks for no time gets 1200",
     )
     leases_max: int = setting(64, help="most leases at one time, up to 1000; 0 gives none")
-    lease_warm_workers_max: int = setting(4, help="most workers that one lease may keep warm")
+    lease_warm_workers_max: int = constant(4, help="most workers that one lease may keep warm")
     lease_items_per_worker: int = constant(
         256, help="items of a lease that may wait for one worker of its share, at this gateway"
     )

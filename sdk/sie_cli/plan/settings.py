@@ -66,9 +66,10 @@ class ClusterOptions:
 class ClusterSettings:
     """Time limits of the supervisor, in seconds. All are limits of patience, none is a pace."""
 
-    ready_s: float = setting(30.0, help="How long a process may take from its start until ready.")
-    server_ready_s: float = setting(
-        120.0, help="The same for model execution, which loads torch (slow from a cold disk)."
+    ready_s: float = setting(
+        30.0,
+        help="How long a process may take from its start until ready. Model execution, which "
+        "loads torch (slow from a cold disk), gets four times as long.",
     )
     first_answer_s: float = setting(
         60.0, help="How long the demo model may take to answer for the first time; 0 does not ask."
@@ -92,6 +93,11 @@ class ClusterSettings:
     )
     scale_look_s: float = constant(0.5, help="The same: pause between two looks at the demand.")
     log_tail_lines: int = constant(15, help="Lines of a failed process's log that are shown.")
+
+    @property
+    def server_ready_s(self) -> float:
+        """The patience for model execution, in seconds."""
+        return 4 * self.ready_s
 
     def __post_init__(self) -> None:
         """Check the relations between fields."""

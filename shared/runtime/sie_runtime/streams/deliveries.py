@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sie_runtime.broker.bus import Bus, BusUnavailable
-from sie_runtime.settings import constant, setting
+from sie_runtime.settings import constant
 
 __all__ = ["Delivery", "DeliverySettings", "WorkQueueSettings", "acknowledge"]
 
@@ -24,7 +24,7 @@ class DeliverySettings:
     queue_ack_wait_s: float = constant(
         30.0, help="seconds without a word before a job goes to another worker"
     )
-    queue_deliveries_max: int = setting(5, help="deliveries of one job, the first included")
+    queue_deliveries_max: int = constant(5, help="deliveries of one job, the first included")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class ProvisionSettings(DeliverySettings):
         1800.0, help="seconds after which a large job is gone, whatever its chunks say"
     )
     dead_letters_max: int = setting(10_000, help="newest dead letters that are kept")
-    dead_letter_age_max_s: float = setting(
+    dead_letter_age_max_s: float = constant(
         14 * 86400.0, help="seconds after which a dead letter is forgotten"
     )
     sweep_age_max_s: float = constant(
