@@ -33,8 +33,7 @@ def launch(data: Path, port: int, *flags: str, environ: dict[str, str] | None = 
         path="/v1/embeddings",
         ready_path="/readyz",
         # Patience for a machine that is busy with the start of many servers.
-        environ={"SIE_CLUSTER_READY_S": "200"}
-        | (environ or {}),
+        environ={"SIE_CLUSTER_READY_S": "200"} | (environ or {}),
     )
 
 

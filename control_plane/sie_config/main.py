@@ -34,6 +34,7 @@ __all__ = ["main"]
 
 _LOG: Final = logging.getLogger(__name__)
 _CANNOT_START: Final = 3
+"""Not 1 (a crash) and not 2 (a wrong setting): a supervisor can tell a log that will not open."""
 _ROLE: Final = "config"
 
 

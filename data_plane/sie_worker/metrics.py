@@ -109,6 +109,7 @@ LANE_FILL: Final = Summary(
     ["model", "operation", "adapter"],
 )
 _LANES_MAX: Final = 200
+"""Series of one worker; lanes beyond it share one."""
 _LANES: Final = BoundedLabels(_LANES_MAX)
 
 for _outcome in ("answered", "failed", "dropped", "given_back", "unreadable"):

@@ -21,6 +21,7 @@ from sie_schemas.fleet import WorkerKind
 __all__ = ["WorkerSettings", "host_id"]
 
 _HOST_MAX: Final = 50
+"""A worker's name is part of a subject, which the broker bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)

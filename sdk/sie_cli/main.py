@@ -25,7 +25,9 @@ GROUP: Final = "sie.commands"
 _PASSED_ON: Final = {"test": {"allow_extra_args": True, "ignore_unknown_options": True}}
 """`sie test` hands what it does not know to pytest."""
 _STOPPED: Final = 130
+"""128 and the number of SIGINT, as shells say it."""
 _PIPE_CLOSED: Final = 141
+"""128 and the number of SIGPIPE, as shells say it."""
 _ALONE: Final = "NoArgsIsHelpError"
 """A group that was named alone: it shows what it has."""
 _WRONG_USE: Final = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])

@@ -141,6 +141,7 @@ _BY_CODE: Final[dict[str, type[SIEError]]] = {
 _PUBLISHED_RETRY_S: Final[dict[str, float]] = {"BILLING_CAPACITY_UNAVAILABLE": 1.0}
 """Codes that only the published services give: the pause where the answer does not tell one."""
 _TOO_MANY: Final = 429
+"""HTTP's status for it."""
 
 
 def told_error(

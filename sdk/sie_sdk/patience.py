@@ -34,11 +34,15 @@ _KINDS: Final[dict[str, _Kind]] = {
 Everything else that may pass has `retries_max` tries.
 """
 _RECONNECTS_MAX: Final = 20
+"""A gateway that was reached and went is replaced: 20 tries outlast a rollout."""
 _RECONNECT_PAUSE_MAX_S: Final = 2.0
 """A service that was there and is not any more is being started again: half a minute."""
 _ADAPTER_RETRIES_MAX: Final = 10
+"""Adapters load in seconds; the published client waits as often."""
 _JITTER: Final = 0.25
+"""Clients that were refused together come back spread over a quarter more."""
 _DELAY_MAX_S: Final = 30.0
+"""Longer pauses find a cluster that has been up for a while."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sie_sdk.errors import is_known, strange_error, told_error
 __all__ = ["raise_for", "read_json", "says_why"]
 
 _RETRY_AFTER_MAX_S: Final = 3600.0
+"""Beyond an hour it is a mistake, or a date in another zone."""
 _ONLY_WHERE_TOLD: Final = frozenset({"QUEUE_UNAVAILABLE", "TRANSPORT_FAILURE"})
 """Sent again only where the service says when: else it does not know what became of the work."""
 

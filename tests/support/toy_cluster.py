@@ -23,9 +23,7 @@ __all__ = ["QUICK", "ROLES", "ToyCluster", "toy_cluster", "toy_programs"]
 
 ROLES = ("server-0", "nats", "config", "gateway", "worker-0")
 """In the order of their start."""
-QUICK = ClusterSettings(
-    ready_s=20, poll_s=0.01, restart_min_s=0.01, drain_s=5, first_answer_s=20
-)
+QUICK = ClusterSettings(ready_s=20, poll_s=0.01, restart_min_s=0.01, drain_s=5, first_answer_s=20)
 _TOY = """#!{python} -S
 import http.server, os, pathlib, re, sys
 role = os.path.basename(sys.argv[0]).removeprefix("sie-").removesuffix("-server")

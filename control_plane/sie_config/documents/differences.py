@@ -28,6 +28,7 @@ __all__ = [
 PLURALS: Final = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
 """The kinds of entity, and how a path or a list names many of them."""
 _SHOWN: Final = 80
+"""A value in a sentence: one line of a terminal."""
 _ABSENT: Final = "(absent)"
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
 

@@ -26,7 +26,10 @@ from typing import Any, Final, TypeAlias
 __all__ = ["Ask", "Refused", "manifest_of"]
 
 _PART: Final = 1024 * 1024
+"""Bytes read between two looks at the clock: a slow disk gives 1 MiB in tens of milliseconds."""
 _PRIVATE_MAX: Final = 100_000
+"""Entries of sie-config's own folder, walked before each reading: a log, its backups and exports
+are a few hundred."""
 _SEARCH: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -38,8 +38,11 @@ _FIELD: Final = "source.manifest"
 _FILES_MAX: Final = 1000
 """As many as a manifest may have."""
 _ENTRIES_MAX: Final = 20_000
+"""Twenty times the files that a manifest may name: what else a folder holds is walked too."""
 _DEPTH_MAX: Final = 16
+"""Published models use three folders at most; the bound ends a folder that contains itself."""
 _ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+"""The reader's lines for 1,000 files with long names, several times over."""
 _INHERITED: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Variables that an interpreter may need to start; the writer's environment has passwords in it."""
 

@@ -30,6 +30,7 @@ from sie_schemas.errors import FixRequest
 __all__ = ["add_follow_routes", "check_range", "entry_lines", "head_body", "wait_for_difference"]
 
 _LINES_AT_ONCE: Final = 100
+"""Entries held for one follower at a time: a slow reader costs pages, not the log."""
 _POLLS = Gauge("sie_config_polls_waiting", "long polls that wait for a difference")
 
 Epoch = Annotated[int, Query(ge=0, le=2**53)]

@@ -41,6 +41,7 @@ from sie_schemas.fleet import ReplicaReport
 __all__ = ["BODIES", "ReplicaBody", "RevertBody", "WaitBody", "add_group_routes"]
 
 _NDJSON_PAGE: Final = 1000
+"""Rows held for one answer at a time, as in a page of JSON at its largest."""
 
 T = TypeVar("T")
 

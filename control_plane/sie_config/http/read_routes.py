@@ -28,6 +28,7 @@ __all__ = ["add_read_routes"]
 _PAGE: Final = 1000
 """A longer list is sent in parts."""
 _PART: Final = 400
+"""Rows encoded between two turns of the loop, so that writes are not held up."""
 
 At = Annotated[
     str, Query(max_length=64, description="An epoch, or an RFC 3339 time with its offset.")

@@ -35,6 +35,7 @@ _WRITES: Final = Counter(
     ["operation", "outcome"],
 )
 _WAIT_S: Final = 30.0
+"""Half of the time after which load balancers give a silent connection up."""
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?(e-[0-9]{1,2})?")
 
 

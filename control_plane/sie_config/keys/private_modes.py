@@ -13,6 +13,7 @@ from typing import Final
 __all__ = ["close_to_others"]
 
 _OTHERS: Final = 0o077
+"""The bits of group and others."""
 _FILES: Final = ("log.sqlite*", "lookup.sqlite*", "refused.sqlite*")
 
 

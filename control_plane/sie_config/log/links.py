@@ -19,6 +19,7 @@ _ROWS: Final = (
     " WHERE epoch > ? AND epoch <= ? ORDER BY epoch"
 )
 _PAGE: Final = 1000
+"""Rows in memory at a time: a log of any length is checked in a few MiB."""
 
 
 class LinkBroken(ValueError):

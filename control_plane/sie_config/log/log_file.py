@@ -43,6 +43,7 @@ __all__ = ["LogFile"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGES_MAX: Final = 0xFFFFFFFE
+"""SQLite's own bound, which is what it has without one."""
 
 
 class LogFile:

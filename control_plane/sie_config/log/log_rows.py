@@ -33,7 +33,9 @@ LISTED_KINDS: Final = frozenset({*ENTITY_KINDS, "key"})
 """The kinds that are found again by name; keys are no entities, and are looked for all the same."""
 
 _PAGE: Final = 1000
+"""Rows in memory at a time: a log of any length is read in a few MiB."""
 _EPOCH_MAX: Final = 2**62
+"""Above every epoch: a million writes a second reach it in 146,000 years."""
 
 
 @dataclass(frozen=True, slots=True)

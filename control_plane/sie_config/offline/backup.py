@@ -29,9 +29,12 @@ from sie_schemas.malformed import MALFORMED
 __all__ = ["Manifest", "back_up", "copy_log", "manifest_path", "read_manifest", "replace_file"]
 
 _BLOCK_BYTES: Final = 1024 * 1024
+"""Bytes hashed at a time: a backup of any size is read in 1 MiB."""
 _PARTIAL: Final = ".partial-backup-"
 _ABANDONED_S: Final = 3600.0
+"""No copy of a log takes an hour; a younger one may be another backup that still runs."""
 _VERSION: Final = 1
+"""Of the manifest beside the copy."""
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from sie_schemas.errors import FixRequest, error_for
 __all__ = ["compact", "compact_file", "compact_through", "writers_log_id"]
 
 _TIMEOUT_S: Final = 30.0
+"""Patience with a writer that deletes the rows of a long log."""
 
 
 def compact_file(log: Path, *, keep: int | None, low_water: int | None) -> dict[str, Any]:

@@ -24,9 +24,13 @@ from sie_runtime.broker.bus import BusSettings, BusUnavailable
 __all__ = ["examine"]
 
 _TIMEOUT_S: Final = 5.0
+"""A doctor asks the sick: whoever says nothing for so long is not well."""
 _WAL_BYTES_MUCH: Final = 256 * 1024 * 1024
+"""SQLite folds it back at 4 MiB of its own accord; so much means that some reader never ends."""
 _FREE_BYTES_LOW: Final = 1024 * 1024 * 1024
+"""Room for one snapshot and one backup of a log of 100,000 entries."""
 _FREE_BYTES_NONE: Final = 64 * 1024 * 1024
+"""The next write may fail: SQLite needs room for its journal first."""
 
 
 def examine(log: Path, *, url: str, bus: BusSettings | None) -> Report:

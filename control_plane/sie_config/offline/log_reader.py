@@ -21,6 +21,7 @@ __all__ = ["LOG_NAME", "LogReader", "NotReadable", "log_path"]
 
 LOG_NAME: Final = "log.sqlite"
 _PAGE: Final = 1000
+"""Rows in memory at a time: a log of any length is read in a few MiB."""
 _ROWS: Final = (
     "SELECT epoch, hash, prev_hash, log_id, body, {signature}, term, ts, actor FROM log {joined}"
     " WHERE epoch > ? ORDER BY epoch LIMIT ?"

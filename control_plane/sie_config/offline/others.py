@@ -26,6 +26,7 @@ from sie_schemas.snapshot import SnapshotCorrupt
 __all__ = ["stream_after", "verify_export", "verify_stream"]
 
 _AT_ONCE: Final = 64
+"""Requests in flight to the broker: enough to hide its latency, few beside its other work."""
 
 
 def verify_export(path: Path, report: Report, log: Path | None) -> Position | None:

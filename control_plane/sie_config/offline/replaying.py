@@ -23,6 +23,7 @@ from sie_schemas.errors import FixRequest
 __all__ = ["replay_to"]
 
 _TOLD_EACH: Final = 1000
+"""Entries folded in some 50 ms: the bar moves, and the terminal is not the work."""
 
 
 def replay_to(

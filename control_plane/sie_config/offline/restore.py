@@ -41,6 +41,7 @@ from sie_schemas.errors import FixRequest, SIEError, Untrusted
 __all__ = ["Discard", "restore"]
 
 _PAGE: Final = 500
+"""Entries sent at a time; a page of the longest ones stays below the largest body."""
 
 
 @dataclass(frozen=True, slots=True)

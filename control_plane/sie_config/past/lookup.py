@@ -35,10 +35,13 @@ _Row: TypeAlias = tuple[Any, ...]
 
 _LOG: Final = logging.getLogger(__name__)
 _VERSION: Final = 1
+"""Of the layout; another one is built anew from the log."""
 _PAGE: Final = 400
+"""Entries taken in between two turns, so that questions wait milliseconds for it."""
 _LATE: Final = 10_000
 """Entries after which writes are not waited out any more."""
 _DIGITS: Final = 64
+"""Of a SHA-256 in hex."""
 _SCHEMA: Final = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS noted (

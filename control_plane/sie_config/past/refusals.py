@@ -27,7 +27,9 @@ __all__ = ["Refusal", "Refusals"]
 _LOG: Final = logging.getLogger(__name__)
 _LOST: Final = Counter("sie_config_refusals_lost_total", "refused attempts that were not recorded")
 _MINUTE_US: Final = 60_000_000
+"""A minute."""
 _TEXT_MAX: Final = 300
+"""Strangers write these texts: longer ones would fill the disk with rows that nobody reads."""
 _OTHERS: Final = "(others)"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS refused (

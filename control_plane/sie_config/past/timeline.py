@@ -32,12 +32,14 @@ from sie_schemas.errors import FixRequest
 __all__ = ["Past", "Step", "Timeline"]
 
 _CHUNK: Final = 400
+"""Below SQLite's bound on variables of one statement (999 in its older releases)."""
 _PART: Final = 400
 """Entities in one part of a bulk read."""
 _NEAR_MAX: Final = 1000
 """Entries that are read to learn what they changed. In a log of a hundred thousand entries so
 many take as long as a look at every change. Where that is not in memory they take less."""
 _NEAR_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Entries that are read whole to find what they changed; a larger span asks the index."""
 _SIZE: Final = "SELECT total(length(body)) FROM log WHERE epoch > ? AND epoch <= ?"
 # The greatest (epoch, ordinal) of each entity; SQLite takes `kind` from that very row.
 _NEWEST: Final = (

@@ -19,6 +19,7 @@ __all__ = ["Convergence", "Goal", "Selector", "Until", "assess", "select"]
 
 Until: TypeAlias = Literal["converged", "effective"]
 _CAUSES_SHOWN: Final = 100
+"""An answer stays small at 1,000 replicas; the count tells how many there are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sie_schemas.malformed import MALFORMED
 __all__ = ["ReplicaRequests"]
 
 _SIGN_WITHIN_S: Final = 0.25
+"""Whoever lives answers in milliseconds; one that is slow is not taken for gone."""
 _NOTHING: Final = b'{"after":0,"until":0}'
 """A request for no entries: the least that a replica answers."""
 

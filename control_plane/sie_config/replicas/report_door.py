@@ -21,8 +21,11 @@ _SIGNED: Final = re.compile(r"[0-9a-f]{128}")
 _LIFE: Final = re.compile(r"[!-~]{0,64}")
 _KIND: Final = re.compile(r"[a-z_]{1,32}\.[a-z_]{1,32}|[a-z_]{1,64}")
 _KINDS_MAX: Final = 64
+"""Several times the kinds of change that there are; a forged report stays small."""
 _NUMBER_MAX: Final = 2**53
+"""The largest whole number that JSON's readers agree on."""
 _NAME_MAX: Final = 256
+"""As long as the names of pools and bundles may be."""
 
 
 def check_report(report: ReplicaReport) -> None:

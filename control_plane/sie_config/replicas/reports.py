@@ -38,6 +38,7 @@ _SHARED = Counter(
 TRAFFIC_S: Final = 3600.0
 """So long a model counts as asked for; a gateway remembers no longer either."""
 _LIVES_MAX: Final = 8
+"""Processes under one name: a restart in a loop is told, and costs no more memory."""
 _REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
 
 

@@ -24,8 +24,11 @@ __all__ = ["Requests", "reclaim"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 500
+"""Entries asked for at a time; the answer stays below the broker's largest message."""
 _ASKED_MAX: Final = 16
+"""Replicas hold the same bytes: sixteen that fail alike mean that nobody has them."""
 _FRAGMENTS_MAX: Final = 1024
+"""Ends a replica that would send fragments for ever."""
 
 
 class Requests(Protocol):

@@ -32,6 +32,7 @@ __all__ = ["RollCall"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ASK_AGAIN_S: Final = 0.2
+"""A replica that connects late is heard at the next call, within the time to listen."""
 
 
 class RollCall:

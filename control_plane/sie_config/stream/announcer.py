@@ -21,6 +21,7 @@ from sie_schemas.fleet import Head
 __all__ = ["announce", "head_at"]
 
 _TOLD_TWICE: Final = 2
+"""Once may be lost between two connections of the broker; a poll finds what twice missed."""
 
 
 def head_at(entry: Entry, low_water: int) -> Head:

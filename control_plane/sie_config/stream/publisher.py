@@ -37,6 +37,7 @@ __all__ = ["Publisher"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGE: Final = 200
+"""Entries in flight to the broker at a time: a page is acknowledged before the next."""
 _PUBLISHED = Gauge("sie_config_published_epoch", "the newest epoch verified on the stream")
 _LAG = Gauge(
     "sie_config_publish_lag_epochs", "committed epochs that are not verified on the stream yet"

@@ -33,7 +33,9 @@ __all__ = ["Queues", "keep_queues"]
 
 _LOG: Final = logging.getLogger(__name__)
 _AT_ONCE: Final = 32
+"""Consumers made at a time: 10,000 models would flood the broker in one turn."""
 _LOOKS_APART_S: Final = 0.1
+"""In a burst of writes many share a look."""
 _CONSUMERS = Gauge("sie_config_queue_consumers", "consumers that workers pull from, over all pools")
 _MADE = Counter("sie_config_queues_made_total", "streams and consumers made or mended", ["kind"])
 

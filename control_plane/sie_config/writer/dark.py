@@ -25,6 +25,7 @@ Place: TypeAlias = tuple[str, str, str]
 """(pool, machine profile, bundle): the jobs that a worker runs."""
 
 _NAMED_MAX: Final = 20
+"""An answer that a person reads; the count tells the rest."""
 
 
 @dataclass(frozen=True, slots=True)

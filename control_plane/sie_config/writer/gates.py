@@ -17,9 +17,13 @@ from sie_schemas.errors import FixRequest
 __all__ = ["OPEN", "Gates", "Nobody", "Replicas", "Step", "check_removals"]
 
 _REMOVED_MAX: Final = 3
+"""Somebody who removes three by hand means it."""
 _REMOVED_SHARE_MAX: Final = 0.2
+"""A folder that was read in part removes more than a fifth; tidying up does not."""
 _NAMED_MAX: Final = 20
+"""An answer that a person reads."""
 _SHOWN_MAX: Final = 5
+"""Commands in one sentence."""
 
 
 class Replicas(Protocol):

@@ -27,7 +27,9 @@ __all__ = ["RERANK_V1", "RERANK_V2", "Document", "error_body", "meta_of", "texts
 
 Document: TypeAlias = str | dict[str, Any]
 _TOKENS_PER_DOC: Final = 4096
+"""Cohere's default, which a client may send; models here cut at their own length."""
 _CHUNKS_PER_DOC: Final = 10
+"""Cohere's default of its first version, likewise."""
 _DOCUMENTS_PER_UNIT: Final = 100
 """Cohere counts a search unit for each so many documents that are begun."""
 

@@ -29,6 +29,7 @@ from sie_schemas.malformed import MALFORMED
 __all__ = ["DemandBoard", "Remembered"]
 
 _MODELS_MAX: Final = 64
+"""Models wanted of one kind of worker: more than one worker holds; the newest count."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 

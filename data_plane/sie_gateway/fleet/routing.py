@@ -27,6 +27,7 @@ from sie_schemas.leases import LeaseSpec
 __all__ = ["Cold", "Route", "Routes", "Wanted"]
 
 _REMEMBERED_MAX: Final = 10_000
+"""Names as clients write them, misspelt ones too: strangers cannot fill the memory."""
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 

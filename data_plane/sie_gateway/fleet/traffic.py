@@ -11,7 +11,9 @@ from typing import Final
 __all__ = ["Traffic"]
 
 _NAMES_MAX: Final = 500
+"""Names in one report to sie-config, the newest: a report stays small."""
 _KEEP_S: Final = 3600.0
+"""A model that was used within it does not leave the cluster without a word."""
 
 
 class Traffic:

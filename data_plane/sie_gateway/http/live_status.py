@@ -18,7 +18,9 @@ __all__ = ["CLUSTER_STATUS", "LiveStatus"]
 
 CLUSTER_STATUS: Final = "/ws/cluster-status"
 _GOING_AWAY: Final = 1001
+"""RFC 6455: the server ends."""
 _NO_SUCH_PATH: Final = 1008
+"""RFC 6455: policy violation, its code for a path that does not exist."""
 
 
 class LiveStatus:

@@ -16,6 +16,7 @@ from sie_gateway.http.views import LongView, Rows
 __all__ = ["long_answer", "long_text"]
 
 _PART: Final = 100
+"""Rows encoded between two turns of the loop, so that requests wait milliseconds for them."""
 _JSON: Final = "application/json"
 
 

@@ -18,6 +18,7 @@ from sie_schemas.leases import LEASE_REQUEST_DECODER, LeaseRequest
 __all__ = ["add_pools"]
 
 _BODY_BYTES_MAX: Final = 64 * 1024
+"""A lease with 1,000 pinned models is 50 KB."""
 
 
 def add_pools(app: FastAPI, desk: LeaseDesk) -> None:

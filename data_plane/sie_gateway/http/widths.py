@@ -18,6 +18,7 @@ from sie_schemas.items import OutputType
 __all__ = ["Widths"]
 
 _KEPT_MAX: Final = 10_000
+"""One for each model of the largest registry that is measured."""
 _WORD: Final = "a"
 
 

@@ -39,7 +39,9 @@ __all__ = ["LeaseDesk", "Leases"]
 
 _LOG: Final = logging.getLogger(__name__)
 _ATTEMPTS_MAX: Final = 20
+"""Each loses to another gateway's write; twenty in a row mean that something else is wrong."""
 _PAUSE_S: Final = 0.05
+"""The longest pause between attempts, drawn at random: writers that collided part."""
 _NONE_TIMES: Final = 5
 """So many times longer until the next look while there is no lease."""
 """The longest pause before a write that somebody overtook is judged again."""

@@ -44,7 +44,9 @@ __all__ = [
 ]
 
 _PAUSE_S: Final = 0.02
+"""First pause where a queue does not take a job: a few round trips of the broker."""
 _PAUSE_MAX_S: Final = 0.5
+"""A broker that restarts is back within seconds; the client's own time is the bound."""
 
 
 class JobQueue(Protocol):

@@ -25,6 +25,7 @@ from sie_server.backends.backend import (
 __all__ = ["Echo", "load"]
 
 _DIMS: Final = 64
+"""Small beside a model's: what is measured with it is the path."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:

@@ -38,6 +38,7 @@ __all__ = ["OnnxCrossEncoder", "load"]
 _GRAPH: Final = "model.onnx"
 _TOKENIZER: Final = "tokenizer.json"
 _TOKENS_MAX_DEFAULT: Final = 512
+"""Positions of the BERT family: an ONNX file does not tell its own."""
 _SESSION_ERRORS: Final = (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
 
 

@@ -28,6 +28,7 @@ _MARKED: Final = 19
 """The length of a text in which the ids that may be special stand among others."""
 _FORWARD_FAILS: Final = (RuntimeError, TypeError, ValueError, IndexError)
 _SEED: Final = 20_240_229
+"""Any number will do, as long as two loads draw the same texts."""
 
 Finish: TypeAlias = Callable[[States, Sequences], Tensor]
 """From hidden states to what is compared: one row of numbers for each text, in their order."""

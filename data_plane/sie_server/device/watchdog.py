@@ -19,6 +19,7 @@ __all__ = ["Watchdog"]
 
 _LOG: Final = logging.getLogger(__name__)
 _LOOK_S_MAX: Final = 2.0
+"""A hang is found within it of its time, and a look costs microseconds."""
 _LOOKS: Final = 4
 """So often within the time that the loop may stand: arming the timer anew begins a thread in C."""
 _HUNG: Final = 70

@@ -32,7 +32,9 @@ __all__ = ["BatchConnections", "Send"]
 
 _LOG: Final = logging.getLogger(__name__)
 _READ_BYTES: Final = 1 << 18
+"""A batch of a megabyte comes in a few reads."""
 _SEND_S: Final = 10
+"""A sidecar takes its replies in milliseconds; one that is stopped must not hold the device."""
 _GONE: Final = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 Send = Callable[[ipc.Reply], None]

@@ -22,6 +22,7 @@ __all__ = ["files_of"]
 _ANSWER_S: Final = 2.5
 """A client waits for its first answer meanwhile; a hub that is there answers in a tenth of it."""
 _TOO_MANY: Final = 429
+"""HTTP's status for it."""
 
 
 class _File(msgspec.Struct):

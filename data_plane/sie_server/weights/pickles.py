@@ -32,6 +32,7 @@ _INDEX: Final = "pytorch_model.bin.index.json"
 _RECORD: Final = ".sie-pickles.json"
 """Beside the weights."""
 _TIME_S: Final = 3600.0
+"""Patience for the largest file on a slow disk; processor time has a bound of its own."""
 _INHERITED: Final = ("LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 

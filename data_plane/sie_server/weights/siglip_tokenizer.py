@@ -17,6 +17,7 @@ __all__ = ["is_siglip", "made_of_siglip"]
 
 _CLASS: Final = "SiglipTokenizer"
 _UNIGRAM: Final = 1
+"""SentencePiece's number for that kind of model."""
 _BLANK: Final = "\u2581"
 _END: Final = "\ue001"
 _UNKNOWN: Final = "\ue002"

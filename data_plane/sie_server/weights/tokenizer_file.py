@@ -44,6 +44,7 @@ _FORM: Final = "2"
 _READ: Final = frozenset({".txt", ".model", ".json", ".jinja"})
 _CUTS_LEFT: Final = re.compile(rb'"truncation":\s*\{[^}]*"direction":\s*"Left"')
 _HEAD_BYTES: Final = 4096
+"""The setting stands before the vocabulary, which is megabytes."""
 _FAILS: Final = (
     OSError,
     ValueError,

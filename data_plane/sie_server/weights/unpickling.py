@@ -19,12 +19,17 @@ from safetensors.torch import save_file
 __all__ = ["convert"]
 
 _MEMORY_SPARE: Final = 512 * 1024**2
+"""Torch, its allocator and the interpreter, beside the tensors."""
 _TIMES_THE_FILE: Final = 3
 """The file itself, the tensors, and the bytes on their way out."""
 _CPU_S: Final = 60
+"""To import torch on a machine that is busy."""
 _BYTES_PER_CPU_S: Final = 32 * 1024**2
+"""Far below what an unpickler reads, so that only one that loops runs out."""
 _DISK_SPARE: Final = 16 * 1024**2
+"""Headers of safetensors, and the tensors' alignment."""
 _SHOWN_MAX: Final = 300
+"""A stranger's text in a message of ours."""
 
 
 def convert(pickled: Path, made: Path) -> str:

@@ -32,6 +32,7 @@ _ONE_LARGE: Final = threading.Lock()
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _NAMES: Final = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
 _SIDE: Final = 255
+"""A white ground, which is what the reference puts behind transparency."""
 
 # Pillow warns above a number of pixels of its own, and refuses above twice as many; ours is lower.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

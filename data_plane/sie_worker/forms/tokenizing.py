@@ -39,6 +39,7 @@ from sie_worker.forms.wording import check_options, score_wording, wording
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
 _BYTES_PER_TOKEN: Final = 4
+"""Of English prose in a vocabulary of words' parts; the cost of what is not tokenized yet."""
 _CUT_PIECES: Final = 16
 """The last word of token ids that were cut may be written in other pieces, and is not judged."""
 _TEXT: Final = "\0"

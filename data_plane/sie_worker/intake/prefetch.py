@@ -34,6 +34,7 @@ __all__ = ["Prefetch"]
 
 _LOG: Final = logging.getLogger(__name__)
 _WANTED_MAX: Final = 256
+"""Models wanted and not loaded: beyond it the oldest wish is forgotten, and asked anew."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 

@@ -20,6 +20,7 @@ __all__ = ["Pulling"]
 
 _LOG: Final = logging.getLogger(__name__)
 _LOOKS_APART_S: Final = 0.05
+"""A burst of entries is one look at which lanes to pull from."""
 
 
 class Pulling:

@@ -11,6 +11,7 @@ from typing import Final
 __all__ = ["AnswerRate", "MeanFill"]
 
 _WINDOW_S: Final = 10.0
+"""Long beside a batch, short beside a change of traffic."""
 _STEP_S: Final = 0.5
 """Looks closer than this say no more than the first of them."""
 

@@ -14,6 +14,7 @@ from typing import Final
 __all__ = ["Senders", "Turns"]
 
 _LATELY_S: Final = 10.0
+"""A tenant that asked nothing for so long starts even with the others."""
 
 
 class Senders:

@@ -22,6 +22,7 @@ __all__ = ["Pace"]
 _MEMORY: Final = 0.9
 """Weight of what was seen before of a size: about the last ten batches count."""
 _SHRINK: Final = 0.5
+"""Late answers halve the wait at once; it grows by small steps."""
 _GROW: Final = 1 / 32
 """Share of the target that the wait grows by: slow up and fast down, as TCP finds its rate."""
 

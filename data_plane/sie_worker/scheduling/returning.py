@@ -31,6 +31,7 @@ _SPREADS: Final = 2.0
 _SPREAD_MIN: Final = 1 / 4
 """Of the mean, that the spread is taken to be at least."""
 _WAYS_MAX: Final = 1024
+"""Models, operations and adapters that are seen: beyond it the oldest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

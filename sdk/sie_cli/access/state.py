@@ -42,7 +42,9 @@ _LOCK: Final = "cluster.lock"
 MARK: Final = "SIE_UP_FOLDER"
 """In the environment of every process of a cluster: its data folder."""
 _ROOT: Final = 0
+"""The user who may own everybody's files."""
 _STAT_STATE: Final = 0
+"""Of the fields behind the name in /proc/PID/stat."""
 _STAT_START_TIME: Final = 19
 """Fields of /proc/<pid>/stat, counted after the command's closing parenthesis."""
 

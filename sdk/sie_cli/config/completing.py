@@ -17,6 +17,7 @@ from sie_cli.config.kinds import ALL, KINDS, NAMES
 __all__ = ["complete_context", "complete_kind", "complete_kind_or_all", "complete_name"]
 
 _SHOWN_MAX: Final = 100
+"""Names that a shell still lists without asking."""
 _WAIT_S: Final = 0.5
 """Whoever presses Tab goes on typing after that."""
 

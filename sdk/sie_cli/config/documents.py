@@ -26,6 +26,7 @@ from sie_sdk.config.calls import Kind
 __all__ = ["LocalDocument", "LocalDocuments", "key_of", "read_documents"]
 
 _SHOWN_MAX: Final = 5
+"""Files named in one sentence; a count tells the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ __all__ = ["COLUMNS", "Happening", "ReplicaChanges", "of_audit"]
 
 COLUMNS: Final = ("ts", "what", "who", "message")
 _CHANGES_SHOWN: Final = 4
+"""Changes in one line of a table."""
 _WELL: Final = frozenset({"fresh", "gone"})
 
 Happening: TypeAlias = dict[str, Any]

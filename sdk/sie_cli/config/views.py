@@ -37,8 +37,11 @@ __all__ = [
 ]
 
 _POLL_S: Final = 20.0
+"""Below the 30 s after which proxies give a silent connection up."""
 _SHOWN_DIGITS: Final = 12
+"""As git shows a hash: enough to compare by eye."""
 _PAGE: Final = 1000
+"""The largest page that sie-config gives."""
 
 
 def get(work: Work, kind_name: str, names: Sequence[str], selector: str, at: str) -> int:

@@ -43,6 +43,7 @@ CONTENTS: Final[Mapping[str, str]] = {
 _PASSWORDS: Final = re.compile(r'password"?\s*:\s*"([^"]+)"')
 _SHOWN_VARIABLES: Final = ("SIE_", "HF_HUB_", "CUDA_VISIBLE_DEVICES")
 _LINE_BYTES_MAX: Final = 64 * 1024
+"""A traceback in one line; longer ones are no use to a reader."""
 _OF_REPLICAS: Final = frozenset({"traffic", "adapters"})
 """Of a replica's row: what clients asked for is theirs."""
 

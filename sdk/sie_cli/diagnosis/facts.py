@@ -23,10 +23,12 @@ from sie_sdk.wire.transport import reason_of, verify_of
 __all__ = ["Answer", "Facts", "Place", "gather", "place_of"]
 
 _TIMEOUT_S: Final = 5.0
+"""Whoever says nothing for so long is not well, and that is a fact too."""
 _THROUGH: Final = "/console/gateway"
 """sie-config passes a few questions on to the gateway that it knows."""
 _HOST: Final = "127.0.0.1"
 _TAIL_BYTES: Final = 8192
+"""The last words of a process: some fifty lines."""
 
 
 @dataclass(frozen=True, slots=True)

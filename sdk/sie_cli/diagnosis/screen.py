@@ -29,9 +29,13 @@ from sie_cli.show.printing import Form, print_value
 __all__ = ["Glance", "glance_of", "show_top"]
 
 _MODELS_SHOWN: Final = 20
+"""One screen holds models, workers and troubles; the busiest come first."""
 _TROUBLES_SHOWN: Final = 5
+"""Likewise; `sie doctor` tells them all."""
 _WORKERS_SHOWN: Final = 30
+"""Likewise."""
 _MIB: Final = 2**20
+"""A mebibyte."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from sie_core.troubles import (
 __all__ = ["Look", "Verdict", "judge"]
 
 _RESTARTS_MANY: Final = 3
+"""Once is an accident, twice may be an upgrade."""
 _REFUSED: Final = frozenset({401, 403})
 _MISSING: Final = ("registry", "bus", "executor")
 """Of what a worker says of itself: what it lacks where it is not ready."""

@@ -44,8 +44,10 @@ _PYTEST: Final = ("pytest", "-q", "-n", "2", "--dist", "loadfile")
 OPTIONAL_TOOLS: Final = {"shellcheck": "apt-get install shellcheck"}
 """Tools that some tests need and the environment cannot bring -> how they are had."""
 _TIME_RAN_OUT: Final = 124
+"""As `timeout` says it."""
 _NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 _NO_TESTS: Final = 5
+"""pytest's status where it collected none."""
 
 
 def run_tests(arguments: tuple[str, ...]) -> int:

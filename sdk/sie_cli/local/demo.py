@@ -31,6 +31,7 @@ from sie_sdk import SIEAsyncClient
 __all__ = ["StepResult", "show_demo"]
 
 _HTTP_TIMEOUT_S: Final = 60.0
+"""A first answer loads a model."""
 _START: Final = "cluster started"
 
 

@@ -20,8 +20,11 @@ from sie_cli.show.printing import Form, print_lines, print_rows, print_value, ta
 __all__ = ["gather_status", "show_status"]
 
 _TIMEOUT_S: Final = 5.0
+"""On this machine a process answers in milliseconds, unless it hangs."""
 _SHOWN_DIGITS: Final = 12
+"""As git shows a hash."""
 _NOT_RUNNING: Final = 3
+"""As init scripts say it (LSB)."""
 _HOST: Final = "127.0.0.1"
 _SERVER: Final = "server-"
 _PROCESS: Final = ("role", "pid", "port", "alive", "restarts", "log")

@@ -31,11 +31,17 @@ _EXTRACTOR: Final = "spacy/en_core_web_sm"
 _NEW_MODEL: Final = "demo/minilm-added-live"
 _CLAUSE: Final = "The lessee shall indemnify the lessor against any claim."
 _CAPACITY_S: Final = 60.0
+"""A worker starts in seconds; a busy machine takes ten times as long."""
 _SEEN_S: Final = 20.0
+"""A change is applied in milliseconds; the rest is patience for a busy machine."""
 _POLL_S: Final = 0.02
+"""Below what a reader of the story notices."""
 _GLANCE_S: Final = 0.5
+"""One look; the next one comes anyway."""
 _SAME: Final = 1e-5
+"""A hundred times the noise of float32 in a cosine distance."""
 _DIFFERENT: Final = 1e-3
+"""A hundred times more than that: the adapter did something."""
 
 
 class StepFailed(OurFault):

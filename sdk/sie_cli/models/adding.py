@@ -33,6 +33,7 @@ _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LICENSE: Final = re.compile(r"\A---\n.*?^license:\s*([^\n]+)$.*?^---$", re.DOTALL | re.MULTILINE)
 _CARD: Final = "README.md"
 _CARD_BYTES: Final = 64 * 1024
+"""The facts of a model card stand at its head."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ __all__ = ["HubRevision", "open_revision"]
 
 _ENDPOINT: Final = "https://huggingface.co"
 _CONNECT_S: Final = 2.5
+"""A hub that is not there is told within 3 s."""
 _READ_S: Final = 10.0
+"""A hub that took the connection may be slow with an answer."""
 _FILE_BYTES_MAX: Final = 64 * 1024**2
 """A tokenizer's vocabulary is the largest of the small files."""
 _BRANCH: Final = "main"

@@ -16,6 +16,7 @@ from sie_schemas.errors import FixRequest
 __all__ = ["manifest_of"]
 
 _PIECE_BYTES: Final = 4 * 1024**2
+"""Bytes hashed at a time; a bar moves with each."""
 _TOLD_FROM_BYTES: Final = 256 * 1024**2
 """Below it nobody waits long enough to ask."""
 

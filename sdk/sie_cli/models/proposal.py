@@ -36,6 +36,7 @@ _READ: Final = (".json", ".safetensors", ".txt", ".model")
 _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 """The labels of a config that names none, as transformers has it."""
 _LABELS_SHOWN: Final = 12
+"""One line of a terminal."""
 _HEADS: Final = ("sparse_linear", "colbert_linear")
 _KINDS: Final[Mapping[Task | None, Kind]] = {"encode": "vectors", "score": "scores"}
 _BACKENDS: Final[Mapping[str, str]] = {

@@ -24,6 +24,7 @@ Task: TypeAlias = Literal["encode", "extract", "score"]
 _CONFIG: Final = "config.json"
 _CARD: Final = "README.md"
 _CARD_CHARACTERS: Final = 64 * 1024
+"""The facts of a model card stand at its head."""
 _FRONT: Final = re.compile(r"\A---\n(.*?)^---$", re.DOTALL | re.MULTILINE)
 _OF_TAGS: Final[Mapping[str, Task]] = {
     "cross-encoder": "score",

@@ -26,6 +26,7 @@ __all__ = ["ROLES", "BrokerPlan", "Rights", "authorization", "render", "rights",
 ROLES: Final = ("config", "gateway", "worker", "operator")
 _DEFAULT_POOLS: Final = ("default",)
 _CORES_FOR_A_THREAD: Final = 4
+"""More threads of the broker contend with those that compute: measured on two cores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,9 @@ __all__ = [
 
 _LOCKS: Final = Path(__file__).parents[1] / "bundles"
 _LINES_SHOWN: Final = 3
+"""The cause is in pip's last lines."""
 _DIGITS: Final = 12
+"""48 bits of a hash: a machine has a handful of environments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = ["prepare", "write_broker_config"]
 _SOCKET_PATH_MAX: Final = 100
 """Bytes that every system takes for a Unix socket's path (Linux: 107, macOS: 103)."""
 _OURS: Final = 0o700
+"""A cluster's folder holds passwords of the broker and a key: its owner's alone."""
 _LONGEST_NAME: Final = "/server-999.sock"
 
 

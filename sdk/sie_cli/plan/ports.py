@@ -16,6 +16,7 @@ __all__ = ["check_free", "free_ports", "is_free"]
 
 _RANGE: Final = (20_000, 32_000)
 _PORT_MAX: Final = 65_535
+"""The last port of TCP."""
 
 
 def is_free(port: int) -> bool:

@@ -18,6 +18,7 @@ _BETWEEN: Final = "  "
 _NARROWEST: Final = 4
 """Columns below it are not made narrower, unless nothing else helps."""
 _CELL_MAX: Final = 500
+"""A document in a cell would be a line of 10,000 characters."""
 _CUT: Final = "…"
 _JOINER: Final = "\u200d"
 """Joins emoji to one picture, and does nothing else."""

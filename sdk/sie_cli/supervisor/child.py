@@ -21,9 +21,11 @@ from sie_schemas.errors import OurFault
 __all__ = ["Child", "StartFailed", "set_aside", "tail"]
 
 _PROBE_TIMEOUT_S: Final = 2.0
+"""A process that computes answers late; one that hangs not at all."""
 _LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 """A log larger than this is set aside (`.1`) at the next start of the cluster."""
 _TAIL_BYTES: Final = 64 * 1024
+"""The lines that are shown are surely in it."""
 
 
 class StartFailed(OurFault):

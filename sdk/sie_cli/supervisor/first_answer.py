@@ -20,6 +20,7 @@ __all__ = ["curl_line", "wait_for_first_answer"]
 
 _BODY: Final = {"items": [{"text": "hello"}]}
 _REQUEST_TIMEOUT_S: Final = 30.0
+"""A first answer loads a model; it is asked again until its own limit."""
 
 
 def _url(gateway_url: str) -> str:

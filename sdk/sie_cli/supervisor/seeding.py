@@ -34,6 +34,7 @@ ADAPTED_MODEL: Final = "sentence-transformers/all-MiniLM-L6-v2"
 """The model that the demo adapters were trained for; also the one that `up` asks first."""
 _HEADERS: Final = {"X-SIE-Actor": "sie up", "X-SIE-Reason": "demo models of a fresh log"}
 _TIMEOUT_S: Final = 30.0
+"""The whole catalog is one write, verified on each side."""
 
 
 def demo_folder() -> Path:

@@ -24,6 +24,7 @@ SUFFIXES: Final = (".json", ".yaml", ".yml")
 """Of the names that are read in a folder, in any case of letters."""
 STDIN: Final = "stdin"
 _ENTRIES_MAX: Final = 100_000
+"""Somebody gave a home folder, not a folder of documents."""
 _VERSION: Final = "..data"
 """The link by which kubelet moves a mounted ConfigMap from one version to the next at once."""
 _HIDDEN: Final = ".."

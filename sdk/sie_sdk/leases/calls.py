@@ -19,9 +19,13 @@ __all__ = ["Renewals", "create_call", "pool_call", "pools_call", "renew_call", "
 
 _PATH: Final = "/v1/pools"
 _RENEW_S_MAX: Final = 60.0
+"""A gateway that lost its memory hears of a lease within a minute."""
 _SHARE_OF_TTL: Final = 1 / 3
+"""Two renewals may fail before a lease ends."""
 _AGAIN_SHARE_OF_TTL: Final = 1 / 20
+"""After a failure: six tries before the next regular one."""
 _TTL_S: Final = 1200.0
+"""The time that a gateway gives where nobody asks; an older one does not tell."""
 
 
 def create_call(

@@ -25,6 +25,7 @@ SPEAKS: Final = tuple(str(kind) for kind in ChangeKind)
 _NO_ENTITY: Final = frozenset({ChangeKind.LOG_BEGIN, ChangeKind.TERM_BEGIN, ChangeKind.KEY_PUT})
 """Changes that say who writes; the registry is as it was."""
 _KEY_BYTES_MAX: Final = 512
+"""An id of the hub has 96 characters; an adapter's key holds two names."""
 
 
 class ChangeRefused(ValueError):

@@ -12,6 +12,7 @@ from typing import Final
 __all__ = ["advice", "nearest"]
 
 _SHOWN_MAX: Final = 40
+"""Names are short: the cost of a comparison grows with the product of lengths."""
 _PART_MIN: Final = 4
 """A shorter name is part of too many words."""
 _WORDS: Final = re.compile("[^a-z0-9]+")

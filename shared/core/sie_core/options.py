@@ -21,6 +21,7 @@ __all__ = ["check_request", "declared_at", "profile_problems", "request_field"]
 _PARAMETERS: Final = frozenset({"instruction", "dimensions"})
 """Options that a request may also say beside `options`."""
 _TEXT_MAX: Final = 8192
+"""An instruction of two pages; an option is no place for documents."""
 _TEMPLATES: Final = ("query_template", "doc_template")
 _PAIR_TEMPLATE: Final = "pair_template"
 _BESIDE: Final[Mapping[str, str]] = {
@@ -31,6 +32,7 @@ _BESIDE: Final[Mapping[str, str]] = {
     "output_schema": "it is a parameter beside `options`",
 }
 _TOLD_MAX: Final = 40
+"""A stranger's text in a message of ours."""
 
 
 def declared_at(

@@ -33,11 +33,14 @@ CLOCK_S: Final = 5.0
 _BEHIND: Final = 5
 """A replica that is a moment behind is no news."""
 _FULL: Final = 0.8
+"""A fifth is left: hours on a log, minutes in a queue."""
 _FREE: Final = 0.1
+"""A tenth of a disk is where file systems slow down."""
 _OLD_S: Final = 60.0
 """The bounds of the alerts `SieQueueFills`, `SieJetStreamFills`, `SieLogDiskFills` and
 `SieQueueWaits`."""
 _POOLS_SHOWN: Final = 20
+"""A sentence that a person reads."""
 
 
 class Trouble(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -29,6 +29,7 @@ Verify: TypeAlias = Callable[[bytes, bytes, bytes], bool]
 """A check that (public key, message, signature) belong together."""
 
 _REMEMBERED: Final = 1024
+"""Signatures that were checked: a batch and its snapshot come by several ways."""
 _REMEMBERED_CHARS_MAX: Final = 512
 """The texts of a position and its signature have some 330; longer ones are somebody's invention."""
 

@@ -46,6 +46,7 @@ T = TypeVar("T")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _PORT_MAX: Final = 65_535
+"""The last port of TCP."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -37,7 +37,9 @@ __all__ = [
 
 _LOG: Final = logging.getLogger(__name__)
 _LOOK_S: Final = 1.0
+"""A renewed certificate is in use within it; a look is one stat of each file."""
 _SOON_S: Final = 14 * 86_400.0
+"""Issuers renew a third of a lifetime ahead: two weeks mean that nobody did."""
 _EXPIRES: Final = Gauge(
     "sie_http_certificate_expires_timestamp_seconds",
     "Unix time at which the certificate of this process ends; absent without TLS.",

@@ -21,6 +21,7 @@ _DTYPES: Final = frozenset(
     | {"|b1", "|i1", "|u1"}
 )
 _DIMENSIONS_MAX: Final = 8
+"""Twice what a batch of pictures has."""
 
 
 class ArrayMalformed(ValueError):

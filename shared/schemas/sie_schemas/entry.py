@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 ENTRY_VERSION: Final = 1
+"""Of an entry's bytes; a reader refuses one that it does not know."""
 GENESIS_HASH: Final = "0" * 64
 """`prev_hash` of epoch 1 of a log that supersedes nothing."""
 STUB_BYTES_MIN: Final = 512 * 1024

@@ -18,7 +18,9 @@ __all__ = ["PublicKey", "Signature", "key_id_of", "signed_bytes"]
 _POSITION_DOMAIN: Final = b"sie/position/v1\0"
 _KEY_DOMAIN: Final = b"sie/key/v1\0"
 _KEY_ID_DIGITS: Final = 32
+"""128 bits of a hash: no two keys of one log collide."""
 _PUBLIC_BYTES: Final = 32
+"""Ed25519."""
 
 
 class Signature(Struct, frozen=True, gc=False):

@@ -18,8 +18,11 @@ from sie_config.writer_process import ControlPlane
 __all__ = ["add_entry_routes"]
 
 _PAGE: Final = 50
+"""Rows that fill a tall screen once."""
 _PAGE_MAX: Final = 500
+"""Rows that a browser lays out without a pause."""
 _CHANGES_SHOWN: Final = 20
+"""One entry may change 10,000 models; its own page lists them all."""
 
 Text = Annotated[str | None, Query(max_length=512)]
 

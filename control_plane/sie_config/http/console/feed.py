@@ -29,15 +29,24 @@ from sie_schemas.errors import Later
 __all__ = ["Feed", "add_feed"]
 
 _CLIENTS_MAX: Final = 64
+"""Each holds a task and a connection: a whole on-call team with several tabs."""
 _MISSED_MAX: Final = 1000
+"""A browser that missed more reads a page anew faster than ten pages of changes."""
 _PAGE: Final = 100
+"""Entries read for one event, so that a burst of writes keeps the loop for milliseconds."""
 _BEAT_S: Final = 0.5
+"""A state that changed without an entry is shown within it; a killed replica has 2 s."""
 _QUIET_S: Final = 0.75
+"""A replica that said nothing for so long is asked for a sign of life: a killed one shows within 2
+s."""
 _ASKED_MAX: Final = 64
 """Replicas that are asked for a sign of life at a time."""
 _SHOWN_MAX: Final = 100
+"""An event stays small at 1,000 replicas; those in trouble come first."""
 _CHANGES_SHOWN: Final = 20
+"""As on the page of entries: an event stays small whatever an entry changed."""
 _TROUBLES_SHOWN: Final = 100
+"""More than anybody reads before the first is mended."""
 _CLIENTS: Final = Gauge("sie_config_feed_clients", "clients of the feed for browsers")
 
 

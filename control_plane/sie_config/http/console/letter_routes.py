@@ -19,7 +19,9 @@ from sie_runtime.streams.letter_runs import told_of
 __all__ = ["add_letter_routes"]
 
 _PAGE: Final = 100
+"""Rows that fill a screen several times: letters come in runs of one cause."""
 _PAGE_MAX: Final = 500
+"""As for entries: rows that a browser lays out without a pause."""
 
 
 def add_letter_routes(app: FastAPI, plane: ControlPlane) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 __all__ = ["Session", "Sessions"]
 
 _KEPT_MAX: Final = 1000
+"""Ten times the people of one cluster; beyond it the oldest sign in again."""
 _LASTS_S: Final = 12 * 3600.0
 """A shift."""
 

@@ -37,6 +37,7 @@ __all__ = ["CSRF_HEADER", "SignIn"]
 CSRF_HEADER: Final = "x-sie-csrf"
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODY_BYTES_MAX: Final = 4096
+"""The body holds one token of 100 characters, and is read before anybody is known."""
 _NO_STORE: Final = {"cache-control": "no-store"}
 
 

@@ -24,8 +24,11 @@ from sie_schemas.errors import FixRequest, Later, OurFault
 __all__ = ["ToGateway", "is_passed_on"]
 
 _AT_ONCE_MAX: Final = 16
+"""A playground has one or two; more would make the single writer a proxy."""
 _BODY_BYTES_MAX: Final = 1024 * 1024
+"""Texts that somebody typed or pasted."""
 _ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Vectors of 64 texts with 4,096 dimensions as JSON take about 5 MiB."""
 _WITHIN_S: Final = 70.0
 """A little more than a gateway takes for a model that has to be loaded."""
 _PATHS: Final = {

@@ -41,6 +41,7 @@ _MARKS: Final = ("<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>")
 _TOKENS_MAX: Final = 1024
 """The library's own bound, where the profile sets none."""
 _AT_ONCE: Final = 8
+"""Texts of a batch: their labels are in each row, which is long already."""
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -53,10 +53,13 @@ _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.f
 _MADE_WITH_THE_MODEL: Final = "position_ids"
 """A table of places that some files hold and no model reads from them."""
 _AT_ONCE: Final = 8
+"""Windows of a batch, length-sorted, so that little of it is padding."""
 _LABEL_SETS_KEPT: Final = 64
+"""Sets of labels whose embeddings are kept: applications ask with a handful."""
 _NEAR: Final = 256
 """Characters of a part of a text, within which spans are compared."""
 _NO_LIMIT: Final = 1_000_000
+"""Above every text, where neither model nor tokenizer has a length."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:

@@ -16,6 +16,7 @@ from sie_server.backends.extraction.tags import Tag
 __all__ = ["FixedLabels", "any_labels"]
 
 _LABELS_MAX: Final = 256
+"""Every label is in the model's row, whose length is 512 tokens or so."""
 
 
 class FixedLabels:

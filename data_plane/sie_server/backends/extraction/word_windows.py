@@ -14,6 +14,7 @@ from typing import Final
 __all__ = ["WordWindow", "word_windows"]
 
 _OVERLAP: Final = 4
+"""A quarter of a window is read twice: names at its end have words behind them."""
 
 
 @dataclass(frozen=True, slots=True)

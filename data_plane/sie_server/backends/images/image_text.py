@@ -51,6 +51,7 @@ __all__ = ["ImageTextBackend", "load"]
 
 _APART: Final = "the towers of texts and images run as they are"
 _LEVELS: Final = 256
+"""Of a colour in a byte."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:

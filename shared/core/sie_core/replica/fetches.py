@@ -12,6 +12,7 @@ from sie_core.replica.events import Command, Fetch, FetchSnapshot
 __all__ = ["ReplicaFetches"]
 
 _DOUBLINGS_MAX: Final = 16
+"""The longest pause is reached long before; a larger power would only overflow."""
 
 
 class ReplicaFetches:

@@ -40,6 +40,7 @@ REQUEST_ID: Final = "sie.request_id"
 NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
+"""RFC 6455's code for a peer that may not go on."""
 _REASON_BYTES_MAX: Final = 123
 """Of a WebSocket's last frame."""
 

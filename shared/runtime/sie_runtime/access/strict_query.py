@@ -19,6 +19,7 @@ from sie_schemas.errors import FixRequest
 __all__ = ["check_query"]
 
 _SHOWN_MAX: Final = 40
+"""A stranger's text in a message of ours."""
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 

@@ -50,6 +50,7 @@ __all__ = [
 
 _LOG: Final = logging.getLogger(__name__)
 _CANCEL_AGAIN_S: Final = 0.05
+"""A cancellation that is lost is told again."""
 _TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 _SECRET: Final = re.compile(r"//[^/@,]*@")
 """User and password in an address of the broker."""

@@ -41,7 +41,9 @@ Taker: TypeAlias = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes subject, reply, data and headers of one message as they came, and does not wait."""
 
 _CANCEL_AGAIN_S: Final = 0.05
+"""The client library swallows a cancellation here and there: it is told again."""
 _AT_ONCE_BYTES: Final = 16 * 1024
+"""More at once is the reading task's, which lets others run and has the socket wait."""
 
 
 class DirectClient(Client):

@@ -39,7 +39,9 @@ _REFUSED = Counter(
     "sie_replica_messages_refused_total", "What was heard and is of no use, by kind.", ["kind"]
 )
 _BACKOFF_DOUBLINGS_MAX: Final = 10
+"""The longest pause is reached before; a larger power would only overflow."""
 _CALM_TICKS: Final = 20
+"""A replica with nothing due wakes twenty times less often: an idle cluster is idle."""
 
 
 @dataclass(frozen=True, kw_only=True)

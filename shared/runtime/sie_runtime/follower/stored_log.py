@@ -19,7 +19,9 @@ from sie_schemas.errors import SIEError
 __all__ = ["StoredLog", "follow", "stored_logs"]
 
 _AT_ONCE: Final = 256
+"""Entries of one read; with long documents the answer stays below a few MiB."""
 _LOOKS_MAX: Final = 20
+"""A stream whose end runs away is left to the next poll."""
 _LOOK_S: Final = 0.02
 """A copy that lags has what the leader said again a moment later."""
 

@@ -35,6 +35,7 @@ _OPEN: Final = frozenset({b"/healthz", b"/readyz"})
 _LINGER_S: Final = 2.0
 """For a client that is still sending to read why nobody listens."""
 _LINGER_BYTES: Final = 64 * 1024 * 1024
+"""A client that sends what was refused gets its answer, unless it never stops."""
 
 
 class BoundedHttp(DirectHttp):

@@ -35,7 +35,9 @@ _OTHER_FILES: Final = 256
 _SENT_AWAY: Final = 16
 """A full house makes room for a sixteenth at once, so that a crowd does not pay for a look each."""
 _LOOK_S_MAX: Final = 1.0
+"""An idle process wakes once a second for this."""
 _LOOK_S_MIN: Final = 0.005
+"""Tests give limits of milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

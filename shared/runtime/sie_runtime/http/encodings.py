@@ -13,6 +13,7 @@ from sie_schemas.errors import FixRequest
 __all__ = ["decoded"]
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
+"""zlib's way to say gzip's header."""
 _PLAIN: Final = frozenset((b"", b"identity"))
 _GZIPS: Final = frozenset((b"gzip", b"x-gzip"))
 

@@ -20,6 +20,7 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LENGTH_MAX: Final = 128
+"""Longer than every common id (a UUID has 36), short enough for a log line."""
 
 
 class NamedRequests:

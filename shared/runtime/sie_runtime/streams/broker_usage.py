@@ -16,7 +16,9 @@ from sie_schemas.jobs import stream_name
 __all__ = ["BrokerUsage", "QueueUsage", "read_usage"]
 
 _TIMEOUT_S: Final = 5.0
+"""A broker answers in milliseconds, and within seconds while it elects a leader."""
 _PAGES_MAX: Final = 1000
+"""Ends a broker that pages for ever."""
 _WORK: Final = stream_name("x").removesuffix("x")
 
 

@@ -31,9 +31,13 @@ __all__ = [
 ]
 
 _WRONG_LAST_SEQUENCE: Final = 10071
+"""JetStream's code: another writer published here."""
 _STREAM_NOT_FOUND: Final = 10059
+"""JetStream's code."""
 _READS_AT_ONCE: Final = 32
+"""Requests in flight: enough to hide the broker's latency."""
 _NO_MESSAGE: Final = 10037
+"""JetStream's code: nothing has this sequence."""
 
 
 class WrongLastSequence(SIEError):

@@ -35,8 +35,11 @@ __all__ = ["ProvisionSettings", "Provisions"]
 
 _LOG: Final = logging.getLogger(__name__)
 _PAGES_MAX: Final = 1000
+"""Ends a broker that pages for ever."""
 _TIMEOUT_S: Final = 5.0
+"""A broker answers in milliseconds, and within seconds while it elects a leader."""
 _PENDING_MAX: Final = 100_000
+"""Jobs that workers hold at one time; their own bounds come first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,9 @@ _STATUS: Final = b"NATS/1.0 "
 _BUSY_S: Final = 60.0
 """So long after a job a model counts as asked for."""
 _PAUSE_S: Final = 0.01
+"""First pause after a refused pull; it doubles."""
 _REFUSED_TOLD: Final = 20
+"""A restart of the broker is no news; so many refusals in a row are."""
 
 
 class Puller:

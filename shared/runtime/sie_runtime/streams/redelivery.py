@@ -61,3 +61,4 @@ class Redelivery:
 
 
 _NOT_FOUND: Final = 404
+"""JetStream's status for a message that is gone."""

@@ -37,6 +37,7 @@ _QUEUES: Final = "WORK_POOL_"
 _CODE: Final = "INFERENCE_ERROR"
 _REASON: Final = "given up: no worker that tried this job came to an end with it"
 _SWEEP_MAX: Final = 16
+"""Dead jobs taken at a time; each costs a letter to the broker."""
 
 
 @dataclass(frozen=True, kw_only=True)

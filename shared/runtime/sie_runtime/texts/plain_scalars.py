@@ -38,6 +38,7 @@ _NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAY_NOT_BE_TEXT: Final = frozenset("~nNtTfFyYoO+-.0123456789=<")
 """Characters that something else than a text may begin with, to either version."""
 _SHOWN_MAX: Final = 40
+"""A stranger's text in a message of ours."""
 _OLDER: Final = yaml.resolver.Resolver()
 _TO_THE_OLDER_A_VALUE: Final = frozenset(f"{_TAG}{kind}" for kind in ("bool", "int", "float"))
 

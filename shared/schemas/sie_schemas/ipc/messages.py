@@ -56,8 +56,10 @@ __all__ = [
 ]
 
 IPC_VERSION: Final = 1
+"""Of the frames between sidecar and execution; both refuse another one at the first word."""
 FRAME_HEADER: Final = struct.Struct(">I")
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Pixels of 64 pictures of 1,024 by 1,024; a broken length is no order to allocate."""
 
 
 # ---- inputs -------------------------------------------------------------------------------------
