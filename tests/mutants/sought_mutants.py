@@ -254,15 +254,15 @@ SOUGHT_MUTANTS = (
         "adapter-that-left-is-unknown",
         "with more adapters than memory requests fail for those that were used least",
         SHELF,
-        "                self._places[leaving[0]][leaving[1]].adapter = None\n",
-        "                del self._places[leaving[0]][leaving[1]]\n",
+        "            self._places[leaving[0]][leaving[1]].adapter = None\n",
+        "            del self._places[leaving[0]][leaving[1]]\n",
         ("tests/property/test_server_residency_machine.py",),
     ),
     edit(
         "adapters-are-kept-over-budget",
         "the device runs out of memory by adapters that nobody asks for",
         SHELF,
-        "                self._residency.remove(leaving)\n",
+        "            self._residency.remove(leaving)\n",
         "",
         ("tests/property/test_server_residency_machine.py",),
     ),
@@ -310,7 +310,7 @@ SOUGHT_MUTANTS = (
         "lost-lease-is-renewed-for-ever",
         "a client asks for what is gone, and never says that it is lost",
         LEASING,
-        "        if isinstance(error, FixRequest):\n"
+        "        if isinstance(error, FixRequest) and not isinstance(error, Later):\n"
         "            self.forget(name)\n            return True\n",
         "",
         ("tests/property/test_leasing_laws.py",),

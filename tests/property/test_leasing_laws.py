@@ -3,10 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sie_schemas.errors import FixRequest, Later
+from sie_schemas.errors import CODES, FixRequest, Later
+from sie_sdk.errors import strange_error, told_error
 from sie_sdk.leases.calls import Renewals
 
 TTL = st.floats(1, 3600)
+REFUSALS = st.sampled_from(sorted(CODES)).map(lambda code: told_error(code, "no")) | st.integers(
+    400, 599
+).map(lambda status: strange_error(status, "", "no"))
 
 
 @given(ttl_s=TTL, steps=st.lists(st.booleans(), max_size=30))
@@ -27,6 +31,15 @@ def test_a_lease_is_due_long_before_it_ends_and_soon_again_after_a_failure(
         else:
             assert not renewals.failed("eval", Later("away"), now=now)
             assert 0 < (renewals.wait_s(now) or 0) <= max(0.05, ttl_s / 20) + 1e-6
+
+
+@given(ttl_s=TTL, refusal=REFUSALS)
+def test_a_lease_is_lost_by_what_no_time_mends_and_by_nothing_else(ttl_s, refusal):
+    renewals = Renewals()
+    renewals.hold("eval", ttl_s=ttl_s, now=0.0)
+    passes = isinstance(refusal, Later) or not isinstance(refusal, FixRequest)
+    assert renewals.failed("eval", refusal, now=1.0) is not passes
+    assert renewals.names == (["eval"] if passes else [])
 
 
 @given(names=st.lists(st.sampled_from(["a", "b", "c"]), max_size=6), gone=st.booleans())

@@ -1,5 +1,7 @@
 """Laws of the SDK's exchange: what is sent again, and that a response is an answer or an error."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import msgspec
@@ -62,6 +64,43 @@ def test_only_what_can_pass_is_sent_again_never_earlier_than_asked_and_within_pa
             assert elapsed_s + delay <= patience.provision_timeout_s
         else:
             assert attempt < TRIES.get(code, patience.retries_max)
+
+
+@given(
+    st.sampled_from(sorted(code for code, rule in CODES.items() if rule.branch is Later)),
+    st.none() | st.integers(-2_000, 4_000_000),
+    st.none() | st.integers(-2, 4_000),
+    st.none() | st.integers(-10_000, 10_000),
+    st.integers(200, 599).filter(lambda status: status not in {200, 201}),
+)
+def test_the_most_exact_pause_that_can_be_waited_for_is_heard(
+    code: str, milliseconds: int | None, seconds: int | None, until: int | None, status: int
+) -> None:
+    headers = {"x-sie-error-code": code}
+    now = datetime(2026, 11, 30, 10, tzinfo=UTC)
+    if milliseconds is not None:
+        headers["retry-after-ms"] = str(milliseconds)
+    if seconds is not None:
+        headers["retry-after"] = str(seconds)
+    elif until is not None:
+        headers["date"] = format_datetime(now, usegmt=True)
+        headers["retry-after"] = format_datetime(now + timedelta(seconds=until), usegmt=True)
+    told: list[float] = []
+    if milliseconds is not None and 0 <= milliseconds <= 3_600_000:
+        told.append(milliseconds / 1000)
+    if seconds is not None and 0 <= seconds <= 3_600:
+        told.append(seconds)
+    elif seconds is None and until is not None and until <= 3_600:
+        told.append(max(0, until))
+    own = None if code == "QUEUE_UNAVAILABLE" and status != 202 else CODES[code].retry_after_s
+    own = CODES["PROVISIONING"].retry_after_s if status == 202 else own
+
+    with pytest.raises(SIEError) as refused:
+        exchange.read_answer(status, headers, b"")
+    found = refused.value.retry_after_s
+    assert (found is None) is (not told and own is None)
+    assert found is None or found == pytest.approx(told[0] if told else own)
+    assert refused.value.answered_status == status
 
 
 @given(

@@ -22,6 +22,7 @@ from tests.support.config_writer import (
 )
 from tests.support.polling import until
 
+from sie_config.log.storage_faults import StorageFailed
 from sie_config.past.blame import origins
 from sie_config.past.lookup import Lookup, revisions_of
 from sie_config.past.origins import Origins
@@ -152,6 +153,21 @@ async def test_a_lookup_that_is_of_no_use_is_made_again(tmp_path, bad):
     else:
         path.write_bytes(b"no database" * 1000)
     async with looking(tmp_path, entries) as lookup:
+        assert await epochs(lookup, "ann", 5) == [4]
+        assert await epochs(lookup, "tester", 5) == []
+
+
+async def test_what_could_not_be_judged_is_judged_at_the_next_question(tmp_path):
+    entries = grown([("ann", [("m", 1)]), ("bob", [("m", 2)])])
+    (tmp_path / "other").mkdir()
+    async with looking(tmp_path / "other", grown_log(3)) as other:
+        await epochs(other, "tester", 5)
+    (tmp_path / "other" / LOOKUP_FILE).rename(tmp_path / LOOKUP_FILE)
+    async with looking(tmp_path, entries) as lookup:
+        (tmp_path / LOG_FILE).rename(tmp_path / "away")
+        with pytest.raises(StorageFailed):
+            await epochs(lookup, "ann", 5)
+        (tmp_path / "away").rename(tmp_path / LOG_FILE)
         assert await epochs(lookup, "ann", 5) == [4]
         assert await epochs(lookup, "tester", 5) == []
 

@@ -110,7 +110,7 @@ def _add_entries(app: FastAPI, plane: ControlPlane) -> None:
 def _add_snapshot(app: FastAPI, plane: ControlPlane) -> None:
     @app.get("/v1/configs/export")
     async def export(if_none_match: IfNoneMatch = None, at: AtText = "") -> Response:
-        """The snapshot of the head, or of a past epoch or time; that of an epoch never changes."""
+        """The snapshot of the head, or of a past epoch or time; its ETag is its entry's hash."""
         if at:
             return await past_export(plane, at, if_none_match)
         last = plane.sequencer.last

@@ -211,10 +211,18 @@ class _LookupFile:
         noted = connection.execute("SELECT epoch, hash FROM noted").fetchone()
         if noted is None:
             return connection
-        self._noted, claimed = noted
-        # The log may be another one since: restored, or begun anew.
-        if self._noted < 1 or self._entries_hash(self._noted) != claimed:
+        epoch, claimed = noted
+        try:
+            # The log may be another one since: restored, or begun anew.
+            is_of_the_log = epoch >= 1 and self._entries_hash(epoch) == claimed
+        except StorageFailed:
+            # It was not judged, so that the next question opens it anew.
+            self._connection = None
+            connection.close()
+            raise
+        if not is_of_the_log:
             return self._begin_anew(str(self._path))
+        self._noted = epoch
         return connection
 
     def _entries_hash(self, epoch: int) -> str:

@@ -55,7 +55,9 @@ class AdapterShelf:
 
     def put(self, revision: str, pin: AdapterPin, read: Callable[[], Adapter]) -> None:
         """Read an adapter and keep it. Raises what `read` raises, and keeps nothing then."""
-        self._keep(revision, pin, read, read())
+        adapter = read()
+        with self._lock:
+            self._keep(revision, pin, read, adapter)
 
     def get(self, revision: str, pin: AdapterPin) -> Adapter | None:
         """The adapter, read again if it had to leave; None if it was never put."""
@@ -67,7 +69,10 @@ class AdapterShelf:
                 self._residency.touch((revision, pin))
                 return place.adapter
         adapter = place.read()
-        self._keep(revision, pin, place.read, adapter)
+        with self._lock:
+            # A model that left meanwhile takes it along, and no other would free its bytes.
+            if self._places.get(revision, {}).get(pin) is place:
+                self._keep(revision, pin, place.read, adapter)
         return adapter
 
     def remove(self, revision: str) -> None:
@@ -80,11 +85,11 @@ class AdapterShelf:
     def _keep(
         self, revision: str, pin: AdapterPin, read: Callable[[], Adapter], adapter: Adapter
     ) -> None:
+        """Under the lock."""
         key = (revision, pin)
-        with self._lock:
-            self._places.setdefault(revision, {})[pin] = _Place(read, adapter)
-            self._residency.put(key, adapter.memory_bytes)
-            for leaving in self._residency.excess(pinned=[key]):
-                self._places[leaving[0]][leaving[1]].adapter = None
-                self._residency.remove(leaving)
-            metrics.ADAPTER_BYTES.set(self._residency.used_bytes)
+        self._places.setdefault(revision, {})[pin] = _Place(read, adapter)
+        self._residency.put(key, adapter.memory_bytes)
+        for leaving in self._residency.excess(pinned=[key]):
+            self._places[leaving[0]][leaving[1]].adapter = None
+            self._residency.remove(leaving)
+        metrics.ADAPTER_BYTES.set(self._residency.used_bytes)

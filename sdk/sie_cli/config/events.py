@@ -5,7 +5,7 @@ that a connection which ends is made again, and that what was missed meanwhile i
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,48 +21,60 @@ _AGAIN_S: Final = 1.0
 """Before a connection that ended is made again."""
 
 
-def show_events(work: Work, number: int, since: str, *, follows: bool) -> int:
+def show_events(
+    work: Work, number: int, since: str, *, follows: bool, again_s: float = _AGAIN_S
+) -> int:
     """Print the newest rows, oldest first; then go on until somebody stops it."""
     told: dict[str, Any] = {"since": work.at(since)} if since else {}
+    changes = ReplicaChanges()
+    # The present first: what is written between the two looks is in both, and not in neither.
+    last_id, amiss = _present(work, changes)
     rows, has_more = audited(work, told, number)
     if has_more:
         talk(f"the newest {len(rows)}; -n shows more")
-    changes = ReplicaChanges()
-    last_id = ""
-    found = [of_audit(row) for row in reversed(rows)]
-    for event in work.client.follow():
-        last_id = event.id or last_id
-        if event.name == "replicas":
-            found += changes.rows(event.data["replicas"], _now())
-            break
+    found = [*map(of_audit, reversed(rows)), *amiss]
     if not follows:
         names = [f"{row['ts']} {row['what']}" for row in found]
         print_rows(found, COLUMNS, work.form, names=names)
         return 0
     _print(work.form, found)
+    shown = {row["epoch"] for row in rows if row["outcome"] == "accepted"}
     try:
-        for each in _followed(work, changes, last_id):
+        for each in _followed(work, changes, last_id, shown, again_s):
             _print(work.form, [each])
     except KeyboardInterrupt:
         return 0
     return 0
 
 
-def _followed(work: Work, changes: ReplicaChanges, last_id: str) -> Iterator[Happening]:
+def _present(work: Work, changes: ReplicaChanges) -> tuple[str, list[Happening]]:
+    """The place of the log now, and what is amiss with replicas."""
+    last_id = ""
+    for event in work.client.follow():
+        last_id = event.id or last_id
+        if event.name == "replicas":
+            return last_id, [*changes.rows(event.data["replicas"], _now())]
+    return last_id, []
+
+
+def _followed(
+    work: Work, changes: ReplicaChanges, last_id: str, shown: Container[int], again_s: float
+) -> Iterator[Happening]:
     while True:
         try:
             for event in work.client.follow(last_id):
-                if event.name == "entry":
+                if event.name == "entry" and event.data["epoch"] not in shown:
                     yield of_audit(event.data)
                 elif event.name == "reset":
-                    talk(f"entries were left out: `sie history` shows those up to {event.data}")
+                    epoch = event.data["epoch"]
+                    talk(f"entries were left out: `sie history` shows those up to {epoch}")
                 elif event.name == "replicas":
                     yield from changes.rows(event.data["replicas"], _now())
                 if event.name != "head":
                     last_id = event.id or last_id
         except Later as error:
             talk(f"sie: {error.message}; asking again")
-        time.sleep(_AGAIN_S)
+        time.sleep(again_s)
 
 
 def _now() -> str:

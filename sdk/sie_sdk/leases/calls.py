@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_sdk.wire.call import Call
 
 __all__ = ["Renewals", "create_call", "pool_call", "pools_call", "renew_call", "ttl_of"]
@@ -125,7 +125,8 @@ class Renewals:
         held = self._held.get(name)
         if held is None:
             return False
-        if isinstance(error, FixRequest):
+        # A 429 is both: the caller is at fault, and is taken later.
+        if isinstance(error, FixRequest) and not isinstance(error, Later):
             self.forget(name)
             return True
         again_at = now + min(_RENEW_S_MAX, max(0.05, held.ttl_s * _AGAIN_SHARE_OF_TTL))

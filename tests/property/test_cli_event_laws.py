@@ -1,0 +1,101 @@
+"""Laws of `sie events`: what was written is shown once, whenever it was written."""
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_cli.config.config_work import Work
+from sie_cli.config.events import show_events
+from sie_cli.show.printing import Form
+from sie_schemas.errors import Later
+from sie_sdk.config.feed import FeedEvent
+
+GROWTHS = st.lists(st.integers(0, 3), min_size=3, max_size=12)
+
+
+class Growing:
+    """A sie-config whose log grows between the looks of a command.
+
+    Each feed ends after one view of the replicas, or breaks off, and after the last growth somebody
+    stops the command.
+    """
+
+    def __init__(self, growths: list[int], breaks: bool, missed_max: int) -> None:
+        self._growths = growths
+        self._breaks = breaks
+        self._missed_max = missed_max
+        self.head = 1
+        self.left_out: set[int] = set()
+
+    def _grow(self) -> None:
+        if not self._growths:
+            raise KeyboardInterrupt
+        self.head += self._growths.pop(0)
+
+    def audit(self, *, limit: int) -> dict[str, Any]:
+        """The newest entries."""
+        self._grow()
+        epochs = range(self.head, max(0, self.head - limit), -1)
+        return {"rows": [entry(epoch) for epoch in epochs], "next_before": None}
+
+    def follow(self, last_id: str = "") -> Iterator[FeedEvent]:
+        """The head, what was missed, and one view."""
+        self._grow()
+        after = int(last_id.partition(".")[2]) if last_id else self.head
+        yield FeedEvent(name="head", id=f"log.{self.head}", data={})
+        if self.head - after > self._missed_max:
+            self.left_out |= {*range(after + 1, self.head + 1)}
+            yield FeedEvent(name="reset", data={"epoch": self.head})
+            after = self.head
+        for epoch in range(after + 1, self.head + 1):
+            yield FeedEvent(name="entry", id=f"log.{epoch}", data=entry(epoch))
+            if self._breaks:
+                raise Later("the connection broke")
+        yield FeedEvent(name="replicas", data={"replicas": []})
+
+
+def entry(epoch: int) -> dict[str, Any]:
+    changes = [{"kind": "log.begin", "key": "", "verb": "begin"}]
+    told = {"ts": f"t{epoch}", "actor": "eve", "outcome": "accepted", "epoch": epoch}
+    return told | {"reason": "", "changes": changes}
+
+
+def shown(there: Growing, *, follows: bool) -> tuple[list[int], str]:
+    """The epochs that the command prints, and what it says beside."""
+    work = cast("Work", SimpleNamespace(client=there, form=Form.TABLE, at=str))
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as aside:
+        assert show_events(work, 1000, "", follows=follows, again_s=0) == 0
+    lines = [line for line in out.getvalue().splitlines() if "epoch " in line]
+    return [int(line.partition("epoch ")[2].partition(":")[0]) for line in lines], aside.getvalue()
+
+
+@given(growths=GROWTHS, breaks=st.booleans())
+def test_every_entry_is_shown_once_and_in_order_whenever_it_was_written(growths, breaks):
+    there = Growing(growths, breaks, missed_max=1000)
+    found, _ = shown(there, follows=True)
+    # The last growth may come with no feed after it that ends.
+    assert found == [*range(1, len(found) + 1)]
+    assert len(found) == there.head or breaks
+
+
+@given(growths=GROWTHS)
+def test_what_was_too_much_to_show_is_said_with_its_end(growths):
+    there = Growing(growths, breaks=False, missed_max=1)
+    found, aside = shown(there, follows=True)
+    # What the audit has shown already was in truth not left out.
+    assert {*range(1, there.head + 1)} <= {*found} | there.left_out
+    assert len(found) == len(set(found))
+    said = f"shows those up to {max(there.left_out, default=0)}\n"
+    assert (said in aside) is bool(there.left_out)
+
+
+@given(growths=GROWTHS)
+def test_without_following_the_past_is_all(growths):
+    there = Growing(growths, breaks=False, missed_max=1000)
+    found, _ = shown(there, follows=False)
+    assert found == [*range(1, there.head + 1)]
