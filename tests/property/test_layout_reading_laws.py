@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sie_layouts.reading import read
+from sie_layouts.facts import WORDS
+from sie_layouts.layout import SentenceLayout
+from sie_layouts.reading import Kind, read
 from sie_layouts.sentence import read_sentence
 
 _KEYS = st.sampled_from(
@@ -26,6 +28,9 @@ _KEYS = st.sampled_from(
         *("num_experts", "out_features", "parameters", "path", "pooling_mode", "processing_kwargs"),
         *("processor_kwargs", "prompts", "route_mappings", "structure", "text", "tokenizer_args"),
         *("transformer_task", "truncate_dim", "truncation_side", "type", "types", "use_residual"),
+        *("document_length", "query_expansion", "query_length", "query_maxlen", "doc_maxlen"),
+        *("keep_only_token_ids", "length", "skiplist_tasks", "skiplist_words", "strategy"),
+        *("activation_fn", "chat_template", "image", "size", "text_config", "vision_config"),
     ]
 )
 _WORDS = st.sampled_from(
@@ -34,6 +39,9 @@ _WORDS = st.sampled_from(
         *("sentence_transformers.models.Pooling", "sentence_transformers.models.Router"),
         *("sentence_transformers.models.Transformer", "sentence_transformers.models.Dense"),
         *("SparseEncoder", "CrossEncoder", "BertForMaskedLM", "nomic_bert", "token_embeddings"),
+        *("ColBERT", "MultiVectorEncoder", "HF_ColBERT", "Qwen3ForCausalLM", "fixed"),
+        *("BertForSequenceClassification", "clip", "siglip", "CLIPModel", "GLiClassModel"),
+        "sentence_transformers.multi_vector_encoder.modules.MultiVectorMask",
         *("('query', None)", "(((", "1 if"),
     ]
 )
@@ -48,27 +56,35 @@ _NAMES = st.sampled_from(
         *("modules.json", "config.json", "config_sentence_transformers.json", "router_config.json"),
         *("sentence_bert_config.json", "tokenizer_config.json", "0_Pooling/config.json"),
         *("adapter_config.json", "chat_template.jinja", "model.safetensors"),
+        *("artifact.metadata", "preprocessor_config.json", "processor_config.json"),
     ]
 )
+_KINDS: tuple[Kind, ...] = ("scores", "token_vectors", "texts_and_images")
 _CONTENTS = _VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=12)
 
 
 class _Held:
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
+        self.asked: set[str] = set()
 
     def names(self) -> Mapping[str, int]:
         return {name: len(content) for name, content in self._files.items()}
 
     def read(self, name: str) -> bytes | None:
+        self.asked.add(name)
         return self._files.get(name)
 
 
 @given(st.dictionaries(_NAMES, _CONTENTS, max_size=7), st.sampled_from([None, "dense", "sparse"]))
 def test_a_folder_is_a_layout_or_says_why_not(files: dict[str, bytes], output: Any) -> None:
-    for found in (read(_Held(files)), read_sentence(_Held(files), output)):
+    held = _Held(files)
+    readings = [read(held, kind) for kind in (None, *_KINDS)]
+    for found in (*readings, read_sentence(held, output)):
         assert (found.layout is None) == bool(found.refusals)
         assert all(refusal.source and refusal.what for refusal in found.refusals)
+    # What is read is what workers fetch and manifests pin.
+    assert [name for name in held.asked if not name.endswith(WORDS)] == []
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["type", "path"]), _WORDS), max_size=4))
@@ -106,3 +122,22 @@ def test_a_setting_of_a_whole_folder_is_done_or_refused(name: str, told: dict[st
     if found.layout is not None and hasattr(found.layout, "text"):
         limit = found.layout.text.tokens_max
         assert limit is None or limit > 0
+
+
+@given(st.sampled_from(["./0_Pooling", "0_Pooling/", "0_Pooling/.", ".//0_Pooling/"]))
+def test_a_folder_is_the_same_however_a_list_spells_it(spelled: str) -> None:
+    modules = json.loads(_WHOLE["modules.json"])
+    modules[1]["path"] = spelled
+    assert read(_Held({**_WHOLE, "modules.json": json.dumps(modules).encode()})) == read(
+        _Held(_WHOLE)
+    )
+    modules[0]["path"] = spelled.replace("0_Pooling", "0_Transformer")
+    inside = {
+        "0_Transformer/config.json": b"{}",
+        "0_Transformer/sentence_bert_config.json": b'{"max_seq_length": 7}',
+        "0_Pooling/config.json": _WHOLE["0_Pooling/config.json"],
+        "modules.json": json.dumps(modules).encode(),
+    }
+    found = read(_Held(inside)).layout
+    assert isinstance(found, SentenceLayout)
+    assert found.text.tokens_max == 7

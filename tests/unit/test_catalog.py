@@ -105,7 +105,7 @@ def test_a_model_that_is_not_offered_says_why():
     assert reason_not(_row("NovaSearch/stella_en_400M_v5")) == ""
     assert verified(_row("fastino/gliner2-base-v1")) == "none"
     assert verified(_row("urchade/gliner_multi-v2.1")) == "layout"
-    assert verified(_row("sentence-transformers/all-MiniLM-L6-v2")) == "layout"
+    assert verified(_row("sentence-transformers/all-MiniLM-L6-v2")) == "weights"
 
 
 def test_the_page_of_models_is_the_catalog():

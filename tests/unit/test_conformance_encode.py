@@ -4,6 +4,7 @@ Each row builds a small random model with the reference, which saves it; then bo
 texts: alone, in a mixed batch, packed and padded, through the sidecar's tokens.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sentence_transformers as st
 import torch
@@ -235,6 +237,35 @@ def test_the_real_minilm_saved_again_keeps_its_limit(tmp_path):
     st.SentenceTransformer(published, device="cpu").save(str(folder), create_model_card=False)
     texts = ("short", "a bank of a river and a house " * 50)
     assert _require_same(folder, {"document": texts}).loaded.max_sequence_length == 256
+
+
+_MINILM_FILES = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+}
+"""The files of the model's repository at 1110a243fdf4, the commit of the catalog, as several who
+pin it state them."""
+_DOCUMENTED = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
+
+
+def test_the_published_minilm_answers_as_the_reference_and_as_its_authors_print_it():
+    from tests.support.encoder_models import MINILM
+
+    from sie_server.weights.sources import resolve
+
+    folder = resolve(MINILM).folder
+    found = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _MINILM_FILES
+    }
+    assert found == _MINILM_FILES
+    answerer = _require_same(folder, {"document": (*TEXTS, *_DOCUMENTED)})
+    rows = answerer.vectors(_DOCUMENTED)
+    # The library's quick start prints these three, to four places.
+    assert np.allclose((rows @ rows.T)[[0, 0, 1], [1, 2, 2]], [0.6660, 0.1046, 0.1411], atol=6e-5)
 
 
 @pytest.mark.parametrize("architecture", [["BertModel"], ["BertForCausalLM"], None])

@@ -194,6 +194,14 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             {"modules.json": None, "chat_template.jinja": b"{{ messages }}"},
             "chat_template.jinja has a chat template, into which the reference puts every text",
         ),
+        (
+            {"modules.json": None, "additional_chat_templates/rag.jinja": b"{{ messages }}"},
+            "additional_chat_templates/rag.jinja has a chat template",
+        ),
+        (
+            {"tokenizer_config.json": {"split_special_tokens": True}},
+            "tokenizer_config.json: split_special_tokens is true: a text's own marks would be read",
+        ),
     ],
 )
 def test_a_file_that_says_what_is_not_done_is_named_with_its_key(changed, said):

@@ -18,46 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_schemas.errors import OurFault
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "LowRank", "read_adapter", "refused"]
 
-CONFIG_FILE: Final = "adapter_config.json"
+CONFIG_FILE: Final = ADAPTER_FILE
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 
 _KEY: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
-
-# What the key says, when it is set, of an adapter that is not a plain low-rank sum.
-_NOT_PLAIN: Final[Mapping[str, str]] = {
-    "alora_invocation_tokens": "it is an activated LoRA (aLoRA)",
-    "arrow_config": "it routes between adapters (Arrow)",
-    "bdlora_config": "its factors are block-diagonal",
-    "fan_in_fan_out": "its target layers store their weights transposed",
-    "layer_replication": "it replicates layers of the base",
-    "lora_bias": "it trains biases (lora_bias)",
-    "megatron_config": "it is for Megatron's parallel layers",
-    "modules_to_save": "it replaces whole modules (modules_to_save)",
-    "target_parameters": "it targets bare parameters, not linear layers",
-    "trainable_token_indices": "it trains token embeddings",
-    "use_bdlora": "its factors are block-diagonal",
-    "use_dora": "it is a DoRA: magnitudes beside the low-rank product",
-    "use_qalora": "it pools its inputs (QALoRA)",
-}
-
-# Keys that describe training or provenance, or that are read below.
-_KNOWN: Final = frozenset(
-    {
-        "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
-        "ensure_weight_tying", "eva_config", "exclude_modules", "inference_mode",
-        "init_lora_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha",
-        "lora_dropout", "lora_ga_config", "megatron_core", "peft_type", "peft_version",
-        "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules",
-        "task_type", "use_rslora",
-    }
-)  # fmt: skip
-
-# Initialisations that leave the base's own weights as they are.
-_KEEPS_BASE: Final = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +66,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise refused(f"{path} cannot be read as JSON: {error}; restore the file") from error
     if not isinstance(config, dict):
         raise refused(f"{path} does not hold a JSON object")
-    reason = _not_plain(config)
+    reason = next(adapter_refusals(config), None)
     if reason is not None:
-        raise refused(
-            f"the adapter in {path.parent} cannot be applied as it is: {reason}; "
-            "train a plain LoRA, or merge it into its base and register that as a model"
-        )
+        raise refused(f"the adapter in {path.parent} cannot be applied as it is: {reason}")
     return config
-
-
-def _not_plain(config: Mapping[str, Any]) -> str | None:
-    """The reason an adapter is more than low-rank products over an unchanged base, or None."""
-    if config.get("peft_type") != "LORA":
-        return f"its peft_type is {config.get('peft_type')!r}, not 'LORA'"
-    for key, reason in _NOT_PLAIN.items():
-        if config.get(key):
-            return reason
-    if config.get("bias", "none") != "none":
-        return f"it trains biases (bias={config['bias']!r})"
-    if config.get("init_lora_weights") not in _KEEPS_BASE:
-        return (
-            f"its initialisation {config['init_lora_weights']!r} alters the base's weights "
-            "(peft's `path_initial_model_for_weight_conversion` saves it without that)"
-        )
-    unknown = sorted(key for key, value in config.items() if value and key not in _KNOWN)
-    return f"its config has a key that is not known here: {unknown[0]}" if unknown else None
 
 
 def _low_rank(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> LowRank:

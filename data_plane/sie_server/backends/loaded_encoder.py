@@ -13,6 +13,8 @@ from typing import Final
 
 from torch import Tensor
 
+from sie_layouts.adapter import other_steps
+from sie_layouts.folder import FolderFiles
 from sie_layouts.steps import TextLayout
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import Loaded, RunBatch, TokensInput
@@ -129,6 +131,13 @@ class LoadedEncoder:
         for name in (lora_format.CONFIG_FILE, lora_format.WEIGHTS_FILE):
             weights.file(name)
         model = self.encoder.model
+        own = self.spec.weights
+        other = other_steps(FolderFiles(weights.folder), FolderFiles(own.within or own.folder))
+        if other:
+            raise lora_format.refused(
+                f"the adapter in {weights.folder} was saved with steps of its own: {other}; save "
+                "it with peft alone, or merge it into its base and register that as a model"
+            )
         pools = self.spec.tasks.encode is None
         as_verified = _stamp(weights.folder)
 

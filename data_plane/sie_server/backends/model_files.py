@@ -16,6 +16,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
 
+from sie_layouts.adapter import ADAPTER_FILE
 from sie_layouts.architectures.published import BY_CODE, ConfigJson, looks_by_code
 from sie_server.backends.architectures.published import Architecture, architecture_of
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
@@ -60,6 +61,11 @@ def load_model(
     for values of its config.json.
     """
     place = torch.device(device.name)
+    if (spec.weights.folder / ADAPTER_FILE).is_file():
+        raise load_failed(
+            f"{spec.weights.folder} holds an {ADAPTER_FILE}, which transformers would put on the "
+            "model unasked; merge it into the model, or register it as an adapter"
+        )
     runs_own_code = takes_own_code and has_own_code(spec.weights)
     if kind is AutoModel and not runs_own_code and looks_by_code(_config(spec.weights)):
         raise load_failed(

@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from sie_layouts.facts import WORDS
 from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import is_blob
@@ -45,7 +46,7 @@ __all__ = ["FolderPin", "HubCache", "hub_folder", "pinned_name"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-_WORDS: Final = ("*.json", "*.txt", "*.model")
+_WORDS: Final = tuple(f"*{ending}" for ending in WORDS)
 """Configs and tokenizers."""
 _PATTERNS: Final = (*_WORDS, "*.safetensors")
 """The files fetched of a hub repository; code only where it is allowed."""

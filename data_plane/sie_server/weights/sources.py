@@ -35,6 +35,8 @@ class Weights:
     """True if the operator allows this revision to run its own code."""
     beside: Mapping[str, "Weights"] = field(default_factory=dict)
     """Tokenizers and configs of other repositories, by name; no weights."""
+    within: Path | None = None
+    """The folder of the source itself, where this is one inside it."""
 
     def file(self, name: str, *, cure: str = "") -> Path:
         """The path of a file that holds weights.
@@ -65,7 +67,13 @@ class Weights:
         pinned = self.pinned and frozenset(
             name.removeprefix(prefix) for name in self.pinned if name.startswith(prefix)
         )
-        return replace(self, folder=self.folder / folder, pinned=pinned, may_run_code=False)
+        return replace(
+            self,
+            folder=self.folder / folder,
+            pinned=pinned,
+            may_run_code=False,
+            within=self.within or self.folder,
+        )
 
 
 def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False) -> Weights:

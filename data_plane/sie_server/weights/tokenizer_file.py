@@ -25,6 +25,7 @@ from huggingface_hub.errors import StrictDataclassError
 from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from sie_layouts.facts import WORDS
 from sie_layouts.steps import TextLayout
 from sie_server.failures import load_failed
 from sie_server.weights.siglip_tokenizer import is_siglip, made_of_siglip
@@ -41,7 +42,6 @@ __all__ = [
 
 _FORM: Final = "2"
 """Of what is written to the cache: another form is another key."""
-_READ: Final = frozenset({".txt", ".model", ".json", ".jinja"})
 _CUTS_LEFT: Final = re.compile(rb'"truncation":\s*\{[^}]*"direction":\s*"Left"')
 _HEAD_BYTES: Final = 4096
 """The setting stands before the vocabulary, which is megabytes."""
@@ -190,7 +190,7 @@ def _key(folder: Path, text: TextLayout) -> str:
     key.update(repr((made_by, text.truncation_side, text.lowercase, text.marks)).encode())
     key.update(json.dumps(text.tokenizer_options, sort_keys=True).encode())
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in _READ and not path.name.endswith(".index.json"):
+        if path.is_file() and path.suffix in WORDS and not path.name.endswith(".index.json"):
             key.update(path.name.encode() + b"\0" + path.read_bytes())
     return key.hexdigest()
 
@@ -209,6 +209,7 @@ def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
         )
         if given is None:
             _require_vocabulary(folder, tokenizer.vocab_files_names)
+        _require_marks(folder, tokenizer)
         used = _used(tokenizer, text)
     except StrictDataclassError as error:
         raise load_failed(
@@ -226,6 +227,14 @@ def _made(folder: Path, text: TextLayout, given: Path | None) -> str | None:
         return json.dumps(used)
     stated = _without_form(json.loads(given.read_bytes()))
     return None if _without_form(used) == stated else json.dumps(used)
+
+
+def _require_marks(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    if tokenizer.split_special_tokens:
+        raise load_failed(
+            f"split_special_tokens is true in tokenizer_config.json of {folder}: a text's own "
+            "marks would be read as words, which no tokenizer.json says; remove it"
+        )
 
 
 def _used(tokenizer: PreTrainedTokenizerBase, text: TextLayout) -> dict[str, Any]:

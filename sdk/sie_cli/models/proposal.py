@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
+from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_layouts.architectures.published import BY_CODE, looks_by_code
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
@@ -22,16 +23,16 @@ from sie_layouts.extraction.any_labels import (
     read_gliclass,
     read_gliner,
 )
-from sie_layouts.facts import Fact, Files, Reading, Refusal
+from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
 from sie_layouts.reading import Kind, Layout, kind_of, read
+from sie_layouts.routes import MODULES_FILE
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Proposal", "propose", "weight_files"]
 
 _CONFIG: Final = "config.json"
-_ADAPTER: Final = "adapter_config.json"
 _WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".onnx")
-_READ: Final = (".json", ".safetensors", ".txt", ".model")
+_READ: Final = (*WORDS, ".safetensors")
 """The endings of the files that a worker reads of a model."""
 _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 """The labels of a config that names none, as transformers has it."""
@@ -78,8 +79,8 @@ def propose(
     for a model whose files say neither; raises `FixRequest` where they are for another model.
     """
     names = files.names()
-    if _ADAPTER in names:
-        return _adapter(files, names)
+    if ADAPTER_FILE in names:
+        return _adapter(files, names, takes_pickles=takes_pickles)
     facts = (*_about(files), *_weights(names))
     missing = tuple(_missing(names, takes_pickles))
     purpose = purpose_of(files, name, task, template)
@@ -244,35 +245,45 @@ def _missing(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]
     pickles = [name for name in names if name.endswith((".bin", ".pt"))]
     if pickles and takes_pickles:
         return
-    yield Refusal(
-        pickles[0] if pickles else "the folder",
-        "is a pickle, and none is read of a folder" if pickles else "has no weights",
-        "save it again with safetensors" if pickles else "choose the folder that has them",
+    if pickles:
+        yield _pickle(pickles[0])
+    else:
+        yield Refusal("the folder", "has no weights", "choose the folder that has them")
+
+
+def _pickle(name: str) -> Refusal:
+    return Refusal(
+        name, "is a pickle, and none is read of a folder", "save it again with safetensors"
     )
 
 
-def _adapter(files: Files, names: Mapping[str, int]) -> Proposal:
-    config = _table(files, _ADAPTER)
+def _adapter(files: Files, names: Mapping[str, int], *, takes_pickles: bool) -> Proposal:
+    config = _table(files, ADAPTER_FILE)
     base = str(config.get("base_model_name_or_path") or "")
     keys = (("peft_type", "kind"), ("r", "rank"), ("lora_alpha", "alpha"))
     facts = [
-        Fact(name, str(config[key]), f"{_ADAPTER}: {key}") for key, name in keys if key in config
+        Fact(name, str(config[key]), f"{ADAPTER_FILE}: {key}")
+        for key, name in keys
+        if key in config
     ]
     if base:
-        facts.append(Fact("trained on", base, f"{_ADAPTER}: base_model_name_or_path"))
-    refusals = [
-        Refusal(f"{_ADAPTER}: {key}", what, "train a plain LoRA")
-        for key, what in (
-            ("use_dora", "makes it a DoRA, which is not done here"),
-            ("modules_to_save", "replaces whole modules, which is not done here"),
+        facts.append(Fact("trained on", base, f"{ADAPTER_FILE}: base_model_name_or_path"))
+    refusals = [*adapter_refusals(config)]
+    if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
+        refusals.append(
+            Refusal(
+                ADAPTER_FILE,
+                "lies beside the weights of a whole model, on which its library puts it",
+                "merge it into the model, or move the adapter to a folder of its own",
+            )
         )
-        if config.get(key)
-    ]
-    if config.get("peft_type") != "LORA":
-        kind = config.get("peft_type")
-        refusals.append(Refusal(f"{_ADAPTER}: peft_type", f"is {kind}, and LORA alone is done", ""))
-    if "adapter_model.safetensors" not in names and "adapter_model.bin" not in names:
-        refusals.append(Refusal("the folder", "has no adapter_model.safetensors", "save it again"))
+    if "adapter_model.safetensors" not in names:
+        if "adapter_model.bin" not in names:
+            refusals.append(Refusal("the folder", "has no adapter_model.safetensors", "restore it"))
+        elif not takes_pickles:
+            refusals.append(_pickle("adapter_model.bin"))
+    if MODULES_FILE in names:
+        facts.append(Fact("steps beside it", "have to be those of its model", MODULES_FILE))
     facts += _weights(names)
     return Proposal("adapter", facts=tuple(facts), refusals=tuple(refusals), base=base)
 

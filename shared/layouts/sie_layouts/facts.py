@@ -6,11 +6,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-__all__ = ["Fact", "Files", "Reading", "Refusal"]
+__all__ = ["WORDS", "Fact", "Files", "Reading", "Refusal"]
 
 L = TypeVar("L", covariant=True)
+
+WORDS: Final = (".jinja", ".json", ".metadata", ".model", ".txt")
+"""The endings of the files that say how a model runs. Workers fetch these of a hub, and a manifest
+pins them: what a reader takes from another file would be there for `sie add` alone."""
 
 
 @dataclass(frozen=True, slots=True)

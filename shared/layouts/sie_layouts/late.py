@@ -117,7 +117,7 @@ def _of_stanford(reader: Reader) -> TokenLayout:
         "query": str(table.get("query_token_id") or "[unused0]") + " ",
         "document": str(table.get("doc_token_id") or "[unused1]") + " ",
     }
-    length = table.get("query_maxlen") or _QUERY_TOKENS
+    length = _length(reader, _METADATA, table, "query_maxlen") or _QUERY_TOKENS
     reader.fact("query", f"{marks['query']!r}, filled up to {length} tokens", _METADATA)
     reader.fact("document", f"{marks['document']!r}, {table.get('doc_maxlen')} tokens", _METADATA)
     return TokenLayout(
@@ -130,15 +130,15 @@ def _of_stanford(reader: Reader) -> TokenLayout:
             NormalizeStep(_TOKENS, _TOKENS),
         ),
         query=Side(marks["query"]),
-        document=Side(marks["document"], _length(reader, table)),
-        expansion=Expansion(int(length), True, bool(table.get("attend_to_mask_tokens"))),
+        document=Side(marks["document"], _length(reader, _METADATA, table, "doc_maxlen")),
+        expansion=Expansion(length, True, bool(table.get("attend_to_mask_tokens"))),
         marks=tuple(marks.values()),
         skipped=_PUNCTUATION if table.get("mask_punctuation", True) else (),
     )  # fmt: skip
 
 
-def _length(reader: Reader, table: Mapping[str, Any]) -> int | None:
-    return reader.take(_METADATA, table, "doc_maxlen", int, 0) or None
+def _length(reader: Reader, name: str, table: Mapping[str, Any], key: str) -> int | None:
+    return reader.count(name, table, key) if table.get(key) else None
 
 
 def _of_modules(reader: Reader) -> TokenLayout:
@@ -148,8 +148,10 @@ def _of_modules(reader: Reader) -> TokenLayout:
     layout = TokenLayout(
         encoder=transformer_step(reader, "", task="feature-extraction", late=True),
         steps=(),
-        query=Side(_prompt(reader, settings, "query"), told.get("query_length")),
-        document=Side(_prompt(reader, settings, "document"), told.get("document_length")),
+        query=Side(_prompt(reader, settings, "query"), _length(reader, name, told, "query_length")),
+        document=Side(
+            _prompt(reader, settings, "document"), _length(reader, name, told, "document_length")
+        ),
         expansion=_expansion(reader, name, told.get("query_expansion")),
         marks=tuple(
             str(settings[key] or "") for key in ("query_prefix", "document_prefix")
@@ -163,8 +165,8 @@ def _of_modules(reader: Reader) -> TokenLayout:
             reader.refuse(MODULES_FILE, "has no MultiVectorMask: what fills up a query is not read")
         return layout
     # PyLate's own folders leave out the mask and the normalisation.
-    words = settings.get("skiplist_words")
-    skipped = _PUNCTUATION if words is None else tuple(map(str, words))
+    words = reader.take(_SETTINGS, settings, "skiplist_words", list, list(_PUNCTUATION))
+    skipped = tuple(map(str, words))
     ended = (*layout.steps, NormalizeStep(_TOKENS, _TOKENS))
     return replace(layout, skipped=skipped, skipped_in=("document",), steps=ended)
 
@@ -172,10 +174,11 @@ def _of_modules(reader: Reader) -> TokenLayout:
 def _with_modules(reader: Reader, layout: TokenLayout) -> TokenLayout:
     entries = reader.json(MODULES_FILE)
     for place, entry in enumerate(entries if isinstance(entries, list) else []):
-        path = str(entry.get("type"))
+        table = entry if isinstance(entry, dict) else {}
+        path = str(table.get("type"))
         source = f"{MODULES_FILE}: {place}.type"
         name = module_name(reader, source, _OLD_NAMES.get(path, path))
-        folder = str(entry.get("path", ""))
+        folder = joined(str(table.get("path", "")), "")
         match name:
             case "Transformer":
                 if place or folder:
@@ -203,15 +206,22 @@ def _masked(reader: Reader, layout: TokenLayout, name: str) -> TokenLayout:
     known = {"keep_only_token_ids", "skiplist_tasks", "skiplist_words"}
     reader.refuse_others(name, table, known, "MultiVectorMask")
     words = reader.take(name, table, "skiplist_words", list, [])
-    tasks = table.get("skiplist_tasks", ["document"])
+    given = table.get("skiplist_tasks", ["document"])
+    tasks = [given] if isinstance(given, str) else given
+    if not isinstance(tasks, list):
+        reader.refuse(f"{name}: skiplist_tasks", f"is {given!r}, and a list is wanted")
+        tasks = []
     kept = reader.take(name, table, "keep_only_token_ids", list, [])
+    if not all(isinstance(each, int) for each in kept):
+        reader.refuse(f"{name}: keep_only_token_ids", "holds what is no id", "restore the file")
+        kept = []
     reader.fact("tokens that do not count", " ".join(map(str, words)), f"{name}: skiplist_words")
     return replace(
         layout,
         masked=True,
         skipped=tuple(map(str, words)),
-        skipped_in=(tasks,) if isinstance(tasks, str) else tuple(map(str, tasks)),
-        kept_ids=tuple(map(int, kept)),
+        skipped_in=tuple(map(str, tasks)),
+        kept_ids=tuple(kept),
     )
 
 

@@ -5,6 +5,7 @@ checked here: a file of a model is data from a stranger.
 """
 
 import json
+import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -16,8 +17,13 @@ T = TypeVar("T")
 
 
 def joined(folder: str, name: str) -> str:
-    """The name of a file in a folder inside the model's; "" is the model's own."""
-    return f"{folder}/{name}" if folder else name
+    """The name of a file in a folder inside the model's; "" is the model's own.
+
+    As files are named, whatever a list calls the folder: `./`, `0_Transformer/`. Without a name it
+    is the folder's own.
+    """
+    path = posixpath.normpath(posixpath.join(folder, name))
+    return "" if path == "." else path
 
 
 class Reader:

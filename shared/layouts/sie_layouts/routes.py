@@ -34,7 +34,7 @@ def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
         if not isinstance(folder, str) or _leaves(folder):
             reader.refuse(f"{MODULES_FILE}: {place}.path", f"is {folder!r}, outside the folder")
             continue
-        steps += _module(reader, source, table.get("type"), folder, task)
+        steps += _module(reader, source, table.get("type"), joined(folder, ""), task)
     return tuple(steps)
 
 

@@ -17,7 +17,7 @@ from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.sentence import SETTINGS_FILE
 from sie_layouts.steps import TextLayout
-from sie_layouts.texts import sentence_table, text_layout
+from sie_layouts.texts import chat_template, sentence_table, text_layout
 from sie_layouts.transformer import KNOWN_SETTINGS, LOADING_ONLY
 
 __all__ = ["ACTIVATIONS", "LogitStep", "ScoreLayout", "read_score"]
@@ -80,7 +80,7 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     if settings.get("model_type") != "CrossEncoder":
         # Another type of model is converted: only its transformer counts.
         text = text_layout(reader, "", "", {})
-        templated = model == "decoder" and _has_chat_template(reader)
+        templated = model == "decoder" and bool(chat_template(reader))
         layout = ScoreLayout(model, text, _activation(reader, {}, config), by_messages=templated)
     else:
         logit = _steps(reader, model)
@@ -99,12 +99,6 @@ def read_score(files: Files) -> Reading[ScoreLayout]:
     if reader.refusals:
         return Reading(None, tuple(reader.refusals))
     return Reading(replace(layout, facts=tuple(dict.fromkeys(reader.facts))))
-
-
-def _has_chat_template(reader: Reader) -> bool:
-    return reader.has("chat_template.jinja") or (
-        "chat_template" in reader.table("tokenizer_config.json")
-    )
 
 
 def _without_template_options(
@@ -140,12 +134,13 @@ def _model(reader: Reader, config: Mapping[str, Any]) -> Literal["classifier", "
 def _steps(reader: Reader, model: str) -> LogitStep | None:
     """The modules behind the transformer, which of a classifier are none."""
     entries = reader.json(MODULES_FILE)
-    tables = [entry if isinstance(entry, dict) else {} for entry in entries or []]
+    listed = entries if isinstance(entries, list) else []
+    tables = [entry if isinstance(entry, dict) else {} for entry in listed]
     names = [
         module_name(reader, f"{MODULES_FILE}: {place}.type", str(table.get("type")))
         for place, table in enumerate(tables)
     ]
-    if names != _STEPS[model] or tables[0].get("path"):
+    if names != _STEPS[model] or joined(str(tables[0].get("path") or ""), ""):
         reader.refuse(
             MODULES_FILE,
             f"makes scores by {', '.join(map(str, names))}; of a {model}, "

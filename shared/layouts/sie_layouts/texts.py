@@ -11,7 +11,14 @@ from typing import Any, Final, Literal
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TextLayout
 
-__all__ = ["IGNORED_OPTIONS", "SENTENCE_FILES", "bare_text", "sentence_table", "text_layout"]
+__all__ = [
+    "IGNORED_OPTIONS",
+    "SENTENCE_FILES",
+    "bare_text",
+    "chat_template",
+    "sentence_table",
+    "text_layout",
+]
 
 SENTENCE_FILES: Final = (
     "sentence_bert_config.json",
@@ -62,6 +69,7 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
         reader.fact("tokens_max", given, f"{name}: max_seq_length")
     elif given is not None:
         reader.fact("tokens_max", given, f"{name}: processor_kwargs.model_max_length")
+    _require_marks(reader, folder)
     limit = _bounded(given) if given is not None else _told(reader, folder, found)
     called = _processing_limit(reader, name, table)
     return TextLayout(
@@ -76,6 +84,25 @@ def text_layout(reader: Reader, folder: str, name: str, table: Mapping[str, Any]
             if key not in _WITHOUT_EFFECT | {"model_max_length", "truncation_side"}
         },
     )
+
+
+def _require_marks(reader: Reader, folder: str) -> None:
+    name = joined(folder, TOKENIZER_FILE)
+    if reader.table(name).get("split_special_tokens"):
+        reader.refuse(
+            f"{name}: split_special_tokens",
+            "is true: a text's own marks would be read as words, which no tokenizer.json says",
+            "remove the key if the model does not need it",
+        )
+
+
+def chat_template(reader: Reader) -> str:
+    """The file that gives a model's own folder a chat template; "" where none does."""
+    files = ("chat_template.jinja", "additional_chat_templates/")
+    found = [name for name in sorted(reader.names) if name.startswith(files)]
+    if reader.table(TOKENIZER_FILE).get("chat_template") is not None:
+        found.append(TOKENIZER_FILE)
+    return found[0] if found else ""
 
 
 def bare_text(reader: Reader, folder: str, *, limited: bool) -> TextLayout:

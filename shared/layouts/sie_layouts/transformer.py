@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
-from sie_layouts.texts import IGNORED_OPTIONS, sentence_table, text_layout
+from sie_layouts.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
 
 __all__ = ["KNOWN_SETTINGS", "LOADING_ONLY", "plain_transformer", "transformer_step"]
 
@@ -74,15 +74,14 @@ def transformer_step(
 def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     """The step of a folder that holds a transformer and nothing else."""
     require_own_architecture(reader, "")
-    for name in ("tokenizer_config.json", "chat_template.jinja"):
-        said = "chat_template" in reader.table(name) if name.endswith("json") else reader.has(name)
-        if said and head == "none":
-            reader.refuse(
-                name,
-                "has a chat template, into which the reference puts every text of a model without "
-                "modules.json",
-                "save the model with sentence-transformers, or remove the template",
-            )
+    template = chat_template(reader)
+    if template and head == "none":
+        reader.refuse(
+            template,
+            "has a chat template, into which the reference puts every text of a model without "
+            "modules.json",
+            "save the model with sentence-transformers, or remove the template",
+        )
     return TransformerStep(
         folder="", head=head, text=text_layout(reader, "", "sentence_bert_config.json", {})
     )

@@ -94,7 +94,7 @@ def _towers(reader: Reader) -> str | None:
     if not isinstance(first, dict) or not isinstance(first.get("path", ""), str):
         return None
     kind = str(first.get("type")).rsplit(".", 1)[-1]
-    return str(first.get("path", "")) if kind in _INPUTS else None
+    return joined(str(first.get("path", "")), "") if kind in _INPUTS else None
 
 
 def _require_family(reader: Reader, name: str, config: Mapping[str, Any], family: str) -> None:

@@ -1,0 +1,152 @@
+"""A LoRA adapter as its folder states it: a plain sum of low-rank products, or all that it is more.
+
+*pure.* An adapter that sentence-transformers saved has the steps of a whole model beside it. Over a
+registered model it is the same model only where these are that model's own steps.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Final
+
+from sie_layouts.facts import Files, Refusal
+from sie_layouts.layout import SentenceLayout
+from sie_layouts.reader import Reader, joined
+from sie_layouts.reading import Layout, kind_of, read
+from sie_layouts.routes import MODULES_FILE
+from sie_layouts.steps import TextLayout, TransformerStep
+
+__all__ = ["ADAPTER_FILE", "adapter_refusals", "other_steps"]
+
+ADAPTER_FILE: Final = "adapter_config.json"
+_CONFIG: Final = "config.json"
+_CURE: Final = "train a plain LoRA, or merge it into its base and register that as a model"
+_NOT_PLAIN: Final[Mapping[str, str]] = {
+    "alora_invocation_tokens": "makes it an activated LoRA (aLoRA)",
+    "arrow_config": "routes between adapters (Arrow)",
+    "bdlora_config": "makes its factors block-diagonal",
+    "fan_in_fan_out": "says that its target layers store their weights transposed",
+    "layer_replication": "replicates layers of the base",
+    "lora_bias": "trains biases",
+    "megatron_config": "is for Megatron's parallel layers",
+    "modules_to_save": "replaces whole modules",
+    "target_parameters": "targets bare parameters, not linear layers",
+    "trainable_token_indices": "trains token embeddings",
+    "use_bdlora": "makes its factors block-diagonal",
+    "use_dora": "makes it a DoRA: magnitudes beside the low-rank product",
+    "use_qalora": "pools its inputs (QALoRA)",
+}
+"""The keys that make it more than a low-rank sum, where they are set."""
+_KNOWN: Final = frozenset(
+    {
+        "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
+        "ensure_weight_tying", "eva_config", "exclude_modules", "inference_mode",
+        "init_lora_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha",
+        "lora_dropout", "lora_ga_config", "megatron_core", "peft_type", "peft_version",
+        "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules",
+        "task_type", "use_rslora",
+    }
+)  # fmt: skip
+"""Keys of training and provenance, and those by which the products are made."""
+_KEEPS_BASE: Final = (None, True, False, "gaussian", "eva", "orthogonal")
+"""Initialisations that leave the base's own weights as they are."""
+_OF_NO_VECTOR: Final = frozenset({"facts", "folder", "similarity"})
+"""Fields of a layout that change no answer."""
+
+
+def adapter_refusals(config: Mapping[str, Any]) -> Iterator[Refusal]:
+    """Each reason for which an adapter is more than low-rank products over an unchanged base."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        yield _refusal("peft_type", f"is {kind!r}, not 'LORA'")
+    for key, what in _NOT_PLAIN.items():
+        if config.get(key):
+            yield _refusal(key, what)
+    if config.get("bias", "none") != "none":
+        yield _refusal("bias", f"is {config['bias']!r}: it trains biases")
+    if config.get("init_lora_weights") not in _KEEPS_BASE:
+        yield Refusal(
+            f"{ADAPTER_FILE}: init_lora_weights",
+            f"is {config['init_lora_weights']!r}, which alters the base's weights",
+            "save it with peft's `path_initial_model_for_weight_conversion`",
+        )
+    for key in sorted(each for each in config if config[each]):
+        if key not in _KNOWN and key not in _NOT_PLAIN:
+            yield _refusal(key, "is a key that is not known here")
+
+
+def _refusal(key: str, what: str) -> Refusal:
+    return Refusal(f"{ADAPTER_FILE}: {key}", what, _CURE)
+
+
+def other_steps(adapter: Files, base: Files) -> str:
+    """The first thing in which the steps beside an adapter are not its model's; "" where none is.
+
+    An adapter that peft itself saved has no steps beside it, and is of any.
+    """
+    if MODULES_FILE not in adapter.names():
+        return ""
+    kind = kind_of(base)
+    wanted = read(base, kind).layout
+    config = joined(_folder(wanted), _CONFIG)
+    whole = _Whole(adapter, base, config)
+    found = read(whole, kind)
+    if found.layout is None:
+        return "; ".join(map(str, found.refusals))
+    positions = Reader(base).table(config).get("max_position_embeddings")
+    limit = positions if isinstance(positions, int) else None
+    told, own = _flat(found.layout, whole, limit), _flat(wanted, base, limit)
+    for name in sorted(told.keys() | own.keys()):
+        if told.get(name) != own.get(name):
+            return f"{name} is {told.get(name)!r} there, and {own.get(name)!r} of the model"
+    return ""
+
+
+class _Whole:
+    """The files of an adapter as those of the whole model that it was saved with."""
+
+    def __init__(self, adapter: Files, base: Files, config: str) -> None:
+        self._adapter = adapter
+        self._base = base
+        self._config = config
+
+    def names(self) -> Mapping[str, int]:
+        """The adapter's, without the adapter itself."""
+        names = self._adapter.names()
+        return {name: size for name, size in names.items() if name != ADAPTER_FILE}
+
+    def read(self, name: str) -> bytes | None:
+        """A file of the adapter's folder; in place of a config that it lacks, the model's."""
+        content = self._adapter.read(name)
+        if content is None and name.rsplit("/", 1)[-1] == _CONFIG:
+            return self._base.read(self._config)
+        return content
+
+
+def _folder(layout: Layout | None) -> str:
+    """The folder of a layout's transformer, inside the model's."""
+    first = layout.document[0] if isinstance(layout, SentenceLayout) else None
+    return first.folder if isinstance(first, TransformerStep) else ""
+
+
+def _flat(value: Any, files: Files, positions: int | None, path: str = "") -> dict[str, Any]:
+    """All that a layout says, by the way to it; a file is its content's hash."""
+    if isinstance(value, TextLayout):
+        limits = [value.tokens_max, positions if value.capped_by_positions else None]
+        told = [limit for limit in limits if limit is not None]
+        value = replace(value, tokens_max=min(told, default=None), capped_by_positions=False)
+    if is_dataclass(value):
+        parts = [(each.name, getattr(value, each.name)) for each in fields(value)]
+        parts = [(name, part) for name, part in parts if name not in _OF_NO_VECTOR]
+    elif isinstance(value, tuple):
+        parts = [(str(place), part) for place, part in enumerate(value)]
+    elif isinstance(value, Mapping):
+        parts = [(str(name), part) for name, part in value.items() if part]
+    elif path.endswith(" file"):
+        return {path: hashlib.sha256(files.read(value) or b"").hexdigest()}
+    else:
+        return {path: value}
+    found = {path: type(value).__name__} if is_dataclass(value) else {}
+    for name, part in parts:
+        found |= _flat(part, files, positions, f"{path} {name}".strip())
+    return found

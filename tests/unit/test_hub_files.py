@@ -1,0 +1,128 @@
+"""Files of a hub: a worker gets all that a reader takes facts from, and of others' words alone.
+
+A hub on loopback; each fetch in a process of its own, with a cache of the test's own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.hub_mirror import HubMirror, hub_mirror
+
+from sie_layouts.facts import WORDS
+
+_COMMIT, _OTHER = "1" * 40, "2" * 40
+_RESOLVE = """
+import json, sys
+from sie_schemas.documents import HubSource
+from sie_schemas.errors import SIEError
+from sie_server.weights.sources import resolve
+try:
+    found = resolve(HubSource.model_validate_json(sys.argv[1]))
+except SIEError as error:
+    sys.exit(error.message)
+def told(weights):
+    names = [path.relative_to(weights.folder).as_posix() for path in weights.folder.rglob("*")]
+    return {"names": sorted(names), "of": weights.hub_name, "pinned": weights.pin is not None}
+beside = {name: told(each) for name, each in found.beside.items()}
+print(json.dumps({"own": told(found), "beside": beside}))
+"""
+
+
+def _ran(mirror: HubMirror, cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"HF_ENDPOINT": mirror.url, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
+        | {"HF_HUB_OFFLINE": "0"},
+    )
+
+
+def _resolved(mirror: HubMirror, cache: Path, **source: Any) -> dict[str, Any]:
+    told = json.dumps({"type": "hub", "revision": _COMMIT, **source})
+    ran = _ran(mirror, cache, "-c", _RESOLVE, told)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout.strip().rsplit("\n", 1)[-1])
+    return found
+
+
+def _repository(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("inside", ["", "1_Pooling/"])
+def test_each_file_that_a_reader_asks_for_is_fetched(inside, tmp_path):
+    wanted = [f"{inside}words{ending}" for ending in WORDS]
+    names = [*wanted, "model.safetensors", "code.py", "weights.onnx", "picture.png"]
+    folder = _repository(tmp_path / "model", *names)
+    with hub_mirror() as mirror:
+        mirror.repositories["org/model", _COMMIT] = folder
+        found = _resolved(mirror, tmp_path / "cache", id="org/model")["own"]["names"]
+    assert [name for name in found if "." in name] == sorted([*wanted, "model.safetensors"])
+
+
+def test_of_a_repository_beside_a_model_words_alone_are_fetched_at_the_commit_that_is_pinned(
+    tmp_path,
+):
+    model = _repository(tmp_path / "model", "gliner_config.json", "model.safetensors")
+    encoder = _repository(
+        tmp_path / "encoder", "config.json", "tokenizer.json", "spm.model", "model.safetensors",
+        "pytorch_model.bin",
+    )  # fmt: skip
+    with hub_mirror() as mirror:
+        mirror.repositories["org/gliner", _COMMIT] = model
+        mirror.repositories["org/encoder", _OTHER] = encoder
+        beside = {"org/encoder": _OTHER}
+        found = _resolved(mirror, tmp_path / "cache", id="org/gliner", beside=beside)
+        asked = [line for line in mirror.asked if "encoder" in line]
+    assert found["own"]["names"] == ["gliner_config.json", "model.safetensors"]
+    assert found["beside"] == {
+        "org/encoder": {
+            "names": ["config.json", "spm.model", "tokenizer.json"],
+            "of": f"org/encoder@{_OTHER}",
+            "pinned": True,
+        }
+    }
+    assert not [line for line in asked if "safetensors" in line or ".bin" in line]
+
+
+def test_a_repository_beside_a_model_that_the_hub_has_not_is_told_by_its_name(tmp_path):
+    model = _repository(tmp_path / "model", "gliner_config.json", "model.safetensors")
+    with hub_mirror() as mirror:
+        mirror.repositories["org/gliner", _COMMIT] = model
+        told = json.dumps(
+            {"type": "hub", "id": "org/gliner", "revision": _COMMIT, "beside": {"org/no": _OTHER}}
+        )
+        ran = _ran(mirror, tmp_path / "cache", "-c", _RESOLVE, told)
+    assert ran.returncode == 1
+    assert "there is no org/no on the hub" in ran.stderr
+
+
+def test_what_is_added_pins_the_newest_commit_of_a_repository_beside_it(tmp_path):
+    model = _repository(tmp_path / "model", "model.safetensors")
+    config = {"model_name": "org/encoder", "model_type": "gliner_uni_encoder_span"}
+    (model / "gliner_config.json").write_text(json.dumps(config))
+    with hub_mirror() as mirror:
+        mirror.repositories["org/gliner", _COMMIT] = model
+        mirror.branches["org/gliner", "main"] = _COMMIT
+        mirror.repositories["org/encoder", _OTHER] = _repository(tmp_path / "e", "config.json")
+        mirror.branches["org/encoder", "main"] = _OTHER
+        words = ("-m", "sie_cli.main", "inspect", "org/gliner", "--document", "-o", "json")
+        ran = _ran(mirror, tmp_path / "cache", *words)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["source"] == {
+        "type": "hub",
+        "id": "org/gliner",
+        "revision": _COMMIT,
+        "beside": {"org/encoder": _OTHER},
+    }
