@@ -21,14 +21,15 @@ from tests.support.config_writer import client_of, put_model, running, write
 from sie_config.http.console.feed import Feed
 from sie_config.writer_process import ControlPlane
 
-__all__ = ["main"]
+__all__ = ["grow", "main"]
 
 _TURNS: Final = 10
 _BOUND_MS: Final = 200.0
 _AT_ONCE: Final = 200
 
 
-async def _grow(plane: ControlPlane, models: int, entries: int) -> None:
+async def grow(plane: ControlPlane, models: int, entries: int) -> None:
+    """Write so many entries of so many models, as a writer does."""
     for start in range(0, entries, _AT_ONCE):
         wanted = range(start, min(start + _AT_ONCE, entries))
         await asyncio.gather(
@@ -46,12 +47,12 @@ def _requests(models: int, head: int) -> dict[str, list[str]]:
     configs = "/v1/configs"
     return {
         "overview": [f"{configs}/entries?limit=6", f"{configs}/replicas"],
-        "timeline": [f"{configs}/entries?limit=40"],
-        "timeline, older": [f"{configs}/entries?limit=40&before={middle}"],
-        "timeline, by actor": [f"{configs}/entries?limit=40&actor=tester"],
-        "timeline, by nobody": [f"{configs}/entries?limit=40&actor=nobody"],
-        "timeline, by name": [f"{configs}/entries?limit=40&kind=model&key={name}"],
-        "timeline, by kind": [f"{configs}/entries?limit=40&kind=pool"],
+        "timeline": [f"{configs}/entries?limit=100"],
+        "timeline, older": [f"{configs}/entries?limit=100&before={middle}"],
+        "timeline, by actor": [f"{configs}/entries?limit=100&actor=tester"],
+        "timeline, by nobody": [f"{configs}/entries?limit=100&actor=nobody"],
+        "timeline, by name": [f"{configs}/entries?limit=100&kind=model&key={name}"],
+        "timeline, by kind": [f"{configs}/entries?limit=100&kind=pool"],
         "entry": [
             f"{configs}/entries/{middle}",
             f"{configs}/models?at={middle}&after={name[:-1]}&limit=1",
@@ -63,7 +64,7 @@ def _requests(models: int, head: int) -> dict[str, list[str]]:
         ],
         "compare, near": [f"{configs}/diff?from={head - 100}&limit=200"],
         "compare, far": [f"{configs}/diff?from=5&limit=200"],
-        "models": [f"{configs}/models?limit=50", f"{configs}/models?after={name}&limit=50"],
+        "models": [f"{configs}/models?limit=100", f"{configs}/models?after={name}&limit=150"],
         "model": [f"{configs}/models/{name}", f"{configs}/adapters?after={name}/&limit=50"],
     }
 
@@ -86,7 +87,7 @@ async def _measure(models: int, entries: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         async with running(Path(folder)) as plane, client_of(plane) as client:
             started = time.perf_counter()
-            await _grow(plane, models, entries)
+            await grow(plane, models, entries)
             head = plane.sequencer.position.epoch
             _tell(f"{models} models, {head} entries, made in {time.perf_counter() - started:.0f} s")
             # The notes beside the log follow it while nobody writes.

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from sie_config.documents.manifests import Manifests
 from sie_config.keys.key_file import key_of_log, key_path
 from sie_config.log.checkpoint import CheckpointFile
@@ -44,7 +46,9 @@ from sie_config.writer.seed import first_entries
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import ReadOnly, Recovery, refusal
 from sie_core.chain import position_of
+from sie_core.troubles import Signals
 from sie_runtime.broker.bus import Bus
+from sie_runtime.process.disk_room import free_bytes, total_bytes
 from sie_runtime.process.waiting import Turnstile, first_of
 from sie_schemas.errors import SIEError
 from sie_schemas.fleet import Head
@@ -163,6 +167,8 @@ class ControlPlane:
             ask=self.replica_requests.recount,
             share=settings.full_fold_share,
         )
+        self.signals = Signals()
+        """What the broker was seen to hold last; `watch_usage` writes it."""
         self.stopping = False
         self.polls_waiting = 0
         show_log(store.path, self.reports, lambda: sequencer.position, clock)
@@ -276,6 +282,13 @@ class ControlPlane:
         self.stopping = True
         self.manifests.close()
         self.sequencer.wake_followers()
+
+    def take_signals(self, signals: Signals) -> None:
+        """Keep what was seen of the broker, and what is seen of the disk now."""
+        folder = self.store.path.parent
+        self.signals = msgspec.structs.replace(
+            signals, disk_free=free_bytes(folder), disk=total_bytes(folder)
+        )
 
     def replicas_view(self) -> dict[str, Any]:
         """Every replica that reports, against the head."""

@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from types import ModuleType
 from typing import Annotated, Final, NoReturn, cast
 
@@ -84,14 +85,13 @@ def main() -> None:
     """Run the command line of this process."""
     # Without this httpx loads a command line of its own, with all that it draws with.
     sys.modules.setdefault("httpx._main", cast(ModuleType, None))
-    arguments = sys.argv[1:]
-    if arguments == ["--version"]:
-        sys.stdout.write(version_line() + "\n")
-        return
-    if not arguments:
-        build(_completed())()
+    _speak_utf8()
     try:
-        sys.exit(build(arguments)(standalone_mode=False))
+        try:
+            _run(sys.argv[1:])
+        finally:
+            # Here a disk that is full is an error like others; at the interpreter's end it is not.
+            sys.stdout.flush()
     except SIEError as error:
         _fail(error.message, 1)
     except _WRONG_USE as error:
@@ -100,12 +100,39 @@ def main() -> None:
             sys.exit(error.exit_code)
         more = f" (`{error.ctx.command_path} --help` tells more)" if error.ctx is not None else ""
         _fail(" ".join(error.format_message().split()) + more, error.exit_code)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(_STOPPED)
     except BrokenPipeError:
         # Whoever read from us has enough. What is not written yet goes nowhere, without a word.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(_PIPE_CLOSED)
+    except OSError as error:
+        _drop_output()
+        _fail(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    if arguments == ["--version"]:
+        sys.stdout.write(version_line() + "\n")
+    elif not arguments:
+        build(_completed())()
+    else:
+        sys.exit(build(arguments)(standalone_mode=False))
+
+
+def _speak_utf8() -> None:
+    """Print UTF-8 whatever the locale: names are anybody's, and JSON knows no other way."""
+    # A program whose output was closed has none, and no command has to know.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Have what is not written yet go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _completed() -> Sequence[str]:

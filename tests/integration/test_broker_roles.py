@@ -117,8 +117,7 @@ async def test_without_a_password_nobody_is_connected_and_it_is_said_once(tmp_pa
                 pass
 
 
-async def test_the_writer_lists_dead_letters_and_never_what_they_held(tmp_path):
-    """Running one again and dropping it stay an operator's."""
+async def test_the_writer_lists_and_drops_dead_letters_and_never_tells_what_they_held(tmp_path):
     async with (
         guarded(tmp_path / "nats") as url,
         writer(tmp_path / "data", url, user=user("config")) as one,
@@ -165,4 +164,11 @@ async def test_the_writer_lists_dead_letters_and_never_what_they_held(tmp_path):
         assert queues["dead_letters"] == 1
         [queue] = [each for each in queues["queues"] if each["pool"] == "default"]
         assert (queue["jobs"], queue["bytes"], queue["oldest_s"]) == (0, 0, None)
+        number = letter["number"]
+        for again, status in ((number, 200), (number, 404)):
+            dropped = await one.http.post("/v1/dead-letters/drop", json={"numbers": [again]})
+            assert dropped.status_code == status, dropped.text
+        absent = await one.http.post("/v1/dead-letters/retry", json={"number": number})
+        assert absent.json()["detail"]["code"] == "NOT_FOUND"
+        assert (await one.http.get("/v1/dead-letters")).json()["letters"] == []
         assert refusals() == before, "sie-config's user may do this"

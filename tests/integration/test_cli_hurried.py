@@ -51,7 +51,7 @@ HURRIED: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
     "a form in capitals": (("get", "models", "-o", "JSON", URL), ("JSON", "'json'")),
     "a negative epoch": (("show", "-5", URL), ("-5", "--help")),
-    "an epoch in words": (("show", "last", URL), ("last", "int")),
+    "an epoch in words": (("show", "last", URL), ("last", "epoch")),
     "a day that is none": (("get", "models", "--at", "2026-02-31", URL), ("2026-02-31", "day")),
     # the wrong place
     "a port without a scheme": (("get", "models", "--url", "localhost:8081"), ("http",)),

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from tests.support.browser import CHROMIUM, WITHIN_MS, chromium, opened, serious
+from playwright.sync_api import Browser, expect
+from tests.support.browser import CHROMIUM, WITHIN_MS, chromium, opened, pictured, serious
 from tests.support.config_writer import model
 from tests.support.console_world import served_console
 from tests.support.live_cluster import LiveCluster, eventually, sie
@@ -27,7 +27,6 @@ pytestmark = [
 ]
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-PICTURES = os.environ.get("SIE_PICTURES", "")
 ODD = {
     "markup": "<img src=x onerror=alert(1)><script>alert(2)</script>",
     "quotes": "\"'`${alert(3)}--></style></title>",
@@ -63,13 +62,6 @@ def write(cluster: LiveCluster, document: dict[str, Any], reason: str) -> int:
 def head_of(cluster: LiveCluster) -> int:
     answer = httpx.get(f"{cluster.config_url}/v1/configs/epoch", timeout=30)
     return int(answer.json()["epoch"])
-
-
-def pictured(page: Page, name: str) -> None:
-    if PICTURES:
-        folder = Path(PICTURES)
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png")
 
 
 def test_a_change_of_the_command_line_appears_without_a_reload(
@@ -191,7 +183,7 @@ def test_a_model_tells_its_traffic_and_the_queue_its_age_and_fill(
         page.get_by_role("link", name="Queue").first.click()
         pools = page.get_by_role("table", name="Pools", exact=True)
         expect(pools.locator("tbody tr", has_text="default")).to_contain_text("of 100000")
-        lanes = page.get_by_role("table", name="Lanes")
+        lanes = page.get_by_role("table", name="Workers by kind")
         expect(lanes).to_contain_text("%")
         pictured(page, "queue")
     with opened(browser, f"{console}#/models?key={MINILM}", colours="dark", width="phone") as page:

@@ -137,7 +137,7 @@ async def test_each_fault_of_a_live_cluster_is_named_with_its_cure_and_is_gone_w
         options = ("--url", cluster.writer.url, "--gateway-url", cluster.gateway)
         status, said = await command("doctor", *options)
         assert (status, "nothing is wrong" in said) == (0, True), said
-        assert "hears 2 workers, 2 of them ready" in said
+        assert "hears 2 workers, 2 ready" in said
 
         await a_model_that_does_not_load(cluster, here)
         await a_pool_without_workers(cluster, here)

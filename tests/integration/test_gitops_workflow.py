@@ -211,7 +211,7 @@ async def test_a_pull_request_shows_what_a_merge_then_does_in_one_entry(tmp_path
 
         merged = await runner.run("push")
         assert merged.status == 0, merged.output
-        assert "1 of 1 replicas are converged" in merged.output
+        assert "1 of 1 replica converged" in merged.output
         assert await head() == before + 1, "one entry, though it changes a model and a pool"
         entry = (await client.get(f"/v1/configs/entries/{before + 1}")).json()["body"]
         assert (entry["actor"], entry["reason"]) == ("merger", "commit 0123abc")

@@ -55,6 +55,9 @@ BODIES = {
     "/v1/configs/replicas/forget": REPLICA,
     "/v1/configs/replicas/resync": REPLICA,
     "/v1/configs/wait": {"min": 0, "timeout_s": 0},
+    "/v1/configs/inspect": {"target": "org/m"},
+    "/v1/dead-letters/retry": {"number": 1},
+    "/v1/dead-letters/drop": {"numbers": [1]},
 }
 OPEN = {"/healthz", "/readyz"}
 DERIVED = ("refused.sqlite", "lookup.sqlite")
@@ -81,6 +84,8 @@ class Operation:
             return "read"
         if self.path == "/v1/configs/replicas":
             return "report"
+        if self.path == "/v1/configs/inspect":
+            return "propose"
         tries = [value for name, value in query if name == "dry_run"] == ["true"]
         return "propose" if tries and "dry_run" in self.query else "admin"
 

@@ -14,12 +14,14 @@ from typing import Any
 from axe_playwright_python import sync_playwright as axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-__all__ = ["WIDTHS", "chromium", "opened", "serious"]
+__all__ = ["WIDTHS", "chromium", "opened", "pictured", "serious"]
 
 CHROMIUM = "chromium"
 WIDTHS = {"desk": (1280, 860), "phone": (390, 844)}
 WITHIN_MS = 30_000
 _SERIOUS = frozenset({"serious", "critical"})
+_PICTURES = os.environ.get("SIE_PICTURES", "")
+"""The folder to which the pictures of the documents are written; none where it is empty."""
 _AXE = Path(axe.__file__).with_name("axe.min.js")
 
 
@@ -63,6 +65,14 @@ def opened(
         context.close()
     wrong = [line for line in said if not any(part in line for part in expected)]
     assert wrong == [], wrong
+
+
+def pictured(page: Page, name: str) -> None:
+    """Keep a picture of the page, where pictures are wanted."""
+    if _PICTURES:
+        folder = Path(_PICTURES)
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png")
 
 
 def serious(page: Page) -> list[str]:

@@ -20,7 +20,7 @@ __all__ = ["served_application", "served_config", "served_gateway"]
 
 @contextlib.contextmanager
 def served_application(
-    opened: Callable[[], AbstractAsyncContextManager[Any]],
+    opened: Callable[[], AbstractAsyncContextManager[Any]], *, listening_s: float = 20.0
 ) -> Iterator[str]:
     """The address of the application that `opened` gives; drained and closed at the end."""
     stops: list[Callable[[], object]] = []
@@ -42,7 +42,7 @@ def served_application(
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.get(timeout=20)}"
+        yield f"http://127.0.0.1:{listening.get(timeout=listening_s)}"
     finally:
         stops[0]()
         thread.join()

@@ -32,6 +32,12 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+def kept() -> Path:
+    found = contexts_file()
+    assert found is not None
+    return found
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     monkeypatch.setattr("sys.argv", ["sie", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -43,8 +49,8 @@ def test_contexts_are_kept_used_listed_and_forgotten(monkeypatch, capsys, tmp_pa
     (tmp_path / "token").write_text("secret\n")
     told = ("--url", "https://prod:8081/", "--token-file", str(tmp_path / "token"))
     assert run(monkeypatch, "context", "add", "prod", *told) in {0, None}
-    assert contexts_file().stat().st_mode & 0o077 == 0
-    assert "secret" not in contexts_file().read_text()
+    assert kept().stat().st_mode & 0o077 == 0
+    assert "secret" not in kept().read_text()
     with pytest.raises(FixRequest, match="no cluster is named"):
         target_of("", None, "")
     assert run(monkeypatch, "context", "use", "prod") in {0, None}
@@ -76,9 +82,9 @@ def test_what_is_said_goes_before_what_is_in_use_and_two_are_never_chosen_betwee
 
 
 def test_a_file_of_contexts_that_cannot_be_meant_is_refused_by_its_name():
-    contexts_file().parent.mkdir(parents=True)
+    kept().parent.mkdir(parents=True)
     for text in ("{", '{"contexts": 1}', '{"in_uze": "x"}'):
-        contexts_file().write_text(text)
+        kept().write_text(text)
         with pytest.raises(FixRequest, match=r"contexts\.json"):
             read_contexts()
     for name in ("", "-x", "a/b", "x" * 64, "a b"):

@@ -90,7 +90,7 @@ async def test_an_adapter_is_put_by_its_path_read_and_removed(client):
 
 
 JSON = {"content-type": "application/json"}
-BODIES = ("revert", "wait", "compact", "replicas/forget", "replicas/resync", "batch")
+BODIES = ("revert", "wait", "compact", "replicas/forget", "replicas/resync", "batch", "inspect")
 
 
 @pytest.mark.parametrize("path", BODIES)

@@ -10,6 +10,7 @@ from tests.support.config_writer import client_of, put, running
 from tests.support.reports import report_at
 
 from sie_config.http.console.feed import Feed
+from sie_core.troubles import Signals
 from sie_schemas.entry import log_id8
 from sie_schemas.errors import Later
 
@@ -103,6 +104,21 @@ async def test_replicas_are_told_with_the_worst_first(tmp_path):
             ("c", True),
             ("a", False),
         ]
+        await events.aclose()
+
+
+async def test_what_is_wrong_with_broker_queues_and_disk_is_told_beside_the_replicas(tmp_path):
+    async with running(tmp_path) as plane:
+        events = Feed(plane, beat_s=0.01).events("")
+        calm = {each["id"] for each in (await read(events, "replicas"))[1]["troubles"]}
+        plane.take_signals(Signals(dead_letters=2, queues={"default": (9, 10, 1.0)}))
+        _, told = await read(events, "replicas")
+        while {each["id"] for each in told["troubles"]} == calm:
+            _, told = await read(events, "replicas")
+        first, *rest = told["troubles"]
+        assert (first["id"], first["tone"]) == ("queue default", "bad"), "what is bad comes first"
+        [letters] = [each for each in rest if each["id"] == "letters"]
+        assert letters["what"] == "2 jobs failed for good"
         await events.aclose()
 
 

@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from sie_config.documents.inspections import Inspections
 from sie_config.http.console.entry_routes import add_entry_routes
 from sie_config.http.console.feed import add_feed
+from sie_config.http.console.inspect_routes import add_inspect_route
 from sie_config.http.console.letter_routes import add_letter_routes
 from sie_config.http.console.queue_routes import add_queue_routes
 from sie_config.http.direct import DirectApp
@@ -42,7 +44,7 @@ __all__ = ["build_app"]
 _LOG: Final = logging.getLogger(__name__)
 
 
-def build_app(plane: ControlPlane) -> DirectApp:
+def build_app(plane: ControlPlane, *, inspections: Inspections | None = None) -> DirectApp:
     """The application around one control plane."""
     app = DirectApp(
         title="sie-config",
@@ -65,6 +67,7 @@ def build_app(plane: ControlPlane) -> DirectApp:
     add_feed(app, plane)
     add_letter_routes(app, plane)
     add_queue_routes(app, plane)
+    add_inspect_route(app, inspections or Inspections())
     add_compact_route(app, plane)
     add_verify_route(app, plane)
     _add_health(app, plane)

@@ -14,6 +14,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from sie_config.documents.differences import PLURALS
+from sie_config.http.console.inspect_routes import INSPECT_BODIES
+from sie_config.http.console.letter_routes import LETTER_BODIES
 from sie_config.http.doors import DOCUMENT_BODY, JSON_BODY
 from sie_config.http.group_routes import BODIES
 from sie_config.http.json_answers import NDJSON
@@ -28,6 +30,7 @@ _TEXT_ANSWERS: Final = frozenset({"/metrics"})
 _LINES: Final = frozenset({"/v1/configs/audit", "/v1/configs/log"})
 _EVENTS: Final = "/v1/configs/events"
 _VERSION: Final = "1"
+_BODIES: Final = {**BODIES, **LETTER_BODIES, **INSPECT_BODIES}
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def _writes() -> list[tuple[str, str, dict[str, Any]]]:
         "Raise the low water: older entries are no delta any more.", _OBJECT, [], JSON_BODY
     )
     found.append(("/v1/configs/compact", "post", compact))
-    for path, (body_type, summary, is_write) in BODIES.items():
+    for path, (body_type, summary, is_write) in _BODIES.items():
         parameters = _WRITE_PARAMETERS if is_write else []
         found.append(
             (path, "post", _write(summary, ref(body_type.__name__), parameters, JSON_BODY))
@@ -119,7 +122,7 @@ def _schemas() -> dict[str, Any]:
         [(each, "validation") for each in DOCUMENT_TYPES.values()],
         ref_template="#/components/schemas/{model}",
     )
-    bodies = [BatchBody, *(body_type for body_type, _, _ in BODIES.values())]
+    bodies = [BatchBody, *(body_type for body_type, _, _ in _BODIES.values())]
     _, msgspec_schemas = msgspec.json.schema_components(
         bodies, ref_template="#/components/schemas/{name}"
     )

@@ -32,6 +32,7 @@ from sie_config.offline.verification import Verified, verify_log
 from sie_config.writer.draft import Draft, Tenure
 from sie_config.writer.rules import Index
 from sie_core.chain import ChainBroken, check_successor, position_of
+from sie_core.counted import counted
 from sie_core.trust import Trust, keys_of, vouched_for
 from sie_runtime.broker.bus import BusSettings
 from sie_runtime.signing import verify
@@ -139,7 +140,9 @@ def _complete(partial: Path, verified: Verified, bus: BusSettings | None) -> lis
         for entry in taken:
             verified.trust = verified.trust.after(entry)
         verified.report.position = position_of(taken[-1])
-        verified.report.ok("stream", f"{len(taken)} entries after the backup were taken back")
+        verified.report.ok(
+            "stream", f"{counted(len(taken), 'entry', 'entries')} after the backup taken back"
+        )
     return claims
 
 

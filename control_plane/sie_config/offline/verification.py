@@ -29,6 +29,7 @@ from sie_core.chain import (
     is_of_lineage,
     position_of,
 )
+from sie_core.counted import counted
 from sie_core.registry import Registry
 from sie_core.trust import Trust, keys_of
 from sie_runtime.signing import first_trust, verify
@@ -118,9 +119,8 @@ def _check_entries(reader: LogReader, found: Verified, until: int | None) -> Non
         return
     if found.unlisted is None and next(listed, None) is not None and until is None:
         found.unlisted = found.last.epoch
-    found.report.ok(
-        "entries", f"{found.last.epoch} entries: bytes, chain and every digest, up to {last}"
-    )
+    entries = counted(found.last.epoch, "entry", "entries")
+    found.report.ok("entries", f"{entries}: bytes, chain and every digest, up to {last}")
 
 
 def _note(entry: Entry, found: Verified, listed: Iterator[tuple[Any, ...]]) -> None:
@@ -180,7 +180,7 @@ def _check_changes(reader: LogReader, found: Verified) -> None:
         found.report.bad("changes", "its changes are listed wrongly", epoch=found.unlisted)
     else:
         count = reader.connection.execute("SELECT count(*) FROM change").fetchone()[0]
-        found.report.ok("changes", f"{count} changes are listed under their entities")
+        found.report.ok("changes", f"{counted(count, 'change')} listed under the entities")
 
 
 def _is_listed(entry: Entry, listed: Iterator[tuple[Any, ...]]) -> bool:

@@ -58,15 +58,17 @@ class Contexts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         return msgspec.structs.replace(self, contexts=self.contexts | {name: context})
 
 
-def contexts_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The place of the file, whether or not it is there."""
-    folder = environ.get("XDG_CONFIG_HOME")
-    return (Path(folder) if folder else Path.home() / ".config") / "sie" / "contexts.json"
+def contexts_file(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The place of the file, whether or not it is there; None for a user without a home."""
+    folder = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return None if folder.startswith("~") else Path(folder) / "sie" / "contexts.json"
 
 
 def read_contexts(path: Path | None = None) -> Contexts:
     """The contexts of the file; none where there is no file. Raises `FixRequest`."""
     path = path or contexts_file()
+    if path is None:
+        return Contexts()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Contexts)
     except FileNotFoundError:
@@ -80,6 +82,8 @@ def read_contexts(path: Path | None = None) -> Contexts:
 def write_contexts(contexts: Contexts, path: Path | None = None) -> None:
     """Replace the file. Raises `FixRequest`."""
     path = path or contexts_file()
+    if path is None:
+        raise FixRequest("this user has no home folder: set HOME or XDG_CONFIG_HOME to one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(path, msgspec.json.format(msgspec.json.encode(contexts), indent=2) + b"\n")
@@ -92,6 +96,7 @@ def token_of(context: Context) -> str | None:
     if not context.token_file:
         return None
     try:
-        return Path(context.token_file).expanduser().read_text(encoding="utf-8").strip()
+        place = Path(os.path.expanduser(context.token_file))
+        return place.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise FixRequest(f"the token file {context.token_file} cannot be read: {error}") from error

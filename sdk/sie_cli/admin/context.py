@@ -29,7 +29,7 @@ def add(
     token_file: Annotated[
         str, typer.Option(help="The file that holds your token for it; else SIE_API_KEY.")
     ] = "",
-    nats_url: Annotated[str, typer.Option(help="Its broker, for `sie dlq retry` and `drop`.")] = "",
+    nats_url: Annotated[str, typer.Option(help="Its broker, for `sie dlq show --contents`.")] = "",
     output: Output = "table",
 ) -> None:
     """Name a cluster, or rename where a name leads. It is not in use before `sie context use`."""

@@ -1,7 +1,7 @@
 """The work of `sie dlq`: list, show, run again and drop the dead letters of a cluster.
 
-*shell.* Speaks to the broker as the operator, or reads what sie-config tells of it. Promises that
-nothing here prints the contents of a request unless asked to.
+*shell.* Speaks to the broker as the operator, or asks sie-config where nobody named the broker.
+Promises that nothing here prints the contents of a request unless asked to.
 """
 
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from sie_sdk import SIEAsyncConfigClient
 __all__ = ["drop_letters", "list_letters", "retry_letter", "show_letter"]
 
 Place: TypeAlias = BusSettings | Target
-"""The broker, or a cluster whose broker nobody named: sie-config tells of its letters."""
+"""The broker, or a cluster whose broker nobody named: sie-config reaches its letters."""
 
 
 async def list_letters(place: Place) -> list[dict[str, Any]]:
@@ -48,7 +48,11 @@ async def show_letter(place: Place, number: int, *, contents: bool) -> dict[str,
 
 async def drop_letters(place: Place, numbers: list[int]) -> None:
     """Forget letters. Raises `FixRequest` NOT_FOUND for the first that is not there."""
-    async with operator_bus(_broker(place)) as bus:
+    if isinstance(place, Target):
+        async with SIEAsyncConfigClient(place.url, token=place.token) as client:
+            await client.drop_letters(numbers)
+        return
+    async with operator_bus(place) as bus:
         letters = DeadLetters(bus)
         for number in numbers:
             await letters.drop(number)
@@ -59,14 +63,17 @@ async def retry_letter(place: Place, number: int, *, within_s: float) -> dict[st
 
     Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
     """
-    async with operator_bus(_broker(place)) as bus:
-        return await run_again(bus, number, within_s=within_s)
+    if isinstance(place, Target):
+        async with SIEAsyncConfigClient(place.url, token=place.token) as client:
+            return await client.retry_letter(number, within_s=within_s)
+    async with operator_bus(place) as bus:
+        return await run_again(bus, DeadLetters(bus), number, within_s=within_s)
 
 
 def _broker(place: Place) -> BusSettings:
     if isinstance(place, Target):
         raise FixRequest(
-            "this is done at the broker, and none is named: give --nats-url URL, or have the "
-            "context know it with `sie context add NAME --url URL --nats-url URL`"
+            "what a request held is read at the broker, and none is named: give --nats-url URL, "
+            "or have the context know it with `sie context add NAME --url URL --nats-url URL`"
         )
     return place

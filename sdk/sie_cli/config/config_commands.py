@@ -161,11 +161,16 @@ def blame(work: "Work", kind: KindName, name: Name, at: At = "") -> int:
 
 
 @command
-def show(work: "Work", epoch: int) -> int:
+def show(
+    work: "Work",
+    moment: Annotated[
+        str, typer.Argument(metavar="EPOCH", help="An epoch, HEAD, HEAD~1, 5m, yesterday, a time.")
+    ],
+) -> int:
     """One entry of the log, and what it changed."""
     from sie_cli.config import views  # noqa: PLC0415 - slow to import
 
-    return views.show(work, epoch)
+    return views.show(work, moment)
 
 
 @command

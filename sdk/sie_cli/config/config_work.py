@@ -19,6 +19,7 @@ from sie_cli.show.exit_statuses import INTERRUPTED, LATE, WRONG, exit_status
 from sie_cli.show.printing import Form, print_difference, print_lines, print_value, talk
 from sie_cli.show.progress import progress
 from sie_cli.texts.relative_moments import moment_of
+from sie_core.counted import counted
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
 
@@ -146,7 +147,7 @@ class Work:
 
     def convergence(self, found: Mapping[str, Any]) -> int:
         """Tell how many replicas are there, and who is not; the status."""
-        talk(f"{found['satisfied']} of {found['selected']} replicas are {found['until']}")
+        talk(f"{found['satisfied']} of {counted(found['selected'], 'replica')} {found['until']}")
         for each in found["waiting_for"]:
             talk(f"  {each['role']} {each['id']}: {each['cause']}")
         return 0 if found["reached"] else LATE

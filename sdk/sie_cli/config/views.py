@@ -62,7 +62,11 @@ def get(work: Work, kind_name: str, names: Sequence[str], selector: str, at: str
             _whole(rows, work.form, is_one=len(names) == 1, named=len(kinds) > 1), work.form
         )
         return 0
-    wanted = [kind for kind in kinds if any(each == kind for each, _ in rows) or len(kinds) == 1]
+    if not rows:
+        # A heading alone looks as if something were still to come.
+        sort = kinds[0] if len(kinds) == 1 else "entity"
+        talk(f"no {sort} {'matches' if selector else 'is there'}{f' at {at}' if at else ''}")
+    wanted = [kind for kind in kinds if any(each == kind for each, _ in rows)]
     for number, kind in enumerate(wanted):
         if number and work.form != Form.NAME:
             print_lines([""])
@@ -130,8 +134,10 @@ def blame(work: Work, kind_name: str, name: str, at: str) -> int:
     return 0
 
 
-def show(work: Work, epoch: int) -> int:
-    """One entry and what it changed."""
+def show(work: Work, moment: str) -> int:
+    """The entry of a moment, and what it changed."""
+    told = work.at(moment) or ""
+    epoch = int(told) if told.isdecimal() else int(work.client.diff(told, told)["to"]["epoch"])
     found = work.client.entry(epoch)
     changed = work.client.diff(epoch - 1, epoch)["human"] if epoch > 1 else []
     if work.form == Form.NAME:

@@ -25,6 +25,7 @@ from sie_cli.diagnosis.figures import (
 )
 from sie_cli.diagnosis.verdict import Verdict, judge
 from sie_cli.show.printing import Form, print_value
+from sie_core.counted import counted
 
 __all__ = ["Glance", "glance_of", "show_top"]
 
@@ -164,7 +165,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _workers(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = ("worker", "pool", "bundle", "ready", "waiting", "jobs/s", "memory MiB", "models")
-    table = _table(f"{len(rows)} workers", *columns)
+    table = _table(counted(len(rows), "worker"), *columns)
     busiest = sorted(rows, key=lambda row: -row.get("queue_depth", 0))
     for row in busiest[:_WORKERS_SHOWN]:
         used, size = row.get("memory_used_bytes", 0), row.get("memory_total_bytes", 0)

@@ -13,6 +13,7 @@ import msgspec
 
 from sie_cli.diagnosis.facts import Answer, Facts
 from sie_cli.diagnosis.figures import read_figures, signals_of
+from sie_core.counted import counted
 from sie_core.troubles import (
     Trouble,
     clock_trouble,
@@ -162,7 +163,7 @@ def _signals(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
     signals = signals_of(read_figures(answer.body))
     if signals.broker_up is not None:
         jobs = sum(count for count, _, _ in signals.queues.values())
-        told = f"up, {jobs:.0f} jobs queued" if signals.broker_up else "away"
+        told = f"up, {counted(int(jobs), 'job')} queued" if signals.broker_up else "away"
         looks.append(Look("broker", told))
     yield from signal_troubles(signals)
 
@@ -194,7 +195,7 @@ def _gateway(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         yield _stranger("gateway", "a gateway", answer)
         return
     ready = sum(bool(row.get("healthy")) for row in workers)
-    looks.append(Look("gateway", f"hears {len(workers)} workers, {ready} of them ready"))
+    looks.append(Look("gateway", f"hears {counted(len(workers), 'worker')}, {ready} ready"))
     judged = answer.told.get("troubles")
     if isinstance(judged, list):
         yield from msgspec.convert(judged, list[Trouble])
@@ -223,7 +224,9 @@ def _parts(facts: Facts, looks: list[Look]) -> Iterator[Trouble]:
         )
     if facts.parts:
         ready = sum(answer.status == 200 for answer in facts.parts.values())
-        looks.append(Look("workers", f"{ready} of {len(facts.parts)} processes are ready"))
+        looks.append(
+            Look("workers", f"{ready} of {counted(len(facts.parts), 'process', 'processes')} ready")
+        )
 
 
 def _clocks(facts: Facts) -> Iterator[Trouble]:

@@ -19,6 +19,7 @@ import typer
 
 from sie_cli.show.printing import Form, in_colour, print_lines, print_value, talk
 from sie_cli.show.tables import visible
+from sie_core.counted import counted
 from sie_schemas.errors import FixRequest
 
 __all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered", "show_logs"]
@@ -126,7 +127,7 @@ def show_logs(folder: Path, wanted: Wanted, count: int, form: Form, *, follows: 
         newest.append(line)
         total += 1
     if total > count:
-        talk(f"the newest {count} of {total} lines; -n shows more")
+        talk(f"the newest {count} of {counted(total, 'line')}; -n shows more")
     for line in newest:
         _print_line(line, form)
     with suppress(KeyboardInterrupt):

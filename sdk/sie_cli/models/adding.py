@@ -5,18 +5,25 @@ file once more, for its hash. Promises that nothing is written of which a file s
 done here. What is registered already is not replaced unasked, and all of it is one entry.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from sie_cli.config.config_work import Ask, Work
-from sie_cli.models.hub import open_revision
+from sie_cli.models.examining import (
+    CARD,
+    REPOSITORY,
+    Found,
+    Wanted,
+    document_of,
+    examined_repository,
+)
 from sie_cli.models.manifests import manifest_of
 from sie_cli.models.proposal import Proposal, propose, weight_files
-from sie_cli.models.purpose import Task
 from sie_cli.show.exit_statuses import WRONG
 from sie_cli.show.printing import Form, print_rows, print_value, talk
 from sie_layouts.facts import Fact, Refusal
@@ -29,36 +36,9 @@ __all__ = ["ABSENT", "Wanted", "adapter_operation", "add", "inspect", "print_doc
 ABSENT: Final = frozenset({"ADAPTER_NOT_FOUND", "MODEL_NOT_FOUND"})
 """The codes by which sie-config says that it holds no such entity."""
 
-_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LICENSE: Final = re.compile(r"\A---\n.*?^license:\s*([^\n]+)$.*?^---$", re.DOTALL | re.MULTILINE)
-_CARD: Final = "README.md"
 _CARD_BYTES: Final = 64 * 1024
 """The facts of a model card stand at its head."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The words of one command."""
-
-    target: str
-    revision: str = ""
-    adapter_of: str = ""
-    name: str = ""
-    task: Task | None = None
-    template: str = ""
-    replaces: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A repository or folder, examined."""
-
-    proposal: Proposal
-    source: Mapping[str, Any]
-    """As a document has it; of a folder, without its manifest."""
-    own_name: str
-    files: tuple[str, ...] = ()
-    """Of a folder: the files that a manifest pins."""
 
 
 def inspect(wanted: Wanted, output: str) -> int:
@@ -120,55 +100,27 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
 
 
 @contextmanager
-def _examined(wanted: Wanted) -> Iterator[_Found]:
-    folder = Path(wanted.target).expanduser()
+def _examined(wanted: Wanted) -> Iterator[Found]:
+    folder = Path(os.path.expanduser(wanted.target))
     if folder.is_dir():
         if wanted.revision:
             raise FixRequest("a folder has no revision: leave --revision out", field="revision")
         yield _of_folder(folder.resolve(), wanted)
         return
-    if not _REPOSITORY.fullmatch(wanted.target):
+    pasted = re.search(r"://[^/]+/([\w.-]+/[\w.-]+)", wanted.target)
+    if pasted:
+        raise FixRequest(f"{wanted.target} is an address: give the repository alone, {pasted[1]}")
+    if not REPOSITORY.fullmatch(wanted.target):
         raise FixRequest(
             f"{wanted.target} is no folder here, and no `org/name` of the hub. Of a folder that "
             f"the workers alone have, run there: sie inspect {wanted.target} --document; and "
             "here, with what it prints: sie apply -f -"
         )
-    revision = open_revision(wanted.target, wanted.revision)
-    try:
-        proposal = propose(
-            revision,
-            takes_pickles=True,
-            name=revision.repository,
-            task=wanted.task,
-            template=wanted.template,
-        )
-        facts = [Fact("commit", revision.commit, "the hub")]
-        if revision.repository != wanted.target:
-            facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
-        if revision.license:
-            facts.append(Fact("license", revision.license, f"{_CARD}: license"))
-        source: dict[str, Any] = {
-            "type": "hub",
-            "id": revision.repository,
-            "revision": revision.commit,
-        }
-        if proposal.beside:
-            source["beside"] = dict(_newest(name) for name in proposal.beside)
-        yield _Found(
-            replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository
-        )
-    finally:
-        revision.close()
+    with examined_repository(wanted) as found:
+        yield found
 
 
-def _newest(repository: str) -> tuple[str, str]:
-    """A repository and the commit of its newest revision."""
-    revision = open_revision(repository)
-    revision.close()
-    return repository, revision.commit
-
-
-def _of_folder(folder: Path, wanted: Wanted) -> _Found:
+def _of_folder(folder: Path, wanted: Wanted) -> Found:
     files = FolderFiles(folder)
     proposal = propose(
         files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
@@ -178,48 +130,27 @@ def _of_folder(folder: Path, wanted: Wanted) -> _Found:
         for name in proposal.beside
     )
     proposal = replace(proposal, refusals=(*proposal.refusals, *absent))
-    card = (files.read(_CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
+    card = (files.read(CARD) or b"")[:_CARD_BYTES].decode(errors="replace")
     said = _LICENSE.search(card)
-    facts = (Fact("license", said[1].strip(), f"{_CARD}: license"),) if said else ()
+    facts = (Fact("license", said[1].strip(), f"{CARD}: license"),) if said else ()
     source = {"type": "path", "path": str(folder)}
     names = tuple(weight_files(files.names()))
-    return _Found(replace(proposal, facts=(*facts, *proposal.facts)), source, folder.name, names)
+    return Found(replace(proposal, facts=(*facts, *proposal.facts)), source, folder.name, names)
 
 
-def _document(wanted: Wanted, found: _Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
-    """The kind, key and document; `base` is the model that an adapter's own config leads to."""
-    source = dict(found.source)
-    if source["type"] == "path":
-        source["manifest"] = manifest_of(Path(source["path"]), found.files)
-    if found.proposal.kind == "adapter":
-        model = wanted.adapter_of or base
-        if not _REPOSITORY.fullmatch(model):
-            raise FixRequest("this is an adapter: say its model with --adapter-of MODEL")
-        last = found.own_name.rsplit("/", 1)[-1].lower()
-        name = wanted.name or re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")
-        return "adapter", f"{model}/{name}", {"model_id": model, "name": name, "source": source}
-    if wanted.adapter_of:
-        raise FixRequest(
-            f"{wanted.target} is a model and no adapter: leave --adapter-of out", field="adapter_of"
-        )
-    model_id = wanted.name or found.own_name
-    profile: dict[str, Any] = {"backend": found.proposal.backend}
-    if found.proposal.options:
-        profile["options"] = dict(found.proposal.options)
-    document = {
-        "model_id": model_id,
-        "source": source,
-        "tasks": dict(found.proposal.tasks),
-        "profiles": {"default": profile},
-    }
-    return "model", model_id, document
+def _document(wanted: Wanted, found: Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
+    """As `document_of`, with the hashes that pin a folder."""
+    if found.source["type"] == "path":
+        manifest = manifest_of(Path(found.source["path"]), found.files)
+        found = replace(found, source={**found.source, "manifest": manifest})
+    return document_of(wanted, found, base)
 
 
 def _base(work: Work, wanted: Wanted, proposal: Proposal) -> str:
     """The model that an adapter is for, where its config names one that is registered."""
     if proposal.kind != "adapter" or wanted.adapter_of:
         return wanted.adapter_of
-    if _REPOSITORY.fullmatch(proposal.base) and _entity(work, "model", proposal.base) is not None:
+    if REPOSITORY.fullmatch(proposal.base) and _entity(work, "model", proposal.base) is not None:
         return proposal.base
     named = f", and its config names {proposal.base}, which is not registered" * bool(proposal.base)
     raise FixRequest(f"this is an adapter{named}: say its model with --adapter-of MODEL")
@@ -255,7 +186,7 @@ def _place(source: Mapping[str, Any]) -> str:
     return str(source.get("path") or source.get("package"))
 
 
-def _show(found: _Found, form: Form) -> None:
+def _show(found: Found, form: Form) -> None:
     """Each fact with its file; on stderr what stands in the way."""
     rows = [
         {"what": fact.name, "value": fact.value, "from": fact.source}

@@ -186,7 +186,7 @@ def _unreachable(http: httpx.Client, error: httpx.HTTPError) -> SIEError:
 def _token(environ: Mapping[str, str]) -> str:
     if environ.get("HF_TOKEN"):
         return environ["HF_TOKEN"].strip()
-    home = Path(environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
+    home = Path(environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface"))
     try:
         return Path(environ.get("HF_TOKEN_PATH") or home / "token").read_text().strip()
     except OSError:

@@ -11,6 +11,7 @@ from typing import Final
 
 from sie_cli.show.printing import talk
 from sie_cli.show.progress import progress
+from sie_core.counted import counted
 from sie_schemas.errors import FixRequest
 
 __all__ = ["manifest_of"]
@@ -32,7 +33,7 @@ def manifest_of(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 def _hashed(folder: Path, names: Sequence[str], total: int) -> dict[str, str]:
     if total >= _TOLD_FROM_BYTES and not sys.stderr.isatty():
-        talk(f"hashing {len(names)} files of {total / 1e9:.1f} GB")
+        talk(f"hashing {counted(len(names), 'file')} of {total / 1e9:.1f} GB")
     found: dict[str, str] = {}
     done = 0
     with progress("hashing", "bytes") as told:

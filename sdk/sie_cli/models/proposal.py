@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
+from sie_core.counted import counted
 from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
 from sie_layouts.architectures.published import BY_CODE, looks_by_code
 from sie_layouts.extraction.any_labels import (
@@ -235,8 +236,7 @@ def _weights(names: Mapping[str, int]) -> Iterator[Fact]:
     total = sum(names[name] for name in files)
     if files:
         size = f"{total / 1e6:.1f} MB in " if total else ""
-        count = f"{len(files)} file{'s' if len(files) != 1 else ''}"
-        yield Fact("weights", f"{size}{count}", files[0])
+        yield Fact("weights", f"{size}{counted(len(files), 'file')}", files[0])
 
 
 def _missing(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]:

@@ -4,7 +4,7 @@
 named is refused, and nobody has everything.
 
 - `config` alone may publish the log and its head, ask replicas, and make, mend or delete a stream
-  or a consumer.
+  or a consumer. It runs dead letters again, and hears what becomes of them.
 - A worker's user reads the work of its pools and no other.
 - Each user hears its own answers only.
 
@@ -53,6 +53,10 @@ _CONFIG: Final = Rights(
         "sie.dead.*",
         "sie.result.*",
         "sie.retried.*",
+        # A dead letter that the console or `sie dlq` has run again, and the word that it came.
+        "sie.answer.worker.>",
+        "sie.work.*.*.*.*",
+        "$JS.API.STREAM.MSG.DELETE.DEAD_LETTERS",
         "$JS.ACK.>",
         *(f"$JS.API.STREAM.{verb}.*" for verb in ("CREATE", "UPDATE", "DELETE", "INFO")),
         "$JS.API.STREAM.MSG.GET.*",
@@ -63,7 +67,13 @@ _CONFIG: Final = Rights(
         "$JS.API.CONSUMER.NAMES.*",
         "$JS.API.CONSUMER.MSG.NEXT.SWEEP_ADVISORIES.sweeper",
     ),
-    subscribe=("_INBOX.config.>", "sie.answer.config.>", "sie.config.report.>", "sie.health.*"),
+    subscribe=(
+        "_INBOX.config.>",
+        "sie.answer.config.>",
+        "sie.config.report.>",
+        "sie.health.*",
+        "sie.retried.*",
+    ),
 )
 _READ_LOG: Final = ("$JS.API.DIRECT.GET.*", "$JS.API.STREAM.NAMES")
 """A log's id is not known here, and a wildcard is a whole token. So every stream can be read

@@ -34,6 +34,7 @@ from sie_cli.supervisor.keeping import Household, Keeper
 from sie_cli.supervisor.replica_access import with_replica_access
 from sie_cli.supervisor.seeding import put_bundles, register
 from sie_cli.supervisor.stopping import stop_leftovers
+from sie_core.counted import counted
 from sie_schemas.errors import Later
 
 __all__ = ["Cluster", "run_cluster"]
@@ -160,7 +161,7 @@ class Cluster:
             self._say("starting the gateway; workers start with the first request")
             await _all_ready(self._launch([plan.gateway], group))
             return
-        self._say(f"starting the gateway and {count} worker{'s' if count != 1 else ''}")
+        self._say(f"starting the gateway and {counted(count, 'worker')}")
         others = self._launch([plan.gateway, *plan.more_gateways, *plan.workers], group)
         await _all_ready([*servers, *others])
         await wait_for_first_answer(plan.gateway_url, self._settings, say=self._say)

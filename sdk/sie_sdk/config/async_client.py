@@ -267,6 +267,18 @@ class SIEAsyncConfigClient:
                 return found
             after = page["next_after"]
 
+    async def retry_letter(self, number: int, *, within_s: float = 60.0) -> dict[str, Any]:
+        """Run a dead letter's job again; its letter is dropped when that succeeds.
+
+        Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
+        """
+        call = calls.retry_letter_call(number, within_s=within_s)
+        return dict(await self._json(call, wait_s=within_s))
+
+    async def drop_letters(self, numbers: Sequence[int]) -> None:
+        """Forget dead letters. Raises `FixRequest` for the first that is not there."""
+        await self._json(calls.drop_letters_call(numbers))
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()

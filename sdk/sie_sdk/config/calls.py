@@ -24,6 +24,7 @@ __all__ = [
     "blame_call",
     "delete_call",
     "diff_call",
+    "drop_letters_call",
     "entity_call",
     "entries_call",
     "entry_call",
@@ -40,6 +41,7 @@ __all__ = [
     "replicas_call",
     "resolve_call",
     "resync_call",
+    "retry_letter_call",
     "revert_call",
     "verify_call",
     "wait_call",
@@ -174,22 +176,34 @@ def letters_call(*, after: int) -> Call:
     return Call("GET", f"/v1/dead-letters{told}", wants=("letters", "next_after"))
 
 
+def retry_letter_call(number: int, *, within_s: float) -> Call:
+    """Run the job of a dead letter again."""
+    body = {"number": number, "within_s": within_s}
+    return _posted("/v1/dead-letters/retry", body, ("job_id", "number", "worker_id"))
+
+
+def drop_letters_call(numbers: Sequence[int]) -> Call:
+    """Forget dead letters."""
+    return _posted("/v1/dead-letters/drop", {"numbers": list(numbers)}, ("dropped",))
+
+
 def wait_call(body: Mapping[str, Any]) -> Call:
     """Wait for the replicas."""
     told = {name: value for name, value in body.items() if value is not None}
-    return _send(
-        "POST", "/wait", told, ("reached", "satisfied", "selected", "until", "waiting_for")
+    return _posted(
+        f"{_ROOT}/wait", told, ("reached", "satisfied", "selected", "until", "waiting_for")
     )
 
 
 def forget_call(role: str, replica_id: str) -> Call:
     """Stop counting a replica."""
-    return _send("POST", "/replicas/forget", {"role": role, "id": replica_id}, ("forgotten",))
+    place = {"role": role, "id": replica_id}
+    return _posted(f"{_ROOT}/replicas/forget", place, ("forgotten",))
 
 
 def resync_call(role: str, replica_id: str) -> Call:
     """Have a replica take the writer's snapshot whatever it holds."""
-    return _send("POST", "/replicas/resync", {"role": role, "id": replica_id}, ("asked",))
+    return _posted(f"{_ROOT}/replicas/resync", {"role": role, "id": replica_id}, ("asked",))
 
 
 def put_call(kind: Kind, key: str, document: Mapping[str, Any], terms: Terms, fresh: str) -> Call:
@@ -231,9 +245,9 @@ def _get(path: str, wants: tuple[str, ...], **query: str | int | None) -> Call:
     return Call("GET", _ROOT + path + (f"?{urlencode(told)}" if told else ""), wants=wants)
 
 
-def _send(method: str, path: str, body: Any, wants: tuple[str, ...] = ()) -> Call:
+def _posted(path: str, body: Any, wants: tuple[str, ...]) -> Call:
     headers = {"Content-Type": "application/json"}
-    return Call(method, _ROOT + path, headers, json.dumps(body).encode(), wants=wants)
+    return Call("POST", path, headers, json.dumps(body).encode(), wants=wants)
 
 
 def _write(method: str, path: str, body: Any, terms: Terms, fresh: str) -> Call:

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from sie_core.counted import counted
+
 __all__ = [
     "CLOCK_S",
     "Signals",
@@ -156,7 +158,7 @@ def writer_troubles(
             Trouble(
                 tone="warn",
                 id="stream",
-                what=f"{_count(head - published, 'entry', 'entries')} not on the stream yet",
+                what=f"{counted(head - published, 'entry', 'entries')} not on the stream yet",
                 evidence=f"the head is {head}, the stream has {published}",
                 cure="Replicas fetch them over HTTP meanwhile. See whether the broker runs.",
                 command="sie logs nats",
@@ -264,7 +266,7 @@ def _of_pool(name: str, models: int) -> Trouble:
         tone="warn",
         id=f"pool {name}",
         what=f"Pool {name} has no ready worker",
-        evidence=f"{_count(models, 'model', 'models')} of the log in it",
+        evidence=f"{counted(models, 'model')} of the log in it",
         cure="Its requests are told to come again until one is there. Start a worker with "
         f"SIE_WORKER_POOL={name}, or move its models.",
         command=f"sie describe pool {name}",
@@ -329,8 +331,8 @@ def signal_troubles(signals: Signals) -> list[Trouble]:
             Trouble(
                 tone="warn",
                 id="letters",
-                what=f"{_count(int(signals.dead_letters), 'job', 'jobs')} failed for good",
-                evidence="sie_config_dead_letters",
+                what=f"{counted(int(signals.dead_letters), 'job')} failed for good",
+                evidence=f"sie_config_dead_letters is {signals.dead_letters:.0f}",
                 cure="Look at them; mend the model or tell the client, then run them again or "
                 "forget them.",
                 command="sie dlq ls",
@@ -353,7 +355,3 @@ def signal_troubles(signals: Signals) -> list[Trouble]:
 def worst_first(troubles: Iterable[Trouble]) -> list[Trouble]:
     """The same, bad ones first; else in the order in which they were found."""
     return sorted(troubles, key=lambda each: each.tone != "bad")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

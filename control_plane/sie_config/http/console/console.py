@@ -38,7 +38,7 @@ class Console:
         self._sign_in = SignIn(
             access,
             log_id=lambda: plane.sequencer.position.log_id,
-            reaches_gateway=bool(gateway_url),
+            gateway_url=gateway_url.rstrip("/"),
             clock=clock or plane.now,
         )
 

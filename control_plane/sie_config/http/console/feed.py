@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from sie_config.http.follow_routes import head_body
 from sie_config.past.audit import entry_row
 from sie_config.writer_process import ControlPlane
-from sie_core.troubles import replica_state, worst_first, writer_troubles
+from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
 from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import Later
@@ -119,7 +119,12 @@ class Feed:
         view = plane.replicas_view()
         rows = sorted(view["replicas"], key=_worst_first)
         head, published = head_body(plane), plane.broadcast.published_epoch
-        troubles = worst_first(writer_troubles(head["writer"], head["epoch"], published, rows))
+        troubles = worst_first(
+            [
+                *writer_troubles(head["writer"], head["epoch"], published, rows),
+                *signal_troubles(plane.signals),
+            ]
+        )
         told = {
             "head": head,
             "published_epoch": published,

@@ -53,13 +53,13 @@ class SignIn:
         access: Access | None,
         *,
         log_id: Callable[[], str],
-        reaches_gateway: bool,
+        gateway_url: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`access` None lets everyone in, as an open one does."""
         self._access = access
         self._log_id = log_id
-        self._reaches_gateway = reaches_gateway
+        self._gateway_url = gateway_url
         self._clock = clock
         self._sessions = Sessions()
 
@@ -144,7 +144,9 @@ class SignIn:
             "name": who.name if who is not None else "",
             "roles": ["admin"] if is_open else sorted(who.roles) if who is not None else [],
             "csrf": session.csrf if session is not None and who is not None else "",
-            "gateway": self._reaches_gateway,
+            "gateway": bool(self._gateway_url),
+            # For a command that is copied; who may not ask it need not know where it is.
+            "gateway_url": self._gateway_url if is_open or who is not None else "",
         }
 
     @door(None, media=JSON_BODY)

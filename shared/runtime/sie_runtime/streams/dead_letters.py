@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from nats.aio.msg import Msg
-
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.settings import constant, setting
 from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
@@ -50,11 +48,17 @@ class NumberedLetter:
 
 
 class DeadLetters:
-    """Written by workers and sweepers, read by operators. One for each process."""
+    """Written by workers and sweepers, read by operators. One for each process.
 
-    def __init__(self, bus: Bus, settings: DeadLetterSettings | None = None) -> None:
+    `direct` false is the way of sie-config, which asks the stream's leader alone.
+    """
+
+    def __init__(
+        self, bus: Bus, settings: DeadLetterSettings | None = None, *, direct: bool = True
+    ) -> None:
         self.settings: Final = settings or DeadLetterSettings()
         timeout_s = self.settings.dead_letter_timeout_s
+        self._direct = direct
         self._jetstream = bus.client.jetstream(timeout=timeout_s)
         self._stream = SharedStream(bus, STREAM, holds="dead letters", timeout_s=timeout_s)
 
@@ -67,33 +71,19 @@ class DeadLetters:
         except StreamRefusal as error:
             raise BusUnavailable(f"a dead letter is not taken: {error}") from error
 
-    async def look_through(self, *, after: int = 0) -> AsyncIterator[NumberedLetter]:
-        """As `read`, for sie-config. Raises `BusUnavailable`."""
+    async def read(self, *, after: int = 0) -> AsyncIterator[NumberedLetter]:
+        """Every letter after a number, oldest first; one that cannot be read is told in the log.
+
+        Raises `BusUnavailable`.
+        """
         number = after
         while True:
-            found = await self._stream.next_of(f"{SUBJECTS}.>", after=number)
+            found = await self._next(number)
             if found is None:
                 return
             number, data = found
             try:
-                yield NumberedLetter(number, DEAD_LETTER_DECODER.decode(data))
-            except MALFORMED as error:
-                _LOG.warning("dead letter %d cannot be read: %s; drop it", number, error)
-
-    async def read(self) -> AsyncIterator[NumberedLetter]:
-        """Every letter, oldest first; one that cannot be read is told in the log.
-
-        Raises `BusUnavailable`.
-        """
-        number = 0
-        while True:
-            wanted = {"seq": number + 1, "next_by_subj": f"{SUBJECTS}.>"}
-            found = await self._stream.get(wanted)
-            if found is None:
-                return
-            number, message = found
-            try:
-                letter = DEAD_LETTER_DECODER.decode(message.data)
+                letter = DEAD_LETTER_DECODER.decode(data)
             except MALFORMED as error:
                 _LOG.warning("dead letter %d cannot be read: %s; drop it", number, error)
                 continue
@@ -101,9 +91,9 @@ class DeadLetters:
 
     async def get(self, number: int) -> NumberedLetter:
         """One letter. Raises `FixRequest` NOT_FOUND, `OurFault`, `BusUnavailable`."""
-        message = await self._message(number)
+        data = await self._message(number)
         try:
-            return NumberedLetter(number, DEAD_LETTER_DECODER.decode(message.data))
+            return NumberedLetter(number, DEAD_LETTER_DECODER.decode(data))
         except MALFORMED as error:
             raise OurFault(f"dead letter {number} cannot be read: {error}; drop it") from error
 
@@ -113,8 +103,16 @@ class DeadLetters:
         async with self._stream.asking():
             await self._jetstream.delete_msg(STREAM, number)
 
-    async def _message(self, number: int) -> Msg:
-        found = await self._stream.get({"seq": number})
-        if found is None:
+    async def _message(self, number: int) -> bytes:
+        found = await self._next(number - 1)
+        if found is None or found[0] != number:
             raise FixRequest(f"there is no dead letter {number}", code="NOT_FOUND")
         return found[1]
+
+    async def _next(self, after: int) -> tuple[int, bytes] | None:
+        """The first message after a number, whatever it holds."""
+        subject = f"{SUBJECTS}.>"
+        if not self._direct:
+            return await self._stream.next_of(subject, after=after)
+        found = await self._stream.get({"seq": after + 1, "next_by_subj": subject})
+        return None if found is None else (found[0], found[1].data)

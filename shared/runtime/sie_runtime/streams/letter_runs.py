@@ -45,12 +45,13 @@ def contents_of(found: NumberedLetter) -> dict[str, Any]:
     return told
 
 
-async def run_again(bus: Bus, number: int, *, within_s: float) -> dict[str, Any]:
+async def run_again(
+    bus: Bus, letters: DeadLetters, number: int, *, within_s: float
+) -> dict[str, Any]:
     """Run a job again and drop its letter when it succeeds.
 
     Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
     """
-    letters = DeadLetters(bus)
     found = await letters.get(number)
     result = await _run(bus, found.letter, _job(found.letter, number), within_s)
     failure = result.failure

@@ -44,9 +44,10 @@ export const mayOf = (session) => ({
   infer: session.roles.includes("admin") || session.roles.includes("infer"),
   audit: session.roles.includes("admin") || session.roles.includes("audit"),
   gateway: session.gateway,
+  gatewayUrl: session.gateway_url,
 });
 
-function SignIn({ onDone }) {
+function SignIn({ ended, onDone }) {
   const [token, set] = useState("");
   const [error, refuse] = useState(null);
   const submit = async (event) => {
@@ -60,6 +61,7 @@ function SignIn({ onDone }) {
   };
   return html`<main class="sign-in"><form onSubmit=${submit} class="panel">
     <h1>SIE console</h1>
+    ${ended && html`<p role="status"><strong>Your session ended</strong>: twelve hours are over, its token was taken back, or sie-config was started again. You come back to where you were.</p>`}
     <p>Sign in with a token of this cluster. It stays with sie-config; this browser keeps a session of twelve hours.</p>
     <${Field} label="Token">
       <input type="password" autocomplete="current-password" required value=${token} onInput=${(event) => set(event.target.value)} />
@@ -121,11 +123,13 @@ function Shell({ session, onSignOut }) {
 function App() {
   const [session, set] = useState(null);
   const [error, fail] = useState(null);
+  const was = useRef(false);
   const look = () => get("console/session").then(
     (found) => {
       keepCsrf(found.csrf);
       if (found.signed_in) follow();
       else stop();
+      was.current = was.current || found.signed_in;
       fail(null);
       set(found);
     },
@@ -137,7 +141,12 @@ function App() {
     look();
   }, []);
   const signOut = async () => {
-    await ask("DELETE", "console/session");
+    try {
+      await ask("DELETE", "console/session");
+      was.current = false;
+    } catch {
+      // Nobody answers: what is shown next says so.
+    }
     stop();
     look();
   };
@@ -146,7 +155,7 @@ function App() {
       <button type="button" class="main" onClick=${look}>Try again</button></div></main>`;
   }
   if (!session) return html`<main class="sign-in"><h1 class="hidden">SIE console</h1><${Busy} when=${true} /></main>`;
-  if (!session.signed_in) return html`<${SignIn} onDone=${look} />`;
+  if (!session.signed_in) return html`<${SignIn} ended=${was.current} onDone=${look} />`;
   return html`<${Shell} session=${session} onSignOut=${signOut} />`;
 }
 

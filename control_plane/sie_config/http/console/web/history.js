@@ -2,14 +2,14 @@
 
 import { CONFIGS, KINDS, PLURALS, ask, asHeader, documentAt, get, nameOf } from "./api.js";
 import { Difference, Patch } from "./diff.js";
-import { useLive } from "./live.js";
+import { useLive, useLivePart } from "./live.js";
 import { Changes, stateOf } from "./overview.js";
 import {
-  Ago, Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Tabs, Verb, count, go, html, place, say,
+  Ago, Badge, Busy, Detail, Dialog, Empty, Field, More, Name, Panel, Problem, Tabs, Verb, count, go, html, moveInList, place, say,
   useAsked, useEffect, useSettled, useState,
 } from "./parts.js";
 
-const PAGE = 40;
+const PAGE = 100;
 
 export function History({ query, may }) {
   const tab = query.tab || "timeline";
@@ -23,34 +23,36 @@ export function History({ query, may }) {
 // -- the timeline --
 
 function Timeline({ query, may }) {
-  const live = useLive();
-  const head = live.head ? live.head.epoch : 0;
+  // Drawn anew when the head moves, and not at each beat of the feed.
+  const head = useLivePart((told) => (told.head ? told.head.epoch : 0));
+  const resets = useLivePart((told) => told.resets);
   const filters = { actor: query.actor, kind: query.kind, key: query.key, at: query.at };
   const wanted = useSettled(JSON.stringify(filters), 200);
   const [older, setOlder] = useState([]);
+  const [error, fail] = useState(null);
   const newest = useAsked(
     (signal) => get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE }, signal),
-    [wanted, head, live.resets],
+    [wanted, head, resets],
   );
-  useEffect(() => setOlder([]), [wanted, live.resets]);
+  useEffect(() => setOlder([]), [wanted, resets]);
   const first = newest.value ? newest.value.entries : [];
   const edge = first.length ? first[first.length - 1].epoch : 0;
   const rows = [...first, ...older.flatMap((page) => page.entries).filter((each) => each.epoch < edge)];
   const next = older.length ? older[older.length - 1].next_before : newest.value && newest.value.next_before;
+  const [asking, ask_] = useState(false);
   const more = async () => {
-    const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE, before: next });
-    setOlder((before) => [...before, page]);
+    ask_(true);
+    try {
+      const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE, before: next });
+      setOlder((before) => [...before, page]);
+      fail(null);
+    } catch (refused) {
+      fail(refused);
+    }
+    ask_(false);
   };
   const chosen = Number(query.epoch) || (rows[0] && rows[0].epoch);
   const choose = (epoch) => go("history", { ...filters, epoch });
-  const move = (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const buttons = [...event.currentTarget.querySelectorAll("button.entry")];
-    const to = buttons[buttons.indexOf(document.activeElement) + step];
-    if (to) to.focus();
-  };
   const filter = (name) => (event) => go("history", { ...filters, epoch: undefined, [name]: event.target.value.trim() });
   return html`<div class="split">
     <${Panel} title="Entries" class="list" extra=${html`<${Busy} when=${newest.busy && !newest.value} />`}>
@@ -63,18 +65,22 @@ function Timeline({ query, may }) {
       </form>
       <${Problem} error=${newest.error} />
       ${!newest.busy && !newest.error && rows.length === 0 && html`<${Empty}>No entry is like that.<//>`}
-      <ol class="timeline" onKeyDown=${move}>${rows.map((each) => html`<li key=${each.epoch}>
+      <div class="timeline" onKeyDown=${moveInList}><ol>${rows.map((each) => html`<li key=${each.epoch}>
         <button type="button" class="entry" aria-pressed=${each.epoch === chosen} data-epoch=${each.epoch} onClick=${() => choose(each.epoch)}>
           <span class="epoch">${each.epoch}</span>
           <span class="what">${each.reason ? html`<bdi class="reason">${each.reason}</bdi>` : html`<${Changes} entry=${each} most=${1} />`}
             <span class="soft">${each.changed === 1 ? html`<${Changes} entry=${each} most=${1} />` : count(each.changed, "change")}</span>
             <span class="soft"><${Name} mono=${false}>${each.actor}<//> · <${Ago} ts=${each.ts} />${each.forced && html` · <${Badge} tone="warn">forced<//>`}</span>
           </span></button></li>`)}</ol>
-      ${next && html`<button type="button" class="wide" onClick=${more}>Older</button>`}
+        <${Problem} error=${error} />
+        ${next && html`<${error ? Again : More} key=${next} busy=${asking} onMore=${more}>Older<//>`}</div>
     <//>
     <${Detail} of=${query.epoch} after=${rows.length}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
 }
+
+/** Where the last try failed, nothing is asked again by itself. */
+const Again = ({ onMore, busy }) => html`<button type="button" class="wide" disabled=${busy} onClick=${onMore}>Try again</button>`;
 
 function Entry({ epoch, row, may }) {
   const [revert, ask_] = useState(null);
@@ -108,7 +114,7 @@ function Entry({ epoch, row, may }) {
       ${changes.length > 1 && html`<div class="chips" role="group" aria-label="Changes">${changes.slice(0, 60).map((each, at) => html`
         <button type="button" key=${at} aria-pressed=${at === chosen} onClick=${() => choose(at)}><span class="verb ${each.verb}">${each.verb}</span> ${each.kind} <${Name}>${each.key}<//></button>`)}
         ${changes.length > 60 && html`<span class="soft">and ${changes.length - 60} more: compare moments to see them</span>`}</div>`}
-      <${Change} key=${`${shown.kind} ${shown.key}`} change=${shown} epoch=${epoch} may=${may} onUndo=${() => ask_({ to: epoch - 1, entities: [{ kind: shown.kind, key: shown.key }] })} />
+      <${Change} key=${`${shown.kind} ${shown.key}`} change=${shown} epoch=${epoch} may=${may} alone=${changes.length === 1} onUndo=${() => ask_({ to: epoch - 1, entities: [{ kind: shown.kind, key: shown.key }] })} />
     <//>`}
     ${changes.length === 0 && html`<${Empty}>${(entry.changes || []).map((each) => each.kind).join(", ")}: nothing that is served changed.<//>`}
     ${revert && html`<${Revert} wanted=${revert} may=${may} onClose=${() => ask_(null)} />`}`;
@@ -123,7 +129,7 @@ function bodyOf(envelope) {
   return envelope;
 }
 
-function Change({ change, epoch, may, onUndo }) {
+function Change({ change, epoch, may, alone, onUndo }) {
   const { kind, key } = change;
   const asked = useAsked(async (signal) => {
     const [before, after, history] = await Promise.all([
@@ -138,7 +144,7 @@ function Change({ change, epoch, may, onUndo }) {
     <p class="row"><${Verb} verb=${change.verb} /> ${kind} <${Name}>${key}<//>
       <a href=${place("history", { kind, key })}>its history</a>
       ${kind === "model" && html`<a href=${place("models", { key })}>open</a>`}
-      ${may.propose && html`<button type="button" class="quiet" onClick=${onUndo}>Undo this one…</button>`}</p>
+      ${may.propose && !alone && html`<button type="button" class="quiet" onClick=${onUndo}>Undo this one…</button>`}</p>
     <${Problem} error=${asked.error} />
     ${asked.value ? html`<${Difference} before=${asked.value.before} after=${asked.value.after} patch=${asked.value.patch}
       left=${`epoch ${epoch - 1}`} right=${`epoch ${epoch}`} />` : html`<${Busy} when=${asked.busy} />`}</div>`;

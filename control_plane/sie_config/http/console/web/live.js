@@ -1,6 +1,6 @@
 // What the feed of sie-config tells, for every view: the head, the replicas, the newest entries.
 
-import { url } from "./api.js";
+import { get, url } from "./api.js";
 import { useEffect, useState } from "./parts.js";
 
 const KEPT = 600; // Points of the chart: five minutes.
@@ -78,8 +78,18 @@ export function follow() {
   }
   source.onerror = () => {
     set("lost");
-    if (source.readyState === EventSource.CLOSED) timer = setTimeout(follow, AGAIN_MS);
+    if (source.readyState === EventSource.CLOSED) timer = setTimeout(again, AGAIN_MS);
   };
+}
+
+/** An event source does not say why it was refused: a request does, and leads to the sign-in. */
+function again() {
+  get("v1/configs/epoch").then(
+    () => source && follow(),
+    (error) => {
+      if (source && error.status !== 401) timer = setTimeout(again, AGAIN_MS);
+    },
+  );
 }
 
 export function stop() {

@@ -4,11 +4,11 @@ import { CONFIGS, GATEWAY, ask, asHeader, entityPath, get, justBefore, keyPath, 
 import { Difference, pretty } from "./diff.js";
 import { useLive, useLivePart } from "./live.js";
 import {
-  Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Table, Tabs, count, go, html, place, say,
-  useAsked, useEffect, useEvery, useMemo, useSettled, useState,
+  Badge, Busy, Detail, Dialog, Empty, Field, More, Name, Panel, Problem, Table, Tabs, count, go, html, moveInList, place,
+  say, useAsked, useEffect, useEvery, useMemo, useNear, useRef, useSettled, useState,
 } from "./parts.js";
 
-const PAGE = 50;
+const PAGE = 100;
 const NEW = {
   model_id: "org/name",
   source: { type: "hub", id: "org/name", revision: "main's commit, 40 hex digits" },
@@ -20,49 +20,76 @@ const NEW = {
 
 export function Models({ query, may }) {
   const head = useLivePart((told) => (told.head ? told.head.epoch : 0));
-  const [start, setStart] = useState([]);
   const [prefix, setPrefix] = useState(query.prefix || "");
   const wanted = useSettled(prefix, 200);
-  const [creating, create] = useState(false);
-  useEffect(() => setStart([]), [wanted]);
-  // The page after the greatest name before the prefix: keys are in order.
-  const after = start.length ? start[start.length - 1] : justBefore(wanted);
-  const rows = useAsked((signal) => get(`${CONFIGS}models`, { after, limit: PAGE }, signal), [after, head]);
+  const [creating, create] = useState(null);
+  // The first page is after the greatest name before the prefix: keys are in order.
+  const first = justBefore(wanted);
+  const [starts, begin] = useState([first]);
+  const [counts, keepCount] = useState({});
+  useEffect(() => { begin([first]); keepCount({}); }, [first]);
   const health = useEvery((signal) => (may.gateway ? get(`${GATEWAY}health`, { models: "false" }, signal) : null), [], 4000);
   const failed = useLivePart((told) => JSON.stringify(failures(told.replicas)));
   const bad = JSON.parse(failed);
-  const holders = useMemo(() => {
-    const found = {};
-    for (const worker of health.value ? health.value.workers : []) {
-      for (const name of worker.loaded_models) (found[name] = found[name] || []).push(worker.name);
-    }
-    return found;
-  }, [health.value]);
-  const list = rows.value ? rows.value.models : [];
-  const known = list.filter((each) => !wanted || each.model_id.startsWith(wanted));
+  // The same text is the same rows: a list of thousands is not drawn anew at each look.
+  const held = JSON.stringify(holdersOf(health.value));
+  const holders = JSON.parse(held);
+  const marks = `${failed} ${held}`;
+  const shown = Object.values(counts).reduce((sum, each) => sum + each, 0);
   return html`<div class="split">
-    <${Panel} title="Models" class="list" extra=${html`<span class="row"><${Busy} when=${rows.busy && !rows.value} />
-      ${may.propose && html`<button type="button" class="main" onClick=${() => create(true)}>New model…</button>`}</span>`}>
+    <${Panel} title="Models" class="list" extra=${html`<span class="row">
+      ${may.propose && html`<button type="button" onClick=${() => create({ kind: "model", document: NEW })}>New document…</button>
+        <button type="button" class="main" data-testid="add" onClick=${() => create({})}>Add from the hub…</button>`}</span>`}>
       <form class="filters" onSubmit=${(event) => event.preventDefault()}>
         <${Field} label="Name begins with"><input type="search" value=${prefix} onInput=${(event) => setPrefix(event.target.value.trim())} /><//>
       </form>
-      <${Problem} error=${rows.error} />
+      ${Object.keys(bad).length > 0 && html`<p class="chips">${Object.keys(bad).slice(0, 12).map((name) => html`
+        <a class="chip" href=${place("models", { key: name })}><${Badge} tone="bad"><${Name}>${name}<//><//><span class="soft"> failed</span></a>`)}</p>`}
       ${Object.keys(holders).length > 0 && html`<p class="chips">${Object.entries(holders).slice(0, 12).map(([name, where]) => html`
-        <a class="chip" href=${place("models", { key: name })}><${Badge} tone="ok"><${Name}>${name}<//><//><span class="soft"> on ${where.length}</span></a>`)}</p>`}
-      ${!rows.busy && known.length === 0 && html`<${Empty}>No model is named like that.<//>`}
-      <ul class="timeline">${known.map((each) => html`<li key=${each.model_id}>
-        <button type="button" class="entry two" aria-pressed=${each.model_id === query.key} data-model=${each.model_id} onClick=${() => go("models", { key: each.model_id })}>
-          <span class="what"><${Name}>${each.model_id}<//>
-            <span class="soft">${Object.keys(each.document.tasks).join(", ")} · ${count(Object.keys(each.document.profiles).length, "profile")} · epoch ${each.modified_epoch}</span></span>
-          <span>${bad[each.model_id] ? html`<${Badge} tone="bad">failed<//>` : holders[each.model_id] ? html`<${Badge} tone="ok">loaded<//>` : html`<${Badge}>on demand<//>`}</span>
-        </button></li>`)}</ul>
-      <div class="row">
-        ${start.length > 0 && html`<button type="button" onClick=${() => setStart(start.slice(0, -1))}>Before</button>`}
-        ${rows.value && rows.value.next_after && known.length === list.length && html`<button type="button" onClick=${() => setStart([...start, rows.value.next_after])}>More</button>`}</div>
+        <a class="chip" href=${place("models", { key: name })}><${Badge} tone="ok"><${Name}>${name}<//><//><span class="soft"> on ${count(where, "worker")}</span></a>`)}</p>`}
+      ${shown === 0 && first in counts && html`<${Empty}>${wanted ? "No model's name begins with that." : "No model is in the log yet: add one."}<//>`}
+      <div class="timeline" onKeyDown=${moveInList}>${starts.map((after, at) => html`<${Chunk} key=${after} after=${after} until=${starts[at + 1]} prefix=${wanted}
+        head=${head} bad=${bad} holders=${holders} marks=${marks} chosen=${query.key}
+        onCount=${(count) => keepCount((before) => ({ ...before, [after]: count }))} onNext=${(next) => begin([...starts, next])} />`)}</div>
     <//>
-    <${Detail} of=${query.key} after=${rows.value}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
-    ${creating && html`<${Editor} kind="model" document=${NEW} may=${may} onClose=${() => create(false)} />`}
+    <${Detail} of=${query.key} after=${first in counts}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
+    ${creating && (creating.document
+      ? html`<${Editor} ...${creating} may=${may} onClose=${() => create(null)} />`
+      : html`<${Add} onFound=${create} onClose=${() => create(null)} />`)}
   </div>`;
+}
+
+/** By model: on how many workers it is loaded. */
+function holdersOf(health) {
+  const found = {};
+  for (const worker of health ? health.workers : []) {
+    for (const name of worker.loaded_models) found[name] = (found[name] || 0) + 1;
+  }
+  return found;
+}
+
+/** The models between two names. Far from the screen it is neither asked for anew nor laid out. */
+function Chunk({ after, until, prefix, head, bad, holders, marks, chosen, onCount, onNext }) {
+  const box = useRef(null);
+  const near = useNear(box);
+  const looked = useRef(head);
+  if (near) looked.current = head;
+  // Some more than there were: what came since is in its place.
+  const asked = useAsked((signal) => get(`${CONFIGS}models`, { after, limit: until ? PAGE + 50 : PAGE }, signal), [after, looked.current]);
+  const found = asked.value;
+  const rows = useMemo(() => (found ? found.models : []).filter(({ model_id: name }) => name.startsWith(prefix) && (!until || name <= until)), [found, prefix, until]);
+  useEffect(() => { if (found) onCount(rows.length); }, [rows]);
+  const drawn = useMemo(() => rows.map((each) => html`<li key=${each.model_id}>
+    <button type="button" class="entry two" aria-pressed=${each.model_id === chosen} data-model=${each.model_id} onClick=${() => go("models", { key: each.model_id, prefix })}>
+      <span class="what"><${Name}>${each.model_id}<//>
+        <span class="soft">${Object.keys(each.document.tasks).join(", ")} · ${count(Object.keys(each.document.profiles).length, "profile")} · epoch ${each.modified_epoch}</span></span>
+      <span>${bad[each.model_id] ? html`<${Badge} tone="bad">failed<//>` : holders[each.model_id] ? html`<${Badge} tone="ok">loaded<//>` : html`<${Badge}>on demand<//>`}</span>
+    </button></li>`), [rows, marks, chosen]);
+  const more = found && found.next_after && !until && found.models.every((each) => each.model_id.startsWith(prefix));
+  return html`<div class="chunk" ref=${box}>
+    <${Problem} error=${asked.error} /><${Busy} when=${asked.busy && !found} />
+    ${rows.length > 0 && html`<ul>${drawn}</ul>`}
+    ${more && html`<${More} onMore=${() => onNext(found.next_after)} />`}</div>`;
 }
 
 function failures(replicas) {
@@ -185,6 +212,57 @@ function Traffic({ told }) {
   <//>`;
 }
 
+// -- adding --
+
+/** A repository of the hub, examined before anything is written. What it finds goes to the editor. */
+function Add({ onFound, onClose }) {
+  const [target, setTarget] = useState("");
+  const [revision, setRevision] = useState("");
+  const [task, setTask] = useState("");
+  const [base, setBase] = useState("");
+  const [found, set] = useState(null);
+  const [error, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const submit = async (event) => {
+    event.preventDefault();
+    work(true);
+    fail(null);
+    set(null);
+    try {
+      const body = { target, revision, adapter_of: base, task: task || null };
+      set((await ask("POST", `${CONFIGS}inspect`, { body })).value);
+    } catch (refused) {
+      fail(refused);
+    }
+    work(false);
+  };
+  const change = (then) => (event) => { then(event.target.value.trim()); set(null); };
+  return html`<${Dialog} title="Add a model or an adapter from the hub" onClose=${onClose} wide=${true}>
+    <form onSubmit=${submit}>
+      <div class="filters">
+        <${Field} label="Repository"><input name="target" required autofocus spellcheck="false" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*/[A-Za-z0-9._\\-]+" title="ORG/NAME, as the hub has it" placeholder="org/name" value=${target} onInput=${change((text) => setTarget(repositoryIn(text)))} /><//>
+        <${Field} label="Revision"><input spellcheck="false" placeholder="the newest" value=${revision} onInput=${change(setRevision)} /><//>
+        <${Field} label="Task"><select value=${task} onChange=${change(setTask)}>
+          ${["", "encode", "score", "extract"].map((each) => html`<option value=${each}>${each || "as its files say"}</option>`)}</select><//>
+        <${Field} label="Of an adapter: its model"><input spellcheck="false" placeholder="as its config says" value=${base} onInput=${change(setBase)} /><//>
+        <button type="submit" class=${found && found.document ? "" : "main"} data-testid="inspect" disabled=${busy || !target}>${busy ? "Inspecting…" : "Inspect"}</button>
+      </div>
+      <p class="soft">sie-config reads its small files; nothing is written yet. A folder of the workers: <code>sie inspect FOLDER --document</code></p>
+      <${Problem} error=${error} />
+      ${found && found.refusals.length > 0 && html`<div class="problem" role="alert"><p><strong>Not run here</strong></p><ul>${found.refusals.map((each) => html`<li><bdi>${each}</bdi></li>`)}</ul></div>`}
+      ${found && !found.document && found.refusals.length === 0 && html`<div class="problem" role="alert"><p><strong>An adapter</strong> whose config names no model: say its model above.</p></div>`}
+      ${found && html`<${Facts} facts=${found.facts} />`}
+      <footer class="row end"><button type="button" onClick=${onClose}>Cancel</button>
+        ${found && found.document && html`<button type="button" class="main" data-testid="go-on" onClick=${() => onFound({ kind: found.kind, document: found.document, facts: found.facts, why: `add ${target}` })}>Go on…</button>`}</footer>
+    </form><//>`;
+}
+
+/** The name in an address that was pasted; what is no address stays as it is. */
+const repositoryIn = (text) => text.replace(/^https?:\/\/[^/]+\//, "").replace(/\/(tree|blob|resolve)\/.*$/, "");
+
+const Facts = ({ facts }) => html`<${Table} caption="What its files say" rows=${facts} keyOf=${(each) => `${each.what} ${each.from}`}
+  columns=${[["What", (each) => each.what], ["Value", (each) => html`<bdi>${each.value}</bdi>`], ["By", (each) => html`<code>${each.from}</code>`]]} />`;
+
 // -- the editor --
 
 function parsed(text) {
@@ -196,10 +274,10 @@ function parsed(text) {
 }
 
 /** An entity as JSON. Each pause of typing is tried at sie-config, and the difference is shown. */
-function Editor({ kind, document, etag, may, onClose }) {
+function Editor({ kind, document, etag, facts, why = "", may, onClose }) {
   const key = useMemo(() => (etag ? nameOf(kind, document) : null), []);
   const [text, set] = useState(pretty(document));
-  const [reason, setReason] = useState("");
+  const [reason, setReason] = useState(why);
   const [force, setForce] = useState("");
   const [error, fail] = useState(null);
   const [tab, choose] = useState("difference");
@@ -230,16 +308,20 @@ function Editor({ kind, document, etag, may, onClose }) {
     return undefined;
   };
   const changed = trial.value && trial.value.changed;
-  return html`<${Dialog} title=${etag ? html`Edit ${kind} <${Name}>${key}<//>` : `New ${kind}`} onClose=${onClose} wide=${true}>
+  const leave = () => {
+    if (text === pretty(document) || confirm("Leave without writing? The text is lost.")) onClose();
+  };
+  return html`<${Dialog} title=${etag ? html`Edit ${kind} <${Name}>${key}<//>` : facts ? `Add this ${kind}` : `New ${kind}`} onClose=${leave} wide=${true}>
     <form class="editor" onSubmit=${submit}>
       <div class="panes">
         <${Field} label="Document, as JSON"><textarea class="code" name="document" spellcheck="false" rows="22" value=${text} onInput=${(event) => set(event.target.value)}></textarea><//>
         <div class="pane">
-          <${Tabs} label="Beside the text" value=${tab} onChange=${choose} options=${[["difference", "Difference"], ["fields", "Fields"]]} />
+          <${Tabs} label="Beside the text" value=${tab} onChange=${choose} options=${[["difference", "Difference"], ...(facts ? [["found", "What was found"]] : []), ["fields", "Fields"]]} />
           ${tab === "difference" && html`
             ${refused ? (gate ? null : html`<${Problem} error=${refused} />`) : html`<p role="status">${trial.busy ? html`<${Busy} when=${true} />` : changed ? html`<${Badge} tone="ok">it would be taken<//>` : html`<${Badge}>nothing would change<//>`}</p>`}
             ${!read.error && html`<${Difference} before=${etag ? document : null} after=${read.value} patch=${trial.value ? trial.value.patch : null} left="now" right="yours" />`}
             ${dark.length > 0 && html`<div class="problem" role="alert"><p><strong>Gate</strong> ${count(dark.length, "model")} in use could not be served any more.</p></div>`}`}
+          ${tab === "found" && html`<${Facts} facts=${facts} />`}
           ${tab === "fields" && html`<${Fields} openapi=${schema.value} kind=${kind} />`}
         </div>
       </div>
@@ -249,7 +331,7 @@ function Editor({ kind, document, etag, may, onClose }) {
         ${(gate || dark.length > 0) && html`<${Field} label="Why the gate is to let this pass"><input required maxlength="500" value=${force} onInput=${(event) => setForce(event.target.value)} /><//>`}
       </div>
       <${Problem} error=${error && error !== gate ? error : null} />
-      <footer class="row end"><button type="button" onClick=${onClose}>Cancel</button>
+      <footer class="row end"><button type="button" onClick=${leave}>Cancel</button>
         ${may.write && html`<button type="submit" class="main" data-testid="save" disabled=${Boolean(refused && !gate) || !reason.trim() || trial.busy}>Write</button>`}</footer>
     </form><//>`;
 }

@@ -22,8 +22,16 @@ const shown = (each) => ({
   what: each.what,
   next: [each.evidence, each.cure].filter(Boolean).join(". "),
   command: each.command,
-  link: each.model && place("history", { kind: "model", key: each.model }),
+  ...wayOf(each),
 });
+
+/** The page of the console where something can be done about it. */
+function wayOf({ id, model }) {
+  if (model) return { link: place("history", { kind: "model", key: model }), act: "See what changed, and revert" };
+  if (id === "letters") return { link: place("queue"), act: "See them, run them again or drop them" };
+  if (id.startsWith("queue ")) return { link: place("queue"), act: "See the queue" };
+  return {};
+}
 
 /** Everything that is wrong, the worst first: `{ id, tone, what, next, command, link }`.
  *  The services judge; a page alone can tell only that they do not answer. */
@@ -38,16 +46,19 @@ export function problemsOf(told, cluster) {
   return found.sort((a, b) => ORDER[a.tone] - ORDER[b.tone]);
 }
 
-function Problems({ problems }) {
+function Problems({ problems, known, gateway }) {
+  if (!problems.length && !known) {
+    return html`<section class="calm" aria-label="State"><${Badge}>Looking…<//></section>`;
+  }
   if (!problems.length) {
     return html`<section class="calm" aria-label="State"><${Badge} tone="ok">Nothing is wrong<//>
-      <span>Every replica is at the head, the writer takes writes, and workers are ready.</span></section>`;
+      <span>Every replica is at the head, and the writer takes writes${gateway ? "; workers are ready" : ""}.</span></section>`;
   }
   return html`<section aria-label="What is wrong"><ul class="problems">
     ${problems.map((each) => html`<li key=${each.id} class=${each.tone} data-problem=${each.id}>
       <${Badge} tone=${each.tone}><bdi>${each.what}</bdi><//>
       <p><bdi>${each.next}</bdi> ${each.command && html`<code>${each.command}</code>`}</p>
-      ${each.link && html`<a class="button" href=${each.link}>See what changed, and revert</a>`}
+      ${each.link && html`<a class="button" href=${each.link}>${each.act}</a>`}
     </li>`)}</ul></section>`;
 }
 
@@ -65,6 +76,7 @@ function Chart({ points }) {
     const make = () => {
       if (!box.current) return;
       if (chart.current) chart.current.destroy();
+      const clock = { values: (_, moments) => moments.map((each) => new Date(each * 1000).toTimeString().slice(0, 8)), space: 90 };
       const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui" };
       chart.current = new uPlot({
         width: box.current.clientWidth,
@@ -76,7 +88,7 @@ function Chart({ points }) {
           x: { range: (_, low, high) => [high - Math.max(60, Math.min(SHOWN_S, high - low)), high] },
           y: { range: (_, low, high) => (high - low < 4 ? [Math.max(0, low - 2), high + 2] : [low, high + 1]) },
         },
-        axes: [axis, { ...axis, size: 56, incrs: [1, 2, 5, 10, 20, 50, 100, 500, 1000, 5000, 10000, 100000] }],
+        axes: [{ ...axis, ...clock }, { ...axis, size: 56, incrs: [1, 2, 5, 10, 20, 50, 100, 500, 1000, 5000, 10000, 100000] }],
         series: [
           {},
           { label: "head", stroke: css("--accent"), width: 2, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
@@ -132,7 +144,7 @@ export function Overview({ may }) {
   const writer = told.head ? told.head.writer.state : "unknown";
   const last = newest.value && newest.value.entries[0];
   return html`
-    <${Problems} problems=${problems} />
+    <${Problems} problems=${problems} known=${told.head && (!may.gateway || health || cluster.error)} gateway=${may.gateway} />
     <dl class="tiles">
       <${Tile} title="Head" value=${epoch || "–"}>${last && html`<${Ago} ts=${last.ts} /> by <${Name} mono=${false}>${last.actor}<//>`}<//>
       <${Tile} title="Writer" value=${writer} tone=${writer === "serving" ? "" : "bad"}>${told.head && `term ${told.head.term}`}<//>

@@ -108,10 +108,21 @@ export const bytes = (number) => {
   return `${left.toFixed(1)} TiB`;
 };
 
+// One clock for all ages: a list may show thousands, and few of their texts change at a time.
+const ages = new Set();
+setInterval(() => ages.forEach((each) => each()), 5000);
+
 export function Ago({ ts }) {
-  const now = useNow(5000);
   const at = new Date(ts);
-  return html`<time datetime=${ts} title=${at.toLocaleString()}>${span((now - at) / 1000)} ago</time>`;
+  const told = () => `${span((Date.now() - at) / 1000)} ago`;
+  const [text, set] = useState(told);
+  useEffect(() => {
+    const tick = () => set(told());
+    tick();
+    ages.add(tick);
+    return () => ages.delete(tick);
+  }, [ts]);
+  return html`<time datetime=${ts} title=${at.toLocaleString()}>${text}</time>`;
 }
 
 /** A name that somebody chose: its own direction, and it breaks anywhere. */
@@ -193,6 +204,37 @@ export function Dialog({ title, onClose, children, wide }) {
       <button type="button" class="quiet" onClick=${onClose} aria-label="Close">✕</button></header>
     ${children}
   </dialog>`;
+}
+
+/** True while an element is on the screen, or within some screens of it. */
+export function useNear(box, screens = 2) {
+  const [near, set] = useState(false);
+  useEffect(() => {
+    const seen = new IntersectionObserver((found) => set(found[found.length - 1].isIntersecting), { rootMargin: `${screens * 100}%`, scrollMargin: `${screens * 100}%` });
+    seen.observe(box.current);
+    return () => seen.disconnect();
+  }, []);
+  return near;
+}
+
+/** The end of a list that has more: pressed, or reached. */
+export function More({ onMore, busy, children = "More" }) {
+  const box = useRef(null);
+  const near = useNear(box, 1);
+  useEffect(() => {
+    if (near && !busy) onMore();
+  }, [near, busy]);
+  return html`<button type="button" class="wide" ref=${box} disabled=${busy} onClick=${onMore}>${busy ? "Loading…" : children}</button>`;
+}
+
+/** The arrow keys in a list of entries. */
+export function moveInList(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const buttons = [...event.currentTarget.querySelectorAll("button.entry")];
+  const to = buttons[buttons.indexOf(document.activeElement) + step];
+  if (to) to.focus();
 }
 
 /** What is chosen in a list. Where it stands below the list, as on a phone, it is brought into view,

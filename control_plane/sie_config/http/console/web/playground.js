@@ -1,8 +1,8 @@
 // The playground: one request, its answer as a picture, and which entry of the log answered.
 
-import { CONFIGS, GATEWAY, ask, get, keyPath, url } from "./api.js";
+import { CONFIGS, GATEWAY, ask, documentAt, get, justBefore, keyPath } from "./api.js";
 import {
-  Badge, Busy, Copy, Empty, Field, Name, Panel, Problem, go, html, place, useAsked, useEffect, useState,
+  Badge, Busy, Copy, Empty, Field, Name, Panel, Problem, go, html, place, useAsked, useEffect, useSettled, useState,
 } from "./parts.js";
 
 const EXAMPLES = {
@@ -15,6 +15,10 @@ const LABELS = "person, place, date, organization";
 
 export function Playground({ query, may }) {
   const [model, setModel] = useState(query.model || "");
+  const wanted = useSettled(model);
+  // By the name that is typed: a log may hold thousands. Aliases are known of the first 500.
+  const named = useAsked((signal) => (wanted ? documentAt("model", wanted, undefined, signal) : null), [wanted]);
+  const like = useAsked((signal) => get(`${CONFIGS}models`, { after: justBefore(wanted), limit: 20 }, signal), [wanted]);
   const models = useAsked((signal) => get(`${CONFIGS}models`, { limit: 500 }, signal), []);
   const health = useAsked((signal) => (may.gateway ? get(`${GATEWAY}health`, { models: "false" }, signal) : null), []);
   useEffect(() => { if (query.model) setModel(query.model); }, [query.model]);
@@ -26,16 +30,21 @@ export function Playground({ query, may }) {
   if (!may.gateway) return html`<${Empty}>sie-config knows no gateway: start it with --gateway-url, and the playground asks it.<//>`;
   if (!may.infer) return html`<${Empty}>Your token does not have the role infer.<//>`;
   const rows = models.value ? models.value.models : [];
-  const found = rows.find((each) => each.model_id === model || (each.document.aliases || []).includes(model));
+  const alias = rows.find((each) => (each.document.aliases || []).includes(wanted));
+  const found = named.value || (alias && alias.document);
+  const busy = named.busy || wanted !== model;
   return html`<${Panel} title="Try a model">
     <${Problem} error=${models.error} />
     <${Field} label="Model"><input list="models" value=${model} data-testid="model" onInput=${(event) => setModel(event.target.value.trim())} onChange=${() => go("playground", { model })} /><//>
-    <datalist id="models">${rows.map((each) => html`<option value=${each.model_id}></option>`)}</datalist>
-    ${found ? html`<${Form} key=${found.model_id} document=${found.document} adapter=${query.adapter} />` : model ? html`<${Empty}>No model of the first 500 has that name.<//>` : null}
+    <datalist id="models">${(like.value ? like.value.models : []).map((each) => html`<option value=${each.model_id}></option>`)}</datalist>
+    <${Problem} error=${named.error} />
+    ${found ? html`<${Form} key=${found.model_id} document=${found} adapter=${query.adapter} gateway=${may.gatewayUrl} />`
+      : model && !busy ? html`<${Empty}>No model has that name. <a href=${place("models", { prefix: model })}>Look for it</a><//>`
+      : !model ? html`<${Empty}>Choose a model: a name, or a part of its beginning.<//>` : html`<${Busy} when=${true} />`}
   <//>`;
 }
 
-function Form({ document, adapter }) {
+function Form({ document, adapter, gateway }) {
   const operations = ["encode", "score", "extract"].filter((each) => each in document.tasks);
   const [operation, setOperation] = useState(operations[0]);
   const [profile, setProfile] = useState("default");
@@ -78,7 +87,7 @@ function Form({ document, adapter }) {
       ${operation === "extract" && asksLabels(document, profile) && html`<${Field} label="Labels"><input value=${labels} onInput=${(event) => setLabels(event.target.value)} /><//>`}
       <${Field} label=${operation === "extract" ? "Text" : "Texts, one a line"}><textarea required rows="5" value=${texts} onInput=${(event) => setTexts(event.target.value)}></textarea><//>
       <div class="row"><button type="submit" class="main" data-testid="run" disabled=${busy}>${busy ? "Asking…" : "Run"}</button>
-        <${Copy} text=${asCurl(operation, spec, request(lora))}>Copy as curl<//><${Copy} text=${asPython(operation, spec, request(lora))}>Copy as Python<//></div>
+        <${Copy} text=${asCurl(gateway, operation, spec, request(lora))}>Copy as curl<//><${Copy} text=${asPython(gateway, operation, spec, request(lora))}>Copy as Python<//></div>
     </form>
     <${Busy} when=${busy} />
     ${answers && html`<div class="answers">${answers.map((each) => html`<${Answer} key=${each.lora} told=${each} operation=${operation} lines=${operation === "extract" ? [texts] : lines} />`)}</div>`}`;
@@ -195,14 +204,12 @@ function parts(text, entities) {
 
 // -- the same elsewhere --
 
-const gateway = () => `${url("").protocol}//GATEWAY:8080`;
-
-function asCurl(operation, spec, body) {
+function asCurl(gateway, operation, spec, body) {
   const data = JSON.stringify(body).replaceAll("'", "'\\''");
-  return `curl -s ${gateway()}/v1/${operation}/${keyPath(spec)} \\\n  -H "Authorization: Bearer $SIE_API_KEY" -H 'content-type: application/json' \\\n  -d '${data}'`;
+  return `curl -s ${gateway}/v1/${operation}/${keyPath(spec)} \\\n  -H "Authorization: Bearer $SIE_API_KEY" -H 'content-type: application/json' \\\n  -d '${data}'`;
 }
 
-function asPython(operation, spec, body) {
+function asPython(gateway, operation, spec, body) {
   const quoted = (value) => JSON.stringify(value);
   const texts = body.items.map((each) => `Item(text=${quoted(each.text)})`).join(", ");
   const options = (body.params && body.params.options) || body.options;
@@ -211,5 +218,5 @@ function asPython(operation, spec, body) {
     ...(options ? [`options=${quoted(options)}`] : []),
   ];
   const first = operation === "score" ? [quoted(spec), `Item(text=${quoted(body.query.text)})`, `[${texts}]`] : [quoted(spec), `[${texts}]`];
-  return `from sie_sdk import SIEClient\nfrom sie_sdk.types import Item\n\nwith SIEClient("${gateway()}") as client:\n    print(client.${operation}(${[...first, ...more].join(", ")}))`;
+  return `from sie_sdk import SIEClient\nfrom sie_sdk.types import Item\n\nwith SIEClient("${gateway}") as client:\n    print(client.${operation}(${[...first, ...more].join(", ")}))`;
 }

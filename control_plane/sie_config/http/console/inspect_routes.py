@@ -1,0 +1,43 @@
+"""The route that inspects a repository of the hub before it is added.
+
+*shell.* `POST /v1/configs/inspect`. Promises that nothing is written: the answer has the document
+that a write would send, and each fact with the file that it rests on.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sie_config.documents.bodies import converted, parse_json
+from sie_config.documents.inspections import InspectBody, Inspections
+from sie_config.http.direct import DirectApp
+from sie_config.http.doors import JSON_BODY, door
+from sie_config.http.json_answers import json_answer
+from sie_config.http.write_requests import read_body
+
+__all__ = ["INSPECT_BODIES", "add_inspect_route"]
+
+_BODY_BYTES_MAX: Final = 16_384
+_PATH: Final = "/v1/configs/inspect"
+INSPECT_BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
+    _PATH: (
+        InspectBody,
+        "What a repository of the hub holds, and the document that would add it.",
+        False,
+    ),
+}
+"""The body that the route reads, in words, and whether it writes the log."""
+
+
+def add_inspect_route(app: DirectApp, inspections: Inspections) -> None:
+    """Mount the route."""
+
+    @door("propose", media=JSON_BODY)
+    async def inspect(request: Request) -> Response:
+        """Examine a repository."""
+        body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), InspectBody)
+        return json_answer(await inspections.inspect(body))
+
+    app.add_plain("POST", _PATH, inspect)

@@ -1,0 +1,114 @@
+"""A repository of the hub, examined: what its files say, and the document that would be written.
+
+*shell.* Reads small files of the hub. Writes nothing, and needs neither a terminal nor the packages
+of a command line: sie-config has it done for the console (`inspecting`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sie_cli.models.hub import open_revision
+from sie_cli.models.proposal import Proposal, propose
+from sie_cli.models.purpose import Task
+from sie_layouts.facts import Fact
+from sie_schemas.errors import FixRequest
+from sie_sdk.config.calls import Kind
+
+__all__ = ["CARD", "REPOSITORY", "Found", "Wanted", "document_of", "examined_repository"]
+
+REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+CARD: Final = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The words of one command."""
+
+    target: str
+    revision: str = ""
+    adapter_of: str = ""
+    name: str = ""
+    task: Task | None = None
+    template: str = ""
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A repository or folder, examined."""
+
+    proposal: Proposal
+    source: Mapping[str, Any]
+    """As a document has it; of a folder, without its manifest."""
+    own_name: str
+    files: tuple[str, ...] = ()
+    """Of a folder: the files that a manifest pins."""
+
+
+@contextmanager
+def examined_repository(wanted: Wanted) -> Iterator[Found]:
+    """A repository at a revision; its connection lasts as long. Raises `SIEError`."""
+    revision = open_revision(wanted.target, wanted.revision)
+    try:
+        proposal = propose(
+            revision,
+            takes_pickles=True,
+            name=revision.repository,
+            task=wanted.task,
+            template=wanted.template,
+        )
+        facts = [Fact("commit", revision.commit, "the hub")]
+        if revision.repository != wanted.target:
+            facts.append(Fact("renamed", f"{wanted.target} is {revision.repository} now", "hub"))
+        if revision.license:
+            facts.append(Fact("license", revision.license, f"{CARD}: license"))
+        source: dict[str, Any] = {
+            "type": "hub",
+            "id": revision.repository,
+            "revision": revision.commit,
+        }
+        if proposal.beside:
+            source["beside"] = dict(_newest(name) for name in proposal.beside)
+        yield Found(replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository)
+    finally:
+        revision.close()
+
+
+def document_of(wanted: Wanted, found: Found, base: str) -> tuple[Kind, str, dict[str, Any]]:
+    """The kind, key and document; `base` is the model that an adapter's own config leads to.
+
+    Raises `FixRequest` for words that are for another kind.
+    """
+    source = dict(found.source)
+    if found.proposal.kind == "adapter":
+        model = wanted.adapter_of or base
+        if not REPOSITORY.fullmatch(model):
+            raise FixRequest("this is an adapter: say its model with --adapter-of MODEL")
+        last = found.own_name.rsplit("/", 1)[-1].lower()
+        name = wanted.name or re.sub(r"[^a-z0-9._-]+", "-", last).strip("._-")
+        return "adapter", f"{model}/{name}", {"model_id": model, "name": name, "source": source}
+    if wanted.adapter_of:
+        raise FixRequest(
+            f"{wanted.target} is a model and no adapter: leave --adapter-of out", field="adapter_of"
+        )
+    model_id = wanted.name or found.own_name
+    profile: dict[str, Any] = {"backend": found.proposal.backend}
+    if found.proposal.options:
+        profile["options"] = dict(found.proposal.options)
+    document = {
+        "model_id": model_id,
+        "source": source,
+        "tasks": dict(found.proposal.tasks),
+        "profiles": {"default": profile},
+    }
+    return "model", model_id, document
+
+
+def _newest(repository: str) -> tuple[str, str]:
+    """A repository and the commit of its newest revision."""
+    revision = open_revision(repository)
+    revision.close()
+    return repository, revision.commit
