@@ -46,6 +46,8 @@ class Wanted:
     task: Task | None = None
     template: str = ""
     replaces: bool = False
+    token: str = ""
+    """The secret of the workers that they fetch it with: `secret:NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,6 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
 def _examined(wanted: Wanted) -> Iterator[_Found]:
     folder = Path(wanted.target).expanduser()
     if folder.is_dir():
-        if wanted.revision:
-            raise FixRequest("a folder has no revision: leave --revision out", field="revision")
         yield _of_folder(folder.resolve(), wanted)
         return
     if not _REPOSITORY.fullmatch(wanted.target):
@@ -151,6 +151,8 @@ def _examined(wanted: Wanted) -> Iterator[_Found]:
             "id": revision.repository,
             "revision": revision.commit,
         }
+        if wanted.token:
+            source["token"] = wanted.token
         if proposal.beside:
             source["beside"] = dict(_newest(name) for name in proposal.beside)
         yield _Found(
@@ -168,6 +170,9 @@ def _newest(repository: str) -> tuple[str, str]:
 
 
 def _of_folder(folder: Path, wanted: Wanted) -> _Found:
+    for name, given in (("revision", wanted.revision), ("token", wanted.token)):
+        if given:
+            raise FixRequest(f"a folder has no {name}: leave --{name} out", field=name)
     files = FolderFiles(folder)
     proposal = propose(
         files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template
