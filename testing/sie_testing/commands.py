@@ -85,6 +85,12 @@ def soak(
         bool,
         typer.Option("--layouts", help="Random model folders, each beside the reference library."),
     ] = False,
+    runbooks: Annotated[
+        bool,
+        typer.Option(
+            "--runbooks", help="A local cluster broken for each alert, and its page done."
+        ),
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -111,6 +117,7 @@ def soak(
     length = 10.0 if minutes is None else minutes
     words = {"layouts": ("--minutes", str(length)), "images": ("--base", base)}
     chosen = {"clients": clients, "mutants": mutants, "layouts": layouts, "images": images}
+    chosen["runbooks"] = runbooks
     for program in (name for name, wanted in chosen.items() if wanted):
         from sie_testing.soak.published import run_program  # noqa: PLC0415
 

@@ -188,6 +188,53 @@ async def test_a_hub_that_does_not_answer_is_told_at_once(tmp_path, silent):
     assert "HF_ENDPOINT" in failed.message
 
 
+_TOKEN = "hub-token-of-legal-5f1c"
+_RENEWED = "hub-token-of-legal-77aa"
+
+
+async def test_each_source_is_fetched_with_the_secret_that_it_names_and_nobody_reads_it(
+    tmp_path, mirror, folder
+):
+    for name in ("org/legal", "org/medical"):
+        mirror.repositories[name, _COMMIT] = folder
+    mirror.private |= {"org/legal": _TOKEN, "org/medical": "another-token-0f"}
+    file = tmp_path / "legal-token"
+    file.write_text(f"{_TOKEN}\n")
+    secrets = {"SIE_SECRET_LEGAL_FILE": str(file), "SIE_SECRET_MEDICAL": "another-token-0f"}
+    said = []
+
+    def named(name: str, secret: str) -> dict[str, Any]:
+        config = _model(name)
+        return config | {"source": config["source"] | {"token": f"secret:{secret}"}}
+
+    async with _served(tmp_path, mirror, HF_TOKEN="of-nobody", **secrets) as client:
+
+        async def refused(config: dict[str, Any]) -> str:
+            failed = await client.load("bad", config, ipc.Failed)
+            assert failed.code == "MODEL_LOAD_FAILED"
+            said.append(failed.message)
+            return failed.message
+
+        await client.load("r1", named("org/legal", "legal"), ipc.Loaded)
+        await client.load("r2", named("org/medical", "medical"), ipc.Loaded)
+        # The token of this process is nobody else's, and one of another source neither.
+        assert "no org/legal" in await refused(_model("org/legal", _OTHER))
+        mirror.private["org/other"] = _RENEWED
+        mirror.repositories["org/other", _COMMIT] = folder
+        assert "set secret:legal to a token" in await refused(named("org/other", "legal"))
+        # It is renewed in its file, without a restart.
+        file.write_text(_RENEWED)
+        await client.load("r3", named("org/other", "legal"), ipc.Loaded)
+        missing = await refused(named("org/legal", "absent"))
+        assert "secret:absent" in missing
+        assert "SIE_SECRET_ABSENT" in missing
+        file.unlink()
+        assert "cannot be read" in await refused(named("org/legal", "legal"))
+    said.append((tmp_path / "server.log").read_text())
+    for secret in (_TOKEN, _RENEWED, "another-token-0f", "of-nobody"):
+        assert not [text for text in said if secret in text]
+
+
 async def _unload(client: Client, revision: str) -> None:
     await client.ask(ipc.Unload(client.next_id(), revision), ipc.Pong)
 

@@ -9,6 +9,8 @@ from tests.support.mortal_workers import MODEL, mortal_workers, texts_in_flight
 from tests.support.otlp import Collector, Told, collector
 from tests.support.polling import until
 
+from sie_runtime.process import tracing
+
 pytestmark = pytest.mark.integration
 
 
@@ -116,3 +118,53 @@ async def test_a_change_of_the_config_is_a_span_and_logs_carry_both_ids(traces, 
         page = (await cluster.http.get(f"{cluster.gateway}/metrics", headers=told)).text
         buckets = [line for line in page.splitlines() if "request_seconds_bucket" in line]
         assert any(f'# {{trace_id="{7:032x}"}}' in line for line in buckets)
+
+
+@pytest.fixture
+def writer_traces(traces):
+    """The writer of these clusters is in the test's own process."""
+    tracing.begin_traces(role="config", process_id="1")
+    yield traces
+    tracing.end_traces()
+
+
+def parts(traces: Collector, trace: str) -> dict[str, list[Told]]:
+    """The spans of a trace by their name alone."""
+    found: dict[str, list[Told]] = {}
+    for each in list(traces.spans):
+        if each.trace == trace:
+            found.setdefault(each.name, []).append(each)
+    return found
+
+
+async def test_a_change_is_one_trace_from_its_request_to_each_replica_that_serves_it(
+    writer_traces, tmp_path
+):
+    async with mortal_workers(tmp_path, 1) as cluster:
+        trace = f"{7:032x}"
+        pool = {"machine_profiles": ["cpu"]}
+        # Nobody awaits the stream or the replicas.
+        wrote = await cluster.writer.http.put(
+            "/v1/configs/pools/traced", json=pool, headers={"traceparent": traceparent(7)}
+        )
+        assert wrote.status_code == 201
+        wanted = {"PUT /v1/configs/pools/traced": 1, "commit": 1, "publish": 1, "apply": 2}
+
+        def is_all() -> bool:
+            return {name: len(told) for name, told in parts(writer_traces, trace).items()} == wanted
+
+        await until(is_all, within_s=20)
+        told = parts(writer_traces, trace)
+        (request,), (commit,), (publish,) = (told[name] for name in [*wanted][:3])
+        assert request.parent == f"{7:016x}"
+        assert (commit.parent, publish.parent) == (request.span, commit.span)
+        epoch = str(wrote.json()["epoch"])
+        assert commit.attributes["sie.epoch"] == epoch
+        for apply in told["apply"]:
+            assert (apply.parent, apply.attributes["sie.epoch"]) == (publish.span, epoch)
+        assert {each.service for each in told["apply"]} == {"sie-gateway", "sie-worker"}
+        # A change that nobody traces is nobody's span.
+        unsampled = {"traceparent": traceparent(8, "00")}
+        await cluster.writer.http.put("/v1/configs/pools/quiet", json=pool, headers=unsampled)
+        await cluster.writer.published()
+        assert writer_traces.of(f"{8:032x}") == {}

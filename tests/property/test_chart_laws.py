@@ -58,6 +58,10 @@ def agreeing(values: dict[str, Any]) -> dict[str, Any]:
         scaling["max"] = max(scaling.get("min", 0), scaling.get("max", 4))
         if worker["bundle"] == "gliner":
             worker["server"]["image"] = "server-gliner"
+    for number, worker in enumerate(values.get("workers", {}).values()):
+        worker["pool"] = f"{worker['pool']}-{number}" if number else worker["pool"]
+    if values["gateway"]["autoscaling"].get("enabled"):
+        values["gateway"]["resources"] = {"requests": {"cpu": "1"}}
     nats = values.setdefault("nats", {})
     nats["url"] = "" if nats.get("enabled", True) else "nats://broker.example.com:4222"
     tls = values.setdefault("tls", {})
@@ -68,7 +72,10 @@ def agreeing(values: dict[str, Any]) -> dict[str, Any]:
     hub["existingSecret"] = "" if hub.get("create") else hub.get("existingSecret", "")
     values.setdefault("auth", {}).update(existingSecret="mine", followersSecret="mine")
     values.setdefault("serviceMonitor", {})["tokenSecret"] = "mine"
-    values.setdefault("networkPolicy", {})["operators"] = [{"namespaceSelector": {}}]
+    policy = values.setdefault("networkPolicy", {})
+    policy["operators"] = [{"namespaceSelector": {}}]
+    if not policy.get("hub", True):
+        values["hubTokens"] = {}
     outside = values.setdefault("expose", {})
     ways = [outside.setdefault(way, {}) for way in ("ingress", "gatewayApi")]
     used = any(way.get("enabled") for way in ways)
@@ -143,6 +150,8 @@ def variables_are_read(container: Mapping[str, Any]) -> None:
         assert settings_.host == "0.0.0.0"
         assert container["ports"][0]["containerPort"] == settings_.port
         rest = [name for name in names if not name.startswith(f"SIE_{role.upper()}_")]
+        if role == "server":
+            rest = [name for name in rest if not name.startswith("SIE_SECRET_")]
         assert {n for n in rest if not n.startswith("OTEL_")} <= ELSEWHERE
 
 
@@ -153,6 +162,7 @@ def selected(documents: list[dict[str, Any]], templates: list[Mapping[str, Any]]
     for found in labels:
         mine = [p for p in policies if p["matchLabels"].items() <= found.items()]
         assert len(mine) == bool(policies), found
+    doors_lead_to_ports(documents, templates)
     targets = {d["metadata"]["name"] for d in documents if d["kind"] == "Deployment"}
     for document in documents:
         spec = document.get("spec", {})
@@ -163,6 +173,23 @@ def selected(documents: list[dict[str, Any]], templates: list[Mapping[str, Any]]
             assert any(selector.items() <= found.items() for found in labels), document["metadata"]
         if "scaleTargetRef" in spec:
             assert spec["scaleTargetRef"]["name"] in targets
+
+
+def doors_lead_to_ports(
+    documents: list[dict[str, Any]], templates: list[Mapping[str, Any]]
+) -> None:
+    """A policy opens every port of its pods, by number, and no other; a broker's monitor stays."""
+    for policy in (d["spec"] for d in documents if d["kind"] == "NetworkPolicy"):
+        chosen = policy["podSelector"]["matchLabels"].items()
+        opened = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+        there = {
+            port["containerPort"]
+            for template in templates
+            if chosen <= template["metadata"]["labels"].items()
+            for container in containers(template)
+            for port in container.get("ports", ())
+        }
+        assert opened == there - {8222}, chosen
 
 
 def exist(documents: list[dict[str, Any]], templates: list[Mapping[str, Any]]) -> None:

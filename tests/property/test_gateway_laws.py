@@ -48,9 +48,10 @@ def test_a_worker_counts_while_its_last_word_is_fresh_and_no_farewell(
     now += wait_s
     alive = {name for name, (at, _, leaving) in last.items() if not leaving and now - at <= 6.0}
     able = {name for name in alive if last[name][1]}
-    ready_now = fleet.ready(WorkerKind("default", "cpu", "default"), now=now)
+    ready_now = [*fleet.ready(WorkerKind("default", "cpu", "default"), now=now)]
     assert [beat.worker_id for beat in fleet.live(now=now)] == sorted(alive)
     assert {beat.worker_id for beat in ready_now} == able
+    assert len(ready_now) == len(able)
 
 
 def test_a_fleet_forgets_the_silent_so_that_it_cannot_grow_for_ever() -> None:
@@ -58,6 +59,48 @@ def test_a_fleet_forgets_the_silent_so_that_it_cannot_grow_for_ever() -> None:
     for number in range(100):
         fleet = fleet.heard(heartbeat(f"w{number}"), now=float(2 * number))
     assert len(fleet.seen) == 1
+    assert fleet == Fleet(ttl_s=1.0).heard(heartbeat("w99"), now=198.0), "of others nothing is kept"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            WORKERS,
+            st.sampled_from(["cpu", "l4"]),
+            st.booleans(),
+            st.sampled_from(["said", "leaving", "over"]),
+            st.floats(0, 3),
+        ),
+        max_size=30,
+    )
+)
+def test_a_fleet_is_what_a_naive_one_would_be_and_an_older_one_stays_as_it_was(
+    words: list[tuple[str, str, bool, str, float]],
+) -> None:
+    fleet, now = Fleet(ttl_s=5.0), 0.0
+    naive: dict[str, tuple[float, Heartbeat]] = {}
+    kinds = [WorkerKind("default", profile, "default") for profile in ("cpu", "l4")]
+    past: list[tuple[Fleet, float, list[list[str]]]] = []
+    for worker_id, profile, ready, what, pause in words:
+        now += pause
+        beat = heartbeat(
+            worker_id, machine_profile=profile, ready=ready, leaving=what == "leaving", life="a"
+        )
+        naive.pop(worker_id, None)
+        if what == "over":
+            fleet = fleet.without(worker_id, "a")
+        else:
+            fleet = fleet.heard(beat, now=now)
+            if what == "said":
+                naive[worker_id] = (now, beat)
+        able = [
+            [n for n, (at, b) in naive.items() if b.ready and b.kind == kind and now - at <= 5.0]
+            for kind in kinds
+        ]
+        past.append((fleet, now, able))
+    for then, at, able in past:
+        found = [[beat.worker_id for beat in then.ready(kind, now=at)] for kind in kinds]
+        assert [each[::-1] for each in found] == able
 
 
 # ---- routing ------------------------------------------------------------------------------------

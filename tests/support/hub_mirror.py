@@ -33,6 +33,8 @@ class HubMirror:
     """Names of files whose bytes are not those that their hash says."""
     busy: set[str] = field(default_factory=set)
     """Repositories for which it asks to be left alone."""
+    private: dict[str, str] = field(default_factory=dict)
+    """By the id of a repository: the token without which there is none of that name."""
     renamed: dict[str, str] = field(default_factory=dict)
     """Old id -> new id: answered by a redirection."""
     branches: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -61,6 +63,10 @@ class _Handler(BaseHTTPRequestHandler):
         name = "/".join(parts[2:4] if parts[:2] == ["api", "models"] else parts[:2])
         if name in self.mirror.busy:
             self._refuse(429, "RateLimited", {"Retry-After": "7"})
+            return
+        wanted = self.mirror.private.get(name)
+        if wanted is not None and self.headers.get("authorization") != f"Bearer {wanted}":
+            self._refuse(404, "RepoNotFound")
             return
         if name in self.mirror.renamed:
             place = self.path.replace(name, self.mirror.renamed[name], 1)

@@ -27,6 +27,7 @@ from sie_runtime.broker.bus import Bus, BusSettings
 from sie_runtime.follower.follower import Follower
 from sie_runtime.follower.settings import FollowerSettings
 from sie_runtime.process.lifecycle import serve_http
+from sie_runtime.process.named_requests import NamedRequests
 from sie_runtime.streams.log_stream import stream_name
 from sie_testing.contracts.memory_stream import MemoryStream
 
@@ -140,7 +141,7 @@ async def writer(
                 tasks.create_task(keep_queues(plane.sequencer, plane.settings, bus, loops_stop))
                 serving = tasks.create_task(
                     serve_http(
-                        build_app(plane),
+                        NamedRequests(build_app(plane)),
                         host="127.0.0.1",
                         port=port,
                         stop=stop,

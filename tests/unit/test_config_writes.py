@@ -347,6 +347,16 @@ async def test_a_secret_in_a_document_is_refused_by_path_and_never_repeated(clie
     assert str(next(iter(options.values()))) not in answer.text
 
 
+@pytest.mark.parametrize("token", ["abc", "hf_" + "a" * 30, "secret:", "secret:A/b"])
+async def test_a_token_of_a_source_is_a_reference_and_its_value_is_never_repeated(client, token):
+    source = {"type": "hub", "id": "org/m", "revision": "1" * 40}
+    refused = await client.post(MODELS, json=model("m", source=source | {"token": token}))
+    assert (refused.status_code, refused.json()["detail"]["field"]) == (422, "source.hub.token")
+    assert len(token) < 10 or token not in refused.text
+    taken = await client.post(MODELS, json=model("m", source=source | {"token": "secret:legal"}))
+    assert taken.status_code == 201
+
+
 async def test_a_reference_to_a_secret_and_the_words_of_a_tokenizer_are_allowed(client):
     options = {"api_key": "secret:hub/prod", "pad_token": "[PAD]", "max_tokens": 5, "key": "x"}
     # A backend of another package: its options are not known here.

@@ -235,6 +235,32 @@ def test_demand_is_asked_for_by_metrics_that_the_gateway_has():
     assert [query for query in queries if ours not in query] == [], "of this release alone"
 
 
+def test_tokens_of_sources_are_files_of_model_execution_alone():
+    tokens = {"legal-de": {"secret": "mine"}, "x": {"secret": "mine", "key": "hub"}}
+    for role, template in pod_specs(rendered(values_of("", {"hubTokens": tokens}))):
+        for container in containers(template):
+            given = {v["name"]: v.get("value") for v in container["env"]}
+            files = {name: path for name, path in given.items() if name.startswith("SIE_SECRET_")}
+            mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+            if (role, container["name"]) != ("worker", "server"):
+                assert not files
+                assert not [path for path in mounts if "hub-tokens" in path]
+                continue
+            assert set(files) == {"SIE_SECRET_LEGAL_DE_FILE", "SIE_SECRET_X_FILE"}
+            volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+            for name, key in (("legal-de", "token"), ("x", "hub")):
+                secret = volumes[mounts[f"/etc/sie/hub-tokens/{name}"]]["secret"]
+                assert secret["items"] == [{"key": key, "path": "token"}]
+
+
+def test_helm_test_is_there_where_it_may_ask():
+    auth = {"existingSecret": "mine", "followersSecret": "mine"}
+    roles = [role for role, _ in pod_specs(rendered(values_of("", {"auth": auth})))]
+    assert "test" not in roles
+    may = rendered(values_of("", {"auth": auth | {"testSecret": "mine"}}))
+    assert "test" in [role for role, _ in pod_specs(may)]
+
+
 def test_a_token_of_the_hub_reaches_model_execution_alone():
     documents = rendered(values_of("", {"hfToken": {"create": True, "value": "hf_1"}}))
     (secret,) = [d for d in documents if d["metadata"]["name"].endswith("-hf-token")]
@@ -252,6 +278,7 @@ def test_a_token_of_the_hub_reaches_model_execution_alone():
 
 PEER: list[dict[str, Any]] = [{"namespaceSelector": {}}]
 TLS = {"host": "a.example.com", "tlsSecret": "mine", "ingress": {"enabled": True}}
+NO_CPU = {"requests": {"cpu": None}}
 KIND = {
     "pool": "default",
     "machineProfile": "l4",
@@ -264,6 +291,10 @@ KIND = {
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (
+            {"gateway": {"autoscaling": {"enabled": True}, "resources": NO_CPU}},
+            "gateway.resources.requests.cpu is wanted",
+        ),
         ({"gatway": {"replicas": 2}}, "gatway"),
         ({"nats": {"replicas": 2}}, "replicas"),
         ({"gateway": {"replicas": 0}}, "replicas"),
@@ -294,6 +325,16 @@ KIND = {
         ({"hfToken": {"create": True}}, "hfToken.value is wanted"),
         ({"hfToken": {"value": "hf_1"}}, "only with hfToken.create"),
         ({"hfToken": {"create": True, "value": "a", "existingSecret": "b"}}, "one of them"),
+        (
+            {"keda": {"enabled": True}, "workers": {"other": KIND | {"machineProfile": "cpu"}}},
+            "are one kind .default/cpu/default.: KEDA",
+        ),
+        ({"hubTokens": {"a-file": {"secret": "mine"}}}, "does not end in -file"),
+        ({"hubTokens": {"A": {"secret": "mine"}}}, "invalid propertyName 'A'"),
+        (
+            {"hubTokens": {"a": {"secret": "mine"}}, "networkPolicy": {"hub": False}},
+            "only with networkPolicy.hub",
+        ),
         ({"nats": {"enabled": False}}, "nats.url is wanted"),
         ({"nats": {"url": "nats://a:1"}}, "nats.enabled=false"),
         ({"expose": {"ingress": {"enabled": True}}}, "expose.host is wanted"),
@@ -451,14 +492,14 @@ def test_only_brokers_speak_to_brokers_and_outside_only_to_gateways():
         if d["kind"] == "NetworkPolicy"
     }
     assert [*doors] == ["gateway", "config", "worker", "nats", "test"]
-    assert doors["gateway"] == [{"ports": [{"port": "http"}]}]
+    assert doors["gateway"] == [{"ports": [{"port": 8080}]}]
     assert doors["test"] == []
-    (routes,) = [rule for rule in doors["nats"] if rule["ports"] == [{"port": "routes"}]]
+    (routes,) = [rule for rule in doors["nats"] if rule["ports"] == [{"port": 6222}]]
     (peer,) = routes["from"]
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "nats"
-    for role in ("config", "worker"):
+    for role, ports in (("config", [8081]), ("worker", [8082, 8083])):
         (rule,) = doors[role]
-        assert rule["ports"] == [{"port": "http"}]
+        assert rule["ports"] == [{"port": port} for port in ports]
         own, monitoring = rule["from"]
         assert "app.kubernetes.io/component" not in own["podSelector"]["matchLabels"]
         assert monitoring["namespaceSelector"]

@@ -61,6 +61,8 @@ class Writing:
         """Write, and answer. Raises `SIEError`."""
         try:
             with inner_span("commit") as span:
+                if span is not None:
+                    self._plane.broadcast.traces.note(self._asked.request_id, span.traceparent)
                 outcome, repeated = await self._plane.sequencer.once(
                     self._asked, partial(self._write, work)
                 )
@@ -104,8 +106,7 @@ class Writing:
 
     async def _on_stream(self, epoch: int) -> bool:
         publisher, wait_s = self._plane.broadcast.publisher, self._plane.settings.ack_wait_s
-        with inner_span("publish"):
-            return publisher is not None and await publisher.wait_published(epoch, timeout_s=wait_s)
+        return publisher is not None and await publisher.wait_published(epoch, timeout_s=wait_s)
 
     async def _converge(self, outcome: Outcome, until: Until) -> dict[str, Any]:
         with inner_span("converge") as span:

@@ -12,6 +12,7 @@ from sie_config.settings import ConfigSettings
 from sie_config.stream.announcer import announce
 from sie_config.stream.publisher import Publisher
 from sie_config.stream.stream_witness import Stream
+from sie_config.stream.write_traces import WriteTraces
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, Recovery, Serving
 from sie_runtime.broker.bus import Bus
@@ -35,6 +36,7 @@ class Broadcast:
     ) -> None:
         self.publisher: Publisher | None = None
         """None until the log is one that may be published."""
+        self.traces = WriteTraces()
         self._settings = settings
         self._sequencer = sequencer
         self._journal = journal
@@ -97,6 +99,7 @@ class Broadcast:
                 low_water=self._low_water,
                 retry_s=self._settings.publish_retry_s,
                 verify_s=self._settings.publish_verify_s,
+                traces=self.traces,
             )
             if self._bus is not None:
                 self._bus.on_reconnect(self.publisher.distrust)

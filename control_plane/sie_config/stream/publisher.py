@@ -17,9 +17,11 @@ from prometheus_client import Counter, Gauge
 from sie_config.log.journal import Journal
 from sie_config.log.witnesses import choices
 from sie_config.stream.stream_witness import Stream, entry_in, signed_at, what_was_there
+from sie_config.stream.write_traces import WriteTraces
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import Recovery
 from sie_core.chain import begins_log
+from sie_runtime.process.tracing import task_span
 from sie_runtime.process.waiting import first_of
 from sie_runtime.streams.log_stream import StreamTip, WrongLastSequence
 from sie_schemas.entry import (
@@ -66,6 +68,7 @@ class Publisher:
         low_water: Callable[[], int],
         retry_s: float,
         verify_s: float,
+        traces: WriteTraces | None = None,
     ) -> None:
         self._stream = stream
         self._sequencer = sequencer
@@ -73,6 +76,7 @@ class Publisher:
         self._low_water = low_water
         self._retry_s = retry_s
         self._verify_s = verify_s
+        self._traces = traces or WriteTraces()
         self._verified = False
         self._waiting = False
         self._advanced = asyncio.Event()
@@ -188,11 +192,13 @@ class Publisher:
         entry = self._sequencer.log_keys.signed(entry)
         data = to_stub(entry) if len(entry.body) >= STUB_BYTES_MIN else to_envelope(entry)
         try:
-            await self._stream.append(entry.epoch, data)
+            with task_span("publish", entry.request_id, self._traces.of(entry.request_id)):
+                await self._stream.append(entry.epoch, data)
         except WrongLastSequence:
             # It lost its tail, or has this entry already, or another: where it ends tells which.
             await self._verify()
         else:
+            self._traces.forget(entry.request_id)
             self._set_published(entry.epoch)
 
     async def _strange(self, tip: StreamTip) -> str:

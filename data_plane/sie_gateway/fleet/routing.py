@@ -209,8 +209,7 @@ def _warmest(choices: Sequence[Route], fleet: Fleet, now: float) -> Route | Cold
     """
     fallback: Route | None = None
     for route in choices:
-        workers = fleet.ready(route.kind, now=now)
-        for worker in workers:
+        for worker in fleet.ready(route.kind, now=now):
             report = worker.models.get(route.model.model_id)
             if (
                 report is None
@@ -218,6 +217,5 @@ def _warmest(choices: Sequence[Route], fleet: Fleet, now: float) -> Route | Cold
                 or report.revision != route.model.revision
             ):
                 return route
-        if workers and fallback is None:
-            fallback = route
+            fallback = fallback or route
     return fallback if fallback is not None else Cold(choices[0])

@@ -35,6 +35,7 @@ from sie_server.failures import load_failed
 from sie_server.weights.file_hashes import is_blob
 from sie_server.weights.hub_progress import Downloads
 from sie_server.weights.hub_reach import files_of
+from sie_server.weights.hub_tokens import token_of, token_place
 from sie_server.weights.pickles import (
     convert_pickles,
     pickles_at,
@@ -107,11 +108,12 @@ class HubCache:
         pin = FolderPin(_pin_file(_folder_name(source.id), source.revision))
         downloading = FolderPin(_download_file(_folder_name(source.id)))
         try:
-            names = files_of(source)
+            token = None if constants.is_offline_mode() else token_of(source)
+            names = files_of(source, token)
             patterns = (*(_PATTERNS if weights else _WORDS), *(_GRAPHS if graphs else ()))
-            folder = self._download(source, what, patterns, names)
+            folder = self._download(source, what, patterns, names, token)
             if weights and not graphs:
-                self._convert(source, what, folder, names)
+                self._convert(source, what, folder, names, token)
         finally:
             del downloading
         if self._bytes_max:
@@ -119,7 +121,12 @@ class HubCache:
         return folder, pin
 
     def _convert(
-        self, source: HubSource, what: str, folder: Path, names: frozenset[str] | None
+        self,
+        source: HubSource,
+        what: str,
+        folder: Path,
+        names: frozenset[str] | None,
+        token: str | None,
     ) -> None:
         """Have the weights that a revision holds as pickles alone as safetensors."""
         wanted = pickles_at(folder) if names is None else pickles_wanted(names)
@@ -135,7 +142,7 @@ class HubCache:
                     "with safetensors"
                 )
             if names is not None:
-                self._download(source, what, wanted, names)
+                self._download(source, what, wanted, names, token)
             convert_pickles(folder, wanted, what)
 
     def _download(
@@ -144,6 +151,7 @@ class HubCache:
         what: str,
         patterns: Sequence[str],
         names: frozenset[str] | None,
+        token: str | None,
     ) -> Path:
         """Fetch and verify; `names` None takes what the cache has."""
         code = ("*.py",) if self.may_run_code(source) else ()
@@ -155,16 +163,17 @@ class HubCache:
                     allow_patterns=[*patterns, *code],
                     tqdm_class=bars,
                     local_files_only=names is None,
+                    token=token,
                 )
         except GatedRepoError as error:
             raise load_failed(
                 f"{what} is gated: accept its terms on the hub with the account of this worker, "
-                "and set HF_TOKEN to a token of it"
+                f"and set {token_place(source)} to a token of it"
             ) from error
         except RepositoryNotFoundError as error:
             raise load_failed(
                 f"there is no {source.id} on the hub, or it is private: correct the id, or set "
-                "HF_TOKEN to a token that may read it"
+                f"{token_place(source)} to a token that may read it"
             ) from error
         except RevisionNotFoundError as error:
             raise load_failed(
@@ -177,7 +186,8 @@ class HubCache:
             ) from error
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise load_failed(
-                f"{what} cannot be fetched: {error}; check the network, the disk and HF_TOKEN"
+                f"{what} cannot be fetched: {error}; check the network, the disk and "
+                f"{token_place(source)}"
             ) from error
         _verify(Path(folder), what)
         return Path(folder)

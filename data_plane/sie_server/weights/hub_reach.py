@@ -16,6 +16,7 @@ from huggingface_hub import constants, get_token
 
 from sie_schemas.documents import HubSource
 from sie_server.failures import load_failed
+from sie_server.weights.hub_tokens import token_place
 
 __all__ = ["files_of"]
 
@@ -35,8 +36,10 @@ class _Revision(msgspec.Struct):
     siblings: list[_File] = []
 
 
-def files_of(source: HubSource) -> frozenset[str] | None:
+def files_of(source: HubSource, token: str | None = None) -> frozenset[str] | None:
     """The names of a revision's files; none where the hub answers anything else.
+
+    `token` is the source's own; without one the hub's library has the one of this process.
 
     None where it does not answer within seconds; without asking, where HF_HUB_OFFLINE says so.
     Raises MODEL_LOAD_FAILED if the hub limits our requests.
@@ -44,7 +47,9 @@ def files_of(source: HubSource) -> frozenset[str] | None:
     if constants.is_offline_mode():
         return None
     heard: queue.SimpleQueue[httpx.Response | None] = queue.SimpleQueue()
-    threading.Thread(target=_ask, args=(source, heard), name="hub-reach", daemon=True).start()
+    threading.Thread(
+        target=_ask, args=(source, token, heard), name="hub-reach", daemon=True
+    ).start()
     try:
         answer = heard.get(timeout=_ANSWER_S)
     except queue.Empty:
@@ -55,8 +60,8 @@ def files_of(source: HubSource) -> frozenset[str] | None:
         wait_s = answer.headers.get("retry-after", "")
         raise load_failed(
             f"the hub limits how often this address may ask ({_TOO_MANY}): try again "
-            f"{f'in {wait_s} s' if wait_s.isdecimal() else 'later'}, or set HF_TOKEN to a token, "
-            "which may ask more often"
+            f"{f'in {wait_s} s' if wait_s.isdecimal() else 'later'}, or set "
+            f"{token_place(source)} to a token, which may ask more often"
         )
     try:
         found = msgspec.json.decode(answer.content, type=_Revision)
@@ -65,8 +70,10 @@ def files_of(source: HubSource) -> frozenset[str] | None:
     return frozenset(each.rfilename for each in found.siblings)
 
 
-def _ask(source: HubSource, heard: "queue.SimpleQueue[httpx.Response | None]") -> None:
-    token = get_token()
+def _ask(
+    source: HubSource, token: str | None, heard: "queue.SimpleQueue[httpx.Response | None]"
+) -> None:
+    token = token or get_token()
     headers = {"authorization": f"Bearer {token}"} if token else {}
     url = f"{constants.ENDPOINT}/api/models/{source.id}/revision/{source.revision}"
     answer: httpx.Response | None = None

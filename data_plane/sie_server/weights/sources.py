@@ -97,15 +97,16 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
         case HubSource():
             hub = hub or HubCache()
             folder, pin = hub.fetch(source, graphs=graphs)
-            beside = {name: _beside(hub, name, at) for name, at in (source.beside or {}).items()}
+            others = (source.beside or {}).items()
+            beside = {name: _beside(hub, source, name, at) for name, at in others}
             code = hub.may_run_code(source)
             return Weights(folder, None, pin, pinned_name(source), code, beside)
         case _:
             assert_never(source)
 
 
-def _beside(hub: HubCache, name: str, commit: str) -> Weights:
-    source = HubSource(type="hub", id=name, revision=commit)
+def _beside(hub: HubCache, of: HubSource, name: str, commit: str) -> Weights:
+    source = HubSource(type="hub", id=name, revision=commit, token=of.token)
     folder, pin = hub.fetch(source, weights=False)
     return Weights(folder, None, pin, pinned_name(source))
 

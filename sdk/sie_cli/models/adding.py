@@ -103,8 +103,6 @@ def adapter_operation(work: Work, repository: str, model_id: str) -> dict[str, A
 def _examined(wanted: Wanted) -> Iterator[Found]:
     folder = Path(os.path.expanduser(wanted.target))
     if folder.is_dir():
-        if wanted.revision:
-            raise FixRequest("a folder has no revision: leave --revision out", field="revision")
         yield _of_folder(folder.resolve(), wanted)
         return
     pasted = re.search(r"://[^/]+/([\w.-]+/[\w.-]+)", wanted.target)
@@ -121,6 +119,9 @@ def _examined(wanted: Wanted) -> Iterator[Found]:
 
 
 def _of_folder(folder: Path, wanted: Wanted) -> Found:
+    for name, given in (("revision", wanted.revision), ("token", wanted.token)):
+        if given:
+            raise FixRequest(f"a folder has no {name}: leave --{name} out", field=name)
     files = FolderFiles(folder)
     proposal = propose(
         files, takes_pickles=False, name=folder.name, task=wanted.task, template=wanted.template

@@ -34,6 +34,8 @@ class Wanted:
     task: Task | None = None
     template: str = ""
     replaces: bool = False
+    token: str = ""
+    """The secret of the workers that they fetch it with: `secret:NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def examined_repository(wanted: Wanted) -> Iterator[Found]:
             "id": revision.repository,
             "revision": revision.commit,
         }
+        if wanted.token:
+            source["token"] = wanted.token
         if proposal.beside:
             source["beside"] = dict(_newest(name) for name in proposal.beside)
         yield Found(replace(proposal, facts=(*facts, *proposal.facts)), source, revision.repository)

@@ -31,6 +31,9 @@ Task = Annotated[
 Template = Annotated[
     str, typer.Option(help="Of a decoder that judges pairs: the template's name or text.")
 ]
+Token = Annotated[
+    str, typer.Option(help="Of a private repository: the workers' secret for it, secret:NAME.")
+]
 
 
 @command
@@ -43,6 +46,7 @@ def add(
     name: Name = "",
     task: Task = None,
     template: Template = "",
+    token: Token = "",
     replaces: Annotated[
         bool, typer.Option("--replace", help="Also where the name is registered already.")
     ] = False,
@@ -51,7 +55,7 @@ def add(
     from sie_cli.models.adding import Wanted  # noqa: PLC0415 - see the module's docstring
     from sie_cli.models.adding import add as add_one  # noqa: PLC0415
 
-    wanted = Wanted(target, revision, adapter_of, name, task, template, replaces)
+    wanted = Wanted(target, revision, adapter_of, name, task, template, replaces, token)
     return add_one(work, ask, wanted)
 
 
@@ -62,6 +66,7 @@ def inspect(
     name: Name = "",
     task: Task = None,
     template: Template = "",
+    token: Token = "",
     output: Page = "table",
     document: Annotated[
         bool, typer.Option("--document", help="Print what `sie apply` takes, hashes included.")
@@ -74,7 +79,7 @@ def inspect(
     from sie_cli.show.printing import talk  # noqa: PLC0415
     from sie_schemas.errors import SIEError  # noqa: PLC0415
 
-    wanted = Wanted(target, revision, adapter_of, name, task, template)
+    wanted = Wanted(target, revision, adapter_of, name, task, template, token=token)
     try:
         status = print_document(wanted, output) if document else inspect_one(wanted, output)
     except SIEError as error:

@@ -48,6 +48,8 @@ _NAME: Final = r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _PATH_SEGMENT: Final = re.compile(r"[A-Za-z0-9._@+-]+")
+_SECRET: Final = re.compile(r"secret:(?!.*-file$)[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
+"""A name becomes a variable, and `SIE_SECRET_X_FILE` is the file of `x`."""
 
 
 def _model_id(value: str) -> str:
@@ -75,6 +77,15 @@ def _commit(value: str) -> str:
     return value
 
 
+def _secret(value: str) -> str:
+    if not _SECRET.fullmatch(value):
+        raise ValueError(
+            "a reference is wanted, never the secret itself: `secret:NAME`, of small letters, "
+            "digits and dashes, and not ending in -file"
+        )
+    return value
+
+
 def _inside_path(value: str) -> str:
     segments = value.split("/")
     if not all(_PATH_SEGMENT.fullmatch(part) and part not in {".", ".."} for part in segments):
@@ -98,6 +109,11 @@ Commit: TypeAlias = Annotated[
     AfterValidator(_commit),
     WithJsonSchema({"type": "string", "pattern": f"^{_COMMIT.pattern}$"}),
 ]
+SecretReference: TypeAlias = Annotated[
+    str,
+    AfterValidator(_secret),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SECRET.pattern}$"}),
+]
 Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Manifest: TypeAlias = Annotated[dict[InsidePath, Sha256], Field(min_length=1, max_length=1000)]
 Label: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -119,6 +135,8 @@ class HubSource(Document):
     beside: Annotated[dict[ModelId, Commit], Field(min_length=1, max_length=4)] | None = None
     """Other repositories, each at its commit, whose tokenizer or config the model names: their
     weights are not fetched."""
+    token: SecretReference | None = None
+    """The token that it is fetched with: the name of a secret of the workers."""
 
 
 class PathSource(Document):

@@ -1,4 +1,4 @@
-"""Programs of a checkout, as `sie soak` runs them: clients, mutants, random layouts, images.
+"""Programs of a checkout, as `sie soak` runs them: clients, mutants, layouts, images, runbooks.
 
 *shell.* Exit status as `sie simulate`: 3 where there is nothing to run.
 """
@@ -19,6 +19,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "mutants": "tests.mutants.generated",
     "layouts": "tests.support.layout_judge",
     "images": "tests.support.images",
+    "runbooks": "tests.support.runbook_walks",
 }
 """The module of each."""
 

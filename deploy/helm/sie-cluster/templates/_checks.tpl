@@ -3,8 +3,13 @@
 {{- $values := .Values -}}
 {{- with $values.gateway.autoscaling -}}
 {{- if gt (int .min) (int .max) }}{{ fail (printf "gateway.autoscaling.min (%d) is above max (%d)" (int .min) (int .max)) }}{{ end -}}
+{{- if and .enabled (not (dig "requests" "cpu" "" $values.gateway.resources)) }}{{ fail "gateway.resources.requests.cpu is wanted where gateway.autoscaling.enabled is true: gateways are counted by their share of it" }}{{ end -}}
 {{- end -}}
+{{- $kinds := dict -}}
 {{- range $kind, $worker := $values.workers -}}
+{{- $place := printf "%s/%s/%s" $worker.pool $worker.machineProfile $worker.bundle -}}
+{{- if and $values.keda.enabled (hasKey $kinds $place) }}{{ fail (printf "workers.%s and workers.%s are one kind (%s): KEDA would start both for each request. Give one another pool or machineProfile" (get $kinds $place) $kind $place) }}{{ end -}}
+{{- $_ := set $kinds $place $kind -}}
 {{- $min := ($worker.scaling | default dict).min | default 0 | int -}}
 {{- $max := ($worker.scaling | default dict).max | default 4 | int -}}
 {{- if gt $min $max }}{{ fail (printf "workers.%s.scaling.min (%d) is above max (%d)" $kind $min $max) }}{{ end -}}
@@ -27,6 +32,10 @@
 {{- if and .create (not .value) }}{{ fail "hfToken.value is wanted where hfToken.create is true" }}{{ end -}}
 {{- if and .value (not .create) }}{{ fail "hfToken.value is used only with hfToken.create=true" }}{{ end -}}
 {{- end -}}
+{{- range $name, $from := $values.hubTokens -}}
+{{- if hasSuffix "-file" $name }}{{ fail (printf "hubTokens.%s: a secret's name does not end in -file" $name) }}{{ end -}}
+{{- end -}}
+{{- if and $values.hubTokens (not $values.networkPolicy.hub) }}{{ fail "hubTokens are used only with networkPolicy.hub=true: without it no hub is asked" }}{{ end -}}
 {{- with $values.nats -}}
 {{- if and .enabled .url }}{{ fail "nats.url names a broker of your own: set nats.enabled=false with it" }}{{ end -}}
 {{- if not (or .enabled .url) }}{{ fail "nats.url is wanted where nats.enabled is false" }}{{ end -}}

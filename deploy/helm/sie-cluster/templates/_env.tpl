@@ -110,7 +110,7 @@ has set already, and what this process would refuse at its start: files/settings
 {{- if not (has $name $known) }}
 {{- fail (printf "%s: %s is no setting of sie-%s (docs/settings.md has their names)" $where $name $process) }}
 {{- end }}
-{{- else if hasPrefix "SIE_" $name }}
+{{- else if and (hasPrefix "SIE_" $name) (not (and (hasPrefix "SIE_SECRET_" $name) (eq $process "server"))) }}
 {{- fail (printf "%s: %s is not read by %s" $where $name (ternary "the broker" (printf "sie-%s" $process) (eq $process "broker"))) }}
 {{- end }}
 - name: {{ $name }}

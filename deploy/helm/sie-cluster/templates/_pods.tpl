@@ -42,6 +42,9 @@ spec:
   {{- with $own.priorityClassName | default $common.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
+  {{- with $own.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
   {{- with $own.topologySpreadConstraints | default $common.topologySpreadConstraints }}
   topologySpreadConstraints:
     {{- $pods := dict "labelSelector" (dict "matchLabels" (include "sie.selector" $ | fromYaml)) }}

@@ -121,7 +121,6 @@ class Follower:
         # therefore looks at this too.
         self._stopping = asyncio.Event()
         self._advanced = asyncio.Event()
-        self._on_change: list[Callable[[Catalog], None]] = []
         self._last: Entry | None = None
         self._stopped_at: float | None = None
         self._told: tuple[int, ReplicaState] | None = None
@@ -138,6 +137,7 @@ class Follower:
             clock=clock,
             rng=rng,
         )
+        self._on_change: list[Callable[[Catalog], None]] = [self._feeds.traces.served]
         self._reports = ReplicaReports(
             settings,
             self,

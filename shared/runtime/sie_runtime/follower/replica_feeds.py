@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from sie_core.chain import Position
 from sie_core.replica.events import EntryArrived, Event, HeadAnnounced, Ticked
 from sie_runtime.broker.bus import Bus, BusUnavailable, Message
+from sie_runtime.follower.apply_traces import ApplyTraces
 from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
 from sie_runtime.follower.stored_log import follow
 from sie_runtime.settings import constant
@@ -87,6 +88,7 @@ class ReplicaFeeds:
         self._bus_heard_at: float | None = None
         self._bus_back = asyncio.Event()
         self._moved_log = asyncio.Event()
+        self.traces: Final = ApplyTraces()
 
     @property
     def bus_silent(self) -> bool:
@@ -157,6 +159,7 @@ class ReplicaFeeds:
                 start_epoch=here.epoch + 1,
                 on_message=self._delta,
                 stop=moved,
+                on_trace=self.traces.heard,
             )
         except BusUnavailable as error:
             _LOG.debug("no feed: %s", error.message)

@@ -85,6 +85,7 @@ async def follow(
     start_epoch: int,
     on_message: Callable[[int, bytes], bool],
     stop: asyncio.Event,
+    on_trace: Callable[[int, str], None] | None = None,
 ) -> str:
     """Deliver the messages of a log from `start_epoch` on, until something is amiss.
 
@@ -92,10 +93,10 @@ async def follow(
     why it ended: the caller starts again from what it has applied. `lost` says that a message found
     no room or was dropped on the way, `reconnected` that some may have been. A dropped *last*
     message shows with the next one, or by the writer's bookmark. Raises `BusUnavailable` when it
-    cannot begin.
+    cannot begin. `on_trace` is told the trace that a message was written in, before it comes.
     """
     bus.require_connected()
-    feed = _Feed(log_id, start_epoch, on_message, stop)
+    feed = _Feed(log_id, start_epoch, on_message, stop, on_trace)
     subscription = await bus.subscribe(stored_subject(log_id), feed.hear, by_broker=True)
     forget = bus.on_reconnect(feed.reconnected)
     try:
@@ -118,7 +119,9 @@ class _Feed:
         start_epoch: int,
         on_message: Callable[[int, bytes], bool],
         stop: asyncio.Event,
+        on_trace: Callable[[int, str], None] | None,
     ) -> None:
+        self._on_trace = on_trace
         self._stream = stream_name(log_id)
         self._next = max(1, start_epoch)
         self._on_message = on_message
@@ -142,6 +145,8 @@ class _Feed:
         # Who may read a stream can have something else delivered here.
         if message.headers.get("Nats-Stream") == self._stream and sequence.isdigit():
             self._newest = max(self._newest, int(sequence))
+            if self._on_trace is not None and (trace := message.headers.get("traceparent")):
+                self._on_trace(int(sequence), trace)
             if self._caught_up:
                 self._take(int(sequence), message.data)
 

@@ -31,6 +31,8 @@ __all__ = [
     "known_trace",
     "name_task",
     "task_names",
+    "task_span",
+    "task_trace",
     "trace_id_of",
 ]
 
@@ -152,11 +154,36 @@ def task_names() -> tuple[str, str]:
     return (named[0], trace_id_of(named[1])) if named is not None else ("", "")
 
 
+def task_trace() -> str:
+    """The traceparent of what this task is about, where somebody collects; else empty."""
+    named = _OF_TASK.get() if _TRACES.collected is not None else None
+    return named[1] if named is not None else ""
+
+
 @contextmanager
 def inner_span(name: str) -> Iterator[Span | None]:
     """A span around a part of what this task is about; none where that is not traced."""
-    named = _OF_TASK.get() if _TRACES.collected is not None else None
-    span = begin_span(name, "internal", parent=named[1]) if named is not None else None
+    parent = task_trace()
+    with _ended(begin_span(name, "internal", parent=parent) if parent else None) as span:
+        yield span
+
+
+@contextmanager
+def task_span(name: str, request_id: str, parent: str) -> Iterator[None]:
+    """A span of a request that this task works for meanwhile; nothing where that has no trace."""
+    if not parent:
+        yield
+        return
+    with _ended(begin_span(name, "internal", parent=parent)) as span:
+        token = _OF_TASK.set((request_id, span.traceparent if span is not None else parent))
+        try:
+            yield
+        finally:
+            _OF_TASK.reset(token)
+
+
+@contextmanager
+def _ended(span: Span | None) -> Iterator[Span | None]:
     failed = ""
     try:
         yield span

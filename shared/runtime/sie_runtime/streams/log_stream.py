@@ -17,6 +17,7 @@ from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
+from sie_runtime.process.tracing import task_trace
 from sie_runtime.streams.shared_stream import make_stream
 from sie_schemas.errors import SIEError
 
@@ -160,6 +161,8 @@ class LogStream:
             "Nats-Expected-Stream": stream_name(self._log_id),
             "Nats-Expected-Last-Sequence": str(epoch - 1),
         }
+        if trace := task_trace():
+            headers["traceparent"] = trace
         try:
             reply = await self._bus.client.request(
                 entry_subject(self._log_id), data, timeout=self._timeout_s, headers=headers

@@ -1,0 +1,36 @@
+"""Spans of what a replica applies: from the moment that it hears an entry until it serves it.
+
+*shell.* The stream brings the trace of the write beside the entry, where somebody collects. What
+comes over HTTP has none. Bounded: beyond that no span is begun.
+"""
+
+from typing import Final
+
+from sie_core.catalog import Catalog
+from sie_runtime.process.tracing import Span, begin_span
+
+__all__ = ["ApplyTraces"]
+
+_MOST: Final = 1_000
+
+
+class ApplyTraces:
+    """The open spans, by epoch. Owner: a follower's feeds."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Span] = {}
+
+    def heard(self, epoch: int, traceparent: str) -> None:
+        """An entry is heard that was written in this trace."""
+        if epoch in self._open or len(self._open) >= _MOST:
+            return
+        span = begin_span("apply", "internal", parent=traceparent, attributes={"sie.epoch": epoch})
+        if span is not None:
+            self._open[epoch] = span
+
+    def served(self, catalog: Catalog) -> None:
+        """What is served now holds every entry up to its position."""
+        if not self._open or catalog.position is None:
+            return
+        for epoch in [each for each in self._open if each <= catalog.position.epoch]:
+            self._open.pop(epoch).end()

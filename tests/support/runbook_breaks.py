@@ -1,0 +1,262 @@
+"""The faults behind the runbooks' walks, each as a person or a disk would make it.
+
+*shell.* A fault takes the world and leaves it broken; its cure is an act of the walk.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.live_cluster import MODEL
+from tests.support.polling import until_told
+from tests.support.runbook_world import World
+
+from sie_config.offline.log_reader import LogReader
+from sie_runtime.broker.bus import BusSettings, connected_bus
+from sie_runtime.streams.log_stream import entry_subject, log_streams, stream_name
+from sie_schemas.entry import to_envelope
+from sie_testing.chaos.of_strangers import forged_entry
+
+__all__ = [
+    "BROKEN",
+    "a_poison",
+    "an_older_history",
+    "edited_by",
+    "model_that_does_not_load",
+    "nobody_of_that_kind",
+    "pauses_in_commits",
+    "rights_given",
+    "rights_taken",
+    "slow_answers",
+    "somebody_else_writes",
+    "the_file_is_damaged",
+    "the_file_is_restored",
+    "two_models_in_turns",
+]
+
+BROKEN: Final = "org/broken"
+_JOBS: Final = 9
+_ADMIN_S: Final = 5.0
+_PAGE: Final = 4096
+_HEARS: Final = "_INBOX.gateway.>"
+
+
+async def model_that_does_not_load(world: World) -> None:
+    """A model that works is changed to a version of its package that is not installed."""
+    document = await world.document(f"models/{MODEL}")
+    document |= {"model_id": BROKEN, "aliases": []}
+    url = f"{world.config}/v1/configs/models/{BROKEN}"
+    answer = await world.http.put(url, json=document)
+    assert answer.status_code in {200, 201}, answer.text
+    world.kept["before"] = str(answer.json()["epoch"])
+    assert (await world.ask(model=BROKEN)).status_code == 200
+    document["source"] = document["source"] | {"version": "0.0.1"}
+    answer = await world.http.put(url, json=document)
+    assert answer.status_code == 200, answer.text
+    failed = 0
+    async with asyncio.timeout(60):
+        while failed < 3:
+            answer = await world.ask(model=BROKEN)
+            failed += "MODEL_LOAD_FAILED" in answer.text
+
+
+async def slow_answers(world: World) -> None:
+    """Model execution stands for longer than a second, while requests wait for it."""
+    world.freeze("server-0")
+    asking = asyncio.create_task(world.asked(_JOBS - 1))
+    await until_told(lambda: _in_flight(world, 1), within_s=20)
+    await asyncio.sleep(1.5)
+    world.thaw()
+    assert set(await asking) == {200}
+
+
+async def _in_flight(world: World, count: int) -> bool:
+    rows = await world.server.query("sum(sie_worker_items_in_hand)")
+    return bool(rows) and float(rows[0]["value"][1]) >= count
+
+
+async def nobody_of_that_kind(world: World) -> None:
+    """A pool may have a kind of worker that nobody starts, and it is asked for."""
+    assert await world.write("default", machine_profiles=["cpu", "far"]) in {200, 201}
+
+    async def is_cold() -> bool:
+        more = {"X-SIE-MACHINE-PROFILE": "far", "X-SIE-SDK-Version": "1"}
+        answer = await world.ask(**more)
+        assert answer.status_code in {202, 404, 503}, answer.text
+        return await world.alerting("SieCapacityDoesNotCome")
+
+    await until_told(is_cold, within_s=60)
+
+
+async def a_poison(world: World) -> None:
+    """A job takes model execution down on every delivery."""
+    asking = asyncio.create_task(world.ask("poison"))
+    server = world.pid("server-0")
+    while not asking.done():
+        world.freeze("server-0")
+        with contextlib.suppress(TimeoutError):
+            await until_told(lambda: _in_flight(world, 1), within_s=20)
+        if asking.done():
+            break
+        os.kill(server, signal.SIGKILL)
+        world.frozen.discard(server)
+        await until_told(lambda old=server: _is_anew(world, old), within_s=60)  # type: ignore[misc]
+        server = world.pid("server-0")
+    world.thaw()
+    world.kept["status"] = (await asking).status_code
+
+
+async def _is_anew(world: World, old: int) -> bool:
+    return world.pid("server-0") != old
+
+
+async def two_models_in_turns(world: World) -> None:
+    """Two models where one has room, each asked for after the other."""
+    document = await world.document(f"models/{MODEL}")
+    document |= {"model_id": "org/second", "aliases": []}
+    await world.http.put(f"{world.config}/v1/configs/models/org/second", json=document)
+    for number in range(30):
+        await world.ask(model=(MODEL, "org/second")[number % 2])
+
+
+async def the_file_is_damaged(world: World) -> None:
+    """A byte in the middle of the log goes over while its writer is down."""
+    backup = world.folder / "backup.sqlite"
+    await world.typed(["sie", "log", "backup", str(backup), str(world.log_file.parent)])
+    world.freeze("config")
+    size = world.log_file.stat().st_size
+    _flip(world.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+    world.log_file.with_name("log.sqlite-wal").unlink(missing_ok=True)
+    world.kill("config")
+    world.frozen.clear()
+
+
+async def the_file_is_restored(world: World) -> None:
+    """As `recover.md` says of a file that is damaged: a backup in its place."""
+    folder = world.log_file.parent
+    world.freeze("config")
+    for path in folder.glob("log.sqlite*"):
+        if path.suffix != ".key" and not path.name.endswith(".head"):
+            path.unlink()
+    await world.typed(["sie", "log", "restore", str(world.folder / "backup.sqlite"), str(folder)])
+    world.kill("config")
+    world.frozen.clear()
+
+
+def _flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 0xFF]))
+
+
+async def an_older_history(world: World) -> None:
+    """A backup is put back while nobody who knows better is heard, and is written on."""
+    folder, older = world.log_file.parent, world.folder / "older"
+    older.mkdir()
+    await asyncio.to_thread(_copied, world.log_file, older / "log.sqlite")
+    for number in range(3):
+        assert await world.write(f"ours-{number}") == 201
+    world.freeze("gateway", "worker-0", "config")
+    async with connected_bus(_as_config(world), role="config", process_id="x", within_s=5) as bus:
+        for log_id in await log_streams(bus):
+            subject = f"$JS.API.STREAM.DELETE.{stream_name(log_id)}"
+            await bus.request(subject, b"", timeout_s=_ADMIN_S)
+    for path in folder.glob("log.sqlite*"):
+        if path.suffix != ".key":
+            path.unlink()
+    shutil.copy2(older / "log.sqlite", folder / "log.sqlite")
+    config = world.pid("config")
+    world.kill("config")
+    world.frozen.discard(config)
+
+    async def is_written() -> bool:
+        with contextlib.suppress(Exception):
+            return await world.write("theirs") == 201
+        return False
+
+    await until_told(is_written, within_s=60)
+    for number in range(4):
+        assert await world.write(f"theirs-{number}") == 201
+    world.thaw()
+
+
+def _copied(source: Path, target: Path) -> None:
+    with sqlite3.connect(source) as there, sqlite3.connect(target) as here:
+        there.backup(here)
+
+
+def _as_config(world: World) -> BusSettings:
+    text = (world.data / "nats.conf").read_text()
+    found = re.search(r'user: "config", password: "([^"]+)"', text)
+    port = re.search(r"^port: (\d+)", text, re.MULTILINE)
+    assert found is not None
+    assert port is not None
+    return BusSettings(
+        nats_url=f"nats://127.0.0.1:{port[1]}", nats_user="config", nats_password=found[1]
+    )
+
+
+async def somebody_else_writes(world: World) -> None:
+    """With the writer's own password somebody publishes an entry that its key did not sign."""
+    world.freeze("config")
+    forged = await asyncio.to_thread(_forged, world.log_file)
+    async with connected_bus(_as_config(world), role="config", process_id="x", within_s=5) as bus:
+        await bus.request(entry_subject(forged.log_id), to_envelope(forged), timeout_s=_ADMIN_S)
+    await asyncio.sleep(1)
+    world.thaw()
+
+
+def _forged(file: Path) -> Any:
+    with LogReader.open(file) as reader:
+        return forged_entry(reader.entries())
+
+
+async def pauses_in_commits(world: World) -> None:
+    """The writer stands for more than a second, again and again, while it commits."""
+    for turn in range(6):
+        writes = [asyncio.create_task(world.write(f"slow-{turn}-{n}")) for n in range(8)]
+        await asyncio.sleep(0.02)
+        world.freeze("config")
+        await asyncio.sleep(1.5)
+        world.thaw()
+        await asyncio.gather(*writes)
+
+
+async def rights_taken(world: World) -> None:
+    """The broker's file comes to give the gateway less than it needs."""
+    path = world.data / "nats.conf"
+    world.kept["users"] = path.read_text()
+    lines = [
+        re.sub(r"sie\.work\.[^\"]*", "sie.elsewhere.>", line) if '"gateway"' in line else line
+        for line in world.kept["users"].splitlines()
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    assert path.read_text() != world.kept["users"], "the gateway queues jobs by a right"
+    os.kill(world.pid("nats"), signal.SIGHUP)
+    await asyncio.sleep(1)
+    await asyncio.wait([asyncio.create_task(world.ask("may not"))], timeout=10)
+
+
+async def rights_given(world: World) -> None:
+    """The file as it ought to be."""
+    (world.data / "nats.conf").write_text(world.kept.pop("users"))
+    os.kill(world.pid("nats"), signal.SIGHUP)
+
+
+def edited_by(world: World) -> dict[str, str]:
+    """An editor that takes the machine profile `far` out of what it is given."""
+    script = world.folder / "editor.py"
+    script.write_text(
+        "import sys, pathlib, re\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "path.write_text(re.sub(r'\\n\\s*- far', '', path.read_text()))\n"
+    )
+    return {"EDITOR": f"{shutil.which('python3')} {script}"}

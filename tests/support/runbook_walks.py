@@ -1,0 +1,382 @@
+"""The walks of the runbooks: what breaks a cluster for each alert, and what a person does then.
+
+`python -m tests.support.runbook_walks [ALERT …]` walks all or some, as `sie soak --runbooks` does.
+Commands and queries are the page's own (`runbook_pages`). A sentence of **Do** that is no command
+has its act here, by words that have to stand in it; one that nobody does fails the walk.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.support.live_cluster import MODEL
+from tests.support.polling import until_told
+from tests.support.runbook_breaks import (
+    BROKEN,
+    a_poison,
+    an_older_history,
+    edited_by,
+    model_that_does_not_load,
+    nobody_of_that_kind,
+    pauses_in_commits,
+    rights_given,
+    rights_taken,
+    slow_answers,
+    somebody_else_writes,
+    the_file_is_damaged,
+    the_file_is_restored,
+    two_models_in_turns,
+)
+from tests.support.runbook_pages import PAGE, Section, is_query, query_of, sections, typed
+from tests.support.runbook_world import World, broken_on_purpose
+
+__all__ = ["WALKS", "WORLDS", "Walk", "follow", "main"]
+
+Act = Callable[[World], Awaitable[None]]
+_ALERTS_S: Final = 120.0
+_ENDS_S: Final = 180.0
+_SHORT: Final[Mapping[str, str]] = {
+    "SIE_GATEWAY_REQUEST_TIMEOUT_S": "150",
+    "SIE_CONFIG_QUEUE_MESSAGES_MAX": "10",
+    "SIE_CONFIG_DEAD_LETTER_PAYLOADS": "true",
+    "SIE_WORKER_DEAD_LETTER_PAYLOADS": "true",
+}
+WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "plain": _SHORT,
+    "tight": {"SIE_SERVER_MEMORY_BYTES_MAX": "120000000"},
+    "starved": {"SIE_SERVER_HOST_BYTES_MIN": str(10**15)},
+}
+"""The settings of each cluster that walks share."""
+
+
+async def _nothing(world: World) -> None:
+    """The page says it, and there is nothing to do."""
+
+
+async def _thaw(world: World) -> None:
+    world.thaw()
+
+
+async def _bytes_again(world: World) -> None:
+    world.bytes_again()
+
+
+def _frozen(*roles: str) -> Act:
+    async def freeze(world: World) -> None:
+        world.freeze(*roles)
+
+    return freeze
+
+
+def _no_more_bytes(role: str) -> Act:
+    async def limit(world: World) -> None:
+        world.no_more_bytes(role)
+        for number in range(40):
+            await world.write(f"full-{number}", description="x" * 400)
+
+    return limit
+
+
+async def _broker_away(world: World) -> None:
+    world.freeze("nats")
+    assert await world.write("meanwhile") in {200, 201}, "writes are committed all the same"
+
+
+async def _jobs_wait(world: World) -> None:
+    await _held(world, 1)
+
+
+async def _queue_fills(world: World) -> None:
+    await _held(world, 9)
+
+
+async def _held(world: World, count: int) -> None:
+    """Model execution stands, and so many requests wait for it."""
+    world.freeze("server-0")
+    world.kept["asking"] = [
+        asyncio.create_task(world.ask(f"held {number}")) for number in range(count)
+    ]
+
+
+async def _held_are_answered(world: World) -> None:
+    world.thaw()
+    answers = await asyncio.gather(*world.kept.pop("asking"))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def _worker_restarted(world: World) -> None:
+    """What is stuck is killed; the jobs that it had are answered by the next."""
+    stuck = world.pid("server-0")
+    world.kill("worker-0")
+    world.kill("server-0")
+    world.frozen.discard(stuck)
+    await _held_are_answered(world)
+
+
+async def _execution_restarted(world: World) -> None:
+    stuck = world.pid("server-0")
+    world.kill("server-0")
+    world.frozen.discard(stuck)
+
+
+async def _replica_resynced(world: World) -> None:
+    """As the section that is named says: each forked replica takes the writer's snapshot."""
+    answer = await world.http.get(f"{world.config}/v1/configs/replicas")
+    for each in answer.json()["replicas"]:
+        if each["state"] == "forked":
+            await world.typed(["sie", "replica", "resync", each["role"], each["id"]])
+
+
+async def _restarted(world: World) -> None:
+    await world.typed(["sie", "down"])
+    await world.typed(["sie", "up", "--detach", "--devices", "1", "--port", str(world.port)])
+
+
+async def _reverted(world: World) -> None:
+    words = ["sie", "revert", world.kept["before"], f"model/{BROKEN}"]
+    await world.typed(words)
+
+
+async def _asked_again_and_again(world: World) -> None:
+    async def alerts() -> bool:
+        await world.ask()
+        return await world.alerting("SieMemoryShort")
+
+    await until_told(alerts, within_s=_ALERTS_S)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One alert: how it comes about, and what is done."""
+
+    breaks: Act
+    acts: Mapping[str, Act] = field(default_factory=dict)
+    """By words of a sentence of **Do**."""
+    elsewhere: tuple[str, ...] = ()
+    """Words of sentences of **Do** that are for another cause, or for clusters of many machines."""
+    words: Callable[[World], Mapping[str, str]] = lambda world: {}
+    """What the capitals in the page's commands stand for."""
+    shows: tuple[str, ...] = ()
+    """Words that what the page looks at has to show."""
+    variables: Callable[[World], Mapping[str, str]] = lambda world: {}
+    """Of the commands: an editor."""
+    unasked: tuple[str, ...] = ()
+    """Queries of another cause, which have no series here."""
+    ends: bool = True
+    """False where the expression looks back a quarter of an hour."""
+    world: str = "plain"
+
+
+WALKS: Final[Mapping[str, Walk]] = {
+    "SieErrorsBurnFast": Walk(
+        model_that_does_not_load,
+        words=lambda world: (
+            {"MODEL": BROKEN, "model/MODEL": f"model/{BROKEN}"} | {"EPOCH": world.kept["before"]}
+        ),
+        shows=("MODEL_LOAD_FAILED",),
+        elsewhere=("As the code says",),
+    ),
+    "SieErrorsBurnSlowly": Walk(
+        model_that_does_not_load,
+        {"Find the model or the client": _reverted},
+        shows=(BROKEN,),
+    ),
+    "SieSlowBurnsFast": Walk(
+        slow_answers, elsewhere=("Busy devices", "Loads again", "Long batches")
+    ),
+    "SieSlowBurnsSlowly": Walk(slow_answers, {"Nothing tonight": _nothing}, ("long texts",)),
+    "SieGatewayAbsent": Walk(_frozen("gateway"), {"Start the gateways": _thaw}),
+    "SieCapacityDoesNotCome": Walk(
+        nobody_of_that_kind,
+        words=lambda world: {"NAME": "default"},
+        variables=edited_by,
+        elsewhere=("Let the nodes come",),
+        ends=False,
+    ),
+    "SieQueueWaits": Walk(
+        _jobs_wait, {"A worker that is stuck is restarted": _worker_restarted}, ("Busy: more",)
+    ),
+    "SieQueueFills": Walk(
+        _queue_fills, {"More workers": _held_are_answered}, ("A flood of one tenant",)
+    ),
+    "SieDeadLetters": Walk(
+        a_poison,
+        {"Mend the model": _thaw},
+        words=lambda world: {"NUMBER": "1"},
+        shows=("INFERENCE_ERROR", "1"),
+        ends=False,
+    ),
+    "SieExecutionDown": Walk(
+        _frozen("server-0"),
+        {"restart the node": _execution_restarted},
+        ("take the node out", "Memory:"),
+    ),
+    "SieModelsThrash": Walk(
+        two_models_in_turns,
+        elsewhere=("More workers of that kind", "Or pin those"),
+        shows=(MODEL,),
+        ends=False,
+        world="tight",
+    ),
+    "SieMemoryShort": Walk(
+        _asked_again_and_again,
+        elsewhere=("SIE_SERVER_MEMORY_BYTES_MAX", "For `host`"),
+        ends=False,
+        world="starved",
+    ),
+    "SieConfigAbsent": Walk(
+        _frozen("config"), {"As the line says": _thaw}, ("For a `401`",), shows=("config",)
+    ),
+    "SieLogInRecovery": Walk(
+        the_file_is_damaged,
+        {
+            "Missing entries come back": _nothing,
+            "Else restore the file": the_file_is_restored,
+            "Never delete it": _nothing,
+        },
+        words=lambda world: {"URL": world.config},
+        shows=("damaged",),
+    ),
+    "SieWritesRefused": Walk(
+        _no_more_bytes("config"),
+        {"Free space, mend the disk": _bytes_again, "goes on by itself": _nothing},
+        shows=("STORAGE_FAILED",),
+    ),
+    "SieTwoHistories": Walk(
+        an_older_history,
+        {"[Two histories of one log]": _replica_resynced, "Stop the other writer": _nothing},
+        shows=("forked",),
+        ends=False,
+    ),
+    "SieReplicaStopped": Walk(
+        an_older_history,
+        {"`forked`": _replica_resynced},
+        ("`halted`: upgrade", "`quarantined`: restart"),
+        shows=("forked",),
+    ),
+    "SieForged": Walk(
+        somebody_else_writes,
+        {"Nothing forged": _nothing, "Change the broker's passwords": _restarted},
+        shows=("sign",),
+        ends=False,
+    ),
+    "SieCommitsSlow": Walk(
+        pauses_in_commits, elsewhere=("Give the log a disk of its own",), ends=False
+    ),
+    "SiePublishLags": Walk(_broker_away, {"Mend the broker": _thaw, "Nothing is lost": _nothing}),
+    "SieBrokerAway": Walk(
+        _broker_away, {"Start the brokers": _thaw, "What their disks lost": _nothing}
+    ),
+    "SieReplicaFilesFail": Walk(
+        _no_more_bytes("gateway"),
+        {"Free space or mend": _bytes_again, "next write begins anew": _nothing},
+        ends=False,
+    ),
+    "SieBrokerRefuses": Walk(
+        rights_taken,
+        {"After an upgrade": rights_given},
+        ("Else change that password",),
+        ends=False,
+    ),
+}
+
+
+async def follow(world: World, alert: str, section: Section) -> None:
+    """Break the cluster, look where the page looks, do what it says, and see that it helps."""
+    walk = WALKS[alert]
+    await walk.breaks(world)
+    await until_told(lambda: world.alerting(alert), within_s=_ALERTS_S)
+    words, variables = walk.words(world), walk.variables(world)
+    said = ""
+    for span in section.look_spans:
+        if is_query(span):
+            rows = await world.server.query(query_of(span))
+            assert rows or span in walk.unasked, f"{span} shows nothing"
+            said += repr(rows)
+        elif span.startswith("sie "):
+            said += await world.typed(typed(span, words), variables)
+        elif span == "/readyz":
+            said += await world.ready()
+    missing = [each for each in walk.shows if each not in said]
+    assert not missing, f"what the page looks at does not show {missing}: {said[-2000:]}"
+    for sentence in section.sentences:
+        await _do(world, walk, sentence, words, variables)
+    await world.serves()
+    if walk.ends:
+        await until_told(lambda: _is_over(world, alert), within_s=_ENDS_S)
+
+
+async def _do(
+    world: World,
+    walk: Walk,
+    sentence: str,
+    words: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> None:
+    done = any(each in sentence for each in walk.elsewhere)
+    for span in sentence.split("`")[1::2]:
+        if span.startswith("sie "):
+            await world.typed(typed(span, words), variables)
+            done = True
+    for phrase, act in walk.acts.items():
+        if phrase in sentence:
+            await act(world)
+            done = True
+    assert done, f"nobody does: {sentence}"
+
+
+async def _is_over(world: World, alert: str) -> bool:
+    # A share of bad requests falls with good ones.
+    await world.asked(40)
+    return not await world.alerting(alert)
+
+
+async def _walk_all(alerts: Sequence[str]) -> int:
+    page = sections(PAGE.read_text())
+    failed = 0
+    for name, settings in WORLDS.items():
+        chosen = [alert for alert in alerts if WALKS[alert].world == name]
+        if not chosen:
+            continue
+        with tempfile.TemporaryDirectory(prefix="sie-runbooks-") as folder:
+            async with broken_on_purpose(Path(folder) / name, **settings) as world:
+                for alert in chosen:
+                    failed += not await _told(world, alert, page[alert])
+    _say(f"{len(alerts) - failed} of {len(alerts)} pages were followed")
+    return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+async def _told(world: World, alert: str, section: Section) -> bool:
+    began = time.monotonic()
+    try:
+        await follow(world, alert, section)
+    except Exception:
+        _say(f"{alert}: FAILS\n{traceback.format_exc()}")
+        world.thaw()
+        return False
+    _say(f"{alert}: followed, {time.monotonic() - began:.0f} s")
+    return True
+
+
+def main(argv: Sequence[str]) -> int:
+    """Walk the alerts that are named, or all of them; the exit status."""
+    unknown = [each for each in argv if each not in WALKS]
+    if unknown:
+        _say(f"no walk: {', '.join(unknown)}; there are {', '.join(WALKS)}")
+        return 2
+    return asyncio.run(_walk_all(list(argv) or list(WALKS)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
