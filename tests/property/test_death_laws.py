@@ -115,10 +115,13 @@ def test_a_release_that_cannot_be_asked_is_never_taken_for_over() -> None:
 
 
 def test_the_fleet_forgets_the_life_that_is_over_and_not_the_one_after_it() -> None:
-    fleet = Fleet(ttl_s=6.0).heard(heartbeat("w", life="aa"), now=1.0)
-    assert fleet.without("w", "aa").live(now=1.0) == []
-    assert fleet.without("w", "bb") is fleet
-    assert fleet.without("x", "aa") is fleet
+    fleet = Fleet(ttl_s=6.0)
+    fleet.heard(heartbeat("w", life="aa"), now=1.0)
+    fleet.over("w", "bb")
+    fleet.over("x", "aa")
+    assert [beat.worker_id for beat in fleet.live(now=1.0)] == ["w"]
+    fleet.over("w", "aa")
+    assert fleet.live(now=1.0) == []
 
 
 # ---- giving back --------------------------------------------------------------------------------

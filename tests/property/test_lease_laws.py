@@ -89,7 +89,8 @@ def test_a_request_under_a_lease_runs_in_its_pool_and_on_its_machine_profiles_or
     asked: LeaseRequest, named: str | None, there: str
 ) -> None:
     beat = heartbeat("w1", pool=asked.queue_pool, machine_profile=there)
-    fleet = Fleet(ttl_s=10.0).heard(beat, now=0.0)
+    fleet = Fleet(ttl_s=10.0)
+    fleet.heard(beat, now=0.0)
     wanted = Wanted("org/dense", "encode", pool=asked.name, machine_profile=named)
     if named is not None and named not in asked.share:
         with pytest.raises(FixRequest, match="has no machine profile"):

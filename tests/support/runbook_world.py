@@ -181,9 +181,10 @@ async def broken_on_purpose(folder: Path, **settings: str) -> AsyncIterator[Worl
     plain = {name: value for name, value in os.environ.items() if name[:4] != "SIE_"}
     environment = plain | settings
     up = [SIE, "up", "--detach", "--devices", "1", "--port", str(port)]
-    started = await asyncio.to_thread(_run, up, folder, environment)
-    assert started.returncode == 0, started.stdout + started.stderr
     try:
+        # Within: what was begun and took too long is ended, too.
+        started = await asyncio.to_thread(_run, up, folder, environment)
+        assert started.returncode == 0, started.stdout + started.stderr
         record = json.loads((folder / ".sie/cluster.json").read_text())["processes"]
         targets = [f"127.0.0.1:{each['port']}" for each in record if each["role"] != "nats"]
         rules = yaml.safe_load(RULES.read_text())

@@ -6,9 +6,7 @@ goes back. Knows nothing of models beyond what heartbeats report.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import takewhile
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Final
 
 from sie_schemas.fleet import Heartbeat, WorkerKind
@@ -28,57 +26,54 @@ class Seen:
     ahead_s: float = 0.0
 
 
-_NOBODY: Final[Mapping[str, Seen]] = MappingProxyType({})
+_NOBODY: Final[dict[str, Seen]] = {}
 
 
-@dataclass(frozen=True, slots=True)
 class Fleet:
-    """Every worker by its id. `ttl_s` is how long a heartbeat is believed.
+    """Every worker by its id. `ttl_s` is how long a heartbeat is believed. Owner: one loop.
 
-    Both maps are in the order in which workers were heard: the silent are at the front. So nobody
-    is looked at for another one's heartbeat, and a fleet of 1,000 costs little more than one of 10.
+    Workers are in the order in which they were heard, so the silent are at the front. Nobody is
+    looked at for another one's heartbeat: a fleet of 1,000 costs what one of 10 does.
     """
 
-    ttl_s: float
-    seen: Mapping[str, Seen] = field(default_factory=dict)
-    _ready: Mapping[WorkerKind, Mapping[str, Seen]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
-    """The workers whose last word is that they are ready, by kind."""
+    def __init__(self, ttl_s: float) -> None:
+        self.ttl_s: Final = ttl_s
+        self._seen: dict[str, Seen] = {}
+        self._ready: dict[WorkerKind, dict[str, Seen]] = {}
+        """The workers whose last word is that they are ready, by kind."""
 
-    def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> "Fleet":
-        """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""
-        seen, ready = dict(self.seen), dict(self._ready)
-        _forget(seen, ready, heartbeat.worker_id)
+    @property
+    def seen(self) -> Mapping[str, Seen]:
+        """The last word of each worker."""
+        return self._seen
+
+    def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> None:
+        """Take a heartbeat in. Workers that fell silent are forgotten on the way."""
+        self._forget(heartbeat.worker_id)
         if not heartbeat.leaving:
-            word = seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
+            word = self._seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
             if heartbeat.ready:
-                kind = heartbeat.kind
-                ready[kind] = {**ready.get(kind, _NOBODY), heartbeat.worker_id: word}
-        for silent in [*takewhile(lambda name: now - seen[name].at > self.ttl_s, seen)]:
-            _forget(seen, ready, silent)
-        return Fleet(self.ttl_s, seen, ready)
+                self._ready.setdefault(heartbeat.kind, {})[heartbeat.worker_id] = word
+        while self._seen and now - self._seen[first := next(iter(self._seen))].at > self.ttl_s:
+            self._forget(first)
 
-    def without(self, worker_id: str, life: str) -> "Fleet":
-        """The fleet after a life of a worker was found to be over."""
-        known = self.seen.get(worker_id)
-        if known is None or known.heartbeat.life != life:
-            return self
-        seen, ready = dict(self.seen), dict(self._ready)
-        _forget(seen, ready, worker_id)
-        return Fleet(self.ttl_s, seen, ready)
+    def over(self, worker_id: str, life: str) -> None:
+        """A life of a worker was found to be over."""
+        known = self._seen.get(worker_id)
+        if known is not None and known.heartbeat.life == life:
+            self._forget(worker_id)
 
     def live(self, *, now: float) -> list[Heartbeat]:
         """The workers that are alive, ready or not, by id."""
         return [
-            seen.heartbeat for _, seen in sorted(self.seen.items()) if now - seen.at <= self.ttl_s
+            seen.heartbeat for _, seen in sorted(self._seen.items()) if now - seen.at <= self.ttl_s
         ]
 
     def clocks(self, *, now: float) -> dict[str, float]:
         """By the id of each worker that is alive, the seconds that its clock is ahead of ours."""
         return {
             worker_id: seen.ahead_s
-            for worker_id, seen in self.seen.items()
+            for worker_id, seen in self._seen.items()
             if now - seen.at <= self.ttl_s
         }
 
@@ -91,18 +86,12 @@ class Fleet:
                 return
             yield seen.heartbeat
 
-
-def _forget(
-    seen: dict[str, Seen], ready: dict[WorkerKind, Mapping[str, Seen]], worker_id: str
-) -> None:
-    """Take a worker out; what others hold of `ready` stays as it is."""
-    known = seen.pop(worker_id, None)
-    if known is None or not known.heartbeat.ready:
-        return
-    kind = known.heartbeat.kind
-    there = dict(ready[kind])
-    del there[worker_id]
-    if there:
-        ready[kind] = there
-    else:
-        del ready[kind]
+    def _forget(self, worker_id: str) -> None:
+        known = self._seen.pop(worker_id, None)
+        if known is None or not known.heartbeat.ready:
+            return
+        kind = known.heartbeat.kind
+        there = self._ready[kind]
+        del there[worker_id]
+        if not there:
+            del self._ready[kind]

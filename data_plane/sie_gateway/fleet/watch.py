@@ -1,12 +1,13 @@
 """The watch: keeps the fleet current from the heartbeats on the bus.
 
 *shell.* Owns the one `Fleet` of the process and the clock that it is read by. Promises that a
-reader gets a whole fleet, never one in the middle of a change. Silence is taken for absence only
-where it can be: not before the workers had time to be heard, nor without the broker.
+reader never meets a fleet in the middle of a change: nothing awaits there. Silence is taken for
+absence only where it can be: not before the workers had time to be heard, nor without the broker.
 """
 
 import asyncio
 import time
+from typing import Final
 
 from sie_gateway import metrics
 from sie_gateway.fleet.fleet import Fleet
@@ -31,7 +32,7 @@ class FleetWatch:
         self._subscription: Subscribed | None = None
         self._more = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.fleet = Fleet(ttl_s)
+        self.fleet: Final = Fleet(ttl_s)
         self.lives = lives
 
     def now(self) -> float:
@@ -88,7 +89,7 @@ class FleetWatch:
 
     def is_over(self, life: Life) -> None:
         """Nobody is there any more: no request is routed to it."""
-        self.fleet = self.fleet.without(life.worker_id, life.name)
+        self.fleet.over(life.worker_id, life.name)
         metrics.WORKERS_LIVE.set(len(self.fleet.seen))
 
     async def open(self) -> None:
@@ -109,7 +110,7 @@ class FleetWatch:
             return
         before = self.fleet.seen.get(heartbeat.worker_id)
         ahead_s = heartbeat.sent_at - time.time() if heartbeat.sent_at else 0.0
-        self.fleet = self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
+        self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
         if heartbeat.ready and (before is None or not before.heartbeat.ready):
             more, self._more = self._more, asyncio.Event()
             more.set()
