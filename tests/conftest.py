@@ -1,9 +1,9 @@
 """The tools of every test: Hypothesis profiles, and tools that a test may need.
 
-Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples; `mutants`, which
-shrinks nothing, under the mutant zoo. A test marked `@pytest.mark.tool("name")` is skipped where
-that program is missing, and fails under CI=true. A test whose module holds answers to the bounds
-of their type is marked `numeric`.
+Profile `dev` by default; `ci` under CI=true, with fixed seeds and more examples. Two shrink
+nothing: `mutants` under the mutant zoo; `generated`, with few examples, under the generated one.
+A test marked `@pytest.mark.tool("name")` is skipped where that program is missing, and fails under
+CI=true. A test whose module holds answers to the bounds of their type is marked `numeric`.
 """
 
 import os
@@ -38,6 +38,7 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=_SLOW_MACHINES,
 )
+settings.register_profile("generated", settings.get_profile("mutants"), max_examples=40)
 _IN_CI = os.environ.get("CI") == "true"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if _IN_CI else "dev"))
 

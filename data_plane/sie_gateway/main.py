@@ -6,6 +6,7 @@ It closes the bus last, because the answers in flight come over it.
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -182,8 +183,9 @@ async def opened_parts(
     catalog: Callable[[], Catalog],
     objects: ObjectStore | None = None,
     wall: Callable[[], float] = time.time,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[Parts]:
-    """The parts, listening to the bus until the context ends."""
+    """The parts, listening to the bus until the context ends. `rng` is seeded by a simulation."""
     dispatcher = Dispatcher(
         bus,
         queue,
@@ -216,6 +218,8 @@ async def opened_parts(
         ttl_s=settings.lease_ttl_s,
         look_s=settings.lease_look_s,
         tell=demand.tell,
+        wall=wall,
+        rng=rng,
     )
     deaths = Deaths(
         watch.lives,

@@ -29,6 +29,7 @@ CHECKS: Final = (
     "one entry and one answer for one key",
     "the stream holds the log",
     "the view of the writer says converged",
+    "time never goes back in the log",
     "two replicas of one name are told apart",
     "what is acknowledged took effect",
     "what is given up, nobody could give back",

@@ -1,38 +1,27 @@
 """Generated mutants: `python -m tests.mutants.generated [--only MODULE] [--list]`.
 
-*main.* cosmic-ray, in a folder of its own, makes every small change of a module; each lives in a
-fork of this process while the tests of that module run. A survivor is judged in `judged`, or a
-test is missing. Exit status 0 if every mutant was killed or is judged, 1 if one is not, 2 if the
-tests fail without any.
+*main.* cosmic-ray, in a folder of its own, makes every small change of a module. Each is judged by
+the tests of that module (`judging`). A survivor is judged in `judged`, or a test is missing. Exit
+status 0 if every mutant was killed or is judged, 1 if one is not, 2 if the tests fail without any.
 """
 
 import argparse
-import importlib.abc
-import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import CodeType, ModuleType
 from typing import Final
 
-import hypothesis
 import pytest
 from tests.mutants.judged import JUDGED, Judged, key_of
+from tests.mutants.judging import CHECKOUT, Judge, Target
 
-CHECKOUT: Final = Path(__file__).parents[2]
 _REQUIREMENT: Final = "cosmic-ray==8.7.0"
 _FOLDER: Final = Path(sys.prefix) / "apart" / "cosmic-ray"
-_FIRST_TIMEOUT_S: Final = 900.0
-_TIMES_AS_LONG: Final = 10.0
-"""A change that makes the tests of a module take so many times as long is seen, as one that fails
-them is. Another bound would take a busy machine for a test."""
 _PROGRAM: Final = """
 import json, sys
 import cosmic_ray.plugins as plugins
@@ -67,17 +56,10 @@ OPERATORS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A module, and the tests that are to see every change of it."""
-
-    module: str
-    tests: tuple[str, ...]
-
-
 GATEWAY: Final = "data_plane/sie_gateway"
 WORKER: Final = "data_plane/sie_worker"
 CORE: Final = "shared/core/sie_core"
+FOLD: Final = "tests/property/test_fold_laws.py"
 ADMISSION: Final = "tests/property/test_gateway_laws.py"
 TARGETS: Final = (
     Target(
@@ -93,17 +75,27 @@ TARGETS: Final = (
     Target(f"{GATEWAY}/request/giving_back.py", ("tests/property/test_death_laws.py",)),
     Target(f"{WORKER}/intake/placement.py", ("tests/property/test_placement_laws.py",)),
     Target(f"{WORKER}/scheduling/fairness.py", ("tests/property/test_fairness_laws.py",)),
-    Target(f"{WORKER}/scheduling/batching.py", ("tests/property/test_batching_laws.py",)),
+    Target(
+        f"{WORKER}/scheduling/batching.py",
+        tuple(
+            f"tests/property/test_{each}_laws.py"
+            for each in ("batching", "pacing", "fairness", "gathering")
+        ),
+    ),
     Target(f"{WORKER}/scheduling/pacing.py", ("tests/property/test_pacing_laws.py",)),
     Target(
         "control_plane/sie_config/writer/rules.py",
-        ("tests/property/test_condition_laws.py", "tests/unit/test_config_writes.py"),
+        ("tests/property/test_rule_laws.py", "tests/property/test_condition_laws.py"),
     ),
     Target(
         f"{CORE}/chain.py",
-        ("tests/property/test_fold_laws.py", "tests/property/test_schema_laws.py"),
+        (
+            f"{FOLD}::test_only_the_linked_entry_may_follow_a_position",
+            f"{FOLD}::test_an_entry_that_is_wrong_in_one_field_does_not_follow",
+            f"{FOLD}::test_a_log_is_begun_at_epoch_one_and_superseded_only_by_its_own_heir",
+        ),
     ),
-    Target(f"{CORE}/registry.py", ("tests/property/test_fold_laws.py",)),
+    Target(f"{CORE}/registry.py", (FOLD,)),
 )
 
 
@@ -115,26 +107,6 @@ class Generated:
     before: str
     after: str
     code: str
-
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Gives one module with its change to whoever imports it."""
-
-    def __init__(self, name: str, path: Path, code: str) -> None:
-        self._name, self._path, self._code = name, path, code
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != self._name:
-            return None
-        return importlib.util.spec_from_file_location(fullname, self._path, loader=self)
-
-    def get_source(self, fullname: str) -> str:
-        return self._code
-
-    def get_code(self, fullname: str) -> CodeType:
-        return compile(self._code, str(self._path), "exec")
 
 
 def mutants_of(module: str) -> list[Generated]:
@@ -160,60 +132,56 @@ def mutants_of(module: str) -> list[Generated]:
     return list(found.values())
 
 
-def lives(target: Target, mutant: Generated | None, *, timeout_s: float) -> bool:
-    """True if the tests of a module pass with this change, or with none, within a time."""
-    path = CHECKOUT / target.module
-    parts = target.module.removesuffix(".py").split("/")
-    start = next(place for place, part in enumerate(parts) if part.startswith("sie_"))
-    child = os.fork()
-    if not child:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        if mutant is not None:
-            sys.meta_path.insert(0, _Finder(".".join(parts[start:]), path, mutant.code))
-        options = ["-x", "-q", "--tb=no", "-p", "no:xdist", "--assert=plain"]
-        os._exit(int(pytest.main([*options, *target.tests])))
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return status == 0
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
-
-
 def main() -> int:
     """Run what the command line names; the exit status."""
     options = _options()
     chosen = [each for each in TARGETS if not options.only or each.module in options.only]
-    judged = {key_of(each): each for each in JUDGED}
-    open_ones = 0
-    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
-    for target in chosen:
-        mutants = mutants_of(target.module)
-        if options.list:
+    if options.list:
+        for target in chosen:
+            mutants = mutants_of(target.module)
             sys.stdout.writelines(f"{target.module}: {m.before} -> {m.after}\n" for m in mutants)
-            continue
-        began = time.monotonic()
-        if not lives(target, None, timeout_s=_FIRST_TIMEOUT_S):
-            sys.stderr.write(f"the tests of {target.module} fail without any mutant\n")
-            return 2
-        timeout_s = _TIMES_AS_LONG * (time.monotonic() - began)
-        survivors = [each for each in mutants if lives(target, each, timeout_s=timeout_s)]
-        took_s = time.monotonic() - began
-        unjudged = [m for m in survivors if (target.module, m.before, m.after) not in judged]
-        open_ones += len(unjudged)
-        sys.stdout.write(
-            f"{target.module}: {len(mutants)} mutants, {len(survivors)} live, "
-            f"{len(unjudged)} of them not judged, {took_s:.0f} s\n"
-        )
-        for mutant in unjudged:
-            sys.stdout.write(f"  {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}\n")
-        sys.stdout.flush()
-    return 1 if open_ones else 0
+        return 0
+    os.environ["HYPOTHESIS_PROFILE"] = "generated"
+    found = _Found()
+    judge = Judge(lambda judge: found.judge_all(judge, chosen))
+    quiet = ["-q", "--no-header", "--no-summary", "--capture=no", "-p", "no:xdist"]
+    tests = list(dict.fromkeys(test for target in chosen for test in target.tests))
+    status = pytest.main([*quiet, *tests], plugins=[judge])
+    if judge.failed is not None or status != pytest.ExitCode.OK:
+        sys.stderr.write(f"{judge.failed or 'the tests could not be collected'}\n")
+        return 2
+    return 1 if found.open_ones else 0
+
+
+class _Found:
+    """The survivors that nobody has judged, told as they are found."""
+
+    def __init__(self) -> None:
+        self.open_ones = 0
+        self._judged = {key_of(each) for each in JUDGED}
+
+    def judge_all(self, judge: Judge, targets: Sequence[Target]) -> None:
+        """Every mutant of these modules."""
+        for target in targets:
+            began = time.monotonic()
+            judge.begin(target)
+            mutants = mutants_of(target.module)
+            lived = open_ones = 0
+            for mutant in mutants:
+                if not judge.lives(target, mutant.code):
+                    continue
+                lived += 1
+                if (target.module, mutant.before, mutant.after) not in self._judged:
+                    open_ones += 1
+                    told = f"  {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}\n"
+                    sys.stdout.write(told)
+                    sys.stdout.flush()
+            self.open_ones += open_ones
+            sys.stdout.write(
+                f"{target.module}: {len(mutants)} mutants, {lived} live, "
+                f"{open_ones} of them not judged, {time.monotonic() - began:.0f} s\n"
+            )
+            sys.stdout.flush()
 
 
 def _changed(before: str, after: str) -> tuple[str, str]:
@@ -230,8 +198,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-__all__ = ["OPERATORS", "TARGETS", "Generated", "Judged", "Target", "lives", "main", "mutants_of"]
-assert hypothesis, "imported here, so that no fork has to"
+__all__ = ["OPERATORS", "TARGETS", "Generated", "Judged", "Target", "main", "mutants_of"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,11 +3,13 @@
 from collections import Counter, defaultdict
 from math import inf
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
 from sie_worker.scheduling.batching import Scheduler
+from sie_worker.scheduling.fairness import Senders, Turns
 from sie_worker.scheduling.lanes import Batch, Lane, Limits, QueuedInput
 
 QUANTUM = 20
@@ -169,3 +171,71 @@ def test_while_several_send_a_small_tenant_waits_for_the_rest_of_one_short_batch
     batch = scheduler.next_batch(now + 60)
     assert batch is not None
     assert len(batch.inputs) > 50 or batch.cost > 900
+
+
+SENT = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=12)
+
+
+@given(SENT, st.integers(0, 25))
+def test_several_send_where_more_than_one_did_within_ten_seconds(sent, later):
+    senders, now = Senders(), 1000
+    last: dict[str, int] = {}
+    for tenant, pause in sent:
+        now += pause
+        senders.sent(tenant, now)
+        last[tenant] = now
+    now += later
+
+    assert senders.several(now) == (sum(now - at <= 10 for at in last.values()) > 1)
+
+
+WAITING = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(1, 15)), max_size=40
+)
+
+
+@given(st.integers(1, 20), WAITING)
+def test_turns_are_a_ring_in_which_who_could_not_pay_gets_a_quantum_and_goes_to_the_end(
+    quantum, steps
+):
+    turns = Turns(quantum=quantum)
+    ring: list[str] = []
+    saved: dict[str, int] = {}
+    waiting: Counter[str] = Counter()
+    for tenant, joins, cost in steps:
+        if joins:
+            turns.joined(tenant, joins)
+            if tenant not in ring:
+                ring.append(tenant)
+                saved[tenant] = 0
+            waiting[tenant] += joins
+        if not ring:
+            continue
+        heads = dict.fromkeys(ring, cost)
+        if len(ring) > 1:
+            while saved[ring[0]] < cost:
+                saved[ring[0]] += quantum
+                ring.append(ring.pop(0))
+        chosen = ring[0]
+        assert turns.pick(heads) == chosen
+        turns.served(chosen, cost)
+        saved[chosen] = saved[chosen] - cost if len(ring) > 1 else 0
+        turns.left(chosen, 1)
+        waiting[chosen] -= 1
+        if not waiting[chosen]:
+            ring.remove(chosen)
+            del saved[chosen]
+
+
+def test_a_tenant_that_could_not_go_keeps_its_place_and_what_it_saved():
+    turns = Turns(quantum=5)
+    for tenant in "ab":
+        turns.joined(tenant, 9)
+
+    assert turns.pick({"b": 50}) == "b", "one that could goes, whatever it costs"
+    assert turns.pick({"a": 5, "b": 5}) == "a"
+
+
+def test_a_quantum_is_at_least_one():
+    with pytest.raises(ValueError, match="at least 1"):
+        Turns(quantum=0)

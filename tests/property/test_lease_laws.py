@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gateway_world import MemoryLeases, catalog_of, heartbeat, model
 
+from sie_core.catalog import Catalog
+from sie_core.registry import Registry
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Cold, Routes, Wanted
 from sie_gateway.leases.lease_desk import LeaseDesk
@@ -130,13 +132,30 @@ class SlowLeases(MemoryLeases):
             self._writes = False
 
 
-def _desk(store: MemoryLeases) -> LeaseDesk:
+class HeldUpLeases(MemoryLeases):
+    """A store whose first answer is on its way until `arrives` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrives = asyncio.Event()
+        self._is_first = True
+
+    async def read(self) -> LeaseTable:
+        """The table as it was when it was asked for."""
+        table = await super().read()
+        if self._is_first:
+            self._is_first = False
+            await self.arrives.wait()
+        return table
+
+
+def _desk(store: MemoryLeases, catalog: Catalog = CATALOG) -> LeaseDesk:
     async def tell(kind: WorkerKind, models: Sequence[WantedModel]) -> None:
         """Nobody listens."""
 
     return LeaseDesk(
         store,
-        catalog=lambda: CATALOG,
+        catalog=lambda: catalog,
         workers=list,
         caps=CAPS,
         ttl_s=10.0,
@@ -184,3 +203,42 @@ async def test_a_lease_that_is_there_may_be_given_again_and_keeps_its_beginning(
 
     assert view["spec"]["gpus"] == asked.gpus
     assert (await store.read()).held[asked.name].lease.created_at == began
+
+
+@given(asked=_requests())
+async def test_a_lease_is_known_at_every_gateway_also_where_an_older_table_is_on_its_way(
+    asked: LeaseRequest,
+) -> None:
+    store = HeldUpLeases()
+    giving, other = _desk(store), _desk(store)
+    older = asyncio.create_task(other.placed(Wanted("org/dense", "encode", pool="none")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    try:
+        await giving.create(asked)
+    except FixRequest:
+        store.arrives.set()
+        await older
+        return
+
+    placing = asyncio.create_task(other.placed(Wanted("org/dense", "encode", pool=asked.name)))
+    await asyncio.sleep(0)
+    store.arrives.set()
+
+    assert (await placing).lease is not None
+    assert (await older).lease is None
+
+
+@given(asked=_requests())
+async def test_a_gateway_without_a_registry_says_nothing_of_pools_and_leases(
+    asked: LeaseRequest,
+) -> None:
+    store = MemoryLeases()
+    await store.put(_lease(asked), version=0)
+    desk = _desk(store, Catalog.of(Registry.EMPTY, None))
+    for ask in (desk.create(asked), desk.renew("a"), desk.delete("a"), desk.get("default")):
+        with pytest.raises(Later) as caught:
+            await ask
+        assert caught.value.code == "NOT_READY"
+    with pytest.raises(Later):
+        await desk.overview()

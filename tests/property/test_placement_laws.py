@@ -64,6 +64,18 @@ def test_a_worker_with_three_times_the_room_is_home_to_about_three_times_the_mod
     assert 1350 <= large <= 1650
 
 
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_among_many_workers_one_is_home_to_its_share_of_the_room(seed):
+    models = [f"{seed}/{n}" for n in range(2000)]
+    rooms = {"large": 3.0} | {f"small-{n}": 1.0 for n in range(5)}
+
+    large = len(placed("large", rooms=rooms, models=models))
+
+    # Three eighths; the largest of draws that are each drawn by room alone would take a half.
+    assert 640 <= large <= 860
+
+
 def test_workers_that_tell_no_room_count_alike_unless_another_tells_some():
     models = [str(n) for n in range(300)]
 

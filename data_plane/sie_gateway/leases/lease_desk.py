@@ -41,10 +41,9 @@ _LOG: Final = logging.getLogger(__name__)
 _ATTEMPTS_MAX: Final = 20
 """Each loses to another gateway's write; twenty in a row mean that something else is wrong."""
 _PAUSE_S: Final = 0.05
-"""The longest pause between attempts, drawn at random: writers that collided part."""
+"""The longest pause before a write that somebody overtook is judged again."""
 _NONE_TIMES: Final = 5
 """So many times longer until the next look while there is no lease."""
-"""The longest pause before a write that somebody overtook is judged again."""
 
 
 class Leases(Protocol):
@@ -81,8 +80,11 @@ class LeaseDesk:
         ttl_s: float,
         look_s: float,
         tell: Callable[[WorkerKind, Sequence[WantedModel]], Awaitable[None]],
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
     ) -> None:
-        """`tell` says to the workers of a kind which models to load."""
+        """`tell` says to the workers of a kind which models to load. `wall` gives Unix seconds,
+        `rng` the pauses of those who were overtaken."""
         self._store = store
         self._catalog = catalog
         self._workers = workers
@@ -90,8 +92,13 @@ class LeaseDesk:
         self._ttl_s = ttl_s
         self._look_s = look_s
         self._tell = tell
+        self._wall = wall
+        self._rng = rng or random.Random()
         self._table = LeaseTable({}, 0)
         self._looking: asyncio.Task[None] | None = None
+        """The read that is under way."""
+        self._next: asyncio.Task[None] | None = None
+        """The read that begins when that one has ended."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the table fresh until `stop`."""
@@ -122,14 +129,14 @@ class LeaseDesk:
     async def create(self, request: LeaseRequest) -> dict[str, Any]:
         """Give a lease, or change and renew the one of that name.
 
-        Raises `FixRequest`, or `Later` POOL_CAPACITY_UNAVAILABLE.
+        Raises `FixRequest`, or `Later` POOL_CAPACITY_UNAVAILABLE, NOT_READY.
         """
         for attempt in range(_ATTEMPTS_MAX):
             table = await self._store.read()
             before = table.held.get(request.name)
             others = [each.lease for name, each in table.held.items() if name != request.name]
-            check_grant(self._catalog(), others, request, self._caps)
-            now = time.time()
+            check_grant(self._registry(), others, request, self._caps)
+            now = self._wall()
             lease = Lease(
                 spec=spec_of(request),
                 ttl_s=request.ttl_seconds or self._ttl_s,
@@ -148,12 +155,12 @@ class LeaseDesk:
 
     async def renew(self, name: str) -> dict[str, Any]:
         """Let a lease last its time from now. Raises `FixRequest` POOL_NOT_FOUND."""
-        check_name(self._catalog(), name)
+        check_name(self._registry(), name)
         for attempt in range(_ATTEMPTS_MAX):
             held = (await self._store.read()).held.get(name)
             if held is None:
                 raise _absent(name)
-            lease = msgspec.structs.replace(held.lease, renewed_at=time.time())
+            lease = msgspec.structs.replace(held.lease, renewed_at=self._wall())
             try:
                 await self._store.renew(lease, revision=held.revision)
             except LeaseMoved:
@@ -165,7 +172,7 @@ class LeaseDesk:
 
     async def delete(self, name: str) -> dict[str, Any]:
         """End a lease. Raises `FixRequest` POOL_NOT_FOUND."""
-        check_name(self._catalog(), name, deleting=True)
+        check_name(self._registry(), name, deleting=True)
         if name not in (await self._store.read()).held:
             raise _absent(name)
         await self._store.drop(name)
@@ -175,7 +182,7 @@ class LeaseDesk:
 
     async def get(self, name: str) -> dict[str, Any]:
         """A lease, or a pool of the log. Raises `FixRequest` POOL_NOT_FOUND."""
-        pool = self._catalog().pools.get(name)
+        pool = self._registry().pools.get(name)
         if pool is not None:
             return pool_view(pool, self._workers())
         held = (await self._store.read()).held.get(name)
@@ -185,7 +192,7 @@ class LeaseDesk:
 
     async def overview(self) -> dict[str, Any]:
         """Every pool of the log and every lease, by name."""
-        pools = self._catalog().pools
+        pools = self._registry().pools
         there: dict[str, list[Heartbeat]] = {}
         for worker in self._workers():
             there.setdefault(worker.pool, []).append(worker)
@@ -206,19 +213,31 @@ class LeaseDesk:
             for wanted in pinned_models(catalog, each.lease.spec).get(kind, ())
         ]
 
+    def _registry(self) -> Catalog:
+        """The registry that a lease is judged by. Raises `Later` NOT_READY before there is one:
+        that no pool is known yet does not say that there is none."""
+        catalog = self._catalog()
+        if catalog.position is None:
+            raise Later("this gateway has no verified registry yet", code="NOT_READY")
+        return catalog
+
     async def _tell_pinned(self, lease: Lease) -> None:
         for kind, models in pinned_models(self._catalog(), lease.spec).items():
             await self._tell(kind, models)
 
     async def _look(self) -> None:
-        """Read the table. Whoever asks while it is read shares the answer."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._read())
-            self._looking.add_done_callback(_noted)
+        """Read the table as it is from now on: a read that is under way may be older than a lease
+        which somebody was just given. Whoever asks before the next one begins shares its answer."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._read(self._looking))
+            self._next.add_done_callback(_noted)
         # A request that is given up must not take the answer from the others.
-        await asyncio.shield(self._looking)
+        await asyncio.shield(self._next)
 
-    async def _read(self) -> None:
+    async def _read(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._looking, self._next = self._next, None
         try:
             self._table = await self._store.read()
         finally:
@@ -233,7 +252,7 @@ class LeaseDesk:
 
     async def _pause(self, attempt: int) -> None:
         """Those who were overtaken together do not come back together."""
-        await asyncio.sleep(random.random() * min(_PAUSE_S, 0.002 * 2**attempt))
+        await asyncio.sleep(self._rng.random() * min(_PAUSE_S, 0.002 * 2**attempt))
 
 
 def _noted(read: asyncio.Task[None]) -> None:

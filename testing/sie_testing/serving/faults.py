@@ -17,16 +17,31 @@ from sie_testing.stage.run import inject
 if TYPE_CHECKING:
     from sie_testing.serving.world import ServingWorld
 
-__all__ = ["FAULTS", "GENTLE", "LOADS", "heal", "inject_some"]
+__all__ = ["FAULTS", "GENTLE", "LOADS", "MOVES", "heal", "inject_some"]
 
-LOADS: Final = frozenset({"poison", "lethal", "long", "leaving"})
+LOADS: Final = frozenset({"poison", "lethal", "long", "leaving", "leasing"})
 """Kinds of request that are faults of clients."""
+MOVES: Final = frozenset({"bundle-moved", "model-deleted", "pool-moved"})
+"""Faults after which a model is run elsewhere, or nowhere."""
 GENTLE: Final = frozenset(
-    {"adapter-changed", "delivered-early", "device-slow", "model-changed", "models-evicted"}
+    {
+        *MOVES,
+        "adapter-changed",
+        "clocks-apart",
+        "delivered-early",
+        "device-slow",
+        "leases-forgotten",
+        "model-changed",
+        "models-evicted",
+    }
 )
-_LATER: Final = frozenset({"killed-at-a-word", "killed-at-a-delivery", "words-lost"})
+_LATER: Final = frozenset(
+    {"clocks-apart", "killed-at-a-word", "killed-at-a-delivery", "words-lost"}
+)
 _LONGEST_S: Final = 5.0
 _BETWEEN_S: Final = 1.2
+_SKEW_S: Final = 2.0
+"""Hosts that keep time are nearer than this by far; a request has half a minute."""
 _WORDS: Final = {
     "a job": "sie.work.",
     "a result": "sie.result.",
@@ -56,6 +71,8 @@ def heal(world: "ServingWorld") -> None:
     for process in world.processes:
         process.resume()
         process.start()
+    if world.history.bring_home():
+        _changed(world, "every model is at home")
     world.laws.heals()
 
 
@@ -242,6 +259,44 @@ def _adapter_changed(world: "ServingWorld", rng: random.Random) -> str:
     return _changed(world, f"{model}+{name}")
 
 
+def _pool_moved(world: "ServingWorld", rng: random.Random) -> str:
+    """A model goes to the other pool, at its revision."""
+    model = rng.choice(MODELS)
+    return _changed(world, f"{model} to {world.history.move_pool(model)}")
+
+
+def _bundle_moved(world: "ServingWorld", rng: random.Random) -> str:
+    """A model gets another backend, which the other bundle runs: another revision."""
+    model = rng.choice(MODELS)
+    return _changed(world, f"{model} to {world.history.move_bundle(model)}")
+
+
+def _model_deleted(world: "ServingWorld", rng: random.Random) -> str:
+    """A model and its adapters are deleted, and come back in a while."""
+    model, changed = rng.choice(MODELS), rng.random() < 0.5
+    if not world.history.delete_model(model):
+        return ""
+
+    def put_back() -> None:
+        if world.history.put_back(model, changed=changed):
+            world.trace.say("fault", _changed(world, f"{model} is back"))
+
+    world.later(rng.random() * _LONGEST_S, put_back)
+    return _changed(world, model)
+
+
+def _clocks_apart(world: "ServingWorld", rng: random.Random) -> str:
+    """The clock of one host is set, to a little before or after the others."""
+    process = rng.choice([*world.gateways, *world.workers])
+    process.skew_s = rng.uniform(-_SKEW_S, _SKEW_S)
+    return f"{process.name} {process.skew_s:+.1f} s"
+
+
+def _leases_forgotten(world: "ServingWorld", rng: random.Random) -> str:
+    """The broker's bucket of leases is gone, and what was in it."""
+    return ", ".join(world.leases.forget())
+
+
 def _changed(world: "ServingWorld", what: str) -> str:
     world.laws.changes.append(world.loop.time())
     world.hear_config()
@@ -251,7 +306,9 @@ def _changed(world: "ServingWorld", what: str) -> str:
 Fault = Callable[["ServingWorld", random.Random], str]
 FAULTS: Final[dict[str, Fault]] = {
     "adapter-changed": _adapter_changed,
+    "bundle-moved": _bundle_moved,
     "broker-restarted": _broker_restarted,
+    "clocks-apart": _clocks_apart,
     "delivered-early": _delivered_early,
     "device-slow": _device_slow,
     "ends-forgotten": _ends_forgotten,
@@ -262,10 +319,13 @@ FAULTS: Final[dict[str, Fault]] = {
     "jobs-forgotten": _jobs_forgotten,
     "killed-at-a-delivery": _killed_at_a_delivery,
     "killed-at-a-word": _killed_at_a_word,
+    "leases-forgotten": _leases_forgotten,
     "link-cut": _link_cut,
     "machine-killed": _machine_killed,
     "model-changed": _model_changed,
+    "model-deleted": _model_deleted,
     "models-evicted": _models_evicted,
+    "pool-moved": _pool_moved,
     "sidecar-killed": _sidecar_killed,
     "sidecar-paused": _sidecar_paused,
     "sidecar-stopped": _sidecar_stopped,

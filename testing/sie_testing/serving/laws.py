@@ -12,12 +12,15 @@ from typing import Any, Final
 
 import msgspec
 
+from sie_gateway.fleet.routing import Route
 from sie_gateway.request.responses import Answer, render
 from sie_schemas import arrays
 from sie_schemas.errors import SIEError
-from sie_schemas.jobs import Job
+from sie_schemas.fleet import WorkerKind
+from sie_schemas.jobs import Job, subject
 from sie_testing.processes.echo_execution import echo_vector
 from sie_testing.serving.execution import LETHAL, POISON
+from sie_testing.serving.lease_table import LeaseBoard
 from sie_testing.serving.models import History
 from sie_testing.stage.broken import Broken
 
@@ -25,16 +28,22 @@ __all__ = ["CHECKS", "Asking", "Laws"]
 
 CHECKS: Final = (
     "a batch runs what its jobs name",
+    "a job goes where its epoch places the model",
     "a job ends when its result is confirmed or nobody waits",
     "a poisonous text fails alone",
+    "a lease ends by its time or by a word",
+    "a request outlives the move of its model",
     "a small tenant does not wait for the end of a flood",
     "a worker does not run again what it has answered",
     "after healing every request is answered",
     "an answer is of one revision, in order, right for its text and adapter",
     "an error has a cause",
+    "clocks that differ change nothing",
+    "leases take no more than their pool has",
     "nobody starves",
     "nothing is left in queue or tables",
     "nothing is run for who has left",
+    "what is deleted is refused by its name",
     "without a cause nothing runs twice",
 )
 """The laws that every campaign puts to the test."""
@@ -60,6 +69,8 @@ class Asking:
     gateway: str
     epoch: int
     begun_at: float
+    lease: str = ""
+    """The lease that it is sent under."""
     end: str = ""
     ended_at: float = 0.0
 
@@ -94,6 +105,9 @@ class Laws:
     clock: Callable[[], float]
     calm: bool
     one_worker: bool
+    leases: LeaseBoard
+    kinds: frozenset[WorkerKind]
+    """Those that a worker is of."""
     checks: Counter[str] = field(default_factory=Counter)
     asked: dict[str, Asking] = field(default_factory=dict)
     """By request id."""
@@ -128,6 +142,21 @@ class Laws:
             self._named.setdefault(text, set()).add((job.model_revision, adapter))
             self._jobs.setdefault(text, {})[job.job_id] = None
 
+    def placed(self, job: Job, where: str) -> None:
+        """A job, or the word of a large one, came to a subject of the queue."""
+        self.checks["a job goes where its epoch places the model"] += 1
+        asking = self.asked[_request_of(job.job_id)]
+        lease = self.leases.spec_of(asking.lease)
+        found = self.history.at(job.epoch).resolve(
+            f"{job.model_id}:{job.profile}", pool=lease.queue_pool if lease is not None else None
+        )
+        right = [
+            subject(found.pool, name, found.bundle, found.model_id)
+            for name in found.machine_profiles
+        ]
+        if where not in right:
+            raise Broken(f"{job.job_id} of {asking} goes to {where}; epoch {job.epoch} has {right}")
+
     def runs(self, text: str, revision: str, adapter: str, life: str) -> None:
         """A worker's device is handed a text."""
         self.checks["a batch runs what its jobs name"] += 1
@@ -148,6 +177,11 @@ class Laws:
             raise Broken(
                 f"{asking} is run at {self.clock():.3f}; its client left at {asking.ended_at:.3f}"
             )
+
+    def gateway_of(self, text: str) -> str:
+        """The gateway that a text was sent through; empty where nobody sent it."""
+        job = next(iter(self._jobs.get(text, ())), None)
+        return self.asked[_request_of(job)].gateway if job is not None else ""
 
     def ran(self, text: str) -> None:
         """A batch with a text ended well."""
@@ -203,6 +237,15 @@ class Laws:
         for text, entry in zip(asking.texts, body["items"], strict=True):
             self._check_entry(asking, text, entry, revision, adapter)
         self._check_once(asking)
+        self._note_move(asking, route)
+
+    def _note_move(self, asking: Asking, route: Route) -> None:
+        """Count where a request ended in another place than it began for."""
+        began = self.history.at(asking.epoch).models.get(asking.model)
+        ended = self.history.head.models.get(asking.model)
+        if began is not None and ended is not None and not asking.lease:
+            places = [(each["pool"], each["profiles"]) for each in (began, ended)]
+            self.checks["a request outlives the move of its model"] += places[0] != places[1]
 
     def _check_entry(
         self, asking: Asking, text: str, entry: dict[str, Any], revision: str, adapter: str
@@ -241,12 +284,30 @@ class Laws:
         if not self._may_fail(asking, error.code):
             raise Broken(f"{asking} fails without a cause: {error.code}, {error.message}")
 
-    def went_cold(self, asking: Asking) -> None:
-        """A client was told that there is no worker."""
+    def went_cold(self, asking: Asking, kind: WorkerKind) -> None:
+        """A client was told that there is no worker of that kind."""
         self._ends(asking, "cold")
         self.checks["an error has a cause"] += 1
-        if not self._is_disturbed(asking):
+        if kind in self.kinds and not self._is_disturbed(asking):
             raise Broken(f"{asking} finds no worker, and nothing has happened to any")
+
+    # -- leases --
+
+    def lease_is_absent(self, name: str, since: float) -> None:
+        """A client is told that its lease is not there, which it was told of at a moment."""
+        self.checks["a lease ends by its time or by a word"] += 1
+        if not self.leases.was_absent(name, since):
+            raise Broken(f"lease {name} is there since {since:.3f}; a gateway says that it is not")
+
+    def lease_is_refused(self, name: str, since: float) -> None:
+        """A client is told that there is no room for its lease."""
+        if not self.leases.had_another(name, since):
+            raise Broken(f"lease {name} is refused for want of room, and there is no other one")
+
+    def lease_is_unheard(self, name: str, code: str) -> None:
+        """A client was told nothing of its lease."""
+        if self.calm:
+            raise Broken(f"lease {name}: {code}, and nothing has happened to any gateway")
 
     def left(self, asking: Asking) -> None:
         """A client hung up: from now on what a device is handed of it is looked at."""
@@ -269,6 +330,11 @@ class Laws:
     def _may_fail(self, asking: Asking, code: str) -> bool:
         now = self.clock()
         match code:
+            case "MODEL_NOT_FOUND" | "ADAPTER_NOT_FOUND":
+                self.checks["what is deleted is refused by its name"] += 1
+                return self.history.lacks(asking.model, asking.epoch)
+            case "POOL_NOT_FOUND":
+                return bool(asking.lease) and self.leases.was_absent(asking.lease, asking.begun_at)
             case "INFERENCE_ERROR":
                 deaths = [at for at in self.deaths if asking.begun_at - _LEFT_S <= at <= now]
                 own = asking.has(POISON) or asking.has(LETHAL)

@@ -82,6 +82,10 @@ class Clients:
                         raise Broken(f"after healing {asking} ends as {asking and asking.end}")
                     self._world.laws.checks["after healing every request is answered"] += 1
 
+    async def send_leased(self, tenant: str, lease: str) -> None:
+        """One request under a lease."""
+        await self._send(tenant, self._drawn_texts(), lease=lease)
+
     def _drawn_texts(self) -> tuple[str, ...]:
         """The beginning of each text, and `long` where it is."""
         rng = self._rng
@@ -104,6 +108,7 @@ class Clients:
         model: str = "",
         adapter: str | None = None,
         through: "GatewayProcess | None" = None,
+        lease: str = "",
     ) -> Asking | None:
         """The request, ended; None where no gateway lives."""
         world, rng = self._world, self._rng
@@ -123,7 +128,8 @@ class Clients:
         assert following is not None, "a gateway that takes requests follows the log"
         epoch = following.position.epoch if following.position is not None else 0
         now = world.loop.time()
-        asking = Asking(self._count, tenant, model, adapter, texts, gateway.name, epoch, now)
+        name = gateway.name
+        asking = Asking(self._count, tenant, model, adapter, texts, name, epoch, now, lease)
         world.laws.begins(asking)
         await self._ask(gateway, asking, leaves_s)
         return asking
@@ -135,7 +141,12 @@ class Clients:
         answering = world.loop.create_task(
             inference.answer(
                 _asked(asking),
-                Wanted(asking.model, "encode", lora=asking.adapter or None),
+                Wanted(
+                    asking.model,
+                    "encode",
+                    pool=asking.lease or None,
+                    lora=asking.adapter or None,
+                ),
                 request_id=asking.request_id,
                 tenant=asking.tenant,
                 until_gone=partial(asyncio.sleep, leaves_s) if leaves_s else None,
@@ -156,7 +167,7 @@ class Clients:
             case None:
                 found = answering.result()
                 if isinstance(found, Cold):
-                    laws.went_cold(asking)
+                    laws.went_cold(asking, found.route.kind)
                 else:
                     laws.answered(asking, found)
             case asyncio.CancelledError():

@@ -13,16 +13,14 @@ from nats.aio.client import Client
 from sie_core.catalog import Catalog
 from sie_core.chain import Position
 from sie_core.registry import Registry
-from sie_gateway.leases.lease_desk import Leases
 from sie_gateway.main import Parts, make_inference, opened_parts
 from sie_gateway.request.inference import Inference
 from sie_gateway.settings import GatewaySettings
 from sie_runtime.broker.bus import Bus, BusSettings
-from sie_runtime.streams.lease_store import LeaseTable
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
-from sie_schemas.leases import Lease
 from sie_testing.serving.execution import Device
+from sie_testing.serving.lease_table import WayToLeases
 from sie_testing.serving.models import FUSED
 from sie_testing.serving.queue_client import QueueClient
 from sie_testing.stage.loop import Host
@@ -42,26 +40,6 @@ _LAG_S: Final = 0.6
 def life_of(host: Host) -> str:
     """One life of a process, for everybody who tells of it."""
     return f"{host.name}/{host.life}"
-
-
-class NoLeases(Leases):
-    """A table in which nothing is, and nothing is asked for."""
-
-    async def read(self) -> LeaseTable:
-        """Empty."""
-        return LeaseTable({}, 0)
-
-    async def put(self, lease: Lease, /, *, version: int) -> None:
-        """Nobody asks for one."""
-        raise NotImplementedError
-
-    async def renew(self, lease: Lease, /, *, revision: int) -> None:
-        """Nobody has one."""
-        raise NotImplementedError
-
-    async def drop(self, name: str, /) -> None:
-        """Nobody has one."""
-        raise NotImplementedError
 
 
 class Following:
@@ -108,6 +86,14 @@ class _Serving(Process["ServingWorld"]):
     """A process that is on the bus and follows the log."""
 
     following: Following | None = None
+    skew_s = 0.0
+    """The seconds that its clock is ahead of the world's."""
+
+    def wall(self) -> float:
+        """Unix seconds, by this host's clock."""
+        if self.skew_s:
+            self.world.skewed(self.name)
+        return self.world.wall() + self.skew_s
 
     async def _bus(self, host: Host, role: str) -> Bus:
         world = self.world
@@ -135,6 +121,7 @@ class GatewayProcess(_Serving):
         """Take requests until `stop`."""
         world, settings = self.world, self._settings
         bus = await self._bus(host, "gateway")
+        assert self.client is not None, "it was made with the bus"
         following = self.following = Following(world, host)
 
         def catalog() -> Catalog:
@@ -147,14 +134,15 @@ class GatewayProcess(_Serving):
             asker=bus,
             gateway_id=f"{self.name}-{host.life}",
             objects=PayloadStore(bus, settings),
-            leases=NoLeases(),
+            leases=WayToLeases(world.leases, world.broker, self.client, world.breaks),
             catalog=catalog,
-            wall=world.wall,
+            wall=self.wall,
+            rng=world.network_rng,
         ) as parts:
             bus.on_reconnect(parts.watch.begin)
             bus.on_reconnect(parts.lost_jobs.suspect)
             self.parts = parts
-            self.inference = make_inference(settings, parts, catalog, wall=world.wall)
+            self.inference = make_inference(settings, parts, catalog, wall=self.wall)
             following.hear()
             await parts.run(self.stop)
         await bus.close()
@@ -184,7 +172,7 @@ class WorkerProcess(_Serving):
             bus=bus,
             replica=following,
             report_soon=lambda: None,
-            wall=world.wall,
+            wall=self.wall,
             life=f"{world.broker.connections:016x}",
         )
         following.worker = worker

@@ -54,6 +54,7 @@ class Consumer:
     """One durable consumer. `out` are the sequences that somebody has, and until when."""
 
     name: str
+    """`<stream>.<consumer>`: two pools have consumers of one name."""
     subject: str
     last: int = 0
     deliveries: int = 0
@@ -64,23 +65,21 @@ class Consumer:
 
 
 class QueueBroker(Broker):
-    """See the module. One pool; `stream` is its work queue."""
+    """See the module. A sequence is given once, whichever pool's stream it is of."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         network: Network,
         *,
-        stream: str,
         ack_wait_s: float,
         deliveries_max: int,
     ) -> None:
         super().__init__(loop, network)
-        self._stream = stream
         self._ack_wait_s = ack_wait_s
         self._deliveries_max = deliveries_max
         self.jobs: dict[int, StoredJob] = {}
-        """The work queue, by sequence."""
+        """The work queues, by sequence."""
         self.objects: dict[str, tuple[bytes, float, float]] = {}
         """By subject: the chunk, when its time is over, and when it came."""
         self.letters: list[str] = []
@@ -104,8 +103,9 @@ class QueueBroker(Broker):
 
     # -- the world's hand --
 
-    def add_consumer(self, name: str, subject: str) -> None:
+    def add_consumer(self, stream: str, consumer: str, subject: str) -> None:
         """As sie-config makes it."""
+        name = f"{stream}.{consumer}"
         self.consumers[name] = Consumer(name, subject)
 
     def stop(self) -> None:
@@ -185,7 +185,7 @@ class QueueBroker(Broker):
             super().take(sender, subject, data, reply, headers)
 
     def _asked(self, sender: Connection, subject: str, data: bytes, reply: str) -> None:
-        name = subject.rpartition(".")[2]
+        name = ".".join(subject.split(".")[-2:])
         if subject.startswith(_ACK):
             self._word(subject.split("."), data)
         elif subject.startswith(_NEXT):
@@ -209,14 +209,15 @@ class QueueBroker(Broker):
 
     def _keep(self, subject: str, data: bytes, reply: str, job_id: str) -> None:
         known = self._ids.get(job_id)
-        answer = {"stream": self._stream, "seq": known, "duplicate": True}
+        stream = f"WORK_POOL_{subject.split('.')[2]}"
+        answer = {"stream": stream, "seq": known, "duplicate": True}
         if known is None:
             self._last += 1
             job = StoredJob(self._last, subject, data, job_id, self.loop.time())
             self.jobs[self._last] = job
             self._ids[job_id] = self._last
             self.on_job(job)
-            answer = {"stream": self._stream, "seq": self._last}
+            answer = {"stream": stream, "seq": self._last}
         self._answer(reply, answer)
         for consumer in self.consumers.values():
             if consumer.subject == subject:
@@ -228,7 +229,7 @@ class QueueBroker(Broker):
             self.words_to_lose -= 1
             self.on_effect("words-lost")
             return
-        consumer = self.consumers[tokens[3]]
+        consumer = self.consumers[f"{tokens[2]}.{tokens[3]}"]
         sequence, number = int(tokens[5]), int(tokens[6])
         job = self.jobs.get(sequence)
         if job is None or sequence not in consumer.out or not 0 < number <= consumer.deliveries:
@@ -330,7 +331,7 @@ class QueueBroker(Broker):
         consumer.deliveries += 1
         consumer.out[job.sequence] = self.loop.time() + self._ack_wait_s
         told = f"{count}.{job.sequence}.{consumer.deliveries}.0.0"
-        reply = f"{_ACK}{self._stream}.{consumer.name}.{told}"
+        reply = f"{_ACK}{consumer.name}.{told}"
         self._watch(consumer, job.sequence)
         pull.client.offer(Arrival(pull.reply, job.data, reply, {"Nats-Msg-Id": job.job_id}))
         self.on_delivery(pull.client, job, count)

@@ -7,10 +7,13 @@ in them that a client could notice, so that no error and no second run of a text
 
 import asyncio
 import random
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from sie_testing.serving.faults import FAULTS, GENTLE, LOADS, heal, inject_some
+from sie_testing.serving.faults import FAULTS, GENTLE, LOADS, MOVES, heal, inject_some
+from sie_testing.serving.lessees import Lessee
 from sie_testing.serving.load import FLOOD, QUIET, Clients
+from sie_testing.serving.models import Place
 from sie_testing.serving.world import ServingWorld
 from sie_testing.simulation import Plan
 from sie_testing.stage.broken import Broken
@@ -22,6 +25,14 @@ KINDS: Final = tuple(sorted({*FAULTS, *LOADS}))
 _CALM_SHARE: Final = 0.35
 _START_S: Final = 4.0
 _CLIENTS: Final = 4
+_LESSEES: Final = 2
+_MOVING: Final = MOVES | {"leasing"}
+_PLACES: Final = {
+    "pool-moved": Place(pool="spare"),
+    "bundle-moved": Place(bundle="wide"),
+    "leasing": Place(pool="spare"),
+}
+"""The place of one more worker where a run has such faults: each costs time."""
 _CROWDED: Final = 6.0
 """Times as long as usual a device takes where many wait for it, or nobody would have to."""
 _END_S: Final = 45.0
@@ -54,37 +65,36 @@ class _Drawn:
         self.steps = plan.steps
         self.crowd = self.calm and rng.random() < 0.4
         self.flood = self.calm and not self.crowd and rng.random() < 0.7
+        if not _MOVING.isdisjoint({*self.kinds, *self.loads}) and plan.seed % 2:
+            # A crowd measures waits of models that are where they were: it has every other seed.
+            self.crowd = self.flood = False
         workers = rng.randint(1, plan.replicas) if self.calm else max(2, plan.replicas)
         if self.crowd:
             # A crowd is one where it has to wait.
             workers = 1
         if self.crowd or self.flood:
-            self.kinds = [kind for kind in self.kinds if kind != "device-slow"]
+            self.kinds = [each for each in self.kinds if each not in {*_MOVING, "device-slow"}]
+            self.loads -= _MOVING
+        drawn = {*self.kinds, *self.loads}
+        places = [place for kind, place in _PLACES.items() if kind in drawn]
         self.world = ServingWorld(
             plan.seed,
             calm=self.calm,
             workers=workers,
             large_results=rng.random() < 0.4,
+            places=list(dict.fromkeys(places)),
         )
 
 
 async def _run(drawn: _Drawn) -> None:
     world = drawn.world
+    world.leases.in_use = "leasing" in drawn.loads
     for process in world.processes:
         process.start()
     await asyncio.sleep(_START_S)
     clients = Clients(world, world.load_rng, drawn.loads)
     async with asyncio.TaskGroup() as tasks:
-        asking = [tasks.create_task(clients.send_some(drawn.steps, 0.8)) for _ in range(_CLIENTS)]
-        if drawn.crowd or drawn.flood:
-            for execution in world.executions:
-                execution.slow_down(_CROWDED)
-        if drawn.crowd:
-            until = world.loop.time() + 10.0
-            asking += [tasks.create_task(clients.crowd(until)) for _ in range(8)]
-            asking.append(tasks.create_task(clients.beside_the_crowd(until)))
-        if drawn.flood:
-            asking.append(tasks.create_task(clients.flood(40)))
+        asking = [tasks.create_task(each) for each in _load(drawn, clients)]
         if drawn.kinds:
             await inject_some(world, drawn.kinds, drawn.steps)
         heal(world)
@@ -96,6 +106,26 @@ async def _run(drawn: _Drawn) -> None:
     longest_s = _CALM_WAIT_S if drawn.calm else _HEALED_WAIT_S
     world.laws.check_waits(longest_s, 0.0 if drawn.calm else healed_at)
     world.laws.check_flood(FLOOD, QUIET)
+
+
+def _load(drawn: _Drawn, clients: Clients) -> list[Coroutine[Any, Any, None]]:
+    """The lives of every client of a run."""
+    world = drawn.world
+    lives = [clients.send_some(drawn.steps, 0.8) for _ in range(_CLIENTS)]
+    if "leasing" in drawn.loads:
+        for number in range(_LESSEES):
+            lessee = Lessee(world, world.load_rng, clients, f"lease-{number}")
+            lives.append(lessee.lease_some(drawn.steps // 2))
+    if drawn.crowd or drawn.flood:
+        for execution in world.executions:
+            execution.slow_down(_CROWDED)
+    if drawn.crowd:
+        until = world.loop.time() + 10.0
+        lives += [clients.crowd(until) for _ in range(8)]
+        lives.append(clients.beside_the_crowd(until))
+    if drawn.flood:
+        lives.append(clients.flood(40))
+    return lives
 
 
 async def _ended(world: ServingWorld, asking: "list[asyncio.Task[None]]") -> None:

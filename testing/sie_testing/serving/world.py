@@ -6,10 +6,12 @@ more draw in the load moves nothing on the network.
 
 import contextvars
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Final
 
 from sie_gateway.settings import GatewaySettings
+from sie_schemas.fleet import WorkerKind
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,
@@ -24,7 +26,8 @@ from sie_schemas.jobs import (
 from sie_schemas.malformed import MALFORMED
 from sie_testing.serving.execution import ServingLoop
 from sie_testing.serving.laws import Laws
-from sie_testing.serving.models import MODELS, History
+from sie_testing.serving.lease_table import LeaseBoard
+from sie_testing.serving.models import BUNDLES, LEASABLE, MODELS, POOLS, PROFILE, History, Place
 from sie_testing.serving.processes import (
     ExecutionProcess,
     GatewayProcess,
@@ -48,7 +51,6 @@ _ACK_WAIT_S: Final = 8.0
 _SWEEP_S: Final = 1.0
 _TIMEOUT_S: Final = 30.0
 """Longer than any fault, so that no request may run out of its time."""
-_POOL: Final = ("default", "cpu", "default")
 _LOGGERS: Final = ("sie_gateway", "sie_worker", "sie_runtime")
 Word = Callable[[Connection, str, bytes], bool]
 _RECEIPTS: Final = "sie.answer.worker."
@@ -57,7 +59,17 @@ _RECEIPTS: Final = "sie.answer.worker."
 class ServingWorld:
     """See the module. One per seed."""
 
-    def __init__(self, seed: int, *, calm: bool, workers: int, large_results: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        calm: bool,
+        workers: int,
+        large_results: bool,
+        places: Sequence[Place] = (),
+    ) -> None:
+        """`workers` are at the models' first place; at each of `places` there is one more."""
+
         def chance(name: str) -> random.Random:
             return random.Random(f"{seed}/serving/{name}")
 
@@ -73,19 +85,31 @@ class ServingWorld:
         self.counts: dict[str, int] = {}
         self.ended = False
         self.history: Final = History()
-        self.laws: Final = Laws(self.history, self.loop.time, calm, workers == 1)
+        where = [*[Place()] * workers, *places]
+        self.pools: Final = [pool for pool in POOLS if any(each.pool == pool for each in where)]
+        self.leases: Final = LeaseBoard(self.loop.time, LEASABLE, self._note_grant)
+        self.laws: Final = Laws(
+            self.history,
+            self.loop.time,
+            calm,
+            len(where) == 1,
+            self.leases,
+            frozenset(WorkerKind(each.pool, PROFILE, each.bundle) for each in where),
+        )
         self.lives: dict[int, str] = {}
         """The lives of processes, by the number of their connection."""
+        self._skewed: dict[str, None] = {}
         self.broker: Final = self._made_broker()
         self.overhears: Word = lambda sender, subject, data: True
         """A fault that waits for a message: whether it goes on."""
         gateway, worker = _settings(large_results)
         self.gateways: Final = [GatewayProcess(self, f"gateway-{n}", gateway) for n in range(2)]
         self.workers: Final = [
-            WorkerProcess(self, f"worker-{n}", worker(f"/socket-{n}")) for n in range(workers)
+            WorkerProcess(self, f"worker-{n}", worker(f"/socket-{n}", place))
+            for n, place in enumerate(where)
         ]
         self.executions: Final = [
-            ExecutionProcess(self, f"execution-{n}", f"/socket-{n}") for n in range(workers)
+            ExecutionProcess(self, f"execution-{n}", f"/socket-{n}") for n in range(len(where))
         ]
         self._config = QueueClient(self.broker, Host("config"), self.network_rng)
         self._config.linked = self._config.is_connected = True
@@ -96,7 +120,7 @@ class ServingWorld:
         return [*self.gateways, *self.workers, *self.executions]
 
     def wall(self) -> float:
-        """Unix seconds, alike on every host."""
+        """Unix seconds, by a clock that is right."""
         return _EPOCH_S + self.loop.time()
 
     @property
@@ -132,7 +156,22 @@ class ServingWorld:
         """A device was handed a text."""
         worker = self.workers[[each.name for each in self.executions].index(execution)]
         life = life_of(worker.host) if worker.host is not None else ""
+        self.laws.checks["clocks that differ change nothing"] += self._is_skewed(worker, text)
         self._judged(lambda: self.laws.runs(text, revision, adapter, life))
+
+    def _is_skewed(self, worker: WorkerProcess, text: str) -> bool:
+        """True if whoever runs a text has another time than the gateway that asks for it."""
+        name = self.laws.gateway_of(text)
+        return any(each.name == name and each.skew_s != worker.skew_s for each in self.gateways)
+
+    def skewed(self, name: str) -> None:
+        """A host has looked at a clock that was set."""
+        if name not in self._skewed:
+            self._skewed[name] = None
+            self.took_effect("clocks-apart")
+
+    def _note_grant(self) -> None:
+        self.laws.checks["leases take no more than their pool has"] += 1
 
     def _judged(self, judge: Callable[[], None]) -> None:
         try:
@@ -146,12 +185,15 @@ class ServingWorld:
         broker = QueueBroker(
             self.loop,
             self.network,
-            stream=stream_name(_POOL[0]),
             ack_wait_s=_ACK_WAIT_S,
             deliveries_max=5,
         )
-        for model in MODELS:
-            broker.add_consumer(consumer_name(*_POOL[1:], model), subject(*_POOL, model))
+        for pool, bundle, model in product(POOLS, BUNDLES, MODELS):
+            broker.add_consumer(
+                stream_name(pool),
+                consumer_name(PROFILE, bundle, model),
+                subject(pool, PROFILE, bundle, model),
+            )
         broker.on_effect = self.took_effect
         broker.on_job = self._note_job
         broker.on_object = self._note_object
@@ -163,6 +205,7 @@ class ServingWorld:
 
     def _note_job(self, stored: StoredJob) -> None:
         job = JOB_DECODER.decode(stored.data)
+        self._judged(lambda: self.laws.placed(job, stored.subject))
         if job.payload is None:
             self.laws.published(job)
 
@@ -224,7 +267,9 @@ class ServingWorld:
         broker = self.broker
         broker.expire_objects()
         found: dict[str, object] = {
-            "jobs in the queue": [job.job_id for job in broker.jobs.values()],
+            "jobs in the queue": [
+                job.job_id for job in broker.jobs.values() if self._is_taken(job)
+            ],
             "objects": sum(bool(data) for data, *_ in broker.objects.values()),
         }
         for gateway in self.gateways:
@@ -244,11 +289,21 @@ class ServingWorld:
                 found[f"batches of {process.name}"] = worker._devices.batches_out
         return "; ".join(f"{name}: {value}" for name, value in found.items() if value)
 
+    def _is_taken(self, stored: StoredJob) -> bool:
+        """True if somebody pulls where a job lies. Else the queue's own age ends it: its request
+        has gone elsewhere."""
+        job = JOB_DECODER.decode(stored.data)
+        return any(
+            subject(kind.pool, PROFILE, kind.bundle, job.model_id) == stored.subject
+            and self.history.head.can_run(job.model_id, kind.bundle)
+            for kind in self.laws.kinds
+        )
+
 
 def _settings(
     large_results: bool,
-) -> tuple[GatewaySettings, Callable[[str], WorkerSettings]]:
-    """Those of every gateway, and of a worker by its socket: short times, small bounds."""
+) -> tuple[GatewaySettings, Callable[[str, Place], WorkerSettings]]:
+    """Those of a gateway, and of a worker by its socket and place: short times, small bounds."""
     gateway = GatewaySettings(
         queue_ack_wait_s=_ACK_WAIT_S,
         queue_publish_timeout_s=2.0,
@@ -258,8 +313,10 @@ def _settings(
         chunked_bytes_max=4000,
     )
 
-    def worker(path: str) -> WorkerSettings:
+    def worker(path: str, place: Place) -> WorkerSettings:
         return WorkerSettings(
+            pool=place.pool,
+            bundle=place.bundle,
             queue_ack_wait_s=_ACK_WAIT_S,
             queue_publish_timeout_s=2.0,
             socket_path=(path,),

@@ -26,6 +26,7 @@ _BETWEEN_S: Final = 0.9
 LATER: Final = frozenset(
     {
         "acks-lost",
+        "clocks-apart",
         "commit-fails",
         "deltas-spoiled",
         "disk-full",
@@ -263,12 +264,20 @@ def _clock_jumps(world: "World", rng: random.Random) -> str:
     return f"to {world.skew_us / 1e6:+.0f} s"
 
 
+def _clocks_apart(world: "World", rng: random.Random) -> str:
+    """The clock of one writer's host is set: whoever takes its place has another one."""
+    writer = rng.choice([world.writer, *world.zombies])
+    writer.skew_us = int(rng.uniform(-600, 600) * 1e6)
+    return f"{writer.skew_us / 1e6:+.0f} s at {writer.name}"
+
+
 FAULTS: Final[dict[str, Callable[["World", random.Random], str]]] = {
     **DECEITS,
     **DISK_FAULTS,
     "acks-lost": _acks_lost,
     "broker-down": _broker_down,
     "clock-jumps": _clock_jumps,
+    "clocks-apart": _clocks_apart,
     "deltas-spoiled": _deltas_spoiled,
     "failover": _failover,
     "partition": _partition,

@@ -104,6 +104,8 @@ class WriterProcess(Process["World"]):
         self.volume = volume
         self.plane: ControlPlane | None = None
         self.behind_url = True
+        self.skew_us = 0
+        """The microseconds that the clock of its host is ahead of the world's."""
         self.reach: Reach | None = None
         self._held: _Held | None = None
 
@@ -142,7 +144,12 @@ class WriterProcess(Process["World"]):
         world = self.world
         # What it takes back is no beginning of its own: whoever made it has answered for that.
         own = [entry for entry in entries if entry.hash not in world.truth.entries]
-        world.truth.committed(entries)
+        if own and self.skew_us:
+            world.took_effect("clocks-apart")
+        try:
+            world.truth.committed(entries)
+        except Broken as error:
+            world.breaks(error)
         if own and not self.volume.names_its_key:
             world.breaks(Broken(f"{self.name} writes {own[0].epoch} under an older key"))
         for entry in own:
@@ -173,7 +180,7 @@ class WriterProcess(Process["World"]):
             store,
             journal,
             replayed,
-            now_us=world.now_us,
+            now_us=lambda: world.now_us() + self.skew_us,
             new_id=world.new_id,
             group_writes_max=CONFIG_SETTINGS.group_writes_max,
             waiting_writes_max=CONFIG_SETTINGS.waiting_writes_max,

@@ -61,12 +61,20 @@ class Truth:
     checks: dict[str, int] = field(default_factory=dict)
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        """A disk took these entries."""
+        """A disk took these entries, whose times rise."""
         for entry in entries:
             if entry.hash not in self.states:
+                self._check_time(entry)
                 self.states[entry.hash] = _after(self.states.get(entry.prev_hash, {}), entry)
                 self.entries[entry.hash] = entry
                 self.epochs.setdefault((entry.log_id, entry.epoch), []).append(entry.hash)
+
+    def _check_time(self, entry: Entry) -> None:
+        before = self.entries.get(entry.prev_hash)
+        if before is not None:
+            self._count("time never goes back in the log")
+            if entry.ts <= before.ts:
+                raise Broken(f"epoch {entry.epoch} is of {entry.ts}, after one of {before.ts}")
 
     def answered(self, acknowledged: Acknowledged, commands: Sequence[Command]) -> None:
         """A client was answered: what it had commanded is so, at the entry that it was told."""
