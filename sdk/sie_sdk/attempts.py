@@ -5,15 +5,31 @@ shows how far a long list has come.
 """
 
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 from sie_schemas.errors import SIEError
+from sie_sdk.errors import ResourceExhaustedError
 from sie_sdk.patience import Patience, Retry, retry_delay_s
 
-__all__ = ["Attempts", "progress"]
+__all__ = ["Attempts", "LastCall", "progress"]
+
+
+class LastCall(threading.local):
+    """The facts of a client's latest answer, in each thread by itself."""
+
+    retries: int = 0
+    model_revision: str | None = None
+
+    def note(self, *answers: Mapping[str, Any]) -> None:
+        """These answered it, together."""
+        made = [answer["request"] for answer in answers]
+        self.retries = sum(each["retries"] for each in made)
+        self.model_revision = made[-1]["model_revision"] or None
 
 
 class Attempts:
@@ -27,6 +43,11 @@ class Attempts:
         self._began_at = time.monotonic()
         self._failed = 0
 
+    @property
+    def failed(self) -> int:
+        """The attempts that were made in vain."""
+        return self._failed
+
     def pause_after(self, error: SIEError) -> float:
         """Seconds to wait before the next attempt. Raises the error where none would help."""
         elapsed_s = time.monotonic() - self._began_at
@@ -38,6 +59,8 @@ class Attempts:
             chance=random.random(),
         )
         if delay is None:
+            if isinstance(error, ResourceExhaustedError):
+                error.retries = self._failed
             raise error
         self._failed += 1
         if self._on_retry is not None:

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Any, Final, Unpack, cast, overload
+from typing import Any, Final, Literal, Unpack, cast, overload
 
 import httpx
 
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import exchange
-from sie_sdk.attempts import Attempts, progress
+from sie_sdk.attempts import Attempts, LastCall, progress
+from sie_sdk.errors import asked_for
 from sie_sdk.exchange import Defaults
 from sie_sdk.leases import calls as leasing
 from sie_sdk.leases.keeper import LeaseKeeper
@@ -25,13 +26,17 @@ from sie_sdk.refusals import read_json
 from sie_sdk.types import (
     CallOptions,
     CapacityInfo,
+    ClusterStatusMessage,
     EncodeOptions,
     EncodeResult,
     ExtractOptions,
     ExtractResult,
+    HealthResponse,
     ItemLike,
     Items,
     ModelInfo,
+    PoolListItem,
+    PoolResponse,
     ScoreResult,
 )
 from sie_sdk.wire.call import Call, base_url_of
@@ -40,7 +45,9 @@ from sie_sdk.wire.transport import (
     EXCHANGE_FAILURES,
     Tls,
     connection_error,
+    edge_headers,
     limits_of,
+    refuse_elsewhere,
     timeout_of,
     traced,
     verify_of,
@@ -48,6 +55,7 @@ from sie_sdk.wire.transport import (
 
 __all__ = ["SIEClient"]
 
+_CAPACITY_S: Final = 900.0
 _ROUNDS_MAX: Final = 3
 """The configuration may change while a long list is sent; seldom twice."""
 
@@ -59,38 +67,64 @@ class SIEClient:
         self,
         base_url: str | None = None,
         *,
+        timeout_s: float | None = None,
         api_key: str | None = None,
         gpu: str | None = None,
-        pool: str | None = None,
         options: Mapping[str, Any] | None = None,
-        timeout_s: float = 150.0,
-        connect_timeout_s: float = 10.0,
-        max_connections: int = 100,
+        pool: str | None = None,
+        max_connections: int | None = None,
+        max_concurrency: int | None = None,
+        control_plane_url: str | None = None,
+        org: str | None = None,
+        base_url_headers: Mapping[str, str] | None = None,
+        connect_timeout_s: float | None = None,
+        read_timeout_s: float | None = None,
+        remote: Literal["forbid"] | None = None,
+        http_client: httpx.Client | None = None,
         piece_items: int = 1024,
         pieces_at_once: int = 8,
         on_retry: Callable[[Retry], object] | None = None,
         tls: Tls | None = None,
     ) -> None:
-        """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY. `timeout_s` bounds the wait
-        for one response; `gpu`, `pool` and `options` are the defaults of every call.
+        """`base_url` is else SIE_BASE_URL, `api_key` else SIE_API_KEY; an empty one sends none.
+        `timeout_s` (150) bounds the wait for one response, `connect_timeout_s` (10) that for a
+        connection; `gpu`, `pool` and `options` are the defaults of every call.
 
         A list of more than `piece_items` items is sent in pieces, `pieces_at_once` of them at a
         time; its results come in its order. `on_retry` is told before a request is sent again.
-        `tls` are the files of this client for https.
+        `tls` are the files of this client for https, and `base_url_headers` what a proxy before the
+        gateway wants. `http_client` is closed with this client. At most `max_connections` (100), or
+        `max_concurrency`, requests are under way at once.
         """
+        refuse_elsewhere(control_plane_url=control_plane_url, org=org)
+        headers = edge_headers(base_url_headers, remote)
+        if http_client is not None and http_client.follow_redirects:
+            raise ValueError("http_client follows redirects, and would take the key elsewhere")
         self.base_url = base_url_of(base_url, os.environ)
-        self._defaults = Defaults(gpu, pool, dict(options or {}), max(1, piece_items))
+        self._defaults = Defaults(
+            gpu, leasing.pool_named(pool), dict(options or {}), max(1, piece_items)
+        )
         self._pieces_at_once = max(1, pieces_at_once)
         self._on_retry = on_retry
         self._was_reached = False
-        self._http = httpx.Client(
-            base_url=self.base_url,
-            headers=exchange.client_headers(api_key, os.environ),
-            timeout=timeout_of(timeout_s, connect_timeout_s),
-            limits=limits_of(max_connections),
+        self._last = LastCall()
+        self._http = http_client or httpx.Client(
+            timeout=timeout_of(timeout_s, connect_timeout_s, read_timeout_s),
+            limits=limits_of(max_connections, max_concurrency),
             verify=verify_of(self.base_url, tls),
         )
+        self._http.headers.update(headers | exchange.client_headers(api_key, os.environ))
         self._leases = LeaseKeeper(self.renew_pool)
+
+    @property
+    def last_retry_count(self) -> int:
+        """The times that this thread's latest answer was asked for again."""
+        return self._last.retries
+
+    @property
+    def last_model_revision(self) -> str | None:
+        """The revision of the model that gave this thread's latest answer."""
+        return self._last.model_revision
 
     @overload
     def encode(  # type: ignore[overload-overlap]
@@ -119,7 +153,9 @@ class SIEClient:
     ) -> ScoreResult:
         """The items ranked against the query, best first. Keywords as in `types.CallOptions`."""
         call = exchange.score_call(model, query, items, told, self._defaults)
-        return exchange.read_score(call, self._answer(call))
+        answer = self._answer(call)
+        self._last.note(answer)
+        return exchange.read_score(call, answer)
 
     @overload
     def extract(  # type: ignore[overload-overlap]
@@ -147,9 +183,9 @@ class SIEClient:
         """One model. Raises `RequestError` MODEL_NOT_FOUND."""
         return cast(ModelInfo, self._json(exchange.get_call(exchange.model_path(model))))
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> HealthResponse:
         """The cluster as the gateway sees it."""
-        return dict(self._json(exchange.get_call("/health")))
+        return cast(HealthResponse, self._json(exchange.get_call("/health")))
 
     def get_capacity(self, gpu: str | None = None) -> CapacityInfo:
         """The workers that are ready, of one machine profile or of all."""
@@ -160,11 +196,13 @@ class SIEClient:
         gpu: str,
         *,
         model: str | None = None,
-        timeout_s: float = 900.0,
+        timeout_s: float | None = None,
         poll_interval_s: float = 5.0,
     ) -> CapacityInfo:
         """Wait until a worker of this machine profile is ready, and has `model` loaded if one is
-        named. Only a model that is asked for makes workers come. Raises `ProvisioningError`."""
+        named; for 900 s where nothing is said. Only a model that is asked for makes workers come.
+        Raises `ProvisioningError`."""
+        timeout_s = _CAPACITY_S if timeout_s is None else timeout_s
         ends_at = time.monotonic() + timeout_s
         if model is not None:
             self.encode(model, "warmup", gpu=gpu, provision_timeout_s=timeout_s)
@@ -177,10 +215,15 @@ class SIEClient:
                 raise exchange.no_capacity(gpu, timeout_s)
             time.sleep(min(poll_interval_s, left_s))
 
-    def watch(self, *, interval_s: float = 1.0) -> Iterator[dict[str, Any]]:
+    def watch(
+        self, *, mode: Literal["auto", "cluster"] = "auto", interval_s: float = 1.0
+    ) -> Iterator[ClusterStatusMessage]:
         """The cluster as the gateway sees it, again and again; ends when nobody reads on."""
+        if mode not in ("auto", "cluster"):
+            raise ValueError(f"a gateway shows the cluster, and no {mode!r}")
         while True:
-            yield {"timestamp": time.time(), **self.health()}
+            seen = {"timestamp": time.time(), **self.health()}
+            yield cast(ClusterStatusMessage, seen)
             time.sleep(interval_s)
 
     def create_pool(
@@ -194,7 +237,7 @@ class SIEClient:
         *,
         queue_pool: str | None = None,
         ttl_s: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> PoolResponse:
         """Lease a share of a pool, or change a lease; it is renewed until it is deleted or this
         client is closed.
 
@@ -214,20 +257,22 @@ class SIEClient:
             queue_pool=queue_pool,
             ttl_s=ttl_s,
         )
-        pool = dict(self._json(call))
+        pool = cast(PoolResponse, self._json(call))
         self._leases.hold(name, ttl_s=leasing.ttl_of(pool))
         return pool
 
-    def get_pool(self, name: str) -> dict[str, Any] | None:
-        """A lease, or a pool of the configuration; None where there is none."""
+    def get_pool(self, name: str | None = None) -> PoolResponse | None:
+        """A lease, or a pool of the configuration; None where there is none. Without a name it is
+        the client's own `pool`."""
+        call = leasing.pool_call("GET", leasing.named(name, self._defaults.pool))
         try:
-            return dict(self._json(leasing.pool_call("GET", name)))
+            return cast(PoolResponse, self._json(call))
         except FixRequest as error:
             if error.code == "POOL_NOT_FOUND":
                 return None
             raise
 
-    def list_pools(self) -> list[dict[str, Any]]:
+    def list_pools(self) -> list[PoolListItem]:
         """Every pool of the configuration and every lease, in short."""
         return list((self._json(leasing.pools_call()))["pools"])
 
@@ -235,8 +280,10 @@ class SIEClient:
         """Let a lease last its whole time from now; what this client leased it renews itself."""
         self._json(leasing.renew_call(name))
 
-    def delete_pool(self, name: str) -> bool:
-        """End a lease; False where there was none any more."""
+    def delete_pool(self, name: str | None = None) -> bool:
+        """End a lease; False where there was none any more. Without a name it is the client's own
+        `pool`."""
+        name = leasing.named(name, self._defaults.pool)
         self._leases.forget(name)
         try:
             self._json(leasing.pool_call("DELETE", name))
@@ -264,7 +311,11 @@ class SIEClient:
 
     def _json(self, call: Call) -> Any:
         response = self._send(call)
-        return read_json(response.status_code, response.headers, response.content)
+        try:
+            return read_json(response.status_code, response.headers, response.content)
+        except SIEError as error:
+            asked_for(error, **call.asked)
+            raise
 
     def _answers(
         self, model: str, calls: Sequence[Call], *, is_shown: bool
@@ -273,6 +324,7 @@ class SIEClient:
         with progress(sum(call.count for call in calls), is_shown=is_shown) as done:
             if len(calls) == 1:
                 answers = [self._answer(calls[0])]
+                self._last.note(*answers)
                 done(calls[0].count)
                 return answers
             found: dict[int, dict[str, Any]] = {}
@@ -282,6 +334,7 @@ class SIEClient:
                 answers = [found[index] for index in range(len(calls))]
                 wanted, told = exchange.older_pieces(answers), _nothing
                 if not wanted:
+                    self._last.note(*answers)
                     return answers
         raise exchange.mixed_revisions(model)
 
@@ -303,10 +356,13 @@ class SIEClient:
         while True:
             try:
                 response = self._send(call)
-                return exchange.read_answer(
+                answer = exchange.read_answer(
                     response.status_code, response.headers, response.content
                 )
+                answer["request"]["retries"] = attempts.failed
+                return answer
             except SIEError as error:
+                asked_for(error, **call.asked)
                 pause_s = attempts.pause_after(error)
             time.sleep(pause_s)
 
@@ -314,7 +370,7 @@ class SIEClient:
         try:
             with traced(call.method, call.path, call.headers) as headers:
                 response = self._http.request(
-                    call.method, call.path, headers=headers, content=call.body
+                    call.method, self.base_url + call.path, headers=headers, content=call.body
                 )
         except EXCHANGE_FAILURES as error:
             raise connection_error(error, self.base_url, was_reached=self._was_reached) from error

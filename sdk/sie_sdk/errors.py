@@ -5,7 +5,9 @@ again; `OurFault` a defect on the other side. What is `Later` the client has sen
 often as it was allowed to. By what happened, with the names of the published client: `RequestError`
 for 4xx and `ServerError` for 5xx. There is one class for each thing that a caller may want to tell
 apart. Every error has a stable `code`, `field` where a part of the request is at fault,
-`status_code` and `request_id`.
+`status_code`, `request_id` and `request`. What the caller asked for, such as `model` and `gpu`, is
+on the errors that are about it. Some are of operations that no gateway here has: they are there so
+that code which catches them runs.
 """
 
 from typing import Any, Final, TypeAlias
@@ -21,26 +23,36 @@ from sie_schemas.errors import (
 )
 
 __all__ = [
+    "AccountInactiveError",
+    "AccountStateUnavailableError",
+    "EstimateUnroutableError",
     "FixRequest",
+    "GatedModelError",
     "GatewayTimeoutError",
     "IncompleteBatchError",
     "InputTooLongError",
+    "InsufficientCreditsError",
+    "JobFailedError",
     "Later",
     "LoraLoadingError",
+    "MalformedChunkError",
     "ModelLoadFailedError",
     "ModelLoadingError",
     "OurFault",
     "PoolError",
     "ProvisioningError",
     "RateLimitError",
+    "RelayUnavailableError",
     "RequestError",
     "ResourceExhaustedError",
     "SIEConnectionError",
     "SIEError",
     "ServerError",
+    "SpendLimitError",
     "TimeRanOut",
     "UnavailableError",
     "Untrusted",
+    "asked_for",
     "is_known",
     "strange_error",
     "told_error",
@@ -54,18 +66,22 @@ class ProvisioningError(Later):
     """No worker was ready for the model in the time that the caller gave."""
 
     code = "PROVISIONING"
+    gpu: str | None = None
 
 
 class ModelLoadingError(Later):
     """The model was still loading when the caller's time was over."""
 
     code = "MODEL_LOADING"
+    model: str | None = None
 
 
 class LoraLoadingError(Later):
     """The adapter was still loading when the client had asked often enough."""
 
     code = "LORA_LOADING"
+    model: str | None = None
+    lora: str | None = None
 
 
 class SIEConnectionError(Later):
@@ -86,12 +102,15 @@ class InputTooLongError(FixRequest):
     """An input is longer than what is taken."""
 
     code = "INPUT_TOO_LONG"
+    model: str | None = None
 
 
 class PoolError(FixRequest):
     """A pool or lease that is not there, or that may not be changed so."""
 
     code = "POOL_NOT_FOUND"
+    pool_name: str | None = None
+    state: str | None = None
 
 
 class UnavailableError(Later, OurFault):
@@ -104,6 +123,8 @@ class ResourceExhaustedError(UnavailableError):
     """The device has no memory for the request, and had none when it was sent again."""
 
     code = "RESOURCE_EXHAUSTED"
+    model: str | None = None
+    retries = 0
 
 
 class GatewayTimeoutError(TimeRanOut, OurFault):
@@ -113,13 +134,82 @@ class GatewayTimeoutError(TimeRanOut, OurFault):
 
 
 class ModelLoadFailedError(OurFault):
-    """The model, or the adapter, cannot be loaded."""
+    """The model, or the adapter, cannot be loaded. `permanent` where another try cannot help."""
 
     code = "MODEL_LOAD_FAILED"
+    model: str | None = None
+    error_class: str | None = None
+    permanent = True
+    attempts = 1
 
 
 class IncompleteBatchError(OurFault):
-    """An answer has another number of results than the request had items."""
+    """An answer has another number of results than the request had items.
+
+    None of them is given back: which item each belongs to is not known.
+    """
+
+    model: str | None = None
+    missing_ids: list[str] | None = None
+
+    def __init__(self, message: str, *, expected: int = 0, received: int = 0, **told: Any) -> None:
+        super().__init__(message, **told)
+        self.expected = expected
+        self.received = received
+        self.results: list[Any] = []
+
+
+class InsufficientCreditsError(FixRequest):
+    """A managed service in between wants payment."""
+
+    code = "INSUFFICIENT_CREDITS"
+
+
+class SpendLimitError(FixRequest):
+    """A managed service in between has a limit for this key."""
+
+    code = "KEY_SPEND_LIMIT_EXCEEDED"
+
+
+class AccountInactiveError(FixRequest):
+    """A managed service in between does not serve this account."""
+
+    code = "ACCOUNT_SUSPENDED"
+
+
+class RelayUnavailableError(FixRequest):
+    """A managed service in between has nobody to serve this."""
+
+    code = "THIRD_PARTY_SERVING_DISABLED"
+    key_region: str | None = None
+    deployment_region: str | None = None
+
+
+class AccountStateUnavailableError(OurFault):
+    """A managed service in between does not know the account's state."""
+
+    code = "ACCOUNT_STATE_UNAVAILABLE"
+
+
+class EstimateUnroutableError(OurFault):
+    """Of estimates, which are no operation here."""
+
+
+class JobFailedError(SIEError):
+    """Of batch jobs, which are no operation here."""
+
+
+class MalformedChunkError(SIEError):
+    """Of batch jobs, which are no operation here."""
+
+
+class GatedModelError(Exception):
+    """Of downloads, which no client here makes."""
+
+    def __init__(self, model_id: str, original_error: Exception) -> None:
+        super().__init__(f"{model_id} is gated: {original_error}")
+        self.model_id = model_id
+        self.original_error = original_error
 
 
 _BY_CODE: Final[dict[str, type[SIEError]]] = {
@@ -137,6 +227,14 @@ _BY_CODE: Final[dict[str, type[SIEError]]] = {
     "ADAPTER_LOAD_FAILED": ModelLoadFailedError,
     "BILLING_CAPACITY_UNAVAILABLE": UnavailableError,
     "TRANSPORT_FAILURE": UnavailableError,
+    "INSUFFICIENT_CREDITS": InsufficientCreditsError,
+    "KEY_SPEND_LIMIT_EXCEEDED": SpendLimitError,
+    "ACCOUNT_SUSPENDED": AccountInactiveError,
+    "ACCOUNT_PENDING_REVIEW": AccountInactiveError,
+    "THIRD_PARTY_SERVING_DISABLED": RelayUnavailableError,
+    "THIRD_PARTY_RUNTIME_UNLISTED": RelayUnavailableError,
+    "THIRD_PARTY_REGION_UNAVAILABLE": RelayUnavailableError,
+    "ACCOUNT_STATE_UNAVAILABLE": AccountStateUnavailableError,
 }
 _PUBLISHED_RETRY_S: Final[dict[str, float]] = {"BILLING_CAPACITY_UNAVAILABLE": 1.0}
 """Codes that only the published services give: the pause where the answer does not tell one."""
@@ -180,6 +278,13 @@ def strange_error(
         )
     branch = FixRequest if 400 <= status < 500 else OurFault
     return branch(message, code=code or None, details=details)
+
+
+def asked_for(error: SIEError, **asked: str | None) -> None:
+    """Tell an error what its caller asked for, as far as it is about that."""
+    for name, value in asked.items():
+        if value and getattr(type(error), name, value) is None:
+            setattr(error, name, value)
 
 
 def is_known(code: str) -> bool:

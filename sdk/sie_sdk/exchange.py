@@ -16,10 +16,9 @@ from sie_schemas.arrays import ArrayMalformed, from_wire
 from sie_schemas.errors import FixRequest, OurFault, SIEError
 from sie_schemas.items import Operation
 from sie_schemas.malformed import MALFORMED
-from sie_sdk.errors import IncompleteBatchError, told_error
+from sie_sdk.errors import IncompleteBatchError, asked_for, told_error
 from sie_sdk.inputs import item_of, listed
 from sie_sdk.patience import Patience
-from sie_sdk.pieces import cut, older
 from sie_sdk.refusals import raise_for
 from sie_sdk.types import (
     CallOptions,
@@ -35,6 +34,7 @@ from sie_sdk.types import (
     Usage,
 )
 from sie_sdk.wire.call import Call
+from sie_sdk.wire.pieces import cut, older
 
 __all__ = [
     "Defaults",
@@ -73,9 +73,9 @@ class Defaults:
 
 
 def client_headers(api_key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """The headers of every request."""
+    """The headers of every request. An empty key sends none, whatever the environment has."""
     headers = {"X-SIE-SDK-Version": f"sie-cluster/{version('sie-cluster')}"}
-    key = api_key or environ.get("SIE_API_KEY")
+    key = environ.get("SIE_API_KEY") if api_key is None else api_key
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return headers
@@ -168,14 +168,22 @@ def _call(
         "Accept": "application/msgpack",
         **_place_headers(told.get("gpu") or defaults.gpu, told.get("pool") or defaults.pool),
     }
+    waits, timeout_s = told.get("wait_for_capacity"), told.get("provision_timeout_s")
+    oom_retries = told.get("max_oom_retries")
     usual = Patience()
     patience = Patience(
-        told.get("wait_for_capacity", usual.wait_for_capacity),
-        told.get("provision_timeout_s", usual.provision_timeout_s),
-        oom_retries_max=told.get("max_oom_retries", usual.oom_retries_max),
+        usual.wait_for_capacity if waits is None else waits,
+        usual.provision_timeout_s if timeout_s is None else timeout_s,
+        oom_retries_max=usual.oom_retries_max if oom_retries is None else oom_retries,
     )
     path = f"/v1/{operation}/{quote(model, safe='/:')}"
-    return Call("POST", path, headers, _MSGPACK.encode(body), patience=patience)
+    options = _options(told, defaults)
+    asked = {
+        "model": model,
+        "gpu": headers.get("X-SIE-MACHINE-PROFILE"),
+        "lora": options.get("lora") or options.get("lora_id"),
+    }
+    return Call("POST", path, headers, _MSGPACK.encode(body), patience=patience, asked=asked)
 
 
 def _place_headers(gpu: str | None, pool: str | None) -> dict[str, str]:
@@ -286,9 +294,7 @@ def read_score(call: Call, answer: Mapping[str, Any]) -> ScoreResult:
     """A ranking."""
     scores = answer.get("scores")
     if not isinstance(scores, list) or len(scores) != call.count:
-        raise IncompleteBatchError(
-            f"the answer ranks another number of items than the {call.count} sent"
-        )
+        raise _incomplete(call, scores, "ranks")
     return ScoreResult(
         model=answer.get("model", ""),
         query_id=answer.get("query_id"),
@@ -311,9 +317,7 @@ def _all_entries(
 def _entries(call: Call, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     entries = answer.get("items")
     if not isinstance(entries, list) or len(entries) != call.count:
-        raise IncompleteBatchError(
-            f"the answer has another number of items than the {call.count} sent"
-        )
+        raise _incomplete(call, entries, "has")
     if not all(isinstance(entry, dict) for entry in entries):
         raise OurFault("the answer's items are not maps")
     shared = {name: answer[name] for name in ("model", "timing", "request") if name in answer}
@@ -321,6 +325,16 @@ def _entries(call: Call, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         problem = entries[0]["error"]
         raise told_error(problem.get("code", ""), problem.get("message", "the item failed"))
     return [{**entry, **shared} for entry in entries]
+
+
+def _incomplete(call: Call, found: Any, verb: str) -> IncompleteBatchError:
+    error = IncompleteBatchError(
+        f"the answer {verb} another number of items than the {call.count} sent",
+        expected=call.count,
+        received=len(found) if isinstance(found, list) else 0,
+    )
+    asked_for(error, **call.asked)
+    return error
 
 
 def _request_info(headers: Mapping[str, str], answer: Mapping[str, Any]) -> RequestInfo:
@@ -333,4 +347,5 @@ def _request_info(headers: Mapping[str, str], answer: Mapping[str, Any]) -> Requ
         worker=headers.get("x-sie-worker", ""),
         timing=answer.get("timing", {}),
         usage=usage,
+        retries=0,
     )

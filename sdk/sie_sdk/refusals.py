@@ -43,6 +43,7 @@ def raise_for(status: int, headers: Mapping[str, str], content: bytes) -> None:
     error = _error_of(status, headers, _detail(content))
     error.answered_status = status
     error.request_id = headers.get("x-sie-request-id", "")
+    error.request = {"id": error.request_id} if error.request_id else None
     raise error
 
 

@@ -11,29 +11,86 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sie_schemas.items import Item, Media, OutputDtype, OutputType
+from sie_sdk.cluster_types import (
+    AssignedWorkerInfo,
+    CapacityInfo,
+    ClusterModelInfo,
+    ClusterStatusMessage,
+    ClusterSummary,
+    HealthResponse,
+    ModelCapabilities,
+    ModelDims,
+    ModelInfo,
+    ModelLoadError,
+    ModelSummary,
+    PoolInfo,
+    PoolListItem,
+    PoolResponse,
+    PoolSpec,
+    PoolSpecResponse,
+    PoolStatusInfo,
+    ProfileInfo,
+    StatusMessage,
+    WorkerInfo,
+)
 
 __all__ = [
+    "AssignedWorkerInfo",
+    "AudioInput",
     "CallOptions",
     "CapacityInfo",
+    "Classification",
+    "ClassificationResult",
+    "ClusterModelInfo",
+    "ClusterStatusMessage",
+    "ClusterSummary",
+    "DetectedObject",
+    "DocumentInput",
     "EncodeOptions",
     "EncodeResult",
     "Entity",
+    "EntityResult",
+    "ExtractItemErrorDetail",
     "ExtractOptions",
     "ExtractResult",
+    "HealthResponse",
+    "ImageInput",
     "Item",
     "ItemError",
     "ItemLike",
     "Items",
     "Media",
+    "MediaInput",
+    "ModelCapabilities",
     "ModelDims",
     "ModelInfo",
+    "ModelLoadError",
+    "ModelSummary",
+    "ObjectResult",
+    "OutputDtype",
     "OutputType",
+    "PoolInfo",
+    "PoolListItem",
+    "PoolResponse",
+    "PoolSpec",
+    "PoolSpecResponse",
+    "PoolStatusInfo",
+    "ProfileInfo",
+    "Relation",
+    "RelationResult",
     "RequestInfo",
+    "RequestMetadata",
+    "RequestUsage",
     "ScoreEntry",
     "ScoreResult",
+    "ScoreUsage",
+    "SparseResult",
     "SparseVector",
+    "StatusMessage",
     "Timing",
+    "TimingInfo",
     "Usage",
+    "VideoInput",
     "WorkerInfo",
 ]
 
@@ -41,6 +98,14 @@ ItemLike: TypeAlias = Item | str | Mapping[str, object]
 """One item. A plain string is an item with that text, a mapping has an item's fields as keys."""
 Items: TypeAlias = Iterable[ItemLike]
 """Several items. A string and a mapping are one, though Python iterates over both."""
+
+
+class MediaInput(TypedDict, total=False):
+    """An image, a sound, a video or a document in an item that is a mapping."""
+
+    data: Required[bytes]
+    format: str | None
+    sample_rate: int
 
 
 class CallOptions(TypedDict, total=False):
@@ -54,9 +119,9 @@ class CallOptions(TypedDict, total=False):
 
     gpu: str | None
     pool: str | None
-    wait_for_capacity: bool
-    provision_timeout_s: float
-    max_oom_retries: int
+    wait_for_capacity: bool | None
+    provision_timeout_s: float | None
+    max_oom_retries: int | None
     options: Mapping[str, Any] | None
     instruction: str | None
 
@@ -96,7 +161,8 @@ class Usage(TypedDict, total=False):
 
 
 class RequestInfo(TypedDict):
-    """The making of an answer. `epoch` is `<log>.<epoch>`; empty strings where nothing was said."""
+    """The making of an answer. `epoch` is `<log>.<epoch>`; empty strings where nothing was said.
+    `retries` counts how often the request was sent again."""
 
     id: str
     epoch: str
@@ -105,6 +171,7 @@ class RequestInfo(TypedDict):
     worker: str
     timing: Timing
     usage: Usage
+    retries: int
 
 
 class ItemError(TypedDict):
@@ -119,63 +186,6 @@ class SparseVector(TypedDict):
 
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
-
-
-class ModelDims(TypedDict, total=False):
-    """The widths of a model's outputs."""
-
-    dense: int
-    sparse: int
-    multivector: int
-
-
-class ModelInfo(TypedDict, total=False):
-    """A model as the gateway tells of it. `dims` and `max_sequence_length` are None until a worker
-    has it loaded."""
-
-    name: str
-    loaded: bool
-    state: str
-    last_error: dict[str, Any] | None
-    inputs: list[str]
-    outputs: list[str]
-    operations: list[str]
-    dims: ModelDims | None
-    max_sequence_length: int | None
-    revision: str
-    profiles: dict[str, dict[str, Any]]
-    capabilities: dict[str, Any]
-    aliases: list[str]
-    pool: str
-    description: str
-
-
-class WorkerInfo(TypedDict, total=False):
-    """A worker as the gateway hears of it."""
-
-    name: str
-    pool: str
-    gpu: str
-    gpu_count: int
-    ready_gpu_slots: int
-    bundle: str
-    healthy: bool
-    queue_depth: int
-    loaded_models: list[str]
-    memory_used_bytes: int
-    memory_total_bytes: int
-
-
-class CapacityInfo(TypedDict):
-    """The workers that are ready, of one machine profile or of all."""
-
-    status: str
-    worker_count: int
-    gpu_count: int
-    models_loaded: int
-    configured_gpu_types: list[str]
-    live_gpu_types: list[str]
-    workers: list[WorkerInfo]
 
 
 class EncodeResult(TypedDict, total=False):
@@ -225,16 +235,57 @@ class Entity(TypedDict, total=False):
     bbox: list[float]
 
 
+class Classification(TypedDict):
+    """A class of an item."""
+
+    label: str
+    score: float
+
+
+class Relation(TypedDict):
+    """Two entities, and how one stands to the other."""
+
+    head: str
+    tail: str
+    relation: str
+    score: float
+
+
+class DetectedObject(TypedDict):
+    """A thing in an image; `bbox` is left, top, right and bottom in pixels."""
+
+    label: str
+    score: float
+    bbox: list[float]
+
+
 class ExtractResult(TypedDict, total=False):
     """The things that were found in one item: of the kinds that the model finds, and none where
     `error` is. To a type checker entities and classifications are always there."""
 
     id: str
     entities: Required[list[Entity]]
-    relations: list[dict[str, Any]]
-    classifications: Required[list[dict[str, Any]]]
-    objects: list[dict[str, Any]]
+    relations: list[Relation]
+    classifications: Required[list[Classification]]
+    objects: list[DetectedObject]
     data: dict[str, Any]
     error: ItemError
     model: Required[str]
     request: Required[RequestInfo]
+
+
+# The published client's names of the same.
+SparseResult: TypeAlias = SparseVector
+TimingInfo: TypeAlias = Timing
+RequestMetadata: TypeAlias = RequestInfo
+RequestUsage: TypeAlias = Usage
+ScoreUsage: TypeAlias = Usage
+ExtractItemErrorDetail: TypeAlias = ItemError
+EntityResult: TypeAlias = Entity
+ClassificationResult: TypeAlias = Classification
+RelationResult: TypeAlias = Relation
+ObjectResult: TypeAlias = DetectedObject
+ImageInput: TypeAlias = MediaInput
+AudioInput: TypeAlias = MediaInput
+VideoInput: TypeAlias = MediaInput
+DocumentInput: TypeAlias = MediaInput

@@ -28,6 +28,7 @@ from sie_schemas.revisions import profile_config
 from sie_server.device.bounded_threads import BoundedThreads
 from sie_server.execution.execution import Execution
 from sie_server.socket.server import Server
+from sie_worker.forms.tokenizing import Tokenizer
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
@@ -84,9 +85,10 @@ async def test_the_three_demonstration_models_load_and_answer(server: ModelServe
         done = await client.run("m", "encode", texts, ipc.BatchDone)
         assert_same(_vectors(done), dense(minilm(), texts))
 
-        assert (await client.load("r", RERANKER, ipc.Loaded)).batch_invariant is False
+        ranker = await client.load("r", RERANKER, ipc.Loaded)
+        assert (ranker.accepts, ranker.batch_invariant) == ("tokens", False)
         question = "how many people live in Berlin?"
-        pairs = [ipc.PairInput(question, text) for text in ("3.5 million live there", "a tower")]
+        pairs = Tokenizer.read(ranker).pairs(question, ["3.5 million live there", "a tower"])
         scored = await client.run("r", "score", pairs, ipc.BatchDone)
         assert isinstance(scored.answers, ipc.ScoreAnswers)
         right, wrong = np.frombuffer(scored.answers.values, "<f4")

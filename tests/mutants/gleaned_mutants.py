@@ -7,7 +7,7 @@ from tests.mutants.mutant import edit
 
 __all__ = ["GLEANED_MUTANTS"]
 
-PIECES = "sdk/sie_sdk/pieces.py"
+PIECES = "sdk/sie_sdk/wire/pieces.py"
 PATIENCE = "sdk/sie_sdk/patience.py"
 WAITING = "data_plane/sie_gateway/request/waiting.py"
 

@@ -485,6 +485,41 @@ async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:
     assert (health.status_code, nowhere.status_code) == (200, 404)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/embed", {"inputs": []}, "inputs"),
+        ("/embed_all", {"inputs": []}, "inputs"),
+        ("/embed_sparse", {"inputs": []}, "inputs"),
+        ("/predict", {"model": "finder", "inputs": []}, "inputs"),
+        ("/rerank", {"model": "ranker", "query": "q", "texts": []}, "texts"),
+        ("/similarity", {"inputs": {"source_sentence": "a", "sentences": []}}, "inputs.sentences"),
+    ],
+)
+async def test_tei_has_a_word_of_its_own_for_no_text_at_all(path, body, field) -> None:
+    async with gateway_world() as world:
+        response = await post(world, path, {"model": "org/dense"} | body)
+    told = response.json()
+    assert (response.status_code, told["error_type"]) == (400, "Empty")
+    assert told["detail"]["field"] == f"$.{field}"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "dense", "input": ""}),
+        ("/v1/embeddings", {"model": "dense", "input": ["", " "]}),
+        ("/embed", {"model": "dense", "inputs": ""}),
+        ("/v2/embed", COHERE_EMBED | {"texts": [""]}),
+        ("/v1/rerank", RERANK | {"query": "", "documents": ["", "a"]}),
+    ],
+)
+async def test_an_empty_text_is_a_text(path: str, body: dict[str, Any]) -> None:
+    async with gateway_world() as world:
+        response = await post(world, path, body)
+    assert response.status_code == 200, response.text
+
+
 async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> None:
     def answer(job: Job) -> JobResult:
         array = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)

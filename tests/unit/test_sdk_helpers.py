@@ -25,8 +25,8 @@ from sie_sdk.encoding import (
     sparse_embedding,
     sparse_embedding_dict,
 )
-from sie_sdk.pieces import cut, older
 from sie_sdk.scoring import maxsim, maxsim_batch
+from sie_sdk.wire.pieces import cut, older
 
 ROOT = Path(__file__).parents[2]
 COST = """

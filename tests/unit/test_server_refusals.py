@@ -45,6 +45,7 @@ from sie_server.backends.names import load_backend
 from sie_server.device.residency import Residency
 from sie_server.execution.execution import Execution
 from sie_server.weights.sources import Weights, resolve
+from sie_worker.forms.tokenizing import Tokenizer
 
 _TINY = BertConfig(
     vocab_size=VOCABULARY,
@@ -467,9 +468,10 @@ def test_a_pair_scores_the_same_whatever_its_batch_mates():
         _RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder", batch_invariant=False
     )
     backend = onnx_cross_encoder.load(spec, DEVICE)
-    pairs = [ipc.PairInput("what is rain?", text) for text in ("water", "a tower " * 50, "x")]
+    tokenizer = Tokenizer.read(backend.describe())
+    pairs = tokenizer.pairs("what is rain?", ["water", "a tower " * 50, "x"])
 
-    def scores(chosen: list[ipc.PairInput]) -> bytes:
+    def scores(chosen: list[ipc.TokensInput]) -> bytes:
         answers = backend.run(
             ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=tuple(chosen))
         )

@@ -11,7 +11,17 @@ import tokenizers
 from tests.support.small_jobs import small_job
 
 from sie_schemas.errors import SIEError
-from sie_schemas.ipc import ImageInput, Loaded, PairInput, TextInput, TokensInput
+from sie_schemas.ipc import (
+    ImageInput,
+    LateInput,
+    Loaded,
+    PairForm,
+    PairInput,
+    PairPart,
+    TextForm,
+    TextInput,
+    TokensInput,
+)
 from sie_schemas.items import Item, Media, Operation
 from sie_worker.forms.tokenizing import Prepared, Tokenizer, prepare
 
@@ -209,6 +219,60 @@ def test_a_text_that_may_not_be_cut_fails_alone(token_model: Loaded, operation: 
     assert (failure.index, failure.code) == (0, "INPUT_TOO_LONG")
     assert "reads 16" in failure.message
     assert [index for index, _, _ in found.inputs] == [1]
+
+
+SIDES = {"query": TextForm(8, filled_to=8, filler=103), "document": TextForm(12)}
+TEMPLATE = PairForm(
+    parts=(PairPart("ask {query}", share=0.25), PairPart(" of {document}"), PairPart(" ?")),
+    bounded=(0, 2),
+    cut=1,
+)
+
+
+def made(item: object) -> list[list[int]]:
+    return [ids(item.query), ids(item.document)] if isinstance(item, LateInput) else [ids(item)]
+
+
+@pytest.mark.parametrize("operation", ["encode", "score"])
+@pytest.mark.parametrize("form", [{}, {"texts": SIDES}, {"pair": TEMPLATE}], ids=str)
+def test_with_none_a_text_is_read_whole_or_fails_alone(token_model, operation, form):
+    """The oracle is the same model with a length that nothing reaches."""
+    model = msgspec.structs.replace(token_model, **form)
+    wide = {name: msgspec.structs.replace(side, tokens_max=999) for name, side in SIDES.items()}
+    endless = msgspec.structs.replace(
+        model, max_sequence_length=999, texts=wide if "texts" in form else {}
+    )
+    texts = [" ".join(["word"] * count) for count in range(1, 20)]
+    job = msgspec.structs.replace(
+        JOB,
+        operation=operation,
+        items=tuple(Item(text=text) for text in texts),
+        query=Item(text="a b"),
+    )
+    read = [made(item) for _, item, _ in prepare(job, model, Tokenizer.read(model)).inputs]
+    every = [made(item) for _, item, _ in prepare(job, endless, Tokenizer.read(endless)).inputs]
+    fits = [place for place, cut in enumerate(read) if cut == every[place]]
+    found = cut_at("none", *texts, model=model, operation=operation, query=Item(text="a b"))
+    assert [(index, made(item)) for index, item, _ in found.inputs] == [
+        (place, every[place]) for place in fits
+    ]
+    assert 0 < len(fits) < len(texts)
+    assert {failure.code for failure in found.failures} == {"INPUT_TOO_LONG"}
+    assert len(found.failures) + len(fits) == len(texts)
+
+
+@pytest.mark.parametrize("form", [{"texts": SIDES}, {"pair": TEMPLATE}], ids=str)
+def test_a_long_query_is_refused_with_none_and_the_words_of_a_side_are_not_cut(token_model, form):
+    model = msgspec.structs.replace(token_model, **form)
+    with pytest.raises(SIEError, match="not at 'start'"):
+        cut_at("start", "a", model=model, operation="score", query=Item(text="q"))
+    asked = Item(text=LONG)
+    try:
+        found = cut_at("none", "a", model=model, operation="score", query=asked)
+        [refused] = found.failures
+    except SIEError as error:
+        refused = error
+    assert refused.code == "INPUT_TOO_LONG"
 
 
 def test_token_ids_are_cut_at_the_side_that_the_request_wants(token_model: Loaded):

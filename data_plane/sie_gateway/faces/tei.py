@@ -9,6 +9,7 @@ tells the classes that a model gives to a text; two strings are a pair there, an
 with `documents` is the API of Jina, Cohere and Infinity, whose paths these are too.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -110,8 +111,18 @@ _NAMES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _JSON: Final = msgspec.json.Encoder()
 
 
+class _Empty(FixRequest):
+    """The request has no text at all, for which that API has a word of its own."""
+
+
+def _require_some(given: str | Sequence[Any], field: str) -> None:
+    if isinstance(given, list) and not given:
+        raise _Empty(f"{field} is empty: at least one text is wanted", field=field)
+
+
 def _read_embed(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiEmbedBody = decode_body(_EMBED_BODY, body, form="JSON")
+    _require_some(request.inputs, "$.inputs")
     options = _options(request, request.prompt_name)
     if not request.normalize:
         options.setdefault("normalize", False)
@@ -143,6 +154,7 @@ def _read_embed_sparse(body: bytes, limits: Limits, models: FaceModels) -> Trans
 
 def _read_tokens(body: bytes, limits: Limits, models: FaceModels, output: OutputType) -> Translated:
     request: TeiTokensBody = decode_body(_TOKENS_BODY, body, form="JSON")
+    _require_some(request.inputs, "$.inputs")
     options = _options(request, request.prompt_name)
     inputs = inputs_of(request.inputs, models.vocabulary, "$.inputs")
     asked = encode_request(inputs, options, limits, field="inputs", output=output)
@@ -176,6 +188,7 @@ def _read_rerank(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     else:
         texts = texts_of(request.documents or [], None)
         field, render = "documents", _render_documents
+    _require_some(texts, f"$.{field}")
     asked = rerank_request(request.query, texts, options, limits, field=field)
     return Translated(
         models.ranker(request.model), asked, lambda answer: render(answer, request, texts)
@@ -216,6 +229,7 @@ def _scores(answer: Answer, request: TeiRerankBody) -> list[tuple[int, float]]:
 
 def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiPredictBody = decode_body(_PREDICT_BODY, body, form="JSON")
+    _require_some(request.inputs, "$.inputs")
     options = _options(request)
     if request.raw_scores:
         options.setdefault("activation", "none")
@@ -252,6 +266,7 @@ def _classified(inputs: str | list[str | list[str]]) -> tuple[str | list[str], b
 def _read_similarity(body: bytes, limits: Limits, models: FaceModels) -> Translated:
     request: TeiSimilarityBody = decode_body(_SIMILARITY_BODY, body, form="JSON")
     only(request.parameters or None, None, "$.parameters")
+    _require_some(request.inputs.sentences, "$.inputs.sentences")
     texts = [request.inputs.source_sentence, *request.inputs.sentences]
     asked = encode_request(texts, _options(request), limits, field="inputs.sentences")
     return Translated(models.encoder(request.model), asked, _render_similarity)
@@ -295,6 +310,8 @@ def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any
 
 def _error(error: SIEError) -> bytes:
     match error:
+        case _Empty():
+            kind = "Empty"
         case FixRequest():
             kind = "Validation"
         case Later() | TimeRanOut():

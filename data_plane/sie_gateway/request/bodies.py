@@ -1,7 +1,7 @@
 """Decoding a body: bytes in, the struct that it stands for out, or an error that names the field.
 
 *pure.* Promises that a field or a word that nobody knows is told the nearest right one, or all that
-may stand there.
+may stand there. A key that stands twice in one object of JSON is refused.
 """
 
 import re
@@ -13,6 +13,7 @@ import msgspec
 
 from sie_core.nearest import advice
 from sie_gateway.request.spellings import plainly
+from sie_runtime.texts.repeated_keys import repeated_key
 from sie_schemas.errors import FixRequest
 from sie_schemas.malformed import MALFORMED, problem_of
 
@@ -43,7 +44,8 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
     """Decode a body, in which a field that is null is absent and 8.0 is 8. Raises `FixRequest`,
     which names the field."""
     try:
-        return _decoded(decoder, body, form)
+        decoded = _decoded(decoder, body, form)
+        twice = repeated_key(body) if form == "JSON" else None
     except msgspec.ValidationError as error:
         where, message = problem_of(error)
         told = f"{where}: {message}{_advice(decoder.type, where, message)}"
@@ -56,6 +58,9 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
             half = lone.group().decode()
             told = f"{half} (byte {lone.start()}) is half of a surrogate pair, and no character"
         raise FixRequest(f"the body is not {form} that can be read: {told}", field="$") from error
+    if twice is not None:
+        raise FixRequest(f"{twice}: the key stands twice; leave one out", field=twice)
+    return decoded
 
 
 def _decoded(decoder: Decoder, body: bytes, form: str) -> Any:

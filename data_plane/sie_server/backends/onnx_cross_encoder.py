@@ -1,16 +1,17 @@
 """The backend `onnx-cross-encoder`: scores pairs of texts with an ONNX graph.
 
-*shell* over one ONNX Runtime session and its tokenizer. Takes pairs and tokenizes itself. Where the
-profile says that batch-mates change an answer (dynamically quantised graphs do), each pair is a
-call of its own. Scores are the graph's logits.
+*device* over one ONNX Runtime session. Takes token ids of pairs, made by the folder's own
+tokenizer.json. Where the profile says that batch-mates change an answer (dynamically quantised
+graphs do), each pair is a call of its own. Scores are the graph's logits.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
@@ -19,9 +20,9 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NoSuchFile,
     NotImplemented,
 )
-from tokenizers import Encoding
+from torch import Tensor
 
-from sie_schemas.ipc import Answers, Loaded, PairInput, RunBatch, ScoreAnswers
+from sie_schemas.ipc import Answers, Loaded, RunBatch, ScoreAnswers, TokensInput
 from sie_server.backends.backend import (
     Backend,
     DeviceSpec,
@@ -31,14 +32,18 @@ from sie_server.backends.backend import (
     require_operation,
     take,
 )
-from sie_server.weights.tokenizer_file import read_tokenizer, require_room
+from sie_server.backends.token_inputs import TokenLimits, read_tokens
+from sie_server.weights.tokenizer_file import own_tokenizer, read_tokenizer, require_room
 
 __all__ = ["OnnxCrossEncoder", "load"]
 
 _GRAPH: Final = "model.onnx"
-_TOKENIZER: Final = "tokenizer.json"
+_TYPES: Final = 2
+"""The query's tokens and the document's."""
 _TOKENS_MAX_DEFAULT: Final = 512
 """Positions of the BERT family: an ONNX file does not tell its own."""
+_Pair: TypeAlias = tuple[Tensor, Tensor | None]
+"""Ids, and their types where a graph takes them."""
 _SESSION_ERRORS: Final = (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
 
 
@@ -78,18 +83,26 @@ class OnnxCrossEncoder(WithoutAdapters):
         self._graph_bytes = graph_bytes
         self._inputs = frozenset(node.name for node in session.get_inputs())
         self._tokens_max = spec.profile.max_sequence_length or _TOKENS_MAX_DEFAULT
-        path = spec.weights.folder / _TOKENIZER
-        require_room(path, self._tokens_max, is_pair=True)
-        self._tokenizer = read_tokenizer(path, tokens_max=self._tokens_max)
+        self._tokenizer, _ = own_tokenizer(spec.weights.folder)
+        require_room(self._tokenizer.path, self._tokens_max, is_pair=True)
+        native = read_tokenizer(self._tokenizer.path, tokens_max=self._tokens_max)
+        self._limits = TokenLimits(
+            vocabulary=native.get_vocab_size(),
+            types=_TYPES if "token_type_ids" in self._inputs else 0,
+            tokens_max=self._tokens_max,
+        )
 
     def describe(self) -> Loaded:
-        """Pairs of texts in, one score out."""
+        """Token ids of pairs in, one score out."""
         return Loaded(
             id=0,
             revision=self._spec.revision,
-            accepts="pair",
+            accepts="tokens",
+            tokenizer_path=str(self._tokenizer.path),
+            tokenizer_sha256=self._tokenizer.sha256,
+            truncation_side=self._tokenizer.truncation_side,
             max_sequence_length=self._tokens_max,
-            cost_unit="bytes4",
+            cost_unit="tokens",
             execution="padded",
             reason="ONNX graphs run padded"
             if self._spec.profile.batch_invariant
@@ -106,34 +119,33 @@ class OnnxCrossEncoder(WithoutAdapters):
         """One score for each pair, in order."""
         require_operation(batch, self._spec.model_id, "score")
         self.require_base(batch)
-        pairs = take(batch, PairInput)
-        encodings = self._tokenizer.encode_batch([(pair.query, pair.text) for pair in pairs])
-        scores = np.concatenate([self._scores(call) for call in self._calls(encodings)])
-        return ScoreAnswers(
-            scores.astype("<f4", copy=False).tobytes(),
-            tokens=tuple(len(encoding.ids) for encoding in encodings),
-        )
+        ids, types = read_tokens(take(batch, TokensInput), self._limits)
+        pairs = list(zip(ids, types, strict=True))
+        scores = np.concatenate([self._scores(call) for call in self._calls(pairs)])
+        return ScoreAnswers(scores.astype("<f4", copy=False).tobytes())
 
-    def _calls(self, encodings: Sequence[Encoding]) -> Iterator[Sequence[Encoding]]:
+    def _calls(self, pairs: Sequence[_Pair]) -> Iterator[Sequence[_Pair]]:
         if self._spec.profile.batch_invariant:
-            yield encodings
+            yield pairs
         else:
-            yield from ([encoding] for encoding in encodings)
+            yield from ([pair] for pair in pairs)
 
-    def _scores(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+    def _scores(self, pairs: Sequence[_Pair]) -> NDArray[np.float32]:
         feed = {
-            "input_ids": _padded([encoding.ids for encoding in encodings]),
-            "attention_mask": _padded([encoding.attention_mask for encoding in encodings]),
-            "token_type_ids": _padded([encoding.type_ids for encoding in encodings]),
+            "input_ids": _padded([ids for ids, _ in pairs]),
+            "attention_mask": _padded([torch.ones_like(ids) for ids, _ in pairs]),
+            "token_type_ids": _padded(
+                [torch.zeros_like(ids) if types is None else types for ids, types in pairs]
+            ),
         }
         known = {name: value for name, value in feed.items() if name in self._inputs}
         logits: NDArray[np.float32] = self._session.run(None, known)[0]
         # A head with several classes has no single score: its last is the relevant one.
-        return logits.reshape(len(encodings), -1)[:, -1]
+        return logits.reshape(len(pairs), -1)[:, -1]
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def _padded(rows: Sequence[Tensor]) -> NDArray[np.int64]:
     table = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     for place, row in enumerate(rows):
-        table[place, : len(row)] = row
+        table[place, : len(row)] = row.numpy()
     return table

@@ -5,6 +5,7 @@ request's option `truncate` may want the other one, or that nothing is cut: then
 by itself. Where a model cuts in a way of its own, another one is refused by name.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import tokenizers
@@ -13,19 +14,21 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded, TokensInput
 from sie_schemas.jobs import ItemFailure, Job
 
-__all__ = ["Cutter", "fitting", "wanted_cut"]
+__all__ = ["ANY_CUT", "NOWHERE", "Cutter", "fitting", "too_long", "wanted_cut"]
 
 _SIDES: Final = {"end": "right", "start": "left"}
+NOWHERE: Final = "none"
+ANY_CUT: Final = frozenset({*_SIDES, NOWHERE})
 
 
 class Cutter:
     """A tokenizer, and its copies that cut elsewhere. Each is made when it is first wanted."""
 
-    def __init__(self, native: tokenizers.Tokenizer, loaded: Loaded) -> None:
-        self._tokens_max = loaded.max_sequence_length
+    def __init__(self, native: tokenizers.Tokenizer, tokens_max: int, truncation_side: str) -> None:
+        self.tokens_max = tokens_max
         # Where nothing limits a text, every way of cutting is the same.
-        usual = [how for how, side in _SIDES.items() if side == loaded.truncation_side]
-        self._made = dict.fromkeys(usual if self._tokens_max > 0 else (*_SIDES, "none"), native)
+        usual = [how for how, side in _SIDES.items() if side == truncation_side]
+        self._made = dict.fromkeys(usual if tokens_max > 0 else ANY_CUT, native)
         self._native = native
 
     def at(self, how: str | None) -> tokenizers.Tokenizer:
@@ -37,19 +40,19 @@ class Cutter:
             found = tokenizers.Tokenizer.from_str(self._native.to_str())
             found.no_truncation()
             if how in _SIDES:
-                found.enable_truncation(max_length=self._tokens_max, direction=_SIDES[how])
+                found.enable_truncation(max_length=self.tokens_max, direction=_SIDES[how])
             # Two threads may make it at once, and either will do.
             self._made[how] = found
         return found
 
 
-def wanted_cut(job: Job, loaded: Loaded, *, chooses: bool) -> str | None:
-    """The request's `truncate`; None where it is as usual. `chooses` says that the model's texts
-    may be cut in any way. Raises `FixRequest`, which names the option."""
+def wanted_cut(job: Job, loaded: Loaded, ways: Collection[str] = ()) -> str | None:
+    """The request's `truncate`; None where it is as usual. `ways` are those in which the model's
+    texts may be cut otherwise. Raises `FixRequest`, which names the option."""
     how: str | None = job.options.get("truncate")
     if how is None or _SIDES.get(how) == loaded.truncation_side:
         return None
-    if not chooses:
+    if how not in ways:
         params = "$" if job.operation == "score" else "$.params"
         where = f"{params}.options.truncate"
         raise FixRequest(
@@ -63,23 +66,34 @@ def wanted_cut(job: Job, loaded: Loaded, *, chooses: bool) -> str | None:
 def fitting(
     job: Job,
     how: str | None,
-    tokens_max: int,
+    reads: Sequence[int],
     indexes: list[int],
     inputs: list[TokensInput],
     failures: list[ItemFailure],
 ) -> tuple[list[int], list[TokensInput]]:
-    """The inputs that the model reads whole, where nothing may be cut; the others are failures."""
-    if how != "none" or tokens_max <= 0:
+    """The inputs that the model reads whole, where nothing may be cut; the others are failures.
+
+    `reads` are the tokens that it reads of each; 0 where nothing limits them.
+    """
+    if how != NOWHERE:
         return indexes, inputs
     kept: list[int] = []
     for place, (index, each) in enumerate(zip(indexes, inputs, strict=True)):
-        count = len(each.ids) // 4
-        if count <= tokens_max:
+        failure = too_long(job, each, reads[place])
+        if failure is None:
             kept.append(place)
-            continue
-        message = (
-            f"the text has {count} tokens and {job.model_id} reads {tokens_max}: shorten it, or "
-            "let it be cut (`truncate`)"
-        )
-        failures.append(ItemFailure(index, "INPUT_TOO_LONG", message))
+        else:
+            failures.append(ItemFailure(index, failure.code, failure.message))
     return [indexes[place] for place in kept], [inputs[place] for place in kept]
+
+
+def too_long(job: Job, given: TokensInput, reads: int) -> FixRequest | None:
+    """The refusal of a text that may not be cut; None where the model reads it whole."""
+    count = len(given.ids) // 4
+    if reads <= 0 or count <= reads:
+        return None
+    return FixRequest(
+        f"the text has {count} tokens and {job.model_id} reads {reads}: shorten it, or "
+        "let it be cut (`truncate`)",
+        code="INPUT_TOO_LONG",
+    )

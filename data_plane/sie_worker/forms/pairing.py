@@ -45,10 +45,12 @@ class Pairing:
         """The ids of the parts that are the same in every pair, by their place."""
         self._suffix = self._ending() if form.restores_suffix else []
 
+    def whole(self, query: str, document: str) -> list[int]:
+        """The pair's ids, however many."""
+        return [number for piece in self._pieces(query, document) for number in piece]
+
     def ids(self, query: str, document: str) -> list[int]:
         """The pair's ids, at most as many as the model reads."""
-        if self._form.trims:
-            query, document = query.strip(), document.strip()
         pieces = self._pieces(query, document)
         first, last = self._form.bounded
         frame = sum(len(piece) for place, piece in enumerate(pieces) if not first <= place < last)
@@ -66,6 +68,8 @@ class Pairing:
         return found
 
     def _pieces(self, query: str, document: str) -> list[list[int]]:
+        if self._form.trims:
+            query, document = query.strip(), document.strip()
         values = {QUERY: query, DOCUMENT: document, INSTRUCTION: self._instruction}
         return [self._piece(place, part, values) for place, part in enumerate(self._templates)]
 

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tokenizers
@@ -31,15 +31,14 @@ from sie_schemas.ipc import (
 )
 from sie_schemas.items import Item
 from sie_schemas.jobs import ItemFailure, Job
-from sie_worker.forms.cutting import Cutter, fitting, wanted_cut
+from sie_worker.forms.costs import costs_of, token_count
+from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
 from sie_worker.forms.wording import check_options, score_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
-_BYTES_PER_TOKEN: Final = 4
-"""Of English prose in a vocabulary of words' parts; the cost of what is not tokenized yet."""
 _CUT_PIECES: Final = 16
 """The last word of token ids that were cut may be written in other pieces, and is not judged."""
 _TEXT: Final = "\0"
@@ -59,7 +58,7 @@ class Prepared(Struct, frozen=True):
 class _Side(Struct, frozen=True):
     """A tokenizer that cuts as one side of late interaction wants it."""
 
-    native: Any
+    cutter: Cutter
     form: TextForm
 
     def made(self, ids: list[int], name: str) -> TokensInput:
@@ -70,14 +69,14 @@ class _Side(Struct, frozen=True):
         return TokensInput(_int32(filled), attended=looked_at, query=name == "query")
 
 
-def _cut(content: bytes, loaded: Loaded, form: TextForm) -> tokenizers.Tokenizer:
+def _cutter(content: bytes, loaded: Loaded, form: TextForm) -> Cutter:
     native = tokenizers.Tokenizer.from_buffer(content)
     native.no_padding()
     native.no_truncation()
     limits = [each for each in (form.tokens_max, loaded.max_sequence_length) if each > 0]
     if limits:
         native.enable_truncation(max_length=min(limits), direction=loaded.truncation_side)
-    return native
+    return Cutter(native, min(limits, default=0), loaded.truncation_side)
 
 
 class Tokenizer:
@@ -87,7 +86,7 @@ class Tokenizer:
         self, native: tokenizers.Tokenizer, *, uncut: tokenizers.Tokenizer, loaded: Loaded
     ) -> None:
         self._native = native
-        self._cutter = Cutter(native, loaded)
+        self._cutter = Cutter(native, loaded.max_sequence_length, loaded.truncation_side)
         self._uncut = uncut
         """The same without a limit, for templates of pairs."""
         self._tokens_max = loaded.max_sequence_length
@@ -129,7 +128,7 @@ class Tokenizer:
         if loaded.query_form is not None:
             made.queries = cls._of_queries(loaded, loaded.query_form)
         for name, side in loaded.texts.items():
-            made._sides[name] = _Side(_cut(content, loaded, side), side)
+            made._sides[name] = _Side(_cutter(content, loaded, side), side)
         return made
 
     @classmethod
@@ -167,7 +166,7 @@ class Tokenizer:
             wanted = wanted[: self._tokens_max]
             judged = max(0, self._tokens_max - _CUT_PIECES)
         text: str = self._native.decode(wanted)
-        native = self._cutter.at("none" if whole else None)
+        native = self._cutter.at(NOWHERE if whole else None)
         found = native.encode(text, add_special_tokens=False).ids
         if found[:judged] != wanted[:judged] or len(found) < judged:
             raise _foreign("it writes the text that they stand for in other words")
@@ -186,18 +185,27 @@ class Tokenizer:
         found = self._encoded([(query, text) for text in texts], self._cutter.at(cut))
         return [TokensInput(_int32(pair.ids), _int32(pair.type_ids)) for pair in found]
 
-    def side(self, name: str, texts: Sequence[str]) -> list[TokensInput]:
-        """Token ids of queries, or of documents, of a model of late interaction."""
+    def side(
+        self, name: str, texts: Sequence[str], cut: str | None = None
+    ) -> tuple[list[TokensInput], int]:
+        """Token ids of queries, or of documents, of a model of late interaction; and how many it
+        reads of one, 0 where nothing limits them."""
         side = self._sides[name]
-        return [side.made(found.ids, name) for found in self._encoded(list(texts), side.native)]
+        found = self._encoded(list(texts), side.cutter.at(cut))
+        return [side.made(each.ids, name) for each in found], side.cutter.tokens_max
 
     def templated(
-        self, form: PairForm, instruction: str | None, query: str, texts: Sequence[str]
-    ) -> list[TokensInput]:
-        """Token ids of a query with each text in a template. Raises `FixRequest`."""
-        pairing = Pairing(self._bare, form, instruction, self._tokens_max)
+        self, form: PairForm, job: Job, texts: Sequence[str], cut: str | None
+    ) -> tuple[list[TokensInput], list[int]]:
+        """Token ids of the query with each text in a template, and how many of them are read.
+        Raises `FixRequest`."""
+        pairing = Pairing(self._bare, form, job.instruction, self._tokens_max)
+        query = _query(job)
         try:
-            return [TokensInput(_int32(pairing.ids(query, text))) for text in texts]
+            read = [pairing.ids(query, text) for text in texts]
+            # A template may cut a long query though the pair has room: so they are compared.
+            made = read if cut is None else [pairing.whole(query, text) for text in texts]
+            return [TokensInput(_int32(ids)) for ids in made], list(map(len, read))
         except Exception as error:  # the native library raises no narrower class
             raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
 
@@ -231,10 +239,10 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
     if tokenizer is not None:
         indexes, inputs = _tokenized(job, loaded, tokenizer, failures)
     else:
-        wanted_cut(job, loaded, chooses=False)
+        wanted_cut(job, loaded)
         indexes, inputs = _passed_through(job, loaded, failures)
-    tokens = [_token_count(item) for item in inputs]
-    costs = _costs(inputs, tokens, loaded)
+    tokens = [token_count(item) for item in inputs]
+    costs = costs_of(inputs, tokens, loaded)
     return Prepared(
         inputs=(*zip(indexes, inputs, costs, strict=True), *pictures),
         failures=tuple(failures),
@@ -246,25 +254,29 @@ def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
 def _tokenized(
     job: Job, loaded: Loaded, tokenizer: Tokenizer, failures: list[ItemFailure]
 ) -> tuple[list[int], Sequence[Input]]:
-    cut = wanted_cut(job, loaded, chooses=not loaded.texts and loaded.pair is None)
+    own_way = loaded.pair is not None or any(form != TextForm() for form in loaded.texts.values())
+    # At its start such a text has the words that say what it is.
+    cut = wanted_cut(job, loaded, {NOWHERE} if own_way else ANY_CUT)
     indexes, texts = _texts_of(job, tokenizer, failures, whole=cut is not None)
     if job.operation == "score" and loaded.texts:
-        return indexes, _late(job, loaded, tokenizer, texts)
+        return _late(job, loaded, tokenizer, cut, indexes, texts, failures)
     if job.operation == "score" and loaded.pair is not None:
-        return indexes, tokenizer.templated(loaded.pair, job.instruction, _query(job), texts)
+        pairs, read = tokenizer.templated(loaded.pair, job, texts, cut)
+        return fitting(job, cut, read, indexes, pairs, failures)
     if job.operation == "score":
         query = score_wording(job, loaded, "query")(_query(job))
-        read = score_wording(job, loaded, "document")
-        pairs = tokenizer.pairs(query, list(map(read, texts)), cut)
-        return fitting(job, cut, tokenizer.tokens_max, indexes, pairs, failures)
-    worded = wording(job, loaded)
+        read_document = score_wording(job, loaded, "document")
+        pairs = tokenizer.pairs(query, list(map(read_document, texts)), cut)
+        return fitting(job, cut, [tokenizer.tokens_max] * len(pairs), indexes, pairs, failures)
+    worded = list(map(wording(job, loaded), texts))
     if loaded.texts:
         side = "query" if job.options.get("is_query") else "document"
-        return indexes, tokenizer.side(side, list(map(worded, texts)))
-    prompt = worded(_TEXT).partition(_TEXT)[0]
+        made, tokens_max = tokenizer.side(side, worded, cut)
+        return fitting(job, cut, [tokens_max] * len(made), indexes, made, failures)
+    prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
     reads = tokenizer.queries if job.options.get("is_query") else tokenizer
-    read_texts = reads.texts(list(map(worded, texts)), prompt, cut)
-    return fitting(job, cut, reads.tokens_max, indexes, read_texts, failures)
+    made = reads.texts(worded, prompt, cut)
+    return fitting(job, cut, [reads.tokens_max] * len(made), indexes, made, failures)
 
 
 def _texts_of(
@@ -291,12 +303,25 @@ def _texts_of(
     return indexes, texts
 
 
-def _late(job: Job, loaded: Loaded, tokenizer: Tokenizer, texts: Sequence[str]) -> list[LateInput]:
-    """Each text with the query, both in the words of their side."""
-    (query,) = tokenizer.side("query", [score_wording(job, loaded, "query")(_query(job))])
+def _late(
+    job: Job,
+    loaded: Loaded,
+    tokenizer: Tokenizer,
+    cut: str | None,
+    indexes: list[int],
+    texts: Sequence[str],
+    failures: list[ItemFailure],
+) -> tuple[list[int], list[LateInput]]:
+    """Each text with the query, both in the words of their side. Raises `FixRequest`."""
+    asked = score_wording(job, loaded, "query")(_query(job))
+    (query,), query_max = tokenizer.side("query", [asked], cut)
+    refusal = too_long(job, query, query_max) if cut == NOWHERE else None
+    if refusal is not None:
+        raise refusal
     read = score_wording(job, loaded, "document")
-    documents = tokenizer.side("document", list(map(read, texts)))
-    return [LateInput(query, document) for document in documents]
+    documents, tokens_max = tokenizer.side("document", list(map(read, texts)), cut)
+    kept, fits = fitting(job, cut, [tokens_max] * len(documents), indexes, documents, failures)
+    return kept, [LateInput(query, document) for document in fits]
 
 
 def _passed_through(
@@ -338,37 +363,6 @@ def _query(job: Job) -> str:
     if job.query is None or job.query.text is None:
         raise FixRequest("score needs a query with a text", field="query.text")
     return job.query.text
-
-
-def _costs(inputs: Sequence[Input], tokens: Sequence[int], loaded: Loaded) -> list[int]:
-    """The cost of each input; one that is not tokenized a quarter of its bytes."""
-    match loaded.cost_unit:
-        case "tokens":
-            counted = zip(inputs, tokens, strict=True)
-            return [
-                max(1, count or _byte_count(item) // _BYTES_PER_TOKEN) for item, count in counted
-            ]
-        case "bytes4":
-            return [max(1, _byte_count(item) // _BYTES_PER_TOKEN) for item in inputs]
-        case _:
-            return [max(1, loaded.item_cost)] * len(inputs)
-
-
-def _token_count(item: Input) -> int:
-    if isinstance(item, LateInput):
-        return _token_count(item.query) + _token_count(item.document)
-    return len(item.ids) // 4 if isinstance(item, TokensInput) else 0
-
-
-def _byte_count(item: Input) -> int:
-    # By hand and not by `match`: this is asked of nearly every input of a model that reads texts.
-    if isinstance(item, TextInput):
-        return len(item.text.encode("utf-8", "surrogatepass"))
-    if isinstance(item, PairInput):
-        return len((item.query + item.text).encode("utf-8", "surrogatepass"))
-    if isinstance(item, LateInput):
-        return len(item.query.ids) + len(item.document.ids)
-    return len(item.ids if isinstance(item, TokensInput) else item.data)
 
 
 def _int32(values: Sequence[int]) -> bytes:

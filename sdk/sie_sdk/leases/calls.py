@@ -15,7 +15,16 @@ import msgspec
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_sdk.wire.call import Call
 
-__all__ = ["Renewals", "create_call", "pool_call", "pools_call", "renew_call", "ttl_of"]
+__all__ = [
+    "Renewals",
+    "create_call",
+    "named",
+    "pool_call",
+    "pool_named",
+    "pools_call",
+    "renew_call",
+    "ttl_of",
+]
 
 _PATH: Final = "/v1/pools"
 _RENEW_S_MAX: Final = 60.0
@@ -51,7 +60,23 @@ def create_call(
     }
     body = {"name": name.lower()} | {key: value for key, value in told.items() if value is not None}
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    return Call("POST", _PATH, headers, msgspec.json.encode(body))
+    body_text = msgspec.json.encode(body)
+    return Call("POST", _PATH, headers, body_text, asked={"pool_name": name})
+
+
+def pool_named(pool: object) -> str | None:
+    """The pool of a client's calls. Raises `TypeError` for the description of one."""
+    if pool is None or isinstance(pool, str):
+        return pool
+    raise TypeError("pool is a name; what is to be leased is told to create_pool(name, gpus, ...)")
+
+
+def named(name: str | None, own: str | None) -> str:
+    """The pool that a call is about. Raises `ValueError` where there is none."""
+    found = name or own
+    if not found:
+        raise ValueError("name a pool: this client was made without one of its own")
+    return found
 
 
 def pools_call() -> Call:
@@ -61,16 +86,16 @@ def pools_call() -> Call:
 
 def pool_call(method: str, name: str) -> Call:
     """A request for one lease, or for its end."""
-    return _plain(method, f"{_PATH}/{quote(name.lower(), safe='')}")
+    return _plain(method, f"{_PATH}/{quote(name.lower(), safe='')}", name)
 
 
 def renew_call(name: str) -> Call:
     """A request to let a lease last."""
-    return _plain("POST", f"{_PATH}/{quote(name.lower(), safe='')}/renew")
+    return _plain("POST", f"{_PATH}/{quote(name.lower(), safe='')}/renew", name)
 
 
-def _plain(method: str, path: str) -> Call:
-    return Call(method, path, {"Accept": "application/json"})
+def _plain(method: str, path: str, name: str | None = None) -> Call:
+    return Call(method, path, {"Accept": "application/json"}, asked={"pool_name": name})
 
 
 def ttl_of(pool: Mapping[str, Any]) -> float:

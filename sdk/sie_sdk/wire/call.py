@@ -30,6 +30,8 @@ class Call:
     patience: Patience = _SHORT
     wants: tuple[str, ...] = ()
     """Names that the answer has to hold, where it is a mapping."""
+    asked: Mapping[str, str | None] = field(default_factory=dict)
+    """The model, the gpu, the lora or the pool_name that the caller asked for."""
 
 
 def base_url_of(

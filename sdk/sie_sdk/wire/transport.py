@@ -6,6 +6,7 @@ where the application has not imported it, nobody traces.
 """
 
 import os
+import re
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,10 @@ __all__ = [
     "EXCHANGE_FAILURES",
     "Tls",
     "connection_error",
+    "edge_headers",
     "limits_of",
     "reason_of",
+    "refuse_elsewhere",
     "timeout_of",
     "traced",
     "verify_of",
@@ -36,16 +39,57 @@ EXCHANGE_FAILURES: Final = (httpx.HTTPError, OSError, AttributeError)
 as an AttributeError. Below httpx, anyio asks the socket for its peer, and it has none any more."""
 
 _TRACES: Final = "opentelemetry.trace"
+_RESPONSE_S: Final = 150.0
+_CONNECT_S: Final = 10.0
+_CONNECTIONS: Final = 100
+_HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_OWN_HEADERS: Final = frozenset(
+    {
+        *("accept", "authorization", "connection", "content-length", "content-type", "cookie"),
+        *("host", "idempotency-key", "keep-alive", "te", "trailer", "transfer-encoding"),
+        *("upgrade", "x-sie-machine-profile", "x-sie-pool", "x-sie-sdk-version", "traceparent"),
+    }
+)
 
 
-def timeout_of(timeout_s: float, connect_timeout_s: float) -> httpx.Timeout:
-    """`timeout_s` for a response, `connect_timeout_s` for a connection."""
-    return httpx.Timeout(timeout_s, connect=connect_timeout_s, pool=timeout_s)
+def timeout_of(
+    timeout_s: float | None, connect_timeout_s: float | None, read_timeout_s: float | None = None
+) -> httpx.Timeout:
+    """`read_timeout_s`, else `timeout_s`, for a response; `connect_timeout_s` for a connection."""
+    both = timeout_s if timeout_s is not None else _RESPONSE_S
+    response_s = read_timeout_s if read_timeout_s is not None else both
+    connect_s = connect_timeout_s if connect_timeout_s is not None else min(_CONNECT_S, both)
+    return httpx.Timeout(response_s, connect=connect_s, pool=response_s)
 
 
-def limits_of(max_connections: int) -> httpx.Limits:
-    """All connections are kept: a client talks to one address."""
-    return httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+def limits_of(max_connections: int | None, max_concurrency: int | None = None) -> httpx.Limits:
+    """All connections are kept: a client talks to one address. A request has one for itself, so
+    that so many are under way at once."""
+    told = [each for each in (max_connections, max_concurrency) if each is not None]
+    most = min(told, default=_CONNECTIONS)
+    return httpx.Limits(max_connections=most, max_keepalive_connections=most)
+
+
+def edge_headers(given: Mapping[str, str] | None, remote: str | None = None) -> dict[str, str]:
+    """The headers that something before the gateway wants. Raises `ValueError`."""
+    headers = dict(given or {})
+    for name, value in headers.items():
+        if _HEADER.fullmatch(name) is None or not value.isprintable():
+            raise ValueError(f"base_url_headers: {name!r} and its value cannot be sent as a header")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"base_url_headers: {name!r} is the client's own")
+    if remote not in (None, "forbid"):
+        raise ValueError(f"remote is None or 'forbid', and not {remote!r}")
+    return headers | ({"X-SIE-Remote": remote} if remote else {})
+
+
+def refuse_elsewhere(**given: object) -> None:
+    """Parameters of a service that is not here may be absent. Raises `ValueError`."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is of a managed service, and a cluster has none: leave it out"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class SIEError(Exception):
     """The request that met the error, where it came over the wire."""
     answered_status: int = 0
     """The status that it came with; 0 where it came with none."""
+    request: Any = None
+    """The making of the answer that told it, as results have it; None where there was no answer."""
 
     def __init__(
         self,
@@ -69,6 +71,16 @@ class SIEError(Exception):
     def status_code(self) -> int:
         """The HTTP status that the error came with, else that of its code."""
         return self.answered_status or self.status
+
+    @property
+    def param(self) -> str | None:
+        """The same as `field`, by the published client's name."""
+        return self.field
+
+    @property
+    def retry_after(self) -> float | None:
+        """The same as `retry_after_s`, by the published client's name."""
+        return self.retry_after_s
 
     def to_wire(self) -> dict[str, Any]:
         """The one body of an error: `{"detail": {code, message, field?, details?}}`."""

@@ -72,7 +72,7 @@ class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
 
     `image` is another way to write `images`, which holds one: its bytes, or a text (a data URL or
     base64). `token_ids` stand for a text, in the words of the model's own tokenizer; `encode` takes
-    them.
+    them. What it has may be read as of a mapping too, which the published client's item is.
     """
 
     text: str | None = None
@@ -84,6 +84,22 @@ class Item(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     document: Media | None = None
     metadata: dict[str, Any] | None = None
     token_ids: tuple[Annotated[int, Meta(ge=0, le=2**31 - 1)], ...] = ()
+
+    def keys(self) -> list[str]:
+        """The fields that it has."""
+        return [name for name in self.__struct_fields__ if getattr(self, name) not in (None, ())]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field, or what is given in its place."""
+        return self[name] if name in self.keys() else default
 
 
 class EncodeParams(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

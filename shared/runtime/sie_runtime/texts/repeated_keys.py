@@ -1,0 +1,71 @@
+"""A key that stands twice in one object of JSON, where a decoder takes the last without a word.
+
+*pure.* RFC 8259 calls what a reader makes of such a body unpredictable. Promises to find one in
+every body that is JSON. One in which no name comes twice at all is split at its names; only another
+is read once more.
+"""
+
+import json
+from typing import Any, Final
+
+__all__ = ["repeated_key"]
+
+_SPACED: Final = (b" :", b"\t:", b"\n:", b"\r:")
+"""Between a key and its colon white space is allowed, and hardly anybody writes it."""
+
+
+def repeated_key(body: bytes) -> str | None:
+    """The place of a key that stands twice in its object, as `$.options.lora`; None if none does.
+
+    The body was decoded before: of what is no JSON, nothing is promised.
+    """
+    names = [piece[piece.rfind(b'"') + 1 :] for piece in body.split(b'":')[:-1]]
+    if (
+        len(set(names)) == len(names)
+        # Where every colon ends a name, none stands apart from its name.
+        and (body.count(b":") == len(names) or not any(mark in body for mark in _SPACED))
+        # A name may be written with escapes; a text that holds JSON looks as if it was.
+        and (b"\\" not in body or not any(b"\\" in name for name in names))
+    ):
+        return None
+    return _found(body)
+
+
+def _found(body: bytes) -> str | None:
+    seen: list[str] = []
+
+    def made(pairs: list[tuple[str, Any]]) -> Any:
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        once: set[str] = set()
+        for key, _ in pairs:
+            if key in once:
+                seen.append(key)
+                return _Twice(key)
+            once.add(key)
+        raise AssertionError("a shorter mapping has lost a key")
+
+    # Numbers are not looked at, and as floats they cost least.
+    whole = json.loads(body, object_pairs_hook=made, parse_int=float, parse_float=float)
+    return _place(whole, "$") if seen else None
+
+
+class _Twice:
+    """Stands for an object in which a key stands twice."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _place(value: Any, where: str) -> str | None:
+    match value:
+        case _Twice():
+            return f"{where}.{value.key}"
+        case dict():
+            inner = [(each, f"{where}.{name}") for name, each in value.items()]
+        case list():
+            inner = [(each, f"{where}[{index}]") for index, each in enumerate(value)]
+        case _:
+            return None
+    return next((found for each, below in inner if (found := _place(each, below))), None)
