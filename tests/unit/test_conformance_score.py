@@ -33,6 +33,8 @@ from transformers import (
     PreTrainedConfig,
     Qwen3Config,
     RobertaConfig,
+    XLMConfig,
+    XLMForSequenceClassification,
     XLMRobertaConfig,
 )
 
@@ -283,6 +285,16 @@ def test_modules_behind_the_transformer_refuse_the_load(tmp_path):
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(OurFault, match="makes scores by Transformer, Dense; of a classifier"):
         load(folder)
+
+
+def test_a_head_that_is_not_known_here_refuses_the_load(tmp_path):
+    config = XLMConfig(
+        vocab_size=WORDS, emb_dim=16, n_layers=1, n_heads=2, max_position_embeddings=64,
+        num_labels=1, pad_index=0,
+    )  # fmt: skip
+    scaled(XLMForSequenceClassification(config)).save_pretrained(tmp_path)
+    with pytest.raises(OurFault, match="head of XLMForSequenceClassification is built in a way"):
+        load(write_tokenizer(tmp_path))
 
 
 def test_an_activation_that_is_not_done_here_refuses_the_load(tmp_path):

@@ -199,6 +199,14 @@ def _module(place: int, **changed: Any) -> list[dict[str, Any]]:
             "additional_chat_templates/rag.jinja has a chat template",
         ),
         (
+            {
+                "sentence_bert_config.json": {
+                    "processing_kwargs": {"text": {"padding": "max_length"}}
+                }
+            },
+            "processing_kwargs.text.padding is 'max_length', which is not done here",
+        ),
+        (
             {"tokenizer_config.json": {"split_special_tokens": True}},
             "tokenizer_config.json: split_special_tokens is true: a text's own marks would be read",
         ),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sie_schemas.errors import OurFault
 from sie_server.backends.backend import load_failed
 from sie_server.backends.encoder import Encoder, Sequences, States
 from sie_server.tolerances import logits_agree
@@ -90,13 +91,20 @@ def require_same(model: PreTrainedModel, encoder: Encoder, head: Head) -> None:
         own: Tensor = model(input_ids=ids[None].to(device)).logits
         single = Sequences(ids=[ids], type_ids=[None], owners=[None])
         states = encoder.padded(single, tokens_max=length)
-        found = head(states.hidden, [length])
+        try:
+            found = head(states.hidden, [length])
+        except (AttributeError, RuntimeError, TypeError) as error:
+            raise _unknown(model) from error
         expected = own.reshape(found.shape) if own.numel() == found.numel() else None
         if expected is None or not logits_agree(found, expected, encoder.dtype):
-            raise load_failed(
-                f"the head of {type(model).__name__} is built in a way that is not known here; "
-                "use a model of another family, or a backend that registers for it"
-            )
+            raise _unknown(model)
+
+
+def _unknown(model: PreTrainedModel) -> OurFault:
+    return load_failed(
+        f"the head of {type(model).__name__} is built in a way that is not known here; "
+        "use a model of another family, or a backend that registers for it"
+    )
 
 
 def last_states(hidden: Tensor, lengths: Sequence[int]) -> Tensor:

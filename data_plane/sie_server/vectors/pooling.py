@@ -58,7 +58,8 @@ class _Pool:
                 there = torch.where(self._sizes > 0, self._first, 0)
                 return self._all[self._starts + there]
             case "last":
-                return self._all[self._ends - 1]
+                # Of a text that is all prompt the reference leaves nothing here, and zeros.
+                return self._all[self._ends - 1] * (self._sizes > 0)[:, None]
             case "max":
                 return self._greatest()
             case "mean":

@@ -46,7 +46,8 @@ _TEXT_OPTIONS: Final = frozenset(
 _NO_LIMIT: Final = 10**20
 """Above it transformers takes a length for none."""
 _CUTTING: Final = (True, "longest_first")
-_PADDING: Final = (True, "longest", "max_length")
+_PADDING: Final = (True, "longest")
+"""To a length of its own a text is filled with what some models read, and poolings count."""
 
 
 def sentence_table(reader: Reader, folder: str) -> tuple[str, dict[str, Any]]:
@@ -202,4 +203,4 @@ def _changes_nothing(key: str, value: object) -> bool:
         return value in _PADDING
     if key == "truncation":
         return value in _CUTTING
-    return key in ("padding_side", "pad_to_multiple_of", "return_tensors")
+    return key in ("padding_side", "return_tensors")

@@ -121,7 +121,7 @@ def _text(
 ) -> tuple[TextLayout, bool]:
     name, table = sentence_table(reader, folder)
     _require_settings(reader, name, table)
-    found = text_layout(reader, folder, name, table)
+    found = text_layout(reader, folder, name, _unfilled(table) if family == "siglip" else table)
     given = config.get("text_config")
     own = given if isinstance(given, dict) else {}
     positions = own.get("max_position_embeddings", _POSITIONS.get(family, 0))
@@ -164,6 +164,16 @@ def _require_towers(reader: Reader, name: str, table: Mapping[str, Any]) -> None
     output = table.get("module_output_name")
     if output not in (None, "sentence_embedding"):
         reader.refuse(f"{name}: module_output_name", f"is {output!r}; sentence_embedding is done")
+
+
+def _unfilled(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the filling up of texts, which is done."""
+    options = table.get("processing_kwargs")
+    text = options.get("text") if isinstance(options, dict) else None
+    if not isinstance(options, dict) or not isinstance(text, dict):
+        return dict(table)
+    rest = {key: value for key, value in text.items() if key != "padding"}
+    return {**table, "processing_kwargs": {**options, "text": rest}}
 
 
 def _require_filled(reader: Reader, name: str, table: Mapping[str, Any]) -> None:
