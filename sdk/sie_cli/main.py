@@ -3,7 +3,7 @@
 *main.* Collects the sub-commands that installed packages registered under the entry-point group
 `sie.commands`: a function, or a `typer.Typer` for a group of its own. Runs the one that was asked
 for. A command that this package brings is the only one that is loaded: a command line must
-start fast. An error of ours is one line on stderr and exit status 1, never a traceback.
+start fast. An error of ours is one line on stderr and an exit status, never a traceback.
 """
 
 import importlib.metadata
@@ -16,6 +16,7 @@ from typing import Annotated, Final, NoReturn, cast
 
 import typer
 
+from sie_cli.show.exit_statuses import exit_status, line_of, line_of_os
 from sie_cli.show.printing import talk
 from sie_cli.texts.versions import DISTRIBUTION, version_line
 from sie_schemas.errors import SIEError
@@ -25,10 +26,14 @@ __all__ = ["build", "main"]
 GROUP: Final = "sie.commands"
 _PASSED_ON: Final = {"test": {"allow_extra_args": True, "ignore_unknown_options": True}}
 """`sie test` hands what it does not know to pytest."""
+_RUN: Final = frozenset({"up", "demo"})
+"""Commands that run a cluster: 1 is all that went wrong with it."""
 _STOPPED: Final = 130
 """128 and the number of SIGINT, as shells say it."""
 _PIPE_CLOSED: Final = 141
 """128 and the number of SIGPIPE, as shells say it."""
+_PACIFIED: Final = "PacifyFlushWrapper"
+"""What click puts in the place of an output that nobody reads any more; it ends with 1 then."""
 _ALONE: Final = "NoArgsIsHelpError"
 """A group that was named alone: it shows what it has."""
 _WRONG_USE: Final = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
@@ -88,12 +93,15 @@ def main() -> None:
     _speak_utf8()
     try:
         try:
-            _run(sys.argv[1:])
+            _run(_readable(sys.argv[1:]))
         finally:
             # Here a disk that is full is an error like others; at the interpreter's end it is not.
             sys.stdout.flush()
+            if type(sys.stdout).__name__ == _PACIFIED:
+                raise BrokenPipeError
     except SIEError as error:
-        _fail(error.message, 1)
+        talk(line_of(error))
+        sys.exit(1 if sys.argv[1] in _RUN else exit_status(error))
     except _WRONG_USE as error:
         if type(error).__name__ == _ALONE:
             error.show()
@@ -108,7 +116,16 @@ def main() -> None:
         sys.exit(_PIPE_CLOSED)
     except OSError as error:
         _drop_output()
-        _fail(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+        talk(line_of_os(error))
+        sys.exit(1)
+
+
+def _readable(arguments: Sequence[str]) -> Sequence[str]:
+    """The same. Ends the process for bytes that are no UTF-8, which the interpreter escapes."""
+    for word in arguments:
+        if any("\ud800" <= each <= "\udfff" for each in word):
+            _fail(f"{word[:60]!r} is no UTF-8, and every name is", 2)
+    return arguments
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -132,7 +149,7 @@ def _speak_utf8() -> None:
 
 def _drop_output() -> None:
     """Have what is not written yet go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _completed() -> Sequence[str]:

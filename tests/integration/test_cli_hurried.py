@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 from tests.support.config_writer import model
@@ -71,7 +72,30 @@ HURRIED: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
     "dead letters without a cluster": (("dlq", "ls"), ("no cluster is named", "--context")),
     "logs of no cluster": (("logs", "--data", "nowhere"), ("nowhere", "--data")),
+    "the address of the console": (
+        ("get", "models", "--url", "http://h:8081/console/#/models"),
+        ("'http://h:8081'",),
+    ),
+    "a token in the address": (
+        ("get", "m", "--url", "http://me:secret@h"),
+        ("no password", "token"),
+    ),
+    "a broker's address with http": (("dlq", "ls", "--nats-url", "http://h"), ("nats://",)),
+    # the wrong name
+    "a name with a typing error": (("get", "pool", "defualt", URL), ("did you mean 'default'",)),
+    "a name without its organisation": (("describe", "model", "known", URL), ("'org/known'",)),
+    "the beginning of a name": (("get", "model", "org/kno", URL), ("'org/known'",)),
+    "a wildcard": (("get", "models", "org/*", URL), ("no wildcard", "-l")),
+    "a whole file for a name": (("get", "model", "x" * 90_000, URL), ("90000 characters",)),
+    "bytes for a name": (("get", "model", "\udcff", URL), ("no UTF-8",)),
+    "an address for a repository": (
+        ("add", "https://hub.example/org/name/tree/main", URL),
+        ("give the repository alone, org/name",),
+    ),
+    "half a path": (("get", "models", "-o", "jsonpath={.a", URL), ("one brace of two",)),
+    "a moment that is not yet": (("get", "models", "--at", "tomorrow", URL), ("HEAD~1, 5m",)),
     # the wrong token
+    "a token with its header": (("get", "models", URL), ("begins with 'Bearer'",)),
     "no token": (("get", "models", URL), ("SIE_API_KEY",)),
     "a token that was taken back": (("get", "models", URL), ("token", "sie token")),
     "a token that may only read": ((*APPLY, "good.yaml"), ("admin",)),
@@ -102,6 +126,7 @@ TOKENS = {
     "a token that was taken back": REVOKED,
     "a token that may only read": READER,
     "a token with a line end": READER + "\n\n\x07",
+    "a token with its header": f"Bearer {READER}",
 }
 WELL = {
     "CRLF": b"kind: pool\r\nname: crlf\r\n",
@@ -136,6 +161,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     tokens = folder / "tokens.json"
     tokens.write_bytes(msgspec.json.encode(Tokens(tokens=tuple(grants))))
     with served_console(folder / "config", tokens) as address:
+        made = httpx.post(
+            f"{address}/v1/configs/models",
+            json=model("org/known"),
+            headers={"authorization": f"Bearer {WRITER}"},
+            timeout=60,
+        )
+        assert made.is_success, made.text
         yield address
 
 

@@ -108,11 +108,16 @@ def test_a_file_of_contexts_that_cannot_be_meant_is_refused_by_its_name():
         ("yesterday", "2026-11-29T10:00:00.000000Z"),
         ("2026-11-30", "2026-11-29T22:00:00.000000Z"),
         ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
-        ("teatime", "teatime"),
     ],
 )
 def test_moments_are_what_people_mean(text, meant):
     assert moment_of(text, now=NOW, head=lambda: 40) == meant
+
+
+@pytest.mark.parametrize("text", ["teatime", "tomorrow", "HEAD^", "5x", "1.2.2026"])
+def test_what_is_no_moment_is_refused_with_the_forms_that_are(text):
+    with pytest.raises(FixRequest, match="HEAD~1, 5m, yesterday"):
+        moment_of(text, now=NOW, head=lambda: 9)
 
 
 @pytest.mark.parametrize("text", ["HEAD~40", "HEAD~999999999", "2026-02-30", "999999w"])

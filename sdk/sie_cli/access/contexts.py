@@ -44,9 +44,10 @@ class Contexts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         """One of them. Raises `FixRequest`."""
         found = self.contexts.get(name)
         if found is None:
-            names = ", ".join(sorted(self.contexts)) or "none"
+            names = ", ".join(sorted(self.contexts))
+            there = f"; there are: {names}" if names else ", and none at all"
             raise FixRequest(
-                f"there is no context {name!r}; there are: {names}. `sie context add` makes one",
+                f"there is no context {name!r}{there}. `sie context add` makes one",
                 code="NOT_FOUND",
             )
         return found
@@ -99,4 +100,5 @@ def token_of(context: Context) -> str | None:
         place = Path(os.path.expanduser(context.token_file))
         return place.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise FixRequest(f"the token file {context.token_file} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise FixRequest(f"the token file {context.token_file} cannot be read: {why}") from error

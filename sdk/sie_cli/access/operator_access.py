@@ -33,6 +33,8 @@ def write_operator_access(data: Path, *, nats_url: str, password: str) -> None:
 def broker_access(data: Path, nats_url: str, environ: Mapping[str, str]) -> BusSettings:
     """The broker's address and who asks. Raises `FixRequest` or `Later` where no cluster runs."""
     if nats_url:
+        if not nats_url.startswith(("nats://", "tls://")):
+            raise FixRequest(f"{nats_url!r} is no broker's address: nats:// or tls://HOST:4222")
         tls = client_tls(environ)
         return BusSettings(
             nats_url=nats_url,

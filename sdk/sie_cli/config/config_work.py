@@ -7,30 +7,27 @@ is its exit status, and an error is one line.
 import getpass
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from sie_cli.access.named_cluster import Target, target_of
-from sie_cli.config.config_rows import trial_line
-from sie_cli.show.exit_statuses import INTERRUPTED, LATE, WRONG, exit_status
+from sie_cli.config.config_rows import name_of, trial_line
+from sie_cli.show.exit_statuses import INTERRUPTED, LATE, WRONG, exit_status, line_of, line_of_os
 from sie_cli.show.printing import Form, print_difference, print_lines, print_value, talk
 from sie_cli.show.progress import progress
 from sie_cli.texts.relative_moments import moment_of
 from sie_core.counted import counted
+from sie_core.nearest import nearest
 from sie_schemas.errors import FixRequest, SIEError
 from sie_sdk import SIEConfigClient, Terms
+from sie_sdk.config.calls import Kind
 
 __all__ = ["Ask", "Work", "run_work"]
 
-_CURES: Final = {
-    "UNAUTHORIZED": "; give one that `sie token new` made for this cluster in SIE_API_KEY, or a "
-    "context with --token-file",
-    "FORBIDDEN": "; ask for a token with that role, or use another with --context",
-}
-"""Words for a command line about a refusal that was written for every client."""
+_MEANT_MAX: Final = 3
 _WAIT_STEP_S: Final = 1.0
 """Between two looks at how many replicas have a change."""
 
@@ -74,7 +71,7 @@ def run_work(
         with work.client:
             return command(work)
     except SIEError as error:
-        talk(f"sie: {error.message}{_CURES.get(error.code, '')}")
+        talk(line_of(error))
         # A message tells the first problem already.
         if isinstance(error.details, list) and len(error.details) > 1:
             for problem in error.details[:50]:
@@ -86,7 +83,7 @@ def run_work(
         # Whoever read from us has enough: `main` ends the process without a word.
         raise
     except OSError as error:
-        talk(f"sie: {error.filename or 'a file'}: {error.strerror or error}")
+        talk(line_of_os(error))
         return WRONG
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -103,6 +100,23 @@ class Work:
             self.client = SIEConfigClient(target.url, token=target.token, actor=_actor())
         except ValueError as error:
             raise FixRequest(f"{error}: mend --url or SIE_CONFIG_URL") from error
+        except ImportError as error:
+            raise FixRequest(f"the proxy of the environment cannot be used: {error}") from error
+
+    def entity(self, kind: Kind, name: str, *, at: str | None = None) -> dict[str, Any]:
+        """One entity. Raises `FixRequest` with the name that was meant, where there is none."""
+        try:
+            return self.client.get(kind, name, at=at)
+        except FixRequest as error:
+            if not error.code.endswith("NOT_FOUND"):
+                raise
+            if "*" in name:
+                raise FixRequest(f"{error.message}: names have no wildcard, -l chooses") from error
+            names = [name_of(kind, row) for row in self.client.entities(kind, at=at)]
+            meant = _meant(name, names)
+            if not meant:
+                raise
+            raise FixRequest(f"{error.message}; did you mean {meant}?", code=error.code) from error
 
     def at(self, text: str) -> str | None:
         """The epoch or time that a text means; None where none is given. Raises `SIEError`."""
@@ -151,6 +165,13 @@ class Work:
         for each in found["waiting_for"]:
             talk(f"  {each['role']} {each['id']}: {each['cause']}")
         return 0 if found["reached"] else LATE
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    """The names that begin or end so, else the one that is spelt most like it."""
+    found = [each for each in names if each.startswith(name) or each.endswith(f"/{name}")]
+    near = nearest(name, names)
+    return " or ".join(map(repr, found[:_MEANT_MAX] or ([near] if near else [])))
 
 
 def _actor() -> str:

@@ -51,7 +51,7 @@ def get(work: Work, kind_name: str, names: Sequence[str], selector: str, at: str
     moment = work.at(at)
     if names:
         kind = kind_named(kind_name)
-        rows = [(kind, work.client.get(kind, name, at=moment)) for name in names]
+        rows = [(kind, work.entity(kind, name, at=moment)) for name in names]
     else:
         rows = [(kind, row) for kind in kinds for row in work.client.entities(kind, at=moment)]
     if selector:
@@ -92,7 +92,7 @@ def _print_kind(work: Work, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> No
 def describe(work: Work, kind_name: str, name: str) -> int:
     """One entity, where its fields came from, and its history."""
     kind = kind_named(kind_name)
-    found = work.client.get(kind, name)
+    found = work.entity(kind, name)
     fields, changes = work.client.blame(kind, name), work.client.history(kind, name)
     if work.form == Form.NAME:
         print_lines([f"{kind}/{name}"])

@@ -110,9 +110,10 @@ def _examined(wanted: Wanted) -> Iterator[Found]:
         raise FixRequest(f"{wanted.target} is an address: give the repository alone, {pasted[1]}")
     if not REPOSITORY.fullmatch(wanted.target):
         raise FixRequest(
-            f"{wanted.target} is no folder here, and no `org/name` of the hub. Of a folder that "
-            f"the workers alone have, run there: sie inspect {wanted.target} --document; and "
-            "here, with what it prints: sie apply -f -"
+            f"{wanted.target} is no folder here, and no `org/name` of the hub: `sie models search "
+            f"{wanted.target}` looks among those that are known. Of a folder that the workers "
+            f"alone have, run there: sie inspect {wanted.target} --document; and here, with what "
+            "it prints: sie apply -f -"
         )
     with examined_repository(wanted) as found:
         yield found

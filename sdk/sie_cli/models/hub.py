@@ -107,9 +107,12 @@ def open_revision(
         raise FixRequest(
             "HF_HUB_OFFLINE forbids to ask the hub: unset it, or add a folder with the files"
         )
+    endpoint = (environ.get("HF_ENDPOINT") or _ENDPOINT).rstrip("/")
+    if not endpoint.startswith(("https://", "http://")):
+        raise FixRequest(f"HF_ENDPOINT is {endpoint!r}: an address begins with https://")
     token = _token(environ)
     http = httpx.Client(
-        base_url=(environ.get("HF_ENDPOINT") or _ENDPOINT).rstrip("/"),
+        base_url=endpoint,
         headers={"authorization": f"Bearer {token}"} if token else {},
         timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S, read=_READ_S),
         follow_redirects=True,

@@ -1,4 +1,4 @@
-"""Exit statuses of the configuration sub-commands: what a command came to, for scripts.
+"""What a command came to: its exit status for scripts, and the line of an error for a person.
 
 *pure.* 0 is done. The manual lists them.
 """
@@ -7,7 +7,17 @@ from typing import Final
 
 from sie_schemas.errors import FixRequest, SIEError, TimeRanOut
 
-__all__ = ["CONFLICT", "DIFFERS", "INTERRUPTED", "LATE", "NOT_NOW", "WRONG", "exit_status"]
+__all__ = [
+    "CONFLICT",
+    "DIFFERS",
+    "INTERRUPTED",
+    "LATE",
+    "NOT_NOW",
+    "WRONG",
+    "exit_status",
+    "line_of",
+    "line_of_os",
+]
 
 DIFFERS: Final = 1
 """As `diff` says it."""
@@ -24,6 +34,25 @@ INTERRUPTED: Final = 130
 _CONFLICTS: Final = frozenset(
     {"AHEAD", "ENTITY_CONFLICT", "FORCE_REQUIRED", "GONE", "PRECONDITION_FAILED"}
 )
+
+
+_CURES: Final = {
+    "UNAUTHORIZED": "; give one that `sie token new` made for this cluster in SIE_API_KEY, or a "
+    "context with --token-file",
+    "FORBIDDEN": "; ask for a token with that role, or use another with --context",
+}
+"""Words for a command line about a refusal that was written for every client."""
+
+
+def line_of(error: SIEError) -> str:
+    """The line that tells a person of an error."""
+    return f"sie: {error.message}{_CURES.get(error.code, '')}"
+
+
+def line_of_os(error: OSError) -> str:
+    """The same for what the system refused. Only of the folder one stands in it says no name."""
+    gone = "the current folder" if isinstance(error, FileNotFoundError) else "the output"
+    return f"sie: {error.filename or gone}: {error.strerror or error}"
 
 
 def exit_status(error: SIEError) -> int:

@@ -24,6 +24,8 @@ _STEP: Final = re.compile(
 def read_path(text: str) -> Path:
     """The steps of a path; braces around it and a `$` before it may be there. Raises
     `FixRequest`."""
+    if text.strip().startswith("{") != text.strip().endswith("}"):
+        raise FixRequest(f"the path {text!r} has one brace of two: quote it for the shell")
     inner = text.strip().removeprefix("{").removesuffix("}").removeprefix("$")
     steps: list[str | int | None] = []
     at = 0

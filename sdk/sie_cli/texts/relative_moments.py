@@ -1,8 +1,7 @@
 """Moments as people say them: `5m`, `2h ago`, `yesterday`, `HEAD~1`, a date.
 
 *shell.* The time and the head are arguments; the clock is asked where none is given. Promises that
-an epoch and a whole time stay as they are. The rest is left to sie-config, which says what it
-takes.
+an epoch and a whole time stay as they are, and that the rest is refused with the forms there are.
 """
 
 import re
@@ -45,7 +44,18 @@ def moment_of(text: str, *, now: datetime, head: Callable[[], int]) -> str:
         except ValueError as error:
             raise FixRequest(f"{told} is no day of the calendar: {error}") from error
         return _written(day)
+    if told and not told.isdecimal() and not _is_time(told):
+        raise FixRequest(
+            f"{text!r} is no moment: say an epoch, HEAD~1, 5m, yesterday, or 2026-01-31T12:00:00Z"
+        )
     return told
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def time_of(text: str, *, now: datetime | None = None) -> str:

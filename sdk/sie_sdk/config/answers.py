@@ -25,7 +25,13 @@ def read_config_answer(
     try:
         answer = read_json(status, headers, content)
     except SIEError as error:
-        if status >= 500 or says_why(headers, content):
+        if says_why(headers, content):
+            raise
+        if status >= 500:
+            error.message = (
+                f"{url} answers {status} and not as sie-config does: a proxy before it does not "
+                "reach it, or it is another service"
+            )
             raise
         raise _not_ours(url, error.message) from error
     if not isinstance(answer, dict):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
+from sie_schemas.errors import FixRequest
 from sie_sdk.patience import Patience
 from sie_sdk.wire.call import Call
 
@@ -51,6 +52,8 @@ Kind: TypeAlias = Literal["model", "adapter", "bundle", "pool"]
 Until: TypeAlias = Literal["converged", "effective"]
 _PLURALS: Final = {"model": "models", "adapter": "adapters", "bundle": "bundles", "pool": "pools"}
 _ROOT: Final = "/v1/configs"
+_KEY_MAX: Final = 2048
+"""Longer than any name is; an address cannot hold all that a person can paste."""
 _HEAD: Final = ("digest", "epoch", "log_id")
 
 
@@ -83,6 +86,8 @@ def headers_of(token: str | None, actor: str | None, environ: Mapping[str, str])
     headers = {"Accept": "application/json"}
     token = token or environ.get("SIE_CONFIG_TOKEN") or environ.get("SIE_API_KEY")
     actor = actor or environ.get("SIE_ACTOR")
+    if token and token.strip().lower().startswith("bearer "):
+        raise FixRequest("the token begins with 'Bearer': give what comes after it alone")
     if token:
         headers["Authorization"] = f"Bearer {token}"
     if actor:
@@ -272,6 +277,8 @@ def _write(method: str, path: str, body: Any, terms: Terms, fresh: str) -> Call:
 
 
 def _entity(kind: Kind, key: str) -> str:
+    if len(key) > _KEY_MAX:
+        raise FixRequest(f"no {kind} has a name of {len(key)} characters")
     return f"/{_PLURALS[kind]}/{quote(key, safe='/')}"
 
 

@@ -42,7 +42,7 @@ def base_url_of(
     whose: str = "the gateway",
 ) -> str:
     """A service's address. Raises `ValueError` where there is none or it is not http(s)."""
-    url = (given or environ.get(variable) or "").rstrip("/")
+    url = (given or environ.get(variable) or "").strip().rstrip("/")
     if not url:
         raise ValueError(f"give the address of {whose} as base_url or in {variable}")
     try:
@@ -53,4 +53,10 @@ def base_url_of(
         raise ValueError(f"{url!r} is no address: {error}") from error
     if not is_one:
         raise ValueError(f"{url!r} is not an http(s) address with a host, like http://host:8081")
+    if parts.username is not None or parts.password is not None:
+        # It would be sent to nobody, and stand in every log.
+        raise ValueError("an address holds no user and no password: give a token")
+    if parts.fragment or parts.query or parts.path.endswith("/console"):
+        page = url.partition("#")[0].partition("?")[0].rstrip("/").removesuffix("/console")
+        raise ValueError(f"{url!r} is the address of a page: give {page!r}")
     return url

@@ -123,6 +123,8 @@ def verify_of(
     if not ca and not cert:
         addresses = (base_url, *getproxies().values())
         encrypted = any(address.startswith("https:") for address in addresses)
+        if encrypted and not Path(system := environ.get("SSL_CERT_FILE") or "/").exists():
+            raise FixRequest(f"SSL_CERT_FILE names {system}, which is not there")
         return True if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context = ssl.create_default_context(cafile=ca or None)
@@ -161,7 +163,10 @@ def reason_of(error: Exception, base_url: str, *, was_reached: bool = False) -> 
             return words
     is_cut = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError)
     if is_cut and not was_reached and base_url.startswith("http://"):
-        return f"{reason}. If it speaks TLS, its address begins with https://"
+        return (
+            f"{reason}. If it speaks TLS, its address begins with https://; else see whether "
+            "something else has that port"
+        )
     return reason
 
 

@@ -356,6 +356,8 @@ async def connected_bus(
     try:
         if not await bus.wait_connected(within_s):
             shown = _SECRET.sub("//", settings.nats_url)
+            if "INFO" in bus.refusal:
+                raise BusUnavailable(f"what listens at {shown} is no NATS broker")
             if bus.refusal:
                 raise BusUnavailable(
                     f"the broker at {shown} does not let us in: {bus.refusal}. Its user and "
