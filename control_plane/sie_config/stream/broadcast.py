@@ -16,6 +16,7 @@ from sie_config.stream.write_traces import WriteTraces
 from sie_config.writer.sequencer import Sequencer
 from sie_config.writer.writer_state import UNFENCED, Recovery, Serving
 from sie_runtime.broker.bus import Bus
+from sie_runtime.process.tracing import task_trace
 from sie_runtime.streams.log_stream import LogStream
 
 __all__ = ["Broadcast", "streams_of"]
@@ -110,6 +111,6 @@ def streams_of(bus: Bus, settings: ConfigSettings) -> Callable[[str], Stream]:
     """The broker's stream of each log."""
 
     def stream_of(log_id: str) -> Stream:
-        return LogStream(bus, log_id, replicas=settings.nats_replicas)
+        return LogStream(bus, log_id, replicas=settings.nats_replicas, trace=task_trace)
 
     return stream_of

@@ -7,6 +7,7 @@ from it is checked like anything else. This is the writer's side; a replica's is
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from sie_runtime.broker.bus import Bus, BusUnavailable, reason_of
-from sie_runtime.process.tracing import task_trace
 from sie_runtime.streams.shared_stream import make_stream
 from sie_schemas.errors import SIEError
 
@@ -112,8 +112,18 @@ async def log_streams(bus: Bus, *, timeout_s: float = 5.0) -> dict[str, StreamTi
 class LogStream:
     """The stream of one log. Owner: the writer's publisher; readers may share it."""
 
-    def __init__(self, bus: Bus, log_id: str, *, timeout_s: float = 5.0, replicas: int = 1) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        log_id: str,
+        *,
+        timeout_s: float = 5.0,
+        replicas: int = 1,
+        trace: Callable[[], str] = str,
+    ) -> None:
+        """`trace` gives the traceparent of the write whose entry is stored; empty has none."""
         self._bus = bus
+        self._trace = trace
         self._log_id = log_id
         self._timeout_s = timeout_s
         self._replicas = replicas
@@ -161,7 +171,7 @@ class LogStream:
             "Nats-Expected-Stream": stream_name(self._log_id),
             "Nats-Expected-Last-Sequence": str(epoch - 1),
         }
-        if trace := task_trace():
+        if trace := self._trace():
             headers["traceparent"] = trace
         try:
             reply = await self._bus.client.request(
