@@ -20,7 +20,7 @@ from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
-from sie_schemas.jobs import ItemFailure, JobFailure
+from sie_schemas.jobs import ItemFailure, JobFailure, Timing
 
 CATALOG = standard_catalog()
 GENERATIONS = [standard_catalog(epoch=7 + number, generation=number) for number in (1, 2, 3)]
@@ -397,6 +397,29 @@ def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_err
             assert entry["error"]["code"] == code
         elif not as_msgpack:
             assert entry["dense"]["values"] == [len(texts[index]), index, 0]
+
+
+@given(TEXTS, st.integers(1, 7), st.data())
+def test_an_answer_tells_the_slowest_of_its_jobs_all_their_tokens_and_each_worker(
+    texts: list[str], items_max: int, data: st.DataObject
+) -> None:
+    asked, route = _asked("encode", texts), _route("org/dense", "encode")
+    jobs = _jobs(asked, route, items_max)
+    times = st.builds(Timing, *[st.sampled_from([0.0, 1.0, 2.5, 9.0])] * 3)
+    results = [
+        echo_result(
+            job,
+            worker_id=data.draw(st.sampled_from(["w1", "w2"])),
+            timing=data.draw(times),
+            input_tokens=data.draw(st.integers(0, 5)),
+        )
+        for job in jobs
+    ]
+    answer = assemble(asked, route, jobs, results)
+    for name in Timing.__struct_fields__:
+        assert getattr(answer, name) == max(getattr(each.timing, name) for each in results)
+    assert answer.input_tokens == sum(each.input_tokens for each in results)
+    assert answer.workers == tuple(sorted({each.worker_id for each in results}))
 
 
 @given(TEXTS, st.integers(1, 7))
