@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sie_cli.config.config_work import Work
 from sie_cli.config.events import show_events
+from sie_cli.config.views import audited
 from sie_cli.show.printing import Form
 from sie_schemas.errors import Later
 from sie_sdk.config.feed import FeedEvent
@@ -21,13 +22,13 @@ GROWTHS = st.lists(st.integers(0, 3), min_size=3, max_size=12)
 class Growing:
     """A sie-config whose log grows between the looks of a command.
 
-    Each feed ends after one view of the replicas, or breaks off, and after the last growth somebody
-    stops the command.
+    Each feed ends after one view of the replicas, or breaks off after so many events, and after the
+    last growth somebody stops the command.
     """
 
-    def __init__(self, growths: list[int], breaks: bool, missed_max: int) -> None:
+    def __init__(self, growths: list[int], breaks: list[int | None], missed_max: int) -> None:
         self._growths = growths
-        self._breaks = breaks
+        self._breaks = [None, *breaks]
         self._missed_max = missed_max
         self.head = 1
         self.left_out: set[int] = set()
@@ -44,8 +45,15 @@ class Growing:
         return {"rows": [entry(epoch) for epoch in epochs], "next_before": None}
 
     def follow(self, last_id: str = "") -> Iterator[FeedEvent]:
-        """The head, what was missed, and one view."""
+        """The head, what was missed, and one view, as far as the connection holds."""
         self._grow()
+        whole = self._breaks.pop(0) if self._breaks else None
+        for number, event in enumerate(self._events(last_id)):
+            if number == whole:
+                raise Later("the connection broke")
+            yield event
+
+    def _events(self, last_id: str) -> Iterator[FeedEvent]:
         after = int(last_id.partition(".")[2]) if last_id else self.head
         yield FeedEvent(name="head", id=f"log.{self.head}", data={})
         if self.head - after > self._missed_max:
@@ -54,8 +62,6 @@ class Growing:
             after = self.head
         for epoch in range(after + 1, self.head + 1):
             yield FeedEvent(name="entry", id=f"log.{epoch}", data=entry(epoch))
-            if self._breaks:
-                raise Later("the connection broke")
         yield FeedEvent(name="replicas", data={"replicas": []})
 
 
@@ -74,18 +80,18 @@ def shown(there: Growing, *, follows: bool) -> tuple[list[int], str]:
     return [int(line.partition("epoch ")[2].partition(":")[0]) for line in lines], aside.getvalue()
 
 
-@given(growths=GROWTHS, breaks=st.booleans())
+@given(growths=GROWTHS, breaks=st.lists(st.none() | st.integers(1, 3), max_size=6))
 def test_every_entry_is_shown_once_and_in_order_whenever_it_was_written(growths, breaks):
     there = Growing(growths, breaks, missed_max=1000)
     found, _ = shown(there, follows=True)
-    # The last growth may come with no feed after it that ends.
+    # The feed after the last growth may break off.
     assert found == [*range(1, len(found) + 1)]
-    assert len(found) == there.head or breaks
+    assert len(found) == there.head or any(breaks)
 
 
 @given(growths=GROWTHS)
 def test_what_was_too_much_to_show_is_said_with_its_end(growths):
-    there = Growing(growths, breaks=False, missed_max=1)
+    there = Growing(growths, breaks=[], missed_max=1)
     found, aside = shown(there, follows=True)
     # What the audit has shown already was in truth not left out.
     assert {*range(1, there.head + 1)} <= {*found} | there.left_out
@@ -94,8 +100,21 @@ def test_what_was_too_much_to_show_is_said_with_its_end(growths):
     assert (said in aside) is bool(there.left_out)
 
 
+@given(total=st.integers(0, 12), number=st.integers(1, 14), page_max=st.integers(1, 5))
+def test_the_newest_rows_of_an_audit_are_as_many_as_were_asked_for(total, number, page_max):
+    def audit(*, limit: int, before: int = total + 1) -> dict[str, Any]:
+        first = max(1, before - min(limit, page_max))
+        rows = [entry(epoch) for epoch in range(before - 1, first - 1, -1)]
+        return {"rows": rows, "next_before": first if first > 1 else None}
+
+    work = cast("Work", SimpleNamespace(client=SimpleNamespace(audit=audit)))
+    rows, has_more = audited(work, {}, number)
+    assert [row["epoch"] for row in rows] == [*range(total, 0, -1)][:number]
+    assert has_more is (total > number)
+
+
 @given(growths=GROWTHS)
 def test_without_following_the_past_is_all(growths):
-    there = Growing(growths, breaks=False, missed_max=1000)
+    there = Growing(growths, breaks=[], missed_max=1000)
     found, _ = shown(there, follows=False)
     assert found == [*range(1, there.head + 1)]

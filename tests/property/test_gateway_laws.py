@@ -20,7 +20,7 @@ from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
-from sie_schemas.jobs import ItemFailure, JobFailure
+from sie_schemas.jobs import ItemFailure, JobFailure, Timing
 
 CATALOG = standard_catalog()
 GENERATIONS = [standard_catalog(epoch=7 + number, generation=number) for number in (1, 2, 3)]
@@ -408,17 +408,19 @@ def test_jobs_are_cut_as_measured_items_would_be_also_where_none_was_measured(
     ]
 
 
-@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans())
+@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans(), st.booleans())
 def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_error(
-    texts: list[str], items_max: int, bad: set[int], as_msgpack: bool
+    texts: list[str], items_max: int, bad: set[int], as_msgpack: bool, is_told: bool
 ) -> None:
     asked, route = _asked("encode", texts), _route("org/dense", "encode")
     jobs = _jobs(asked, route, items_max)
     bad &= set(range(len(texts)))
+    # A worker that gives no answer, and does not say why, is at fault.
+    code = "INPUT_TOO_LONG" if is_told else "INTERNAL_SERVER_ERROR"
     results = []
     for job in jobs:
         inside = [index for index in range(len(job.items)) if job.first_item + index in bad]
-        failures = tuple(ItemFailure(index, "INPUT_TOO_LONG", "long") for index in inside)
+        failures = tuple(ItemFailure(index, code, "long") for index in inside if is_told)
         answers = echo_result(job).answers
         kept = tuple(b"" if index in inside else answers[index] for index in range(len(answers)))
         results.append(echo_result(job, answers=kept, item_failures=failures))
@@ -426,7 +428,7 @@ def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_err
     if len(bad) == len(texts):
         with pytest.raises(SIEError) as failed:
             assemble(asked, route, jobs, results)
-        assert failed.value.code == "INPUT_TOO_LONG"
+        assert failed.value.code == code
         assert len(failed.value.details) == len(texts)
         return
     body = render(assemble(asked, route, jobs, results), total_ms=1.0, as_msgpack=as_msgpack)
@@ -434,9 +436,32 @@ def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_err
     assert [entry["id"] for entry in decoded["items"]] == [item.id for item in asked.items]
     for index, entry in enumerate(decoded["items"]):
         if index in bad:
-            assert entry["error"]["code"] == "INPUT_TOO_LONG"
+            assert entry["error"]["code"] == code
         elif not as_msgpack:
             assert entry["dense"]["values"] == [len(texts[index]), index, 0]
+
+
+@given(TEXTS, st.integers(1, 7), st.data())
+def test_an_answer_tells_the_slowest_of_its_jobs_all_their_tokens_and_each_worker(
+    texts: list[str], items_max: int, data: st.DataObject
+) -> None:
+    asked, route = _asked("encode", texts), _route("org/dense", "encode")
+    jobs = _jobs(asked, route, items_max)
+    times = st.builds(Timing, *[st.sampled_from([0.0, 1.0, 2.5, 9.0])] * 3)
+    results = [
+        echo_result(
+            job,
+            worker_id=data.draw(st.sampled_from(["w1", "w2"])),
+            timing=data.draw(times),
+            input_tokens=data.draw(st.integers(0, 5)),
+        )
+        for job in jobs
+    ]
+    answer = assemble(asked, route, jobs, results)
+    for name in Timing.__struct_fields__:
+        assert getattr(answer, name) == max(getattr(each.timing, name) for each in results)
+    assert answer.input_tokens == sum(each.input_tokens for each in results)
+    assert answer.workers == tuple(sorted({each.worker_id for each in results}))
 
 
 @given(TEXTS, st.integers(1, 7))

@@ -203,9 +203,12 @@ def test_a_difference_and_its_revert_are_inverse(history, data):
 SLOTS = st.tuples(st.sampled_from(["model", "pool"]), st.text("abc", min_size=1, max_size=2))
 
 
-@given(st.lists(st.dictionaries(SLOTS, st.none() | st.integers(1, 2), max_size=4), max_size=8))
-def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds):
-    listing, registry = Listing(), Registry.EMPTY
+@given(
+    st.lists(st.dictionaries(SLOTS, st.none() | st.integers(1, 2), max_size=4), max_size=8),
+    st.integers(0, 4),
+)
+def test_a_listing_has_the_keys_of_the_registry_it_was_brought_to(rounds, many):
+    listing, registry = Listing(many=many), Registry.EMPTY
     for changes in rounds:
         registry = registry.with_changes(
             {(k, name): e and Entity(k, name, e, b"{}") for (k, name), e in changes.items()}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sie_runtime.streams.deliveries import Delivery
+from sie_schemas.errors import SIEError
 from sie_schemas.items import Item
 from sie_schemas.jobs import Job
 from sie_worker.jobs.holds import Hold, Holds
@@ -27,7 +28,7 @@ class Told:
         self.extended += 1
 
 
-def job(name: str) -> Job:
+def job(name: str, items: int = 1) -> Job:
     return Job(
         job_id=name,
         request_id=name,
@@ -40,7 +41,7 @@ def job(name: str) -> Job:
         profile="default",
         model_revision="r",
         operation="encode",
-        items=(Item(text="x"),),
+        items=(Item(text="x"),) * items,
         deadline=time.time() + 60,
     )
 
@@ -75,3 +76,43 @@ def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_kno
         assert {o: told.extended for o, (_, told) in in_hand.items()} == {
             o: count + 1 for o, count in before.items()
         }
+
+
+OUTCOMES = st.lists(
+    st.tuples(st.integers(0, 2), st.binary(max_size=2) | st.sampled_from(["A", "B"])), max_size=12
+)
+
+
+@given(OUTCOMES, st.none() | st.integers(0, 12))
+def test_an_item_keeps_its_first_outcome_and_is_counted_until_then(outcomes, closed_after):
+    freed: list[int] = []
+    holds = Holds(on_room=lambda: freed.append(1))
+    hold = holds.open(job("a", items=3), cast("Delivery", Told()), 0.0)
+    other = holds.open(job("b"), cast("Delivery", Told()), 0.0)
+    assert hold is not None and other is not None
+    first: dict[int, bytes | str] = {}
+    is_open = True
+    for number, (index, told) in enumerate(outcomes):
+        if number == closed_after:
+            holds.close([hold], settled=True)
+            is_open = False
+        before = len(freed)
+        outcome = told if isinstance(told, bytes) else SIEError("no", code=told)
+        holds.settle_items([(hold, index, outcome)])
+        # Whoever was freed is told of once, and nobody for what was counted already.
+        assert len(freed) - before == (is_open and index not in first)
+        first.setdefault(index, told)
+        assert holds.open_items == 1 + (3 - len(first) if is_open else 0)
+        assert hold.is_complete is (len(first) == 3)
+        assert not holds.emptied.is_set()
+    result = hold.result("w")
+    for index in range(3):
+        told = first.get(index, b"")
+        assert result.answers[index] == (told if isinstance(told, bytes) else b"")
+    failed = {each.index: each.code for each in result.item_failures}
+    assert failed == {index: told for index, told in first.items() if isinstance(told, str)}
+    assert [*failed] == sorted(failed)
+    if is_open:
+        holds.close([hold], settled=True)
+    holds.close([other], settled=False)
+    assert (holds.open_items, holds.emptied.is_set()) == (0, True)

@@ -1,6 +1,7 @@
-"""The law of the audit's bound: of refused attempts the newest stay, however they came."""
+"""Laws of refused attempts: of too many the newest stay, and alike are those that failed alike."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -46,3 +47,57 @@ async def test_what_is_kept_are_the_newest_rows_in_the_order_in_which_they_came(
         await refusals.close()
 
     assert [row.path for row in rows] == noted[::-1][:ROWS_MAX]
+
+
+ATTEMPTS = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob"]),
+        st.sampled_from(["FORBIDDEN", "NOT_FOUND"]),
+        st.sampled_from(["PUT", "DELETE"]),
+        st.sampled_from(["/v1/a", "/v1/b"]),
+        st.integers(-3, 40),
+        st.sampled_from(["goes on", "goes on", "is flushed", "starts again"]),
+    ),
+    max_size=12,
+)
+
+
+@given(ATTEMPTS)
+@settings(max_examples=20)
+async def test_each_attempt_is_counted_with_those_alike_whatever_the_clock_and_restarts(attempts):
+    now = [10]
+    counts: Counter[tuple[str, ...]] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+
+        def opened() -> Refusals:
+            path = Path(folder, "refused.sqlite")
+            return Refusals(path, now_us=lambda: now[0], rows_max=99, rows_per_minute=99)
+
+        refusals = opened()
+        for actor, outcome, method, path, pause, then in attempts:
+            now[0] = max(0, now[0] + pause)
+            counts[actor, outcome, method, path] += 1
+            refusals.note(
+                actor=actor,
+                outcome=outcome,
+                status=403,
+                method=method,
+                path=path,
+                kind="",
+                key="",
+                reason="",
+                message="no",
+                request_id="r",
+            )
+            if then == "is flushed":
+                await refusals.flush()
+            elif then == "starts again":
+                await refusals.close()
+                refusals = opened()
+        rows = await refusals.newest_first("1", (), before_us=2**62, limit=100)
+        await refusals.close()
+
+    found: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        found[row.actor, row.outcome, row.method, row.path] += row.count
+    assert found == counts

@@ -19,6 +19,7 @@ from sie_config.http.doors import Doors
 from sie_gateway.http.rules import role_of
 from sie_runtime.access.access import Access, AccessSettings
 from sie_runtime.access.gate import Gate
+from sie_runtime.http.bodies import read_bounded
 from sie_runtime.http.encodings import decoded
 from sie_runtime.http.etags import is_named
 from sie_schemas.errors import FixRequest
@@ -59,6 +60,42 @@ def test_a_coded_body_is_read_whole_within_its_bound_or_refused(
     else:
         with pytest.raises(TooLarge):
             read(name, make(body), bytes_max)
+
+
+@given(st.sampled_from(CODINGS[:-1]), st.binary(max_size=60), st.data())
+def test_a_coded_body_that_breaks_off_is_refused_and_never_read_as_a_shorter_one(
+    coding: tuple[str, Any], body: bytes, data: st.DataObject
+) -> None:
+    name, make = coding
+    whole = make(body)
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    with pytest.raises(FixRequest) as refused:
+        read(name, whole[:cut], 10_000)
+    assert refused.value.field == "Content-Encoding"
+
+
+@given(st.lists(st.binary(max_size=5), min_size=1, max_size=5), st.integers(0, 20), st.booleans())
+async def test_a_body_is_read_up_to_its_bound_and_refused_from_the_next_byte_on(
+    parts: list[bytes], bytes_max: int, is_told: bool
+) -> None:
+    coming = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    coming[-1]["more_body"] = False
+    whole = b"".join(parts)
+
+    async def receive() -> Any:
+        return coming.pop(0)
+
+    told = str(len(whole)).encode() if is_told else None
+    reading = read_bounded(
+        receive, told, bytes_max, too_large=lambda _: TooLarge(), gone=ConnectionError
+    )
+    if len(whole) <= bytes_max:
+        assert await reading == whole
+    else:
+        with pytest.raises(TooLarge):
+            await reading
+        # Where its length is told nothing of it is taken in.
+        assert not is_told or len(coming) == len(parts)
 
 
 def test_members_of_gzip_are_one_body_and_a_bomb_is_no_body() -> None:

@@ -7,25 +7,28 @@ bring it to the next one costs what differs between the two.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from sie_core.registry import Entity, EntityId, Registry
 
 __all__ = ["Listing"]
 
-_MANY = 1000
+_MANY: Final = 1000
+"""Changes from which on it is made anew: an insertion moves what stands behind it."""
 
 
 class Listing:
     """The keys of each kind, sorted. One owner; not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, many: int = _MANY) -> None:
+        self._many = many
         self._registry = Registry.EMPTY
         self._keys: dict[str, list[str]] = {}
 
     def follow(self, registry: Registry) -> dict[EntityId, Entity | None]:
         """Be the listing of this registry; gives what differs from the last, None what went."""
         changes = registry.difference(self._registry)
-        if len(changes) > _MANY:
+        if len(changes) > self._many:
             self._keys = {}
             for each in registry:
                 self._keys.setdefault(each.kind, []).append(each.key)

@@ -165,14 +165,18 @@ class Refusals:
         # One at a time: a reader's flush must not return while another has taken its rows and not
         # yet written them, and two would begin a transaction inside a transaction.
         async with self._writing:
-            pending = [self._rows[name] for name in self._unwritten]
-            self._unwritten.clear()
-            if not pending:
+            count = len(self._unwritten)
+            if not count:
                 return
             try:
-                await self._write(pending)
+                connection = await self._connected()
+                pending = [self._rows[name] for name in self._unwritten]
+                count = len(pending)
+                self._unwritten.clear()
+                await self._write(connection, pending)
             except (sqlite3.Error, OSError) as error:
-                _LOST.inc(len(pending))
+                self._unwritten.clear()
+                _LOST.inc(count)
                 _LOG.warning("refused attempts were not recorded", extra={"reason": str(error)})
 
     async def run(self, stop: asyncio.Event, *, every_s: float) -> None:
@@ -220,8 +224,17 @@ class Refusals:
         self._rows = {name: self._rows[name] for name in self._unwritten}
         self._minute = minute
 
-    async def _write(self, pending: Sequence[Refusal]) -> None:
-        connection = await self._connected()
+    def _go_on_after(self, newest_us: int) -> None:
+        """Name what was noted before the file was read: a clock may have gone back since."""
+        first_us = min((row.first_us for row in self._rows.values()), default=newest_us + 1)
+        later = max(0, newest_us + 1 - first_us)
+        self._rows = {
+            name: replace(row, first_us=row.first_us + later, last_us=row.last_us + later)
+            for name, row in self._rows.items()
+        }
+        self._last_us = max(self._last_us + later, newest_us)
+
+    async def _write(self, connection: aiosqlite.Connection, pending: Sequence[Refusal]) -> None:
         await connection.execute("BEGIN IMMEDIATE")
         try:
             await connection.executemany(
@@ -245,7 +258,7 @@ class Refusals:
             if self._connection is None:
                 connection = await aiosqlite.connect(self._path, isolation_level=None)
                 try:
-                    self._last_us = max(self._last_us, await _newest_us(connection))
+                    self._go_on_after(await _newest_us(connection))
                 except sqlite3.Error:
                     # Each of them has a thread, and every flush tries again.
                     await connection.close()

@@ -1,0 +1,214 @@
+"""Laws of the past: it is what was folded then and what was noted then, in pages of any length."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.config_writer import begun_log, new_file, put_model, write
+
+from sie_config.documents.moments import parse_ts
+from sie_config.past.audit import ACCEPTED, REFUSED, AuditQuery, read_audit
+from sie_config.past.lookup import Lookup
+from sie_config.past.refusals import Refusals
+from sie_config.past.timeline import Timeline
+from sie_config.writer.rules import Delete
+from sie_config.writer.sequencer import Sequencer
+from sie_core.registry import Registry
+from sie_schemas.entry import Entry
+
+KEYS = ("a", "org/b", "org/c")
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(KEYS), st.none() | st.integers(1, 2)), min_size=1, max_size=4
+)
+"""A batch may name an entity twice, and what it says last holds."""
+LOGS = st.lists(st.tuples(st.sampled_from(["ann", "bob"]), CHANGES), max_size=5)
+LIMIT = st.integers(1, 3)
+
+
+def grown(batches: Sequence[Any]) -> tuple[list[Entry], dict[int, Registry]]:
+    """The entries of a log, and the registry at each epoch that a batch made."""
+    draft = begun_log()
+    states = {draft.entries[-1].epoch: draft.registry}
+    for actor, changes in batches:
+        here = {each.key for each in draft.registry if each.kind == "model"}
+        commands: list[Any] = []
+        removed: set[str] = set()
+        for key, cost in changes:
+            if cost is not None:
+                profile = {"backend": "transformer", "batch_cost_max": cost}
+                commands.append(put_model(key, profiles={"default": profile}))
+            elif key in here and key not in removed:
+                removed.add(key)
+                commands.append(Delete("model", key))
+        if commands:
+            draft.write(write(*commands, actor=actor))
+            states[draft.entries[-1].epoch] = draft.registry
+    return draft.entries, states
+
+
+def with_timeline(
+    folder: Path,
+    entries: list[Entry],
+    registry: Registry,
+    story: Callable[[Timeline, Sequencer], Coroutine[Any, Any, None]],
+) -> None:
+    """A story over the past of a log."""
+    path = folder / "log.sqlite"
+    new_file(path, entries).close()
+    place = SimpleNamespace(epoch=entries[-1].epoch)
+    told = SimpleNamespace(position=place, last=entries[-1], registry=registry)
+
+    async def run() -> None:
+        sequencer = cast("Sequencer", told)
+        timeline = Timeline(path, sequencer, registries_max=1, now_us=lambda: 2**60)
+        try:
+            await story(timeline, sequencer)
+        finally:
+            await timeline.close()
+
+    asyncio.run(run())
+
+
+@given(batches=LOGS, limit=LIMIT, data=st.data())
+@settings(max_examples=15)
+def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
+    tmp_path_factory, batches, limit, data
+):
+    entries, states = grown(batches)
+    epoch = data.draw(st.sampled_from(sorted(states)))
+    after = data.draw(st.integers(0, epoch))
+    then = states[epoch]
+    ids = [("model", key) for key in KEYS]
+
+    async def story(timeline: Timeline, _: Sequencer) -> None:
+        assert (await timeline.past(epoch)).registry.digest == then.digest
+        assert [await timeline.entity(*each, epoch) for each in ids] == [
+            then.get(*each) for each in ids
+        ]
+        assert await timeline.states(ids, epoch) == Registry.of(then.of_kind("model"))
+        paged, last = [], ""
+        while page := await timeline.page("model", epoch, after=last, limit=limit):
+            assert page[0].key > last
+            paged += page
+            last = page[-1].key
+        assert paged == then.of_kind("model")
+
+        changed = {
+            (change.entity_kind, change.key)
+            for entry in entries
+            for change in entry.changes
+            if after < entry.epoch <= epoch and change.entity_kind != "key"
+        }
+        touched, place = [], ("", "")
+        while found := await timeline.touched(after, epoch, after=place, limit=limit):
+            assert found[0] > place
+            touched += found
+            place = found[-1]
+        assert touched == sorted(each for each in changed if each[0] in {"model", "bundle", "pool"})
+
+        for key in KEYS:
+            steps, place_at = [], after
+            while page_of := await timeline.steps(
+                "model", key, after=place_at, until=epoch, limit=limit
+            ):
+                assert page_of[0].entry.epoch > place_at
+                steps += [(step.entry.epoch, step.document) for step in page_of]
+                place_at = page_of[-1].entry.epoch
+            assert steps == [
+                (entry.epoch, bytes(change.document) if change.verb == "put" else None)
+                for entry in entries
+                for change in entry.changes
+                if change.key == key and after < entry.epoch <= epoch
+            ]
+
+    folder = tmp_path_factory.mktemp("log")
+    with_timeline(folder, entries, states[entries[-1].epoch], story)
+
+
+@given(
+    batches=LOGS,
+    pauses=st.lists(st.integers(1, 3), max_size=8),
+    limit=LIMIT,
+    actor=st.none() | st.just("ann"),
+    outcome=st.sampled_from([None, ACCEPTED])
+    | st.sampled_from([REFUSED, "FORBIDDEN", "NOT_FOUND"]),
+    data=st.data(),
+)
+@settings(max_examples=50)
+def test_an_audit_tells_each_row_of_its_span_once_in_pages_of_any_length(
+    tmp_path_factory, batches, pauses, limit, actor, outcome, data
+):
+    entries, states = grown(batches)
+    first_us = parse_ts(entries[0].ts)
+    # Entries are a microsecond apart, so that refusals fall on the very moments of entries.
+    span = st.integers(first_us - 1, first_us + 12)
+    whole = st.just((first_us - 1, first_us + 20))
+    since_us, before_us = data.draw(whole | st.tuples(span, span))
+    refused: list[tuple[int, str, str]] = []
+    moment = first_us - 1
+    for pause in pauses:
+        moment += pause
+        who = data.draw(st.sampled_from(["ann", "bob"]))
+        refused.append((moment, who, data.draw(st.sampled_from(["FORBIDDEN", "NOT_FOUND"]))))
+    expected = sorted(
+        [
+            (parse_ts(each.ts), each.actor, ACCEPTED)
+            for each in entries
+            if outcome in {None, ACCEPTED}
+        ]
+        + [each for each in refused if outcome in {None, REFUSED, each[2]}]
+    )
+    expected = [
+        each for each in expected if since_us <= each[0] < before_us and actor in {None, each[1]}
+    ]
+    folder = tmp_path_factory.mktemp("log")
+
+    async def story(timeline: Timeline, sequencer: Sequencer) -> None:
+        clock = [0]
+        refusals = Refusals(
+            folder / "refused.sqlite", now_us=lambda: clock[0], rows_max=99, rows_per_minute=99
+        )
+        for number, (clock[0], who, code) in enumerate(refused):
+            refusals.note(
+                actor=who,
+                outcome=code,
+                status=403,
+                method="PUT",
+                path=f"/{number}",
+                kind="",
+                key="",
+                reason="",
+                message="no",
+                request_id="r",
+            )
+        lookup = Lookup(
+            folder / "lookup.sqlite",
+            folder / "log.sqlite",
+            head=lambda: len(entries),
+            moved=lambda: asyncio.sleep(0),
+        )
+        found: list[tuple[int, str, str]] = []
+        query = AuditQuery(
+            actor=actor, outcome=outcome, since_us=since_us, before_us=before_us, limit=limit
+        )
+        while True:
+            page = await read_audit(query, timeline, lookup, refusals, sequencer)
+            rows = [(parse_ts(row["ts"]), row["actor"], row["outcome"]) for row in page.rows]
+            found += rows
+            # An entry and a refusal of one moment are never parted.
+            assert limit <= len(rows) <= limit + 1 or page.next_before is None
+            if page.next_before is None:
+                break
+            assert parse_ts(page.next_before) < query.before_us
+            query = replace(query, before_us=parse_ts(page.next_before))
+        await lookup.close()
+        await refusals.close()
+        assert sorted(found) == expected
+        assert [each[0] for each in found] == sorted((each[0] for each in found), reverse=True)
+
+    with_timeline(folder, entries, states[entries[-1].epoch], story)
