@@ -38,6 +38,7 @@ from sie_schemas import ipc
 from sie_schemas.documents import ExtractTask, ProfileDocument, ScoreTask, Tasks
 from sie_schemas.errors import OurFault
 from sie_schemas.jobs import AdapterPin
+from sie_server.adapters.lora import Adapter, Delta, applied
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import token_classification
 from sie_server.backends.score import cross_encoder
@@ -228,6 +229,22 @@ def test_adapters_change_scores_and_entities_as_peft_does_also_in_one_batch(oper
         for each, given in zip(texts, ids, strict=True)
     ]
     assert plain != [_likeliest(each, row) for each, row in zip(texts, logits, strict=True)]
+
+
+def test_an_adapter_that_overflows_reaches_no_text_but_its_own():
+    layer = torch.nn.Linear(4, 4)
+    mild = Adapter({"0": Delta(torch.ones(2, 4), torch.ones(2, 4))})
+    wild = Adapter({"0": Delta(torch.full((3, 4), 3e38), torch.ones(3, 4))})
+    inputs = torch.full((5, 4), 2.0)
+    model = torch.nn.Sequential(layer)
+    with torch.inference_mode():
+        with applied(model, [mild, wild], [(2, 0), (1, 1), (2, None)]):
+            together = model(inputs)
+        with applied(model, [mild], [(5, 0)]):
+            alone = model(inputs)
+        assert not together[2].isfinite().any()
+        torch.testing.assert_close(together[:2], alone[:2])
+        assert torch.equal(together[3:], layer(inputs)[3:])
 
 
 def _labelled(words: Sequence[str], found: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,46 +1,71 @@
 """Laws of packing: nothing is lost in a packed row, and a batch answers as each text alone."""
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.encoder_models import dense, minilm, random_tokens
 from tests.support.sameness import assert_same
 
-from sie_server.packed.packing import Group, Segment, lay_out, packed_chunks, padded_chunks
+from sie_server.packed.packing import ADAPTERS_MAX, end_to_end, packed_rows, padded_chunks
 
 _LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
-_OWNERS = st.sampled_from([None, 0, 1, 2])
+_OWNERS = st.one_of(st.none(), st.integers(0, 30))
 _BATCHES = st.lists(st.tuples(st.integers(1, 300), _OWNERS), min_size=1, max_size=40)
 
 
-@given(_BATCHES)
-def test_every_sequence_and_token_is_in_exactly_one_group_and_segment(batch):
+def _rows(batch, bound):
+    """The batch in rows of blocks, and in rows end to end."""
     lengths = [length for length, _ in batch]
     owners = [owner for _, owner in batch]
-    packed = lay_out(lengths, owners)
-    assert sorted(packed.order) == list(range(len(batch)))
-    assert packed.lengths == tuple(lengths[index] for index in packed.order)
-    both: list[Sequence[Group | Segment]] = [packed.groups, packed.segments]
-    for spans in both:
-        assert spans[0].start == 0
-        assert spans[-1].stop == sum(lengths)
-        assert all(left.stop == right.start for left, right in pairwise(spans))
-
-
-@given(_BATCHES)
-def test_a_segment_holds_the_tokens_of_one_adapter_and_no_adapter_has_two(batch):
-    packed = lay_out([length for length, _ in batch], [owner for _, owner in batch])
-    places = [
-        batch[index][1]
-        for index, length in zip(packed.order, packed.lengths, strict=True)
-        for _ in range(length)
+    return [
+        list(packed_rows(lengths, owners, tokens_max=bound, block=128)),
+        list(end_to_end(lengths, owners, bound)),
     ]
-    for segment in packed.segments:
-        assert set(places[segment.start : segment.stop]) == {segment.adapter}
-    owners = [segment.adapter for segment in packed.segments]
-    assert len(owners) == len(set(owners))
+
+
+@given(_BATCHES, st.integers(1, 2000))
+def test_every_sequence_is_in_exactly_one_row_and_says_its_length_and_adapter(batch, bound):
+    for rows in _rows(batch, bound):
+        assert sorted(index for row in rows for index in row.order) == list(range(len(batch)))
+        for row in rows:
+            assert list(zip(row.lengths, row.adapters, strict=True)) == [
+                batch[index] for index in row.order
+            ]
+            assert len(set(row.adapters)) <= ADAPTERS_MAX
+
+
+@given(_BATCHES, st.integers(1, 2000))
+def test_no_sequence_lies_in_two_blocks_and_the_blocks_fill_the_row(batch, bound):
+    for rows in _rows(batch, bound):
+        for row in rows:
+            assert row.tokens % row.block == 0
+            start = 0
+            for length, gap in zip(row.lengths, row.gaps, strict=True):
+                assert start // row.block == (start + length - 1) // row.block
+                start += length + gap
+            assert start == row.tokens == sum(count for count, _ in row.owners)
+
+
+@given(_BATCHES, st.integers(1, 2000))
+def test_a_row_is_within_its_bound_unless_one_sequence_is_not(batch, bound):
+    blocks, ends = _rows(batch, bound)
+    assert all(len(row.order) == 1 or row.tokens <= bound for row in ends)
+    # A block is made for the longest, or for a hundred tokens of short ones.
+    assert all(row.tokens <= max(bound, row.block) for row in blocks)
+    assert all(not any(row.gaps) for row in ends)
+
+
+@given(st.lists(st.integers(1, 300), min_size=40, max_size=200))
+def test_rows_have_few_sizes_and_little_filling(lengths):
+    rows = list(packed_rows(lengths, [None] * len(lengths), tokens_max=512, block=128))
+    assert all(row.tokens % 16 == 0 for row in rows)
+    assert sum(row.tokens for row in rows) <= 1.3 * sum(lengths) + 512
+
+
+@given(st.integers(1, 9000))
+def test_a_lone_sequence_is_filled_up_by_an_eighth_at_most(length):
+    [row] = packed_rows([length], [None], tokens_max=512, block=128)
+    assert length <= row.tokens <= max(length + 15, 1.125 * length)
+    assert row.seen == length and not row.shares_blocks
 
 
 @given(_BATCHES, st.integers(1, 2000))
@@ -57,7 +82,7 @@ def test_padded_chunks_hold_every_sequence_once_within_the_budget(batch, budget)
 
 @settings(max_examples=12)
 @given(
-    st.lists(st.integers(1, 70), min_size=1, max_size=7),
+    st.lists(st.integers(1, 200), min_size=1, max_size=7),
     st.integers(0, 2**16),
     st.sampled_from([None, "legal", "medical"]),
 )
@@ -91,16 +116,6 @@ def test_texts_of_several_adapters_in_one_batch_answer_as_in_batches_of_their_ow
     together = dense(minilm(), texts, adapters=names)
     for text, name, vector in zip(texts, names, together, strict=True):
         assert_same(vector[None], dense(minilm(), [text], name))
-
-
-@given(_BATCHES, st.integers(1, 2000))
-def test_packed_rows_hold_every_sequence_once_within_their_bound(batch, bound):
-    lengths = [length for length, _ in batch]
-    owners = [owner for _, owner in batch]
-    chunks = list(packed_chunks(lengths, owners, bound))
-    order = [index for chunk in chunks for index in chunk]
-    assert order == list(lay_out(lengths, owners).order)
-    assert all(len(chunk) == 1 or sum(lengths[i] for i in chunk) <= bound for chunk in chunks)
 
 
 def test_a_batch_longer_than_one_packed_row_answers_in_the_order_of_its_inputs():

@@ -127,7 +127,7 @@ class ShelfMachine(RuleBasedStateMachine):
         def read() -> Adapter:
             self.reads += 1
             half = torch.full((size,), mark)
-            return Adapter({"layer": Delta(half, half, 1.0)})
+            return Adapter({"layer": Delta(half, half)})
 
         self.shelf.put(model, pin, read)
         self.known.pop((model, pin), None)

@@ -7,10 +7,11 @@ import torch
 from tests.support.sameness import assert_same
 from torch import Tensor
 
-from sie_server.packed.packed_attention import Plan, attend_groups, attend_row
-from sie_server.packed.packing import lay_out
+from sie_server.packed.packed_attention import Plan, attend_blocks, attend_row
+from sie_server.packed.packing import PackedRow, end_to_end, packed_rows
 
 _LENGTHS = (9, 3, 3, 1, 14)
+_CPU = torch.device("cpu")
 
 
 @dataclass
@@ -58,18 +59,30 @@ class _Called:
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("key_heads", [4, 2])
-def test_a_whole_row_is_attended_as_its_sequences_are_in_groups(causal, window, key_heads):
-    packed = lay_out(_LENGTHS, [None] * len(_LENGTHS))
-    ends = torch.tensor((0, *packed.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
+def test_a_whole_row_is_attended_as_its_sequences_are_in_blocks(causal, window, key_heads):
+    owners = [None] * len(_LENGTHS)
+    [whole] = end_to_end(_LENGTHS, owners, 1000)
+    [filled] = packed_rows(_LENGTHS, owners, tokens_max=64, block=16)
+    assert len(filled.gaps) == len(_LENGTHS) and any(filled.gaps)
     torch.manual_seed(3)
-    query = torch.randn(1, 4, packed.tokens, 8)
-    key, value = torch.randn(2, 1, key_heads, packed.tokens, 8).unbind()
-    given = (query, key, value, 0.3, causal, window)
+    query = torch.randn(1, 4, whole.tokens, 8)
+    key, value = torch.randn(2, 1, key_heads, whole.tokens, 8).unbind()
     called = _Called()
 
-    row = attend_row(called, Plan(packed, ends), *given)
+    row = attend_row(called, Plan(whole, _CPU, by_row=True), query, key, value, 0.3, causal, window)
 
-    groups = attend_groups(Plan(packed, None), *given)
-    assert row.shape == groups.shape
-    assert_same(row.flatten(end_dim=-2).numpy(), groups.flatten(end_dim=-2).numpy())
+    given = (_in_blocks(states, whole, filled) for states in (query, key, value))
+    blocks = attend_blocks(Plan(filled, _CPU), *given, 0.3, causal, window)[0]
+    found = dict(zip(filled.order, blocks.split(filled.spans)[::2], strict=True))
+    for index, part in zip(whole.order, row[0].split(whole.lengths), strict=True):
+        assert_same(part.flatten(1).numpy(), found[index].flatten(1).numpy())
     assert called.longest == max(_LENGTHS)
+
+
+def _in_blocks(states: Tensor, whole: PackedRow, filled: PackedRow) -> Tensor:
+    """The same sequences as they lie in the other row, with filling that would be noticed."""
+    parts = dict(zip(whole.order, states.split(whole.lengths, dim=2), strict=True))
+    spans: list[Tensor] = []
+    for index, gap in zip(filled.order, filled.gaps, strict=True):
+        spans += [parts[index], torch.full((*states.shape[:2], gap, states.shape[3]), 100.0)]
+    return torch.cat(spans, dim=2)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tests.support.encoder_models import (
     ADAPTERS,
     DEVICE,
@@ -152,6 +152,17 @@ def test_tensors_that_are_no_low_rank_product_are_refused(tensors, words, tmp_pa
         tmp_path / "a/adapter_model.safetensors",
     )
     assert words in _adapter_refused(minilm(), tmp_path / "a")
+
+
+@pytest.mark.parametrize("part", ["A", "B"])
+def test_an_adapter_whose_factors_are_not_finite_is_refused(part, tmp_path):
+    shutil.copytree(ADAPTERS / "legal", tmp_path / "a")
+    path = tmp_path / "a/adapter_model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in sorted(tensors) if f"lora_{part}" in name)
+    tensors[name][0, 0] = float("inf")
+    save_file(tensors, path)
+    assert "not finite" in _adapter_refused(minilm(), tmp_path / "a")
 
 
 def test_an_adapter_of_another_base_is_refused(tiny):

@@ -1,4 +1,4 @@
-"""LoRA in the hot path: low-rank products added to linear layers, segment by segment.
+"""LoRA in the hot path: low-rank products added to linear layers, each token its own adapter's.
 
 *device.* An `Adapter` is bound to the modules of one model when it loads. `applied()` hooks the
 layers for one batch only and unhooks them whatever happens; what the hooks add is an argument of
@@ -17,23 +17,27 @@ from torch import Tensor, nn
 
 from sie_schemas.errors import OurFault
 from sie_server.adapters.lora_format import LowRank, refused
-from sie_server.packed.packing import Segment
 from sie_server.packed.prepacked import PrepackedLinear
 
 __all__ = ["Adapter", "Delta", "applied", "bind"]
 
 
+_COLUMNS_STEP: Final = 32
+"""Columns of all adapters of a batch together are filled up to a multiple of it."""
 _POOLER: Final = "pooler"
 """The layer that makes one row of a text, by its name in every family."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One linear layer's low-rank product, on the layer's device and in its type."""
+    """One linear layer's low-rank product, on the layer's device and in its type.
+
+    `down` is [rank, in]; `up` is [rank, out] and holds the scale. All numbers are finite: a batch
+    multiplies its tokens with the factors of all its adapters, and drops what is not theirs.
+    """
 
     down: Tensor
     up: Tensor
-    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,14 @@ def bind(
                 f"{wanted}: it was trained on another base model, register it for that one"
             )
         place = _place(module)
-        deltas[name] = Delta(product.down.to(**place), product.up.to(**place), product.scale)
+        up = (product.up.float() * product.scale).to(**place)
+        delta = Delta(product.down.to(**place), up.T.contiguous())
+        if not (delta.down.isfinite().all() and delta.up.isfinite().all()):
+            raise refused(
+                f"its factors of {name} hold numbers that are not finite in "
+                f"{str(delta.down.dtype).removeprefix('torch.')}: train it again"
+            )
+        deltas[name] = delta
     return Adapter(deltas)
 
 
@@ -99,22 +110,21 @@ def _module_name(saved: str, modules: Mapping[str, nn.Module], prefix: str) -> s
 
 @contextmanager
 def applied(
-    model: nn.Module, adapters: Sequence[Adapter], segments: Sequence[Segment]
+    model: nn.Module, adapters: Sequence[Adapter], owners: Sequence[tuple[int, int | None]]
 ) -> Iterator[None]:
-    """Within the block, each segment's tokens get its adapter's products.
+    """Within the block, each token gets its adapter's products.
 
-    Segments count the tokens of the flattened batch and name adapters by their place. One thread
-    runs a model at a time; forward passes of another thread would be hooked too.
+    `owners` are runs of the flattened batch's tokens and the place of their adapter, None for the
+    base. One thread runs a model at a time; forward passes of another thread would be hooked too.
     """
-    parts: defaultdict[str, list[tuple[Segment, Delta]]] = defaultdict(list)
-    for segment in segments:
-        if segment.adapter is not None:
-            for name, delta in adapters[segment.adapter].deltas.items():
-                parts[name].append((segment, delta))
+    tokens = _Tokens(owners)
+    parts: defaultdict[str, list[tuple[int, Delta]]] = defaultdict(list)
+    for place in tokens.places:
+        for name, delta in adapters[place].deltas.items():
+            parts[name].append((place, delta))
     with ExitStack() as hooks:
-        for name, additions in parts.items():
-            addition = _Addition(additions, segments[-1].stop, is_whole=len(segments) == 1)
-            hooks.callback(_attach(model.get_submodule(name), addition))
+        for name, deltas in parts.items():
+            hooks.callback(_attach(model.get_submodule(name), _Addition(tokens, deltas)))
         yield
 
 
@@ -126,29 +136,68 @@ def _attach(module: nn.Module, addition: "_Addition") -> Callable[[], None]:
     return lambda: setattr(module, "addition", None)
 
 
+class _Tokens:
+    """Which adapter each token of a batch has. Made for one batch; its layers share the columns."""
+
+    def __init__(self, owners: Sequence[tuple[int, int | None]]) -> None:
+        self.places = sorted({place for _, place in owners if place is not None})
+        self.count = sum(count for count, _ in owners)
+        self.are_alike = len({place for _, place in owners}) == 1
+        """True if all have the same adapter."""
+        self._owners = owners
+        self._others: dict[tuple[tuple[int, int], ...], Tensor] = {}
+
+    def others(self, ranks: tuple[tuple[int, int], ...], width: int, like: Tensor) -> Tensor:
+        """True [tokens, width] in the columns of adapters that are not the token's own.
+
+        `ranks` are places of adapters and how many columns each has; those behind are nobody's.
+        """
+        if ranks not in self._others:
+            counts = torch.tensor([count for count, _ in self._owners])
+            places = [-1 if place is None else place for _, place in self._owners]
+            own = torch.tensor(places).repeat_interleave(counts)
+            columns = torch.full((width,), -2)
+            start = 0
+            for place, rank in ranks:
+                columns[start : start + rank] = place
+                start += rank
+            self._others[ranks] = (own[:, None] != columns).to(like.device)
+        return self._others[ranks]
+
+
 @dataclass(frozen=True, slots=True)
 class _Addition:
     """Adds to a layer's fresh output in place."""
 
-    parts: Sequence[tuple[Segment, Delta]]
-    tokens: int
-    """Those of the batch."""
-    is_whole: bool
-    """True if one segment is the whole batch."""
+    tokens: _Tokens
+    parts: Sequence[tuple[int, Delta]]
 
     def __call__(self, inputs: Tensor, output: Tensor) -> None:
         rows = inputs.reshape(-1, inputs.shape[-1])
         sums = output.view(-1, output.shape[-1])
+        if self.tokens.are_alike:
+            [(_, delta)] = self.parts
+            sums.addmm_(torch.mm(rows, delta.down.T), delta.up)
+            return
         # DeBERTa projects its table of distances too: those rows are nobody's tokens.
-        if len(rows) != self.tokens and not self.is_whole:
+        if len(rows) != self.tokens.count:
             raise OurFault(
                 "a layer that an adapter changes is shared by all texts of a batch, and they have "
                 "several adapters",
                 code="INFERENCE_ERROR",
             )
-        for segment, delta in self.parts:
-            span = slice(None) if self.is_whole else slice(segment.start, segment.stop)
-            sums[span].addmm_(torch.mm(rows[span], delta.down.T), delta.up.T, alpha=delta.scale)
+        # One product for all adapters, and of it the columns that are a token's own: a product for
+        # each would be of a size that no batch had before, and building a kernel for it costs more.
+        ranks = tuple((place, len(delta.down)) for place, delta in self.parts)
+        filling = -sum(rank for _, rank in ranks) % _COLUMNS_STEP
+        downs = [delta.down for _, delta in self.parts]
+        ups = [delta.up for _, delta in self.parts]
+        if filling:
+            downs.append(downs[0].new_zeros(filling, downs[0].shape[1]))
+            ups.append(ups[0].new_zeros(filling, ups[0].shape[1]))
+        low = torch.mm(rows, torch.cat(downs).T)
+        low.masked_fill_(self.tokens.others(ranks, low.shape[1], low), 0)
+        sums.addmm_(low, torch.cat(ups))
 
     def as_hook(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         """The form in which torch calls a forward hook."""

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from sie_server.adapters.lora import Adapter, applied
 from sie_server.backends import mpnet
-from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, plan_of
-from sie_server.packed.packing import PackedRow, Segment, lay_out, packed_chunks, padded_chunks
+from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, takes_rows
+from sie_server.packed.packing import PackedRow, end_to_end, packed_rows, padded_chunks
 from sie_server.packed.prepacked import PrepackedLinear, Swap, prepack
 
 __all__ = ["Encoder", "Execution", "Sequences", "States"]
@@ -26,8 +26,13 @@ __all__ = ["Encoder", "Execution", "Sequences", "States"]
 Execution: TypeAlias = Literal["packed", "padded", "alone"]
 """`alone` is padded with nothing to pad: one text at a time."""
 
-_ROW_TOKENS_MAX: Final = {"cpu": 2048, "cuda": 131_072}
-"""Tokens of one packed row: more would fall out of a CPU's caches (docs/laboratory/engine.md)."""
+
+_ROW_TOKENS_MAX: Final = {"cpu": 512, "cuda": 16_384}
+"""Tokens of a row of blocks: more would fall out of a CPU's caches (docs/laboratory/engine.md)."""
+_WHOLE_ROW_TOKENS_MAX: Final = 131_072
+"""Tokens of a row that is attended in one call."""
+_BLOCK_TOKENS: Final = 128
+"""Tokens of a block of short texts: less was not faster, more costs scores that are thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,33 +140,37 @@ class Encoder:
         """Flat rows. Raises `NotPackable` where the model's attention cannot be given them."""
         if not self._takes_positions:
             raise NotPackable("the model's forward takes no positions")
+        by_row = takes_rows(self._device, self.dtype) and not batch.attended
+        rows = (
+            end_to_end(batch.lengths, batch.owners, _WHOLE_ROW_TOKENS_MAX)
+            if by_row
+            else packed_rows(
+                batch.lengths, batch.owners, tokens_max=self._row_tokens_max, block=_BLOCK_TOKENS
+            )
+        )
         parts: list[Tensor] = []
         order: list[int] = []
-        for chunk in packed_chunks(batch.lengths, batch.owners, self._row_tokens_max):
-            part = _part(batch, chunk)
-            packed = lay_out(part.lengths, part.owners)
-            parts.append(self._packed_row(part, packed, adapters))
-            order.extend(chunk[place] for place in packed.order)
+        for row in rows:
+            parts.append(self._packed_row(batch, row, adapters, by_row=by_row))
+            order.extend(row.order)
         return States(parts[0] if len(parts) == 1 else torch.cat(parts), tuple(order))
 
     def _packed_row(
-        self, batch: Sequences, packed: PackedRow, adapters: Sequence[Adapter]
+        self, batch: Sequences, row: PackedRow, adapters: Sequence[Adapter], *, by_row: bool
     ) -> Tensor:
-        attended = [batch.attended[index] for index in packed.order] if batch.attended else []
-        plan = plan_of(packed, self._device, self.dtype, attended)
-        ids = self._row([batch.ids[index] for index in packed.order])
+        attended = [batch.attended[index] for index in row.order] if batch.attended else []
+        plan = Plan(row, self._device, attended=attended, by_row=by_row)
+        ids = [batch.ids[index] for index in row.order]
         inputs: dict[str, Any] = {
-            "input_ids": ids,
-            "position_ids": self._positions(ids, packed.lengths),
+            "input_ids": self._row(row, ids),
+            "position_ids": self._row(row, self._positions(ids)),
             PLAN_KEYWORD: plan,
         }
         if self._takes_types:
-            inputs["token_type_ids"] = self._row(
-                [_types(batch, index) for index in packed.order],
-            )
-        with self._planned(plan), applied(self._model, adapters, packed.segments):
+            inputs["token_type_ids"] = self._row(row, [_types(batch, index) for index in row.order])
+        with self._planned(plan), applied(self._model, adapters, row.owners):
             hidden: Tensor = self._model(**inputs).last_hidden_state
-        return hidden[0]
+        return self._without_filling(row, hidden[0])
 
     @contextmanager
     def _planned(self, plan: Plan) -> Iterator[None]:
@@ -203,40 +212,41 @@ class Encoder:
         }
         if self._takes_types:
             inputs["token_type_ids"] = self._pad([_types(batch, index) for index in chunk], 0)
-        segments = [Segment(0, mask.numel(), batch.owners[chunk[0]])]
-        with applied(self._model, adapters, segments):
+        owner = batch.owners[chunk[0]]
+        with applied(self._model, adapters, [(mask.numel(), owner)]):
             hidden: Tensor = self._model(**inputs).last_hidden_state
         return hidden[mask.bool()]
 
-    def _positions(self, row: Tensor, lengths: Sequence[int]) -> Tensor:
+    def _positions(self, texts: Sequence[Tensor]) -> list[Tensor]:
         """The position of each token in its text.
 
         A table with a padding index (RoBERTa and its kin) counts from behind it. A token of that
         very id has it for its position, wherever it stands, and is not counted.
         """
         none = self._no_position
-        if none is None or not (row == none).any():
-            start = 0 if none is None else none + 1
-            return self._row([torch.arange(length) + start for length in lengths])
-        counted = [(ids != none) for ids in torch.split(row[0], list(lengths))]
-        return self._row([each.cumsum(0) * each + none for each in counted])
+        if none is None:
+            return [torch.arange(len(ids)) for ids in texts]
+        counted = [ids != none for ids in texts]
+        return [each.cumsum(0) * each + none for each in counted]
 
-    def _row(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(parts)).to(self._device)[None]
+    def _row(self, row: PackedRow, parts: Sequence[Tensor]) -> Tensor:
+        """One row of the parts; the filling is zeros, which every table has."""
+        spans: list[Tensor] = []
+        for part, gap in zip(parts, row.gaps, strict=True):
+            spans.append(part)
+            if gap:
+                spans.append(part.new_zeros(gap))
+        return torch.cat(spans).to(self._device)[None]
+
+    def _without_filling(self, row: PackedRow, hidden: Tensor) -> Tensor:
+        if not any(row.gaps):
+            return hidden
+        return torch.cat(torch.split(hidden, row.spans)[::2])
 
     def _pad(self, parts: Sequence[Tensor], value: int) -> Tensor:
         return torch.nn.utils.rnn.pad_sequence(
             list(parts), batch_first=True, padding_value=value
         ).to(self._device)
-
-
-def _part(batch: Sequences, chunk: Sequence[int]) -> Sequences:
-    return Sequences(
-        ids=[batch.ids[index] for index in chunk],
-        type_ids=[batch.type_ids[index] for index in chunk],
-        owners=[batch.owners[index] for index in chunk],
-        attended=[batch.attended[index] for index in chunk] if batch.attended else (),
-    )
 
 
 def _types(batch: Sequences, index: int) -> Tensor:

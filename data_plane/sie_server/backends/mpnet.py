@@ -1,13 +1,12 @@
 """MPNet, packed: its attention adds a bias by relative position and goes through no interface.
 
 *device* over a model's modules. `install` replaces MPNet's encoder by one that shares its weights
-and, while a plan is set, attends sequence by sequence. Without a plan it is the stock forward.
+and, while a plan is set, attends by it. Without a plan it is the stock forward.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.mpnet.modeling_mpnet import (
@@ -16,7 +15,7 @@ from transformers.models.mpnet.modeling_mpnet import (
     MPNetSelfAttention,
 )
 
-from sie_server.packed.packed_attention import Plan, block
+from sie_server.packed.packed_attention import Plan, attend_blocks
 
 __all__ = ["PackedMPNetEncoder", "install"]
 
@@ -56,17 +55,9 @@ class _Attention(MPNetSelfAttention):
         query, key, value = (
             layer(hidden_states).view(shape).transpose(1, 2) for layer in (self.q, self.k, self.v)
         )
-        output = torch.empty_like(hidden_states)
-        for group in position_bias.plan.packed.groups:
-            mixed = nn.functional.scaled_dot_product_attention(
-                block(query, group),
-                block(key, group),
-                block(value, group),
-                # The bias depends on the distance alone: a corner of the longest serves them all.
-                attn_mask=position_bias.values[:, :, : group.length, : group.length],
-            )
-            output[0, group.start : group.stop] = mixed.transpose(1, 2).flatten(2).flatten(0, 1)
-        return (self.o(output),)
+        planned = position_bias
+        output = attend_blocks(planned.plan, query, key, value, biased=planned.values)
+        return (self.o(output.flatten(2)),)
 
 
 class PackedMPNetEncoder(MPNetEncoder):
@@ -84,12 +75,13 @@ class PackedMPNetEncoder(MPNetEncoder):
     def compute_position_bias(
         self, x: Tensor, position_ids: Tensor | None = None, num_buckets: int = 32
     ) -> Any:
-        """The stock bias, of the longest sequence of the plan alone if there is one."""
+        """The stock bias; of a block of the plan, if there is one."""
         stock: Callable[..., Tensor] = super().compute_position_bias
         if self.plan is None:
             return stock(x, position_ids, num_buckets)
-        longest = max(self.plan.packed.lengths)
-        return _PlannedBias(self.plan, stock(x[:, :longest], None, num_buckets))
+        # It depends on the distance alone, so one serves the blocks of any sequences.
+        bias = stock(x[:, : self.plan.packed.block], None, num_buckets)
+        return _PlannedBias(self.plan, self.plan.biased(bias))
 
 
 def install(model: PreTrainedModel) -> PackedMPNetEncoder | None:

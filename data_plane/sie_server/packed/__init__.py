@@ -1,1 +1,1 @@
-"""Packed execution: batches without padding, and the attention that runs them."""
+"""Packed execution: texts laid end to end in blocks, and the attention that runs them."""

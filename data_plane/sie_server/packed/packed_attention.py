@@ -1,4 +1,4 @@
-"""Attention over sequences laid end to end, for every model that goes through the interface.
+"""Attention over sequences laid in blocks, for every model that goes through the interface.
 
 *device.* `register()` names the function and its mask with transformers. A model whose attention
 implementation is `PACKED` then runs one flat row of tokens, and a `Plan` travels as a keyword of
@@ -7,13 +7,13 @@ for anything it does not know: a position bias, a soft cap, a mask. The probe th
 padded, and no answer is ever silently wrong.
 
 On CUDA in half precision the whole row is one call of torch's variable-length flash attention,
-where this torch has it. Else each group of equal lengths is one dense block.
+where this torch has it. Else the blocks of the row are one dense call, under a mask by which tokens
+see those of their own sequence alone.
 """
 
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -21,30 +21,23 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from sie_server.packed.packing import Group, PackedRow
+from sie_server.packed.packing import PackedRow
 
 __all__ = [
     "PACKED",
     "PLAN_KEYWORD",
     "NotPackable",
     "Plan",
-    "attend_groups",
+    "attend_blocks",
     "attend_row",
-    "block",
-    "plan_of",
     "register",
+    "takes_rows",
 ]
 
 PACKED: Final = "sie_packed"
 PLAN_KEYWORD: Final = "packed_plan"
 
 _UNKNOWN_TERMS: Final = ("position_bias", "softcap", "s_aux", "cache")
-_EXPLICIT_TOKENS_MAX: Final = 112
-"""Below it, two products and a softmax beat the fused CPU kernel in float32 (46 tokens: 88 µs, not
-119). That kernel is slow at lengths which are no multiple of its vector."""
-_UPCAST_TOKENS_MAX: Final = 64
-"""To this length, bfloat16 attention on a CPU is faster through float32. At 100 tokens it takes 294
-µs as it is, and 397 through float32."""
 _VARLEN_HEAD_MAX: Final = 256
 """The kernel's own bound on the width of a head."""
 
@@ -68,29 +61,76 @@ class NotPackable(Exception):
     """The model asks its attention for something that the packed function does not do."""
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """A packed row, and where its sequences begin and end as the CUDA kernel wants it (int32).
+    """A packed row, and who sees whom in it. Made for one forward; its layers share the masks.
 
     `attended`, where given, are the leading tokens of each sequence at which all of its tokens
-    look, in the order of the row.
+    look, in the order of the row. With `by_row` the row is attended as one (`takes_rows`).
     """
 
-    packed: PackedRow
-    bounds: Tensor | None
-    attended: Tensor | None = None
+    def __init__(
+        self,
+        packed: PackedRow,
+        device: torch.device,
+        *,
+        attended: Sequence[int] = (),
+        by_row: bool = False,
+    ) -> None:
+        self.packed = packed
+        self.bounds: Tensor | None = None
+        self._device = device
+        self._attended = attended
+        self._masks: dict[tuple[torch.dtype, bool, int | None], Tensor] = {}
+        if by_row:
+            ends = torch.tensor((0, *packed.lengths), dtype=torch.int32).cumsum(0)
+            self.bounds = ends.to(device, torch.int32, non_blocking=True)
+
+    def mask(self, dtype: torch.dtype, causal: bool, window: int | None) -> Tensor | None:
+        """What is added to the scores of the blocks: [blocks, 1, block, block].
+
+        None where each sees all keys of its block, of which a lone sequence has no more than its
+        own (`seen`).
+        """
+        packed = self.packed
+        windowed = window is not None and packed.block > window
+        if not (windowed or self._attended or packed.shares_blocks):
+            return None
+        key = (dtype, causal, window if windowed else None)
+        if key not in self._masks:
+            self._masks[key] = self._make_mask(*key)
+        return self._masks[key]
+
+    def biased(self, bias: Tensor) -> Tensor:
+        """A bias of the scores by place [1, heads, block, block], under the mask if any."""
+        mask = self.mask(bias.dtype, causal=False, window=None)
+        return bias[..., : self.packed.seen] if mask is None else bias + mask
+
+    def _make_mask(self, dtype: torch.dtype, causal: bool, window: int | None) -> Tensor:
+        spans = torch.tensor(self.packed.spans)
+        # Two names for each sequence: its tokens see each other, and so does the filling behind.
+        names = torch.arange(len(spans)).repeat_interleave(spans).view(-1, self.packed.block)
+        near = names[:, :, None] == names[:, None, :]
+        place = torch.arange(self.packed.block)
+        distance = place[:, None] - place[None, :]
+        if window is not None:
+            near &= distance.abs() < window
+        if causal:
+            near &= distance >= 0
+        if self._attended:
+            near &= self._leading(spans).view(-1, 1, self.packed.block)
+        mask = torch.zeros(near.shape, dtype=dtype).masked_fill_(~near, float("-inf"))
+        return mask[:, None].to(self._device)
+
+    def _leading(self, spans: Tensor) -> Tensor:
+        """True for the tokens of the row that are looked at."""
+        starts = (spans.cumsum(0) - spans).repeat_interleave(spans)
+        limits = torch.stack([torch.tensor(self._attended), spans[1::2]], dim=1).flatten()
+        return torch.arange(len(starts)) - starts < limits.repeat_interleave(spans)
 
 
-def plan_of(
-    packed: PackedRow, device: torch.device, dtype: torch.dtype, attended: Sequence[int] = ()
-) -> Plan:
-    """The plan of a packed row on a device."""
-    if attended:
-        return Plan(packed, None, torch.tensor(attended, device=device))
-    if device.type != "cuda" or dtype == torch.float32 or _VARLEN is None:
-        return Plan(packed, None)
-    ends = torch.tensor((0, *packed.lengths), dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    return Plan(packed, ends.to(device, non_blocking=True))
+def takes_rows(device: torch.device, dtype: torch.dtype) -> bool:
+    """True where a row of sequences of any lengths is attended in one call."""
+    return device.type == "cuda" and dtype != torch.float32 and _VARLEN is not None
 
 
 def register() -> None:
@@ -125,30 +165,51 @@ def _packed_attention(
     if unknown:
         raise NotPackable(f"the model's attention wants {', '.join(unknown)}")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    if _VARLEN is not None and plan.bounds is not None and query.shape[3] <= _VARLEN_HEAD_MAX:
-        return attend_row(_VARLEN, plan, query, key, value, scaling, causal, sliding_window), None
-    return attend_groups(plan, query, key, value, scaling, causal, sliding_window), None
+    if plan.bounds is None:
+        return attend_blocks(plan, query, key, value, scaling, causal, sliding_window), None
+    if _VARLEN is None or query.shape[3] > _VARLEN_HEAD_MAX:
+        raise NotPackable(f"the model's heads are wider than {_VARLEN_HEAD_MAX}")
+    return attend_row(_VARLEN, plan, query, key, value, scaling, causal, sliding_window), None
 
 
-def attend_groups(
+def attend_blocks(
     plan: Plan,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    scaling: float | None,
-    causal: bool,
-    window: int | None,
+    scaling: float | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    *,
+    biased: Tensor | None = None,
 ) -> Tensor:
-    """Each group of equal lengths as one dense block; gives [1, tokens, heads, width]."""
-    output = query.new_empty(1, plan.packed.tokens, query.shape[1], value.shape[3])
-    first = 0
-    for group in plan.packed.groups:
-        seen = None if plan.attended is None else plan.attended[first : first + group.count]
-        output[0, group.start : group.stop] = _attend(
-            query, key, value, group, scaling, causal, window, seen
-        )
-        first += group.count
-    return output
+    """The blocks in one dense call; gives [1, tokens, heads, width].
+
+    `biased` is a bias of the scores as the plan gave it.
+    """
+    queries, keys, values = (
+        _in_blocks(states, plan.packed.block) for states in (query, key, value)
+    )
+    mask = plan.mask(query.dtype, causal, window)
+    if mask is None:
+        keys, values = (states[:, :, : plan.packed.seen] for states in (keys, values))
+    result = scaled_dot_product_attention(
+        queries,
+        keys,
+        values,
+        attn_mask=mask if biased is None else biased,
+        # One or the other: torch defines no meaning for both, and the mask is causal itself.
+        is_causal=causal and mask is None,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return result.transpose(1, 2).flatten(0, 1)[None]
+
+
+def _in_blocks(states: Tensor, length: int) -> Tensor:
+    """[1, heads, tokens, width] to [blocks, heads, length, width], a view."""
+    flat = states[0].transpose(0, 1)
+    return flat.view(-1, length, *flat.shape[1:]).transpose(1, 2)
 
 
 def attend_row(
@@ -161,7 +222,7 @@ def attend_row(
     causal: bool,
     window: int | None,
 ) -> Tensor:
-    """The whole row in one call of variable-length attention, as `attend_groups` otherwise."""
+    """The whole row in one call of variable-length attention, as `attend_blocks` otherwise."""
     reach = -1 if window is None else window - 1
     longest = max(plan.packed.lengths)
     row = attention(
@@ -175,78 +236,3 @@ def attend_row(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return row[None]
-
-
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    group: Group,
-    scaling: float | None,
-    causal: bool,
-    window: int | None,
-    seen: Tensor | None = None,
-) -> Tensor:
-    """One group; `seen` are the leading tokens of each sequence at which its tokens look."""
-    windowed = window is not None and group.length > window
-    grouped = query.shape[1] != key.shape[1]
-    blocks = block(query, group), block(key, group), block(value, group)
-    if seen is not None:
-        # A mask of its own for each sequence; the kernels below take one for all, or none.
-        near = _window_mask(group.length, window, causal, query.device)
-        places = torch.arange(group.length, device=query.device)
-        mask = near[None] & (places < seen[:, None])[:, None]
-        result = scaled_dot_product_attention(
-            *blocks, attn_mask=mask[:, None], scale=scaling, enable_gqa=grouped
-        )
-        return result.transpose(1, 2).flatten(0, 1)
-    if not (causal or windowed or grouped) and _is_faster_explicit(query, group.length):
-        result = _explicit(*blocks, scaling)
-    else:
-        result = scaled_dot_product_attention(
-            *blocks,
-            attn_mask=_window_mask(group.length, window, causal, query.device)
-            if windowed
-            else None,
-            # One or the other: torch defines no meaning for both, and the mask is causal itself.
-            is_causal=causal and not windowed,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
-    return result.transpose(1, 2).flatten(0, 1)
-
-
-def _is_faster_explicit(query: Tensor, length: int) -> bool:
-    if query.device.type != "cpu":
-        return False
-    if query.dtype == torch.float32:
-        return length < _EXPLICIT_TOKENS_MAX
-    return query.dtype == torch.bfloat16
-
-
-def _explicit(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """Attention as two batched products, [count, heads, length, width] in and out."""
-    shape, dtype = value.shape, value.dtype
-    through = torch.float32 if query.shape[2] <= _UPCAST_TOKENS_MAX else dtype
-    left, right, carried = (
-        states.reshape(-1, *states.shape[2:]).to(through) for states in (query, key, value)
-    )
-    scale = query.shape[3] ** -0.5 if scaling is None else scaling
-    # `beta` 0: the first argument is never read, and the scale costs no pass of its own.
-    scores = torch.baddbmm(left.new_empty(1), left, right.transpose(1, 2), beta=0, alpha=scale)
-    return torch.bmm(scores.softmax(-1), carried).to(dtype).view(shape)
-
-
-def block(states: Tensor, group: Group) -> Tensor:
-    """[1, heads, tokens, width] to [count, heads, length, width] of one group, mostly a view."""
-    flat = states[0].transpose(0, 1)[group.start : group.stop]
-    return flat.reshape(group.count, group.length, *flat.shape[1:]).transpose(1, 2)
-
-
-def _window_mask(length: int, window: int | None, causal: bool, device: torch.device) -> Tensor:
-    """True where a query may look: fewer than `window` tokens away, and not ahead if causal."""
-    place = torch.arange(length, device=device)
-    distance = place[:, None] - place[None, :]
-    reach = length if window is None else window
-    near = distance.abs() < reach
-    return near & (distance >= 0) if causal else near

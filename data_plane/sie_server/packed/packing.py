@@ -1,96 +1,107 @@
-"""The order in which sequences are laid end to end in one packed batch.
+"""The order in which sequences are laid end to end in packed rows, and the blocks they lie in.
 
-*pure.* A packed row orders the sequences by (adapter, length). So each adapter owns one run of
-tokens, and sequences of equal length are neighbours, which attention can take as one dense block.
-Promises that every sequence and every token is in exactly one group and one segment. Knows no
-tensor.
+*pure.* A packed row is made of blocks of one length, and a block holds whole sequences and, behind
+them, filling. So attention takes a row as one dense call under a mask, and rows and blocks have few
+sizes: kernels are built for sizes, and one never seen costs several times the next of its kind.
+Sequences of one adapter come one after another as far as they fit. Promises that every sequence is
+in exactly one row, and every token in one block. Knows no tensor.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from typing import Final
 
-__all__ = ["Group", "PackedRow", "Segment", "lay_out", "packed_chunks", "padded_chunks"]
+__all__ = ["ADAPTERS_MAX", "PackedRow", "end_to_end", "packed_rows", "padded_chunks"]
 
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """`count` neighbouring sequences of one `length`; their tokens begin at `start`."""
-
-    start: int
-    count: int
-    length: int
-
-    @property
-    def stop(self) -> int:
-        """The token after the last."""
-        return self.start + self.count * self.length
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The tokens [start, stop) belong to sequences of one adapter (None: the base alone)."""
-
-    start: int
-    stop: int
-    adapter: int | None
+_STEP: Final = 16
+"""Blocks are multiples of it: the rows of a tile in which AMX multiplies."""
+_LOOKED_AT_MAX: Final = 128
+"""Sequences that are tried for the room that is left: more gained under 1 % of it."""
+ADAPTERS_MAX: Final = 16
+"""Of one row. Each costs every token of the row its rank (`sie_server.adapters.lora`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
-    """`order[i]` is the index, in the batch as it came, of the i-th packed sequence."""
+    """`order[i]` is the index, in the batch as it came, of the i-th sequence of the row.
+
+    Behind the i-th are `gaps[i]` tokens of filling. The row is cut into blocks of `block` tokens,
+    and no sequence lies in two. `adapters[i]` is the i-th's own, None for the base.
+    """
 
     order: tuple[int, ...]
     lengths: tuple[int, ...]
-    groups: tuple[Group, ...]
-    segments: tuple[Segment, ...]
+    gaps: tuple[int, ...]
+    adapters: tuple[int | None, ...]
+    block: int
 
     @property
     def tokens(self) -> int:
-        """All tokens of the batch."""
-        return sum(self.lengths)
+        """All tokens of the row, the filling among them."""
+        return sum(self.lengths) + sum(self.gaps)
+
+    @property
+    def shares_blocks(self) -> bool:
+        """True if a block holds more than one sequence, with the filling for one of them.
+
+        A lone sequence does not share: keys that are filling are left out (`seen`).
+        """
+        return len(self.order) > 1 and any(length != self.block for length in self.lengths)
+
+    @property
+    def seen(self) -> int:
+        """The leading keys of a block that are seen, where none is shared."""
+        return self.lengths[0] if len(self.lengths) == 1 else self.block
+
+    @property
+    def owners(self) -> list[tuple[int, int | None]]:
+        """How many tokens, the filling among them, have an adapter, from the first on."""
+        spans = zip(self.lengths, self.gaps, self.adapters, strict=True)
+        return [(length + gap, adapter) for length, gap, adapter in spans]
+
+    @property
+    def spans(self) -> list[int]:
+        """The tokens of the first sequence, of the filling behind it, of the second, and so on."""
+        return [span for both in zip(self.lengths, self.gaps, strict=True) for span in both]
 
 
-def lay_out(lengths: Sequence[int], adapters: Sequence[int | None]) -> PackedRow:
-    """Lay sequences out. `adapters[i]` names the adapter of sequence i, None for the base."""
-    if len(lengths) != len(adapters):
-        raise ValueError("each sequence has one adapter or None")
-    if not lengths or min(lengths) < 1:
-        raise ValueError("a packed batch has at least one sequence, and none of them is empty")
-    # The base first: -1 sorts before every adapter's number.
-    owners = [-1 if owner is None else owner for owner in adapters]
-    order = tuple(sorted(range(len(lengths)), key=lambda i: (owners[i], lengths[i])))
-    groups: list[Group] = []
-    segments: list[Segment] = []
-    start = 0
-    for owner, members in groupby(order, key=lambda index: adapters[index]):
-        segment_start = start
-        for length, alike in groupby(members, key=lambda index: lengths[index]):
-            group = Group(start, sum(1 for _ in alike), length)
-            groups.append(group)
-            start = group.stop
-        segments.append(Segment(segment_start, start, owner))
-    return PackedRow(
-        order, tuple(lengths[index] for index in order), tuple(groups), tuple(segments)
-    )
-
-
-def packed_chunks(
+def end_to_end(
     lengths: Sequence[int], adapters: Sequence[int | None], tokens_max: int
-) -> Iterator[tuple[int, ...]]:
-    """Cut a batch, in its packed order, into chunks of at most `tokens_max` tokens.
+) -> Iterator[PackedRow]:
+    """Rows of one block each without any filling, of at most `tokens_max` tokens.
 
-    A sequence above it runs alone. Chunks of neighbours keep few adapters and lengths in each.
+    For attention that takes sequences of any length. A sequence above the bound runs alone.
     """
-    chunk: list[int] = []
+    row: list[int] = []
     tokens = 0
-    for index in lay_out(lengths, adapters).order:
-        if chunk and tokens + lengths[index] > tokens_max:
-            yield tuple(chunk)
-            chunk, tokens = [], 0
-        chunk.append(index)
+    owners: set[int | None] = set()
+    for index in _in_order(lengths, adapters):
+        owners.add(adapters[index])
+        if row and (tokens + lengths[index] > tokens_max or len(owners) > ADAPTERS_MAX):
+            yield _row([row], lengths, adapters, tokens)
+            row, tokens, owners = [], 0, {adapters[index]}
+        row.append(index)
         tokens += lengths[index]
-    yield tuple(chunk)
+    yield _row([row], lengths, adapters, tokens)
+
+
+def packed_rows(
+    lengths: Sequence[int], adapters: Sequence[int | None], *, tokens_max: int, block: int
+) -> Iterator[PackedRow]:
+    """Rows of at most `tokens_max` tokens, of blocks of about `block`, filled up to few sizes.
+
+    Longer sequences lie in longer blocks; one above `tokens_max` runs alone.
+    """
+    left = _in_order(lengths, adapters)
+    while left:
+        tried = [max(_filled(lengths[left[0]]), block)]
+        if tried[0] < sum(lengths[index] for index in left) <= tokens_max:
+            # The last row: it is as small as some length of its blocks makes it.
+            longest = _filled(max(lengths[index] for index in left))
+            tried = list(range(longest, max(longest, block) + 1, _STEP))
+        filled = [_fill(left, lengths, adapters, each, tokens_max) for each in tried]
+        row, left = min(filled, key=lambda found: (len(found[1]), found[0].tokens))
+        yield row
 
 
 def padded_chunks(
@@ -100,9 +111,8 @@ def padded_chunks(
 
     The budget counts padded tokens (sequences times the longest); a sequence above it runs alone.
     """
-    packed = lay_out(lengths, adapters)
     chunk: list[int] = []
-    for index in packed.order:
+    for index in reversed(_in_order(lengths, adapters)):
         width = lengths[index]
         if chunk and (
             adapters[chunk[0]] != adapters[index] or (len(chunk) + 1) * width > tokens_max
@@ -111,3 +121,74 @@ def padded_chunks(
             chunk = []
         chunk.append(index)
     yield tuple(chunk)
+
+
+def _in_order(lengths: Sequence[int], adapters: Sequence[int | None]) -> list[int]:
+    """By adapter, the base first, and of each the longest first."""
+    if len(lengths) != len(adapters):
+        raise ValueError("each sequence has one adapter or None")
+    if not lengths or min(lengths) < 1:
+        raise ValueError("a packed batch has at least one sequence, and none of them is empty")
+    owners = [-1 if owner is None else owner for owner in adapters]
+    return sorted(range(len(lengths)), key=lambda i: (owners[i], -lengths[i]))
+
+
+def _fill(
+    waiting: Sequence[int],
+    lengths: Sequence[int],
+    adapters: Sequence[int | None],
+    block: int,
+    tokens_max: int,
+) -> tuple[PackedRow, list[int]]:
+    """Each sequence into the first block that has room; the row, and those that found none."""
+    count = max(1, tokens_max // block)
+    blocks: list[list[int]] = []
+    rooms: list[int] = []
+    owners: set[int | None] = set()
+    left: list[int] = []
+    for looked_at, index in enumerate(waiting):
+        if len(left) >= _LOOKED_AT_MAX:
+            left += waiting[looked_at:]
+            break
+        length = lengths[index]
+        crowded = adapters[index] not in owners and len(owners) >= ADAPTERS_MAX
+        place = next((at for at, room in enumerate(rooms) if room >= length), len(blocks))
+        if crowded or length > block or place >= count:
+            left.append(index)
+            continue
+        if place == len(blocks):
+            blocks.append([])
+            rooms.append(block)
+        blocks[place].append(index)
+        rooms[place] -= length
+        owners.add(adapters[index])
+    if len(blocks) == 1:
+        block = _filled(block - rooms[0])
+    return _row(blocks, lengths, adapters, block), left
+
+
+def _row(
+    blocks: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    adapters: Sequence[int | None],
+    block: int,
+) -> PackedRow:
+    order = tuple(index for members in blocks for index in members)
+    gaps = [0] * len(order)
+    last = -1
+    for members in blocks:
+        last += len(members)
+        gaps[last] = block - sum(lengths[index] for index in members)
+    return PackedRow(
+        order,
+        tuple(lengths[index] for index in order),
+        tuple(gaps),
+        tuple(adapters[index] for index in order),
+        block,
+    )
+
+
+def _filled(length: int) -> int:
+    """The length of a block for so many tokens: at most an eighth more, beyond 128."""
+    step = max(_STEP, 1 << max(0, length.bit_length() - 4))
+    return -(-length // step) * step

@@ -2,7 +2,7 @@
 
 *device.* The architecture that jina-embeddings-v2 published, in its two forms: with and without
 norms of queries and keys. It adds a bias, and so goes through no interface of attention. Packed, it
-attends sequence by sequence, under a corner of the longest one's bias.
+attends in blocks, whose places have the same bias whatever sequences lie there.
 """
 
 import math
@@ -15,7 +15,7 @@ from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from sie_layouts.architectures.published import ConfigJson
-from sie_server.packed.packed_attention import PLAN_KEYWORD, Plan, block
+from sie_server.packed.packed_attention import PLAN_KEYWORD, Plan, attend_blocks
 
 __all__ = ["AlibiBertModel", "alibi_config", "slopes"]
 
@@ -103,19 +103,10 @@ class _Attention(nn.Module):
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, plan: Plan | None) -> Tensor:
     """[count, tokens, width] of heads [count, heads, tokens, part]."""
+    if plan is not None:
+        return attend_blocks(plan, query, key, value, biased=bias).flatten(2)
     attend = nn.functional.scaled_dot_product_attention
-    if plan is None:
-        return attend(query, key, value, attn_mask=bias).transpose(1, 2).flatten(2)
-    mixed = query.new_empty(query.shape[2], query.shape[1] * query.shape[3])
-    for group in plan.packed.groups:
-        part = attend(
-            block(query, group),
-            block(key, group),
-            block(value, group),
-            attn_mask=bias[:, :, : group.length, : group.length],
-        )
-        mixed[group.start : group.stop] = part.transpose(1, 2).flatten(2).flatten(0, 1)
-    return mixed[None]
+    return attend(query, key, value, attn_mask=bias).transpose(1, 2).flatten(2)
 
 
 class _Layer(nn.Module):
@@ -181,11 +172,13 @@ class AlibiBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         plan: Plan | None = others.get(PLAN_KEYWORD)
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         hidden = self.embeddings(input_ids, types)
-        longest = input_ids.shape[1] if plan is None else max(plan.packed.lengths)
-        bias = self._bias(longest, hidden)
-        if plan is None and attention_mask is not None:
-            unseen = attention_mask[:, None, None, :] == 0
-            bias = bias.masked_fill(unseen, torch.finfo(hidden.dtype).min)
+        if plan is not None:
+            bias = plan.biased(self._bias(plan.packed.block, hidden))
+        else:
+            bias = self._bias(input_ids.shape[1], hidden)
+            if attention_mask is not None:
+                unseen = attention_mask[:, None, None, :] == 0
+                bias = bias.masked_fill(unseen, torch.finfo(hidden.dtype).min)
         encoder: Any = self.encoder
         for layer in encoder.layer:
             hidden = layer(hidden, bias, plan)
