@@ -320,6 +320,7 @@ def build_app(
         desk=parts.desk,
         face_models=face_models,
         items_max=settings.request_items_max,
+        in_flight_max=settings.in_flight_items_max,
         widths=widths.of,
     )
     return GatewayApp(

@@ -481,7 +481,9 @@ async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:
     assert alike.json()[0] == pytest.approx(16 / np.sqrt(16 * 17))
     assert unknown.json()["detail"]["code"] == "MODEL_NOT_FOUND"
     assert info.json()["model_id"] == "org/dense"
-    assert info.json()["model_type"] == {"embedding": {"pooling": None}}
+    assert info.json()["model_type"] == {"embedding": {"pooling": "mean"}}
+    fields = {"max_concurrent_requests", "max_batch_requests", "tokenization_workers", "sha"}
+    assert fields <= info.json().keys()
     assert (health.status_code, nowhere.status_code) == (200, 404)
 
 
@@ -520,6 +522,26 @@ async def test_an_empty_text_is_a_text(path: str, body: dict[str, Any]) -> None:
     assert response.status_code == 200, response.text
 
 
+async def test_what_clients_of_infinity_and_jina_send_by_default_is_taken() -> None:
+    async with gateway_world() as world:
+        defaults = {"modality": "text", "dimensions": 0, "encoding_format": "float"}
+        infinity = await post(world, "/embeddings", EMBEDDINGS | defaults)
+        jina = {"task": "retrieval.query", "normalized": True, "truncate": False}
+        said = EMBEDDINGS | jina | {"late_chunking": False, "embedding_type": "base64"}
+        coded = await post(world, "/v1/embeddings", said)
+        [plain, asked] = world.echo.seen
+        other = await post(world, "/v1/embeddings", EMBEDDINGS | {"task": "text-matching"})
+        late = await post(world, "/v1/embeddings", EMBEDDINGS | {"late_chunking": True})
+        models = (await get(world, "/models")).json()
+    assert infinity.json()["data"][1]["embedding"] == [4.0, 1.0, 0.0]
+    assert (plain.options, plain.dimensions) == ({}, None)
+    assert asked.options == {"is_query": True, "normalize": True, "truncate": "none"}
+    assert isinstance(coded.json()["data"][0]["embedding"], str)
+    assert [each.json()["error"]["param"] for each in (other, late)] == ["task", "late_chunking"]
+    told = {each["id"]: (each["capabilities"], each["stats"]) for each in models["data"]}
+    assert (told["org/dense"], told["ranker"]) == ((["embed"], {}), (["rerank"], {}))
+
+
 async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> None:
     def answer(job: Job) -> JobResult:
         array = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
@@ -544,15 +566,21 @@ async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> 
         )
         world.echo.answer = answer
         tokens = await post(world, "/tei/all/embed_all", {"inputs": ["a"]})
+        units = await post(world, "/embed_all", {"model": "all", "inputs": "a", "normalize": True})
         words = await post(world, "/tei/all/embed_sparse", {"inputs": "a"})
         one = await post(world, "/tei/all/predict", {"inputs": "a"})
         listed = await post(world, "/tei/all/predict", {"inputs": ["a"]})
         two = await post(world, "/tei/all/predict", {"inputs": [["a"], ["b"]], "raw_scores": False})
+        infinity = await post(world, "/classify", {"model": "all", "input": ["a", "b"]})
+        unclassed = await post(world, "/classify", {"model": "nobody", "input": ["a"]})
     assert tokens.json() == [[[1.0, 2.0], [3.0, 4.0]]]
+    assert np.linalg.norm(units.json()[0], axis=1) == pytest.approx([1.0, 1.0])
     assert words.json() == [[{"index": 3, "value": 0.5}, {"index": 9, "value": 1.0}]]
     assert one.json() == [{"label": "good", "score": 0.75}]
     assert listed.json() == one.json()
     assert two.json() == [one.json()] * 2
+    assert (infinity.json()["object"], infinity.json()["data"]) == ("classify", two.json())
+    assert unclassed.json()["error"]["code"] == "model_not_found"
 
 
 async def test_the_openai_client_finds_a_message_wherever_it_ends_up() -> None:

@@ -12,7 +12,8 @@ from sie_gateway.faces import tei
 from sie_gateway.faces.cohere import RERANK_V1, RERANK_V2
 from sie_gateway.faces.cohere_embed import EMBED_V1, EMBED_V2
 from sie_gateway.faces.face import Face, FaceModels, Translated
-from sie_gateway.faces.openai import EMBEDDINGS
+from sie_gateway.faces.infinity import CLASSIFY
+from sie_gateway.faces.openai import EMBEDDINGS, INFINITY
 
 __all__ = [
     "FACES",
@@ -36,7 +37,8 @@ FACES: Final[Mapping[str, Face]] = {
     "/embed": tei.EMBED,
     "/embed_all": tei.EMBED_ALL,
     "/embed_sparse": tei.EMBED_SPARSE,
-    "/embeddings": EMBEDDINGS,
+    "/embeddings": INFINITY,
+    "/classify": CLASSIFY,
     "/predict": tei.PREDICT,
     "/rerank": tei.RERANK,
     "/similarity": tei.SIMILARITY,

@@ -38,6 +38,7 @@ __all__ = [
     "Relevance",
     "Translated",
     "answered_items",
+    "classes_of",
     "dense_vectors",
     "encode_request",
     "extract_request",
@@ -154,6 +155,15 @@ def answered_items(answer: Answer) -> list[dict[str, Any]]:
             raise error_for(value["error"]["code"], value["error"]["message"])
         items.append(value)
     return items
+
+
+def classes_of(answer: Answer) -> list[list[dict[str, Any]]]:
+    """The classes of each text, in the order of the request. Raises `FixRequest` for a model that
+    gives none."""
+    classes = [item.get("classifications") or [] for item in answered_items(answer)]
+    if not all(classes):
+        raise unsupported("$.model", f"{answer.route.model_name} gives a text no classes")
+    return classes
 
 
 def dense_vectors(answer: Answer) -> list[NDArray[np.float32]]:

@@ -4,7 +4,9 @@
 and where it has none, of the model's own tokenizer. `encoding_format` is `float` or `base64` (the
 bytes of little-endian float32), `dimensions` cuts each vector and normalises it, `user` is ignored.
 `options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
-own, with their codes in small letters.
+own, with their codes in small letters. Infinity's clients send `modality` and, at their path,
+`dimensions` 0 by default. Jina's fields are `task`, `normalized`, `truncate`, `embedding_type` and
+`late_chunking`.
 """
 
 import base64
@@ -21,13 +23,15 @@ from sie_gateway.faces.face import (
     Translated,
     dense_vectors,
     encode_request,
+    only,
+    unsupported,
 )
 from sie_gateway.faces.token_ids import Texts, inputs_of
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
 from sie_schemas.errors import SIEError
 
-__all__ = ["EMBEDDINGS", "error_body"]
+__all__ = ["EMBEDDINGS", "INFINITY", "error_body"]
 
 
 class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,22 +42,42 @@ class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
     user: str | None = None
+    modality: Literal["text"] | None = None
+    task: str | None = None
+    normalized: bool | None = None
+    truncate: bool | None = None
+    embedding_type: Literal["float", "base64"] | None = None
+    late_chunking: bool | None = None
     options: dict[str, Any] = {}
 
 
+_TASKS: Final = {
+    "query": True,
+    "retrieval.query": True,
+    "document": False,
+    "passage": False,
+    "retrieval.passage": False,
+}
+"""Jina's words for a text that is a query, or is not."""
 _BODY: Final = msgspec.json.Decoder(EmbeddingsBody)
 _JSON: Final = msgspec.json.Encoder()
 
 
-def _read(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+def _read_infinity(body: bytes, limits: Limits, models: FaceModels) -> Translated:
+    return _read(body, limits, models, every=0)
+
+
+def _read(body: bytes, limits: Limits, models: FaceModels, every: int | None = None) -> Translated:
+    """`every` is the word for all numbers of a vector, where there is one."""
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
+    only(request.late_chunking, False, "$.late_chunking")
     asked = encode_request(
         inputs_of(request.input, models.vocabulary, "$.input"),
-        request.options,
+        _options(request),
         limits,
         field="input",
-        dimensions=request.dimensions,
+        dimensions=None if request.dimensions == every else request.dimensions,
     )
     return Translated(model, asked, lambda answer: _render(answer, request))
 
@@ -65,7 +89,7 @@ def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
             "object": "embedding",
             "index": index,
             "embedding": _base64(vector)
-            if request.encoding_format == "base64"
+            if "base64" in (request.encoding_format, request.embedding_type)
             else vector.tolist(),
         }
         for index, vector in enumerate(vectors)
@@ -74,6 +98,21 @@ def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
     return _JSON.encode(
         {"object": "list", "data": data, "model": answer.route.model_name, "usage": usage}
     )
+
+
+def _options(request: EmbeddingsBody) -> dict[str, Any]:
+    """The options, with what Jina's API says in fields of its own."""
+    options = dict(request.options)
+    if request.task is not None:
+        if request.task not in _TASKS:
+            known = ", ".join(sorted(_TASKS))
+            raise unsupported("$.task", f"{request.task!r} is none of {known}")
+        options.setdefault("is_query", _TASKS[request.task])
+    if request.normalized is not None:
+        options.setdefault("normalize", request.normalized)
+    if request.truncate is False:
+        options.setdefault("truncate", "none")
+    return options
 
 
 def _base64(vector: NDArray[np.float32]) -> str:
@@ -92,3 +131,5 @@ def error_body(error: SIEError) -> bytes:
 
 
 EMBEDDINGS: Final = Face("encode", _read, error_body, EmbeddingsBody)
+INFINITY: Final = Face("encode", _read_infinity, error_body, EmbeddingsBody)
+"""The same at Infinity's path."""

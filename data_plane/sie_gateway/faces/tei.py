@@ -9,7 +9,7 @@ tells the classes that a model gives to a text; two strings are a pair there, an
 with `documents` is the API of Jina, Cohere and Infinity, whose paths these are too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ from sie_gateway.faces.face import (
     FaceModels,
     Translated,
     answered_items,
+    classes_of,
     dense_vectors,
     encode_request,
     extract_request,
@@ -64,10 +65,16 @@ class TeiEmbedBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class TeiTokensBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Vectors of tokens, or of words: `/embed_all` and `/embed_sparse`."""
+    """Weights of words: `/embed_sparse`."""
 
     inputs: Texts
     prompt_name: str | None = None
+
+
+class TeiAllBody(TeiTokensBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Vectors of tokens: `/embed_all`. With `normalize` each has length 1."""
+
+    normalize: bool = False
 
 
 class TeiRerankBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,6 +111,7 @@ class TeiSimilarityBody(_TeiBody, frozen=True, forbid_unknown_fields=True, kw_on
 
 _EMBED_BODY: Final = msgspec.json.Decoder(TeiEmbedBody)
 _TOKENS_BODY: Final = msgspec.json.Decoder(TeiTokensBody)
+_ALL_BODY: Final = msgspec.json.Decoder(TeiAllBody)
 _RERANK_BODY: Final = msgspec.json.Decoder(TeiRerankBody)
 _PREDICT_BODY: Final = msgspec.json.Decoder(TeiPredictBody)
 _SIMILARITY_BODY: Final = msgspec.json.Decoder(TeiSimilarityBody)
@@ -145,25 +153,32 @@ def _render_embed(answer: Answer, unit: bool) -> bytes:
 
 
 def _read_embed_all(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    return _read_tokens(body, limits, models, "multivector")
+    request: TeiAllBody = decode_body(_ALL_BODY, body, form="JSON")
+
+    def render(answer: Answer) -> bytes:
+        rows = [item["multivector"]["values"] for item in answered_items(answer)]
+        return _JSON.encode([(_units(row) if request.normalize else row).tolist() for row in rows])
+
+    return _read_tokens(request, limits, models, "multivector", render)
 
 
 def _read_embed_sparse(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    return _read_tokens(body, limits, models, "sparse")
-
-
-def _read_tokens(body: bytes, limits: Limits, models: FaceModels, output: OutputType) -> Translated:
     request: TeiTokensBody = decode_body(_TOKENS_BODY, body, form="JSON")
+    return _read_tokens(request, limits, models, "sparse", _render_sparse)
+
+
+def _read_tokens(
+    request: TeiTokensBody,
+    limits: Limits,
+    models: FaceModels,
+    output: OutputType,
+    render: Callable[[Answer], bytes],
+) -> Translated:
     _require_some(request.inputs, "$.inputs")
     options = _options(request, request.prompt_name)
     inputs = inputs_of(request.inputs, models.vocabulary, "$.inputs")
     asked = encode_request(inputs, options, limits, field="inputs", output=output)
-    render = _render_all if output == "multivector" else _render_sparse
     return Translated(models.encoder(request.model), asked, render)
-
-
-def _render_all(answer: Answer) -> bytes:
-    return _JSON.encode([item["multivector"]["values"].tolist() for item in answered_items(answer)])
 
 
 def _render_sparse(answer: Answer) -> bytes:
@@ -237,9 +252,7 @@ def _read_predict(body: bytes, limits: Limits, models: FaceModels) -> Translated
     asked = extract_request(texts, options, limits, field="inputs")
 
     def render(answer: Answer) -> bytes:
-        classes = [item.get("classifications") or [] for item in answered_items(answer)]
-        if not all(classes):
-            raise unsupported("$.model", f"{answer.route.model_name} gives a text no classes")
+        classes = classes_of(answer)
         return _JSON.encode(classes[0] if is_single else classes)
 
     return Translated(models.encoder(request.model), asked, render)
@@ -275,6 +288,11 @@ def _read_similarity(body: bytes, limits: Limits, models: FaceModels) -> Transla
 def _render_similarity(answer: Answer) -> bytes:
     source, *others = map(_unit, dense_vectors(answer))
     return _JSON.encode([float(np.dot(source, other)) for other in others])
+
+
+def _units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths == 0, np.float32(1), lengths)
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -322,7 +340,7 @@ def _error(error: SIEError) -> bytes:
 
 
 EMBED: Final = Face("encode", _read_embed, _error, TeiEmbedBody, _STATUSES)
-EMBED_ALL: Final = Face("encode", _read_embed_all, _error, TeiTokensBody, _STATUSES)
+EMBED_ALL: Final = Face("encode", _read_embed_all, _error, TeiAllBody, _STATUSES)
 EMBED_SPARSE: Final = Face("encode", _read_embed_sparse, _error, TeiTokensBody, _STATUSES)
 RERANK: Final = Face("score", _read_rerank, _error, TeiRerankBody, _STATUSES)
 PREDICT: Final = Face("extract", _read_predict, _error, TeiPredictBody, _STATUSES)

@@ -33,6 +33,7 @@ from sie_gateway.http.views import (
     cluster_view,
     config_view,
     configs_view,
+    infinity_models_view,
     model_view,
     models_view,
 )
@@ -65,6 +66,7 @@ class Cluster:
     desk: LeaseDesk
     face_models: FaceModels
     items_max: int
+    in_flight_max: int
     widths: Callable[[str], Awaitable[dict[str, int] | None]]
 
     def view(self) -> LongView:
@@ -162,7 +164,7 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
     @app.get("/models", include_in_schema=False)
     async def models_at_root() -> Response:
         """The same, for a client of Infinity, whose paths have no version."""
-        return await models()
+        return await long_answer(infinity_models_view(cluster.catalog(), cluster.workers()))
 
     @app.get("/models/{spec:path}", include_in_schema=False)
     @app.get("/v1/models/{spec:path}")
@@ -177,7 +179,13 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
 
 def _add_tei(app: FastAPI, cluster: Cluster) -> None:
     def info(spec: str) -> dict[str, Any]:
-        return tei_info(cluster.catalog(), cluster.workers(), spec, cluster.items_max)
+        return tei_info(
+            cluster.catalog(),
+            cluster.workers(),
+            spec,
+            items_max=cluster.items_max,
+            in_flight_max=cluster.in_flight_max,
+        )
 
     @app.get("/info")
     async def info_at_root() -> dict[str, Any]:

@@ -27,6 +27,7 @@ __all__ = [
     "cluster_view",
     "config_view",
     "configs_view",
+    "infinity_models_view",
     "model_view",
     "models_view",
 ]
@@ -35,6 +36,8 @@ _SaidOf: TypeAlias = Callable[[str], Sequence[tuple[Heartbeat, ModelReport]]]
 """The reports of workers on a model."""
 
 _LOADED: Final = "loaded"
+_CAPABILITIES: Final = {"encode": "embed", "score": "rerank", "extract": "classify"}
+"""Infinity's words for what a model does."""
 _NO_CLOCKS: Final[Mapping[str, float]] = MappingProxyType({})
 _NO_GENERATION: Final = {"total": 0, "groups": []}
 """No operation of this cluster generates; clients that watch for it read these fields."""
@@ -70,6 +73,20 @@ def models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> LongView:
             "data": Rows(names, _openai),
         },
     )
+
+
+def infinity_models_view(catalog: Catalog, workers: Sequence[Heartbeat]) -> LongView:
+    """The same, with what a client of Infinity reads of each."""
+    view = models_view(catalog, workers)
+
+    def row(name: str) -> dict[str, Any]:
+        tasks = catalog.resolve(name).document["tasks"]
+        does = [_CAPABILITIES[task] for task in _CAPABILITIES if task in tasks]
+        told = {"owned_by": "infinity", "stats": {}, "backend": "sie", "capabilities": does}
+        return _openai(name) | told
+
+    rows = Rows(view.lists["data"].keys, row)
+    return LongView(view.head, {**view.lists, "data": rows})
 
 
 def model_view(catalog: Catalog, workers: Sequence[Heartbeat], spec: str) -> dict[str, Any]:
