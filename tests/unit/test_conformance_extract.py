@@ -191,6 +191,23 @@ def test_words_are_aggregated_as_the_pipeline_does(family, aggregation, folders,
         _assert_as_reference(found, reference.entities(text, aggregation))
 
 
+@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
+@pytest.mark.parametrize("aggregation", ["first", "max", "average"])
+@pytest.mark.parametrize("family", ["deberta-v3", "xlm-roberta"])
+def test_a_piece_that_is_unknown_begins_no_word(family, aggregation, folders, backends):
+    """The pipeline takes the letters behind it for another word: `Zo` and `ë` are two there."""
+    reference = _Reference(folders[family])
+    texts = ["Zoë met Qwerty Xyz in Köln", "Tim Čapek spoke in Łódź"]
+    split = [reference.entities(text, aggregation) for text in texts]
+    reference.tokenizer.unk_token = None
+    joined = [reference.entities(text, aggregation) for text in texts]
+    assert split != joined, "a word of these has a piece that is unknown"
+    for found, expected in zip(
+        _run(backends[family], *texts, aggregation=aggregation), joined, strict=True
+    ):
+        _assert_as_reference(found, expected)
+
+
 # ---- where the pipeline is wrong ----------------------------------------------------------------
 
 _SENTENCES = (
