@@ -48,12 +48,12 @@ def _requests(models: int, head: int) -> dict[str, list[str]]:
     configs = "/v1/configs"
     return {
         "overview": [f"{configs}/entries?limit=6", f"{configs}/replicas"],
-        "timeline": [f"{configs}/entries?limit=100"],
-        "timeline, older": [f"{configs}/entries?limit=100&before={middle}"],
-        "timeline, by actor": [f"{configs}/entries?limit=100&actor=tester"],
-        "timeline, by nobody": [f"{configs}/entries?limit=100&actor=nobody"],
-        "timeline, by name": [f"{configs}/entries?limit=100&kind=model&key={name}"],
-        "timeline, by kind": [f"{configs}/entries?limit=100&kind=pool"],
+        "timeline": [f"{configs}/entries?limit=50"],
+        "timeline, older": [f"{configs}/entries?limit=50&before={middle}"],
+        "timeline, by actor": [f"{configs}/entries?limit=50&actor=tester"],
+        "timeline, by nobody": [f"{configs}/entries?limit=50&actor=nobody"],
+        "timeline, by name": [f"{configs}/entries?limit=50&kind=model&key={name}"],
+        "timeline, by kind": [f"{configs}/entries?limit=50&kind=pool"],
         "entry": [
             f"{configs}/entries/{middle}",
             f"{configs}/models?at={middle}&after={name[:-1]}&limit=1",
@@ -65,7 +65,7 @@ def _requests(models: int, head: int) -> dict[str, list[str]]:
         ],
         "compare, near": [f"{configs}/diff?from={head - 100}&limit=200"],
         "compare, far": [f"{configs}/diff?from=5&limit=200"],
-        "models": [f"{configs}/models?limit=100", f"{configs}/models?after={name}&limit=150"],
+        "models": [f"{configs}/models?limit=50", f"{configs}/models?after={name}&limit=100"],
         "model": [f"{configs}/models/{name}", f"{configs}/adapters?after={name}/&limit=50"],
     }
 

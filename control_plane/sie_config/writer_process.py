@@ -168,7 +168,7 @@ class ControlPlane:
             share=settings.full_fold_share,
         )
         self.signals = Signals()
-        """What the broker was seen to hold last; `watch_usage` writes it."""
+        """The figures of broker and disk as they were seen last; `watch_usage` brings them."""
         self.stopping = False
         self.polls_waiting = 0
         show_log(store.path, self.reports, lambda: sequencer.position, clock)

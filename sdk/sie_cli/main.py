@@ -33,7 +33,7 @@ _STOPPED: Final = 130
 _PIPE_CLOSED: Final = 141
 """128 and the number of SIGPIPE, as shells say it."""
 _PACIFIED: Final = "PacifyFlushWrapper"
-"""What click puts in the place of an output that nobody reads any more; it ends with 1 then."""
+"""The output that click puts in the place of one that nobody reads; it ends with 1 then."""
 _ALONE: Final = "NoArgsIsHelpError"
 """A group that was named alone: it shows what it has."""
 _WRONG_USE: Final = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])

@@ -1,9 +1,9 @@
-"""Inspections: what a repository of the hub holds and how it would run, for the console.
+"""Inspections of repositories of the hub, for the console: their contents, and how they would run.
 
-*shell.* The hub is asked by a process of its own, which has nothing of the writer's environment but
-the variables that lead to the hub. Promises a bound of time, of size and of number, and that the
-process has ended when its answer is given. It is the inspection of `sie inspect`: what examines
-stands above this package, so it is started by its name.
+*shell.* A process of its own asks the hub. It has the variables that lead there, and nothing else
+of the writer's environment. Promises a bound of time, of size and of number. The process has ended
+when its answer is given. It is the inspection of `sie inspect`, whose code stands above this
+package: it is started by its name.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Inspections:
         self._running = 0
 
     async def inspect(self, body: InspectBody) -> dict[str, Any]:
-        """What was found. Raises `SIEError`, with the cure."""
+        """All that was found. Raises `SIEError`, with the cure."""
         if self._running >= _AT_ONCE_MAX:
             raise Later(
                 f"{_AT_ONCE_MAX} repositories are being inspected already; try again in a moment",

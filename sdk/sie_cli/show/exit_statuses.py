@@ -1,4 +1,4 @@
-"""What a command came to: its exit status for scripts, and the line of an error for a person.
+"""The end of a command: its exit status for scripts, and the line of an error for a person.
 
 *pure.* 0 is done. The manual lists them.
 """

@@ -1,9 +1,9 @@
 """The routes of dead letters: the jobs that failed for good, listed, run again and dropped.
 
 *shell.* `GET /v1/dead-letters`, `POST /v1/dead-letters/retry`, `POST /v1/dead-letters/drop`.
-Promises that no answer holds the contents of a request, and that a letter goes only after its job
-ran with success, or because an admin said so. Who did it is told in the log of the process. A few
-are run again at a time.
+Promises that no answer holds the contents of a request. A letter goes only after its job ran with
+success, or because an admin said so. The log of the process tells who did it. A few are run again
+at a time.
 """
 
 import logging

@@ -9,7 +9,7 @@ import {
   useAsked, useEffect, useSettled, useState,
 } from "./parts.js";
 
-const PAGE = 100;
+const PAGE = 50;
 
 export function History({ query, may }) {
   const tab = query.tab || "timeline";
@@ -69,7 +69,7 @@ function Timeline({ query, may }) {
         <button type="button" class="entry" aria-pressed=${each.epoch === chosen} data-epoch=${each.epoch} onClick=${() => choose(each.epoch)}>
           <span class="epoch">${each.epoch}</span>
           <span class="what">${each.reason ? html`<bdi class="reason">${each.reason}</bdi>` : html`<${Changes} entry=${each} most=${1} />`}
-            <span class="soft">${each.changed === 1 ? html`<${Changes} entry=${each} most=${1} />` : count(each.changed, "change")}</span>
+            ${(each.reason || each.changed !== 1) && html`<span class="soft">${each.changed === 1 ? html`<${Changes} entry=${each} most=${1} />` : count(each.changed, "change")}</span>`}
             <span class="soft"><${Name} mono=${false}>${each.actor}<//> · <${Ago} ts=${each.ts} />${each.forced && html` · <${Badge} tone="warn">forced<//>`}</span>
           </span></button></li>`)}</ol>
         <${Problem} error=${error} />

@@ -8,7 +8,7 @@ import {
   say, useAsked, useEffect, useEvery, useMemo, useNear, useRef, useSettled, useState,
 } from "./parts.js";
 
-const PAGE = 100;
+const PAGE = 50;
 const NEW = {
   model_id: "org/name",
   source: { type: "hub", id: "org/name", revision: "main's commit, 40 hex digits" },
@@ -22,6 +22,8 @@ export function Models({ query, may }) {
   const head = useLivePart((told) => (told.head ? told.head.epoch : 0));
   const [prefix, setPrefix] = useState(query.prefix || "");
   const wanted = useSettled(prefix, 200);
+  // A link may lead to another beginning while the page is open.
+  useEffect(() => { if (query.prefix !== undefined) setPrefix(query.prefix); }, [query.prefix]);
   const [creating, create] = useState(null);
   // The first page is after the greatest name before the prefix: keys are in order.
   const first = justBefore(wanted);
@@ -75,7 +77,7 @@ function Chunk({ after, until, prefix, head, bad, holders, marks, chosen, onCoun
   const looked = useRef(head);
   if (near) looked.current = head;
   // Some more than there were: what came since is in its place.
-  const asked = useAsked((signal) => get(`${CONFIGS}models`, { after, limit: until ? PAGE + 50 : PAGE }, signal), [after, looked.current]);
+  const asked = useAsked((signal) => get(`${CONFIGS}models`, { after, limit: until ? 2 * PAGE : PAGE }, signal), [after, looked.current]);
   const found = asked.value;
   const rows = useMemo(() => (found ? found.models : []).filter(({ model_id: name }) => name.startsWith(prefix) && (!until || name <= until)), [found, prefix, until]);
   useEffect(() => { if (found) onCount(rows.length); }, [rows]);
