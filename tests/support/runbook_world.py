@@ -10,8 +10,9 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from tests.support.live_cluster import MODEL, SIE
 from tests.support.polling import until_told
 from tests.support.prometheus import Prometheus, prometheus
 
+from sie_cli.access.state import start_time
 from sie_cli.plan.ports import free_ports
 
 __all__ = ["World", "broken_on_purpose"]
@@ -90,6 +92,21 @@ class World:
         """End a process at once; the supervisor starts it again."""
         os.kill(self.pid(role), signal.SIGKILL)
 
+    @contextmanager
+    def held_down(self, role: str) -> Iterator[None]:
+        """A process is ended at once, and nobody starts it again before this is over."""
+        supervisor = json.loads((self.data / "cluster.json").read_text())["supervisor"]["pid"]
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            pid = self.pid(role)
+            os.kill(pid, signal.SIGKILL)
+            self.frozen.discard(pid)
+            while start_time(pid) is not None:
+                time.sleep(0.01)
+            yield
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+
     def no_more_bytes(self, role: str) -> None:
         """No file of a process may grow: each write beyond its end is an error."""
         limits = resource.prlimit(self.pid(role), resource.RLIMIT_FSIZE)
@@ -97,7 +114,7 @@ class World:
         resource.prlimit(self.pid(role), resource.RLIMIT_FSIZE, (1, limits[1]))
 
     def bytes_again(self) -> None:
-        """What `no_more_bytes` took is given back."""
+        """Give back all that `no_more_bytes` took."""
         pid, limits = self.kept.pop("limits")
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 

@@ -18,11 +18,11 @@ __all__ = ["token_of", "token_place"]
 
 _BYTES_MAX: Final = 4096
 _TOKEN: Final = re.compile(r"[!-~]+")
-"""What a header takes. Of anything else HTTP's library would quote the value in its error."""
+"""The characters that a header takes: HTTP's library would quote a value of others in its error."""
 
 
 def token_place(source: HubSource) -> str:
-    """Where the token of a source comes from, as an operator is told of it."""
+    """The place of a source's token, as an operator is told of it."""
     return "HF_TOKEN" if source.token is None else source.token
 
 

@@ -29,7 +29,7 @@ class ApplyTraces:
             self._open[epoch] = span
 
     def served(self, catalog: Catalog) -> None:
-        """What is served now holds every entry up to its position."""
+        """End the spans of all that is served now: every entry up to its position."""
         if not self._open or catalog.position is None:
             return
         for epoch in [each for each in self._open if each <= catalog.position.epoch]:
