@@ -136,7 +136,8 @@ async def past_export(plane: ControlPlane, at: str, if_none_match: str | None) -
     entry = await plane.timeline.entry(epoch)
     headers = {"etag": f'"{entry.hash}"'}
     if at.isdigit():
-        headers["cache-control"] = "public, max-age=31536000, immutable"
+        # For who asked alone: a shared cache would give it to those who may not read.
+        headers["cache-control"] = "private, max-age=31536000, immutable"
     if is_named(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]
