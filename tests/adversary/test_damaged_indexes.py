@@ -1,5 +1,7 @@
 """Rows beside the entries that say another thing than the entries do: nothing is told by them."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,19 @@ async def test_a_key_is_answered_with_no_write_but_its_own(tmp_path: Path) -> No
         answer = await client.post(MODELS, json=model("org/first"), headers=key)
         assert answer.json()["detail"]["code"] == "LOG_RECOVERY", answer.text
         assert "sie verify" in answer.json()["detail"]["message"]
+
+
+async def test_refused_attempts_that_a_disk_changed_are_told_with_the_cure(tmp_path: Path) -> None:
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        assert (await client.delete(f"{MODELS}/none")).status_code == 404
+        assert len((await client.get(f"{CONFIGS}/audit?outcome=refused")).json()["rows"]) == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / "refused.sqlite")) as file, file:
+        # As a page that was overwritten with zeros reads: a row without its values.
+        [(made,)] = file.execute("SELECT sql FROM sqlite_schema").fetchall()
+        file.execute("DROP TABLE refused")
+        file.execute(made.replace("NOT NULL", "").replace("STRICT", ""))
+        file.execute("INSERT INTO refused (first_us) VALUES (1700000000000001)")
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        answer = await client.get(f"{CONFIGS}/audit?outcome=refused")
+        assert answer.json()["detail"]["code"] == "STORAGE_FAILED", answer.text
+        assert "refused.sqlite: nothing of the log is lost" in answer.json()["detail"]["message"]
