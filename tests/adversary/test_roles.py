@@ -6,8 +6,13 @@ import httpx
 import pytest
 from tests.support.config_process import config_process
 from tests.support.config_writer import model
+from tests.support.gateway_world import gateway_world
 from tests.support.log_world import nowhere
 from tests.support.tokens import bearer, tokens_file
+
+from sie_gateway.http.rules import role_of
+from sie_runtime.access.access import Access, AccessSettings
+from sie_runtime.access.gate import Gate
 
 pytestmark = pytest.mark.integration
 
@@ -83,3 +88,18 @@ async def check_audit(client: httpx.AsyncClient) -> None:
     ):
         row = refused[actor, f"{CONFIGS}/{path}"]
         assert row["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_who_may_only_look_has_no_model_loaded_and_run(tmp_path: Path) -> None:
+    """The published SDK asks for a model's widths, which are measured where nobody knows them."""
+    tokens = tokens_file(tmp_path / "tokens.json", viewer=("read",), app=("read", "infer"))
+    published = {"x-sie-sdk-version": "0.10.1"}
+    async with gateway_world() as world:
+        gate = Gate(world.app, Access(AccessSettings(auth_file=tokens)), role_of)
+        transport = httpx.ASGITransport(gate)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            looked = await http.get("/v1/models/org/dense", headers=bearer("viewer") | published)
+            assert (looked.status_code, looked.json()["dims"]) == (200, None)
+            assert not world.echo.seen
+            asked = await http.get("/v1/models/org/dense", headers=bearer("app") | published)
+            assert asked.json()["dims"] == {"dense": 3}

@@ -20,7 +20,7 @@ from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
-from sie_schemas.jobs import ItemFailure, JobFailure, Timing
+from sie_schemas.jobs import JOB_ENCODER, ItemFailure, JobFailure
 
 CATALOG = standard_catalog()
 GENERATIONS = [standard_catalog(epoch=7 + number, generation=number) for number in (1, 2, 3)]
@@ -408,7 +408,18 @@ def test_jobs_are_cut_as_measured_items_would_be_also_where_none_was_measured(
     ]
 
 
-@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans(), st.booleans())
+@given(TEXTS, st.text(max_size=300), st.integers(1, 30), st.integers(1, 5000))
+def test_what_waits_counts_for_as_much_as_all_of_its_jobs_hold(
+    texts: list[str], query: str, items_max: int, bytes_max: int
+) -> None:
+    body = {"query": {"text": query}, "items": [{"text": text} for text in texts]}
+    asked = read_request("score", msgspec.json.encode(body), is_msgpack=False, limits=LIMITS)
+    jobs = _jobs(asked, _route("ranker", "score"), items_max, bytes_max=bytes_max)
+    envelopes = 1024 * len(jobs)
+    assert sum(len(JOB_ENCODER.encode(job)) for job in jobs) <= asked.total_size + envelopes
+
+
+@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans())
 def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_error(
     texts: list[str], items_max: int, bad: set[int], as_msgpack: bool, is_told: bool
 ) -> None:

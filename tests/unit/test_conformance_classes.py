@@ -260,6 +260,11 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(tmp_path):
             _run(backend, inputs, labels)
     with pytest.raises(FixRequest, match=r"no \{\} for the label"):
         _run(backend, inputs, ["a"], hypothesis_template="It is so.")
+    # A thousand places for a label of a megabyte were a gigabyte for each label and text.
+    with pytest.raises(FixRequest, match="one is wanted"):
+        _run(backend, inputs, ["a"], hypothesis_template="{}" * 1000)
+    with pytest.raises(FixRequest, match="a label has 1000000 characters"):
+        _run(backend, inputs, ["a", "x" * 1_000_000])
     with pytest.raises(OurFault, match="none says that a hypothesis follows"):
         _load("zero-shot-classification", _write(tmp_path / "other", "bert", ("joy", "anger")))
 

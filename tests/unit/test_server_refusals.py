@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
@@ -124,7 +125,15 @@ def test_an_unknown_adapter_is_an_error_and_never_the_base():
         ({"something_new": True}, "something_new"),
         ({"r": 8}, "do not fit rank 8"),
         ({"lora_alpha": "much"}, "lora_alpha"),
+        ({"lora_alpha": math.nan}, "lora_alpha"),
+        ({"lora_alpha": math.inf}, "lora_alpha"),
         ({"rank_pattern": {"(": 2}}, "no valid expression"),
+        # Each of these would hold the device up for as long as the universe is old.
+        ({"rank_pattern": {"(.*.*)*x": 2}}, "could take for ever"),
+        ({"alpha_pattern": {"([a-z.]+)+[A-Z]": 2}}, "could take for ever"),
+        ({"alpha_pattern": {"(?:a|b|[a-z.0-9]+)*$!": 2}}, "could take for ever"),
+        ({"rank_pattern": {".*.*.*.*.*.*.*.*.*.*.*x": 2}}, "could take for ever"),
+        ({"rank_pattern": {"(a|" * 400 + "b" + ")" * 400: 2}}, "could take for ever"),
         ({"rank_pattern": {"layer.0.attention.self.query": 3}}, "do not fit rank 3"),
     ],
 )

@@ -24,11 +24,30 @@ _YAML: Final = Bounds(bytes_max=256 * 1024, values_max=10_000)
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a body. Raises `FixRequest` INVALID_REQUEST for what is not strict JSON."""
+    """The value of a body. Raises `FixRequest` INVALID_REQUEST for what is not strict JSON, or is
+    nested deeper than what looks at it afterwards can follow."""
     try:
-        return canonical.loads(body)
+        value = canonical.loads(body)
+        if body.count(b"{") + body.count(b"[") > _YAML.depth_max:
+            _check_depth(value)
     except canonical.NotCanonical as error:
         raise FixRequest(f"the body cannot be read: {error}", field="body") from error
+    except FixRequest as error:
+        raise FixRequest(f"the body cannot be read: {error.message}", field="body") from error
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 1
+    while level:
+        _YAML.check_depth(depth)
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        level, depth = below, depth + 1
 
 
 def parse_yaml(body: bytes) -> Any:

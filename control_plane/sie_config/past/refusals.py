@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -204,12 +204,13 @@ class Refusals:
                 " ORDER BY first_us DESC LIMIT ?",
                 (before_us, *parameters, limit),
             )
-        except sqlite3.Error as error:
+            found = [_refusal(tuple(row)) for row in rows]
+        except (sqlite3.Error, UnicodeDecodeError, ValueError) as error:
             raise StorageFailed(
                 f"refused attempts could not be read: {error}. Stop sie-config and remove "
                 f"{self._path}: nothing of the log is lost with it"
             ) from error
-        return [Refusal(*row) for row in rows]
+        return found
 
     async def close(self) -> None:
         """Flush and close."""
@@ -274,6 +275,14 @@ async def _newest_us(connection: aiosqlite.Connection) -> int:
     await connection.execute(_SCHEMA)
     rows = await connection.execute_fetchall("SELECT max(first_us) FROM refused")
     return next(iter(rows))[0] or 0
+
+
+def _refusal(row: tuple[Any, ...]) -> Refusal:
+    """A row as it was written. Raises `ValueError`: a damaged page can give a value of any type."""
+    for field, value in zip(fields(Refusal), row, strict=True):
+        if not isinstance(value, int if field.type is int else str):
+            raise ValueError(f"{field.name} of a row is {type(value).__name__}")
+    return Refusal(*row)
 
 
 def _values(row: Refusal) -> tuple[Any, ...]:

@@ -221,9 +221,16 @@ class Timeline:
         wanted = ",".join(["(?,?)"] * len(ids))
         named = [text for entity_id in ids for text in entity_id]
         rows = await self._rows(_STATES.format(wanted=wanted), (*named, epoch))
-        places = [divmod(place, 1 << 20) for (place,) in rows if place is not None]
-        entries = await self.entries({made for made, _ in places})
-        changes = [(entries[made].changes[ordinal], made) for made, ordinal in places]
+        places = {
+            entity_id: divmod(place, 1 << 20)
+            for entity_id, (place,) in zip(ids, rows, strict=True)
+            if place is not None
+        }
+        entries = await self.entries({made for made, _ in places.values()})
+        changes = [
+            (_change(entries[made], ordinal, *entity_id), made)
+            for entity_id, (made, ordinal) in places.items()
+        ]
         return Registry.of([_entity(each, made) for each, made in changes if each.verb == "put"])
 
     async def page(self, kind: str, epoch: int, *, after: str, limit: int) -> list[Entity]:
@@ -231,7 +238,10 @@ class Timeline:
         rows = await self._rows(_NEWEST, (kind, after, epoch, limit))
         places = {key: divmod(place, 1 << 20) for key, place, _ in rows}
         entries = await self.entries({made for made, _ in places.values()})
-        return [_entity(entries[made].changes[ordinal], made) for made, ordinal in places.values()]
+        return [
+            _entity(_change(entries[made], ordinal, kind, key), made)
+            for key, (made, ordinal) in places.items()
+        ]
 
     async def entity(self, kind: str, key: str, epoch: int) -> Entity | None:
         """One entity as it was at an epoch; None where it was absent."""
@@ -243,7 +253,7 @@ class Timeline:
         if not rows:
             return None
         made, ordinal = rows[0]
-        change = (await self.entry(made)).changes[ordinal]
+        change = _change(await self.entry(made), ordinal, kind, key)
         return _entity(change, made) if change.verb == "put" else None
 
     async def steps(
@@ -258,7 +268,7 @@ class Timeline:
             last, ordinal = rows[-1]
             rows += await self._rows(_STEPS_REST, (kind, key, last, ordinal))
         entries = await self.entries({epoch for epoch, _ in rows})
-        return [_step(entries[epoch], ordinal) for epoch, ordinal in rows]
+        return [_step(entries[epoch], ordinal, kind, key) for epoch, ordinal in rows]
 
     async def newest_first(
         self, where: str, parameters: Sequence[Any], *, first: int, last: int, limit: int
@@ -332,7 +342,19 @@ def _entity(change: Change, epoch: int) -> Entity:
     return Entity(change.entity_kind, change.key, epoch, bytes(change.document))
 
 
-def _step(entry: Entry, ordinal: int) -> Step:
-    change = entry.changes[ordinal]
+def _change(entry: Entry, ordinal: int, kind: str, key: str) -> Change:
+    """The change that a row of the file lists under an entity; the entry is the proof of it."""
+    found = entry.changes[ordinal] if 0 <= ordinal < len(entry.changes) else None
+    if found is None or (found.entity_kind, found.key) != (kind, key):
+        raise LogDamaged(
+            f"epoch {entry.epoch} did not change the {kind} {key}, though the file lists it there: "
+            "`sie verify` says more",
+            first_bad_epoch=None,
+        )
+    return found
+
+
+def _step(entry: Entry, ordinal: int, kind: str, key: str) -> Step:
+    change = _change(entry, ordinal, kind, key)
     document = None if change.document is UNSET else bytes(change.document)
     return Step(entry, change, document)

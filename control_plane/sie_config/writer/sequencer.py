@@ -25,7 +25,7 @@ from sie_config.log.journal import Journal
 from sie_config.log.key_rows import key_rows_of
 from sie_config.log.log_rows import KeyRow
 from sie_config.log.replay import Replayed
-from sie_config.log.storage_faults import StorageFull
+from sie_config.log.storage_faults import LogDamaged, StorageFull
 from sie_config.log.store import Store
 from sie_config.writer.dark import narrowed
 from sie_config.writer.draft import Draft, Outcome, Tenure, Write
@@ -264,6 +264,13 @@ class Sequencer:
         entry = await self._journal.entry(row.epoch)
         if entry is None:
             raise OurFault(f"epoch {row.epoch} of an idempotency key is not in the log")
+        told = (entry.actor, entry.idempotency)
+        if row.changed and told != (row.actor, Idempotency(row.key, row.fingerprint)):
+            raise LogDamaged(
+                f"the row of the idempotency key {row.key!r} names epoch {row.epoch}, which is "
+                "another write: `sie verify` says more",
+                first_bad_epoch=None,
+            )
         return Outcome(entry, row.changed, row.created, row.modified_epoch)
 
     def _release(self, slot: tuple[str, str], decided: asyncio.Future[None]) -> None:

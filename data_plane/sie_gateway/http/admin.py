@@ -39,6 +39,7 @@ from sie_gateway.http.views import (
 )
 from sie_gateway.leases.lease_desk import LeaseDesk
 from sie_gateway.request import asgi
+from sie_runtime.access.gate import principal_of
 from sie_runtime.access.openapi_page import PAGE_HEADERS, whole_page
 from sie_runtime.access.strict_route import StrictRoute, any_query
 from sie_runtime.process.telemetry import metrics_text
@@ -171,10 +172,18 @@ def _add_models(app: FastAPI, cluster: Cluster) -> None:
     async def model(spec: str, request: Request) -> dict[str, Any]:
         """One model."""
         view = model_view(cluster.catalog(), cluster.workers(), spec)
-        if view["dims"] is None and not understands_202(dict(request.scope["headers"])):
+        is_sdk = not understands_202(dict(request.scope["headers"]))
+        if view["dims"] is None and is_sdk and _may_infer(request):
             # The published SDK, whose integrations make tables of these widths.
             view["dims"] = await cluster.widths(spec)
         return view
+
+
+def _may_infer(request: Request) -> bool:
+    """To measure widths a model is loaded and run, which a token that may only look does not have
+    done."""
+    principal = principal_of(request.scope)
+    return principal.may("infer") or not principal.is_known
 
 
 def _add_tei(app: FastAPI, cluster: Cluster) -> None:

@@ -26,6 +26,11 @@ __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "LowRank", "read_adapter", "refused"]
 CONFIG_FILE: Final = ADAPTER_FILE
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 
+_REPEATS: Final = re.compile(r"(?<!\()[*+?{]")
+_REPEATS_MAX: Final = 2
+r"""Of an expression for names of modules: `layers\.[0-9]+\..*` has two."""
+_GROUP_REPEATS: Final = re.compile(r"\)[*+?{]")
+_PATTERN_CHARS_MAX: Final = 512
 _KEY: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
 
 
@@ -92,14 +97,29 @@ def _patterned(config: Mapping[str, Any], patterns: str, default: str, module: s
     value = config.get(default)
     try:
         for pattern, number in (config.get(patterns) or {}).items():
+            _require_quick(pattern, patterns)
             if re.fullmatch(rf"(.*\.)?({pattern})", module):
                 value = number
                 break
     except re.error as error:
         raise refused(f"{patterns} of the config holds no valid expression: {error}") from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise refused(f"{default} of the config is {value!r} for {module}; a number is wanted")
     return value
+
+
+def _require_quick(pattern: str, patterns: str) -> None:
+    """Refuse a stranger's expression whose search may never end: nothing could interrupt it, and
+    the device would wait. Repeats inside of repeats are what takes so long."""
+    if (
+        len(pattern) > _PATTERN_CHARS_MAX
+        or _GROUP_REPEATS.search(pattern)
+        or len(_REPEATS.findall(pattern)) > _REPEATS_MAX
+    ):
+        raise refused(
+            f"{patterns} of the config holds an expression that could take for ever to look for: "
+            f"{pattern[:80]!r}; write the names of the modules out"
+        )
 
 
 def refused(message: str) -> OurFault:

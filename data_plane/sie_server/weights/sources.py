@@ -8,10 +8,11 @@ here runs code of a source: a package is located, never imported.
 
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
 from sie_schemas.documents import HubSource, PackageSource, PathSource, Source
 from sie_server.failures import load_failed
@@ -19,6 +20,9 @@ from sie_server.weights.file_hashes import sha256_as_of
 from sie_server.weights.hub_cache import FolderPin, HubCache, pinned_name
 
 __all__ = ["Weights", "resolve"]
+
+_ENTRIES_MAX: Final = 20_000
+"""As many as sie-config looks at where it makes a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def resolve(source: Source, hub: HubCache | None = None, *, graphs: bool = False
             folder = Path(source.path)
             _require_folder(folder, "put the weights there on this worker, or correct the path")
             _verify(folder, source.manifest)
+            _require_plain(folder)
             return Weights(folder, frozenset(source.manifest))
         case PackageSource():
             folder = _package_folder(source)
@@ -137,6 +142,23 @@ def _package_folder(source: PackageSource) -> Path:
 def _require_folder(folder: Path, cure: str) -> None:
     if not folder.is_dir():
         raise load_failed(f"the folder {folder} does not exist; {cure}")
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuse a folder with anything else than files and folders: of a pipe no reading ever begins,
+    of a device none ends, and libraries of others read by names of their own."""
+    seen = 0
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > _ENTRIES_MAX:
+                    raise load_failed(f"{folder} has more than {_ENTRIES_MAX} entries")
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+                elif not (entry.is_file() or entry.is_dir()) and os.path.exists(entry.path):
+                    raise load_failed(f"{entry.path} is no plain file; take it out of the folder")
 
 
 def _verify(folder: Path, manifest: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ from sie_worker import metrics
 from sie_worker.device.devices import Devices
 from sie_worker.execution.executor import ExecutorLost
 from sie_worker.execution.models import LoadedModel
+from sie_worker.forms.lengths import is_short
 from sie_worker.forms.tokenizing import Prepared, prepare
 from sie_worker.intake.cancelled import CancelledRequests
 from sie_worker.jobs.holds import Hold, Holds
@@ -283,15 +284,7 @@ class Intake:
             )
 
     def _is_short(self, job: Job, data: bytes) -> bool:
-        """True if a job's texts are tokenized in less time than a thread takes to be handed it.
-
-        A few bytes may be an image that takes long.
-        """
-        limit = self._limits.inline_characters_max
-        if any(item.images for item in job.items):
-            return False
-        # A text has no more characters than bytes.
-        return len(data) <= limit or _length(job) <= limit
+        return is_short(job, len(data), characters_max=self._limits.inline_characters_max)
 
     async def _prepare(self, hold: Hold, model: LoadedModel) -> Prepared:
         job = hold.job
@@ -376,8 +369,3 @@ def _options_key(options: dict[str, Any]) -> bytes:
 
 def _changed(what: str, revision: str) -> Later:
     return Later(f"{what} is not at revision {revision[:12]} here", code="REVISION_CHANGED")
-
-
-def _length(job: Job) -> int:
-    """Characters of a job's texts; a token id stands for about four."""
-    return sum(len(item.text or "") + 4 * len(item.token_ids) for item in job.items)

@@ -30,7 +30,9 @@ class FolderFiles:
         """A file's content; None where it is not there, or lies outside the folder."""
         if name.startswith("/") or ".." in name.split("/"):
             return None
+        path = self._folder / name
         try:
-            return (self._folder / name).read_bytes()
+            # Of a pipe the reading would not begin, of a device not end.
+            return path.read_bytes() if path.is_file() else None
         except OSError:
             return None

@@ -2,26 +2,30 @@
 
 *shell.* `GET /v1/configs/events`. Each entry is an event whose id is `<log_id8>.<epoch>`. A client
 that comes again with `Last-Event-ID` gets what it missed, or `reset` where that is too much. Twice
-a second `replicas` tells where everyone is. Promises that clients are bounded in number and share
-what is made for them. One who reads slowly misses nothing and holds up nobody.
+a second `replicas` tells where everyone is. Promises that clients are bounded in number, all
+together and of each token, and share what is made for them. One who reads slowly misses nothing and
+holds up nobody.
 
 While somebody looks, a replica that was quiet for a moment is asked for a sign of life. The broker
 says at once that nobody listens when its connection is gone.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import FastAPI, Header
 from prometheus_client import Gauge
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sie_config.http.follow_routes import head_body
 from sie_config.past.audit import entry_row
 from sie_config.writer_process import ControlPlane
-from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
+from sie_core.troubles import replica_state, worst_first, writer_troubles
+from sie_runtime.access.gate import principal_of
 from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry, log_id8
 from sie_schemas.errors import Later
@@ -30,6 +34,8 @@ __all__ = ["Feed", "add_feed"]
 
 _CLIENTS_MAX: Final = 64
 """Each holds a task and a connection: a whole on-call team with several tabs."""
+_CLIENTS_OF_ONE_MAX: Final = 16
+"""Of one token: a person has a page or three open, and others are to see something too."""
 _MISSED_MAX: Final = 1000
 """A browser that missed more reads a page anew faster than ten pages of changes."""
 _PAGE: Final = 100
@@ -59,21 +65,27 @@ class Feed:
         self._plane = plane
         self._beat_s = beat_s
         self._clients_max = clients_max
-        self._clients = 0
+        self._clients: Counter[str] = Counter()
         self._made: asyncio.Task[bytes] | None = None
         self._made_at = float("-inf")
 
-    def check_room(self) -> None:
-        """Raises `Later` where there are as many clients as may be."""
-        if self._clients >= self._clients_max:
+    def check_room(self, whose: str = "") -> None:
+        """Raises `Later` where there are as many clients as may be, of the token of that name or
+        in all."""
+        if self._clients.total() >= self._clients_max:
             raise Later(
                 f"{self._clients_max} clients follow the feed already", code="RESOURCE_EXHAUSTED"
             )
+        if whose and self._clients[whose] >= _CLIENTS_OF_ONE_MAX:
+            raise Later(
+                f"{_CLIENTS_OF_ONE_MAX} clients of {whose} follow the feed already",
+                code="RESOURCE_EXHAUSTED",
+            )
 
-    async def events(self, last_id: str) -> AsyncGenerator[bytes, None]:
+    async def events(self, last_id: str, whose: str = "") -> AsyncGenerator[bytes, None]:
         """The events after the one that a client saw last, until it leaves or the process ends."""
         plane = self._plane
-        self._count(1)
+        self._count(whose, 1)
         try:
             log_id, after = plane.sequencer.position.log_id, plane.sequencer.position.epoch
             yield _event("head", head_body(plane), event_id=self._id(after))
@@ -96,11 +108,13 @@ class Feed:
                 if plane.sequencer.position.epoch == after and not plane.stopping:
                     await first_of(plane.sequencer.moved(), timeout_s=self._beat_s)
         finally:
-            self._count(-1)
+            self._count(whose, -1)
 
-    def _count(self, more: int) -> None:
-        self._clients += more
-        _CLIENTS.set(self._clients)
+    def _count(self, whose: str, more: int) -> None:
+        self._clients[whose] += more
+        if not self._clients[whose]:
+            del self._clients[whose]
+        _CLIENTS.set(self._clients.total())
 
     def _id(self, epoch: int) -> str:
         return f"{log_id8(self._plane.sequencer.position.log_id)}.{epoch}"
@@ -142,14 +156,17 @@ def add_feed(app: FastAPI, plane: ControlPlane) -> None:
     feed = Feed(plane)
 
     @app.get("/v1/configs/events")
-    async def events(last_event_id: Annotated[str, Header(max_length=64)] = "") -> Response:
+    async def events(
+        request: Request, last_event_id: Annotated[str, Header(max_length=64)] = ""
+    ) -> Response:
         """Server-sent events: `head`, each `entry`, `replicas`, and `reset` after too long a gap.
 
         An entry's id is `<log_id8>.<epoch>`: `Last-Event-ID` resumes after it.
         """
-        feed.check_room()
+        whose = principal_of(request.scope).name
+        feed.check_room(whose)
         return StreamingResponse(
-            feed.events(last_event_id),
+            feed.events(last_event_id, whose),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )

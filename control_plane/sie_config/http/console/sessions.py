@@ -1,12 +1,13 @@
 """Sessions of the console: who signed in with which token, kept in memory.
 
 *pure.* Seconds are arguments, of one clock. The browser holds a random id and never the token.
-Promises that a session ends after its time, and that no more than a number of them are kept: the
-oldest goes first. Ids are found by their hash, so that no comparison tells how near a guess was.
+Promises that a session ends after its time, and that no more than a number of them are kept. The
+oldest of the token that has most goes first: nobody signs others out by signing in. Ids are found
+by their hash, so that no comparison tells how near a guess was.
 """
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,9 +43,13 @@ class Sessions:
         """Keep a session under a fresh random id."""
         session = Session(token, csrf, now + self._lasts_s)
         self._kept[_key(session_id)] = session
-        while len(self._kept) > self._kept_max:
-            self._kept.popitem(last=False)
+        if len(self._kept) > self._kept_max:
+            self._let_one_go()
         return session
+
+    def _let_one_go(self) -> None:
+        [(token, _)] = Counter(each.token for each in self._kept.values()).most_common(1)
+        del self._kept[next(key for key, each in self._kept.items() if each.token == token)]
 
     def find(self, session_id: str, now: float) -> Session | None:
         """The session of an id; None where there is none, or not any more."""

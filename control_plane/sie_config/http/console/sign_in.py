@@ -13,7 +13,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import msgspec
@@ -105,11 +104,13 @@ class SignIn:
         return self._sessions.find(session_id, self._clock()) if session_id else None
 
     def _id_in(self, cookies: bytes) -> str:
-        try:
-            found = SimpleCookie(cookies.decode("latin-1")).get(self._cookie)
-        except CookieError:
-            return ""
-        return found.value if found is not None else ""
+        # By hand, and as we wrote it: the library of Python before 3.11.10 takes a second for the
+        # quotes of one header, whoever sent it.
+        name = f"{self._cookie}=".encode()
+        for part in cookies.split(b";"):
+            if (told := part.strip()).startswith(name):
+                return told.removeprefix(name).decode("latin-1")
+        return ""
 
     @property
     def _cookie(self) -> str:

@@ -17,6 +17,9 @@ __all__ = ["FixedLabels", "any_labels"]
 
 _LABELS_MAX: Final = 256
 """Every label is in the model's row, whose length is 512 tokens or so."""
+_LABEL_CHARS_MAX: Final = 4096
+"""Of one label of a request; it is written again for each text, and into each place of a template.
+"""
 
 
 class FixedLabels:
@@ -69,6 +72,11 @@ def any_labels(labels: Sequence[str], model_id: str) -> tuple[str, ...]:
     if len(found) > _LABELS_MAX or not all(label.strip() for label in found):
         raise FixRequest(
             f"labels are at most {_LABELS_MAX} words that are not blank", field="labels"
+        )
+    longest = max(map(len, found))
+    if longest > _LABEL_CHARS_MAX:
+        raise FixRequest(
+            f"a label has {longest} characters; one has at most {_LABEL_CHARS_MAX}", field="labels"
         )
     return found
 

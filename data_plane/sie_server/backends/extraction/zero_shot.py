@@ -138,9 +138,12 @@ class ZeroShotClassifier:
 
 
 def _hypotheses(template: str, labels: Sequence[str]) -> list[str]:
-    if "{}" not in template:
+    places = template.count("{}")
+    if places != 1:
+        # transformers refuses a second place too, and a thousand of them would fill the memory.
         raise FixRequest(
-            "the option hypothesis_template has no {} for the label to stand in",
+            f"the option hypothesis_template has {places or 'no'} {{}} for the label to stand in; "
+            "one is wanted",
             field="options.hypothesis_template",
         )
     return [template.replace("{}", label) for label in labels]

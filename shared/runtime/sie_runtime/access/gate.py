@@ -4,7 +4,7 @@
 
 - No request reaches the application without the role that its route wants, nor above the rate of
   its token.
-- A WebSocket ends when its token is taken back.
+- A WebSocket, or an answer that goes on and on, ends when its token is taken back.
 - A refusal has the one shape of errors.
 
 Where tokens are in force, the actor of a change is the token's name, whatever the request says of
@@ -45,8 +45,8 @@ _REASON_BYTES_MAX: Final = 123
 """Of a WebSocket's last frame."""
 
 
-class _TakenBack(Exception):
-    """The right to what is being sent is gone."""
+class _TakenBack(BaseException):
+    """The right to what is being sent is gone. The application takes no notice of it."""
 
 
 class Gate:
@@ -97,29 +97,44 @@ class Gate:
                 self._on_refused(scope, error)
             await self._refuse(scope, send, error)
             return
-        if scope["type"] == "websocket" and role is not None:
-            await self._watched(scope, receive, send, headers, role)
-        else:
-            answer = _ANSWERS.get(method)
-            app = self._app if answer is None else partial(answer, self._app)
+        answer = _ANSWERS.get(method) if scope["type"] == "http" else None
+        app = self._app if answer is None else partial(answer, self._app)
+        if role is None or self._access.is_open:
             await app(scope, receive, send)
+        else:
+            await self._watched(app, scope, receive, send, headers, role)
 
     async def _watched(
-        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], role: Role
+        self,
+        app: Application,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: dict[bytes, bytes],
+        role: Role,
     ) -> None:
-        """A WebSocket may outlive a token: each message that leaves is asked for anew."""
+        """A connection may outlive a token: each message that leaves is asked for anew, but for
+        an answer that is given at once. One in parts is cut off, for a whole end would tell a
+        reader that this was all. So is each part of a body that comes."""
+
+        async def receive_if_allowed() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                self._access.check(headers, role)
+            return message
 
         async def send_if_allowed(message: Message) -> None:
-            if message["type"] == "websocket.send":
+            if message["type"] == "websocket.send" or message.get("more_body"):
                 try:
                     self._access.check(headers, role)
                 except SIEError as error:
-                    await self._refuse(scope, send, error)
+                    if scope["type"] == "websocket":
+                        await self._refuse(scope, send, error)
                     raise _TakenBack from error
             await send(message)
 
         with suppress(_TakenBack):
-            await self._app(scope, receive, send_if_allowed)
+            await app(scope, receive_if_allowed, send_if_allowed)
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""

@@ -230,7 +230,7 @@ class ReplicaFiles:
         found = set()
         for path in [*self._folder.glob("snapshot-*.json"), *self._folder.glob("tail-*.ndjson")]:
             number = path.stem.partition("-")[2]
-            if number.isdigit():
+            if number.isascii() and number.isdigit():
                 found.add(int(number))
         return found
 
@@ -249,6 +249,10 @@ def _entries(path: Path) -> Iterator[Entry]:
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
+        return
+    except OSError as error:
+        # A disk that does not give it back costs what is in it, and not the process.
+        _LOG.warning("a local tail is of no use: %s", error)
         return
     for line in lines:
         try:

@@ -1,0 +1,149 @@
+"""Small requests that once cost a gateway, a worker or the writer far more than their bytes."""
+
+import gzip
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.config_writer import client_of, model, running
+from tests.support.console_world import console_of
+from tests.support.tokens import tokens_file
+
+from sie_gateway.request.requests import Limits, read_request
+from sie_runtime.http.encodings import decoded
+from sie_schemas.errors import FixRequest
+from sie_schemas.items import Operation
+
+LIMITS = Limits(items_max=4096, chars_max=1_000_000, payload_bytes_max=16 * 1024 * 1024)
+MODELS = "/v1/configs/models"
+
+
+def read(operation: Operation, value: Any) -> Any:
+    body = msgspec.json.encode(value)
+    return read_request(operation, body, is_msgpack=False, limits=LIMITS)
+
+
+def took_s(work: Callable[[], object]) -> float:
+    """Seconds of this thread, at the best of three."""
+    found = []
+    for _ in range(3):
+        began = time.thread_time()
+        work()
+        found.append(time.thread_time() - began)
+    return min(found)
+
+
+def inflated(body: bytes, bytes_max: int = 16 * 1024 * 1024) -> bytes:
+    return decoded(b"gzip", body, bytes_max, too_large=lambda _: AssertionError("too large"))
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=20))
+def test_members_are_read_as_one_body(parts: list[bytes]) -> None:
+    assert inflated(b"".join(map(gzip.compress, parts))) == b"".join(parts)
+
+
+def test_a_megabyte_of_empty_members_is_not_unpacked_one_by_one() -> None:
+    member = gzip.compress(b"")
+    body = member * (1024 * 1024 // len(member))
+
+    def refused() -> None:
+        with pytest.raises(FixRequest, match="more than 1024 members"):
+            inflated(body)
+
+    whole = gzip.compress(bytes(16 * 1024 * 1024))
+    assert took_s(refused) < max(0.1, 3 * took_s(lambda: inflated(whole)))
+
+
+def test_each_item_of_token_ids_is_looked_at_once() -> None:
+    def asked(count: int) -> dict[str, Any]:
+        return {"items": [{"token_ids": [*[7] * 240, number]} for number in range(count)]}
+
+    few, many = (msgspec.json.encode(asked(count)) for count in (256, 4096))
+
+    def reading(body: bytes) -> Callable[[], object]:
+        return lambda: read_request("encode", body, is_msgpack=False, limits=LIMITS)
+
+    # Sixteen times as much; each compared with all before it, it took 256 times as long.
+    assert took_s(reading(many)) < 64 * took_s(reading(few))
+
+
+@pytest.mark.parametrize(
+    ("operation", "value", "field"),
+    [
+        ("score", {"query": {"text": "q" * 900_000}}, "$.query"),
+        ("score", {"query": {"text": "q"}, "instruction": "i" * 900_000}, "$.query"),
+        ("encode", {"params": {"instruction": "i" * 900_000}}, "$.params"),
+        ("encode", {"params": {"options": {"x": "o" * 900_000}}}, "$.params"),
+        ("extract", {"params": {"labels": ["l" * 900_000]}}, "$.params"),
+        (
+            "extract",
+            {"params": {"labels": [f"l{number}" for number in range(300_000)]}},
+            "$.params",
+        ),
+    ],
+)
+def test_what_is_said_once_is_not_read_a_gigabyte_of_times(
+    operation: Operation, value: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(FixRequest, match="send fewer items at a time") as refused:
+        read(operation, value | {"items": [{"text": "t"}] * 4096})
+    assert (refused.value.code, refused.value.field) == ("PAYLOAD_TOO_LARGE", field)
+    assert read(operation, value | {"items": [{"text": "t"}] * 4}), "few items are no matter"
+
+
+@pytest.mark.parametrize("depth", [100, 900, 100_000])
+async def test_nesting_is_refused_before_anybody_follows_it(tmp_path: Any, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        assert (await client.post(MODELS, json=model("org/m"))).status_code == 201
+        before = plane.sequencer.position
+        for method, path, body, media in (
+            ("PATCH", f"{MODELS}/org/m", f'{{"description":{deep}}}', "merge-patch+json"),
+            ("POST", MODELS, f'{{"model_id":{deep}}}', "json"),
+            (
+                "POST",
+                "/v1/configs/batch",
+                f'{{"operations":[{{"op":"put","kind":"model","document":{deep}}}]}}',
+                "json",
+            ),
+            ("POST", "/v1/configs/revert", f'{{"to":{deep}}}', "json"),
+            ("POST", "/v1/configs/wait", deep, "json"),
+        ):
+            answer = await client.request(
+                method, path, content=body, headers={"content-type": f"application/{media}"}
+            )
+            assert answer.status_code == 400, (method, path, answer.text[:200])
+        assert plane.sequencer.position == before
+
+
+async def test_quotes_in_a_cookie_cost_no_more_than_their_bytes(tmp_path: Any) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",))
+    async with console_of(tmp_path / "log", tokens=tokens) as (plane, client):
+        name = f"sie_console_{plane.sequencer.position.log_id[:8]}"
+        slow = f'{name}="' + "\\" * 30_000 + '"'
+
+        async def asked(cookie: str) -> float:
+            began = time.thread_time()
+            answer = await client.get(MODELS, headers={"cookie": cookie})
+            assert answer.status_code == 401
+            return time.thread_time() - began
+
+        plain = min([await asked(f"{name}={'x' * 30_000}") for _ in range(3)])
+        assert min([await asked(slow) for _ in range(3)]) < max(0.05, 10 * plain)
+
+
+async def test_who_signs_in_again_and_again_signs_nobody_else_out(tmp_path: Any) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",), viewer=("read",))
+    async with console_of(tmp_path / "log", tokens=tokens) as (_, client):
+        signed = await client.post("/console/session", json={"token": "boss"})
+        cookies = dict(signed.cookies)
+        for _ in range(1001):
+            client.cookies.clear()
+            await client.post("/console/session", json={"token": "viewer"})
+        client.cookies.clear()
+        client.cookies.update(cookies)
+        assert (await client.get("/console/session")).json()["name"] == "boss"

@@ -1,0 +1,66 @@
+"""Folders of weights with what is no file in them: nothing waits for it, nothing reads it."""
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sie_layouts.folder import FolderFiles
+from sie_runtime.follower.replica_files import ReplicaFiles
+from sie_schemas.documents import PathSource
+from sie_schemas.errors import SIEError
+from sie_server.weights.sources import resolve
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def _pipe_elsewhere(path: Path) -> None:
+    os.mkfifo(path.parent.parent / "pipe")
+    path.symlink_to(path.parent.parent / "pipe")
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a socket": _socket,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to a pipe": _pipe_elsewhere,
+}
+
+
+def source_of(folder: Path) -> PathSource:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    return PathSource(type="path", path=str(folder), manifest={"model.safetensors": digest})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["config.json", "1_Pooling/config.json"])
+def test_what_is_no_plain_file_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str, place: str
+) -> None:
+    folder = tmp_path / "model"
+    (folder / place).parent.mkdir(parents=True)
+    source = source_of(folder)
+    assert resolve(source).pinned == frozenset({"model.safetensors"})
+    KINDS[kind](folder / place)
+    with pytest.raises(SIEError, match="is no plain file") as refused:
+        resolve(source)
+    assert refused.value.code == "MODEL_LOAD_FAILED"
+    assert FolderFiles(folder).read(place) is None
+
+
+def test_a_replica_begins_without_what_its_disk_does_not_give_back(tmp_path: Path) -> None:
+    """A folder, a pipe or a broken block in the place of a file costs what was in it."""
+    (tmp_path / "tail-7.ndjson").mkdir()
+    (tmp_path / "snapshot-9.json").mkdir()
+    (tmp_path / "snapshot-²².json").write_bytes(b"{}")
+    (tmp_path / "tail-.ndjson").write_bytes(b"{}")
+    files = ReplicaFiles(tmp_path, tail_entries_min=10)
+    assert files.load() == (None, ())
