@@ -20,7 +20,7 @@ from sie_runtime.access.rates import Rates
 from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_schemas.items import Item, Operation
-from sie_schemas.jobs import JOB_ENCODER, ItemFailure, JobFailure
+from sie_schemas.jobs import JOB_ENCODER, ItemFailure, JobFailure, Timing
 
 CATALOG = standard_catalog()
 GENERATIONS = [standard_catalog(epoch=7 + number, generation=number) for number in (1, 2, 3)]
@@ -419,7 +419,7 @@ def test_what_waits_counts_for_as_much_as_all_of_its_jobs_hold(
     assert sum(len(JOB_ENCODER.encode(job)) for job in jobs) <= asked.total_size + envelopes
 
 
-@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans())
+@given(TEXTS, st.integers(1, 7), st.sets(st.integers(0, 29)), st.booleans(), st.booleans())
 def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_error(
     texts: list[str], items_max: int, bad: set[int], as_msgpack: bool, is_told: bool
 ) -> None:

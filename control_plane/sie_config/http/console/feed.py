@@ -24,7 +24,7 @@ from starlette.responses import Response, StreamingResponse
 from sie_config.http.follow_routes import head_body
 from sie_config.past.audit import entry_row
 from sie_config.writer_process import ControlPlane
-from sie_core.troubles import replica_state, worst_first, writer_troubles
+from sie_core.troubles import replica_state, signal_troubles, worst_first, writer_troubles
 from sie_runtime.access.gate import principal_of
 from sie_runtime.process.waiting import first_of
 from sie_schemas.entry import Entry, log_id8
