@@ -97,7 +97,8 @@ _NPM = {
 }
 _STORES = ("chromadb==1.5.9", "qdrant-client==1.20.0", "sqlite-vec==0.1.9", "apsw==3.54.1.0")
 _SDK_NEEDS = ("httpx>=0.28,<0.29", "msgspec>=0.20,<0.23", "numpy>=1.26,<3", "rfc8785>=0.1.4,<0.2")
-_EXAMPLES = ("basedpyright==1.40.2", *_STORES, *_SDK_NEEDS)
+_PYRIGHT = ("basedpyright==1.40.2", *_SDK_NEEDS)
+_EXAMPLES = (*_PYRIGHT, *_STORES)
 CLIENTS = (
     PublishedClient("with_openai", ("openai",), in_ci=True),
     PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
@@ -166,7 +167,7 @@ CLIENTS = (
         tuple(f"{name}@{version}" for name, version in _NPM.items()),
         is_node=True,
     ),
-    PublishedClient("with_pyright", ("basedpyright",), _EXAMPLES, (3, 12)),
+    PublishedClient("with_pyright", ("basedpyright",), _PYRIGHT, (3, 12), in_ci=True),
     PublishedClient(
         "with_chroma", ("chromadb",), ("chromadb==1.5.9", "openai==2.54.0"), python=(3, 12)
     ),
@@ -174,9 +175,10 @@ CLIENTS = (
 
 
 def run_examples(url: str) -> list[str]:
-    """Run the SDK's examples against a cluster with the demo's models; their names. Blocking.
-    Raises `NoInterpreter`, `ClientFailed`."""
+    """Run the SDK's examples against a cluster with the demo's models, and pyright over them with
+    the stores' types; their names. Blocking. Raises `NoInterpreter`, `ClientFailed`."""
     python = _environment(PublishedClient("examples", (), _EXAMPLES, (3, 12)))
+    _run([str(python), str(_PROGRAMS / "with_pyright.py")], None)
     names: list[str] = []
     with tempfile.TemporaryDirectory() as made:
         # Our own wheel is of the moment, and not kept in the environment.
