@@ -49,7 +49,7 @@ def test_the_published_sdks_program_runs_on_our_own(url: str) -> None:
 
 
 def test_every_program_is_in_the_list() -> None:
-    programs = {path.stem for path in (ROOT / "tests/clients").glob("with_*.py")}
-    assert programs == {client.program for client in CLIENTS}
+    programs = {path.name for path in (ROOT / "tests/clients").glob("with_*.*")}
+    assert programs == {client.file for client in CLIENTS}
     page = PAGE.read_text()
-    assert [client.program for client in CLIENTS if f"`{client.program}.py`" not in page] == []
+    assert [client.program for client in CLIENTS if f"`{client.file}`" not in page] == []

@@ -25,9 +25,9 @@ PAGE = Path(__file__).parents[2] / "docs/clients.md"
 _HEAD = """# Published clients
 
 Programs of users of published clients, run against a gateway unchanged but for its address. Each
-runs in an environment of its own, with the client from the ordinary index. The programs are in
-`tests/clients`; those marked CI run with every change, all of them in `./sie soak --clients`. The
-words are in the [glossary](glossary.md).
+runs in an environment of its own, with the client from the ordinary index, Python's or Node's. The
+programs are in `tests/clients`; those marked CI run with every change, all of them in
+`./sie soak --clients`. The words are in the [glossary](glossary.md).
 
 The examples of stores (`examples/sdk`: Chroma, Qdrant, sqlite-vec) run there too, with our own SDK
 against a whole cluster. LangChain and LlamaIndex need no classes of ours: the published ones serve.
@@ -58,7 +58,7 @@ def page(seen: dict[str, dict[str, str]], day: str) -> str:
     """The page of the versions that were seen to work, by program."""
     rows = [
         f"| {', '.join(f'`{name}` {told}' for name, told in seen[client.program].items())} "
-        f"| `{client.program}.py` | {'CI' if client.in_ci else 'soak'} | {day} |"
+        f"| `{client.file}` | {'CI' if client.in_ci else 'soak'} | {day} |"
         for client in CLIENTS
         if client.program in seen
     ]

@@ -1,7 +1,8 @@
 """Published clients: each in an environment of its own, which is made once and kept.
 
 An environment is a folder named by what is in it, below `SIE_CLIENT_ENVIRONMENTS`, else in the
-user's cache. A client without requirements is one that this environment has.
+user's cache. A client without requirements is one that this environment has. A program that ends in
+`.mjs` runs on Node, with packages from its registry.
 """
 
 import hashlib
@@ -43,7 +44,7 @@ _OWN_VARIABLES = ("PYTHONPATH", "VIRTUAL_ENV", "SIE_BASE_URL", "SIE_API_KEY")
 
 
 class NoInterpreter(Exception):
-    """This machine has no Python that the client runs on."""
+    """This machine has no Python, or no Node, that the client runs on."""
 
 
 class ClientFailed(AssertionError):
@@ -61,6 +62,12 @@ class PublishedClient:
     in_ci: bool = False
     vocabulary: str = ""
     """The file of the vocabulary whose token ids it sends, below its packages."""
+    is_node: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of its program."""
+        return f"{self.program}.{'mjs' if self.is_node else 'py'}"
 
 
 def _of_sie(name: str, *beside: str) -> PublishedClient:
@@ -76,9 +83,22 @@ def _of_sie(name: str, *beside: str) -> PublishedClient:
 _SIE = "0.10.1"
 _CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 """The name of OpenAI's vocabulary cl100k_base in tiktoken's folder."""
+_NPM = {
+    "openai": "6.49.0",
+    "cohere-ai": "8.1.0",
+    "@langchain/openai": "1.5.8",
+    "@langchain/core": "1.4.0",
+    "@langchain/cohere": "1.0.5",
+    "ai": "6.0.326",
+    "@ai-sdk/openai-compatible": "2.0.92",
+    "@ai-sdk/openai": "3.0.141",
+    "@ai-sdk/cohere": "3.0.63",
+    "@huggingface/inference": "4.13.30",
+}
 _STORES = ("chromadb==1.5.9", "qdrant-client==1.20.0", "sqlite-vec==0.1.9", "apsw==3.54.1.0")
 _SDK_NEEDS = ("httpx>=0.28,<0.29", "msgspec>=0.20,<0.23", "numpy>=1.26,<3", "rfc8785>=0.1.4,<0.2")
-_EXAMPLES = ("basedpyright==1.40.2", *_STORES, *_SDK_NEEDS)
+_PYRIGHT = ("basedpyright==1.40.2", *_SDK_NEEDS)
+_EXAMPLES = (*_PYRIGHT, *_STORES)
 CLIENTS = (
     PublishedClient("with_openai", ("openai",), in_ci=True),
     PublishedClient("with_huggingface_hub", ("huggingface_hub",), in_ci=True),
@@ -128,7 +148,26 @@ CLIENTS = (
         ),
         python=(3, 12),
     ),
-    PublishedClient("with_pyright", ("basedpyright",), _EXAMPLES, (3, 12)),
+    PublishedClient(
+        "with_infinity", ("infinity-client",), ("infinity-client==0.0.78",), python=(3, 12)
+    ),
+    PublishedClient("with_tei", ("tei-client",), ("tei-client==0.2.4",), python=(3, 12)),
+    PublishedClient(
+        "with_frameworks",
+        ("agno", "mem0ai", "semantic-kernel", "pydantic-ai-slim"),
+        (
+            *("agno==3.1.10", "mem0ai==2.2.1", "semantic-kernel==1.45.0"),
+            *("pydantic-ai-slim[openai,cohere]==2.62.0", "aiohttp", "openai", "cohere"),
+        ),
+        python=(3, 12),
+    ),
+    PublishedClient(
+        "with_js",
+        tuple(_NPM),
+        tuple(f"{name}@{version}" for name, version in _NPM.items()),
+        is_node=True,
+    ),
+    PublishedClient("with_pyright", ("basedpyright",), _PYRIGHT, (3, 12), in_ci=True),
     PublishedClient(
         "with_chroma", ("chromadb",), ("chromadb==1.5.9", "openai==2.54.0"), python=(3, 12)
     ),
@@ -136,9 +175,10 @@ CLIENTS = (
 
 
 def run_examples(url: str) -> list[str]:
-    """Run the SDK's examples against a cluster with the demo's models; their names. Blocking.
-    Raises `NoInterpreter`, `ClientFailed`."""
+    """Run the SDK's examples against a cluster with the demo's models, and pyright over them with
+    the stores' types; their names. Blocking. Raises `NoInterpreter`, `ClientFailed`."""
     python = _environment(PublishedClient("examples", (), _EXAMPLES, (3, 12)))
+    _run([str(python), str(_PROGRAMS / "with_pyright.py")], None)
     names: list[str] = []
     with tempfile.TemporaryDirectory() as made:
         # Our own wheel is of the moment, and not kept in the environment.
@@ -171,10 +211,12 @@ def run_client(client: PublishedClient, url: str) -> dict[str, str]:
 
     One with a vocabulary of its own runs against another gateway, which was given that.
     """
+    if client.is_node:
+        return _run_node(client, url)
     python = _environment(client) if client.requirements else Path(sys.executable)
     environ = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
     environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    program = [str(python), str(_PROGRAMS / f"{client.program}.py")]
+    program = [str(python), str(_PROGRAMS / client.file)]
     if client.vocabulary:
         [words] = python.parents[1].glob(f"lib/python*/site-packages/{client.vocabulary}")
         with clients_gateway(token_vocabulary=words) as own:
@@ -187,10 +229,36 @@ def run_client(client: PublishedClient, url: str) -> dict[str, str]:
     return told
 
 
+def _run_node(client: PublishedClient, url: str) -> dict[str, str]:
+    folder = _folder(client)
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise NoInterpreter("no Node is on this machine")
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(dir=folder.parent))
+        quietly = ["--no-audit", "--no-fund", "--prefix", str(making)]
+        _run([npm, "install", *quietly, *client.requirements], dict(os.environ))
+        with suppress(OSError):
+            making.rename(folder)
+    # Packages are looked for beside the program.
+    program = Path(shutil.copy(_PROGRAMS / client.file, folder))
+    _run([node, str(program), url], dict(os.environ))
+    told: dict[str, str] = {}
+    for name in client.packages:
+        about = (folder / "node_modules" / name / "package.json").read_text()
+        told[name] = json.loads(about)["version"]
+    return told
+
+
+def _folder(client: PublishedClient) -> Path:
+    wanted = json.dumps([client.requirements, client.python])
+    return _kept() / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+
+
 def _environment(client: PublishedClient) -> Path:
     """The interpreter of an environment with the client's requirements."""
-    wanted = json.dumps([client.requirements, client.python])
-    folder = _kept() / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    folder = _folder(client)
     python = folder / "bin/python"
     if python.exists():
         return python

@@ -1,12 +1,12 @@
 """The SDK as a user's type checker sees it. Compiled, never run."""
 
-from typing import Any, assert_type
+from typing import assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sie_sdk import Item, SIEAsyncClient, SIEClient
-from sie_sdk.types import EncodeResult, ExtractResult, ScoreResult
+from sie_sdk.types import EncodeResult, ExtractResult, PoolResponse, ScoreResult
 
 
 def synchronous(client: SIEClient) -> NDArray[np.float32]:
@@ -24,8 +24,8 @@ def synchronous(client: SIEClient) -> NDArray[np.float32]:
     assert_type(client.extract("m", ["a"]), list[ExtractResult])
     assert_type(client.extract("m", {"text": "a"}), ExtractResult)
     assert_type(client.score("m", {"text": "q"}, [{"text": "a", "id": "1"}]), ScoreResult)
-    assert_type(client.create_pool("p", {"l4": 1}, gpu_caps={"l4": 2}), dict[str, Any])
-    assert_type(client.get_pool("p"), dict[str, Any] | None)
+    assert_type(client.create_pool("p", {"l4": 1}, gpu_caps={"l4": 2}), PoolResponse)
+    assert_type(client.get_pool("p"), PoolResponse | None)
     assert_type(client.delete_pool("p"), bool)
     return client.encode("m", "a")["dense"]
 

@@ -1,6 +1,7 @@
 """The compatibility faces, over a bus in memory and with the other API's own client."""
 
 import base64
+import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -487,6 +488,17 @@ async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:
     assert (health.status_code, nowhere.status_code) == (200, 404)
 
 
+async def test_a_mark_of_utf8_is_passed_over_and_utf16_is_told() -> None:
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            text = json.dumps(EMBEDDINGS)
+            marked = await http.post("/v1/embeddings", content=text.encode("utf-8-sig"))
+            other = await http.post("/v1/embeddings", content=text.encode("utf-16"))
+    assert marked.status_code == 200, marked.text
+    assert (other.status_code, "JSON is sent as UTF-8" in other.text) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -560,6 +572,7 @@ async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> 
         world.catalog = catalog_of(
             [
                 model("all", outputs),
+                model("sorter", {"extract": {}}),
                 ("bundle", "default", {"name": "default", "backends": ["echo"]}),
                 ("pool", "default", {"name": "default"}),
             ]
@@ -569,6 +582,8 @@ async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> 
         units = await post(world, "/embed_all", {"model": "all", "inputs": "a", "normalize": True})
         words = await post(world, "/tei/all/embed_sparse", {"inputs": "a"})
         one = await post(world, "/tei/all/predict", {"inputs": "a"})
+        sorted_at_root = await post(world, "/tei/sorter", {"inputs": "a"})
+        named = await post(world, "/", {"model": "sorter", "inputs": "a"})
         listed = await post(world, "/tei/all/predict", {"inputs": ["a"]})
         two = await post(world, "/tei/all/predict", {"inputs": [["a"], ["b"]], "raw_scores": False})
         infinity = await post(world, "/classify", {"model": "all", "input": ["a", "b"]})
@@ -577,6 +592,7 @@ async def test_tei_gives_tokens_words_and_classes_where_the_model_has_them() -> 
     assert np.linalg.norm(units.json()[0], axis=1) == pytest.approx([1.0, 1.0])
     assert words.json() == [[{"index": 3, "value": 0.5}, {"index": 9, "value": 1.0}]]
     assert one.json() == [{"label": "good", "score": 0.75}]
+    assert sorted_at_root.json() == named.json() == one.json()
     assert listed.json() == one.json()
     assert two.json() == [one.json()] * 2
     assert (infinity.json()["object"], infinity.json()["data"]) == ("classify", two.json())

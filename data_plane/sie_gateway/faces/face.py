@@ -6,7 +6,7 @@ lies between 0 and 1. Knows no HTTP.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -55,12 +55,14 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 class FaceModels:
     """The models of requests that name none: `embed` and `rerank` of the gateway's settings, or
     `path`. That is the one that the path names, and it wins over what a body says. `vocabulary` is
-    that of token ids; without one they are of the model's own tokenizer."""
+    that of token ids; without one they are of the model's own tokenizer. `tasks` tells those of a
+    model; none of one that nobody knows."""
 
     embed: str = ""
     rerank: str = ""
     path: str = ""
     vocabulary: Vocabulary | None = None
+    tasks: Callable[[str], Collection[str]] = lambda spec: ()
 
     def encoder(self, named: str) -> str:
         """The model of a request that names this one. Raises `FixRequest` where nobody did."""

@@ -9,7 +9,7 @@ tells the classes that a model gives to a text; two strings are a pair there, an
 with `documents` is the API of Jina, Cohere and Infinity, whose paths these are too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -292,7 +292,7 @@ def _render_similarity(answer: Answer) -> bytes:
 
 def _units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths == 0, np.float32(1), lengths)
+    return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
 
 
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -300,7 +300,8 @@ def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
-    """The fields of the body say which it is: that API has one path for all that a model does."""
+    """That API has one path for all that a model does. The fields of the body say which it is, and
+    the model itself whether it has vectors or classes."""
     try:
         names = _NAMES.decode(body)
     except MALFORMED:
@@ -309,7 +310,19 @@ def _read_any(body: bytes, limits: Limits, models: FaceModels) -> Translated:
         return _read_rerank(body, limits, models)
     if bytes(names.get("inputs", b"")).startswith(b"{"):
         return _read_similarity(body, limits, models)
+    named = models.path or _named(names) or models.embed
+    tasks = models.tasks(named) if named else ()
+    if "extract" in tasks and "encode" not in tasks:
+        return _read_predict(body, limits, models)
     return _read_embed(body, limits, models)
+
+
+def _named(names: Mapping[str, msgspec.Raw]) -> str:
+    """The model that a body names; empty where it names none, or no text."""
+    try:
+        return msgspec.json.decode(names["model"], type=str)
+    except (KeyError, *MALFORMED):
+        return ""
 
 
 def _options(request: _TeiBody, prompt_name: str | None = None) -> dict[str, Any]:

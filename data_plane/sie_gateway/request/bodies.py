@@ -4,6 +4,7 @@
 may stand there. A key that stands twice in one object of JSON is refused.
 """
 
+import codecs
 import re
 import types
 from collections.abc import Collection, Iterator
@@ -43,6 +44,9 @@ _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
     """Decode a body, in which a field that is null is absent and 8.0 is 8. Raises `FixRequest`,
     which names the field."""
+    if form == "JSON" and body.startswith(codecs.BOM_UTF8):
+        # Some writers of files put it there, and a reader may pass over it (RFC 8259).
+        body = body.removeprefix(codecs.BOM_UTF8)
     try:
         decoded = _decoded(decoder, body, form)
         twice = repeated_key(body) if form == "JSON" else None
@@ -54,7 +58,9 @@ def decode_body(decoder: Decoder, body: bytes, *, form: str) -> Any:
         if not body:
             raise FixRequest(f"the body is empty: {form} is wanted", field="$") from error
         told = str(error)
-        if form == "JSON" and (lone := _LONE.search(body)) is not None:
+        if form == "JSON" and body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            told = "it is UTF-16, and JSON is sent as UTF-8"
+        elif form == "JSON" and (lone := _LONE.search(body)) is not None:
             half = lone.group().decode()
             told = f"{half} (byte {lone.start()}) is half of a surrogate pair, and no character"
         raise FixRequest(f"the body is not {form} that can be read: {told}", field="$") from error

@@ -146,6 +146,13 @@ class Catalog:
             self._memo[memo_key] = found
         return found
 
+    def tasks_of(self, spec: str) -> Collection[str]:
+        """The tasks of the model that a client named; none where there is no such model."""
+        try:
+            return self.resolve(spec).document["tasks"]
+        except FixRequest:
+            return ()
+
     def can_run(self, model_id: str, bundle: str) -> bool:
         """True if some profile of a model can run in a bundle: then its workers pull for it.
 
