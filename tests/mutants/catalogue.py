@@ -11,6 +11,8 @@ from tests.mutants.hunted_mutants import HUNTED_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.option_mutants import OPTION_MUTANTS
 from tests.mutants.outside_mutants import OUTSIDE_MUTANTS
+from tests.mutants.planted_data_mutants import PLANTED_DATA_MUTANTS
+from tests.mutants.planted_mutants import PLANTED_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.serving_mutants import SERVING_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
@@ -34,4 +36,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OPTION_MUTANTS,
     *SERVING_MUTANTS,
     *GLEANED_MUTANTS,
+    *PLANTED_MUTANTS,
+    *PLANTED_DATA_MUTANTS,
 )

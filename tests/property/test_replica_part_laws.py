@@ -20,14 +20,15 @@ from sie_testing.written_log import WrittenLog
 
 
 @given(
-    epoch=st.integers(1, 20),
-    received=st.integers(0, 40),
-    low_water=st.none() | st.integers(1, 30),
-    delta_max=st.integers(1, 10),
+    epoch=st.integers(1, 9),
+    behind=st.integers(-2, 6),
+    mark=st.none() | st.integers(-2, 4),
+    delta_max=st.integers(1, 4),
 )
 def test_entries_are_asked_for_where_they_are_few_enough_and_all_still_served(
-    epoch, received, low_water, delta_max
+    epoch, behind, mark, delta_max
 ):
+    received, low_water = epoch + behind, None if mark is None else epoch + mark
     here = cast("Position", SimpleNamespace(epoch=epoch))
     head = None if low_water is None else cast("Head", SimpleNamespace(low_water=low_water))
     missing = range(epoch + 1, received + 1)

@@ -1,11 +1,14 @@
 """Reports of replicas: who is counted, whatever the order in which lives speak, leave and die."""
 
+from typing import get_args
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.reports import report_at
 
 from sie_config.replicas.reports import Reports
 from sie_core.chain import Position
+from sie_schemas.fleet import ReplicaState
 
 TTL_S = 10.0
 HEAD = Position("a" * 32, 7, "7" * 64, "d" * 64, 1)
@@ -45,6 +48,23 @@ def counted_after(said: list[tuple[str, str, bool, bool, float]]) -> dict[tuple[
         for who, (at, at_head) in last.items()
         if at >= newest[who[0]] and now - at <= TTL_S
     }
+
+
+@given(
+    state=st.sampled_from(get_args(ReplicaState)),
+    elsewhere=st.dictionaries(
+        st.sampled_from(["log_id", "digest"]), st.sampled_from(["b" * 32, "c" * 64]), max_size=1
+    ),
+    epoch=st.integers(6, 8),
+)
+def test_a_replica_has_converged_where_it_is_at_the_head_and_fresh(state, elsewhere, epoch):
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10)
+    said = report_at(HEAD, id="a", life="x", state=state, epoch=epoch, **elsewhere)
+    reports.receive(said, 0.0)
+    view = reports.view(HEAD, 0.0)
+    is_there = state == "fresh" and epoch == HEAD.epoch and not elsewhere
+    assert [row["converged"] for row in view["replicas"]] == [is_there]
+    assert view["converged"] is is_there
 
 
 @given(st.lists(words, max_size=12))
