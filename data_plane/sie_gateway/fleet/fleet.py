@@ -1,16 +1,22 @@
 """The fleet: a gateway's view of the workers, folded from their heartbeats.
 
 *pure.* Promises that a worker counts only while it was heard within the time to live, and not after
-it said that it leaves. Reads no clock: `now` is an argument, in seconds of one clock. Knows nothing
-of models beyond what heartbeats report.
+it said that it leaves. No more than a number of them are known: who has one worker's password could
+invent any. Reads no clock: `now` is an argument, in seconds of one clock. Knows nothing of models
+beyond what heartbeats report.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from sie_schemas.fleet import Heartbeat, WorkerKind
 
-__all__ = ["Fleet", "Seen"]
+__all__ = ["WORKERS_MAX", "Fleet", "Seen"]
+
+WORKERS_MAX: Final = 4096
+"""Known at a time. Each heartbeat costs a copy of them: 20,000 that were invented once held a
+gateway up for 36 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Fleet:
 
     ttl_s: float
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    """The one that was heard last stands last."""
     _ready: dict[WorkerKind, Sequence[Seen]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -38,13 +45,13 @@ class Fleet:
     between two words."""
 
     def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> "Fleet":
-        """The fleet after a heartbeat. Workers that fell silent are forgotten on the way."""
-        seen = {
-            worker_id: seen
-            for worker_id, seen in self.seen.items()
-            if now - seen.at <= self.ttl_s and worker_id != heartbeat.worker_id
-        }
-        if not heartbeat.leaving:
+        """The fleet after a heartbeat. Workers that fell silent are forgotten on the way, and one
+        that is new to a full fleet is not taken up."""
+        seen = dict(self.seen)
+        seen.pop(heartbeat.worker_id, None)
+        while seen and now - seen[oldest := next(iter(seen))].at > self.ttl_s:
+            del seen[oldest]
+        if not heartbeat.leaving and len(seen) < WORKERS_MAX:
             seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
         return replace(self, seen=seen)
 
