@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 
 from sie_core.catalog import Catalog
-from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.fleet import WORKERS_MAX, Fleet
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.request.admission import Caps, InFlight, cut
 from sie_gateway.request.jobs import JobCaps, jobs_for
@@ -141,6 +141,16 @@ def _able(beats: list[Heartbeat], route: Route) -> list[Heartbeat]:
         and (beat.pool, beat.machine_profile, beat.bundle)
         == (route.pool, route.machine_profile, route.bundle)
     ]
+
+
+def test_workers_that_somebody_invents_make_no_fleet_without_end_and_push_nobody_out() -> None:
+    fleet = Fleet(ttl_s=6.0)
+    for number in range(WORKERS_MAX + 1000):
+        fleet = fleet.heard(heartbeat(f"w{number}"), now=1.0)
+    assert len(fleet.seen) == WORKERS_MAX
+    fleet = fleet.heard(heartbeat("w0"), now=2.0)
+    assert fleet.seen["w0"].at == 2.0
+    assert len(fleet.heard(heartbeat("late"), now=7.5).seen) == 2, "the others are silent"
 
 
 @given(_beats(), st.sampled_from([None, "cpu", "l4"]), st.sampled_from([None, "night", "default"]))

@@ -145,8 +145,11 @@ def _require_folder(folder: Path, cure: str) -> None:
 
 
 def _require_plain(folder: Path) -> None:
-    """Refuse a folder with anything else than files and folders: of a pipe no reading ever begins,
-    of a device none ends, and libraries of others read by names of their own."""
+    """Refuse a folder that holds anything but files and folders.
+
+    Of a pipe no reading ever begins, of a device none ends. Other libraries read by names of their
+    own, so the whole folder is looked through.
+    """
     seen = 0
     pending = [folder]
     while pending:
