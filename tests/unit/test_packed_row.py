@@ -71,8 +71,8 @@ def test_a_whole_row_is_attended_as_its_sequences_are_in_blocks(causal, window, 
 
     row = attend_row(called, Plan(whole, _CPU, by_row=True), query, key, value, 0.3, causal, window)
 
-    given = (_in_blocks(states, whole, filled) for states in (query, key, value))
-    blocks = attend_blocks(Plan(filled, _CPU), *given, 0.3, causal, window)[0]
+    queries, keys, values = (_in_blocks(states, whole, filled) for states in (query, key, value))
+    blocks = attend_blocks(Plan(filled, _CPU), queries, keys, values, 0.3, causal, window)[0]
     found = dict(zip(filled.order, blocks.split(filled.spans)[::2], strict=True))
     for index, part in zip(whole.order, row[0].split(whole.lengths), strict=True):
         assert_same(part.flatten(1).numpy(), found[index].flatten(1).numpy())

@@ -2,12 +2,12 @@
 
 *pure.* Promises that a worker counts only while it was heard within the time to live, and not after
 it said that it leaves. No more than a number of them are known: who has one worker's password could
-invent any. Reads no clock: `now` is an argument, in seconds of one clock. Knows nothing of models
-beyond what heartbeats report.
+invent any. Reads no clock: `now` is an argument, in seconds of one clock that never goes back.
+Knows nothing of models beyond what heartbeats report.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from sie_schemas.fleet import Heartbeat, WorkerKind
@@ -15,8 +15,8 @@ from sie_schemas.fleet import Heartbeat, WorkerKind
 __all__ = ["WORKERS_MAX", "Fleet", "Seen"]
 
 WORKERS_MAX: Final = 4096
-"""Known at a time. Each heartbeat costs a copy of them: 20,000 that were invented once held a
-gateway up for 36 s."""
+"""Known at a time: four times the largest fleet that was measured. 20,000 that were invented once
+held a gateway up for 36 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +37,31 @@ _NOBODY: Final[dict[str, Seen]] = {}
 class Fleet:
     """Every worker by its id. `ttl_s` is how long a heartbeat is believed. Owner: one loop.
 
-    ttl_s: float
-    seen: Mapping[str, Seen] = field(default_factory=dict)
-    """The one that was heard last stands last."""
-    _ready: dict[WorkerKind, Sequence[Seen]] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
-    """The workers whose last word is that they are ready, by kind: found once for all requests
-    between two words."""
+    Workers are in the order in which they were heard, so the silent are at the front. Nobody is
+    looked at for another one's heartbeat: a fleet of 1,000 costs what one of 10 does.
+    """
 
-    def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> "Fleet":
-        """The fleet after a heartbeat. Workers that fell silent are forgotten on the way, and one
-        that is new to a full fleet is not taken up."""
-        seen = dict(self.seen)
-        seen.pop(heartbeat.worker_id, None)
-        while seen and now - seen[oldest := next(iter(seen))].at > self.ttl_s:
-            del seen[oldest]
-        if not heartbeat.leaving and len(seen) < WORKERS_MAX:
-            seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
-        return replace(self, seen=seen)
+    def __init__(self, ttl_s: float) -> None:
+        self.ttl_s: Final = ttl_s
+        self._seen: dict[str, Seen] = {}
+        self._ready: dict[WorkerKind, dict[str, Seen]] = {}
+        """The workers whose last word is that they are ready, by kind."""
+
+    @property
+    def seen(self) -> Mapping[str, Seen]:
+        """The last word of each worker."""
+        return self._seen
+
+    def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> None:
+        """Take a heartbeat in. Workers that fell silent are forgotten on the way, and one that is
+        new to a full fleet is not taken up."""
+        self._forget(heartbeat.worker_id)
+        while self._seen and now - self._seen[first := next(iter(self._seen))].at > self.ttl_s:
+            self._forget(first)
+        if not heartbeat.leaving and len(self._seen) < WORKERS_MAX:
+            word = self._seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
+            if heartbeat.ready:
+                self._ready.setdefault(heartbeat.kind, {})[heartbeat.worker_id] = word
 
     def over(self, worker_id: str, life: str) -> None:
         """A life of a worker was found to be over."""

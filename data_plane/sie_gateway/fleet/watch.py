@@ -110,7 +110,7 @@ class FleetWatch:
             return
         before = self.fleet.seen.get(heartbeat.worker_id)
         ahead_s = heartbeat.sent_at - time.time() if heartbeat.sent_at else 0.0
-        self.fleet = self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
+        self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
         if not (heartbeat.leaving or heartbeat.worker_id in self.fleet.seen):
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
