@@ -22,9 +22,11 @@ __all__ = ["InspectBody", "Inspections"]
 
 _PROGRAM: Final = (sys.executable, "-I", "-m", "sie_cli.models.inspecting")
 _AT_ONCE_MAX: Final = 2
+"""Each is a process that asks the hub; people add models one by one."""
 _WITHIN_S: Final = 60.0
 """Some repositories have a vocabulary of tens of MB to be fetched."""
 _ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""The facts of one repository, many times over."""
 _HUB: Final = ("HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_HUB_OFFLINE")
 _NETWORK: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SYSTEM: Final = ("HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")

@@ -9,6 +9,7 @@ from typing import Final
 __all__ = ["WriteTraces"]
 
 _MOST: Final = 1_000
+"""Writes that wait for the broker and are traced: the oldest loses its span, nothing else."""
 
 
 class WriteTraces:

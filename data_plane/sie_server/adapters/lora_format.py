@@ -31,6 +31,7 @@ _REPEATS_MAX: Final = 2
 r"""Of an expression for names of modules: `layers\.[0-9]+\..*` has two."""
 _GROUP_REPEATS: Final = re.compile(r"\)[*+?{]")
 _PATTERN_CHARS_MAX: Final = 512
+"""Names of layers by a pattern; a longer one is no pattern that a person wrote."""
 _KEY: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
 
 

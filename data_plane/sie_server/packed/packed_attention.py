@@ -86,7 +86,7 @@ class Plan:
             self.bounds = ends.to(device, torch.int32, non_blocking=True)
 
     def mask(self, dtype: torch.dtype, causal: bool, window: int | None) -> Tensor | None:
-        """What is added to the scores of the blocks: [blocks, 1, block, block].
+        """The term that is added to the scores of the blocks: [blocks, 1, block, block].
 
         None where each sees all keys of its block, of which a lone sequence has no more than its
         own (`seen`).

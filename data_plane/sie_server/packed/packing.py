@@ -2,7 +2,7 @@
 
 *pure.* A packed row is made of blocks of one length, and a block holds whole sequences and, behind
 them, filling. So attention takes a row as one dense call under a mask, and rows and blocks have few
-sizes: kernels are built for sizes, and one never seen costs several times the next of its kind.
+sizes. A kernel is built for a size, and the first one costs several times the next of its kind.
 Sequences of one adapter come one after another as far as they fit. Promises that every sequence is
 in exactly one row, and every token in one block. Knows no tensor.
 """
@@ -55,7 +55,7 @@ class PackedRow:
 
     @property
     def owners(self) -> list[tuple[int, int | None]]:
-        """How many tokens, the filling among them, have an adapter, from the first on."""
+        """Runs of tokens with their adapter, from the first on; filling counts with its sequence."""
         spans = zip(self.lengths, self.gaps, self.adapters, strict=True)
         return [(length + gap, adapter) for length, gap, adapter in spans]
 

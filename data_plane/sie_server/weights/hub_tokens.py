@@ -17,6 +17,7 @@ from sie_server.failures import load_failed
 __all__ = ["token_of", "token_place"]
 
 _BYTES_MAX: Final = 4096
+"""A token has some 40 characters; another file is not read into memory."""
 _TOKEN: Final = re.compile(r"[!-~]+")
 """The characters that a header takes: HTTP's library would quote a value of others in its error."""
 

@@ -40,8 +40,11 @@ as an AttributeError. Below httpx, anyio asks the socket for its peer, and it ha
 
 _TRACES: Final = "opentelemetry.trace"
 _RESPONSE_S: Final = 150.0
+"""Beyond the longest wait of a gateway for an answer, a model's load included."""
 _CONNECT_S: Final = 10.0
+"""A gateway that is there takes a connection within a round trip."""
 _CONNECTIONS: Final = 100
+"""A client that is shared by 100 threads has one for each."""
 _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OWN_HEADERS: Final = frozenset(
     {

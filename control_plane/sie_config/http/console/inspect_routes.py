@@ -20,6 +20,7 @@ from sie_config.http.write_requests import read_body
 __all__ = ["INSPECT_BODIES", "add_inspect_route"]
 
 _BODY_BYTES_MAX: Final = 16_384
+"""Words of one command; nobody has a reason for a longer body."""
 _PATH: Final = "/v1/configs/inspect"
 INSPECT_BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
     _PATH: (

@@ -34,6 +34,7 @@ _PAGE: Final = 100
 _PAGE_MAX: Final = 500
 """As for entries: rows that a browser lays out without a pause."""
 _BODY_BYTES_MAX: Final = 16_384
+"""The numbers of 500 letters."""
 _RUNS_MAX: Final = 4
 """Letters that are run again at a time: each may wait for a model to load."""
 

@@ -12,6 +12,7 @@ from sie_runtime.process.tracing import Span, begin_span
 __all__ = ["ApplyTraces"]
 
 _MOST: Final = 1_000
+"""Changes that are traced and not applied yet: one more goes untraced, nothing else."""
 
 
 class ApplyTraces:

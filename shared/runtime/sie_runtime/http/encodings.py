@@ -21,6 +21,7 @@ _MEMBERS_MAX: Final = 1024
 """Of one body of gzip: compressors in blocks make one for each 64 KiB, all others a single one. A
 megabyte of empty ones once took the loop for half a minute."""
 _STEP_BYTES: Final = 16 * 1024
+"""Inflated at a time, so that a bomb is found before it is large."""
 
 
 def decoded(
