@@ -137,7 +137,7 @@ def _attach(module: nn.Module, addition: "_Addition") -> Callable[[], None]:
 
 
 class _Tokens:
-    """The adapter that each token of a batch has. Made for one batch; its layers share the columns."""
+    """The adapter of each token. Made for one batch; its layers share the columns."""
 
     def __init__(self, owners: Sequence[tuple[int, int | None]]) -> None:
         self.places = sorted({place for _, place in owners if place is not None})

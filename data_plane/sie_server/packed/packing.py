@@ -55,7 +55,7 @@ class PackedRow:
 
     @property
     def owners(self) -> list[tuple[int, int | None]]:
-        """Runs of tokens with their adapter, from the first on; filling counts with its sequence."""
+        """Runs of tokens with their adapter, in order; filling counts with its sequence."""
         spans = zip(self.lengths, self.gaps, self.adapters, strict=True)
         return [(length + gap, adapter) for length, gap, adapter in spans]
 
