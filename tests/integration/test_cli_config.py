@@ -349,7 +349,7 @@ def test_verify_says_whether_all_is_as_the_log_says(url, tmp_path):
         headers={"content-type": "application/json"},
     ).raise_for_status()
     assert "gateway g1 could not be asked" in sie(url, "verify").stdout
-    assert "1 of 1 replicas" in sie(url, "wait", "--id", "g1", "--timeout", "5").stderr
+    assert "1 of 1 replica converged" in sie(url, "wait", "--id", "g1", "--timeout", "5").stderr
     sie(url, "wait", "--id", "g2", "--timeout", "0", status=5)
 
 

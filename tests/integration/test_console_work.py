@@ -135,3 +135,26 @@ def test_a_list_goes_on_as_it_is_scrolled_and_shows_each_name_once(
         expect(rows).to_have_count(11)
         page.get_by_label("Name begins with").fill("none")
         expect(page.get_by_text("No model's name begins with that.")).to_be_visible()
+
+
+def test_a_session_that_ended_says_so_and_leads_back_to_where_one_was(
+    browser: Browser, tmp_path: Path
+) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",), other=("admin",))
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/#/history?tab=compare&from=1", expected=["401"]) as page,
+    ):
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator(".entities button").first).to_be_visible()
+        tokens_file(tokens, other=("admin",))
+        # The feed and the views ask by themselves; somebody who presses something asks sooner.
+        page.get_by_role("button", name="Timeline").click()
+        expect(page.get_by_text("Your session ended")).to_be_visible()
+        page.get_by_label("Token").fill("other")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("button.entry").first).to_be_visible()
+        expect(page.get_by_role("button", name="Timeline")).to_have_attribute(
+            "aria-pressed", "true"
+        )

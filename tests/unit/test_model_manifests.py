@@ -28,7 +28,7 @@ def test_whoever_waits_is_told(tmp_path: Path, capsys):
     with file.open("wb") as stream:
         stream.truncate(manifests._TOLD_FROM_BYTES)
     manifest_of(tmp_path, [file.name])
-    assert "hashing 1 files of 0.3 GB" in capsys.readouterr().err
+    assert "hashing 1 file of 0.3 GB" in capsys.readouterr().err
 
 
 def test_a_file_that_does_not_read_is_named(tmp_path: Path):

@@ -34,6 +34,7 @@ from sie_schemas.errors import FixRequest, SIEError
 __all__ = ["CSRF_HEADER", "SignIn"]
 
 CSRF_HEADER: Final = "x-sie-csrf"
+_PATH: Final = "/console/session"
 _LOOKS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODY_BYTES_MAX: Final = 4096
 """The body holds one token of 100 characters, and is read before anybody is known."""
@@ -82,6 +83,10 @@ class SignIn:
         """Raises `FixRequest` FORBIDDEN for a change that a page of elsewhere could have sent."""
         if scope["type"] != "http":
             return scope
+        if (scope["method"], scope["path"]) == ("POST", _PATH):
+            # A sign-in is by its token: the cookie of a session whose token was taken back would
+            # else refuse it, for want of a word that nobody is told any more.
+            return scope
         headers = dict(scope["headers"])
         if b"cookie" not in headers or b"authorization" in headers:
             return scope
@@ -120,14 +125,14 @@ class SignIn:
     def mount(self, app: DirectApp) -> None:
         """Mount `/console/session`."""
 
-        @app.get("/console/session", include_in_schema=False)
+        @app.get(_PATH, include_in_schema=False)
         @door(None)
         async def session(request: Request) -> Response:
             """The name and the roles of who is signed in."""
             return json_answer(self._told(request), headers=_NO_STORE)
 
         for method, endpoint in (("POST", self._begin), ("DELETE", self._end)):
-            app.add_plain(method, "/console/session", endpoint)
+            app.add_plain(method, _PATH, endpoint)
 
     def _told(self, request: Request) -> dict[str, object]:
         cookies = request.headers.get("cookie", "").encode("latin-1")
