@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sie_core.chain import Position
 from sie_core.replica.early_entries import EarlyEntries
+from sie_core.replica.events import Fetch
 from sie_core.replica.fetches import ReplicaFetches
 from sie_core.replica.snapshots import why_snapshot
 from sie_core.trust import Trust
@@ -58,6 +59,7 @@ def test_one_fetch_is_under_way_and_each_that_failed_has_a_longer_pause_up_to_a_
         assert fetches.may_ask(now) is (under_way is None and now >= free_at)
         if what == "ask" and fetches.may_ask(now):
             [command] = fetches.ask_entries(after, 9)
+            assert isinstance(command, Fetch)
             assert command.id not in ids
             under_way = command.id
             ids.append(command.id)
