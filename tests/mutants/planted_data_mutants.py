@@ -9,19 +9,6 @@ __all__ = ["PLANTED_DATA_MUTANTS"]
 
 PLANTED_DATA_MUTANTS = (
     edit(
-        "a-body-of-the-very-bound-is-refused",
-        "what may just be sent is refused",
-        "shared/runtime/sie_runtime/http/bodies.py",
-        "        if size > bytes_max:",
-        "        if size >= bytes_max:",
-        (
-            (
-                "tests/unit/test_http_words.py::test_a_body_is_read_up_to_its_bound_and_r"
-                "efused_from_the_next_byte_on"
-            ),
-        ),
-    ),
-    edit(
         "weights-of-types-are-not-read",
         "a client gets the form that it likes least",
         "data_plane/sie_gateway/faces/native.py",
@@ -294,6 +281,32 @@ PLANTED_DATA_MUTANTS = (
             (
                 "tests/property/test_connection_laws.py::test_who_leaves_for_a_newcomer_w"
                 "aited_longest_of_the_address_that_has_most"
+            ),
+        ),
+    ),
+    edit(
+        "replaced-reports-use-up-room",
+        "after enough reports no replica is heard any more",
+        "control_plane/sie_config/replicas/reports.py",
+        ("            self._drop_life(lives, report.life)\n            lives[report.life] = seen"),
+        "            lives[report.life] = seen",
+        (
+            (
+                "tests/property/test_report_laws.py::test_reports_that_took_the_place_of_"
+                "others_use_up_no_room"
+            ),
+        ),
+    ),
+    edit(
+        "a-page-of-a-difference-is-the-last",
+        "of what differs the console shows the first page alone",
+        "control_plane/sie_config/http/history_routes.py",
+        "if limit is not None and len(part) == limit else None",
+        "if limit is not None and len(part) > limit else None",
+        (
+            (
+                "tests/unit/test_config_time.py::test_a_difference_in_pages_of_any_length"
+                "_is_the_whole_one"
             ),
         ),
     ),
