@@ -9,6 +9,19 @@ __all__ = ["PLANTED_DATA_MUTANTS"]
 
 PLANTED_DATA_MUTANTS = (
     edit(
+        "a-body-of-the-very-bound-is-refused",
+        "what may just be sent is refused",
+        "shared/runtime/sie_runtime/http/bodies.py",
+        "        if size > bytes_max:",
+        "        if size >= bytes_max:",
+        (
+            (
+                "tests/unit/test_http_words.py::test_a_body_is_read_up_to_its_bound_and_r"
+                "efused_from_the_next_byte_on"
+            ),
+        ),
+    ),
+    edit(
         "weights-of-types-are-not-read",
         "a client gets the form that it likes least",
         "data_plane/sie_gateway/faces/native.py",
@@ -307,6 +320,35 @@ PLANTED_DATA_MUTANTS = (
             (
                 "tests/unit/test_config_time.py::test_a_difference_in_pages_of_any_length"
                 "_is_the_whole_one"
+            ),
+        ),
+    ),
+    edit(
+        "a-continued-log-is-another",
+        (
+            "after a superseding log every replica takes a snapshot in place of the "
+            "entries that it lacks"
+        ),
+        "control_plane/sie_config/http/follow_routes.py",
+        "log_id not in {begin.log_id for begin in plane.sequencer.lineage}",
+        "log_id != head.log_id",
+        (
+            (
+                "tests/unit/test_golden_files.py::test_a_log_that_continues_another_serve"
+                "s_both_and_tells_each_moment_its_own"
+            ),
+        ),
+    ),
+    edit(
+        "a-past-export-names-later-logs",
+        "a snapshot of before a log was superseded says that it was",
+        "control_plane/sie_config/http/history_routes.py",
+        ("lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]"),
+        "lineage = [*plane.sequencer.lineage]",
+        (
+            (
+                "tests/unit/test_golden_files.py::test_a_log_that_continues_another_serve"
+                "s_both_and_tells_each_moment_its_own"
             ),
         ),
     ),

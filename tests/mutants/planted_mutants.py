@@ -368,17 +368,4 @@ PLANTED_MUTANTS = (
             ),
         ),
     ),
-    edit(
-        "a-body-of-the-very-bound-is-refused",
-        "what may just be sent is refused",
-        "shared/runtime/sie_runtime/http/bodies.py",
-        "        if size > bytes_max:",
-        "        if size >= bytes_max:",
-        (
-            (
-                "tests/unit/test_http_words.py::test_a_body_is_read_up_to_its_bound_and_r"
-                "efused_from_the_next_byte_on"
-            ),
-        ),
-    ),
 )
