@@ -9,45 +9,6 @@ __all__ = ["PLANTED_DATA_MUTANTS"]
 
 PLANTED_DATA_MUTANTS = (
     edit(
-        "a-clock-that-went-back-renames",
-        "an attempt is counted as another one of before a restart",
-        "control_plane/sie_config/past/refusals.py",
-        "self._go_on_after(await _newest_us(connection))",
-        "await _newest_us(connection)",
-        (
-            (
-                "tests/property/test_refusal_laws.py::test_each_attempt_is_counted_with_t"
-                "hose_alike_whatever_the_clock_and_restarts"
-            ),
-        ),
-    ),
-    edit(
-        "a-list-made-anew-keeps-the-old-one",
-        "after a large batch entities are listed twice, and those that went",
-        "control_plane/sie_config/past/listing.py",
-        ("            self._keys = {}\n            for each"),
-        "            for each",
-        (
-            (
-                "tests/property/test_history_laws.py::test_a_listing_has_the_keys_of_the_"
-                "registry_it_was_brought_to"
-            ),
-        ),
-    ),
-    edit(
-        "half-a-body-is-a-body",
-        "a document that was cut on its way is written as far as it came",
-        "shared/runtime/sie_runtime/http/encodings.py",
-        ('        if not stream.eof:\n            raise _malformed("it breaks off")\n'),
-        "",
-        (
-            (
-                "tests/unit/test_http_words.py::test_a_coded_body_that_breaks_off_is_refu"
-                "sed_and_never_read_as_a_shorter_one"
-            ),
-        ),
-    ),
-    edit(
         "a-body-of-the-very-bound-is-refused",
         "what may just be sent is refused",
         "shared/runtime/sie_runtime/http/bodies.py",
@@ -255,6 +216,139 @@ PLANTED_DATA_MUTANTS = (
             (
                 "tests/property/test_replica_part_laws.py::test_the_snapshot_that_was_tak"
                 "en_is_the_one_that_is_kept_with_all_its_lineage"
+            ),
+        ),
+    ),
+    edit(
+        "a-share-is-set-back",
+        "a tenant's cap forgets what came while another request of it ran",
+        "data_plane/sie_gateway/request/admission.py",
+        "left = self._held[whose].minus(items=items, size=size)",
+        "left = held",
+        (
+            (
+                "tests/property/test_gateway_laws.py::test_what_each_has_in_flight_is_hel"
+                "d_to_its_own_caps_and_given_back_in_any_order"
+            ),
+        ),
+    ),
+    edit(
+        "what-just-fits-is-refused",
+        "who wants nothing cut cannot send as much as the model reads",
+        "data_plane/sie_worker/forms/cutting.py",
+        "if count <= tokens_max:",
+        "if count < tokens_max:",
+        (
+            (
+                "tests/property/test_cutting_laws.py::test_a_text_that_just_fits_is_run_a"
+                "nd_one_token_more_is_refused_for_itself"
+            ),
+        ),
+    ),
+    edit(
+        "ahead-of-the-writer-is-gone",
+        "a replica that knows more than its writer takes the writer's snapshot",
+        "shared/runtime/sie_runtime/follower/log_source.py",
+        "if response.status_code == httpx.codes.GONE:",
+        "if response.status_code in (httpx.codes.GONE, httpx.codes.CONFLICT):",
+        (
+            (
+                "tests/unit/test_log_source.py::test_what_is_no_answer_is_a_failure_of_ev"
+                "ery_fetch_and_never_an_empty_one"
+            ),
+        ),
+    ),
+    edit(
+        "one-timer-for-the-first-alone",
+        "a request waits for ever beside one that was answered",
+        "shared/runtime/sie_runtime/broker/overdue.py",
+        ("                self._timer = loop.call_at(due_at, self._look)\n                break"),
+        "                break",
+        (
+            (
+                "tests/property/test_overdue_laws.py::test_each_that_waits_is_told_once_a"
+                "t_its_time_in_order_and_who_left_is_not"
+            ),
+        ),
+    ),
+    edit(
+        "what-is-overdue-is-told-again",
+        "a job is given up, and again, and again",
+        "shared/runtime/sie_runtime/broker/overdue.py",
+        ("            found = self._waiting.pop(key, None)\n            if found is not None:"),
+        ("            found = self._waiting.get(key)\n            if found is not None:"),
+        (
+            (
+                "tests/property/test_overdue_laws.py::test_each_that_waits_is_told_once_a"
+                "t_its_time_in_order_and_who_left_is_not"
+            ),
+        ),
+    ),
+    edit(
+        "newest-connections-leave-first",
+        "who just came in is sent away, and a crowd that asks for nothing stays",
+        "shared/runtime/sie_runtime/http/connections.py",
+        "most.sort(key=lambda visitor: visitor.since)",
+        "most.sort(key=lambda visitor: -visitor.since)",
+        (
+            (
+                "tests/property/test_connection_laws.py::test_who_leaves_for_a_newcomer_w"
+                "aited_longest_of_the_address_that_has_most"
+            ),
+        ),
+    ),
+    edit(
+        "replaced-reports-use-up-room",
+        "after enough reports no replica is heard any more",
+        "control_plane/sie_config/replicas/reports.py",
+        ("            self._drop_life(lives, report.life)\n            lives[report.life] = seen"),
+        "            lives[report.life] = seen",
+        (
+            (
+                "tests/property/test_report_laws.py::test_reports_that_took_the_place_of_"
+                "others_use_up_no_room"
+            ),
+        ),
+    ),
+    edit(
+        "a-page-of-a-difference-is-the-last",
+        "of what differs the console shows the first page alone",
+        "control_plane/sie_config/http/history_routes.py",
+        "if limit is not None and len(part) == limit else None",
+        "if limit is not None and len(part) > limit else None",
+        (
+            (
+                "tests/unit/test_config_time.py::test_a_difference_in_pages_of_any_length"
+                "_is_the_whole_one"
+            ),
+        ),
+    ),
+    edit(
+        "a-continued-log-is-another",
+        (
+            "after a superseding log every replica takes a snapshot in place of the "
+            "entries that it lacks"
+        ),
+        "control_plane/sie_config/http/follow_routes.py",
+        "log_id not in {begin.log_id for begin in plane.sequencer.lineage}",
+        "log_id != head.log_id",
+        (
+            (
+                "tests/unit/test_golden_files.py::test_a_log_that_continues_another_serve"
+                "s_both_and_tells_each_moment_its_own"
+            ),
+        ),
+    ),
+    edit(
+        "a-past-export-names-later-logs",
+        "a snapshot of before a log was superseded says that it was",
+        "control_plane/sie_config/http/history_routes.py",
+        ("lineage = [begin for begin in plane.sequencer.lineage if begin.epoch <= epoch]"),
+        "lineage = [*plane.sequencer.lineage]",
+        (
+            (
+                "tests/unit/test_golden_files.py::test_a_log_that_continues_another_serve"
+                "s_both_and_tells_each_moment_its_own"
             ),
         ),
     ),

@@ -329,4 +329,43 @@ PLANTED_MUTANTS = (
             ),
         ),
     ),
+    edit(
+        "a-clock-that-went-back-renames",
+        "an attempt is counted as another one of before a restart",
+        "control_plane/sie_config/past/refusals.py",
+        "self._go_on_after(await _newest_us(connection))",
+        "await _newest_us(connection)",
+        (
+            (
+                "tests/property/test_refusal_laws.py::test_each_attempt_is_counted_with_t"
+                "hose_alike_whatever_the_clock_and_restarts"
+            ),
+        ),
+    ),
+    edit(
+        "a-list-made-anew-keeps-the-old-one",
+        "after a large batch entities are listed twice, and those that went",
+        "control_plane/sie_config/past/listing.py",
+        ("            self._keys = {}\n            for each"),
+        "            for each",
+        (
+            (
+                "tests/property/test_history_laws.py::test_a_listing_has_the_keys_of_the_"
+                "registry_it_was_brought_to"
+            ),
+        ),
+    ),
+    edit(
+        "half-a-body-is-a-body",
+        "a document that was cut on its way is written as far as it came",
+        "shared/runtime/sie_runtime/http/encodings.py",
+        ('        if not stream.eof:\n            raise _malformed("it breaks off")\n'),
+        "",
+        (
+            (
+                "tests/unit/test_http_words.py::test_a_coded_body_that_breaks_off_is_refu"
+                "sed_and_never_read_as_a_shorter_one"
+            ),
+        ),
+    ),
 )

@@ -57,7 +57,7 @@ class Shared:
         ]
 
     def entry(self, epoch: int) -> dict[str, Any]:
-        """The entry, by its writer alone."""
+        """An entry, and its author."""
         self._meanwhile()
         return {"body": {"actor": self._actors[epoch]}}
 

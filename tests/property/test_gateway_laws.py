@@ -1,6 +1,7 @@
 """Laws of the gateway's pure parts: fleet, routing, admission, reading and assembling."""
 
 import string
+from contextlib import ExitStack
 from typing import Any, get_args
 
 import msgspec
@@ -12,7 +13,7 @@ from tests.support.gateway_world import echo_result, heartbeat, standard_catalog
 from sie_core.catalog import Catalog
 from sie_gateway.fleet.fleet import WORKERS_MAX, Fleet
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
-from sie_gateway.request.admission import Caps, InFlight, cut
+from sie_gateway.request.admission import Caps, InFlight, Shares, cut
 from sie_gateway.request.jobs import JobCaps, jobs_for
 from sie_gateway.request.requests import Asked, Limits, read_request
 from sie_gateway.request.responses import assemble, of_one_revision, render
@@ -461,6 +462,39 @@ def test_an_answer_has_one_entry_for_each_item_in_order_each_with_content_or_err
             assert entry["error"]["code"] == code
         elif not as_msgpack:
             assert entry["dense"]["values"] == [len(texts[index]), index, 0]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["tenant 'a'", "tenant 'b'"]), st.integers(1, 4), st.booleans()),
+        max_size=15,
+    ),
+    st.integers(1, 6),
+    st.data(),
+)
+def test_what_each_has_in_flight_is_held_to_its_own_caps_and_given_back_in_any_order(
+    steps: list[tuple[str, int, bool]], items_max: int, data: st.DataObject
+) -> None:
+    shares, caps = Shares(), Caps(items_max, 100)
+    running: list[tuple[str, int, ExitStack]] = []
+    for whose, items, ends in steps:
+        if ends and running:
+            _, _, ended = running.pop(data.draw(st.integers(0, len(running) - 1)))
+            ended.close()
+        held = sum(count for who, count, _ in running if who == whose)
+        request = ExitStack()
+        if held and held + items > items_max:
+            with pytest.raises(Later) as refused:
+                request.enter_context(shares.taken(whose, caps, items=items, size=items))
+            assert refused.value.code == "RATE_LIMIT"
+        else:
+            request.enter_context(shares.taken(whose, caps, items=items, size=items))
+            running.append((whose, items, request))
+        # Who has nothing under way is not remembered.
+        assert len(shares) == len({who for who, _, _ in running})
+    for _, _, request in running:
+        request.close()
+    assert len(shares) == 0
 
 
 @given(TEXTS, st.integers(1, 7), st.data())

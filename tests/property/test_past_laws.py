@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from tests.support.config_writer import begun_log, new_file, put_model, write
 
 from sie_config.documents.moments import parse_ts
@@ -120,7 +121,7 @@ def test_at_every_epoch_each_look_at_the_past_sees_what_was_folded_then(
                 steps += [(step.entry.epoch, step.document) for step in page_of]
                 place_at = page_of[-1].entry.epoch
             assert steps == [
-                (entry.epoch, bytes(change.document) if change.verb == "put" else None)
+                (entry.epoch, None if change.document is UNSET else bytes(change.document))
                 for entry in entries
                 for change in entry.changes
                 if change.key == key and after < entry.epoch <= epoch

@@ -67,6 +67,17 @@ def test_a_replica_has_converged_where_it_is_at_the_head_and_fresh(state, elsewh
     assert view["converged"] is is_there
 
 
+@given(st.lists(st.sampled_from("ab"), max_size=20))
+def test_reports_that_took_the_place_of_others_use_up_no_room(names):
+    said = {name: report(name, "x", at_head=True, leaving=False) for name in "ab"}
+    room = sum(map(len, said.values()))
+    reports = Reports(ttl_s=TTL_S, forget_s=1000.0, replicas_max=10, bytes_max=room)
+    for name in names:
+        reports.receive(said[name], 0.0)
+    found = {row["id"] for row in reports.view(HEAD, 0.0)["replicas"]}
+    assert found == set(names)
+
+
 @given(st.lists(words, max_size=12))
 def test_the_lives_of_a_name_are_told_apart_and_none_hides_behind_another(said):
     # No life is silent for so long that it would be forgotten in the middle.

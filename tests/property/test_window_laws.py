@@ -48,7 +48,7 @@ def test_no_window_has_a_token_farther_from_a_cut_than_the_one_that_it_is_taken_
     windows = TextTokens(encoding(1, count, 1)).windows(room + 2)
 
     def depth(ids: list[int], token: int) -> int:
-        """The distance of a token from the cut of its text, whose own ends are no cuts."""
+        """The distance of a token from where the text was cut; its own ends are no cuts."""
         left = token - ids[0] if ids[0] else count
         right = ids[-1] - token if ids[-1] != count - 1 else count
         return min(left, right)

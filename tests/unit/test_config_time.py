@@ -232,6 +232,24 @@ async def test_a_difference_is_told_to_programs_and_to_people(client):
     assert (await client.get(f"{CONFIGS}/diff")).status_code == 422
 
 
+@pytest.mark.parametrize("limit", [1, 3, 7])
+async def test_a_difference_in_pages_of_any_length_is_the_whole_one(client, limit):
+    start = (await write(client, "m0", description="a"))["epoch"]
+    for number in range(7):
+        await write(client, f"m{number}", description="b")
+    told = {"from": start}
+    whole = (await client.get(f"{CONFIGS}/diff", params=told)).json()["changes"]
+    paged: list[dict[str, str]] = []
+    after: str | None = ""
+    while after is not None:
+        query = told | {"limit": limit, "after": after}
+        page = (await client.get(f"{CONFIGS}/diff", params=query)).json()
+        paged += page["changes"]
+        after = page["next_after"]
+    assert paged == whole
+    assert len(whole) == 7
+
+
 async def test_property_12_a_revert_is_a_new_entry_that_brings_documents_back(client):
     """Property 12."""
     start = (await write(client, "m", description="a"))["epoch"]

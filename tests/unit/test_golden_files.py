@@ -90,6 +90,29 @@ async def test_a_writer_goes_on_from_golden_files(golden, tmp_path):
     assert snapshots.decode(told) == export
 
 
+async def test_a_log_that_continues_another_serves_both_and_tells_each_moment_its_own(
+    golden, tmp_path
+):
+    data = tmp_path / "data"
+    restore(golden / "backup.sqlite", data, bus=None, discard=None)
+    async with running(data) as plane, client_of(plane) as client:
+        first, second = lineage = plane.sequencer.lineage
+        assert first.log_id != second.log_id
+        for epoch in range(1, HEAD + 1):
+            told = (await client.get(f"/v1/configs/export?at={epoch}")).content
+            found = snapshots.decode(told)
+            assert found.entry.epoch == epoch
+            began = [begin.hash for begin in lineage if begin.epoch <= epoch]
+            assert [begin.hash for begin in found.lineage] == began
+        for begin in lineage:
+            query = {"log_id": begin.log_id, "after": 8}
+            served = (await client.get("/v1/configs/log", params=query)).json()
+            epochs = [each["body"]["epoch"] for each in served["entries"]]
+            assert epochs == [*range(9, HEAD + 1)]
+        stranger = {"log_id": "0" * 32, "after": 8}
+        assert (await client.get("/v1/configs/log", params=stranger)).status_code == 410
+
+
 def test_a_replica_boots_from_golden_files(golden):
     files, replica = ReplicaFiles(golden / "replica", tail_entries_min=100), Replica(FIRST_CONTACT)
     snapshot, entries = files.load()

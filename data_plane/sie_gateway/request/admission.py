@@ -9,14 +9,15 @@
   be above the bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from sie_schemas.errors import Later
 
-__all__ = ["Caps", "InFlight", "cut"]
+__all__ = ["Caps", "InFlight", "Shares", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,31 @@ class InFlight(Struct, frozen=True):
     def minus(self, *, items: int, size: int) -> "InFlight":
         """Give back what `plus` took."""
         return InFlight(self.items - items, self.bytes - size)
+
+
+class Shares:
+    """The requests in flight of each that has caps of its own: tenants, and shares of leases."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, InFlight] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @contextmanager
+    def taken(self, whose: str, caps: Caps, *, items: int, size: int) -> Iterator[None]:
+        """Take a request on within somebody's caps, and give back what it took. Raises `Later`."""
+        held = self._held.get(whose, InFlight())
+        self._held[whose] = held.plus(items=items, size=size, caps=caps, whose=whose)
+        try:
+            yield
+        finally:
+            left = self._held[whose].minus(items=items, size=size)
+            if left.items:
+                self._held[whose] = left
+            else:
+                # The name of a tenant may come from a header: what is idle is not remembered.
+                del self._held[whose]
 
 
 def cut(sizes: Sequence[int], *, items_max: int, bytes_max: int) -> list[range]:

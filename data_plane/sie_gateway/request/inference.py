@@ -7,8 +7,8 @@ it ends. Knows nothing of HTTP.
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Final
 
@@ -17,7 +17,7 @@ from sie_gateway import metrics
 from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
 from sie_gateway.fleet.watch import FleetWatch
-from sie_gateway.request.admission import Caps, InFlight
+from sie_gateway.request.admission import Caps, InFlight, Shares
 from sie_gateway.request.dispatch import Dispatcher
 from sie_gateway.request.jobs import JobCaps, check_asked, jobs_for
 from sie_gateway.request.requests import Asked
@@ -87,8 +87,7 @@ class Inference:
         self._young: Overdue[Waiting, None] = Overdue(patience_s, self._grown_old)
         self._old: Overdue[Waiting, None] = Overdue(timeout_s - patience_s, _expire)
         self._in_flight = InFlight()
-        self._shares: dict[str, InFlight] = {}
-        """The items in flight of each tenant and of each share of a lease that has any."""
+        self._shares = Shares()
         metrics.IN_FLIGHT_ITEMS.set_function(lambda: self._in_flight.items)
 
     def model_named(self, spec: str) -> str:
@@ -268,21 +267,8 @@ class Inference:
         caps = Caps(workers * self._lease_items_per_worker, self._caps.bytes_max)
         return self._shared(f"lease {lease.name!r} on {route.machine_profile}", caps, asked)
 
-    @contextmanager
-    def _shared(self, whose: str, caps: Caps, asked: Asked) -> Iterator[None]:
-        """Take a request on within somebody's caps, and give back what it took."""
-        items, size = len(asked.items), asked.total_size
-        held = self._shares.get(whose, InFlight())
-        self._shares[whose] = held.plus(items=items, size=size, caps=caps, whose=whose)
-        try:
-            yield
-        finally:
-            left = self._shares[whose].minus(items=items, size=size)
-            if left.items:
-                self._shares[whose] = left
-            else:
-                # The name of a tenant may come from a header: what is idle is not remembered.
-                del self._shares[whose]
+    def _shared(self, whose: str, caps: Caps, asked: Asked) -> AbstractContextManager[None]:
+        return self._shares.taken(whose, caps, items=len(asked.items), size=asked.total_size)
 
 
 def _expire(waiting: Waiting, _: None) -> None:

@@ -1,0 +1,60 @@
+"""Laws of a full house: a newcomer takes the place of who waits longest where most wait."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_runtime.http.connections import Connections, HttpBounds
+from sie_schemas.errors import Later
+
+VISITORS = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 5), st.booleans()),
+    min_size=1,
+    max_size=40,
+)
+
+
+class Guest:
+    """A connection from an address, and whether it waits for nothing since then."""
+
+    def __init__(self, address: str, since: float, is_waiting: bool) -> None:
+        self.address, self.since, self.is_waiting = address, since, is_waiting
+        self.was_sent_away = False
+
+    def look(self, now: float) -> None:
+        """Its times are its own."""
+
+    def send_away(self) -> None:
+        """Note it."""
+        self.was_sent_away = True
+
+
+@given(VISITORS, st.integers(1, 32))
+def test_who_leaves_for_a_newcomer_waited_longest_of_the_address_that_has_most(
+    came, connections_max
+):
+    house = Connections(HttpBounds(http_connections_max=connections_max))
+    inside: list[Guest] = []
+    for address, since, is_waiting in came:
+        guest = Guest(address, float(since), is_waiting)
+        waiting = [each for each in inside if each.is_waiting]
+        refused = house.enter(guest)
+        left = [each for each in inside if each.was_sent_away]
+        if len(inside) < connections_max:
+            assert (refused, left) == (None, [])
+        elif not waiting:
+            assert isinstance(refused, Later)
+            assert not left
+        else:
+            assert refused is None
+            assert len({each.address for each in left}) == 1
+            crowd = [each for each in waiting if each.address == left[0].address]
+            assert len(crowd) == max(
+                sum(one.address == each.address for one in waiting) for each in waiting
+            )
+            assert len(left) == min(len(crowd), max(1, connections_max // 16))
+            stay = [each.since for each in crowd if not each.was_sent_away]
+            assert max(each.since for each in left) <= min(stay, default=float("inf"))
+        inside = [each for each in inside if not each.was_sent_away]
+        if refused is None:
+            inside.append(guest)
+        assert len(house) == len(inside) <= connections_max
