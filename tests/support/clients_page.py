@@ -46,8 +46,8 @@ _TAIL = """
   `threshold`, as those of `gliner` do. Its other tools generate texts or convert documents, which
   are no operations here: they answer with an error.
 - `tei-client`'s `tokenize` and `decode` find no route: what a model reads is not shown.
-- Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder, refuse
-  other names themselves.
+- Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder,
+  refuse other names themselves.
 - `sie-weaviate` makes what is stored, and was not run with a Weaviate.
 - `/rerank` gives documents back as `{"text": ...}`, as Jina and vLLM do. litellm's provider
   `infinity` reads a plain text there: leave `return_documents` out.
