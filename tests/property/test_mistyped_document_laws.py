@@ -60,7 +60,7 @@ _PATHS = {
     "pools": "fast",
 }
 _KINDS = {f"{_CONFIGS}/{kind}": kind for kind in _DOCUMENTS}
-_NEW = {
+_NEW: dict[str, dict[str, Any]] = {
     "models": {"model_id": "org/new", "aliases": []},
     "adapters": {"name": "new"},
     "bundles": {"name": "new"},
