@@ -22,8 +22,8 @@ def main(url: str) -> None:
         assert found["entities"][0]["text"] == "find me"
         assert {each["name"] for each in client.list_models()} > {"org/dense", "ranker"}
         assert client.get_model("org/dense")["name"] == "org/dense"
-        assert client.get_capacity()["worker_count"] == 1
-        assert client.wait_for_capacity("cpu", timeout_s=5)["worker_count"] == 1
+        assert client.get_capacity()["worker_count"] == 2
+        assert client.wait_for_capacity("cpu", timeout_s=5)["worker_count"] == 2
         try:
             client.get_model("nobody")
         except RequestError as error:

@@ -42,9 +42,12 @@ _TAIL = """
 - `langchain-openai` sends token ids of OpenAI's vocabulary by default. Give the gateway that file
   (`SIE_GATEWAY_TOKEN_VOCABULARY`, tiktoken's `cl100k_base`), as the program's gateway was. Or give
   the client `check_embedding_ctx_length=False`, and it sends texts.
-- `sie-mcp` was seen with `extract_entities`. Its `redact_pii` wants a model that takes `threshold`,
-  as those of `gliner` do. Its other tools generate texts or convert documents, which are no
-  operations here.
+- `sie-mcp` was seen with `extract_entities` and `redact_pii`, which wants a model that takes
+  `threshold`, as those of `gliner` do. Its other tools generate texts or convert documents, which
+  are no operations here: they answer with an error.
+- `tei-client`'s `tokenize` and `decode` find no route: what a model reads is not shown.
+- Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder,
+  refuse other names themselves.
 - `sie-weaviate` makes what is stored, and was not run with a Weaviate.
 - `/rerank` gives documents back as `{"text": ...}`, as Jina and vLLM do. litellm's provider
   `infinity` reads a plain text there: leave `return_documents` out.

@@ -344,11 +344,13 @@ async def gateway_world(
     leases: Leases | None = None,
     bus: MemoryBus | None = None,
     more: Sequence[tuple[str, str, dict[str, Any]]] = (),
+    bundles: Sequence[str] = (),
     **settings: Any,
 ) -> AsyncIterator[World]:
     """A gateway on a memory bus with one echo worker; `warm` says whether it was heard.
 
     `leases` is where its leases are, else in memory; `more` are documents beside the usual ones.
+    For each of `bundles` a worker was heard too, for which the same one answers.
     """
     usual = {"fleet_ttl_s": 600.0, "fleet_settle_s": 0.0}
     config = GatewaySettings(gateway_id="g1", **(usual | settings))
@@ -374,6 +376,8 @@ async def gateway_world(
         world.app = build_app(config, parts, catalog, stop, asked_for=world.note_asked)
         if warm:
             await world.hear(heartbeat())
+        for bundle in bundles:
+            await world.hear(heartbeat(f"w-{bundle}", bundle=bundle))
         working = asyncio.create_task(world.echo.run())
         try:
             yield world

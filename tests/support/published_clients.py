@@ -197,7 +197,12 @@ def clients_gateway(**settings: Any) -> AbstractContextManager[str]:
     """The address of the gateway that the programs talk to."""
     outputs = ["dense", "sparse", "multivector"]
     return served_gateway(
-        more=[model("org/many", {"encode": {"outputs": outputs}})],
+        more=[
+            model("org/many", {"encode": {"outputs": outputs}}),
+            model("org/finder", {"extract": {}}, profiles={"default": {"backend": "gliner"}}),
+            ("bundle", "gliner", {"name": "gliner", "backends": ["gliner"]}),
+        ],
+        bundles=["gliner"],
         tei_embed_model="org/dense",
         tei_rerank_model="ranker",
         fleet_ttl_s=86_400.0,

@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 import sie_sdk
 from sie_runtime.access.openapi_page import page_body
 from sie_schemas import items
-from sie_sdk import encoding, errors, scoring, types
+from sie_sdk import cluster_types, encoding, errors, scoring, types
 from sie_sdk.config.client import SIEConfigClient
 
 __all__ = ["on_files", "pages"]
@@ -49,7 +49,7 @@ def _sdk() -> Iterator[str]:
     for client in _CLIENTS:
         yield from _client(client)
     yield "## Types\n"
-    for name, found in _classes(types, types.__name__, items.__name__):
+    for name, found in _classes(types, types.__name__, cluster_types.__name__, items.__name__):
         yield f"### {name}\n"
         yield _said(found)
         yield from _fields(found)
