@@ -162,6 +162,7 @@ class ControlPlane:
             replicas=lambda: self.reports.living(self._clock()),
             ask=self.replica_requests.recount,
             share=settings.full_fold_share,
+            path=store.path,
         )
         self.stopping = False
         self.polls_waiting = 0
