@@ -166,6 +166,7 @@ class ControlPlane:
             replicas=lambda: self.reports.living(self._clock()),
             ask=self.replica_requests.recount,
             share=settings.full_fold_share,
+            path=store.path,
         )
         self.signals = Signals()
         """The figures of broker and disk as they were seen last; `watch_usage` brings them."""

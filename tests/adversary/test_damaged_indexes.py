@@ -82,3 +82,43 @@ async def test_refused_attempts_that_a_disk_changed_are_told_with_the_cure(tmp_p
         answer = await client.get(f"{CONFIGS}/audit?outcome=refused")
         assert answer.json()["detail"]["code"] == "STORAGE_FAILED", answer.text
         assert "refused.sqlite: nothing of the log is lost" in answer.json()["detail"]["message"]
+
+
+async def test_a_page_of_keys_that_is_gone_is_damage_and_no_defect(tmp_path: Path) -> None:
+    key = {"idempotency-key": "k"}
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        assert (await client.post(MODELS, json=model("org/m"), headers=key)).status_code == 201
+    with contextlib.closing(sqlite3.connect(tmp_path / LOG_FILE)) as file:
+        [(page,)] = file.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'idempotency'")
+        [(size,)] = file.execute("PRAGMA page_size")
+    data = bytearray((tmp_path / LOG_FILE).read_bytes())
+    data[(page - 1) * size : page * size] = bytes(size)
+    (tmp_path / LOG_FILE).write_bytes(data)
+    async with running(tmp_path) as plane, client_of(plane) as client:
+        answer = await client.post(MODELS, json=model("org/m"), headers=key)
+        assert answer.json()["detail"]["code"] == "LOG_RECOVERY", answer.text
+        assert "is damaged" in answer.json()["detail"]["message"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM change WHERE entity_key = 'org/model-1'",
+        "UPDATE change SET entity_key = 'org/model-9' WHERE entity_key = 'org/model-1'",
+        "UPDATE change SET kind = 'model.delete' WHERE entity_key = 'org/model-1'",
+        "INSERT INTO change VALUES ('model', 'org/model-1', 7, 1, 'model.delete')",
+    ],
+)
+async def test_a_row_that_is_missing_or_too_many_is_found_by_a_look(
+    tmp_path: Path, statement: str
+) -> None:
+    """Nothing but the entries could say so: the past of one entity has no digest of its own."""
+    new_file(tmp_path / LOG_FILE, grown_log(4)).close()
+    async with running(tmp_path, self_check_s=0.0) as plane, client_of(plane) as client:
+        assert (await client.get(f"{CONFIGS}/verify")).json()["sound"] is True
+    tamper(tmp_path / LOG_FILE, statement)
+    async with running(tmp_path, self_check_s=0.0) as plane, client_of(plane) as client:
+        found = (await client.get(f"{CONFIGS}/verify")).json()
+        assert found["sound"] is False
+        assert "listed wrongly" in found["problem"]
+        assert "sie log restore" in found["problem"]

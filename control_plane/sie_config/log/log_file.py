@@ -212,12 +212,15 @@ class LogFile:
         self._check_ours()
 
     def key_row(self, actor: str, key: str) -> KeyRow | None:
-        """The row that was stored for an idempotency key."""
-        row = self._connection.execute(
-            "SELECT fingerprint, epoch, changed, created, modified_epoch"
-            " FROM idempotency WHERE actor = ? AND key = ?",
-            (actor, key),
-        ).fetchone()
+        """The row that was stored for an idempotency key. Raises `LogDamaged`, `StorageFailed`."""
+        try:
+            row = self._connection.execute(
+                "SELECT fingerprint, epoch, changed, created, modified_epoch"
+                " FROM idempotency WHERE actor = ? AND key = ?",
+                (actor, key),
+            ).fetchone()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise translated(error, self._path, "read") from error
         if row is None:
             return None
         fingerprint, epoch, changed, created, modified_epoch = row

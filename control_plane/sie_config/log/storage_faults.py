@@ -73,7 +73,7 @@ def translated(error: sqlite3.Error | UnicodeDecodeError, path: Path, doing: str
     if unreadable or code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return LogDamaged(f"{path} is damaged: {error}", first_bad_epoch=None)
     told = f"{path}: could not {doing}: {error}"
-    if doing == "open":
+    if doing in {"open", "read"}:
         return StorageFailed(told)
     return StorageFailed(
         f"{told}. If this was a commit, its outcome is unknown until the file is opened again"

@@ -7,9 +7,9 @@ registry that is served to make it. Each round:
 2. reads the snapshot back as a follower would, and compares the two from their documents up;
 3. asks one live replica, drawn by chance, to count its own registry anew.
 
-Behind a start from a checkpoint the first round is the fold of the whole log. Takes a bounded share
-of the loop, so that writes are answered meanwhile. Promises to say what differs and where; mends
-nothing.
+The first round also compares the rows by which the past is looked up with the entries. Behind a
+start from a checkpoint it is the fold of the whole log. Takes a bounded share of the loop, so that
+writes are answered meanwhile. Promises to say what differs and where; mends nothing.
 """
 
 import asyncio
@@ -18,12 +18,14 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import Counter
 
 from sie_config.log.checkpoint import registry_of
 from sie_config.log.journal import Journal
+from sie_config.log.listing import check_listing
 from sie_config.log.replay import step
 from sie_config.log.storage_faults import LogDamaged
 from sie_config.upkeep.exports import Exports, Log
@@ -90,9 +92,11 @@ class SelfCheck:
         replicas: Callable[[], list[tuple[str, str]]],
         ask: AskReplica,
         share: float,
+        path: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """`known` was folded from the log by this process already; else the fold begins at 1."""
+        """`known` was folded from the log by this process already; else the fold begins at 1.
+        `path` is the log's file, where there is one."""
         self._journal = journal
         self._exports = exports
         self._log = log
@@ -102,6 +106,8 @@ class SelfCheck:
         self._ask = ask
         self._share = share
         self._rng = rng or random.Random()
+        self._unlisted = path
+        """The file whose rows beside the entries were not compared yet."""
         self._turn = asyncio.Lock()
         self._thread = Aside("self-check")
 
@@ -158,6 +164,10 @@ class SelfCheck:
             problem = await self._thread.run(_difference, export.data, self._registry, self._last)
             if problem:
                 raise LogDamaged(problem, first_bad_epoch=None)
+        if self._unlisted is not None:
+            await self._thread.run(check_listing, self._unlisted, export.epoch)
+            # What this process adds to them it has made itself.
+            self._unlisted = None
         return True
 
     async def _fold(self, until: int, stop: asyncio.Event | None) -> bool:
