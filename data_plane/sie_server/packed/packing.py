@@ -18,7 +18,9 @@ _STEP: Final = 16
 _LOOKED_AT_MAX: Final = 128
 """Sequences that are tried for the room that is left: more gained under 1 % of it."""
 ADAPTERS_MAX: Final = 16
-"""Of one row. Each costs every token of the row its rank (`sie_server.adapters.lora`)."""
+"""Of one row of blocks. Each costs every token its rank (`sie_server.adapters.lora`)."""
+_LONG_ROW_ADAPTERS_MAX: Final = 128
+"""Of a row end to end, which is a GPU's: it would rather multiply more than wait for more calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def end_to_end(
     owners: set[int | None] = set()
     for index in _in_order(lengths, adapters):
         owners.add(adapters[index])
-        if row and (tokens + lengths[index] > tokens_max or len(owners) > ADAPTERS_MAX):
+        if row and (tokens + lengths[index] > tokens_max or len(owners) > _LONG_ROW_ADAPTERS_MAX):
             yield _row([row], lengths, adapters, tokens)
             row, tokens, owners = [], 0, {adapters[index]}
         row.append(index)
