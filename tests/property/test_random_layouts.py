@@ -20,11 +20,11 @@ _SEEDS: dict[int, Judgement] = {
     19: "equal",  # scores
     25: "equal",
     36: "equal",  # float16 weights, no padding token
-    57: "equal",  # what stands beside a text changes it
     78: "equal",  # queries longer than texts in general
     86: "equal",  # the same of documents
     126: "refused",
     158: "equal",  # pairs that the reference cannot answer
+    370: "equal",  # what stands beside a text changes it
 }
 """The verdict on each; a folder that begins to be refused is a fault too."""
 _ODD_SEEDS: dict[int, Judgement] = {

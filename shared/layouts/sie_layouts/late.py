@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.facts import Fact, Files, Reading
+from sie_layouts.inputs.texts import sentence_table, text_layout
+from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import DenseStep, NormalizeStep, Step, TransformerStep
-from sie_layouts.texts import sentence_table, text_layout
-from sie_layouts.transformer import transformer_step
 
 __all__ = ["Expansion", "Side", "TokenLayout", "is_stanford", "read_late"]
 
