@@ -30,7 +30,7 @@ from tests.support.conformance import save_small
 from tests.support.small_tokenizers import small_tokenizer
 from tokenizers import AddedToken
 
-__all__ = ["Drawn", "Kind", "draw"]
+__all__ = ["Choices", "Drawn", "Kind", "draw"]
 
 Kind = Literal["dense", "sparse", "score", "tokens"]
 T = TypeVar("T")

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.facts import Fact, Files, Reading
+from sie_layouts.inputs.texts import sentence_table, text_layout
+from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.modules import dense_step, module_name, normalize_step
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import DenseStep, NormalizeStep, Step, TransformerStep
-from sie_layouts.texts import sentence_table, text_layout
-from sie_layouts.transformer import transformer_step
 
 __all__ = ["Expansion", "Side", "TokenLayout", "is_stanford", "read_late"]
 
@@ -159,6 +159,7 @@ def _of_modules(reader: Reader) -> TokenLayout:
         ),
         mean=settings.get("similarity_fn_name") == "meanmaxsim",
     )  # fmt: skip
+    _require_one_limit(reader, name, table, layout)
     layout = _with_modules(reader, layout)
     if settings.get("model_type") != "ColBERT":
         if layout.expansion is not None and not layout.masked:
@@ -169,6 +170,21 @@ def _of_modules(reader: Reader) -> TokenLayout:
     skipped = tuple(map(str, words))
     ended = (*layout.steps, NormalizeStep(_TOKENS, _TOKENS))
     return replace(layout, skipped=skipped, skipped_in=("document",), steps=ended)
+
+
+def _require_one_limit(
+    reader: Reader, name: str, table: Mapping[str, Any], layout: TokenLayout
+) -> None:
+    """A length of the tokenizer's call counts over those of the sides, here and there otherwise."""
+    calls = reader.take(name, table, "processing_kwargs", dict, {})
+    called = any(isinstance(each, dict) and "max_length" in each for each in calls.values())
+    grows = layout.expansion is not None and not layout.expansion.fixed
+    if called and (grows or layout.query.tokens_max or layout.document.tokens_max):
+        reader.refuse(
+            f"{name}: processing_kwargs",
+            "has a max_length beside lengths of queries and documents, which is not done here",
+            "remove it, or those lengths",
+        )
 
 
 def _with_modules(reader: Reader, layout: TokenLayout) -> TokenLayout:

@@ -8,6 +8,8 @@ enumerates them.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from sie_layouts.inputs.texts import bare_text
+from sie_layouts.inputs.transformer import transformer_step
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import (
     AutoEncoderStep,
@@ -21,8 +23,6 @@ from sie_layouts.steps import (
     Step,
     TokenWeightsStep,
 )
-from sie_layouts.texts import bare_text
-from sie_layouts.transformer import transformer_step
 
 __all__ = [
     "ACTIVATIONS",

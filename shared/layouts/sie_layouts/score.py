@@ -12,13 +12,13 @@ from typing import Any, Final, Literal
 from sie_layouts.architectures.own_architectures import require_own_architecture
 from sie_layouts.architectures.published import published_form
 from sie_layouts.facts import Fact, Files, Reading
+from sie_layouts.inputs.texts import chat_template, sentence_table, text_layout
+from sie_layouts.inputs.transformer import KNOWN_SETTINGS, LOADING_ONLY
 from sie_layouts.modules import module_name
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.sentence import SETTINGS_FILE
 from sie_layouts.steps import TextLayout
-from sie_layouts.texts import chat_template, sentence_table, text_layout
-from sie_layouts.transformer import KNOWN_SETTINGS, LOADING_ONLY
 
 __all__ = ["ACTIVATIONS", "LogitStep", "ScoreLayout", "read_score"]
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from sie_layouts.facts import Files, Reading
+from sie_layouts.inputs.transformer import plain_transformer
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.reader import Reader
 from sie_layouts.routes import MODULES_FILE, steps_of
@@ -25,7 +26,6 @@ from sie_layouts.steps import (
     TokenWeightsStep,
     TransformerStep,
 )
-from sie_layouts.transformer import plain_transformer
 
 __all__ = ["SETTINGS_FILE", "read_sentence"]
 

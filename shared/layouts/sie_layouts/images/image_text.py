@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from sie_layouts.facts import Fact, Files, Reading
 from sie_layouts.images.pictures import PictureLayout, read_picture
+from sie_layouts.inputs.texts import sentence_table, text_layout
+from sie_layouts.inputs.transformer import KNOWN_SETTINGS, LOADING_ONLY
 from sie_layouts.modules import module_name
 from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE, steps_of
 from sie_layouts.steps import DenseStep, LayerNormStep, NormalizeStep, Step, TextLayout
-from sie_layouts.texts import sentence_table, text_layout
-from sie_layouts.transformer import KNOWN_SETTINGS, LOADING_ONLY
 
 __all__ = ["ImageTextLayout", "is_image_text", "read_image_text"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sie_layouts.architectures.own_architectures import require_own_architecture
+from sie_layouts.inputs.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
-from sie_layouts.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
 
 __all__ = ["KNOWN_SETTINGS", "LOADING_ONLY", "plain_transformer", "transformer_step"]
 
