@@ -57,7 +57,11 @@ async def model_that_does_not_load(world: World) -> None:
     answer = await world.http.put(url, json=document)
     assert answer.status_code in {200, 201}, answer.text
     world.kept["before"] = str(answer.json()["epoch"])
-    assert (await world.ask(model=BROKEN)).status_code == 200
+
+    async def works() -> bool:
+        return (await world.ask(model=BROKEN)).status_code == 200
+
+    await until_told(works, within_s=60)
     document["source"] = document["source"] | {"version": "0.0.1"}
     answer = await world.http.put(url, json=document)
     assert answer.status_code == 200, answer.text

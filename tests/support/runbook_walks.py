@@ -174,7 +174,7 @@ class Walk:
     variables: Callable[[World], Mapping[str, str]] = lambda world: {}
     """Of the commands: an editor."""
     ends: bool = True
-    """False where the expression looks back a quarter of an hour."""
+    """False where the expression looks back a quarter of an hour, or six hours."""
     fresh: bool = True
     """False where the walk before it leaves the same behind, in the long window of a slow burn."""
     world: str = "plain"
@@ -194,12 +194,13 @@ WALKS: Final[Mapping[str, Walk]] = {
         {"Find the model or the client": _reverted},
         shows=(BROKEN,),
         fresh=False,
+        ends=False,
     ),
     "SieSlowBurnsFast": Walk(
         slow_answers, elsewhere=("Busy devices", "Loads again", "Long batches")
     ),
     "SieSlowBurnsSlowly": Walk(
-        slow_answers, {"Nothing tonight": _nothing}, ("long texts",), fresh=False
+        slow_answers, {"Nothing tonight": _nothing}, ("long texts",), fresh=False, ends=False
     ),
     "SieGatewayAbsent": Walk(_frozen("gateway"), {"Start the gateways": _thaw}),
     "SieCapacityDoesNotCome": Walk(
