@@ -196,7 +196,7 @@ async def an_older_history(world: World) -> None:
 
     await until_told(is_written, within_s=60)
     for number in range(4):
-        assert await world.write(f"theirs-{number}", description="x") in {200, 201}
+        assert await world.write(f"theirs-{number}", description=older.parent.name) in {200, 201}
     world.thaw()
 
 
