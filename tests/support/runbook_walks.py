@@ -19,7 +19,6 @@ from tests.support.live_cluster import MODEL
 from tests.support.polling import until_told
 from tests.support.runbook_breaks import (
     BROKEN,
-    a_poison,
     an_older_history,
     edited_by,
     model_that_does_not_load,
@@ -28,7 +27,6 @@ from tests.support.runbook_breaks import (
     rights_given,
     rights_taken,
     slow_answers,
-    somebody_else_writes,
     the_file_is_damaged,
     the_file_is_restored,
     two_models_in_turns,
@@ -141,11 +139,6 @@ async def _others_resynced(world: World) -> None:
     world.kill("config")
 
 
-async def _restarted(world: World) -> None:
-    await world.typed(["sie", "down"])
-    await world.typed(["sie", "up", "--detach", "--devices", "1", "--port", str(world.port)])
-
-
 async def _reverted(world: World) -> None:
     words = ["sie", "revert", world.kept["before"], f"model/{BROKEN}"]
     await world.typed(words)
@@ -218,13 +211,6 @@ WALKS: Final[Mapping[str, Walk]] = {
     "SieQueueFills": Walk(
         _queue_fills, {"More workers": _held_are_answered}, ("A flood of one tenant",)
     ),
-    "SieDeadLetters": Walk(
-        a_poison,
-        {"Mend the model": _thaw},
-        words=lambda world: {"NUMBER": "1"},
-        shows=("INFERENCE_ERROR", "1"),
-        ends=False,
-    ),
     "SieExecutionDown": Walk(
         _frozen("server-0"),
         {"restart the node": _execution_restarted},
@@ -293,12 +279,6 @@ WALKS: Final[Mapping[str, Walk]] = {
         {"`forked`": _others_resynced},
         ("`halted`: upgrade", "`quarantined`: restart"),
         shows=("forked",),
-    ),
-    "SieForged": Walk(
-        somebody_else_writes,
-        {"Nothing forged": _nothing, "Change the broker's passwords": _restarted},
-        shows=("sign",),
-        ends=False,
     ),
 }
 
