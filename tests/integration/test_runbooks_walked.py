@@ -21,11 +21,11 @@ pytestmark = [
 ]
 
 QUICK = (
-    "SieErrorsBurnFast",
+    "SieSlowBurnsFast",
     "SieGatewayAbsent",
     "SieCapacityDoesNotCome",
     "SieQueueFills",
-    "SieExecutionDown",
+    "SieBrokerRefuses",
     "SieConfigAbsent",
     "SieWritesRefused",
     "SiePublishLags",

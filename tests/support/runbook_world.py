@@ -148,7 +148,7 @@ class World:
 
     async def asked(self, count: int, **more: Any) -> list[int]:
         """So many requests, a few at a time; their statuses."""
-        turns = asyncio.Semaphore(8)
+        turns = asyncio.Semaphore(4)
 
         async def one(number: int) -> int:
             async with turns:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from sie_config.log.replay import step
@@ -22,7 +22,7 @@ from sie_schemas.entry import Entry, build_entry, put, to_envelope
 from sie_testing.chaos.scene import Fault, Scene
 from sie_testing.chaos.table import LONGER_S
 
-__all__ = ["FAULTS", "forged_entry"]
+__all__ = ["FAULTS"]
 
 _FLOOD: Final = 2_000
 _SLOW: Final = 200
@@ -37,15 +37,11 @@ _BACK_S: Final = 30.0
 
 
 def _forged(scene: Scene) -> Entry:
-    with LogReader.open(scene.cluster.log_file) as reader:
-        return forged_entry(reader.entries())
-
-
-def forged_entry(entries: Iterable[Entry]) -> Entry:
-    """An entry that follows the last of these, as anybody can make one who can hash."""
+    """An entry that follows the head of the file, as anybody can make one who can hash."""
     registry, last = Registry.EMPTY, None
-    for last in entries:
-        registry = step(registry, last)
+    with LogReader.open(scene.cluster.log_file) as reader:
+        for last in reader.entries():
+            registry = step(registry, last)
     assert last is not None, "a log has an entry"
     changes = [put("pool", "forged", {"name": "forged", "description": "by a stranger"})]
     after = preview(registry, changes, last.epoch + 1)
