@@ -52,9 +52,9 @@ def test_the_wait_shrinks_after_a_late_answer_and_grows_after_one_in_time_up_to_
         before = pace.wait_s
         pace.answered(latency_s)
         if latency_s > target_s:
-            assert pace.wait_s < before or before == 0.0
+            assert pace.wait_s == pytest.approx(before / 2)
         else:
-            assert pace.wait_s > before or before == target_s
+            assert pace.wait_s == pytest.approx(min(target_s, before + target_s / 32))
         assert 0.0 <= pace.wait_s <= target_s
 
 
@@ -89,6 +89,23 @@ def test_a_device_with_a_price_for_a_batch_and_one_for_its_cost_is_known_after_f
     for _ in range(200):
         pace.ran(300, price_s + unit_s * 300)
     assert pace.price_s == pytest.approx(price_s, rel=1e-4, abs=1e-6)
+
+
+@given(COSTS, st.floats(0.01, 1.0), st.integers(20, 100))
+def test_of_a_size_about_the_last_ten_batches_count(cost, seconds, before):
+    pace = Pace(0.0, None)
+    for _ in range(before):
+        pace.ran(cost, seconds)
+    pace.ran(cost, 2 * seconds)
+    first = pace.expected_s(cost)
+    for _ in range(10):
+        pace.ran(cost, 2 * seconds)
+    later = pace.expected_s(cost)
+
+    assert first is not None
+    assert later is not None
+    assert 1.09 * seconds <= first <= 1.12 * seconds
+    assert 1.65 * seconds <= later <= 1.75 * seconds
 
 
 def test_nothing_is_expected_before_the_first_batch_has_ended():

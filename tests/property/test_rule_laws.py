@@ -46,7 +46,7 @@ def commands(draw: st.DrawFn) -> Command:
             },
         }
         aliases = draw(st.lists(st.sampled_from(["b", "k", "l", "m", "n"]), max_size=2))
-        if aliases or draw(st.booleans()):
+        if draw(st.booleans()) or aliases:
             document["aliases"] = aliases
         made = put(kind, draw(MODELS), document)
     elif kind == "adapter":
@@ -179,7 +179,7 @@ def fold(state: State, index: Index, command: Command, epoch: int) -> None:
     index.update(command.kind, command.key, document)
     state.pop((command.kind, command.key), None)
     if document is not None:
-        state[command.kind, command.key] = (epoch, document)
+        state[command.kind, command.key] = (epoch, dict(document))
 
 
 def begun() -> tuple[State, Index]:

@@ -259,7 +259,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         chosen = int(self._rng.random() * len(ready))
         handle, ready[chosen] = ready[chosen], ready[-1]
         ready.pop()
-        if handle._cancelled:  # type: ignore[attr-defined]
+        if handle._cancelled:
             return
         context: Context = handle._context  # type: ignore[attr-defined]
         host = context.get(HOST)
@@ -273,7 +273,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """While something is ready, time stands: only a timer that was set late can be due."""
         timers, ready = self._timers, self._ready
         if not ready:
-            while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+            while timers and timers[0][2]._cancelled:
                 heapq.heappop(timers)
             if not timers:
                 raise SimulationStuck(f"nothing more will happen after {self._now:.3f} s")
@@ -281,7 +281,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         now = self._now
         while timers and timers[0][0] <= now:
             timer = heapq.heappop(timers)[2]
-            if not timer._cancelled:  # type: ignore[attr-defined]
+            if not timer._cancelled:
                 ready.append(timer)
         self._is_due = False
 
