@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
@@ -67,6 +67,7 @@ def test_without_a_target_the_wait_stays_as_it_was_given(wait_s, latencies):
 
 
 @given(st.lists(st.tuples(COSTS, SECONDS), min_size=1, max_size=40), COSTS, COSTS)
+@example([(100, 0.0), (1000, 10.0)], 1, 1)
 def test_a_larger_batch_is_never_expected_to_end_sooner(seen, cost, more):
     pace = Pace(0.0, None)
     for of_cost, seconds in seen:
@@ -75,6 +76,33 @@ def test_a_larger_batch_is_never_expected_to_end_sooner(seen, cost, more):
     assert expected is not None
     assert larger is not None
     assert 0.0 <= expected <= larger * (1 + 1e-9) + 1e-9
+    assert pace.price_s is not None
+    assert pace.price_s >= 0.0
+
+
+def test_where_one_size_was_seen_a_larger_batch_is_in_proportion_and_a_smaller_one_takes_as_long():
+    pace = Pace(0.0, None)
+    pace.ran(100, 1.0)
+
+    assert [pace.expected_s(cost) for cost in (50, 100, 200)] == pytest.approx([1.0, 1.0, 2.0])
+    assert pace.cost_within(3.0) == pytest.approx(300)
+
+
+def test_where_a_batch_by_itself_costs_nothing_a_time_holds_what_it_holds():
+    pace = Pace(0.0, 0.1)
+    pace.ran(1, 1.0)
+    pace.ran(100, 100.0)
+
+    assert [pace.cost_within(seconds) for seconds in (0.5, 50.0)] == pytest.approx([0.5, 50.0])
+    assert pace.cost_in_time == pytest.approx(0.1)
+
+
+def test_batches_that_take_no_time_have_no_bound():
+    pace = Pace(0.0, None)
+    pace.ran(10, 0.0)
+    assert pace.cost_within(1.0) == inf
+    pace.ran(1000, 0.0)
+    assert pace.cost_within(1.0) == inf
 
 
 @given(st.floats(0.001, 1.0), st.floats(1e-5, 1e-2), st.permutations([16, 64, 300, 2000]), COSTS)
