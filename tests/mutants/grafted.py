@@ -79,9 +79,10 @@ def _graft_function(old: Any, new: Any, module: str) -> int:
     if differs:
         old.__code__ = new.__code__
         old.__defaults__ = defaults or None
+    named = old.__kwdefaults__ or {}
     for name, value in (new.__kwdefaults__ or {}).items():
-        if _is_simple(value) and old.__kwdefaults__[name] != value:
-            old.__kwdefaults__[name] = value
+        if _is_simple(value) and named[name] != value:
+            named[name] = value
             differs = True
     return int(differs)
 

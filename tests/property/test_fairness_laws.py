@@ -189,6 +189,15 @@ def test_several_send_where_more_than_one_did_within_ten_seconds(sent, later):
     assert senders.several(now) == (sum(now - at <= 10 for at in last.values()) > 1)
 
 
+@pytest.mark.parametrize(("now", "several"), [(10.0, True), (10.01, False)])
+def test_who_sent_ten_seconds_ago_still_counts_and_nobody_longer(now, several):
+    senders = Senders()
+    senders.sent("a", 0.0)
+    senders.sent("b", 5.0)
+
+    assert senders.several(now) is several
+
+
 WAITING = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(1, 15)), max_size=40
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sie_schemas.ipc import TextInput
@@ -52,9 +52,9 @@ def test_the_wait_shrinks_after_a_late_answer_and_grows_after_one_in_time_up_to_
         before = pace.wait_s
         pace.answered(latency_s)
         if latency_s > target_s:
-            assert pace.wait_s < before or before == 0.0
+            assert pace.wait_s == pytest.approx(before / 2)
         else:
-            assert pace.wait_s > before or before == target_s
+            assert pace.wait_s == pytest.approx(min(target_s, before + target_s / 32))
         assert 0.0 <= pace.wait_s <= target_s
 
 
@@ -67,6 +67,7 @@ def test_without_a_target_the_wait_stays_as_it_was_given(wait_s, latencies):
 
 
 @given(st.lists(st.tuples(COSTS, SECONDS), min_size=1, max_size=40), COSTS, COSTS)
+@example([(100, 0.0), (1000, 10.0)], 1, 1)
 def test_a_larger_batch_is_never_expected_to_end_sooner(seen, cost, more):
     pace = Pace(0.0, None)
     for of_cost, seconds in seen:
@@ -75,6 +76,33 @@ def test_a_larger_batch_is_never_expected_to_end_sooner(seen, cost, more):
     assert expected is not None
     assert larger is not None
     assert 0.0 <= expected <= larger * (1 + 1e-9) + 1e-9
+    assert pace.price_s is not None
+    assert pace.price_s >= 0.0
+
+
+def test_where_one_size_was_seen_a_larger_batch_is_in_proportion_and_a_smaller_one_takes_as_long():
+    pace = Pace(0.0, None)
+    pace.ran(100, 1.0)
+
+    assert [pace.expected_s(cost) for cost in (50, 100, 200)] == pytest.approx([1.0, 1.0, 2.0])
+    assert pace.cost_within(3.0) == pytest.approx(300)
+
+
+def test_where_a_batch_by_itself_costs_nothing_a_time_holds_what_it_holds():
+    pace = Pace(0.0, 0.1)
+    pace.ran(1, 1.0)
+    pace.ran(100, 100.0)
+
+    assert [pace.cost_within(seconds) for seconds in (0.5, 50.0)] == pytest.approx([0.5, 50.0])
+    assert pace.cost_in_time == pytest.approx(0.1)
+
+
+def test_batches_that_take_no_time_have_no_bound():
+    pace = Pace(0.0, None)
+    pace.ran(10, 0.0)
+    assert pace.cost_within(1.0) == inf
+    pace.ran(1000, 0.0)
+    assert pace.cost_within(1.0) == inf
 
 
 @given(st.floats(0.001, 1.0), st.floats(1e-5, 1e-2), st.permutations([16, 64, 300, 2000]), COSTS)
@@ -89,6 +117,23 @@ def test_a_device_with_a_price_for_a_batch_and_one_for_its_cost_is_known_after_f
     for _ in range(200):
         pace.ran(300, price_s + unit_s * 300)
     assert pace.price_s == pytest.approx(price_s, rel=1e-4, abs=1e-6)
+
+
+@given(COSTS, st.floats(0.01, 1.0), st.integers(20, 100))
+def test_of_a_size_about_the_last_ten_batches_count(cost, seconds, before):
+    pace = Pace(0.0, None)
+    for _ in range(before):
+        pace.ran(cost, seconds)
+    pace.ran(cost, 2 * seconds)
+    first = pace.expected_s(cost)
+    for _ in range(10):
+        pace.ran(cost, 2 * seconds)
+    later = pace.expected_s(cost)
+
+    assert first is not None
+    assert later is not None
+    assert 1.09 * seconds <= first <= 1.12 * seconds
+    assert 1.65 * seconds <= later <= 1.75 * seconds
 
 
 def test_nothing_is_expected_before_the_first_batch_has_ended():

@@ -425,6 +425,24 @@ async def test_a_revision_that_changes_under_a_request_costs_one_more_run_of_all
     assert response.headers["X-SIE-Config-Epoch"].endswith(".8")
 
 
+async def test_a_gateway_behind_its_workers_runs_a_request_again_when_it_has_caught_up() -> None:
+    newer = standard_catalog(epoch=8, generation=2)
+    revision = newer.resolve("org/dense").revision
+    async with gateway_world() as world:
+
+        def refuse(job: Job) -> JobResult:
+            if job.model_revision == revision:
+                return echo_result(job)
+            asyncio.get_running_loop().call_later(0.05, setattr, world, "catalog", newer)
+            failure = JobFailure("REVISION_CHANGED", "not at that revision here")
+            return echo_result(job, answers=(), failure=failure)
+
+        world.echo.answer = refuse
+        response = await _post(world, "/v1/encode/org/dense", ONE)
+        assert len(world.echo.seen) == 2
+    assert response.status_code == 200, response.text
+
+
 async def test_silence_ends_in_504_and_the_workers_are_told() -> None:
     async with gateway_world(request_timeout_s=0.05) as world:
         world.echo.answer = lambda job: None

@@ -5,6 +5,7 @@
 it ends. Knows nothing of HTTP.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from itertools import count
 from typing import Final
 
 from sie_core.catalog import Catalog
+from sie_core.chain import Position
 from sie_gateway import metrics
 from sie_gateway.fleet.kind_loads import KindLoads
 from sie_gateway.fleet.routing import Cold, Route, Routes, Wanted
@@ -36,6 +38,9 @@ anew."""
 _NO_CAP: Final = nullcontext()
 _LOOK_S: Final = 1.0
 """A request that is held looks so often whether a config changed; a worker that comes wakes it."""
+_BEHIND_S: Final = 1.0
+"""A gateway is rarely so long behind a worker: an entry takes milliseconds to each of them."""
+_GLANCE_S: Final = 0.02
 _PATIENCE_S: Final = 0.25
 """Most requests are over by then. To watch the client and the deadline of each would cost more than
 to answer the few whose client has left."""
@@ -123,6 +128,7 @@ class Inference:
             try:
                 if wanted.pool is not None:
                     wanted = await self._placed(wanted)
+                at = self._catalog().position
                 try:
                     outcome = await self._run(asked, wanted, request_id, tenant, waiting)
                     if isinstance(outcome, Cold) and patience_s:
@@ -132,6 +138,7 @@ class Inference:
                 except Takerless:
                     return await self._again(asked, wanted, request_id, tenant, waiting)
                 if outcome is None:
+                    await self._catch_up(at, waiting)
                     return await self._again(
                         asked, wanted, request_id, tenant, waiting, has_changed=True
                     )
@@ -207,6 +214,16 @@ class Inference:
             f"the configuration of {wanted.spec!r} changed twice while the request ran",
             code="REVISION_CHANGED",
         )
+
+    async def _catch_up(self, at: Position | None, waiting: Waiting) -> None:
+        """Wait for a registry past the one that a run was of, for a bounded time.
+
+        A worker that has just started knows only the revisions of now. While this gateway is behind
+        it, another run at the old ones would end as the first one did.
+        """
+        until = self._watch.now() + _BEHIND_S
+        while self._catalog().position == at and self._watch.now() < until:
+            await waiting.pause(asyncio.sleep(_GLANCE_S), timeout_s=_BEHIND_S)
 
     def _grown_old(self, waiting: Waiting, _: None) -> None:
         self._old.add(waiting, None)

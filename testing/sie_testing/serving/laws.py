@@ -236,6 +236,8 @@ class Laws:
             raise Broken(f"{asking} has {len(body['items'])} answers")
         for text, entry in zip(asking.texts, body["items"], strict=True):
             self._check_entry(asking, text, entry, revision, adapter)
+        if answer.queue_ms < 0:
+            raise Broken(f"{asking} waited for {answer.queue_ms:.1f} ms: its clocks differ")
         self._check_once(asking)
         self._note_move(asking, route)
 

@@ -48,8 +48,7 @@ class QueueClient(BrokerClient, DirectClient):  # type: ignore[misc]
         if arrival.subject in self._replies:
             self._arrive(None, arrival)
             return 1
-        tokens = arrival.subject.split(".")
-        wanted = [interest for interest in self.interests if interest.wants(tokens)]
+        wanted = self.wanting(arrival.subject)
         for interest in wanted:
             self._arrive(interest, arrival)
         return 1 if wanted else 0

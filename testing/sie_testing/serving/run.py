@@ -37,6 +37,10 @@ _CROWDED: Final = 6.0
 """Times as long as usual a device takes where many wait for it, or nobody would have to."""
 _END_S: Final = 45.0
 _CALM_WAIT_S: Final = 8.0
+_CROWD_S: Final = 14.0
+_CROWDED_WAIT_S: Final = 12.0
+"""Behind a crowd, or in a flood, a device that is slow has up to nine seconds of older work. Who
+starves waits for as long as the crowd is there."""
 _HEALED_WAIT_S: Final = 25.0
 _RECONNECT_S: Final = 8.0
 _SETTLE_S: Final = 45.0
@@ -65,8 +69,8 @@ class _Drawn:
         self.steps = plan.steps
         self.crowd = self.calm and rng.random() < 0.4
         self.flood = self.calm and not self.crowd and rng.random() < 0.7
-        if not _MOVING.isdisjoint({*self.kinds, *self.loads}) and plan.seed % 2:
-            # A crowd measures waits of models that are where they were: it has every other seed.
+        if not _MOVING.isdisjoint({*self.kinds, *self.loads}) and plan.seed % 3 == 1:
+            # A crowd measures waits of models that are where they were: it has most seeds.
             self.crowd = self.flood = False
         workers = rng.randint(1, plan.replicas) if self.calm else max(2, plan.replicas)
         if self.crowd:
@@ -103,7 +107,8 @@ async def _run(drawn: _Drawn) -> None:
     await asyncio.sleep(_RECONNECT_S)
     await clients.last_requests()
     await _settled(world)
-    longest_s = _CALM_WAIT_S if drawn.calm else _HEALED_WAIT_S
+    calm_s = _CROWDED_WAIT_S if drawn.crowd or drawn.flood else _CALM_WAIT_S
+    longest_s = calm_s if drawn.calm else _HEALED_WAIT_S
     world.laws.check_waits(longest_s, 0.0 if drawn.calm else healed_at)
     world.laws.check_flood(FLOOD, QUIET)
 
@@ -120,7 +125,7 @@ def _load(drawn: _Drawn, clients: Clients) -> list[Coroutine[Any, Any, None]]:
         for execution in world.executions:
             execution.slow_down(_CROWDED)
     if drawn.crowd:
-        until = world.loop.time() + 10.0
+        until = world.loop.time() + _CROWD_S
         lives += [clients.crowd(until) for _ in range(8)]
         lives.append(clients.beside_the_crowd(until))
     if drawn.flood:

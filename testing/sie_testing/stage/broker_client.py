@@ -48,6 +48,7 @@ class Interest:
     async def unsubscribe(self) -> None:
         """End the interest."""
         self.client.interests.pop(self, None)
+        self.client.matching.clear()
         self.waiting.clear()
 
     async def drain(self) -> None:
@@ -62,22 +63,19 @@ class Interest:
 
     def _end_there(self, ended: "asyncio.Future[None]") -> None:
         self.ended = True
+        self.client.matching.clear()
         self.client.tell_here(lambda: None if ended.done() else ended.set_result(None))
 
     def wants(self, tokens: list[str]) -> bool:
         """True if this subject matches, wildcards and all."""
         mine = self.tokens
-        if self.ended:
+        if self.ended or len(tokens) < len(mine):
             return False
         if mine[-1] == ">":
-            return len(tokens) >= len(mine) and _alike(mine[:-1], tokens)
-        return len(tokens) == len(mine) and _alike(mine, tokens)
-
-
-def _alike(pattern: tuple[str, ...], tokens: list[str]) -> bool:
-    return all(
-        want in ("*", token) for want, token in zip(pattern, tokens[: len(pattern)], strict=True)
-    )
+            mine = mine[:-1]
+        elif len(tokens) > len(mine):
+            return False
+        return all(want in ("*", token) for want, token in zip(mine, tokens, strict=False))
 
 
 class BrokerClient:
@@ -86,6 +84,8 @@ class BrokerClient:
     def __init__(self, broker: Broker, host: Host, rng: random.Random) -> None:
         self.host = host
         self.interests: dict[Interest, None] = {}
+        self.matching: dict[str, list[Interest]] = {}
+        """Those that want a subject, as long as none comes or goes."""
         self.linked = False
         """True if the connection truly holds."""
         self.session = 0
@@ -194,6 +194,7 @@ class BrokerClient:
         limit = min(pending_msgs_limit, self.waiting_max)
         interest = Interest(self, subject, tuple(subject.split(".")), cb, limit)
         self.interests[interest] = None
+        self.matching.clear()
         return interest
 
     def new_inbox(self) -> str:
@@ -283,8 +284,16 @@ class BrokerClient:
 
     def listens(self, subject: str) -> bool:
         """True if anything here hears this subject."""
-        tokens = subject.split(".")
-        return any(interest.wants(tokens) for interest in self.interests)
+        return bool(self.wanting(subject))
+
+    def wanting(self, subject: str) -> list[Interest]:
+        """The subscriptions that hear a subject."""
+        found = self.matching.get(subject)
+        if found is None:
+            tokens = subject.split(".")
+            found = [interest for interest in self.interests if interest.wants(tokens)]
+            self.matching[subject] = found
+        return found
 
     def offer(self, arrival: Arrival) -> int:
         """The broker has a message: 1 if somebody here wants it."""
@@ -293,8 +302,7 @@ class BrokerClient:
             return 1
         if arrival.subject.startswith("_INBOX.") and not arrival.subject.startswith(self._inbox):
             return 0
-        tokens = arrival.subject.split(".")
-        wanted = [interest for interest in self.interests if interest.wants(tokens)]
+        wanted = self.wanting(arrival.subject)
         for interest in wanted:
             self._arrive(interest, arrival)
         return 1 if wanted else 0

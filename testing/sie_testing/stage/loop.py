@@ -89,6 +89,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._now = 0.0
         self._ready: list[asyncio.Handle] = []
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._is_due = False
+        """True if a timer was set whose time has come."""
         self._numbers = 0
         self._threads: dict[int, tuple[object, float]] = {}
         self._running = False
@@ -134,6 +136,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._numbers += 1
         # The number decides between equal times, and keeps handles from being compared.
         heapq.heappush(self._timers, (when, self._numbers, timer))
+        self._is_due = self._is_due or when <= self._now
         return timer
 
     def call_later(
@@ -247,16 +250,19 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             events._set_running_loop(before)
 
     def _step(self) -> None:
-        self._take_due()
+        # Half of a simulation is here: what asyncio's handles do in calls of their own is inline.
         ready = self._ready
+        if self._is_due or not ready:
+            self._take_due()
         if not ready:
             return
         chosen = int(self._rng.random() * len(ready))
         handle, ready[chosen] = ready[chosen], ready[-1]
         ready.pop()
-        if handle.cancelled():
+        if handle._cancelled:
             return
-        host = handle._context.get(HOST)  # type: ignore[attr-defined]
+        context: Context = handle._context  # type: ignore[attr-defined]
+        host = context.get(HOST)
         if host is not None and host.paused:
             host.held.append(handle)
             return
@@ -264,17 +270,20 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         handle._run()
 
     def _take_due(self) -> None:
+        """While something is ready, time stands: only a timer that was set late can be due."""
         timers, ready = self._timers, self._ready
         if not ready:
-            while timers and timers[0][2].cancelled():
+            while timers and timers[0][2]._cancelled:
                 heapq.heappop(timers)
             if not timers:
                 raise SimulationStuck(f"nothing more will happen after {self._now:.3f} s")
             self._now = max(self._now, timers[0][0])
-        while timers and timers[0][0] <= self._now:
+        now = self._now
+        while timers and timers[0][0] <= now:
             timer = heapq.heappop(timers)[2]
-            if not timer.cancelled():
+            if not timer._cancelled:
                 ready.append(timer)
+        self._is_due = False
 
     def is_running(self) -> bool:
         """True if `run_until_complete` is under way."""
