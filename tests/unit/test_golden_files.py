@@ -105,11 +105,11 @@ async def test_a_log_that_continues_another_serves_both_and_tells_each_moment_it
             began = [begin.hash for begin in lineage if begin.epoch <= epoch]
             assert [begin.hash for begin in found.lineage] == began
         for begin in lineage:
-            query = {"log_id": begin.log_id, "after": 8}
+            query: dict[str, str | int] = {"log_id": begin.log_id, "after": 8}
             served = (await client.get("/v1/configs/log", params=query)).json()
             epochs = [each["body"]["epoch"] for each in served["entries"]]
             assert epochs == [*range(9, HEAD + 1)]
-        stranger = {"log_id": "0" * 32, "after": 8}
+        stranger: dict[str, str | int] = {"log_id": "0" * 32, "after": 8}
         assert (await client.get("/v1/configs/log", params=stranger)).status_code == 410
 
 
