@@ -288,10 +288,9 @@ def test_modules_behind_the_transformer_refuse_the_load(tmp_path):
 
 
 def test_a_head_that_is_not_known_here_refuses_the_load(tmp_path):
-    config = XLMConfig(
-        vocab_size=WORDS, emb_dim=16, n_layers=1, n_heads=2, max_position_embeddings=64,
-        num_labels=1, pad_index=0,  # type: ignore[call-arg]
-    )  # fmt: skip
+    told: dict[str, Any] = {"emb_dim": 16, "n_layers": 1, "n_heads": 2, "num_labels": 1}
+    told |= {"max_position_embeddings": 64, "pad_index": 0}
+    config = XLMConfig(vocab_size=WORDS, **told)
     scaled(XLMForSequenceClassification(config)).save_pretrained(tmp_path)
     with pytest.raises(OurFault, match="head of XLMForSequenceClassification is built in a way"):
         load(write_tokenizer(tmp_path))
