@@ -27,8 +27,11 @@ Execution: TypeAlias = Literal["packed", "padded", "alone"]
 """`alone` is padded with nothing to pad: one text at a time."""
 
 
-_ROW_TOKENS_MAX: Final = {"cpu": 512, "cuda": 16_384}
-"""Tokens of a row of blocks: more would fall out of a CPU's caches (docs/laboratory/engine.md)."""
+_ROW_TOKENS_MAX: Final = 512
+"""Tokens of a row of blocks on a CPU: more would fall out of its caches."""
+_FLOAT32_ROW_TOKENS_MAX: Final = 2048
+"""In float32 the weights fall out, and are read for each row (docs/laboratory/engine.md#on-amx)."""
+_CUDA_ROW_TOKENS_MAX: Final = 16_384
 _WHOLE_ROW_TOKENS_MAX: Final = 131_072
 """Tokens of a row that is attended in one call."""
 _BLOCK_TOKENS: Final = 128
@@ -76,7 +79,7 @@ class Encoder:
         )
         self._takes_positions = "position_ids" in parameters
         self._mpnet = mpnet.install(model)
-        self._row_tokens_max = _ROW_TOKENS_MAX.get(device.type, _ROW_TOKENS_MAX["cuda"])
+        self._row_tokens_max = _row_tokens_max(device, model.dtype)
         self.types_unstated = "token_type_ids" in parameters and not hasattr(
             model.config, "type_vocab_size"
         )
@@ -247,6 +250,12 @@ class Encoder:
         return torch.nn.utils.rnn.pad_sequence(
             list(parts), batch_first=True, padding_value=value
         ).to(self._device)
+
+
+def _row_tokens_max(device: torch.device, dtype: torch.dtype) -> int:
+    if device.type != "cpu":
+        return _CUDA_ROW_TOKENS_MAX
+    return _FLOAT32_ROW_TOKENS_MAX if dtype == torch.float32 else _ROW_TOKENS_MAX
 
 
 def _types(batch: Sequences, index: int) -> Tensor:
