@@ -293,6 +293,7 @@ def test_a_refusal_of_a_crowd_names_five_of_it_and_lists_a_hundred():
 
     assert caught.value.message.count("m0") == 5
     assert caught.value.details == {"models": names[:100]}
+    assert admit(registry, Index.of(registry), LOG, Delete("pool", "eu"), forced=True).changed
 
 
 @given(MODELS, st.none() | st.integers(1, 9))

@@ -225,8 +225,8 @@ class LeaseDesk:
             await self._tell(kind, models)
 
     async def _look(self) -> None:
-        """Read the table as it is from now on: a read that is under way may be older than a lease
-        which somebody was just given. Whoever asks before the next one begins shares its answer."""
+        """Read the table as it is from now on. A read that is under way may be older than a lease
+        that was just given. Whoever asks before the next one begins shares its answer."""
         if self._next is None:
             self._next = asyncio.create_task(self._read(self._looking))
             self._next.add_done_callback(_noted)
