@@ -296,6 +296,19 @@ def test_a_refusal_of_a_crowd_names_five_of_it_and_lists_a_hundred():
     assert admit(registry, Index.of(registry), LOG, Delete("pool", "eu"), forced=True).changed
 
 
+def test_a_bundle_is_needed_where_no_other_one_runs_a_backend():
+    state, _ = begun()
+    state["model", "b"] = (2, {"pool": "default", "profiles": {"p": {"backend": "x"}}})
+    command = Delete("bundle", "default")
+    registry = registry_of(state)
+    with pytest.raises(FixRequest, match="is needed by: b"):
+        admit(registry, Index.of(registry), LOG, command)
+
+    state["bundle", "gpu"] = (3, {"backends": ["x"]})
+    registry = registry_of(state)
+    assert admit(registry, Index.of(registry), LOG, command).changed
+
+
 @given(MODELS, st.none() | st.integers(1, 9))
 def test_what_is_absent_is_told_with_the_epoch_that_was_asked_about(key, epoch):
     told = absent("model", key, epoch)
