@@ -92,6 +92,8 @@ TARGETS: Final = (
         (
             f"{FOLD}::test_only_the_linked_entry_may_follow_a_position",
             f"{FOLD}::test_an_entry_that_is_wrong_in_one_field_does_not_follow",
+            f"{FOLD}::test_an_entry_that_is_wrong_in_one_field_begins_no_log",
+            f"{FOLD}::test_an_heir_that_supersedes_nothing_does_not_follow",
             f"{FOLD}::test_a_log_is_begun_at_epoch_one_and_superseded_only_by_its_own_heir",
         ),
     ),

@@ -32,6 +32,12 @@ _PACING = "data_plane/sie_worker/scheduling/pacing.py"
 
 JUDGED: tuple[Judged, ...] = (
     Judged(
+        "shared/core/sie_core/registry.py",
+        "if self._joined is not None and len(self._changed) + len(changed) < _FAN_OUT:",
+        "if not self._joined is not None and len(self._changed) + len(changed) < _FAN_OUT:",
+        "equivalent but for time: what is not taken over is gathered anew",
+    ),
+    Judged(
         _PACING,
         "price_s = self.price_s or 0.0",
         "price_s = self.price_s or -1.0",

@@ -24,7 +24,6 @@ DISPATCH = "data_plane/sie_gateway/request/dispatch.py"
 INFERENCE = "data_plane/sie_gateway/request/inference.py"
 LOST_JOBS = "data_plane/sie_gateway/request/lost_jobs.py"
 DESK = "data_plane/sie_gateway/leases/lease_desk.py"
-TAKERS = "data_plane/sie_gateway/request/takers.py"
 LEASES = "tests/property/test_lease_laws.py::test_"
 ROUTING = "data_plane/sie_gateway/fleet/routing.py"
 
@@ -231,29 +230,5 @@ SERVING_MUTANTS = (
         "        if catalog.position is None:\n            raise Later(",
         "        if catalog is None:\n            raise Later(",
         (LEASES + "a_gateway_without_a_registry_says_nothing_of_pools_and_leases",),
-    ),
-    edit(
-        "moved-models-are-waited-for-where-they-were",
-        "a request whose model has moved runs out of its time",
-        TAKERS,
-        "return route.subject != run.route.subject",
-        "return route.subject is None",
-        WORLD,
-    ),
-    edit(
-        "deleted-models-are-waited-for",
-        "a request whose model is deleted runs out of its time",
-        TAKERS,
-        "            # It would be refused now: that is its answer.\n            return True\n",
-        "            return False\n",
-        WORLD,
-    ),
-    edit(
-        "waited-for-less-than-nothing",
-        "where clocks differ, answers tell of waits below zero",
-        HOLDS,
-        "self.queue_ms = max(0.0, waited_ms - self.tokenization_ms)",
-        "self.queue_ms = waited_ms - self.tokenization_ms",
-        WORLD,
     ),
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sie_core.apply import ChangeRefused, apply, preview
 from sie_core.chain import ChainBroken, check_successor
 from sie_core.registry import Entity, Registry
-from sie_schemas.entry import Change, build_entry
+from sie_schemas.entry import Change, Supersedes, build_entry
 from sie_testing import strategies
 from sie_testing.written_log import WrittenLog
 
@@ -161,6 +161,33 @@ def test_an_entry_that_is_wrong_in_one_field_does_not_follow(change, complaint):
 
     with pytest.raises(ChainBroken, match=complaint):
         check_successor(log.position_at(log.epoch - 1), bad)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 2},
+        {"prev_hash": "f" * 64},
+        {"changes": [Change(kind="term.begin")]},
+        {"changes": [Change(kind="log.begin", supersedes=Supersedes("f" * 32, 1, "f" * 64))]},
+    ],
+)
+def test_an_entry_that_is_wrong_in_one_field_begins_no_log(change):
+    good = msgspec.structs.asdict(WrittenLog().entries[0])
+    fields = {name: good[name] for name in good if name not in {"body", "hash", "v", "signature"}}
+
+    with pytest.raises(ChainBroken):
+        check_successor(None, build_entry(**fields | change))
+
+
+def test_an_heir_that_supersedes_nothing_does_not_follow():
+    old = WrittenLog("old")
+    good = msgspec.structs.asdict(WrittenLog("heir", base=old).entries[-1])
+    fields = {name: good[name] for name in good if name not in {"body", "hash", "v", "signature"}}
+
+    with pytest.raises(ChainBroken, match="does not supersede"):
+        heir = build_entry(**fields | {"changes": [Change(kind="log.begin")]})
+        check_successor(old.position_at(old.epoch), heir)
 
 
 def test_a_log_is_begun_at_epoch_one_and_superseded_only_by_its_own_heir():

@@ -293,6 +293,29 @@ def test_a_refusal_of_a_crowd_names_five_of_it_and_lists_a_hundred():
 
     assert caught.value.message.count("m0") == 5
     assert caught.value.details == {"models": names[:100]}
+    assert admit(registry, Index.of(registry), LOG, Delete("pool", "eu"), forced=True).changed
+
+
+@pytest.mark.parametrize(("aliases", "field"), [(["c"], "aliases.0"), (["l", "l"], "aliases.1")])
+def test_a_model_has_each_of_its_names_once(aliases, field):
+    state, index = begun()
+    command = put("model", "c", {"pool": "default", "profiles": {}, "aliases": aliases})
+    with pytest.raises(FixRequest, match="given twice") as caught:
+        admit(registry_of(state), index, LOG, command)
+    assert caught.value.field == field
+
+
+def test_a_bundle_is_needed_where_no_other_one_runs_a_backend():
+    state, _ = begun()
+    state["model", "b"] = (2, {"pool": "default", "profiles": {"p": {"backend": "x"}}})
+    command = Delete("bundle", "default")
+    registry = registry_of(state)
+    with pytest.raises(FixRequest, match="is needed by: b"):
+        admit(registry, Index.of(registry), LOG, command)
+
+    state["bundle", "gpu"] = (3, {"backends": ["x"]})
+    registry = registry_of(state)
+    assert admit(registry, Index.of(registry), LOG, command).changed
 
 
 @given(MODELS, st.none() | st.integers(1, 9))

@@ -227,7 +227,7 @@ class LeaseDesk:
 
     async def _look(self) -> None:
         """Read the table as it is from now on. A read that is under way may be older than a lease
-        which somebody was just given. Whoever asks before the next one begins shares its answer."""
+        that was just given. Whoever asks before the next one begins shares its answer."""
         if self._next is None:
             self._next = asyncio.create_task(self._read(self._looking))
             self._next.add_done_callback(_noted)

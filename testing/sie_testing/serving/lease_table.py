@@ -39,7 +39,7 @@ class LeaseBoard:
     _specs: dict[str, LeaseSpec] = field(default_factory=dict)
     _began: dict[str, float] = field(default_factory=dict)
     _ended: dict[str, float] = field(default_factory=dict)
-    """The times at which the last lease of each name began, and one ended."""
+    """The moment at which the last lease of each name began, and that at which one ended."""
 
     def table(self) -> LeaseTable:
         """Every lease that is alive."""

@@ -118,8 +118,8 @@ class QueueBroker(Broker):
         """A crash: of what was done within so long before, some jobs are gone, or some that were
         acknowledged are there again. How many.
 
-        JetStream would give the sequences of the lost jobs again, and a worker's late word on one
-        of them would end another job: that is not covered (docs/testing.md).
+        JetStream would give the sequences of the lost jobs again. A late word on one of them would
+        end another job: that is not covered (docs/testing.md).
         """
         since = self.loop.time() - within_s
         if jobs:
