@@ -73,9 +73,9 @@ OUTSIDE_MUTANTS = (
         "published-before-the-brokers-word",
         "an answer says that the stream has what it refused",
         "control_plane/sie_config/stream/publisher.py",
-        "        try:\n            await self._stream.append(entry.epoch, data)\n",
-        "        self._set_published(entry.epoch)\n"
-        "        try:\n            await self._stream.append(entry.epoch, data)\n",
+        "                await self._stream.append(entry.epoch, data)\n",
+        "                self._set_published(entry.epoch)\n"
+        "                await self._stream.append(entry.epoch, data)\n",
         ("tests/unit/test_config_publisher.py",),
     ),
     edit(

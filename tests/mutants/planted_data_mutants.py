@@ -236,8 +236,8 @@ PLANTED_DATA_MUTANTS = (
         "what-just-fits-is-refused",
         "who wants nothing cut cannot send as much as the model reads",
         "data_plane/sie_worker/forms/cutting.py",
-        "if count <= tokens_max:",
-        "if count < tokens_max:",
+        "if reads <= 0 or count <= reads:",
+        "if reads <= 0 or count < reads:",
         (
             (
                 "tests/property/test_cutting_laws.py::test_a_text_that_just_fits_is_run_a"

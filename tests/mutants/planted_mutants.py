@@ -359,8 +359,8 @@ PLANTED_MUTANTS = (
         "half-a-body-is-a-body",
         "a document that was cut on its way is written as far as it came",
         "shared/runtime/sie_runtime/http/encodings.py",
-        ('        if not stream.eof:\n            raise _malformed("it breaks off")\n'),
-        "",
+        ('            raise _malformed("it breaks off")\n'),
+        "            break\n",
         (
             (
                 "tests/unit/test_http_words.py::test_a_coded_body_that_breaks_off_is_refu"
