@@ -25,7 +25,7 @@ from sie_runtime.broker.bus import (
 )
 from sie_runtime.follower.stored_log import follow
 from sie_runtime.streams.broker_usage import QueueUsage, read_usage
-from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
+from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings, acknowledge
 from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_streams
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.entry import to_envelope
@@ -363,6 +363,47 @@ async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
         got[0].ack()
         await puller.close()
         await bus.close()
+
+
+async def test_a_late_word_on_a_job_that_its_broker_forgot_ends_no_job_of_the_next(tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    async with nats_server(folders[0]) as url:
+        port = int(url.rpartition(":")[2])
+        settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.05)
+        bus = await Bus.connect(settings, role="test", process_id="1")
+        assert await bus.wait_connected(5)
+        await provided_consumer(bus, LANE)
+        queue = WorkQueue(bus)
+        got: list[Delivery] = []
+        puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+        await queue.publish_job(subject=job_subject(), data=b"forgotten", job_id="j")
+        await until(lambda: got)
+    await until(lambda: not bus.connected)
+    async with nats_server(folders[1], port=port):
+        await until(lambda: bus.connected)
+        await provided_consumer(bus, LANE)
+        await queue.publish_job(subject=job_subject(), data=b"next", job_id="k")
+        await until(lambda: len(got) == 2)
+        assert [sequence_of(delivery) for delivery in got] == [1, 1]
+
+        got[0].ack()
+        await bus.client.flush()
+
+        left = (await bus.client.jetstream().stream_info("WORK_POOL_p")).state.messages
+        assert left == 1
+        acknowledge(got)
+        async with asyncio.timeout(5):
+            while (await bus.client.jetstream().stream_info("WORK_POOL_p")).state.messages:
+                await bus.client.flush()
+        await puller.close()
+        await bus.close()
+
+
+def sequence_of(delivery: Delivery) -> int:
+    """The place in the queue, by `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.…`"""
+    return int(delivery._reply.split(b".")[5])
 
 
 def log_of(entries: int) -> WrittenLog:

@@ -116,10 +116,7 @@ class QueueBroker(Broker):
 
     def forget(self, rng: random.Random, within_s: float, *, jobs: bool) -> int:
         """A crash: of what was done within so long before, some jobs are gone, or some that were
-        acknowledged are there again. How many.
-
-        JetStream would give the sequences of the lost jobs again. A late word on one of them would
-        end another job: that is not covered (docs/testing.md).
+        acknowledged are there again. How many. The sequences of lost jobs are given again.
         """
         since = self.loop.time() - within_s
         if jobs:
@@ -127,6 +124,8 @@ class QueueBroker(Broker):
             lost = lost[int(rng.random() * len(lost)) :]
             for each in lost:
                 del self.jobs[each.sequence]
+            if lost:
+                self._last = lost[0].sequence - 1
             young = [name for name, each in self.objects.items() if each[2] >= since]
             for name in young[int(rng.random() * len(young)) :]:
                 del self.objects[name]

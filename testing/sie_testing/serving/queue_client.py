@@ -23,6 +23,10 @@ class QueueClient(BrokerClient, DirectClient):  # type: ignore[misc]
     is_connected = False
     is_closed = False
 
+    def _link(self) -> None:
+        super()._link()
+        self.server_id = str(self._broker.lives)
+
     def hand_over(self, subscription: Interest, taker: Taker) -> None:  # type: ignore[override]
         """From now on call `taker` where a message is read."""
         self._interested[subscription] = taker

@@ -101,6 +101,8 @@ class Broker:
         self.clients: list[Connection] = []
         self.connections = 0
         """Clients that there ever were: each one's inboxes are its own."""
+        self.lives = 1
+        """Its starts."""
         self.changes = 0
         """The number of times that somebody laid a hand on it."""
         self.acks_to_lose = 0
@@ -128,6 +130,7 @@ class Broker:
     def start(self) -> None:
         """The broker is back."""
         self.up = True
+        self.lives += 1
         self.changes += 1
 
     def wipe(self, name: str) -> None:

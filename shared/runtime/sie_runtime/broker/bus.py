@@ -136,6 +136,11 @@ class Bus:
         return not self.connected and self._found_nobody >= len(self._addresses)
 
     @property
+    def server_id(self) -> str:
+        """The life of the broker that speaks here: each start of it has a name of its own."""
+        return direct(self.client).server_id
+
+    @property
     def stream_replicas(self) -> int:
         """Copies of a stream that is made over this connection."""
         return self._settings.nats_replicas

@@ -49,6 +49,9 @@ _AT_ONCE_BYTES: Final = 16 * 1024
 class DirectClient(Client):
     """Owner: the bus."""
 
+    server_id: str = ""
+    """The name that the broker gave itself at its start; empty before the first connection."""
+
     def __init__(self, answers: str = "sie.answer.test") -> None:
         """Processes answer below the subject `answers`; the broker in an inbox."""
         super().__init__()
@@ -211,6 +214,7 @@ class DirectClient(Client):
         if server is not None and server.uri.scheme == "tls" and not info.get("tls_required"):
             where = f"{server.uri.hostname}:{server.uri.port}"
             raise NatsError(f"{where} offers no TLS, and its address asks for it")
+        self.server_id = str(info.get("server_id", ""))
         await super()._process_info(info, initial_connection)
 
     async def _read_loop(self) -> None:

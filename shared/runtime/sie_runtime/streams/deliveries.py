@@ -52,12 +52,15 @@ class Delivery:
     """One job as the queue handed it over.
 
     What is said of it is sent and not waited for; where the connection is lost it comes again.
+    Only the broker's life that handed it over is told: a later one may have forgotten this job and
+    given its place in the queue to another, which the word would end.
     """
 
-    __slots__ = ("_bus", "_reply", "data", "delivery_count", "last_delivery")
+    __slots__ = ("_bus", "_reply", "_server_id", "data", "delivery_count", "last_delivery")
 
     def __init__(self, bus: Bus, data: bytes, reply: bytes, deliveries_max: int) -> None:
         self._bus = bus
+        self._server_id = bus.server_id
         self._reply = reply
         self.data: Final = data
         self.delivery_count: Final = _delivery_count(reply)
@@ -88,8 +91,13 @@ def acknowledge(deliveries: Sequence[Delivery]) -> None:
 def _say(word: bytes, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
+    bus = deliveries[0]._bus
+    server_id = bus.server_id
+    replies = [each._reply for each in deliveries if each._server_id == server_id]
+    if len(replies) < len(deliveries):
+        _LOG.info("%d jobs are of a broker that ended", len(deliveries) - len(replies))
     try:
-        deliveries[0]._bus.send_to_all([each._reply for each in deliveries], word)
+        bus.send_to_all(replies, word)
     except BusUnavailable as error:
         _LOG.warning(
             "a word on %d jobs did not reach the broker: %s", len(deliveries), error.message
