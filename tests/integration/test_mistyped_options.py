@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.live_cluster import MODEL, LiveCluster
+from tests.support.mistakes import misspelt
 
 from sie_sdk import SIEClient
 
@@ -91,27 +92,10 @@ json_values = st.recursive(
 
 
 @st.composite
-def misspelt(draw: st.DrawFn, names: list[str]) -> str:
+def one_misspelt(draw: st.DrawFn, names: list[str]) -> str:
     """A name that is none of `names`, most often by one letter."""
-    name = draw(st.sampled_from(names))
-    place = draw(st.integers(0, len(name) - 1))
-    letter = draw(st.sampled_from("aeioxLR_-."))
-    made = draw(
-        st.sampled_from(
-            [
-                name[:place] + name[place + 1 :],
-                name[:place] + letter + name[place:],
-                name[:place] + letter + name[place + 1 :],
-                name.upper(),
-                name.title(),
-                name.replace("_", "-"),
-                f"{name}_name",
-                name[::-1],
-            ]
-        )
-        | st.text("abcdefghij_", min_size=1, max_size=12)
-    )
-    return f"{made}x" if made in names or not made else made
+    chance = draw(st.randoms(use_true_random=False))
+    return misspelt(chance, draw(st.sampled_from(names)), names)
 
 
 def options_of(body: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +113,7 @@ def mistakes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     fields = [*body, *body.get("params", {}), "output_types", "output_dtype", "labels", "truncate"]
     match kind:
         case "name":
-            options_of(body)[draw(misspelt(NAMES))] = draw(json_values)
+            options_of(body)[draw(one_misspelt(NAMES))] = draw(json_values)
         case "said":
             options_of(body).update(draw(st.sampled_from(SAID)))
         case "value":
@@ -141,13 +125,16 @@ def mistakes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
                 options_of(body)["is_query"] = True
         case "field":
             into = body if draw(st.booleans()) else body.get("params", body)
-            name = draw(misspelt([*fields, "dimensions", "top_n", "encoding_format"]))
+            name = draw(one_misspelt([*fields, "dimensions", "top_n", "encoding_format"]))
             # A field that is null says nothing, whatever its name: many clients write them so.
             into[name] = draw(json_values.filter(lambda value: value is not None))
         case "output":
             path = f"/v1/encode/{MODEL}"
             body = _copy(REQUESTS[path])
-            output, dtype = draw(misspelt(["dense", "sparse"])), draw(misspelt(["int8", "binary"]))
+            output, dtype = (
+                draw(one_misspelt(["dense", "sparse"])),
+                draw(one_misspelt(["int8", "binary"])),
+            )
             body["params"] |= draw(
                 st.sampled_from(
                     [
@@ -159,7 +146,7 @@ def mistakes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
                 )
             )
         case _:
-            path += f"?{draw(misspelt(['lora', 'dimensions', 'dry_run']))}=1".replace("#", "x")
+            path += f"?{draw(one_misspelt(['lora', 'dimensions', 'dry_run']))}=1".replace("#", "x")
     return path, body
 
 
