@@ -18,7 +18,8 @@ def test_a_text_that_just_fits_is_run_and_one_token_more_is_refused_for_itself(
     indexes = [2 * place for place in range(len(sizes))]
     inputs = [TokensInput(bytes(4 * size)) for size in sizes]
     failures: list[ItemFailure] = []
-    found, kept = fitting(small_job(), how, tokens_max, indexes, inputs, failures)
+    reads = [tokens_max] * len(inputs)
+    found, kept = fitting(small_job(), how, reads, indexes, inputs, failures)
     # 0 is no bound, and what is cut always fits.
     is_bound = how == "none" and tokens_max > 0
     fits = [not is_bound or size <= tokens_max for size in sizes]

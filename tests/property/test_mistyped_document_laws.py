@@ -81,6 +81,9 @@ _RIGHT: dict[str, Any] = {
     },
     f"POST {_CONFIGS}/compact": {"keep": 1000},
     f"POST {_CONFIGS}/wait": {"epoch": 1, "min": 0, "timeout_s": 0, "until": "converged"},
+    f"POST {_CONFIGS}/inspect": {"target": "org/m", "task": "encode"},
+    "POST /v1/dead-letters/retry": {"number": 1, "within_s": 1.0},
+    "POST /v1/dead-letters/drop": {"numbers": [1]},
     f"POST {_CONFIGS}/replicas/forget": {"role": "gateway", "id": "g"},
     f"POST {_CONFIGS}/replicas/resync": {"role": "gateway", "id": "g"},
 }

@@ -60,11 +60,26 @@ class Prune:
 def apply(work: Work, source: str, ask: Ask, prune: Prune | None) -> int:
     """One batch that makes the cluster hold what the files say."""
     documents = _read(source, prunes=prune is not None)
-    if_epoch = work.client.head()["epoch"] if prune is not None else None
+    if_epoch = _begun_at(work, ask) if prune is not None else None
     operations = _operations(work, documents, prune)
     with progress(f"writing {len(operations)} documents"), placed(documents):
         answer = work.client.batch(operations, ask.terms(if_epoch=if_epoch), simultaneous=True)
     return work.told(answer, ask)
+
+
+def _begun_at(work: Work, ask: Ask) -> int:
+    """The head from which a pruning looks: what comes later is not in what it has read.
+
+    Raises `FixRequest` where the command wants another one: only one can be asked for.
+    """
+    head: int = work.client.head()["epoch"]
+    if ask.if_epoch not in {None, head}:
+        raise FixRequest(
+            f"the log is at epoch {head}, and --if-epoch asks for {ask.if_epoch}: look at "
+            "`sie diff -f` again",
+            code="PRECONDITION_FAILED",
+        )
+    return head
 
 
 def import_(work: Work, source: str, ask: Ask) -> int:
