@@ -31,8 +31,8 @@ _REPEATS_MAX: Final = 2
 r"""Of an expression for names of modules: `layers\.[0-9]+\..*` has two."""
 _GROUP_REPEATS: Final = re.compile(r"\)[*+?{]")
 _GROUPS_MAX: Final = 2
-"""Each group that may match in two ways doubles the time, without any repeat: `(.|[a-z])` 18 times
-over took 0.04 s for the name of one layer, and 100 of them have room."""
+"""Each group that may match in two ways doubles the time, without any repeat. `(.|[a-z])` 18 times
+over took 0.04 s for the name of one layer, and 56 of them have room."""
 _CHOICES_MAX: Final = 64
 r"""Alternatives of all groups: `layers\.(0|1|…|47)` has 48."""
 _PATTERN_CHARS_MAX: Final = 512
