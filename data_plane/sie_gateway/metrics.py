@@ -97,7 +97,9 @@ JOBS_SENT_AGAIN: Final = Counter(
     "Jobs sent once more after a new connection, because the broker may have lost them.",
 )
 MALFORMED_MESSAGES: Final = Counter(
-    "sie_gateway_malformed_messages", "Messages from the bus that could not be read.", ["kind"]
+    "sie_gateway_malformed_messages",
+    "Messages from the bus that could not be read, or of one worker too many.",
+    ["kind"],
 )
 WORKERS_LIVE: Final = Gauge("sie_gateway_workers_live", "Workers heard within the time to live.")
 CHUNKS_REFUSED: Final = Counter(

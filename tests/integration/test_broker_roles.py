@@ -165,6 +165,11 @@ async def test_the_writer_lists_and_drops_dead_letters_and_never_tells_what_they
         [queue] = [each for each in queues["queues"] if each["pool"] == "default"]
         assert (queue["jobs"], queue["bytes"], queue["oldest_s"]) == (0, 0, None)
         number = letter["number"]
+        path, body = "/v1/dead-letters/retry", {"number": number, "within_s": 2}
+        ran = await asyncio.gather(*[one.http.post(path, json=body) for _ in range(2)])
+        codes = {each.json()["detail"]["code"] for each in ran}
+        assert len(codes) == 2, "no worker is there, and the second is refused at once"
+        assert "RESOURCE_EXHAUSTED" in codes
         for again, status in ((number, 200), (number, 404)):
             dropped = await one.http.post("/v1/dead-letters/drop", json={"numbers": [again]})
             assert dropped.status_code == status, dropped.text

@@ -11,6 +11,7 @@ from tests.support.nats import nats_server
 from tests.support.polling import until, until_told
 from tests.support.provisioned import provide, provided_consumer
 from tests.support.scripted_execution import LETHAL
+from tests.support.small_jobs import small_job
 from tests.support.worker_world import WorkerWorld, catalog_of, model_document, worker_world
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from sie_runtime.streams.dead_letters import DeadLetters, DeadLetterSettings
 from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings
 from sie_runtime.streams.sweeping import Sweeper, SweepSettings
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_schemas.dead_letters import dead_letter_of
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.items import Item
 from sie_schemas.jobs import JOB_ENCODER, RESULT_DECODER, Job, JobResult, ResultReceipt, subject
@@ -109,6 +111,40 @@ async def test_a_letter_that_cannot_be_read_hides_no_other_and_can_be_dropped(
         await drop_letters(access, [1])
         with pytest.raises(FixRequest, match="no dead letter 1"):
             await drop_letters(access, [1])
+
+
+@pytest.mark.parametrize(
+    "place", ["sie.stolen", "sie.work.a.b.c", "sie.work.a.b.c.>", "sie.work.a.b.c.d\r\nPUB e 0\r\n"]
+)
+async def test_a_forged_letter_is_run_on_no_subject_but_a_queue(tmp_path: Path, place: str) -> None:
+    job = small_job(job_id="j.0", log_id="0" * 32, epoch=1, model_id=MODEL, model_revision="r")
+    letter = dead_letter_of(
+        job,
+        JOB_ENCODER.encode(job),
+        pool="default",
+        subject=place,
+        deliveries=1,
+        code="INFERENCE_ERROR",
+        reason="forged",
+        worker_id="w",
+        at=1.0,
+        keep_payload=True,
+    )
+    async with nats_server(tmp_path) as url:
+        access = BusSettings(nats_url=url)
+        async with connected_bus(access, role="operator", process_id="test") as bus:
+            await provide(bus)
+            letters = DeadLetters(bus)
+            await letters.write(letter)
+            await letters.write(
+                msgspec.structs.replace(
+                    letter, job_id="k.0", subject="sie.work.a.b.c.d", payload=b"\xc1"
+                )
+            )
+        with pytest.raises(OurFault, match="dead letter 1 names no queue"):
+            await retry_letter(access, 1, within_s=0.5)
+        with pytest.raises(OurFault, match="the job of dead letter 2 cannot be read"):
+            await retry_letter(access, 2, within_s=0.5)
 
 
 async def test_a_job_that_nobody_waits_for_any_more_has_no_letter(tmp_path: Path) -> None:

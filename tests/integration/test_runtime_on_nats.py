@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import json
 import socket
@@ -361,6 +362,41 @@ async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
 
         await until(lambda: [delivery.data for delivery in got] == [b"x"])
         got[0].ack()
+        await puller.close()
+        await bus.close()
+
+
+async def test_a_late_word_goes_to_any_broker_of_a_queue_that_has_copies(tmp_path):
+    async with nats_server(tmp_path) as url:
+        port = int(url.rpartition(":")[2])
+        settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.05)
+        async with connected_bus(settings, role="test", process_id="0") as maker:
+            # On the disk at once, as one of several copies is.
+            durable = StreamConfig(
+                name=stream_name("p"),
+                subjects=[stream_subjects("p")],
+                retention=RetentionPolicy.WORK_QUEUE,
+            )
+            await provide(maker)
+            await maker.client.jetstream().add_stream(durable)
+            await provided_consumer(maker, LANE)
+        settings = dataclasses.replace(settings, nats_replicas=3)
+        bus = await Bus.connect(settings, role="test", process_id="1")
+        assert await bus.wait_connected(5)
+        queue = WorkQueue(bus)
+        got: list[Delivery] = []
+        puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+        await queue.publish_job(subject=job_subject(), data=b"kept", job_id="j")
+        await until(lambda: got)
+    await until(lambda: not bus.connected)
+    async with nats_server(tmp_path, port=port):
+        await until(lambda: bus.connected)
+        jetstream = bus.client.jetstream()
+        assert (await jetstream.stream_info("WORK_POOL_p")).state.messages == 1
+        got[0].ack()
+        async with asyncio.timeout(5):
+            while (await jetstream.stream_info("WORK_POOL_p")).state.messages:
+                await bus.client.flush()
         await puller.close()
         await bus.close()
 

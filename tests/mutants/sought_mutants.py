@@ -166,8 +166,8 @@ SOUGHT_MUTANTS = (
         "another-life-doubts-nobody",
         "jobs of a worker that was replaced under its name wait until it counts as silent",
         LIVES,
-        "seen.doubted = seen.doubted or other.worker_id == life.worker_id",
-        "seen.doubted = seen.doubted",
+        "self._seen[other].doubted = True",
+        "self._seen[other].doubted |= False",
         (DEATH_LAWS,),
     ),
     edit(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.gateway_world import heartbeat
 
 from sie_gateway.fleet.fleet import Fleet
-from sie_gateway.fleet.lives import Life, Lives
+from sie_gateway.fleet.lives import LIVES_MAX, LIVES_OF_ONE_MAX, Life, Lives
 from sie_gateway.request.giving_back import GivenBack, Limits, Out, Why, due, went
 from sie_schemas.fleet import WorkerKind
 
@@ -112,6 +112,23 @@ def test_a_release_that_cannot_be_asked_is_never_taken_for_over() -> None:
     assert len(lives.stuck(4.1)) == 1
     lives.forget_old(100.0)
     assert len(lives) == 0
+
+
+def test_lives_that_somebody_invents_are_bounded_and_push_nobody_out() -> None:
+    lives = Lives(doubt_s=DOUBT_S, dead_s=DEAD_S)
+    lives.heard(heartbeat("w", life="own"), 1.0)
+    own = Life("w", "own", KIND)
+    for number in range(1000):
+        lives.heard(heartbeat("w", life=f"{number:x}"), 1.0)
+    assert len(lives) == LIVES_OF_ONE_MAX
+    for number in range(LIVES_MAX + 1000):
+        lives.heard(heartbeat(f"w{number}", life="aa", leaving=True), 1.0)
+    assert len(lives) == LIVES_MAX
+    assert own in lives.living(KIND, 1.0)
+    for life in lives.living(KIND, 1.0):
+        lives.forget(life)
+    lives.heard(heartbeat("late", life="aa"), 2.0)
+    assert lives.living(KIND, 2.0) == [Life("late", "aa", KIND)]
 
 
 def test_the_fleet_forgets_the_life_that_is_over_and_not_the_one_after_it() -> None:

@@ -57,9 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Tests read `asked`."""
 
     def _answer(self, *, body: bool) -> None:
-        path = unquote(urlsplit(self.path).path).strip("/")
-        self.mirror.asked.append(f"{self.command} {path}")
-        parts = path.split("/")
+        # As the hub does: a revision with slashes is one part, with its slashes quoted.
+        parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+        self.mirror.asked.append(f"{self.command} {'/'.join(parts)}")
         name = "/".join(parts[2:4] if parts[:2] == ["api", "models"] else parts[:2])
         if name in self.mirror.busy:
             self._refuse(429, "RateLimited", {"Retry-After": "7"})

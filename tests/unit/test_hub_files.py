@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from tests.support.hub_mirror import HubMirror, hub_mirror
 
+from sie_cli.models.hub import open_revision
 from sie_layouts.facts import WORDS
+from sie_schemas.errors import FixRequest
 
 _COMMIT, _OTHER = "1" * 40, "2" * 40
 _RESOLVE = """
@@ -126,3 +128,20 @@ def test_what_is_added_pins_the_newest_commit_of_a_repository_beside_it(tmp_path
         "revision": _COMMIT,
         "beside": {"org/encoder": _OTHER},
     }
+
+
+@pytest.mark.parametrize("strange", ["../../other/revision/main", "..", "no\nsuch", "main?x=1"])
+def test_a_revision_is_one_part_of_the_address_whatever_is_in_it(
+    tmp_path: Path, strange: str
+) -> None:
+    with hub_mirror() as mirror:
+        for name in ("org/mini", "org/other"):
+            mirror.repositories[name, _COMMIT] = tmp_path
+            mirror.branches[name, "main"] = _COMMIT
+        mirror.branches["org/mini", "refs/pr/1"] = _COMMIT
+        environ = {"HF_ENDPOINT": mirror.url, "HF_HOME": str(tmp_path)}
+        found = open_revision("org/mini", "refs/pr/1", environ)
+        found.close()
+        assert (found.repository, found.commit) == ("org/mini", _COMMIT)
+        with pytest.raises(FixRequest, match="org/mini"):
+            open_revision("org/mini", strange, environ)

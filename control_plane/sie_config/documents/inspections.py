@@ -1,22 +1,18 @@
 """Inspections of repositories of the hub, for the console: their contents, and how they would run.
 
-*shell.* A process of its own asks the hub. It has the variables that lead there, and nothing else
-of the writer's environment. Promises a bound of time, of size and of number. The process has ended
-when its answer is given. It is the inspection of `sie inspect`, whose code stands above this
+*shell.* A process apart asks the hub (`asked_process`), with the variables that lead there. They
+are bounded in number too. It is the inspection of `sie inspect`, whose code stands above this
 package: it is started by its name.
 """
 
-import asyncio
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from sie_schemas.errors import Later, OurFault, error_for
-from sie_schemas.malformed import MALFORMED
+from sie_config.documents.asked_process import answer_of
+from sie_schemas.errors import Later, error_for
 
 __all__ = ["InspectBody", "Inspections"]
 
@@ -70,32 +66,16 @@ class Inspections:
         return found
 
     async def _ask(self, body: InspectBody) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            *self._program,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=_ANSWER_BYTES_MAX,
-            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
-            cwd="/",
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            async with asyncio.timeout(self._within_s):
-                # Its stdin stays open: it ends when that does.
-                process.stdin.write(msgspec.json.encode(body) + b"\n")
-                line = await process.stdout.readline()
-            found: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-            return found
+            return await answer_of(
+                self._program,
+                body,
+                dict[str, Any],
+                within_s=self._within_s,
+                bytes_max=_ANSWER_BYTES_MAX,
+                inherited=_INHERITED,
+            )
         except TimeoutError as error:
             raise Later(
                 f"the hub did not give {body.target[:100]} within {self._within_s:g} s; try again"
             ) from error
-        except (*MALFORMED, ValueError, OSError) as error:
-            raise OurFault("the process that inspects ended without an answer") from error
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            process.stdin.close()
-            await process.wait()

@@ -8,28 +8,23 @@ asks learns of no folder but those that the operator allowed, not even that ther
 """
 
 import asyncio
-import contextlib
-import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from sie_config.documents import manifest_reader
+from sie_config.documents.asked_process import answer_of, while_wanted
 from sie_config.documents.manifest_reader import Ask
 from sie_config.settings import ConfigSettings
 from sie_runtime.process.plain_paths import is_below
-from sie_runtime.process.waiting import first_of
-from sie_schemas.errors import FixRequest, Later, OurFault, SIEError
-from sie_schemas.malformed import MALFORMED
+from sie_schemas.errors import FixRequest, Later, SIEError
 
 __all__ = ["Manifests", "Pin", "Pinning", "unpinned"]
-
-T = TypeVar("T")
 
 Pin: TypeAlias = Callable[[Any], Awaitable[Any]]
 """Gives a document with its path source pinned. Raises `SIEError`."""
@@ -44,7 +39,7 @@ _DEPTH_MAX: Final = 16
 _ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 """The reader's lines for 1,000 files with long names, several times over."""
 _INHERITED: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Variables that an interpreter may need to start; the writer's environment has passwords in it."""
+"""Variables that an interpreter may need to start."""
 
 
 class _Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,26 +111,14 @@ class Manifests:
         )
         self._readers += 1
         try:
-            found = await self._while_wanted(_read(ask), left)
+            found = await while_wanted(
+                _read(ask), left(), self._closing.wait(), what="the reading of the weights"
+            )
         finally:
             self._readers -= 1
         if found.refused:
             raise _refused(f"sie-config cannot pin {path}: {found.refused}")
         return found.manifest, found.size
-
-    async def _while_wanted(
-        self, reading: Coroutine[Any, Any, T], left: Callable[[], Coroutine[Any, Any, object]]
-    ) -> T:
-        task = asyncio.ensure_future(reading)
-        try:
-            await first_of(asyncio.wait([task]), left(), self._closing.wait())
-            if not task.done():
-                raise Later("the reading of the weights was given up", code="NOT_READY")
-            return task.result()
-        finally:
-            task.cancel()
-            # Not before its process has ended: who comes next takes its place.
-            await asyncio.wait([task])
 
 
 class Pinning:
@@ -188,32 +171,17 @@ def _unpinned_path(document: Any) -> str | None:
 async def _read(ask: Ask) -> _Found:
     """Read a manifest in a process apart. Raises `OurFault`, `FixRequest` where its time is
     over."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=_ANSWER_BYTES_MAX,
-        env={name: os.environ[name] for name in _INHERITED if name in os.environ},
-        cwd="/",
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        async with asyncio.timeout(ask.time_s):
-            # Its stdin stays open: it ends when that does.
-            process.stdin.write(msgspec.json.encode(asdict(ask)) + b"\n")
-            line = await process.stdout.readline()
-        return msgspec.json.decode(line, type=_Found)
+        return await answer_of(
+            (sys.executable, "-I", "-S", "-B", str(Path(manifest_reader.__file__))),
+            asdict(ask),
+            _Found,
+            within_s=ask.time_s,
+            bytes_max=_ANSWER_BYTES_MAX,
+            inherited=_INHERITED,
+        )
     except TimeoutError as error:
         raise _refused(f"{ask.path} takes longer than {ask.time_s:.3g} s to read") from error
-    except (*MALFORMED, ValueError, OSError) as error:
-        raise OurFault("the process that reads weights ended without an answer") from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.stdin.close()
-        await process.wait()
 
 
 def _refused(problem: str) -> SIEError:

@@ -8,14 +8,22 @@ A life is one process under a worker's name. Promises:
   before, or another one spoken under its name.
 - One that is silent although somebody listens is *stuck* after `dead_s`: it was stopped, or its
   machine is gone, and it may come back.
+- No more than a number of them are known, in all and under one name; those that are, stay.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
+from sie_gateway.fleet.fleet import WORKERS_MAX
 from sie_schemas.fleet import Heartbeat, WorkerKind
 
-__all__ = ["Life", "Lives"]
+__all__ = ["LIVES_MAX", "LIVES_OF_ONE_MAX", "Life", "Lives"]
+
+LIVES_MAX: Final = 2 * WORKERS_MAX
+"""Of each worker the one that ended and the one after it."""
+LIVES_OF_ONE_MAX: Final = 16
+"""Under one name: a worker that crashes at each start has two or three that were not asked yet. A
+new one is compared with each: 20,000 took 6 s."""
 
 _OLD: Final = 20
 """Times the silence that means death."""
@@ -48,6 +56,8 @@ class Lives:
         self._since = float("-inf")
         """From when on silence counts."""
         self._seen: dict[Life, _Seen] = {}
+        self._named: dict[str, set[Life]] = {}
+        """The same by the worker's name."""
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -60,8 +70,12 @@ class Lives:
         """A life said something, its farewell perhaps."""
         life = Life(heartbeat.worker_id, heartbeat.life, heartbeat.kind)
         if life not in self._seen:
-            for other, seen in self._seen.items():
-                seen.doubted = seen.doubted or other.worker_id == life.worker_id
+            others = self._named.get(life.worker_id, set())
+            for other in others:
+                self._seen[other].doubted = True
+            if len(self._seen) >= LIVES_MAX or len(others) >= LIVES_OF_ONE_MAX:
+                return
+            self._named[life.worker_id] = others | {life}
         self._seen[life] = _Seen(now, doubted=heartbeat.leaving)
 
     def answered(self, life: Life, now: float) -> None:
@@ -78,13 +92,17 @@ class Lives:
 
     def forget(self, life: Life) -> None:
         """All that could be done for its jobs is done."""
-        self._seen.pop(life, None)
+        if self._seen.pop(life, None) is None:
+            return
+        left = self._named.pop(life.worker_id) - {life}
+        if left:
+            self._named[life.worker_id] = left
 
     def forget_old(self, now: float) -> None:
         """Whoever cannot be asked and said nothing for long is gone: nobody would ever say it."""
         for life, seen in list(self._seen.items()):
             if not life.name and self._silence(seen, now) >= _OLD * self._dead_s:
-                del self._seen[life]
+                self.forget(life)
 
     def can_judge(self, now: float) -> bool:
         """True if everybody had the time to be heard."""

@@ -96,7 +96,9 @@ class Asked(Struct, frozen=True):
 
     @property
     def total_size(self) -> int:
-        """The most bytes that the whole request takes on the queue, however it is cut."""
+        """The most bytes that the request takes on the queue, but for the ids of each further job.
+
+        What stands beside the items is counted with each of them, however they are cut."""
         return _ENVELOPE_BYTES + self.items_size + self.repeated_size
 
     @property

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -128,7 +129,8 @@ def _opened(http: httpx.Client, repository: str, revision: str) -> HubRevision:
     try:
         # Its first word has to come soon: a person waits.
         answer = http.get(
-            f"/api/models/{repository}/revision/{revision}",
+            # A branch may have slashes, and a stranger's one may be `../../..`.
+            f"/api/models/{repository}/revision/{quote(revision, safe='')}",
             params={"blobs": "true"},
             timeout=_CONNECT_S,
         )

@@ -1,7 +1,7 @@
 """The route that inspects a repository of the hub before it is added.
 
 *shell.* `POST /v1/configs/inspect`. Promises that nothing is written: the answer has the document
-that a write would send, and each fact with the file that it rests on.
+that a write would send, and each fact with the file that it rests on. Who leaves ends it.
 """
 
 from typing import Final
@@ -10,12 +10,14 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sie_config.documents.asked_process import while_wanted
 from sie_config.documents.bodies import converted, parse_json
 from sie_config.documents.inspections import InspectBody, Inspections
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.json_answers import json_answer
 from sie_config.http.write_requests import read_body
+from sie_runtime.http.bodies import until_gone
 
 __all__ = ["INSPECT_BODIES", "add_inspect_route"]
 
@@ -39,6 +41,9 @@ def add_inspect_route(app: DirectApp, inspections: Inspections) -> None:
     async def inspect(request: Request) -> Response:
         """Examine a repository."""
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), InspectBody)
-        return json_answer(await inspections.inspect(body))
+        found = await while_wanted(
+            inspections.inspect(body), until_gone(request.receive), what="the inspection"
+        )
+        return json_answer(found)
 
     app.add_plain("POST", _PATH, inspect)

@@ -94,23 +94,28 @@ class _LetterWork:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._running = 0
+        self._running: set[int] = set()
+        """The letters whose jobs run again now."""
 
     @door("admin", media=JSON_BODY)
     async def retry(self, request: Request) -> Response:
         """Run a job again; its letter is dropped when that succeeds."""
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), RetryBody)
         bus = _bus(self._plane)
-        if self._running >= _RUNS_MAX:
+        if body.number in self._running:
+            raise Later(
+                f"dead letter {body.number} is being run again already", code="RESOURCE_EXHAUSTED"
+            )
+        if len(self._running) >= _RUNS_MAX:
             raise Later(
                 f"{_RUNS_MAX} dead letters are being run again already; try again in a moment",
                 code="RESOURCE_EXHAUSTED",
             )
-        self._running += 1
+        self._running.add(body.number)
         try:
             done = await run_again(bus, _letters(bus), body.number, within_s=body.within_s)
         finally:
-            self._running -= 1
+            self._running.discard(body.number)
         _LOG.info("%s ran dead letter %d again", _actor(request), body.number)
         return json_answer(done)
 

@@ -52,8 +52,9 @@ class Delivery:
     """One job as the queue handed it over.
 
     What is said of it is sent and not waited for; where the connection is lost it comes again.
-    Only the broker's life that handed it over is told: a later one may have forgotten this job and
-    given its place in the queue to another, which the word would end.
+    Where a queue has one copy, only the broker's life that handed it over is told. A later one may
+    have forgotten this job and given its place to another, which the word would end. Several copies
+    forget nothing, and any of their brokers takes the word.
     """
 
     __slots__ = ("_bus", "_reply", "_server_id", "data", "delivery_count", "last_delivery")
@@ -92,8 +93,8 @@ def _say(word: bytes, deliveries: Sequence[Delivery]) -> None:
     if not deliveries:
         return
     bus = deliveries[0]._bus
-    server_id = bus.server_id
-    replies = [each._reply for each in deliveries if each._server_id == server_id]
+    any_broker, server_id = bus.stream_replicas > 1, bus.server_id
+    replies = [each._reply for each in deliveries if any_broker or each._server_id == server_id]
     if len(replies) < len(deliveries):
         _LOG.info("%d jobs are of a broker that ended", len(deliveries) - len(replies))
     try:

@@ -1,14 +1,16 @@
 """Dead letters for operators: told without their contents, run again, dropped.
 
 *shell.* Works on a connection that its caller owns. Promises that `run_again` drops a letter only
-after its job was run with success. What is told of a letter holds no content of its request.
+after its job was run with success. What is told of a letter holds no content of its request. A
+letter is a worker's word: run again it goes to a queue, and to no other subject.
 """
 
 import asyncio
+import re
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +18,7 @@ from sie_runtime.broker.bus import Bus, Message
 from sie_runtime.streams.dead_letters import DeadLetters, NumberedLetter
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.dead_letters import DeadLetter
-from sie_schemas.errors import FixRequest, TimeRanOut, error_for
+from sie_schemas.errors import FixRequest, OurFault, TimeRanOut, error_for
 from sie_schemas.jobs import (
     JOB_DECODER,
     JOB_ENCODER,
@@ -25,8 +27,12 @@ from sie_schemas.jobs import (
     JobResult,
     ResultReceipt,
 )
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["contents_of", "run_again", "told_of"]
+
+_QUEUE: Final = re.compile(r"sie\.work(\.[^.*>\s\x00-\x1f\x7f]+){4}")
+"""The subject of a job. Who runs it again may publish the log too, and writes it unchecked."""
 
 
 def told_of(found: NumberedLetter) -> dict[str, Any]:
@@ -53,6 +59,8 @@ async def run_again(
     Raises the error that the job failed with, or `TimeRanOut`: the letter then stays.
     """
     found = await letters.get(number)
+    if not _QUEUE.fullmatch(found.letter.subject):
+        raise OurFault(f"dead letter {number} names no queue to run its job on; drop it")
     result = await _run(bus, found.letter, _job(found.letter, number), within_s)
     failure = result.failure
     if failure is not None:
@@ -104,4 +112,7 @@ def _job(letter: DeadLetter, number: int) -> Job:
             f"dead letter {number} has no payload: workers and sie-config keep them only with "
             "--dead-letter-payloads true"
         )
-    return JOB_DECODER.decode(letter.payload)
+    try:
+        return JOB_DECODER.decode(letter.payload)
+    except MALFORMED as error:
+        raise OurFault(f"the job of dead letter {number} cannot be read: {error}") from error

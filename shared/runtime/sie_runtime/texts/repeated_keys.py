@@ -6,12 +6,15 @@ is read once more.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 __all__ = ["repeated_key"]
 
 _SPACED: Final = (b" :", b"\t:", b"\n:", b"\r:")
 """Between a key and its colon white space is allowed, and hardly anybody writes it."""
+_SHOWN_MAX: Final = 100
+"""Of a name in the place: longer than every field of ours."""
 
 
 def repeated_key(body: bytes) -> str | None:
@@ -48,7 +51,8 @@ def _found(body: bytes) -> str | None:
 
     # Numbers are not looked at, and as floats they cost least.
     whole = json.loads(body, object_pairs_hook=made, parse_int=float, parse_float=float)
-    return _place(whole, "$") if seen else None
+    steps = _steps(whole) if seen else None
+    return None if steps is None else "$" + "".join(reversed(steps))
 
 
 class _Twice:
@@ -58,14 +62,20 @@ class _Twice:
         self.key = key
 
 
-def _place(value: Any, where: str) -> str | None:
+def _steps(value: Any) -> list[str] | None:
+    """The way to the first such object, from its end. Only the way itself is written: with all
+    places beside it, a name of a megabyte above a long list was hundreds of gigabytes."""
     match value:
         case _Twice():
-            return f"{where}.{value.key}"
+            return [f".{value.key[:_SHOWN_MAX]}"]
         case dict():
-            inner = [(each, f"{where}.{name}") for name, each in value.items()]
+            inner: Iterable[tuple[Any, Any]] = value.items()
         case list():
-            inner = [(each, f"{where}[{index}]") for index, each in enumerate(value)]
+            inner = enumerate(value)
         case _:
             return None
-    return next((found for each, below in inner if (found := _place(each, below))), None)
+    for name, each in inner:
+        if (steps := _steps(each)) is not None:
+            steps.append(f"[{name}]" if isinstance(value, list) else f".{name[:_SHOWN_MAX]}")
+            return steps
+    return None
