@@ -39,6 +39,7 @@ from sie_schemas.documents import (
 )
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
+from sie_server.adapters.lora_format import read_adapter
 from sie_server.backends import echo, onnx_cross_encoder
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import spacy_pipeline
@@ -134,7 +135,10 @@ def test_an_unknown_adapter_is_an_error_and_never_the_base():
         ({"alpha_pattern": {"(?:a|b|[a-z.0-9]+)*$!": 2}}, "could take for ever"),
         ({"rank_pattern": {".*.*.*.*.*.*.*.*.*.*.*x": 2}}, "could take for ever"),
         ({"rank_pattern": {"(a|" * 400 + "b" + ")" * 400: 2}}, "could take for ever"),
+        ({"rank_pattern": {"(aa|a)" * 80: 2}}, "could take for ever"),
         ({"rank_pattern": {"layer.0.attention.self.query": 3}}, "do not fit rank 3"),
+        ({"rank_pattern": {r"layer\.[0-9]+\..*(query|value)": 3}}, "could take for ever"),
+        ({"rank_pattern": {r"layer\.[0-9]+\.attention\.self\.(query|value)": 3}}, "fit rank 3"),
     ],
 )
 def test_an_adapter_that_is_no_plain_low_rank_sum_is_refused_with_its_reason(
@@ -151,6 +155,7 @@ def test_an_adapter_that_is_no_plain_low_rank_sum_is_refused_with_its_reason(
     [
         ({"base_model.model.embeddings.word_embeddings.lora_embedding_A": (4, 9)}, "not a factor"),
         ({"base_model.model.encoder.layer.0.attention.self.query.lora_A.weight": (4, 384)}, "only"),
+        ({f"base_model.model.{'a' * 300}.lora_{part}.weight": (4, 4) for part in "AB"}, "300 char"),
         ({}, "holds no tensors"),
     ],
 )
@@ -161,6 +166,16 @@ def test_tensors_that_are_no_low_rank_product_are_refused(tensors, words, tmp_pa
         tmp_path / "a/adapter_model.safetensors",
     )
     assert words in _adapter_refused(minilm(), tmp_path / "a")
+
+
+def test_expressions_that_take_longer_together_than_is_given_them_are_refused(tmp_path):
+    shutil.copytree(ADAPTERS / "legal", tmp_path / "a")
+    config = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    patterns = {f"nothing{number}": 2 for number in range(400)}
+    (tmp_path / "a/adapter_config.json").write_text(json.dumps(config | {"rank_pattern": patterns}))
+    assert read_adapter(tmp_path / "a")
+    with pytest.raises(SIEError, match="more expressions than can be tried"):
+        read_adapter(tmp_path / "a", search_s=0.0)
 
 
 @pytest.mark.parametrize("part", ["A", "B"])
