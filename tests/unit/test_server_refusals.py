@@ -6,10 +6,12 @@ import math
 import os
 import shutil
 import struct
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -514,6 +516,21 @@ def test_a_pair_scores_the_same_whatever_its_batch_mates():
         return answers.values
 
     assert scores(pairs) == b"".join(scores([pair]) for pair in pairs)
+
+
+def test_a_graph_reads_the_last_ids_of_a_vocabulary_with_gaps(tmp_path):
+    own = _spec(_RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder")
+    folder = tmp_path / "model"
+    shutil.copytree(own.weights.folder, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    last = max(vocabulary.values())
+    del vocabulary["rain"]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    backend = onnx_cross_encoder.load(replace(own, weights=Weights(folder, None)), DEVICE)
+    given = ipc.TokensInput(np.asarray([101, last, 102, last, 102], "<i4").tobytes())
+    batch = ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=(given,))
+    assert isinstance(backend.run(batch), ipc.ScoreAnswers)
 
 
 # ---- execution ----------------------------------------------------------------------------------
