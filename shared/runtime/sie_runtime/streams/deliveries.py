@@ -52,8 +52,8 @@ class Delivery:
     """One job as the queue handed it over.
 
     What is said of it is sent and not waited for; where the connection is lost it comes again.
-    Only the broker's life that handed it over is told: a later one may have forgotten this job and
-    given its place in the queue to another, which the word would end.
+    Only the broker's life that handed it over is told. A later one may have forgotten this job, and
+    given its place in the queue to another: the word would end that one.
     """
 
     __slots__ = ("_bus", "_reply", "_server_id", "data", "delivery_count", "last_delivery")
