@@ -25,11 +25,19 @@ def _pipe_elsewhere(path: Path) -> None:
     path.symlink_to(path.parent.parent / "pipe")
 
 
+def _folder_elsewhere(path: Path) -> None:
+    elsewhere = path.parent.parent / "elsewhere"
+    elsewhere.mkdir()
+    os.mkfifo(elsewhere / "pipe")
+    path.symlink_to(elsewhere)
+
+
 KINDS: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a socket": _socket,
     "a link to a device": lambda path: path.symlink_to("/dev/zero"),
     "a link to a pipe": _pipe_elsewhere,
+    "a link to a folder with a pipe": _folder_elsewhere,
 }
 
 
@@ -54,6 +62,17 @@ def test_what_is_no_plain_file_is_refused_before_it_is_read(
         resolve(source)
     assert refused.value.code == "MODEL_LOAD_FAILED"
     assert FolderFiles(folder).read(place) is None
+
+
+def test_a_link_that_leads_to_itself_is_refused_by_name_and_a_circle_of_folders_is_not(
+    tmp_path: Path,
+) -> None:
+    source = source_of(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert resolve(source).folder == tmp_path
+    (tmp_path / "config.json").symlink_to("config.json")
+    with pytest.raises(SIEError, match=r"config\.json cannot be looked at \(Too many levels"):
+        resolve(source)
 
 
 def test_a_replica_begins_without_what_its_disk_does_not_give_back(tmp_path: Path) -> None:

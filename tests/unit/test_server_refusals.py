@@ -6,10 +6,12 @@ import math
 import os
 import shutil
 import struct
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -39,6 +41,7 @@ from sie_schemas.documents import (
 )
 from sie_schemas.errors import SIEError
 from sie_schemas.jobs import AdapterPin
+from sie_server.adapters.lora_format import read_adapter
 from sie_server.backends import echo, onnx_cross_encoder
 from sie_server.backends.backend import Backend, ModelSpec
 from sie_server.backends.extraction import spacy_pipeline
@@ -134,11 +137,10 @@ def test_an_unknown_adapter_is_an_error_and_never_the_base():
         ({"alpha_pattern": {"(?:a|b|[a-z.0-9]+)*$!": 2}}, "could take for ever"),
         ({"rank_pattern": {".*.*.*.*.*.*.*.*.*.*.*x": 2}}, "could take for ever"),
         ({"rank_pattern": {"(a|" * 400 + "b" + ")" * 400: 2}}, "could take for ever"),
-        # The bound is on what one may do, so this shorter one is refused like one of 36 groups.
-        ({"rank_pattern": {"(.|[a-z])(.|[a-z])(.|[a-z])": 2}}, "could take for ever"),
-        ({"rank_pattern": {"|".join("a" * 65): 2}}, "could take for ever"),
-        ({"rank_pattern": {r"layer\.(0|1)\..*\.(key|query|value)": 3}}, "do not fit rank 3"),
+        ({"rank_pattern": {"(aa|a)" * 80: 2}}, "could take for ever"),
         ({"rank_pattern": {"layer.0.attention.self.query": 3}}, "do not fit rank 3"),
+        ({"rank_pattern": {r"layer\.[0-9]+\..*(query|value)": 3}}, "could take for ever"),
+        ({"rank_pattern": {r"layer\.[0-9]+\.attention\.self\.(query|value)": 3}}, "fit rank 3"),
     ],
 )
 def test_an_adapter_that_is_no_plain_low_rank_sum_is_refused_with_its_reason(
@@ -155,6 +157,7 @@ def test_an_adapter_that_is_no_plain_low_rank_sum_is_refused_with_its_reason(
     [
         ({"base_model.model.embeddings.word_embeddings.lora_embedding_A": (4, 9)}, "not a factor"),
         ({"base_model.model.encoder.layer.0.attention.self.query.lora_A.weight": (4, 384)}, "only"),
+        ({f"base_model.model.{'a' * 300}.lora_{part}.weight": (4, 4) for part in "AB"}, "300 char"),
         ({}, "holds no tensors"),
     ],
 )
@@ -165,6 +168,16 @@ def test_tensors_that_are_no_low_rank_product_are_refused(tensors, words, tmp_pa
         tmp_path / "a/adapter_model.safetensors",
     )
     assert words in _adapter_refused(minilm(), tmp_path / "a")
+
+
+def test_expressions_that_take_longer_together_than_is_given_them_are_refused(tmp_path):
+    shutil.copytree(ADAPTERS / "legal", tmp_path / "a")
+    config = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    patterns = {f"nothing{number}": 2 for number in range(400)}
+    (tmp_path / "a/adapter_config.json").write_text(json.dumps(config | {"rank_pattern": patterns}))
+    assert read_adapter(tmp_path / "a")
+    with pytest.raises(SIEError, match="more expressions than can be tried"):
+        read_adapter(tmp_path / "a", search_s=0.0)
 
 
 @pytest.mark.parametrize("part", ["A", "B"])
@@ -503,6 +516,21 @@ def test_a_pair_scores_the_same_whatever_its_batch_mates():
         return answers.values
 
     assert scores(pairs) == b"".join(scores([pair]) for pair in pairs)
+
+
+def test_a_graph_reads_the_last_ids_of_a_vocabulary_with_gaps(tmp_path):
+    own = _spec(_RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder")
+    folder = tmp_path / "model"
+    shutil.copytree(own.weights.folder, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    last = max(vocabulary.values())
+    del vocabulary["rain"]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    backend = onnx_cross_encoder.load(replace(own, weights=Weights(folder, None)), DEVICE)
+    given = ipc.TokensInput(np.asarray([101, last, 102, last, 102], "<i4").tobytes())
+    batch = ipc.RunBatch(id=1, model_revision="r1", operation="score", inputs=(given,))
+    assert isinstance(backend.run(batch), ipc.ScoreAnswers)
 
 
 # ---- execution ----------------------------------------------------------------------------------

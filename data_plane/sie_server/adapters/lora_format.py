@@ -9,6 +9,7 @@ Does not know the model that the adapter is for.
 import json
 import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,9 @@ CONFIG_FILE: Final = ADAPTER_FILE
 WEIGHTS_FILE: Final = "adapter_model.safetensors"
 
 _REPEATS: Final = re.compile(r"(?<!\()[*+?{]")
-_REPEATS_MAX: Final = 2
-r"""Of an expression for names of modules: `layers\.[0-9]+\..*` has two."""
+_CHOICES_MAX: Final = 2
+r"""Repeats, and groups of alternatives, of one expression: `layers\.[0-9]+\.(query|value)` has two.
+Eighty of `(aa|a)` behind each other were never found or missed."""
 _GROUP_REPEATS: Final = re.compile(r"\)[*+?{]")
 _GROUPS_MAX: Final = 2
 """Each group that may match in two ways doubles the time, without any repeat. `(.|[a-z])` 18 times
@@ -37,6 +39,10 @@ _CHOICES_MAX: Final = 64
 r"""Alternatives of all groups: `layers\.(0|1|…|47)` has 48."""
 _PATTERN_CHARS_MAX: Final = 512
 """Names of layers by a pattern; a longer one is no pattern that a person wrote."""
+_NAME_CHARS_MAX: Final = 256
+"""Of a layer: twice the longest that is known. A search takes the cube of it."""
+_SEARCH_S: Final = 5.0
+"""Processor time of all searches: 560 patterns of 560 layers take half a second."""
 _KEY: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])\.weight")
 
 
@@ -50,8 +56,11 @@ class LowRank:
     scale: float
 
 
-def read_adapter(folder: Path) -> tuple[LowRank, ...]:
-    """The low-rank products of an adapter, sorted by module. Raises ADAPTER_LOAD_FAILED."""
+def read_adapter(folder: Path, *, search_s: float = _SEARCH_S) -> tuple[LowRank, ...]:
+    """The low-rank products of an adapter, sorted by module. Raises ADAPTER_LOAD_FAILED.
+
+    `search_s` bounds the processor time of the patterns of its config.
+    """
     config = _read_config(folder / CONFIG_FILE)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
@@ -67,7 +76,15 @@ def read_adapter(folder: Path) -> tuple[LowRank, ...]:
         parts.setdefault(match["module"], {})[match["part"]] = tensor
     if not parts:
         raise refused(f"{folder / WEIGHTS_FILE} holds no tensors")
-    return tuple(_low_rank(module, parts[module], config) for module in sorted(parts))
+    ranks, alphas = (
+        _Patterned(config, *names, search_s)
+        for names in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha"))
+    )
+    stabilised = bool(config.get("use_rslora"))
+    return tuple(
+        _low_rank(module, parts[module], ranks.of(module), alphas.of(module), stabilised=stabilised)
+        for module in sorted(parts)
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -83,46 +100,68 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _low_rank(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> LowRank:
+def _low_rank(
+    module: str, parts: Mapping[str, Tensor], rank: float, alpha: float, *, stabilised: bool
+) -> LowRank:
     down, up = parts.get("A"), parts.get("B")
     if down is None or up is None:
         raise refused(f"{module} has only one of its two factors")
-    rank = _patterned(config, "rank_pattern", "r", module)
-    alpha = _patterned(config, "alpha_pattern", "lora_alpha", module)
     if down.ndim != 2 or up.ndim != 2 or not down.shape[0] == up.shape[1] == rank:
         raise refused(
             f"the factors of {module} have shapes {tuple(down.shape)} and {tuple(up.shape)}, "
             f"which do not fit rank {rank:g} of the config: are both files of one training?"
         )
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    scale = alpha / (math.sqrt(rank) if stabilised else rank)
     return LowRank(module, down, up, scale)
 
 
-def _patterned(config: Mapping[str, Any], patterns: str, default: str, module: str) -> float:
-    """A number of the config for one module: the first pattern that ends the module's path."""
-    value = config.get(default)
-    try:
-        for pattern, number in (config.get(patterns) or {}).items():
-            _require_quick(pattern, patterns)
-            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+class _Patterned:
+    """A number of the config that is another one for some modules."""
+
+    def __init__(
+        self, config: Mapping[str, Any], patterns: str, default: str, search_s: float
+    ) -> None:
+        self._names = (patterns, default)
+        self._usual = config.get(default)
+        self._found: list[tuple[re.Pattern[str], Any]] = []
+        self._left_s = search_s
+        try:
+            for pattern, number in (config.get(patterns) or {}).items():
+                _require_quick(pattern, patterns)
+                self._found.append((re.compile(rf"(.*\.)?({pattern})"), number))
+        except re.error as error:
+            raise refused(f"{patterns} of the config holds no valid expression: {error}") from error
+
+    def of(self, module: str) -> float:
+        """That of the first pattern that ends the module's path. Raises ADAPTER_LOAD_FAILED."""
+        patterns, default = self._names
+        if len(module) > _NAME_CHARS_MAX:
+            raise refused(f"a layer's name has {len(module)} characters: {module[:80]!r}")
+        value, began = self._usual, time.thread_time()
+        for pattern, number in self._found:
+            if pattern.fullmatch(module):
                 value = number
                 break
-    except re.error as error:
-        raise refused(f"{patterns} of the config holds no valid expression: {error}") from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise refused(f"{default} of the config is {value!r} for {module}; a number is wanted")
-    return value
+            if time.thread_time() - began > self._left_s:
+                raise refused(f"{patterns} of the config holds more expressions than can be tried")
+        self._left_s -= time.thread_time() - began
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value < math.inf
+        ):
+            raise refused(f"{default} of the config is {value!r} for {module}; a number is wanted")
+        return value
 
 
 def _require_quick(pattern: str, patterns: str) -> None:
     """Refuse a stranger's expression whose search may never end: nothing could interrupt it, and
-    the device would wait. Repeats inside of repeats take so long, and many groups of choices."""
+    the device would wait. Choices inside of choices are what takes so long, and many of them."""
+    choices = len(_REPEATS.findall(pattern)) + (pattern.count("(") if "|" in pattern else 0)
     if (
         len(pattern) > _PATTERN_CHARS_MAX
         or _GROUP_REPEATS.search(pattern)
-        or len(_REPEATS.findall(pattern)) > _REPEATS_MAX
-        or pattern.count("(") > _GROUPS_MAX
-        or pattern.count("|") >= _CHOICES_MAX
+        or choices > _CHOICES_MAX
     ):
         raise refused(
             f"{patterns} of the config holds an expression that could take for ever to look for: "

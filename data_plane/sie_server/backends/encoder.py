@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from sie_server.adapters.lora import Adapter, applied
 from sie_server.backends import mpnet
+from sie_server.backends.architectures.alibi_bert import AlibiBertModel
 from sie_server.packed.packed_attention import PACKED, PLAN_KEYWORD, NotPackable, Plan, takes_rows
 from sie_server.packed.packing import PackedRow, end_to_end, packed_rows, padded_chunks
 from sie_server.packed.prepacked import PrepackedLinear, Swap, prepack
@@ -79,6 +80,11 @@ class Encoder:
         )
         self._takes_positions = "position_ids" in parameters
         self._mpnet = mpnet.install(model)
+        self.attends_rows = takes_rows(device, model.dtype) and not (
+            self._mpnet is not None or isinstance(model, AlibiBertModel)
+        )
+        """True if a row is attended in one call. A bias by place is quadratic in its block, so
+        models that have one lie in blocks on every device."""
         self._row_tokens_max = _row_tokens_max(device, model.dtype)
         self.types_unstated = "token_type_ids" in parameters and not hasattr(
             model.config, "type_vocab_size"
@@ -143,7 +149,7 @@ class Encoder:
         """Flat rows. Raises `NotPackable` where the model's attention cannot be given them."""
         if not self._takes_positions:
             raise NotPackable("the model's forward takes no positions")
-        by_row = takes_rows(self._device, self.dtype) and not batch.attended
+        by_row = self.attends_rows and not batch.attended
         rows = (
             end_to_end(batch.lengths, batch.owners, _WHOLE_ROW_TOKENS_MAX)
             if by_row

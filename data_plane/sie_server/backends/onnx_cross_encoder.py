@@ -87,7 +87,8 @@ class OnnxCrossEncoder(WithoutAdapters):
         require_room(self._tokenizer.path, self._tokens_max, is_pair=True)
         native = read_tokenizer(self._tokenizer.path, tokens_max=self._tokens_max)
         self._limits = TokenLimits(
-            vocabulary=native.get_vocab_size(),
+            # Not their number: some vocabularies have gaps.
+            vocabulary=1 + max(native.get_vocab().values(), default=0),
             types=_TYPES if "token_type_ids" in self._inputs else 0,
             tokens_max=self._tokens_max,
         )

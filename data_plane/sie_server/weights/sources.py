@@ -148,20 +148,34 @@ def _require_plain(folder: Path) -> None:
     """Refuse a folder that holds anything but files and folders.
 
     Of a pipe no reading ever begins, of a device none ends. Other libraries read by names of their
-    own, so the whole folder is looked through.
+    own, so the whole folder is looked through, and what its links lead to.
     """
     seen = 0
     pending = [folder]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                seen += 1
-                if seen > _ENTRIES_MAX:
-                    raise load_failed(f"{folder} has more than {_ENTRIES_MAX} entries")
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
-                elif not (entry.is_file() or entry.is_dir()) and os.path.exists(entry.path):
-                    raise load_failed(f"{entry.path} is no plain file; take it out of the folder")
+    looked_at: set[tuple[int, int]] = set()
+    try:
+        while pending:
+            place = pending.pop()
+            stat = place.stat()
+            if (stat.st_dev, stat.st_ino) in looked_at:
+                continue
+            looked_at.add((stat.st_dev, stat.st_ino))
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    seen += 1
+                    if seen > _ENTRIES_MAX:
+                        raise load_failed(f"{folder} has more than {_ENTRIES_MAX} entries")
+                    if entry.is_dir():
+                        pending.append(Path(entry.path))
+                    elif not entry.is_file() and os.path.exists(entry.path):
+                        raise load_failed(
+                            f"{entry.path} is no plain file; take it out of the folder"
+                        )
+    except OSError as error:
+        raise load_failed(
+            f"{error.filename or folder} cannot be looked at ({error.strerror}); mend it, or take "
+            "it out of the folder"
+        ) from error
 
 
 def _verify(folder: Path, manifest: Mapping[str, str]) -> None:
