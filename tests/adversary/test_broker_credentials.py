@@ -226,7 +226,7 @@ TEXTS = {
     "sie.work.default.cpu.default.m": set(),
     "sie.work.other.cpu.default.m": set(),
     "sie.result.g1": {"gateway"},
-    "sie.retried.1": {"operator"},
+    "sie.retried.1": {"config", "operator"},
     "_INBOX.config.x.1": {"config"},
     "_INBOX.gateway.x.1": {"gateway"},
     "_INBOX.worker.x.1": {"worker"},

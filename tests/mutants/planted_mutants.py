@@ -139,12 +139,12 @@ PLANTED_MUTANTS = (
         "what somebody added while files were applied stays, and nobody is told",
         "sdk/sie_cli/config/writes.py",
         (
-            '    if_epoch = work.client.head()["epoch"] if prune is not None else None\n'
+            "    if_epoch = _begun_at(work, ask) if prune is not None else None\n"
             "    operations = _operations(work, documents, prune)"
         ),
         (
             "    operations = _operations(work, documents, prune)\n"
-            '    if_epoch = work.client.head()["epoch"] if prune is not None else None'
+            "    if_epoch = _begun_at(work, ask) if prune is not None else None"
         ),
         (
             (

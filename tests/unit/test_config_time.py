@@ -5,6 +5,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -408,14 +409,15 @@ async def test_a_damaged_file_of_refusals_is_named_with_its_cure_and_costs_no_th
     file.write_bytes(b"no database" * 1000)
     async with running(tmp_path) as plane, client_of(plane) as client:
         await client.delete(f"{MODELS}/nobody")
+        first: Counter[str] = Counter()
         for _ in range(4):
             answer = await client.get(f"{CONFIGS}/audit")
             assert (answer.status_code, answer.json()["detail"]["code"]) == (503, "STORAGE_FAILED")
             assert f"remove {file}" in answer.json()["detail"]["message"]
+            names = Counter(thread.name for thread in threading.enumerate())
+            first = first or names
         # Others begin when they have work; one that is lost has a successor of its name.
-        names = [thread.name for thread in threading.enumerate()]
-        owned = [name for name in names if not name.startswith("asyncio_")]
-        assert len(owned) == len(set(owned))
+        assert all(names[name] <= number for name, number in first.items())
 
 
 async def test_refusals_never_grow_beyond_their_bounds(tmp_path):

@@ -27,7 +27,7 @@ from sie_config.log.checkpoint import registry_of
 from sie_config.log.journal import Journal
 from sie_config.log.listing import check_listing
 from sie_config.log.replay import step
-from sie_config.log.storage_faults import LogDamaged
+from sie_config.log.storage_faults import LogDamaged, StorageFailed
 from sie_config.upkeep.exports import Exports, Log
 from sie_core.chain import ChainBroken, Position, check_successor, position_of
 from sie_core.registry import Registry
@@ -114,9 +114,16 @@ class SelfCheck:
     async def run(
         self, stop: asyncio.Event, *, every_s: float, found: Callable[[Checked], None]
     ) -> None:
-        """A round every so often until `stop`, each told to `found`; 0 is one round only."""
+        """A round every so often until `stop`, each told to `found`; 0 is one round only.
+
+        A disk that does not give the file back is the store's to judge: the next round looks again.
+        """
         while not stop.is_set():
-            checked = await self.check(stop)
+            try:
+                checked = await self.check(stop)
+            except StorageFailed as error:
+                _LOG.warning("the log was not compared: %s", error.message)
+                checked = None
             if checked is not None:
                 found(checked)
             if not every_s:

@@ -32,11 +32,6 @@ _CHOICES_MAX: Final = 2
 r"""Repeats, and groups of alternatives, of one expression: `layers\.[0-9]+\.(query|value)` has two.
 Eighty of `(aa|a)` behind each other were never found or missed."""
 _GROUP_REPEATS: Final = re.compile(r"\)[*+?{]")
-_GROUPS_MAX: Final = 2
-"""Each group that may match in two ways doubles the time, without any repeat. `(.|[a-z])` 18 times
-over took 0.04 s for the name of one layer, and 56 of them have room."""
-_CHOICES_MAX: Final = 64
-r"""Alternatives of all groups: `layers\.(0|1|…|47)` has 48."""
 _PATTERN_CHARS_MAX: Final = 512
 """Names of layers by a pattern; a longer one is no pattern that a person wrote."""
 _NAME_CHARS_MAX: Final = 256

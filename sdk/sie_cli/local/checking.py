@@ -37,7 +37,7 @@ CHECKS: Final = (
     Step("types of examples", ("mypy", "examples"), 120),
     Step("layers", ("lint-imports",), 60),
 )
-TEST_FOLDERS: Final = {"property": 600.0, "unit": 600.0, "integration": 720.0, "adversary": 300.0}
+TEST_FOLDERS: Final = {"property": 600.0, "unit": 720.0, "integration": 960.0, "adversary": 360.0}
 """Folder of tests -> seconds it may take on two shared cores."""
 _PYTEST: Final = ("pytest", "-q", "-n", "2", "--dist", "loadfile")
 """Two at a time, a file in one process: what a file starts or counts is shared by its tests."""

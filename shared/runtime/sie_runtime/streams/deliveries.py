@@ -52,8 +52,9 @@ class Delivery:
     """One job as the queue handed it over.
 
     What is said of it is sent and not waited for; where the connection is lost it comes again.
-    Only the broker's life that handed it over is told. A later one may have forgotten this job, and
-    given its place in the queue to another: the word would end that one.
+    Where a queue has one copy, only the broker's life that handed it over is told. A later one may
+    have forgotten this job and given its place to another, which the word would end. Several copies
+    forget nothing, and any of their brokers takes the word.
     """
 
     __slots__ = ("_bus", "_reply", "_server_id", "data", "delivery_count", "last_delivery")
