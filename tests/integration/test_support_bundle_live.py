@@ -65,4 +65,4 @@ def test_nothing_that_was_planted_leaves_a_live_cluster(
     assert b"ValueError" in parts["logs/gateway.log"]
     assert json.loads(parts["about.json"])["variables"]["SIE_API_KEY"] == "[secret]"
     again = sie("support-bundle", str(target), "--data", str(live_cluster.data))
-    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
