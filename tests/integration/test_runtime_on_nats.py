@@ -28,6 +28,7 @@ from sie_runtime.follower.stored_log import follow
 from sie_runtime.streams.broker_usage import QueueUsage, read_usage
 from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings, acknowledge
 from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_streams
+from sie_runtime.streams.puller import Puller
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import Later, SIEError, TimeRanOut
@@ -344,16 +345,27 @@ async def test_a_worker_of_an_idle_queue_that_stops_takes_one_job_of_what_comes(
     await going.close()
 
 
+async def reconnecting(settings: BusSettings) -> Bus:
+    """A connected bus that outlives its broker; whoever asks closes it."""
+    bus = await Bus.connect(settings, role="test", process_id="1")
+    assert await bus.wait_connected(5)
+    return bus
+
+
+async def pulling(bus: Bus) -> tuple[WorkQueue, list[Delivery], Puller]:
+    """A queue, the first five jobs of the lane as they come, and their puller."""
+    queue = WorkQueue(bus)
+    got: list[Delivery] = []
+    puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+    return queue, got, puller
+
+
 async def test_pulling_goes_on_after_the_broker_was_killed(tmp_path):
     async with nats_server(tmp_path) as url:
         port = int(url.rpartition(":")[2])
-        settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.05)
-        bus = await Bus.connect(settings, role="test", process_id="1")
-        assert await bus.wait_connected(5)
+        bus = await reconnecting(BusSettings(nats_url=url, nats_reconnect_wait_s=0.05))
         await provided_consumer(bus, LANE)
-        queue = WorkQueue(bus)
-        got: list[Delivery] = []
-        puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+        queue, got, puller = await pulling(bus)
     await until(lambda: not bus.connected)
     async with nats_server(tmp_path, port=port):
         await until(lambda: bus.connected)
@@ -380,12 +392,8 @@ async def test_a_late_word_goes_to_any_broker_of_a_queue_that_has_copies(tmp_pat
             await provide(maker)
             await maker.client.jetstream().add_stream(durable)
             await provided_consumer(maker, LANE)
-        settings = dataclasses.replace(settings, nats_replicas=3)
-        bus = await Bus.connect(settings, role="test", process_id="1")
-        assert await bus.wait_connected(5)
-        queue = WorkQueue(bus)
-        got: list[Delivery] = []
-        puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+        bus = await reconnecting(dataclasses.replace(settings, nats_replicas=3))
+        queue, got, puller = await pulling(bus)
         await queue.publish_job(subject=job_subject(), data=b"kept", job_id="j")
         await until(lambda: got)
     await until(lambda: not bus.connected)
@@ -407,13 +415,9 @@ async def test_a_late_word_on_a_job_that_its_broker_forgot_ends_no_job_of_the_ne
         folder.mkdir()
     async with nats_server(folders[0]) as url:
         port = int(url.rpartition(":")[2])
-        settings = BusSettings(nats_url=url, nats_reconnect_wait_s=0.05)
-        bus = await Bus.connect(settings, role="test", process_id="1")
-        assert await bus.wait_connected(5)
+        bus = await reconnecting(BusSettings(nats_url=url, nats_reconnect_wait_s=0.05))
         await provided_consumer(bus, LANE)
-        queue = WorkQueue(bus)
-        got: list[Delivery] = []
-        puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 5 - len(got))
+        queue, got, puller = await pulling(bus)
         await queue.publish_job(subject=job_subject(), data=b"forgotten", job_id="j")
         await until(lambda: got)
     await until(lambda: not bus.connected)
