@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.config_process import config_process
+from tests.support.descriptors import open_files
 from tests.support.gateway_process import started_gateway
 from tests.support.log_world import free_port, nowhere
 from tests.support.raw_http import HOST, flood, kept_watch, told
@@ -173,15 +174,11 @@ async def crowded(service: Service) -> None:
         asked = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
         answers = await asyncio.gather(*[told(service.port, asked) for _ in range(10)])
         assert [answer.statuses for answer in answers] == [[200]] * 10
-        assert sockets_of(service.pid) < 48 + 24
+        sockets = [name for name in open_files(service.pid) if name.startswith("socket:")]
+        assert len(sockets) < 48 + 24
     finally:
         for _, writer in crowd:
             writer.transport.abort()
-
-
-def sockets_of(pid: int) -> int:
-    files = Path(f"/proc/{pid}/fd").iterdir()
-    return sum(file.readlink().name.startswith("socket:") for file in files)
 
 
 DEFAULTS = {

@@ -1,10 +1,10 @@
 """Several gateways on one port, nothing shared but the bus and the log."""
 
-import contextlib
 import socket
 from pathlib import Path
 
 import pytest
+from tests.support.descriptors import open_files
 from tests.support.live_cluster import LiveCluster, eventually, sie
 
 from sie_cli.plan.ports import free_ports
@@ -50,14 +50,6 @@ def _owner(port: int, pids: dict[str, int]) -> str:
         ends = f":{port:04X}", f":{connection.getsockname()[1]:04X}"
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         [inode] = [row[9] for row in rows if (row[1][8:], row[2][8:]) == ends]
-        holders = [name for name, pid in pids.items() if f"socket:[{inode}]" in _open_files(pid)]
+        holders = [name for name, pid in pids.items() if f"socket:[{inode}]" in open_files(pid)]
     assert len(holders) == 1, holders
     return holders[0]
-
-
-def _open_files(pid: int) -> set[str]:
-    found = set()
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found.add(str(each.readlink()))
-    return found

@@ -88,12 +88,17 @@ async def nobody_of_that_kind(world: World) -> None:
     """A pool may have a kind of worker that nobody starts, and it is asked for."""
     assert await world.write("default", machine_profiles=["cpu", "far"]) in {200, 201}
 
+    more = {"X-SIE-MACHINE-PROFILE": "far", "X-SIE-SDK-Version": "1"}
+
+    async def is_known() -> bool:
+        return (await world.ask(**more)).status_code != 400
+
     async def is_cold() -> bool:
-        more = {"X-SIE-MACHINE-PROFILE": "far", "X-SIE-SDK-Version": "1"}
         answer = await world.ask(**more)
         assert answer.status_code in {202, 404, 503}, answer.text
         return await world.alerting("SieCapacityDoesNotCome")
 
+    await until_told(is_known)
     await until_told(is_cold, within_s=60)
 
 
