@@ -228,11 +228,13 @@ def inputs_of(name: str) -> tuple[str, ...] | None:
     return _INPUTS.get(name, ("text",)) if name in BACKEND_OPTIONS else None
 
 
+_WITH_GENERAL: Final[Mapping[str, tuple[Option, ...]]] = {
+    name: (*own, *(each for each in GENERAL if each.name not in {option.name for option in own}))
+    for name, own in BACKEND_OPTIONS.items()
+}
+
+
 def of_backend(name: str) -> tuple[Option, ...] | None:
     """The options of a built-in backend and the general ones that it does not declare itself; None
     for another's."""
-    own = BACKEND_OPTIONS.get(name)
-    if own is None:
-        return None
-    names = {option.name for option in own}
-    return (*own, *(option for option in GENERAL if option.name not in names))
+    return _WITH_GENERAL.get(name)
