@@ -1,4 +1,4 @@
-"""What a process has open, read from the kernel while the process lives on."""
+"""The open descriptors of a process, read from the kernel while it lives on."""
 
 import contextlib
 from pathlib import Path
