@@ -91,8 +91,8 @@ async def pod(folder: Path, *, look_s: float = 0.05) -> AsyncIterator[Pod]:
     assert template["spec"]["shareProcessNamespace"] is True, "the one has to see the other"
     told, broker = containers(template)
     authority = Authority(folder / "ca")
-    found = Pod(folder, *free_ports(2), authority, authority.signed("nats"))
-    (monitor,) = free_ports(1)
+    client, routes, monitor = free_ports(3)
+    found = Pod(folder, client, routes, authority, authority.signed("nats"))
     places = {
         "/etc/sie/tls/tls.crt": found.shown.cert,
         "/etc/sie/tls/tls.key": found.shown.key,

@@ -142,8 +142,8 @@ def _roles(plan: _Plan) -> Iterator[Program]:
     echo = (sys.executable, "-m", "sie_testing.processes.echo_execution", socket)
     yield Program("echo", echo, folder / "echo.log", environment=plan.plain)
     hub = ",".join(f"nats://127.0.0.1:{port}" for port in plan.of_hubs("client"))
-    follows = ("--nats-url", f"nats://127.0.0.1:{plan['site']}")
-    follows += ("--config-url", f"http://127.0.0.1:{plan['config']}")
+    at_site, config = f"nats://127.0.0.1:{plan['site']}", f"http://127.0.0.1:{plan['config']}"
+    follows = ("--nats-url", at_site, "--config-url", config)
     told = {
         "config": ("--nats-url", hub, "--data-dir", str(folder / "log")),
         "gateway": (*follows, "--fleet-settle-s", "0"),
