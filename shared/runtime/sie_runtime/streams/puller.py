@@ -53,7 +53,7 @@ class Puller:
         """The seconds that the last pull stays open."""
         self._busy_until = 0.0
         self._answers = False
-        """Whether the consumer has answered since it was last found missing."""
+        """True once the consumer has answered since it was last found missing."""
         self._loop = asyncio.get_running_loop()
         """Asked once: up to Python 3.11 each time takes a call into the system."""
         self._woken = asyncio.Event()
