@@ -91,6 +91,10 @@ def soak(
             "--runbooks", help="A local cluster broken for each alert, and its page done."
         ),
     ] = False,
+    leaf: Annotated[
+        bool,
+        typer.Option("--leaf", help="A site behind a leaf node, whose hub loses its brokers."),
+    ] = False,
     chaos: Annotated[
         bool, typer.Option("--chaos", help="Each fault on real processes, as a table with bounds.")
     ] = False,
@@ -117,7 +121,7 @@ def soak(
     length = 10.0 if minutes is None else minutes
     words = {"layouts": ("--minutes", str(length)), "images": ("--base", base)}
     chosen = {"clients": clients, "mutants": mutants, "layouts": layouts, "images": images}
-    chosen["runbooks"] = runbooks
+    chosen |= {"runbooks": runbooks, "leaf": leaf}
     for program in (name for name, wanted in chosen.items() if wanted):
         from sie_testing.soak.published import run_program  # noqa: PLC0415
 

@@ -196,8 +196,9 @@ def _places(roots: Mapping[str, Path], folder: Path, broker: str) -> dict[str, P
     for image in IMAGES:
         role = image.partition("-")[0]
         given = {"HOST": "127.0.0.1", "PORT": ports[image]}
-        mounts = {folder / image: "/var/lib/sie"}
+        mounts: dict[Path, str] = {}
         if role != "server":
+            mounts[folder / image] = "/var/lib/sie"
             given |= {"NATS_URL": broker, "NATS_USER": role, "NATS_PASSWORD": role}
         if role in ("gateway", "worker"):
             given["CONFIG_URL"] = config

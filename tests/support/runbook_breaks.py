@@ -25,6 +25,7 @@ from sie_runtime.streams.log_stream import log_streams, stream_name
 __all__ = [
     "BROKEN",
     "an_older_history",
+    "as_config",
     "edited_by",
     "model_that_does_not_load",
     "nobody_of_that_kind",
@@ -160,7 +161,7 @@ async def an_older_history(world: World) -> None:
         assert await world.write(f"ours-{number}", description=older.parent.name) in {200, 201}
     world.freeze("gateway", "worker-0")
     with world.held_down("config"):
-        async with _as_config(world) as bus:
+        async with as_config(world) as bus:
             for log_id in await log_streams(bus):
                 subject = f"$JS.API.STREAM.DELETE.{stream_name(log_id)}"
                 await bus.request(subject, b"", timeout_s=_ADMIN_S)
@@ -183,7 +184,7 @@ def _copied(source: Path, target: Path) -> None:
         there.backup(here)
 
 
-def _as_config(world: World) -> AbstractAsyncContextManager[Bus]:
+def as_config(world: World) -> AbstractAsyncContextManager[Bus]:
     """A connection with the writer's own password."""
     text = (world.data / "nats.conf").read_text()
     found = re.search(r'user: "config", password: "([^"]+)"', text)

@@ -10,8 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +30,13 @@ from tests.support.runbook_breaks import (
     the_file_is_restored,
     two_models_in_turns,
 )
+from tests.support.runbook_disks import DISKS
 from tests.support.runbook_pages import PAGE, Section, is_query, query_of, sections, typed
+from tests.support.runbook_walk import Act, Walk, nothing
 from tests.support.runbook_world import World, broken_on_purpose
 
 __all__ = ["WALKS", "WORLDS", "Walk", "follow", "main"]
 
-Act = Callable[[World], Awaitable[None]]
 _SETTLES_S: Final = 30.0
 _ALERTS_S: Final = 120.0
 _ENDS_S: Final = 180.0
@@ -50,12 +50,9 @@ WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
     "plain": _SHORT,
     "tight": {"SIE_SERVER_MEMORY_BYTES_MAX": "120000000"},
     "starved": {"SIE_SERVER_HOST_BYTES_MIN": str(10**15)},
+    "small": {"HF_HUB_CACHE": "{folder}/hub"},
 }
 """The settings of each cluster that walks share."""
-
-
-async def _nothing(world: World) -> None:
-    """The page says it, and there is nothing to do."""
 
 
 async def _thaw(world: World) -> None:
@@ -152,37 +149,13 @@ async def _asked_again_and_again(world: World) -> None:
     await until_told(alerts, within_s=_ALERTS_S)
 
 
-@dataclass(frozen=True)
-class Walk:
-    """One alert: how it comes about, and what is done."""
-
-    breaks: Act
-    acts: Mapping[str, Act] = field(default_factory=dict)
-    """By words of a sentence of **Do**."""
-    elsewhere: tuple[str, ...] = ()
-    """Words of sentences of **Do** that are for another cause, or for clusters of many machines."""
-    words: Callable[[World], Mapping[str, str]] = lambda world: {}
-    """The words that the capitals in the page's commands stand for."""
-    shows: tuple[str, ...] = ()
-    """Words that what the page looks at has to show."""
-    variables: Callable[[World], Mapping[str, str]] = lambda world: {}
-    """Of the commands: an editor."""
-    silent: tuple[str, ...] = ()
-    """Queries to a process that stands still: it is not scraped, and the page says so."""
-    ends: bool = True
-    """False where the expression looks back a quarter of an hour, or six hours."""
-    fresh: bool = True
-    """False where the walk before it leaves the same behind, in the long window of a slow burn."""
-    world: str = "plain"
-
-
 WALKS: Final[Mapping[str, Walk]] = {
     # First: the good requests of others would drown slow ones.
     "SieSlowBurnsFast": Walk(
         slow_answers, elsewhere=("Busy devices", "Loads again", "Long batches")
     ),
     "SieSlowBurnsSlowly": Walk(
-        slow_answers, {"Nothing tonight": _nothing}, ("long texts",), fresh=False, ends=False
+        slow_answers, {"Nothing tonight": nothing}, ("long texts",), fresh=False, ends=False
     ),
     "SieErrorsBurnFast": Walk(
         model_that_does_not_load,
@@ -239,19 +212,19 @@ WALKS: Final[Mapping[str, Walk]] = {
     ),
     "SieWritesRefused": Walk(
         _no_more_bytes("config"),
-        {"Free space, mend the disk": _bytes_again, "goes on by itself": _nothing},
+        {"Free space, mend the disk": _bytes_again, "goes on by itself": nothing},
         shows=("STORAGE_FAILED",),
     ),
     "SieCommitsSlow": Walk(
         pauses_in_commits, elsewhere=("Give the log a disk of its own",), ends=False
     ),
-    "SiePublishLags": Walk(_broker_away, {"Mend the broker": _thaw, "Nothing is lost": _nothing}),
+    "SiePublishLags": Walk(_broker_away, {"Mend the broker": _thaw, "Nothing is lost": nothing}),
     "SieBrokerAway": Walk(
-        _broker_away, {"Start the brokers": _thaw, "What their disks lost": _nothing}
+        _broker_away, {"Start the brokers": _thaw, "What their disks lost": nothing}
     ),
     "SieReplicaFilesFail": Walk(
         _no_more_bytes("gateway"),
-        {"Free space or mend": _bytes_again, "next write begins anew": _nothing},
+        {"Free space or mend": _bytes_again, "next write begins anew": nothing},
         ends=False,
     ),
     "SieBrokerRefuses": Walk(
@@ -264,16 +237,16 @@ WALKS: Final[Mapping[str, Walk]] = {
     "SieLogInRecovery": Walk(
         the_file_is_damaged,
         {
-            "Missing entries come back": _nothing,
+            "Missing entries come back": nothing,
             "Else restore the file": the_file_is_restored,
-            "Never delete it": _nothing,
+            "Never delete it": nothing,
         },
         words=lambda world: {"URL": world.config},
         shows=("damaged",),
     ),
     "SieTwoHistories": Walk(
         an_older_history,
-        {"Stop the other writer": _nothing, "then restart sie-config": _others_resynced},
+        {"Stop the other writer": nothing, "then restart sie-config": _others_resynced},
         ("To keep the other one",),
         words=lambda world: {"ROLE": "gateway", "ID": "local"},
         shows=("forked",),
@@ -285,6 +258,7 @@ WALKS: Final[Mapping[str, Walk]] = {
         ("`halted`: upgrade", "`quarantined`: restart"),
         shows=("forked",),
     ),
+    **DISKS,
 }
 
 

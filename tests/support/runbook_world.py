@@ -47,6 +47,8 @@ class World:
     frozen: set[int] = field(default_factory=set)
     kept: dict[str, Any] = field(default_factory=dict)
     """The things that a break remembers for its cure."""
+    mounted: list[Path] = field(default_factory=list)
+    """The folders that a break has put a disk on."""
 
     @property
     def config(self) -> str:
@@ -196,7 +198,8 @@ async def broken_on_purpose(folder: Path, **settings: str) -> AsyncIterator[Worl
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     (port,) = free_ports(1, adjacent=2)
     plain = {name: value for name, value in os.environ.items() if name[:4] != "SIE_"}
-    environment = plain | settings
+    environment = plain | {name: value.format(folder=folder) for name, value in settings.items()}
+    mounted: list[Path] = []
     up = [SIE, "up", "--detach", "--devices", "1", "--port", str(port)]
     try:
         # Within: what was begun and took too long is ended, too.
@@ -213,11 +216,14 @@ async def broken_on_purpose(folder: Path, **settings: str) -> AsyncIterator[Worl
             world = World(folder, port, http, server, environment)
             try:
                 await world.serves()
+                mounted = world.mounted
                 yield world
             finally:
                 world.thaw()
     finally:
         await asyncio.to_thread(_run, [SIE, "down"], folder, environment)
+        for each in mounted:
+            await asyncio.to_thread(_run, ["umount", str(each)], folder, environment)
 
 
 def _run(

@@ -36,7 +36,8 @@ def broker_files(documents: list[dict[str, Any]], folder: Path) -> dict[str, str
         (folder / name).write_text(text)
     (template,) = [found for component, found in pod_specs(documents) if component == "nats"]
     environment: dict[str, str] = {}
-    for variable in containers(template)[0]["env"]:
+    (broker,) = [each for each in containers(template) if each["name"] == "nats"]
+    for variable in broker["env"]:
         value = variable.get("value", "p1")
         for name, before in environment.items():
             value = value.replace(f"$({name})", before)
@@ -115,7 +116,7 @@ def test_with_tls_everybody_speaks_it_and_the_broker_takes_its_file(tmp_path):
         (variable["name"], variable["value"])
         for _, template in pod_specs(documents)
         for container in containers(template)
-        for variable in container["env"]
+        for variable in container.get("env", ())
         if re.match("(http|nats)://", variable.get("value", ""))
     ]
     assert plain == []
@@ -169,6 +170,7 @@ async def test_a_broker_that_does_not_know_the_password_does_not_join(tmp_path):
     client, routes, monitor = free_ports(3)
     text = (tmp_path / "nats.conf").read_text()
     changed = {"4222": client, "6222": routes, "8222": monitor, "/data": tmp_path / "data"}
+    changed["/run/nats/nats.pid"] = tmp_path / "nats.pid"
     for before, after in changed.items():
         text = text.replace(f": {before}\n", f": {after}\n")
     (tmp_path / "nats.conf").write_text(text)

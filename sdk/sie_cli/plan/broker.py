@@ -21,10 +21,23 @@ from typing import Final
 
 from sie_schemas.jobs import stream_name, token
 
-__all__ = ["ROLES", "BrokerPlan", "Rights", "authorization", "render", "rights", "threads_on"]
+__all__ = [
+    "ROLES",
+    "BrokerPlan",
+    "Rights",
+    "authorization",
+    "hub_authorization",
+    "leaf_authorization",
+    "render",
+    "rights",
+    "threads_on",
+]
 
 ROLES: Final = ("config", "gateway", "worker", "operator")
 _DEFAULT_POOLS: Final = ("default",)
+_OF_BROKER: Final = "$JS.API."
+_OF_HUB: Final = "$JS.hub.API."
+"""The hub's JetStream, as a leaf node knows it: the hub's domain is `hub`."""
 _CORES_FOR_A_THREAD: Final = 4
 """More threads of the broker contend with those that compute: measured on two cores."""
 
@@ -223,6 +236,40 @@ def authorization(password_of: Callable[[str], str], pools: Iterable[str] = _DEF
     wanted = tuple(pools)
     users = "\n".join(_user(role, password_of(role), rights(role, wanted)) for role in ROLES)
     return f"authorization {{\n  users: [\n{users}\n  ]\n}}\n"
+
+
+def leaf_authorization(
+    password_of: Callable[[str], str], pools: Iterable[str] = _DEFAULT_POOLS
+) -> str:
+    """The same block for a broker that is a leaf node and keeps no streams.
+
+    It takes `$JS.API.>` for the hub's before it looks at rights, so its users have those by the
+    hub's name.
+    """
+    return authorization(password_of, pools).replace(_OF_BROKER, _OF_HUB)
+
+
+def hub_authorization(
+    password_of: Callable[[str], str], pools: Iterable[str] = _DEFAULT_POOLS
+) -> str:
+    """The block of the hub: its own users, and one for leaf nodes.
+
+    That one may what gateways and workers may, whatever the leaf's own file says.
+    """
+    wanted = tuple(pools)
+    both = (rights("gateway", wanted), rights("worker", wanted))
+    leaf = Rights(
+        publish=tuple(_in_hub(each for may in both for each in may.publish)),
+        subscribe=tuple(dict.fromkeys(each for may in both for each in may.subscribe)),
+        # What only one of them may not, the other does.
+        never=tuple(each for each in _in_hub(both[0].never) if each in set(_in_hub(both[1].never))),
+    )
+    own = authorization(password_of, wanted)
+    return own.replace("\n  ]\n", f"\n{_user('leaf', password_of('leaf'), leaf)}\n  ]\n")
+
+
+def _in_hub(subjects: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(each.replace(_OF_BROKER, _OF_HUB) for each in subjects))
 
 
 def _user(role: str, password: str, may: Rights) -> str:

@@ -1,4 +1,4 @@
-"""Programs of a checkout, as `sie soak` runs them: clients, mutants, layouts, images, runbooks.
+"""Programs of a checkout, as `sie soak` runs them: clients, mutants, layouts, images and so on.
 
 *shell.* Exit status as `sie simulate`: 3 where there is nothing to run.
 """
@@ -20,6 +20,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "layouts": "tests.support.layout_judge",
     "images": "tests.support.images",
     "runbooks": "tests.support.runbook_walks",
+    "leaf": "tests.support.leaf_losses",
 }
 """The module of each."""
 

@@ -13,6 +13,9 @@
 {{- $min := ($worker.scaling | default dict).min | default 0 | int -}}
 {{- $max := ($worker.scaling | default dict).max | default 4 | int -}}
 {{- if gt $min $max }}{{ fail (printf "workers.%s.scaling.min (%d) is above max (%d)" $kind $min $max) }}{{ end -}}
+{{- range $name, $count := (($worker.server.resources | default dict).limits | default dict) -}}
+{{- if and (hasSuffix ".com/gpu" $name) (gt (int $count) 1) }}{{ fail (printf "workers.%s.server.resources: %s is %d, and model execution runs on one device: more workers, not more of them for each" $kind $name (int $count)) }}{{ end -}}
+{{- end -}}
 {{- $image := $worker.server.image | default "server" -}}
 {{- if and (eq $worker.bundle "gliner") (ne $image "server-gliner") }}
 {{- fail (printf "workers.%s is of the bundle gliner: its packages are in workers.%s.server.image=server-gliner alone" $kind $kind) }}

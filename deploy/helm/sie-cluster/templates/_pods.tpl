@@ -6,18 +6,26 @@ volumes (theirs) and grace (seconds).
 {{- define "sie.pod" -}}
 {{- $common := .root.Values.pods -}}
 {{- $own := .values -}}
+{{- $volumes := include "sie.volumes" . -}}
+{{- $fleeting := list -}}
+{{- range $volumes | fromYamlArray }}{{ if or (hasKey . "emptyDir") (hasKey . "hostPath") }}{{ $fleeting = append $fleeting .name }}{{ end }}{{ end -}}
+{{- /* Nothing on them is missed: a node that is hardly used may be emptied by the autoscaler. */}}
+{{- $leaves := dict "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" (join "," $fleeting) -}}
 metadata:
   labels:
     {{- include "sie.labels" . | nindent 4 }}
     {{- with merge (dict) ($own.podLabels | default dict) $common.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- with merge (dict) (.annotations | default dict) ($own.podAnnotations | default dict) $common.podAnnotations }}
+  {{- with merge (dict) (.annotations | default dict) ($own.podAnnotations | default dict) $common.podAnnotations $leaves }}
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
   serviceAccountName: {{ include "sie.account" . }}
   automountServiceAccountToken: false
+  {{- with .shareProcessNamespace }}
+  shareProcessNamespace: {{ . }}
+  {{- end }}
   # A Service named sie-gateway would put SIE_GATEWAY_PORT=tcp://… into every pod.
   enableServiceLinks: false
   securityContext:
@@ -69,10 +77,6 @@ spec:
   {{- end }}
   containers:
     {{- .containers | trim | nindent 4 }}
-  {{- $volumes := printf "- name: tmp\n  emptyDir: {}\n%s" (.volumes | default "" | trim) | trim }}
-  {{- if and .root.Values.tls.enabled (include "sie.tlsSecret" .) }}
-  {{- $volumes = printf "%s\n- name: tls\n  secret: {secretName: %s, defaultMode: 0440}" $volumes (include "sie.tlsSecret" .) }}
-  {{- end }}
   {{- $more := concat $common.extraVolumes ($own.extraVolumes | default list) }}
   {{- include "sie.twice" (list "name" (concat ($volumes | fromYamlArray) $more) .role "extraVolumes") }}
   volumes:
@@ -80,6 +84,15 @@ spec:
     {{- with $more }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end }}
+
+{{/* The volumes that every pod of a role has: its own, a folder to write to, its certificates. */}}
+{{- define "sie.volumes" -}}
+{{- $volumes := printf "- name: tmp\n  emptyDir: {}\n%s" (.volumes | default "" | trim) | trim }}
+{{- if and .root.Values.tls.enabled (include "sie.tlsSecret" .) }}
+{{- $volumes = printf "%s\n- name: tls\n  secret: {secretName: %s, defaultMode: 0440}" $volumes (include "sie.tlsSecret" .) }}
+{{- end }}
+{{- $volumes -}}
 {{- end }}
 
 {{/* Refuses a list in which two have one word under a key: (list KEY LIST ROLE VALUE). */}}

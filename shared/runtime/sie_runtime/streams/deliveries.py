@@ -40,8 +40,9 @@ class WorkQueueSettings(DeliverySettings):
     # Nobody can withdraw a pull: of sixteen jobs a stopped worker took half, and half again.
     queue_pull_brisk_s: float = constant(
         2.0,
-        help="the same where jobs came within a minute: so long may a worker that stopped take "
-        "jobs which it does not run; under a gateway's worker_dead_s by a heartbeat",
+        help="the same where jobs came within a minute, and where no answer came yet: so long may "
+        "a worker that stopped take jobs which it does not run; under a gateway's worker_dead_s by "
+        "a heartbeat",
     )
     queue_renew_s: float = constant(
         0.5, help="longest pause before a consumer that is not there is pulled from again"

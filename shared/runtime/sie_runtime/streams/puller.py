@@ -1,7 +1,8 @@
 """The puller: jobs of one consumer, asked for as far as they could be run soon.
 
 *shell.* Owns one subscription and one loop. Promises that what comes after it was closed goes to
-somebody else at once. An idle queue has one job asked for and no more.
+somebody else at once. An idle queue has one job asked for and no more. A pull that reached nobody
+is asked anew soon: a broker says that a consumer is not there, but behind a leaf node nobody does.
 """
 
 import asyncio
@@ -51,6 +52,8 @@ class Puller:
         self._expires_s = 0.0
         """The seconds that the last pull stays open."""
         self._busy_until = 0.0
+        self._answers = False
+        """True once the consumer has answered since it was last found missing."""
         self._loop = asyncio.get_running_loop()
         """Asked once: up to Python 3.11 each time takes a call into the system."""
         self._woken = asyncio.Event()
@@ -99,6 +102,7 @@ class Puller:
             if self._asked and loop.time() - self._asked_at > self._expires_s + 1:
                 # The broker's word that the pull expired was lost: ask anew.
                 self._asked = 0
+                self._answers = False
             self._ask_if_due(self._demand())
             await self._sleep(self._expires_s / 2 or self._settings.queue_pull_expires_s / 2)
 
@@ -110,9 +114,8 @@ class Puller:
 
     def _ask(self, count: int) -> None:
         settings, now = self._settings, self._loop.time()
-        self._expires_s = (
-            settings.queue_pull_brisk_s if self._is_busy else settings.queue_pull_expires_s
-        )
+        brisk = self._is_busy or not self._answers
+        self._expires_s = settings.queue_pull_brisk_s if brisk else settings.queue_pull_expires_s
         request = {"batch": count, "expires": int(self._expires_s * 1e9)}
         try:
             self._bus.send(self._subject, json.dumps(request).encode(), reply=self._inbox)
@@ -132,7 +135,9 @@ class Puller:
         self._asked = max(0, self._asked - pending)
         if told.get("Status") not in ("409", "503"):
             self._refused = 0
+            self._answers = True
         else:
+            self._answers = False
             self._asked = 0
             self._refused += 1
             self._pausing = True
@@ -144,6 +149,7 @@ class Puller:
         self._asked = max(0, self._asked - 1)
         self._busy_until = self._loop.time() + _BUSY_S
         self._refused = 0
+        self._answers = True
         delivery = Delivery(self._bus, data, reply, self._settings.queue_deliveries_max)
         if self._closing:
             # It was on its way when the pull ended: at once to somebody else.
@@ -177,7 +183,7 @@ class Puller:
         """After a reconnection nothing that was asked for can be relied on."""
         if not self._closing:
             self._asked = self._refused = 0
-            self._pausing = False
+            self._answers = self._pausing = False
             self._woken.set()
 
     async def _unlisten(self) -> None:

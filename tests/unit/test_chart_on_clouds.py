@@ -1,0 +1,177 @@
+"""The chart where clusters differ: nodes, balancers, autoscalers, operators, and older releases."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import helm_python
+import pytest
+from tests.support.chart import containers, pod_specs, rendered, values_of
+from tests.support.chart_upgrade import lasting
+
+GI: Final = 1024**3
+CLOUDS: Final = ("values-aks.yaml", "values-eks.yaml", "values-gke.yaml")
+OLDER: Final = json.loads(
+    (Path(__file__).parents[1] / "data/chart-0.2.0.json").read_text(encoding="utf-8")
+)
+# The smallest node that each file names: cores and bytes that are left for pods, by the cloud's own
+# formula, less what its agents on each node ask for (two tenths of a core, half a GiB).
+NODES: Final = {
+    # g2-standard-4: 4 cores, 16 GiB.
+    "values-gke.yaml": (3.92 - 0.2, 13.3 * GI - 0.5 * GI),
+    # g6.xlarge: 4 cores, 16 GiB.
+    "values-eks.yaml": (3.92 - 0.2, 14.2 * GI - 0.5 * GI),
+    # Standard_NV12ads_A10_v5: 12 cores, 110 GiB.
+    "values-aks.yaml": (11.8 - 0.2, 100 * GI - 0.5 * GI),
+}
+
+
+def cores(told: Any) -> float:
+    """Cores of a quantity."""
+    text = str(told)
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+
+
+def size(told: str) -> float:
+    """Bytes of a quantity in MiB or GiB."""
+    found = re.fullmatch(r"(\d+)(Mi|Gi)", told)
+    assert found is not None, told
+    return int(found[1]) * (GI if found[2] == "Gi" else 1024**2)
+
+
+def of_role(documents: list[dict[str, Any]], role: str) -> dict[str, Any]:
+    """The first pod template of a role."""
+    return next(template for found, template in pod_specs(documents) if found == role)
+
+
+@pytest.mark.parametrize("file", sorted(NODES))
+def test_a_worker_with_a_gpu_fits_the_smallest_node_that_the_file_names(file):
+    cores_left, bytes_left = NODES[file]
+    for role, template in pod_specs(rendered(values_of(file))):
+        parts = [each["resources"] for each in containers(template)]
+        if role != "worker" or not any("nvidia.com/gpu" in each["requests"] for each in parts):
+            continue
+        assert sum(cores(each["requests"]["cpu"]) for each in parts) <= cores_left
+        assert sum(size(each["requests"]["memory"]) for each in parts) <= bytes_left
+        # Above what the node has, the node kills, and not always this container.
+        assert max(size(each["limits"]["memory"]) for each in parts) <= bytes_left + 0.5 * GI
+
+
+def test_azures_balancer_asks_for_a_page_that_is_there():
+    documents = rendered(values_of("values-aks.yaml"))
+    (service,) = [
+        d for d in documents if d["kind"] == "Service" and d["spec"].get("type") == "LoadBalancer"
+    ]
+    # A Service that says its protocol is asked for `/`, which is 404 at a gateway, unless told.
+    assert service["spec"]["ports"][0]["appProtocol"] in {"http", "https"}
+    asked = service["metadata"]["annotations"][
+        "service.beta.kubernetes.io/azure-load-balancer-health-probe-request-path"
+    ]
+    probe = of_role(documents, "gateway")["spec"]["containers"][0]["readinessProbe"]["httpGet"]
+    assert asked == probe["path"]
+
+
+@pytest.mark.parametrize("leave", [1, 30])
+def test_a_gateway_listens_until_balancers_know_and_then_drains(leave):
+    values = values_of("", {"gateway": {"leaveSeconds": leave, "drainSeconds": 60}})
+    spec = of_role(rendered(values), "gateway")["spec"]
+    assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == leave
+    assert spec["terminationGracePeriodSeconds"] == leave + 60 + 10
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+def test_demand_is_asked_of_the_prometheus_that_reads_the_pod_monitors(file):
+    documents = rendered(values_of(file))
+    assert [d for d in documents if d["kind"] == "PodMonitor"]
+    asked = {
+        trigger["metadata"]["serverAddress"]
+        for d in documents
+        if d["kind"] == "ScaledObject"
+        for trigger in d["spec"]["triggers"]
+    }
+    # The operator makes this Service for its Prometheus, whatever its release is called.
+    assert asked == {"http://prometheus-operated.monitoring.svc:9090"}
+
+
+def test_the_writer_reaches_the_hub_where_workers_do():
+    ports = {}
+    for hub in (True, False):
+        documents = rendered(values_of("", {"networkPolicy": {"hub": hub}}))
+        for d in documents:
+            if d["kind"] == "NetworkPolicy":
+                rules = [each for rule in d["spec"]["egress"] for each in rule.get("ports", ())]
+                role = d["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+                ports[hub, role] = 443 in {each["port"] for each in rules}
+        given = of_role(documents, "config")["spec"]["containers"][0]["env"]
+        assert ({"name": "HF_HUB_OFFLINE", "value": "1"} in given) == (not hub)
+    assert {role for (hub, role), open_ in ports.items() if hub and open_} == {"config", "worker"}
+    assert not [role for (hub, role), open_ in ports.items() if not hub and open_]
+
+
+def test_a_renewed_token_of_the_hub_starts_the_workers_that_read_it_anew():
+    sums = []
+    for value in ("hf_1", "hf_2"):
+        documents = rendered(values_of("", {"hfToken": {"create": True, "value": value}}))
+        sums.append(
+            {
+                role: template["metadata"]["annotations"].get("checksum/hf-token")
+                for role, template in pod_specs(documents)
+            }
+        )
+    assert {role for role in sums[0] if sums[0][role] != sums[1][role]} == {"worker"}
+    assert "hf_1" not in str(sums[0])
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_settings_of_the_broker_that_change_start_it_anew(replicas):
+    def told(**more: Any) -> str:
+        template = of_role(
+            rendered(values_of("", {"nats": {"replicas": replicas}, **more})), "nats"
+        )
+        found: str = template["metadata"]["annotations"]["checksum/settings"]
+        return found
+
+    secrets = dict.fromkeys(("config", "gateway", "worker", "nats"), "mine")
+    tls = {"enabled": True, "secrets": secrets}
+    assert len({told(), told(tls=tls), told(tls=tls | {"mutual": True})}) == 3
+
+
+@pytest.mark.parametrize("file", ["", *CLOUDS])
+def test_no_volume_that_goes_with_its_pod_keeps_a_node_from_leaving(file):
+    for role, template in pod_specs(rendered(values_of(file))):
+        told = template["metadata"]["annotations"][
+            "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+        ]
+        there = {
+            volume["name"]
+            for volume in template["spec"]["volumes"]
+            if {"emptyDir", "hostPath"} & volume.keys()
+        }
+        assert set(told.split(",")) == there, role
+
+
+def test_more_gpus_than_a_worker_uses_are_refused():
+    kind = {
+        "pool": "default",
+        "machineProfile": "l4",
+        "bundle": "default",
+        "device": "cuda",
+        "server": {"resources": {"requests": {"cpu": 1}, "limits": {"nvidia.com/gpu": 2}}},
+    }
+    with pytest.raises(helm_python.HelmError, match="more workers, not more of them"):
+        rendered(values_of("", {"workers": {"l4": kind}}))
+
+
+@pytest.mark.parametrize("file", sorted(OLDER))
+def test_an_upgrade_from_the_release_before_changes_nothing_that_is_for_ever(file):
+    now = lasting(rendered(values_of("" if file == "values.yaml" else file)))
+    assert {name: now.get(name) for name in OLDER[file]} == OLDER[file]
+    kinds = {name.partition("/")[0] for name in OLDER[file]}
+    assert kinds == {"StatefulSet", "PersistentVolumeClaim", "Deployment", "Service"}
+
+
+def test_a_field_that_is_for_ever_is_seen_to_change():
+    documents = rendered(values_of("", {"nats": {"persistence": {"size": "20Gi"}}}))
+    name = "StatefulSet/demo-sie-cluster-nats"
+    assert lasting(documents)[name] != OLDER["values.yaml"][name]
