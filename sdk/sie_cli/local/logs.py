@@ -140,7 +140,7 @@ def show_logs(folder: Path, wanted: Wanted, count: int, form: Form, *, follows: 
 def _print_line(line: Line, form: Form) -> None:
     """Print a line: for a person, whole as it was written, or a part of it."""
     if form == Form.JSON:
-        typer.echo(line.text)
+        typer.echo(visible(line.text))
     elif form.is_whole:
         print_value(line.fields or {"role": line.role, "ts": line.ts, "msg": line.text}, form)
     elif form == Form.NAME:

@@ -5,7 +5,7 @@
 - `json` and `yaml` hold all that the service said, and `name` gives one `kind/key` a line.
 - A table fits its terminal. In a pipe it has no width, and no cell is longer than a bound.
 - Colours are for terminals, unless NO_COLOR says none.
-- What others wrote moves no cursor, unless a machine reads it.
+- What others wrote moves no cursor. A part that a path selects is given to a pipe as it is.
 """
 
 import json
@@ -20,6 +20,8 @@ import typer
 from sie_cli.show.tables import table_lines, visible
 from sie_cli.texts.json_paths import Path, read_path, selected
 from sie_core.nearest import advice
+from sie_runtime.texts.printable import escaped, json_code
+from sie_schemas.addresses import without_password
 from sie_schemas.errors import FixRequest
 
 __all__ = [
@@ -114,13 +116,14 @@ def _column(part: str) -> tuple[str, Path]:
 
 
 def talk(text: str) -> None:
-    """Lines for the person, not for the pipe."""
-    typer.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
+    """Lines for the person, not for the pipe. No address in them has a password."""
+    told = without_password(text)
+    typer.echo("\n".join(visible(line) for line in told.split("\n")), err=True)
 
 
 def json_text(value: Any) -> str:
-    """JSON for people and programs."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON for people and programs. What a terminal would obey stands in it by its code."""
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False), json_code, kept="\n")
 
 
 def print_lines(lines: Sequence[str]) -> None:

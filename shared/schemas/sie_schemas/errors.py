@@ -7,6 +7,8 @@ is stable; a message says what failed, on what, and what to do.
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sie_schemas.addresses import without_password
+
 __all__ = [
     "CODES",
     "CodeRule",
@@ -52,6 +54,8 @@ class SIEError(Exception):
         retry_after_s: float | None = None,
         details: Any = None,
     ) -> None:
+        # Whatever tells of an address may tell of one that somebody pasted with its password.
+        message = without_password(message)
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
