@@ -73,7 +73,8 @@ class Form:
 
     def __init__(self, text: str) -> None:
         """Raises `FixRequest`."""
-        self.name, _, told = text.partition("=")
+        # `-o=json` is how other tools take it.
+        self.name, _, told = text.removeprefix("=").partition("=")
         self.path: Path = ()
         self.columns: tuple[tuple[str, Path], ...] = ()
         if self.name not in _NAMES:
@@ -147,7 +148,12 @@ def print_value(value: Any, form: Form) -> None:
         case "json":
             typer.echo(json_text(value))
         case "jsonpath":
-            for each in selected(value, form.path):
+            # A list of ours is what other tools have below `items`.
+            is_list = isinstance(value, list) and form.path[:1] == ["items"]
+            found = selected(value, form.path[1:] if is_list else form.path)
+            if not found:
+                talk("nothing stands at that path: -o json shows what there is")
+            for each in found:
                 # A script gets what was said, a terminal what it may be shown.
                 text = _cell(each)
                 typer.echo(visible(text) if sys.stdout.isatty() else text)
