@@ -60,7 +60,7 @@ MADE = """() => {
 
 @dataclass
 class Walk:
-    """What was seen of a list from one end to the other."""
+    """The rows that were seen of a list from one end to the other."""
 
     keys: list[str]
     rows_max: int

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sie_cli.show.printing import json_text
 from sie_cli.show.tables import visible
 from sie_runtime.texts.plain_yaml import dump_yaml
-from sie_schemas.addresses import without_password
+from sie_schemas.errors import without_password
 
 OBEYED = st.sampled_from("\x00\x07\x08\x1b\x7f\x9b\u200e\u202e\u2066\u2028\ufeff\U000e0001")
 TEXTS = st.text(OBEYED | st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -16,8 +16,7 @@ from sie_config.http.doors import changes_the_log
 from sie_config.http.write_requests import request_id_of, shown_text
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import REQUEST_ID, principal_of
-from sie_schemas.addresses import without_password
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import SIEError, without_password
 
 __all__ = ["noting", "noting_gate"]
 

@@ -17,9 +17,8 @@ from sie_config.writer.rules import Expectation
 from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import read_bounded
 from sie_runtime.http.encodings import decoded
-from sie_schemas.addresses import without_password
 from sie_schemas.entry import Idempotency, log_id8
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, without_password
 
 __all__ = [
     "expectation",

@@ -40,8 +40,7 @@ def add(
         write_contexts,
     )
     from sie_cli.show.printing import Form, print_told  # noqa: PLC0415
-    from sie_schemas.addresses import without_password  # noqa: PLC0415
-    from sie_schemas.errors import FixRequest  # noqa: PLC0415
+    from sie_schemas.errors import FixRequest, without_password  # noqa: PLC0415
 
     if not url.startswith(("http://", "https://")):
         raise FixRequest(f"--url {url!r} is no address: it begins with http:// or https://")

@@ -203,7 +203,7 @@ def _models(rates: Sequence[ModelRate] | None) -> RenderableType:
 
 
 def _text(value: object, style: str = "") -> Text:
-    """What somebody named, as it is: no markup, and nothing that a terminal obeys."""
+    """A name of somebody's, as it is: no markup, and nothing that a terminal obeys."""
     return Text(visible(str(value)), style=style)
 
 

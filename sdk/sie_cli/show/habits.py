@@ -1,7 +1,7 @@
 """Habits of other tools: words that hands type by themselves, and what to type here.
 
-*pure.* Promises one short clause for a command, an option or a kind that is none here and is one of
-kubectl, helm or git; nothing for any other word.
+*pure.* Promises one short clause for a command, an option or a kind of kubectl, helm or git that is
+none here. Of any other word it says nothing.
 """
 
 import re

@@ -21,8 +21,7 @@ from sie_cli.show.tables import table_lines, visible
 from sie_cli.texts.json_paths import Path, read_path, selected
 from sie_core.nearest import advice
 from sie_runtime.texts.printable import escaped, json_code
-from sie_schemas.addresses import without_password
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, without_password
 
 __all__ = [
     "Form",

@@ -35,8 +35,7 @@ from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.settings import constant, setting
 from sie_runtime.tls import TlsSettings, connecting_context
-from sie_schemas.addresses import without_password
-from sie_schemas.errors import Later, SIEError, TimeRanOut
+from sie_schemas.errors import Later, SIEError, TimeRanOut, without_password
 
 __all__ = [
     "Bus",

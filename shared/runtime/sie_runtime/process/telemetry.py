@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY, Gauge, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from sie_runtime.process.tracing import task_names
-from sie_schemas.addresses import without_password
+from sie_schemas.errors import without_password
 
 __all__ = ["configure_logs", "metrics_text"]
 

@@ -1,7 +1,7 @@
 """Characters that are seen: what a terminal would obey is written by its code.
 
-*pure.* A name or a reason is anybody's. One that holds the end of a line, a colour or a mark that
-turns the text around would have a terminal show something else than what is stored.
+*pure.* A name or a reason is anybody's. It may hold the end of a line, a colour, or a mark that
+turns the text around: a terminal would show something else than what is stored.
 """
 
 from collections.abc import Callable

@@ -33,9 +33,9 @@ function Timeline({ query, may }) {
   const round = `${resets} ${wanted}`;
   const [list, keep] = useState({ round, pages: [], next: null });
   const [error, fail] = useState(null);
-  const rows = list.pages.flatMap((page) => page.rows);
+  const first = list.pages.length ? list.pages[0].rows[0] : undefined;
   const newest = useAsked(async (signal) => {
-    const missed = rows.length ? head - rows[0].epoch : 0;
+    const missed = first ? head - first.epoch : 0;
     const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: Math.min(PAGE_MAX, Math.max(PAGE, missed + 1)) }, signal);
     return { round, page };
   }, [round, head]);
@@ -59,7 +59,9 @@ function Timeline({ query, may }) {
     }
     ask_(false);
   };
-  const chosen = Number(query.epoch) || (rows[0] && rows[0].epoch);
+  const chosen = Number(query.epoch) || (first && first.epoch);
+  const holds = ({ rows }) => rows.length > 0 && rows[0].epoch >= chosen && rows[rows.length - 1].epoch <= chosen;
+  const holder = list.pages.find(holds);
   const choose = (epoch) => go("history", { ...filters, epoch });
   const filter = (name) => (event) => go("history", { ...filters, epoch: undefined, [name]: event.target.value.trim() });
   const draw = (each) => html`<li key=${each.epoch}>
@@ -79,13 +81,13 @@ function Timeline({ query, may }) {
         <${Field} label="Up to"><input value=${query.at || ""} onChange=${filter("at")} placeholder="epoch or time" /><//>
       </form>
       <${Problem} error=${newest.error} />
-      ${!newest.busy && !newest.error && rows.length === 0 && html`<${Empty}>No entry is like that.<//>`}
-      <div class="timeline" data-newest=${rows[0] && rows[0].epoch} onKeyDown=${moveInList}>
-        ${list.pages.map((page) => html`<${Rows} key=${page.id} rows=${page.rows} draw=${draw} wants=${[page.rows.some((each) => each.epoch === chosen) && chosen, list.round]} />`)}
+      ${!newest.busy && !newest.error && !first && html`<${Empty}>No entry is like that.<//>`}
+      <div class="timeline" data-newest=${first && first.epoch} onKeyDown=${moveInList}>
+        ${list.pages.map((page) => html`<${Rows} key=${page.id} rows=${page.rows} draw=${draw} wants=${[page === holder && chosen, list.round]} />`)}
         <${Problem} error=${error} />
         ${list.next && html`<${error ? Again : More} key=${list.next} busy=${asking} onMore=${more}>Older<//>`}</div>
     <//>
-    <${Detail} of=${query.epoch} after=${rows.length}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
+    <${Detail} of=${query.epoch} after=${Boolean(first)}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${holder && holder.rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
 }
 
