@@ -1,7 +1,7 @@
 """Characters that are seen: what a terminal would obey is written by its code.
 
 *pure.* A name or a reason is anybody's. It may hold the end of a line, a colour, or a mark that
-turns the text around: a terminal would show something else than what is stored.
+turns the text around. A terminal would then show something else than what is stored.
 """
 
 from collections.abc import Callable
