@@ -43,7 +43,8 @@ class ConfigSettings(
     web_pages: tuple[str, ...] = setting(
         (),
         help="comma list of origins (https://console.example) whose web pages may use this process "
-        "through a browser; those of the advertised URL always may",
+        "through a browser; those of the advertised URL always may. Without tokens they also name "
+        "the public hosts that it answers to",
     )
     gateway_url: str = setting(
         "",

@@ -284,6 +284,11 @@ class ControlPlane:
         self.manifests.close()
         self.sequencer.wake_followers()
 
+    async def until_stopping(self) -> None:
+        """Return once this process is to end: who waits for something else gives that up."""
+        while not self.stopping:
+            await self.sequencer.moved()
+
     def take_signals(self, signals: Signals) -> None:
         """Keep what was seen of the broker, and what is seen of the disk now."""
         folder = self.store.path.parent

@@ -27,6 +27,7 @@ __all__ = [
     "RERUNS",
     "RESULTS_DROPPED",
     "WORKERS_LIVE",
+    "WORKERS_REFUSED",
     "Outcome",
     "child",
     "outcome",
@@ -98,8 +99,12 @@ JOBS_SENT_AGAIN: Final = Counter(
 )
 MALFORMED_MESSAGES: Final = Counter(
     "sie_gateway_malformed_messages",
-    "Messages from the bus that could not be read, or of one worker too many.",
+    "Messages from the bus that could not be read.",
     ["kind"],
+)
+WORKERS_REFUSED: Final = Counter(
+    "sie_gateway_workers_refused",
+    "Heartbeats of workers that are not known, since as many as may be (4,096) are.",
 )
 WORKERS_LIVE: Final = Gauge("sie_gateway_workers_live", "Workers heard within the time to live.")
 CHUNKS_REFUSED: Final = Counter(

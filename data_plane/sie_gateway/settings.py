@@ -52,7 +52,7 @@ class GatewaySettings(
     web_pages: tuple[str, ...] = setting(
         (),
         help="comma list of origins (https://console.example) whose web pages may use this process "
-        "through a browser",
+        "through a browser; without tokens they also name the public hosts that it answers to",
     )
     request_timeout_s: float = setting(
         60.0, help="longest wait for an answer; a worker that loads a model needs tens of seconds"

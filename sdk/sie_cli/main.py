@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 from types import ModuleType
-from typing import Annotated, Final, NoReturn, cast
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 
@@ -106,8 +106,8 @@ def main() -> None:
         if type(error).__name__ == _ALONE:
             error.show()
             sys.exit(error.exit_code)
-        more = f" (`{error.ctx.command_path} --help` tells more)" if error.ctx is not None else ""
-        _fail(" ".join(error.format_message().split()) + more, error.exit_code)
+        message = " ".join(error.format_message().split())
+        _fail(_advised(message, error.ctx), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(_STOPPED)
     except BrokenPipeError:
@@ -118,6 +118,16 @@ def main() -> None:
         _drop_output()
         talk(line_of_os(error))
         sys.exit(1)
+
+
+def _advised(message: str, context: Any) -> str:
+    """A message about a wrong command line, with what to type and where it stands."""
+    from sie_cli.show.habits import habit_of  # noqa: PLC0415 - a right command line needs none
+
+    if habit := habit_of(sys.argv[1:], message):
+        message = f"{message.rstrip('.')}: {habit}"
+    more = f" (`{context.command_path} --help` tells more)" if context is not None else ""
+    return message + more
 
 
 def _readable(arguments: Sequence[str]) -> Sequence[str]:
@@ -139,7 +149,8 @@ def _run(arguments: Sequence[str]) -> None:
 
 def _speak_utf8() -> None:
     """Print UTF-8 whatever the locale: names are anybody's, and JSON knows no other way."""
-    # A program whose output was closed has none, and no command has to know.
+    # A program whose input or output was closed has none, and no command has to know.
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

@@ -143,6 +143,10 @@ async def test_a_page_of_somebody_else_is_not_served_by_an_open_gateway(tmp_path
         # A name that somebody pointed at this machine is in both headers.
         pointed = {"origin": "http://evil.example:80", "host": "evil.example:80"}
         assert (await http.post(ENCODE, json=ITEMS, headers=pointed)).status_code == 403
+        # When it reads, its browser names no origin.
+        assert (await http.get("/v1/models", headers={"host": "evil.com:80"})).status_code == 403
+        for name in ("ours.example", "localhost:3000", "gateway", "gateway.models.svc:8080"):
+            assert (await http.get("/v1/models", headers={"host": name})).status_code == 200, name
         for origin in ("http://localhost:3000", "https://OURS.example"):
             welcome = await Socket.ask(http, origin=origin)
             assert isinstance(await welcome.next(), AcceptConnection)

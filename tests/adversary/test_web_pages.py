@@ -27,6 +27,45 @@ SIMPLE = (
 """The media types that a browser sends for a page of elsewhere without asking first."""
 
 
+async def test_a_page_that_points_its_own_name_here_reads_nothing_of_an_open_process(
+    tmp_path: Path,
+) -> None:
+    flags = ("--advertised-url", "http://config.example.com:8081")
+    async with config_process(tmp_path, nowhere(), *flags) as (_, client):
+        for name in (
+            "evil.com",
+            "evil.com:8081",
+            "EVIL.COM.",
+            "127.0.0.1.evil.com",
+            "localhost.evil.com",
+        ):
+            for path in ("epoch", "models", "export", "events", "audit"):
+                refused = await client.get(f"{CONFIGS}/{path}", headers={"host": name})
+                assert refused.status_code == 403, f"{path} as {name}"
+                assert refused.json()["detail"]["field"] == "Host"
+                assert "--web-pages" in refused.json()["detail"]["message"]
+            metrics = await client.get("/metrics", headers={"host": name})
+            assert metrics.status_code == 403
+        names = (
+            "localhost:8081",
+            "127.0.0.1",
+            "[::1]:8081",
+            "10.1.2.3:80",
+            "sie-config",
+            "box.local",
+        )
+        for name in (
+            *names,
+            "sie-config.models.svc:8081",
+            "config.example.com",
+            "config.example.com:80",
+        ):
+            told = await client.get(f"{CONFIGS}/epoch", headers={"host": name})
+            assert told.status_code == 200, f"{name}: {told.text}"
+        # A probe asks by whatever name it was given.
+        assert (await client.get("/healthz", headers={"host": "evil.com"})).status_code == 200
+
+
 async def test_a_page_of_elsewhere_writes_nothing(tmp_path: Path) -> None:
     flags = ("--advertised-url", "http://config.example:8081")
     async with config_process(tmp_path, nowhere(), *flags) as (_, client):

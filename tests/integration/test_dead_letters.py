@@ -113,6 +113,19 @@ async def test_a_letter_that_cannot_be_read_hides_no_other_and_can_be_dropped(
             await drop_letters(access, [1])
 
 
+async def test_a_letter_that_is_not_there_keeps_no_other_from_being_dropped(tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as url:
+        access = BusSettings(nats_url=url)
+        async with connected_bus(access, role="operator", process_id="test") as bus:
+            await provide(bus)
+            for _ in range(3):
+                await bus.request("sie.dead.default", b"\xc1", timeout_s=5)
+            with pytest.raises(FixRequest, match="no dead letter 9, 7; 2 others dropped"):
+                await drop_letters(access, [9, 1, 7, 3, 3])
+            with pytest.raises(FixRequest, match="no dead letter 1, 3; 1 other dropped"):
+                await drop_letters(access, [1, 2, 3])
+
+
 @pytest.mark.parametrize(
     "place", ["sie.stolen", "sie.work.a.b.c", "sie.work.a.b.c.>", "sie.work.a.b.c.d\r\nPUB e 0\r\n"]
 )

@@ -20,6 +20,7 @@ from tests.support.gateway_world import (
 )
 from tests.support.polling import until
 
+from sie_gateway.fleet.fleet import WORKERS_MAX
 from sie_gateway.fleet.lives import Lives
 from sie_gateway.fleet.watch import FleetWatch
 from sie_schemas.errors import Later
@@ -656,6 +657,26 @@ async def test_a_message_that_cannot_be_read_is_counted_and_harms_nothing() -> N
         assert await world.bus.request("sie.result.g1", b"\xc1") == []
         assert count() == before + 1
         assert (await _post(world, "/v1/encode/org/dense", ONE)).status_code == 200
+
+
+async def test_a_worker_too_many_is_counted_as_that_and_not_as_a_message_that_nobody_can_read() -> (
+    None
+):
+    def counts() -> tuple[float, float]:
+        refused = REGISTRY.get_sample_value("sie_gateway_workers_refused_total") or 0
+        malformed = "sie_gateway_malformed_messages_total"
+        return refused, REGISTRY.get_sample_value(malformed, {"kind": "heartbeat"}) or 0
+
+    bus = MemoryBus()
+    watch = FleetWatch(bus, ttl_s=600.0, settle_s=0.1, lives=Lives(doubt_s=1, dead_s=3))
+    await watch.open()
+    for number in range(WORKERS_MAX):
+        await bus.publish(f"sie.health.w{number}", msgspec.msgpack.encode(heartbeat(f"w{number}")))
+    refused, malformed = counts()
+    await bus.publish("sie.health.late", msgspec.msgpack.encode(heartbeat("late")))
+    assert counts() == (refused + 1, malformed)
+    assert "late" not in watch.fleet.seen
+    await watch.close()
 
 
 @pytest.mark.parametrize(("log_requests", "lines"), [("failed", 1), ("all", 2), ("none", 0)])

@@ -115,3 +115,30 @@ async def test_an_inspection_whose_client_left_is_ended(tmp_path):
         async with asyncio.timeout(10):
             await build_app(plane, inspections=inspections)(scope, receive, send)
     assert sent[0]["status"] == 503, "nobody reads it, and the process is not waited for"
+
+
+async def test_an_inspection_ends_with_sie_config_and_does_not_hold_up_its_end(tmp_path):
+    inspections = Inspections(program("sys.stdin.read()"))
+    sent: list[MutableMapping[str, Any]] = []
+    asked = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if asked.is_set():
+            # The client stays.
+            await asyncio.Event().wait()
+        asked.set()
+        return {"type": "http.request", "body": b'{"target": "org/mini"}', "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/configs/inspect", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    stop = asyncio.Event()
+    async with running(tmp_path) as plane, asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        app = build_app(plane, inspections=inspections)
+        tasks.create_task(app(scope, receive, send))
+        tasks.create_task(plane.drain_on(stop))
+        await asked.wait()
+        stop.set()
+    assert sent[0]["status"] == 503

@@ -67,7 +67,7 @@ def build_app(plane: ControlPlane, *, inspections: Inspections | None = None) ->
     add_feed(app, plane)
     add_letter_routes(app, plane)
     add_queue_routes(app, plane)
-    add_inspect_route(app, inspections or Inspections())
+    add_inspect_route(app, inspections or Inspections(), plane)
     add_compact_route(app, plane)
     add_verify_route(app, plane)
     _add_health(app, plane)

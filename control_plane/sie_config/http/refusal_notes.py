@@ -16,7 +16,7 @@ from sie_config.http.doors import changes_the_log
 from sie_config.http.write_requests import request_id_of, shown_text
 from sie_config.writer_process import ControlPlane
 from sie_runtime.access.gate import REQUEST_ID, principal_of
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import SIEError, without_password
 
 __all__ = ["noting", "noting_gate"]
 
@@ -61,13 +61,15 @@ def noting_gate(plane: ControlPlane) -> Callable[[Any, SIEError], None]:
 def _note(
     plane: ControlPlane, request: Request, code: str, message: str, status: int, actor: str
 ) -> None:
-    kind, key = _entity_of(request.url.path)
+    # An address that was pasted for a name stands in the path.
+    path = without_password(request.url.path)
+    kind, key = _entity_of(path)
     plane.refusals.note(
         actor=actor,
         outcome=code,
         status=status,
         method=request.scope.get("method", "GET"),
-        path=request.url.path,
+        path=path,
         kind=kind,
         key=key,
         reason=shown_text(request, "x-sie-reason"),

@@ -18,7 +18,7 @@ from sie_runtime.access.gate import REQUEST_ID
 from sie_runtime.http.bodies import read_bounded
 from sie_runtime.http.encodings import decoded
 from sie_schemas.entry import Idempotency, log_id8
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, without_password
 
 __all__ = [
     "expectation",
@@ -146,14 +146,12 @@ def header_text(request: Request, name: str) -> str:
 
 
 def shown_text(request: Request, name: str) -> str:
-    """A header as it was meant, unbounded; empty when absent."""
+    """A header as it was meant, unbounded; empty when absent. No address in it has a password."""
     text = (sent(request, name.encode()) or "").strip()
-    if text.isascii():
-        return text
     with contextlib.suppress(UnicodeError):
         # Clients send UTF-8; the framework reads headers as Latin-1.
-        text = text.encode("latin-1").decode("utf-8")
-    return text
+        text = text if text.isascii() else text.encode("latin-1").decode("utf-8")
+    return without_password(text)
 
 
 def request_id_of(request: Request) -> str:

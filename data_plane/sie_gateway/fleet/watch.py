@@ -112,7 +112,7 @@ class FleetWatch:
         ahead_s = heartbeat.sent_at - time.time() if heartbeat.sent_at else 0.0
         self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
         if not (heartbeat.leaving or heartbeat.worker_id in self.fleet.seen):
-            metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
+            metrics.WORKERS_REFUSED.inc()
             return
         if heartbeat.ready and (before is None or not before.heartbeat.ready):
             more, self._more = self._more, asyncio.Event()

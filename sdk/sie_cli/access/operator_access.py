@@ -6,6 +6,7 @@ for its owner only, written at every start. Elsewhere the address is given, with
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -63,4 +64,6 @@ def bearer(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def operator_bus(settings: BusSettings) -> AbstractAsyncContextManager[Bus]:
     """A connection for one command. Raises `BusUnavailable`."""
+    # The error says all: without a handler Python prints what a process would log, too.
+    logging.getLogger().addHandler(logging.NullHandler())
     return connected_bus(settings, role=_USER, process_id=str(os.getpid()))

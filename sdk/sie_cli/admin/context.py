@@ -40,13 +40,19 @@ def add(
         write_contexts,
     )
     from sie_cli.show.printing import Form, print_told  # noqa: PLC0415
-    from sie_schemas.errors import FixRequest  # noqa: PLC0415
+    from sie_schemas.errors import FixRequest, without_password  # noqa: PLC0415
 
     if not url.startswith(("http://", "https://")):
         raise FixRequest(f"--url {url!r} is no address: it begins with http:// or https://")
     if nats_url and not nats_url.startswith(("nats://", "tls://")):
         raise FixRequest(f"--nats-url {nats_url!r} is no address: it begins with nats:// or tls://")
     context = Context(url=url.rstrip("/"), token_file=token_file, nats_url=nats_url)
+    for option, address in (("--url", url), ("--nats-url", nats_url)):
+        if without_password(address) != address:
+            raise FixRequest(
+                f"{option} holds a user or a password, and a file would keep it: give a "
+                "--token-file, or SIE_NATS_USER and SIE_NATS_PASSWORD for the broker"
+            )
     token_of(context)
     write_contexts(read_contexts().with_one(name, context))
     told = f"{name} is {context.url}; `sie context use {name}` has commands go there"

@@ -47,15 +47,13 @@ async def show_letter(place: Place, number: int, *, contents: bool) -> dict[str,
 
 
 async def drop_letters(place: Place, numbers: list[int]) -> None:
-    """Forget letters. Raises `FixRequest` NOT_FOUND for the first that is not there."""
+    """Forget letters. Raises `FixRequest` NOT_FOUND at the end, with those that were not there."""
     if isinstance(place, Target):
         async with SIEAsyncConfigClient(place.url, token=place.token) as client:
             await client.drop_letters(numbers)
         return
     async with operator_bus(place) as bus:
-        letters = DeadLetters(bus)
-        for number in numbers:
-            await letters.drop(number)
+        await DeadLetters(bus).drop_all(numbers)
 
 
 async def retry_letter(place: Place, number: int, *, within_s: float) -> dict[str, Any]:

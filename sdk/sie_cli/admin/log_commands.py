@@ -311,7 +311,7 @@ def _conclude(
     if report.first_bad_epoch is not None:
         lines.append(f"the first bad epoch is {report.first_bad_epoch}")
     if data_on_stdout:
-        typer.echo("\n".join(lines), err=True)
+        _talk("\n".join(lines))
     else:
         _print(report.to_builtins(), lines, output)
     sys.exit(0 if report.sound else 1)
@@ -327,17 +327,23 @@ def _print(whole: dict[str, Any], lines: Sequence[str], output: str) -> None:
         print_lines(lines)
 
 
+def _talk(text: str) -> None:
+    from sie_cli.show.printing import talk  # noqa: PLC0415
+
+    talk(text)
+
+
 def _guarded(run: Callable[[], T]) -> T:
     try:
         return run()
     except SIEError as error:
-        typer.echo(f"sie log: {error.message}", err=True)
+        _talk(f"sie: {error.message}")
         sys.exit(_status_of(error))
     except BrokenPipeError:
         # Whoever read from us has enough: typer ends the process without a word.
         raise
     except OSError as error:
-        typer.echo(f"sie log: {error.filename}: {error.strerror}", err=True)
+        _talk(f"sie: {error.filename}: {error.strerror}")
         sys.exit(3)
 
 

@@ -21,7 +21,7 @@ from sie_cli.show.progress import progress
 from sie_cli.texts.relative_moments import moment_of
 from sie_core.counted import counted
 from sie_core.nearest import nearest
-from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.errors import FixRequest, Later, SIEError
 from sie_sdk import SIEConfigClient, Terms
 from sie_sdk.config.calls import Kind
 
@@ -66,18 +66,19 @@ def run_work(
     `url` names it, or `data`, the folder of a local cluster, or a `context`; else the environment,
     or the context in use.
     """
+    found = ""
     try:
-        work = Work(target_of(url, data, context), output)
+        target = target_of(url, data, context)
+        found = target.context
+        work = Work(target, output)
         with work.client:
             return command(work)
     except SIEError as error:
-        talk(line_of(error))
+        talk(line_of(error) + _of_context(error, found))
         # A message tells the first problem already.
         if isinstance(error.details, list) and len(error.details) > 1:
             for problem in error.details[:50]:
                 talk(f"  {problem['path'] or 'document'}: {problem['message']}")
-        if error.code == "FORCE_REQUIRED":
-            talk("sie: --force REASON passes it; the reason is kept in the log")
         return exit_status(error)
     except BrokenPipeError:
         # Whoever read from us has enough: `main` ends the process without a word.
@@ -87,6 +88,13 @@ def run_work(
         return WRONG
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _of_context(error: SIEError, name: str) -> str:
+    """Words for who typed no address, and does not know which one does not answer."""
+    if not name or not isinstance(error, Later):
+        return ""
+    return f" (the context {name!r}: `sie context ls` shows where it leads)"
 
 
 class Work:

@@ -48,8 +48,11 @@ def edit(
     draft = _Draft(kind, key, found["document"], editor)
     try:
         answer = _written(client, draft, terms)
+    except SIEError as error:
+        error.message += draft.kept()
+        raise
     except BaseException:
-        talk(f"your text is kept in {draft.path}")
+        talk(f"{kind} {key} is as it was{draft.kept()}")
         raise
     draft.path.unlink()
     return answer
@@ -68,7 +71,7 @@ class _Draft:
         handle, name = tempfile.mkstemp(prefix=f"sie-{kind}-", suffix=".yaml")
         os.close(handle)
         self.path = Path(name)
-        self._text = dump_yaml(dict(document))
+        self._text = self._original = dump_yaml(dict(document))
         self.path.write_text(self._text, encoding="utf-8")
 
     def ask(self, problems: Sequence[str]) -> bool:
@@ -83,7 +86,9 @@ class _Draft:
         except OSError as error:
             raise FixRequest(f"{self._editor[0]} does not start ({error}): set EDITOR") from error
         if done.returncode != 0:
-            raise FixRequest(f"{self._editor[0]} ended with status {done.returncode}")
+            raise FixRequest(
+                f"{self._editor[0]} ended with status {done.returncode}, so nothing is written"
+            )
         before, self._text = self._text, _without_head(self._read())
         return self._text != before
 
@@ -95,6 +100,17 @@ class _Draft:
         if len(values) > 1 or not isinstance(values[0], Mapping):
             raise FixRequest("the text is one document, a mapping")
         return values[0]
+
+    def kept(self) -> str:
+        """Words that tell where the text is kept; none where the user typed none: it is removed."""
+        try:
+            text = _without_head(self.path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        if text != self._original:
+            return f"; your text is kept in {self.path}"
+        self.path.unlink(missing_ok=True)
+        return ""
 
     def _read(self) -> str:
         try:

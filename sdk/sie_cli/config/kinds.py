@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from sie_cli.show.habits import kind_habit
 from sie_core.nearest import nearest
 from sie_schemas.errors import FixRequest
 from sie_sdk.config.calls import Kind
@@ -33,6 +34,8 @@ def kind_named(text: str, place: str = "") -> Kind:
         raise FixRequest(f"{where}{text!r} is no kind: write `{kind} {rest}`, in two words")
     if text == ALL:
         raise FixRequest(f"{where}{ALL!r} is for `sie get {ALL}` alone: say {', '.join(KINDS)}")
+    if habit := kind_habit(text):
+        raise FixRequest(f"{where}{text!r} is no kind: {habit}; kinds are {', '.join(KINDS)}")
     meant = nearest(text, KINDS)
     hint = f"did you mean {meant!r}? " if meant else ""
     raise FixRequest(f"{where}{text!r} is no kind; {hint}kinds are {', '.join(KINDS)}")

@@ -25,6 +25,7 @@ from sie_cli.diagnosis.figures import (
 )
 from sie_cli.diagnosis.verdict import Verdict, judge
 from sie_cli.show.printing import Form, print_value
+from sie_cli.show.tables import visible
 from sie_core.counted import counted
 
 __all__ = ["Glance", "glance_of", "show_top"]
@@ -140,10 +141,10 @@ def _print_once(glance: Glance, form: Form) -> None:
 def drawn(glance: Glance) -> RenderableType:
     """A look as it is drawn."""
     at_head, replicas = glance.replicas
-    lead = Text(f"head {glance.head}   writer {glance.writer}   replicas {at_head}/{replicas}")
+    lead = _text(f"head {glance.head}   writer {glance.writer}   replicas {at_head}/{replicas}")
     parts: list[RenderableType] = [lead]
     parts += [
-        Text(each.what, style="red" if each.tone == "bad" else "yellow")
+        _text(each.what, style="red" if each.tone == "bad" else "yellow")
         for each in glance.verdict.troubles[:_TROUBLES_SHOWN]
     ]
     more = len(glance.verdict.troubles) - _TROUBLES_SHOWN
@@ -170,9 +171,9 @@ def _workers(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in busiest[:_WORKERS_SHOWN]:
         used, size = row.get("memory_used_bytes", 0), row.get("memory_total_bytes", 0)
         table.add_row(
-            str(row.get("name")),
-            str(row.get("pool")),
-            str(row.get("bundle")),
+            _text(row.get("name")),
+            _text(row.get("pool")),
+            _text(row.get("bundle")),
             Text("yes") if row.get("healthy") else Text("no", style="red"),
             str(row.get("queue_depth", 0)),
             f"{row.get('qps', 0.0):.1f}",
@@ -185,7 +186,7 @@ def _workers(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _queues(queues: Mapping[str, tuple[float, float, float]]) -> Table:
     table = _table("queues", "pool", "jobs", "most", "oldest s")
     for pool, (jobs, most, oldest_s) in sorted(queues.items()):
-        table.add_row(pool, f"{jobs:.0f}", f"{most:.0f}", f"{oldest_s:.1f}")
+        table.add_row(_text(pool), f"{jobs:.0f}", f"{most:.0f}", f"{oldest_s:.1f}")
     return table
 
 
@@ -195,8 +196,15 @@ def _models(rates: Sequence[ModelRate] | None) -> RenderableType:
     table = _table("models", "model", "requests/s", "failed/s", "p50 ms", "p95 ms")
     for each in rates[:_MODELS_SHOWN]:
         failed = Text(f"{each.failed_per_s:.1f}", style="red" if each.failed_per_s else "")
-        table.add_row(each.model, f"{each.per_s:.1f}", failed, _ms(each.p50_s), _ms(each.p95_s))
+        table.add_row(
+            _text(each.model), f"{each.per_s:.1f}", failed, _ms(each.p50_s), _ms(each.p95_s)
+        )
     return table
+
+
+def _text(value: object, style: str = "") -> Text:
+    """A name of somebody's, as it is: no markup, and nothing that a terminal obeys."""
+    return Text(visible(str(value)), style=style)
 
 
 def _ms(seconds: float | None) -> str:

@@ -20,6 +20,7 @@ import typer
 from sie_cli.show.printing import Form, in_colour, print_lines, print_value, talk
 from sie_cli.show.tables import visible
 from sie_core.counted import counted
+from sie_core.nearest import advice
 from sie_schemas.errors import FixRequest
 
 __all__ = ["LEVELS", "Following", "Line", "Wanted", "read_lines", "rendered", "show_logs"]
@@ -120,6 +121,7 @@ def show_logs(folder: Path, wanted: Wanted, count: int, form: Form, *, follows: 
     """Print the newest lines; then go on until somebody stops it. Raises `FixRequest`."""
     if not folder.is_dir():
         raise FixRequest(f"{folder} is not there: give --data with the folder of a cluster")
+    _check_roles(folder, wanted.roles)
     following = Following(folder, wanted)
     newest: deque[Line] = deque(maxlen=count)
     total = 0
@@ -137,10 +139,18 @@ def show_logs(folder: Path, wanted: Wanted, count: int, form: Form, *, follows: 
             time.sleep(_LOOK_S)
 
 
+def _check_roles(folder: Path, named: Iterable[str]) -> None:
+    """Raises `FixRequest` for a name that no process has: silence would say that all is well."""
+    roles = sorted(path.stem for path in folder.glob("*.log"))
+    for name in named:
+        if not any(Wanted((name,)).takes_role(role) for role in roles):
+            raise FixRequest(f"no process is called {name!r}: {advice(name, roles)}")
+
+
 def _print_line(line: Line, form: Form) -> None:
     """Print a line: for a person, whole as it was written, or a part of it."""
     if form == Form.JSON:
-        typer.echo(line.text)
+        typer.echo(visible(line.text))
     elif form.is_whole:
         print_value(line.fields or {"role": line.role, "ts": line.ts, "msg": line.text}, form)
     elif form == Form.NAME:

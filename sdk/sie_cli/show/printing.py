@@ -5,7 +5,7 @@
 - `json` and `yaml` hold all that the service said, and `name` gives one `kind/key` a line.
 - A table fits its terminal. In a pipe it has no width, and no cell is longer than a bound.
 - Colours are for terminals, unless NO_COLOR says none.
-- What others wrote moves no cursor, unless a machine reads it.
+- What others wrote moves no cursor. A part that a path selects is given to a pipe as it is.
 """
 
 import json
@@ -20,7 +20,8 @@ import typer
 from sie_cli.show.tables import table_lines, visible
 from sie_cli.texts.json_paths import Path, read_path, selected
 from sie_core.nearest import advice
-from sie_schemas.errors import FixRequest
+from sie_runtime.texts.printable import escaped, json_code
+from sie_schemas.errors import FixRequest, without_password
 
 __all__ = [
     "Form",
@@ -71,7 +72,8 @@ class Form:
 
     def __init__(self, text: str) -> None:
         """Raises `FixRequest`."""
-        self.name, _, told = text.partition("=")
+        # `-o=json` is how other tools take it.
+        self.name, _, told = text.removeprefix("=").partition("=")
         self.path: Path = ()
         self.columns: tuple[tuple[str, Path], ...] = ()
         if self.name not in _NAMES:
@@ -114,13 +116,14 @@ def _column(part: str) -> tuple[str, Path]:
 
 
 def talk(text: str) -> None:
-    """Lines for the person, not for the pipe."""
-    typer.echo("\n".join(visible(line) for line in text.split("\n")), err=True)
+    """Lines for the person, not for the pipe. No address in them has a password."""
+    told = without_password(text)
+    typer.echo("\n".join(visible(line) for line in told.split("\n")), err=True)
 
 
 def json_text(value: Any) -> str:
-    """JSON for people and programs."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON for people and programs. What a terminal would obey stands in it by its code."""
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False), json_code, kept="\n")
 
 
 def print_lines(lines: Sequence[str]) -> None:
@@ -144,7 +147,12 @@ def print_value(value: Any, form: Form) -> None:
         case "json":
             typer.echo(json_text(value))
         case "jsonpath":
-            for each in selected(value, form.path):
+            # A list of ours is what other tools have below `items`.
+            is_list = isinstance(value, list) and form.path[:1] == ["items"]
+            found = selected(value, form.path[1:] if is_list else form.path)
+            if not found:
+                talk("nothing stands at that path: -o json shows what there is")
+            for each in found:
                 # A script gets what was said, a terminal what it may be shown.
                 text = _cell(each)
                 typer.echo(visible(text) if sys.stdout.isatty() else text)

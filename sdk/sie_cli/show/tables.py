@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from sie_runtime.texts.printable import escaped
+
 __all__ = ["table_lines", "visible", "width_of"]
 
 _BETWEEN: Final = "  "
@@ -30,12 +32,7 @@ Styled = Callable[[str, str], str]
 
 def visible(text: str) -> str:
     """A text without characters that a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() or each == _JOINER else _NAMED.get(each, _code(each))
-        for each in text
-    )
+    return escaped(text, _code)
 
 
 def width_of(text: str) -> int:
@@ -80,7 +77,7 @@ def _character_width(character: str) -> int:
 
 def _code(character: str) -> str:
     number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+    return _NAMED.get(character) or (f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}")
 
 
 def _bounded(text: str) -> str:

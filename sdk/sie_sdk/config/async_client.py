@@ -276,7 +276,7 @@ class SIEAsyncConfigClient:
         return dict(await self._json(call, wait_s=within_s))
 
     async def drop_letters(self, numbers: Sequence[int]) -> None:
-        """Forget dead letters. Raises `FixRequest` for the first that is not there."""
+        """Forget dead letters: each that is there. Raises `FixRequest` that names the others."""
         await self._json(calls.drop_letters_call(numbers))
 
     async def close(self) -> None:

@@ -276,7 +276,7 @@ class SIEConfigClient:
         return dict(self._json(call, wait_s=within_s))
 
     def drop_letters(self, numbers: Sequence[int]) -> None:
-        """Forget dead letters. Raises `FixRequest` for the first that is not there."""
+        """Forget dead letters: each that is there. Raises `FixRequest` that names the others."""
         self._json(calls.drop_letters_call(numbers))
 
     def close(self) -> None:

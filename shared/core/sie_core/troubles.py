@@ -153,7 +153,8 @@ def writer_troubles(
                 command="sie log doctor",
             )
         )
-    if published is not None and published < head:
+    # A log that cannot be trusted is not published: that is no trouble of the broker.
+    if published is not None and published < head and state != "recovery":
         found.append(
             Trouble(
                 tone="warn",

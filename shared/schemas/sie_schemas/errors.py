@@ -1,9 +1,11 @@
 """Errors: one root, five branches named for what the catcher does, one table of codes.
 
 *types.* The gateway answers by this table, the worker reports by it, the SDK retries by it. A code
-is stable; a message says what failed, on what, and what to do.
+is stable; a message says what failed, on what, and what to do. No message has the password of an
+address in it.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +19,22 @@ __all__ = [
     "TimeRanOut",
     "Untrusted",
     "error_for",
+    "without_password",
 ]
+
+_USER: Final = re.compile(r"(?<=://)[^/?#@\s\"<>]+@")
+"""RFC 3986: the user's part of an address ends with @ and holds no slash."""
+
+
+def without_password(text: str) -> str:
+    """The same text, in which no address has a user or a password.
+
+    People paste addresses with their password, and what repeats one stands in a log, an audit or a
+    terminal for years. Errors, log lines and lines of commands go through here.
+    """
+    if "://" not in text or "@" not in text:
+        return text
+    return _USER.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,8 @@ class SIEError(Exception):
         retry_after_s: float | None = None,
         details: Any = None,
     ) -> None:
+        # Whatever tells of an address may tell of one that somebody pasted with its password.
+        message = without_password(message)
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code

@@ -34,7 +34,9 @@ class Console:
         clock: Callable[[], float] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._to_gateway = ToGateway(gateway_url, tls=tls, transport=transport)
+        self._to_gateway = ToGateway(
+            gateway_url, tls=tls, transport=transport, until_stopping=plane.until_stopping
+        )
         self._sign_in = SignIn(
             access,
             log_id=lambda: plane.sequencer.position.log_id,

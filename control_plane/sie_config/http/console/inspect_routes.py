@@ -17,6 +17,7 @@ from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, door
 from sie_config.http.json_answers import json_answer
 from sie_config.http.write_requests import read_body
+from sie_config.writer_process import ControlPlane
 from sie_runtime.http.bodies import until_gone
 
 __all__ = ["INSPECT_BODIES", "add_inspect_route"]
@@ -34,15 +35,18 @@ INSPECT_BODIES: Final[dict[str, tuple[type[Struct], str, bool]]] = {
 """The body that the route reads, in words, and whether it writes the log."""
 
 
-def add_inspect_route(app: DirectApp, inspections: Inspections) -> None:
-    """Mount the route."""
+def add_inspect_route(app: DirectApp, inspections: Inspections, plane: ControlPlane) -> None:
+    """Mount the route. An inspection ends with its client, and with sie-config."""
 
     @door("propose", media=JSON_BODY)
     async def inspect(request: Request) -> Response:
         """Examine a repository."""
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), InspectBody)
         found = await while_wanted(
-            inspections.inspect(body), until_gone(request.receive), what="the inspection"
+            inspections.inspect(body),
+            until_gone(request.receive),
+            plane.until_stopping(),
+            what="the inspection",
         )
         return json_answer(found)
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sie_config.documents.asked_process import while_wanted
 from sie_config.documents.bodies import converted, parse_json
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import JSON_BODY, door
@@ -113,7 +114,11 @@ class _LetterWork:
             )
         self._running.add(body.number)
         try:
-            done = await run_again(bus, _letters(bus), body.number, within_s=body.within_s)
+            done = await while_wanted(
+                run_again(bus, _letters(bus), body.number, within_s=body.within_s),
+                self._plane.until_stopping(),
+                what=f"the run of dead letter {body.number}",
+            )
         finally:
             self._running.discard(body.number)
         _LOG.info("%s ran dead letter %d again", _actor(request), body.number)
@@ -121,12 +126,11 @@ class _LetterWork:
 
     @door("admin", media=JSON_BODY)
     async def drop(self, request: Request) -> Response:
-        """Forget letters; stops at the first that is not there."""
+        """Forget letters: each that is there. The error names those that were not."""
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), DropBody)
         letters = _letters(_bus(self._plane))
-        for number in body.numbers:
-            await letters.drop(number)
-            _LOG.info("%s dropped dead letter %d", _actor(request), number)
+        _LOG.info("%s drops dead letters %s", _actor(request), ", ".join(map(str, body.numbers)))
+        await letters.drop_all(body.numbers)
         return json_answer({"dropped": msgspec.to_builtins(body.numbers)})
 
 

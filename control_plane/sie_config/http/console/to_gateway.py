@@ -9,13 +9,15 @@ inference never depends on sie-config.
 import asyncio
 import re
 import ssl
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sie_config.documents.asked_process import while_wanted
 from sie_config.http.direct import DirectApp
 from sie_config.http.doors import door
 from sie_config.http.write_requests import read_body
@@ -59,7 +61,9 @@ class ToGateway:
         *,
         tls: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        until_stopping: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
+        self._until_stopping = until_stopping
         self._url = url.rstrip("/")
         self._tls = tls
         self._transport = transport
@@ -100,7 +104,11 @@ class ToGateway:
         self._running += 1
         try:
             async with asyncio.timeout(_WITHIN_S):
-                return await self._exchanged(request, path, body)
+                return await while_wanted(
+                    self._exchanged(request, path, body),
+                    self._until_stopping(),
+                    what="the request to the gateway",
+                )
         except (httpx.HTTPError, TimeoutError) as error:
             raise Later(
                 f"the gateway at {self._url} does not answer: {error or type(error).__name__}",

@@ -6,6 +6,7 @@
   its token.
 - A WebSocket, or an answer that goes on and on, ends when its token is taken back.
 - A refusal has the one shape of errors.
+- While no tokens are in force, no name of a stranger's leads here.
 
 Where tokens are in force, the actor of a change is the token's name, whatever the request says of
 itself.
@@ -22,7 +23,7 @@ import msgspec
 from sie_runtime.access.access import Access, Principal, Role
 from sie_runtime.access.cross_origin import is_preflight, page_headers, preflight_headers
 from sie_runtime.access.rates import Rates
-from sie_runtime.access.web_pages import check_page
+from sie_runtime.access.web_pages import check_host, check_page, hosts_of
 from sie_runtime.http.bodies import Application, Message, Receive, Scope, Send
 from sie_runtime.http.error_headers import error_headers
 from sie_runtime.http.methods import answer_head, answer_options
@@ -41,6 +42,8 @@ NOBODY: Final = Principal("", "", frozenset())
 _ACTOR: Final = b"x-sie-actor"
 _POLICY_VIOLATION: Final = 1008
 """RFC 6455's code for a peer that may not go on."""
+_HOSTS_KEPT_MAX: Final = 64
+"""Names and addresses of one process; whoever invents more has each looked at anew."""
 _REASON_BYTES_MAX: Final = 123
 """Of a WebSocket's last frame."""
 
@@ -52,7 +55,7 @@ class _TakenBack(BaseException):
 class Gate:
     """One for each process. `rates` bounds what each token may ask, `shape` makes the body of a
     refusal at a path, `on_refused` hears of it. `pages` are the origins of web pages that may use
-    this process; None leaves them to the application."""
+    this process, and name its hosts; None leaves them to the application."""
 
     def __init__(
         self,
@@ -74,6 +77,9 @@ class Gate:
         self._shape = shape or _own_shape
         self._on_refused = on_refused
         self._pages = pages
+        self._hosts = None if pages is None else hosts_of(pages)
+        self._known_hosts: set[bytes] = set()
+        """Hosts that were let in: a few, and looked up for each request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -138,6 +144,9 @@ class Gate:
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""
+        if self._hosts is not None and self._access.is_open and scope.get("scheme") != "https":
+            # With TLS nobody has a certificate for a name of theirs here.
+            self._check_host(headers.get(b"host", b""), self._hosts)
         # Noted before its roles are looked at: whoever is refused is refused by name.
         principal = scope[PRINCIPAL] = self._access.identify(headers)
         principal.require(role)
@@ -145,6 +154,13 @@ class Gate:
             self._rates.take(principal.name or "anonymous", self._clock())
         if not self._access.is_open:
             scope["headers"] = _with_actor(scope["headers"], principal)
+
+    def _check_host(self, host: bytes, allowed: Collection[str]) -> None:
+        if host in self._known_hosts:
+            return
+        check_host(host, allowed)
+        if len(self._known_hosts) < _HOSTS_KEPT_MAX:
+            self._known_hosts.add(host)
 
     async def _refuse(self, scope: Scope, send: Send, error: SIEError) -> None:
         if scope["type"] == "websocket":

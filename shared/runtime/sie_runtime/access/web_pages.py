@@ -5,17 +5,29 @@ none. A page of anywhere else could otherwise have an operator's browser write t
 only this machine reaches. Promises that a page which is not named is refused, also one that hides
 behind `null`. A page that this very process gave out by a name of this machine needs no name. No
 other site can have `localhost` for its own.
+
+A page may also point its own name at this process for a moment (DNS rebinding). Its browser then
+takes what is here for the page's own site, and names no origin when it reads. What it cannot hide
+is the name, in `Host`: an open process answers to no name that a stranger can own.
 """
 
+import re
 from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["check_page", "origin_of"]
+__all__ = ["check_host", "check_page", "hosts_of", "origin_of"]
 
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_OWNED_BY_NOBODY: Final = (
+    *(".localhost", ".local", ".internal", ".lan", ".intranet", ".private", ".corp", ".home"),
+    *(".home.arpa", ".svc", ".test", ".example", ".invalid"),
+)
+"""Ends of names that no registry gives out: of this machine, of a cluster, of a private network."""
+_AN_ADDRESS: Final = re.compile(rb"[0-9.]+(:[0-9]*)?|\[[0-9a-fA-F:.]+\](:[0-9]*)?")
+"""An IP address: whoever is asked by it has no name that could be pointed elsewhere."""
 
 
 def check_page(origin: bytes, allowed: Collection[str], *, host: bytes = b"") -> None:
@@ -31,6 +43,30 @@ def check_page(origin: bytes, allowed: Collection[str], *, host: bytes = b"") ->
             code="FORBIDDEN",
             field="Origin",
         )
+
+
+def check_host(host: bytes, allowed: Collection[str]) -> None:
+    """Raises `FixRequest` FORBIDDEN for a name that a stranger can own, and that is none of these.
+
+    A name without a dot, and one of a private network, belongs to nobody on the public network.
+    """
+    if not host or _AN_ADDRESS.fullmatch(host):
+        return
+    name = host.decode("latin-1").lower().partition(":")[0].removesuffix(".")
+    if "." not in name or name in allowed or name.endswith(_OWNED_BY_NOBODY):
+        return
+    raise FixRequest(
+        f"nobody said that this service is {name[:100]!r}, and without tokens it answers to no "
+        f"name that a web page could point at it: ask it by its address, or name it with "
+        f"--web-pages http://{name[:100]}",
+        code="FORBIDDEN",
+        field="Host",
+    )
+
+
+def hosts_of(origins: Collection[str]) -> frozenset[str]:
+    """The names of the hosts of some origins, as `check_host` wants them."""
+    return frozenset(urlsplit(each).hostname or "" for each in origins) - {""}
 
 
 def origin_of(url: str) -> str:

@@ -35,7 +35,7 @@ from sie_runtime.broker.direct_client import DirectClient, Taker
 from sie_runtime.broker.direct_parser import headers_of
 from sie_runtime.settings import constant, setting
 from sie_runtime.tls import TlsSettings, connecting_context
-from sie_schemas.errors import Later, SIEError, TimeRanOut
+from sie_schemas.errors import Later, SIEError, TimeRanOut, without_password
 
 __all__ = [
     "Bus",
@@ -52,8 +52,6 @@ _LOG: Final = logging.getLogger(__name__)
 _CANCEL_AGAIN_S: Final = 0.05
 """A cancellation that is lost is told again."""
 _TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
-_SECRET: Final = re.compile(r"//[^/@,]*@")
-"""User and password in an address of the broker."""
 _SOMEBODY_THERE: Final = (TimeoutError, ConnectionResetError, ConnectionAbortedError)
 
 
@@ -360,7 +358,7 @@ async def connected_bus(
     bus = await Bus.connect(settings, role=role, process_id=process_id)
     try:
         if not await bus.wait_connected(within_s):
-            shown = _SECRET.sub("//", settings.nats_url)
+            shown = without_password(settings.nats_url)
             if "INFO" in bus.refusal:
                 raise BusUnavailable(f"what listens at {shown} is no NATS broker")
             if bus.refusal:

@@ -1,8 +1,8 @@
 """Telemetry: logs as JSON lines on stderr, metrics as Prometheus text.
 
 *shell.* A log line holds time, level, role, logger, message and whatever was given as `extra`. One
-of a task that is about a request has its id and its trace. No
-secret and no payload is ever logged. Metrics are made where they are counted, with
+of a task that is about a request has its id and its trace. No secret and no payload is ever logged,
+and no address with a password in it. Metrics are made where they are counted, with
 `prometheus_client`, named `sie_<role>_<what>_<unit>`.
 """
 
@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY, Gauge, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from sie_runtime.process.tracing import task_names
+from sie_schemas.errors import without_password
 
 __all__ = ["configure_logs", "metrics_text"]
 
@@ -57,7 +58,7 @@ class _JsonLines(logging.Formatter):
         line |= {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return without_password(json.dumps(line, default=str))
 
 
 def configure_logs(*, role: str, process_id: str, level: str, stream: TextIO | None = None) -> None:

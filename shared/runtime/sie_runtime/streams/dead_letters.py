@@ -6,10 +6,11 @@ its number, its sequence in the stream. Only an operator may drop one.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sie_core.counted import counted
 from sie_runtime.broker.bus import Bus, BusUnavailable
 from sie_runtime.settings import constant, setting
 from sie_runtime.streams.shared_stream import SharedStream, StreamRefusal
@@ -23,6 +24,8 @@ __all__ = ["STREAM", "SUBJECTS", "DeadLetterSettings", "DeadLetters", "NumberedL
 _LOG: Final = logging.getLogger(__name__)
 STREAM: Final = "DEAD_LETTERS"
 SUBJECTS: Final = "sie.dead"
+_SHOWN_MAX: Final = 20
+"""Numbers in the line of an error: more are not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,26 @@ class DeadLetters:
         await self._message(number)
         async with self._stream.asking():
             await self._jetstream.delete_msg(STREAM, number)
+
+    async def drop_all(self, numbers: Sequence[int]) -> None:
+        """Forget letters: each that is there, whatever stands before it.
+
+        Raises `FixRequest` NOT_FOUND that names the others, when all is done, and `BusUnavailable`.
+        """
+        missing: list[int] = []
+        for number in dict.fromkeys(numbers):
+            try:
+                await self.drop(number)
+            except FixRequest:
+                missing.append(number)
+        if missing:
+            gone = len(set(numbers)) - len(missing)
+            more = f"; {counted(gone, 'other')} dropped" if gone else ""
+            shown = ", ".join(map(str, missing[:_SHOWN_MAX]))
+            raise FixRequest(
+                f"there is no dead letter {shown}{' …' if len(missing) > _SHOWN_MAX else ''}{more}",
+                code="NOT_FOUND",
+            )
 
     async def _message(self, number: int) -> bytes:
         found = await self._next(number - 1)

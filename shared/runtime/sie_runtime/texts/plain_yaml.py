@@ -6,7 +6,8 @@
 - A key that stands twice is an error, not the last of both.
 - A value that JSON has no form for is refused with its line.
 - What is read is bounded in values and levels before it is built, what aliases repeat included.
-- What is written is read back as it was, by older readers of YAML too.
+- What is written is read back as it was, by older readers of YAML too. It holds no character that
+  a terminal obeys.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ from sie_runtime.texts.plain_scalars import (
     shown,
     tagged_meaning,
 )
+from sie_runtime.texts.printable import escaped, yaml_code
 from sie_schemas.errors import FixRequest
 
 __all__ = ["PARSERS", "dump_yaml", "dump_yaml_all", "read_yaml"]
@@ -69,16 +71,11 @@ def dump_yaml(value: Any) -> str:
 
 def dump_yaml_all(values: Iterable[Any]) -> str:
     """Values as people write them, with a line `---` between them."""
-    return cast(
-        str,
-        yaml.dump_all(
-            values,
-            Dumper=_Dumper,
-            sort_keys=False,
-            allow_unicode=True,
-            default_flow_style=False,
-        ),
+    text = yaml.dump_all(
+        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False
     )
+    # Whatever holds such a character is in double quotes, where its code means the same.
+    return escaped(cast(str, text), yaml_code, kept="\n")
 
 
 def _events(text: str, parser: Any) -> Iterator[Any]:

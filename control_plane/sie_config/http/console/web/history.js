@@ -2,14 +2,16 @@
 
 import { CONFIGS, KINDS, PLURALS, ask, asHeader, documentAt, get, nameOf } from "./api.js";
 import { Difference, Patch } from "./diff.js";
+import { More, Rows, moveInList, pageOf, withNewest } from "./lists.js";
 import { useLive, useLivePart } from "./live.js";
 import { Changes, stateOf } from "./overview.js";
 import {
-  Ago, Badge, Busy, Detail, Dialog, Empty, Field, More, Name, Panel, Problem, Tabs, Verb, count, go, html, moveInList, place, say,
-  useAsked, useEffect, useSettled, useState,
+  Ago, Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Tabs, Verb, count, go, html, place, say,
+  useAsked, useEffect, usePaced, useSettled, useState,
 } from "./parts.js";
 
 const PAGE = 50;
+const PAGE_MAX = 500; // As much as sie-config gives at once.
 
 export function History({ query, may }) {
   const tab = query.tab || "timeline";
@@ -23,37 +25,52 @@ export function History({ query, may }) {
 // -- the timeline --
 
 function Timeline({ query, may }) {
-  // Drawn anew when the head moves, and not at each beat of the feed.
-  const head = useLivePart((told) => (told.head ? told.head.epoch : 0));
+  // Asked anew when the head moves, and not at each beat of the feed.
+  const head = usePaced(useLivePart((told) => (told.head ? told.head.epoch : 0)));
   const resets = useLivePart((told) => told.resets);
   const filters = { actor: query.actor, kind: query.kind, key: query.key, at: query.at };
   const wanted = useSettled(JSON.stringify(filters), 200);
-  const [older, setOlder] = useState([]);
+  const round = `${resets} ${wanted}`;
+  const [list, keep] = useState({ round, pages: [], next: null });
   const [error, fail] = useState(null);
-  const newest = useAsked(
-    (signal) => get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE }, signal),
-    [wanted, head, resets],
-  );
-  useEffect(() => setOlder([]), [wanted, resets]);
-  const first = newest.value ? newest.value.entries : [];
-  const edge = first.length ? first[first.length - 1].epoch : 0;
-  const rows = [...first, ...older.flatMap((page) => page.entries).filter((each) => each.epoch < edge)];
-  const next = older.length ? older[older.length - 1].next_before : newest.value && newest.value.next_before;
+  const first = list.pages.length ? list.pages[0].rows[0] : undefined;
+  const newest = useAsked(async (signal) => {
+    const missed = first ? head - first.epoch : 0;
+    const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: Math.min(PAGE_MAX, Math.max(PAGE, missed + 1)) }, signal);
+    return { round, page };
+  }, [round, head]);
+  useEffect(() => {
+    if (!newest.value || newest.value.round !== round) return;
+    const { page } = newest.value;
+    keep((before) => {
+      const pages = withNewest(before.round === round ? before.pages : [], page);
+      return { round, pages, next: before.round === round && pages.includes(before.pages.at(-1)) ? before.next : page.next_before };
+    });
+  }, [newest.value]);
   const [asking, ask_] = useState(false);
   const more = async () => {
     ask_(true);
     try {
-      const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE, before: next });
-      setOlder((before) => [...before, page]);
+      const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE, before: list.next });
+      keep((before) => (before.next === list.next && before.round === list.round ? { ...before, pages: [...before.pages, pageOf(page.entries)], next: page.next_before } : before));
       fail(null);
     } catch (refused) {
       fail(refused);
     }
     ask_(false);
   };
-  const chosen = Number(query.epoch) || (rows[0] && rows[0].epoch);
+  const chosen = Number(query.epoch) || (first && first.epoch);
+  const holds = ({ rows }) => rows.length > 0 && rows[0].epoch >= chosen && rows[rows.length - 1].epoch <= chosen;
+  const holder = list.pages.find(holds);
   const choose = (epoch) => go("history", { ...filters, epoch });
   const filter = (name) => (event) => go("history", { ...filters, epoch: undefined, [name]: event.target.value.trim() });
+  const draw = (each) => html`<li key=${each.epoch}>
+    <button type="button" class="entry" aria-pressed=${each.epoch === chosen} data-epoch=${each.epoch} onClick=${() => choose(each.epoch)}>
+      <span class="epoch">${each.epoch}</span>
+      <span class="what">${each.reason ? html`<bdi class="reason">${each.reason}</bdi>` : html`<${Changes} entry=${each} most=${1} />`}
+        ${(each.reason || each.changed !== 1) && html`<span class="soft">${each.changed === 1 ? html`<${Changes} entry=${each} most=${1} />` : count(each.changed, "change")}</span>`}
+        <span class="soft"><${Name} mono=${false}>${each.actor}<//> · <${Ago} ts=${each.ts} />${each.forced && html` · <${Badge} tone="warn">forced<//>`}</span>
+      </span></button></li>`;
   return html`<div class="split">
     <${Panel} title="Entries" class="list" extra=${html`<${Busy} when=${newest.busy && !newest.value} />`}>
       <form class="filters" onSubmit=${(event) => event.preventDefault()}>
@@ -64,18 +81,13 @@ function Timeline({ query, may }) {
         <${Field} label="Up to"><input value=${query.at || ""} onChange=${filter("at")} placeholder="epoch or time" /><//>
       </form>
       <${Problem} error=${newest.error} />
-      ${!newest.busy && !newest.error && rows.length === 0 && html`<${Empty}>No entry is like that.<//>`}
-      <div class="timeline" onKeyDown=${moveInList}><ol>${rows.map((each) => html`<li key=${each.epoch}>
-        <button type="button" class="entry" aria-pressed=${each.epoch === chosen} data-epoch=${each.epoch} onClick=${() => choose(each.epoch)}>
-          <span class="epoch">${each.epoch}</span>
-          <span class="what">${each.reason ? html`<bdi class="reason">${each.reason}</bdi>` : html`<${Changes} entry=${each} most=${1} />`}
-            ${(each.reason || each.changed !== 1) && html`<span class="soft">${each.changed === 1 ? html`<${Changes} entry=${each} most=${1} />` : count(each.changed, "change")}</span>`}
-            <span class="soft"><${Name} mono=${false}>${each.actor}<//> · <${Ago} ts=${each.ts} />${each.forced && html` · <${Badge} tone="warn">forced<//>`}</span>
-          </span></button></li>`)}</ol>
+      ${!newest.busy && !newest.error && !first && html`<${Empty}>No entry is like that.<//>`}
+      <div class="timeline" data-newest=${first && first.epoch} onKeyDown=${moveInList}>
+        ${list.pages.map((page) => html`<${Rows} key=${page.id} rows=${page.rows} draw=${draw} wants=${[page === holder && chosen, list.round]} />`)}
         <${Problem} error=${error} />
-        ${next && html`<${error ? Again : More} key=${next} busy=${asking} onMore=${more}>Older<//>`}</div>
+        ${list.next && html`<${error ? Again : More} key=${list.next} busy=${asking} onMore=${more}>Older<//>`}</div>
     <//>
-    <${Detail} of=${query.epoch} after=${rows.length}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
+    <${Detail} of=${query.epoch} after=${Boolean(first)}>${chosen ? html`<${Entry} key=${chosen} epoch=${chosen} row=${holder && holder.rows.find((each) => each.epoch === chosen)} may=${may} />` : html`<${Empty}>Choose an entry.<//>`}<//>
   </div>`;
 }
 

@@ -2,10 +2,11 @@
 
 import { CONFIGS, GATEWAY, ask, asHeader, entityPath, get, justBefore, keyPath, nameOf } from "./api.js";
 import { Difference, pretty } from "./diff.js";
+import { More, Rows, moveInList, useNear } from "./lists.js";
 import { useLive, useLivePart } from "./live.js";
 import {
-  Badge, Busy, Detail, Dialog, Empty, Field, More, Name, Panel, Problem, Table, Tabs, count, go, html, moveInList, place,
-  say, useAsked, useEffect, useEvery, useMemo, useNear, useRef, useSettled, useState,
+  Badge, Busy, Detail, Dialog, Empty, Field, Name, Panel, Problem, Table, Tabs, count, go, html, place,
+  say, useAsked, useEffect, useEvery, useMemo, usePaced, useRef, useSettled, useState,
 } from "./parts.js";
 
 const PAGE = 50;
@@ -19,7 +20,7 @@ const NEW = {
 };
 
 export function Models({ query, may }) {
-  const head = useLivePart((told) => (told.head ? told.head.epoch : 0));
+  const head = usePaced(useLivePart((told) => (told.head ? told.head.epoch : 0)));
   const [prefix, setPrefix] = useState(query.prefix || "");
   const wanted = useSettled(prefix, 200);
   // A link may lead to another beginning while the page is open.
@@ -52,7 +53,7 @@ export function Models({ query, may }) {
       ${shown === 0 && first in counts && html`<${Empty}>${wanted ? "No model's name begins with that." : "No model is in the log yet: add one."}<//>`}
       <div class="timeline" onKeyDown=${moveInList}>${starts.map((after, at) => html`<${Chunk} key=${after} after=${after} until=${starts[at + 1]} prefix=${wanted}
         head=${head} bad=${bad} holders=${holders} marks=${marks} chosen=${query.key}
-        onCount=${(count) => keepCount((before) => ({ ...before, [after]: count }))} onNext=${(next) => begin([...starts, next])} />`)}</div>
+        onCount=${(count) => keepCount((before) => ({ ...before, [after]: count }))} onNext=${(next) => begin((before) => (before.includes(next) ? before : [...before, next]))} />`)}</div>
     <//>
     <${Detail} of=${query.key} after=${first in counts}>${query.key ? html`<${Model} key=${query.key} name=${query.key} head=${head} may=${may} failed=${bad[query.key]} />` : html`<${Empty}>Choose a model.<//>`}<//>
     ${creating && (creating.document
@@ -70,10 +71,10 @@ function holdersOf(health) {
   return found;
 }
 
-/** The models between two names. Far from the screen it is neither asked for anew nor laid out. */
+/** The models between two names. Far from the screen it is neither asked for anew nor drawn. */
 function Chunk({ after, until, prefix, head, bad, holders, marks, chosen, onCount, onNext }) {
   const box = useRef(null);
-  const near = useNear(box);
+  const { near } = useNear(box);
   const looked = useRef(head);
   if (near) looked.current = head;
   // Some more than there were: what came since is in its place.
@@ -81,16 +82,16 @@ function Chunk({ after, until, prefix, head, bad, holders, marks, chosen, onCoun
   const found = asked.value;
   const rows = useMemo(() => (found ? found.models : []).filter(({ model_id: name }) => name.startsWith(prefix) && (!until || name <= until)), [found, prefix, until]);
   useEffect(() => { if (found) onCount(rows.length); }, [rows]);
-  const drawn = useMemo(() => rows.map((each) => html`<li key=${each.model_id}>
+  const draw = (each) => html`<li key=${each.model_id}>
     <button type="button" class="entry two" aria-pressed=${each.model_id === chosen} data-model=${each.model_id} onClick=${() => go("models", { key: each.model_id, prefix })}>
       <span class="what"><${Name}>${each.model_id}<//>
         <span class="soft">${Object.keys(each.document.tasks).join(", ")} · ${count(Object.keys(each.document.profiles).length, "profile")} · epoch ${each.modified_epoch}</span></span>
       <span>${bad[each.model_id] ? html`<${Badge} tone="bad">failed<//>` : holders[each.model_id] ? html`<${Badge} tone="ok">loaded<//>` : html`<${Badge}>on demand<//>`}</span>
-    </button></li>`), [rows, marks, chosen]);
+    </button></li>`;
   const more = found && found.next_after && !until && found.models.every((each) => each.model_id.startsWith(prefix));
   return html`<div class="chunk" ref=${box}>
     <${Problem} error=${asked.error} /><${Busy} when=${asked.busy && !found} />
-    ${rows.length > 0 && html`<ul>${drawn}</ul>`}
+    <${Rows} rows=${rows} draw=${draw} wants=${[marks, chosen]} />
     ${more && html`<${More} onMore=${() => onNext(found.next_after)} />`}</div>`;
 }
 

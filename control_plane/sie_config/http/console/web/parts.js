@@ -50,6 +50,21 @@ export function useSettled(value, ms = 250) {
   return settled;
 }
 
+/** A value that changes at most every so often, and is the newest one soon: a log may be written to
+    faster than it is looked at. */
+export function usePaced(value, ms = 400) {
+  const [paced, set] = useState(value);
+  const last = useRef(0);
+  useEffect(() => {
+    const timer = setTimeout(() => {
+      last.current = Date.now();
+      set(value);
+    }, Math.max(0, last.current + ms - Date.now()));
+    return () => clearTimeout(timer);
+  }, [value]);
+  return paced;
+}
+
 export function useNow(everyMs = 1000) {
   const [now, set] = useState(Date.now());
   useEffect(() => {
@@ -204,37 +219,6 @@ export function Dialog({ title, onClose, children, wide }) {
       <button type="button" class="quiet" onClick=${onClose} aria-label="Close">✕</button></header>
     ${children}
   </dialog>`;
-}
-
-/** True while an element is on the screen, or within some screens of it. */
-export function useNear(box, screens = 2) {
-  const [near, set] = useState(false);
-  useEffect(() => {
-    const seen = new IntersectionObserver((found) => set(found[found.length - 1].isIntersecting), { rootMargin: `${screens * 100}%`, scrollMargin: `${screens * 100}%` });
-    seen.observe(box.current);
-    return () => seen.disconnect();
-  }, []);
-  return near;
-}
-
-/** The end of a list that has more: pressed, or reached. */
-export function More({ onMore, busy, children = "More" }) {
-  const box = useRef(null);
-  const near = useNear(box, 1);
-  useEffect(() => {
-    if (near && !busy) onMore();
-  }, [near, busy]);
-  return html`<button type="button" class="wide" ref=${box} disabled=${busy} onClick=${onMore}>${busy ? "Loading…" : children}</button>`;
-}
-
-/** The arrow keys in a list of entries. */
-export function moveInList(event) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  event.preventDefault();
-  const buttons = [...event.currentTarget.querySelectorAll("button.entry")];
-  const to = buttons[buttons.indexOf(document.activeElement) + step];
-  if (to) to.focus();
 }
 
 /** What is chosen in a list. Where it stands below the list, as on a phone, it is brought into view,

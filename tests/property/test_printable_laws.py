@@ -1,0 +1,40 @@
+"""Laws of what is printed: a machine reads all of it, and a terminal obeys none of it."""
+
+import json
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sie_cli.show.printing import json_text
+from sie_cli.show.tables import visible
+from sie_runtime.texts.plain_yaml import dump_yaml
+from sie_schemas.errors import without_password
+
+OBEYED = st.sampled_from("\x00\x07\x08\x1b\x7f\x9b\u200e\u202e\u2066\u2028\ufeff\U000e0001")
+TEXTS = st.text(OBEYED | st.characters(exclude_categories=["Cs"]), max_size=30)
+JOINER = "\u200d"
+
+
+def is_seen(text: str) -> bool:
+    return all(each.isprintable() or each in f"\n{JOINER}" for each in text)
+
+
+@given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS, max_size=3), max_size=4))
+def test_no_form_of_the_output_holds_what_a_terminal_obeys_and_all_is_read_back(value):
+    as_json, as_yaml = json_text(value), dump_yaml(value)
+    assert is_seen(as_json) and is_seen(as_yaml)
+    assert json.loads(as_json) == value
+    assert yaml.safe_load(as_yaml) == value
+    assert all(is_seen(visible(each)) for each in value)
+
+
+NAMES = st.text("abcdefghijklmnop0123456789-_.~!$&'()*+,;=:%", min_size=1, max_size=20)
+
+
+@given(NAMES, st.sampled_from(["https", "nats", "redis", "postgresql+ssl"]), TEXTS)
+def test_no_address_is_told_with_its_password(user, scheme, around):
+    secret = f"{user}:se%20cret{user}"
+    told = without_password(f"{around} {scheme}://{secret}@host:80/a@b?c=d@e {around}")
+    assert f"{scheme}://host:80/a@b?c=d@e" in told
+    assert without_password(told) == told
