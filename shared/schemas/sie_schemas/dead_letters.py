@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.jobs import JOB_DECODER, Job
+from sie_schemas.jobs import JOB_DECODER, Job, UnixTime
 
 __all__ = ["DEAD_LETTER_DECODER", "DEAD_LETTER_ENCODER", "DeadLetter", "dead_letter_of"]
 
@@ -36,7 +36,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     message: str
     worker_id: str = ""
-    at: float
+    at: UnixTime
     payload: bytes | None = None
 
 
