@@ -564,10 +564,15 @@ class _Failing:
         self.left = True
 
 
+class _Panic(BaseException):
+    """Beside Python's own tree, as a library in Rust raises it."""
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
         (ZeroDivisionError("oops"), "INFERENCE_ERROR"),
+        (_Panic("a native library panics"), "INFERENCE_ERROR"),
         (MemoryError(), "RESOURCE_EXHAUSTED"),
         (torch.OutOfMemoryError("CUDA out of memory"), "RESOURCE_EXHAUSTED"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "RESOURCE_EXHAUSTED"),

@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import tokenizers
 from msgspec import Struct, structs
 
+from sie_layouts.inputs.tokenizer_costs import costly_parts
+from sie_runtime.process.native_calls import told_by_native
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
     DocumentInput,
@@ -112,8 +115,10 @@ class Tokenizer:
             raise _unusable(path, f"its SHA-256 is {found}, not {loaded.tokenizer_sha256}")
         try:
             native = tokenizers.Tokenizer.from_buffer(content)
-        except Exception as error:  # the native library raises no narrower class
-            raise _unusable(path, f"it is not a tokenizer.json: {error}") from error
+        except BaseException as error:  # the native library raises no narrower class
+            told = told_by_native(error)
+            raise _unusable(path, f"it is not a tokenizer.json: {told}") from error
+        _require_bounded(path, native)
         native.no_padding()
         native.no_truncation()
         # A tokenizer of a large vocabulary takes time to copy, and few models have templates.
@@ -206,8 +211,9 @@ class Tokenizer:
             # A template may cut a long query though the pair has room: so they are compared.
             made = read if cut is None else [pairing.whole(query, text) for text in texts]
             return [TokensInput(_int32(ids)) for ids in made], list(map(len, read))
-        except Exception as error:  # the native library raises no narrower class
-            raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
+        except BaseException as error:  # the native library raises no narrower class
+            told = told_by_native(error)
+            raise OurFault(f"a text was not tokenized: {told}", code="INFERENCE_ERROR") from error
 
     def _bare(self, text: str) -> list[int]:
         """The ids of a text without special tokens, however long."""
@@ -222,8 +228,9 @@ class Tokenizer:
         chosen = native or self._native
         try:
             return chosen.encode_batch(inputs, add_special_tokens=self._special_tokens)
-        except Exception as error:  # the native library raises no narrower class
-            raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
+        except BaseException as error:  # the native library raises no narrower class
+            told = told_by_native(error)
+            raise OurFault(f"a text was not tokenized: {told}", code="INFERENCE_ERROR") from error
 
 
 def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:
@@ -380,6 +387,16 @@ def _foreign(why: str) -> FixRequest:
         f"the token ids are not of this model's tokenizer ({why}): send the text instead, or what "
         "that tokenizer makes of it"
     )
+
+
+def _require_bounded(path: Path, native: tokenizers.Tokenizer) -> None:
+    """Refuse what a text could take all memory by, or a thread for ever. Raises `OurFault`."""
+    parts = (native.normalizer, native.pre_tokenizer)
+    steps = [None if part is None else msgspec.json.decode(part.__getstate__()) for part in parts]
+    word_chars = int(getattr(native.model, "max_input_chars_per_word", 0))
+    why = next(costly_parts(*steps, word_chars=word_chars), None)
+    if why is not None:
+        raise _unusable(path, why)
 
 
 def _unusable(path: Path, why: str) -> OurFault:
