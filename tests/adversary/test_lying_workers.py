@@ -4,6 +4,7 @@ What a worker says of its own is believed. It costs nobody else more than its by
 header and names no series of metrics, and it hides nothing from operators.
 """
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sie_cli.admin.dead_letters import list_letters
 from sie_gateway.fleet.fleet import FLEET_BYTES_MAX, HEARTBEAT_BYTES_MAX, Fleet
 from sie_runtime.broker.bus import BusSettings, connected_bus
 from sie_schemas.arrays import wire_of
-from sie_schemas.dead_letters import dead_letter_of
+from sie_schemas.dead_letters import DeadLetter, dead_letter_of
 from sie_schemas.fleet import WorkerKind
 from sie_schemas.jobs import (
     JOB_DECODER,
@@ -151,25 +152,36 @@ def test_peers_that_nobody_has_are_bounded_and_push_nobody_out() -> None:
     assert peers.heard(heartbeat("late"), now=5.0)
 
 
-@pytest.mark.integration
-async def test_a_letter_of_no_time_hides_no_other(tmp_path: Path) -> None:
-    honest = dead_letter_of(
+def dead_letter(*, reason: str) -> DeadLetter:
+    return dead_letter_of(
         small_job(),
         JOB_ENCODER.encode(small_job()),
         pool="default",
         subject="sie.work.default.cpu.default.m",
         deliveries=1,
         code="INFERENCE_ERROR",
-        reason="no",
+        reason=reason,
         worker_id="w",
         at=1.0,
         keep_payload=False,
     )
+
+
+@pytest.mark.integration
+async def test_a_letter_of_no_time_or_of_megabytes_hides_no_other(tmp_path: Path) -> None:
+    honest = dead_letter(reason="no")
     async with nats_server(tmp_path) as url:
         access = BusSettings(nats_url=url)
         async with connected_bus(access, role="worker", process_id="w") as bus:
             await provide(bus)
             for at in (1e300, math.nan, math.inf, -1e300):
                 await bus.request("sie.dead.default", encoded(honest, at=at), timeout_s=5)
+            for name in ("message", "model_id", "worker_id"):
+                long = encoded(honest, **{name: "a" * 1_000_000})
+                await bus.request("sie.dead.default", long, timeout_s=5)
             await bus.request("sie.dead.default", encoded(honest), timeout_s=5)
-        assert [letter["number"] for letter in await list_letters(access)] == [5]
+            told = await bus.request("$JS.API.STREAM.INFO.DEAD_LETTERS", b"", timeout_s=5)
+            assert json.loads(told)["config"]["max_bytes"] == 2**30
+        assert [letter["number"] for letter in await list_letters(access)] == [8]
+        # What a worker of ours says is cut before it is written.
+        assert len(dead_letter(reason="a" * 10_000).message) == 4096
