@@ -7,6 +7,8 @@ and what is told of a place for an answer is read as no other place.
 import asyncio
 import json
 import time
+from collections.abc import Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,7 @@ async def test_a_job_of_a_gateways_user_has_sie_config_say_nothing_in_its_own_na
             assert await gateway.ask(
                 subject("default", "cpu", "default", MODEL), encoded(job, reply_to=place)
             )
-            await until(lambda wanted=number: len(pulled) > wanted)
+            await until(partial(has_more_than, pulled, number))
             await worker.client.publish(pulled[-1].reply, b"-NAK")
         stop = asyncio.Event()
         sweeper = Sweeper(bus, DeadLetters(bus, QUICK), SweepSettings(sweep_interval_s=0.2))
@@ -80,6 +82,10 @@ async def test_a_job_of_a_gateways_user_has_sie_config_say_nothing_in_its_own_na
         await spy.settled()
         assert {message.subject for message in heard} == {"sie.result.g1"}
         assert await spy.ask("$JS.API.STREAM.INFO.OTHER") is not None
+
+
+def has_more_than(messages: Sized, number: int) -> bool:
+    return len(messages) > number
 
 
 def config(url: str) -> BusSettings:

@@ -154,7 +154,7 @@ def test_a_text_at_which_the_library_panics_fails_alone(
 def test_a_config_of_more_layers_than_any_model_has_makes_none(
     change: dict[str, Any], tmp_path: Path
 ) -> None:
-    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    shape: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     write_tiny(tmp_path, BertConfig(vocab_size=60, intermediate_size=8, **shape))
     config = tmp_path / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
