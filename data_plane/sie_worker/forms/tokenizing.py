@@ -12,12 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 import tokenizers
 from msgspec import Struct, structs
 
-from sie_layouts.inputs.tokenizer_costs import costly_parts
 from sie_runtime.process.native_calls import told_by_native
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
@@ -38,6 +36,7 @@ from sie_worker.forms.costs import costs_of, token_count
 from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
+from sie_worker.forms.tokenizer_steps import why_costly
 from sie_worker.forms.wording import check_options, score_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
@@ -118,7 +117,9 @@ class Tokenizer:
         except BaseException as error:  # the native library raises no narrower class
             told = told_by_native(error)
             raise _unusable(path, f"it is not a tokenizer.json: {told}") from error
-        _require_bounded(path, native)
+        why = why_costly(native)
+        if why:
+            raise _unusable(path, why)
         native.no_padding()
         native.no_truncation()
         # A tokenizer of a large vocabulary takes time to copy, and few models have templates.
@@ -387,16 +388,6 @@ def _foreign(why: str) -> FixRequest:
         f"the token ids are not of this model's tokenizer ({why}): send the text instead, or what "
         "that tokenizer makes of it"
     )
-
-
-def _require_bounded(path: Path, native: tokenizers.Tokenizer) -> None:
-    """Refuse what a text could take all memory by, or a thread for ever. Raises `OurFault`."""
-    parts = (native.normalizer, native.pre_tokenizer)
-    steps = [None if part is None else msgspec.json.decode(part.__getstate__()) for part in parts]
-    word_chars = int(getattr(native.model, "max_input_chars_per_word", 0))
-    why = next(costly_parts(*steps, word_chars=word_chars), None)
-    if why is not None:
-        raise _unusable(path, why)
 
 
 def _unusable(path: Path, why: str) -> OurFault:

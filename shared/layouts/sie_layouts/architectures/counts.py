@@ -1,8 +1,8 @@
 """The parts that a config.json asks for by their number, before any of them is made.
 
 *pure.* Sizes are held to the weights when a model loads, and cost nothing before. Parts are made
-one by one as Python's objects: a million of layers would take all memory, and an hour, before
-anybody looks at a weight.
+one by one, as Python's objects, before anybody looks at a weight. A million of layers would
+take all memory, and an hour.
 """
 
 import re

@@ -1,8 +1,8 @@
 """The cost of a stranger's tokenizer, as its parts say: memory and time beyond what texts have.
 
 *pure.* Promises that a tokenizer without a refusal makes a text at most `GROWTH_MAX` times as long
-before it is cut, and that no step of it takes more than its length times a bound. It runs where
-nothing can interrupt it. A few bytes of normalizers once made gigabytes of one word.
+before it is cut. It runs where nothing can interrupt it. A few bytes of normalizers once made
+gigabytes of one word.
 """
 
 import base64
@@ -90,8 +90,10 @@ def _form(steps: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _longest(charsmap: str) -> float:
-    """The longest text that a map of sentencepiece puts for a character: they stand behind its
-    tree, whose size is told first, each with a zero at its end."""
+    """The longest text that a map of sentencepiece puts for a character.
+
+    They stand behind its tree, whose size is told first. Each has a zero at its end.
+    """
     try:
         data = base64.b64decode(charsmap)
     except (binascii.Error, ValueError):

@@ -4,11 +4,9 @@
 tree. Where only `Exception` is caught it ends the process, with the work of everybody in it.
 """
 
-import asyncio
-
 __all__ = ["told_by_native"]
 
-_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def told_by_native(error: BaseException) -> str:
