@@ -179,7 +179,7 @@ async def test_a_result_that_nobody_ever_takes_is_acknowledged_at_its_deadline(t
 
 async def test_results_for_two_gateways_go_to_each_its_own(tmp_path: Path):
     async with worker_world(tmp_path) as world:
-        other = GatewayInbox(world.bus, "_INBOX.gateway.two")
+        other = GatewayInbox(world.bus, "sie.result.two")
         await other.open()
         world.advance(FIRST)
         world.execution.hold()

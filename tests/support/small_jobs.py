@@ -20,7 +20,7 @@ def small_job(**told: Any) -> Job:
         "profile": "default",
         "model_revision": "rev",
         "items": (),
-        "reply_to": "inbox",
+        "reply_to": "sie.result.g",
         "deadline": 0.0,
         "published_at": 0.0,
     }

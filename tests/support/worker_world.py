@@ -154,7 +154,7 @@ class WorkerWorld:
         self.stop = asyncio.Event()
         self.registry = catalog_of(1).registry
         self.moved = asyncio.Event()
-        self.inbox = GatewayInbox(bus, "_INBOX.gateway.one")
+        self.inbox = GatewayInbox(bus, "sie.result.one")
         self.heartbeats: list[Heartbeat] = []
         self._queue = WorkQueue(bus, WorkQueueSettings())
         self._jobs = 0

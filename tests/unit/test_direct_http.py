@@ -14,7 +14,11 @@ from sie_runtime.process.lifecycle import serve_http
 from sie_runtime.process.named_requests import NamedRequests
 
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"5"), (b"x-a", b"1")]
-BAD = [(b"content-length", b"5"), (b"x-a", b"1\r\nx-b: 2")]
+BAD = {
+    b"/bad": [(b"content-length", b"5"), (b"x-a", b"1\r\nx-b: 2")],
+    # Some readers take a lone return for an end of line.
+    b"/odd": [(b"content-length", b"5"), (b"x-a", b"1\rx-b: 2")],
+}
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -29,7 +33,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
-    headers = BAD if scope["path"].endswith("/bad") else HEADERS
+    headers = BAD.get(scope["path"][-4:].encode(), HEADERS)
     said = b"hell" + (body[:1] or b"o")
     if scope["path"].endswith("/gone"):
         await until_gone(receive)
@@ -72,6 +76,7 @@ ASKED = {
     "an old client": [(b"POST", b"", b"1.0", b"")],
     "only the headers": [(b"HEAD", b"", b"1.1", LAST)],
     "a header in a header": [(b"POST", b"/bad", b"1.1", LAST)],
+    "a return in a header": [(b"POST", b"/odd", b"1.1", LAST)],
     "asked to go on": [(b"POST", b"", b"1.1", b"Expect: 100-continue\r\n" + LAST)],
 }
 
@@ -90,7 +95,7 @@ async def test_both_ways_send_the_same_bytes(requests):
         usual = await answered(port, written(b"/usual"))
     assert at_once == usual
     # What would put a header into another is not sent at all.
-    answers = sum(path != b"/bad" for _, path, _, _ in requests)
+    answers = sum(path not in BAD for _, path, _, _ in requests)
     assert at_once.count(b" 200 OK\r\n") == answers
 
 

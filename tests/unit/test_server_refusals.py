@@ -357,6 +357,24 @@ def test_weights_that_another_file_names_are_pinned_too(tiny, tmp_path, named_by
     assert "other.safetensors" in _encoder_refused(folder, pinned=frozenset({"config.json"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("w.data", "w.data .* is not in the source's manifest"), ("../../w.data", "outside")],
+)
+def test_weights_beside_a_graph_are_pinned_too(tmp_path, name, words):
+    for each in ("model.onnx", "onnx/w.data"):
+        path = tmp_path / "onnx" / each.split("/")[-1]
+        path.parent.mkdir(exist_ok=True)
+        # As protobuf has a pair of texts: the key, and its value.
+        path.write_bytes(b"\x0a\x08location\x12" + bytes([len(name)]) + name.encode())
+    (tmp_path / "w.data").touch()
+    own = _spec(_RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder")
+    profile = own.profile.model_copy(update={"options": {"file": "onnx/model.onnx"}})
+    weights = Weights(tmp_path, frozenset({"onnx/model.onnx"}))
+    with pytest.raises(SIEError, match=words):
+        onnx_cross_encoder.load(replace(own, weights=weights, profile=profile), DEVICE)
+
+
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/secret", "a/../../secret"])
 def test_a_name_that_leaves_the_folder_is_no_file_of_it(tiny, name):
     with pytest.raises(SIEError, match="is outside"):
@@ -541,7 +559,7 @@ def test_a_graph_reads_the_last_ids_of_a_vocabulary_with_gaps(tmp_path):
 class _Failing:
     """A backend of somebody else that raises what it was given."""
 
-    def __init__(self, error: Exception, *, memory_bytes: int = 1) -> None:
+    def __init__(self, error: BaseException, *, memory_bytes: int = 1) -> None:
         self._error = error
         self._memory_bytes = memory_bytes
 
@@ -564,10 +582,15 @@ class _Failing:
         self.left = True
 
 
+class _Panic(BaseException):
+    """Beside Python's own tree, as a library in Rust raises it."""
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
         (ZeroDivisionError("oops"), "INFERENCE_ERROR"),
+        (_Panic("a native library panics"), "INFERENCE_ERROR"),
         (MemoryError(), "RESOURCE_EXHAUSTED"),
         (torch.OutOfMemoryError("CUDA out of memory"), "RESOURCE_EXHAUSTED"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "RESOURCE_EXHAUSTED"),

@@ -8,7 +8,7 @@ lies between 0 and 1. Knows no HTTP.
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sie_gateway.faces.vocabulary import Vocabulary
 from sie_gateway.request.requests import Asked, Limits, Request, check_request
-from sie_gateway.request.responses import Answer
+from sie_gateway.request.responses import Answer, read_answer
 from sie_schemas.arrays import from_wire
 from sie_schemas.errors import FixRequest, SIEError, error_for
 from sie_schemas.items import (
@@ -47,8 +47,6 @@ __all__ = [
     "rerank_request",
     "unsupported",
 ]
-
-_DECODER: Final = msgspec.msgpack.Decoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def answered_items(answer: Answer) -> list[dict[str, Any]]:
     """The answers in the order of the request. Raises the error of the first item without one."""
     items: list[dict[str, Any]] = []
     for entry in answer.fields["items"]:
-        value = from_wire(_DECODER.decode(entry))
+        value = read_answer(entry, from_wire)
         if "error" in value:
             raise error_for(value["error"]["code"], value["error"]["message"])
         items.append(value)

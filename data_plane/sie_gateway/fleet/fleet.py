@@ -1,34 +1,42 @@
 """The fleet: a gateway's view of the workers, folded from their heartbeats.
 
 *pure.* Promises that a worker counts only while it was heard within the time to live, and not after
-it said that it leaves. No more than a number of them are known: who has one worker's password could
-invent any. Reads no clock: `now` is an argument, in seconds of one clock that never goes back.
-Knows nothing of models beyond what heartbeats report.
+it said that it leaves. They are bounded in number, and so is what they say of models: who has one
+worker's password could invent any. Reads no clock: `now` is an argument, in
+seconds of one clock that never goes back. Knows nothing of models beyond what heartbeats report.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from sie_schemas.fleet import Heartbeat, WorkerKind
 
-__all__ = ["WORKERS_MAX", "Fleet", "Seen"]
+__all__ = ["FLEET_BYTES_MAX", "HEARTBEAT_BYTES_MAX", "WORKERS_MAX", "Fleet", "Seen"]
 
 WORKERS_MAX: Final = 4096
 """Known at a time: four times the largest fleet that was measured. 20,000 that were invented once
 held a gateway up for 36 s."""
+HEARTBEAT_BYTES_MAX: Final = 1024 * 1024
+"""Of one heartbeat: what it says of 5,000 models. Longer ones are not read."""
+FLEET_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of all: 4,096 workers with 80 models each. In memory they are up to twenty times as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The last heartbeat of a worker and when it was heard.
 
-    `ahead_s` is how far its clock is ahead of ours, in seconds, as far as it says.
+    `ahead_s` is how far its clock is ahead of ours, in seconds, as far as it says. `size` are the
+    bytes that count for it.
     """
 
     heartbeat: Heartbeat
     at: float
     ahead_s: float = 0.0
+    size: int = 0
 
 
 _NOBODY: Final[dict[str, Seen]] = {}
@@ -44,6 +52,7 @@ class Fleet:
     def __init__(self, ttl_s: float) -> None:
         self.ttl_s: Final = ttl_s
         self._seen: dict[str, Seen] = {}
+        self._bytes = 0
         self._ready: dict[WorkerKind, dict[str, Seen]] = {}
         """The workers whose last word is that they are ready, by kind."""
 
@@ -52,14 +61,20 @@ class Fleet:
         """The last word of each worker."""
         return self._seen
 
-    def heard(self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0) -> None:
-        """Take a heartbeat in. Workers that fell silent are forgotten on the way, and one that is
-        new to a full fleet is not taken up."""
+    def heard(
+        self, heartbeat: Heartbeat, *, now: float, ahead_s: float = 0.0, size: int = 0
+    ) -> None:
+        """Take a heartbeat of so many bytes in. Workers that fell silent are forgotten on the way.
+        One that is new to a full fleet is not taken up. What a worker says of models is dropped
+        where it has no room."""
         self._forget(heartbeat.worker_id)
         while self._seen and now - self._seen[first := next(iter(self._seen))].at > self.ttl_s:
             self._forget(first)
         if not heartbeat.leaving and len(self._seen) < WORKERS_MAX:
-            word = self._seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s)
+            if self._bytes + size > FLEET_BYTES_MAX:
+                heartbeat, size = replace(heartbeat, models={}), 0
+            self._bytes += size
+            word = self._seen[heartbeat.worker_id] = Seen(heartbeat, now, ahead_s, size)
             if heartbeat.ready:
                 self._ready.setdefault(heartbeat.kind, {})[heartbeat.worker_id] = word
 
@@ -94,7 +109,10 @@ class Fleet:
 
     def _forget(self, worker_id: str) -> None:
         known = self._seen.pop(worker_id, None)
-        if known is None or not known.heartbeat.ready:
+        if known is None:
+            return
+        self._bytes -= known.size
+        if not known.heartbeat.ready:
             return
         kind = known.heartbeat.kind
         there = self._ready[kind]

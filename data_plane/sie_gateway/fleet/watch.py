@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from sie_gateway import metrics
-from sie_gateway.fleet.fleet import Fleet
+from sie_gateway.fleet.fleet import HEARTBEAT_BYTES_MAX, Fleet
 from sie_gateway.fleet.lives import Life, Lives
 from sie_runtime.broker.bus import BusUnavailable
 from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
@@ -103,14 +103,19 @@ class FleetWatch:
             self._subscription = None
 
     def _receive(self, message: Incoming) -> None:
+        size = len(message.data)
         try:
-            heartbeat = HEARTBEAT_DECODER.decode(message.data)
+            heartbeat = (
+                HEARTBEAT_DECODER.decode(message.data) if size <= HEARTBEAT_BYTES_MAX else None
+            )
         except MALFORMED:
+            heartbeat = None
+        if heartbeat is None:
             metrics.MALFORMED_MESSAGES.labels("heartbeat").inc()
             return
         before = self.fleet.seen.get(heartbeat.worker_id)
         ahead_s = heartbeat.sent_at - time.time() if heartbeat.sent_at else 0.0
-        self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s)
+        self.fleet.heard(heartbeat, now=self.now(), ahead_s=ahead_s, size=size)
         if not (heartbeat.leaving or heartbeat.worker_id in self.fleet.seen):
             metrics.WORKERS_REFUSED.inc()
             return

@@ -43,6 +43,7 @@ class _Transfer:
         if (
             (chunk.size, chunk.count) != (self.size, self.count)
             or not 0 <= chunk.index < self.count
+            or not chunk.data
             or held > self.size
         ):
             raise Misfit

@@ -6,7 +6,7 @@ an answer has an `error` with a code and a message. Answers of two revisions nev
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,11 +14,12 @@ from msgspec import Raw, Struct
 
 from sie_gateway.fleet.routing import Route
 from sie_gateway.request.requests import Asked
-from sie_schemas.arrays import lists_from_wire
-from sie_schemas.errors import FixRequest, OurFault, SIEError, error_for
+from sie_schemas.arrays import ArrayMalformed, lists_from_wire
+from sie_schemas.errors import CODES, FixRequest, OurFault, SIEError, error_for
 from sie_schemas.jobs import Job, JobFailure, JobResult, Timing
+from sie_schemas.malformed import MALFORMED
 
-__all__ = ["Answer", "Judged", "assemble", "of_one_revision", "render"]
+__all__ = ["Answer", "Judged", "assemble", "of_one_revision", "read_answer", "render"]
 
 _OWN_PARAMS: Final = "$.params."
 _REVISION_CHANGED: Final = "REVISION_CHANGED"
@@ -125,8 +126,18 @@ def render(answer: Answer, *, total_ms: float, as_msgpack: bool) -> bytes:
     if as_msgpack:
         return _MSGPACK.encode(body)
     if "items" in body:
-        body["items"] = [lists_from_wire(_DECODER.decode(entry)) for entry in body["items"]]
+        body["items"] = [read_answer(entry, lists_from_wire) for entry in body["items"]]
     return _JSON.encode(body)
+
+
+def read_answer(entry: bytes, read: Callable[[Any], Any]) -> Any:
+    """One answer as `read` makes it of what the worker encoded. Raises `OurFault`."""
+    try:
+        return read(_DECODER.decode(entry))
+    except (ArrayMalformed, *MALFORMED) as error:
+        raise OurFault(
+            f"a worker's answer cannot be read: {error}", code="INFERENCE_ERROR"
+        ) from error
 
 
 def _whole(jobs: Sequence[Job], results: Sequence[JobResult]) -> list[bytes] | None:
@@ -166,7 +177,7 @@ def _outcomes(asked: Asked, job: Job, result: JobResult) -> list[bytes | SIEErro
         )
         return [wrong] * count
     return [
-        error_for(failures[index].code, failures[index].message)
+        error_for(_known(failures[index].code), failures[index].message)
         if index in failures
         else answer or OurFault(f"worker {result.worker_id!r} gave no answer for this item")
         for index, answer in enumerate(result.answers)
@@ -179,7 +190,13 @@ def _error(failure: JobFailure, asked: Asked) -> SIEError:
     if field is not None and field.startswith(_OWN_PARAMS):
         field = f"{asked.params}.{field.removeprefix(_OWN_PARAMS)}"
         message = message.replace(failure.field or "", field, 1)
-    return error_for(failure.code, message, field=field, retry_after_s=failure.retry_after_s)
+    code = _known(failure.code)
+    return error_for(code, message, field=field, retry_after_s=failure.retry_after_s)
+
+
+def _known(code: str) -> str:
+    """A worker's code. It stands in a header and is a label of metrics, so it is one of ours."""
+    return code if code in CODES else "INFERENCE_ERROR"
 
 
 def _raise_retryable(asked: Asked, results: Sequence[JobResult]) -> None:
@@ -257,7 +274,7 @@ def _ids(asked: Asked) -> list[str]:
 
 
 def _judged(answer: bytes) -> Judged:
-    value = _DECODER.decode(answer)
+    value = read_answer(answer, lambda told: told)
     given = value if isinstance(value, dict) else {}
     score = _number(given.get("score"))
     if score is None:

@@ -10,10 +10,14 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Final
 
 from sie_core.backend_options import GENERAL, of_backend
 from sie_core.options import profile_problems
+from sie_layouts.architectures.counts import too_many_parts
+from sie_layouts.folder import FolderFiles
+from sie_layouts.reader import Reader
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import Option
 from sie_server.backends.backend import (
@@ -130,7 +134,21 @@ def load_backend(spec: ModelSpec, device: DeviceSpec) -> Backend:
     load = find_backend(name)
     for option, problem in profile_problems(spec.profile.options, options_of(name), backend=name):
         raise load_failed(f"the profile's option {option}: {problem}")
+    for weights in (spec.weights, *spec.weights.beside.values()):
+        _require_few_parts(weights.folder)
     return load(spec, device)
+
+
+def _require_few_parts(folder: Path) -> None:
+    """Refuse a folder whose configs ask for parts without number: every library makes them first,
+    and looks at the weights then. Raises MODEL_LOAD_FAILED."""
+    reader = Reader(FolderFiles(folder))
+    for name in reader.names:
+        excess = (
+            next(too_many_parts(reader.table(name)), None) if name.endswith("config.json") else None
+        )
+        if excess is not None:
+            raise load_failed(f"{name} in {folder}: {excess}; restore the file")
 
 
 def require_backend(name: str) -> None:

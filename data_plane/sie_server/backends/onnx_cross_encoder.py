@@ -5,6 +5,9 @@ tokenizer.json. Where the profile says that batch-mates change an answer (dynami
 graphs do), each pair is a call of its own. Scores are the graph's logits.
 """
 
+import mmap
+import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -38,6 +41,8 @@ from sie_server.weights.tokenizer_file import own_tokenizer, read_tokenizer, req
 __all__ = ["OnnxCrossEncoder", "load"]
 
 _GRAPH: Final = "model.onnx"
+_LOCATION: Final = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
+"""A pair of protobuf: the key `location`, and the length of its value."""
 _TYPES: Final = 2
 """The query's tokens and the document's."""
 _TOKENS_MAX_DEFAULT: Final = 512
@@ -51,12 +56,27 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     """Open the graph and the tokenizer. Raises MODEL_LOAD_FAILED."""
     if spec.tasks.score is None:
         raise load_failed("the backend onnx-cross-encoder does `score` only")
-    path = spec.weights.file(str(spec.profile.options.get("file", _GRAPH)))
+    name = str(spec.profile.options.get("file", _GRAPH))
+    path = spec.weights.file(name)
+    for beside in _files_beside(path):
+        # A graph may keep its weights in files of their own, which ONNX Runtime opens by itself.
+        spec.weights.file(posixpath.normpath(posixpath.join(posixpath.dirname(name), beside)))
     session = _session(path, device)
     missing = {"input_ids", "attention_mask"} - {node.name for node in session.get_inputs()}
     if missing:
         raise load_failed(f"{path} does not take {sorted(missing)}: it is no text encoder's graph")
     return OnnxCrossEncoder(spec, session, path.stat().st_size)
+
+
+def _files_beside(path: Path) -> Iterator[str]:
+    """The files that a graph names as those of its tensors (`location` of external data)."""
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = {match.start(1) for match in _LOCATION.finditer(content)}
+        # A name of 128 bytes or more has its length in two.
+        names = {content[at + 1 : at + 1 + content[at]] for at in found if content[at] < 128}
+    yield from sorted(name.decode() for name in names if name.isascii() and name)
 
 
 def _session(path: Path, device: DeviceSpec) -> Any:

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
+from sie_runtime.process.native_calls import told_by_native
 from sie_runtime.process.tracing import begin_span
 from sie_schemas.errors import SIEError
 from sie_schemas.ipc import (
@@ -109,7 +110,7 @@ class Execution:
         except SIEError as error:
             # A batch hears of it from the device, where its model may have come meanwhile.
             return _failed(request, error.code, error.message, error.retry_after_s)
-        except Exception as error:
+        except BaseException as error:  # a native library may panic
             return _unforeseen(request, error)
 
     def make_way(self, request: Load) -> bool:
@@ -130,7 +131,7 @@ class Execution:
             return self._built(spec)
         except SIEError as error:
             return _failed(request, error.code, error.message, error.retry_after_s)
-        except Exception as error:
+        except BaseException as error:
             return None if is_out_of_memory(error) else _unforeseen(request, error)
 
     def answer(self, request: DeviceRequest, ready: ModelSpec | Built | None = None) -> Reply:
@@ -143,7 +144,7 @@ class Execution:
             if isinstance(request, LoadAdapter) and code == "MODEL_LOAD_FAILED":
                 code = "ADAPTER_LOAD_FAILED"
             return _failed(request, code, error.message, error.retry_after_s)
-        except Exception as error:
+        except BaseException as error:
             # Backends are other people's code: what they raise fails the request, not the process.
             return _unforeseen(request, error)
 
@@ -248,7 +249,8 @@ class Execution:
         return ModelSpec(model_id, request.revision, weights, tasks, profile)
 
 
-def _unforeseen(request: DeviceRequest, error: Exception) -> Failed:
+def _unforeseen(request: DeviceRequest, error: BaseException) -> Failed:
+    told_by_native(error)
     if is_out_of_memory(error):
         return _failed(
             request,
@@ -271,5 +273,5 @@ def _failed(request: DeviceRequest, code: str, message: str, retry_after_s: floa
     return Failed(id=request.id, code=code, message=message, retry_after_s=retry_after_s)
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:500]}"

@@ -57,7 +57,7 @@ def with_room(work: Callable[[], T], make_room: Callable[[], bool]) -> T:
             )
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """True if an error says that there is no memory left."""
     # The CPU allocator has no exception of its own.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (

@@ -27,6 +27,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sie_layouts.facts import WORDS
 from sie_layouts.steps import TextLayout
+from sie_runtime.process.native_calls import told_by_native
 from sie_server.failures import load_failed
 from sie_server.weights.siglip_tokenizer import is_siglip, made_of_siglip
 
@@ -156,8 +157,8 @@ def tokenizer_gives_types(folder: Path) -> bool:
 def _read(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the native library raises no narrower class
-        raise load_failed(f"{path} cannot be read: {error}; restore it") from error
+    except BaseException as error:  # the native library raises no narrower class
+        raise load_failed(f"{path} cannot be read: {told_by_native(error)}; restore it") from error
 
 
 def _as_used(folder: Path, cache_folder: Path, text: TextLayout) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 import tokenizers
 from msgspec import Struct, structs
 
+from sie_runtime.process.native_calls import told_by_native
 from sie_schemas.errors import FixRequest, OurFault
 from sie_schemas.ipc import (
     DocumentInput,
@@ -35,6 +36,7 @@ from sie_worker.forms.costs import costs_of, token_count
 from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
+from sie_worker.forms.tokenizer_steps import why_costly
 from sie_worker.forms.wording import check_options, score_wording, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
@@ -112,8 +114,12 @@ class Tokenizer:
             raise _unusable(path, f"its SHA-256 is {found}, not {loaded.tokenizer_sha256}")
         try:
             native = tokenizers.Tokenizer.from_buffer(content)
-        except Exception as error:  # the native library raises no narrower class
-            raise _unusable(path, f"it is not a tokenizer.json: {error}") from error
+        except BaseException as error:  # the native library raises no narrower class
+            told = told_by_native(error)
+            raise _unusable(path, f"it is not a tokenizer.json: {told}") from error
+        why = why_costly(native)
+        if why:
+            raise _unusable(path, why)
         native.no_padding()
         native.no_truncation()
         # A tokenizer of a large vocabulary takes time to copy, and few models have templates.
@@ -206,8 +212,9 @@ class Tokenizer:
             # A template may cut a long query though the pair has room: so they are compared.
             made = read if cut is None else [pairing.whole(query, text) for text in texts]
             return [TokensInput(_int32(ids)) for ids in made], list(map(len, read))
-        except Exception as error:  # the native library raises no narrower class
-            raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
+        except BaseException as error:  # the native library raises no narrower class
+            told = told_by_native(error)
+            raise OurFault(f"a text was not tokenized: {told}", code="INFERENCE_ERROR") from error
 
     def _bare(self, text: str) -> list[int]:
         """The ids of a text without special tokens, however long."""
@@ -222,8 +229,9 @@ class Tokenizer:
         chosen = native or self._native
         try:
             return chosen.encode_batch(inputs, add_special_tokens=self._special_tokens)
-        except Exception as error:  # the native library raises no narrower class
-            raise OurFault(f"a text was not tokenized: {error}", code="INFERENCE_ERROR") from error
+        except BaseException as error:  # the native library raises no narrower class
+            told = told_by_native(error)
+            raise OurFault(f"a text was not tokenized: {told}", code="INFERENCE_ERROR") from error
 
 
 def prepare(job: Job, loaded: Loaded, tokenizer: Tokenizer | None) -> Prepared:

@@ -87,7 +87,5 @@ class Homes:
             return
         if heartbeat.worker_id == self._worker_id:
             return
-        before = self._peers.rooms(self._clock())
-        self._peers.heard(heartbeat, self._clock())
-        if self._peers.rooms(self._clock()) != before:
+        if self._peers.heard(heartbeat, self._clock()):
             self._on_change()

@@ -5,6 +5,7 @@
 is read-only and has exactly the bytes that were sent. Object and structured types are refused.
 """
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -20,8 +21,10 @@ _DTYPES: Final = frozenset(
     }
     | {"|b1", "|i1", "|u1"}
 )
-_DIMENSIONS_MAX: Final = 8
-"""Twice what a batch of pictures has."""
+_DIMENSIONS_MAX: Final = 4
+"""As a batch of pictures has, twice what an answer has: as lists each costs 56 bytes a row."""
+_EMPTY_ROWS_MAX: Final = 1024
+"""Without a number in them: no answer has one such row."""
 
 
 class ArrayMalformed(ValueError):
@@ -73,6 +76,9 @@ def _array(value: dict[Any, Any]) -> NDArray[Any]:
         shape = []
     if not isinstance(shape, list) or len(shape) > _DIMENSIONS_MAX:
         raise ArrayMalformed(f"an array has at most {_DIMENSIONS_MAX} dimensions")
+    if not data and 0 in shape and math.prod(shape[: shape.index(0)]) > _EMPTY_ROWS_MAX:
+        # As lists they would be as many as the shape says, for which no byte was sent.
+        raise ArrayMalformed(f"more than {_EMPTY_ROWS_MAX} rows without a number are not sent")
     try:
         array = np.frombuffer(data, dtype=dtype).reshape(shape)
     except (TypeError, ValueError) as error:

@@ -4,14 +4,19 @@
 Holds nothing of the request's contents, unless the operator has payloads kept.
 """
 
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from sie_schemas.jobs import JOB_DECODER, Job
+from sie_schemas.jobs import JOB_DECODER, Job, UnixTime
 
 __all__ = ["DEAD_LETTER_DECODER", "DEAD_LETTER_ENCODER", "DeadLetter", "dead_letter_of"]
+
+
+_TEXT_MAX: Final = 4096
+"""Characters of one text: a reason of some pages. Letters are listed by hundreds."""
+Text: TypeAlias = Annotated[str, Meta(max_length=_TEXT_MAX)]
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -21,22 +26,22 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     v: int = 1
-    job_id: str
-    request_id: str
-    subject: str
-    pool: str
-    model_id: str
-    profile: str
-    operation: str
-    model_revision: str
-    adapter: str = ""
-    tenant: str = ""
+    job_id: Text
+    request_id: Text
+    subject: Text
+    pool: Text
+    model_id: Text
+    profile: Text
+    operation: Text
+    model_revision: Text
+    adapter: Text = ""
+    tenant: Text = ""
     items: int = 0
     deliveries: int
-    code: str
-    message: str
-    worker_id: str = ""
-    at: float
+    code: Text
+    message: Text
+    worker_id: Text = ""
+    at: UnixTime
     payload: bytes | None = None
 
 
@@ -72,7 +77,7 @@ def dead_letter_of(
         items=len(job.items),
         deliveries=deliveries,
         code=code,
-        message=reason,
+        message=reason[:_TEXT_MAX],
         worker_id=worker_id,
         at=at,
         payload=message if is_whole else None,

@@ -6,10 +6,10 @@ What a kind of worker is wanted for is msgpack on `wanted_subject`; a worker tha
 on `DEMAND_SUBJECT`.
 """
 
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from sie_schemas.jobs import token
 from sie_schemas.signature import Signature
@@ -149,7 +149,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Jobs answered a second, over about the last ten seconds."""
     batch_fill: float = 0.0
     """Mean share of their budgets that batches used, over the same time; 0 where none ran."""
-    life: str = ""
+    life: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$(?!\n)")] = ""
     """Random, of this process alone: another one under the same name says that it is over. It is
     asked on `holding_subject(life)` for what it holds; empty of an older release."""
     sent_at: float = 0.0

@@ -40,7 +40,8 @@ class HoldingAnswer(Struct, frozen=True, kw_only=True):
     job_ids: tuple[str, ...] = ()
 
 
-ConsumerName = Annotated[str, Meta(pattern=r"^[^\s.*>]+$")]
+# Python's `$` stands before a last newline too.
+ConsumerName = Annotated[str, Meta(pattern=r"^[^\s.*>]+$(?!\n)")]
 """One token of a subject, as `consumer_name` makes it."""
 
 

@@ -9,7 +9,7 @@ answers with `ResultReceipt`, and only then is the job acknowledged.
 """
 
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,7 @@ from sie_schemas.items import Item, Operation
 __all__ = [
     "JOB_VERSION",
     "AdapterPin",
+    "Inbox",
     "ItemFailure",
     "Job",
     "JobFailure",
@@ -28,6 +29,7 @@ __all__ = [
     "ResultChunk",
     "ResultReceipt",
     "Timing",
+    "UnixTime",
     "consumer_name",
     "stream_name",
     "stream_subjects",
@@ -42,6 +44,16 @@ JOB_VERSION: Final = 3
 - 2: `payload` may name the object that holds it.
 - 3: `dimensions`, options other than `is_query`, and items of token ids.
 """
+
+
+# Python's `$` stands before a last newline too.
+Inbox: TypeAlias = Annotated[str, Meta(pattern=r"^sie\.(result|retried)\.[A-Za-z0-9_-]+$(?!\n)")]
+"""The subject that a job's result goes to. Who answers may publish elsewhere too, and would end its
+line of the broker's protocol where a stranger wants."""
+WorkerName: TypeAlias = Annotated[str, Meta(pattern=r"^[!-~]*$(?!\n)")]
+"""It stands in a header of the answer."""
+UnixTime: TypeAlias = Annotated[float, Meta(ge=0, le=253_402_300_799)]
+"""Seconds, up to the year 9999: neither NaN nor what no calendar has."""
 
 
 class AdapterPin(Struct, frozen=True):
@@ -90,9 +102,9 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instruction: str | None = None
     options: dict[str, Any] = {}
     dimensions: int | None = None
-    reply_to: str
-    deadline: float
-    published_at: float
+    reply_to: Inbox
+    deadline: UnixTime
+    published_at: UnixTime
     tenant: str = ""
     payload: PayloadRef | None = None
     trace: str = ""
@@ -120,7 +132,7 @@ class JobFailure(Struct, frozen=True, omit_defaults=True):
 
     code: str
     message: str
-    retry_after_s: float | None = None
+    retry_after_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
     field: str | None = None
 
 
@@ -143,7 +155,7 @@ class JobResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     adapter: AdapterPin | None = None
     timing: Timing = Timing()
     input_tokens: int = 0
-    worker_id: str = ""
+    worker_id: WorkerName = ""
 
 
 class ResultChunk(Struct, frozen=True, kw_only=True):

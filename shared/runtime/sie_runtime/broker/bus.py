@@ -173,7 +173,7 @@ class Bus:
     def send(self, subject: str, data: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Publish without waiting, with headers in their bytes. Raises `BusUnavailable`.
 
-        For subjects made of our own tokens. The caller bounds how much it has under way.
+        The caller bounds how much it has under way.
         """
         self.require_connected()
         try:

@@ -24,6 +24,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.errors import (
+    BadSubjectError,
     ConnectionClosedError,
     ConnectionDrainingError,
     MaxPayloadError,
@@ -80,9 +81,12 @@ class DirectClient(Client):
     def send(self, subject: str, payload: bytes, *, reply: str = "", headers: bytes = b"") -> None:
         """Publish without waiting, with `headers` in their bytes (`NATS/1.0` and all).
 
-        What it raises is a `nats.errors.Error`. The caller bounds how much it has under way, and
-        vouches for the subject.
+        What it raises is a `nats.errors.Error`. The caller bounds how much it has under way.
         """
+        whole = subject + reply
+        if not subject or whole.split() != [whole]:
+            # It would end its line, and what follows would be commands in our name.
+            raise BadSubjectError
         size = len(payload)
         if headers:
             head = f"HPUB {subject} {reply} {len(headers)} {len(headers) + size}\r\n"
@@ -93,6 +97,9 @@ class DirectClient(Client):
 
     def send_to_all(self, subjects: Iterable[bytes], payload: bytes) -> None:
         """Publish the same to many subjects, as `send` does."""
+        subjects = list(subjects)
+        if any(subject.split() != [subject] for subject in subjects):
+            raise BadSubjectError
         rest = b" %d\r\n%b\r\n" % (len(payload), payload)
         self._send(b"".join([b"PUB " + subject + rest for subject in subjects]), len(payload))
 
@@ -142,8 +149,7 @@ class DirectClient(Client):
         headers: dict[str, str] | None = None,
     ) -> None:
         """As the library's. What it can send at once goes without waking its flusher."""
-        malformed = not subject or (subject + reply).split() != [subject + reply]
-        if headers or malformed or not self.is_connected:
+        if headers or not self.is_connected:
             await super().publish(subject, payload, reply, headers)
         else:
             self.send(subject, payload, reply=reply)

@@ -83,7 +83,7 @@ def answer_at_once(scope: Scope, status: int, headers: Headers, body: bytes) -> 
     if not cycle.keep_alive:
         lines.append(b"connection: close\r\n")
     head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or b"\0" in head:
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
         # A header that would end before its end: the library refuses it.
         return False
     # The exchange holds the scope: together they would be garbage that only a collection finds.

@@ -62,6 +62,9 @@ class ProvisionSettings(DeliverySettings):
         1800.0, help="seconds after which a large job is gone, whatever its chunks say"
     )
     dead_letters_max: int = setting(10_000, help="newest dead letters that are kept")
+    dead_letters_bytes_max: int = constant(
+        1024 * 1024 * 1024, help="bytes of all dead letters; beyond it the oldest are forgotten"
+    )
     dead_letter_age_max_s: float = constant(
         14 * 86400.0, help="seconds after which a dead letter is forgotten"
     )
@@ -195,6 +198,7 @@ def _dead_letters(settings: ProvisionSettings) -> StreamConfig:
         storage=StorageType.FILE,
         discard=DiscardPolicy.OLD,
         max_msgs=settings.dead_letters_max,
+        max_bytes=settings.dead_letters_bytes_max,
         max_age=settings.dead_letter_age_max_s,
         allow_direct=True,
         duplicate_window=120,

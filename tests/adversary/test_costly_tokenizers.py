@@ -1,0 +1,164 @@
+"""A model's author writes a tokenizer or a config that takes all memory, or a thread for ever.
+
+A tokenizer is native code that nothing interrupts, and its texts are other people's. A config is
+believed by libraries before they look at a weight.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support import small_tokenizers
+from tests.support.encoder_models import fresh_device, write_tiny
+from tests.support.small_jobs import small_job
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import BertConfig
+
+from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
+from sie_schemas.errors import OurFault
+from sie_schemas.ipc import Loaded
+from sie_schemas.items import Item
+from sie_server.backends.backend import ModelSpec
+from sie_server.backends.names import load_backend
+from sie_server.weights.sources import Weights
+from sie_worker.forms import tokenizing
+
+WORDS = {"[UNK]": 0, "a": 1, "##a": 2}
+TWICE = normalizers.Replace("a", "aa")
+
+
+def word_level() -> Tokenizer:
+    return Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
+
+
+def normalized(*steps: Any) -> Tokenizer:
+    made = word_level()
+    made.normalizer = normalizers.Sequence(list(steps))
+    return made
+
+
+def split(expression: str) -> Tokenizer:
+    made = word_level()
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(expression), "isolated")
+    return made
+
+
+COSTLY: dict[str, tuple[Tokenizer, str]] = {
+    "doubled and doubled": (normalized(*[TWICE] * 26), "characters of one"),
+    "a word of a letter": (normalized(normalizers.Replace("a", "a" * 1000)), "characters of one"),
+    "between all letters": (normalized(normalizers.Replace(Regex("x*"), "a" * 999)), "of one"),
+    "sequences in sequences": (
+        normalized(normalizers.Sequence([TWICE] * 20), normalizers.Sequence([TWICE] * 20)),
+        "characters of one",
+    ),
+    "a long beginning": (normalized(normalizers.Prepend("a" * 100_000)), "characters of one"),
+    "bytes of bytes": (normalized(*[normalizers.ByteLevel()] * 9), "characters of one"),
+    "steps": (normalized(*[normalizers.Lowercase()] * 99), "99 steps"),
+    "a word without end": (
+        Tokenizer(models.WordPiece(WORDS, unk_token="[UNK]", max_input_chars_per_word=10**9)),
+        "max_input_chars_per_word",
+    ),
+    "repeats of repeats": (split(r"(a+)+$"), "repeats what repeats"),
+    "repeats of choices": (split(r"(?:a|aa)+c"), "repeats what repeats"),
+    "hidden in groups": (split(r"((?:a*)b?)*c"), "repeats what repeats"),
+    "counted": (split(r"(\w{1,}){2,}c"), "repeats what repeats"),
+}
+
+
+def read(tokenizer: Tokenizer, folder: Path) -> tokenizing.Tokenizer:
+    path = folder / "tokenizer.json"
+    tokenizer.save(str(path))
+    return tokenizing.Tokenizer.read(loaded(path))
+
+
+def loaded(path: Path) -> Loaded:
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Loaded(
+        id=0,
+        revision="r",
+        accepts="tokens",
+        tokenizer_path=str(path),
+        tokenizer_sha256=found,
+        max_sequence_length=8,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COSTLY))
+def test_a_tokenizer_that_may_take_all_is_not_used(name: str, tmp_path: Path) -> None:
+    tokenizer, words = COSTLY[name]
+    with pytest.raises(OurFault, match=words) as refused:
+        read(tokenizer, tmp_path)
+    assert refused.value.code == "MODEL_LOAD_FAILED"
+
+
+KNOWN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{M}]*[\p{Ll}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}",
+    r" ?[^(\s|[.,!?\u2026\u3002])]+",
+    r"\d{1,3}(?=(?:\d{3})*\b)",
+)
+"""Expressions of published tokenizers."""
+
+
+@pytest.mark.parametrize("expression", KNOWN, ids=range(len(KNOWN)))
+def test_the_expressions_of_published_tokenizers_are_used(expression: str, tmp_path: Path) -> None:
+    assert read(split(expression), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "Bert",
+        "MPNet",
+        "Roberta",
+        "Albert",
+        "XLMRoberta",
+        "T5",
+        "DebertaV2",
+        "Qwen2",
+        "Gemma",
+        "Llama",
+    ],
+)
+def test_the_tokenizers_of_families_are_used(family: str, tmp_path: Path) -> None:
+    made = small_tokenizers.small_tokenizer(family)
+    assert read(made.backend_tokenizer, tmp_path)
+
+
+def test_a_text_at_which_the_library_panics_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The expression is let through, as one that nobody thought of would be."""
+    monkeypatch.setattr(tokenizing, "why_costly", lambda _: "")
+    panics = read(split(r"(a+)+$"), tmp_path)
+    job = small_job(items=(Item(text="a" * 40 + "b"),))
+    with pytest.raises(OurFault, match="not tokenized") as failed:
+        tokenizing.prepare(job, loaded(tmp_path / "tokenizer.json"), panics)
+    assert failed.value.code == "INFERENCE_ERROR"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_hidden_layers": 10**6},
+        {"num_labels": 10**8},
+        {"num_hidden_layers": 10**30},
+        {"text_config": {"encoder_layers": 10**7}},
+        {"depths": [2, 10**6]},
+    ],
+    ids=str,
+)
+def test_a_config_of_more_layers_than_any_model_has_makes_none(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    shape: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    write_tiny(tmp_path, BertConfig(vocab_size=60, intermediate_size=8, **shape))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    profile = ProfileDocument(backend="transformer")
+    spec = ModelSpec("m", "r", Weights(tmp_path, None), Tasks(encode=EncodeTask()), profile)
+    with pytest.raises(OurFault, match="are made"):
+        load_backend(spec, fresh_device())
