@@ -2,8 +2,9 @@
 
 *main.* `python benchmarks/idle.py [--quick] [--json]`. Starts a cluster as `serve.py` does, has
 MiniLM answer once, waits until the start is over, then looks at each process twice. A wake-up is a
-voluntary switch of a thread, processor time is the scheduler's own count, memory is the
-proportional share (Pss). All three hold under load too, which moves them by some tenths. Linux.
+voluntary switch of a thread, processor time is the scheduler's own count. Memory is the
+proportional share (Pss), and beside it what is a process's alone: what would be free without it.
+All of it holds under load too, which moves it by some tenths. Linux.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from sie_cli.plan.ports import free_ports
 
 _SETTLE_S: Final = 15.0
 _WANTED: Final = {"wake_ups_per_s": 50.0, "processor_ms_per_s": 10.0, "pss_mib": 1024.0}
+_OWN: Final = "own_mib"
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
             ours.register(cluster, (ours.MODEL,), ("fp32",))
             time.sleep(_SETTLE_S)
             rows = _looked(cluster, seconds=10.0 if chosen.quick else 60.0)
-    total = {key: round(sum(row[key] for row in rows.values()), 2) for key in _WANTED}
+    total = {key: round(sum(row[key] for row in rows.values()), 2) for key in (*_WANTED, _OWN)}
     result = {"machine": machine(), "processes": rows, "total": total, "wanted": _WANTED}
     lines = [_line(name, row) for name, row in [*rows.items(), ("all", total), ("wanted", _WANTED)]]
     report(result, lines, as_json=chosen.json)
@@ -41,7 +43,8 @@ def main() -> None:
 
 def _line(name: str, row: dict[str, float]) -> str:
     wake_ups, processor, pss = (row[key] for key in _WANTED)
-    return f"{name:28}{wake_ups:8.1f} wake-ups/s{processor:8.2f} ms/s{pss:8.0f} MiB"
+    own = f", its own {row[_OWN]:.0f}" if _OWN in row else ""
+    return f"{name:28}{wake_ups:8.1f} wake-ups/s{processor:8.2f} ms/s{pss:8.0f} MiB{own}"
 
 
 def _looked(cluster: Running, *, seconds: float) -> dict[str, dict[str, float]]:
@@ -55,7 +58,8 @@ def _looked(cluster: Running, *, seconds: float) -> dict[str, dict[str, float]]:
         rows[name] = {
             "wake_ups_per_s": round((wake_ups - wake_ups_before) / took, 2),
             "processor_ms_per_s": round((processor_s - processor_s_before) / took * 1000, 2),
-            "pss_mib": round(_pss_bytes(pid) / 2**20, 1),
+            "pss_mib": _mib(pid, "Pss:"),
+            _OWN: _mib(pid, "Private_Dirty:") + _mib(pid, "Private_Clean:"),
         }
     return rows
 
@@ -70,10 +74,10 @@ def _used(pid: int) -> tuple[int, float]:
     return wake_ups, processor_s
 
 
-def _pss_bytes(pid: int) -> int:
+def _mib(pid: int, name: str) -> float:
     with contextlib.suppress(OSError):
-        return _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") * 1024
-    return 0
+        return round(_field(Path(f"/proc/{pid}/smaps_rollup"), name) / 1024, 1)
+    return 0.0
 
 
 def _field(file: Path, name: str) -> int:

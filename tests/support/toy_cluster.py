@@ -50,6 +50,14 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers).serve_forever()
 """
 
 
+_TOY_SPAWNER = """#!{python}
+import runpy, sys
+from sie_runtime.process.spawning import Spawner
+if Spawner().serve():
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def toy_programs(folder: Path) -> Path:
     """A folder with a program of each name that a cluster needs."""
     scripts = folder / "programs"
@@ -57,6 +65,8 @@ def toy_programs(folder: Path) -> Path:
     for name in ("nats-server", "sie-config", "sie-gateway", "sie-server", "sie-worker"):
         (scripts / name).write_text(_TOY.format(python=sys.executable))
         (scripts / name).chmod(0o755)
+    (scripts / "sie-server-spawner").write_text(_TOY_SPAWNER.format(python=sys.executable))
+    (scripts / "sie-server-spawner").chmod(0o755)
     for name in ("hold", "refuse"):
         (folder / name).mkdir()
     return scripts

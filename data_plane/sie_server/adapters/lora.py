@@ -23,7 +23,10 @@ __all__ = ["Adapter", "Delta", "applied", "bind"]
 
 
 _COLUMNS_STEP: Final = 32
-"""Columns of all adapters of a batch together are filled up to a multiple of it."""
+"""Columns of the adapters of a product are filled up to a multiple of it."""
+_SHARED_COLUMNS_MAX: Final = 64
+"""Blocks share a product up to it. Each column costs every token, each product some microseconds:
+fewer lost in bfloat16 (docs/laboratory/engine.md#lora)."""
 _POOLER: Final = "pooler"
 """The layer that makes one row of a text, by its name in every family."""
 
@@ -45,6 +48,11 @@ class Adapter:
     """An adapter bound to a model: what it adds to each linear layer, by the layer's name."""
 
     deltas: Mapping[str, Delta]
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its products; 0 where it has none."""
+        return max((len(delta.down) for delta in self.deltas.values()), default=0)
 
     @property
     def memory_bytes(self) -> int:
@@ -110,18 +118,24 @@ def _module_name(saved: str, modules: Mapping[str, nn.Module], prefix: str) -> s
 
 @contextmanager
 def applied(
-    model: nn.Module, adapters: Sequence[Adapter], owners: Sequence[tuple[int, int | None]]
+    model: nn.Module,
+    adapters: Sequence[Adapter],
+    owners: Sequence[tuple[int, int | None]],
+    *,
+    step: int = 0,
 ) -> Iterator[None]:
     """Within the block, each token gets its adapter's products.
 
     `owners` are runs of the flattened batch's tokens and the place of their adapter, None for the
-    base. One thread runs a model at a time; forward passes of another thread would be hooked too.
+    base. Products are cut at multiples of `step` tokens only; 0 does not cut. One thread runs a
+    model at a time; forward passes of another thread would be hooked too.
     """
-    tokens = _Tokens(owners)
-    parts: defaultdict[str, list[tuple[int, Delta]]] = defaultdict(list)
-    for place in tokens.places:
+    ranks = {place: adapters[place].rank for _, place in owners if place is not None}
+    tokens = _Tokens(owners, ranks, step)
+    parts: defaultdict[str, dict[int, Delta]] = defaultdict(dict)
+    for place in sorted(ranks):
         for name, delta in adapters[place].deltas.items():
-            parts[name].append((place, delta))
+            parts[name][place] = delta
     with ExitStack() as hooks:
         for name, deltas in parts.items():
             hooks.callback(_attach(model.get_submodule(name), _Addition(tokens, deltas)))
@@ -136,14 +150,14 @@ def _attach(module: nn.Module, addition: "_Addition") -> Callable[[], None]:
     return lambda: setattr(module, "addition", None)
 
 
-class _Tokens:
-    """The adapter of each token. Made for one batch; its layers share the columns."""
+class _Run:
+    """Tokens that are multiplied together. Its layers share the columns."""
 
-    def __init__(self, owners: Sequence[tuple[int, int | None]]) -> None:
+    def __init__(self, start: int, owners: Sequence[tuple[int, int | None]]) -> None:
+        self.slice = slice(start, start + sum(count for count, _ in owners))
         self.places = sorted({place for _, place in owners if place is not None})
-        self.count = sum(count for count, _ in owners)
         self.are_alike = len({place for _, place in owners}) == 1
-        """True if all have the same adapter."""
+        """True if all have the same adapter, or none."""
         self._owners = owners
         self._others: dict[tuple[tuple[int, int], ...], Tensor] = {}
 
@@ -165,18 +179,74 @@ class _Tokens:
         return self._others[ranks]
 
 
+class _Tokens:
+    """The adapter of each token. Made for one batch."""
+
+    def __init__(
+        self, owners: Sequence[tuple[int, int | None]], ranks: Mapping[int, int], step: int
+    ) -> None:
+        self.count = sum(count for count, _ in owners)
+        self.are_alike = len({place for _, place in owners}) == 1
+        """True if all have the same adapter."""
+        self.runs: list[_Run] = []
+        run: list[tuple[int, int | None]] = []
+        start = 0
+        for block in _blocks(owners, step or self.count):
+            if run and not _share(run, block, ranks):
+                self.runs.append(_Run(start, run))
+                start, run = self.runs[-1].slice.stop, []
+            run += block
+        self.runs.append(_Run(start, run))
+
+
+def _blocks(
+    owners: Sequence[tuple[int, int | None]], step: int
+) -> Iterator[list[tuple[int, int | None]]]:
+    """The runs of tokens, cut at every multiple of `step`."""
+    block: list[tuple[int, int | None]] = []
+    room = step
+    for count, place in owners:
+        left = count
+        while left:
+            taken = min(left, room)
+            block.append((taken, place))
+            left, room = left - taken, room - taken
+            if not room:
+                yield block
+                block, room = [], step
+    if block:
+        yield block
+
+
+def _share(
+    run: Sequence[tuple[int, int | None]],
+    block: Sequence[tuple[int, int | None]],
+    ranks: Mapping[int, int],
+) -> bool:
+    """True if a block joins the run before it. Tokens of the base alone have no product at all."""
+    before = _columns(run, ranks)
+    if bool(before) != bool(_columns(block, ranks)):
+        return False
+    return _columns([*run, *block], ranks) <= max(_SHARED_COLUMNS_MAX, before)
+
+
+def _columns(owners: Sequence[tuple[int, int | None]], ranks: Mapping[int, int]) -> int:
+    """The columns of all adapters of these tokens together."""
+    return sum(ranks[place] for place in {place for _, place in owners if place is not None})
+
+
 @dataclass(frozen=True, slots=True)
 class _Addition:
     """Adds to a layer's fresh output in place."""
 
     tokens: _Tokens
-    parts: Sequence[tuple[int, Delta]]
+    deltas: Mapping[int, Delta]
 
     def __call__(self, inputs: Tensor, output: Tensor) -> None:
         rows = inputs.reshape(-1, inputs.shape[-1])
         sums = output.view(-1, output.shape[-1])
         if self.tokens.are_alike:
-            [(_, delta)] = self.parts
+            [delta] = self.deltas.values()
             sums.addmm_(torch.mm(rows, delta.down.T), delta.up)
             return
         # DeBERTa projects its table of distances too: those rows are nobody's tokens.
@@ -186,17 +256,27 @@ class _Addition:
                 "several adapters",
                 code="INFERENCE_ERROR",
             )
+        for run in self.tokens.runs:
+            self._add(run, rows[run.slice], sums[run.slice])
+
+    def _add(self, run: _Run, rows: Tensor, sums: Tensor) -> None:
+        deltas = {place: self.deltas[place] for place in run.places if place in self.deltas}
+        if not deltas:
+            return
+        downs = [delta.down for delta in deltas.values()]
+        ups = [delta.up for delta in deltas.values()]
+        if run.are_alike:
+            sums.addmm_(torch.mm(rows, downs[0].T), ups[0])
+            return
         # One product for all adapters, and of it the columns that are a token's own: a product for
         # each would be of a size that no batch had before, and building a kernel for it costs more.
-        ranks = tuple((place, len(delta.down)) for place, delta in self.parts)
+        ranks = tuple((place, len(delta.down)) for place, delta in deltas.items())
         filling = -sum(rank for _, rank in ranks) % _COLUMNS_STEP
-        downs = [delta.down for _, delta in self.parts]
-        ups = [delta.up for _, delta in self.parts]
         if filling:
             downs.append(downs[0].new_zeros(filling, downs[0].shape[1]))
             ups.append(ups[0].new_zeros(filling, ups[0].shape[1]))
         low = torch.mm(rows, torch.cat(downs).T)
-        low.masked_fill_(self.tokens.others(ranks, low.shape[1], low), 0)
+        low.masked_fill_(run.others(ranks, low.shape[1], low), 0)
         sums.addmm_(low, torch.cat(ups))
 
     def as_hook(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:

@@ -177,7 +177,7 @@ class Encoder:
         }
         if self._takes_types:
             inputs["token_type_ids"] = self._row(row, [_types(batch, index) for index in row.order])
-        with self._planned(plan), applied(self._model, adapters, row.owners):
+        with self._planned(plan), applied(self._model, adapters, row.owners, step=row.block):
             hidden: Tensor = self._model(**inputs).last_hidden_state
         return self._without_filling(row, hidden[0])
 

@@ -13,7 +13,14 @@ from sie_schemas.errors import FixRequest
 
 __all__ = ["check_installed", "scripts_folder"]
 
-_PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-server", "sie-worker")
+_PROGRAMS: Final = (
+    "nats-server",
+    "sie-config",
+    "sie-gateway",
+    "sie-server",
+    "sie-server-spawner",
+    "sie-worker",
+)
 _PACKAGES: Final = (
     "nats",
     "uvicorn",

@@ -19,12 +19,22 @@ __all__ = [
     "ChildPlan",
     "ClusterPlan",
     "Layout",
+    "SpawnerPlan",
     "plan_cluster",
 ]
 
 _HOST: Final = "127.0.0.1"
 DRAIN_ORDER: Final = ("gateway", "worker", "server", "config", "nats")
 """Roles in the order in which they are stopped: what was accepted still needs all that follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnerPlan:
+    """The process that has imported what others need, and makes them of itself."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +49,8 @@ class ChildPlan:
     """Ready when this address answers 200."""
     ready_s: float
     port: int = 0
+    spawner: SpawnerPlan | None = None
+    """Makes the process of itself, where one is named; else it is started alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,8 @@ class _Maker:
     passwords: Mapping[str, str]
     settings: ClusterSettings
     gpus: int = 0
+    spawner: SpawnerPlan | None = None
+    """Of the execution processes of this environment."""
 
     def on_bus(
         self, role: str, name: str, arguments: tuple[str, ...], port: int, *, waits_s: float = 0.0
@@ -166,7 +180,13 @@ class _Maker:
             ready_url=f"http://{_HOST}:{port}/readyz",
             ready_s=self.settings.server_ready_s,
             port=port,
+            spawner=self.spawner if program == self.own else None,
         )
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The command of model execution in this environment."""
+        return (str(self.scripts / "sie-server"),)
 
     def worker(
         self,
@@ -217,9 +237,11 @@ def plan_cluster(
     worker_ports: tuple[int, ...],
     server_ports: tuple[int, ...],
     programs: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    spawns: bool = False,
 ) -> ClusterPlan:
     """Plan every process. `scripts` holds the programs; ports are one for each process; `programs`
-    has the command of model execution for bundles with an environment of their own.
+    has the command of model execution for bundles with an environment of their own. With `spawns`
+    a spawner makes the others.
 
     Raises `FixRequest` where there are fewer GPUs than devices.
     """
@@ -234,8 +256,15 @@ def plan_cluster(
         passwords=broker.passwords,
         settings=settings,
         gpus=options.gpus,
+        spawner=SpawnerPlan(
+            argv=(str(scripts / "sie-server-spawner"),),
+            environment=environment,
+            log=layout.log("spawner"),
+        )
+        if spawns
+        else None,
     )
-    own = (str(scripts / "sie-server"),)
+    own = maker.own
     kinds = [
         *(_Workers(str(index), "", own, options.devices) for index in range(options.workers)),
         *(_Workers(name, name, programs.get(name, own), 1) for name in options.bundles),

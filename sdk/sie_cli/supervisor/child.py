@@ -16,6 +16,7 @@ import httpx
 from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import ProcessRecord, record_process
 from sie_cli.plan.plans import ChildPlan
+from sie_cli.supervisor.spawners import Process, Spawners
 from sie_schemas.errors import OurFault
 
 __all__ = ["Child", "StartFailed", "set_aside", "tail"]
@@ -35,14 +36,22 @@ class StartFailed(OurFault):
 class Child:
     """A process made from a plan, again and again. One task owns it."""
 
-    def __init__(self, plan: ChildPlan, *, poll_s: float, log_tail_lines: int) -> None:
+    def __init__(
+        self,
+        plan: ChildPlan,
+        *,
+        poll_s: float,
+        log_tail_lines: int,
+        spawners: Spawners | None = None,
+    ) -> None:
         self.plan = plan
         self.restarts = 0
+        self._spawners = spawners
         self._poll_s = poll_s
         self._log_tail_lines = log_tail_lines
         self.record = ProcessRecord(role=plan.role, pid=0, started="", log=str(plan.log))
         """Its entry in the cluster's record, made when it is started: pids are used again."""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._log_start = 0
 
     async def start(self) -> None:
@@ -51,20 +60,26 @@ class Child:
         log = open_to_append(plan.log)
         self._log_start = os.lseek(log, 0, os.SEEK_END)
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *plan.argv,
-                env=dict(plan.environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self._process = await self._begin(log)
         except OSError as error:
             raise StartFailed(f"{plan.role} could not be started: {error}") from error
         finally:
             os.close(log)
         self.record = record_process(
             plan.role, self._process.pid, plan.log, port=plan.port, restarts=self.restarts
+        )
+
+    async def _begin(self, log: int) -> Process:
+        plan = self.plan
+        if plan.spawner is not None and self._spawners is not None:
+            return await self._spawners.make(plan, plan.spawner)
+        return await asyncio.create_subprocess_exec(
+            *plan.argv,
+            env=dict(plan.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
     async def wait_ready(self, *, within_s: float | None = None) -> None:

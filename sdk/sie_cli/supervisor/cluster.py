@@ -10,6 +10,7 @@ found and stopped by the next start or by `sie down`.
 import asyncio
 import os
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from sie_cli.supervisor.first_answer import wait_for_first_answer
 from sie_cli.supervisor.keeping import Household, Keeper
 from sie_cli.supervisor.replica_access import with_replica_access
 from sie_cli.supervisor.seeding import put_bundles, register
+from sie_cli.supervisor.spawners import Spawners
 from sie_cli.supervisor.stopping import stop_leftovers
 from sie_core.counted import counted
 from sie_schemas.errors import Later
@@ -101,6 +103,7 @@ class Cluster:
         self._say = say
         self._plan = _plan(options, settings, layout, scripts, programs)
         self._children: list[Child] = []
+        self._spawners = Spawners()
         self._watches: dict[str, asyncio.Task[None]] = {}
         """The task that keeps each child running, by role."""
         self._household = Household(settings, say, on_start=self._save)
@@ -190,6 +193,7 @@ class Cluster:
             await asyncio.gather(*(self._unwatch(child) for child in leaving))
             await asyncio.gather(*(self._stop(child) for child in leaving))
             self._children = [child for child in self._children if child not in leaving]
+        await self._spawners.close()
         self._save()
 
     async def _unwatch(self, child: Child) -> None:
@@ -204,7 +208,12 @@ class Cluster:
         keepers = []
         for plan in plans:
             set_aside(plan.log)
-            child = Child(plan, poll_s=settings.poll_s, log_tail_lines=settings.log_tail_lines)
+            child = Child(
+                plan,
+                poll_s=settings.poll_s,
+                log_tail_lines=settings.log_tail_lines,
+                spawners=self._spawners,
+            )
             self._children.append(child)
             keeper = Keeper(child, self._household)
             self._watches[plan.role] = group.create_task(keeper.run())
@@ -246,6 +255,7 @@ class Cluster:
         finally:
             for child in self._children:
                 child.kill()
+            await self._spawners.close()
             killing.cancel()
 
     async def _stop(self, child: Child) -> None:
@@ -320,6 +330,8 @@ def _plan(
         worker_ports=tuple(ports[:workers]),
         server_ports=tuple(ports[workers:]),
         programs=programs,
+        # Elsewhere the system's own libraries do not stand a fork.
+        spawns=sys.platform == "linux",
     )
 
 
