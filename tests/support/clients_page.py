@@ -45,7 +45,7 @@ _TAIL = """
 - `sie-mcp` was seen with `extract_entities` and `redact_pii`, which wants a model that takes
   `threshold`, as those of `gliner` do. Its other tools generate texts or convert documents, which
   are no operations here: they answer with an error.
-- `tei-client`'s `tokenize` and `decode` find no route: what a model reads is not shown.
+- `tei-client`'s `tokenize` and `decode` are refused with the reason: what a model reads is not shown.
 - Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder,
   refuse other names themselves.
 - `sie-weaviate` makes what is stored, and was not run with a Weaviate.
