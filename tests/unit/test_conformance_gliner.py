@@ -227,7 +227,9 @@ def test_a_word_of_any_length_is_read_in_parts_that_a_model_can_hold(tmp_path):
     told, entities = SENTENCES[0]
     text = f"{told} {'abc習' * 3000} {told}"
     windows = backend._windows(text, 100)
-    assert max(window.tokens for window in windows) + 100 <= 2048
+    assert max(window.tokens for window in windows) <= 768
+    with pytest.raises(FixRequest, match="name fewer"):
+        backend._windows(told, 2048)
     assert [windows[0].first, windows[-1].last] == [0, len(text)]
     for window, after in pairwise(windows):
         assert window.last == after.first and after.start <= after.first <= window.stop
@@ -237,6 +239,9 @@ def test_a_word_of_any_length_is_read_in_parts_that_a_model_can_hold(tmp_path):
     assert (found[0][0]["text"], found[0][0]["label"]) == entities[0]
     assert [(one["text"], one["label"]) for one in found[1]] == list(entities)
     assert all(text[one["start"] : one["end"]] == one["text"] for one in found[0])
+    backend._run_s_max = 0.0
+    with pytest.raises(FixRequest, match="send the text in parts"):
+        _run(backend, [text], ["person"])
 
 
 def test_labels_that_were_read_once_are_not_read_again(tmp_path):

@@ -11,6 +11,7 @@ encoders has seen are kept.
 
 import json
 import tempfile
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,11 @@ _MADE_WITH_THE_MODEL: Final = "position_ids"
 _TOKENS_MAX: Final = 2048
 """The tokens of a window where an encoder has no last place. A word has any length, and attention
 costs the square: one word of 20,000 letters wanted 60 GB of a model of twelve heads."""
+_TEXT_TOKENS_MAX: Final = 768
+"""Of them those of the text: twice as many as the published models read words."""
+_RUN_S_MAX: Final = 50.0
+"""Seconds after which a run ends itself: nobody waits above 60, and at 100 the process is taken for
+one that hangs, and ends with all that it holds."""
 _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
@@ -106,6 +112,7 @@ class GlinerEntities(WithoutAdapters):
         self._tokenizer = model.data_processor.transformer_tokenizer
         self._tokens_max = _tokens_max(self._tokenizer, model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._run_s_max = _RUN_S_MAX
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -158,7 +165,15 @@ class GlinerEntities(WithoutAdapters):
         if self._two_encoders:
             options["labels_embeds"] = self._embedded(tuple(labels))
         found: list[list[dict[str, Any]]] = [[] for _ in parts]
+        began = time.monotonic()
         for group in _groups([tokens for _, tokens in parts]):
+            if time.monotonic() - began > self._run_s_max:
+                raise FixRequest(
+                    f"{self._spec.model_id} read for {self._run_s_max:g} s and was not at the end: "
+                    "send the text in parts",
+                    code="INPUT_TOO_LONG",
+                    field="text",
+                )
             some = [parts[place][0] for place in group]
             told = self._model.inference(some, list(labels), **options)
             for place, entities in zip(group, told, strict=True):
@@ -186,7 +201,10 @@ class GlinerEntities(WithoutAdapters):
         if not words:
             return []
         pieces = self._pieces([text[start:stop] for start, stop in words])
-        room = self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add()
+        room = min(
+            self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add(),
+            _TEXT_TOKENS_MAX,
+        )
         if room < max(pieces):
             if room < _ROOM_MIN:
                 raise FixRequest(
