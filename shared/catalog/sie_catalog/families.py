@@ -123,7 +123,7 @@ def _not_here(words: str, reason: str) -> Family:
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release finds no things in images, and makes no text of them"
 _OPEN_CLIP: Final = "its files are those of open_clip, which this release does not read"
-_ANY_SHAPE: Final = "its images keep their shape (NaFlex), which is not done here: the SigLIP 2 of one resolution are"
+_ANY_SHAPE: Final = "its images keep their shape (NaFlex): take a SigLIP 2 of one resolution"
 _OTHER_LIBRARY: Final = "its authors' library is another than GLiNER's, and not run here"
 _RELATIONS: Final = "this release extracts no relations"
 _NAMED_LABELS: Final = "it is urchade/gliner_multi_pii-v1 asked for fifty labels: name them there"
