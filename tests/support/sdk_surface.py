@@ -48,7 +48,7 @@ def _names(module: Any) -> list[str]:
 
 
 def _defined(module: Any) -> Iterator[str]:
-    """What a module itself defines, constants and names of types too."""
+    """The names that a module itself defines, constants and names of types too."""
     for line in ast.parse(inspect.getsource(module)).body:
         match line:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name):

@@ -43,7 +43,7 @@ _DTYPES: Final[dict[str, OutputDtype]] = {
     "ubinary": "ubinary",
 }
 _SIGNED: Final = 128
-"""What a byte of `ubinary` is above one of `binary`, which has a sign."""
+"""A byte of `ubinary` is that much above one of `binary`, which has a sign."""
 
 
 class _Content(Struct, frozen=True, forbid_unknown_fields=True):

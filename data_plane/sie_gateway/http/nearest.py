@@ -49,7 +49,7 @@ _LIKENESS: Final = 0.8
 
 
 def nearest(path: str) -> str:
-    """What somebody who asked for this may have wanted."""
+    """The words for somebody who asked for this path."""
     tidy = path.rstrip("/")
     while "/v1/v1" in tidy:
         tidy = tidy.replace("/v1/v1", "/v1")

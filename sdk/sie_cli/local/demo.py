@@ -38,7 +38,7 @@ _NEXT: Final = (
     ("sie add urchade/gliner_small-v2.1 --replace", "one of their models, from the hub"),
     ("sie add openai/clip-vit-base-patch32 --replace", "texts and pictures in one space"),
 )
-"""What no package brings, so that the demo cannot show it: the lines that do."""
+"""No package brings these models, so the demo shows the lines that do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,8 +60,8 @@ costs the square: one word of 20,000 letters wanted 60 GB of a model of twelve h
 _TEXT_TOKENS_MAX: Final = 768
 """Of them those of the text: twice as many as the published models read words."""
 _RUN_S_MAX: Final = 50.0
-"""Seconds after which a run ends itself: nobody waits above 60, and at 100 the process is taken for
-one that hangs, and ends with all that it holds."""
+"""Seconds after which a run ends itself. A gateway waits for 60; at 100 the process counts as one
+that hangs, and ends."""
 _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
