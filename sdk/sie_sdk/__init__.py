@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sie_sdk.async_client import SIEAsyncClient
-    from sie_sdk.client import SIEClient
+    from sie_sdk.client.async_ import SIEAsyncClient
+    from sie_sdk.client.sync import SIEClient
     from sie_sdk.config.async_client import SIEAsyncConfigClient
     from sie_sdk.config.calls import Terms
     from sie_sdk.config.client import SIEConfigClient
@@ -96,8 +96,8 @@ if TYPE_CHECKING:
     from sie_sdk.wire.transport import Tls
 
 _MODULES: Final = {
-    "async_client": {"SIEAsyncClient"},
-    "client": {"SIEClient"},
+    "client.async_": {"SIEAsyncClient"},
+    "client.sync": {"SIEClient"},
     "config.async_client": {"SIEAsyncConfigClient"},
     "config.calls": {"Terms"},
     "config.client": {"SIEConfigClient"},
@@ -181,8 +181,8 @@ __all__ = [
     "sparse_embedding_dict",
 ]
 
-# Two packages, one import name: the published `sie-sdk` brings a folder where this has a module.
-if (Path(__file__).parent / "client").is_dir():
+# Two packages, one import name: this is a module that only the published `sie-sdk` brings.
+if (Path(__file__).parent / "client/_shared.py").is_file():
     raise ImportError(
         "the packages sie-cluster and sie-sdk are both installed, and both are imported as "
         "`sie_sdk`: uninstall both, then install the one that this environment is for (code for "

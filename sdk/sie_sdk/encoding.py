@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 __all__ = [
     "SparseLists",
+    "SparseVector",
     "dense_embedding",
     "multivector_embedding",
     "normalize_sparse_vector",
@@ -21,6 +22,10 @@ class SparseLists(TypedDict):
 
     indices: list[int]
     values: list[float]
+
+
+# The published client's name of the same.
+SparseVector: TypeAlias = SparseLists
 
 
 def dense_embedding(result: Any, *, strict: bool = True) -> list[float]:

@@ -5,7 +5,7 @@ it. A list of results may hold one with an `error` in place of its content; it n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Required, TypeAlias, TypedDict
+from typing import Any, Final, Literal, Required, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from sie_sdk.cluster_types import (
 )
 
 __all__ = [
+    "DEFAULT_OUTPUT_DTYPE",
     "AssignedWorkerInfo",
     "AudioInput",
     "CallOptions",
@@ -44,6 +45,7 @@ __all__ = [
     "ClusterModelInfo",
     "ClusterStatusMessage",
     "ClusterSummary",
+    "DType",
     "DetectedObject",
     "DocumentInput",
     "EncodeOptions",
@@ -65,8 +67,10 @@ __all__ = [
     "ModelDims",
     "ModelInfo",
     "ModelLoadError",
+    "ModelState",
     "ModelSummary",
     "ObjectResult",
+    "OutputDType",
     "OutputDtype",
     "OutputType",
     "PoolInfo",
@@ -285,6 +289,10 @@ EntityResult: TypeAlias = Entity
 ClassificationResult: TypeAlias = Classification
 RelationResult: TypeAlias = Relation
 ObjectResult: TypeAlias = DetectedObject
+OutputDType: TypeAlias = OutputDtype
+DType: TypeAlias = Literal["float32", "float16", "bfloat16", "int8", "uint8", "binary", "ubinary"]
+ModelState: TypeAlias = Literal["available", "loading", "loaded", "unloading", "failed"]
+DEFAULT_OUTPUT_DTYPE: Final[OutputDtype] = "float32"
 ImageInput: TypeAlias = MediaInput
 AudioInput: TypeAlias = MediaInput
 VideoInput: TypeAlias = MediaInput

@@ -19,7 +19,8 @@ from tests.support.picture_models import (
 )
 from tests.support.sameness import assert_same
 
-from sie_sdk import Item, SIEClient
+from sie_cli.local import story
+from sie_sdk import Item, SIEAsyncClient, SIEClient
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +70,21 @@ def _bomb() -> bytes:
 
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     return bytes(data)
+
+
+async def test_the_demo_finds_entities_and_reads_a_picture(live_cluster: LiveCluster) -> None:
+    url = live_cluster.gateway_url
+    async with SIEAsyncClient(url) as client, httpx.AsyncClient(timeout=60) as http:
+        stage = story.Stage(
+            data=live_cluster.data,
+            gateway_url=url,
+            config_url=live_cluster.config_url,
+            client=client,
+            http=http,
+        )
+        assert (await story.extract(stage))["locations"] == ["Berlin"]
+        # The package of its models is there: the tests bring it.
+        assert len((await story.read_picture(stage))["lines"]) == 3
 
 
 def test_text_is_read_from_an_image(live_cluster: LiveCluster, tmp_path: Path) -> None:

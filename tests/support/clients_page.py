@@ -9,12 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.live_cluster import started_cluster
+from tests.support.gliner_models import SENTENCES, write_gliner
+from tests.support.live_cluster import sie, started_cluster
 from tests.support.published_clients import (
     CLIENTS,
     ClientFailed,
     NoInterpreter,
     clients_gateway,
+    run_agents_tools,
     run_client,
     run_examples,
 )
@@ -43,9 +45,13 @@ _TAIL = """
   (`SIE_GATEWAY_TOKEN_VOCABULARY`, tiktoken's `cl100k_base`), as the program's gateway was. Or give
   the client `check_embedding_ctx_length=False`, and it sends texts.
 - `sie-mcp` was seen with `extract_entities` and `redact_pii`, which wants a model that takes
-  `threshold`, as those of `gliner` do. Its other tools generate texts or convert documents, which
-  are no operations here: they answer with an error.
-- `tei-client`'s `tokenize` and `decode` find no route: what a model reads is not shown.
+  `threshold`, as those of `gliner` do: by an echo, and by a small GLiNER that was fitted to a
+  handful of sentences, on workers of the bundle `gliner`. Its other tools generate texts or
+  convert documents, which are no operations here: they answer with an error.
+- `tei-client`'s `tokenize` and `decode` are refused with the reason: what a model reads is not
+  shown.
+- `voyageai` and `langchain-nvidia-ai-endpoints` embed. Their rerankers have an API of their own,
+  which is refused with the way to `/v1/rerank`.
 - Clients that only know the models of their own service, such as LlamaIndex' Cohere embedder,
   refuse other names themselves.
 - `sie-weaviate` makes what is stored, and was not run with a Weaviate.
@@ -86,9 +92,16 @@ def main(argv: list[str]) -> int:
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
-            started_cluster(Path(folder) / "cluster") as cluster,
+            started_cluster(Path(folder) / "cluster", "--bundle", "gliner") as cluster,
         ):
             print(f"examples: {run_examples(cluster.gateway_url)}", flush=True)  # noqa: T201
+            write_gliner(Path(folder), "uni-span", fitted_to=SENTENCES)
+            where = ("--name", "test/words", "--url", cluster.config_url)
+            added = sie("add", str(Path(folder) / "model"), *where)
+            if added.returncode:
+                raise ClientFailed(added.stderr + added.stdout)
+            run_agents_tools(cluster.gateway_url, "test/words")
+            print("the tools of agents, by a small GLiNER: right", flush=True)  # noqa: T201
     except (NoInterpreter, ClientFailed) as error:
         failed = failed or isinstance(error, ClientFailed)
         print(f"examples: {error}", flush=True)  # noqa: T201

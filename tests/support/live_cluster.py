@@ -96,10 +96,12 @@ def live_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveClust
 
 
 @contextmanager
-def started_cluster(data: Path) -> Iterator[LiveCluster]:
-    """A cluster with the demo models in a folder, ready to answer; stopped at the end."""
+def started_cluster(data: Path, *more: str) -> Iterator[LiveCluster]:
+    """A cluster with the demo models in a folder, ready to answer; stopped at the end. `more` are
+    arguments of `sie up`."""
     port = free_ports(1, adjacent=2)[0]
-    started = sie("up", "--data", str(data), "--port", str(port), "--devices", "1", "--detach")
+    asked = ("--port", str(port), "--devices", "1", *more, "--detach")
+    started = sie("up", "--data", str(data), *asked)
     assert started.returncode == 0, started.stderr + started.stdout
     [curl_line] = [line.strip() for line in started.stdout.splitlines() if "curl" in line]
     try:

@@ -29,6 +29,7 @@ __all__ = [
     "NoInterpreter",
     "PublishedClient",
     "clients_gateway",
+    "run_agents_tools",
     "run_client",
     "run_examples",
 ]
@@ -162,6 +163,12 @@ CLIENTS = (
         python=(3, 12),
     ),
     PublishedClient(
+        "with_providers",
+        ("voyageai", "langchain-nvidia-ai-endpoints", "rerankers"),
+        ("voyageai==0.5.0", "langchain-nvidia-ai-endpoints==1.5.0", "rerankers[api]==0.10.0"),
+        python=(3, 12),
+    ),
+    PublishedClient(
         "with_js",
         tuple(_NPM),
         tuple(f"{name}@{version}" for name, version in _NPM.items()),
@@ -193,6 +200,14 @@ def run_examples(url: str) -> list[str]:
     return names
 
 
+def run_agents_tools(url: str, model: str) -> None:
+    """Run the published MCP server's tools against a cluster, by a model that finds persons and
+    locations. Blocking. Raises `NoInterpreter`, `ClientFailed`."""
+    [client] = [each for each in CLIENTS if each.program == "with_sie_mcp"]
+    python = _environment(client)
+    _run([str(python), str(_PROGRAMS / client.file), url, model, model], _without_own_variables())
+
+
 def clients_gateway(**settings: Any) -> AbstractContextManager[str]:
     """The address of the gateway that the programs talk to."""
     outputs = ["dense", "sparse", "multivector"]
@@ -219,7 +234,7 @@ def run_client(client: PublishedClient, url: str) -> dict[str, str]:
     if client.is_node:
         return _run_node(client, url)
     python = _environment(client) if client.requirements else Path(sys.executable)
-    environ = {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
+    environ = _without_own_variables()
     environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     program = [str(python), str(_PROGRAMS / client.file)]
     if client.vocabulary:
@@ -232,6 +247,10 @@ def run_client(client: PublishedClient, url: str) -> dict[str, str]:
         _run([str(python), "-c", _VERSIONS, *client.packages], environ)
     )
     return told
+
+
+def _without_own_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _OWN_VARIABLES}
 
 
 def _run_node(client: PublishedClient, url: str) -> dict[str, str]:

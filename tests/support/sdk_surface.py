@@ -5,15 +5,27 @@ published client's is kept in `tests/data/sdk_surface`: it was printed in an env
 so this module needs the standard library alone.
 """
 
+import ast
 import importlib
 import inspect
 import json
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["MODULES", "surface"]
 
-MODULES = ("sie_sdk", "sie_sdk.types", "sie_sdk.encoding", "sie_sdk.scoring")
+MODULES = (
+    "sie_sdk",
+    "sie_sdk.types",
+    "sie_sdk.encoding",
+    "sie_sdk.scoring",
+    "sie_sdk.exceptions",
+    "sie_sdk.client",
+    "sie_sdk.client.errors",
+    "sie_sdk.client.sync",
+    "sie_sdk.client.async_",
+)
 _UNSAID = "unsaid"
 """The default of a keyword that a function looks for itself."""
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -31,12 +43,20 @@ def surface() -> dict[str, dict[str, Any]]:
 def _names(module: Any) -> list[str]:
     told = getattr(module, "__all__", None)
     if told is None:
-        told = [
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
-        ]
+        told = [name for name in _defined(module) if not name.startswith("_")]
     return sorted(told)
+
+
+def _defined(module: Any) -> Iterator[str]:
+    """The names that a module itself defines, constants and names of types too."""
+    for line in ast.parse(inspect.getsource(module)).body:
+        match line:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                yield name
+            case ast.AsyncFunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (each.id for each in targets if isinstance(each, ast.Name))
 
 
 def _told(value: Any) -> dict[str, Any]:

@@ -16,14 +16,17 @@ __all__ = ["CLIENTS", "made"]
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _SDK: Final = _ROOT / "sdk/sie_sdk"
 CLIENTS: Final[Mapping[Path, Path]] = {
-    _SDK / "client.py": _SDK / "async_client.py",
+    _SDK / "client/sync.py": _SDK / "client/async_.py",
     _SDK / "config/client.py": _SDK / "config/async_client.py",
 }
 """Each synchronous client, and the one that it is made of."""
 _TOLD: Final = "Belongs to one event loop; the synchronous client is made of this module."
 _WORDS: Final = (
     (re.compile(r"The asynchronous client"), "The synchronous client"),
-    (re.compile(re.escape(_TOLD)), "May be used from several threads. Made of `async_client`."),
+    (
+        re.compile(re.escape(_TOLD)),
+        "May be used from several threads. Made of the asynchronous one.",
+    ),
     (re.compile(r"\bawait "), ""),
     (re.compile(r"\basync (?=def|with|for)"), ""),
     (re.compile(r"\bimport asyncio\n(?=(.*\n)*?import time\n)"), ""),
@@ -58,7 +61,7 @@ def _ruff(*arguments: str, text: str) -> str:
         *arguments,
         "-",
         "--stdin-filename",
-        "sdk/sie_sdk/client.py",
+        "sdk/sie_sdk/client/sync.py",
     ]
     return subprocess.run(
         command, input=text, capture_output=True, text=True, check=True, cwd=_ROOT

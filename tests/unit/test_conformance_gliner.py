@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.torch import save_file
 from tests.support.apart import forgotten
 from tests.support.encoder_models import DEVICE, fresh_device
 from tests.support.entity_models import CORPUS, HOSTILE
-from tests.support.gliner_models import write_gliner
+from tests.support.gliner_models import SENTENCES, write_gliner
 from tests.support.sameness import assert_same
 from tests.support.told_spans import assert_spans_of
 
@@ -217,6 +218,30 @@ def test_a_text_of_any_length_is_read_to_its_end(kind, tmp_path):
     in_bytes = _run(backend, [text], threshold=0.2, offset_unit="bytes").entities[0]
     for one in in_bytes:
         assert text.encode()[one["start"] : one["end"]].decode() == one["text"]
+
+
+def test_a_word_of_any_length_is_read_in_parts_that_a_model_can_hold(tmp_path):
+    """Attention costs the square of a window: one word without an end took the process down."""
+    write_gliner(tmp_path, "uni-span", fitted_to=SENTENCES)
+    backend: Any = _load(tmp_path)
+    told, entities = SENTENCES[0]
+    text = f"{told} {'abc習' * 3000} {told}"
+    windows = backend._windows(text, 100)
+    assert max(window.tokens for window in windows) <= 768
+    with pytest.raises(FixRequest, match="name fewer"):
+        backend._windows(told, 2048)
+    assert [windows[0].first, windows[-1].last] == [0, len(text)]
+    for window, after in pairwise(windows):
+        assert window.last == after.first and after.start <= after.first <= window.stop
+    backend._tokens_max = 160
+    text = f"{told} {'abc習' * 200} {told}"
+    found = _run(backend, [text, told], ["person", "location"]).entities
+    assert (found[0][0]["text"], found[0][0]["label"]) == entities[0]
+    assert [(one["text"], one["label"]) for one in found[1]] == list(entities)
+    assert all(text[one["start"] : one["end"]] == one["text"] for one in found[0])
+    backend._run_s_max = 0.0
+    with pytest.raises(FixRequest, match="send the text in parts"):
+        _run(backend, [text], ["person"])
 
 
 def test_labels_that_were_read_once_are_not_read_again(tmp_path):

@@ -406,19 +406,25 @@ async def test_a_document_may_be_an_object_of_which_some_fields_are_ranked() -> 
         ("/v1/rerank", RERANK | {"max_chunks_per_doc": 3}, "$.max_chunks_per_doc"),
         ("/v1/rerank", RERANK | {"priority": 1}, "$.priority"),
         ("/v2/embed", COHERE_EMBED | {"images": ["data:"]}, "$.images"),
-        ("/v2/embed", COHERE_EMBED | {"embedding_types": ["float", "int8"]}, None),
+        ("/v1/embeddings", EMBEDDINGS | {"input_type": "poem"}, "$.input_type"),
+        ("/v1/embeddings", EMBEDDINGS | {"priority": 1}, "$.priority"),
+        (
+            "/v1/embeddings",
+            EMBEDDINGS | {"dimensions": 3, "output_dimension": 2},
+            "$.output_dimension",
+        ),
         ("/embed", TEI_EMBED | {"prompt_name": "poem"}, "$.prompt_name"),
         ("/rerank", TEI_RERANK | {"documents": ["a"]}, "$.texts"),
     ],
 )
 async def test_what_would_change_the_answer_and_cannot_is_refused_by_name(
-    path: str, body: dict[str, Any], field: str | None
+    path: str, body: dict[str, Any], field: str
 ) -> None:
     async with gateway_world() as world:
         response = await post(world, path, body)
         assert world.echo.seen == []
     assert response.status_code == 400
-    assert response.json()["detail"]["field"] == (field or "$.embedding_types[1]")
+    assert response.json()["detail"]["field"] == field
 
 
 @pytest.mark.parametrize(
@@ -431,6 +437,8 @@ async def test_what_would_change_the_answer_and_cannot_is_refused_by_name(
         ("/embed", TEI_EMBED | {"truncation_direction": "Right"}),
         ("/rerank", TEI_RERANK | {"raw_scores": False, "top_n": 1, "return_text": True}),
         ("/v1/embeddings", EMBEDDINGS | {"encoding_format": "float", "user": "u"}),
+        ("/v1/embeddings", EMBEDDINGS | {"add_special_tokens": True, "priority": 0}),
+        ("/v1/embeddings", EMBEDDINGS | {"truncation": True, "output_dtype": "float"}),
     ],
 )
 async def test_a_field_that_says_what_is_so_anyway_is_taken(
@@ -460,6 +468,38 @@ async def test_cohere_embeds_queries_as_queries_and_tells_each_version_in_its_ow
     assert answer.json()["embeddings"] == {"float": [[4.0, 0.0, 0.0]]}
     assert answer.json()["texts"] == ["four"]
     assert answer.json()["meta"]["billed_units"] == {"input_tokens": 3}
+
+
+async def test_cohere_has_a_vector_in_as_many_types_as_it_asks_for() -> None:
+    types = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
+    async with gateway_world() as world:
+        body = COHERE_EMBED | {"embedding_types": [*types, "int8"]}
+        told = (await post(world, "/v2/embed", body)).json()["embeddings"]
+        [job] = world.echo.seen
+    assert job.output_dtype == "float32"
+    assert list(told) == types
+    coded = np.frombuffer(base64.b64decode(told.pop("base64")[1]), "<f4")
+    assert (told.pop("float")[1], coded.tolist()) == ([4.0, 1.0, 0.0], [4.0, 1.0, 0.0])
+    # Each scaled by itself; the byte of signs is 0b11000000, and 128 less where it has a sign.
+    assert {kind: rows[1] for kind, rows in told.items()} == {
+        "int8": [127, 32, 0],
+        "uint8": [255, 64, 0],
+        "binary": [64],
+        "ubinary": [192],
+    }
+
+
+async def test_what_clients_of_voyage_and_nvidia_say_is_what_ours_say() -> None:
+    voyage = {"input_type": "query", "truncation": False, "output_dimension": 2}
+    nvidia = {"input_type": "passage", "truncate": "START", "encoding_format": "float"}
+    async with gateway_world() as world:
+        for said in (voyage, nvidia):
+            assert (await post(world, "/v1/embeddings", EMBEDDINGS | said)).status_code == 200
+        asked = [(job.options, job.dimensions) for job in world.echo.seen]
+    assert asked == [
+        ({"is_query": True, "truncate": "none"}, 2),
+        ({"is_query": False, "truncate": "start"}, None),
+    ]
 
 
 async def test_tei_has_a_view_of_each_model_whose_requests_name_none() -> None:

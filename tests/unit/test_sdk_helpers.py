@@ -55,6 +55,7 @@ def test_every_name_of_the_package_is_there_and_others_are_not() -> None:
 def test_beside_the_published_package_it_says_so(tmp_path: Path) -> None:
     package = tmp_path / "sie_sdk"
     (package / "client").mkdir(parents=True)
+    (package / "client/_shared.py").touch()
     (package / "__init__.py").write_text((ROOT / "sdk/sie_sdk/__init__.py").read_text())
     run = subprocess.run(
         [sys.executable, "-c", "import sie_sdk"],

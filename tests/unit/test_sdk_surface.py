@@ -1,5 +1,9 @@
 """Code for the published SDK finds on ours what it names: the published surface, kept, beside ours.
 
+Its other modules are of its own wire and service, of files that it sends, and of operations that
+are none here: `storage`, `cache`, `bundle_utils`, `queue_types`, `redaction`, `images`, `audio`,
+`documents`, `files` and `jobs`. Its integrations import none of them.
+
 `tests/data/sdk_surface/sie_sdk-0.10.1.json` was printed by `tests/support/sdk_surface.py`, in an
 environment that had `sie-sdk` 0.10.1.
 """
@@ -25,12 +29,13 @@ _ELSEWHERE = {
         *("AppliedRate", "Batch", "Connect", "CostEstimate", "File", "Job", "RateIdentity"),
         *("Recommend", "build_job_body", "connection_name", "resolve_upload"),
         *("batches", "connections", "estimate", "files", "jobs", "recommend", "responses"),
+        *("DECLARED_USAGE_FIELDS", "SETTLED_CHARGE_FIELDS", "TERMINAL_UNIT_FIELDS"),
     ),
     "a single server's status, which workers here do not serve": (
         *("AdaptiveBatching", "GPUMetrics", "ModelConfig", "ModelStatus", "Numerical"),
         *("ServerInfo", "WorkerStatusMessage", "PendingGeneration", "ModelRouting"),
     ),
-    "a helper of its own wire": ("np_to_dtype",),
+    "a helper of its own": ("np_to_dtype", "logger"),
 }
 """The beginnings of names that are of operations which are none here."""
 

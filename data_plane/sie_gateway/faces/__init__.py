@@ -55,6 +55,8 @@ TEI_FACES: Final[Mapping[str, Face]] = {
     "": tei.ANY,
 }
 """By the end of the path, the longest first."""
+_NOT_HERE: Final = ("/tokenize", "/decode")
+"""Routes of that API below a model that no face serves: no model is named so."""
 
 
 class Found(NamedTuple):
@@ -78,6 +80,8 @@ def _face_at(path: str) -> Found | None:
     if not path.startswith(TEI_PREFIX):
         return None
     below = path.removeprefix(TEI_PREFIX).rstrip("/")
+    if below.endswith(_NOT_HERE):
+        return None
     for ending, each in TEI_FACES.items():
         model = below.removesuffix(ending)
         if below.endswith(ending) and model:

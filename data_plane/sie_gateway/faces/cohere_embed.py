@@ -1,15 +1,18 @@
 """Cohere's embed: `POST /v1/embed` and `POST /v2/embed`.
 
 *pure.* `search_query` is encoded as a query and everything else as a document, by the model's own
-prompts. `embedding_types` names one type, in which the worker gives the vectors. A text that is too
-long is cut at its end, which is that API's default. `options` is ours.
+prompts. `embedding_types` names one type, in which the worker gives the vectors, or several, which
+are made of the vectors in float32. `binary` is `ubinary` with each byte less 128, as that API has
+it. A text that is too long is cut at its end, which is that API's default. `options` is ours.
 """
 
 import base64
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from sie_gateway.faces.cohere import error_body, meta_of
 from sie_gateway.faces.face import (
@@ -23,6 +26,7 @@ from sie_gateway.faces.face import (
 )
 from sie_gateway.request.requests import Limits, decode_body
 from sie_gateway.request.responses import Answer
+from sie_schemas.arrays import in_dtype
 from sie_schemas.errors import FixRequest
 from sie_schemas.items import OutputDtype
 
@@ -38,6 +42,8 @@ _DTYPES: Final[dict[str, OutputDtype]] = {
     "binary": "binary",
     "ubinary": "ubinary",
 }
+_SIGNED: Final = 128
+"""A byte of `ubinary` is that much above one of `binary`, which has a sign."""
 
 
 class _Content(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +92,7 @@ def _read(
     only(request.max_tokens, None, "$.max_tokens")
     if request.images:
         raise unsupported("$.images", "this API embeds texts")
-    kind = _kind_of(request)
+    kinds = _kinds_of(request)
     options = dict(request.options)
     if request.truncate is not None:
         options.setdefault("truncate", request.truncate.lower())
@@ -98,7 +104,7 @@ def _read(
         options,
         limits,
         field=field,
-        output_dtype=_DTYPES[kind],
+        output_dtype=_DTYPES[kinds[0]] if len(kinds) == 1 else "float32",
         dimensions=request.output_dimension,
     )
 
@@ -108,11 +114,9 @@ def _read(
     return Translated(model, asked, render)
 
 
-def _kind_of(request: CohereEmbedBody) -> str:
-    kinds = request.embedding_types or ["float"]
-    if len(kinds) > 1:
-        raise unsupported("$.embedding_types[1]", "a request has its vectors in one type")
-    return kinds[0]
+def _kinds_of(request: CohereEmbedBody) -> list[_EmbeddingType]:
+    """The types that are asked for, each once."""
+    return list(dict.fromkeys(request.embedding_types or ["float"]))
 
 
 def _texts_of(request: CohereEmbedBody) -> tuple[list[str], str]:
@@ -132,24 +136,33 @@ def _texts_of(request: CohereEmbedBody) -> tuple[list[str], str]:
 def _render(
     version: Literal["1", "2"], answer: Answer, request: CohereEmbedBody, texts: list[str]
 ) -> bytes:
-    kind = _kind_of(request)
-    vectors: list[Any] = [vector.tolist() for vector in dense_vectors(answer)]
-    if kind == "base64":
-        vectors = [
-            base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
-            for vector in dense_vectors(answer)
+    kinds, vectors = _kinds_of(request), dense_vectors(answer)
+    told_in = {
+        kind: [
+            _told(kind, vector if len(kinds) == 1 else in_dtype(vector, _DTYPES[kind]))
+            for vector in vectors
         ]
+        for kind in kinds
+    }
     by_type = version == "2" or request.embedding_types is not None
     told: dict[str, Any] = {
         "id": answer.request_id,
         "texts": texts,
-        "embeddings": {kind: vectors} if by_type else vectors,
+        "embeddings": told_in if by_type else told_in["float"],
         "meta": meta_of(answer, version, {"input_tokens": answer.input_tokens}),
         "model": answer.route.model_name,
     }
     if version == "1":
         told["response_type"] = "embeddings_by_type" if by_type else "embeddings_floats"
     return _JSON.encode(told)
+
+
+def _told(kind: _EmbeddingType, vector: NDArray[Any]) -> Any:
+    if kind == "base64":
+        return base64.b64encode(vector.astype("<f4", copy=False).tobytes()).decode("ascii")
+    if kind == "binary":
+        vector = vector.astype(np.int16) - _SIGNED
+    return vector.tolist()
 
 
 EMBED_V1: Final = Face("encode", _read_v1, error_body, CohereEmbedBody)

@@ -6,7 +6,8 @@ bytes of little-endian float32), `dimensions` cuts each vector and normalises it
 `options` is ours: `{"lora": …}` and what a backend takes. Errors have OpenAI's envelope beside our
 own, with their codes in small letters. Infinity's clients send `modality` and, at their path,
 `dimensions` 0 by default. Jina's fields are `task`, `normalized`, `truncate`, `embedding_type` and
-`late_chunking`.
+`late_chunking`; Voyage's and NVIDIA's `input_type`, `truncation`, `output_dimension` and a
+`truncate` in words. vLLM's defaults are taken.
 """
 
 import base64
@@ -45,20 +46,28 @@ class EmbeddingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     modality: Literal["text"] | None = None
     task: str | None = None
     normalized: bool | None = None
-    truncate: bool | None = None
+    truncate: bool | Literal["NONE", "START", "END"] | None = None
     embedding_type: Literal["float", "base64"] | None = None
     late_chunking: bool | None = None
+    input_type: str | None = None
+    truncation: bool | None = None
+    output_dimension: int | None = None
+    output_dtype: Literal["float"] | None = None
+    add_special_tokens: bool | None = None
+    priority: int | None = None
     options: dict[str, Any] = {}
 
 
 _TASKS: Final = {
     "query": True,
     "retrieval.query": True,
+    "search_query": True,
     "document": False,
     "passage": False,
     "retrieval.passage": False,
+    "search_document": False,
 }
-"""Jina's words for a text that is a query, or is not."""
+"""The words of those APIs for a text that is a query, or is not."""
 _BODY: Final = msgspec.json.Decoder(EmbeddingsBody)
 _JSON: Final = msgspec.json.Encoder()
 
@@ -72,12 +81,14 @@ def _read(body: bytes, limits: Limits, models: FaceModels, every: int | None = N
     request: EmbeddingsBody = decode_body(_BODY, body, form="JSON")
     model = models.encoder(request.model)
     only(request.late_chunking, False, "$.late_chunking")
+    only(request.add_special_tokens, True, "$.add_special_tokens")
+    only(request.priority, 0, "$.priority")
     asked = encode_request(
         inputs_of(request.input, models.vocabulary, "$.input"),
         _options(request),
         limits,
         field="input",
-        dimensions=None if request.dimensions == every else request.dimensions,
+        dimensions=_width(request, every),
     )
     return Translated(model, asked, lambda answer: _render(answer, request))
 
@@ -100,18 +111,30 @@ def _render(answer: Answer, request: EmbeddingsBody) -> bytes:
     )
 
 
+def _width(request: EmbeddingsBody, every: int | None) -> int | None:
+    """The numbers of a vector that are asked for; None for all."""
+    if request.dimensions is None:
+        return request.output_dimension
+    only(request.output_dimension, request.dimensions, "$.output_dimension")
+    return None if request.dimensions == every else request.dimensions
+
+
 def _options(request: EmbeddingsBody) -> dict[str, Any]:
-    """The options, with what Jina's API says in fields of its own."""
+    """The options, with what those APIs say in fields of their own."""
     options = dict(request.options)
-    if request.task is not None:
-        if request.task not in _TASKS:
+    for field, told in (("task", request.task), ("input_type", request.input_type)):
+        if told is None:
+            continue
+        if told not in _TASKS:
             known = ", ".join(sorted(_TASKS))
-            raise unsupported("$.task", f"{request.task!r} is none of {known}")
-        options.setdefault("is_query", _TASKS[request.task])
+            raise unsupported(f"$.{field}", f"{told!r} is none of {known}")
+        options.setdefault("is_query", _TASKS[told])
     if request.normalized is not None:
         options.setdefault("normalize", request.normalized)
-    if request.truncate is False:
+    if request.truncate is False or request.truncation is False:
         options.setdefault("truncate", "none")
+    elif isinstance(request.truncate, str):
+        options.setdefault("truncate", request.truncate.lower())
     return options
 
 

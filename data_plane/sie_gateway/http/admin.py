@@ -25,6 +25,7 @@ from sie_gateway.faces.openai import error_body
 from sie_gateway.http.long_answers import long_answer
 from sie_gateway.http.model_status import model_status
 from sie_gateway.http.model_traffic import model_traffic
+from sie_gateway.http.nearest import nearest
 from sie_gateway.http.openapi import openapi_document
 from sie_gateway.http.pool_routes import add_pools
 from sie_gateway.http.tei_info import tei_info
@@ -310,7 +311,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
             details={"allow": (error.headers or {}).get("Allow", "GET")},
         )
     else:
-        refusal = FixRequest(f"there is nothing at {path}", code="NOT_FOUND")
+        refusal = FixRequest(f"there is nothing at {path}: {nearest(path)}", code="NOT_FOUND")
     return _respond(request, refusal)
 
 

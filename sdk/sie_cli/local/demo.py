@@ -33,6 +33,12 @@ __all__ = ["StepResult", "show_demo"]
 _HTTP_TIMEOUT_S: Final = 60.0
 """A first answer loads a model."""
 _START: Final = "cluster started"
+_NEXT: Final = (
+    ("sie up --bundle gliner", "workers for entities of any labels"),
+    ("sie add urchade/gliner_small-v2.1 --replace", "one of their models, from the hub"),
+    ("sie add openai/clip-vit-base-patch32 --replace", "texts and pictures in one space"),
+)
+"""No package brings these models, so the demo shows the lines that do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,10 @@ def show_demo(settings: ClusterSettings, *, as_json: bool) -> int:
         typer.echo(json.dumps({"ok": ok, "took_s": took_s, "steps": steps}, default=str))
     verdict = "[green]everything held[/green]" if ok else "[red]the demo FAILED[/red]"
     console.print(f"{verdict} in {took_s} s")
+    if ok:
+        console.print("\nNext, with models that are downloaded:")
+        for command, what in _NEXT:
+            console.print(f"  {command:<46}  {what}", markup=False, highlight=False)
     return 0 if ok else 1
 
 

@@ -2,7 +2,7 @@
 
 *shell.* Owns one pool of connections. Sends what `config_calls` builds, tries again where the table
 of errors says that it helps, and gives back the JSON of the answer.
-May be used from several threads. Made of `async_client`.
+May be used from several threads. Made of the asynchronous one.
 """
 
 import os

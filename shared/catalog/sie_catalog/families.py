@@ -123,6 +123,7 @@ def _not_here(words: str, reason: str) -> Family:
 _OWN_CODE: Final = "its architecture is code of its own, which this release replaces by none"
 _NO_IMAGES: Final = "this release finds no things in images, and makes no text of them"
 _OPEN_CLIP: Final = "its files are those of open_clip, which this release does not read"
+_ANY_SHAPE: Final = "its images keep their shape (NaFlex): take a SigLIP 2 of one resolution"
 _OTHER_LIBRARY: Final = "its authors' library is another than GLiNER's, and not run here"
 _RELATIONS: Final = "this release extracts no relations"
 _NAMED_LABELS: Final = "it is urchade/gliner_multi_pii-v1 asked for fifty labels: name them there"
@@ -203,6 +204,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "pruner": _not_here("a reranker that prunes", _OWN_CODE),
     "clip": _towers("CLIP", "clip", "clip of the older config", options={"normalize": True}),
     "siglip": _towers("SigLIP", "siglip", "siglip2"),
+    "naflex": _not_here("SigLIP 2 of any shape", _ANY_SHAPE),
     "open-clip": _not_here("OpenCLIP", _OPEN_CLIP),
     "pictures": _not_here("a model of pictures", _NO_IMAGES),
     "documents": _not_here("a model of pages", "this release reads no documents"),

@@ -2,14 +2,16 @@
 
 *device* over one GLiNER model, of one encoder or two, of spans or tokens. Takes texts and the
 labels of the request. A text of more words than the model reads is read in windows of words that
-overlap. So is one whose pieces of words would be cut. Where two windows see an entity, the one in
-which it begins farthest from a cut tells it. Spans, scores and the rule for overlaps are the
+overlap. So is one whose pieces of words would be cut, and a word that is longer than a window is
+read in parts. Where two windows see an entity, the one in which it begins farthest from a cut tells
+it. Spans, scores and the rule for overlaps are the
 library's; the rule is held over the whole text. The embeddings of labels that a model of two
 encoders has seen are kept.
 """
 
 import json
 import tempfile
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,14 +54,24 @@ _WEIGHTS: Final = "model.safetensors"
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MADE_WITH_THE_MODEL: Final = "position_ids"
 """A table of places that some files hold and no model reads from them."""
+_TOKENS_MAX: Final = 2048
+"""The tokens of a window where an encoder has no last place. A word has any length, and attention
+costs the square: one word of 20,000 letters wanted 60 GB of a model of twelve heads."""
+_TEXT_TOKENS_MAX: Final = 768
+"""Of them those of the text: twice as many as the published models read words."""
+_RUN_S_MAX: Final = 50.0
+"""Seconds after which a run ends itself. A gateway waits for 60; at 100 the process counts as one
+that hangs, and ends."""
+_ROOM_MIN: Final = 64
+"""The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
 """Windows of a batch, length-sorted, so that little of it is padding."""
+_TOKENS_AT_ONCE: Final = 4096
+"""Eight windows of 512 tokens, which is what the published models were trained with."""
 _LABEL_SETS_KEPT: Final = 64
 """Sets of labels whose embeddings are kept: applications ask with a handful."""
 _NEAR: Final = 256
 """Characters of a part of a text, within which spans are compared."""
-_NO_LIMIT: Final = 1_000_000
-"""Above every text, where neither model nor tokenizer has a length."""
 
 
 def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
@@ -100,6 +112,7 @@ class GlinerEntities(WithoutAdapters):
         self._tokenizer = model.data_processor.transformer_tokenizer
         self._tokens_max = _tokens_max(self._tokenizer, model.config)
         self._embeddings: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._run_s_max = _RUN_S_MAX
 
     def describe(self) -> Loaded:
         """Texts in, entities out; a text's cost is a quarter of its bytes."""
@@ -119,9 +132,10 @@ class GlinerEntities(WithoutAdapters):
         labels = any_labels(batch.labels or self._own_labels, self._spec.model_id)
         self._require_plain(labels)
         texts = [given.text for given in take(batch, TextInput)]
-        windows = [self._windows(text, labels) for text in texts]
+        prompt = 0 if self._two_encoders else sum(self._pieces(labels)) + len(labels) + 1
+        windows = [self._windows(text, prompt) for text in texts]
         parts = [
-            text[window.start : window.stop]
+            (text[window.start : window.stop], window.tokens + prompt)
             for text, own in zip(texts, windows, strict=True)
             for window in own
         ]
@@ -139,10 +153,9 @@ class GlinerEntities(WithoutAdapters):
         )
 
     def _told(
-        self, parts: Sequence[str], labels: Sequence[str], asked: dict[str, Any]
+        self, parts: Sequence[tuple[str, int]], labels: Sequence[str], asked: dict[str, Any]
     ) -> list[list[dict[str, Any]]]:
-        """The library's word on each part, in order; parts of like length go together."""
-        order = sorted(range(len(parts)), key=lambda place: len(parts[place]))
+        """The library's word on each part, in order; parts of as many tokens go together."""
         options = {
             "flat_ner": asked["flat_ner"],
             "threshold": asked["threshold"],
@@ -151,10 +164,20 @@ class GlinerEntities(WithoutAdapters):
         }
         if self._two_encoders:
             options["labels_embeds"] = self._embedded(tuple(labels))
-        told = self._model.inference([parts[place] for place in order], list(labels), **options)
         found: list[list[dict[str, Any]]] = [[] for _ in parts]
-        for place, entities in zip(order, told, strict=True):
-            found[place] = entities
+        began = time.monotonic()
+        for group in _groups([tokens for _, tokens in parts]):
+            if time.monotonic() - began > self._run_s_max:
+                raise FixRequest(
+                    f"{self._spec.model_id} read for {self._run_s_max:g} s and was not at the end: "
+                    "send the text in parts",
+                    code="INPUT_TOO_LONG",
+                    field="text",
+                )
+            some = [parts[place][0] for place in group]
+            told = self._model.inference(some, list(labels), **options)
+            for place, entities in zip(group, told, strict=True):
+                found[place] = entities
         return found
 
     def _embedded(self, labels: tuple[str, ...]) -> Any:
@@ -170,24 +193,46 @@ class GlinerEntities(WithoutAdapters):
             self._embeddings.popitem(last=False)
         return known
 
-    def _windows(self, text: str, labels: Sequence[str]) -> list[WordWindow]:
+    def _windows(self, text: str, prompt: int) -> list[WordWindow]:
+        """The windows of a text, beside the tokens of the labels."""
         words = [
             (start, stop) for _, start, stop in self._model.data_processor.words_splitter(text)
         ]
         if not words:
             return []
         pieces = self._pieces([text[start:stop] for start, stop in words])
-        prompt = 0 if self._two_encoders else sum(self._pieces(labels)) + len(labels) + 1
-        room = self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add()
+        room = min(
+            self._tokens_max - prompt - self._tokenizer.num_special_tokens_to_add(),
+            _TEXT_TOKENS_MAX,
+        )
         if room < max(pieces):
-            raise FixRequest(
-                f"the labels leave room for {max(0, room)} of the {self._tokens_max} tokens that "
-                f"{self._spec.model_id} reads: name fewer",
-                code="INPUT_TOO_LONG",
-                field="labels",
-            )
+            if room < _ROOM_MIN:
+                raise FixRequest(
+                    f"the labels leave room for {max(0, room)} of the {self._tokens_max} tokens "
+                    f"that {self._spec.model_id} reads: name fewer",
+                    code="INPUT_TOO_LONG",
+                    field="labels",
+                )
+            words, pieces = self._in_parts(text, words, pieces, room)
         config = self._model.config
         return word_windows(words, pieces, config.max_len, room, config.max_width)
+
+    def _in_parts(
+        self, text: str, words: Sequence[tuple[int, int]], pieces: Sequence[int], room: int
+    ) -> tuple[list[tuple[int, int]], list[int]]:
+        """The words, those that have no room halved until each part has."""
+        left = list(zip(words, pieces, strict=True))
+        while any(count > room for _, count in left):
+            halved: list[tuple[tuple[int, int], int]] = []
+            for (start, stop), count in left:
+                if count <= room:
+                    halved.append(((start, stop), count))
+                    continue
+                middle = (start + stop) // 2
+                two = ((start, middle), (middle, stop))
+                halved += zip(two, self._pieces([text[a:b] for a, b in two]), strict=True)
+            left = halved
+        return [word for word, _ in left], [count for _, count in left]
 
     def _pieces(self, words: Sequence[str]) -> list[int]:
         """The tokens of each word: at least one, for those that the tokenizer drops."""
@@ -278,20 +323,34 @@ def _without_overlaps(spans: Iterable[Span], asked: dict[str, Any]) -> list[Span
     return _sorted(left)
 
 
+def _groups(tokens: Sequence[int]) -> Iterator[list[int]]:
+    """Places of parts that are run together, the shortest first: a batch is as wide as its longest
+    part."""
+    group: list[int] = []
+    for place in sorted(range(len(tokens)), key=lambda place: tokens[place]):
+        if group and (len(group) == _AT_ONCE or (len(group) + 1) * tokens[place] > _TOKENS_AT_ONCE):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
+
+
 def _sorted(spans: Sequence[Span]) -> list[Span]:
     return sorted(spans, key=lambda span: (span[0], -span[1], -span[3]))
 
 
 def _tokens_max(tokenizer: Any, config: Any) -> int:
-    """The tokens after which the tokenizer cuts, or the encoder has no more places."""
+    """The tokens after which the tokenizer cuts, or the encoder has no more places; at most a bound
+    of our own."""
     encoder = config.encoder_config
-    limits = [int(tokenizer.model_max_length)]
+    limits = [int(tokenizer.model_max_length), _TOKENS_MAX]
     if encoder is not None and getattr(encoder, "position_biased_input", True):
         places = getattr(encoder, "max_position_embeddings", None)
         padding = getattr(encoder, "pad_token_id", 0) or 0
         if places:
             limits.append(places - padding - 1 if padding else places)
-    return min(*limits, _NO_LIMIT)
+    return min(limits)
 
 
 def _require_whole(model: Any, weights: Path) -> None:

@@ -2,7 +2,7 @@
 
 *shell.* Owns one pool of connections. Sends what `exchange` builds, waits as it says, and gives
 back what it reads.
-May be used from several threads. Made of `async_client`.
+May be used from several threads. Made of the asynchronous one.
 """
 
 import os

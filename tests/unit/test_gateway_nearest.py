@@ -1,0 +1,37 @@
+"""Somebody with another service's address is told what to call here."""
+
+import httpx
+import pytest
+from tests.support.gateway_world import gateway_world
+
+OPENAI = "use the client's provider for OpenAI's API"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/embed", OPENAI),
+        ("/api/chat", "no operation here generates text"),
+        ("/v1/chat/completions", "no operation here generates text"),
+        ("/openai/deployments/dense/embeddings", OPENAI),
+        ("/vectors", OPENAI),
+        ("/tokenize", "the tokens of a text are not shown"),
+        ("/tei/org/dense/tokenize", "the tokens of a text are not shown"),
+        ("/tei/org/dense/decode", "the tokens of a text are not shown"),
+        ("/v1/score", "POST /v1/rerank ranks documents"),
+        ("/v1/encode", "name the model in the path"),
+        ("/v1/v1/embeddings", "is it /v1/embeddings?"),
+        ("/v1/embeddings/", "is it /v1/embeddings?"),
+        ("/v1/embedings", "is it /v1/embeddings?"),
+        ("/", "GET /docs tells every route"),
+        ("/wp-login.php", "GET /docs tells every route"),
+    ],
+)
+async def test_a_path_that_is_not_here_says_what_lies_nearest(path: str, words: str) -> None:
+    async with gateway_world() as world:
+        transport = httpx.ASGITransport(app=world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            answer = await (http.get(path) if path == "/" else http.post(path, json={}))
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+    assert f"there is nothing at {path}: {words}" in answer.json()["error"]["message"]
