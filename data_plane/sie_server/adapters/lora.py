@@ -30,14 +30,21 @@ _POOLER: Final = "pooler"
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One linear layer's low-rank product, on the layer's device and in its type.
+    """One layer's low-rank product, on the layer's device and in its type.
 
     `down` is [rank, in]; `up` is [rank, out] and holds the scale. All numbers are finite: a batch
-    multiplies its tokens with the factors of all its adapters, and drops what is not theirs.
+    multiplies its tokens with the factors of all its adapters, and drops what is not theirs. Of a
+    table of embeddings, which takes ids in, `down` has a column for each id.
     """
 
     down: Tensor
     up: Tensor
+
+    def low(self, inputs: Tensor) -> Tensor:
+        """The first factor's product with rows, or its columns of ids: [tokens, rank]."""
+        if inputs.is_floating_point():
+            return torch.mm(inputs.reshape(-1, inputs.shape[-1]), self.down.T)
+        return nn.functional.embedding(inputs.reshape(-1), self.down.T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +180,13 @@ class _Addition:
     parts: Sequence[tuple[int, Delta]]
 
     def __call__(self, inputs: Tensor, output: Tensor) -> None:
-        rows = inputs.reshape(-1, inputs.shape[-1])
         sums = output.view(-1, output.shape[-1])
         if self.tokens.are_alike:
             [(_, delta)] = self.parts
-            sums.addmm_(torch.mm(rows, delta.down.T), delta.up)
+            sums.addmm_(delta.low(inputs), delta.up)
             return
         # DeBERTa projects its table of distances too: those rows are nobody's tokens.
-        if len(rows) != self.tokens.count:
+        if len(sums) != self.tokens.count:
             raise OurFault(
                 "a layer that an adapter changes is shared by all texts of a batch, and they have "
                 "several adapters",
@@ -190,14 +196,23 @@ class _Addition:
         # each would be of a size that no batch had before, and building a kernel for it costs more.
         ranks = tuple((place, len(delta.down)) for place, delta in self.parts)
         filling = -sum(rank for _, rank in ranks) % _COLUMNS_STEP
-        downs = [delta.down for _, delta in self.parts]
         ups = [delta.up for _, delta in self.parts]
         if filling:
-            downs.append(downs[0].new_zeros(filling, downs[0].shape[1]))
             ups.append(ups[0].new_zeros(filling, ups[0].shape[1]))
-        low = torch.mm(rows, torch.cat(downs).T)
+        low = self._lows(inputs, filling)
         low.masked_fill_(self.tokens.others(ranks, low.shape[1], low), 0)
         sums.addmm_(low, torch.cat(ups))
+
+    def _lows(self, inputs: Tensor, filling: int) -> Tensor:
+        """The columns of all adapters, and so many of zeros."""
+        if not inputs.is_floating_point():
+            # A table's factors are as long as its vocabulary, and are not laid side by side.
+            lows = torch.cat([delta.low(inputs) for _, delta in self.parts], dim=1)
+            return nn.functional.pad(lows, (0, filling))
+        downs = [delta.down for _, delta in self.parts]
+        if filling:
+            downs.append(downs[0].new_zeros(filling, downs[0].shape[1]))
+        return torch.mm(inputs.reshape(-1, inputs.shape[-1]), torch.cat(downs).T)
 
     def as_hook(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         """The form in which torch calls a forward hook."""

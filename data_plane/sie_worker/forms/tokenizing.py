@@ -35,7 +35,7 @@ from sie_worker.forms.costs import costs_of, token_count
 from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
-from sie_worker.forms.wording import check_options, score_wording, wording
+from sie_worker.forms.wording import check_options, score_wording, task_of, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
@@ -144,12 +144,12 @@ class Tokenizer:
         return self._tokens_max
 
     def texts(
-        self, texts: Sequence[str], prompt: str = "", cut: str | None = None
+        self, texts: Sequence[str], prompt: str = "", cut: str | None = None, task: str = ""
     ) -> list[TokensInput]:
         """Token ids of single texts, special tokens included; each begins with the prompt."""
         skip = self._prompt_tokens(prompt) if prompt and self._skips_prompts else 0
         return [
-            TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries)
+            TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries, task=task)
             for found in self._encoded(list(texts), self._cutter.at(cut))
         ]
 
@@ -275,7 +275,7 @@ def _tokenized(
         return fitting(job, cut, [tokens_max] * len(made), indexes, made, failures)
     prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
     reads = tokenizer.queries if job.options.get("is_query") else tokenizer
-    made = reads.texts(worded, prompt, cut)
+    made = reads.texts(worded, prompt, cut, task_of(job, loaded))
     return fitting(job, cut, [reads.tokens_max] * len(made), indexes, made, failures)
 
 

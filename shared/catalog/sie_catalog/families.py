@@ -37,6 +37,7 @@ _GTE: Final = _SUITES + "published.py::test_gte_under_its_later_name_answers_by_
 _LLAMA: Final = (
     _SUITES + "published.py::test_a_llama_that_looks_both_ways_answers_as_transformers_own"
 )
+_TASKS: Final = _SUITES + "published.py::test_a_model_that_holds_tasks_answers_each_by_its_formula"
 _RANKED: Final = _SUITES + "published.py::test_a_published_reranker_scores_by_its_formula"
 _ROTATED: Final = (
     _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
@@ -159,6 +160,11 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "late/modernbert": _late("ModernBERT", "modernbert"),
     "late/flash-roberta": Family(
         "XLM-RoBERTa that rotates, a vector for each token", "transformer", proven=(_ROTATED,)
+    ),
+    "dense/flash-roberta-tasks": Family(
+        "XLM-RoBERTa that rotates, with tasks in its weights and its pooling in its files",
+        "transformer",
+        proven=(_TASKS,),
     ),
     "pairs/flash-roberta": Family(
         "XLM-RoBERTa under names of its own with a score on top",

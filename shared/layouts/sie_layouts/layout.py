@@ -16,6 +16,7 @@ from sie_layouts.steps import (
     PoolingStep,
     StaticStep,
     Step,
+    TaskLayout,
     TextLayout,
     TokenWeightsStep,
     TransformerStep,
@@ -58,6 +59,12 @@ class SentenceLayout:
     def text(self) -> TextLayout:
         """The way in which a text becomes token ids."""
         return input_of(self.document).text
+
+    @property
+    def tasks(self) -> TaskLayout | None:
+        """The tasks that the model's weights can be changed for."""
+        first = input_of(self.document)
+        return first.tasks if isinstance(first, TransformerStep) else None
 
     @property
     def width(self) -> int | None:

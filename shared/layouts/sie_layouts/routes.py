@@ -8,6 +8,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sie_layouts.architectures.tasks import holds_tasks
 from sie_layouts.modules import module_name, read_module
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import Step
@@ -16,6 +17,7 @@ __all__ = ["MODULES_FILE", "ROUTERS", "steps_of"]
 
 MODULES_FILE: Final = "modules.json"
 ROUTERS: Final = frozenset({"Router", "Asym"})
+_TASK_STEP: Final = "custom_st.Transformer"
 
 
 def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
@@ -42,13 +44,22 @@ def _module(reader: Reader, source: str, path: object, folder: str, task: str) -
     if not isinstance(path, str):
         reader.refuse(source, f"is {path!r}, and a class is wanted", "restore the file")
         return ()
-    name = module_name(reader, source, path)
+    name = _own_name(reader, path, folder) or module_name(reader, source, path)
     if name is None:
         return ()
     if name in ROUTERS:
         return _routed(reader, folder, task)
     step = read_module(reader, source, name, folder)
     return () if step is None else (step,)
+
+
+def _own_name(reader: Reader, path: str, folder: str) -> str | None:
+    """The reference's name of a step that a repository has as code of its own, and that is known.
+
+    jina-embeddings-v3 has one that reads texts as the reference's does, and takes a task besides.
+    """
+    known = path == _TASK_STEP and holds_tasks(reader.table(joined(folder, "config.json")))
+    return "Transformer" if known else None
 
 
 def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:

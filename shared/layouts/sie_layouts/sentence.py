@@ -53,6 +53,8 @@ def read_sentence(files: Files, output: Output | None = None) -> Reading[Sentenc
     query = _steps(reader, "query", found)
     for steps in (document,) if query == document else (document, query):
         _require_whole(reader, steps, found)
+    if query != document and any(getattr(step, "tasks", None) for step in (*document, *query)):
+        reader.refuse(MODULES_FILE, "routes queries apart, and its model has tasks: one is done")
     prompts = _prompts(reader, settings)
     default_prompt = _default_prompt(reader, settings)
     kept = _kept(reader, settings, found)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sie_layouts.architectures.published import published_form, require_form
+from sie_layouts.architectures.tasks import holds_tasks
 from sie_layouts.reader import Reader, joined
 
 __all__ = ["require_own_architecture"]
@@ -20,8 +21,11 @@ _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-ro
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
-def require_own_architecture(reader: Reader, folder: str) -> None:
-    """Refuse a config.json that the library's own architecture would take for another model."""
+def require_own_architecture(reader: Reader, folder: str, *, takes_tasks: bool = False) -> None:
+    """Refuse a config.json that the library's own architecture would take for another model.
+
+    `takes_tasks` says that the caller reads the tasks of a model that holds some.
+    """
     name = joined(folder, "config.json")
     config = reader.table(name)
     kind = str(config.get("model_type"))
@@ -36,6 +40,11 @@ def require_own_architecture(reader: Reader, folder: str) -> None:
     form = published_form(config)
     if form is not None:
         require_form(reader, name, config, form)
+        if holds_tasks(config) and not takes_tasks:
+            reader.refuse(
+                f"{name}: lora_adaptations",
+                "is there: tasks inside the weights are done for vectors of whole texts only",
+            )
     if config.get("is_encoder_decoder") and kind not in _ONLY_ENCODED:
         reader.refuse(
             f"{name}: is_encoder_decoder",

@@ -23,11 +23,13 @@ _ALIBI: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 _FLASH: Final[Mapping[str, tuple[Any, ...]]] = {
     "hidden_act": ("gelu",),
-    "lora_adaptations": (None, []),
+    "last_layer_subset": (None, False),
     "num_loras": (None, 0, 1),
     "position_embedding_type": ("absolute", "rotary"),
     "rope_scaling": (None,),
+    "rotary_emb_interleaved": (None, False),
     "rotary_emb_scale_base": (None,),
+    "truncate_dim": (None,),
 }
 _FLASH_CLASS: Final = "XLMRobertaFlashConfig"
 _NOMIC: Final[Mapping[str, tuple[Any, ...]]] = {

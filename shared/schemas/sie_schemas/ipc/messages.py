@@ -70,6 +70,7 @@ class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
 
     `skip` leading tokens are the prompt's (`skips_prompts`); `query` says that it is one
     (`query_form`, `texts`). `attended` leading tokens are those that the others look at, 0: all.
+    `task` is one of the model's own (`tasks`).
     """
 
     ids: bytes
@@ -77,6 +78,7 @@ class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
     skip: int = 0
     query: bool = False
     attended: int = 0
+    task: str = ""
 
 
 class TextInput(Struct, frozen=True, tag="text"):
@@ -282,6 +284,10 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     templates: dict[str, str] = {}
     """`query`, `document`, and the default `instruction`, as the profile's options have them."""
     picture: PictureForm | None = None
+    tasks: dict[str, str] = {}
+    """The tasks that its weights can be changed for, and the words before a text of each."""
+    side_tasks: dict[str, str] = {}
+    """The task of a `query` and of a `document`, where a request names none."""
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
