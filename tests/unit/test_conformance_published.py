@@ -393,6 +393,35 @@ def test_a_decoder_whose_code_alone_says_where_it_looks_is_refused(tmp_path):
     assert abs(looking[0] - looking[1]).max() > 1e-2
 
 
+def test_a_decoder_whose_tokenizer_is_code_is_refused(tmp_path):
+    """gte-Qwen2: transformers' own class of that name puts no token at the end of a text."""
+    folder = save_small(
+        tmp_path,
+        tf.AutoModel.from_config(
+            tf.Qwen2Config(
+                hidden_size=16,
+                intermediate_size=24,
+                num_attention_heads=2,
+                num_hidden_layers=1,
+                num_key_value_heads=2,
+                vocab_size=VOCABULARY,
+                is_causal=False,
+            )
+        ),
+        _Tokenizer(tmp_path),
+    )
+    file = folder / "tokenizer_config.json"
+    told = {"model_max_length": 64, "tokenizer_class": "PreTrainedTokenizerFast"}
+    file.write_text(json.dumps(told))
+    assert not propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode").refusals
+    code = {"AutoTokenizer": [None, "tokenization_qwen.Qwen2TokenizerFast"]}
+    file.write_text(json.dumps(told | {"auto_map": code, "add_eos_token": True}))
+    found = propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode")
+    assert "that code alone says which token ends a text" in str(found.refusals[0])
+    with pytest.raises(SIEError, match="which token ends a text"):
+        load_folder(folder, pooling="last")
+
+
 def test_a_head_that_such_a_model_has_not_is_refused(tmp_path):
     config = {**NOMIC, "architectures": ["NomicBertForSequenceClassification"]}
     folder = Published(config).write(tmp_path)

@@ -29,7 +29,8 @@ class RoutedBackend(WithoutAdapters):
 
     name = "transformer"
 
-    def __init__(self, documents: Backend, queries: Backend) -> None:
+    def __init__(self, documents: Backend, queries: Backend, *, default_side: str) -> None:
+        self._default_side = default_side
         self._documents = documents
         self._queries = queries
         dims = [backend.describe().dims for backend in (documents, queries)]
@@ -46,6 +47,7 @@ class RoutedBackend(WithoutAdapters):
         return replace(
             documents,
             query_form=form,
+            default_side=self._default_side,
             execution="padded" if padded else "packed",
             reason=padded[0].reason if padded else "",
             memory_bytes=self.memory_bytes(),

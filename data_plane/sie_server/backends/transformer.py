@@ -96,7 +96,11 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     if not layout.routed:
         return _side(spec, device, layout)
     queries = changed(layout, document=layout.query)
-    return RoutedBackend(_side(spec, device, layout), _side(spec, device, queries))
+    return RoutedBackend(
+        _side(spec, device, layout),
+        _side(spec, device, queries),
+        default_side=layout.default_side,
+    )
 
 
 def _side(spec: ModelSpec, device: DeviceSpec, layout: SentenceLayout) -> Backend:

@@ -35,7 +35,7 @@ from sie_worker.forms.costs import costs_of, token_count
 from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long, wanted_cut
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
-from sie_worker.forms.wording import check_options, score_wording, task_of, wording
+from sie_worker.forms.wording import check_options, score_wording, side_of, task_of, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
@@ -270,11 +270,10 @@ def _tokenized(
         return fitting(job, cut, [tokenizer.tokens_max] * len(pairs), indexes, pairs, failures)
     worded = list(map(wording(job, loaded), texts))
     if loaded.texts:
-        side = "query" if job.options.get("is_query") else "document"
-        made, tokens_max = tokenizer.side(side, worded, cut)
+        made, tokens_max = tokenizer.side(side_of(job, loaded), worded, cut)
         return fitting(job, cut, [tokens_max] * len(made), indexes, made, failures)
     prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
-    reads = tokenizer.queries if job.options.get("is_query") else tokenizer
+    reads = tokenizer.queries if side_of(job, loaded) == "query" else tokenizer
     made = reads.texts(worded, prompt, cut, task_of(job, loaded))
     return fitting(job, cut, [reads.tokens_max] * len(made), indexes, made, failures)
 

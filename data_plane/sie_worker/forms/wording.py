@@ -15,7 +15,7 @@ from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import Job
 
-__all__ = ["check_options", "score_wording", "task_of", "wording"]
+__all__ = ["check_options", "score_wording", "side_of", "task_of", "wording"]
 
 _TOLD_MAX: Final = 40
 """A stranger's text in a message of ours."""
@@ -41,6 +41,12 @@ def check_options(job: Job, loaded: Loaded) -> None:
         _check_dimensions(job, loaded, job.dimensions)
 
 
+def side_of(job: Job, loaded: Loaded) -> str:
+    """`query` or `document`, by the request's word, or else by the model's."""
+    said = job.options.get("is_query")
+    return loaded.default_side if said is None else "query" if said else "document"
+
+
 def task_of(job: Job, loaded: Loaded) -> str:
     """The task of an `encode`, one of the model's own; empty where it has none.
 
@@ -51,15 +57,14 @@ def task_of(job: Job, loaded: Loaded) -> str:
     named = job.options.get("task")
     if named is not None:
         return str(named)
-    side = "query" if job.options.get("is_query") else "document"
-    return loaded.side_tasks.get(side, "")
+    return loaded.side_tasks.get(side_of(job, loaded), "")
 
 
 def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     """A text of an `encode` as the model reads it; those of another operation stay as they are."""
     if job.operation != "encode":
         return str
-    side = "query" if job.options.get("is_query") else "document"
+    side = side_of(job, loaded)
     source = job.options.get(_OPTIONS[side]) or loaded.templates.get(side)
     if source is not None:
         return _filled(text_template(source), job, loaded, side, job.instruction)

@@ -188,8 +188,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "own-code": _not_here("code of its own", _OWN_CODE),
     "unsaid-direction": _not_here(
         "a decoder with code of its own",
-        "its code alone says whether a token looks ahead, and what is published of it disagrees: "
-        "say is_causal in the config.json of a copy, where you know it",
+        "its code alone says whether a token looks ahead, of which what is published disagrees, "
+        "and its tokenizer's code which token ends a text: a copy that says both runs",
     ),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),

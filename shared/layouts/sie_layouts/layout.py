@@ -43,6 +43,8 @@ class SentenceLayout:
     kept: int | None = None
     """The numbers of a dense vector that are kept, or the entries of a sparse one; None: all."""
     similarity: str | None = None
+    default_side: Literal["query", "document"] = "document"
+    """The side of a text that is called neither."""
     facts: tuple[Fact, ...] = ()
 
     @property

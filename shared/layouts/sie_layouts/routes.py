@@ -21,7 +21,10 @@ _TASK_STEP: Final = "custom_st.Transformer"
 
 
 def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
-    """The steps of `query` or `document`, as `modules.json` orders them, from place `first` on."""
+    """The steps of `query` or `document`, as `modules.json` orders them, from place `first` on.
+
+    Without a task they are those of a text of which nobody said what it is.
+    """
     entries = reader.json(MODULES_FILE)
     if not isinstance(entries, list):
         reader.refuse(MODULES_FILE, "is no list of modules", "restore the file")
@@ -69,12 +72,13 @@ def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
     table = reader.table(name)
     types = reader.take(name, table, "types", dict, {})
     structure = reader.take(name, table, "structure", dict, {})
-    route = _route(reader, name, reader.take(name, table, "parameters", dict, {}), task)
+    parameters = reader.take(name, table, "parameters", dict, {})
+    route = _route(reader, name, parameters, task, list(map(str, structure)))
     members = structure.get(route)
     if not isinstance(members, list):
         reader.refuse(
             f"{name}: structure",
-            f"has no route for a {task}: it has {', '.join(map(str, sorted(structure)))}",
+            f"has no route for a {task or 'text'}: it has {', '.join(map(str, sorted(structure)))}",
             "name its routes query and document",
         )
         return ()
@@ -88,7 +92,9 @@ def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
     return steps
 
 
-def _route(reader: Reader, name: str, parameters: Mapping[str, Any], task: str) -> str:
+def _route(
+    reader: Reader, name: str, parameters: Mapping[str, Any], task: str, routes: Sequence[str]
+) -> str:
     known = {"allow_empty_key", "default_route", "route_mappings"}
     reader.refuse_others(f"{name}: parameters", parameters, known, "Router")
     mappings = parameters.get("route_mappings") or {}
@@ -96,10 +102,19 @@ def _route(reader: Reader, name: str, parameters: Mapping[str, Any], task: str) 
         reader.refuse(f"{name}: parameters.route_mappings", "is no object", "restore the file")
         mappings = {}
     found = {_pair(key): str(route) for key, route in mappings.items()}
-    for wanted in ((task, "text"), (task, None), (None, "text"), (None, None)):
+    named = task or None
+    for wanted in ((named, "text"), (named, None), (None, "text"), (None, None)):
         if wanted in found:
             return found[wanted]
-    return task
+    for known in (task, "text"):
+        if known in routes:
+            return known
+    if task:
+        return task
+    chosen = reader.take(f"{name}: parameters", parameters, "default_route", str, "")
+    first = routes[0] if routes and parameters.get("allow_empty_key", True) else ""
+    # Where the reference has no way for such a text, it is a document here.
+    return chosen or first or _route(reader, name, parameters, "document", routes)
 
 
 def _pair(key: str) -> object:

@@ -8,7 +8,11 @@ refused with its key, before a weight is read.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sie_layouts.architectures.published import published_form, require_form
+from sie_layouts.architectures.published import (
+    published_form,
+    require_form,
+    tokenizes_by_code,
+)
 from sie_layouts.architectures.tasks import holds_tasks
 from sie_layouts.reader import Reader, joined
 
@@ -36,6 +40,15 @@ def require_own_architecture(reader: Reader, folder: str, *, takes_tasks: bool =
             adapter,
             "is there: the reference puts an adapter of its own on another model",
             "register that model, and this folder as its adapter",
+        )
+    tokenizer = joined(folder, "tokenizer_config.json")
+    if tokenizes_by_code(config, reader.table(tokenizer)):
+        reader.refuse(
+            f"{tokenizer}: auto_map",
+            "names a tokenizer of the model's own, and that code alone says which token ends a "
+            "text",
+            "save it once with that code loaded, as a tokenizer.json that puts the token there, "
+            "and take the key out",
         )
     form = published_form(config)
     if form is not None:

@@ -288,6 +288,8 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     """The tasks that its weights can be changed for, and the words before a text of each."""
     side_tasks: dict[str, str] = {}
     """The task of a `query` and of a `document`, where a request names none."""
+    default_side: str = "document"
+    """The side of a text that is called neither query nor document."""
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
