@@ -107,7 +107,8 @@ def _vectors(drawn: Drawn, kind: Any, output: str) -> Judgement:
         for call, encode in _CALLS.items()
     }
     told = reference.prompts or {}
-    side = ours[0].describe().default_side
+    form = ours[0].describe().query_form
+    side = "query" if form is not None and form.by_default else "document"
     if told.get(side) and not reference.default_prompt_name:
         del calls["encode"]  # a text of which nobody said what it is counts as one of these here
     answerers = [*map(Answerer, ours)]

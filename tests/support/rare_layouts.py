@@ -180,7 +180,7 @@ def _routes(choices: Choices, folder: Path) -> Drawn:
             ("text", "d"),
         ),
     )  # fmt: skip
-    parts = {names[0]: query, names[1]: document}
+    parts: Any = {names[0]: query, names[1]: document}
     told: dict[str, Any] = {}
     told |= choices.words({"default_route": names, "allow_empty_key": (True, False)})
     if set(names) != {"query", "document"} or choices.maybe("mappings", 0.3):

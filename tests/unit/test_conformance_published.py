@@ -395,21 +395,17 @@ def test_a_decoder_whose_code_alone_says_where_it_looks_is_refused(tmp_path):
 
 def test_a_decoder_whose_tokenizer_is_code_is_refused(tmp_path):
     """gte-Qwen2: transformers' own class of that name puts no token at the end of a text."""
-    folder = save_small(
-        tmp_path,
-        tf.AutoModel.from_config(
-            tf.Qwen2Config(
-                hidden_size=16,
-                intermediate_size=24,
-                num_attention_heads=2,
-                num_hidden_layers=1,
-                num_key_value_heads=2,
-                vocab_size=VOCABULARY,
-                is_causal=False,
-            )
-        ),
-        _Tokenizer(tmp_path),
-    )
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "num_key_value_heads": 2,
+        "vocab_size": VOCABULARY,
+        "is_causal": False,
+    }
+    model = tf.AutoModel.from_config(tf.Qwen2Config(**sizes))
+    folder = save_small(tmp_path, model, _Tokenizer(tmp_path))
     file = folder / "tokenizer_config.json"
     told = {"model_max_length": 64, "tokenizer_class": "PreTrainedTokenizerFast"}
     file.write_text(json.dumps(told))

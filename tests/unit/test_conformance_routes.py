@@ -131,14 +131,17 @@ def test_a_text_that_is_called_neither_goes_the_routers_way(bert, tmp_path, name
     modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), Router(parts, **options)]
     folder = _saved(tmp_path / "model", st.SentenceTransformer, modules)
     answerer = Answerer(load(folder))
-    assert answerer.loaded.default_side == side
+    assert answerer.loaded.query_form is not None
+    assert answerer.loaded.query_form.by_default == (side == "query")
     reference = st.SentenceTransformer(str(folder), device="cpu")
     every: Any = dict.fromkeys(("encode", "query", "document"), TEXTS[:3])
     assert_as_reference(reference, every, answerer)
 
 
 def test_a_third_way_for_a_text_that_is_called_neither_is_refused(bert, tmp_path):
-    parts = {name: [_dense(8, place)] for place, name in enumerate(("query", "document", "other"))}
+    parts: Any = {
+        name: [_dense(8, place)] for place, name in enumerate(("query", "document", "other"))
+    }
     router = Router(parts, default_route="other")
     modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), router]
     folder = _saved(tmp_path / "model", st.SentenceTransformer, modules)

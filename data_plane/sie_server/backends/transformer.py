@@ -99,7 +99,7 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
     return RoutedBackend(
         _side(spec, device, layout),
         _side(spec, device, queries),
-        default_side=layout.default_side,
+        by_default=layout.default_side == "query",
     )
 
 
@@ -197,7 +197,7 @@ class TransformerBackend(EncoderBackend):
         return replace(
             self._core.describe(),
             prompts=told_prompts(self._layout),
-            **told_tasks(self._tasks, self._core.spec.profile),
+            tasks=told_tasks(self._tasks, self._core.spec.profile),
             skips_prompts=self._heads.steps.skips_prompts,
             dims=self._dims(),
             texts={"query": TextForm(), "document": TextForm()} if self._scores else {},

@@ -134,6 +134,7 @@ class Tokenizer:
     @classmethod
     def _of_queries(cls, loaded: Loaded, form: QueryForm) -> "Tokenizer":
         told = {name: getattr(form, name) for name in form.__struct_fields__}
+        del told["by_default"]
         found = cls.read(structs.replace(loaded, **told, query_form=None))
         found._marks_queries = True
         return found

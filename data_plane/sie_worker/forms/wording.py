@@ -35,7 +35,7 @@ def check_options(job: Job, loaded: Loaded) -> None:
     if loaded.options is not None and given:
         check_request(given, loaded.options, job.operation, model=job.model_id, params=params)
     task = job.options.get("task")
-    if task and task not in loaded.tasks:
+    if task and (loaded.tasks is None or task not in loaded.tasks.words):
         raise _no_task(job, loaded, str(task))
     if job.dimensions is not None:
         _check_dimensions(job, loaded, job.dimensions)
@@ -44,7 +44,9 @@ def check_options(job: Job, loaded: Loaded) -> None:
 def side_of(job: Job, loaded: Loaded) -> str:
     """`query` or `document`, by the request's word, or else by the model's."""
     said = job.options.get("is_query")
-    return loaded.default_side if said is None else "query" if said else "document"
+    if said is None:
+        said = loaded.query_form is not None and loaded.query_form.by_default
+    return "query" if said else "document"
 
 
 def task_of(job: Job, loaded: Loaded) -> str:
@@ -52,12 +54,12 @@ def task_of(job: Job, loaded: Loaded) -> str:
 
     As with prompts, a text is a document unless the request calls it a query.
     """
-    if job.operation != "encode":
+    if job.operation != "encode" or loaded.tasks is None:
         return ""
     named = job.options.get("task")
     if named is not None:
         return str(named)
-    return loaded.side_tasks.get(side_of(job, loaded), "")
+    return loaded.tasks.sides.get(side_of(job, loaded), "")
 
 
 def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
@@ -96,9 +98,8 @@ def _prompt(job: Job, loaded: Loaded, side: str) -> str:
 
     A model may have a prompt of its own for a text of which the request says neither.
     """
-    if loaded.tasks:
-        task = task_of(job, loaded)
-        return loaded.tasks[task] if task else ""
+    if loaded.tasks is not None:
+        return loaded.tasks.words.get(task_of(job, loaded), "")
     if "is_query" not in job.options and "" in loaded.prompts:
         return loaded.prompts[""]
     return loaded.prompts.get(side, "")
@@ -134,8 +135,9 @@ def _placeless(job: Job, side: str, cure: str) -> FixRequest:
 
 def _no_task(job: Job, loaded: Loaded, task: str) -> FixRequest:
     where = request_field("$.params", "task")
-    known = ", ".join(loaded.tasks)
-    meant = nearest(task, loaded.tasks)
+    words = {} if loaded.tasks is None else loaded.tasks.words
+    known = ", ".join(words)
+    meant = nearest(task, words)
     hint = f"; did you mean {meant!r}?" if meant else ""
     return FixRequest(
         f"{where}: {job.model_id} has {f'the tasks {known}' if known else 'no tasks'}, not "

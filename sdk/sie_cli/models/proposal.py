@@ -27,9 +27,15 @@ from sie_layouts.extraction.any_labels import (
 )
 from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.needed import absent_files, absent_of_transformer
 from sie_layouts.reader import joined
-from sie_layouts.reading import Kind, Layout, kind_of, read
+from sie_layouts.reading import (
+    Kind,
+    Layout,
+    absent_files,
+    absent_of_transformer,
+    kind_of,
+    read,
+)
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.steps import TransformerStep
 from sie_schemas.errors import FixRequest

@@ -106,9 +106,9 @@ def _route(
     for wanted in ((named, "text"), (named, None), (None, "text"), (None, None)):
         if wanted in found:
             return found[wanted]
-    for known in (task, "text"):
-        if known in routes:
-            return known
+    for direct in (task, "text"):
+        if direct in routes:
+            return direct
     if task:
         return task
     chosen = reader.take(f"{name}: parameters", parameters, "default_route", str, "")

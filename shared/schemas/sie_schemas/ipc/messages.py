@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.ipc.forms import Option, PairForm, PictureForm, QueryForm, TextForm
+from sie_schemas.ipc.forms import Option, PairForm, PictureForm, QueryForm, TaskForm, TextForm
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
@@ -69,8 +69,7 @@ class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
     """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs.
 
     `skip` leading tokens are the prompt's (`skips_prompts`); `query` says that it is one
-    (`query_form`, `texts`). `attended` leading tokens are those that the others look at, 0: all.
-    `task` is one of the model's own (`tasks`).
+    (`query_form`, `texts`), `task` its task (`tasks`). The others see `attended` tokens, 0: all.
     """
 
     ids: bytes
@@ -284,12 +283,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     templates: dict[str, str] = {}
     """`query`, `document`, and the default `instruction`, as the profile's options have them."""
     picture: PictureForm | None = None
-    tasks: dict[str, str] = {}
-    """The tasks that its weights can be changed for, and the words before a text of each."""
-    side_tasks: dict[str, str] = {}
-    """The task of a `query` and of a `document`, where a request names none."""
-    default_side: str = "document"
-    """The side of a text that is called neither query nor document."""
+    tasks: TaskForm | None = None
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
