@@ -40,7 +40,6 @@ _ODD_SEEDS: dict[int, Judgement] = {
 }
 """The same of folders that were changed after they were saved."""
 _RARE_SEEDS: dict[int, Judgement] = {
-    73: "refused",  # routes of which none is a document's
     112: "equal",  # a table
     115: "equal",  # sparse, all but queries one way
     116: "equal",  # texts and images
