@@ -11,6 +11,7 @@ import pytest
 from tests.support.layout_judge import Judgement, judged
 from tests.support.odd_layouts import draw_odd
 from tests.support.random_layouts import draw
+from tests.support.rare_layouts import draw_rare
 
 _SEEDS: dict[int, Judgement] = {
     4: "equal",  # vectors
@@ -38,6 +39,14 @@ _ODD_SEEDS: dict[int, Judgement] = {
     93: "equal",  # a prompt longer than a text may be, late
 }
 """The same of folders that were changed after they were saved."""
+_RARE_SEEDS: dict[int, Judgement] = {
+    112: "equal",  # a table
+    115: "equal",  # sparse, all but queries one way
+    116: "equal",  # texts and images
+    118: "equal",  # a score of a decoder that is seldom one
+    186: "equal",  # the first route is where a text goes that nobody named
+}
+"""The same of kinds and families that are rare."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +66,9 @@ def test_a_folder_that_nobody_listed_is_answered_as_the_reference_does(seed, tmp
 def test_a_folder_that_somebody_changed_is_answered_as_the_reference_does(seed, tmp_path):
     drawn = draw_odd(seed, tmp_path)
     assert judged(drawn) == _ODD_SEEDS[seed], dict(drawn.choices)
+
+
+@pytest.mark.parametrize("seed", _RARE_SEEDS)
+def test_a_folder_of_a_rare_kind_is_answered_as_the_reference_does(seed, tmp_path):
+    drawn = draw_rare(seed, tmp_path)
+    assert judged(drawn) == _RARE_SEEDS[seed], dict(drawn.choices)

@@ -6,7 +6,7 @@ down here from the papers and the published names: it shares nothing with what r
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,17 @@ from tests.support.encoder_models import VOCABULARY, write_tokenizer
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear, relu, silu
 
-__all__ = ["ALIBI", "ALIBI_NORMED", "FLASH", "NOMIC", "NOMIC_EXPERTS", "PUBLISHED", "Published"]
+__all__ = [
+    "ALIBI",
+    "ALIBI_NORMED",
+    "FLASH",
+    "NOMIC",
+    "NOMIC_EXPERTS",
+    "PUBLISHED",
+    "TASKS",
+    "Published",
+    "PublishedTasks",
+]
 
 _WIDTH, _INNER, _HEADS, _LAYERS = 24, 40, 6, 3
 _BERT_SIZES = {
@@ -293,6 +303,105 @@ class Published:
         for number in best.tolist():
             total = total + likings[number] * (gelu(first[number] @ row) @ second[number])
         return total
+
+
+TASKS: dict[str, Any] = {
+    **FLASH,
+    "auto_map": {
+        "AutoConfig": "org/code--configuration_xlm_roberta.XLMRobertaFlashConfig",
+        "AutoModel": "org/code--modeling_lora.XLMRobertaLoRA",
+    },
+    "emb_pooler": "mean",
+    "load_trained_adapters": True,
+    "lora_adaptations": ["retrieval.query", "retrieval.passage", "text-matching"],
+    "lora_alpha": 3,
+    "lora_dropout_p": 0.0,
+    "lora_main_params_trainable": False,
+    "lora_rank": 2,
+    "matryoshka_dimensions": [8, 24],
+    "position_embedding_type": "rotary",
+    "rotary_emb_base": 20_000.0,
+    "task_instructions": {
+        "retrieval.query": "w7 w8 ",
+        "retrieval.passage": "w9 ",
+        "text-matching": "",
+    },
+    "truncate_dim": None,
+}
+"""The keys of jina-embeddings-v3."""
+_STEPS = (
+    ("", "custom_st.Transformer"),
+    ("1_Pooling", "sentence_transformers.models.Pooling"),
+    ("2_Normalize", "sentence_transformers.models.Normalize"),
+)
+
+
+class PublishedTasks:
+    """A checkpoint with a change of its weights for each task, and the steps beside it."""
+
+    def __init__(self, config: Mapping[str, Any] = TASKS) -> None:
+        self.base = Published(config)
+        self._names: Sequence[str] = config["lora_adaptations"]
+        self._rank: int = config["lora_rank"]
+        generator = torch.Generator().manual_seed(5)
+
+        def some(*shape: int) -> Tensor:
+            return torch.randn(len(self._names), *shape, generator=generator) * 0.4
+
+        self.base.tensors["pooler.dense.weight"] = torch.ones(_WIDTH, _WIDTH)
+        self.changes: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, tensor in self.base.tensors.items():
+            if tensor.ndim == 2:
+                out, inside = tensor.shape
+                # The authors keep both factors of a table the other way around.
+                first, last = (out, inside) if "embeddings" in name else (inside, out)
+                down, up = some(self._rank, first), some(last, self._rank)
+                turned = "embeddings" in name
+                self.changes[name] = (down.mT, up.mT) if turned else (down, up)
+
+    def write(self, folder: Path) -> Path:
+        """The files of its repository."""
+        self.base.write(folder)
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in self.base.tensors.items():
+            home = f"roberta.{name.removesuffix('.weight')}.parametrizations.weight"
+            if name in self.changes:
+                down, up = self.changes[name]
+                tensors[f"{home}.original"] = tensor
+                tensors[f"{home}.0.lora_A"] = down.contiguous()
+                tensors[f"{home}.0.lora_B"] = up.contiguous()
+            else:
+                tensors[f"roberta.{name}"] = tensor
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        listed = []
+        for place, (path, kind) in enumerate(_STEPS):
+            (folder / path).mkdir(exist_ok=True)
+            listed.append({"idx": place, "name": str(place), "path": path, "type": kind})
+        listed[0]["kwargs"] = ["task"]
+        (folder / "modules.json").write_text(json.dumps(listed))
+        pooling = {"word_embedding_dimension": _WIDTH, "pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+        settings = {"prompts": self.base.config["task_instructions"], "default_prompt_name": None}
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+        return folder
+
+    def answer(self, ids: Tensor, task: str) -> Tensor:
+        """The vector of one text for a task, or of none: the mean of its tokens, of length 1."""
+        whole = Published(self.base.config)
+        whole.tensors = {name: self._changed(name, task) for name in self.base.tensors}
+        mean = whole.answer(ids).mean(dim=0)
+        vector: Tensor = mean / mean.norm()
+        return vector
+
+    def _changed(self, name: str, task: str) -> Tensor:
+        tensor = self.base.tensors[name].double()
+        if not task or name not in self.changes:
+            return tensor
+        place = self._names.index(task)
+        first, last = (factor[place].double() for factor in self.changes[name])
+        product = first @ last if "embeddings" in name else last @ first
+        scale: float = self.base.config["lora_alpha"] / self._rank
+        return tensor + product * scale
 
 
 def _heads(states: Tensor) -> Tensor:

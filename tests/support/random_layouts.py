@@ -32,7 +32,7 @@ from tokenizers import AddedToken
 
 __all__ = ["Choices", "Drawn", "Kind", "draw"]
 
-Kind = Literal["dense", "sparse", "score", "tokens"]
+Kind = Literal["dense", "sparse", "score", "tokens", "images"]
 T = TypeVar("T")
 
 _WIDTH = 16

@@ -23,15 +23,28 @@ from tests.support.encoder_models import (
     write_tokenizer,
 )
 from tests.support.new_model import CONFIG, NewModel
-from tests.support.published_models import ALIBI, FLASH, NOMIC, NOMIC_EXPERTS, PUBLISHED, Published
+from tests.support.published_models import (
+    ALIBI,
+    FLASH,
+    NOMIC,
+    NOMIC_EXPERTS,
+    PUBLISHED,
+    TASKS,
+    Published,
+    PublishedTasks,
+)
 from tests.support.sameness import assert_same
 from tests.support.scored import load as load_scored
+from tests.support.small_jobs import small_job
 
 from sie_cli.models.proposal import propose
 from sie_layouts.folder import FolderFiles
 from sie_layouts.reading import read
 from sie_schemas import ipc
-from sie_schemas.errors import SIEError
+from sie_schemas.errors import FixRequest, SIEError
+from sie_schemas.items import Item
+from sie_schemas.jobs import AdapterPin
+from sie_worker.forms.tokenizing import Tokenizer, prepare
 
 TEXTS = (200, 3, 3, 17, 1, 90)
 
@@ -192,6 +205,117 @@ def test_a_published_reranker_scores_by_its_formula(tmp_path):
     assert_same(np.frombuffer(answers.values, "<f4"), expected)
 
 
+_TEXTS = ("w3", "w5 w6 w11 w40 " * 30, "w9 w20 w21")
+_CALLS: Any = [
+    ({}, "retrieval.passage"),
+    ({"task": ""}, ""),
+    ({"is_query": True}, "retrieval.query"),
+    ({"is_query": False}, "retrieval.passage"),
+    ({"task": "text-matching"}, "text-matching"),
+    ({"task": "retrieval.passage", "is_query": True}, "retrieval.passage"),
+]
+
+
+def _asked(loaded: ipc.Loaded, texts: Any, options: dict[str, Any]) -> list[ipc.Input]:
+    job = small_job(items=tuple(Item(text=text) for text in texts), options=options)
+    return [given for _, given, _ in prepare(job, loaded, Tokenizer.read(loaded)).inputs]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@torch.inference_mode()
+def test_a_model_that_holds_tasks_answers_each_by_its_formula(padded, tmp_path):
+    """jina-embeddings-v3: a change of the weights and words for each task, one batch for all."""
+    model = PublishedTasks()
+    answerer = Answerer(load(model.write(tmp_path), padded=padded))
+    loaded = answerer.loaded
+    assert loaded.execution == ("padded" if padded else "packed")
+    inputs: list[ipc.Input] = []
+    expected = []
+    for options, task in _CALLS:
+        words = TASKS["task_instructions"].get(task, "")
+        given = _asked(loaded, _TEXTS, options)
+        whole = _asked(loaded, [words + text for text in _TEXTS], {"task": ""})
+        assert [each.ids for each in given] == [each.ids for each in whole]  # type: ignore[union-attr]
+        vectors = [model.answer(_ids(each), task).numpy() for each in whole]  # type: ignore[arg-type]
+        assert_same(answerer.answered(given), np.stack(vectors))
+        inputs += given
+        expected += vectors
+    assert_same(answerer.answered(inputs[::-1]), np.stack(expected[::-1]))
+    assert abs(expected[0] - expected[3]).max() > 1e-2
+    assert abs(expected[3] - expected[6]).max() > 1e-2
+
+
+def test_a_profile_has_a_task_for_all_of_its_texts(tmp_path):
+    model = PublishedTasks()
+    folder = model.write(tmp_path)
+    answerer = Answerer(load(folder, options={"task": "text-matching"}))
+    for options in ({}, {"is_query": True}):
+        [given] = _asked(answerer.loaded, _TEXTS[2:], options)
+        expected = model.answer(_ids(given), "text-matching").numpy()  # type: ignore[arg-type]
+        assert_same(answerer.answered([given]), expected[None])
+    with pytest.raises(SIEError, match="option task is 'text', and the model has retrieval"):
+        load(folder, options={"task": "text"})
+
+
+def test_a_task_that_a_model_has_not_is_refused(tmp_path):
+    loaded = load(PublishedTasks().write(tmp_path)).describe()
+    with pytest.raises(FixRequest, match=r"options\.task: .*did you mean 'text-matching'"):
+        _asked(loaded, _TEXTS, {"task": "text_matching"})
+    plain = load_folder(Published(NOMIC).write(tmp_path / "plain"))
+    with pytest.raises(FixRequest, match="has no tasks"):
+        _asked(plain.describe(), _TEXTS, {"task": "text-matching"})
+    with pytest.raises(SIEError, match="option task is 'a', and the model has none"):
+        load_folder(tmp_path / "plain", task="a")
+
+
+def test_a_task_and_an_adapter_are_not_both_put_on(tmp_path):
+    backend = load(PublishedTasks().write(tmp_path))
+    given = _asked(backend.describe(), _TEXTS[:1], {"task": "text-matching"})
+    batch = ipc.RunBatch(
+        id=1,
+        model_revision="r1",
+        operation="encode",
+        adapter=AdapterPin("legal", "1"),
+        inputs=tuple(given),
+    )
+    with pytest.raises(FixRequest, match="adapter legal and the task text-matching: name one"):
+        backend.run(batch)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("lora_B", "have 3 changes of embeddings.token_type_embeddings, and 3 tasks"),
+        ("rank", "a task changes embeddings.token_type_embeddings by a product"),
+        ("all", "hold no changes of tasks"),
+    ],
+)
+def test_changes_that_do_not_fit_fail_the_load(change, said, tmp_path):
+    folder = PublishedTasks().write(tmp_path)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    first = "roberta.embeddings.token_type_embeddings.parametrizations.weight.0."
+    if change == "lora_B":
+        del tensors[first + "lora_B"]
+    elif change == "rank":
+        tensors[first + "lora_B"] = tensors[first + "lora_B"][:, :, :3].contiguous()
+    else:
+        tensors = {name: each for name, each in tensors.items() if "lora_" not in name}
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(SIEError, match=said):
+        load(folder)
+
+
+def test_words_of_a_task_that_its_files_say_in_two_ways_are_refused(tmp_path):
+    folder = PublishedTasks().write(tmp_path)
+    told = {"prompts": {"retrieval.query": "w3 "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(told))
+    said = "; ".join(map(str, read(FolderFiles(folder)).refusals))
+    assert "prompts.retrieval.query is 'w3 ', and the task's words" in said
+    found = propose(FolderFiles(folder), takes_pickles=False, name="jina-embeddings-v3")
+    assert "prompts.retrieval.query" in str(found.refusals[0])
+
+
 class _Tokenizer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -204,7 +328,17 @@ class _Tokenizer:
     ("config", "change", "said"),
     [
         (ALIBI, {"feed_forward_type": "original"}, "feed_forward_type is 'original'"),
-        (FLASH, {"lora_adaptations": ["a"]}, "lora_adaptations is ['a']"),
+        (FLASH, {"lora_adaptations": ["a"]}, "lora_adaptations is there, and auto_map names no"),
+        (TASKS, {"load_trained_adapters": False}, "the tasks would be random weights"),
+        (TASKS, {"lora_rank": 0}, "lora_rank is no whole number above 0"),
+        (TASKS, {"lora_alpha": "1"}, "lora_alpha is '1', and a number above 0 is wanted"),
+        (
+            TASKS,
+            {"task_instructions": {"a": "b"}},
+            "has the words of ['a'], and ['retrieval.query'",
+        ),
+        (TASKS, {"position_embedding_type": "absolute"}, "a model with a table of positions"),
+        (TASKS, {"truncate_dim": 8}, "truncate_dim is 8"),
         (FLASH, {"position_embedding_type": "alibi"}, "position_embedding_type is 'alibi'"),
         (NOMIC, {"rotary_scaling_factor": 2}, "rotary_scaling_factor is 2"),
         (NOMIC, {"prenorm": True}, "prenorm is True"),
@@ -259,8 +393,36 @@ def test_a_decoder_whose_code_alone_says_where_it_looks_is_refused(tmp_path):
     assert abs(looking[0] - looking[1]).max() > 1e-2
 
 
+def test_a_decoder_whose_tokenizer_is_code_is_refused(tmp_path):
+    """gte-Qwen2: transformers' own class of that name puts no token at the end of a text."""
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "num_key_value_heads": 2,
+        "vocab_size": VOCABULARY,
+        "is_causal": False,
+    }
+    model = tf.AutoModel.from_config(tf.Qwen2Config(**sizes))
+    folder = save_small(tmp_path, model, _Tokenizer(tmp_path))
+    file = folder / "tokenizer_config.json"
+    told = {"model_max_length": 64, "tokenizer_class": "PreTrainedTokenizerFast"}
+    file.write_text(json.dumps(told))
+    assert not propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode").refusals
+    code = {"AutoTokenizer": [None, "tokenization_qwen.Qwen2TokenizerFast"]}
+    file.write_text(json.dumps(told | {"auto_map": code, "add_eos_token": True}))
+    found = propose(FolderFiles(folder), takes_pickles=False, name="a", task="encode")
+    assert "that code alone says which token ends a text" in str(found.refusals[0])
+    with pytest.raises(SIEError, match="which token ends a text"):
+        load_folder(folder, pooling="last")
+
+
 def test_a_head_that_such_a_model_has_not_is_refused(tmp_path):
     config = {**NOMIC, "architectures": ["NomicBertForSequenceClassification"]}
     folder = Published(config).write(tmp_path)
     told = "; ".join(map(str, read(FolderFiles(folder)).refusals))
     assert "makes no scores here" in told
+    folder = PublishedTasks().write(tmp_path / "tasks")
+    told = "; ".join(map(str, read(FolderFiles(folder), "scores").refusals))
+    assert "done for vectors of whole texts only" in told

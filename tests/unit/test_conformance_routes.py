@@ -116,6 +116,39 @@ def test_a_router_behind_the_pooling_gives_queries_layers_of_their_own(bert, tmp
     _require_same(folder, st.SentenceTransformer)
 
 
+@pytest.mark.parametrize(
+    ("names", "options", "side"),
+    [
+        (("query", "document"), {"default_route": "query"}, "query"),
+        (("query", "document"), {}, "query"),  # the first is the default
+        (("document", "query"), {}, "document"),
+        (("query", "text"), {"default_route": "query"}, "document"),  # by what it is
+        (("q", "d"), {"route_mappings": {("query", "text"): "q", (None, None): "d"}}, "document"),
+    ],
+)
+def test_a_text_that_is_called_neither_goes_the_routers_way(bert, tmp_path, names, options, side):
+    parts = dict(zip(names, ([_dense(8, 1)], [_dense(8, 2)]), strict=True))
+    modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), Router(parts, **options)]
+    folder = _saved(tmp_path / "model", st.SentenceTransformer, modules)
+    answerer = Answerer(load(folder))
+    assert answerer.loaded.query_form is not None
+    assert answerer.loaded.query_form.by_default == (side == "query")
+    reference = st.SentenceTransformer(str(folder), device="cpu")
+    every: Any = dict.fromkeys(("encode", "query", "document"), TEXTS[:3])
+    assert_as_reference(reference, every, answerer)
+
+
+def test_a_third_way_for_a_text_that_is_called_neither_is_refused(bert, tmp_path):
+    parts: Any = {
+        name: [_dense(8, place)] for place, name in enumerate(("query", "document", "other"))
+    }
+    router = Router(parts, default_route="other")
+    modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), router]
+    folder = _saved(tmp_path / "model", st.SentenceTransformer, modules)
+    with pytest.raises(OurFault, match="called neither query nor document; make the route of doc"):
+        load(folder)
+
+
 def test_a_router_of_an_older_release_is_named_asym(bert, tmp_path):
     router = Router.for_query_document([_dense(8, 1)], [_dense(8, 2)])
     modules = [Transformer(str(bert)), Pooling(WIDTH, "mean"), router]

@@ -15,6 +15,7 @@ from tests.support.sameness import assert_same
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sie_catalog.families import FAMILIES
+from sie_layouts.architectures.known_types import KNOWN_TYPES
 from sie_layouts.architectures.published import Form, published_form
 from sie_layouts.modules import ACTIVATIONS, DONE, NOT_DONE
 from sie_layouts.routes import ROUTERS
@@ -54,6 +55,7 @@ _TYPES = {
     "deberta-v2": "deberta-v2",
     "distilbert": "distilbert",
     "flash-roberta": "flash_roberta",
+    "flash-roberta-tasks": "flash_roberta",
     "gemma3": "gemma3_text",
     "gte": "gte",
     "gte-renamed": "gte",
@@ -81,6 +83,11 @@ def test_each_architecture_of_texts_in_the_catalog_is_one_of_transformers_or_a_f
     }
     assert named == _TYPES.keys(), "say the model type of each"
     assert set(_TYPES.values()) <= set(CONFIG_MAPPING) | set(get_args(Form))
+
+
+def test_each_type_that_transformers_has_is_known_without_it():
+    assert set(CONFIG_MAPPING) <= KNOWN_TYPES, "write down what the newer release has"
+    assert not {"nvembed", "llama_bidirec", "new"} & KNOWN_TYPES
 
 
 @pytest.mark.parametrize("form", get_args(Form))

@@ -33,14 +33,21 @@ _POOLER: Final = "pooler"
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One linear layer's low-rank product, on the layer's device and in its type.
+    """One layer's low-rank product, on the layer's device and in its type.
 
     `down` is [rank, in]; `up` is [rank, out] and holds the scale. All numbers are finite: a batch
-    multiplies its tokens with the factors of all its adapters, and drops what is not theirs.
+    multiplies its tokens with the factors of all its adapters, and drops what is not theirs. Of a
+    table of embeddings, which takes ids in, `down` has a column for each id.
     """
 
     down: Tensor
     up: Tensor
+
+    def low(self, rows: Tensor) -> Tensor:
+        """The first factor's product with rows, or its columns of ids: [tokens, rank]."""
+        if rows.is_floating_point():
+            return torch.mm(rows, self.down.T)
+        return nn.functional.embedding(rows, self.down.T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +250,16 @@ class _Addition:
     deltas: Mapping[int, Delta]
 
     def __call__(self, inputs: Tensor, output: Tensor) -> None:
-        rows = inputs.reshape(-1, inputs.shape[-1])
+        # A table of embeddings takes ids, one of a token.
+        is_table = not inputs.is_floating_point()
+        rows = inputs.flatten() if is_table else inputs.reshape(-1, inputs.shape[-1])
         sums = output.view(-1, output.shape[-1])
         if self.tokens.are_alike:
             [delta] = self.deltas.values()
-            sums.addmm_(torch.mm(rows, delta.down.T), delta.up)
+            sums.addmm_(delta.low(rows), delta.up)
             return
         # DeBERTa projects its table of distances too: those rows are nobody's tokens.
-        if len(rows) != self.tokens.count:
+        if len(sums) != self.tokens.count:
             raise OurFault(
                 "a layer that an adapter changes is shared by all texts of a batch, and they have "
                 "several adapters",
@@ -263,22 +272,34 @@ class _Addition:
         deltas = {place: self.deltas[place] for place in run.places if place in self.deltas}
         if not deltas:
             return
-        downs = [delta.down for delta in deltas.values()]
         ups = [delta.up for delta in deltas.values()]
         if run.are_alike:
-            sums.addmm_(torch.mm(rows, downs[0].T), ups[0])
+            [delta] = deltas.values()
+            sums.addmm_(delta.low(rows), delta.up)
             return
         # One product for all adapters, and of it the columns that are a token's own: a product for
         # each would be of a size that no batch had before, and building a kernel for it costs more.
         ranks = tuple((place, len(delta.down)) for place, delta in deltas.items())
         filling = -sum(rank for _, rank in ranks) % _COLUMNS_STEP
         if filling:
-            downs.append(downs[0].new_zeros(filling, downs[0].shape[1]))
             ups.append(ups[0].new_zeros(filling, ups[0].shape[1]))
-        low = torch.mm(rows, torch.cat(downs).T)
+        low = _low_of([*deltas.values()], rows, filling)
         low.masked_fill_(run.others(ranks, low.shape[1], low), 0)
         sums.addmm_(low, torch.cat(ups))
 
     def as_hook(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         """The form in which torch calls a forward hook."""
         self(args[0], output)
+
+
+def _low_of(deltas: Sequence[Delta], rows: Tensor, filling: int) -> Tensor:
+    """The columns of all adapters, and so many of zeros."""
+    if not rows.is_floating_point():
+        # A table's factors are as long as its vocabulary, and are not laid side by side.
+        return nn.functional.pad(
+            torch.cat([each.low(rows) for each in deltas], dim=1), (0, filling)
+        )
+    downs = [each.down for each in deltas]
+    if filling:
+        downs.append(downs[0].new_zeros(filling, downs[0].shape[1]))
+    return torch.mm(rows, torch.cat(downs).T)

@@ -11,11 +11,12 @@ from typing import get_args
 from sie_layouts.folder import FolderFiles
 from sie_layouts.layout import SentenceLayout
 from sie_layouts.sentence import read_sentence
-from sie_layouts.steps import NormalizeStep, PoolingMode, PoolingStep, Step
+from sie_layouts.steps import NormalizeStep, PoolingMode, PoolingStep, Step, TaskLayout
 from sie_schemas.documents import ProfileDocument
+from sie_schemas.ipc import TaskForm
 from sie_server.backends.backend import load_failed
 
-__all__ = ["read_layout", "told_prompts"]
+__all__ = ["read_layout", "told_prompts", "told_tasks"]
 
 
 def read_layout(folder: Path, profile: ProfileDocument, *, sparse: bool = False) -> SentenceLayout:
@@ -47,6 +48,24 @@ def told_prompts(layout: SentenceLayout) -> dict[str, str]:
     if layout.default_prompt is not None:
         named[""] = layout.prompts.get(layout.default_prompt, "")
     return {name: text for name, text in named.items() if text or layout.default_prompt is not None}
+
+
+def told_tasks(tasks: TaskLayout | None, profile: ProfileDocument) -> TaskForm | None:
+    """The tasks as the sidecar wants them. A profile's task is that of all texts; "" is none.
+
+    Raises MODEL_LOAD_FAILED where it is none of the model's.
+    """
+    wanted = profile.options.get("task")
+    known = {} if tasks is None else dict(tasks.words)
+    if wanted and wanted not in known:
+        told = ", ".join(known) or "none"
+        raise load_failed(f"the profile's option task is {wanted!r}, and the model has {told}")
+    if tasks is None:
+        return None
+    sides = dict(tasks.sides)
+    if wanted is not None:
+        sides = dict.fromkeys(("query", "document"), str(wanted))
+    return TaskForm(words=known, sides=sides)
 
 
 def _prompts(folder: Path, layout: SentenceLayout, profile: ProfileDocument) -> dict[str, str]:

@@ -5,10 +5,11 @@
 batch; everything else belongs to the device's thread.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from torch import Tensor
@@ -70,11 +71,13 @@ class LoadedEncoder:
         text: TextLayout | None = None,
         takes_types: bool = True,
         reference: Callable[[Tensor], Tensor] | None = None,
+        tasks: Mapping[str, lora.Adapter] = MappingProxyType({}),
     ) -> None:
         self.spec = spec
         self.encoder = encoder
         self.tokenizer = tokenizer
         self._shelf = device.adapters
+        self._tasks = tasks
         self._dtype = dtype_choice(spec, device)
         config = encoder.model.config
         self.limits = TokenLimits(
@@ -106,6 +109,12 @@ class LoadedEncoder:
         )
         """Tokens that are still to be run before the weights are laid out anew; 0: done."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the weights and of the changes that belong to them."""
+        changes = sum(change.memory_bytes for change in self._tasks.values())
+        return self.encoder.memory_bytes + changes
+
     def describe(self) -> Loaded:
         """Token ids in; how it runs is the probe's word."""
         return Loaded(
@@ -120,7 +129,7 @@ class LoadedEncoder:
             execution="packed" if self._verdict.execution == "packed" else "padded",
             reason=self._verdict.reason,
             batch_invariant=self.spec.profile.batch_invariant,
-            memory_bytes=self.encoder.memory_bytes,
+            memory_bytes=self.memory_bytes,
             fuses_adapters=True,
             dtype=self._dtype.name,
             dtype_reason=self._dtype.why,
@@ -174,7 +183,7 @@ class LoadedEncoder:
 
     def run(self, batch: RunBatch, inputs: Sequence[TokensInput]) -> tuple[States, Sequences]:
         """The hidden states of every token, and the sequences that they belong to."""
-        owners = self._owners(batch, len(inputs))
+        owners = self._owners(batch, inputs)
         ids, type_ids = read_tokens(inputs, self.limits)
         skips = [max(0, given.skip) for given in inputs]
         sequences = Sequences(
@@ -205,18 +214,35 @@ class LoadedEncoder:
                 code="INFERENCE_ERROR",
             )
 
-    def _owners(self, batch: RunBatch, count: int) -> _Owners:
-        pins = batch.adapters or (batch.adapter,) * count
-        if len(pins) != count:
+    def _owners(self, batch: RunBatch, inputs: Sequence[TokensInput]) -> _Owners:
+        pins = batch.adapters or (batch.adapter,) * len(inputs)
+        if len(pins) != len(inputs):
             raise FixRequest(
-                f"{count} inputs and {len(pins)} adapters: each input has one, or None",
+                f"{len(inputs)} inputs and {len(pins)} adapters: each input has one, or None",
                 field="adapters",
             )
-        places = {pin: place for place, pin in enumerate(dict.fromkeys(p for p in pins if p))}
-        adapters = tuple(self._adapter(pin) for pin in places)
-        return _Owners(adapters, [None if pin is None else places[pin] for pin in pins])
+        wanted = [self._change(pin, each.task) for pin, each in zip(pins, inputs, strict=True)]
+        places = {each: place for place, each in enumerate(dict.fromkeys(w for w in wanted if w))}
+        adapters = tuple(self._adapter(each) for each in places)
+        return _Owners(adapters, [None if each is None else places[each] for each in wanted])
 
-    def _adapter(self, pin: AdapterPin) -> lora.Adapter:
+    def _change(self, pin: AdapterPin | None, task: str) -> AdapterPin | str | None:
+        """The one thing that changes the weights for an input. Raises `FixRequest`."""
+        if pin is not None and task:
+            raise FixRequest(
+                f"{self.spec.model_id} is asked for the adapter {pin.name} and the task {task}: "
+                "name one of them",
+                field="$.params.options.task",
+            )
+        if task and task not in self._tasks:
+            raise FixRequest(
+                f"{self.spec.model_id} has no task {task!r}", field="$.params.options.task"
+            )
+        return pin or task or None
+
+    def _adapter(self, pin: AdapterPin | str) -> lora.Adapter:
+        if isinstance(pin, str):
+            return self._tasks[pin]
         adapter = self._shelf.get(self.spec.revision, pin)
         if adapter is None:
             raise FixRequest(
@@ -234,7 +260,7 @@ class EncoderBackend:
 
     def memory_bytes(self) -> int:
         """Bytes of the encoder's weights; heads are small, or tied to its embeddings."""
-        return self._core.encoder.memory_bytes
+        return self._core.memory_bytes
 
     def load_adapter(self, pin: AdapterPin, weights: Weights) -> None:
         """Read an adapter and bind it to the encoder's layers."""

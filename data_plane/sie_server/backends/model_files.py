@@ -18,6 +18,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTra
 
 from sie_layouts.adapter import ADAPTER_FILE
 from sie_layouts.architectures.published import BY_CODE, ConfigJson, looks_by_code
+from sie_layouts.steps import TaskLayout
+from sie_server.adapters.lora import Adapter
+from sie_server.adapters.task_changes import read_task_changes
 from sie_server.backends.architectures.published import Architecture, architecture_of
 from sie_server.backends.backend import DeviceSpec, ModelSpec, load_failed
 from sie_server.device.choice import Choice, choose_dtype
@@ -25,7 +28,14 @@ from sie_server.device.cuda import cuda_multiplies_bfloat16
 from sie_server.packed.prepacked import multiplies_bfloat16
 from sie_server.weights.sources import Weights
 
-__all__ = ["backbone_of", "dtype_choice", "encoder_kind", "has_own_code", "load_model"]
+__all__ = [
+    "backbone_of",
+    "dtype_choice",
+    "encoder_kind",
+    "has_own_code",
+    "load_model",
+    "task_changes",
+]
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LOADING_FAILS: Final = (
@@ -248,6 +258,16 @@ def dtype_choice(spec: ModelSpec, device: DeviceSpec) -> Choice:
 def _family(config: ConfigJson) -> str:
     known = architecture_of(config)
     return known.family if known is not None else str(config.get("model_type") or "")
+
+
+def task_changes(
+    weights: Weights, model: PreTrainedModel, tasks: TaskLayout | None
+) -> Mapping[str, Adapter]:
+    """The changes that its weights hold for each of its tasks. Raises MODEL_LOAD_FAILED."""
+    known = architecture_of(_config(weights))
+    if tasks is None or known is None:
+        return {}
+    return read_task_changes(_weight_files(weights), model, tasks, known.named)
 
 
 def backbone_of(model: PreTrainedModel) -> PreTrainedModel:

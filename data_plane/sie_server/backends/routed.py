@@ -25,11 +25,13 @@ __all__ = ["RoutedBackend"]
 
 
 class RoutedBackend(WithoutAdapters):
-    """Two backends of the same output and width."""
+    """Two backends of the same output and width. `by_default`: a text that is called neither query
+    nor document is a query."""
 
     name = "transformer"
 
-    def __init__(self, documents: Backend, queries: Backend) -> None:
+    def __init__(self, documents: Backend, queries: Backend, *, by_default: bool) -> None:
+        self._by_default = by_default
         self._documents = documents
         self._queries = queries
         dims = [backend.describe().dims for backend in (documents, queries)]
@@ -41,7 +43,10 @@ class RoutedBackend(WithoutAdapters):
     def describe(self) -> Loaded:
         """The documents' facts, and the form of queries."""
         documents, queries = self._documents.describe(), self._queries.describe()
-        form = QueryForm(**{name: getattr(queries, name) for name in QueryForm.__struct_fields__})
+        told = [name for name in QueryForm.__struct_fields__ if name != "by_default"]
+        form = QueryForm(
+            **{name: getattr(queries, name) for name in told}, by_default=self._by_default
+        )
         padded = [each for each in (documents, queries) if each.execution == "padded"]
         return replace(
             documents,

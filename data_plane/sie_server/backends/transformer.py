@@ -46,11 +46,11 @@ from sie_server.backends.backend import (
     unit_length,
 )
 from sie_server.backends.encoder import Encoder, Sequences, States
-from sie_server.backends.folder_layout import read_layout, told_prompts
+from sie_server.backends.folder_layout import read_layout, told_prompts, told_tasks
 from sie_server.backends.loaded_encoder import EncoderBackend, LoadedEncoder
 from sie_server.backends.lookup import LookupBackend
 from sie_server.backends.masked_language import MaskedLanguageBackend
-from sie_server.backends.model_files import encoder_kind, load_model
+from sie_server.backends.model_files import encoder_kind, load_model, task_changes
 from sie_server.backends.routed import RoutedBackend
 from sie_server.backends.score.late import late_scores
 from sie_server.backends.score.late_encoder import LateEncoder
@@ -86,15 +86,21 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         reading = read_late(files)
         if reading.layout is None:
             raise load_failed("; ".join(map(str, reading.refusals)))
+        told_tasks(None, spec.profile)
         return LateEncoder(spec, device, reading.layout)
     sparse = outputs == {"sparse"} and not (spec.weights.folder / _SPARSE_FILE).is_file()
     layout = read_layout(spec.weights.folder, spec.profile, sparse=sparse)
+    told_tasks(layout.tasks, spec.profile)
     if spec.tasks.score is not None and (layout.routed or layout.output != "dense"):
         raise load_failed("a model whose queries go another way makes no scores here")
     if not layout.routed:
         return _side(spec, device, layout)
     queries = changed(layout, document=layout.query)
-    return RoutedBackend(_side(spec, device, layout), _side(spec, device, queries))
+    return RoutedBackend(
+        _side(spec, device, layout),
+        _side(spec, device, queries),
+        by_default=layout.default_side == "query",
+    )
 
 
 def _side(spec: ModelSpec, device: DeviceSpec, layout: SentenceLayout) -> Backend:
@@ -182,13 +188,16 @@ class TransformerBackend(EncoderBackend):
             device,
             finish=self._vectors,
             text=step.text,
+            tasks=task_changes(spec.weights, model, step.tasks),
         )
+        self._tasks = step.tasks
 
     def describe(self) -> Loaded:
         """Token ids in, vectors out."""
         return replace(
             self._core.describe(),
             prompts=told_prompts(self._layout),
+            tasks=told_tasks(self._tasks, self._core.spec.profile),
             skips_prompts=self._heads.steps.skips_prompts,
             dims=self._dims(),
             texts={"query": TextForm(), "document": TextForm()} if self._scores else {},

@@ -37,7 +37,7 @@ from sie_worker.forms.cutting import ANY_CUT, NOWHERE, Cutter, fitting, too_long
 from sie_worker.forms.pairing import Pairing
 from sie_worker.forms.pictures import picture_inputs
 from sie_worker.forms.tokenizer_steps import why_costly
-from sie_worker.forms.wording import check_options, score_wording, wording
+from sie_worker.forms.wording import check_options, score_wording, side_of, task_of, wording
 
 __all__ = ["Prepared", "Tokenizer", "prepare"]
 
@@ -140,6 +140,7 @@ class Tokenizer:
     @classmethod
     def _of_queries(cls, loaded: Loaded, form: QueryForm) -> "Tokenizer":
         told = {name: getattr(form, name) for name in form.__struct_fields__}
+        del told["by_default"]
         found = cls.read(structs.replace(loaded, **told, query_form=None))
         found._marks_queries = True
         return found
@@ -150,12 +151,12 @@ class Tokenizer:
         return self._tokens_max
 
     def texts(
-        self, texts: Sequence[str], prompt: str = "", cut: str | None = None
+        self, texts: Sequence[str], prompt: str = "", cut: str | None = None, task: str = ""
     ) -> list[TokensInput]:
         """Token ids of single texts, special tokens included; each begins with the prompt."""
         skip = self._prompt_tokens(prompt) if prompt and self._skips_prompts else 0
         return [
-            TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries)
+            TokensInput(_int32(found.ids), skip=skip, query=self._marks_queries, task=task)
             for found in self._encoded(list(texts), self._cutter.at(cut))
         ]
 
@@ -278,12 +279,11 @@ def _tokenized(
         return fitting(job, cut, [tokenizer.tokens_max] * len(pairs), indexes, pairs, failures)
     worded = list(map(wording(job, loaded), texts))
     if loaded.texts:
-        side = "query" if job.options.get("is_query") else "document"
-        made, tokens_max = tokenizer.side(side, worded, cut)
+        made, tokens_max = tokenizer.side(side_of(job, loaded), worded, cut)
         return fitting(job, cut, [tokens_max] * len(made), indexes, made, failures)
     prompt = wording(job, loaded)(_TEXT).partition(_TEXT)[0]
-    reads = tokenizer.queries if job.options.get("is_query") else tokenizer
-    made = reads.texts(worded, prompt, cut)
+    reads = tokenizer.queries if side_of(job, loaded) == "query" else tokenizer
+    made = reads.texts(worded, prompt, cut, task_of(job, loaded))
     return fitting(job, cut, [reads.tokens_max] * len(made), indexes, made, failures)
 
 

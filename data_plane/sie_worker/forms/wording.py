@@ -6,15 +6,19 @@ document) has a template without a place for it, it is refused.
 """
 
 from collections.abc import Callable
+from typing import Final
 
+from sie_core.nearest import nearest
 from sie_core.options import check_request, request_field
 from sie_core.templates import INSTRUCTION, TEXT, Template, text_template
 from sie_schemas.errors import FixRequest
 from sie_schemas.ipc import Loaded
 from sie_schemas.jobs import Job
 
-__all__ = ["check_options", "score_wording", "wording"]
+__all__ = ["check_options", "score_wording", "side_of", "task_of", "wording"]
 
+_TOLD_MAX: Final = 40
+"""A stranger's text in a message of ours."""
 _OPTIONS = {"query": "query_template", "document": "doc_template"}
 
 
@@ -30,15 +34,39 @@ def check_options(job: Job, loaded: Loaded) -> None:
         given["instruction"] = job.instruction
     if loaded.options is not None and given:
         check_request(given, loaded.options, job.operation, model=job.model_id, params=params)
+    task = job.options.get("task")
+    if task and (loaded.tasks is None or task not in loaded.tasks.words):
+        raise _no_task(job, loaded, str(task))
     if job.dimensions is not None:
         _check_dimensions(job, loaded, job.dimensions)
+
+
+def side_of(job: Job, loaded: Loaded) -> str:
+    """`query` or `document`, by the request's word, or else by the model's."""
+    said = job.options.get("is_query")
+    if said is None:
+        said = loaded.query_form is not None and loaded.query_form.by_default
+    return "query" if said else "document"
+
+
+def task_of(job: Job, loaded: Loaded) -> str:
+    """The task of an `encode`, one of the model's own; empty where it has none.
+
+    As with prompts, a text is a document unless the request calls it a query.
+    """
+    if job.operation != "encode" or loaded.tasks is None:
+        return ""
+    named = job.options.get("task")
+    if named is not None:
+        return str(named)
+    return loaded.tasks.sides.get(side_of(job, loaded), "")
 
 
 def wording(job: Job, loaded: Loaded) -> Callable[[str], str]:
     """A text of an `encode` as the model reads it; those of another operation stay as they are."""
     if job.operation != "encode":
         return str
-    side = "query" if job.options.get("is_query") else "document"
+    side = side_of(job, loaded)
     source = job.options.get(_OPTIONS[side]) or loaded.templates.get(side)
     if source is not None:
         return _filled(text_template(source), job, loaded, side, job.instruction)
@@ -70,6 +98,8 @@ def _prompt(job: Job, loaded: Loaded, side: str) -> str:
 
     A model may have a prompt of its own for a text of which the request says neither.
     """
+    if loaded.tasks is not None:
+        return loaded.tasks.words.get(task_of(job, loaded), "")
     if "is_query" not in job.options and "" in loaded.prompts:
         return loaded.prompts[""]
     return loaded.prompts.get(side, "")
@@ -99,6 +129,19 @@ def _placeless(job: Job, side: str, cure: str) -> FixRequest:
     return FixRequest(
         f"{where}: the template of a {side} of {job.model_id} has no place for an instruction; "
         f"{cure}",
+        field=where,
+    )
+
+
+def _no_task(job: Job, loaded: Loaded, task: str) -> FixRequest:
+    where = request_field("$.params", "task")
+    words = {} if loaded.tasks is None else loaded.tasks.words
+    known = ", ".join(words)
+    meant = nearest(task, words)
+    hint = f"; did you mean {meant!r}?" if meant else ""
+    return FixRequest(
+        f"{where}: {job.model_id} has {f'the tasks {known}' if known else 'no tasks'}, not "
+        f"{task[:_TOLD_MAX]!r}{hint}",
         field=where,
     )
 

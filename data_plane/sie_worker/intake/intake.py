@@ -42,7 +42,7 @@ __all__ = ["Intake", "IntakeLimits", "ObjectStore", "Replica"]
 
 _Found = TypeVar("_Found")
 _LOG: Final = logging.getLogger(__name__)
-_SIDECAR_OPTIONS: Final = frozenset(option.name for option in GENERAL)
+_SIDECAR_OPTIONS: Final = frozenset({"task", *(option.name for option in GENERAL)})
 """Options that were spent before the batch: in the lane's adapter, and in the tokens."""
 _IMAGES: Final = (ImageInput, PixelsInput)
 _STORED_ANEW: Final = 5

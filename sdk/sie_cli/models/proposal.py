@@ -14,7 +14,8 @@ from sie_catalog.bundles import BUNDLES
 from sie_cli.models.purpose import Purpose, Task, purpose_of
 from sie_core.counted import counted
 from sie_layouts.adapter import ADAPTER_FILE, adapter_refusals
-from sie_layouts.architectures.published import BY_CODE, looks_by_code
+from sie_layouts.architectures.known_types import KNOWN_TYPES
+from sie_layouts.architectures.published import BY_CODE, looks_by_code, published_form
 from sie_layouts.extraction.any_labels import (
     GLINER_FILE,
     GliclassLayout,
@@ -25,8 +26,18 @@ from sie_layouts.extraction.any_labels import (
     read_gliner,
 )
 from sie_layouts.facts import WORDS, Fact, Files, Reading, Refusal
-from sie_layouts.reading import Kind, Layout, kind_of, read
+from sie_layouts.layout import SentenceLayout
+from sie_layouts.reader import joined
+from sie_layouts.reading import (
+    Kind,
+    Layout,
+    absent_files,
+    absent_of_transformer,
+    kind_of,
+    read,
+)
 from sie_layouts.routes import MODULES_FILE
+from sie_layouts.steps import TransformerStep
 from sie_schemas.errors import FixRequest
 
 __all__ = ["Proposal", "propose", "weight_files"]
@@ -40,6 +51,12 @@ _UNNAMED: Final = {"0": "LABEL_0", "1": "LABEL_1"}
 _LABELS_SHOWN: Final = 12
 """One line of a terminal."""
 _HEADS: Final = ("sparse_linear", "colbert_linear")
+_GTE: Final = "new"
+"""The name that repositories have for transformers' `gte`."""
+_ALLOWED: Final = (
+    "use another model, or let an operator allow that code (SIE_SERVER_REMOTE_CODE_MODELS), and "
+    "write the document with sie apply"
+)
 _KINDS: Final[Mapping[Task | None, Kind]] = {"encode": "vectors", "score": "scores"}
 _BACKENDS: Final[Mapping[str, str]] = {
     "vectors": "transformer",
@@ -88,14 +105,15 @@ def propose(
     labelled = None if purpose.task == "score" else _labelled(files, names)
     for_any = _for_any_labels(files)
     if labelled is not None:
-        found = replace(labelled, facts=(*labelled.facts, *facts), refusals=missing)
+        absent = missing or absent_of_transformer(files, "", takes_pickles=takes_pickles)
+        found = replace(labelled, facts=(*labelled.facts, *facts), refusals=absent)
     elif for_any is not None:
         refusals = (*for_any.refusals, *missing)
         found = replace(for_any, facts=(*for_any.facts, *facts), refusals=refusals)
     elif purpose.refusal is not None:
         found = Proposal("model", facts=facts, refusals=(purpose.refusal, *missing))
     else:
-        found = _of_layout(files, names, purpose, facts, missing)
+        found = _of_layout(files, names, purpose, facts, missing, takes_pickles=takes_pickles)
     _require(task, template, found, purpose)
     return found
 
@@ -106,12 +124,18 @@ def _of_layout(
     purpose: Purpose,
     facts: tuple[Fact, ...],
     missing: tuple[Refusal, ...],
+    *,
+    takes_pickles: bool,
 ) -> Proposal:
     kind = _KINDS.get(purpose.task) or kind_of(files)
     reading = read(files, kind, sparse=purpose.sparse)
     refusals = (*_by_code(files, kind), *reading.refusals, *missing)
     if reading.layout is None:
         return Proposal("model", facts=(*purpose.facts, *facts), refusals=refusals)
+    if not missing:
+        absent = absent_files(files, reading.layout, takes_pickles=takes_pickles)
+        refusals = (*refusals, *absent, *_absent_heads(names, takes_pickles))
+    refusals = (*refusals, *_unknown_type(files, reading.layout))
     tasks, why = _tasks(reading.layout, kind, names)
     backend = Fact("backend", _BACKENDS[kind], why[0].source)
     said = (*(purpose.facts or why), backend, *reading.layout.facts)
@@ -120,14 +144,34 @@ def _of_layout(
     )
 
 
+def _unknown_type(files: Files, layout: Layout) -> Iterator[Refusal]:
+    """An architecture that neither transformers knows nor a class of ours."""
+    first = layout.document[0] if isinstance(layout, SentenceLayout) else None
+    if first is not None and not isinstance(first, TransformerStep):
+        return
+    name = joined(first.folder if first is not None else "", _CONFIG)
+    config = _table(files, name)
+    kind = config.get("model_type")
+    if kind in KNOWN_TYPES or kind == _GTE or published_form(config) is not None:
+        return
+    what = "is no type that transformers knows" if kind else "is missing: no architecture is named"
+    if config.get("auto_map"):
+        yield Refusal(f"{name}: model_type", f"{what}; code of the model's own does", _ALLOWED)
+    else:
+        yield Refusal(f"{name}: model_type", what, "restore the file")
+
+
+def _absent_heads(names: Mapping[str, int], takes_pickles: bool) -> Iterator[Refusal]:
+    """A head that is a pickle in a folder is not read, and its output would fail."""
+    for head in _HEADS:
+        if not takes_pickles and f"{head}.pt" in names and f"{head}.safetensors" not in names:
+            yield _pickle(f"{head}.pt")
+
+
 def _by_code(files: Files, kind: Kind) -> Iterator[Refusal]:
     if kind == "vectors" and looks_by_code(_table(files, _CONFIG)):
-        cure = (
-            "or let an operator allow that code (SIE_SERVER_REMOTE_CODE_MODELS), and write the "
-            "document with sie apply; where you know it, say is_causal in the config.json of a "
-            "folder of yours"
-        )
-        yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"use another model, {cure}")
+        known = "where you know it, say is_causal in the config.json of a folder of yours"
+        yield Refusal(f"{_CONFIG}: auto_map", BY_CODE, f"{_ALLOWED}; {known}")
 
 
 def _require(task: Task | None, template: str, found: Proposal, purpose: Purpose) -> None:

@@ -37,6 +37,7 @@ _GTE: Final = _SUITES + "published.py::test_gte_under_its_later_name_answers_by_
 _LLAMA: Final = (
     _SUITES + "published.py::test_a_llama_that_looks_both_ways_answers_as_transformers_own"
 )
+_TASKS: Final = _SUITES + "published.py::test_a_model_that_holds_tasks_answers_each_by_its_formula"
 _RANKED: Final = _SUITES + "published.py::test_a_published_reranker_scores_by_its_formula"
 _ROTATED: Final = (
     _SUITES + "late.py::test_the_published_form_of_a_rotated_xlm_roberta_is_that_of_the_library"
@@ -161,6 +162,11 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "late/flash-roberta": Family(
         "XLM-RoBERTa that rotates, a vector for each token", "transformer", proven=(_ROTATED,)
     ),
+    "dense/flash-roberta-tasks": Family(
+        "XLM-RoBERTa that rotates, with tasks in its weights and its pooling in its files",
+        "transformer",
+        proven=(_TASKS,),
+    ),
     "pairs/flash-roberta": Family(
         "XLM-RoBERTa under names of its own with a score on top",
         "cross-encoder",
@@ -183,8 +189,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "own-code": _not_here("code of its own", _OWN_CODE),
     "unsaid-direction": _not_here(
         "a decoder with code of its own",
-        "its code alone says whether a token looks ahead, and what is published of it disagrees: "
-        "say is_causal in the config.json of a copy, where you know it",
+        "its code alone says whether a token looks ahead, of which what is published disagrees, "
+        "and its tokenizer's code which token ends a text: a copy that says both runs",
     ),
     "zero-shot/bart": _classes("BART", "bart"),
     "zero-shot/deberta-v2": _classes("DeBERTa", "deberta-v3"),

@@ -200,6 +200,14 @@ BACKEND_OPTIONS: Final[Mapping[str, tuple[Option, ...]]] = {
             help="the folder's prompt that documents are given",
             in_profile=True,
         ),
+        Option(
+            name="task",
+            kind="text",
+            help="one of those that the model's weights can be changed for; empty for none",
+            in_profile=True,
+            in_request=True,
+            operations=("encode",),
+        ),
     ),
     "zero-shot-classification": (
         Option(

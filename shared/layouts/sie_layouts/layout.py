@@ -16,6 +16,7 @@ from sie_layouts.steps import (
     PoolingStep,
     StaticStep,
     Step,
+    TaskLayout,
     TextLayout,
     TokenWeightsStep,
     TransformerStep,
@@ -42,6 +43,8 @@ class SentenceLayout:
     kept: int | None = None
     """The numbers of a dense vector that are kept, or the entries of a sparse one; None: all."""
     similarity: str | None = None
+    default_side: Literal["query", "document"] = "document"
+    """The side of a text that is called neither."""
     facts: tuple[Fact, ...] = ()
 
     @property
@@ -58,6 +61,12 @@ class SentenceLayout:
     def text(self) -> TextLayout:
         """The way in which a text becomes token ids."""
         return input_of(self.document).text
+
+    @property
+    def tasks(self) -> TaskLayout | None:
+        """The tasks that the model's weights can be changed for."""
+        first = input_of(self.document)
+        return first.tasks if isinstance(first, TransformerStep) else None
 
     @property
     def width(self) -> int | None:

@@ -49,7 +49,8 @@ class Reader:
         if content is None:
             return None
         try:
-            return json.loads(content)
+            # As text: the libraries read no byte order mark, and no other encoding.
+            return json.loads(content.decode())
         except (ValueError, RecursionError) as error:
             self.refuse(name, f"is no JSON: {error}", "restore the file")
             return None

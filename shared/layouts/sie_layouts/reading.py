@@ -1,21 +1,32 @@
 """The layout of any model folder, by what the folder says that it is.
 
 *pure.* `kind_of` looks only at what a folder calls itself; the reader of that kind decides. A kind
-that has no reader here is refused by name.
+that has no reader here is refused by name. `absent_files` tells what a layout needs beside the
+files that it was read from: weights and a vocabulary. A worker would find out at the load.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
-from sie_layouts.facts import Files, Reading
+from sie_layouts.facts import Files, Reading, Refusal
 from sie_layouts.images.image_text import ImageTextLayout, is_image_text, read_image_text
 from sie_layouts.late import TokenLayout, is_stanford, read_late
 from sie_layouts.layout import SentenceLayout
-from sie_layouts.reader import Reader
+from sie_layouts.reader import Reader, joined
 from sie_layouts.routes import MODULES_FILE
 from sie_layouts.score import ScoreLayout, read_score
 from sie_layouts.sentence import SETTINGS_FILE, read_sentence
+from sie_layouts.steps import (
+    AutoEncoderStep,
+    DenseStep,
+    LayerNormStep,
+    StaticStep,
+    Step,
+    TokenWeightsStep,
+    TransformerStep,
+)
 
-__all__ = ["Kind", "Layout", "kind_of", "read"]
+__all__ = ["Kind", "Layout", "absent_files", "absent_of_transformer", "kind_of", "read"]
 
 Kind: TypeAlias = Literal["vectors", "scores", "token_vectors", "entities", "texts_and_images"]
 Layout: TypeAlias = SentenceLayout | ScoreLayout | TokenLayout | ImageTextLayout
@@ -29,6 +40,13 @@ _OF_CLASSES: Final[tuple[tuple[str, Kind], ...]] = (
     ("ForSequenceClassification", "scores"),
     ("ForTokenClassification", "entities"),
 )
+_WEIGHTS: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
+_PICKLED: Final = "pytorch_model"
+_VOCABULARIES: Final = frozenset(
+    {"bpe.codes", "dict.txt", "tekken.json", "tokenizer.json", "vocab.json", "vocab.txt"}
+)
+_VOCABULARY_ENDS: Final = (".model", ".spm", ".tiktoken")
 
 
 def read(files: Files, kind: Kind | None = None, *, sparse: bool = False) -> Reading[Layout]:
@@ -71,3 +89,80 @@ def kind_of(files: Files) -> Kind:
             if str(name).endswith(ending):
                 return kind
     return "vectors"
+
+
+def absent_files(files: Files, layout: Layout, *, takes_pickles: bool) -> tuple[Refusal, ...]:
+    """A refusal for each file that is not there. `takes_pickles`: one in its place will do."""
+    match layout:
+        case SentenceLayout():
+            steps: tuple[Step, ...] = (*layout.document, *layout.query)
+        case TokenLayout():
+            steps = (layout.encoder, *layout.steps)
+        case ImageTextLayout():
+            found = absent_of_transformer(files, layout.folder, takes_pickles=takes_pickles)
+            return (*found, *_of_steps(files, layout.steps, takes_pickles))
+        case _:
+            return absent_of_transformer(files, "", takes_pickles=takes_pickles)
+    return tuple(dict.fromkeys(_of_steps(files, steps, takes_pickles)))
+
+
+def absent_of_transformer(files: Files, folder: str, *, takes_pickles: bool) -> tuple[Refusal, ...]:
+    """The same of a model of transformers in a folder, with its tokenizer."""
+    return (*_weights(files, folder, takes_pickles), *_vocabulary(files, folder))
+
+
+def _of_steps(files: Files, steps: tuple[Step, ...], takes_pickles: bool) -> Iterator[Refusal]:
+    for step in steps:
+        match step:
+            case TransformerStep():
+                yield from absent_of_transformer(files, step.folder, takes_pickles=takes_pickles)
+            case StaticStep() | TokenWeightsStep():
+                yield from _file(files, step.file, takes_pickles)
+                yield from _vocabulary(files, step.folder)
+            case DenseStep() if step.beside:
+                pass
+            case DenseStep() | LayerNormStep() | AutoEncoderStep():
+                yield from _file(files, step.file, takes_pickles)
+
+
+def _weights(files: Files, folder: str, takes_pickles: bool) -> Iterator[Refusal]:
+    names, reader = files.names(), Reader(files)
+    named = reader.table(joined(folder, "config.json")).get("transformers_weights")
+    main = joined(folder, str(named or _WEIGHTS))
+    index = main if main.endswith(".index.json") else joined(folder, _INDEX)
+    if main in names and main != index:
+        return
+    if index not in names:
+        yield from _file(files, main, takes_pickles)
+        return
+    shards = reader.table(index).get("weight_map")
+    listed = set(shards.values()) if isinstance(shards, dict) else set()
+    for shard in sorted(map(str, listed)):
+        if joined(folder, shard) not in names:
+            yield Refusal(index, f"names {shard}, which is not there", "restore the file")
+
+
+def _file(files: Files, name: str, takes_pickles: bool) -> Iterator[Refusal]:
+    names = files.names()
+    home = name.rpartition("/")[0]
+    beside = [each for each in names if each.rpartition("/")[0] == home]
+    pickled = any(each.rpartition("/")[2].startswith(_PICKLED) for each in beside)
+    if name in names or (takes_pickles and pickled):
+        return
+    others = sorted(each for each in beside if each.endswith((".safetensors", ".bin", ".pt")))
+    has = f"; there is {', '.join(others[:3])}" if others else ""
+    yield Refusal(name, f"is not there{has}", "save the model again, with safetensors")
+
+
+def _vocabulary(files: Files, folder: str) -> Iterator[Refusal]:
+    prefix = f"{folder}/" if folder else ""
+    for name in files.names():
+        own = name.removeprefix(prefix)
+        inside = name.startswith(prefix) and "/" not in own
+        if inside and (own in _VOCABULARIES or own.endswith(_VOCABULARY_ENDS)):
+            return
+    yield Refusal(
+        joined(folder, "tokenizer.json"),
+        "is not there, nor a vocabulary that one could be made of",
+        "add the tokenizer's files of the model that it was made from",
+    )

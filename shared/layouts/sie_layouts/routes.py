@@ -8,6 +8,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sie_layouts.architectures.tasks import holds_tasks
 from sie_layouts.modules import module_name, read_module
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import Step
@@ -16,10 +17,14 @@ __all__ = ["MODULES_FILE", "ROUTERS", "steps_of"]
 
 MODULES_FILE: Final = "modules.json"
 ROUTERS: Final = frozenset({"Router", "Asym"})
+_TASK_STEP: Final = "custom_st.Transformer"
 
 
 def steps_of(reader: Reader, task: str, *, first: int = 0) -> tuple[Step, ...]:
-    """The steps of `query` or `document`, as `modules.json` orders them, from place `first` on."""
+    """The steps of `query` or `document`, as `modules.json` orders them, from place `first` on.
+
+    Without a task they are those of a text of which nobody said what it is.
+    """
     entries = reader.json(MODULES_FILE)
     if not isinstance(entries, list):
         reader.refuse(MODULES_FILE, "is no list of modules", "restore the file")
@@ -42,13 +47,22 @@ def _module(reader: Reader, source: str, path: object, folder: str, task: str) -
     if not isinstance(path, str):
         reader.refuse(source, f"is {path!r}, and a class is wanted", "restore the file")
         return ()
-    name = module_name(reader, source, path)
+    name = _own_name(reader, path, folder) or module_name(reader, source, path)
     if name is None:
         return ()
     if name in ROUTERS:
         return _routed(reader, folder, task)
     step = read_module(reader, source, name, folder)
     return () if step is None else (step,)
+
+
+def _own_name(reader: Reader, path: str, folder: str) -> str | None:
+    """The reference's name of a step that a repository has as code of its own, and that is known.
+
+    jina-embeddings-v3 has one that reads texts as the reference's does, and takes a task besides.
+    """
+    known = path == _TASK_STEP and holds_tasks(reader.table(joined(folder, "config.json")))
+    return "Transformer" if known else None
 
 
 def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
@@ -58,12 +72,13 @@ def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
     table = reader.table(name)
     types = reader.take(name, table, "types", dict, {})
     structure = reader.take(name, table, "structure", dict, {})
-    route = _route(reader, name, reader.take(name, table, "parameters", dict, {}), task)
+    parameters = reader.take(name, table, "parameters", dict, {})
+    route = _route(reader, name, parameters, task, list(map(str, structure)))
     members = structure.get(route)
     if not isinstance(members, list):
         reader.refuse(
             f"{name}: structure",
-            f"has no route for a {task}: it has {', '.join(map(str, sorted(structure)))}",
+            f"has no route for a {task or 'text'}: it has {', '.join(map(str, sorted(structure)))}",
             "name its routes query and document",
         )
         return ()
@@ -77,7 +92,9 @@ def _routed(reader: Reader, folder: str, task: str) -> Sequence[Step]:
     return steps
 
 
-def _route(reader: Reader, name: str, parameters: Mapping[str, Any], task: str) -> str:
+def _route(
+    reader: Reader, name: str, parameters: Mapping[str, Any], task: str, routes: Sequence[str]
+) -> str:
     known = {"allow_empty_key", "default_route", "route_mappings"}
     reader.refuse_others(f"{name}: parameters", parameters, known, "Router")
     mappings = parameters.get("route_mappings") or {}
@@ -85,10 +102,19 @@ def _route(reader: Reader, name: str, parameters: Mapping[str, Any], task: str) 
         reader.refuse(f"{name}: parameters.route_mappings", "is no object", "restore the file")
         mappings = {}
     found = {_pair(key): str(route) for key, route in mappings.items()}
-    for wanted in ((task, "text"), (task, None), (None, "text"), (None, None)):
+    named = task or None
+    for wanted in ((named, "text"), (named, None), (None, "text"), (None, None)):
         if wanted in found:
             return found[wanted]
-    return task
+    for direct in (task, "text"):
+        if direct in routes:
+            return direct
+    if task:
+        return task
+    chosen = reader.take(f"{name}: parameters", parameters, "default_route", str, "")
+    first = routes[0] if routes and parameters.get("allow_empty_key", True) else ""
+    # Where the reference has no way for such a text, it is a document here.
+    return chosen or first or _route(reader, name, parameters, "document", routes)
 
 
 def _pair(key: str) -> object:

@@ -51,8 +51,17 @@ def read_sentence(files: Files, output: Output | None = None) -> Reading[Sentenc
     found = _output(reader, settings, has_modules, output)
     document = _steps(reader, "document", found)
     query = _steps(reader, "query", found)
+    unnamed = _steps(reader, "", found)
+    if unnamed not in (document, query):
+        reader.refuse(
+            MODULES_FILE,
+            "has a way of its own for a text that is called neither query nor document",
+            "make the route of documents its default_route",
+        )
     for steps in (document,) if query == document else (document, query):
         _require_whole(reader, steps, found)
+    if query != document and any(getattr(step, "tasks", None) for step in (*document, *query)):
+        reader.refuse(MODULES_FILE, "routes queries apart, and its model has tasks: one is done")
     prompts = _prompts(reader, settings)
     default_prompt = _default_prompt(reader, settings)
     kept = _kept(reader, settings, found)
@@ -67,6 +76,7 @@ def read_sentence(files: Files, output: Output | None = None) -> Reading[Sentenc
             default_prompt=default_prompt,
             kept=kept,
             similarity=_similarity(settings),
+            default_side="document" if unnamed == document else "query",
             facts=tuple(dict.fromkeys(reader.facts)),
         )
     )

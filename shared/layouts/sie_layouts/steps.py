@@ -19,6 +19,7 @@ __all__ = [
     "SpladeStep",
     "StaticStep",
     "Step",
+    "TaskLayout",
     "TextLayout",
     "TokenWeightsStep",
     "TransformerStep",
@@ -45,6 +46,18 @@ class TextLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskLayout:
+    """The tasks of a model that holds a low-rank change of its weights for each."""
+
+    words: Mapping[str, str]
+    """The words before a text of each task, in the order of the weights."""
+    scale: float
+    """The factor of each product."""
+    sides: Mapping[str, str] = field(default_factory=dict)
+    """The task of a `query` and of a `document`, where a request names none."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransformerStep:
     """A transformer, from `folder` ("" for the model's own): it writes `token_embeddings`."""
 
@@ -53,6 +66,7 @@ class TransformerStep:
     text: TextLayout
     config_options: Mapping[str, Any] = field(default_factory=dict)
     """Values that replace those of its config.json."""
+    tasks: TaskLayout | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 rotations its `jina_embeddings_v3`. The code of a repository is not run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from transformers import JinaEmbeddingsV3Config, PreTrainedConfig, XLMRobertaCon
 
 from sie_layouts.architectures.published import ConfigJson
 
-__all__ = ["flash_config", "flash_names"]
+__all__ = ["flash_config", "flash_names", "rotated_names"]
 
 _TAKEN: Final = (
     "bos_token_id", "classifier_dropout", "eos_token_id", "hidden_act", "hidden_size", "id2label",
@@ -28,6 +28,15 @@ _NAMES: Final = {
     "mlp.fc2": "output.dense",
     "norm2": "output.LayerNorm",
 }
+_ROTATED_NAMES: Final = {
+    "emb_ln": "embeddings.LayerNorm",
+    "encoder.layers": "layers",
+    "mixer.out_proj": "self_attn.o_proj",
+    "norm1": "post_attention_layernorm",
+    "norm2": "post_mlp_layernorm",
+}
+_UNCHANGED: Final = ".parametrizations.weight.original"
+_CHANGED: Final = ".parametrizations.weight.0."
 
 
 def flash_config(config: ConfigJson) -> PreTrainedConfig:
@@ -43,13 +52,32 @@ def flash_config(config: ConfigJson) -> PreTrainedConfig:
 
 def flash_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published tensors by the names of transformers' own `xlm-roberta`."""
+    return _named(tensors, _NAMES, [f"attention.self.{part}" for part in ("query", "key", "value")])
+
+
+def rotated_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same by those of its `jina_embeddings_v3`, without what tasks change.
+
+    Where a tensor can be changed, its own name has that of the change behind it.
+    """
+    own = {
+        name.removeprefix("roberta.").replace(_UNCHANGED, ".weight"): tensor
+        for name, tensor in tensors.items()
+        if _CHANGED not in name
+    }
+    return _named(own, _ROTATED_NAMES, [f"self_attn.{part}_proj" for part in "qkv"])
+
+
+def _named(
+    tensors: Mapping[str, Tensor], names: Mapping[str, str], parts: Sequence[str]
+) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        for old, new in _NAMES.items():
+        for old, new in names.items():
             name = name.replace(old, new)  # noqa: PLW2901 - a name grows into another
         if ".mixer.Wqkv." in name:
-            for own, part in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                found[name.replace("mixer.Wqkv", f"attention.self.{own}")] = part.contiguous()
+            for own, part in zip(parts, tensor.chunk(3), strict=True):
+                found[name.replace("mixer.Wqkv", own)] = part.contiguous()
         else:
             found[name] = tensor
     return found

@@ -14,6 +14,7 @@ from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    JinaEmbeddingsV3Model,
     LlamaConfig,
     PreTrainedConfig,
     XLMRobertaForSequenceClassification,
@@ -22,7 +23,11 @@ from transformers import (
 
 from sie_layouts.architectures.published import ConfigJson, published_form
 from sie_server.backends.architectures.alibi_bert import AlibiBertModel, alibi_config
-from sie_server.backends.architectures.flash_roberta import flash_config, flash_names
+from sie_server.backends.architectures.flash_roberta import (
+    flash_config,
+    flash_names,
+    rotated_names,
+)
 from sie_server.backends.architectures.gte import gte_config
 from sie_server.backends.architectures.nomic import NomicExpertsModel, nomic_config, nomic_names
 
@@ -77,7 +82,12 @@ def architecture_of(config: ConfigJson) -> Architecture | None:
 
 def _flash(config: ConfigJson) -> Architecture:
     if config.get("position_embedding_type", "absolute") != "absolute":
-        return Architecture(lambda _: flash_config(config), "jina_embeddings_v3")
+        return Architecture(
+            lambda _: flash_config(config),
+            "jina_embeddings_v3",
+            {AutoModel: JinaEmbeddingsV3Model},
+            rotated_names,
+        )
     classes = {
         AutoModel: XLMRobertaModel,
         AutoModelForSequenceClassification: XLMRobertaForSequenceClassification,

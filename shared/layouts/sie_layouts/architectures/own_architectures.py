@@ -8,7 +8,12 @@ refused with its key, before a weight is read.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sie_layouts.architectures.published import published_form, require_form
+from sie_layouts.architectures.published import (
+    published_form,
+    require_form,
+    tokenizes_by_code,
+)
+from sie_layouts.architectures.tasks import holds_tasks
 from sie_layouts.reader import Reader, joined
 
 __all__ = ["require_own_architecture"]
@@ -20,8 +25,11 @@ _ABSOLUTE: Final = frozenset({"bert", "camembert", "electra", "roberta", "xlm-ro
 _OTHER_INPUTS: Final = ("vision_config", "audio_config", "vision_config_dict")
 
 
-def require_own_architecture(reader: Reader, folder: str) -> None:
-    """Refuse a config.json that the library's own architecture would take for another model."""
+def require_own_architecture(reader: Reader, folder: str, *, takes_tasks: bool = False) -> None:
+    """Refuse a config.json that the library's own architecture would take for another model.
+
+    `takes_tasks` says that the caller reads the tasks of a model that holds some.
+    """
     name = joined(folder, "config.json")
     config = reader.table(name)
     kind = str(config.get("model_type"))
@@ -33,9 +41,23 @@ def require_own_architecture(reader: Reader, folder: str) -> None:
             "is there: the reference puts an adapter of its own on another model",
             "register that model, and this folder as its adapter",
         )
+    tokenizer = joined(folder, "tokenizer_config.json")
+    if tokenizes_by_code(config, reader.table(tokenizer)):
+        reader.refuse(
+            f"{tokenizer}: auto_map",
+            "names a tokenizer of the model's own, and that code alone says which token ends a "
+            "text",
+            "save it once with that code loaded, as a tokenizer.json that puts the token there, "
+            "and take the key out",
+        )
     form = published_form(config)
     if form is not None:
         require_form(reader, name, config, form)
+        if holds_tasks(config) and not takes_tasks:
+            reader.refuse(
+                f"{name}: lora_adaptations",
+                "is there: tasks inside the weights are done for vectors of whole texts only",
+            )
     if config.get("is_encoder_decoder") and kind not in _ONLY_ENCODED:
         reader.refuse(
             f"{name}: is_encoder_decoder",

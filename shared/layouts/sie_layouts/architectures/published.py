@@ -10,7 +10,15 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sie_layouts.reader import Reader
 
-__all__ = ["BY_CODE", "ConfigJson", "Form", "looks_by_code", "published_form", "require_form"]
+__all__ = [
+    "BY_CODE",
+    "ConfigJson",
+    "Form",
+    "looks_by_code",
+    "published_form",
+    "require_form",
+    "tokenizes_by_code",
+]
 
 ConfigJson: TypeAlias = Mapping[str, Any]
 """A config.json: keys and values as some library wrote them."""
@@ -23,11 +31,13 @@ _ALIBI: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 _FLASH: Final[Mapping[str, tuple[Any, ...]]] = {
     "hidden_act": ("gelu",),
-    "lora_adaptations": (None, []),
+    "last_layer_subset": (None, False),
     "num_loras": (None, 0, 1),
     "position_embedding_type": ("absolute", "rotary"),
     "rope_scaling": (None,),
+    "rotary_emb_interleaved": (None, False),
     "rotary_emb_scale_base": (None,),
+    "truncate_dim": (None,),
 }
 _FLASH_CLASS: Final = "XLMRobertaFlashConfig"
 _NOMIC: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -96,6 +106,16 @@ def looks_by_code(config: ConfigJson) -> bool:
     named = isinstance(code, dict) and "AutoModel" in code
     known = "is_causal" in config or published_form(config) is not None
     return named and not known and config.get("model_type") in _DECODERS
+
+
+def tokenizes_by_code(config: ConfigJson, tokenizer: Mapping[str, Any]) -> bool:
+    """True of a decoder whose tokenizer is code of the model's own.
+
+    Its vector is often that of the last token, and that code alone says which one ends a text.
+    """
+    code = tokenizer.get("auto_map")
+    named = isinstance(code, dict) and "AutoTokenizer" in code
+    return named and config.get("model_type") in _DECODERS
 
 
 def require_form(reader: Reader, name: str, config: ConfigJson, form: Form) -> None:

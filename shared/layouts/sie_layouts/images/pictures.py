@@ -99,10 +99,11 @@ def read_picture(
     if not table["do_resize"]:
         reader.refuse(f"{name}: do_resize", "is false: images would have any size")
     edge, patch = _tower(reader, joined(folder, "config.json"), family, vision)
-    shortest, height, width = _size(reader, name, table["size"])
+    shortest, height, width = _size(reader, f"{name}: size", table["size"])
     size, cropped = (height, width), bool(table["do_center_crop"])
     if cropped:
-        _, height, width = _size(reader, name, table["crop_size"], square=True)
+        given_crop = table.get("crop_size")
+        _, height, width = _size(reader, f"{name}: crop_size", given_crop, square=True)
     if (height, width) != (edge, edge):
         reader.refuse(
             f"{name}: size",
@@ -146,7 +147,7 @@ def _tower(reader: Reader, name: str, family: str, vision: Mapping[str, Any]) ->
 
 
 def _size(
-    reader: Reader, name: str, given: object, *, square: bool = False
+    reader: Reader, source: str, given: object, *, square: bool = False
 ) -> tuple[int, int, int]:
     """The shorter edge, or 0; height and width, or 0."""
     if _is_count(given):
@@ -158,7 +159,7 @@ def _size(
         return sizes["shortest_edge"], 0, 0
     if set(table) == {"height", "width"} and len(sizes) == 2:
         return 0, sizes["height"], sizes["width"]
-    reader.refuse(f"{name}: size", f"has {given!r}, which is not done here")
+    reader.refuse(source, f"is {given!r}, which is not done here")
     return 0, 0, 0
 
 

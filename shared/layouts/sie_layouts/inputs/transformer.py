@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from sie_layouts.architectures.own_architectures import require_own_architecture
+from sie_layouts.architectures.tasks import read_tasks
 from sie_layouts.inputs.texts import IGNORED_OPTIONS, chat_template, sentence_table, text_layout
 from sie_layouts.reader import Reader, joined
 from sie_layouts.steps import TransformerStep
@@ -47,7 +48,8 @@ def transformer_step(
 
     `late` says that the caller reads the lengths of queries and documents itself.
     """
-    require_own_architecture(reader, folder)
+    takes_tasks = task == "feature-extraction" and not late
+    require_own_architecture(reader, folder, takes_tasks=takes_tasks)
     name, table = sentence_table(reader, folder)
     reader.refuse_others(name, table, KNOWN_SETTINGS, "Transformer")
     said = reader.take(name, table, "transformer_task", str, task)
@@ -68,12 +70,13 @@ def transformer_step(
         head=head,
         text=text_layout(reader, folder, name, table),
         config_options=_config_options(reader, folder, name, table),
+        tasks=read_tasks(reader, joined(folder, "config.json")) if takes_tasks else None,
     )
 
 
 def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
     """The step of a folder that holds a transformer and nothing else."""
-    require_own_architecture(reader, "")
+    require_own_architecture(reader, "", takes_tasks=head == "none")
     template = chat_template(reader)
     if template and head == "none":
         reader.refuse(
@@ -83,7 +86,10 @@ def plain_transformer(reader: Reader, head: Head) -> TransformerStep:
             "save the model with sentence-transformers, or remove the template",
         )
     return TransformerStep(
-        folder="", head=head, text=text_layout(reader, "", "sentence_bert_config.json", {})
+        folder="",
+        head=head,
+        text=text_layout(reader, "", "sentence_bert_config.json", {}),
+        tasks=read_tasks(reader, "config.json") if head == "none" else None,
     )
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from sie_schemas.items import Operation
 
-__all__ = ["Option", "PairForm", "PairPart", "PictureForm", "QueryForm", "TextForm"]
+__all__ = ["Option", "PairForm", "PairPart", "PictureForm", "QueryForm", "TaskForm", "TextForm"]
 
 
 class Option(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,7 +77,10 @@ class PictureForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The way in which a model takes queries in, where it is another than that of its texts."""
+    """The way in which a model takes queries in, where it is another than that of its texts.
+
+    `by_default` says that a text goes this way which is called neither query nor document.
+    """
 
     tokenizer_path: str
     tokenizer_sha256: str
@@ -85,6 +88,18 @@ class QueryForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     truncation_side: str = "right"
     skips_prompts: bool = False
     special_tokens: bool = True
+    by_default: bool = False
+
+
+class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The tasks for which a model's weights can be changed.
+
+    `words` has each, with the words before a text of it. `sides` has the task of a `query` and of a
+    `document`, where a request names none.
+    """
+
+    words: dict[str, str]
+    sides: dict[str, str] = {}
 
 
 class TextForm(Struct, frozen=True, omit_defaults=True):

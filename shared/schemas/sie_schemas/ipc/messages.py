@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from sie_schemas.ipc.forms import Option, PairForm, PictureForm, QueryForm, TextForm
+from sie_schemas.ipc.forms import Option, PairForm, PictureForm, QueryForm, TaskForm, TextForm
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
@@ -69,7 +69,7 @@ class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
     """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs.
 
     `skip` leading tokens are the prompt's (`skips_prompts`); `query` says that it is one
-    (`query_form`, `texts`). `attended` leading tokens are those that the others look at, 0: all.
+    (`query_form`, `texts`), `task` its task (`tasks`). The others see `attended` tokens, 0: all.
     """
 
     ids: bytes
@@ -77,6 +77,7 @@ class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
     skip: int = 0
     query: bool = False
     attended: int = 0
+    task: str = ""
 
 
 class TextInput(Struct, frozen=True, tag="text"):
@@ -282,6 +283,7 @@ class Loaded(Struct, frozen=True, tag="loaded", kw_only=True, omit_defaults=True
     templates: dict[str, str] = {}
     """`query`, `document`, and the default `instruction`, as the profile's options have them."""
     picture: PictureForm | None = None
+    tasks: TaskForm | None = None
 
 
 class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
