@@ -18,7 +18,7 @@ from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Cold, Routes, Wanted
 from sie_gateway.request.requests import Limits
 from sie_gateway.request.responses import Answer, Judged
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, error_for
 
 LIMITS = Limits(items_max=1000, chars_max=100_000, payload_bytes_max=1_000_000)
 MODELS = FaceModels(embed="org/dense", rerank="ranker")
@@ -166,3 +166,20 @@ def test_a_refusal_names_the_field_as_its_client_does(face_and_field):
         read(face, body)
     assert "$.items" not in f"{refused.value.field} {refused.value.message}"
     assert refused.value.field.startswith(f"$.{field}")
+
+
+@given(
+    task=st.sampled_from(["query", "document", "passage", "retrieval.query", "retrieval.passage"]),
+    own=st.sampled_from([{}, {"is_query": True}, {"is_query": False}]),
+)
+def test_of_jinas_tasks_those_that_say_so_are_queries(task, own):
+    options = read(EMBEDDINGS, {"input": "a", "task": task, "options": own}).asked.options
+    assert options == {"is_query": task.endswith("query")} | own
+
+
+@given(st.sampled_from(["RATE_LIMIT", "QUEUE_FULL", "INVALID_REQUEST", "INFERENCE_ERROR"]))
+def test_an_error_is_of_the_type_by_which_openais_clients_tell_what_to_do(code):
+    error = error_for(code, "no")
+    kind = json.loads(EMBEDDINGS.error(error))["error"]["type"]
+    usual = "invalid_request_error" if error.status < 500 else "server_error"
+    assert kind == ("rate_limit_error" if error.status == 429 else usual)
