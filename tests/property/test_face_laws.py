@@ -158,10 +158,13 @@ def test_a_text_without_classes_is_no_answer_of_a_classifier(classified):
             classes_of(answer)
 
 
-@given(st.sampled_from([(RERANK_V2, "documents"), (RERANK, "texts"), (EMBEDDINGS, "input")]))
-def test_a_refusal_names_the_field_as_its_client_does(face_and_field):
+FACES = st.sampled_from([(RERANK_V2, "documents"), (RERANK, "texts"), (EMBEDDINGS, "input")])
+
+
+@given(FACES, st.sampled_from([["x" * 200_000], ["x"] * 1001]))
+def test_a_refusal_names_the_field_as_its_client_does(face_and_field, texts):
     face, field = face_and_field
-    body: dict[str, Any] = {field: ["x" * 200_000]} | ({} if field == "input" else {"query": "q"})
+    body: dict[str, Any] = {field: texts} | ({} if field == "input" else {"query": "q"})
     with pytest.raises(FixRequest) as refused:
         read(face, body)
     assert "$.items" not in f"{refused.value.field} {refused.value.message}"

@@ -175,3 +175,19 @@ async def test_the_newest_entries_are_paged_through_without_a_gap(tmp_path):
                     break
                 asked["before"] = page["next_before"]
             assert seen == list(wanted), query
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+async def test_a_client_that_leaves_takes_the_view_from_nobody(tmp_path, leaver):
+    """One view is made for all who look: whoever asked for it first may be gone by then."""
+    async with running(tmp_path) as plane:
+        feed = Feed(plane, beat_s=0.01)
+        clients = [feed.events("") for _ in range(2)]
+        for each in clients:
+            assert parsed(await anext(each))[0] == "head"
+        looking = [asyncio.ensure_future(anext(each)) for each in clients]
+        await asyncio.sleep(0)
+        looking[leaver].cancel()
+        assert parsed(await looking[1 - leaver])[0] == "replicas"
+        for each in clients:
+            await each.aclose()
