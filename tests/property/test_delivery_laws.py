@@ -142,7 +142,7 @@ async def test_a_large_result_arrives_whole_though_its_gateway_begins_anew(answe
     hold = world.held("a", deadline=10.0**6)
     large = answer * (1 + 2000 // len(answer))
     hold.settle_item(0, large)
-    await asyncio.wait_for(world.results.deliver([hold]), 20)
+    await asyncio.wait_for(world.results.deliver([hold]), 5)
     assert world.whole["a"].answers == (large,)
     assert world.came == [("+ACK", "a")]
 

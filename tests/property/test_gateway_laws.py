@@ -549,13 +549,15 @@ def test_an_item_without_an_id_is_given_one_that_no_other_item_has(given_ids: li
 @given(
     st.lists(st.sampled_from(["well", "bad item", "bad job"]), min_size=1, max_size=4),
     st.integers(1, 3),
-    st.sampled_from([None, 0.0, 2.5]),
+    st.sampled_from([None, None, 0.0, 2.5]),
+    st.sampled_from(["encode", "encode", "score"]),
 )
 def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_one_for_each_item(
-    fates: list[str], items_each: int, retry_after_s: float | None
+    fates: list[str], items_each: int, retry_after_s: float | None, operation: Operation
 ) -> None:
     texts = ["t"] * (items_each * len(fates))
-    asked, route = _asked("encode", texts), _route("org/dense", "encode")
+    model = "ranker" if operation == "score" else "org/dense"
+    asked, route = _asked(operation, texts), _route(model, operation)
     jobs = _jobs(asked, route, items_each)
     results: list[Any] = []
     for job, fate in zip(jobs, fates, strict=True):
@@ -576,11 +578,16 @@ def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_o
         for n in range(items_each)
         if fate == "bad job" or (fate == "bad item" and n == items_each - 1)
     ]
-    if ("bad job" in fates and retry_after_s is not None) or len(bad) == len(texts):
+    # A ranking with an item missing would mislead.
+    is_lost = len(bad) == len(texts) or (operation == "score" and bad)
+    if ("bad job" in fates and retry_after_s is not None) or is_lost:
         with pytest.raises(SIEError) as failed_all:
             assemble(asked, route, jobs, results)
         if failed_all.value.code == "INPUT_TOO_LONG":
             assert failed_all.value.field == f"$.items[{bad[0]}]"
+        return
+    if operation == "score":
+        assert len(assemble(asked, route, jobs, results).judged) == len(texts)
         return
     entries = assemble(asked, route, jobs, results).fields["items"]
     decoded = [msgspec.msgpack.decode(entry) for entry in entries]

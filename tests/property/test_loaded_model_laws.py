@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ async def test_what_is_taken_for_loaded_is_what_the_process_has(steps, says):
                 there.evict(resolved.revision)
                 there.models.forget(resolved.revision)
             elif what == "unwanted":
-                await there.models.unload_unless(lambda each, name=name: each.model_id != name)
+                await there.models.unload_unless(partial(other_than, name))
                 assert resolved.revision not in there.loaded
             elif what == "pin":
                 there.pinned ^= {name}
@@ -179,6 +180,10 @@ async def test_what_is_taken_for_loaded_is_what_the_process_has(steps, says):
             else:
                 await refused_once(there, resolved)
             assert there.loaded.keys() == there.models.revisions
+
+
+def other_than(name: str, each: ResolvedModel) -> bool:
+    return each.model_id != name
 
 
 async def refused_once(there: World, resolved: ResolvedModel) -> None:
