@@ -16,6 +16,10 @@ from tests.mutants.planted_mutants import PLANTED_MUTANTS
 from tests.mutants.replica_mutants import REPLICA_MUTANTS
 from tests.mutants.serving_mutants import SERVING_MUTANTS
 from tests.mutants.signing_mutants import SIGNING_MUTANTS
+from tests.mutants.slipped_config_mutants import SLIPPED_CONFIG_MUTANTS
+from tests.mutants.slipped_gateway_mutants import SLIPPED_GATEWAY_MUTANTS
+from tests.mutants.slipped_request_mutants import SLIPPED_REQUEST_MUTANTS
+from tests.mutants.slipped_worker_mutants import SLIPPED_WORKER_MUTANTS
 from tests.mutants.sought_mutants import SOUGHT_MUTANTS
 from tests.mutants.storage_mutants import STORAGE_MUTANTS
 from tests.mutants.upkeep_mutants import UPKEEP_MUTANTS
@@ -38,4 +42,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GLEANED_MUTANTS,
     *PLANTED_MUTANTS,
     *PLANTED_DATA_MUTANTS,
+    *SLIPPED_WORKER_MUTANTS,
+    *SLIPPED_CONFIG_MUTANTS,
+    *SLIPPED_GATEWAY_MUTANTS,
+    *SLIPPED_REQUEST_MUTANTS,
 )

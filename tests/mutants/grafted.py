@@ -62,9 +62,10 @@ def _functions(value: Any) -> Iterator[Any]:
 
 
 def _graft_function(old: Any, new: Any, module: str) -> int:
-    """One function, or one under a cache, which forgets what it kept."""
+    """One function, or the one under a decorator; a cache forgets what it kept."""
     if hasattr(old, "cache_clear"):
         old.cache_clear()
+    if hasattr(old, "__wrapped__"):
         old, new = old.__wrapped__, getattr(new, "__wrapped__", None)
     if not isinstance(old, FunctionType) or not isinstance(new, FunctionType):
         return 0

@@ -533,6 +533,104 @@ def test_a_ranking_is_sorted_and_equal_scores_keep_the_order_of_the_request(
     assert [entry["rank"] for entry in answer.fields["scores"]] == list(range(len(texts)))
 
 
+@given(st.lists(st.none() | st.sampled_from(["item-0", "item-0-", "item-1", "x"]), min_size=1))
+def test_an_item_without_an_id_is_given_one_that_no_other_item_has(given_ids: list[Any]) -> None:
+    given_ids = [each for n, each in enumerate(given_ids) if each not in given_ids[:n] or not each]
+    asked, route = _asked("score", ["t"] * len(given_ids)), _route("ranker", "score")
+    items = [Item(text="t", id=each) for each in given_ids]
+    asked = msgspec.structs.replace(asked, items=tuple(items))
+    jobs = _jobs(asked, route, 3)
+    scores = assemble(asked, route, jobs, [echo_result(job) for job in jobs]).fields["scores"]
+    told = [entry["item_id"] for entry in scores]
+    assert len(set(told)) == len(told)
+    assert all(one == own for one, own in zip(told, given_ids, strict=True) if own)
+
+
+@given(
+    st.lists(st.sampled_from(["well", "bad item", "bad job"]), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.sampled_from([None, None, 0.0, 2.5]),
+    st.sampled_from(["encode", "encode", "score"]),
+)
+def test_a_job_that_may_be_sent_again_is_told_before_every_answer_and_a_failed_one_for_each_item(
+    fates: list[str], items_each: int, retry_after_s: float | None, operation: Operation
+) -> None:
+    texts = ["t"] * (items_each * len(fates))
+    model = "ranker" if operation == "score" else "org/dense"
+    asked, route = _asked(operation, texts), _route(model, operation)
+    jobs = _jobs(asked, route, items_each)
+    results: list[Any] = []
+    for job, fate in zip(jobs, fates, strict=True):
+        count = len(job.items)
+        if fate == "bad job":
+            failure = JobFailure("INFERENCE_ERROR", "no", retry_after_s)
+            results.append(echo_result(job, failure=failure, answers=()))
+        elif fate == "bad item":
+            kept = (*echo_result(job).answers[:-1], b"")
+            failed = (ItemFailure(count - 1, "INPUT_TOO_LONG", "long"),)
+            results.append(echo_result(job, answers=kept, item_failures=failed))
+        else:
+            results.append(echo_result(job))
+    bad = [
+        first + n
+        for number, fate in enumerate(fates)
+        for first in [number * items_each]
+        for n in range(items_each)
+        if fate == "bad job" or (fate == "bad item" and n == items_each - 1)
+    ]
+    # A ranking with an item missing would mislead.
+    is_lost = len(bad) == len(texts) or (operation == "score" and bad)
+    if ("bad job" in fates and retry_after_s is not None) or is_lost:
+        with pytest.raises(SIEError) as failed_all:
+            assemble(asked, route, jobs, results)
+        if failed_all.value.code == "INPUT_TOO_LONG":
+            assert failed_all.value.field == f"$.items[{bad[0]}]"
+        return
+    if operation == "score":
+        assert len(assemble(asked, route, jobs, results).judged) == len(texts)
+        return
+    entries = assemble(asked, route, jobs, results).fields["items"]
+    decoded = [msgspec.msgpack.decode(entry) for entry in entries]
+    assert [n for n, entry in enumerate(decoded) if "error" in entry] == bad
+
+
+@given(st.sampled_from([float("nan"), float("inf"), -float("inf"), "1", None, True]))
+def test_a_score_that_is_no_number_is_no_rank(score: Any) -> None:
+    asked, route = _asked("score", ["a", "b"]), _route("ranker", "score")
+    jobs = _jobs(asked, route, 7)
+    answers = tuple(msgspec.msgpack.encode({"score": each}) for each in (1.0, score))
+    results = [echo_result(job, answers=answers) for job in jobs]
+    if score is True:
+        assert assemble(asked, route, jobs, results).judged[0].score == 1.0
+        return
+    with pytest.raises(SIEError) as failed:
+        assemble(asked, route, jobs, results)
+    assert failed.value.code == "INFERENCE_ERROR"
+
+
+KINDS = st.tuples(st.sampled_from(["cpu", "l4"]), st.booleans(), st.booleans())
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), KINDS), max_size=12))
+def test_a_worker_is_ready_under_the_kind_of_its_last_word_and_no_more_are_known_than_may_be(
+    words: list[tuple[str, tuple[str, bool, bool]]],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sie_gateway.fleet.fleet.WORKERS_MAX", 2)
+        fleet = Fleet(6.0)
+        last: dict[str, Heartbeat] = {}
+        for worker_id, (profile, ready, leaving) in words:
+            beat = heartbeat(worker_id, machine_profile=profile, ready=ready, leaving=leaving)
+            fleet.heard(beat, now=0.0)
+            last.pop(worker_id, None)
+            if not leaving and len(last) < 2:
+                last[worker_id] = beat
+            assert fleet.seen.keys() == last.keys()
+            for kind in {each.kind for each in last.values()} | {beat.kind}:
+                wanted = {w for w, each in last.items() if each.ready and each.kind == kind}
+                assert {each.worker_id for each in fleet.ready(kind, now=0.0)} == wanted
+
+
 @given(TEXTS, st.integers(1, 7), st.data())
 def test_one_job_at_another_revision_spoils_the_whole_answer(
     texts: list[str], items_max: int, data: st.DataObject

@@ -5,6 +5,7 @@ from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sie_runtime.streams.deliveries import Delivery
 from sie_schemas.errors import SIEError
@@ -116,3 +117,57 @@ def test_an_item_keeps_its_first_outcome_and_is_counted_until_then(outcomes, clo
         holds.close([hold], settled=True)
     holds.close([other], settled=False)
     assert (holds.open_items, holds.emptied.is_set()) == (0, True)
+
+
+CLOCKS = st.integers(0, 10**6).map(float)
+
+
+@given(now=CLOCKS, wall=CLOCKS, left_s=st.integers(-60, 600), queued_s=st.integers(0, 60))
+def test_a_deadline_is_as_far_off_by_the_clock_of_the_process_as_by_the_wall(
+    now, wall, left_s, queued_s
+):
+    asked = structs.replace(job("a"), published_at=wall - queued_s, deadline=wall + left_s)
+    holds = Holds(on_room=lambda: None, wall=lambda: wall)
+    hold = holds.open(asked, cast("Delivery", Told()), now)
+    assert hold is not None
+    assert hold.deadline == now + left_s
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=5), st.integers(0, 1000))
+def test_a_job_waited_in_the_queue_until_its_first_batch_began(starts, tokenized_ms):
+    now = 0.0
+    holds = Holds(on_room=lambda: None, wall=lambda: now)
+    hold = holds.open(structs.replace(job("a"), published_at=0.0), cast("Delivery", Told()), 0.0)
+    assert hold is not None
+    hold.tokenization_ms = float(tokenized_ms)
+    for start in sorted(starts):
+        now = float(start)
+        hold.started()
+    told = hold.result("w").timing
+    assert told.queue_ms == max(0.0, 1000.0 * min(starts) - tokenized_ms)
+
+
+@given(st.lists(st.integers(0, 2), max_size=4), st.lists(st.integers(0, 2), max_size=4))
+def test_a_job_that_failed_as_a_whole_tells_that_alone(answered, refused):
+    holds = Holds(on_room=lambda: None)
+    hold = holds.open(job("a", items=3), cast("Delivery", Told()), 0.0)
+    assert hold is not None
+    holds.settle_items([(hold, index, b"x") for index in answered])
+    holds.settle_items([(hold, index, SIEError("no", code="A")) for index in refused])
+    result = hold.result("w", SIEError("it is gone", code="B"))
+    assert result.failure is not None and result.failure.code == "B"
+    assert (result.answers, result.item_failures) == ((), ())
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+def test_the_jobs_that_were_settled_last_are_known_and_no_more(settled):
+    holds = Holds(on_room=lambda: None, settled_max=3)
+    order: list[int] = []
+    for number in settled:
+        hold = holds.open(job(str(number)), cast("Delivery", Told()), 0.0)
+        assert hold is not None
+        holds.close([hold], settled=True)
+        order = order if number in order else [*order, number][-3:]
+        assert [holds.was_settled(str(each)) for each in range(6)] == [
+            each in order for each in range(6)
+        ]

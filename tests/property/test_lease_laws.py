@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,14 @@ from sie_core.registry import Registry
 from sie_gateway.fleet.fleet import Fleet
 from sie_gateway.fleet.routing import Cold, Routes, Wanted
 from sie_gateway.leases.lease_desk import LeaseDesk
-from sie_gateway.leases.leases import LeaseCaps, check_grant, under_lease
+from sie_gateway.leases.leases import (
+    LeaseCaps,
+    check_grant,
+    check_name,
+    lease_view,
+    under_lease,
+    warm_workers,
+)
 from sie_runtime.streams.lease_store import LeaseTable
 from sie_schemas.errors import FixRequest, Later
 from sie_schemas.fleet import WantedModel, WorkerKind
@@ -242,3 +250,85 @@ async def test_a_gateway_without_a_registry_says_nothing_of_pools_and_leases(
         assert caught.value.code == "NOT_READY"
     with pytest.raises(Later):
         await desk.overview()
+
+
+WORKERS: Final = st.lists(
+    st.tuples(
+        st.sampled_from(PROFILES),
+        st.sampled_from(["default", "default", "default", "night"]),
+        st.sampled_from(["default", "default", "other"]),
+        st.sampled_from([True, True, True, False]),
+    ),
+    min_size=4,
+    max_size=9,
+)
+
+
+@given(_requests(), WORKERS, st.none() | st.sampled_from(["default", "other"]))
+def test_a_lease_shows_the_workers_that_it_may_use_and_is_active_with_all_it_counts_on(
+    request, told, bundle
+) -> None:
+    workers = [
+        heartbeat(f"w{n}", machine_profile=profile, pool=pool, bundle=of, ready=ready)
+        for n, (profile, pool, of, ready) in enumerate(told)
+    ]
+    spec = msgspec.structs.replace(_lease(request).spec, queue_pool="default", bundle=bundle)
+    view = lease_view(msgspec.structs.replace(_lease(request), spec=spec), workers)["status"]
+    shown = {each["name"] for each in view["assigned_workers"]}
+    for profile in PROFILES:
+        fitting = [
+            each.worker_id
+            for each in workers
+            if each.ready
+            and (each.machine_profile, each.pool) == (profile, spec.queue_pool)
+            and bundle in (None, each.bundle)
+        ]
+        most = spec.gpu_caps.get(profile, len(fitting)) if profile in spec.share else 0
+        assert shown & {w.worker_id for w in workers if w.machine_profile == profile} == set(
+            fitting[:most]
+        )
+    have = dict.fromkeys(PROFILES, 0)
+    for each in workers:
+        have[each.machine_profile] += each.worker_id in shown
+    is_whole = bool(shown) and all(have[name] >= count for name, count in spec.gpus.items())
+    assert view["state"] == ("active" if is_whole else "pending")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["default", "night"]), st.integers(0, 4)), max_size=5),
+    st.none() | st.integers(0, 6),
+    st.integers(0, 6),
+)
+def test_a_pool_keeps_what_its_leases_want_warm_together_and_never_more_than_it_may(
+    leases, most, least
+) -> None:
+    given_leases = [
+        _lease(LeaseRequest(name="a", queue_pool=pool, gpus={"cpu": 1}, minimum_worker_count=count))
+        for pool, count in leases
+    ]
+    pool: Any = {"name": "default", "machine_profiles": ["cpu"], "workers_min": least}
+    pool |= {} if most is None else {"workers_max": most}
+    wanted = max(least, sum(count for name, count in leases if name == "default"))
+    assert warm_workers(pool, given_leases) == min(wanted, wanted if most is None else most)
+
+
+@given(st.sampled_from(["default", *MOST, "mine"]), st.booleans(), st.booleans())
+def test_no_lease_has_the_name_of_a_pool_nor_default_also_where_there_is_no_such_pool(
+    name, deletes, is_empty
+) -> None:
+    catalog = catalog_of([]) if is_empty else CATALOG
+    if name != "default" and name not in catalog.pools:
+        check_name(catalog, name, deleting=deletes)
+        return
+    with pytest.raises(FixRequest):
+        check_name(catalog, name, deleting=deletes)
+
+
+@given(COUNTS, st.dictionaries(st.sampled_from(PROFILES), st.integers(1, 4), min_size=1))
+def test_a_lease_counts_on_no_more_workers_than_it_may_use(caps, gpus) -> None:
+    request = LeaseRequest(name="a", queue_pool="free", gpus=gpus, gpu_caps=caps)
+    if all(count <= caps.get(name, count) for name, count in gpus.items()):
+        check_grant(CATALOG, [], request, CAPS)
+        return
+    with pytest.raises(FixRequest, match="gpu_caps"):
+        check_grant(CATALOG, [], request, CAPS)

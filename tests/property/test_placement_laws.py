@@ -1,13 +1,15 @@
 """Laws of placement: every model has a home, and few move."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nats.aio.client import Client
 from tests.support.worker_world import catalog_of, model_document
 
 from sie_core.catalog import Catalog
+from sie_runtime.broker.bus import Message
 from sie_schemas.fleet import Heartbeat, WorkerKind
 from sie_worker.intake.homes import Homes
 from sie_worker.intake.peers import Peers
@@ -143,6 +145,9 @@ class World:
             peers.heard(self.heard[-1], 0.0)
         else:
             setattr(self, {"bundle": "runs"}.get(what, what), value)
+        if what in {"peer", "held"} and self.catalog is not None:
+            # The log does not move where a worker comes, goes or loads something.
+            return
         self.epoch += 1
         made = catalog_of(
             self.epoch,
@@ -157,7 +162,50 @@ def test_looks_that_take_up_what_changed_find_what_a_look_at_everything_does(ste
     world = World()
     peers = Peers(WorkerKind(**PLACE), silence_s=1e9)
     homes = world.homes(peers)
+    world.change("models", frozenset(NAMES), peers)
+    assert homes.placed() == world.all_anew()
     for (what, value), looks in steps:
         world.change(what, value, peers)
         if looks:
             assert homes.placed() == world.all_anew()
+
+
+SAID = st.tuples(
+    st.sampled_from(["a", "b", "c"]), st.sampled_from([0, 4, 8]), st.booleans(), st.booleans()
+)
+
+
+@given(st.lists(SAID, max_size=12))
+def test_a_change_is_told_exactly_where_the_room_of_a_peer_is_another_one(said):
+    told: list[int] = []
+    peers = Peers(WorkerKind(**PLACE), silence_s=1e9)
+    homes = Homes(
+        "a",
+        peers,
+        bundle="default",
+        catalog=lambda: None,
+        room=lambda: 0,
+        held=frozenset,
+        clock=lambda: 0.0,
+        on_change=lambda: told.append(1),
+    )
+    rooms: dict[str, int] = {}
+    for worker, room, ready, leaving in said:
+        before = dict(rooms)
+        if ready and not leaving and worker != "a":
+            rooms[worker] = room
+        else:
+            rooms.pop(worker, None)
+        heard = msgspec.structs.replace(
+            word(worker, ready=ready), leaving=leaving, memory_total_bytes=room
+        )
+        count = len(told)
+        homes.heard(message_of(heard))
+        assert len(told) - count == (rooms != before), "a worker's own word is no peer's"
+        assert homes.has_peers is bool(rooms)
+
+
+def message_of(heartbeat: Heartbeat) -> Message:
+    """A heartbeat as the bus hands it over."""
+    data = msgspec.msgpack.encode(heartbeat)
+    return Message(f"sie.health.{heartbeat.worker_id}", data, "", {}, cast("Client", None))

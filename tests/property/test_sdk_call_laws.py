@@ -118,3 +118,45 @@ def test_what_may_have_been_sent_and_was_not_answered_in_time_is_not_sent_again(
     pause = retry_delay_s(error, attempt=0, elapsed_s=0.0, patience=Patience(), chance=0.5)
     assert isinstance(error, TimeRanOut if kind in LATE else SIEConnectionError)
     assert (pause is None) is (kind in LATE)
+
+
+GPUS = st.sampled_from([None, "", "l4", "pool/l4"])
+POOLS = st.sampled_from([None, "pool-b", "pool-c"])
+PLACED = st.fixed_dictionaries(
+    {"gpu": GPUS, "pool": POOLS}, optional={"wait_for_capacity": st.booleans()}
+)
+BOUNDS = st.fixed_dictionaries(
+    {}, optional={"provision_timeout_s": st.floats(0, 9), "max_oom_retries": st.integers(0, 4)}
+)
+LORAS = st.dictionaries(st.sampled_from(["lora", "lora_id"]), st.sampled_from(["legal", "med"]))
+
+
+@given(told=PLACED, usual=PLACED, bounds=BOUNDS, loras=LORAS)
+def test_what_a_call_says_of_its_place_and_patience_goes_before_all_else(
+    told, usual, bounds, loras
+):
+    """Nothing is also something that a call may say: no time, and no try."""
+    defaults = Defaults(gpu=usual["gpu"], pool=usual["pool"])
+    [call] = exchange.encode_calls("m", "a", {**told, **bounds, "options": loras}, defaults)
+    gpu = told["gpu"] or usual["gpu"]
+    pool = told["pool"] or usual["pool"]
+    if gpu == "pool/l4":
+        gpu, pool = "l4", "pool"
+    wanted = {"X-SIE-MACHINE-PROFILE": gpu, "X-SIE-Pool": pool}
+    assert {name: call.headers[name] for name in wanted if name in call.headers} == {
+        name: value for name, value in wanted.items() if value
+    }
+    patience = call.patience
+    assert patience.wait_for_capacity is told.get("wait_for_capacity", True)
+    assert patience.provision_timeout_s == bounds.get("provision_timeout_s", 900.0)
+    assert patience.oom_retries_max == bounds.get("max_oom_retries", 3)
+    assert call.asked["lora"] == loras.get("lora", loras.get("lora_id"))
+    assert call.asked["gpu"] == (gpu or None)
+
+
+@given(st.none() | st.sampled_from(["", "own"]), st.none() | st.sampled_from(["", "environment"]))
+def test_a_key_that_is_given_is_the_one_that_is_sent_also_where_it_is_none(given_key, environment):
+    environ = {} if environment is None else {"SIE_API_KEY": environment}
+    key = environment if given_key is None else given_key
+    found = exchange.client_headers(given_key, environ).get("Authorization")
+    assert found == (f"Bearer {key}" if key else None)

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.support.config_writer import client_of, grown_log, new_file, put, running
@@ -18,6 +19,7 @@ from sie_config.upkeep.self_check import AskReplica, SelfCheck
 from sie_config.writer_process import LOG_FILE
 from sie_core.apply import apply
 from sie_core.registry import Registry
+from sie_schemas import snapshot as snapshots
 from sie_schemas.entry import Entry
 from sie_schemas.errors import TimeRanOut
 from sie_schemas.fleet import Recount
@@ -161,3 +163,42 @@ async def test_verify_is_a_round_of_now_and_the_background_goes_on_by_itself(tmp
             return await rounds() > before + 1
 
         await until_told(more)
+
+
+@pytest.mark.parametrize("leave", [1, 2])
+async def test_an_export_is_made_for_those_who_stay_whoever_leaves(leave):
+    served = Served(folded(ENTRIES), (ENTRIES[0],), ENTRIES[-1])
+    with contextlib.closing(Exports()) as exports:
+        asking = [asyncio.create_task(exports.newest(served)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for each in asking[:leave]:
+            each.cancel()
+        await asyncio.wait(asking, timeout=20)
+        for each in asking[leave:]:
+            assert not each.cancelled()
+            assert each.result().hash == ENTRIES[-1].hash
+        assert exports.rendered == 1
+
+
+async def test_an_export_that_failed_is_made_again_for_who_comes_next():
+    served = Served(cast("Registry", None), (ENTRIES[0],), ENTRIES[-1])
+    with contextlib.closing(Exports()) as exports:
+        for _ in range(2):
+            with pytest.raises(AttributeError):
+                await exports.newest(served)
+        served.registry = folded(ENTRIES)
+        assert (await exports.newest(served)).hash == ENTRIES[-1].hash
+
+
+@pytest.mark.parametrize("at", [4, 40, 73])
+async def test_an_export_is_told_by_the_entry_that_it_stands_at_however_the_log_moves_on(at):
+    served = Served(folded(ENTRIES[:at]), (ENTRIES[0],), ENTRIES[at - 1])
+    with contextlib.closing(Exports()) as exports:
+        asking = asyncio.create_task(exports.newest(served))
+        for _ in range(3):
+            # It asks, and the making begins.
+            await asyncio.sleep(0)
+        served.registry, served.last = folded(ENTRIES), ENTRIES[-1]
+        export = await asking
+        stands_at = snapshots.decode(export.data).entry
+        assert (export.epoch, export.hash) == (stands_at.epoch, stands_at.hash)

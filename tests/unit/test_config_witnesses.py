@@ -10,6 +10,7 @@ import pytest
 from tests.support.config_writer import client_of, model, put, running, settings_for
 from tests.support.polling import until
 
+from sie_config.log.head_file import HeadFile
 from sie_config.log.storage_faults import LogDamaged, StoreLocked
 from sie_config.log.witnesses import Behind, Claim, Confirmed, Forked, judge
 from sie_config.writer.writer_state import Recovery, Serving
@@ -32,6 +33,7 @@ def claim(epoch: int, hash_: str, log_id: str = "a" * 32) -> Claim:
         ([], claim(5, "5" * 64), Confirmed(False)),
         ([claim(5, "5" * 64)], None, Confirmed(True)),
         ([claim(3, "3" * 64)], None, Confirmed(True)),
+        ([claim(3, "")], None, Confirmed(False)),
         ([claim(9, "9" * 64, "b" * 32)], None, Confirmed(False)),
         ([claim(6, "6" * 64), claim(8, "8" * 64)], None, Behind(claim(8, "8" * 64))),
         ([], claim(6, "6" * 64), Behind(claim(6, "6" * 64))),
@@ -227,3 +229,18 @@ async def test_a_kind_that_a_live_replica_cannot_read_is_not_written(tmp_path):
             await put(plane, "m")
         plane.reports.receive(report(speaks=["model.put"], log_id=here), time.monotonic())
         await put(plane, "m")
+
+
+async def test_a_head_file_that_a_disk_refused_is_written_at_the_next_look(tmp_path):
+    file = HeadFile(tmp_path / LOG_FILE)
+    blocked = tmp_path / f"{LOG_FILE}.head.new"
+    blocked.mkdir()
+    for _ in range(2):
+        with pytest.raises(OSError):
+            await file.write(HEAD)
+    assert file.read() is None
+    blocked.rmdir()
+    await file.write(HEAD)
+    found = file.read()
+    assert found is not None
+    assert (found.log_id, found.epoch, found.hash) == (HEAD.log_id, HEAD.epoch, HEAD.hash)

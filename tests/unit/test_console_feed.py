@@ -15,13 +15,19 @@ from sie_schemas.entry import log_id8
 from sie_schemas.errors import Later
 
 
+def parsed(event: bytes) -> tuple[str, str, Any]:
+    """The name, the id and the data of an event."""
+    fields = dict(line.split(": ", 1) for line in event.decode().strip().split("\n"))
+    return fields["event"], fields.get("id", ""), json.loads(fields["data"])
+
+
 async def read(events: AsyncIterator[bytes], name: str) -> tuple[str, Any]:
     """The next event of a name: its id and its data."""
     async with asyncio.timeout(20):
-        async for data in events:
-            fields = dict(line.split(": ", 1) for line in data.decode().strip().split("\n"))
-            if fields["event"] == name:
-                return fields.get("id", ""), json.loads(fields["data"])
+        async for event in events:
+            found, event_id, data = parsed(event)
+            if found == name:
+                return event_id, data
     raise AssertionError("the events ended")
 
 
@@ -39,6 +45,32 @@ async def test_each_entry_is_an_event_once_and_in_order_and_a_client_resumes(tmp
         again = feed.events(seen[0][0])
         assert [(await read(again, "entry"))[0] for _ in range(2)] == [seen[1][0], seen[2][0]]
         await again.aclose()
+
+
+@pytest.mark.parametrize("missed", [0, 1, 3, 5])
+async def test_a_client_that_is_cut_off_behind_any_event_misses_nothing(
+    tmp_path, monkeypatch, missed
+):
+    """As a browser's EventSource does it: an event with an id is where it goes on."""
+    monkeypatch.setattr("sie_config.http.console.feed._MISSED_MAX", 3)
+    async with running(tmp_path) as plane:
+        feed = Feed(plane, beat_s=0.01)
+        begun = plane.sequencer.position.epoch
+        for number in range(missed):
+            await put(plane, f"org/m{number}")
+        head = plane.sequencer.position.epoch
+        for cut in range(1, missed + 3):
+            last, known = f"{log_id8(plane.sequencer.position.log_id)}.{begun}", begun
+            for events_read in (cut, missed + 3):
+                events = feed.events(last)
+                for _ in range(events_read):
+                    name, event_id, told = parsed(await anext(events))
+                    last = event_id or last
+                    if name == "entry":
+                        assert told["epoch"] == known + 1, f"cut off behind {cut} events"
+                    known = told["epoch"] if name in {"entry", "reset"} else known
+                await events.aclose()
+            assert known == head, f"cut off behind {cut} events"
 
 
 @pytest.mark.parametrize("last", ["00000000.1", "{log}.999999", "{log}.-1", "{log}.x", "junk", "."])
@@ -143,3 +175,19 @@ async def test_the_newest_entries_are_paged_through_without_a_gap(tmp_path):
                     break
                 asked["before"] = page["next_before"]
             assert seen == list(wanted), query
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+async def test_a_client_that_leaves_takes_the_view_from_nobody(tmp_path, leaver):
+    """One view is made for all who look: whoever asked for it first may be gone by then."""
+    async with running(tmp_path) as plane:
+        feed = Feed(plane, beat_s=0.01)
+        clients = [feed.events("") for _ in range(2)]
+        for each in clients:
+            assert parsed(await anext(each))[0] == "head"
+        looking = [asyncio.ensure_future(anext(each)) for each in clients]
+        await asyncio.sleep(0)
+        looking[leaver].cancel()
+        assert parsed(await looking[1 - leaver])[0] == "replicas"
+        for each in clients:
+            await each.aclose()

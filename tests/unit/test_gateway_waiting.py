@@ -37,7 +37,8 @@ async def test_a_run_has_the_first_result_of_each_of_its_own_jobs_whatever_came_
     first, then
 ):
     waiting = Waiting(60.0)
-    for jobs, came in (("abc", first), ("xyz", then)):
+    # A request's jobs are numbered by items: by name the tenth comes before the second.
+    for jobs, came in (("cab", first), ("zxy", then)):
         complete = waiting.begin(list(jobs))
         taken: dict[str, JobResult] = {}
         for job_id in came:
@@ -67,6 +68,46 @@ async def test_after_the_brokers_no_what_came_meanwhile_counts():
     heard(complete, Later("no leader"))
     waiting.take(result("b"))
     assert [each.job_id for each in await second] == ["a", "b"]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
+async def test_an_attempt_is_complete_with_the_last_result_whichever_attempt_it_came_in(
+    first, between
+):
+    """Also where the last one came before the broker's no was heard: nothing else would tell."""
+    waiting = Waiting(60.0)
+    complete = waiting.begin(["a", "b", "c"])
+    for job_id in first:
+        waiting.take(result(job_id))
+    heard(complete, Later("no leader"))
+    for job_id in between:
+        waiting.take(result(job_id))
+    second = waiting.again()
+    assert second.done() is ({*first, *between} == {*"abc"})
+    waiting.close()
+
+
+@pytest.mark.parametrize("end", ["expires", "leaves", "goes on"])
+async def test_what_ends_a_request_ends_its_pause(end):
+    left = asyncio.Event()
+
+    async def until_gone() -> None:
+        await left.wait()
+
+    waiting = Waiting(60.0, until_gone)
+    loop = asyncio.get_running_loop()
+    if end == "expires":
+        loop.call_soon(waiting.expire)
+    elif end == "leaves":
+        waiting.attend()
+        loop.call_soon(left.set)
+    change = asyncio.sleep(0 if end == "goes on" else 60)
+    if end == "goes on":
+        await waiting.pause(change, timeout_s=60.0)
+    else:
+        with pytest.raises(TimeoutError if end == "expires" else ClientGone):
+            await waiting.pause(change, timeout_s=60.0)
+    waiting.close()
 
 
 @pytest.mark.parametrize("between", [True, False])

@@ -14,6 +14,7 @@ from tests.support.polling import until
 
 from sie_config.log.checkpoint import CheckpointFile
 from sie_config.log.store import Store
+from sie_config.upkeep.checkpoint_keeper import CheckpointKeeper
 from sie_config.writer.draft import Write
 from sie_config.writer.writer_state import Recovery, Serving
 from sie_config.writer_process import LOG_FILE, ControlPlane
@@ -195,3 +196,38 @@ async def test_a_checkpoint_names_the_entry_that_it_is_the_state_of(tmp_path):
     assert found is not None
     shown = json.loads(CheckpointFile(path).path.read_bytes())
     assert shown["entry"]["hash"] == position_of(found.entry).hash
+
+
+async def test_a_checkpoint_is_stored_only_of_a_log_that_may_be_written(tmp_path):
+    """In recovery what lies beside the log is evidence of what it lost."""
+    async with running(tmp_path, checkpoint_entries=0) as plane:
+        file = CheckpointFile(tmp_path / LOG_FILE)
+        keeper = CheckpointKeeper(file, plane.sequencer, plane.exports, every_entries=3)
+        for state in (None, Recovery("it lost its tail")):
+            for number in range(4):
+                await put(plane, f"m{number}", description=str(state))
+            before = file.read()
+            if state is not None:
+                plane.sequencer.enter(state)
+            await keeper.look()
+            assert (file.read() == before) is (state is not None)
+        await keeper.finish()
+
+
+async def test_a_disk_that_takes_no_checkpoint_is_asked_again_after_as_many_entries(
+    tmp_path, caplog
+):
+    async with running(tmp_path, checkpoint_entries=0) as plane:
+        file = CheckpointFile(tmp_path / LOG_FILE)
+        file.path.with_name(f"{file.path.name}.new").mkdir()
+        keeper = CheckpointKeeper(file, plane.sequencer, plane.exports, every_entries=3)
+        tried_at, tries = 0, 0
+        for number in range(7):
+            await put(plane, f"m{number}")
+            for _ in range(2):
+                await keeper.look()
+            if plane.sequencer.position.epoch - tried_at >= 3:
+                tried_at, tries = plane.sequencer.position.epoch, tries + 1
+            refused = [each for each in caplog.records if "was not written" in each.message]
+            assert len(refused) == tries
+        await keeper.finish()

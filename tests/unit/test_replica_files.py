@@ -1,8 +1,11 @@
 """The files of a replica: what is read back, also after a crash in the middle."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sie_core.apply import apply
 from sie_core.registry import Registry
@@ -11,10 +14,10 @@ from sie_schemas.entry import to_envelope
 from sie_testing.written_log import WrittenLog
 
 
-def log_of(entries: int) -> WrittenLog:
+def log_of(entries: int, *, of: str = "ours") -> WrittenLog:
     log = WrittenLog()
     for number in range(entries - 1):
-        log.put("model", f"m{number % 3}", {"n": number})
+        log.put("model", f"m{number % 3}", {"n": number, "of": of})
     return log
 
 
@@ -178,3 +181,27 @@ def test_a_snapshot_that_is_asked_for_later_brings_no_older_entries_back(tmp_pat
 
     files.close()
     assert read(tmp_path) == (5, [])
+
+
+@given(
+    given_up=st.integers(3, 8),
+    from_epoch=st.integers(2, 6),
+    last=st.integers(6, 9),
+    after=st.integers(2, 8),
+)
+@settings(max_examples=40, deadline=None)
+def test_after_its_newest_snapshot_a_replica_gives_back_what_it_applied_since(
+    given_up, from_epoch, last, after
+):
+    """Of a log that was left for another one there may be entries of the same epochs."""
+    ours, other = log_of(9), log_of(9, of="other")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        kept(folder, other, snapshot=1, last=given_up)
+        kept(folder, ours, snapshot=from_epoch, last=last)
+        found = ReplicaFiles(folder, tail_entries_min=1000).entries(max(after, from_epoch), 9)
+        wanted = [each.hash for each in ours.entries[max(after, from_epoch) : last]]
+        assert [each.hash for each in found][: len(wanted)] == wanted
+        snapshot, entries = ReplicaFiles(folder, tail_entries_min=1000).load()
+        assert snapshot is not None and snapshot.entry.hash == ours.entries[from_epoch - 1].hash
+        assert [each.hash for each in entries] == [e.hash for e in ours.entries[from_epoch:last]]

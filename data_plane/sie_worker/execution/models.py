@@ -56,6 +56,14 @@ class _Failure:
     error: SIEError
 
 
+@dataclass(slots=True)
+class _Turn:
+    """The demands for one load: who holds the lock loads, who waits finds it done, or failed."""
+
+    lock: asyncio.Lock
+    demands: int = 0
+
+
 class Models:
     """The models that are loaded. One owner: the event loop of this process."""
 
@@ -86,8 +94,8 @@ class Models:
         """(model revision, adapter)."""
         self._failures: dict[Hashable, _Failure] = {}
         """By revision, or (model revision, adapter)."""
-        self._locks: dict[Hashable, asyncio.Lock] = {}
-        """One for each load that runs: who holds it loads, who waits finds it done."""
+        self._turns: dict[Hashable, _Turn] = {}
+        """One for each load that runs."""
         self._reports: dict[str, ModelReport] = {}
         self._loading: dict[str, str] = {}
         """By the name in the reports, the hub source that a load which runs may have to fetch."""
@@ -267,12 +275,16 @@ class Models:
 
     @asynccontextmanager
     async def _single(self, key: Hashable) -> AsyncIterator[None]:
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            try:
+        turn = self._turns.setdefault(key, _Turn(asyncio.Lock()))
+        turn.demands += 1
+        try:
+            async with turn.lock:
                 yield
-            finally:
-                # Who still waits holds the lock itself and then finds the outcome.
-                self._locks.pop(key, None)
+        finally:
+            turn.demands -= 1
+            # Not while somebody waits: who comes now would not meet the load that begins then.
+            if not turn.demands:
+                del self._turns[key]
 
     def _refuse_while_cooling(self, key: Hashable) -> None:
         failure = self._failures.get(key)

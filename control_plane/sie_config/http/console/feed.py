@@ -88,19 +88,20 @@ class Feed:
         self._count(whose, 1)
         try:
             log_id, after = plane.sequencer.position.log_id, plane.sequencer.position.epoch
-            yield _event("head", head_body(plane), event_id=self._id(after))
-            if last_id:
-                seen = _epoch_in(last_id, log_id)
-                is_near = seen is not None and after - _MISSED_MAX <= seen <= after
-                if is_near:
-                    after = seen or 0
-                else:
-                    yield _event("reset", {"epoch": after})
+            seen = _epoch_in(last_id, log_id) if last_id else after
+            is_near = seen is not None and after - _MISSED_MAX <= seen <= after
+            if is_near:
+                after = seen or 0
+            # A browser comes again with the newest id that it was given. The head's is of what the
+            # client has: one that is cut off behind it has not seen the entries that follow.
+            yield _event("head", head_body(plane), event_id=self._id(after) if is_near else "")
+            if not is_near:
+                yield _event("reset", {"epoch": after}, event_id=self._id(after))
             while not plane.stopping:
                 head = plane.sequencer.position
                 if head.log_id != log_id or head.epoch < after:
                     log_id, after = head.log_id, head.epoch
-                    yield _event("reset", {"epoch": after})
+                    yield _event("reset", {"epoch": after}, event_id=self._id(after))
                 for entry in await plane.journal.page(after, head.epoch, _PAGE):
                     yield _event("entry", _told(entry), event_id=self._id(entry.epoch))
                     after = entry.epoch

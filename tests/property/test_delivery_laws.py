@@ -1,0 +1,191 @@
+"""Laws of results on their way: what the queue is told rests on what a gateway confirmed."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from sie_gateway.request.chunks import Chunks
+from sie_runtime.broker.bus import Bus, BusUnavailable
+from sie_runtime.streams.deliveries import Delivery
+from sie_schemas.errors import Later
+from sie_schemas.items import Item
+from sie_schemas.jobs import RESULT_DECODER, Job, JobResult, ResultReceipt
+from sie_worker.jobs.holds import Hold, Holds
+from sie_worker.jobs.results import Results
+
+ENCODER = msgspec.msgpack.Encoder()
+JOB = Job(
+    job_id="a",
+    request_id="a",
+    reply_to="inbox",
+    first_item=0,
+    published_at=0.0,
+    log_id="1" * 32,
+    epoch=1,
+    model_id="org/one",
+    profile="default",
+    model_revision="r",
+    operation="encode",
+    items=(Item(text="x"),),
+    deadline=0.0,
+)
+
+
+class World:
+    """A queue and a gateway in memory, and what came to pass, in order."""
+
+    def __init__(self, answers: Iterable[Any] = (), *, message_bytes_max: int = 10_000) -> None:
+        self.now = 0.0
+        self.came: list[tuple[str, str]] = []
+        self._answers = iter(answers)
+        self._chunks = Chunks(bytes_max=10**9)
+        self.whole: dict[str, JobResult] = {}
+        self.server_id = "s"
+        self.stream_replicas = 1
+        self.holds = Holds(on_room=lambda: None, wall=lambda: self.now)
+        self.results = Results(
+            self,
+            self.holds,
+            worker_id="w",
+            confirm_timeout_s=1.0,
+            retry_s=0.0,
+            message_bytes_max=message_bytes_max,
+            chunked_bytes_max=10**9,
+            dead_letters=self,
+            clock=lambda: self.now,
+        )
+
+    def held(self, name: str, *, deadline: float = 100.0, deliveries: int = 1, **told: Any) -> Hold:
+        """A job in hand, delivered so many times of at most three."""
+        job = structs.replace(JOB, job_id=name, deadline=deadline, **told)
+        reply = f"$JS.ACK.S.{name}.{deliveries}.1.1.0.0".encode()
+        delivery = Delivery(cast(Bus, self), b"", reply, 3)
+        hold = self.holds.open(job, delivery, self.now)
+        assert hold is not None
+        return hold
+
+    def send_to_all(self, replies: Sequence[bytes], word: bytes) -> None:
+        """The queue hears a word on each."""
+        for reply in replies:
+            said = word.split(b" ")[0].decode()
+            self.came.append((said, reply.split(b".")[3].decode()))
+
+    async def write(self, hold: Hold, result: JobResult) -> None:
+        """A dead letter."""
+        await asyncio.sleep(0)
+        assert result.failure is not None
+        self.came.append(("letter", hold.job.job_id))
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """The gateway takes results: the set that it confirms, or None where it is away. Where it
+        `began anew`, it has forgotten the chunks that it had."""
+        batch = RESULT_DECODER.decode(data)
+        self.now += 1.0
+        answer = next(self._answers, "all")
+        if answer is None:
+            raise BusUnavailable("it is away")
+        if batch.chunk is not None:
+            if answer == "began anew":
+                self._chunks.forget(batch.chunk.job_id)
+            whole = self._chunks.take(batch.chunk)
+            if whole is None:
+                return ENCODER.encode(ResultReceipt(job_ids=(), chunk=batch.chunk.index))
+            found = msgspec.msgpack.decode(whole, type=JobResult)
+            self.whole[found.job_id] = found
+            return ENCODER.encode(ResultReceipt(job_ids=(found.job_id,)))
+        confirmed = []
+        for result in batch.results:
+            assert ("confirmed", result.job_id) not in self.came, "it was confirmed before"
+            if isinstance(answer, str) or result.job_id in answer:
+                confirmed.append(result.job_id)
+                self.came.append(("confirmed", result.job_id))
+        return ENCODER.encode(ResultReceipt(job_ids=tuple(confirmed)))
+
+
+ANSWERS = st.lists(st.none() | st.sets(st.sampled_from("abc")), max_size=6)
+DEADLINES = st.lists(st.integers(1, 6), min_size=3, max_size=3)
+
+
+@given(answers=ANSWERS, deadlines=DEADLINES)
+@settings(deadline=None)
+async def test_a_job_is_done_when_it_is_confirmed_or_late_whatever_becomes_of_its_mates(
+    answers, deadlines
+):
+    world = World(answers)
+    names = dict(zip("abc", deadlines, strict=True))
+    holds = [world.held(name, deadline=float(at)) for name, at in names.items()]
+    for hold in holds:
+        hold.settle_item(0, b"x")
+    await world.results.deliver(holds)
+    for name, late_at in names.items():
+        words = [what for what, whose in world.came if whose == name]
+        # By the end of the request that it was late in, at the latest.
+        in_time = [answer is not None and name in answer for answer in answers[:late_at]]
+        is_confirmed = any(in_time) or len(answers) < late_at
+        assert words == (["confirmed", "+ACK"] if is_confirmed else ["+ACK"]), name
+    assert not len(world.holds)
+
+
+@given(
+    answers=st.lists(st.sampled_from([None, "began anew", "all"]), max_size=8),
+    answer=st.binary(min_size=1, max_size=900),
+)
+@settings(deadline=None)
+async def test_a_large_result_arrives_whole_though_its_gateway_begins_anew(answers, answer):
+    """The envelope of a chunk is a kilobyte: a message of a little more holds a part of it."""
+    world = World(answers, message_bytes_max=1024 + 300)
+    hold = world.held("a", deadline=10.0**6)
+    large = answer * (1 + 2000 // len(answer))
+    hold.settle_item(0, large)
+    await asyncio.wait_for(world.results.deliver([hold]), 5)
+    assert world.whole["a"].answers == (large,)
+    assert world.came == [("+ACK", "a")]
+
+
+@given(deliveries=st.lists(st.integers(1, 3), min_size=1, max_size=4), blamed=st.booleans())
+@settings(deadline=None)
+async def test_what_is_given_back_goes_to_the_queue_and_its_last_delivery_to_the_client(
+    deliveries, blamed
+):
+    world = World()
+    names = dict(zip("abcd", deliveries, strict=False))
+    holds = [world.held(name, deliveries=count) for name, count in names.items()]
+    error = Later("the device is gone", code="NOT_READY")
+    await world.results.give_back(holds, error, delay_s=0.0, blamed=blamed)
+    for hold in holds:
+        name = hold.job.job_id
+        words = [what for what, whose in world.came if whose == name]
+        is_last = names[name] == 3
+        # The letter first: a process that ends between the two is handed the job once more.
+        assert words == (["confirmed", "letter", "+TERM"] if is_last else ["-NAK"])
+        assert world.holds.was_settled(name) is is_last
+        told = hold.result("w")
+        assert told.failure is None, "what is given back has no outcome"
+    assert not len(world.holds)
+
+
+@given(st.booleans())
+@settings(deadline=None)
+async def test_who_was_in_a_lost_batch_is_told_that_it_was_tried_to_the_end(blamed):
+    found: list[JobResult] = []
+    world = World()
+    take = world.request
+
+    async def request(subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        found.extend(RESULT_DECODER.decode(data).results)
+        return await take(subject, data, timeout_s=timeout_s)
+
+    world.request = request  # type: ignore[method-assign]
+    hold = world.held("a", deliveries=3)
+    error = Later("the device is gone", code="NOT_READY")
+    await world.results.give_back([hold], error, delay_s=0.0, blamed=blamed)
+    [result] = found
+    assert result.failure is not None
+    # Who was not in it may ask again: nothing was wrong with what it sent.
+    assert result.failure.code == ("INFERENCE_ERROR" if blamed else "NOT_READY")
+    assert (result.failure.retry_after_s is None) is blamed
