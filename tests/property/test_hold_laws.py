@@ -3,6 +3,7 @@
 import time
 from typing import cast
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +22,9 @@ STEPS = st.lists(
 class Told:
     """A delivery that notes what is said of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored_at: float = 0.0) -> None:
         self.extended = 0
+        self.stored_at = stored_at
 
     def extend(self) -> None:
         self.extended += 1
@@ -48,7 +50,7 @@ def job(name: str, items: int = 1) -> Job:
 
 @given(STEPS)
 def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_known(steps):
-    holds = Holds(on_room=lambda: None)
+    holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
     in_hand: dict[str, tuple[Hold, Told]] = {}
     settled: set[str] = set()
     for what, name in steps:
@@ -86,7 +88,7 @@ OUTCOMES = st.lists(
 @given(OUTCOMES, st.none() | st.integers(0, 12))
 def test_an_item_keeps_its_first_outcome_and_is_counted_until_then(outcomes, closed_after):
     freed: list[int] = []
-    holds = Holds(on_room=lambda: freed.append(1))
+    holds = Holds(on_room=lambda: freed.append(1), age_s=lambda _: 0.0)
     hold = holds.open(job("a", items=3), cast("Delivery", Told()), 0.0)
     other = holds.open(job("b"), cast("Delivery", Told()), 0.0)
     assert hold is not None and other is not None
@@ -116,3 +118,24 @@ def test_an_item_keeps_its_first_outcome_and_is_counted_until_then(outcomes, clo
         holds.close([hold], settled=True)
     holds.close([other], settled=False)
     assert (holds.open_items, holds.emptied.is_set()) == (0, True)
+
+
+MOMENTS = st.floats(0, 1e9, allow_nan=False)
+
+
+@given(
+    published=MOMENTS, stored=MOMENTS, now=MOMENTS, lasts=st.floats(0, 1e4), age=st.floats(0, 1e4)
+)
+def test_a_job_is_late_by_its_age_and_its_length_and_by_no_hosts_clock(
+    published, stored, now, lasts, age
+):
+    holds = Holds(on_room=lambda: None, age_s=lambda at: age if at == stored else -1.0)
+    one = msgspec.structs.replace(job("a"), published_at=published, deadline=published + lasts)
+
+    hold = holds.open(one, cast("Delivery", Told(stored)), now)
+
+    assert hold is not None
+    assert abs(hold.deadline - (now + lasts - age)) < 1e-3
+    hold.started(now + 2.0)
+    assert hold.queue_ms is not None
+    assert abs(hold.queue_ms - (age + 2.0) * 1000) < 1.0

@@ -102,6 +102,19 @@ async def _replica_damaged(scene: Scene) -> None:
     scene.held.clear()
 
 
+async def _replica_damaged_under_it(scene: Scene) -> None:
+    """A byte in each file goes over while its process lives, and nobody tells it."""
+    scene.strikes()
+    for name in ("gateway-0", "worker-0"):
+        for path in (scene.cluster.folder / name).rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                _flip(path, path.stat().st_size // 2)
+
+
+async def _replicas_restarted(scene: Scene) -> None:
+    await scene.kill("gateway-0", "worker-0")
+
+
 async def _replica_wiped(scene: Scene) -> None:
     scene.strikes()
     for name in ("gateway-0", "worker-0"):
@@ -110,14 +123,25 @@ async def _replica_wiped(scene: Scene) -> None:
     scene.held.clear()
 
 
-async def _disk_full(scene: Scene) -> None:
-    scene.strikes()
-    ballast = scene.cluster.log_file.with_name("ballast")
-    await asyncio.to_thread(_fill, ballast)
+def _filled(name: str) -> Callable[[Scene], Awaitable[None]]:
+    """The disk of a program's folder is full."""
+
+    async def strike(scene: Scene) -> None:
+        scene.strikes()
+        await asyncio.to_thread(_fill, _ballast(scene, name))
+
+    return strike
 
 
-async def _disk_freed(scene: Scene) -> None:
-    scene.cluster.log_file.with_name("ballast").unlink(missing_ok=True)
+def _freed(name: str) -> Callable[[Scene], Awaitable[None]]:
+    async def mend(scene: Scene) -> None:
+        _ballast(scene, name).unlink(missing_ok=True)
+
+    return mend
+
+
+def _ballast(scene: Scene, name: str) -> Path:
+    return scene.cluster.folder / name / "ballast"
 
 
 def _limited(name: str) -> Callable[[Scene], Awaitable[None]]:
@@ -234,6 +258,13 @@ FAULTS: Final = (
         strike=_replica_damaged,
     ),
     Fault(
+        name="replica files damaged under it",
+        done="one byte in each file of gateway-0 and worker-0 goes over while they run; SIGKILL to "
+        "both after 4 s",
+        strike=_replica_damaged_under_it,
+        mend=_replicas_restarted,
+    ),
+    Fault(
         name="replicas wiped",
         done="SIGKILL to gateway-0 and worker-0, their files are lost",
         strike=_replica_wiped,
@@ -265,9 +296,26 @@ FAULTS: Final = (
     Fault(
         name="disk full",
         done=f"sie-config's folder is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
-        strike=_disk_full,
-        mend=_disk_freed,
+        strike=_filled("config"),
+        mend=_freed("config"),
         lasts_s=6,
-        small_disk=True,
+        small_disk="config",
+    ),
+    Fault(
+        name="a replica's disk full",
+        done=f"gateway-0's folder is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
+        strike=_filled("gateway-0"),
+        mend=_freed("gateway-0"),
+        lasts_s=6,
+        small_disk="gateway-0",
+    ),
+    Fault(
+        name="the broker's disk full",
+        done=f"the broker's store is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
+        strike=_filled("broker"),
+        mend=_freed("broker"),
+        lasts_s=6,
+        small_disk="broker",
+        serves_s=LONGER_S,
     ),
 )
