@@ -140,6 +140,12 @@ def _freed(name: str) -> Callable[[Scene], Awaitable[None]]:
     return mend
 
 
+async def _broker_freed(scene: Scene) -> None:
+    """There is room again, and the broker stores nothing before it is started anew."""
+    await _freed("broker")(scene)
+    await scene.cluster.programs["broker"].kill()
+
+
 def _ballast(scene: Scene, name: str) -> Path:
     return scene.cluster.folder / name / "ballast"
 
@@ -311,9 +317,10 @@ FAULTS: Final = (
     ),
     Fault(
         name="the broker's disk full",
-        done=f"the broker's store is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
+        done=f"the broker's store is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s; the "
+        "operator frees it and restarts the broker, which does not store before",
         strike=_filled("broker"),
-        mend=_freed("broker"),
+        mend=_broker_freed,
         lasts_s=6,
         small_disk="broker",
         serves_s=LONGER_S,
