@@ -38,7 +38,7 @@ from sie_schemas.errors import SIEError
 from sie_testing.processes.actions import link_names, process_names
 from sie_testing.processes.command_lines import CommandLines
 from sie_testing.processes.moved_clock import through_moved_clock, write_ahead
-from sie_testing.processes.programs import Program, program_path
+from sie_testing.processes.programs import Program
 from sie_testing.processes.proxy import Link
 from sie_testing.processes.short_times import GATEWAY
 

@@ -1,8 +1,9 @@
 """A program whose wall clock is moved while it runs, by whoever writes to a file.
 
-*main.* `through_moved_clock` gives the command line that runs an installed Python program so. `time.time` and `time.time_ns` of its interpreter tell the machine's time and the
-seconds that stand in the file. Clocks that only measure are left alone, as a step of the wall
-clock leaves them. `datetime`, OpenSSL and SQLite ask the machine itself: nothing here reaches them.
+*main.* `through_moved_clock` gives the command line that runs an installed Python program so.
+`time.time` and `time.time_ns` of its interpreter tell the machine's time and the seconds that stand
+in the file. Clocks that only measure are left alone, as a step of the wall clock leaves them.
+`datetime`, OpenSSL and SQLite ask the machine itself: nothing here reaches them.
 """
 
 import mmap
