@@ -88,6 +88,42 @@ async def _file_damaged(scene: Scene) -> None:
     scene.held.discard("config")
 
 
+async def _file_damaged_under_it(scene: Scene) -> None:
+    """The same under a writer that runs: what it wrote back lies in that page."""
+    scene.kept["backup"] = len(scene.cluster.backups)
+    await scene.cluster.back_up()
+    scene.strikes()
+    size = scene.cluster.log_file.stat().st_size
+    _flip(scene.cluster.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+
+
+async def _stores_damaged(scene: Scene) -> None:
+    """One byte in the middle of each message block goes over, while the broker is down."""
+    await scene.kill("broker", hold=True)
+    blocks = [path for path in _blocks(scene) if path.stat().st_size]
+    for path in blocks:
+        _flip(path, path.stat().st_size // 2)
+    scene.held.clear()
+    if not blocks:
+        raise RuntimeError("the broker keeps no message: nothing is tried")
+
+
+async def _stores_damaged_under_it(scene: Scene) -> None:
+    """The same while the broker runs, which reads it anew when it is started again."""
+    scene.strikes()
+    for path in _blocks(scene):
+        if size := path.stat().st_size:
+            _flip(path, size // 2)
+
+
+async def _broker_restarted(scene: Scene) -> None:
+    await scene.kill("broker")
+
+
+def _blocks(scene: Scene) -> list[Path]:
+    return sorted((scene.cluster.folder / "broker").rglob("*.blk"))
+
+
 async def _put_back(scene: Scene) -> None:
     """Do what the manual says of a damaged file: a backup, and the rest from whoever has it."""
     await scene.cluster.restore(scene.cluster.backups[scene.kept["backup"]], with_head=True)
@@ -177,17 +213,6 @@ async def _compacted(scene: Scene) -> None:
     scene.held.clear()
 
 
-async def _second_writer(scene: Scene) -> None:
-    scene.strikes()
-    second = scene.cluster.second_writer()
-    await second.start()
-    scene.own.push_async_callback(second.kill)
-
-
-async def _second_gone(scene: Scene) -> None:
-    await scene.let_go()
-
-
 def _beside(scene: Scene, suffix: str) -> Path:
     file = scene.cluster.log_file
     return file.with_name(file.name + suffix)
@@ -259,6 +284,28 @@ FAULTS: Final = (
         serves_s=LONGER_S,
     ),
     Fault(
+        name="log file damaged under it",
+        done="one byte in the middle of its file goes over while sie-config runs; after 4 s the "
+        "operator puts a backup back",
+        strike=_file_damaged_under_it,
+        mend=_put_back,
+        serves_s=LONGER_S,
+    ),
+    Fault(
+        name="broker's store damaged",
+        done="SIGKILL to the broker, one byte in the middle of each message block goes over",
+        strike=_stores_damaged,
+        serves_s=LONGER_S,
+    ),
+    Fault(
+        name="broker's store damaged under it",
+        done="one byte in the middle of each message block goes over while the broker runs; "
+        "SIGKILL to it after 4 s",
+        strike=_stores_damaged_under_it,
+        mend=_broker_restarted,
+        serves_s=LONGER_S,
+    ),
+    Fault(
         name="replica files damaged",
         done="SIGKILL to gateway-0 and worker-0, one byte in each of their files goes over",
         strike=_replica_damaged,
@@ -279,13 +326,6 @@ FAULTS: Final = (
         name="low water moved",
         done="SIGKILL to gateway-0 and worker-0; the log is compacted past what they have",
         strike=_compacted,
-    ),
-    Fault(
-        name="second writer",
-        done="a second sie-config is started on the same folder, for 6 s",
-        strike=_second_writer,
-        mend=_second_gone,
-        lasts_s=6,
     ),
     Fault(
         name="sie-config's files cannot grow",

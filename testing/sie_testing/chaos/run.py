@@ -19,6 +19,7 @@ from typing import Final
 
 from sie_testing.chaos import (
     of_clocks,
+    of_copies,
     of_disks,
     of_links,
     of_operators,
@@ -39,6 +40,7 @@ FAULTS: Final = (
     *of_processes.FAULTS,
     *of_links.FAULTS,
     *of_disks.FAULTS,
+    *of_copies.FAULTS,
     *of_clocks.FAULTS,
     *of_operators.FAULTS,
     *of_strangers.FAULTS,

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +20,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from sie_config.keys.key_file import key_path
 from sie_config.log.head_file import HeadFile
 from sie_config.offline.backup import back_up, read_manifest
 from sie_config.offline.findings import Report
@@ -38,11 +38,11 @@ from sie_schemas.errors import SIEError
 from sie_testing.processes.actions import link_names, process_names
 from sie_testing.processes.command_lines import CommandLines
 from sie_testing.processes.moved_clock import through_moved_clock, write_ahead
-from sie_testing.processes.programs import Program
+from sie_testing.processes.programs import Program, free_ports
 from sie_testing.processes.proxy import Link
 from sie_testing.processes.short_times import GATEWAY
 
-__all__ = ["PROGRAMS", "Cluster", "Loss", "free_ports"]
+__all__ = ["PROGRAMS", "Cluster", "Loss"]
 
 PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
 """The programs that have to be installed, beside this interpreter or on PATH."""
@@ -271,8 +271,22 @@ class Cluster:
         await config.start()
         return f"{backup.name}, up to {position}"
 
-    async def give_up_the_rest(self) -> None:
-        """Begin a superseding log at what the file has, as the manual says."""
+    async def copy_of_writer(self) -> Program:
+        """Another sie-config on a restored backup, with the writer's own key; not started."""
+        await self.back_up()
+        data = self.folder / "copy"
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(mode=0o700)
+        shutil.copy(key_path(self.log_file), data)
+        await asyncio.to_thread(restore, self.backups[-1], data, bus=None, discard=None)
+        [self._ports["copy"]] = free_ports(1)
+        return self.second_writer(data, self._ports["copy"])
+
+    async def give_up_the_rest(self, *, asks: bool = False) -> None:
+        """Begin a superseding log at what the file has, as the manual says.
+
+        With `asks` the broker is asked what the other history is, which the new log then names.
+        """
         config = self.programs["config"]
         await config.kill()
         last = self.folder / f"last-{config.deaths}.sqlite"
@@ -280,7 +294,7 @@ class Cluster:
         assert report.position is not None, "a backup has a position"
         self._lose_log()
         discard = Discard(report.position.epoch, "operator", "nobody has the rest")
-        report = await self._restored(last, discard=discard)
+        report = await self._restored(last, bus=self._broker if asks else None, discard=discard)
         told = f"gives up what follows epoch {discard.after}: the log is now {report.position}"
         self._say("operator", told)
         self.said_lost.append(told)
@@ -382,14 +396,3 @@ def _last_of(folder: Path) -> Entry | None:
     """The last entry of a replica's files; what its process has not yet written is not there."""
     snapshot, entries = ReplicaFiles(folder, tail_entries_min=1).load()
     return entries[-1] if entries else snapshot.entry if snapshot is not None else None
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
