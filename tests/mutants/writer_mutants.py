@@ -36,7 +36,7 @@ TWO = "tests/unit/test_config_two_histories.py"
 WRITER_MUTANTS = (
     edit(
         "the-broker-s-connecting-uses-up-the-roll-call",
-        "a writer behind its replicas begins over what they have, where the broker was slow to come",
+        "a writer behind its replicas begins over what they have: the broker was slow to come",
         "control_plane/sie_config/start/roll_call.py",
         "await asyncio.sleep(self._listen_s)",
         "await asyncio.sleep(0.0)",

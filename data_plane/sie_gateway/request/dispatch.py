@@ -9,7 +9,6 @@ look into answers. Promises:
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial

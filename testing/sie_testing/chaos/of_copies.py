@@ -82,7 +82,7 @@ async def _copy_stopped(scene: Scene) -> None:
 
 
 def _unsaid(scene: Scene, told: list[dict[str, Any]]) -> list[str]:
-    """What the copy acknowledged that is neither in the log nor named as given up."""
+    """The writes that the copy acknowledged and the log neither has nor names as given up."""
     with LogReader.open(scene.cluster.log_file) as reader:
         log = list(reader.entries())
     lost = [

@@ -346,8 +346,8 @@ class Laws:
     def check_waits(self, longest_s: float, since: float, *, crowd_s: float) -> None:
         """Nobody waited longer than that, counted from a moment on, for what was his to get.
 
-        A share is by cost, and a long text is worth as many short ones: beside a crowd of those it
-        may wait `crowd_s` more, as long as the crowd is there.
+        A share is by cost, and a long text is worth many short ones. Beside a crowd of those it may
+        wait `crowd_s` more, as long as the crowd is there.
         """
         for asking in self.asked.values():
             self.checks["nobody starves"] += 1

@@ -4,11 +4,11 @@
 entries after it), and the generation before. So at least `tail_entries_min` raw entries can be
 given back to a writer that lost them. Promises that what is read at boot is only ever a prefix. A
 line that does not parse is passed over. What follows it is kept, and read again once the replica
-has what it lacks. All is verified again by the replica; nothing here is trusted. Writes are not synced: losing them costs a fetch. What was
-kept is not written anew at boot, so that a crash then costs nothing. Where no snapshot can be read,
-the entries after the next one stay: a writer may have lost them, and they lead on from it. A disk
-that fails is counted and costs the persistence only: the next write begins a generation of its own.
-Safe to call from threads.
+has what it lacks. All is verified again by the replica; nothing here is trusted. Writes are not
+synced: losing them costs a fetch. What was kept is not written anew at boot, so that a crash then
+costs nothing. Where no snapshot can be read, the entries after the next one stay: a writer may have
+lost them, and they lead on from it. A disk that fails is counted and costs the persistence only:
+the next write begins a generation of its own. Safe to call from threads.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 *shell.* Asks the broker for its time now and then, beside the information on a consumer. Between
 two answers it goes by a clock that only measures. So the age of a job rests on one wall clock, the
-broker's: a gateway or worker whose own is hours off, or leaps, takes no job for late.
+broker's. A gateway or worker whose own is hours off, or leaps, takes no job for late.
 """
 
 import json
