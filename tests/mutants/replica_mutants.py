@@ -246,7 +246,10 @@ REPLICA_MUTANTS = (
         "tail-with-a-hole-is-given-back",
         "a replica that kept 7 and 9 offers them to a writer as 7 and 8",
         FILES,
-        "        while (entry := kept.get(epoch + 1)) is not None:\n            yield entry\n",
+        "        while (entry := kept.get(epoch + 1)) is not None:\n"
+        "            if before is not None and entry.prev_hash != before.hash:\n"
+        "                return\n"
+        "            yield entry\n",
         "        for entry in (kept[each] for each in sorted(kept) if each > epoch):\n"
         "            yield entry\n",
         (REPLICA_FILES,),

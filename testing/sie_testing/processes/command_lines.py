@@ -1,6 +1,7 @@
 """The command line of each program of a real cluster: its own flags, links, ports and folders.
 
-*pure.* Follows from where the programs are and what the cluster is asked to be.
+*shell.* Looks where the programs are installed. The rest follows from what the cluster is asked
+to be.
 """
 
 import sys
