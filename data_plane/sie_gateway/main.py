@@ -196,7 +196,6 @@ async def opened_parts(
             settings.chunked_bytes_max,
             settings.queue_publish_timeout_s,
         ),
-        wall=wall,
     )
     watch = FleetWatch(
         bus,

@@ -7,12 +7,12 @@ heartbeat says goodbye. The last heartbeat says goodbye.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from sie_core.catalog import Catalog, ResolvedModel
 from sie_runtime.broker.bus import Bus, Message
+from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.dead_letters import DeadLetters
 from sie_runtime.streams.payload_store import PayloadStore
 from sie_runtime.streams.work_queue import WorkQueue
@@ -61,10 +61,9 @@ class Worker:
         bus: Bus,
         replica: Replica,
         report_soon: Callable[[], None],
-        wall: Callable[[], float] = time.time,
         life: str = "",
     ) -> None:
-        """`wall` gives Unix seconds; `life` is hexadecimal, and random where it is not given."""
+        """`life` is hexadecimal, and random where it is not given."""
         self._settings = settings
         self._worker_id = worker_id
         self._bus = bus
@@ -72,7 +71,8 @@ class Worker:
         self._report_soon = report_soon
         self._clock = asyncio.get_running_loop().time
         self._window = Window(items_max=settings.window_items_max * len(settings.socket_path))
-        self._holds = Holds(on_room=self._room_again, wall=wall)
+        self._broker_clock = BrokerClock(bus, clock=self._clock)
+        self._holds = Holds(on_room=self._room_again, age_s=self._broker_clock.age_s)
         metrics.ITEMS_IN_HAND.set_function(lambda: self._holds.open_items)
         self._known = KnownRevisions(
             keep_s=settings.previous_revision_s, catalogs_max=settings.previous_catalogs_max
@@ -213,6 +213,8 @@ class Worker:
             await asyncio.sleep(self._settings.hold_extend_s)
             now = self._clock()
             self._holds.extend(older_than=now - self._settings.hold_extend_s)
+            if self._pulling is not None:
+                await self._pulling.look_at_clock()
             self._known.forget(now)
             await self._devices.unload_unless(self._is_wanted)
 
@@ -368,5 +370,6 @@ class Worker:
             placed=lambda: self._homes.placed() if self.ready else frozenset(),
             demand=self._demand,
             on_job=intake.take,
+            broker_clock=self._broker_clock,
             look_s=settings.placement_look_s,
         )

@@ -25,6 +25,7 @@ from sie_runtime.broker.bus import (
     connected_bus,
 )
 from sie_runtime.follower.stored_log import follow
+from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.broker_usage import QueueUsage, read_usage
 from sie_runtime.streams.deliveries import Delivery, WorkQueueSettings, acknowledge
 from sie_runtime.streams.log_stream import LogStream, WrongLastSequence, log_streams
@@ -32,7 +33,7 @@ from sie_runtime.streams.puller import Puller
 from sie_runtime.streams.work_queue import WorkQueue
 from sie_schemas.entry import to_envelope
 from sie_schemas.errors import Later, SIEError, TimeRanOut
-from sie_schemas.jobs import stream_name, stream_subjects, subject
+from sie_schemas.jobs import consumer_name, stream_name, stream_subjects, subject
 from sie_testing.written_log import WrittenLog
 
 pytestmark = pytest.mark.integration
@@ -211,6 +212,32 @@ async def test_a_job_that_is_given_back_comes_again_and_its_last_delivery_is_kno
 
     assert (got[1].delivery_count, got[1].last_delivery) == (2, True)
     got[1].terminate()
+    await puller.close()
+
+
+async def test_the_age_of_a_job_is_by_the_brokers_clock_and_by_no_other(bus):
+    await provided_consumer(bus, LANE)
+    queue = WorkQueue(bus)
+    # A clock that only measures begins anywhere.
+    measured = BrokerClock(bus, clock=lambda: time.monotonic() - 1e6)
+    sent_at = time.monotonic()
+    await queue.publish_job(subject=job_subject(), data=b"x", job_id="j")
+    got: list[Delivery] = []
+    puller = await queue.open_puller(**LANE, on_job=got.append, demand=lambda: 1)
+    await until(lambda: got)
+    assert measured.age_s(got[0].stored_at) == 0.0, "late before the broker has told its time"
+
+    consumer = consumer_name(LANE["machine_profile"], LANE["bundle"], LANE["model_id"])
+    await measured.look(stream_name(LANE["pool"]), consumer)
+
+    assert measured.is_known
+    waited_s = time.monotonic() - sent_at
+    assert 0 <= measured.age_s(got[0].stored_at) <= waited_s + 0.05
+    assert measured.age_s(got[0].stored_at - 3600) >= 3600
+    # Without an answer it goes on by what it knows.
+    await measured.look("no-stream", consumer)
+    assert measured.age_s(got[0].stored_at) <= time.monotonic() - sent_at + 0.05
+    got[0].ack()
     await puller.close()
 
 

@@ -207,6 +207,31 @@ async def test_a_job_past_its_deadline_costs_nothing(tmp_path: Path):
         assert len(world.inbox.results) == 1
 
 
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0], ids=["behind", "ahead"])
+async def test_a_gateway_whose_clock_is_hours_off_is_answered_and_its_late_jobs_are_not_run(
+    tmp_path: Path, ahead_s: float
+):
+    async with worker_world(tmp_path, batches_ahead_max=1) as world:
+        world.advance(FIRST)
+        world.execution.hold()
+        now = time.time() + ahead_s
+        first = await world.publish(FIRST, "org/one", "abc", published_at=now, deadline=now + 10)
+        await until(lambda: world.execution.batches)
+        now = time.time() + ahead_s
+        await world.publish(FIRST, "org/one", "late", published_at=now, deadline=now + 0.2)
+        await until(lambda: in_hand(world) == 2)
+        await until(lambda: in_hand(world) == 1)
+        world.execution.let_go()
+
+        result = await world.result_of(first)
+
+        assert numbers(result) == [3.0]
+        # By which clock it waited is told too: not the hours between two of them.
+        assert 0 <= result.timing.queue_ms < 10_000
+        await until_queue_is_empty(world)
+        assert len(world.execution.batches) == 1
+
+
 async def test_jobs_that_wait_past_their_deadline_are_dropped_before_they_run(tmp_path: Path):
     async with worker_world(tmp_path, batches_ahead_max=1) as world:
         world.advance(FIRST)

@@ -28,6 +28,22 @@ DISK = "tests/unit/test_disk_faults.py"
 REPLICA_FILES = "tests/unit/test_replica_files.py"
 
 REPLICA_MUTANTS = (
+    edit(
+        "a-damaged-line-ends-a-tail",
+        "of a thousand kept entries one is damaged, and those after it cannot be given back",
+        FILES,
+        "            # The lines after it are as good as they were.\n            continue",
+        "            return",
+        (REPLICA_FILES,),
+    ),
+    edit(
+        "the-next-boot-drops-what-lies-behind-a-damaged-line",
+        "entries that a writer has lost are overwritten by the replica that alone has them",
+        FILES,
+        "tail = self._begin_tail(epoch, (*found[: self._confirmed], *unread))",
+        "tail = self._begin_tail(epoch, found[: self._confirmed])",
+        (REPLICA_FILES,),
+    ),
     Mutant(
         "epoch-set-to-max",
         "a lost delta is skipped: the epoch is the writer's, a model is missing for good",
@@ -230,7 +246,10 @@ REPLICA_MUTANTS = (
         "tail-with-a-hole-is-given-back",
         "a replica that kept 7 and 9 offers them to a writer as 7 and 8",
         FILES,
-        "        while (entry := kept.get(epoch + 1)) is not None:\n            yield entry\n",
+        "        while (entry := kept.get(epoch + 1)) is not None:\n"
+        "            if before is not None and entry.prev_hash != before.hash:\n"
+        "                return\n"
+        "            yield entry\n",
         "        for entry in (kept[each] for each in sorted(kept) if each > epoch):\n"
         "            yield entry\n",
         (REPLICA_FILES,),

@@ -29,6 +29,22 @@ ROUTING = "data_plane/sie_gateway/fleet/routing.py"
 
 SERVING_MUTANTS = (
     edit(
+        "a-job-is-late-by-the-workers-clock",
+        "a worker whose clock is ahead drops every job that it pulls, and it pulls the most",
+        HOLDS,
+        "self.deadline = now + job.deadline - job.published_at - age_s",
+        "self.deadline = now + job.deadline - __import__('time').time()",
+        ("tests/property/test_hold_laws.py",),
+    ),
+    edit(
+        "a-job-is-as-young-as-its-delivery",
+        "what waited on the queue until its clients had left is computed all the same",
+        HOLDS,
+        "self.deadline = now + job.deadline - job.published_at - age_s",
+        "self.deadline = now + job.deadline - job.published_at",
+        ("tests/property/test_hold_laws.py",),
+    ),
+    edit(
         "lane-without-its-adapter",
         "texts of several adapters share a batch that runs under one of them, or the base",
         INTAKE,

@@ -35,6 +35,14 @@ TWO = "tests/unit/test_config_two_histories.py"
 
 WRITER_MUTANTS = (
     edit(
+        "the-broker-s-connecting-uses-up-the-roll-call",
+        "a writer behind its replicas begins over what they have: the broker was slow to come",
+        "control_plane/sie_config/start/roll_call.py",
+        "await asyncio.sleep(self._listen_s)",
+        "await asyncio.sleep(0.0)",
+        ("tests/property/test_simulated_cluster.py::test_a_seed_that_once_found_something_holds",),
+    ),
+    edit(
         "poll-compares-epoch-only",
         "a replica with other contents at the same epoch is never told",
         FOLLOW,

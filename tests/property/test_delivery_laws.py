@@ -47,7 +47,7 @@ class World:
         self.whole: dict[str, JobResult] = {}
         self.server_id = "s"
         self.stream_replicas = 1
-        self.holds = Holds(on_room=lambda: None, wall=lambda: self.now)
+        self.holds = Holds(on_room=lambda: None, age_s=lambda _: self.now)
         self.results = Results(
             self,
             self.holds,

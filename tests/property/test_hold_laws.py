@@ -22,8 +22,9 @@ STEPS = st.lists(
 class Told:
     """A delivery that notes what is said of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored_at: float = 0.0) -> None:
         self.extended = 0
+        self.stored_at = stored_at
 
     def extend(self) -> None:
         self.extended += 1
@@ -49,7 +50,7 @@ def job(name: str, items: int = 1) -> Job:
 
 @given(STEPS)
 def test_a_job_in_hand_goes_on_with_its_newest_delivery_and_a_settled_one_is_known(steps):
-    holds = Holds(on_room=lambda: None)
+    holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
     in_hand: dict[str, tuple[Hold, Told]] = {}
     settled: set[str] = set()
     for what, name in steps:
@@ -87,7 +88,7 @@ OUTCOMES = st.lists(
 @given(OUTCOMES, st.none() | st.integers(0, 12))
 def test_an_item_keeps_its_first_outcome_and_is_counted_until_then(outcomes, closed_after):
     freed: list[int] = []
-    holds = Holds(on_room=lambda: freed.append(1))
+    holds = Holds(on_room=lambda: freed.append(1), age_s=lambda _: 0.0)
     hold = holds.open(job("a", items=3), cast("Delivery", Told()), 0.0)
     other = holds.open(job("b"), cast("Delivery", Told()), 0.0)
     assert hold is not None and other is not None
@@ -119,37 +120,42 @@ def test_an_item_keeps_its_first_outcome_and_is_counted_until_then(outcomes, clo
     assert (holds.open_items, holds.emptied.is_set()) == (0, True)
 
 
-CLOCKS = st.integers(0, 10**6).map(float)
+MOMENTS = st.floats(0, 1e9, allow_nan=False)
 
 
-@given(now=CLOCKS, wall=CLOCKS, left_s=st.integers(-60, 600), queued_s=st.integers(0, 60))
-def test_a_deadline_is_as_far_off_by_the_clock_of_the_process_as_by_the_wall(
-    now, wall, left_s, queued_s
+@given(
+    published=MOMENTS, stored=MOMENTS, now=MOMENTS, lasts=st.floats(0, 1e4), age=st.floats(0, 1e4)
+)
+def test_a_job_is_late_by_its_age_and_its_length_and_by_no_hosts_clock(
+    published, stored, now, lasts, age
 ):
-    asked = structs.replace(job("a"), published_at=wall - queued_s, deadline=wall + left_s)
-    holds = Holds(on_room=lambda: None, wall=lambda: wall)
-    hold = holds.open(asked, cast("Delivery", Told()), now)
+    holds = Holds(on_room=lambda: None, age_s=lambda at: age if at == stored else -1.0)
+    one = structs.replace(job("a"), published_at=published, deadline=published + lasts)
+
+    hold = holds.open(one, cast("Delivery", Told(stored)), now)
+
     assert hold is not None
-    assert hold.deadline == now + left_s
+    assert abs(hold.deadline - (now + lasts - age)) < 1e-3
+    hold.started(now + 2.0)
+    assert hold.queue_ms is not None
+    assert abs(hold.queue_ms - (age + 2.0) * 1000) < 1.0
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=5), st.integers(0, 1000))
 def test_a_job_waited_in_the_queue_until_its_first_batch_began(starts, tokenized_ms):
-    now = 0.0
-    holds = Holds(on_room=lambda: None, wall=lambda: now)
-    hold = holds.open(structs.replace(job("a"), published_at=0.0), cast("Delivery", Told()), 0.0)
+    holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
+    hold = holds.open(job("a"), cast("Delivery", Told()), 0.0)
     assert hold is not None
     hold.tokenization_ms = float(tokenized_ms)
     for start in sorted(starts):
-        now = float(start)
-        hold.started()
+        hold.started(float(start))
     told = hold.result("w").timing
     assert told.queue_ms == max(0.0, 1000.0 * min(starts) - tokenized_ms)
 
 
 @given(st.lists(st.integers(0, 2), max_size=4), st.lists(st.integers(0, 2), max_size=4))
 def test_a_job_that_failed_as_a_whole_tells_that_alone(answered, refused):
-    holds = Holds(on_room=lambda: None)
+    holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0)
     hold = holds.open(job("a", items=3), cast("Delivery", Told()), 0.0)
     assert hold is not None
     holds.settle_items([(hold, index, b"x") for index in answered])
@@ -161,7 +167,7 @@ def test_a_job_that_failed_as_a_whole_tells_that_alone(answered, refused):
 
 @given(st.lists(st.integers(0, 5), max_size=20))
 def test_the_jobs_that_were_settled_last_are_known_and_no_more(settled):
-    holds = Holds(on_room=lambda: None, settled_max=3)
+    holds = Holds(on_room=lambda: None, age_s=lambda _: 0.0, settled_max=3)
     order: list[int] = []
     for number in settled:
         hold = holds.open(job(str(number)), cast("Delivery", Told()), 0.0)

@@ -77,6 +77,14 @@ FOUND = {
     "a writer that hung, wrote once more and warned, while the others had converged": Plan(
         seed=3320, faults=ALL
     ),
+    "a broker that connected when the time to hear its replicas was over": Plan(
+        seed=78920158659490, faults=ALL
+    ),
+    "a replica that alone had a write, and lost it before anybody could ask": Plan(
+        seed=198666329060361, faults=ALL
+    ),
+    "a head file of a history that only its own disk had": Plan(seed=158998518380364, faults=ALL),
+    "a newest backup of before the log that superseded it": Plan(seed=13682294252268, faults=ALL),
     "entries in a tail whose snapshot was damaged, and a writer that lost them": Plan(
         seed=3726, faults=ALL
     ),

@@ -48,7 +48,7 @@ FOUND = {
         seed=0, steps=6, faults=("models-evicted",)
     ),
     "a large job whose contents a killed broker forgot": Plan(
-        seed=37, steps=8, faults=("jobs-forgotten", "long", "link-cut")
+        seed=55, steps=8, faults=("jobs-forgotten", "long", "link-cut")
     ),
 }
 

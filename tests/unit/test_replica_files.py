@@ -94,6 +94,57 @@ def test_entries_that_did_not_verify_at_boot_are_left_behind(tmp_path):
     assert [entry.hash for entry in found] == [entry.hash for entry in log.entries[3:9]]
 
 
+@pytest.mark.parametrize("damaged", [0, 2, 4])
+def test_entries_behind_a_damaged_line_are_given_back_and_outlive_the_next_boot(tmp_path, damaged):
+    log = log_of(9)
+    kept(tmp_path, log, snapshot=3, last=9)
+    tail = tmp_path / "tail-3.ndjson"
+    lines = tail.read_bytes().splitlines(keepends=True)
+    middle = len(lines[damaged]) // 2
+    lines[damaged] = lines[damaged][:middle] + b"\0" + lines[damaged][middle + 1 :]
+    tail.write_bytes(b"".join(lines))
+    bad = 4 + damaged
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    snapshot, entries = files.load()
+    assert snapshot is not None
+    assert [entry.epoch for entry in entries] == list(range(4, bad))
+    assert [entry.epoch for entry in files.entries(bad, 9)] == list(range(bad + 1, 10))
+
+    # The writer gives back the damaged one and nothing else: it has lost what followed.
+    files.took_snapshot(snapshot, log.registries[3])
+    if entries:
+        files.took_entries(entries, log.registries[bad - 1])
+    files.took_entries((log.entries[bad - 1],), log.registries[bad])
+    assert [entry.epoch for entry in files.entries(bad, 9)] == list(range(bad + 1, 10))
+    files.close()
+
+    _, found = ReplicaFiles(tmp_path, tail_entries_min=1000).load()
+    assert [entry.hash for entry in found] == [entry.hash for entry in log.entries[3:9]]
+
+
+def test_what_lies_behind_a_damaged_line_is_not_read_on_from_another_history(tmp_path):
+    log = log_of(9)
+    kept(tmp_path, log, snapshot=3, last=9)
+    tail = tmp_path / "tail-3.ndjson"
+    lines = tail.read_bytes().splitlines(keepends=True)
+    tail.write_bytes(b"".join([*lines[:1], b"{}\n", *lines[2:]]))
+    files = ReplicaFiles(tmp_path, tail_entries_min=1000)
+    snapshot, entries = files.load()
+    assert snapshot is not None
+    files.took_snapshot(snapshot, log.registries[3])
+    files.took_entries(entries, log.registries[4])
+    other = WrittenLog()
+    for number in range(3):
+        other.put("model", f"m{number % 3}", {"n": number})
+    other.put("model", "other", {})
+
+    files.took_entries((other.entries[4],), other.registries[5])
+    files.close()
+
+    _, found = ReplicaFiles(tmp_path, tail_entries_min=1000).load()
+    assert log.entries[5].hash not in [entry.hash for entry in found]
+
+
 def test_at_least_the_newest_entries_can_be_given_back_across_generations(tmp_path):
     log = log_of(40)
     kept(tmp_path, log, snapshot=0, last=40, least=10)

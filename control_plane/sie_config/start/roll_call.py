@@ -62,20 +62,19 @@ class RollCall:
         self._broker_wait_s = broker_wait_s
 
     async def listen(self) -> None:
-        """Wait for reports, for a bounded time."""
+        """Ask, and wait for reports: as long again as the broker may take to connect."""
         bus = self._bus
         if bus is None:
             return
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._listen_s
         if not await bus.wait_connected(self._listen_s):
             return
         try:
             await bus.publish("sie.config.rollcall", b"{}")
         except SIEError as error:
             _LOG.warning("the roll call found no broker", extra={"reason": error.message})
-        # A fixed time, because nobody knows how many replicas there are to wait for.
-        await asyncio.sleep(max(0.0, until - loop.time()))
+        # A fixed time, because nobody knows how many replicas there are to wait for. It begins
+        # here: a broker that connects at the last moment leaves nobody time to answer.
+        await asyncio.sleep(self._listen_s)
 
     async def begin_log(self, *, new_log: bool) -> None:
         """Begin a log in an empty file.

@@ -9,7 +9,6 @@ look into answers. Promises:
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,10 +106,7 @@ class Dispatcher:
         gateway_id: str,
         objects: ObjectStore | None = None,
         caps: MessageCaps | None = None,
-        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`wall` gives Unix seconds, which deadlines are in."""
-        self._wall = wall
         self._bus = bus
         self._queue = queue
         self._objects = objects
@@ -234,7 +230,7 @@ class Dispatcher:
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
                 async with asyncio.timeout_at(run.waiting.ends_at):
-                    short = await self._stored_apart(jobs[index], data, route.pool)
+                    short = await self._stored_apart(jobs[index], data, run)
                 messages[index] = JOB_ENCODER.encode(short)
         for job, data in zip(jobs, messages, strict=True):
             self._queue.send_job(
@@ -245,7 +241,7 @@ class Dispatcher:
                 stored=run.stored,
             )
 
-    async def _stored_apart(self, job: Job, data: bytes, pool: str) -> Job:
+    async def _stored_apart(self, job: Job, data: bytes, run: Run) -> Job:
         """The message that stands on the queue for a job that is larger than a message.
 
         A crash or an error before it is dropped leaves an object that nobody reads: its time to
@@ -255,7 +251,9 @@ class Dispatcher:
             raise OurFault("a job is larger than a message and this gateway has no object store")
         ref = self._stored.get(job.job_id)
         if ref is None:
-            ttl_s = job.deadline - self._wall()
+            waiting, pool = run.waiting, run.route.pool
+            # By the clock that the request is timed by: a step of the other would end it at once.
+            ttl_s = waiting.ends_at - waiting.loop.time()
             ref = await self._objects.put(job.job_id, data, pool=pool, ttl_s=ttl_s)
             self._stored[job.job_id] = ref
         return msgspec.structs.replace(job, v=2, items=(), query=None, options={}, payload=ref)

@@ -296,9 +296,9 @@ class Device:
         return await self.models.ensure(resolved, running=self.scheduler.revisions_out)
 
     async def _run_part(self, batch: Batch, part: Sequence[_Work]) -> list[bytes | SIEError]:
-        lane = batch.lane
+        lane, now = batch.lane, self._clock()
         for _, hold in part:
-            hold.started()
+            hold.started(now)
         jobs = [hold.job for _, hold in part]
         with traced(batch, (hold for _, hold in part)) as trace:
             done = await self._executor.run_batch(

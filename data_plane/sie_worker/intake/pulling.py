@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from sie_runtime.broker.bus import BusUnavailable
+from sie_runtime.streams.broker_clock import BrokerClock
 from sie_runtime.streams.deliveries import Delivery
 from sie_runtime.streams.puller import Puller
 from sie_runtime.streams.work_queue import WorkQueue
+from sie_schemas.jobs import consumer_name, stream_name
 from sie_worker import metrics
 
 __all__ = ["Pulling"]
@@ -36,6 +38,7 @@ class Pulling:
         placed: Callable[[], frozenset[str]],
         demand: Callable[[], int],
         on_job: Callable[[Delivery], None],
+        broker_clock: BrokerClock,
         look_s: float,
     ) -> None:
         self._queue = queue
@@ -45,6 +48,7 @@ class Pulling:
         self._placed = placed
         self._demand = demand
         self._on_job = on_job
+        self._broker_clock = broker_clock
         self._look_s = look_s
         self._pullers: dict[str, Puller] = {}
         """By model id."""
@@ -100,7 +104,16 @@ class Pulling:
                 return
         metrics.PULLED_MODELS.set(len(self._pullers))
 
+    async def look_at_clock(self, model_id: str | None = None) -> None:
+        """Ask the broker for its time, by one of the consumers that are pulled from."""
+        model_id = model_id or next(iter(self._pullers), None)
+        if model_id is not None:
+            consumer = consumer_name(self._machine_profile, self._bundle, model_id)
+            await self._broker_clock.look(stream_name(self._pool), consumer)
+
     async def _open(self, model_id: str) -> None:
+        if not self._broker_clock.is_known:
+            await self.look_at_clock(model_id)
         self._pullers[model_id] = await self._queue.open_puller(
             pool=self._pool,
             machine_profile=self._machine_profile,

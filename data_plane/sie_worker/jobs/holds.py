@@ -7,7 +7,6 @@ are extended until they are settled.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
@@ -28,6 +27,7 @@ class Hold:
         "_answers",
         "_failures",
         "adapter",
+        "age_s",
         "arrived",
         "deadline",
         "delivery",
@@ -41,7 +41,6 @@ class Hold:
         "queue_ms",
         "span",
         "tokenization_ms",
-        "wall",
     )
 
     def __init__(
@@ -51,15 +50,16 @@ class Hold:
         delivery: Delivery,
         *,
         now: float,
-        wall: Callable[[], float] = time.time,
+        age_s: float,
     ) -> None:
+        """`age_s` is how long ago the broker stored the job."""
         self.number = number
-        self.wall = wall
+        self.age_s = age_s
         self.job = job
         self.delivery = delivery
         self.arrived = now
-        # The job's deadline is wall time; from here on it is this process's monotonic clock.
-        self.deadline = now + job.deadline - wall()
+        # Both moments are of the gateway's clock: only what lies between them means anything here.
+        self.deadline = now + job.deadline - job.published_at - age_s
         self.span = _span_of(job, delivery) if job.trace else None
         self.model: LoadedModel | None = None
         self.adapter: ResolvedAdapter | None = None
@@ -80,10 +80,10 @@ class Hold:
         """True if each item has its answer or its failure."""
         return not self.open_items
 
-    def started(self) -> None:
+    def started(self, now: float) -> None:
         """The first batch with an item of it goes to the device now."""
         if self.queue_ms is None:
-            waited_ms = (self.wall() - self.job.published_at) * 1000
+            waited_ms = (self.age_s + now - self.arrived) * 1000
             self.queue_ms = max(0.0, waited_ms - self.tokenization_ms)
 
     def settle_item(self, index: int, outcome: bytes | SIEError) -> bool:
@@ -151,18 +151,18 @@ class Holds:
     """Every hold, by number and by job.
 
     `on_room` is called when fewer items than before have no outcome: more jobs can be taken.
-    `wall` gives Unix seconds, which deadlines are in.
+    `age_s` tells how long ago the broker stored what it stored at a moment of its own clock.
     """
 
     def __init__(
         self,
         *,
         on_room: Callable[[], None],
+        age_s: Callable[[float], float],
         settled_max: int = 4096,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._on_room = on_room
-        self._wall = wall
+        self._age_s = age_s
         self._next = 0
         self._settled: OrderedDict[str, None] = OrderedDict()
         """Jobs whose result was confirmed lately, oldest first."""
@@ -200,7 +200,7 @@ class Holds:
             known.delivery = delivery
             return None
         self._next += 1
-        hold = Hold(self._next, job, delivery, now=now, wall=self._wall)
+        hold = Hold(self._next, job, delivery, now=now, age_s=self._age_s(delivery.stored_at))
         self._by_number[hold.number] = self._by_job[job.job_id] = hold
         self.open_items += hold.open_items
         self.emptied.clear()

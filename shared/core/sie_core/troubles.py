@@ -31,7 +31,7 @@ Row: TypeAlias = Mapping[str, Any]
 SILENT_S: Final = 5.0
 """Twice the pace of reports."""
 CLOCK_S: Final = 5.0
-"""A job carries its deadline as a moment: clocks that differ by so much cut into it."""
+"""Logs, stamps and traces of hosts that differ by so much cannot be laid side by side."""
 _BEHIND: Final = 5
 """A replica that is a moment behind is no news."""
 _FULL: Final = 0.8
@@ -283,7 +283,7 @@ def clock_trouble(who: str, whose: str, ahead_s: float) -> Trouble | None:
         tone="bad",
         id=f"clock {who}",
         what=f"The clock of {who} is {abs(ahead_s):.0f} s {side} that of {whose}",
-        evidence="jobs carry their deadline as a moment: one host takes them for late, or too long",
+        evidence="its log lines, stamps and certificates are judged by another time than others'",
         cure="Set the clocks of both hosts by one source (chrony, systemd-timesyncd).",
         command="timedatectl",
     )

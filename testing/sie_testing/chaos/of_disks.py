@@ -88,6 +88,42 @@ async def _file_damaged(scene: Scene) -> None:
     scene.held.discard("config")
 
 
+async def _file_damaged_under_it(scene: Scene) -> None:
+    """The same under a writer that runs: what it wrote back lies in that page."""
+    scene.kept["backup"] = len(scene.cluster.backups)
+    await scene.cluster.back_up()
+    scene.strikes()
+    size = scene.cluster.log_file.stat().st_size
+    _flip(scene.cluster.log_file, size // _PAGE // 2 * _PAGE + _PAGE // 2)
+
+
+async def _stores_damaged(scene: Scene) -> None:
+    """One byte in the middle of each message block goes over, while the broker is down."""
+    await scene.kill("broker", hold=True)
+    blocks = [path for path in _blocks(scene) if path.stat().st_size]
+    for path in blocks:
+        _flip(path, path.stat().st_size // 2)
+    scene.held.clear()
+    if not blocks:
+        raise RuntimeError("the broker keeps no message: nothing is tried")
+
+
+async def _stores_damaged_under_it(scene: Scene) -> None:
+    """The same while the broker runs, which reads it anew when it is started again."""
+    scene.strikes()
+    for path in _blocks(scene):
+        if size := path.stat().st_size:
+            _flip(path, size // 2)
+
+
+async def _broker_restarted(scene: Scene) -> None:
+    await scene.kill("broker")
+
+
+def _blocks(scene: Scene) -> list[Path]:
+    return sorted((scene.cluster.folder / "broker").rglob("*.blk"))
+
+
 async def _put_back(scene: Scene) -> None:
     """Do what the manual says of a damaged file: a backup, and the rest from whoever has it."""
     await scene.cluster.restore(scene.cluster.backups[scene.kept["backup"]], with_head=True)
@@ -102,6 +138,19 @@ async def _replica_damaged(scene: Scene) -> None:
     scene.held.clear()
 
 
+async def _replica_damaged_under_it(scene: Scene) -> None:
+    """A byte in each file goes over while its process lives, and nobody tells it."""
+    scene.strikes()
+    for name in ("gateway-0", "worker-0"):
+        for path in (scene.cluster.folder / name).rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                _flip(path, path.stat().st_size // 2)
+
+
+async def _replicas_restarted(scene: Scene) -> None:
+    await scene.kill("gateway-0", "worker-0")
+
+
 async def _replica_wiped(scene: Scene) -> None:
     scene.strikes()
     for name in ("gateway-0", "worker-0"):
@@ -110,14 +159,31 @@ async def _replica_wiped(scene: Scene) -> None:
     scene.held.clear()
 
 
-async def _disk_full(scene: Scene) -> None:
-    scene.strikes()
-    ballast = scene.cluster.log_file.with_name("ballast")
-    await asyncio.to_thread(_fill, ballast)
+def _filled(name: str) -> Callable[[Scene], Awaitable[None]]:
+    """The disk of a program's folder is full."""
+
+    async def strike(scene: Scene) -> None:
+        scene.strikes()
+        await asyncio.to_thread(_fill, _ballast(scene, name))
+
+    return strike
 
 
-async def _disk_freed(scene: Scene) -> None:
-    scene.cluster.log_file.with_name("ballast").unlink(missing_ok=True)
+def _freed(name: str) -> Callable[[Scene], Awaitable[None]]:
+    async def mend(scene: Scene) -> None:
+        _ballast(scene, name).unlink(missing_ok=True)
+
+    return mend
+
+
+async def _broker_freed(scene: Scene) -> None:
+    """There is room again, and the broker stores nothing before it is started anew."""
+    await _freed("broker")(scene)
+    await scene.cluster.programs["broker"].kill()
+
+
+def _ballast(scene: Scene, name: str) -> Path:
+    return scene.cluster.folder / name / "ballast"
 
 
 def _limited(name: str) -> Callable[[Scene], Awaitable[None]]:
@@ -145,17 +211,6 @@ async def _compacted(scene: Scene) -> None:
     await scene.load.progress(60)
     await scene.cluster.compact(1)
     scene.held.clear()
-
-
-async def _second_writer(scene: Scene) -> None:
-    scene.strikes()
-    second = scene.cluster.second_writer()
-    await second.start()
-    scene.own.push_async_callback(second.kill)
-
-
-async def _second_gone(scene: Scene) -> None:
-    await scene.let_go()
 
 
 def _beside(scene: Scene, suffix: str) -> Path:
@@ -229,9 +284,38 @@ FAULTS: Final = (
         serves_s=LONGER_S,
     ),
     Fault(
+        name="log file damaged under it",
+        done="one byte in the middle of its file goes over while sie-config runs; after 4 s the "
+        "operator puts a backup back",
+        strike=_file_damaged_under_it,
+        mend=_put_back,
+        serves_s=LONGER_S,
+    ),
+    Fault(
+        name="broker's store damaged",
+        done="SIGKILL to the broker, one byte in the middle of each message block goes over",
+        strike=_stores_damaged,
+        serves_s=LONGER_S,
+    ),
+    Fault(
+        name="broker's store damaged under it",
+        done="one byte in the middle of each message block goes over while the broker runs; "
+        "SIGKILL to it after 4 s",
+        strike=_stores_damaged_under_it,
+        mend=_broker_restarted,
+        serves_s=LONGER_S,
+    ),
+    Fault(
         name="replica files damaged",
         done="SIGKILL to gateway-0 and worker-0, one byte in each of their files goes over",
         strike=_replica_damaged,
+    ),
+    Fault(
+        name="replica files damaged under it",
+        done="one byte in each file of gateway-0 and worker-0 goes over while they run; SIGKILL to "
+        "both after 4 s",
+        strike=_replica_damaged_under_it,
+        mend=_replicas_restarted,
     ),
     Fault(
         name="replicas wiped",
@@ -242,13 +326,6 @@ FAULTS: Final = (
         name="low water moved",
         done="SIGKILL to gateway-0 and worker-0; the log is compacted past what they have",
         strike=_compacted,
-    ),
-    Fault(
-        name="second writer",
-        done="a second sie-config is started on the same folder, for 6 s",
-        strike=_second_writer,
-        mend=_second_gone,
-        lasts_s=6,
     ),
     Fault(
         name="sie-config's files cannot grow",
@@ -265,9 +342,27 @@ FAULTS: Final = (
     Fault(
         name="disk full",
         done=f"sie-config's folder is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
-        strike=_disk_full,
-        mend=_disk_freed,
+        strike=_filled("config"),
+        mend=_freed("config"),
         lasts_s=6,
-        small_disk=True,
+        small_disk="config",
+    ),
+    Fault(
+        name="a replica's disk full",
+        done=f"gateway-0's folder is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s",
+        strike=_filled("gateway-0"),
+        mend=_freed("gateway-0"),
+        lasts_s=6,
+        small_disk="gateway-0",
+    ),
+    Fault(
+        name="the broker's disk full",
+        done=f"the broker's store is a disk of {DISK_BYTES >> 20} MiB, which is full for 6 s; the "
+        "operator frees it and restarts the broker, which does not store before",
+        strike=_filled("broker"),
+        mend=_broker_freed,
+        lasts_s=6,
+        small_disk="broker",
+        serves_s=LONGER_S,
     ),
 )

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sie_testing.chaos import of_disks, of_links, of_operators, of_processes, of_strangers
+from sie_testing.chaos import (
+    of_clocks,
+    of_copies,
+    of_disks,
+    of_links,
+    of_operators,
+    of_processes,
+    of_strangers,
+)
 from sie_testing.chaos.observe import STEADY_S, longest_wait, served_again, waited_on
 from sie_testing.chaos.scene import TOKENS, Fault, NotHere, Scene
 from sie_testing.chaos.table import Row, broken, worst
@@ -32,6 +40,8 @@ FAULTS: Final = (
     *of_processes.FAULTS,
     *of_links.FAULTS,
     *of_disks.FAULTS,
+    *of_copies.FAULTS,
+    *of_clocks.FAULTS,
     *of_operators.FAULTS,
     *of_strangers.FAULTS,
 )
@@ -67,21 +77,26 @@ def run_chaos(chaos: Chaos) -> list[Row]:
 async def _whole(chaos: Chaos) -> list[Row]:
     rows: dict[str, list[Row]] = {fault.name: [] for fault in chaos.faults}
     while True:
-        for small in (False, True):
-            faults = [fault for fault in chaos.faults if fault.small_disk == small]
+        for needs in dict.fromkeys(_needs(fault) for fault in chaos.faults):
+            faults = [fault for fault in chaos.faults if _needs(fault) == needs]
             while faults:
-                faults = await _one_cluster(chaos, faults, rows, small_disk=small)
+                faults = await _one_cluster(chaos, faults, rows)
         if time.monotonic() >= chaos.until:
             return [worst(found) for found in rows.values()]
 
 
+def _needs(fault: Fault) -> tuple[str, bool]:
+    """The things that a cluster has to have for a fault: those that need the same share one."""
+    return fault.small_disk, fault.moves_clocks
+
+
 async def _one_cluster(
-    chaos: Chaos, faults: list[Fault], rows: dict[str, list[Row]], *, small_disk: bool
+    chaos: Chaos, faults: list[Fault], rows: dict[str, list[Row]]
 ) -> list[Fault]:
-    """Run faults until one breaks a bound; those that are left."""
+    """Run faults that need the same until one breaks a bound; those that are left."""
     left = list(faults)
     try:
-        async with _cluster(chaos, small_disk=small_disk) as scene:
+        async with _cluster(chaos, faults[0]) as scene:
             for _ in range(_ROWS_MAX):
                 if not left:
                     break
@@ -125,7 +140,8 @@ def _tell_logs(scene: Scene, say: Callable[[str], None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _cluster(chaos: Chaos, *, small_disk: bool) -> AsyncIterator[Scene]:
+async def _cluster(chaos: Chaos, fault: Fault) -> AsyncIterator[Scene]:
+    """A cluster that has what a fault needs."""
     folder = Path(tempfile.mkdtemp(prefix="sie-chaos-"))
     cluster = Cluster(
         folder,
@@ -133,11 +149,12 @@ async def _cluster(chaos: Chaos, *, small_disk: bool) -> AsyncIterator[Scene]:
         say=lambda _who, _what: None,
         shipped=chaos.shipped,
         tokens=TOKENS,
+        moves_clocks=fault.moves_clocks,
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        if small_disk:
-            stack.enter_context(_disk(folder / "config"))
+        if fault.small_disk:
+            stack.enter_context(_disk(folder / fault.small_disk))
         stack.push_async_callback(cluster.close)
         await cluster.open()
         load = Load(cluster, 0, askers=ASKERS, drawn=quiet_write)

@@ -48,8 +48,10 @@ class Fault:
     """Ends it; the time until all serves again is counted from here."""
     lasts_s: float = 4.0
     worker_dies: bool = False
-    small_disk: bool = False
-    """True if sie-config's folder has to be a disk of its own that can be filled."""
+    small_disk: str = ""
+    """The program whose folder has to be a disk of its own that can be filled; empty for none."""
+    moves_clocks: bool = False
+    """True if the wall clocks of our programs have to be ones that can be moved."""
     serves_s: float = SERVES_S
 
 

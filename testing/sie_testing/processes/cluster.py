@@ -10,18 +10,17 @@ import contextlib
 import json
 import os
 import shutil
-import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import msgspec
 
+from sie_config.keys.key_file import key_path
 from sie_config.log.head_file import HeadFile
 from sie_config.offline.backup import back_up, read_manifest
 from sie_config.offline.findings import Report
@@ -36,18 +35,21 @@ from sie_runtime.follower.replica_files import ReplicaFiles
 from sie_runtime.streams.log_stream import log_streams, stream_name
 from sie_schemas.entry import Entry
 from sie_schemas.errors import SIEError
-from sie_testing.processes import echo_execution
 from sie_testing.processes.actions import link_names, process_names
-from sie_testing.processes.programs import Program, program_path
+from sie_testing.processes.command_lines import CommandLines
+from sie_testing.processes.moved_clock import through_moved_clock, write_ahead
+from sie_testing.processes.programs import Program, free_ports
 from sie_testing.processes.proxy import Link
-from sie_testing.processes.short_times import CONFIG, FOLLOWER, GATEWAY, WORKER
+from sie_testing.processes.short_times import GATEWAY
 
-__all__ = ["PROGRAMS", "Cluster", "Loss", "free_ports"]
+__all__ = ["PROGRAMS", "Cluster", "Loss"]
 
 PROGRAMS: Final = ("nats-server", "sie-config", "sie-gateway", "sie-worker")
 """The programs that have to be installed, beside this interpreter or on PATH."""
 
 _ADMIN_S: Final = 5.0
+_OF_OTHERS: Final = ("broker", "execution")
+"""Programs without a clock that can be moved: one is no Python, and one asks for no time."""
 _LOG_FILES: Final = ("log.sqlite", "log.sqlite-wal", "log.sqlite-shm", "log.sqlite.checkpoint")
 _HEAD_FILE: Final = "log.sqlite.head"
 _BROKER: Final = """\
@@ -58,6 +60,7 @@ ping_interval: "5s"
 jetstream {{
   store_dir: {store}
   sync_interval: always
+  max_file_store: 64GB
 }}
 """
 
@@ -86,10 +89,12 @@ class Cluster:
         say: Callable[[str, str], None],
         shipped: bool = False,
         tokens: tuple[str, ...] = (),
+        moves_clocks: bool = False,
     ) -> None:
         """`shipped` keeps the time constants that the programs come with.
 
-        With `tokens` gateways let in only who has one of them; the first is the load's.
+        With `tokens` gateways let in only who has one of them; the first is the load's. With
+        `moves_clocks` the wall clock of each of our programs can be moved.
         """
         self.folder = folder
         self.backups: list[Path] = []
@@ -103,9 +108,11 @@ class Cluster:
         )
         """After which a gateway gives a request up."""
         self._shipped = shipped
+        self._lines: CommandLines
         self.headers = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
         """The headers that the load, the judge and the operator send."""
         self._tokens = tokens
+        self._moves_clocks = moves_clocks
         self._say = say
         self._replicas = replicas
         self._ports: dict[str, int] = {}
@@ -129,6 +136,13 @@ class Cluster:
         )
         if self._tokens:
             self.let_in(*self._tokens)
+        self._lines = CommandLines(
+            folder=self.folder,
+            ports=self._ports,
+            links={name: link.url for name, link in self.links.items()},
+            shipped=self._shipped,
+            auth_file=self._auth_file if self._tokens else None,
+        )
         for name in names:
             log = self.folder / f"{name}.log"
             argv = self._argv(name)
@@ -159,11 +173,19 @@ class Cluster:
             await program.start()
 
     def heal(self) -> None:
-        """Mend every link and let every program go on."""
+        """Mend every link, let every program go on, by the clock of this machine."""
         for link in self.links.values():
             link.mend()
         for program in self.programs.values():
             program.resume()
+        if self._moves_clocks:
+            for name in self.programs:
+                self.move_clock(name, 0.0)
+
+    def move_clock(self, name: str, ahead_s: float) -> None:
+        """Have a program's wall clock be so many seconds ahead of this machine's from now on."""
+        if not name.startswith(_OF_OTHERS):
+            write_ahead(self.folder / f"{name}.clock", ahead_s)
 
     def url(self, name: str) -> str:
         """The HTTP address of a program, past every link."""
@@ -174,10 +196,12 @@ class Cluster:
         """The address at which clients reach sie-config: that of a link."""
         return f"http://{self.links['client>config'].url}"
 
-    def second_writer(self) -> Program:
-        """Another sie-config for the same folder; not started."""
+    def second_writer(self, data: Path | None = None, port: int = 0) -> Program:
+        """Another sie-config for the same folder, or for `data`; not started."""
         argv = self._argv("config")
-        argv[argv.index("--port") + 1] = "0"
+        argv[argv.index("--port") + 1] = str(port)
+        if data is not None:
+            argv[argv.index("--data-dir") + 1] = str(data)
         return Program("second", argv, self.folder / "second.log", environment=_without_settings())
 
     @property
@@ -247,8 +271,22 @@ class Cluster:
         await config.start()
         return f"{backup.name}, up to {position}"
 
-    async def give_up_the_rest(self) -> None:
-        """Begin a superseding log at what the file has, as the manual says."""
+    async def copy_of_writer(self) -> Program:
+        """Another sie-config on a restored backup, with the writer's own key; not started."""
+        await self.back_up()
+        data = self.folder / "copy"
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(mode=0o700)
+        shutil.copy(key_path(self.log_file), data)
+        await asyncio.to_thread(restore, self.backups[-1], data, bus=None, discard=None)
+        [self._ports["copy"]] = free_ports(1)
+        return self.second_writer(data, self._ports["copy"])
+
+    async def give_up_the_rest(self, *, asks: bool = False) -> None:
+        """Begin a superseding log at what the file has, as the manual says.
+
+        With `asks` the broker is asked what the other history is, which the new log then names.
+        """
         config = self.programs["config"]
         await config.kill()
         last = self.folder / f"last-{config.deaths}.sqlite"
@@ -256,7 +294,7 @@ class Cluster:
         assert report.position is not None, "a backup has a position"
         self._lose_log()
         discard = Discard(report.position.epoch, "operator", "nobody has the rest")
-        report = await self._restored(last, discard=discard)
+        report = await self._restored(last, bus=self._broker if asks else None, discard=discard)
         told = f"gives up what follows epoch {discard.after}: the log is now {report.position}"
         self._say("operator", told)
         self.said_lost.append(told)
@@ -322,7 +360,7 @@ class Cluster:
     @property
     def weights(self) -> Path:
         """The folder below which sie-config may read folders of weights."""
-        return self.folder / "weights"
+        return self._lines.weights
 
     @property
     def log_file(self) -> Path:
@@ -335,7 +373,7 @@ class Cluster:
 
     @property
     def _data(self) -> Path:
-        return self.folder / "config"
+        return self._lines.data
 
     @property
     def _broker(self) -> BusSettings:
@@ -344,36 +382,10 @@ class Cluster:
     # -- command lines --
 
     def _argv(self, name: str) -> list[str]:
-        role, _, number = name.partition("-")
-        match role:
-            case "broker":
-                return [program_path("nats-server"), "-c", str(self.folder / "nats.conf")]
-            case "execution":
-                return [sys.executable, "-m", echo_execution.__name__, self._socket(number)]
-            case "config":
-                own = {"data-dir": str(self._data), "weights-folders": str(self.weights)}
-                own |= self._unless_shipped(CONFIG)
-            case "gateway":
-                own = {"gateway-id": name} | self._follows(name) | self._unless_shipped(GATEWAY)
-                own |= {"auth-file": str(self._auth_file)} if self._tokens else {}
-            case _:
-                own = {"worker-id": name, "socket-path": self._socket(number)}
-                own |= self._follows(name) | self._unless_shipped(WORKER)
-        own |= {"port": str(self._ports[name])}
-        own |= {"nats-url": f"nats://{self.links[f'{name}>broker'].url}"}
-        flags = [part for flag, value in own.items() for part in (f"--{flag}", value)]
-        return [program_path(f"sie-{role}"), *flags]
-
-    def _follows(self, name: str) -> dict[str, Any]:
-        config = f"http://{self.links[f'{name}>config'].url}"
-        own = {"config-url": config, "replica-dir": str(self.folder / name)}
-        return own | self._unless_shipped(FOLLOWER)
-
-    def _unless_shipped(self, constants: dict[str, str]) -> dict[str, str]:
-        return {} if self._shipped else constants
-
-    def _socket(self, number: str) -> str:
-        return str(self.folder / f"execution-{number}.sock")
+        argv = self._lines.of(name)
+        if not self._moves_clocks or name.startswith(_OF_OTHERS):
+            return argv
+        return through_moved_clock(self.folder / f"{name}.clock", argv)
 
 
 def _without_settings() -> dict[str, str]:
@@ -384,14 +396,3 @@ def _last_of(folder: Path) -> Entry | None:
     """The last entry of a replica's files; what its process has not yet written is not there."""
     snapshot, entries = ReplicaFiles(folder, tail_entries_min=1).load()
     return entries[-1] if entries else snapshot.entry if snapshot is not None else None
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

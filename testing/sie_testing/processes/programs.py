@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Final
 
 from sie_schemas.errors import FixRequest
 
-__all__ = ["Program", "missing_programs", "program_path"]
+__all__ = ["Program", "free_ports", "missing_programs", "program_path"]
 
 _INFO: Final = ('"level": "info"', "[INF]", "NO ACCESS CONTROL")
 _LINES_MAX: Final = 12
@@ -38,6 +39,18 @@ def missing_programs(names: Sequence[str]) -> list[str]:
 def _found(name: str) -> str | None:
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name)
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports of loopback that nobody listens on."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 class Program:

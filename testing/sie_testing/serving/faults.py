@@ -40,8 +40,8 @@ _LATER: Final = frozenset(
 )
 _LONGEST_S: Final = 5.0
 _BETWEEN_S: Final = 1.2
-_SKEW_S: Final = 2.0
-"""Hosts that keep time are nearer than this by far; a request has half a minute."""
+_SKEW_S: Final = 7200.0
+"""Far beyond every limit of a request, as a wrong time zone is."""
 _WORDS: Final = {
     "a job": "sie.work.",
     "a result": "sie.result.",
@@ -286,10 +286,10 @@ def _model_deleted(world: "ServingWorld", rng: random.Random) -> str:
 
 
 def _clocks_apart(world: "ServingWorld", rng: random.Random) -> str:
-    """The clock of one host is set, to a little before or after the others."""
-    process = rng.choice([*world.gateways, *world.workers])
+    """The clock of a gateway leaps, ahead or back. A worker looks at none."""
+    process = rng.choice(world.gateways)
     process.skew_s = rng.uniform(-_SKEW_S, _SKEW_S)
-    return f"{process.name} {process.skew_s:+.1f} s"
+    return f"{process.name} {process.skew_s:+.0f} s"
 
 
 def _leases_forgotten(world: "ServingWorld", rng: random.Random) -> str:

@@ -15,8 +15,8 @@ from sie_gateway.request.responses import Answer
 from sie_gateway.request.waiting import ClientGone
 from sie_schemas.errors import SIEError
 from sie_schemas.items import EncodeParams, EncodeRequest, Item
+from sie_testing.serving.asking import Asking
 from sie_testing.serving.execution import LETHAL, POISON
-from sie_testing.serving.laws import Asking
 from sie_testing.serving.models import ADAPTERS, MODELS
 from sie_testing.stage.broken import Broken
 

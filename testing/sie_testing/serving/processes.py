@@ -172,7 +172,6 @@ class WorkerProcess(_Serving):
             bus=bus,
             replica=following,
             report_soon=lambda: None,
-            wall=self.wall,
             life=f"{world.broker.connections:016x}",
         )
         following.worker = worker

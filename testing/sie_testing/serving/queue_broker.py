@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sie_runtime.streams.dead_letters import SUBJECTS as LETTERS
@@ -98,6 +99,8 @@ class QueueBroker(Broker):
         """Called with each delivery that is not the first."""
         self.on_end: Callable[[StoredJob, str], None] = lambda job, word: None
         self.on_exceeded: Callable[[StoredJob], None] = lambda job: None
+        self.wall: Callable[[float], float] = lambda at: at
+        """Its Unix time at a moment of the loop: no host has the same."""
         self.carries: Callable[[Connection, str, bytes], bool] = lambda sender, subject, data: True
         """True if a message that came in goes on: asked of each."""
 
@@ -331,7 +334,8 @@ class QueueBroker(Broker):
         count = consumer.counts[job.sequence] = consumer.counts.get(job.sequence, 0) + 1
         consumer.deliveries += 1
         consumer.out[job.sequence] = self.loop.time() + self._ack_wait_s
-        told = f"{count}.{job.sequence}.{consumer.deliveries}.0.0"
+        stored_ns = int(self.wall(job.at) * 1e9)
+        told = f"{count}.{job.sequence}.{consumer.deliveries}.{stored_ns}.0"
         reply = f"{_ACK}{consumer.name}.{told}"
         self._watch(consumer, job.sequence)
         pull.client.offer(Arrival(pull.reply, job.data, reply, {"Nats-Msg-Id": job.job_id}))
@@ -346,6 +350,8 @@ class QueueBroker(Broker):
             return
         delivered = {"stream_seq": consumer.last, "consumer_seq": consumer.deliveries}
         told: dict[str, Any] = {"delivered": delivered, "num_ack_pending": len(consumer.out)}
+        now = datetime.fromtimestamp(self.wall(self.loop.time()), UTC)
+        told["ts"] = now.isoformat(timespec="microseconds").replace("+00:00", "000Z")
         self._answer(reply, told)
 
     # -- objects --

@@ -109,7 +109,8 @@ async def _run(drawn: _Drawn) -> None:
     await _settled(world)
     calm_s = _CROWDED_WAIT_S if drawn.crowd or drawn.flood else _CALM_WAIT_S
     longest_s = calm_s if drawn.calm else _HEALED_WAIT_S
-    world.laws.check_waits(longest_s, 0.0 if drawn.calm else healed_at)
+    crowd_s = _CROWD_S if drawn.crowd or drawn.flood else 0.0
+    world.laws.check_waits(longest_s, 0.0 if drawn.calm else healed_at, crowd_s=crowd_s)
     world.laws.check_flood(FLOOD, QUIET)
 
 

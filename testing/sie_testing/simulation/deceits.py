@@ -71,7 +71,8 @@ def _stream_replaced(world: "World", rng: random.Random) -> str:
     spoilt = sorted(stream.messages)[-rng.randint(1, 3) :]
     for sequence in spoilt:
         data = stream.messages[sequence]
-        stream.messages[sequence] = data[: rng.randrange(len(data))]
+        # One that was cut before may be empty.
+        stream.messages[sequence] = data[: rng.randrange(max(1, len(data)))]
     return f"sequences {spoilt[0]} to {spoilt[-1]}"
 
 

@@ -6,7 +6,7 @@ begin over an entry only where everybody who knew it was out of its reach.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from sie_testing.simulation.volume import Volume
     from sie_testing.simulation.world import World
 
-__all__ = ["ROLL_CALL", "Reach", "check_given_up", "check_warned", "note_vanished", "reach_of"]
+__all__ = [
+    "ROLL_CALL",
+    "Reach",
+    "check_given_up",
+    "check_warned",
+    "known_to",
+    "note_vanished",
+    "reach_of",
+]
 
 ROLL_CALL: Final = "sie.config.rollcall"
 """The subject on which a writer asks, at its start, who has seen its log."""
@@ -83,7 +91,16 @@ def _who_could_tell(world: "World", entry: Entry) -> Iterator[str]:
 
 
 def check_given_up(world: "World", last: Position) -> None:
-    """An operator gives up what came after `last`: raise `Broken` if somebody still has it."""
+    """An operator gives up what came after `last`: raise `Broken` if somebody still has it.
+
+    Where disks held two entries of one epoch up to there, he chooses between two histories.
+    """
+    if any(
+        len(held) > 1 and log_id == last.log_id and epoch <= last.epoch
+        for (log_id, epoch), held in world.truth.epochs.items()
+    ):
+        world.count("operator: chooses between two histories")
+        return
     world.count("check: what is given up, nobody could give back")
     if _leads_on(_on_streams(world, last.log_id), last):
         raise Broken(f"what came after {last} is given up, and the stream has it")
@@ -92,10 +109,27 @@ def check_given_up(world: "World", last: Position) -> None:
             raise Broken(f"what came after {last} is given up, and the files of {replica.name} do")
 
 
-def note_vanished(world: "World", volume: "Volume", among: Iterable[Entry] | None = None) -> None:
-    """A writer opens a file: remember which entries nobody could give back or tell it of.
+def known_to(world: "World", reach: Reach) -> set[str]:
+    """The hashes of what those whom a roll call reaches have applied, and could tell of."""
+    reached = {name for name, _, _ in reach.linked}
+    found: set[str] = set()
+    for replica in world.replicas:
+        here = replica.follower.position if replica.follower is not None else None
+        if here is not None and replica.name in reached:
+            found.update(world.truth.path(here.hash))
+    return found
 
-    `among` are those in question: by default whatever was ever committed.
+
+def note_vanished(
+    world: "World",
+    volume: "Volume",
+    among: Iterable[Entry] | None = None,
+    but: Container[str] = (),
+) -> None:
+    """A writer opens a file, or begins: remember what nobody could give back or tell it of.
+
+    `among` are those in question: by default whatever was ever committed. `but` are hashes that
+    somebody could have told it of since it opened the file.
     """
     truth = world.truth
     held = {entry.hash for entry in volume.entries}
@@ -110,7 +144,7 @@ def note_vanished(world: "World", volume: "Volume", among: Iterable[Entry] | Non
         held.update(truth.path(here.hash) if here is not None else ())
         held.update(entry.hash for entry in (*_in_files(replica), *_in_snapshots(replica)))
     for found in lacking:
-        if found not in held:
+        if found not in held and found not in but:
             truth.vanished[found] = None
 
 

@@ -107,6 +107,8 @@ class WriterProcess(Process["World"]):
         self.skew_us = 0
         """The microseconds that the clock of its host is ahead of the world's."""
         self.reach: Reach | None = None
+        self.warned_of: set[str] = set()
+        """The entries that somebody had who was asked by a roll call of this life."""
         self._held: _Held | None = None
 
     async def main(self, host: Host) -> None:
@@ -116,7 +118,7 @@ class WriterProcess(Process["World"]):
         note_vanished(world, self.volume)
         if self.volume.key in self.volume.older_keys:
             world.took_effect("key-restored")
-        self.reach = None
+        self.reach, self.warned_of = None, set()
         file = MemoryLogFile(self.volume, on_commit=self._committed)
         self._held = _Held(file, self.volume)
         plane = await self._opened(file, bus)
@@ -154,6 +156,8 @@ class WriterProcess(Process["World"]):
             world.breaks(Broken(f"{self.name} writes {own[0].epoch} under an older key"))
         for entry in own:
             if any(change.kind == ChangeKind.TERM_BEGIN for change in entry.changes):
+                # Whoever had more when the file was opened may be gone, files and all, unasked.
+                note_vanished(world, self.volume, but=self.warned_of)
                 try:
                     check_warned(world, self, entry)
                 except Broken as error:

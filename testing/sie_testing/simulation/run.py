@@ -20,6 +20,7 @@ from sie_testing.simulation.evidence import note_vanished
 from sie_testing.simulation.faults import FAULTS, heal, inject_some
 from sie_testing.simulation.load import sure_command
 from sie_testing.simulation.processes import ReplicaProcess
+from sie_testing.simulation.volume import Volume
 from sie_testing.simulation.world import World
 from sie_testing.stage.broken import Broken
 from sie_testing.stage.run import Result, run_world
@@ -123,9 +124,10 @@ def _help(world: World, waited_s: float) -> None:
     """Do what an operator does after minutes of alarms, in the order of the manual."""
     writer = world.writer
     _retire_others(world)
-    if writer.volume.damaged_from or _is_of_an_older_log(world):
+    newer = _backup_of_a_newer_log(world)
+    if writer.volume.damaged_from or newer is not None:
         writer.kill()
-        writer.volume.put_back(world.backups[-1], head_too=True)
+        writer.volume.put_back(newer or world.backups[-1], head_too=True)
         world.count("operator: restores a backup")
         world.trace.say("operator", "puts the newest backup back")
     elif world.in_recovery():
@@ -153,10 +155,14 @@ def _retire_others(world: World) -> None:
             note_vanished(world, world.writer.volume, among=old.volume.entries)
 
 
-def _is_of_an_older_log(world: World) -> bool:
-    """True if the newest backup is of another log than the writer's disk."""
-    mine, kept = world.writer.volume.entries, world.backups[-1].entries if world.backups else []
-    return bool(mine and kept) and mine[-1].log_id != kept[-1].log_id
+def _backup_of_a_newer_log(world: World) -> Volume | None:
+    """The newest backup of a log that supersedes the one of the writer's disk."""
+    mine = world.writer.volume.entries[-1:]
+    for backup in reversed(world.backups):
+        logs = list(dict.fromkeys(entry.log_id for entry in backup.entries))
+        if mine and mine[0].log_id in logs[:-1]:
+            return backup
+    return None
 
 
 def _resync(world: World, replica: ReplicaProcess) -> None:

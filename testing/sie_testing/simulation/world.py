@@ -20,7 +20,7 @@ from sie_core.chain import position_of
 from sie_runtime.signing import SigningKey
 from sie_schemas.entry import Entry
 from sie_schemas.errors import FixRequest, SIEError
-from sie_testing.simulation.evidence import ROLL_CALL, check_given_up, reach_of
+from sie_testing.simulation.evidence import ROLL_CALL, check_given_up, known_to, reach_of
 from sie_testing.simulation.http import Calls, Lost
 from sie_testing.simulation.load import commands_of, drawn_commands, keyed, told
 from sie_testing.simulation.processes import ReplicaProcess, WriterProcess
@@ -139,6 +139,7 @@ class World:
         for writer in (self.writer, *self.zombies) if subject == ROLL_CALL else ():
             if writer.host is sender.host:
                 writer.reach = reach_of(self)
+                writer.warned_of |= known_to(self, writer.reach)
 
     # -- clients --
 

@@ -22,9 +22,8 @@ import httpx
 
 from sie_schemas.errors import SIEError
 from sie_sdk import SIEAsyncClient
-from sie_testing.processes.cluster import free_ports
 from sie_testing.processes.echo_execution import BACKEND, echo_vector
-from sie_testing.processes.programs import Program, program_path
+from sie_testing.processes.programs import Program, free_ports, program_path
 from sie_testing.soak.releases import Release, other_release, this_release
 
 __all__ = ["ORDERS", "Step", "Story", "run_upgrade", "walk"]

@@ -3,12 +3,12 @@
 *shell.* Two generations in one folder: `snapshot-<epoch>.json` with `tail-<epoch>.ndjson` (the
 entries after it), and the generation before. So at least `tail_entries_min` raw entries can be
 given back to a writer that lost them. Promises that what is read at boot is only ever a prefix. A
-torn last line is dropped, and a file that does not parse ends the reading. It is verified again by
-the replica; nothing here is trusted. Writes are not synced: losing them costs a fetch. What was
-kept is not written anew at boot, so that a crash then costs nothing. Where no snapshot can be read,
-the entries after the next one stay: a writer may have lost them, and they lead on from it. A disk
-that fails is counted and costs the persistence only: the next write begins a generation of its own.
-Safe to call from threads.
+line that does not parse is passed over. What follows it is kept, and read again once the replica
+has what it lacks. All is verified again by the replica; nothing here is trusted. Writes are not
+synced: losing them costs a fetch. What was kept is not written anew at boot, so that a crash then
+costs nothing. Where no snapshot can be read, the entries after the next one stay: a writer may have
+lost them, and they lead on from it. A disk that fails is counted and costs the persistence only:
+the next write begins a generation of its own. Safe to call from threads.
 """
 
 import logging
@@ -132,17 +132,21 @@ class ReplicaFiles:
     # -- generations --
 
     def _after(self, epoch: int, *, since: int = 0) -> Iterator[Entry]:
-        """The entries after an epoch, without a gap, in the tails of generations from `since` on.
+        """The entries after an epoch, linked, in the tails of generations from `since` on.
 
-        Of two tails with one epoch the later one has it.
+        Of two with one epoch the later one counts: what an older one led up to is of another
+        history then, and does not follow.
         """
         kept: dict[int, Entry] = {}
         for generation in sorted(self._generations()):
             if generation >= since:
                 kept |= {each.epoch: each for each in _entries(self._tail_path(generation))}
+        before: Entry | None = None
         while (entry := kept.get(epoch + 1)) is not None:
+            if before is not None and entry.prev_hash != before.hash:
+                return
             yield entry
-            epoch = entry.epoch
+            epoch, before = entry.epoch, entry
 
     def _are_found(self, entries: tuple[Entry, ...]) -> bool:
         """True if these are the next ones of what was read from here; then they are kept as is."""
@@ -165,11 +169,16 @@ class ReplicaFiles:
         self._tail_count += len(entries)
 
     def _go_on(self) -> BinaryIO:
-        """Open the tail that was found, without what follows the last verified entry."""
+        """Open the tail that was found, without entries that were read and not verified.
+
+        What lies behind a damaged line was not read: it stays, for whoever has to give it back.
+        """
         assert self._found is not None
         snapshot, found = self._found
-        kept = found[: self._confirmed]
-        tail = self._begin_tail(snapshot.entry.epoch if snapshot is not None else 0, kept)
+        epoch = snapshot.entry.epoch if snapshot is not None else 0
+        read = found[-1].epoch if found else epoch
+        unread = [each for each in _entries(self._tail_path(epoch)) if each.epoch > read + 1]
+        tail = self._begin_tail(epoch, (*found[: self._confirmed], *unread))
         self._found = None
         return tail
 
@@ -258,7 +267,7 @@ def _entries(path: Path) -> Iterator[Entry]:
         try:
             entry = parse_envelope(line)
         except EntryCorrupt:
-            return
-        if isinstance(entry, Stub):
-            return
-        yield entry
+            # The lines after it are as good as they were.
+            continue
+        if not isinstance(entry, Stub):
+            yield entry

@@ -58,14 +58,22 @@ class Delivery:
     forget nothing, and any of their brokers takes the word.
     """
 
-    __slots__ = ("_bus", "_reply", "_server_id", "data", "delivery_count", "last_delivery")
+    __slots__ = (
+        "_bus",
+        "_reply",
+        "_server_id",
+        "data",
+        "delivery_count",
+        "last_delivery",
+        "stored_at",
+    )
 
     def __init__(self, bus: Bus, data: bytes, reply: bytes, deliveries_max: int) -> None:
         self._bus = bus
         self._server_id = bus.server_id
         self._reply = reply
         self.data: Final = data
-        self.delivery_count: Final = _delivery_count(reply)
+        self.delivery_count, self.stored_at = _told_of(reply)
         self.last_delivery: Final = self.delivery_count >= deliveries_max
 
     def ack(self) -> None:
@@ -106,7 +114,12 @@ def _say(word: bytes, deliveries: Sequence[Delivery]) -> None:
         )
 
 
-def _delivery_count(reply: bytes) -> int:
-    """From `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.…`"""
+def _told_of(reply: bytes) -> tuple[int, float]:
+    """The number of deliveries, and the Unix time at which the broker stored the job.
+
+    Of `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stored>.<handed
+    out>.<nanoseconds>.<pending>`, which may go on.
+    """
     tokens = reply.split(b".")
-    return int(tokens[4 if len(tokens) == 9 else 6])
+    first = 4 if len(tokens) == 9 else 6
+    return int(tokens[first]), int(tokens[first + 3]) / 1e9

@@ -113,16 +113,25 @@ class Sweeper:
                 # It was acknowledged after all.
                 found = None
             if found is not None and found.data is not None:
-                await self._bury(str(found.subject), bytes(found.data), advisory)
+                age = message.metadata.timestamp - found.time if found.time is not None else None
+                age_s = age.total_seconds() if age is not None else 0.0
+                await self._bury(str(found.subject), bytes(found.data), advisory, age_s)
                 await self._end(stream, str(advisory["consumer"]), sequence, advisory)
         await message.ack_sync()
 
-    async def _bury(self, subject: str, data: bytes, advisory: dict[str, Any]) -> None:
+    async def _bury(
+        self, subject: str, data: bytes, advisory: dict[str, Any], age_s: float
+    ) -> None:
+        """Write the letter of a job and answer for it, unless nobody waits by now.
+
+        `age_s` is by the broker's clock. The job's moments are of its gateway's, and only what lies
+        between them means anything here.
+        """
         try:
             job = JOB_DECODER.decode(data)
         except MALFORMED:
             return
-        if job.deadline <= time.time():
+        if job.deadline - job.published_at <= age_s:
             return
         letter = dead_letter_of(
             job,
