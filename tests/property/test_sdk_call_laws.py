@@ -1,6 +1,6 @@
 """Laws of the SDK's calls: what is said travels, and what comes back is told as it is."""
 
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -13,6 +13,7 @@ from sie_sdk import exchange
 from sie_sdk.errors import SIEConnectionError
 from sie_sdk.exchange import Defaults
 from sie_sdk.patience import Patience, retry_delay_s
+from sie_sdk.types import EncodeOptions
 from sie_sdk.wire.transport import connection_error
 
 OPTIONS = st.dictionaries(st.sampled_from(["lora", "is_query", "x"]), st.sampled_from(["a", 0, ""]))
@@ -137,7 +138,8 @@ def test_what_a_call_says_of_its_place_and_patience_goes_before_all_else(
 ):
     """Nothing is also something that a call may say: no time, and no try."""
     defaults = Defaults(gpu=usual["gpu"], pool=usual["pool"])
-    [call] = exchange.encode_calls("m", "a", {**told, **bounds, "options": loras}, defaults)
+    options = cast("EncodeOptions", {**told, **bounds, "options": loras})
+    [call] = exchange.encode_calls("m", "a", options, defaults)
     gpu = told["gpu"] or usual["gpu"]
     pool = told["pool"] or usual["pool"]
     if gpu == "pool/l4":
