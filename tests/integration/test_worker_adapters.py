@@ -99,6 +99,41 @@ async def test_jobs_that_differ_only_in_their_adapter_share_a_batch(tmp_path: Pa
         ]
 
 
+async def test_jobs_of_one_batch_are_each_told_of_their_own_adapter(tmp_path: Path):
+    """Adapters that were loaded are refused when their model comes back without them."""
+    async with worker_world(tmp_path, batches_ahead_max=1) as world:
+        _fusing(world)
+        healthy = world.execution.answer
+        left = {"legal", "medical"}
+
+        def answer(request: ipc.Request) -> ipc.Reply | bytes | None:
+            if not isinstance(request, ipc.LoadAdapter):
+                return healthy(request)
+            name = request.adapter.name
+            if name in left:
+                left.remove(name)
+                return healthy(request)
+            return ipc.Failed(id=request.id, code="ADAPTER_LOAD_FAILED", message=f"no {name}")
+
+        world.execution.answer = answer
+        world.advance(_CATALOG)
+        world.execution.hold()
+        [first] = await _publish(world, None)
+        await until(lambda: world.execution.batches)
+        jobs = await _publish(world, "legal", "medical")
+        await until(lambda: not left and int(world.worker.state()["items_in_hand"]) == 3)
+        world.execution.evicted.add(first.model_revision)
+        world.execution.let_go()
+
+        results = [await world.result_of(job) for job in jobs]
+
+        assert [[failure.message for failure in result.item_failures] for result in results] == [
+            ["no legal"],
+            ["no medical"],
+        ]
+        assert (await world.result_of(first)).failure is None
+
+
 async def test_a_refused_adapter_fails_its_own_jobs_and_is_reported(tmp_path: Path):
     async with worker_world(tmp_path) as world:
         _fusing(world)

@@ -263,7 +263,7 @@ class Device:
         refused = await self._ensure(_holds(work))
         runnable = [each for each in work if each[1] not in refused] if refused else work
         if not runnable:
-            raise refused[work[0][1]]
+            return [refused[hold] for _, hold in work]
 
         async def run(part: Sequence[_Work]) -> list[bytes | SIEError]:
             return await self._run_part(batch, part)
@@ -286,9 +286,9 @@ class Device:
                 continue
             try:
                 await self.models.ensure_adapter(model, hold.job.adapter, hold.adapter)
-            except Later:
-                raise
             except SIEError as error:
+                if isinstance(error, Later) or error.code in _NOT_LOADED:
+                    raise
                 refused[hold] = error
         return refused
 
