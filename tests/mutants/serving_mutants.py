@@ -186,7 +186,7 @@ SERVING_MUTANTS = (
         LOST_JOBS,
         "            if not is_sent or not held.isdisjoint(run.open_jobs())\n",
         "            if not is_sent\n",
-        FOUND,
+        ("tests/property/test_lost_job_laws.py",),
     ),
     edit(
         "youngest-lane-first",
