@@ -213,6 +213,8 @@ WALKS: Final[Mapping[str, Walk]] = {
     "SieWritesRefused": Walk(
         _no_more_bytes("config"),
         {"Free space, mend the disk": _bytes_again, "goes on by itself": nothing},
+        # The chaos program fills its disk.
+        ("A broker whose disk was full",),
         shows=("STORAGE_FAILED",),
     ),
     "SieCommitsSlow": Walk(

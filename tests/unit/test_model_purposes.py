@@ -30,7 +30,7 @@ class _Written:
     def __init__(self, files: Mapping[str, Any]) -> None:
         self._files = {
             name: (text if isinstance(text, str) else json.dumps(text)).encode()
-            for name, text in {"model.safetensors": "", **files}.items()
+            for name, text in {"model.safetensors": "", "tokenizer.json": "{}", **files}.items()
         }
 
     def names(self) -> Mapping[str, int]:
