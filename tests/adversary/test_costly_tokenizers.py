@@ -16,6 +16,7 @@ from tests.support.small_jobs import small_job
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig
 
+from sie_layouts.architectures.counts import too_many_parts
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.errors import OurFault
 from sie_schemas.ipc import Loaded
@@ -162,3 +163,16 @@ def test_a_config_of_more_layers_than_any_model_has_makes_none(
     spec = ModelSpec("m", "r", Weights(tmp_path, None), Tasks(encode=EncodeTask()), profile)
     with pytest.raises(OurFault, match="are made"):
         load_backend(spec, fresh_device())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"label2id": {"blocks": 2500, "last layer": 2501}},
+        {"num_parameters": 135_000_000, "num_train_examples": 5_000_000},
+        {"added_tokens_decoder": {"128000": {"content": "<a>"}}, "n_positions": 2_000_000},
+    ],
+    ids=["names of classes", "facts", "numbers of words"],
+)
+def test_a_config_of_many_names_and_facts_asks_for_no_parts(config: dict[str, Any]) -> None:
+    assert not [*too_many_parts(config)]

@@ -124,8 +124,8 @@ SLIPPED_GATEWAY_MUTANTS = (
         "truncate-true-is-none",
         "a text that may be cut is refused as too long",
         "data_plane/sie_gateway/faces/openai.py",
-        "if request.truncate is False or request.truncation is False:",
-        "if request.truncate is not None or request.truncation is False:",
+        'return "none" if False in {request.truncate, request.truncation} else None',
+        'return "none" if request.truncate is not None else None',
         (
             (
                 "tests/property/test_face_laws.py::test_a_text_may_be_cut_unless_a_requ"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sie_cli.show.printing import json_text
 from sie_cli.show.tables import visible
 from sie_runtime.texts.plain_yaml import dump_yaml
-from sie_schemas.errors import without_password
+from sie_schemas.errors import FixRequest, without_password
 
 OBEYED = st.sampled_from("\x00\x07\x08\x1b\x7f\x9b\u200e\u202e\u2066\u2028\ufeff\U000e0001")
 TEXTS = st.text(OBEYED | st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -34,7 +34,11 @@ NAMES = st.text("abcdefghijklmnop0123456789-_.~!$&'()*+,;=:%", min_size=1, max_s
 
 @given(NAMES, st.sampled_from(["https", "nats", "redis", "postgresql+ssl"]), TEXTS)
 def test_no_address_is_told_with_its_password(user, scheme, around):
-    secret = f"{user}:se%20cret{user}"
-    told = without_password(f"{around} {scheme}://{secret}@host:80/a@b?c=d@e {around}")
-    assert f"{scheme}://host:80/a@b?c=d@e" in told
-    assert without_password(told) == told
+    """Also where the password has an @, and in what an error tells besides its sentence."""
+    for secret in (f"{user}:se%20cret{user}", f"{user}:se@c@ret{user}"):
+        address = f"{scheme}://{secret}@host:80/a@b?c=d@e"
+        told = without_password(f"{around} {address} {around}")
+        assert f"{scheme}://host:80/a@b?c=d@e" in told
+        assert without_password(told) == told
+        error = FixRequest("no", details=[{"path": "x", "message": address}])
+        assert error.details == [{"path": "x", "message": f"{scheme}://host:80/a@b?c=d@e"}]

@@ -582,14 +582,27 @@ async def test_what_clients_of_infinity_and_jina_send_by_default_is_taken() -> N
         said = EMBEDDINGS | jina | {"late_chunking": False, "embedding_type": "base64"}
         coded = await post(world, "/v1/embeddings", said)
         [plain, asked] = world.echo.seen
-        other = await post(world, "/v1/embeddings", EMBEDDINGS | {"task": "text-matching"})
+        other = await post(world, "/v1/embeddings", EMBEDDINGS | {"input_type": "text-matching"})
+        sides = {"task": "query", "input_type": "passage"}
+        both = await post(world, "/v1/embeddings", EMBEDDINGS | sides)
+        cut = {"truncation": False, "truncate": "END"}
+        torn = await post(world, "/v1/embeddings", EMBEDDINGS | cut)
+        task = await post(world, "/v1/embeddings", EMBEDDINGS | {"task": "text-matching"})
         late = await post(world, "/v1/embeddings", EMBEDDINGS | {"late_chunking": True})
         models = (await get(world, "/models")).json()
     assert infinity.json()["data"][1]["embedding"] == [4.0, 1.0, 0.0]
     assert (plain.options, plain.dimensions) == ({}, None)
     assert asked.options == {"is_query": True, "normalize": True, "truncate": "none"}
     assert isinstance(coded.json()["data"][0]["embedding"], str)
-    assert [each.json()["error"]["param"] for each in (other, late)] == ["task", "late_chunking"]
+    # The option that it stands for is one of models with tasks.
+    assert task.json()["error"]["param"] == "options.task"
+    refused = (other, both, torn, late)
+    assert [each.json()["error"]["param"] for each in refused] == [
+        "input_type",
+        "input_type",
+        "truncate",
+        "late_chunking",
+    ]
     told = {each["id"]: (each["capabilities"], each["stats"]) for each in models["data"]}
     assert (told["org/dense"], told["ranker"]) == ((["embed"], {}), (["rerank"], {}))
 

@@ -10,11 +10,12 @@ from tests.support.small_jobs import small_job
 
 from sie_core.backend_options import of_backend
 from sie_schemas.errors import FixRequest
-from sie_schemas.ipc import Loaded, TextInput
+from sie_schemas.ipc import Loaded, TaskForm, TextInput
 from sie_schemas.items import Item
+from sie_schemas.jobs import AdapterPin
 from sie_worker.forms.quantizing import kept
 from sie_worker.forms.tokenizing import prepare
-from sie_worker.forms.wording import wording
+from sie_worker.forms.wording import check_options, task_of, wording
 
 JOB = small_job(items=(Item(text="a {text}"),), output_types=("dense",))
 ASKED = "Given a web search query, retrieve relevant passages that answer the query"
@@ -129,3 +130,13 @@ def test_a_vector_that_is_cut_is_what_sentence_transformers_gives_with_truncate_
     assert kept(np.zeros(4, np.float32), 2).tolist() == [0, 0]
     given = vectors.numpy() * 3
     assert kept(given, 384) is given, "nothing is cut: as the model gives it"
+
+
+def test_an_adapter_is_on_the_bare_model_unless_a_request_names_both():
+    tasks = TaskForm(words={"match": "m: ", "passage": "p: "}, sides={"document": "passage"})
+    loaded = replace(model({}, tasks=tasks), options=None)
+    adapted = replace(JOB, adapter=AdapterPin("legal", "r"))
+    assert [task_of(job, loaded) for job in (JOB, adapted)] == ["passage", ""]
+    check_options(adapted, loaded)
+    with pytest.raises(FixRequest, match="the adapter legal and the task match"):
+        check_options(replace(adapted, options={"task": "match"}), loaded)

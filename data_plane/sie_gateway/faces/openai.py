@@ -121,21 +121,37 @@ def _width(request: EmbeddingsBody, every: int | None) -> int | None:
 
 def _options(request: EmbeddingsBody) -> dict[str, Any]:
     """The options, with what those APIs say in fields of their own."""
-    options = dict(request.options)
-    for field, told in (("task", request.task), ("input_type", request.input_type)):
-        if told is None:
-            continue
-        if told not in _TASKS:
-            known = ", ".join(sorted(_TASKS))
-            raise unsupported(f"$.{field}", f"{told!r} is none of {known}")
-        options.setdefault("is_query", _TASKS[told])
-    if request.normalized is not None:
-        options.setdefault("normalize", request.normalized)
-    if request.truncate is False or request.truncation is False:
-        options.setdefault("truncate", "none")
-    elif isinstance(request.truncate, str):
-        options.setdefault("truncate", request.truncate.lower())
-    return options
+    said = {
+        "is_query": _side(request),
+        # A model of tasks has others too; the worker refuses what this one has not.
+        "task": None if request.task in _TASKS else request.task,
+        "normalize": request.normalized,
+        "truncate": _cut(request),
+    }
+    return {name: told for name, told in said.items() if told is not None} | request.options
+
+
+def _side(request: EmbeddingsBody) -> bool | None:
+    """True for a query, False for a passage; None where nothing says. Raises `FixRequest`."""
+    task = _TASKS.get(request.task or "")
+    if request.input_type is None:
+        return task
+    side = _TASKS.get(request.input_type)
+    if side is None:
+        known = ", ".join(sorted(_TASKS))
+        raise unsupported("$.input_type", f"{request.input_type!r} is none of {known}")
+    if task not in {None, side}:
+        raise unsupported("$.input_type", f"{request.input_type!r} is not what `task` says")
+    return side
+
+
+def _cut(request: EmbeddingsBody) -> str | None:
+    """The word for what becomes of a long text; None where nothing says. Raises `FixRequest`."""
+    if isinstance(request.truncate, str):
+        if request.truncation is False:
+            only(request.truncate, "NONE", "$.truncate")
+        return request.truncate.lower()
+    return "none" if False in {request.truncate, request.truncation} else None
 
 
 def _base64(vector: NDArray[np.float32]) -> str:

@@ -286,9 +286,9 @@ class Device:
                 continue
             try:
                 await self.models.ensure_adapter(model, hold.job.adapter, hold.adapter)
+            except Later:
+                raise
             except SIEError as error:
-                if isinstance(error, Later) or error.code in _NOT_LOADED:
-                    raise
                 refused[hold] = error
         return refused
 

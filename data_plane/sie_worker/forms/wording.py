@@ -37,6 +37,12 @@ def check_options(job: Job, loaded: Loaded) -> None:
     task = job.options.get("task")
     if task and (loaded.tasks is None or task not in loaded.tasks.words):
         raise _no_task(job, loaded, str(task))
+    if task and job.adapter is not None:
+        raise FixRequest(
+            f"{job.model_id} is asked for the adapter {job.adapter.name} and the task {task}: name "
+            "one of them",
+            field="$.params.options.task",
+        )
     if job.dimensions is not None:
         _check_dimensions(job, loaded, job.dimensions)
 
@@ -59,6 +65,9 @@ def task_of(job: Job, loaded: Loaded) -> str:
     named = job.options.get("task")
     if named is not None:
         return str(named)
+    if job.adapter is not None:
+        # It was trained beside the bare model, and a request that names it names no task.
+        return ""
     return loaded.tasks.sides.get(side_of(job, loaded), "")
 
 

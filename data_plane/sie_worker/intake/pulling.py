@@ -96,7 +96,11 @@ class Pulling:
         placed = self._placed()
         for model_id in sorted(self._pullers.keys() - placed):
             await self._close(model_id)
-        for model_id in sorted(placed - self._pullers.keys()):
+        opening = sorted(placed - self._pullers.keys())
+        if opening and not self._broker_clock.is_known:
+            # Once for all: where nobody answers, each look takes seconds.
+            await self.look_at_clock(opening[0])
+        for model_id in opening:
             try:
                 await self._open(model_id)
             except BusUnavailable as error:
@@ -112,8 +116,6 @@ class Pulling:
             await self._broker_clock.look(stream_name(self._pool), consumer)
 
     async def _open(self, model_id: str) -> None:
-        if not self._broker_clock.is_known:
-            await self.look_at_clock(model_id)
         self._pullers[model_id] = await self._queue.open_puller(
             pool=self._pool,
             machine_profile=self._machine_profile,

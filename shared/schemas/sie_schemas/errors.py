@@ -22,8 +22,9 @@ __all__ = [
     "without_password",
 ]
 
-_USER: Final = re.compile(r"(?<=://)[^/?#@\s\"<>]+@")
-"""RFC 3986: the user's part of an address ends with @ and holds no slash."""
+_USER: Final = re.compile(r"(?<=://)[^/?#\s\"<>]+@")
+"""RFC 3986: the user's part of an address holds no slash. It ends at the last @: passwords with one
+are not written as they should be, and are read all the same."""
 
 
 def without_password(text: str) -> str:
@@ -35,6 +36,17 @@ def without_password(text: str) -> str:
     if "://" not in text or "@" not in text:
         return text
     return _USER.sub("", text)
+
+
+def _without_passwords(details: Any) -> Any:
+    match details:
+        case str():
+            return without_password(details)
+        case dict():
+            return {name: _without_passwords(part) for name, part in details.items()}
+        case list():
+            return [_without_passwords(part) for part in details]
+    return details
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class SIEError(Exception):
         self.message = message
         self.code = code or type(self).code
         self.field = field
-        self.details = details
+        self.details = _without_passwords(details)
         rule = CODES.get(self.code)
         default = rule.retry_after_s if rule is not None else None
         self.retry_after_s = retry_after_s if retry_after_s is not None else default

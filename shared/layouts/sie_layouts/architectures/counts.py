@@ -16,7 +16,9 @@ PARTS_MAX: Final = 2000
 LABELS_MAX: Final = 1_000_000
 """Of whatever else is numbered, classes and words among it: names for so many take a second."""
 _PARTS: Final = re.compile(r"layers?$|depths?$|blocks?$|experts?$|stages?$|groups?$|codebooks?$")
-_NUMBERED: Final = re.compile(r"^(num|n)_(?!.*(embedding|position|token|bucket|sample|frame))")
+_NUMBERED: Final = re.compile(r"^(num|n)_(labels|classes|words)$|^vocab_size$")
+_NAMES: Final = frozenset({"label2id", "id2label", "added_tokens_decoder"})
+"""Their keys are words of the author's, and make nothing."""
 _DEEP_MAX: Final = 4
 """Configs inside of configs: a model of texts and images has two deep."""
 
@@ -24,6 +26,8 @@ _DEEP_MAX: Final = 4
 def too_many_parts(config: Mapping[str, Any], deep: int = 0) -> Iterator[str]:
     """Each key that asks for more parts than any model has."""
     for key, value in config.items():
+        if key in _NAMES:
+            continue
         if isinstance(value, Mapping) and deep < _DEEP_MAX:
             yield from too_many_parts(value, deep + 1)
             continue

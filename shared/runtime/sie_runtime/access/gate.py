@@ -144,7 +144,8 @@ class Gate:
 
     def _let_in(self, scope: Scope, headers: dict[bytes, bytes], role: Role) -> None:
         """Note in the scope who asks. Raises `SIEError`."""
-        if self._hosts is not None and self._access.is_open and scope.get("scheme") != "https":
+        is_plain = scope.get("scheme") not in {"https", "wss"}
+        if self._hosts is not None and self._access.is_open and is_plain:
             # With TLS nobody has a certificate for a name of theirs here.
             self._check_host(headers.get(b"host", b""), self._hosts)
         # Noted before its roles are looked at: whoever is refused is refused by name.
