@@ -64,6 +64,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(tmp_path):
         "encode",
         "score",
         "extract",
+        "picture",
         "lora",
         "unknown adapter",
         "model added live",

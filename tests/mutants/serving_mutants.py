@@ -122,7 +122,12 @@ SERVING_MUTANTS = (
         BATCHING,
         "            unripe = queue.ripe_at > now\n",
         "            unripe = not queue.is_full\n",
-        WORLD,
+        (
+            (
+                "tests/property/test_batching_laws.py::test_an_input_that_has_waited_leaves_before"
+                "_more_batches_than_inputs_older_than_it"
+            ),
+        ),
     ),
     edit(
         "tenants-take-no-turns",
@@ -138,7 +143,7 @@ SERVING_MUTANTS = (
         LOST_JOBS,
         "                    await self._restore(stop)\n",
         "                    assert self._sender\n",
-        WORLD,
+        ("tests/property/test_lost_job_laws.py",),
     ),
     edit(
         "objects-are-remembered",

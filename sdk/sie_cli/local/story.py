@@ -166,13 +166,18 @@ async def tell_history(stage: Stage) -> dict[str, Any]:
 
 
 async def survive(stage: Stage) -> dict[str, Any]:
-    """A worker is killed; requests get `202 Accepted`, and an answer once it is back."""
+    """A worker is killed; a request is answered once it is back. Others get `202 Accepted` if the
+    gateway misses it before."""
     before = _pids(stage)
     for role in ("server-0", "worker-0"):
         os.kill(before[role], signal.SIGKILL)
     started = time.monotonic()
-    retry_after = await _until(lambda: _refused(stage))
-    await _vector(stage, _CLAUSE)
+    answer = asyncio.create_task(_vector(stage, _CLAUSE))
+    retry_after: str | None = None
+    while not answer.done():
+        retry_after = await _refused(stage) or retry_after
+        await asyncio.sleep(_POLL_S)
+    await answer
     answered_s = time.monotonic() - started
     after = _pids(stage)
     _hold(after["worker-0"] != before["worker-0"], "the worker was not restarted")
@@ -260,9 +265,8 @@ async def _known(stage: Stage) -> NDArray[Any] | None:
 
 
 async def _refused(stage: Stage) -> str | None:
-    """The `Retry-After` of a 202; None while the gateway has not yet missed the worker."""
+    """The `Retry-After` of a 202; None while the gateway does not miss the worker."""
     try:
-        # A request that the queue took before that is kept for the worker's return: ask anew.
         response = await stage.http.post(
             f"{stage.gateway_url}/v1/encode/{ADAPTED_MODEL}",
             json={"items": [{"text": _CLAUSE}]},
