@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -19,6 +20,7 @@ from typer.testing import CliRunner, Result
 from sie_cli.config import config_commands
 from sie_cli.config.config_rows import verified_lines
 from sie_cli.config.config_work import Work, run_work
+from sie_cli.config.editing import edit
 from sie_schemas.errors import SIEError, error_for
 from sie_schemas.fleet import ReplicaReport
 from sie_sdk import FixRequest, SIEAsyncConfigClient, SIEConfigClient, SIEConnectionError, Terms
@@ -259,6 +261,32 @@ def test_an_edit_over_somebody_elses_change_is_a_conflict_and_keeps_the_text(url
     for command, told in (("false", "ended with status 1"), ("/none", "set EDITOR")):
         [line] = sie(url, "edit", "model", "m", status=2, editor=command).stderr.splitlines()
         assert told in line and "kept" not in line, "nobody typed anything"
+
+
+class Interrupted(SIEConfigClient):
+    """A client whose user presses Ctrl-C once a text was tried (`writes` 1) or written (2)."""
+
+    writes = 0
+
+    def put(self, *told: Any) -> dict[str, Any]:
+        answer = super().put(*told)
+        self.writes -= 1
+        if not self.writes:
+            raise KeyboardInterrupt
+        return answer
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("writes", "known"), [(1, "is as it was"), (2, "may have been changed")])
+def test_an_interrupted_edit_says_only_what_is_known(url, tmp_path, capsys, writes, known):
+    sie(url, "apply", "-f", str(write(tmp_path, "m.yaml", model("m"))))
+    changes = editor(tmp_path, "path.write_text(text.replace(\"''\", 'mine'))").split()
+    with Interrupted(url) as client, pytest.raises(KeyboardInterrupt):
+        client.writes = writes
+        edit(client, "model", "m", Terms(), editor=changes)
+    told = capsys.readouterr().err
+    assert f"model m {known}" in told
+    assert "mine" in Path(told.strip().split("your text is kept in ")[1]).read_text()
 
 
 @pytest.mark.integration

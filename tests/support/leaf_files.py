@@ -15,7 +15,10 @@ FOLDER: Final = Path(__file__).parents[2] / "deploy/leaf"
 
 def written() -> dict[str, str]:
     """The text of each file, by its name."""
-    told = "# Written by `python -m tests.support.leaf_files`; its use: docs/operations/scale.md.\n"
+    told = (
+        "# Written by `python -m tests.support.leaf_files`; its use: docs/operations/scale.md.\n"
+        "# Of the pool `default`: workers of other pools want rights of their own.\n"
+    )
 
     def password_of(role: str) -> str:
         return f"$SIE_NATS_PASSWORD_{role.upper()}"

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from sie_cli.access.contexts import Context, Contexts, contexts_file, read_contexts, write_contexts
 from sie_cli.access.named_cluster import target_of
+from sie_cli.config.config_work import run_work
 from sie_cli.main import main
+from sie_cli.show.habits import habit_of
 from sie_cli.show.printing import Form, print_rows, print_value
 from sie_cli.texts.json_paths import read_path, selected
 from sie_cli.texts.relative_moments import moment_of
-from sie_schemas.errors import FixRequest
+from sie_schemas.errors import FixRequest, Later
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=timezone(timedelta(hours=2)))
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -179,3 +181,31 @@ def test_a_table_fits_its_terminal_and_is_whole_in_a_pipe(capsys, monkeypatch):
     assert len(lines) > 3
     assert max(len(line) for line in lines) <= 60
     assert "".join(line.split()[0] for line in lines[1:]) == "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (("list",), "`sie get KIND` lists"),
+        (("dlq", "list"), ""),
+        (("token", "create"), ""),
+        (("context", "remove"), ""),
+    ],
+    ids=["list", "dlq list", "token create", "context remove"],
+)
+def test_a_habit_is_answered_where_the_word_would_be_a_command_of_sie(typed, told):
+    found = habit_of(typed, f"No such command '{typed[-1]}'.")
+    assert found.startswith(told) if told else found == ""
+
+
+@pytest.mark.parametrize("status", [0, 503], ids=["silent", "answered"])
+def test_only_where_nobody_answers_the_context_is_named(capsys, status):
+    write_contexts(Contexts(contexts={"prod": PROD}, in_use="prod"))
+
+    def told(work: object) -> int:
+        error = Later("not now")
+        error.answered_status = status
+        raise error
+
+    assert run_work("", "table", told) != 0
+    assert ("the context 'prod'" in capsys.readouterr().err) is (status == 0)

@@ -18,6 +18,7 @@ from tests.support.polling import until
 import sie_gateway.metrics  # noqa: F401
 from sie_cli.plan.broker import authorization
 from sie_cli.plan.ports import free_ports, is_free
+from sie_runtime.access.web_pages import hosts_of
 
 FILES = ("", *sorted(path.name for path in CHART.glob("values-*.yaml")))
 NATS_SERVER = Path(sys.executable).parent / "nats-server"
@@ -421,6 +422,52 @@ def test_the_console_reaches_a_gateway_and_is_named_as_it_is_reached():
     assert variables(documents, "config")["SIE_CONFIG_ADVERTISED_URL"] == "https://b.example.com"
     gateway = variables(documents, "gateway")
     assert gateway["SIE_GATEWAY_CONFIG_PUBLIC_URL"] == "https://b.example.com"
+
+
+def pages_of(more):
+    """The web pages of a gateway and of sie-config; None where the chart names none."""
+    documents = rendered(values_of("", more))
+    return tuple(
+        variables(documents, role).get(f"SIE_{role.upper()}_WEB_PAGES")
+        for role in ("gateway", "config")
+    )
+
+
+def test_an_open_cluster_answers_to_each_name_that_the_values_tell_of():
+    named = "https://c.example.com"
+    gateway, config = pages_of(
+        {
+            "expose": TLS | {"host": "a.example.com"},
+            "hosts": ["nlb.elb.eu-west-1.amazonaws.com"],
+            "gateway": {"env": {"SIE_GATEWAY_WEB_PAGES": named}},
+            "config": {"env": {"SIE_CONFIG_WEB_PAGES": named}},
+        }
+    )
+    both = {"nlb.elb.eu-west-1.amazonaws.com", "c.example.com"}
+    own = "demo-sie-cluster"
+    assert hosts_of(gateway.split(",")) == both | {f"{own}-gateway.sie", "a.example.com"}
+    assert hosts_of(config.split(",")) == both | {f"{own}-config.sie"}
+
+
+def test_of_a_cluster_with_tokens_only_its_env_names_web_pages():
+    tokens = {"auth": {"existingSecret": "mine", "followersSecret": "mine"}, "hosts": ["a.b.com"]}
+    assert pages_of(tokens) == (None, None)
+    told = {"SIE_GATEWAY_WEB_PAGES": "https://c.example.com"}
+    assert pages_of(tokens | {"gateway": {"env": told}}) == ("https://c.example.com", None)
+
+
+def test_web_pages_from_a_secret_stand_alone():
+    source = {"secretKeyRef": {"name": "mine", "key": "pages"}}
+    more = {"gateway": {"env": {"SIE_GATEWAY_WEB_PAGES": {"valueFrom": source}}}}
+    documents = rendered(values_of("", more))
+    (found,) = [
+        variable
+        for _, template in pod_specs(documents)
+        for container in containers(template)
+        for variable in container["env"]
+        if variable["name"] == "SIE_GATEWAY_WEB_PAGES"
+    ]
+    assert found["valueFrom"] == source
 
 
 def test_models_outlive_a_worker_where_their_files_are_shared():

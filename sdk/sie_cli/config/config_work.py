@@ -92,7 +92,7 @@ def run_work(
 
 def _of_context(error: SIEError, name: str) -> str:
     """Words for who typed no address, and does not know which one does not answer."""
-    if not name or not isinstance(error, Later):
+    if not name or not isinstance(error, Later) or error.answered_status:
         return ""
     return f" (the context {name!r}: `sie context ls` shows where it leads)"
 

@@ -52,7 +52,8 @@ def edit(
         error.message += draft.kept()
         raise
     except BaseException:
-        talk(f"{kind} {key} is as it was{draft.kept()}")
+        known = "may have been changed, `sie history` tells" if draft.sent else "is as it was"
+        talk(f"{kind} {key} {known}{draft.kept()}")
         raise
     draft.path.unlink()
     return answer
@@ -67,6 +68,8 @@ class _Draft:
         self.kind: Final[Kind] = kind
         self.key: Final = key
         self.document: Mapping[str, Any] = document
+        self.sent = False
+        """True from when the text is on its way until it is known to be refused."""
         self._editor = editor
         handle, name = tempfile.mkstemp(prefix=f"sie-{kind}-", suffix=".yaml")
         os.close(handle)
@@ -128,6 +131,7 @@ def _written(client: SIEConfigClient, draft: _Draft, terms: Terms) -> dict[str, 
                 return None
             return _put(client, draft, document, terms)
         except FixRequest as error:
+            draft.sent = False
             if error.code in _CONFLICTS:
                 _explain(client, draft, error)
                 raise
@@ -146,6 +150,7 @@ def _put(
     if terms.dry_run:
         return trial
     talk("\n".join(trial["human"]))
+    draft.sent = True
     answer = client.put(draft.kind, draft.key, document, terms)
     return answer | {"changes": [{"kind": draft.kind, "key": draft.key, "verb": "put"}]}
 

@@ -81,7 +81,8 @@ def habit_of(arguments: Sequence[str], message: str) -> str:
     """A clause for a wrong command line, by the message that tells of it; empty where there is
     none."""
     if (found := _NO_COMMAND.search(message)) is not None:
-        return _COMMANDS.get(found[1].lower(), "")
+        # Below one of our commands the word means something else: letters, tokens or contexts.
+        return _COMMANDS.get(found[1].lower(), "") if list(arguments[:1]) == [found[1]] else ""
     if (found := _NO_OPTION.search(message)) is None:
         return ""
     option, command = found[1], arguments[0] if arguments else ""

@@ -129,7 +129,8 @@ class _LetterWork:
         """Forget letters: each that is there. The error names those that were not."""
         body = converted(parse_json(await read_body(request, _BODY_BYTES_MAX)), DropBody)
         letters = _letters(_bus(self._plane))
-        _LOG.info("%s drops dead letters %s", _actor(request), ", ".join(map(str, body.numbers)))
+        wanted = ", ".join(map(str, body.numbers))
+        _LOG.info("%s asks to drop dead letters %s", _actor(request), wanted)
         await letters.drop_all(body.numbers)
         return json_answer({"dropped": msgspec.to_builtins(body.numbers)})
 

@@ -1,8 +1,9 @@
 {{/* All variables of one of our processes: those of the chart, then those of the values. */}}
 {{- define "sie.env" -}}
 {{- $set := printf "%s\n%s\n%s" (.env | trim) (include "sie.commonEnv" . | trim) (include "sie.tracesEnv" .root | trim) | trim -}}
+{{- $joined := ternary (printf "SIE_%s_WEB_PAGES" (upper .process)) "" (ne "" (include "sie.webPages" .)) }}
 {{ $set }}
-{{ include "sie.moreEnv" (merge (dict "set" (fromYamlArray $set)) .) }}
+{{ include "sie.moreEnv" (merge (dict "set" (fromYamlArray $set) "joined" $joined) .) }}
 {{- end }}
 
 {{/* What all processes have, as far as it is theirs: address, broker, sie-config, access. */}}
@@ -36,6 +37,28 @@
 - name: {{ $prefix }}_AUTH_FILE
   value: /etc/sie/auth/tokens.json
 {{- end }}
+{{- with include "sie.webPages" . }}
+- name: {{ $prefix }}_WEB_PAGES
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/*
+Without tokens a process answers to no name with a dot but those of private networks and of its web
+pages: so its service, what `expose` and `hosts` name, and what its `env` says. A value from a Secret
+cannot be joined, and stands alone.
+*/}}
+{{- define "sie.webPages" -}}
+{{- $told := get (.own.env | default dict) (printf "SIE_%s_WEB_PAGES" (upper .process)) -}}
+{{- if and (has .process (list "config" "gateway")) (not .root.Values.auth.existingSecret) (not (kindIs "map" $told)) -}}
+{{- $scheme := include "sie.scheme" .root -}}
+{{- $port := ternary .root.Values.gateway.service.port .port (eq .process "gateway") -}}
+{{- $pages := list (printf "%s://%s.%s:%v" $scheme (include "sie.name" .) .root.Release.Namespace $port) -}}
+{{- if eq .process "gateway" }}{{ with .root.Values.expose.host }}{{ $pages = append $pages (printf "https://%s" .) }}{{ end }}{{ end -}}
+{{- range .root.Values.hosts }}{{ $pages = append $pages (printf "%s://%s" $scheme .) }}{{ end -}}
+{{- with $told }}{{ $pages = append $pages . }}{{ end -}}
+{{- join "," $pages -}}
+{{- end -}}
 {{- end }}
 
 {{/* How a process reaches the broker; `user` where it is another than its own name. */}}
@@ -101,7 +124,7 @@ has set already, and what this process would refuse at its start: files/settings
 {{- $known := .root.Files.Get "files/settings.txt" | trim | splitList "\n" -}}
 {{- $own := .own.env | default dict -}}
 {{- $role := .where | default (printf "%s.env" .role) -}}
-{{- range $name, $value := merge (dict) $own .root.Values.pods.env }}
+{{- range $name, $value := omit (merge (dict) $own .root.Values.pods.env) (.joined | default "") }}
 {{- $where := hasKey $own $name | ternary $role "pods.env" }}
 {{- if has $name $taken }}
 {{- fail (printf "%s: the chart sets %s itself" $where $name) }}

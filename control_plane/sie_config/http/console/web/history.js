@@ -28,17 +28,18 @@ function Timeline({ query, may }) {
   // Asked anew when the head moves, and not at each beat of the feed.
   const head = usePaced(useLivePart((told) => (told.head ? told.head.epoch : 0)));
   const resets = useLivePart((told) => told.resets);
-  const filters = { actor: query.actor, kind: query.kind, key: query.key, at: query.at };
+  const filters = { actor: query.actor || undefined, kind: query.kind || undefined, key: query.key || undefined, at: query.at || undefined };
   const wanted = useSettled(JSON.stringify(filters), 200);
   const round = `${resets} ${wanted}`;
   const [list, keep] = useState({ round, pages: [], next: null });
   const [error, fail] = useState(null);
   const first = list.pages.length ? list.pages[0].rows[0] : undefined;
   const newest = useAsked(async (signal) => {
-    const missed = first ? head - first.epoch : 0;
+    // Under a filter nobody knows how many came: its newest entry may be far below the head.
+    const missed = first && list.round === round && wanted === "{}" ? head - first.epoch : 0;
     const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: Math.min(PAGE_MAX, Math.max(PAGE, missed + 1)) }, signal);
     return { round, page };
-  }, [round, head]);
+  }, [round, JSON.parse(wanted).at ? 0 : head]); // What was up to a moment stays as it is.
   useEffect(() => {
     if (!newest.value || newest.value.round !== round) return;
     const { page } = newest.value;
@@ -52,7 +53,7 @@ function Timeline({ query, may }) {
     ask_(true);
     try {
       const page = await get(`${CONFIGS}entries`, { ...JSON.parse(wanted), limit: PAGE, before: list.next });
-      keep((before) => (before.next === list.next && before.round === list.round ? { ...before, pages: [...before.pages, pageOf(page.entries)], next: page.next_before } : before));
+      keep((before) => (before.next === list.next && before.round === round ? { ...before, pages: [...before.pages, pageOf(page.entries)], next: page.next_before } : before));
       fail(null);
     } catch (refused) {
       fail(refused);
