@@ -2,7 +2,8 @@
 
 *shell.* Asks the broker for its time now and then, beside the information on a consumer. Between
 two answers it goes by a clock that only measures. So the age of a job rests on one wall clock, the
-broker's. A gateway or worker whose own is hours off, or leaps, takes no job for late.
+broker's. A gateway or worker whose own is hours off, or leaps, takes no job for late. Of several
+brokers the leader of a stream stores, and that of a consumer tells the time: they have to agree.
 """
 
 import json
