@@ -70,7 +70,7 @@ COSTLY: dict[str, tuple[Tokenizer, str]] = {
 
 
 def growth_refused(*kinds: str | int) -> bool:
-    """Whether steps are refused: normal forms by name, and maps whose longest text is so long."""
+    """True if steps are refused: normal forms by name, and maps whose longest text is so long."""
     steps: list[dict[str, Any]] = []
     for kind in kinds:
         if isinstance(kind, str):
