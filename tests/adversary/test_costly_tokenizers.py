@@ -6,6 +6,7 @@ believed by libraries before they look at a weight.
 
 import hashlib
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig
 
 from sie_layouts.architectures.counts import too_many_parts
+from sie_layouts.inputs.tokenizer_costs import costly_parts
 from sie_schemas.documents import EncodeTask, ProfileDocument, Tasks
 from sie_schemas.errors import OurFault
 from sie_schemas.ipc import Loaded
@@ -66,6 +68,26 @@ COSTLY: dict[str, tuple[Tokenizer, str]] = {
     "hidden in groups": (split(r"((?:a*)b?)*c"), "repeats what repeats"),
     "counted": (split(r"(\w{1,}){2,}c"), "repeats what repeats"),
 }
+
+
+def growth_refused(*kinds: str | int) -> bool:
+    """True if steps are refused: normal forms by name, and maps whose longest text is so long."""
+    steps: list[dict[str, Any]] = []
+    for kind in kinds:
+        if isinstance(kind, str):
+            steps.append({"type": kind})
+            continue
+        content = b64encode(bytes(4) + b"a" * kind + b"\0").decode()
+        steps.append({"type": "Precompiled", "precompiled_charsmap": content})
+    return any(costly_parts({"type": "Sequence", "normalizers": steps}, None))
+
+
+def test_a_map_of_characters_counts_once_and_a_second_one_again() -> None:
+    """The longest text of the published maps has 18 characters: such a map is a normal form."""
+    taken: list[tuple[str | int, ...]] = [(18,), (19,), (256,), ("NFKC", 18), ("NFKD", "NFC", 18)]
+    refused: list[tuple[str | int, ...]] = [(257,), (18, 18), (19, "NFKC"), (16, 17)]
+    assert [growth_refused(*kinds) for kinds in taken] == [False] * len(taken)
+    assert [growth_refused(*kinds) for kinds in refused] == [True] * len(refused)
 
 
 def read(tokenizer: Tokenizer, folder: Path) -> tokenizing.Tokenizer:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ TOY = """
 import pathlib, sys, time
 from sie_runtime.process.spawning import Spawner
 spawner = Spawner()
+exec(sys.argv[2])
 print("what an import prints", flush=True)
 while pathlib.Path(sys.argv[1]).exists():
     time.sleep(0.01)
@@ -46,10 +48,12 @@ async def spawners() -> AsyncIterator[Spawners]:
     await made.close()
 
 
-def toy(folder: Path) -> SpawnerPlan:
-    """A spawner that has imported nothing, and makes nothing while there is a file `hold`."""
+def toy(folder: Path, code: str = "") -> SpawnerPlan:
+    """A spawner that has imported nothing, and makes nothing while there is a file `hold`.
+
+    It runs some `code` before."""
     return SpawnerPlan(
-        argv=(sys.executable, "-c", TOY, str(folder / "hold")),
+        argv=(sys.executable, "-c", TOY, str(folder / "hold"), code),
         environment=dict(os.environ),
         log=folder / "spawner.log",
     )
@@ -129,6 +133,50 @@ async def test_whoever_stops_waiting_leaves_no_process_behind(tmp_path, spawners
     (tmp_path / "hold").unlink()
     other = await spawners.make(child(tmp_path, SLEEPS, log="other.log"), toy(tmp_path))
     await until(lambda: children_of(parent_of(other.pid)) == [other.pid], within_s=10)
+
+
+async def test_whoever_stops_waiting_for_what_has_ended_already_hinders_nobody(tmp_path, spawners):
+    of_nobody = (
+        f"fork, ids = os.fork, [{2**22 + 1}]; os.fork = lambda: ids.pop() if ids else fork()"
+    )
+    plan = toy(tmp_path, f"import os; {of_nobody}")
+    (tmp_path / "hold").touch()
+    asked = asyncio.create_task(spawners.make(child(tmp_path, SLEEPS), plan))
+    said = tmp_path / "spawner.log"
+    await until(lambda: said.exists() and said.read_text(), within_s=10)
+    asked.cancel()
+    await asyncio.wait({asked})
+    (tmp_path / "hold").unlink()
+    other = await spawners.make(child(tmp_path, SLEEPS, ready_s=5), plan)
+    assert children_of(parent_of(other.pid)) == [other.pid]
+
+
+@pytest.mark.parametrize("line", [b"no answer\n", b'{"type":"Ended","pid":1,"status":0}\n'])
+async def test_a_spawner_that_says_what_is_no_answer_is_ended(tmp_path, spawners, line):
+    plan = toy(tmp_path, f"import os; os.write(spawner._answers, {line!r})")
+    with pytest.raises(OSError, match=f"ended with status -{signal.SIGKILL.value}"):
+        await spawners.make(child(tmp_path, SLEEPS, ready_s=5), plan)
+
+
+async def test_what_fails_in_the_new_process_ends_it_and_makes_no_second_spawner(
+    tmp_path, spawners
+):
+    # There is no environment variable without a name.
+    bad = replace(child(tmp_path, SLEEPS), environment={"": "this"})
+    assert await (await spawners.make(bad, toy(tmp_path))).wait() == os.EX_OSERR
+    other = await spawners.make(child(tmp_path, SLEEPS), toy(tmp_path))
+    assert children_of(parent_of(other.pid)) == [other.pid]
+
+
+async def test_one_that_has_no_session_of_its_own_yet_can_be_killed(tmp_path, spawners):
+    spawner = toy(tmp_path, "import os; os.setsid = lambda: None")
+    plan = replace(child(tmp_path, SLEEPS), spawner=spawner)
+    begun = Child(plan, poll_s=0.01, log_tail_lines=5, spawners=spawners)
+    await begun.start()
+    begun.kill()
+    async with asyncio.timeout(10):
+        await begun.wait_gone()
+    assert begun.returncode == -signal.SIGKILL
 
 
 async def test_closing_ends_what_runs_and_what_is_about_to(tmp_path, spawners):

@@ -16,10 +16,11 @@ from tests.support.worker_world import (
     worker_world,
 )
 
+from sie_runtime.streams.payload_store import PayloadStore
 from sie_schemas import arrays, ipc
 from sie_schemas.fleet import Heartbeat
 from sie_schemas.items import Item
-from sie_schemas.jobs import JOB_VERSION, AdapterPin, JobResult
+from sie_schemas.jobs import JOB_ENCODER, JOB_VERSION, AdapterPin, JobResult
 
 pytestmark = pytest.mark.integration
 
@@ -205,6 +206,30 @@ async def test_a_job_past_its_deadline_costs_nothing(tmp_path: Path):
         assert [len(batch.inputs) for batch in world.execution.batches] == [1]
         await until_queue_is_empty(world)
         assert len(world.inbox.results) == 1
+
+
+async def test_a_large_job_that_is_stored_again_has_the_time_that_its_message_tells(
+    tmp_path: Path,
+):
+    """The one that stands apart may be of the first time that it was stored."""
+    async with worker_world(tmp_path, batches_ahead_max=1) as world:
+        world.advance(FIRST)
+        world.execution.hold()
+        # It waits in the worker's hands: behind this one, and for longer than it has left.
+        ahead = await world.publish(FIRST, "org/one", "abc")
+        await until(lambda: world.execution.batches)
+        whole = msgspec.structs.replace(ahead, job_id="large.0", request_id="large")
+        store = PayloadStore(world.bus)
+        ref = await store.put("large.0", JOB_ENCODER.encode(whole), pool="default", ttl_s=20)
+        short = {"v": 2, "items": (), "payload": ref, "published_at": whole.deadline - 0.3}
+        named = {"job_id": "large.0", "request_id": "large", "deadline": whole.deadline}
+        await world.publish(FIRST, "org/one", **short, **named)
+        await until(lambda: in_hand(world) == 2)
+        await until(lambda: in_hand(world) == 1, within_s=5)
+        world.execution.let_go()
+        assert numbers(await world.result_of(ahead)) == [3.0]
+        await until_queue_is_empty(world)
+        assert len(world.execution.batches) == 1
 
 
 @pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0], ids=["behind", "ahead"])

@@ -244,6 +244,21 @@ def test_a_word_of_any_length_is_read_in_parts_that_a_model_can_hold(tmp_path):
         _run(backend, [text], ["person"])
 
 
+def test_long_texts_are_halved_before_anything_is_read_and_each_alone_has_its_time(tmp_path):
+    write_gliner(tmp_path, "uni-span")
+    backend: Any = _load(tmp_path)
+    long = "abc " * 8_000
+    tokens = sum(window.tokens for window in backend._windows(long, 0))
+    assert tokens < 64 * 768 < 2 * tokens
+    asked = backend._model.inference
+    backend._model.inference = None
+    with pytest.raises(FixRequest, match="send fewer at a time") as refused:
+        _run(backend, [long, long], ["person"])
+    assert refused.value.code == "INPUT_TOO_LONG"
+    backend._model.inference = asked
+    assert len(_run(backend, [long], ["person"]).entities) == 1
+
+
 def test_labels_that_were_read_once_are_not_read_again(tmp_path):
     """Of two encoders the one of labels is asked for new sets of labels alone."""
     write_gliner(tmp_path, "bi-span")

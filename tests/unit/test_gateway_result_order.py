@@ -75,7 +75,11 @@ async def test_a_job_without_a_stream_is_sent_again_and_the_answers_that_came_by
             answer = await asking
     assert answer.status_code == 200
     assert [entry["dense"]["values"][0] for entry in answer.json()["items"]] == [1.0, 2.0]
-    assert [job.first_item for job in world.echo.seen] == [0, 1]
+    first, second = world.echo.seen
+    assert (first.first_item, second.first_item) == (0, 1)
+    # A worker counts from the moment at which it was stored: what lies between is what is left.
+    assert second.deadline == first.deadline
+    assert second.published_at - first.published_at > 0.01
 
 
 @pytest.mark.parametrize("ends", ["hung up", "answered otherwise"])

@@ -359,14 +359,22 @@ def test_weights_that_another_file_names_are_pinned_too(tiny, tmp_path, named_by
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("w.data", "w.data .* is not in the source's manifest"), ("../../w.data", "outside")],
+    [
+        ("w.data", "w.data .* is not in the source's manifest"),
+        ("../../w.data", "outside"),
+        ("w" * 124 + ".data", "give it a short name"),
+        ("w\u00e4.data", "give it a short name"),
+    ],
+    ids=["unpinned", "outside", "long", "not ASCII"],
 )
 def test_weights_beside_a_graph_are_pinned_too(tmp_path, name, words):
+    size = len(name.encode())
+    told = bytes([size] if size < 128 else [size % 128 + 128, size // 128])
     for each in ("model.onnx", "onnx/w.data"):
         path = tmp_path / "onnx" / each.split("/")[-1]
         path.parent.mkdir(exist_ok=True)
         # As protobuf has a pair of texts: the key, and its value.
-        path.write_bytes(b"\x0a\x08location\x12" + bytes([len(name)]) + name.encode())
+        path.write_bytes(b"\x0a\x08location\x12" + told + name.encode())
     (tmp_path / "w.data").touch()
     own = _spec(_RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder")
     profile = own.profile.model_copy(update={"options": {"file": "onnx/model.onnx"}})
@@ -536,6 +544,19 @@ def test_a_pair_scores_the_same_whatever_its_batch_mates():
         return answers.values
 
     assert scores(pairs) == b"".join(scores([pair]) for pair in pairs)
+
+
+def test_the_memory_of_a_graph_has_the_weights_beside_it(tmp_path):
+    own = _spec(_RERANKER, Tasks(score=ScoreTask()), backend="onnx-cross-encoder")
+    folder = tmp_path / "model"
+    shutil.copytree(own.weights.folder, folder)
+    graph = folder / "model.onnx"
+    # A pair of the model's own properties is written as one of a tensor's is.
+    pair = b"\x0a\x08location\x12\x06w.data"
+    graph.write_bytes(graph.read_bytes() + b"\x72" + bytes([len(pair)]) + pair)
+    (folder / "w.data").write_bytes(bytes(1000))
+    backend = onnx_cross_encoder.load(replace(own, weights=Weights(folder, None)), DEVICE)
+    assert backend.describe().memory_bytes == graph.stat().st_size + 1000
 
 
 def test_a_graph_reads_the_last_ids_of_a_vocabulary_with_gaps(tmp_path):

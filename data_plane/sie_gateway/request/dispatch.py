@@ -19,7 +19,7 @@ import msgspec
 from sie_gateway import metrics
 from sie_gateway.request.chunks import Chunks, Misfit, NoRoom
 from sie_gateway.request.runs import Run
-from sie_gateway.request.waiting import heard
+from sie_gateway.request.waiting import Waiting, heard
 from sie_runtime.broker.bus import BusUnavailable, NoResponders
 from sie_runtime.broker.protocols import Incoming, ResultBus, Subscribed
 from sie_schemas.errors import Later, OurFault, SIEError, TimeRanOut
@@ -226,12 +226,16 @@ class Dispatcher:
     ) -> None:
         """Send jobs of a run. Raises `TimeoutError`, `BusUnavailable`."""
         route = run.route
-        messages = [JOB_ENCODER.encode(job) for job in jobs]
+        messages = [JOB_ENCODER.encode(_of_now(job, run.waiting)) for job in jobs]
+        apart: dict[int, Job] = {}
         for index, data in enumerate(messages):
             if len(data) > self._caps.job_bytes_max:
                 async with asyncio.timeout_at(run.waiting.ends_at):
-                    short = await self._stored_apart(jobs[index], data, run)
-                messages[index] = JOB_ENCODER.encode(short)
+                    apart[index] = await self._stored_apart(jobs[index], data, run)
+        if apart:
+            # Storing took its time, from all of them.
+            short = [apart.get(index, job) for index, job in enumerate(jobs)]
+            messages = [JOB_ENCODER.encode(_of_now(job, run.waiting)) for job in short]
         for job, data in zip(jobs, messages, strict=True):
             self._queue.send_job(
                 subject=route.subject,
@@ -312,3 +316,12 @@ class Dispatcher:
             metrics.MALFORMED_MESSAGES.labels("result").inc()
             return ResultReceipt(job_ids=())
         return ResultReceipt(job_ids=(chunk.job_id,))
+
+
+def _of_now(job: Job, waiting: Waiting) -> Job:
+    """A job as it is stored now: between its moments lies what is left of the request's time.
+
+    A worker counts that from the moment at which the broker stored it, which may not be the first.
+    """
+    left_s = max(0.0, waiting.ends_at - waiting.loop.time())
+    return msgspec.structs.replace(job, published_at=job.deadline - left_s)

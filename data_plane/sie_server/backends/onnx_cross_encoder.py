@@ -58,25 +58,37 @@ def load(spec: ModelSpec, device: DeviceSpec) -> Backend:
         raise load_failed("the backend onnx-cross-encoder does `score` only")
     name = str(spec.profile.options.get("file", _GRAPH))
     path = spec.weights.file(name)
-    for beside in _files_beside(path):
-        # A graph may keep its weights in files of their own, which ONNX Runtime opens by itself.
-        spec.weights.file(posixpath.normpath(posixpath.join(posixpath.dirname(name), beside)))
+    # A graph may keep its weights in files of their own, which ONNX Runtime opens by itself.
+    beside = {
+        spec.weights.file(posixpath.normpath(posixpath.join(posixpath.dirname(name), each)))
+        for each in _files_beside(path)
+    }
     session = _session(path, device)
     missing = {"input_ids", "attention_mask"} - {node.name for node in session.get_inputs()}
     if missing:
         raise load_failed(f"{path} does not take {sorted(missing)}: it is no text encoder's graph")
-    return OnnxCrossEncoder(spec, session, path.stat().st_size)
+    memory_bytes = sum(each.stat().st_size for each in {path, *beside})
+    return OnnxCrossEncoder(spec, session, memory_bytes)
 
 
 def _files_beside(path: Path) -> Iterator[str]:
-    """The files that a graph names as those of its tensors (`location` of external data)."""
+    """The files that a graph names as those of its tensors (`location` of external data).
+
+    Raises MODEL_LOAD_FAILED for a name that we do not read: ONNX Runtime would open that file.
+    """
     if not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         found = {match.start(1) for match in _LOCATION.finditer(content)}
         # A name of 128 bytes or more has its length in two.
-        names = {content[at + 1 : at + 1 + content[at]] for at in found if content[at] < 128}
-    yield from sorted(name.decode() for name in names if name.isascii() and name)
+        long = any(content[at] >= 128 for at in found)
+        names = {content[at + 1 : at + 1 + content[at]] for at in found}
+    if long or not all(name.isascii() for name in names):
+        raise load_failed(
+            f"{path} names a file of its tensors in 128 bytes or more, or not in ASCII: give it a "
+            "short name"
+        )
+    yield from sorted(name.decode() for name in names if name)
 
 
 def _session(path: Path, device: DeviceSpec) -> Any:
@@ -97,10 +109,10 @@ class OnnxCrossEncoder(WithoutAdapters):
 
     name = "onnx-cross-encoder"
 
-    def __init__(self, spec: ModelSpec, session: Any, graph_bytes: int) -> None:
+    def __init__(self, spec: ModelSpec, session: Any, memory_bytes: int) -> None:
         self._spec = spec
         self._session = session
-        self._graph_bytes = graph_bytes
+        self._memory_bytes = memory_bytes
         self._inputs = frozenset(node.name for node in session.get_inputs())
         self._tokens_max = spec.profile.max_sequence_length or _TOKENS_MAX_DEFAULT
         self._tokenizer, _ = own_tokenizer(spec.weights.folder)
@@ -133,8 +145,8 @@ class OnnxCrossEncoder(WithoutAdapters):
         )
 
     def memory_bytes(self) -> int:
-        """Bytes of the graph's file, which its weights dominate."""
-        return self._graph_bytes
+        """Bytes of the graph's files, which its weights dominate."""
+        return self._memory_bytes
 
     def run(self, batch: RunBatch) -> Answers:
         """One score for each pair, in order."""

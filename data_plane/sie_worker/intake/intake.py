@@ -168,7 +168,11 @@ class Intake:
         else:
             job = self._decoded(delivery, data)
             if job is not None:
-                self._hold(delivery, job)
+                # The message may be a later one than what stands apart.
+                told = msgspec.structs.replace(
+                    job, published_at=short.published_at, deadline=short.deadline
+                )
+                self._hold(delivery, told)
         finally:
             self._fetching.remove(short.job_id)
 

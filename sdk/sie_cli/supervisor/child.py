@@ -133,7 +133,8 @@ class Child:
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
             except ProcessLookupError:
-                return
+                # One that was forked just now has no session of its own yet.
+                self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -18,6 +18,7 @@ from sie_cli.access.private_files import open_to_append
 from sie_cli.access.state import start_time
 from sie_cli.plan.plans import ChildPlan, SpawnerPlan
 from sie_runtime.process.spawning import Ended, NotBegun, Told, Wanted
+from sie_schemas.malformed import MALFORMED
 
 __all__ = ["Process", "Spawners"]
 
@@ -97,16 +98,23 @@ class _Spawner:
 
     async def close(self) -> None:
         """End it, and whatever it made that still runs."""
+        self._kill()
+        await asyncio.wait({self._hearing})
+
+    def _kill(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
-        await asyncio.wait({self._hearing})
 
     async def _hear(self) -> None:
         assert self._process.stdout is not None
         try:
-            async for line in self._process.stdout:
-                self._take(msgspec.json.decode(line, type=Told))
+            # A line that answers nothing ends the spawner: what it did is unknown.
+            with suppress(*MALFORMED, ValueError, KeyError):
+                async for line in self._process.stdout:
+                    self._take(msgspec.json.decode(line, type=Told))
         finally:
+            # One that is not heard any more may live on.
+            self._kill()
             status = await self._process.wait()
             for each in self._living.values():
                 with suppress(ProcessLookupError):
@@ -130,8 +138,9 @@ class _Spawner:
             return
         process = self._living[told.pid] = _Spawned(told.pid)
         if answer.cancelled():
-            # Whoever asked is gone: nobody would end it.
-            process.send_signal(signal.SIGKILL)
+            # Whoever asked is gone: nobody would end it, if it has not ended by itself.
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
         else:
             answer.set_result(process)
 

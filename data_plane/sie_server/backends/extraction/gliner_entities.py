@@ -62,6 +62,9 @@ _TEXT_TOKENS_MAX: Final = 768
 _RUN_S_MAX: Final = 50.0
 """Seconds after which a run ends itself. A gateway waits for 60; at 100 the process counts as one
 that hangs, and ends."""
+_TOGETHER_MAX: Final = 64 * _TEXT_TOKENS_MAX
+"""The tokens of several texts in one run: many full windows, which few machines fail to read in its
+time. A text that is refused for the time of others would be told of a fault that it has not."""
 _ROOM_MIN: Final = 64
 """The tokens that labels have to leave before a word is read in parts: fewer tell of no word."""
 _AT_ONCE: Final = 8
@@ -139,6 +142,14 @@ class GlinerEntities(WithoutAdapters):
             for text, own in zip(texts, windows, strict=True)
             for window in own
         ]
+        if len(texts) > 1 and sum(tokens for _, tokens in parts) > _TOGETHER_MAX:
+            # Before anything is read: whoever runs them halves them, and a lone text has its time.
+            raise FixRequest(
+                f"these texts take more than {_TOGETHER_MAX} tokens of {self._spec.model_id} in "
+                "its windows: send fewer at a time",
+                code="INPUT_TOO_LONG",
+                field="text",
+            )
         told = iter(self._told(parts, labels, asked))
         found = []
         for text, own in zip(texts, windows, strict=True):

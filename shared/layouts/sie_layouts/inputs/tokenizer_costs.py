@@ -2,14 +2,15 @@
 
 *pure.* Promises that a tokenizer without a refusal makes a text at most `GROWTH_MAX` times as long
 before it is cut. It runs where nothing can interrupt it. A few bytes of normalizers once made
-gigabytes of one word.
+gigabytes of one word. Of expressions those are refused that repeat what repeats, or chooses. For
+the rest the engine has a limit of its own: it gives a match up after so many retries.
 """
 
 import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 __all__ = ["GROWTH_MAX", "WORD_CHARS_MAX", "costly_parts"]
@@ -78,15 +79,22 @@ def _growth(step: Mapping[str, Any]) -> float:
         return 1.0 + content if finds_nothing else max(1.0, content)
     if kind == "Prepend":
         return max(1.0, float(len(str(step.get("prepend", "")))))
-    if kind == "Precompiled":
-        longest = _longest(str(step.get("precompiled_charsmap", "")))
-        return longest if longest > _FORM_MAX else 1.0
     return _GROWS.get(kind, 1)
 
 
-def _form(steps: Iterable[Mapping[str, Any]]) -> int:
-    """The growth by all steps that bring a text into a normal form, together."""
-    return _FORM_MAX if any(step.get("type") in {*_FORMS, "Precompiled"} for step in steps) else 1
+def _form(steps: Sequence[Mapping[str, Any]]) -> float:
+    """The growth by all steps that bring a text into a normal form, together.
+
+    A map is one of them if it makes no more than they do: the first. Each other grows by itself.
+    """
+    maps = sorted(
+        _longest(str(step.get("precompiled_charsmap", "")))
+        for step in steps
+        if step.get("type") == "Precompiled"
+    )
+    is_form = bool(maps) and maps[0] <= _FORM_MAX
+    forms = is_form or any(step.get("type") in _FORMS for step in steps)
+    return math.prod(maps[is_form:]) * (_FORM_MAX if forms else 1)
 
 
 def _longest(charsmap: str) -> float:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -132,7 +133,17 @@ class Spawner:
 
 
 def _become(wanted: Wanted, log: int) -> None:
-    """Be a process of one's own, in the place of the spawner that was forked."""
+    """Be a process of one's own, in the place of the spawner that was forked, or end."""
+    try:
+        _take_place(wanted, log)
+    except BaseException:
+        # Whatever goes on from here would be a second spawner.
+        with suppress(BaseException):
+            traceback.print_exc()
+        os._exit(os.EX_OSERR)
+
+
+def _take_place(wanted: Wanted, log: int) -> None:
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, _STDIN)
