@@ -281,8 +281,9 @@ class Interrupted(SIEConfigClient):
 def test_an_interrupted_edit_says_only_what_is_known(url, tmp_path, capsys, writes, known):
     sie(url, "apply", "-f", str(write(tmp_path, "m.yaml", model("m"))))
     changes = editor(tmp_path, "path.write_text(text.replace(\"''\", 'mine'))").split()
-    with Interrupted(url) as client, pytest.raises(KeyboardInterrupt):
-        client.writes = writes
+    interrupted = Interrupted(url)
+    interrupted.writes = writes
+    with interrupted as client, pytest.raises(KeyboardInterrupt):
         edit(client, "model", "m", Terms(), editor=changes)
     told = capsys.readouterr().err
     assert f"model m {known}" in told
