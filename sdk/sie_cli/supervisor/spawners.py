@@ -108,13 +108,16 @@ class _Spawner:
     async def _hear(self) -> None:
         assert self._process.stdout is not None
         try:
-            # A line that answers nothing ends the spawner: what it did is unknown.
-            with suppress(*MALFORMED, ValueError, KeyError):
-                async for line in self._process.stdout:
-                    self._take(msgspec.json.decode(line, type=Told))
-        finally:
-            # One that is not heard any more may live on.
+            async for line in self._process.stdout:
+                self._take(msgspec.json.decode(line, type=Told))
+        except BaseException as error:
+            # It lives on, and nobody hears it any more. One that ended by itself is not killed:
+            # that would take its status from who waits for it.
             self._kill()
+            # After a line that answers nothing it is unknown what it did.
+            if not isinstance(error, (*MALFORMED, ValueError, KeyError)):
+                raise
+        finally:
             status = await self._process.wait()
             for each in self._living.values():
                 with suppress(ProcessLookupError):
