@@ -84,8 +84,14 @@ def growth_refused(*kinds: str | int) -> bool:
 
 def test_a_map_of_characters_counts_once_and_a_second_one_again() -> None:
     """The longest text of the published maps has 18 characters: such a map is a normal form."""
-    taken: list[tuple[str | int, ...]] = [(18,), (19,), (256,), ("NFKC", 18), ("NFKD", "NFC", 18)]
-    refused: list[tuple[str | int, ...]] = [(257,), (18, 18), (19, "NFKC"), (16, 17)]
+    taken: list[tuple[str | int, ...]] = [
+        (18,),
+        (324,),
+        (18, 18),
+        ("NFKC", 18),
+        ("NFKD", "NFC", 18),
+    ]
+    refused: list[tuple[str | int, ...]] = [(325,), (18, 18, 18), (19, "NFKC"), (18, 18, 2)]
     assert [growth_refused(*kinds) for kinds in taken] == [False] * len(taken)
     assert [growth_refused(*kinds) for kinds in refused] == [True] * len(refused)
 

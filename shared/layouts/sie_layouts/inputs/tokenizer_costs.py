@@ -15,8 +15,9 @@ from typing import Any, Final
 
 __all__ = ["GROWTH_MAX", "WORD_CHARS_MAX", "costly_parts"]
 
-GROWTH_MAX: Final = 256
-"""Characters that one becomes: the widest of Unicode's own normal forms makes 18 of one."""
+GROWTH_MAX: Final = 324
+"""Characters that one becomes: the widest of Unicode's own normal forms makes 18 of one, and
+SigLIP's tokenizers apply two in a row."""
 WORD_CHARS_MAX: Final = 1000
 """Of a word of WordPiece, which takes the cube of it; the reference's own bound is 100."""
 _STEPS_MAX: Final = 64
