@@ -1,9 +1,9 @@
 """Frames between the worker sidecar and the model-execution process, over a Unix socket.
 
 *types.* A frame is a 4-byte big-endian length and a msgpack message. The sidecar sends requests
-with an `id`; the execution process answers each with one reply of that `id`, in any order. Arrays
-travel as raw little-endian bytes. The execution process knows no registry: `Load` carries the
-profile-resolved config, and a batch names revisions that were loaded before.
+with an `id`; the execution process answers each with one reply of that `id`, in any order. The
+execution process knows no registry: `Load` carries the profile-resolved config, and a batch names
+revisions that were loaded before.
 """
 
 import struct
@@ -12,7 +12,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from sie_schemas.ipc.answers import Answers
 from sie_schemas.ipc.forms import Option, PairForm, PictureForm, QueryForm, TaskForm, TextForm
+from sie_schemas.ipc.inputs import Input
 from sie_schemas.items import Operation
 from sie_schemas.jobs import AdapterPin
 
@@ -21,34 +23,18 @@ __all__ = [
     "FRAME_HEADER",
     "IPC_VERSION",
     "AdapterLoaded",
-    "Answers",
     "BatchDone",
     "Batches",
-    "ClassAnswers",
-    "DenseAnswers",
-    "DocumentInput",
-    "EncodeAnswers",
-    "EntityAnswers",
     "Failed",
     "Hello",
-    "ImageInput",
-    "Input",
-    "LateInput",
     "Load",
     "LoadAdapter",
     "Loaded",
-    "MultivectorAnswers",
-    "PairInput",
     "Ping",
-    "PixelsInput",
     "Pong",
     "Reply",
     "Request",
     "RunBatch",
-    "ScoreAnswers",
-    "SparseAnswers",
-    "TextInput",
-    "TokensInput",
     "Unload",
     "decode_reply",
     "decode_request",
@@ -60,71 +46,6 @@ IPC_VERSION: Final = 1
 FRAME_HEADER: Final = struct.Struct(">I")
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 """Pixels of 64 pictures of 1,024 by 1,024; a broken length is no order to allocate."""
-
-
-# ---- inputs -------------------------------------------------------------------------------------
-
-
-class TokensInput(Struct, frozen=True, tag="tokens", omit_defaults=True):
-    """Token ids, special tokens included, as little-endian int32; `type_ids` likewise for pairs.
-
-    `skip` leading tokens are the prompt's (`skips_prompts`); `query` says that it is one
-    (`query_form`, `texts`), `task` its task (`tasks`). The others see `attended` tokens, 0: all.
-    """
-
-    ids: bytes
-    type_ids: bytes = b""
-    skip: int = 0
-    query: bool = False
-    attended: int = 0
-    task: str = ""
-
-
-class TextInput(Struct, frozen=True, tag="text"):
-    """A text, for a backend that tokenizes by itself."""
-
-    text: str
-
-
-class PairInput(Struct, frozen=True, tag="pair"):
-    """A query and a text, for a backend that tokenizes by itself."""
-
-    query: str
-    text: str
-
-
-class ImageInput(Struct, frozen=True, tag="image"):
-    """An encoded image, for a backend that decodes by itself."""
-
-    data: bytes
-    format: str
-
-
-class PixelsInput(Struct, frozen=True, tag="pixels"):
-    """A decoded image: rows of red, green and blue bytes, from the top."""
-
-    height: int
-    width: int
-    data: bytes
-
-
-class DocumentInput(Struct, frozen=True, tag="document"):
-    """A document's bytes."""
-
-    data: bytes
-    format: str
-
-
-class LateInput(Struct, frozen=True, tag="late"):
-    """A query and a document, each with a vector for each token: scored where they meet."""
-
-    query: TokensInput
-    document: TokensInput
-
-
-Input: TypeAlias = (
-    TokensInput | LateInput | TextInput | PairInput | ImageInput | PixelsInput | DocumentInput
-)
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -291,73 +212,6 @@ class AdapterLoaded(Struct, frozen=True, tag="adapter_loaded"):
 
     id: int
     adapter: AdapterPin
-
-
-class DenseAnswers(Struct, frozen=True, tag="dense"):
-    """One vector for each input: `values` is a C-order little-endian float32 [inputs, dim]."""
-
-    dim: int
-    values: bytes
-
-
-class SparseAnswers(Struct, frozen=True, tag="sparse"):
-    """Weights of vocabulary entries, the inputs' one behind the other.
-
-    `counts` (int32) says how many belong to each input; `indices` (int32) ascend within an input,
-    `values` are float32. All little-endian.
-    """
-
-    counts: bytes
-    indices: bytes
-    values: bytes
-
-
-class MultivectorAnswers(Struct, frozen=True, tag="multivector"):
-    """A vector for each token: `counts` (int32) tokens for each input, `values` float32 rows."""
-
-    dim: int
-    counts: bytes
-    values: bytes
-
-
-class EncodeAnswers(Struct, frozen=True, tag="encoded", omit_defaults=True):
-    """Several outputs of `encode` for the same inputs; those that were not asked for are None."""
-
-    dense: DenseAnswers | None = None
-    sparse: SparseAnswers | None = None
-    multivector: MultivectorAnswers | None = None
-
-
-class ScoreAnswers(Struct, frozen=True, tag="scores", omit_defaults=True):
-    """Numbers of each input, little-endian float32: one score, as the model's authors give it.
-
-    `relevance` is the probability that the model itself gives, or lies between 0 and 1 as one does.
-    `logits` is what the score was made of. Empty: the score is a logit. `tokens`, here and below:
-    the tokens that were read of each input, where the backend tokenizes.
-    """
-
-    values: bytes
-    relevance: bytes = b""
-    logits: bytes = b""
-    tokens: tuple[int, ...] = ()
-
-
-class EntityAnswers(Struct, frozen=True, tag="entities", omit_defaults=True):
-    """For each input a list of `{text, label, score, start, end}` (offsets in characters, or in
-    the unit that the option `offset_unit` names)."""
-
-    entities: tuple[tuple[dict[str, Any], ...], ...]
-    tokens: tuple[int, ...] = ()
-
-
-class ClassAnswers(Struct, frozen=True, tag="classes", omit_defaults=True):
-    """For each input a list of `{label, score}`, the highest score first."""
-
-    classes: tuple[tuple[dict[str, Any], ...], ...]
-    tokens: tuple[int, ...] = ()
-
-
-Answers: TypeAlias = DenseAnswers | EncodeAnswers | ScoreAnswers | EntityAnswers | ClassAnswers
 
 
 class BatchDone(Struct, frozen=True, tag="done", kw_only=True):
