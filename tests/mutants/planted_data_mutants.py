@@ -300,7 +300,7 @@ PLANTED_DATA_MUTANTS = (
     edit(
         "replaced-reports-use-up-room",
         "after enough reports no replica is heard any more",
-        "control_plane/sie_config/replicas/reports.py",
+        "control_plane/sie_config/replicas/sightings.py",
         ("            self._drop_life(lives, report.life)\n            lives[report.life] = seen"),
         "            lives[report.life] = seen",
         (

@@ -15,6 +15,7 @@ WITNESSES = "control_plane/sie_config/log/witnesses.py"
 HEARING = "control_plane/sie_config/replicas/hearing.py"
 RECOVERY = "control_plane/sie_config/start/recovery.py"
 REPORTS = "control_plane/sie_config/replicas/reports.py"
+SIGHTINGS = "control_plane/sie_config/replicas/sightings.py"
 REPORT_DOOR = "control_plane/sie_config/replicas/report_door.py"
 DOORS = "control_plane/sie_config/http/doors.py"
 ANNOUNCER = "control_plane/sie_config/stream/announcer.py"
@@ -296,7 +297,7 @@ WRITER_MUTANTS = (
     edit(
         "one-name-one-row",
         "of two replicas of one name the one that is behind hides behind the other's word",
-        REPORTS,
+        SIGHTINGS,
         "            self._take_turns(lives, report)\n",
         "            lives.clear()\n",
         (REPORT_LAWS,),
@@ -321,8 +322,8 @@ WRITER_MUTANTS = (
         "given-up-and-heard-again",
         "a replica that an operator gave up stops the writes again two seconds later",
         REPORTS,
-        "        self._overruled.add(name)\n",
-        "",
+        "            self._overruled.add((role, replica_id))\n",
+        "            pass\n",
         (REPORTING,),
     ),
     edit(
@@ -379,8 +380,8 @@ WRITER_MUTANTS = (
         "only-those-ahead-are-asked",
         "lost entries are given up though the files of a replica hold them, behind its position",
         REPORTS,
-        "known = [seen.report for seen in self._counted()]",
-        "known = [seen.report for seen in self._counted() if seen.report.epoch]",
+        "known = [seen.report for seen in self.kept.counted()]",
+        "known = [seen.report for seen in self.kept.counted() if seen.report.epoch]",
         ("tests/unit/test_log_corners.py",),
     ),
 )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.support.reports import report_at
 
 from sie_config.replicas.convergence import Goal, Selector, assess, select
-from sie_config.replicas.reports import Sighting
+from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark
 from sie_core.chain import Position
 from sie_schemas.fleet import ReplicaReport

@@ -98,13 +98,13 @@ def test_a_restart_is_one_replica_and_two_that_speak_are_two():
     reports.receive(report("a", "first", at_head=False, leaving=False), 0.0)
     reports.receive(report("a", "second", at_head=True, leaving=False), 1.0)
     assert reports.view(HEAD, 1.0)["converged"], "who died is not waited for"
-    assert reports.shared_names() == []
+    assert reports.kept.shared_names() == []
 
     reports.receive(report("a", "first", at_head=False, leaving=False), 2.0)
     view = reports.view(HEAD, 2.0)
     assert (view["live"], view["converged"]) == (2, False)
     assert all(row["shares_name"] for row in view["replicas"])
-    assert reports.shared_names() == [("gateway", "a")]
+    assert reports.kept.shared_names() == [("gateway", "a")]
 
     reports.receive(report("a", "first", at_head=False, leaving=True), 3.0)
     assert reports.view(HEAD, 3.0)["converged"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sie_config.replicas.reports import Sighting
+from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark
 from sie_core.chain import Position
 from sie_schemas.fleet import ReplicaReport

@@ -18,7 +18,8 @@ from sie_config.log.witnesses import Claim
 from sie_config.replicas.affected import About, about
 from sie_config.replicas.convergence import Convergence, Goal, Selector, Until, assess, select
 from sie_config.replicas.living import live_of
-from sie_config.replicas.reports import Reports, Sighting
+from sie_config.replicas.reports import Reports
+from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Dark, unserved
 from sie_core.catalog import Catalog
 from sie_core.chain import Position, position_of

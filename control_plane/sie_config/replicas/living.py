@@ -6,7 +6,8 @@ fell silent since. The clock is an argument.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from sie_config.replicas.reports import TRAFFIC_S, Reports, Sighting
+from sie_config.replicas.reports import TRAFFIC_S, Reports
+from sie_config.replicas.sightings import Sighting
 from sie_config.writer.dark import Live, Place
 
 __all__ = ["LiveReplicas", "live_of"]

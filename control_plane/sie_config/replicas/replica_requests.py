@@ -85,6 +85,6 @@ class ReplicaRequests:
         try:
             await self._bus.request(subject, _NOTHING, timeout_s=_SIGN_WITHIN_S)
         except NoResponders:
-            self._reports.note_gone(role, replica)
+            self._reports.kept.note_gone(role, replica)
         except SIEError:
             return

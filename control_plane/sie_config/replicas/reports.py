@@ -1,63 +1,33 @@
 """Reports: where every replica is, and what it made of each model.
 
-*shell.* Owns the last report of each replica, kept for a bounded time and number. Time is given. A
-process that starts takes the place of the one that had its name. One that speaks again after that
-lives too, and both are counted, so that neither hides behind the other's word. A report is a
-replica's word: it shows convergence, and never changes what the log says. What it claims to have
-seen counts for as much as the writer's signature that it brings. What it cannot read holds up
-writes only while it lives, follows this log, and somebody knows who it is. Rows are bounded in
-number and in bytes: silent ones go first, then those of nobody in particular.
+*shell.* Takes reports in and answers questions about them; `sightings` keeps them. Time is given. A
+report is a replica's word: it shows convergence, and never changes what the log says. What it
+claims to have seen counts for as much as the writer's signature that it brings. What it cannot read
+holds up writes only while it lives, follows this log, and somebody knows who it is.
 """
 
-import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Final
 
 import msgspec
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from sie_config.log.witnesses import Claim
 from sie_config.replicas.report_door import check_report
+from sie_config.replicas.sightings import Sighting, Sightings
 from sie_core.apply import SPEAKS
 from sie_core.chain import Position
 from sie_schemas.errors import FixRequest
 from sie_schemas.fleet import REPORT_DECODER, Head, ReplicaReport
 from sie_schemas.malformed import MALFORMED
 
-__all__ = ["TRAFFIC_S", "Reports", "Sighting"]
+__all__ = ["TRAFFIC_S", "Reports"]
 
-_LOG: Final = logging.getLogger(__name__)
 _REFUSED = Counter(
     "sie_config_reports_refused_total", "Reports that were not taken, by reason.", ["reason"]
 )
-_SHARED = Counter(
-    "sie_config_replica_names_shared_total", "Times that a second process spoke under one name."
-)
 TRAFFIC_S: Final = 3600.0
 """So long a model counts as asked for; a gateway remembers no longer either."""
-_LIVES_MAX: Final = 8
-"""Processes under one name: a restart in a loop is told, and costs no more memory."""
-_REPLICAS = Gauge("sie_config_replicas", "Replicas whose last report is kept.")
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """The last report of a replica, and when it came."""
-
-    report: ReplicaReport
-    at: float
-    replaced: bool = False
-    """A later life of the name has spoken, and this one not since."""
-    is_known: bool = True
-    """The broker, or a token that names this replica, says who it is."""
-    size: int = 0
-    """Bytes that its report had."""
-    by_bus: bool = False
-    """The report came by the bus, where a sign of life can be asked for."""
-    gone: bool = False
-    """Since then nobody listens under its name at the broker."""
 
 
 class Reports:
@@ -73,16 +43,12 @@ class Reports:
         bytes_max: int = 67_108_864,
     ) -> None:
         self._ttl_s = ttl_s
-        self._forget_s = forget_s
-        self._replicas_max = replicas_max
         self._report_bytes_max = report_bytes_max
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._forgot_at = float("-inf")
-        self._swept_at = {True: float("-inf"), False: float("-inf")}
+        self.kept: Final = Sightings(
+            ttl_s=ttl_s, forget_s=forget_s, replicas_max=replicas_max, bytes_max=bytes_max
+        )
         self._overruled: set[tuple[str, str]] = set()
         """Those that an operator has given up: what they cannot read holds up nothing."""
-        self._seen: dict[tuple[str, str], dict[str, Sighting]] = {}
         self.malformed = 0
 
     def receive(self, data: bytes, now: float, *, subject: str = "") -> Claim | None:
@@ -135,103 +101,33 @@ class Reports:
         by_bus: bool = False,
     ) -> Claim | None:
         """Keep a report; gives what it claims to have seen. `is_known` says that its sender is."""
-        self._forget(now)
+        self.kept.forget_silent(now)
         if self._overruled and set(SPEAKS) <= set(report.speaks):
             self._overruled.discard((report.role, report.id))
-        self._keep(Sighting(report, now, is_known=is_known, size=size, by_bus=by_bus))
-        return _claim(report) if report.epoch > 0 else None
-
-    def _keep(self, seen: Sighting) -> None:
-        report = seen.report
-        name = (report.role, report.id)
-        if report.leaving:
-            self._drop(name, report.life)
-        elif self._has_room(name, seen) or self._makes_room(name, seen):
-            lives = self._seen.setdefault(name, {})
-            self._take_turns(lives, report)
-            self._drop_life(lives, report.life)
-            lives[report.life] = seen
-            self._bytes += seen.size
-        else:
+        seen = Sighting(report, now, is_known=is_known, size=size, by_bus=by_bus)
+        if not self.kept.keep(seen):
             _REFUSED.labels("too many replicas").inc()
-        _REPLICAS.set(len(self._seen))
-
-    def _has_room(self, name: tuple[str, str], seen: Sighting) -> bool:
-        held = self._seen.get(name, {}).get(seen.report.life)
-        grown = self._bytes + seen.size - (held.size if held is not None else 0)
-        return grown <= self._bytes_max and (
-            name in self._seen or len(self._seen) < self._replicas_max
-        )
-
-    def _makes_room(self, name: tuple[str, str], seen: Sighting) -> bool:
-        """Let go of silent rows, and of those of nobody in particular for one that is known."""
-        # Looked for once a second: a flood of names must not cost a walk for each, and one of
-        # nobody in particular must not take the turn of those that are known.
-        if seen.at - self._swept_at[seen.is_known] < 1.0:
-            return False
-        self._swept_at[seen.is_known] = seen.at
-        for lives in [*self._seen.values()]:
-            for held in [*lives.values()]:
-                if seen.at - held.at > self._ttl_s or (seen.is_known and not held.is_known):
-                    self._drop((held.report.role, held.report.id), held.report.life)
-        return self._has_room(name, seen)
-
-    def _drop_life(self, lives: dict[str, Sighting], life: str) -> None:
-        held = lives.pop(life, None)
-        if held is not None:
-            self._bytes -= held.size
-
-    def _take_turns(self, lives: dict[str, Sighting], report: ReplicaReport) -> None:
-        """Judge the other lives of a name by a report of one."""
-        known = lives.get(report.life)
-        if known is None:
-            for life, seen in lives.items():
-                lives[life] = replace(seen, replaced=True)
-            if len(lives) >= _LIVES_MAX:
-                self._drop_life(lives, min(lives, key=lambda life: lives[life].at))
-        elif known.replaced:
-            _SHARED.inc()
-            _LOG.warning(
-                "two processes report as %s %s: give each an id of its own",
-                report.role,
-                report.id,
-            )
-
-    def _drop(self, name: tuple[str, str], life: str) -> None:
-        lives = self._seen.get(name, {})
-        self._drop_life(lives, life)
-        if not lives:
-            self._seen.pop(name, None)
+        return _claim(report) if report.epoch > 0 else None
 
     def claims(self) -> list[Claim]:
         """The positions that all known replicas claim to have seen."""
-        return [
-            _claim(seen.report)
-            for seen in chain.from_iterable(lives.values() for lives in self._seen.values())
-            if seen.report.epoch > 0
-        ]
+        return [_claim(seen.report) for seen in self.kept.every_life() if seen.report.epoch > 0]
 
     def holders(self, log_id: str) -> list[tuple[str, str]]:
         """Role and id of whoever may hold entries of this log, the farthest first.
 
         That is everybody: the files of one whose snapshot was damaged hold more than it serves.
         """
-        known = [seen.report for seen in self._counted()]
+        known = [seen.report for seen in self.kept.counted()]
         known.sort(key=lambda each: (each.log_id != log_id, -each.epoch, each.role, each.id))
         return [(report.role, report.id) for report in known]
 
     def sightings(self) -> list[Sighting]:
         """The last report of every known replica, by role, id and life."""
         return sorted(
-            self._counted(), key=lambda seen: (seen.report.role, seen.report.id, seen.report.life)
+            self.kept.counted(),
+            key=lambda seen: (seen.report.role, seen.report.id, seen.report.life),
         )
-
-    def _counted(self) -> Iterator[Sighting]:
-        """Every life but those whose place another one took."""
-        for lives in self._seen.values():
-            for seen in lives.values():
-                if not seen.replaced:
-                    yield seen
 
     def _live(self, now: float) -> Iterator[Sighting]:
         return (seen for seen in self.sightings() if now - seen.at <= self._ttl_s)
@@ -257,33 +153,15 @@ class Reports:
             if seen.by_bus and not seen.gone and quiet_s <= now - seen.at
         ]
 
-    def note_gone(self, role: str, replica_id: str) -> None:
-        """Nobody listens under this name any more; its next report says otherwise."""
-        lives = self._seen.get((role, replica_id), {})
-        for life, seen in lives.items():
-            lives[life] = replace(seen, gone=True)
-
-    def shared_names(self) -> list[tuple[str, str]]:
-        """Role and id that more than one process goes by."""
-        return [
-            name
-            for name, lives in self._seen.items()
-            if sum(not seen.replaced for seen in lives.values()) > 1
-        ]
-
     def forget(self, role: str, replica_id: str) -> bool:
         """Stop counting a replica that will not come back; whether it was known.
 
         If it speaks again all the same, what it cannot read holds up no write.
         """
-        name = (role, replica_id)
-        lives = self._seen.get(name)
-        if lives is None:
-            return False
-        self._overruled.add(name)
-        for life in [*lives]:
-            self._drop(name, life)
-        return True
+        was_known = self.kept.drop_all(role, replica_id)
+        if was_known:
+            self._overruled.add((role, replica_id))
+        return was_known
 
     def holders_of(self, model_ids: Sequence[str], now: float) -> list[dict[str, Any]]:
         """Every live replica, and which of these models it tells of: whom a change meets."""
@@ -294,8 +172,7 @@ class Reports:
                 "id": seen.report.id,
                 "models": sorted(wanted & seen.report.models.keys()),
             }
-            for seen in self.sightings()
-            if now - seen.at <= self._ttl_s
+            for seen in self._live(now)
         ]
 
     def users_of(self, model_ids: Sequence[str], now: float) -> dict[str, list[str]]:
@@ -320,7 +197,7 @@ class Reports:
         """
         return sorted(
             f"{seen.report.role} {seen.report.id}"
-            for seen in self._counted()
+            for seen in self.kept.counted()
             if now - seen.at <= self._ttl_s
             and seen.is_known
             and seen.report.log_id == log_id
@@ -331,8 +208,8 @@ class Reports:
 
     def view(self, head: Position, now: float) -> dict[str, Any]:
         """The convergence of the cluster: every replica against the head."""
-        self._forget(now)
-        shared = frozenset(self.shared_names())
+        self.kept.forget_silent(now)
+        shared = frozenset(self.kept.shared_names())
         rows = [self._row(seen, head, now, shared) for seen in self.sightings()]
         live = [row for row in rows if row["live"]]
         return {
@@ -370,21 +247,6 @@ class Reports:
             "lag": head.epoch - report.epoch if report.log_id == head.log_id else None,
             "converged": at_head and report.state == "fresh",
         }
-
-    def _forget(self, now: float) -> None:
-        # Not at each report: with thousands of replicas that would be the most of the work.
-        if now - self._forgot_at < min(1.0, self._ttl_s):
-            return
-        self._forgot_at = now
-        gone = [
-            (name, life)
-            for name, lives in self._seen.items()
-            for life, seen in lives.items()
-            if now - seen.at > self._forget_s
-        ]
-        for name, life in gone:
-            self._drop(name, life)
-        _REPLICAS.set(len(self._seen))
 
 
 def _claim(report: ReplicaReport) -> Claim:
