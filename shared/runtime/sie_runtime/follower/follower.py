@@ -25,9 +25,7 @@ from sie_core.replica.events import (
     Command,
     Event,
     Fetch,
-    FetchFailed,
     FetchSnapshot,
-    Gone,
     Halt,
     Quarantine,
     RangeArrived,
@@ -39,7 +37,8 @@ from sie_core.replica.events import (
 from sie_core.replica.replica import Replica
 from sie_core.trust import Trust
 from sie_runtime.broker.bus import Bus
-from sie_runtime.follower.log_source import LogSource, RangeGone, SourceFailed
+from sie_runtime.follower.fetcher import Fetcher, source_of
+from sie_runtime.follower.log_source import LogSource
 from sie_runtime.follower.replica_feeds import ReplicaFeeds
 from sie_runtime.follower.replica_files import ReplicaFiles, show_room
 from sie_runtime.follower.replica_queue import ReplicaQueue
@@ -59,9 +58,6 @@ _BEHIND = Gauge("sie_replica_behind_epochs", "Epochs known to be missing.")
 _STATE = Enum(
     "sie_replica_state", "How far the replica can be believed.", states=list(get_args(ReplicaState))
 )
-_RESYNCS = Counter("sie_replica_snapshots_total", "Snapshots asked for, by reason.", ["reason"])
-_RESYNCS.labels("boot")  # At 0: a replica that finds its files asks for none.
-_FETCHES = Counter("sie_replica_fetches_total", "Fetches that ended, by outcome.", ["outcome"])
 _STOPS = Counter("sie_replica_stops_total", "Quarantines and halts.", ["state"])
 _FORGED = Counter(
     "sie_replica_forged_total", "Entries, heads and snapshots that the writer did not sign."
@@ -107,7 +103,7 @@ class Follower:
                 stale_after_s=settings.replica_stale_after_s,
             ),
         )
-        self._source = source or _source_of(settings, bus)
+        self._source = source or source_of(settings, bus)
         if files is None and settings.replica_dir is not None:
             files = ReplicaFiles(
                 settings.replica_dir, tail_entries_min=settings.replica_tail_entries
@@ -115,8 +111,7 @@ class Follower:
             show_room(settings.replica_dir)
         self._files = files
         self._events = ReplicaQueue(settings.replica_queue_max)
-        # The replica has at most one fetch in flight, so this never holds more than two.
-        self._wanted: asyncio.Queue[Fetch | FetchSnapshot] = asyncio.Queue()
+        self._fetcher = Fetcher(self._source, put=self._events.put)
         # On Python 3.11 a cancellation can be lost inside `wait_for`, which nats-py uses: each loop
         # therefore looks at this too.
         self._stopping = asyncio.Event()
@@ -229,7 +224,7 @@ class Follower:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._own(), name="replica")
             running = [
-                tasks.create_task(self._fetch(), name="replica-fetch"),
+                tasks.create_task(self._fetcher.run(self._stopping), name="replica-fetch"),
                 tasks.create_task(self._feeds.tick(self._stopping), name="replica-ticks"),
                 tasks.create_task(self._feeds.follow_stream(self._stopping), name="replica-feed"),
                 tasks.create_task(self._feeds.poll(self._stopping), name="replica-poll"),
@@ -289,7 +284,7 @@ class Follower:
                 await self._advance(command)
             case Fetch() | FetchSnapshot():
                 # Another task does it: entries go on arriving while a fetch is under way.
-                self._wanted.put_nowait(command)
+                self._fetcher.want(command)
             case Quarantine(reason) | Halt(reason):
                 _STOPS.labels(self._replica.state).inc()
                 _LOG.error("this replica stops following: %s", reason)
@@ -321,36 +316,6 @@ class Follower:
             await asyncio.to_thread(files.took_entries, advance.entries, advance.registry)
         elif kept := await asyncio.to_thread(files.took_snapshot, snapshot, advance.registry):
             self._events.put(RangeArrived(0, kept))
-
-    async def _fetch(self) -> None:
-        """Carry out fetches, one after the other."""
-        while not self._stopping.is_set():
-            command = await self._wanted.get()
-            event: Event
-            try:
-                event = await self._fetched(command)
-            except SourceFailed as error:
-                event = FetchFailed(command.id, str(error))
-            except RangeGone:
-                event = Gone(command.id)
-            _FETCHES.labels(type(event).__name__).inc()
-            self._events.put(event)
-
-    async def _fetched(self, command: Fetch | FetchSnapshot) -> Event:
-        if isinstance(command, Fetch):
-            entries = await self._source.entries(command.log_id, command.after, command.until)
-            return RangeArrived(command.id, entries)
-        _RESYNCS.labels(command.reason.partition(" ")[0]).inc()
-        try:
-            snapshot = await self._source.snapshot()
-        except SourceFailed as error:
-            if command.reason != "boot":
-                raise
-            try:
-                return RangeArrived(command.id, await self._source.whole_log_from_stream())
-            except SourceFailed:
-                raise error from None
-        return SnapshotArrived(command.id, snapshot)
 
     # -- what the reports ask --
 
@@ -387,14 +352,3 @@ def _trust_of(settings: FollowerSettings) -> Trust:
         return first_trust(settings.config_public_key)
     except ValueError as error:
         raise FixRequest(f"config_public_key: {error}") from error
-
-
-def _source_of(settings: FollowerSettings, bus: Bus) -> LogSource:
-    return LogSource(
-        settings.config_url,
-        bus,
-        timeout_s=settings.replica_fetch_timeout_s,
-        page_entries=settings.replica_page_entries,
-        token=settings.config_token,
-        tls=settings,
-    )
